@@ -1,0 +1,2 @@
+//! The mesh: hubs that know each other's peers.
+pub mod core;
