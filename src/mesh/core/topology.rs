@@ -20,113 +20,24 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
-
-use super::api::{Hop, Route, Routes, SharedRoutes};
+use super::api::SharedRoutes;
 use super::ids::{HubId, Incarnation, LinkId, Moment};
 use crate::mesh::frames::{DigestEntry, Frame, LinkRecord};
 use lives::Lives;
 use outbox::Outbox;
 use own::{Bump, Own};
-use spf::{Graph, Path};
+use spf::Graph;
 
+pub use config::{TopologyConfig, TopologyEvent};
+
+mod config;
 mod lives;
 mod outbox;
 mod own;
+mod routing;
 mod spf;
 #[cfg(test)]
 mod tests;
-
-/// How the topology behaves, and what this hub says of itself.
-#[derive(Clone, Debug)]
-pub struct TopologyConfig {
-    /// Where this hub can be dialled; empty if it cannot. Cut to [`LinkRecord::MAX_URLS`].
-    pub urls: Vec<String>,
-    /// Where it runs, for people to read; left out if longer than [`LinkRecord::MAX_REGION_BYTES`].
-    pub region: String,
-    /// The least time between two records of our own.
-    pub pacing: Duration,
-    /// How long an unreachable hub is remembered.
-    pub forget_after: Duration,
-    /// The same for one that had been forgotten and that somebody's old copy brought back.
-    pub forget_again_after: Duration,
-    /// The round-trip time that adds 1 to a link's cost.
-    pub rtt_step: Duration,
-    /// A link's cost changes at most once in this time.
-    pub cost_every: Duration,
-    /// The least time between two shortest-path runs that changes elsewhere cause.
-    pub spf_every: Duration,
-    /// What each known hub adds to that time.
-    pub spf_every_per_hub: Duration,
-    /// The most hubs with a record, this one included.
-    pub max_hubs: usize,
-    /// The most forgotten hubs whose life is remembered.
-    pub max_lives: usize,
-    /// How often the own epoch may be raised within `bump_window`.
-    pub max_bumps: usize,
-    /// See `max_bumps`.
-    pub bump_window: Duration,
-}
-
-impl Default for TopologyConfig {
-    fn default() -> Self {
-        TopologyConfig {
-            urls: Vec::new(),
-            region: String::new(),
-            pacing: Duration::from_millis(100),
-            forget_after: Duration::from_secs(15 * 60),
-            forget_again_after: Duration::from_secs(60),
-            rtt_step: Duration::from_millis(5),
-            cost_every: Duration::from_secs(60),
-            spf_every: Duration::from_millis(10),
-            spf_every_per_hub: Duration::from_micros(100),
-            max_hubs: 4_096,
-            max_lives: 4_096,
-            max_bumps: 3,
-            bump_window: Duration::from_secs(60),
-        }
-    }
-}
-
-/// What changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TopologyEvent {
-    /// A path leads to this hub now.
-    Reachable {
-        /// Who.
-        hub: HubId,
-        /// Its life.
-        incarnation: Incarnation,
-    },
-    /// No path leads to this hub any more.
-    Unreachable {
-        /// Who.
-        hub: HubId,
-    },
-    /// A hub that was known before shows a later life (or a raised epoch) in its record.
-    IncarnationChanged {
-        /// Who.
-        hub: HubId,
-        /// Its life.
-        incarnation: Incarnation,
-    },
-    /// The hub is new, or its addresses or its draining flag are: look at [`Topology::record`].
-    Learned {
-        /// Who.
-        hub: HubId,
-    },
-    /// The hub was unreachable for so long that its record is dropped.
-    Forgotten {
-        /// Who.
-        hub: HubId,
-    },
-    /// [`Topology::routes`] gives new routes.
-    RoutesChanged,
-    /// This hub lives on under this incarnation.
-    OwnIncarnation(Incarnation),
-    /// Another live machine uses this hub's id. Said once.
-    IdentityClash,
-}
 
 #[derive(Debug)]
 struct Neighbour {
@@ -420,19 +331,6 @@ impl Topology {
         self.refused
     }
 
-    /// Whether everyone would still be reachable without the link to this neighbour. Costs a
-    /// shortest-path run.
-    pub fn is_redundant(&mut self, neighbour: HubId) -> bool {
-        self.refresh_graph();
-        let mut firsts = self.firsts();
-        firsts.retain(|(hub, _)| *hub != neighbour);
-        let Some(place) = self.records.keys().position(|hub| *hub == neighbour) else {
-            return false;
-        };
-        let paths = self.graph.shortest(self.me, &firsts);
-        paths.get(place).copied().flatten().is_some()
-    }
-
     fn outbox(&mut self, link: LinkId) -> &mut Outbox {
         if !self.outboxes.contains_key(&link) {
             let mut strays = self
@@ -670,102 +568,12 @@ impl Topology {
         self.forget_due = self.next_forget();
     }
 
-    fn next_forget(&self) -> Option<Moment> {
+    pub(super) fn next_forget(&self) -> Option<Moment> {
         self.records
             .values()
             .filter_map(|stored| self.forget_mark(stored))
             .min()
     }
-
-    fn want_spf(&mut self, now: Moment) {
-        let hubs = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-        let every = self.config.spf_every + self.config.spf_every_per_hub * hubs;
-        let due = self.spf_last.map_or(now, |last| now.max(last + every));
-        self.spf_due = Some(self.spf_due.map_or(due, |known| known.min(due)));
-    }
-
-    fn run_due_spf(&mut self, now: Moment) {
-        if self.spf_due.is_some_and(|due| due <= now) {
-            self.run_spf(now);
-        }
-    }
-
-    fn refresh_graph(&mut self) {
-        if std::mem::take(&mut self.graph_stale) {
-            self.graph
-                .rebuild(self.records.values().map(|stored| &stored.record));
-        }
-    }
-
-    /// The neighbours that can be a first hop: those whose record tells of the life that the link leads to.
-    fn firsts(&self) -> Vec<(HubId, u16)> {
-        self.neighbours
-            .iter()
-            .filter(|(hub, neighbour)| {
-                self.records
-                    .get(*hub)
-                    .is_some_and(|stored| stored.record.incarnation >= neighbour.incarnation)
-            })
-            .map(|(hub, neighbour)| (*hub, neighbour.cost))
-            .collect()
-    }
-
-    fn run_spf(&mut self, now: Moment) {
-        self.spf_last = Some(now);
-        self.spf_due = None;
-        self.refresh_graph();
-        let firsts = self.firsts();
-        let hops: Vec<(HubId, LinkId)> = firsts
-            .iter()
-            .filter_map(|(hub, _)| Some((*hub, self.neighbours.get(hub)?.link)))
-            .collect();
-        let paths = self.graph.shortest(self.me, &firsts);
-        let mut by_hub = HashMap::with_capacity(self.records.len());
-        for ((hub, stored), path) in self.records.iter_mut().zip(paths) {
-            if *hub == self.me {
-                continue;
-            }
-            if let Some(event) = note_path(stored, path.is_some(), now) {
-                self.events.push_back(event);
-            }
-            if let Some(hop) = path.and_then(|path| hop(&hops, path)) {
-                let incarnation = stored.record.incarnation;
-                by_hub.insert(*hub, Route { hop, incarnation });
-            }
-        }
-        if by_hub != self.routes.by_hub {
-            self.routes = Arc::new(Routes { by_hub });
-            self.events.push_back(TopologyEvent::RoutesChanged);
-        }
-        self.forget_due = self.next_forget();
-    }
-}
-
-/// Notes whether a path leads to the hub, and says so if that is new.
-fn note_path(stored: &mut Stored, reached: bool, now: Moment) -> Option<TopologyEvent> {
-    let hub = stored.record.hub;
-    match (stored.unreachable_since, reached) {
-        (Some(_), true) => {
-            stored.unreachable_since = None;
-            stored.again = false;
-            let incarnation = stored.record.incarnation;
-            Some(TopologyEvent::Reachable { hub, incarnation })
-        }
-        (None, false) => {
-            stored.unreachable_since = Some(now);
-            Some(TopologyEvent::Unreachable { hub })
-        }
-        _ => None,
-    }
-}
-
-fn hop(hops: &[(HubId, LinkId)], path: Path) -> Option<Hop> {
-    let (neighbour, link) = *hops.get(path.first as usize)?;
-    Some(Hop {
-        link,
-        neighbour,
-        hops: u8::try_from(path.hops).unwrap_or(u8::MAX),
-    })
 }
 
 /// Whether a record keeps to the bounds and order that records have.
