@@ -1,2 +1,5 @@
 //! hubmesh: a federated WebRTC signaling daemon.
+pub mod auth;
+pub mod config;
+pub mod log;
 pub mod mesh;
