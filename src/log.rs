@@ -57,6 +57,14 @@ fn parse(filter: &str) -> EnvFilter {
     EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
+/// The time now, in UTC, as RFC 3339 writes it.
+pub fn timestamp() -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
 /// The form of a JSON line.
 struct JsonLine;
 
@@ -83,10 +91,8 @@ where
             }
         }
         event.record(&mut collected);
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         let line = Line {
-            timestamp: &timestamp,
+            timestamp: &timestamp(),
             level: event.metadata().level().as_str(),
             message: &collected.message,
             fields: &collected.fields,
