@@ -1,2 +1,3 @@
 //! hubmesh: a federated WebRTC signaling daemon.
+pub mod dialect;
 pub mod mesh;
