@@ -87,9 +87,9 @@ impl Pace {
     /// `per_sec` messages a second for long (`None`: no limit), `burst` at once.
     pub fn new(per_sec: Option<u32>, burst: u32) -> Self {
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-        let limiter = per_sec.and_then(NonZeroU32::new).map(|rate| {
-            RateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
-        });
+        let limiter = per_sec
+            .and_then(NonZeroU32::new)
+            .map(|rate| RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)));
         Pace {
             limiter,
             refused: 0,

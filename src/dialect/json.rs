@@ -78,13 +78,16 @@ fn depth(valid: &str) -> usize {
     deepest
 }
 
-/// Rewrites an object without the members of these names, on one level. `Ok(None)` if nothing is left.
+/// Rewrites an object without the members that `take` takes, on one level. `Ok(None)` if nothing is left.
 ///
 /// The members that stay keep their order and the bytes of their values.
-pub fn strip_members(object: &RawValue, names: &'static [&'static str]) -> Result<Option<Bytes>, NotAnObject> {
+pub fn strip_members(
+    object: &RawValue,
+    take: impl FnMut(&str, &RawValue) -> bool,
+) -> Result<Option<Bytes>, NotAnObject> {
     let mut rest = String::with_capacity(object.get().len());
     let visitor = Strip {
-        names,
+        take,
         rest: &mut rest,
     };
     serde_json::Deserializer::from_str(object.get())
@@ -101,22 +104,22 @@ pub fn strip_members(object: &RawValue, names: &'static [&'static str]) -> Resul
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnObject;
 
-struct Strip<'a> {
-    names: &'static [&'static str],
+struct Strip<'a, F> {
+    take: F,
     rest: &'a mut String,
 }
 
-impl<'de> Visitor<'de> for Strip<'_> {
+impl<'de, F: FnMut(&str, &RawValue) -> bool> Visitor<'de> for Strip<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(Key(name)) = map.next_key()? {
             let value: &RawValue = map.next_value()?;
-            if self.names.contains(&name.as_ref()) {
+            if (self.take)(&name, value) {
                 continue;
             }
             self.rest.push(if self.rest.is_empty() { '{' } else { ',' });

@@ -28,6 +28,15 @@ use crate::mesh::core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKin
 pub mod json;
 pub mod pigeon;
 
+/// One message of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// What it asks for.
+    pub command: Command<'a>,
+    /// Whom it says to be from; never believed, but a name that is not the client's own is a forgery.
+    pub sender: Option<Cow<'a, str>>,
+}
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command<'a> {
@@ -37,6 +46,8 @@ pub enum Command<'a> {
         network: Option<Cow<'a, str>>,
         /// What to show of itself, as the mesh carries it: the text of a JSON object.
         data: Option<Bytes>,
+        /// It says to be a hub, which no client is.
+        claims_hub: bool,
     },
     /// To hand a payload to one peer.
     Signal {
@@ -139,6 +150,8 @@ pub enum Field {
     Target,
     /// The network it is about.
     Network,
+    /// Whom it says to be from.
+    Sender,
 }
 
 /// Why a client's message means nothing. Always the client's fault, and nothing has changed: the client is
@@ -229,7 +242,7 @@ impl Notice {
 }
 
 /// Reads one message of a client.
-pub fn decode(dialect: Dialect, text: &str) -> Result<Command<'_>, DecodeError> {
+pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> {
     match dialect {
         Dialect::Pigeon => pigeon::decode(text),
     }

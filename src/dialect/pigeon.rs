@@ -1,7 +1,7 @@
 //! The native dialect, spoken by `peerpigeon` clients.
 //!
-//! A client's message is an object with `type` and, as needed, `data`, `targetPeerId` and `networkName`; all
-//! else in it (`maxPeers`, a `fromPeerId`, a `timestamp`) is ignored. A hub's message is
+//! A client's message is an object with `type` and, as needed, `data`, `targetPeerId` and `networkName`; a `fromPeerId`
+//! is compared with the true one, and all else (`maxPeers`, a `timestamp`) ignored. A hub's message is
 //! `{type, data, fromPeerId, targetPeerId?, networkName, timestamp}`. Clients drop what does not name their own
 //! network, so every message does.
 //!
@@ -17,7 +17,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::{Command, Complaint, DecodeError, Event, Field, Notice, Signal, json};
+use super::{Command, Complaint, DecodeError, Event, Field, Message, Notice, Signal, json};
 use super::{push_id, push_number};
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
 use crate::mesh::core::ids::{LeaveReason, NetworkKey, PeerId, SignalKind};
@@ -39,14 +39,21 @@ const RESERVED_DATA: &[&str] = &["peerId", "isHub"];
 const ECHOED_CHARS: usize = 64;
 
 /// Reads one message of a client.
-pub fn decode(text: &str) -> Result<Command<'_>, DecodeError> {
+pub fn decode(text: &str) -> Result<Message<'_>, DecodeError> {
     let message = envelope(text)?;
+    Ok(Message {
+        command: command(&message)?,
+        sender: text_of(message.sender, Field::Sender)?,
+    })
+}
+
+fn command<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
     let kind = required(message.kind, Field::Type)?;
     let signal = match kind.as_ref() {
         "ice-candidate" => ICE_CANDIDATE,
         "offer" => OFFER,
         "answer" => ANSWER,
-        "announce" => return announce(&message),
+        "announce" => return announce(message),
         "ping" => {
             let network = network(message.network)?;
             return Ok(Command::Ping { network });
@@ -60,7 +67,7 @@ pub fn decode(text: &str) -> Result<Command<'_>, DecodeError> {
             ));
         }
     };
-    signal_to(signal, &message)
+    signal_to(signal, message)
 }
 
 fn signal_to<'a>(kind: SignalKind, message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
@@ -79,16 +86,22 @@ fn signal_to<'a>(kind: SignalKind, message: &Envelope<'a>) -> Result<Command<'a>
 }
 
 fn announce<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
+    let mut claims_hub = false;
+    let reserved = |name: &str, value: &RawValue| {
+        claims_hub |= name == "isHub" && value.get() == "true";
+        RESERVED_DATA.contains(&name)
+    };
     let data = match message.data {
         None => None,
         Some(data) if data.get() == "null" => None,
         Some(data) if !json::depth_is_bounded(data.get()) => return Err(DecodeError::TooDeep),
-        Some(data) => json::strip_members(data, RESERVED_DATA)
+        Some(data) => json::strip_members(data, reserved)
             .map_err(|json::NotAnObject| wrong(Field::Data, "an object"))?,
     };
     Ok(Command::Announce {
         network: network(message.network)?,
         data,
+        claims_hub,
     })
 }
 
@@ -99,6 +112,7 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
     target: Option<&'a RawValue>,
     network: Option<&'a RawValue>,
+    sender: Option<&'a RawValue>,
     /// The first field that is there twice.
     duplicate: Option<Field>,
 }
@@ -148,6 +162,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 Field::Data => &mut message.data,
                 Field::Target => &mut message.target,
                 Field::Network => &mut message.network,
+                Field::Sender => &mut message.sender,
             };
             if slot.replace(map.next_value()?).is_some() {
                 message.duplicate.get_or_insert(field);
@@ -176,10 +191,18 @@ impl Visitor<'_> for KeyVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Key, E> {
-        let fields = [Field::Type, Field::Data, Field::Target, Field::Network];
-        Ok(Key(fields.into_iter().find(|field| name(*field) == text)))
+        Ok(Key(FIELDS.into_iter().find(|field| name(*field) == text)))
     }
 }
+
+/// The fields that this dialect reads.
+const FIELDS: [Field; 5] = [
+    Field::Type,
+    Field::Data,
+    Field::Target,
+    Field::Network,
+    Field::Sender,
+];
 
 const fn name(field: Field) -> &'static str {
     match field {
@@ -187,6 +210,7 @@ const fn name(field: Field) -> &'static str {
         Field::Data => "data",
         Field::Target => "targetPeerId",
         Field::Network => "networkName",
+        Field::Sender => "fromPeerId",
     }
 }
 
@@ -206,11 +230,11 @@ fn wrong(field: Field, want: &'static str) -> DecodeError {
 }
 
 fn required(value: Option<&RawValue>, field: Field) -> Result<Cow<'_, str>, DecodeError> {
-    text(value, field)?.ok_or_else(|| missing(field))
+    text_of(value, field)?.ok_or_else(|| missing(field))
 }
 
 /// The string in a field; `None` if it is absent or `null`.
-fn text(value: Option<&RawValue>, field: Field) -> Result<Option<Cow<'_, str>>, DecodeError> {
+fn text_of(value: Option<&RawValue>, field: Field) -> Result<Option<Cow<'_, str>>, DecodeError> {
     let Some(value) = value.map(RawValue::get).filter(|value| *value != "null") else {
         return Ok(None);
     };
@@ -228,7 +252,7 @@ fn text(value: Option<&RawValue>, field: Field) -> Result<Option<Cow<'_, str>>, 
 
 /// The network that a message names: none if it says nothing or the empty text, as clients take it.
 fn network(value: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError> {
-    let name = text(value, Field::Network)?.filter(|name| !name.is_empty());
+    let name = text_of(value, Field::Network)?.filter(|name| !name.is_empty());
     if name
         .as_ref()
         .is_some_and(|name| name.len() > NetworkKey::MAX_NAME_BYTES)

@@ -210,11 +210,6 @@ impl Mailbox {
         }
         None
     }
-
-    /// Whether no message waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.lock().items.is_empty()
-    }
 }
 
 impl std::fmt::Debug for Mailbox {

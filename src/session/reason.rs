@@ -148,6 +148,19 @@ impl CloseReason {
         }
     }
 
+    /// Whether the client gets an error message before the close frame: browsers show scripts little of the
+    /// latter. Those whom the registry dismisses have theirs already.
+    pub const fn tells_why(self) -> bool {
+        matches!(
+            self,
+            CloseReason::AnnounceTimeout
+                | CloseReason::MessageTooLong
+                | CloseReason::Binary
+                | CloseReason::NotUtf8
+                | CloseReason::RateAbuse
+        )
+    }
+
     /// Whether messages that wait are still sent before the close frame.
     ///
     /// Not to a client that does not read: they would only delay the end.

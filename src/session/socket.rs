@@ -70,6 +70,7 @@ pub struct Socket<S> {
     fragments: Option<Box<Fragments>>,
     out: Vec<u8>,
     sent: usize,
+    written: u64,
 }
 
 struct Fragments {
@@ -92,6 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             fragments: None,
             out: Vec::new(),
             sent: 0,
+            written: 0,
         }
     }
 
@@ -236,12 +238,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.out.len() - self.sent
     }
 
+    /// How many bytes the stream has taken ever; two counts that differ mean progress.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Writes what is queued: as much as the stream takes, all of it when ready.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.sent += count,
+                count => {
+                    self.sent += count;
+                    self.written = self.written.wrapping_add(count as u64);
+                }
             }
         }
         self.give_back();
@@ -257,7 +267,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Ends the stream in both directions.
+    /// Reads on without looking, until the client has closed its side too.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.inbox = BytesMut::new();
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Ends the stream on our side.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
