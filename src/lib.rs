@@ -1,7 +1,11 @@
 //! hubmesh: a federated WebRTC signaling daemon.
 pub mod auth;
 pub mod config;
+pub mod dialect;
 pub mod http;
+pub mod limits;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
+pub mod registry;
+pub mod session;
