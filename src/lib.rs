@@ -3,6 +3,7 @@ pub mod auth;
 pub mod config;
 pub mod dialect;
 pub mod http;
+pub mod hub;
 pub mod limits;
 pub mod log;
 pub mod mesh;

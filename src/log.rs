@@ -39,6 +39,15 @@ pub fn init(format: LogFormat, filter: &str) {
     drop(started);
 }
 
+/// Has panics logged like everything else, in place of the plain text on standard error.
+pub fn panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, panic = message, "a task panicked: this is a bug");
+    }));
+}
+
 /// A subscriber that writes one JSON object a line.
 pub fn json_lines<W>(filter: &str, writer: W) -> impl Subscriber + Send + Sync
 where
