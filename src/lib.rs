@@ -1,2 +1,12 @@
 //! hubmesh: a federated WebRTC signaling daemon.
+pub mod auth;
+pub mod config;
+pub mod dialect;
+pub mod http;
+pub mod hub;
+pub mod limits;
+pub mod log;
 pub mod mesh;
+pub mod metrics;
+pub mod registry;
+pub mod session;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 
-use super::address::HubUrl;
+use super::address::endpoint_at;
 use super::driver::Input;
 
 /// How often names are looked up.
@@ -26,7 +26,7 @@ pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mps
         for ((name, port), addresses) in names.iter().zip(&mut known) {
             match lookup_host((name.as_str(), *port)).await {
                 Ok(found) => {
-                    *addresses = found.take(MAX_ADDRESSES).map(|at| HubUrl::at(at).to_string()).collect();
+                    *addresses = found.take(MAX_ADDRESSES).map(endpoint_at).collect();
                 }
                 Err(error) => tracing::warn!(name, %error, "bootstrap name not found"),
             }
@@ -35,7 +35,11 @@ pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mps
         let all: BTreeSet<String> = known.iter().flatten().chain(&statics).cloned().collect();
         if all != told {
             told = all.clone();
-            if driver.send(Input::Bootstrap(all.into_iter().collect())).await.is_err() {
+            if driver
+                .send(Input::Bootstrap(all.into_iter().collect()))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -51,11 +55,24 @@ mod tests {
     async fn every_address_of_a_name_becomes_a_hub() {
         let (driver, mut inputs) = mpsc::channel(4);
         let statics = vec!["ws://static:1/mesh".to_owned()];
-        let following = tokio::spawn(follow(vec![("localhost".to_owned(), 4242)], statics, driver));
-        let input = tokio::time::timeout(Duration::from_secs(5), inputs.recv()).await.unwrap().unwrap();
-        let Input::Bootstrap(urls) = input else { panic!("a bootstrap list is expected") };
+        let following = tokio::spawn(follow(
+            vec![("localhost".to_owned(), 4242)],
+            statics,
+            driver,
+        ));
+        let input = tokio::time::timeout(Duration::from_secs(5), inputs.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        let Input::Bootstrap(urls) = input else {
+            panic!("a bootstrap list is expected")
+        };
         assert!(urls.contains(&"ws://static:1/mesh".to_owned()));
-        assert!(urls.iter().any(|url| url == "ws://127.0.0.1:4242/mesh" || url == "ws://[::1]:4242/mesh"), "{urls:?}");
+        assert!(
+            urls.iter()
+                .any(|url| url == "ws://127.0.0.1:4242/mesh" || url == "ws://[::1]:4242/mesh"),
+            "{urls:?}"
+        );
         following.abort();
     }
 }

@@ -13,14 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::core::api::{Bye, DialFailure, DialTarget, Join, LinkUp, Output};
+use super::core::api::{Bye, DialFailure, DialTarget, Join, LinkUp, Output, SharedRoutes};
 use super::core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId, Moment, Now};
 use super::core::{Core, Counters};
 use super::frames::Frame;
 use super::handle::Shared;
 use super::outbox::{BATCH, Outbox};
 use super::router::Router;
-use super::view::{MeshView, Sightings};
+use super::view::{Published, Sightings};
 use super::wire::Encoder;
 
 /// How many inputs are taken before outputs are carried out.
@@ -47,13 +47,15 @@ pub enum Input {
     /// A local peer wants to be in a network.
     Join(Join),
     /// A local peer shows something else.
-    Update { claim: ClaimNo, data: Option<Bytes>, quiet: bool },
+    Update {
+        claim: ClaimNo,
+        data: Option<Bytes>,
+        quiet: bool,
+    },
     /// A local peer is gone.
     Leave { claim: ClaimNo, reason: LeaveReason },
     /// The answer to a probe.
     ProbeResult { token: u64, alive: bool },
-    /// Somebody wants to look.
-    View(oneshot::Sender<MeshView>),
     /// The hub is shutting down: say so.
     Drain,
     /// The hub is done: part from the others.
@@ -70,6 +72,10 @@ pub struct Driver {
     dials: JoinSet<()>,
     sightings: Sightings,
     counted: Counters,
+    /// The routes of what was last published, and how many links and dials there had been.
+    published: (SharedRoutes, u64),
+    /// Links up and down, dials made and failed.
+    link_events: u64,
     next_tick: Instant,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -87,6 +93,8 @@ impl Driver {
             dials: JoinSet::new(),
             sightings: Sightings::default(),
             counted: Counters::default(),
+            published: (SharedRoutes::default(), u64::MAX),
+            link_events: 0,
             next_tick: Instant::now(),
             stopping: None,
         }
@@ -119,7 +127,10 @@ impl Driver {
     }
 
     fn now(&self) -> Now {
-        Now { at: self.router.now(), wall_ms: wall_ms() }
+        Now {
+            at: self.router.now(),
+            wall_ms: wall_ms(),
+        }
     }
 
     fn deadline(&self) -> Instant {
@@ -144,26 +155,30 @@ impl Driver {
             Input::Control { link, message } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
             Input::LinkUp { up, outbox } => {
+                self.link_events += 1;
                 self.shared.metrics.links_up.inc();
                 self.live.insert(up.link, outbox);
                 self.core.handle_link_up(now, up);
             }
             Input::LinkDown { link } => {
                 if self.live.remove(&link).is_some() {
+                    self.link_events += 1;
                     self.shared.metrics.links_down.inc("lost");
                     self.core.handle_link_down(now, link);
                 }
             }
-            Input::DialFailed { dial, why } => self.core.handle_dial_failed(now, dial, why),
-            Input::Bootstrap(urls) => self.core.set_bootstrap(now, urls),
+            Input::DialFailed { dial, why } => {
+                self.link_events += 1;
+                self.core.handle_dial_failed(now, dial, why);
+            }
+            Input::Bootstrap(urls) => {
+                self.link_events += 1;
+                self.core.set_bootstrap(now, urls);
+            }
             Input::Join(join) => self.core.join(now, join),
             Input::Update { claim, data, quiet } => self.core.update(now, claim, data, quiet),
             Input::Leave { claim, reason } => self.core.leave(now, claim, reason),
             Input::ProbeResult { token, alive } => self.core.handle_probe_result(now, token, alive),
-            Input::View(asker) => {
-                // Who asked may have gone away meanwhile.
-                let _ = asker.send(MeshView::of(&self.core, &self.shared, &self.sightings, now));
-            }
             Input::Drain => self.core.drain(now),
             Input::Stop(asker) => {
                 self.core.part(now, self.shared.retry_after);
@@ -209,6 +224,7 @@ impl Driver {
         }
         self.router.drain_exchange();
         self.shared.set_incarnation(self.core.incarnation());
+        self.publish_changes();
         for (link, outbox) in &self.live {
             if outbox.takes_control()
                 && self.core.has_pending(*link)
@@ -228,13 +244,19 @@ impl Driver {
             Output::Accepted { claim, roster } => registry.accepted(claim, roster),
             Output::Refused { claim, why } => registry.refused(claim, why),
             Output::Superseded { claim } => registry.superseded(claim),
-            Output::Probe { claim, token, within } => registry.probe(claim, token, within),
+            Output::Probe {
+                claim,
+                token,
+                within,
+            } => registry.probe(claim, token, within),
             Output::Notify { network, to, event } => registry.notify(&network, to, event),
             Output::Alarm { label, text } => {
                 self.shared.metrics.alarms.inc(label);
                 tracing::warn!(alarm = label, "{text}");
             }
-            Output::LeftMesh => tracing::error!("this hub has left the mesh; it serves its own peers only"),
+            Output::LeftMesh => {
+                tracing::error!("this hub has left the mesh; it serves its own peers only")
+            }
         }
     }
 
@@ -247,7 +269,10 @@ impl Driver {
     }
 
     fn close(&mut self, link: LinkId, bye: Bye) {
-        let Some(outbox) = self.live.remove(&link) else { return };
+        let Some(outbox) = self.live.remove(&link) else {
+            return;
+        };
+        self.link_events += 1;
         self.router.set_link(link, None);
         self.shared.metrics.links_down.inc(bye.label());
         match bye {
@@ -264,24 +289,47 @@ impl Driver {
     fn tick(&mut self, now: Now) {
         let metrics = &self.shared.metrics;
         let counters = self.core.counters();
-        metrics.resyncs.inc_by(counters.resyncs - self.counted.resyncs);
-        metrics.mesh_changes.inc_by(counters.changes - self.counted.changes);
-        metrics.mesh_repeated.inc_by(counters.repeated - self.counted.repeated);
+        metrics
+            .resyncs
+            .inc_by(counters.resyncs - self.counted.resyncs);
+        metrics
+            .mesh_changes
+            .inc_by(counters.changes - self.counted.changes);
+        metrics
+            .mesh_repeated
+            .inc_by(counters.repeated - self.counted.repeated);
         self.counted = counters;
         for link in self.core.links().iter() {
             if let Some(rtt) = link.rtt {
                 metrics.link_rtt_seconds.observe(rtt.as_secs_f64());
             }
         }
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.links_open.set(gauge(self.core.links().neighbour_count()));
-        metrics.directory_hubs.set(gauge(self.core.topology().routes().by_hub.len()));
-        let directory = self.router.directory().read();
-        metrics.directory_peers.set(gauge(directory.peers()));
-        metrics.directory_networks.set(gauge(directory.network_count()));
-        drop(directory);
-        let seen: Vec<HubId> = self.core.topology().routes().by_hub.keys().copied().collect();
+        metrics
+            .links_open
+            .set(i64::try_from(self.core.links().neighbour_count()).unwrap_or(i64::MAX));
+        let seen: Vec<HubId> = self
+            .core
+            .topology()
+            .routes()
+            .by_hub
+            .keys()
+            .copied()
+            .collect();
         self.sightings.note(&seen, now.wall_ms);
+        self.publish(now);
+    }
+
+    fn publish_changes(&mut self) {
+        let same = Arc::ptr_eq(&self.published.0, &self.core.topology().routes());
+        if !same || self.published.1 != self.link_events {
+            self.publish(self.now());
+        }
+    }
+
+    fn publish(&mut self, now: Now) {
+        self.published = (self.core.topology().routes(), self.link_events);
+        self.shared
+            .publish(Published::of(&self.core, &self.sightings, now));
     }
 
     /// Lets the links write their last word.
@@ -307,6 +355,8 @@ impl Driver {
 
 /// Unix time in milliseconds.
 pub fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

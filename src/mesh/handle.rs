@@ -9,64 +9,34 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::address::{Bootstrap, HubUrl};
+use super::address::endpoint;
 use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source};
 use super::core::contest::ContestConfig;
 use super::core::dial::DialConfig;
 use super::core::exchange::ExchangeConfig;
-use super::core::ids::{ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Now, PeerId, SignalKind};
+use super::core::ids::{
+    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, PeerId, SignalKind,
+};
 use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
 use super::driver::{Driver, Input, wall_ms};
 use super::handshake::{self, HandshakeError, Identity, Peered, Socket};
 use super::outbox::Outbox;
 use super::router::Router;
-use super::view::MeshView;
+use super::view::{MeshView, Published};
 use super::{dns, link};
+use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::session::MeshPort;
 
 /// How many inputs may wait for the driver before whoever brings more has to wait too.
 const QUEUE: usize = 4096;
 /// How many inbound links may be in their handshake at once: each holds a socket for 5 s at most.
 const HANDSHAKES: usize = 256;
 
-/// What a mesh is made of.
-#[derive(Clone, Debug)]
-pub struct MeshConfig {
-    /// This hub.
-    pub me: HubId,
-    /// False for a lone server: no links at all.
-    pub enabled: bool,
-    /// Separates meshes.
-    pub namespace: String,
-    /// What opens a link; empty for an open mesh.
-    pub token: String,
-    /// Whom to dial for ever.
-    pub bootstrap: Vec<Bootstrap>,
-    /// Where this hub can be dialled.
-    pub public_url: Option<HubUrl>,
-    /// Where it runs, for people to read.
-    pub region: String,
-    /// Dial hubs that are heard of, too.
-    pub auto_connect: bool,
-    /// How long an unreachable hub's peers stay visible.
-    pub hold: Duration,
-    /// The size from which a network's peers learn of a neighbourhood only.
-    pub discovery_limit: usize,
-    /// The newer connection always wins a contested id.
-    pub replace_duplicates: bool,
-    /// How long a signal waits for its target.
-    pub signal_wait: Duration,
-    /// How many signals of one sender may wait.
-    pub wait_per_sender: usize,
-    /// How many signals for one target may wait.
-    pub wait_per_target: usize,
-    /// How many signals may wait in all.
-    pub wait_total: usize,
-    /// When the others may dial again after this hub's shutdown.
-    pub retry_after: Duration,
-}
+/// When other hubs may dial again after this one's shutdown: a restart takes about that long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What links, dials and the driver share.
 pub struct Shared {
@@ -77,6 +47,7 @@ pub struct Shared {
     pub(super) retry_after: Duration,
     control_out: (prometheus::IntCounter, prometheus::IntCounter),
     identity: Mutex<Identity>,
+    published: Mutex<Arc<Published>>,
     inputs: mpsc::Sender<Input>,
     handshakes: Semaphore,
     next_link: AtomicU64,
@@ -92,6 +63,10 @@ impl Shared {
         self.control_out.1.inc_by(bytes as u64);
     }
 
+    pub(super) fn publish(&self, published: Published) {
+        *self.published.lock() = Arc::new(published);
+    }
+
     fn identity(&self) -> Identity {
         self.identity.lock().clone()
     }
@@ -103,7 +78,9 @@ impl Shared {
             Ok(socket) => socket,
             Err(error) => {
                 tracing::debug!(url, %error, "hub not reached");
-                return self.dial_failed(dial, DialFailure::Unreachable, "unreachable").await;
+                return self
+                    .dial_failed(dial, DialFailure::Unreachable, "unreachable")
+                    .await;
             }
         };
         match handshake::dial(&mut socket, &self.identity(), dial.0).await {
@@ -142,8 +119,23 @@ impl Shared {
             dial_number: peered.dial_number,
         };
         tracing::info!(link = link.0, hub = %peered.hub, dialed = dialed.is_some(), "link up");
-        if self.inputs.send(Input::LinkUp { up, outbox: Arc::clone(&outbox) }).await.is_ok() {
-            link::carry(link, socket, outbox, Arc::clone(&self.router), self.inputs.clone()).await;
+        if self
+            .inputs
+            .send(Input::LinkUp {
+                up,
+                outbox: Arc::clone(&outbox),
+            })
+            .await
+            .is_ok()
+        {
+            link::carry(
+                link,
+                socket,
+                outbox,
+                Arc::clone(&self.router),
+                self.inputs.clone(),
+            )
+            .await;
         }
         self.router.set_link(link, None);
         let _ = self.inputs.send(Input::LinkDown { link }).await;
@@ -160,47 +152,72 @@ pub struct Mesh {
 
 impl Mesh {
     /// Starts the driver on the present runtime.
-    pub fn start(config: MeshConfig, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
+    pub fn start(config: &Config, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
         let (inputs, receiver) = mpsc::channel(QUEUE);
-        let incarnation = Incarnation { epoch: 0, nonce: rand::random() };
-        let (statics, names) = split(&config);
-        let now = Now { at: super::core::ids::Moment(0), wall_ms: wall_ms() };
-        let core = Core::new(core_config(&config, incarnation, statics.clone()), now);
+        let incarnation = Incarnation {
+            epoch: 0,
+            nonce: rand::random(),
+        };
+        let settings = &config.mesh;
+        let (statics, names) = if config.is_hub {
+            split(settings)
+        } else {
+            Default::default()
+        };
+        let now = Now {
+            at: Moment(0),
+            wall_ms: wall_ms(),
+        };
+        let core = Core::new(core_config(config, incarnation, statics.clone()), now);
         let router = Arc::new(Router::new(
-            config.me,
+            settings.hub_id,
             Arc::clone(core.directory()),
             Arc::clone(core.exchange()),
             registry,
             Arc::clone(&metrics),
         ));
         let shared = Arc::new(Shared {
-            me: config.me,
-            namespace: config.namespace.clone(),
+            me: settings.hub_id,
+            namespace: settings.namespace.clone(),
             router,
-            retry_after: config.retry_after,
-            control_out: (metrics.mesh_sent.frames.handle("control"), metrics.mesh_sent.bytes.handle("control")),
+            retry_after: RETRY_AFTER,
+            control_out: (
+                metrics.mesh_sent.frames.handle("control"),
+                metrics.mesh_sent.bytes.handle("control"),
+            ),
             metrics,
             identity: Mutex::new(Identity {
-                hub: config.me,
+                hub: settings.hub_id,
                 incarnation,
-                namespace: config.namespace,
-                token: config.token,
+                namespace: settings.namespace.clone(),
+                token: settings
+                    .token
+                    .as_ref()
+                    .map(|token| token.expose().to_owned())
+                    .unwrap_or_default(),
             }),
+            published: Mutex::default(),
             inputs: inputs.clone(),
             handshakes: Semaphore::new(HANDSHAKES),
             next_link: AtomicU64::new(1),
         });
         tokio::spawn(Driver::new(core, Arc::clone(&shared), receiver).run());
-        if config.enabled && !names.is_empty() {
+        if !names.is_empty() {
             tokio::spawn(dns::follow(names, statics, inputs));
         }
-        Mesh { shared, next_claim: Arc::new(AtomicU64::new(1)), enabled: config.enabled }
+        Mesh {
+            shared,
+            next_claim: Arc::new(AtomicU64::new(1)),
+            enabled: config.is_hub,
+        }
     }
 
     /// Runs one inbound link to its end.
     pub async fn accept(&self, mut socket: impl Socket + 'static, remote: SocketAddr) {
         let result = match self.shared.handshakes.try_acquire() {
-            Ok(_permit) if self.enabled => handshake::accept(&mut socket, &self.shared.identity()).await,
+            Ok(_permit) if self.enabled => {
+                handshake::accept(&mut socket, &self.shared.identity()).await
+            }
             _ => Err(HandshakeError::Refused(handshake::Rejection::Unavailable)),
         };
         match result {
@@ -212,11 +229,16 @@ impl Mesh {
         }
     }
 
-    /// What operators see of the mesh; `None` once the mesh has stopped.
-    pub async fn view(&self) -> Option<MeshView> {
-        let (asker, answer) = oneshot::channel();
-        self.shared.inputs.send(Input::View(asker)).await.ok()?;
-        answer.await.ok()
+    /// What operators see of the mesh.
+    pub fn view(&self) -> MeshView {
+        let shared = &self.shared;
+        let published = Arc::clone(&shared.published.lock());
+        MeshView::of(
+            shared.me,
+            &shared.namespace,
+            &published,
+            &shared.router.directory().read(),
+        )
     }
 
     /// Tells the other hubs that this one is shutting down, and takes no more peers.
@@ -232,30 +254,34 @@ impl Mesh {
         let _ = answer.await;
     }
 
-    /// A claim number that this process has not used.
-    pub fn next_claim(&self) -> ClaimNo {
+    async fn send(&self, input: Input) {
+        // The driver is gone when the hub is: nothing is left to be done.
+        let _ = self.shared.inputs.send(input).await;
+    }
+}
+
+impl MeshPort for Mesh {
+    fn next_claim(&self) -> ClaimNo {
         ClaimNo(self.next_claim.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Asks to be in a network; the registry is told what comes of it.
-    pub async fn join(&self, join: Join) {
+    async fn join(&self, join: Join) {
         self.send(Input::Join(join)).await;
     }
 
-    /// Shows other data, or shows a quiet claim.
-    pub async fn update(&self, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
+    async fn update(&self, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
         self.send(Input::Update { claim, data, quiet }).await;
     }
 
-    /// Gives a claim up.
-    pub async fn leave(&self, claim: ClaimNo, reason: LeaveReason) {
+    async fn leave(&self, claim: ClaimNo, reason: LeaveReason) {
         self.send(Input::Leave { claim, reason }).await;
     }
 
-    /// Gives a claim up without waiting: for whoever is being dropped.
-    pub fn leave_now(&self, claim: ClaimNo, reason: LeaveReason) {
+    fn leave_now(&self, claim: ClaimNo, reason: LeaveReason) {
         use mpsc::error::TrySendError;
-        if let Err(TrySendError::Full(input)) = self.shared.inputs.try_send(Input::Leave { claim, reason }) {
+        if let Err(TrySendError::Full(input)) =
+            self.shared.inputs.try_send(Input::Leave { claim, reason })
+        {
             let inputs = self.shared.inputs.clone();
             tokio::spawn(async move {
                 // The driver is gone when the hub is.
@@ -264,13 +290,11 @@ impl Mesh {
         }
     }
 
-    /// Answers a probe.
-    pub async fn probe_result(&self, token: u64, alive: bool) {
+    async fn probe_result(&self, _claim: ClaimNo, token: u64, alive: bool) {
         self.send(Input::ProbeResult { token, alive }).await;
     }
 
-    /// Hands a signal on, in the calling thread. Whatever fails later the registry is told.
-    pub fn signal(
+    fn signal(
         &self,
         source: &Source,
         target: &PeerId,
@@ -279,49 +303,52 @@ impl Mesh {
     ) -> Result<(), SignalFailure> {
         self.shared.router.signal(source, target, kind, payload)
     }
-
-    async fn send(&self, input: Input) {
-        // The driver is gone when the hub is: nothing is left to be done.
-        let _ = self.shared.inputs.send(input).await;
-    }
 }
 
-fn split(config: &MeshConfig) -> (Vec<String>, Vec<(String, u16)>) {
+/// Addresses to dial, and names to look up.
+fn split(settings: &MeshSettings) -> (Vec<String>, Vec<(String, u16)>) {
     let mut statics = Vec::new();
     let mut names = Vec::new();
-    if config.enabled {
-        for entry in &config.bootstrap {
-            match entry {
-                Bootstrap::Url(url) => statics.push(url.as_str().to_owned()),
-                Bootstrap::Dns { name, port } => names.push((name.clone(), *port)),
-            }
+    for entry in &settings.bootstrap {
+        match entry {
+            BootstrapHub::Url(url) => statics.push(endpoint(url)),
+            BootstrapHub::Dns { host, port } => names.push((host.clone(), *port)),
         }
     }
     (statics, names)
 }
 
-fn core_config(config: &MeshConfig, incarnation: Incarnation, bootstrap: Vec<String>) -> CoreConfig {
-    let urls: Vec<String> = config.public_url.iter().map(|url| url.as_str().to_owned()).collect();
+fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>) -> CoreConfig {
+    let mesh = &config.mesh;
+    let urls: Vec<String> = mesh.public_url.iter().map(endpoint).collect();
+    let replace = mesh.duplicate_peer == DuplicatePeer::Replace;
     CoreConfig {
-        me: config.me,
+        me: mesh.hub_id,
         incarnation,
         seed: rand::random(),
         bootstrap,
-        hold: config.hold,
-        discovery_limit: config.discovery_limit,
-        contest: ContestConfig { replace: config.replace_duplicates, ..ContestConfig::default() },
+        hold: mesh.hold,
+        discovery_limit: mesh.discovery_limit,
+        contest: ContestConfig {
+            replace,
+            ..ContestConfig::default()
+        },
         dial: DialConfig {
-            auto_connect: config.auto_connect && config.enabled,
+            auto_connect: mesh.auto_connect && config.is_hub,
             can_be_dialled: !urls.is_empty(),
             ..DialConfig::default()
         },
-        topology: TopologyConfig { urls, region: config.region.clone(), ..TopologyConfig::default() },
+        topology: TopologyConfig {
+            urls,
+            region: mesh.region.clone(),
+            ..TopologyConfig::default()
+        },
         exchange: ExchangeConfig {
-            hold: config.hold,
-            wait: config.signal_wait,
-            wait_per_sender: config.wait_per_sender,
-            wait_per_target: config.wait_per_target,
-            wait_total: config.wait_total,
+            hold: mesh.hold,
+            wait: mesh.wait.time,
+            wait_per_sender: mesh.wait.per_sender,
+            wait_per_target: mesh.wait.per_target,
+            wait_total: mesh.wait.total,
             ..ExchangeConfig::default()
         },
         ..CoreConfig::default()

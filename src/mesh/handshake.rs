@@ -145,9 +145,18 @@ struct Welcome {
 }
 
 /// A WebSocket as the handshake needs it.
-pub trait Socket: Stream<Item = Result<Message, SocketError>> + Sink<Message, Error = SocketError> + Unpin + Send {}
+pub trait Socket:
+    Stream<Item = Result<Message, SocketError>> + Sink<Message, Error = SocketError> + Unpin + Send
+{
+}
 
-impl<S> Socket for S where S: Stream<Item = Result<Message, SocketError>> + Sink<Message, Error = SocketError> + Unpin + Send {}
+impl<S> Socket for S where
+    S: Stream<Item = Result<Message, SocketError>>
+        + Sink<Message, Error = SocketError>
+        + Unpin
+        + Send
+{
+}
 
 /// The dialling end.
 pub async fn dial(
@@ -155,24 +164,30 @@ pub async fn dial(
     me: &Identity,
     dial_number: u64,
 ) -> Result<Peered, HandshakeError> {
-    bounded(socket, |socket| Box::pin(dial_unbounded(socket, me, dial_number))).await
+    let result = in_time(dial_unbounded(socket, me, dial_number)).await;
+    tell(socket, result).await
 }
 
 /// The accepting end.
 pub async fn accept(socket: &mut impl Socket, me: &Identity) -> Result<Peered, HandshakeError> {
-    bounded(socket, |socket| Box::pin(accept_unbounded(socket, me))).await
+    let result = in_time(accept_unbounded(socket, me)).await;
+    tell(socket, result).await
 }
 
-type Shaking<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Peered, HandshakeError>> + Send + 'a>>;
-
-async fn bounded<S: Socket>(
-    socket: &mut S,
-    shake: impl for<'a> FnOnce(&'a mut S) -> Shaking<'a>,
+async fn in_time(
+    shaking: impl Future<Output = Result<Peered, HandshakeError>>,
 ) -> Result<Peered, HandshakeError> {
-    let result = match tokio::time::timeout(DEADLINE, shake(socket)).await {
+    match tokio::time::timeout(DEADLINE, shaking).await {
         Ok(result) => result,
         Err(_) => Err(HandshakeError::Late),
-    };
+    }
+}
+
+/// Tells the other end why it was refused, if it was.
+async fn tell(
+    socket: &mut impl Socket,
+    result: Result<Peered, HandshakeError>,
+) -> Result<Peered, HandshakeError> {
     if let Err(HandshakeError::Refused(why)) = result {
         // Telling is a courtesy; a socket that cannot take it is given up all the same.
         let told = tokio::time::timeout(DEADLINE, send(socket, &Greeting::Reject(why))).await;
@@ -203,7 +218,11 @@ async fn dial_unbounded(
         return Err(HandshakeError::Refused(Rejection::Version));
     }
     check(&welcome.proof, me, Role::Acceptor, &hello, &welcome)?;
-    send(socket, &Greeting::Proof(proof(me, Role::Dialler, &hello, &welcome))).await?;
+    send(
+        socket,
+        &Greeting::Proof(proof(me, Role::Dialler, &hello, &welcome)),
+    )
+    .await?;
     match receive(socket).await? {
         Greeting::Ready => Ok(Peered {
             hub: welcome.hub,
@@ -215,7 +234,10 @@ async fn dial_unbounded(
     }
 }
 
-async fn accept_unbounded(socket: &mut impl Socket, me: &Identity) -> Result<Peered, HandshakeError> {
+async fn accept_unbounded(
+    socket: &mut impl Socket,
+    me: &Identity,
+) -> Result<Peered, HandshakeError> {
     let hello = match receive(socket).await? {
         Greeting::Hello(hello) => hello,
         _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
@@ -241,7 +263,12 @@ async fn accept_unbounded(socket: &mut impl Socket, me: &Identity) -> Result<Pee
         _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
     }
     send(socket, &Greeting::Ready).await?;
-    Ok(Peered { hub: hello.hub, incarnation: hello.incarnation, dial_number: hello.dial_number, version })
+    Ok(Peered {
+        hub: hello.hub,
+        incarnation: hello.incarnation,
+        dial_number: hello.dial_number,
+        version,
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -260,8 +287,17 @@ fn mac(me: &Identity, role: Role, hello: &Hello, welcome: &Welcome) -> Hmac<Sha2
         Role::Dialler => b"hubmesh dialler 1",
         Role::Acceptor => b"hubmesh acceptor 1",
     });
-    let unproved = Welcome { proof: [0; 32], ..welcome.clone() };
-    for part in [postcard::to_allocvec(hello), postcard::to_allocvec(&unproved)].into_iter().flatten() {
+    let unproved = Welcome {
+        proof: [0; 32],
+        ..welcome.clone()
+    };
+    for part in [
+        postcard::to_allocvec(hello),
+        postcard::to_allocvec(&unproved),
+    ]
+    .into_iter()
+    .flatten()
+    {
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(&part);
     }
@@ -272,7 +308,13 @@ fn proof(me: &Identity, role: Role, hello: &Hello, welcome: &Welcome) -> [u8; 32
     mac(me, role, hello, welcome).finalize().into_bytes().into()
 }
 
-fn check(given: &[u8; 32], me: &Identity, role: Role, hello: &Hello, welcome: &Welcome) -> Result<(), HandshakeError> {
+fn check(
+    given: &[u8; 32],
+    me: &Identity,
+    role: Role,
+    hello: &Hello,
+    welcome: &Welcome,
+) -> Result<(), HandshakeError> {
     let expected = proof(me, role, hello, welcome);
     if bool::from(expected.ct_eq(given)) {
         Ok(())
@@ -283,7 +325,10 @@ fn check(given: &[u8; 32], me: &Identity, role: Role, hello: &Hello, welcome: &W
 
 async fn send(socket: &mut impl Socket, greeting: &Greeting) -> Result<(), HandshakeError> {
     let bytes = postcard::to_allocvec(greeting).map_err(|_| HandshakeError::Closed)?;
-    socket.send(Message::Binary(bytes.into())).await.map_err(|_| HandshakeError::Closed)
+    socket
+        .send(Message::Binary(bytes.into()))
+        .await
+        .map_err(|_| HandshakeError::Closed)
 }
 
 async fn receive(socket: &mut impl Socket) -> Result<Greeting, HandshakeError> {
@@ -321,7 +366,10 @@ mod tests {
     fn identity(hub: u8, namespace: &str, token: &str) -> Identity {
         Identity {
             hub: HubId([hub; 20]),
-            incarnation: Incarnation { epoch: 0, nonce: u64::from(hub) },
+            incarnation: Incarnation {
+                epoch: 0,
+                nonce: u64::from(hub),
+            },
             namespace: namespace.to_owned(),
             token: token.to_owned(),
         }
@@ -330,7 +378,10 @@ mod tests {
     async fn shake(
         dialler: Identity,
         acceptor: Identity,
-    ) -> (Result<Peered, HandshakeError>, Result<Peered, HandshakeError>) {
+    ) -> (
+        Result<Peered, HandshakeError>,
+        Result<Peered, HandshakeError>,
+    ) {
         let (near, far) = tokio::io::duplex(4096);
         let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Client, None).await;
         let mut far = WebSocketStream::from_raw_socket(far, SocketRole::Server, None).await;
@@ -354,8 +405,15 @@ mod tests {
 
     #[tokio::test]
     async fn another_namespace_is_refused_and_both_know_why() {
-        let (near, far) = shake(identity(1, "mine", "secret"), identity(2, "yours", "secret")).await;
-        assert_eq!(near, Err(HandshakeError::RefusedByOther(Rejection::Namespace)));
+        let (near, far) = shake(
+            identity(1, "mine", "secret"),
+            identity(2, "yours", "secret"),
+        )
+        .await;
+        assert_eq!(
+            near,
+            Err(HandshakeError::RefusedByOther(Rejection::Namespace))
+        );
         assert_eq!(far, Err(HandshakeError::Refused(Rejection::Namespace)));
     }
 
@@ -363,7 +421,10 @@ mod tests {
     async fn a_silent_other_end_is_given_up_in_time() {
         let (near, _far) = tokio::io::duplex(4096);
         let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Server, None).await;
-        assert_eq!(accept(&mut near, &identity(1, "m", "")).await, Err(HandshakeError::Late));
+        assert_eq!(
+            accept(&mut near, &identity(1, "m", "")).await,
+            Err(HandshakeError::Late)
+        );
     }
 
     #[tokio::test]

@@ -45,13 +45,16 @@ pub fn socket_config() -> WebSocketConfig {
 pub async fn connect(url: &str) -> Result<impl Socket + 'static, SocketError> {
     let opening = async {
         let parsed = url::Url::parse(url).map_err(|_| SocketError::Url(bad_url(url)))?;
-        let host = parsed.host_str().ok_or_else(|| SocketError::Url(bad_url(url)))?;
+        let host = parsed
+            .host_str()
+            .ok_or_else(|| SocketError::Url(bad_url(url)))?;
         let port = parsed.port_or_known_default().unwrap_or(80);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         let connector: Option<Connector> = None;
-        let (socket, _) = client_async_tls_with_config(url, stream, Some(socket_config()), connector).await?;
+        let (socket, _) =
+            client_async_tls_with_config(url, stream, Some(socket_config()), connector).await?;
         Ok(socket)
     };
     match tokio::time::timeout(CONNECT_WITHIN, opening).await {
@@ -126,7 +129,9 @@ async fn read(
     driver: &mpsc::Sender<Input>,
 ) {
     while let Some(Ok(message)) = stream.next().await {
-        let Message::Binary(bytes) = message else { continue };
+        let Message::Binary(bytes) = message else {
+            continue;
+        };
         outbox.mark_heard();
         if wire::is_data(&bytes) {
             if router.handle_data(link, &bytes).is_err() {
@@ -136,7 +141,14 @@ async fn read(
             continue;
         }
         router.count_control(&bytes);
-        if driver.send(Input::Control { link, message: bytes }).await.is_err() {
+        if driver
+            .send(Input::Control {
+                link,
+                message: bytes,
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }

@@ -17,6 +17,5 @@ mod router;
 mod view;
 pub mod wire;
 
-pub use handle::{Mesh, MeshConfig};
-pub use link::socket_config;
+pub use handle::Mesh;
 pub use view::{BootstrapView, HubView, MeshView};

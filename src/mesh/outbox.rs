@@ -150,7 +150,9 @@ mod tests {
         assert_eq!(poll(&outbox), Poll::Pending);
         assert!(outbox.push_data(&ack(1)));
         assert!(outbox.push_data(&ack(2)));
-        let Poll::Ready(Work::Write(messages)) = poll(&outbox) else { panic!("there is work") };
+        let Poll::Ready(Work::Write(messages)) = poll(&outbox) else {
+            panic!("there is work")
+        };
         assert_eq!(messages.len(), 1);
         assert_eq!(wire::decode_data(&messages[0]).unwrap(), [ack(1), ack(2)]);
     }
@@ -173,7 +175,13 @@ mod tests {
         outbox.put_control(Bytes::from_static(b"control"));
         outbox.close(Bytes::from_static(b"bye"));
         assert!(!outbox.takes_control());
-        assert_eq!(poll(&outbox), Poll::Ready(Work::Write(vec![Bytes::from_static(b"control")])));
-        assert_eq!(poll(&outbox), Poll::Ready(Work::Close(Bytes::from_static(b"bye"))));
+        assert_eq!(
+            poll(&outbox),
+            Poll::Ready(Work::Write(vec![Bytes::from_static(b"control")]))
+        );
+        assert_eq!(
+            poll(&outbox),
+            Poll::Ready(Work::Close(Bytes::from_static(b"bye")))
+        );
     }
 }

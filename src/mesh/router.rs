@@ -66,7 +66,10 @@ struct Traffic {
 
 impl Traffic {
     fn new(traffic: &LinkTraffic, kind: &'static str) -> Self {
-        Traffic { frames: traffic.frames.handle(kind), bytes: traffic.bytes.handle(kind) }
+        Traffic {
+            frames: traffic.frames.handle(kind),
+            bytes: traffic.bytes.handle(kind),
+        }
     }
 
     fn count(&self, frames: usize, bytes: usize) {
@@ -146,11 +149,6 @@ impl Router {
         &self.registry
     }
 
-    /// What the hub counts.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
     /// A link is there, or gone.
     pub fn set_link(&self, link: LinkId, outbox: Option<Arc<Outbox>>) {
         let mut links = self.links.write();
@@ -160,14 +158,14 @@ impl Router {
         }
     }
 
-    /// The outbox of a link that is there.
-    pub fn outbox(&self, link: LinkId) -> Option<Arc<Outbox>> {
-        self.links.read().get(&link).cloned()
-    }
-
     /// Every link, in the order that they came up.
     pub fn links(&self) -> Vec<(LinkId, Arc<Outbox>)> {
-        let mut links: Vec<_> = self.links.read().iter().map(|(link, outbox)| (*link, Arc::clone(outbox))).collect();
+        let mut links: Vec<_> = self
+            .links
+            .read()
+            .iter()
+            .map(|(link, outbox)| (*link, Arc::clone(outbox)))
+            .collect();
         links.sort_unstable_by_key(|(link, _)| *link);
         links
     }
@@ -233,7 +231,16 @@ impl Router {
         let sent = {
             let directory = self.directory.read();
             let seq = directory.own_seq(source.claim);
-            exchange.send(now, &*directory, source, seq, target, kind, payload.clone(), true)?
+            exchange.send(
+                now,
+                &*directory,
+                source,
+                seq,
+                target,
+                kind,
+                payload.clone(),
+                true,
+            )?
         };
         match sent {
             Sent::Local(claim) => {
@@ -283,10 +290,12 @@ impl Router {
                 Effect::Link { link, frame } => self.to_link(link, &frame),
                 Effect::Deliver(delivery) => exchange.settle(self.registry.deliver(delivery)),
                 Effect::HubMessage { from, payload } => {
-                    self.mailroom.leave(|letters| letters.hub_messages.push((from, payload)));
+                    self.mailroom
+                        .leave(|letters| letters.hub_messages.push((from, payload)));
                 }
                 Effect::HubMessageFailed { token, .. } => {
-                    self.mailroom.leave(|letters| letters.failed_tokens.push(token));
+                    self.mailroom
+                        .leave(|letters| letters.failed_tokens.push(token));
                 }
                 Effect::Failed(failed) => self.registry.failed(failed),
                 Effect::Counted(label) => self.metrics.exchange_events.inc(label),
@@ -294,9 +303,14 @@ impl Router {
         }
         let waiting = exchange.waiting();
         if self.waiting.swap(waiting, Ordering::AcqRel) != waiting {
-            self.metrics.signals_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+            self.metrics
+                .signals_waiting
+                .set(i64::try_from(waiting).unwrap_or(i64::MAX));
         }
-        if exchange.poll_timeout().is_some_and(|due| due.0 < self.armed.load(Ordering::Acquire)) {
+        if exchange
+            .poll_timeout()
+            .is_some_and(|due| due.0 < self.armed.load(Ordering::Acquire))
+        {
             self.mailroom.wake.notify_one();
         }
     }
@@ -304,7 +318,9 @@ impl Router {
     fn to_link(&self, link: LinkId, frame: &Frame) {
         let links = self.links.read();
         // A link that is gone takes nothing: the window sends again by the next way.
-        let Some(outbox) = links.get(&link) else { return };
+        let Some(outbox) = links.get(&link) else {
+            return;
+        };
         if outbox.push_data(frame) {
             self.data_out.inc();
         } else {

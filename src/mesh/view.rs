@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::core::Core;
+use super::core::directory::Directory;
 use super::core::ids::{HubId, Moment, Now};
-use super::handle::Shared;
 
 /// The mesh as this hub sees it.
 #[derive(Clone, Debug)]
@@ -83,7 +83,8 @@ impl Sightings {
         for hub in hubs {
             self.0.entry(*hub).or_insert((wall_ms, wall_ms)).1 = wall_ms;
         }
-        self.0.retain(|_, (_, last)| wall_ms.saturating_sub(*last) < REMEMBER_MS);
+        self.0
+            .retain(|_, (_, last)| wall_ms.saturating_sub(*last) < REMEMBER_MS);
     }
 
     fn of(&self, hub: &HubId, wall_ms: u64) -> (u64, u64) {
@@ -91,31 +92,60 @@ impl Sightings {
     }
 }
 
-impl MeshView {
-    pub(super) fn of(core: &Core, shared: &Shared, sightings: &Sightings, now: Now) -> Self {
-        let directory = core.directory().read();
-        let networks =
-            directory.networks().into_iter().map(|(key, peers)| (key.name().to_owned(), peers)).collect();
-        MeshView {
-            hub_id: shared.me,
-            namespace: shared.namespace.clone(),
+/// The part of a view that only the driver knows; published whenever it changed.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    hubs: Vec<HubView>,
+    bootstrap: Vec<BootstrapView>,
+    links: usize,
+}
+
+impl Published {
+    pub fn of(core: &Core, sightings: &Sightings, now: Now) -> Self {
+        Published {
             hubs: hubs(core, sightings, now),
-            networks,
             bootstrap: bootstrap(core, now),
+            links: core.links().neighbour_count(),
+        }
+    }
+}
+
+impl MeshView {
+    /// What was published, with what the directory says now.
+    pub(super) fn of(
+        me: HubId,
+        namespace: &str,
+        published: &Published,
+        directory: &Directory,
+    ) -> Self {
+        let named = directory.networks().into_iter();
+        let hubs = published.hubs.iter().cloned().map(|hub| {
+            let state = directory.origin_state(&hub.id);
+            let peers = state
+                .filter(|state| state.visible)
+                .map_or(0, |state| state.claims);
+            HubView { peers, ..hub }
+        });
+        MeshView {
+            hub_id: me,
+            namespace: namespace.to_owned(),
+            hubs: hubs.collect(),
+            networks: named
+                .map(|(key, peers)| (key.name().to_owned(), peers))
+                .collect(),
+            bootstrap: published.bootstrap.clone(),
             local_peers: directory.own_peers(),
             peers: directory.peers(),
-            links: core.links().neighbour_count(),
+            links: published.links,
         }
     }
 }
 
 fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
     let routes = core.topology().routes();
-    let directory = core.directory().read();
     let reachable = core.topology().records().filter_map(|record| {
         let route = routes.by_hub.get(&record.hub)?;
         let (first_seen_ms, last_seen_ms) = sightings.of(&record.hub, now.wall_ms);
-        let state = directory.origin_state(&record.hub);
         Some(HubView {
             id: record.hub,
             url: record.urls.first().cloned(),
@@ -124,7 +154,7 @@ fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
             next_hop: Some(route.hop.neighbour),
             hops: route.hop.hops,
             rtt: core.links().rtt(record.hub),
-            peers: state.filter(|state| state.visible).map_or(0, |state| state.claims),
+            peers: 0,
             draining: record.draining,
             first_seen_ms,
             last_seen_ms,
@@ -138,12 +168,15 @@ fn bootstrap(core: &Core, now: Now) -> Vec<BootstrapView> {
         let ago = u64::try_from((now.at - at).as_millis()).unwrap_or(u64::MAX);
         now.wall_ms.saturating_sub(ago)
     };
-    let status = core.dialer().bootstrap_status().map(|status| BootstrapView {
-        url: status.url.to_owned(),
-        connected: status.connected.is_some() || status.ourselves,
-        hub: status.connected,
-        last_attempt_ms: status.last_attempt.map(wall),
-        attempt: status.attempt,
-    });
+    let status = core
+        .dialer()
+        .bootstrap_status()
+        .map(|status| BootstrapView {
+            url: status.url.to_owned(),
+            connected: status.connected.is_some() || status.ourselves,
+            hub: status.connected,
+            last_attempt_ms: status.last_attempt.map(wall),
+            attempt: status.attempt,
+        });
     status.collect()
 }
