@@ -128,9 +128,18 @@ impl Report {
         let figures: Map<String, Value> = self
             .figures
             .iter()
-            .map(|figure| (figure.key.clone(), json!(figure.value)))
+            .map(|figure| (figure.key.clone(), number(figure.value)))
             .collect();
         json!({"title": self.title, "figures": figures, "notes": self.notes})
+    }
+}
+
+/// Counts as whole numbers.
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 9e15 {
+        json!(value as i64)
+    } else {
+        json!(value)
     }
 }
 

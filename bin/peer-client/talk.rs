@@ -7,13 +7,19 @@ use std::{collections::BTreeMap, future::pending, io, time::Duration};
 
 use hubmesh::client::{Client, Event, SendError, SignalKind, cli::Exit};
 use serde_json::{json, value::RawValue};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines, Stdin},
+    time::timeout,
+};
 
 use crate::{
     Arguments,
     command::{self, Command},
     output::Output,
 };
+
+/// How long the hub's greeting is waited for; one that does not greet is talked to all the same.
+const GREETING_WAIT: Duration = Duration::from_secs(2);
 
 pub struct Talk {
     client: Client,
@@ -108,6 +114,10 @@ impl Talk {
     }
 
     async fn open(&mut self) -> Result<(), Stop> {
+        // Whoever is refused after the upgrade is told so in place of a greeting.
+        if let Ok(first) = timeout(GREETING_WAIT, self.client.next_event()).await {
+            self.on_event(first).await?;
+        }
         let network = self.arguments.network.clone();
         self.announce(&network).await?;
         if let Some(peer) = self.arguments.send.clone() {

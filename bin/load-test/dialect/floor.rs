@@ -52,8 +52,9 @@ impl Codec for Floor {
         write_frame(&[self.id.as_str().as_bytes()], out);
     }
 
-    fn join(&mut self, _out: &mut Vec<u8>) {
-        // The id was all there is to say.
+    fn join(&mut self, out: &mut Vec<u8>) {
+        // A frame to oneself comes back once the relay knows the id.
+        write_frame(&[self.id.as_str().as_bytes()], out);
     }
 
     fn leave(&mut self, _out: &mut Vec<u8>) {}
@@ -76,11 +77,11 @@ impl Codec for Floor {
     ) -> Result<usize, DialectError> {
         let mut done = 0;
         while let Some((body, len)) = read_frame(input.get(done..).unwrap_or_default())? {
-            if body.is_empty() {
-                events.extend([Event::Open, Event::Joined]);
-            } else {
-                events.push(Stamp::find(body).map_or(Event::Other, Event::Arrived));
-            }
+            events.push(match body.len() {
+                0 => Event::Open,
+                ID_LEN => Event::Joined,
+                _ => Stamp::find(body).map_or(Event::Other, Event::Arrived),
+            });
             done += len;
         }
         Ok(done)

@@ -47,6 +47,7 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
         let grown = after.resident().saturating_sub(before.resident());
         let per_peer = grown as f64 / options.peers as f64;
         report.figure("bytes_per_peer", "resident bytes per peer", per_peer, "B");
+        report.note("a server that has served peers before reuses their memory: aim at one fresh from its start");
     }
     report.servers(&after.since(&settled), 0, "peer");
     Ok(report)
