@@ -10,3 +10,4 @@ pub mod mesh;
 pub mod metrics;
 pub mod registry;
 pub mod session;
+pub mod client;
