@@ -318,14 +318,15 @@ impl Player {
 
 impl Drop for Player {
     fn drop(&mut self) {
-        // The end of its input tells it to close the browser and go.
+        // The end of its input tells it to say how things stand, close the browser and go.
         drop(self.answers.take());
         let deadline = Instant::now() + PLAYER_GIVES_UP_WITHIN;
-        while self
+        while let Ok(line) = self
             .lines
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            .is_ok()
-        {}
+        {
+            println!("{line}");
+        }
         let _ = self.process.kill();
         let ended = self.process.wait();
         if ended.is_ok_and(|status| status.code().is_some()) {

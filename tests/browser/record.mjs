@@ -36,8 +36,9 @@ async function freePort() {
 
 const hub = new PeerPigeonServer({ port: await freePort(), host: '127.0.0.1' });
 const { port } = await hub.start();
-const stage = await Stage.open();
+const stage = new Stage();
 try {
+  await stage.open();
   const cast = { peer: (name, hub) => stage.peer(name, hub, { peerId: IDS[name] }) };
   await gathering({ stage: cast, hubs: [`ws://127.0.0.1:${port}`] });
   await mkdir(folder, { recursive: true });

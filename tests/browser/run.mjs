@@ -19,11 +19,8 @@ if (!story || hubs.length === 0) {
 }
 
 const answers = createInterface({ input: process.stdin });
-let stage;
-answers.on('close', async () => {
-  note('standard input ended: giving up');
-  await stage?.close();
-  process.exit(2);
+const givenUp = once(answers, 'close').then(() => {
+  throw new CheckFailed('standard input ended');
 });
 
 const backstage = {
@@ -34,15 +31,14 @@ const backstage = {
   },
 };
 
-let failure;
+const stage = new Stage();
+let failed = false;
 try {
-  stage = await Stage.open();
-  await story({ stage, hubs, backstage });
+  await Promise.race([stage.open().then(() => story({ stage, hubs, backstage })), givenUp]);
 } catch (error) {
-  failure = error;
+  failed = true;
   note(error instanceof CheckFailed ? `failed: ${error.message}` : error.stack);
-  await stage?.explain();
+  await stage.explain();
 }
-answers.removeAllListeners('close');
-await stage?.close();
-process.exit(failure ? 1 : 0);
+await stage.close();
+process.exit(failed ? 1 : 0);

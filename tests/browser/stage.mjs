@@ -4,6 +4,7 @@
 import { EventEmitter, once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { chromium } from 'playwright-core';
 
@@ -53,23 +54,16 @@ export class Stage {
   #wires = [];
   peers = [];
 
-  static async open() {
-    const stage = new Stage();
-    try {
-      stage.#pages = await servePage();
-      stage.#chromium = await chromium.launchServer({
-        executablePath: CHROMIUM,
-        headless: true,
-        args: FLAGS,
-        host: '127.0.0.1',
-      });
-      console.log(`browser ${stage.#chromium.process().pid}`);
-      stage.#browser = await chromium.connect(stage.#chromium.wsEndpoint());
-      return stage;
-    } catch (error) {
-      await stage.close();
-      throw error;
-    }
+  async open() {
+    this.#pages = await servePage();
+    this.#chromium = await chromium.launchServer({
+      executablePath: CHROMIUM,
+      headless: true,
+      args: FLAGS,
+      host: '127.0.0.1',
+    });
+    console.log(`browser ${this.#chromium.process().pid}`);
+    this.#browser = await chromium.connect(this.#chromium.wsEndpoint());
   }
 
   /** Opens a page of its own profile and starts a client there. Does not wait for the hub. */
@@ -90,8 +84,9 @@ export class Stage {
     return wire;
   }
 
+  /** Prints what each peer saw; a page that no longer answers is not waited for. */
   async explain() {
-    for (const peer of this.peers) await peer.explain();
+    for (const peer of this.peers) await Promise.race([peer.explain(), sleep(1_000)]);
   }
 
   async close() {
