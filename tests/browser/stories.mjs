@@ -64,6 +64,18 @@ async function partWithGoodbye(peers, leaver, how, depart) {
   });
 }
 
+/** What a hub must get right in every frame: the client drops the rest without a word. */
+async function heardOnlyWhatIsMeantForIt(peer, network) {
+  const forClients = ['peer-discovered', 'offer', 'answer', 'ice-candidate', 'goodbye'];
+  await check(`${peer.name} was sent only what concerns it, in the network "${network}"`, async () => {
+    for (const message of peer.received.filter(({ type }) => forClients.includes(type))) {
+      const { fromPeerId, targetPeerId = peer.id, networkName, data } = message;
+      const aboutItself = fromPeerId === peer.id || data?.peerId === peer.id;
+      ensure(networkName === network && targetPeerId === peer.id && !aboutItself, JSON.stringify(message));
+    }
+  });
+}
+
 /** Two peers meet and talk, then four; then they leave one after the other, each in its own way. */
 export async function gathering({ stage, hubs }) {
   const at = (place) => hubs[place % hubs.length];
@@ -85,6 +97,7 @@ export async function gathering({ stage, hubs }) {
     await ada.message(isDepartureOf(bob));
     ensure(!ada.received.some(isGoodbyeOf(bob)), 'a goodbye was sent in the name of a crashed peer');
   }, LEAVE_SEEN_WITHIN_MS);
+  for (const peer of all) await heardOnlyWhatIsMeantForIt(peer, 'global');
 }
 
 /** Networks are apart: what happens in one is not heard in another. */
@@ -112,6 +125,8 @@ export async function networks({ stage, hubs }) {
       ensure(!heard, `${peer.name} was sent ${heard?.text}`);
     }
   });
+  for (const peer of [ada, bob]) await heardOnlyWhatIsMeantForIt(peer, 'ours');
+  for (const peer of [stranger, friend]) await heardOnlyWhatIsMeantForIt(peer, 'another');
 }
 
 /** Open channels outlive their hub; its peers come back to it, and newcomers find them. */
