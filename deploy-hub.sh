@@ -185,8 +185,7 @@ wait_for_health() {
 
 show_hubs() {
   say "hubs as ${apps[0]} sees them:"
-  run curl --silent --show-error --fail --max-time 10 "https://${apps[0]}.$domain/hubs"
-  say ""
+  run curl --silent --show-error --fail --max-time 10 "https://${apps[0]}.$domain/hubs" && say ""
 }
 
 # Says how far it came, so that nobody has to guess what a failure left behind.
