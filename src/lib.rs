@@ -1,1 +1,2 @@
-
+//! hubmesh: a federated WebRTC signaling daemon.
+pub mod mesh;

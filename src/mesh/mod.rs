@@ -1,0 +1,3 @@
+//! The mesh: hubs that know each other's peers.
+pub mod core;
+pub mod frames;
