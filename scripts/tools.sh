@@ -135,8 +135,22 @@ need_browser() {
   fi
 }
 
+# As `engines` in tests/browser/package.json has it.
+OLDEST_NODE=20
+
+node_is_new_enough() {
+  local version
+  version=$(node --version) || return 1
+  version=${version#v}
+  ((${version%%.*} >= OLDEST_NODE))
+}
+
 provide_browser() {
   if ! have node || ! have npm; then install_packages "browser tests" nodejs npm || return 1; fi
+  if ! node_is_new_enough; then
+    skip "browser tests" "node $(node --version) is older than $OLDEST_NODE"
+    return 1
+  fi
   if ! have chromium && ! have chromium-browser && ! have google-chrome && [[ -z ${CHROMIUM:-} ]]; then
     install_packages "browser tests" chromium || return 1
   fi

@@ -149,12 +149,10 @@ impl Wall {
     }
 
     fn forbids(&self, named: &Named) -> bool {
-        let below = |wall: &&str| is_below(&named.path, wall);
-        let hit = self
-            .banned
-            .iter()
-            .any(|banned| is_below(&named.path, banned) || named.takes_in(banned));
-        hit && !self.except.iter().any(|allowed| below(allowed))
+        let mut banned = self.banned.iter();
+        let mut except = self.except.iter();
+        banned.any(|wall| is_below(&named.path, wall) || named.takes_in(wall))
+            && !except.any(|wall| is_below(&named.path, wall))
     }
 
     /// The files of the room, relative to the repository. Unit tests in files of their own are left out.

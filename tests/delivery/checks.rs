@@ -57,11 +57,11 @@ fn furnished_machine() -> Workshop {
         "docker",
         "systemd-analyze",
         "promtool",
-        "node",
         "chromium",
     ] {
         workshop.stub(tool, "");
     }
+    workshop.stub("node", "echo v20.20.2");
     workshop.stub(
         "npm",
         "mkdir -p tests/browser/node_modules && echo {} >tests/browser/node_modules/.package-lock.json",
@@ -128,7 +128,7 @@ fn clippy_and_the_documentation_let_no_warning_pass() {
 
     assert_eq!(
         outcome.calls_of("cargo clippy"),
-        ["cargo clippy --locked --all-targets -- -D warnings"]
+        ["cargo clippy --locked --all-features --all-targets -- -D warnings"]
     );
     assert!(read("scripts/test").contains(r#"RUSTDOCFLAGS="-D warnings" cargo doc"#));
 }
@@ -194,7 +194,7 @@ furnish() { printf '#!%s\n%s\n' "$WORKSHOP/bin/bash" "$2" >"$WORKSHOP/bin/$1"; c
 case "$*" in
   *download*) : >prometheus_1_all.deb ;;
   *python3-pip*) furnish python3 'mkdir -p target/tools/hadolint/bin; cp "$WORKSHOP/bin/shellcheck" target/tools/hadolint/bin/hadolint' ;;
-  *nodejs*) furnish node ""; furnish npm "" ;;
+  *nodejs*) furnish node "echo v22.1.0"; furnish npm "" ;;
   *install*) for last in "$@"; do :; done; furnish "$last" "" ;;
 esac
 "#,
@@ -360,6 +360,22 @@ fn a_package_that_this_system_does_not_have_is_named() {
 }
 
 #[test]
+fn a_node_that_is_too_old_for_the_client_is_named() {
+    let machine = furnished_machine();
+    machine.stub("node", "echo v18.20.4");
+    let outcome = check(&machine, &[]);
+
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let reason = "node v18.20.4 is older than 20";
+    assert!(
+        outcome
+            .stdout
+            .contains(&format!("Skipped here: browser tests: {reason}"))
+    );
+    assert_eq!(outcome.piped, format!("browser: {reason}\n"));
+}
+
+#[test]
 fn fast_installs_nothing_and_leaves_the_big_suites_out() {
     let machine = bare_machine();
     machine.stub("apt-get", "");
@@ -370,7 +386,7 @@ fn fast_installs_nothing_and_leaves_the_big_suites_out() {
     assert_eq!(cargo_stages(&outcome), ["fmt", "clippy", "nextest"]);
     assert_eq!(
         outcome.calls_of("cargo nextest"),
-        ["cargo nextest run --locked --profile fast"]
+        ["cargo nextest run --locked --all-features --profile fast"]
     );
     assert_eq!(outcome.piped, "browser: --fast was asked for\n");
 }
@@ -384,7 +400,7 @@ fn without_nextest_the_tests_run_all_the_same_and_the_difference_is_named() {
 
     assert_eq!(
         outcome.calls_of("cargo").last(),
-        Some(&"cargo test --locked --lib --bins --tests")
+        Some(&"cargo test --locked --all-features --lib --bins --tests")
     );
     assert!(
         outcome.stdout.contains("Skipped here: cargo-nextest"),
