@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::workshop::{installed, read};
+use crate::workshop::{installed, read, repository};
 
 /// The value of `key` in a file of `key = value` or `key: value` lines, without quotes.
 fn value(text: &str, key: &str) -> String {
@@ -59,26 +59,42 @@ fn the_image_carries_every_binary_of_the_manifest() {
     }
 }
 
+/// What the Dockerfile copies from the repository, stage by stage.
+fn copied_sources() -> Vec<String> {
+    let dockerfile = read("Dockerfile");
+    let copies = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "));
+    let ours = copies.filter(|copy| !copy.starts_with("--from"));
+    ours.flat_map(|copy| {
+        let words: Vec<&str> = copy.split_whitespace().collect();
+        let (_target, sources) = words.split_last().expect("a target");
+        sources
+            .iter()
+            .map(|source| (*source).to_owned())
+            .collect::<Vec<_>>()
+    })
+    .collect()
+}
+
 #[test]
-fn everything_that_the_image_copies_is_let_through_to_the_builder() {
+fn everything_that_the_image_copies_exists_and_is_let_through_to_the_builder() {
     let ignore = read(".dockerignore");
     let allowed: Vec<&str> = ignore
         .lines()
         .filter_map(|line| line.strip_prefix('!'))
         .collect();
-    let dockerfile = read("Dockerfile");
-    let copies = dockerfile
-        .lines()
-        .filter_map(|line| line.strip_prefix("COPY "));
-    for copy in copies.filter(|copy| !copy.starts_with("--from")) {
-        let mut sources: Vec<&str> = copy.split_whitespace().collect();
-        sources.pop();
-        for source in sources {
-            assert!(
-                allowed.contains(&source),
-                "{source} is not in .dockerignore's allow-list"
-            );
-        }
+    let sources = copied_sources();
+    assert!(sources.iter().any(|source| source == "src"), "{sources:?}");
+    for source in &sources {
+        assert!(
+            allowed.contains(&source.as_str()),
+            "{source} is not in .dockerignore's allow-list"
+        );
+        assert!(
+            repository().join(source).exists(),
+            "there is no {source} to copy"
+        );
     }
 }
 
