@@ -1,3 +1,4 @@
 //! The control plane, without IO: no sockets, no clock, no tokio, no randomness of its own.
 pub mod api;
 pub mod ids;
+pub mod mutants;
