@@ -256,7 +256,7 @@ fn an_installation_that_fails_ends_the_run() {
 
     assert_eq!(outcome.code, Some(1));
     assert!(
-        outcome.stderr.contains("could not install"),
+        outcome.stderr.contains("could not install gcc"),
         "{}",
         outcome.stderr
     );

@@ -143,6 +143,14 @@ fn tokens_are_piped_and_never_shown() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     let once = format!("HUB_TOKEN={TOKEN}\nAUTH_TOKEN={PEER_TOKEN}\n");
     assert_eq!(outcome.piped, once.repeat(2), "both hubs get both tokens");
+    assert_eq!(
+        outcome.calls_of("flyctl secrets"),
+        [
+            "flyctl secrets import --app hubmesh-iad --stage",
+            "flyctl secrets import --app hubmesh-fra --stage",
+        ],
+        "staged, so that the deployment restarts the hub and nothing else does"
+    );
     for secret in [TOKEN, PEER_TOKEN] {
         assert!(!outcome.visible().contains(secret), "{}", outcome.visible());
     }
