@@ -6,6 +6,8 @@ pub mod http;
 pub mod hub;
 pub mod limits;
 pub mod log;
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod mesh;
 pub mod metrics;
 pub mod registry;
