@@ -1,5 +1,7 @@
 //! What senders and receivers are promised, rule by rule, over good links unless a test says otherwise.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::world::{MS, Weather, World, hub, network, peer};
@@ -295,9 +297,8 @@ fn nobody_waits_where_waiting_is_off_or_not_asked_for() {
     world.vanish(5);
     let sent = world.send_with(0, 5, 0, Bytes::new(), false);
     assert_eq!(sent, Err(NoSuchPeer));
-    let wait = MS * 0;
     let mut world = two_with(ExchangeConfig {
-        wait,
+        wait: Duration::ZERO,
         ..ExchangeConfig::default()
     });
     world.vanish(5);

@@ -258,7 +258,7 @@ fn more_refusals_than_fit_are_told_in_turns() {
     let (upto, refused) = bench.owed();
     assert_eq!((upto, refused.len()), (most, MAX_REFUSED));
     bench.book.winners.insert(peer(0), target);
-    bench.receive(bench.signal(most + 11, most + 1));
+    assert_eq!(bench.take(most + 11, most + 1).len(), 1);
     let (upto, refused) = bench.owed();
     assert_eq!((upto, refused.len()), (most + 11, 10));
 }
