@@ -217,10 +217,12 @@ fn a_claim_that_refused_is_not_tried_again_while_our_directory_still_shows_it() 
     world.run(MS * 100);
     assert_eq!(world.hubs[0].waiting(), 1);
     assert_eq!(world.send(0, 1, 1), Ok(Sent::Waiting), "it overtakes");
+    assert_eq!(world.send(0, 1, 2), Ok(Sent::Waiting), "it overtakes");
+    assert_eq!(world.hubs[0].waiting(), 3, "one left before the first");
     world.book.winners.remove(&peer(1));
     world.appear(1, 2);
     world.run(MS * 100);
-    assert_eq!(world.kinds_delivered(0, 1), [0, 1]);
+    assert_eq!(world.kinds_delivered(0, 1), [0, 1, 2]);
     world.check_accounts();
 }
 

@@ -517,6 +517,20 @@ fn a_call_with_an_older_time_does_not_turn_back_the_clock() {
 }
 
 #[test]
+fn a_window_that_had_slowed_down_wakes_in_time_for_what_is_sent_next() {
+    let mut bench = bench();
+    bench.send(0).expect("room");
+    for second in [1, 2] {
+        let at = NOW + MS * (1000 * second);
+        bench.exchange.handle_timeout(at, &bench.book);
+    }
+    assert_eq!(bench.exchange.poll_timeout(), Some(NOW + MS * 4000));
+    bench.acknowledge(1, &[]);
+    bench.send(1).expect("room");
+    assert_eq!(bench.exchange.poll_timeout(), Some(NOW + MS * 3000));
+}
+
+#[test]
 fn an_answer_without_a_delivery_is_harmless() {
     let mut bench = bench();
     bench.exchange.settle(Err(RefusedWhy::NotHere));
