@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use super::super::ids::Incarnation;
 use super::*;
 
+mod mesh;
+
 const ME: u8 = 100;
 
 fn id(n: u8) -> HubId {
