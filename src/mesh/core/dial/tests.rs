@@ -198,7 +198,7 @@ fn a_bootstrap_address_that_leads_to_ourselves_is_never_dialled_again() {
     dialer.on_bye(now, id(ME), Bye::SelfDial);
     assert_eq!(run(&mut dialer, at_ms(3_600_000)), []);
     assert!(dialer.bootstrap_status().next().unwrap().ourselves);
-    assert_eq!(dialer.standing(), 0);
+    assert_eq!(dialer.standing, 0);
     // The same set again, as DNS gives it every half minute, changes nothing.
     dialer.set_bootstrap(at_ms(3_600_000), vec!["ws://me".to_owned()]);
     assert_eq!(run(&mut dialer, at_ms(7_200_000)), []);
