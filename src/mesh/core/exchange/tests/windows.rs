@@ -192,7 +192,7 @@ fn what_the_source_keeps_no_more_is_not_waited_for() {
     assert_eq!(bench.take(1, 1), [1]);
     assert_eq!(bench.take(5, 1), [] as [u8; 0]);
     assert_eq!(bench.take(6, 5), [5, 6]);
-    assert_eq!(bench.take(4, 1), [], "given up by its source");
+    assert_eq!(bench.take(4, 1), [] as [u8; 0], "given up by its source");
 }
 
 #[test]
