@@ -1,0 +1,356 @@
+//! What the daemon is told by its environment, checked whole before anything binds.
+//!
+//! [`Config`] holds values that are right: every number within its bounds, every address parsed, every relation
+//! between two settings kept. Whoever has a `Config` need not check again. Nothing outside this module reads the
+//! environment, and this module opens no socket and no file. `main` calls it first and exits with 64 if it refuses.
+
+mod read;
+mod settings;
+mod types;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use crate::auth::Secret;
+use crate::mesh::core::ids::HubId;
+
+pub use settings::{SETTINGS, Setting, settings_table};
+pub use types::{BootstrapHub, CorsOrigins, DuplicatePeer, HubUrl, LogFormat, Origin};
+
+use read::Reader;
+use settings::Raw;
+
+/// Everything that can be set, in force from start to exit.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address or name to listen on.
+    pub host: String,
+    /// Port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// Whether this is a hub, or a lone server without `/mesh`.
+    pub is_hub: bool,
+    /// Pages that may use this hub.
+    pub cors: CorsOrigins,
+    /// What peers must show.
+    pub auth_token: Option<Secret>,
+    /// Peers connected at once.
+    pub max_connections: usize,
+    /// TCP connections that are not peers.
+    pub max_http_connections: usize,
+    /// From a TCP connection to its whole request head, and from the 101 to the WebSocket.
+    pub header_timeout: Duration,
+    /// Between two rounds of housekeeping.
+    pub cleanup_interval: Duration,
+    /// Over which peers are sent away at the end.
+    pub drain: Duration,
+    /// What a single peer may do and cost.
+    pub peer: PeerLimits,
+    /// How this hub meets others.
+    pub mesh: MeshSettings,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged, in `tracing`'s directives. Checked to parse.
+    pub log_filter: String,
+    /// Threads that serve peers; 1 is the current-thread runtime.
+    pub worker_threads: usize,
+    /// The application's name at its host, for the statistics.
+    pub app_name: Option<String>,
+}
+
+/// What a single peer may do and cost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerLimits {
+    /// From the WebSocket to the first announcement.
+    pub announce_timeout: Duration,
+    /// Silence after which a peer is closed.
+    pub timeout: Duration,
+    /// Longest message, in bytes.
+    pub max_message_bytes: usize,
+    /// Longest announced data, in bytes. At most `max_message_bytes`.
+    pub max_announce_bytes: usize,
+    /// Messages a second for long; `None` is no limit.
+    pub rate_per_sec: Option<u32>,
+    /// Messages at once; at least 1.
+    pub rate_burst: u32,
+    /// Messages that may wait for its socket. Holds a full roster and 256 more.
+    pub outbox_messages: usize,
+    /// Bytes that may wait for its socket. Holds a full roster and four of the longest messages.
+    pub outbox_bytes: usize,
+}
+
+/// How this hub meets others.
+#[derive(Clone, Debug)]
+pub struct MeshSettings {
+    /// This hub's id: set, or random at this start.
+    pub hub_id: HubId,
+    /// The mesh it belongs to.
+    pub namespace: String,
+    /// The token that all hubs of the mesh share; `None` is an open mesh.
+    pub token: Option<Secret>,
+    /// Hubs to link to whatever happens.
+    pub bootstrap: Vec<BootstrapHub>,
+    /// Where others reach this hub.
+    pub public_url: Option<HubUrl>,
+    /// Whether to link to hubs that others tell of.
+    pub auto_connect: bool,
+    /// For how long the peers of an unreachable hub stay visible.
+    pub hold: Duration,
+    /// Peers of a network that a newcomer is told of.
+    pub discovery_limit: usize,
+    /// What happens to a second connection with a living peer's id.
+    pub duplicate_peer: DuplicatePeer,
+    /// Where this hub runs; empty if unknown.
+    pub region: String,
+    /// How signals wait for targets that nobody holds.
+    pub wait: SignalWait,
+}
+
+/// How signals wait for targets that nobody holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignalWait {
+    /// For how long; zero: not at all.
+    pub time: Duration,
+    /// Of one sender.
+    pub per_sender: usize,
+    /// For one target.
+    pub per_target: usize,
+    /// In all.
+    pub total: usize,
+}
+
+/// One variable that cannot be used, and what would be allowed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The variable.
+    pub name: String,
+    /// What is wrong with it, and what is allowed.
+    pub text: String,
+}
+
+/// The environment holds nonsense: every problem of it, in the order of the settings.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct ConfigError {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot be used:")?;
+        for problem in &self.problems {
+            write!(f, "\n  {}: {}", problem.name, problem.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// The configuration of this process's environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_os_vars(std::env::vars_os())
+    }
+
+    /// The configuration of these variables; others than the settings are ignored.
+    pub fn from_vars<N: Into<String>, V: Into<String>>(
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, ConfigError> {
+        let vars = vars
+            .into_iter()
+            .map(|(name, value)| (OsString::from(name.into()), OsString::from(value.into())));
+        Self::from_os_vars(vars)
+    }
+
+    fn from_os_vars(
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let (known, mut problems) = known_variables(vars);
+        let raw: Raw = match envy::from_iter(known) {
+            Ok(raw) => raw,
+            Err(error) => {
+                let name = String::from("environment");
+                problems.push(Problem {
+                    name,
+                    text: error.to_string(),
+                });
+                return Err(ConfigError { problems });
+            }
+        };
+        let mut reader = Reader::new(raw.into_texts());
+        let config = read_config(&mut reader);
+        problems.extend(reader.finish());
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(ConfigError { problems }),
+        }
+    }
+
+    /// All that can be set: name, default and meaning.
+    pub fn settings() -> &'static [Setting] {
+        SETTINGS
+    }
+}
+
+/// The variables that are settings, and a problem for each that is not text. An empty one counts as unset.
+fn known_variables(
+    vars: impl IntoIterator<Item = (OsString, OsString)>,
+) -> (Vec<(String, String)>, Vec<Problem>) {
+    let names: Vec<String> = SETTINGS.iter().map(Setting::name).collect();
+    let mut known = Vec::new();
+    let mut problems = Vec::new();
+    for (name, value) in vars {
+        let Some(name) = names.iter().find(|known| name == known.as_str()) else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) if value.trim().is_empty() => {}
+            Ok(value) => known.push((name.clone(), value)),
+            Err(_) => problems.push(Problem {
+                name: name.clone(),
+                text: "is not UTF-8".into(),
+            }),
+        }
+    }
+    (known, problems)
+}
+
+/// Reads every setting, good or bad, so that all problems come to light; `None` if one has no usable value.
+fn read_config(reader: &mut Reader) -> Option<Config> {
+    let host = reader.host("HOST");
+    let port = reader.number("PORT", 0..=65_535);
+    let is_hub = reader.flag("IS_HUB");
+    let auth_token = reader.secret("AUTH_TOKEN");
+    let mesh = read_mesh(reader, auth_token.clone());
+    let cors = reader.parse("CORS_ORIGIN");
+    let max_connections = reader.number("MAX_CONNECTIONS", 1..=1_000_000);
+    let max_http_connections = reader.number("MAX_HTTP_CONNECTIONS", 1..=1_000_000);
+    let header_timeout = reader.millis("HEADER_TIMEOUT_MS", 100..=600_000);
+    let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
+    let peer = read_peer(reader);
+    let drain = reader.millis("DRAIN_MS", 0..=600_000);
+    let log_format = reader.parse("LOG_FORMAT");
+    let log_filter = reader.log_filter("RUST_LOG");
+    let worker_threads = reader.number("WORKER_THREADS", 1..=256);
+    let app_name = reader.optional_text("FLY_APP_NAME", 64);
+    if let (Some(peer), Some(mesh)) = (&peer, &mesh) {
+        check_outbox(reader, peer, mesh.discovery_limit);
+        check_data_within_message(reader, peer);
+    }
+    Some(Config {
+        host: host?,
+        port: port?,
+        is_hub: is_hub?,
+        cors: cors?,
+        auth_token,
+        max_connections: max_connections?,
+        max_http_connections: max_http_connections?,
+        header_timeout: header_timeout?,
+        cleanup_interval: cleanup_interval?,
+        drain: drain?,
+        peer: peer?,
+        mesh: mesh?,
+        log_format: log_format?,
+        log_filter: log_filter?,
+        worker_threads: worker_threads?,
+        app_name,
+    })
+}
+
+fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
+    let announce_timeout = reader.millis("ANNOUNCE_TIMEOUT_MS", 100..=600_000);
+    let timeout = reader.millis("PEER_TIMEOUT_MS", 1_000..=86_400_000);
+    let max_message_bytes = reader.number("MAX_MESSAGE_BYTES", 1_024..=1_048_576);
+    let max_announce_bytes = reader.number("MAX_ANNOUNCE_BYTES", 64..=1_048_576);
+    let rate_per_sec: Option<u32> = reader.number("RATE_LIMIT_PER_SEC", 0..=1_000_000);
+    let rate_burst = reader.number("RATE_LIMIT_BURST", 1..=1_000_000);
+    let outbox_messages = reader.number("OUTBOX_MESSAGES", 1..=1_000_000);
+    let outbox_bytes = reader.number("OUTBOX_BYTES", 1..=1_073_741_824);
+    Some(PeerLimits {
+        announce_timeout: announce_timeout?,
+        timeout: timeout?,
+        max_message_bytes: max_message_bytes?,
+        max_announce_bytes: max_announce_bytes?,
+        rate_per_sec: Some(rate_per_sec?).filter(|rate| *rate > 0),
+        rate_burst: rate_burst?,
+        outbox_messages: outbox_messages?,
+        outbox_bytes: outbox_bytes?,
+    })
+}
+
+fn read_mesh(reader: &mut Reader, auth_token: Option<Secret>) -> Option<MeshSettings> {
+    let namespace = reader.text("HUB_MESH_NAMESPACE", 64);
+    let bootstrap = reader.bootstrap("BOOTSTRAP_HUBS");
+    let public_url = reader.optional("PUBLIC_URL");
+    let token = reader.secret("HUB_TOKEN").or(auth_token);
+    let hub_id = reader.optional("HUB_ID");
+    let auto_connect = reader.flag("MESH_AUTO_CONNECT");
+    let hold = reader.millis("MESH_HOLD_MS", 0..=60_000);
+    let discovery_limit = reader.number("DISCOVERY_LIMIT", 1..=100_000);
+    let duplicate_peer = reader.parse("DUPLICATE_PEER");
+    let wait = read_wait(reader);
+    let fly_region = reader.optional_text("FLY_REGION", 32);
+    let region = reader.optional_text("REGION", 32);
+    Some(MeshSettings {
+        hub_id: hub_id.unwrap_or_else(|| HubId(rand::random())),
+        namespace: namespace?,
+        token,
+        bootstrap: bootstrap?,
+        public_url,
+        auto_connect: auto_connect?,
+        hold: hold?,
+        discovery_limit: discovery_limit?,
+        duplicate_peer: duplicate_peer?,
+        region: fly_region.or(region).unwrap_or_default(),
+        wait: wait?,
+    })
+}
+
+fn read_wait(reader: &mut Reader) -> Option<SignalWait> {
+    let time = reader.millis("SIGNAL_WAIT_MS", 0..=60_000);
+    let per_sender = reader.number("SIGNAL_WAIT_PER_SENDER", 1..=100_000);
+    let per_target = reader.number("SIGNAL_WAIT_PER_TARGET", 1..=100_000);
+    let total = reader.number("SIGNAL_WAIT_TOTAL", 1..=1_000_000);
+    Some(SignalWait {
+        time: time?,
+        per_sender: per_sender?,
+        per_target: per_target?,
+        total: total?,
+    })
+}
+
+/// What an envelope adds to a peer's data in a roster: ids, network name, type, timestamp and WebSocket header.
+const ROSTER_ENVELOPE_BYTES: usize = 512;
+/// Messages that an outbox must hold beside a full roster.
+const ROSTER_HEADROOM: usize = 256;
+
+/// A newcomer's roster goes into its outbox at once, so an outbox that cannot hold it would close every newcomer.
+fn check_outbox(reader: &mut Reader, peer: &PeerLimits, discovery_limit: usize) {
+    let messages = discovery_limit + ROSTER_HEADROOM;
+    if peer.outbox_messages < messages {
+        let text = format!(
+            "{} is too few: a roster of DISCOVERY_LIMIT = {discovery_limit} peers needs at least {messages}",
+            peer.outbox_messages
+        );
+        reader.problem("OUTBOX_MESSAGES", text);
+    }
+    let bytes = discovery_limit * (peer.max_announce_bytes + ROSTER_ENVELOPE_BYTES)
+        + 4 * peer.max_message_bytes;
+    if peer.outbox_bytes < bytes {
+        let text = format!(
+            "{} is too few: a roster of DISCOVERY_LIMIT = {discovery_limit} peers with MAX_ANNOUNCE_BYTES = {} \
+             each, and four messages of MAX_MESSAGE_BYTES = {}, need at least {bytes}",
+            peer.outbox_bytes, peer.max_announce_bytes, peer.max_message_bytes
+        );
+        reader.problem("OUTBOX_BYTES", text);
+    }
+}
+
+fn check_data_within_message(reader: &mut Reader, peer: &PeerLimits) {
+    if peer.max_announce_bytes > peer.max_message_bytes {
+        let text = format!(
+            "{} is more than MAX_MESSAGE_BYTES = {}, in which it must arrive",
+            peer.max_announce_bytes, peer.max_message_bytes
+        );
+        reader.problem("MAX_ANNOUNCE_BYTES", text);
+    }
+}

@@ -1,0 +1,211 @@
+//! Reads single settings from their texts and keeps what is wrong with them.
+//!
+//! A reader never stops at a problem: each method gives the value or notes why there is none, and
+//! [`Reader::finish`] hands out all notes at once. It knows how values are written, not what they are for.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::settings::Setting;
+use super::types::BootstrapHub;
+use super::{Problem, SETTINGS};
+use crate::auth::Secret;
+
+/// The texts of all settings, and the problems found so far.
+pub(super) struct Reader {
+    texts: Vec<(&'static Setting, Option<String>)>,
+    used: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    pub(super) fn new(texts: Vec<(&'static Setting, Option<String>)>) -> Self {
+        Reader {
+            texts,
+            used: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// All problems, in the order of the settings.
+    ///
+    /// # Panics
+    /// In debug builds, if a setting was never read: it would be a promise that nothing keeps.
+    pub(super) fn finish(self) -> Vec<Problem> {
+        let order = |name: &str| SETTINGS.iter().position(|setting| setting.name() == name);
+        debug_assert!(
+            SETTINGS
+                .iter()
+                .all(|setting| self.used.contains(&setting.name())),
+            "a setting is not read"
+        );
+        let mut problems = self.problems;
+        problems.sort_by_key(|problem| order(&problem.name));
+        problems
+    }
+
+    pub(super) fn problem(&mut self, name: &str, text: impl Into<String>) {
+        self.problems.push(Problem {
+            name: name.into(),
+            text: text.into(),
+        });
+    }
+
+    /// The text in force: the variable's, else the default.
+    fn text_of(&mut self, name: &str) -> String {
+        self.used.push(name.into());
+        let found = self
+            .texts
+            .iter()
+            .find(|(setting, _)| setting.name() == name);
+        debug_assert!(found.is_some(), "{name} is not a setting");
+        let text = found.map(|(setting, text)| text.as_deref().unwrap_or(setting.default));
+        text.unwrap_or_default().trim().to_owned()
+    }
+
+    /// A whole number within these bounds.
+    pub(super) fn number<T: TryFrom<u64>>(
+        &mut self,
+        name: &str,
+        bounds: RangeInclusive<u64>,
+    ) -> Option<T> {
+        let text = self.text_of(name);
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        if number.is_none() {
+            let (low, high) = (bounds.start(), bounds.end());
+            self.problem(
+                name,
+                format!("{text:?} is not a whole number from {low} to {high}"),
+            );
+        }
+        number
+    }
+
+    /// A time in milliseconds within these bounds.
+    pub(super) fn millis(&mut self, name: &str, bounds: RangeInclusive<u64>) -> Option<Duration> {
+        self.number(name, bounds).map(Duration::from_millis)
+    }
+
+    /// `true` or `false`, also written 1, 0, yes, no, on, off.
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        let text = self.text_of(name);
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => {
+                self.problem(name, format!("{text:?} is neither true nor false"));
+                None
+            }
+        }
+    }
+
+    /// Whatever parses as `T`.
+    pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        let text = self.text_of(name);
+        self.parsed(name, &text)
+    }
+
+    /// Whatever parses as `T`, or nothing if unset.
+    pub(super) fn optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        let text = self.text_of(name);
+        if text.is_empty() {
+            None
+        } else {
+            self.parsed(name, &text)
+        }
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.problem(name, format!("{text:?} does not do: {why}"));
+                None
+            }
+        }
+    }
+
+    /// Text of 1 to `max` bytes.
+    pub(super) fn text(&mut self, name: &str, max: usize) -> Option<String> {
+        let text = self.text_of(name);
+        if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
+            self.problem(name, format!("{text:?} is not 1 to {max} bytes of text"));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Text of 1 to `max` bytes, or nothing if unset.
+    pub(super) fn optional_text(&mut self, name: &str, max: usize) -> Option<String> {
+        let unset = self.text_of(name).is_empty();
+        if unset { None } else { self.text(name, max) }
+    }
+
+    /// A token. What is wrong with one is told without showing it.
+    pub(super) fn secret(&mut self, name: &str) -> Option<Secret> {
+        let text = self.text_of(name);
+        if text.is_empty() {
+            return None;
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.problem(
+                name,
+                "has characters that do not fit a header: use printable ASCII without spaces",
+            );
+            return None;
+        }
+        Some(Secret::new(text))
+    }
+
+    /// A host to listen on: an address or a name, without a port.
+    pub(super) fn host(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name, 253)?;
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(&text);
+        if bare.parse::<std::net::IpAddr>().is_ok() || url::Host::parse(bare).is_ok() {
+            return Some(bare.to_owned());
+        }
+        self.problem(
+            name,
+            format!("{text:?} is neither an address nor a host name (the port goes into PORT)"),
+        );
+        None
+    }
+
+    /// Directives for the log.
+    pub(super) fn log_filter(&mut self, name: &str) -> Option<String> {
+        let text = self.text_of(name);
+        match EnvFilter::try_new(&text) {
+            Ok(_) => Some(text),
+            Err(why) => {
+                self.problem(name, format!("{text:?} does not do: {why}"));
+                None
+            }
+        }
+    }
+
+    /// A comma list of hubs. Every wrong entry is a problem of its own.
+    pub(super) fn bootstrap(&mut self, name: &str) -> Option<Vec<BootstrapHub>> {
+        let text = self.text_of(name);
+        let mut hubs = Vec::new();
+        let before = self.problems.len();
+        for entry in text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+        {
+            match self.parsed::<BootstrapHub>(name, entry) {
+                Some(hub) if !hubs.contains(&hub) => hubs.push(hub),
+                _ => {}
+            }
+        }
+        (self.problems.len() == before).then_some(hubs)
+    }
+}

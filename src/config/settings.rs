@@ -1,0 +1,146 @@
+//! The one list of what can be set: name, default, meaning.
+//!
+//! Everything else about a setting is derived from its line here: the field that `envy` fills, the default that
+//! applies when the variable is unset, and the table that `hubmesh --print-settings` prints and the README shows.
+//! This file must not know what a value means; `config.rs` reads and checks the values.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+/// One environment variable of the daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// The variable, in lower case.
+    field: &'static str,
+    /// The text that applies when the variable is unset or empty.
+    pub default: &'static str,
+    /// What it does, its unit, its bounds, and its worst case where it is a cap.
+    pub description: &'static str,
+}
+
+impl Setting {
+    /// The variable's name.
+    pub fn name(&self) -> String {
+        self.field.to_ascii_uppercase()
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $line:literal])+ $field:ident = $default:literal;)+) => {
+        /// Every setting, in the order of the README's table.
+        pub const SETTINGS: &[Setting] = &[
+            $(Setting { field: stringify!($field), default: $default, description: concat!($($line),+) },)+
+        ];
+
+        /// The environment as `envy` reads it: the text of each variable, unchecked.
+        #[derive(Deserialize, Default)]
+        pub(super) struct Raw {
+            $($(#[doc = $line])+ $field: Option<String>,)+
+        }
+
+        impl Raw {
+            /// The variables that are set, with their settings.
+            pub(super) fn into_texts(self) -> Vec<(&'static Setting, Option<String>)> {
+                let texts = [$(self.$field,)+];
+                SETTINGS.iter().zip(texts).collect()
+            }
+        }
+    };
+}
+
+settings! {
+    /// Address or name to listen on. `localhost` listens on 127.0.0.1 and, where there is one, on ::1; `0.0.0.0` or `::` on every interface.
+    host = "localhost";
+    /// TCP port, 0 to 65535. 0 takes a free one, which the first log line names.
+    port = "8080";
+    /// `true`: a hub that links to others on `/mesh`. `false`: a lone server without `/mesh`.
+    is_hub = "true";
+    /// The mesh that this hub belongs to, 1 to 64 bytes. Hubs of different namespaces refuse each other.
+    hub_mesh_namespace = "pigeonhub-mesh";
+    /// Hubs to link to at start and for ever after: a comma list of `ws://`, `wss://` and `dns+ws://name:port` (every address of the name is a hub).
+    bootstrap_hubs = "";
+    /// Where other hubs reach this one, `ws://` or `wss://`. Unset: this hub dials the others and they cannot dial it.
+    public_url = "";
+    /// Bearer that opens `/mesh`, the same on every hub. Unset: `AUTH_TOKEN`; both unset: the mesh is open to whoever reaches it.
+    hub_token = "";
+    /// This hub's id, 40 hex digits. Unset: a new random one at every start.
+    hub_id = "";
+    /// `true`: link to hubs that others tell of. `false`: keep to `BOOTSTRAP_HUBS`.
+    mesh_auto_connect = "true";
+    /// Milliseconds that the peers of a hub which cannot be reached stay visible, 0 to 60000.
+    mesh_hold_ms = "2000";
+    /// Bearer that peers must show, in `Authorization` or as `?token=`. Unset: open to all.
+    auth_token = "";
+    /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`.
+    cors_origin = "*";
+    /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB; at worst `OUTBOX_BYTES` more.
+    max_connections = "1000";
+    /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each.
+    max_http_connections = "1024";
+    /// Milliseconds from a TCP connection to its whole request head, and from the 101 to the WebSocket, 100 to 600000.
+    header_timeout_ms = "10000";
+    /// Milliseconds from the WebSocket to the first announcement, 100 to 600000. Later ones are closed.
+    announce_timeout_ms = "10000";
+    /// Milliseconds of silence, WebSocket pings unanswered, after which a peer is closed, 1000 to 86400000.
+    peer_timeout_ms = "300000";
+    /// Milliseconds between two rounds of housekeeping, 100 to 3600000.
+    cleanup_interval_ms = "30000";
+    /// A second connection with an id that a living peer holds: `refuse` it, or let it `replace` the first.
+    duplicate_peer = "refuse";
+    /// Peers of a network that a newcomer is told of, 1 to 100000. In larger networks it learns of the nearest and of a sample.
+    discovery_limit = "1000";
+    /// Longest message of a peer in bytes, 1024 to 1048576. A longer one closes its connection.
+    max_message_bytes = "65536";
+    /// Longest announced data of a peer in bytes, 64 up to `MAX_MESSAGE_BYTES`. Every hub keeps it while the peer is connected.
+    max_announce_bytes = "1024";
+    /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit.
+    rate_limit_per_sec = "100";
+    /// Messages that a peer may send at once, 1 to 1000000.
+    rate_limit_burst = "200";
+    /// Messages that may wait for one peer's socket, at least `DISCOVERY_LIMIT` + 256, up to 1000000. More close it.
+    outbox_messages = "4096";
+    /// Bytes that may wait for one peer's socket, at least `DISCOVERY_LIMIT` × (`MAX_ANNOUNCE_BYTES` + 512) + 4 × `MAX_MESSAGE_BYTES`, up to 1073741824. More close it. At worst `MAX_CONNECTIONS` times this in all.
+    outbox_bytes = "4194304";
+    /// Milliseconds that a signal waits for a target nobody holds yet, 0 to 60000. 0: its sender is told at once.
+    signal_wait_ms = "5000";
+    /// Signals of one sender that may wait, 1 to 100000.
+    signal_wait_per_sender = "32";
+    /// Signals for one target that may wait, 1 to 100000.
+    signal_wait_per_target = "128";
+    /// Signals that may wait in all, 1 to 1000000. At worst this times `MAX_MESSAGE_BYTES` in memory.
+    signal_wait_total = "4096";
+    /// Milliseconds over which peers are sent away when the hub is told to stop, 0 to 600000.
+    drain_ms = "10000";
+    /// `json` or `text`. `auto`: text on a terminal, JSON lines elsewhere.
+    log_format = "auto";
+    /// What is logged, as `tracing` directives: `debug`, `hubmesh=debug,warn` and so on.
+    rust_log = "hubmesh=info";
+    /// Threads that serve peers, 1 to 256. 1 runs everything on one thread, which takes the least CPU per message.
+    worker_threads = "1";
+    /// Region shown to other hubs and in the statistics, up to 32 bytes. Set by Fly.io; unset: `REGION`.
+    fly_region = "";
+    /// Region where `FLY_REGION` is not set, up to 32 bytes.
+    region = "";
+    /// Application shown in the statistics, up to 64 bytes. Set by Fly.io.
+    fly_app_name = "";
+}
+
+/// The README's table of settings, in Markdown, with its header and without the markers around it.
+pub fn settings_table() -> String {
+    let mut table = String::from("| variable | default | meaning |\n|---|---|---|\n");
+    for setting in SETTINGS {
+        let default = match setting.default {
+            "" => String::from("(unset)"),
+            text => format!("`{text}`"),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            table,
+            "| `{}` | {default} | {} |",
+            setting.name(),
+            setting.description.trim()
+        );
+    }
+    table
+}

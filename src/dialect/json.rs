@@ -1,0 +1,175 @@
+//! The little JSON that dialects need besides `serde`: writing strings, and judging text that is to be embedded
+//! in a message as it is.
+//!
+//! What comes from another hub is embedded without being taken apart, so it is judged first: text that is not
+//! one whole value could break out of the message around it. Invariant: text that passes here and is put where
+//! a value may stand yields JSON again. Knows no dialect; called by them and by the registry.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// How deep arrays and objects may be nested in what is passed on. Session descriptions and candidates have
+/// one level; a receiver's parser that recurses must survive what we hand it.
+pub const MAX_DEPTH: usize = 64;
+
+/// Appends a string with its quotes.
+pub fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    push_escaped(out, text);
+    out.push('"');
+}
+
+/// Appends the inside of a string.
+pub fn push_escaped(out: &mut String, text: &str) {
+    if !text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        out.push_str(text);
+        return;
+    }
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if u32::from(c) < 0x20 => {
+                // Writing to a string cannot fail.
+                let _ = fmt::Write::write_fmt(out, format_args!("\\u{:04x}", u32::from(c)));
+            }
+            c => out.push(c),
+        }
+    }
+}
+
+/// The text of the one value in `bytes`, without the blanks around it; `None` if it is not exactly one, is not
+/// UTF-8, or is nested deeper than [`MAX_DEPTH`].
+pub fn one_value(bytes: &[u8]) -> Option<&str> {
+    let value: &RawValue = serde_json::from_slice(bytes).ok()?;
+    depth_is_bounded(value.get()).then_some(value.get())
+}
+
+/// Whether a valid JSON text is nested at most [`MAX_DEPTH`] deep.
+///
+/// Text with no more opening brackets than that, which is nearly all there is, is told by counting them.
+pub fn depth_is_bounded(valid: &str) -> bool {
+    let opening = valid.bytes().filter(|b| matches!(b, b'[' | b'{')).count();
+    opening <= MAX_DEPTH || depth(valid) <= MAX_DEPTH
+}
+
+fn depth(valid: &str) -> usize {
+    let (mut deepest, mut depth) = (0_usize, 0_usize);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in valid.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// Rewrites an object without the members that `take` takes, on one level. `Ok(None)` if nothing is left.
+///
+/// The members that stay keep their order and the bytes of their values.
+pub fn strip_members(
+    object: &RawValue,
+    take: impl FnMut(&str, &RawValue) -> bool,
+) -> Result<Option<Bytes>, NotAnObject> {
+    let mut rest = String::with_capacity(object.get().len());
+    let visitor = Strip {
+        take,
+        rest: &mut rest,
+    };
+    serde_json::Deserializer::from_str(object.get())
+        .deserialize_map(visitor)
+        .map_err(|_| NotAnObject)?;
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    rest.push('}');
+    Ok(Some(Bytes::from(rest.into_boxed_str().into_boxed_bytes())))
+}
+
+/// The value is not an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAnObject;
+
+struct Strip<'a, F> {
+    take: F,
+    rest: &'a mut String,
+}
+
+impl<'de, F: FnMut(&str, &RawValue) -> bool> Visitor<'de> for Strip<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(name)) = map.next_key()? {
+            let value: &RawValue = map.next_value()?;
+            if (self.take)(&name, value) {
+                continue;
+            }
+            self.rest.push(if self.rest.is_empty() { '{' } else { ',' });
+            push_string(self.rest, &name);
+            self.rest.push(':');
+            self.rest.push_str(value.get());
+        }
+        Ok(())
+    }
+}
+
+/// The members of the one object in `bytes`, as text without the braces around them; `None` if it is not
+/// exactly one object, has no member or one of these names, or is nested deeper than [`MAX_DEPTH`].
+pub fn members<'a>(bytes: &'a [u8], forbidden: &'static [&'static str]) -> Option<&'a str> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_ascii();
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let any = parser.deserialize_map(Allowed(forbidden)).ok()?;
+    parser.end().ok()?;
+    if !any || !depth_is_bounded(text) {
+        return None;
+    }
+    text.strip_prefix('{')?.strip_suffix('}')
+}
+
+struct Allowed(&'static [&'static str]);
+
+impl<'de> Visitor<'de> for Allowed {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut any = false;
+        while let Some(Key(name)) = map.next_key()? {
+            if self.0.contains(&name.as_ref()) {
+                return Err(A::Error::custom("a forbidden member"));
+            }
+            map.next_value::<IgnoredAny>()?;
+            any = true;
+        }
+        Ok(any)
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! The dialects: pure codecs between what a client says and what a hub does.
+//!
+//! Owns the vocabulary that all dialects share, [`Command`] one way and [`Event`] the other, and the dispatch
+//! by [`Dialect`], which is a `match` so that the data path pays for no virtual call. A dialect is one file: it
+//! gets text and gives text, and knows of no socket, registry, mesh or clock. To add one, give it a
+//! [`Dialect`] variant, a file here and an arm in each function below; the compiler names the places.
+//!
+//! Invariants: nothing that a client or another hub sent makes these functions panic; an identity that a
+//! message claims for itself is never believed; a payload is neither parsed again nor copied more than once.
+//! Called by the sessions (decoding) and by the registry and the sessions (encoding).
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::mesh::core::api::{PeerEvent, SignalFailure};
+use crate::mesh::core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
+
+pub mod json;
+pub mod pigeon;
+
+/// One message of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// What it asks for.
+    pub command: Command<'a>,
+    /// Whom it says to be from; never believed, but a name that is not the client's own is a forgery.
+    pub sender: Option<Cow<'a, str>>,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// To be in a network and shown to its members.
+    Announce {
+        /// Which network; `None` for the dialect's default.
+        network: Option<Cow<'a, str>>,
+        /// What to show of itself, as the mesh carries it: the text of a JSON object.
+        data: Option<Bytes>,
+        /// It says to be a hub, which no client is.
+        claims_hub: bool,
+    },
+    /// To hand a payload to one peer.
+    Signal {
+        /// To whom.
+        target: PeerId,
+        /// The network that the client believes to be in; `None` if it does not say.
+        network: Option<Cow<'a, str>>,
+        /// What kind, in this dialect.
+        kind: SignalKind,
+        /// One JSON value, byte for byte as sent.
+        payload: &'a str,
+    },
+    /// A sign of life that wants an answer.
+    Ping {
+        /// The network that the client believes to be in; `None` if it does not say.
+        network: Option<Cow<'a, str>>,
+    },
+    /// To leave its network.
+    Goodbye,
+    /// Nothing: understood, without effect.
+    Ignored,
+    /// Something that this dialect has no word for; holds the start of that word.
+    Unsupported(String),
+}
+
+/// What a client is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The hub took the connection.
+    Connected {
+        /// The id that the client is known by.
+        peer: &'a PeerId,
+    },
+    /// A peer is there, or shows something new of itself.
+    Discovered {
+        /// Who.
+        peer: &'a PeerId,
+        /// What it shows of itself. Not trusted: what is no fit JSON object is left out.
+        data: Option<&'a [u8]>,
+    },
+    /// A peer said goodbye.
+    Goodbye {
+        /// Who.
+        peer: &'a PeerId,
+    },
+    /// A peer is gone.
+    Left {
+        /// Who.
+        peer: &'a PeerId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Answers [`Command::Ping`].
+    Pong,
+    /// A signal of this client was not delivered, or may not have been.
+    Undelivered {
+        /// Whom it was for.
+        target: &'a PeerId,
+        /// What kind it was.
+        kind: SignalKind,
+        /// Why.
+        why: SignalFailure,
+    },
+    /// The client made a mistake or reached a limit.
+    Error(Complaint<'a>),
+}
+
+/// What a client did wrong: a stable code for programs and a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint<'a> {
+    /// Stable, in lower case with hyphens.
+    pub code: &'static str,
+    /// What was wrong, and what would have been right.
+    pub text: Cow<'a, str>,
+}
+
+/// A signal on its way to a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Signal<'a> {
+    /// The network of both.
+    pub network: &'a NetworkKey,
+    /// The sender, as its hub knows it.
+    pub from: &'a PeerId,
+    /// The receiver.
+    pub target: &'a PeerId,
+    /// What kind.
+    pub kind: SignalKind,
+    /// The text of one JSON value.
+    pub payload: &'a str,
+}
+
+/// A part of a client's message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// What the message is.
+    Type,
+    /// What it carries.
+    Data,
+    /// Whom it is for.
+    Target,
+    /// The network it is about.
+    Network,
+    /// Whom it says to be from.
+    Sender,
+}
+
+/// Why a client's message means nothing. Always the client's fault, and nothing has changed: the client is
+/// told and the connection goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not JSON.
+    #[error("the message is not JSON: line {line}, column {column}")]
+    NotJson {
+        /// From 1.
+        line: usize,
+        /// From 1, in bytes.
+        column: usize,
+    },
+    /// JSON, but not an object.
+    #[error("a message is a JSON object")]
+    NotAnObject,
+    /// A field that the message cannot do without.
+    #[error("`{name}` is missing")]
+    Missing {
+        /// Which.
+        field: Field,
+        /// Its name in this dialect.
+        name: &'static str,
+    },
+    /// A field that is there twice.
+    #[error("`{name}` is there twice")]
+    Duplicate {
+        /// Which.
+        field: Field,
+        /// Its name in this dialect.
+        name: &'static str,
+    },
+    /// A field of another type than it must be.
+    #[error("`{name}` must be {want}")]
+    WrongType {
+        /// Which.
+        field: Field,
+        /// Its name in this dialect.
+        name: &'static str,
+        /// What it must be.
+        want: &'static str,
+    },
+    /// A payload whose arrays and objects are nested deeper than [`json::MAX_DEPTH`].
+    #[error("`data` is nested deeper than {} levels", json::MAX_DEPTH)]
+    TooDeep,
+}
+
+impl DecodeError {
+    /// A stable code for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            DecodeError::NotJson { .. } => "not-json",
+            DecodeError::NotAnObject => "not-an-object",
+            DecodeError::Missing { .. } => "missing-field",
+            DecodeError::Duplicate { .. } => "duplicate-field",
+            DecodeError::WrongType { .. } => "wrong-type",
+            DecodeError::TooDeep => "too-deep",
+        }
+    }
+
+    /// What the client is told.
+    pub fn complaint(&self) -> Complaint<'static> {
+        Complaint {
+            code: self.code(),
+            text: self.to_string().into(),
+        }
+    }
+}
+
+/// What is told of one change of a peer: one message, or two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice(Utf8Bytes, Option<Utf8Bytes>);
+
+impl Notice {
+    fn one(message: Utf8Bytes) -> Self {
+        Notice(message, None)
+    }
+
+    fn two(first: Utf8Bytes, second: Utf8Bytes) -> Self {
+        Notice(first, Some(second))
+    }
+
+    /// The messages, in the order to be sent.
+    pub fn messages(&self) -> impl Iterator<Item = &Utf8Bytes> {
+        std::iter::once(&self.0).chain(self.1.as_ref())
+    }
+}
+
+/// Reads one message of a client.
+pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> {
+    match dialect {
+        Dialect::Pigeon => pigeon::decode(text),
+    }
+}
+
+/// Writes one message for a client in the network of this name, at this Unix time in milliseconds.
+pub fn encode(dialect: Dialect, network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
+    match dialect {
+        Dialect::Pigeon => pigeon::encode(network, event, now_ms),
+    }
+}
+
+/// Writes a signal for its receiver; `None` for a kind that the dialect does not have.
+pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
+    match dialect {
+        Dialect::Pigeon => pigeon::encode_signal(signal, now_ms),
+    }
+}
+
+/// Writes what the members of a network hear of a peer: the same bytes for all of them.
+pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms: u64) -> Notice {
+    match dialect {
+        Dialect::Pigeon => pigeon::encode_notice(network, event, now_ms),
+    }
+}
+
+/// The network of a client that names none.
+pub const fn default_network(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Pigeon => pigeon::DEFAULT_NETWORK,
+    }
+}
+
+/// Appends the text of a peer id, without the detour of a formatter.
+fn push_id(out: &mut String, id: &PeerId) {
+    match id {
+        PeerId::Hex(packed) => {
+            let mut text = [0; 40];
+            // Twenty bytes always fit forty digits, and digits are text.
+            let _ = hex::encode_to_slice(packed, &mut text);
+            out.push_str(std::str::from_utf8(&text).unwrap_or_default());
+        }
+        PeerId::Text(text) => json::push_escaped(out, text),
+    }
+}
+
+/// Appends a number.
+fn push_number(out: &mut String, number: impl fmt::Display) {
+    // Writing to a string cannot fail.
+    let _ = fmt::Write::write_fmt(out, format_args!("{number}"));
+}

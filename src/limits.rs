@@ -1,0 +1,149 @@
+//! Who may come in, and how fast they may speak.
+//!
+//! [`Admission`] counts connections by permits that give themselves back; [`Pace`] is one peer's allowance of
+//! messages. Both are told their numbers and know neither sockets nor dialects. Limits per address would be a
+//! second table beside [`Admission`], held by the same [`Permit`].
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use governor::clock::DefaultClock;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+
+/// Lets in a bounded number of connections.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    open: Arc<AtomicUsize>,
+    max: usize,
+}
+
+/// One connection's place; free again when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    open: Arc<AtomicUsize>,
+}
+
+impl Admission {
+    /// With room for `max` connections.
+    pub fn new(max: usize) -> Self {
+        Admission {
+            open: Arc::default(),
+            max,
+        }
+    }
+
+    /// A place, unless all are taken.
+    pub fn try_admit(&self) -> Option<Permit> {
+        self.open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                (open < self.max).then_some(open + 1)
+            })
+            .ok()?;
+        Some(Permit {
+            open: Arc::clone(&self.open),
+        })
+    }
+
+    /// How many places are taken.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many bursts' worth of messages a peer may be refused, beyond those that it was granted meanwhile, until
+/// that is abuse. A client that sends at less than twice its rate is only ever slowed down.
+const ABUSE_BURSTS: u32 = 5;
+
+/// One peer's allowance of messages.
+#[derive(Debug)]
+pub struct Pace {
+    limiter: Option<RateLimiter<NotKeyed, InMemoryState, DefaultClock>>,
+    refused: u32,
+    tolerated: u32,
+}
+
+/// Whether a message may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Granted,
+    /// It may not; the first of a row, which the peer is told about.
+    RefusedFirst,
+    /// It may not.
+    Refused,
+    /// It may not, and it is time to part.
+    Abuse,
+}
+
+impl Pace {
+    /// `per_sec` messages a second for long (`None`: no limit), `burst` at once.
+    pub fn new(per_sec: Option<u32>, burst: u32) -> Self {
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        let limiter = per_sec
+            .and_then(NonZeroU32::new)
+            .map(|rate| RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)));
+        Pace {
+            limiter,
+            refused: 0,
+            tolerated: burst.get().saturating_mul(ABUSE_BURSTS),
+        }
+    }
+
+    /// Judges one message.
+    pub fn judge(&mut self) -> Verdict {
+        let Some(limiter) = &self.limiter else {
+            return Verdict::Granted;
+        };
+        if limiter.check().is_ok() {
+            self.refused = self.refused.saturating_sub(1);
+            return Verdict::Granted;
+        }
+        self.refused = self.refused.saturating_add(1);
+        match self.refused {
+            1 => Verdict::RefusedFirst,
+            n if n > self.tolerated => Verdict::Abuse,
+            _ => Verdict::Refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_are_admitted_than_there_are_places() {
+        let admission = Admission::new(2);
+        let first = admission.try_admit();
+        let second = admission.try_admit();
+        assert!(first.is_some() && second.is_some());
+        assert!(admission.try_admit().is_none());
+        drop(first);
+        assert_eq!(admission.open(), 1);
+        assert!(admission.try_admit().is_some());
+    }
+
+    #[test]
+    fn a_peer_is_told_once_that_it_is_too_fast_and_parted_from_if_it_goes_on() {
+        let mut pace = Pace::new(Some(1), 10);
+        let verdicts: Vec<_> = (0..100).map(|_| pace.judge()).collect();
+        let count = |wanted| verdicts.iter().filter(|v| **v == wanted).count();
+        assert!((10..=11).contains(&count(Verdict::Granted)));
+        assert_eq!(count(Verdict::RefusedFirst), 1);
+        assert_eq!(verdicts.last(), Some(&Verdict::Abuse));
+    }
+
+    #[test]
+    fn without_a_rate_every_message_is_granted() {
+        let mut pace = Pace::new(None, 1);
+        assert!((0..10_000).all(|_| pace.judge() == Verdict::Granted));
+    }
+}

@@ -1,0 +1,290 @@
+//! How the daemon logs: JSON lines `{timestamp, level, message, fields}`, or text for a person.
+//!
+//! Everything goes to standard output through `tracing`; this module only decides how a line looks and which are
+//! kept. What must never be logged (tokens, session descriptions, candidates) is kept out by its types
+//! ([`Secret`](crate::auth::Secret)) and by those who log, not by filters here.
+
+use std::fmt::{self, Debug};
+use std::io::IsTerminal;
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::LogFormat;
+
+/// Starts logging to standard output for the rest of the process. A second call has no effect.
+pub fn init(format: LogFormat, filter: &str) {
+    let terminal = std::io::stdout().is_terminal();
+    let json = match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !terminal,
+    };
+    let started = if json {
+        json_lines(filter, std::io::stdout).try_init()
+    } else {
+        let text = tracing_subscriber::fmt()
+            .with_ansi(terminal)
+            .with_env_filter(parse(filter));
+        text.finish().try_init()
+    };
+    // Only a second call fails, and the first one's choice stands.
+    drop(started);
+}
+
+/// Has panics logged like everything else, in place of the plain text on standard error.
+pub fn panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, panic = message, "a task panicked: this is a bug");
+    }));
+}
+
+/// A subscriber that writes one JSON object a line.
+pub fn json_lines<W>(filter: &str, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(parse(filter))
+        .fmt_fields(JsonFields::new())
+        .event_format(JsonLine)
+        .with_writer(writer)
+        .finish()
+}
+
+/// The configuration has checked that the directives parse.
+fn parse(filter: &str) -> EnvFilter {
+    EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+/// The time now, in UTC, as RFC 3339 writes it.
+pub fn timestamp() -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
+}
+
+/// The form of a JSON line.
+struct JsonLine;
+
+impl<S, N> FormatEvent<S, N> for JsonLine
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'w> FormatFields<'w> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut collected = Collected::default();
+        for span in context
+            .event_scope()
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                let fields = serde_json::from_str::<Map<String, Value>>(&fields.fields);
+                collected.fields.extend(fields.unwrap_or_default());
+            }
+        }
+        event.record(&mut collected);
+        let line = Line {
+            timestamp: &timestamp(),
+            level: event.metadata().level().as_str(),
+            message: &collected.message,
+            fields: &collected.fields,
+        };
+        let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
+        writeln!(writer, "{line}")
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    timestamp: &'a str,
+    level: &'a str,
+    message: &'a str,
+    fields: &'a Map<String, Value>,
+}
+
+/// An event's message, and its fields with those of the spans around it.
+#[derive(Default)]
+struct Collected {
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl Collected {
+    fn put(&mut self, field: &Field, value: Value) {
+        self.fields.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Collected {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.put(field, Value::String(text));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message = value.to_owned();
+        } else {
+            self.put(field, Value::String(value.to_owned()));
+        }
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, Value::from(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::auth::Secret;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, log: impl FnOnce()) -> Vec<Value> {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = json_lines(filter, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = captured.0.lock().clone();
+        let text = String::from_utf8(bytes).expect("log lines are UTF-8");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+            .collect()
+    }
+
+    #[test]
+    fn a_line_has_exactly_timestamp_level_message_and_fields() {
+        let lines = logged("info", || {
+            tracing::warn!(
+                port = 8080_u16,
+                ok = true,
+                name = "a\"b",
+                "something {}",
+                "happened"
+            );
+        });
+        let [line] = lines.as_slice() else {
+            panic!("one line, not {lines:?}")
+        };
+        let keys: Vec<_> = line
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect();
+        assert_eq!(
+            keys,
+            ["timestamp", "level", "message", "fields"]
+                .map(String::from)
+                .to_vec()
+                .sorted()
+        );
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["message"], "something happened");
+        assert_eq!(
+            line["fields"],
+            serde_json::json!({"port": 8080, "ok": true, "name": "a\"b"})
+        );
+        assert!(
+            line["timestamp"]
+                .as_str()
+                .is_some_and(|time| time.ends_with('Z') && time.contains('T'))
+        );
+    }
+
+    #[test]
+    fn the_fields_of_the_spans_around_an_event_are_on_its_line() {
+        let lines = logged("info", || {
+            let _outer = tracing::info_span!("peer", peer = "abc", part = 1).entered();
+            let _inner = tracing::info_span!("step", part = 2).entered();
+            tracing::info!("here");
+        });
+        assert_eq!(
+            lines[0]["fields"],
+            serde_json::json!({"peer": "abc", "part": 2})
+        );
+    }
+
+    #[test]
+    fn directives_choose_what_is_logged() {
+        let lines = logged("warn,hubmesh=debug", || {
+            tracing::info!(target: "elsewhere", "dropped");
+            tracing::debug!(target: "hubmesh::session", "kept");
+        });
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["message"], "kept");
+    }
+
+    #[test]
+    fn a_secret_is_not_logged() {
+        let token = Secret::new("sesame");
+        let lines = logged(
+            "info",
+            || tracing::info!(%token, again = ?token, "a peer came"),
+        );
+        assert!(!lines[0].to_string().contains("sesame"));
+        assert_eq!(lines[0]["fields"]["token"], "[redacted]");
+    }
+
+    trait Sorted {
+        fn sorted(self) -> Self;
+    }
+
+    impl Sorted for Vec<String> {
+        fn sorted(mut self) -> Self {
+            self.sort();
+            self
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! What the hub counts, as Prometheus metrics in a registry of its own.
+//!
+//! [`Metrics`] has one typed handle for each series that is moved while messages flow, resolved once at start: the
+//! data path never looks a label up. Rare events (a link that ends, an alarm) are counted by name. Names carry
+//! their unit. Nothing here decides anything or knows of sockets; every part of the hub holds an `Arc<Metrics>`.
+//!
+//! Invariant: `connections_accepted − connections_closed (all reasons) = connections_open`, because only
+//! [`Metrics::connection`] and the drop of what it returns move the three.
+
+mod family;
+mod process;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
+
+use crate::mesh::core::api::SignalFailure;
+
+pub use family::{ByName, Family, Label};
+
+/// Declares an enum of labels: its variants, and the word that each has in the exposition.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$($name::$variant,)+];
+
+            fn word(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+labels! {
+    /// What peers send.
+    Received {
+        /// Joins a network, or shows new data.
+        Announce = "announce",
+        /// A session offer.
+        Offer = "offer",
+        /// The answer to one.
+        Answer = "answer",
+        /// A candidate.
+        IceCandidate = "ice-candidate",
+        /// Asks for a pong.
+        Ping = "ping",
+        /// Leaves.
+        Goodbye = "goodbye",
+        /// Accepted without effect.
+        Cleanup = "cleanup",
+        /// Any other type.
+        Other = "other",
+        /// What cannot be read.
+        Malformed = "malformed",
+    }
+}
+
+labels! {
+    /// What peers are sent.
+    Sent {
+        /// The greeting.
+        Connected = "connected",
+        /// Another peer is there, or shows new data.
+        PeerDiscovered = "peer-discovered",
+        /// Another peer is gone.
+        PeerDisconnected = "peer-disconnected",
+        /// A session offer.
+        Offer = "offer",
+        /// The answer to one.
+        Answer = "answer",
+        /// A candidate.
+        IceCandidate = "ice-candidate",
+        /// The answer to a ping.
+        Pong = "pong",
+        /// Another peer says goodbye.
+        Goodbye = "goodbye",
+        /// Something was wrong.
+        Error = "error",
+    }
+}
+
+labels! {
+    /// Where a signal went.
+    Via {
+        /// To a peer of this hub.
+        Local = "local",
+        /// To another hub.
+        Remote = "remote",
+    }
+}
+
+labels! {
+    /// Why a connection or a request was refused before it became a peer.
+    Refusal {
+        /// The `peerId` is missing or malformed.
+        PeerId = "peer-id",
+        /// The bearer token is missing or wrong.
+        Unauthorized = "unauthorized",
+        /// The page's origin is not allowed.
+        Origin = "origin",
+        /// As many peers as `MAX_CONNECTIONS` allows.
+        Full = "full",
+        /// The hub is shutting down.
+        Draining = "draining",
+        /// The request for a WebSocket is malformed.
+        Handshake = "handshake",
+        /// As many TCP connections as `MAX_HTTP_CONNECTIONS` allows.
+        HttpFull = "http-full",
+        /// The connection was not switched to a WebSocket in time.
+        UpgradeTimeout = "upgrade-timeout",
+    }
+}
+
+/// `SignalFailure` in the order of its series.
+impl Label for SignalFailure {
+    const ALL: &'static [Self] = &[
+        SignalFailure::NoSuchPeer,
+        SignalFailure::NoRoute,
+        SignalFailure::Overload,
+        SignalFailure::Unknown,
+    ];
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn index(self) -> usize {
+        match self {
+            SignalFailure::NoSuchPeer => 0,
+            SignalFailure::NoRoute => 1,
+            SignalFailure::Overload => 2,
+            SignalFailure::Unknown => 3,
+        }
+    }
+}
+
+/// The two directions of a link between hubs.
+pub struct LinkTraffic {
+    /// Frames, by kind.
+    pub frames: ByName,
+    /// Bytes with their WebSocket payload, by kind.
+    pub bytes: ByName,
+}
+
+/// All that the hub counts.
+pub struct Metrics {
+    registry: Registry,
+    connections_accepted: IntCounter,
+    connections_closed: ByName,
+    connections_open: IntGauge,
+    /// TCP connections that are being served, as HTTP or on their way to a WebSocket.
+    pub http_connections_open: IntGauge,
+    /// Requests answered, by status class.
+    pub http_responses: ByName,
+    /// Connections and requests refused.
+    pub refusals: Family<Refusal>,
+    /// Errors of the listening socket, such as a lack of file descriptors.
+    pub accept_errors: IntCounter,
+    /// Messages from peers.
+    pub messages_received: Family<Received>,
+    /// Messages to peers.
+    pub messages_sent: Family<Sent>,
+    /// Bytes of messages from peers.
+    pub bytes_received: IntCounter,
+    /// Bytes of messages to peers.
+    pub bytes_sent: IntCounter,
+    /// Signals handed to their target or to the way there.
+    pub signals_routed: Family<Via>,
+    /// Signals whose sender was told that they failed.
+    pub signals_failed: Family<SignalFailure>,
+    /// Signals that wait for their target to appear.
+    pub signals_waiting: IntGauge,
+    /// From reading a signal to handing it on, in seconds.
+    pub route_seconds: Histogram,
+    /// Messages refused for coming too fast.
+    pub rate_limited: IntCounter,
+    /// Peers closed because their outbox was full.
+    pub outbox_overflows: IntCounter,
+    /// Announcements accepted.
+    pub announcements: IntCounter,
+    /// Connections refused because a living peer holds their id.
+    pub duplicates: IntCounter,
+    /// Connections that took an id over from an older one.
+    pub takeovers: IntCounter,
+    /// Messages that claimed to be from someone else, and were given their true sender.
+    pub forged: IntCounter,
+    /// Links to other hubs that came up.
+    pub links_up: IntCounter,
+    /// Links to other hubs that ended, by reason.
+    pub links_down: ByName,
+    /// Links to other hubs that stand.
+    pub links_open: IntGauge,
+    /// Dials that made no link, by reason.
+    pub dials_failed: ByName,
+    /// Round trips to direct neighbours, in seconds.
+    pub link_rtt_seconds: Histogram,
+    /// From other hubs.
+    pub mesh_received: LinkTraffic,
+    /// To other hubs.
+    pub mesh_sent: LinkTraffic,
+    /// Peers known, local and remote.
+    pub directory_peers: IntGauge,
+    /// Networks known.
+    pub directory_networks: IntGauge,
+    /// Other hubs that can be reached.
+    pub directory_hubs: IntGauge,
+    /// Times that a hub's part of the directory was asked for anew.
+    pub resyncs: IntCounter,
+    /// Changes of other hubs' peers that were new here.
+    pub mesh_changes: IntCounter,
+    /// Changes of other hubs' peers that were here already.
+    pub mesh_repeated: IntCounter,
+    /// Links that were not let in, by reason.
+    pub handshakes_refused: ByName,
+    /// What happened to signals between hubs besides their delivery, by kind.
+    pub exchange_events: ByName,
+    /// What an operator should look at, by name.
+    pub alarms: ByName,
+}
+
+/// Up to 1 ms in fine steps, since a hand-over takes microseconds.
+const ROUTE_BUCKETS: &[f64] = &[
+    2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2, 1e-1, 1.0,
+];
+/// From one rack to the other side of the planet.
+const RTT_BUCKETS: &[f64] = &[
+    2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1, 1.0, 3.0,
+];
+
+impl Metrics {
+    /// All at zero, in a new registry.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one line a metric; a split would only scatter the list"
+    )]
+    pub fn new() -> Arc<Self> {
+        let r = Maker {
+            registry: Registry::new(),
+        };
+        r.build_info();
+        r.add(process::ProcessCollector::new());
+        Arc::new(Metrics {
+            connections_accepted: r.counter("connections_accepted_total", "Peers let in."),
+            connections_closed: r.by_name(
+                "connections_closed_total",
+                "Peers gone, by reason.",
+                "reason",
+            ),
+            connections_open: r.gauge("connections_open", "Peers connected to this hub."),
+            http_connections_open: r.gauge(
+                "http_connections_open",
+                "TCP connections that are served as HTTP or on their way to a WebSocket.",
+            ),
+            http_responses: r.by_name(
+                "http_responses_total",
+                "Requests answered, by status class.",
+                "class",
+            ),
+            refusals: r.family(
+                "refusals_total",
+                "Connections and requests refused.",
+                "reason",
+            ),
+            accept_errors: r.counter("accept_errors_total", "Errors of the listening socket."),
+            messages_received: r.family("messages_received_total", "Messages from peers.", "type"),
+            messages_sent: r.family("messages_sent_total", "Messages to peers.", "type"),
+            bytes_received: r.counter(
+                "message_received_bytes_total",
+                "Bytes of messages from peers.",
+            ),
+            bytes_sent: r.counter("message_sent_bytes_total", "Bytes of messages to peers."),
+            signals_routed: r.family("signals_routed_total", "Signals handed on.", "via"),
+            signals_failed: r.family("signals_failed_total", "Signals that failed.", "reason"),
+            signals_waiting: r.gauge("signals_waiting", "Signals that wait for their target."),
+            route_seconds: r.histogram(
+                "route_seconds",
+                "From reading a signal to handing it on.",
+                ROUTE_BUCKETS,
+            ),
+            rate_limited: r.counter(
+                "rate_limited_total",
+                "Messages refused for coming too fast.",
+            ),
+            outbox_overflows: r
+                .counter("outbox_overflows_total", "Peers closed for a full outbox."),
+            announcements: r.counter("announcements_total", "Announcements accepted."),
+            duplicates: r.counter("duplicates_total", "Connections refused for an id in use."),
+            takeovers: r.counter("takeovers_total", "Connections that took an id over."),
+            forged: r.counter(
+                "forged_total",
+                "Messages that named a sender other than theirs.",
+            ),
+            links_up: r.counter("mesh_links_up_total", "Links to other hubs that came up."),
+            links_down: r.by_name(
+                "mesh_links_down_total",
+                "Links to other hubs that ended, by reason.",
+                "reason",
+            ),
+            links_open: r.gauge("mesh_links_open", "Links to other hubs that stand."),
+            dials_failed: r.by_name(
+                "mesh_dials_failed_total",
+                "Dials that made no link, by reason.",
+                "reason",
+            ),
+            link_rtt_seconds: r.histogram(
+                "mesh_link_rtt_seconds",
+                "Round trips to neighbours.",
+                RTT_BUCKETS,
+            ),
+            mesh_received: LinkTraffic {
+                frames: r.by_name(
+                    "mesh_received_frames_total",
+                    "Frames from other hubs.",
+                    "kind",
+                ),
+                bytes: r.by_name(
+                    "mesh_received_bytes_total",
+                    "Bytes from other hubs.",
+                    "kind",
+                ),
+            },
+            mesh_sent: LinkTraffic {
+                frames: r.by_name("mesh_sent_frames_total", "Frames to other hubs.", "kind"),
+                bytes: r.by_name("mesh_sent_bytes_total", "Bytes to other hubs.", "kind"),
+            },
+            directory_peers: r.gauge("directory_peers", "Peers known, local and remote."),
+            directory_networks: r.gauge("directory_networks", "Networks known."),
+            directory_hubs: r.gauge("directory_hubs", "Other hubs that can be reached."),
+            resyncs: r.counter(
+                "mesh_resyncs_total",
+                "Parts of the directory asked for anew.",
+            ),
+            mesh_changes: r.counter(
+                "mesh_changes_total",
+                "Changes of other hubs' peers that were new here.",
+            ),
+            mesh_repeated: r.counter(
+                "mesh_repeated_changes_total",
+                "Changes of other hubs' peers that were here already.",
+            ),
+            handshakes_refused: r.by_name(
+                "mesh_handshakes_refused_total",
+                "Inbound links that were not let in, by reason.",
+                "reason",
+            ),
+            exchange_events: r.by_name(
+                "mesh_signal_events_total",
+                "What happened to signals between hubs besides their delivery.",
+                "event",
+            ),
+            alarms: r.by_name(
+                "alarms_total",
+                "What an operator should look at, by name.",
+                "alarm",
+            ),
+            registry: r.registry,
+        })
+    }
+
+    /// Counts a peer that was let in, until what is returned is closed or dropped.
+    pub fn connection(self: &Arc<Self>) -> OpenConnection {
+        self.connections_accepted.inc();
+        self.connections_open.inc();
+        OpenConnection {
+            metrics: Arc::clone(self),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Peers connected to this hub.
+    pub fn connections_open(&self) -> u64 {
+        u64::try_from(self.connections_open.get()).unwrap_or(0)
+    }
+
+    /// Peers ever let in.
+    pub fn connections_accepted(&self) -> u64 {
+        self.connections_accepted.get()
+    }
+
+    /// Peers that left, whatever the reason.
+    pub fn connections_closed(&self) -> u64 {
+        self.connections_closed.total()
+    }
+
+    /// The Prometheus text exposition, version 0.0.4.
+    pub fn exposition(&self) -> String {
+        let mut text = String::new();
+        // Only families that mix kinds or have no name cannot be encoded, and none of these do.
+        let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+/// A peer that counts as connected. Counted as closed exactly once: with a reason, or as `dropped`.
+pub struct OpenConnection {
+    metrics: Arc<Metrics>,
+    closed: AtomicBool,
+}
+
+impl OpenConnection {
+    /// The peer is gone, for this reason.
+    pub fn close(&self, reason: &'static str) {
+        if !self.closed.swap(true, Ordering::Relaxed) {
+            self.metrics.connections_closed.inc(reason);
+            self.metrics.connections_open.dec();
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.close("dropped");
+    }
+}
+
+/// Makes metrics and registers them.
+struct Maker {
+    registry: Registry,
+}
+
+impl Maker {
+    /// Names are literals of this file and differ, so neither making nor registering one can fail.
+    fn must<T>(made: prometheus::Result<T>) -> T {
+        made.unwrap_or_else(|why| panic!("a metric is declared wrongly: {why}"))
+    }
+
+    fn add<C: Collector + 'static>(&self, collector: C) {
+        Self::must(self.registry.register(Box::new(collector)));
+    }
+
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(name, help).namespace("hubmesh")
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        let counter = Self::must(IntCounter::with_opts(Self::opts(name, help)));
+        self.add(counter.clone());
+        counter
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        let gauge = Self::must(IntGauge::with_opts(Self::opts(name, help)));
+        self.add(gauge.clone());
+        gauge
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(buckets.to_vec());
+        let histogram = Self::must(Histogram::with_opts(opts));
+        self.add(histogram.clone());
+        histogram
+    }
+
+    fn by_name(&self, name: &str, help: &str, label: &str) -> ByName {
+        let by_name = Self::must(ByName::new(Self::opts(name, help), label));
+        self.add(by_name.vec().clone());
+        by_name
+    }
+
+    fn family<L: Label>(&self, name: &str, help: &str, label: &str) -> Family<L> {
+        let (family, vec) = Self::must(Family::new(Self::opts(name, help), label));
+        self.add(vec);
+        family
+    }
+
+    fn build_info(&self) {
+        let opts = Self::opts("build_info", "The version that runs; always 1.")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let gauge = Self::must(IntGauge::with_opts(opts));
+        gauge.set(1);
+        self.add(gauge);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Counters with one label: resolved ahead for what is counted per message, by name for what is rare.
+//!
+//! Who adds a counter declares it in `metrics.rs`; nothing else makes these.
+
+use std::marker::PhantomData;
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, Opts, Result};
+
+/// The values that a label may have.
+pub trait Label: Copy + 'static {
+    /// All of them, each at its [`index`](Label::index).
+    const ALL: &'static [Self];
+
+    /// The word in the exposition.
+    fn word(self) -> &'static str;
+
+    /// Where it stands in [`ALL`](Label::ALL).
+    fn index(self) -> usize;
+}
+
+/// One counter for each value of a label, resolved at start.
+pub struct Family<L> {
+    counters: Box<[IntCounter]>,
+    label: PhantomData<fn(L)>,
+}
+
+impl<L: Label> Family<L> {
+    pub(super) fn new(opts: Opts, label: &str) -> Result<(Self, IntCounterVec)> {
+        let vec = IntCounterVec::new(opts, &[label])?;
+        let counters = L::ALL
+            .iter()
+            .map(|value| vec.with_label_values(&[value.word()]))
+            .collect();
+        Ok((
+            Family {
+                counters,
+                label: PhantomData,
+            },
+            vec,
+        ))
+    }
+
+    /// The counter of this value.
+    pub fn of(&self, value: L) -> &IntCounter {
+        &self.counters[value.index()]
+    }
+
+    /// Counts one.
+    pub fn inc(&self, value: L) {
+        self.of(value).inc();
+    }
+
+    /// The sum over all values.
+    pub fn total(&self) -> u64 {
+        self.counters.iter().map(IntCounter::get).sum()
+    }
+}
+
+/// Counters that are looked up by name: for what does not happen per message, or is resolved ahead with
+/// [`handle`](ByName::handle).
+pub struct ByName {
+    vec: IntCounterVec,
+}
+
+impl ByName {
+    pub(super) fn new(opts: Opts, label: &str) -> Result<Self> {
+        Ok(ByName {
+            vec: IntCounterVec::new(opts, &[label])?,
+        })
+    }
+
+    pub(super) fn vec(&self) -> &IntCounterVec {
+        &self.vec
+    }
+
+    /// The counter of this name, to be kept by whoever counts often.
+    pub fn handle(&self, name: &'static str) -> IntCounter {
+        self.vec.with_label_values(&[name])
+    }
+
+    /// Counts one.
+    pub fn inc(&self, name: &'static str) {
+        self.handle(name).inc();
+    }
+
+    /// The sum over all names.
+    pub fn total(&self) -> u64 {
+        let families = self.vec.collect();
+        let values = families.iter().flat_map(|family| family.get_metric());
+        // Counts stay far below 2^53, where the exposition's floats are exact.
+        values
+            .map(|metric| metric.get_counter().get_value() as u64)
+            .sum()
+    }
+}

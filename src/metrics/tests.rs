@@ -1,0 +1,106 @@
+use std::process::{Command, Stdio};
+
+use super::*;
+
+#[test]
+fn accepted_less_closed_is_open_however_a_connection_ends() {
+    let metrics = Metrics::new();
+    let told = metrics.connection();
+    let dropped = metrics.connection();
+    let _stays = metrics.connection();
+    told.close("goodbye");
+    told.close("timeout");
+    drop(told);
+    drop(dropped);
+    assert_eq!(
+        (metrics.connections_accepted(), metrics.connections_closed()),
+        (3, 2)
+    );
+    assert_eq!(metrics.connections_open(), 1);
+    let text = metrics.exposition();
+    assert!(
+        text.contains("hubmesh_connections_closed_total{reason=\"goodbye\"} 1"),
+        "{text}"
+    );
+    assert!(
+        text.contains("hubmesh_connections_closed_total{reason=\"dropped\"} 1"),
+        "{text}"
+    );
+    assert!(!text.contains("reason=\"timeout\""), "{text}");
+}
+
+fn each_label_is_at_its_index<L: Label + PartialEq + std::fmt::Debug>() {
+    for (index, label) in L::ALL.iter().enumerate() {
+        assert_eq!(label.index(), index, "{label:?}");
+    }
+}
+
+#[test]
+fn every_label_is_at_its_index() {
+    each_label_is_at_its_index::<Received>();
+    each_label_is_at_its_index::<Sent>();
+    each_label_is_at_its_index::<Via>();
+    each_label_is_at_its_index::<Refusal>();
+    each_label_is_at_its_index::<SignalFailure>();
+}
+
+#[test]
+fn what_is_counted_per_message_is_shown_from_the_start() {
+    let text = Metrics::new().exposition();
+    assert!(
+        text.contains("hubmesh_messages_received_total{type=\"offer\"} 0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("hubmesh_signals_failed_total{reason=\"no-such-peer\"} 0"),
+        "{text}"
+    );
+    assert!(text.contains("hubmesh_build_info{version="), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_shows_what_it_takes() {
+    let text = Metrics::new().exposition();
+    for name in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+    ] {
+        assert!(
+            text.lines().any(|line| line.starts_with(name)),
+            "{name} is missing in {text}"
+        );
+    }
+}
+
+/// Runs where `promtool` is installed (Debian's package `prometheus`); says so elsewhere.
+#[test]
+fn promtool_accepts_the_exposition() {
+    use std::io::Write;
+
+    let metrics = Metrics::new();
+    metrics.connection().close("goodbye");
+    metrics.links_down.inc("silent");
+    metrics.route_seconds.observe(0.000_01);
+    let started = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = started else {
+        eprintln!("skipped: promtool is not on PATH (package prometheus)");
+        return;
+    };
+    let mut stdin = promtool.stdin.take().expect("a pipe to promtool");
+    stdin
+        .write_all(metrics.exposition().as_bytes())
+        .expect("promtool reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "promtool says: {output:?}"
+    );
+}

@@ -1,0 +1,323 @@
+//! The peers that are connected to this hub: from a claim to the mailbox of its session, and from a network to
+//! its members here.
+//!
+//! The port through which the mesh reaches local peers. Sessions put their claims in before they join and take
+//! them out when they leave; the mesh's driver and the data path call everything else, from any thread, and
+//! nothing here waits. Knows no socket; what a peer reads is left to its dialect.
+//!
+//! Invariants: the data path takes one shard's read lock, for a look-up; a full mailbox costs its own peer and
+//! nobody else; a member is on its network's list before its roster is queued, so with one caller for
+//! [`Registry::accepted`] and [`Registry::notify`] no change falls between the two and none is told twice.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::dialect::{self, Complaint, Event, Signal, json};
+use crate::mesh::core::api::{Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Source};
+use crate::mesh::core::ids::{ClaimNo, Dialect, NetworkKey, PeerId, mix};
+use crate::mesh::frames::RefusedWhy;
+use crate::metrics::{Metrics, Sent};
+use crate::session::mailbox::{Control, Full, Mailbox, Roster};
+use crate::session::meter;
+use crate::session::reason::CloseReason;
+
+/// Locks that the claims are spread over: more than threads, so that joins rarely meet signals.
+const SHARDS: usize = 32;
+
+type Claims = HashMap<ClaimNo, Arc<Peer>, foldhash::fast::RandomState>;
+
+/// One claim of one session.
+#[derive(Debug)]
+pub struct Peer {
+    source: Source,
+    dialect: Dialect,
+    mailbox: Arc<Mailbox>,
+    quiet: AtomicBool,
+    forgotten: AtomicBool,
+}
+
+impl Peer {
+    /// A claim whose messages go to `mailbox`.
+    pub fn new(source: Source, dialect: Dialect, mailbox: Arc<Mailbox>, quiet: bool) -> Self {
+        Peer {
+            source,
+            dialect,
+            mailbox,
+            quiet: AtomicBool::new(quiet),
+            forgotten: AtomicBool::new(false),
+        }
+    }
+
+    /// The claim, its network and its id.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether it can be reached but is not shown.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
+    }
+
+    /// It is to be shown from the mesh's next [`Registry::accepted`] on.
+    pub fn show(&self) {
+        self.quiet.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the mesh has let go of the claim by itself, so that leaving need not be reported to it.
+    pub fn is_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, event: &Event<'_>) -> Result<(), Full> {
+        let network = self.source.network.name();
+        self.mailbox
+            .push(dialect::encode(self.dialect, network, event, unix_ms()))
+    }
+
+    /// The last words to a peer that the mesh has let go.
+    fn dismiss(&self, reason: CloseReason) {
+        self.forgotten.store(true, Ordering::Relaxed);
+        // A full mailbox is closing already.
+        let _ = self.tell(&Event::Error(Complaint {
+            code: reason.label(),
+            text: Cow::Borrowed(reason.text()),
+        }));
+        self.mailbox.close(reason);
+    }
+}
+
+/// All local claims.
+pub struct Registry {
+    shards: [RwLock<Claims>; SHARDS],
+    members: RwLock<HashMap<NetworkKey, Claims>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Registry {
+    /// An empty one.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Registry {
+            shards: std::array::from_fn(|_| RwLock::default()),
+            members: RwLock::default(),
+            metrics,
+        }
+    }
+
+    /// Makes a claim known, before the mesh is asked for it.
+    pub fn insert(&self, claim: ClaimNo, peer: Arc<Peer>) {
+        self.shard(claim).write().insert(claim, peer);
+    }
+
+    /// Forgets a claim, if it is known.
+    pub fn remove(&self, claim: ClaimNo) {
+        let Some(peer) = self.shard(claim).write().remove(&claim) else {
+            return;
+        };
+        let mut networks = self.members.write();
+        let network = &peer.source.network;
+        let Some(members) = networks.get_mut(network) else {
+            return;
+        };
+        members.remove(&claim);
+        if members.is_empty() {
+            networks.remove(network);
+        }
+    }
+
+    /// Hands a signal that came from another hub to its target. Its payload is judged before it is passed on.
+    pub fn deliver(&self, delivery: Delivery) -> Result<(), RefusedWhy> {
+        let payload = json::one_value(&delivery.payload).ok_or(RefusedWhy::Forged)?;
+        self.hand_over(&delivery, payload)
+    }
+
+    /// Hands a signal of a local peer to its target: what its own dialect has read is not read again.
+    pub fn deliver_local(&self, delivery: &Delivery) -> Result<(), RefusedWhy> {
+        let payload = std::str::from_utf8(&delivery.payload).map_err(|_| RefusedWhy::Forged)?;
+        self.hand_over(delivery, payload)
+    }
+
+    fn hand_over(&self, delivery: &Delivery, payload: &str) -> Result<(), RefusedWhy> {
+        let peer = self.find(delivery.to).ok_or(RefusedWhy::NotHere)?;
+        if peer.source.network != delivery.network || peer.source.peer != delivery.target {
+            return Err(RefusedWhy::NotHere);
+        }
+        let signal = Signal {
+            network: &delivery.network,
+            from: &delivery.from,
+            target: &delivery.target,
+            kind: delivery.kind,
+            payload,
+        };
+        let text = dialect::encode_signal(peer.dialect, &signal, unix_ms());
+        let text = text.ok_or(RefusedWhy::Forged)?;
+        peer.mailbox
+            .push(text)
+            .map_err(|Full| RefusedWhy::Overload)?;
+        let sent = meter::sent_signal(peer.dialect, delivery.kind);
+        self.metrics.messages_sent.inc(sent);
+        Ok(())
+    }
+
+    /// Tells a sender that its signal was not delivered, or may not have been.
+    pub fn failed(&self, failed: Failed) {
+        let Some(peer) = self.find(failed.source) else {
+            return;
+        };
+        let told = peer.tell(&Event::Undelivered {
+            target: &failed.target,
+            kind: failed.kind,
+            why: failed.why,
+        });
+        if told.is_ok() {
+            self.metrics.signals_failed.inc(failed.why);
+            self.metrics.messages_sent.inc(Sent::Error);
+        }
+    }
+
+    /// A claim stands: it becomes a member unless it is quiet, and is told who is there.
+    pub fn accepted(&self, claim: ClaimNo, roster: Vec<(PeerId, Option<Bytes>)>) {
+        let Some(peer) = self.find(claim) else {
+            return;
+        };
+        if !peer.is_quiet() {
+            self.enlist(claim, &peer);
+        }
+        if !roster.is_empty() {
+            let told = u64::try_from(roster.len()).unwrap_or(u64::MAX);
+            let network = peer.source.network.clone();
+            let mut left = roster;
+            left.reverse();
+            peer.mailbox.push_roster(Box::new(Roster { network, left }));
+            self.metrics
+                .messages_sent
+                .of(Sent::PeerDiscovered)
+                .inc_by(told);
+        }
+        peer.mailbox.tell(Control::Accepted(claim));
+    }
+
+    fn enlist(&self, claim: ClaimNo, peer: &Arc<Peer>) {
+        let mut networks = self.members.write();
+        // Whoever removed the claim meanwhile found no member to remove.
+        if !self.shard(claim).read().contains_key(&claim) {
+            return;
+        }
+        networks
+            .entry_ref(&peer.source.network)
+            .or_default()
+            .insert(claim, Arc::clone(peer));
+    }
+
+    /// A claim may not be: its peer is told and closed.
+    pub fn refused(&self, claim: ClaimNo, why: JoinRefusal) {
+        if why != JoinRefusal::Draining {
+            self.metrics.duplicates.inc();
+        }
+        self.dismiss(claim, why.into());
+    }
+
+    /// A newer connection has the claim's id: the older one is told and closed.
+    ///
+    /// A client that reconnects whatever the reason, as `peerpigeon` does, comes back under the rules for an id
+    /// that is held, and those end the fight: refused while the newer one lives.
+    pub fn superseded(&self, claim: ClaimNo) {
+        self.metrics.takeovers.inc();
+        self.dismiss(claim, CloseReason::Superseded);
+    }
+
+    fn dismiss(&self, claim: ClaimNo, reason: CloseReason) {
+        if let Some(peer) = self.find(claim) {
+            self.remove(claim);
+            peer.dismiss(reason);
+            self.metrics.messages_sent.inc(Sent::Error);
+        }
+    }
+
+    /// Asks a claim's session for a sign of life of its peer. A claim that is not here is never answered for.
+    pub fn probe(&self, claim: ClaimNo, token: u64, within: Duration) {
+        if let Some(peer) = self.find(claim) {
+            peer.mailbox.tell(Control::Probe {
+                claim,
+                token,
+                within,
+            });
+        }
+    }
+
+    /// Tells local members of a network of a change: one encoding for all of them.
+    pub fn notify(&self, network: &NetworkKey, to: Recipients, event: PeerEvent) {
+        let Some(dialect) = network.dialect() else {
+            return;
+        };
+        let encode = || dialect::encode_notice(dialect, network.name(), &event, unix_ms());
+        let mut told = 0;
+        match to {
+            Recipients::Network => {
+                let networks = self.members.read();
+                let Some(members) = networks.get(network) else {
+                    return;
+                };
+                let notice = encode();
+                let others = members.values().filter(|p| p.source.peer != *event.peer());
+                others.for_each(|peer| told += u64::from(push_all(peer, notice.messages())));
+            }
+            Recipients::Only(claims) => {
+                let notice = encode();
+                let peers = claims.into_iter().filter_map(|claim| self.find(claim));
+                peers.for_each(|peer| told += u64::from(push_all(&peer, notice.messages())));
+            }
+        }
+        meter::count_notices(&self.metrics, &event, told);
+    }
+
+    /// How many claims there are, quiet ones and those that still wait for the mesh included.
+    pub fn local_peers(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// The networks that have members here, and how many.
+    pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
+        let networks = self.members.read();
+        networks
+            .iter()
+            .map(|(network, members)| (network.clone(), members.len()))
+            .collect()
+    }
+
+    fn find(&self, claim: ClaimNo) -> Option<Arc<Peer>> {
+        self.shard(claim).read().get(&claim).cloned()
+    }
+
+    fn shard(&self, claim: ClaimNo) -> &RwLock<Claims> {
+        // Less than SHARDS, which fits any index.
+        &self.shards[(mix(claim.0) % SHARDS as u64) as usize]
+    }
+}
+
+/// Whether all of it found room.
+fn push_all<'a>(peer: &Peer, messages: impl Iterator<Item = &'a Utf8Bytes>) -> bool {
+    let mut room = true;
+    for message in messages {
+        room &= peer.mailbox.push(message.clone()).is_ok();
+    }
+    room
+}
+
+/// The Unix time in milliseconds.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! One socket's task: what happens next, and what is done about it.
+//!
+//! A single future polls the hub's word, the socket both ways and one timer, and handles one happening at a time,
+//! so what a peer asks for takes effect in order. Frames that were read are all handled before anything is
+//! written, and all that waits is written in one call. While the mesh decides on a join the socket is not read:
+//! later messages wait in order, at the sender's expense. Run by [`Sessions`](super::Sessions).
+
+use std::borrow::Cow;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::deadlines::{Deadlines, Due, Probe, Waiting};
+use super::mailbox::{Control, Mailbox, Roster};
+use super::port::MeshPort;
+use super::presence::{Heard, Place};
+use super::reason::CloseReason;
+use super::socket::{Incoming, ReadError, Socket};
+use super::{Newcomer, Shared};
+use crate::dialect::{self, Complaint, Event};
+use crate::limits::{Pace, Verdict};
+use crate::metrics::Sent;
+use crate::registry::unix_ms;
+
+/// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
+const BATCH_BYTES: usize = 32 * 1024;
+
+/// How long a client may take to read its close frame and to answer it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// One connected peer.
+pub(super) struct Conversation<S, M: MeshPort> {
+    pub(super) shared: Arc<Shared<M>>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) newcomer: Newcomer,
+    pub(super) place: Place<M>,
+    pub(super) deadlines: Deadlines,
+    /// The message that made the peer join quietly, to be carried out once it has.
+    pub(super) held: Option<Utf8Bytes>,
+    socket: Socket<S>,
+    pace: Pace,
+    timer: Pin<Box<Sleep>>,
+    roster: Option<Box<Roster>>,
+}
+
+enum Happened {
+    Control(Control),
+    Incoming(Incoming),
+    Held(Utf8Bytes),
+    SignsOfLife(Vec<Probe>),
+    Time,
+    End(CloseReason),
+}
+
+impl From<ReadError> for CloseReason {
+    fn from(why: ReadError) -> Self {
+        match why {
+            ReadError::TooLong => CloseReason::MessageTooLong,
+            ReadError::NotUtf8 => CloseReason::NotUtf8,
+            ReadError::Protocol => CloseReason::Protocol,
+        }
+    }
+}
+
+impl<S, M> Conversation<S, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: MeshPort,
+{
+    pub(super) fn new(
+        shared: Arc<Shared<M>>,
+        mailbox: Arc<Mailbox>,
+        io: S,
+        ahead: &[u8],
+        newcomer: Newcomer,
+    ) -> Self {
+        let limits = &shared.limits;
+        let deadlines = Deadlines::new(limits.announce_timeout, limits.timeout, Instant::now());
+        Conversation {
+            socket: Socket::new(io, ahead, limits.max_message_bytes),
+            pace: Pace::new(limits.rate_per_sec, limits.rate_burst),
+            timer: Box::pin(sleep_until(deadlines.next())),
+            place: Place::fresh(),
+            held: None,
+            roster: None,
+            deadlines,
+            shared,
+            mailbox,
+            newcomer,
+        }
+    }
+
+    /// From the greeting to the closed socket.
+    pub(super) async fn run(mut self) -> CloseReason {
+        self.greet();
+        let reason = self.converse().await;
+        self.place.give_up(reason.leave_reason());
+        tracing::debug!(peer = %self.newcomer.peer, reason = reason.label(), "connection ends");
+        if reason == CloseReason::OutboxFull {
+            self.shared.metrics.outbox_overflows.inc();
+        }
+        if reason != CloseReason::ConnectionLost {
+            // Whether it ends by itself or in time, the socket is closed next.
+            let _ = timeout(LINGER, self.farewell(reason)).await;
+        }
+        reason
+    }
+
+    async fn converse(&mut self) -> CloseReason {
+        loop {
+            let happened = poll_fn(|cx| self.poll(cx)).await;
+            if let Err(reason) = self.on(happened).await {
+                return reason;
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        loop {
+            if let Some(happened) = self.at_hand() {
+                return Poll::Ready(happened);
+            }
+            self.mailbox.register(cx.waker());
+            if let Some(control) = self.mailbox.next_control() {
+                return Poll::Ready(Happened::Control(control));
+            }
+            if let Poll::Ready(Err(_)) = self.poll_write(cx) {
+                return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
+            }
+            if self.place.is_pending() {
+                return self.poll_timer(cx);
+            }
+            match self.socket.poll_fill(cx) {
+                Poll::Pending => return self.poll_timer(cx),
+                Poll::Ready(Ok(1..)) => {
+                    let answered = self.deadlines.hear(Instant::now());
+                    if !answered.is_empty() {
+                        return Poll::Ready(Happened::SignsOfLife(answered));
+                    }
+                }
+                Poll::Ready(_) => {
+                    return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
+                }
+            }
+        }
+    }
+
+    /// What needs no waiting: the hub's word, then what was read already.
+    fn at_hand(&mut self) -> Option<Happened> {
+        if let Some(control) = self.mailbox.next_control() {
+            return Some(Happened::Control(control));
+        }
+        if self.place.is_pending() {
+            return None;
+        }
+        if let Some(held) = self.held.take() {
+            return Some(Happened::Held(held));
+        }
+        match self.socket.next_incoming() {
+            Ok(incoming) => incoming.map(Happened::Incoming),
+            Err(why) => Some(Happened::End(why.into())),
+        }
+    }
+
+    /// Writes what waits; ready when there is nothing more.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.gather();
+            if self.socket.waiting() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let before = self.socket.written();
+            let written = self.socket.poll_write(cx);
+            if written.is_pending() {
+                let progress = self.socket.written() != before;
+                self.deadlines.stall(progress, Instant::now());
+                return Poll::Pending;
+            }
+            self.deadlines.flow();
+            ready!(written)?;
+        }
+    }
+
+    /// Moves messages from the mailbox to the socket's buffer, up to a batch.
+    fn gather(&mut self) {
+        let Self {
+            socket, mailbox, ..
+        } = self;
+        let before = socket.waiting();
+        while socket.waiting() < BATCH_BYTES {
+            match self.roster.as_mut().map(|roster| roster.left.pop()) {
+                Some(Some((peer, data))) => {
+                    let data = data.as_deref();
+                    let event = Event::Discovered { peer: &peer, data };
+                    let network = self.roster.as_ref().map_or("", |r| r.network.name());
+                    let dialect = self.newcomer.dialect;
+                    socket.put_text(&dialect::encode(dialect, network, &event, unix_ms()));
+                }
+                Some(None) => self.roster = None,
+                None => {
+                    let enough = BATCH_BYTES - socket.waiting();
+                    self.roster = mailbox.drain(enough, |text| socket.put_text(text));
+                    if self.roster.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        let sent = socket.waiting() - before;
+        self.shared.metrics.bytes_sent.inc_by(sent as u64);
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        let next = self.deadlines.next();
+        // A deadline that has moved away is left to fire and be found not due: no timer is touched per message.
+        if next < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(next);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Happened::Time)
+    }
+
+    async fn on(&mut self, happened: Happened) -> Result<(), CloseReason> {
+        match happened {
+            Happened::Control(control) => self.on_control(control).await,
+            Happened::Incoming(incoming) => self.on_incoming(incoming).await,
+            Happened::Held(text) => {
+                self.carry_out(text, Heard::Before).await;
+                Ok(())
+            }
+            Happened::SignsOfLife(answered) => {
+                for probe in answered {
+                    self.answer(probe, true).await;
+                }
+                Ok(())
+            }
+            Happened::Time => self.on_time().await,
+            Happened::End(reason) => Err(reason),
+        }
+    }
+
+    async fn on_control(&mut self, control: Control) -> Result<(), CloseReason> {
+        match control {
+            Control::Close(reason) => return Err(reason),
+            Control::Accepted(claim) => {
+                if self.place.accept(claim) {
+                    self.deadlines.wait(Waiting::Nothing, Instant::now());
+                }
+            }
+            Control::Probe {
+                claim,
+                token,
+                within,
+            } => {
+                let now = Instant::now();
+                let until = now + within;
+                self.socket.put_ping();
+                self.deadlines.ping(now);
+                self.deadlines.probe(Probe {
+                    claim,
+                    token,
+                    until,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_time(&mut self) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        while let Some(due) = self.deadlines.due(now) {
+            match due {
+                Due::Close(reason) => return Err(reason),
+                Due::ProbeFailed(probe) => {
+                    self.answer(probe, false).await;
+                    return Err(CloseReason::Silent);
+                }
+                Due::Ping => {
+                    self.socket.put_ping();
+                    self.deadlines.ping(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, probe: Probe, alive: bool) {
+        let Probe { claim, token, .. } = probe;
+        self.shared.mesh.probe_result(claim, token, alive).await;
+    }
+
+    async fn on_incoming(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
+        match incoming {
+            Incoming::Pong => Ok(()),
+            Incoming::Close => Err(CloseReason::PeerClosed),
+            Incoming::Ping => self.is_in_pace().map(drop),
+            Incoming::Binary => Err(CloseReason::Binary),
+            Incoming::Text(text) => {
+                self.shared.metrics.bytes_received.inc_by(text.len() as u64);
+                if self.is_in_pace()? {
+                    self.carry_out(text, Heard::Now).await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn is_in_pace(&mut self) -> Result<bool, CloseReason> {
+        let verdict = self.pace.judge();
+        if verdict == Verdict::Granted {
+            return Ok(true);
+        }
+        self.shared.metrics.rate_limited.inc();
+        match verdict {
+            Verdict::Abuse => return Err(CloseReason::RateAbuse),
+            Verdict::RefusedFirst => self.complain(&Complaint {
+                code: "rate-limited",
+                text: Cow::Borrowed(
+                    "too many messages: this one and those that follow too soon are dropped",
+                ),
+            }),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn greet(&self) {
+        let peer = &self.newcomer.peer;
+        self.tell(&Event::Connected { peer }, Sent::Connected);
+    }
+
+    /// Tells the peer something, in its turn after what waits already.
+    pub(super) fn tell(&self, event: &Event<'_>, counted: Sent) {
+        let network = self.place.network(self.newcomer.dialect);
+        let text = dialect::encode(self.newcomer.dialect, network, event, unix_ms());
+        // A full mailbox is closing already.
+        if self.mailbox.push(text).is_ok() {
+            self.shared.metrics.messages_sent.inc(counted);
+        }
+    }
+
+    /// Tells the peer what it did wrong.
+    pub(super) fn complain(&self, complaint: &Complaint<'_>) {
+        tracing::debug!(peer = %self.newcomer.peer, code = complaint.code, "complaint");
+        self.tell(&Event::Error(complaint.clone()), Sent::Error);
+    }
+
+    /// Sends what may still be sent and the close frame, and waits for the client's.
+    async fn farewell(&mut self, reason: CloseReason) -> io::Result<()> {
+        if reason.tells_why() {
+            self.complain(&Complaint {
+                code: reason.label(),
+                text: Cow::Borrowed(reason.text()),
+            });
+        }
+        if reason.sends_the_rest() {
+            poll_fn(|cx| self.poll_write(cx)).await?;
+        }
+        self.mailbox.shut();
+        self.socket.put_close(reason.code(), reason.text());
+        poll_fn(|cx| self.socket.poll_write(cx)).await?;
+        poll_fn(|cx| self.socket.poll_shutdown(cx)).await?;
+        poll_fn(|cx| self.socket.poll_discard(cx)).await
+    }
+}

@@ -1,0 +1,224 @@
+//! What waits for one peer's socket: messages, and word from the hub to its session.
+//!
+//! Anyone may put something in, from any thread, and is never made to wait: the lock is held for moments, and a
+//! full mailbox refuses and marks its session for closing ([`CloseReason::OutboxFull`]). The session alone takes
+//! out. Knows no dialect and no socket; memory is given back whenever it runs empty.
+//!
+//! Invariants: messages leave in the order in which they came in; what waits is bounded in messages and bytes,
+//! but for one roster per claim, which the mesh bounds; the first reason to close stays.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::reason::CloseReason;
+use crate::mesh::core::ids::{ClaimNo, NetworkKey, PeerId};
+
+/// The mailbox did not take it: it is full, or its session is ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// Word from the hub to a session; overtakes messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// The claim stands.
+    Accepted(ClaimNo),
+    /// The claim may not be, or is no more: end.
+    Close(CloseReason),
+    /// Find out whether the peer is alive.
+    Probe {
+        /// The claim that is asked about.
+        claim: ClaimNo,
+        /// To be given back.
+        token: u64,
+        /// How long to wait for a sign of life.
+        within: Duration,
+    },
+}
+
+/// The members that a newcomer is told of; written message by message as the socket takes them.
+#[derive(Debug)]
+pub struct Roster {
+    /// The network.
+    pub network: NetworkKey,
+    /// The members that are still to be told, the next one last.
+    pub left: Vec<(PeerId, Option<Bytes>)>,
+}
+
+/// What comes out next.
+#[derive(Debug)]
+pub enum Item {
+    /// One message.
+    Text(Utf8Bytes),
+    /// Many messages to come.
+    Roster(Box<Roster>),
+}
+
+/// The most that may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of their text.
+    pub bytes: usize,
+}
+
+/// What waits for one session.
+pub struct Mailbox {
+    capacity: Capacity,
+    queue: Mutex<Queue>,
+    control: Mutex<Controls>,
+    /// Whether `control` holds anything: spares the session a lock on every message.
+    has_control: AtomicBool,
+    waker: AtomicWaker,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+    shut: bool,
+}
+
+#[derive(Default)]
+struct Controls {
+    items: VecDeque<Control>,
+    close: Option<CloseReason>,
+}
+
+impl Mailbox {
+    /// An empty one.
+    pub fn new(capacity: Capacity) -> Self {
+        Mailbox {
+            capacity,
+            queue: Mutex::default(),
+            control: Mutex::default(),
+            has_control: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Puts a message in; a mailbox that overflows refuses from then on, and its session ends.
+    pub fn push(&self, text: Utf8Bytes) -> Result<(), Full> {
+        let mut queue = self.queue.lock();
+        if queue.shut {
+            return Err(Full);
+        }
+        let bytes = queue.bytes.saturating_add(text.len());
+        if queue.items.len() >= self.capacity.messages || bytes > self.capacity.bytes {
+            queue.shut = true;
+            drop(queue);
+            self.close(CloseReason::OutboxFull);
+            return Err(Full);
+        }
+        queue.bytes = bytes;
+        self.put(queue, Item::Text(text));
+        Ok(())
+    }
+
+    /// Puts a roster in, whatever waits already.
+    pub fn push_roster(&self, roster: Box<Roster>) {
+        let queue = self.queue.lock();
+        if !queue.shut {
+            self.put(queue, Item::Roster(roster));
+        }
+    }
+
+    /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already.
+    fn put(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, item: Item) {
+        let was_empty = queue.items.is_empty();
+        queue.items.push_back(item);
+        drop(queue);
+        if was_empty {
+            self.waker.wake();
+        }
+    }
+
+    /// Tells the session something.
+    pub fn tell(&self, control: Control) {
+        if let Control::Close(reason) = control {
+            return self.close(reason);
+        }
+        self.control.lock().items.push_back(control);
+        self.has_control.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Ends the session; the first reason stays.
+    pub fn close(&self, reason: CloseReason) {
+        self.control.lock().close.get_or_insert(reason);
+        self.has_control.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Refuses everything from now on and drops what waits. For the session's end.
+    pub fn shut(&self) {
+        let mut queue = self.queue.lock();
+        queue.shut = true;
+        queue.bytes = 0;
+        let dropped = std::mem::take(&mut queue.items);
+        drop(queue);
+        drop(dropped);
+    }
+
+    /// Has the session woken for whatever comes in from now on.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// What the hub has to say, if anything; a reason to close before all else.
+    pub(super) fn next_control(&self) -> Option<Control> {
+        if !self.has_control.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut control = self.control.lock();
+        if let Some(reason) = control.close {
+            return Some(Control::Close(reason));
+        }
+        let next = control.items.pop_front();
+        if control.items.is_empty() {
+            control.items = VecDeque::new();
+            self.has_control.store(false, Ordering::Release);
+        }
+        next
+    }
+
+    /// Hands messages to `write` until they are `enough` bytes or none is left; stops at a roster, and gives
+    /// that out.
+    pub(super) fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<Roster>> {
+        let mut queue = self.queue.lock();
+        let mut written = 0;
+        while written < enough {
+            match queue.items.pop_front() {
+                Some(Item::Text(text)) => {
+                    queue.bytes = queue.bytes.saturating_sub(text.len());
+                    written += text.len();
+                    write(&text);
+                }
+                Some(Item::Roster(roster)) => return Some(roster),
+                None => break,
+            }
+        }
+        if queue.items.is_empty() {
+            queue.items = VecDeque::new();
+        }
+        None
+    }
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let queue = self.queue.lock();
+        f.debug_struct("Mailbox")
+            .field("messages", &queue.items.len())
+            .field("bytes", &queue.bytes)
+            .field("shut", &queue.shut)
+            .finish()
+    }
+}

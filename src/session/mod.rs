@@ -1,0 +1,185 @@
+//! One connected peer, whatever its dialect: its socket, its outbox, its deadlines and its limits.
+//!
+//! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
+//! `conversation` is that task's loop, `presence` what a peer's commands do to its place in the mesh,
+//! `deadlines` when silence is too long, `socket` the WebSocket, `mailbox` what others leave for it, `reason`
+//! why it ends. A session asks the mesh through [`MeshPort`] and hears from it through the registry. It must not
+//! know how other hubs are reached, nor the words of a dialect.
+//!
+//! Invariants: whoever was let in is counted out exactly once, and each claim that was asked for is given up
+//! exactly once, whether the session ends by itself, is dropped or panics; no client makes another wait.
+
+pub mod mailbox;
+pub mod meter;
+pub mod port;
+pub mod reason;
+pub mod socket;
+
+mod conversation;
+mod deadlines;
+mod presence;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::config::PeerLimits;
+use crate::limits::{Admission, Permit};
+use crate::mesh::core::ids::{Dialect, PeerId};
+use crate::metrics::{Metrics, OpenConnection};
+use crate::registry::Registry;
+
+use conversation::Conversation;
+use mailbox::{Capacity, Mailbox};
+pub use port::MeshPort;
+use reason::CloseReason;
+
+/// All peers that are connected to this hub. Cheap to clone.
+pub struct Sessions<M> {
+    shared: Arc<Shared<M>>,
+}
+
+impl<M> Clone for Sessions<M> {
+    fn clone(&self) -> Self {
+        Sessions {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// What every session needs.
+struct Shared<M> {
+    mesh: M,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    limits: PeerLimits,
+    admission: Admission,
+    open: Mutex<HashMap<u64, Arc<Mailbox>>>,
+    next: AtomicU64,
+    draining: AtomicBool,
+}
+
+/// Who comes in, as the upgrade request tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newcomer {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// The id it is to be known by.
+    pub peer: PeerId,
+    /// What proves that an older holder of the id is the same party; empty proves nothing.
+    pub proof: Bytes,
+}
+
+impl<M: MeshPort> Sessions<M> {
+    /// Nobody yet, with room for `max_connections`.
+    pub fn new(
+        mesh: M,
+        registry: Arc<Registry>,
+        metrics: Arc<Metrics>,
+        limits: PeerLimits,
+        max_connections: usize,
+    ) -> Self {
+        Sessions {
+            shared: Arc::new(Shared {
+                mesh,
+                registry,
+                metrics,
+                limits,
+                admission: Admission::new(max_connections),
+                open: Mutex::default(),
+                next: AtomicU64::new(0),
+                draining: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// A place for one more, to be taken before the upgrade; `None` when the hub is full.
+    pub fn try_admit(&self) -> Option<Permit> {
+        self.shared.admission.try_admit()
+    }
+
+    /// How many are connected.
+    pub fn open(&self) -> usize {
+        self.shared.open.lock().len()
+    }
+
+    /// Serves one peer until its connection ends. `ahead` is what was read after the upgrade request already.
+    ///
+    /// Meant to be spawned; dropping it ends the connection, and its place in the mesh is given up all the same.
+    pub async fn serve<S>(&self, io: S, ahead: Bytes, newcomer: Newcomer, permit: Permit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let admitted = self.admit(permit);
+        let shared = Arc::clone(&self.shared);
+        let mailbox = Arc::clone(&admitted.mailbox);
+        let conversation = Conversation::new(shared, mailbox, io, &ahead, newcomer);
+        drop(ahead);
+        let reason = conversation.run().await;
+        admitted.counted.close(reason.label());
+    }
+
+    fn admit(&self, permit: Permit) -> Admitted<M> {
+        let shared = Arc::clone(&self.shared);
+        let number = shared.next.fetch_add(1, Ordering::Relaxed);
+        let mailbox = Arc::new(Mailbox::new(Capacity {
+            messages: shared.limits.outbox_messages,
+            bytes: shared.limits.outbox_bytes,
+        }));
+        shared.open.lock().insert(number, Arc::clone(&mailbox));
+        // After it is listed: either the drain finds it there, or it finds the drain here.
+        if shared.draining.load(Ordering::SeqCst) {
+            mailbox.close(CloseReason::Draining);
+        }
+        Admitted {
+            counted: shared.metrics.connection(),
+            shared,
+            number,
+            mailbox,
+            _permit: permit,
+        }
+    }
+
+    /// Sends everybody away, evenly spread over this time, and takes nobody in any more. Returns when the last
+    /// has been told; see [`Sessions::open`] for when the last has gone.
+    pub async fn drain(&self, over: Duration) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        let mut mailboxes: Vec<_> = self.shared.open.lock().values().cloned().collect();
+        let started = tokio::time::Instant::now();
+        let all = u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);
+        let mut told = 0;
+        while let Some(mailbox) = mailboxes.pop() {
+            let due = started + over.mul_f64(f64::from(told) / f64::from(all));
+            tokio::time::sleep_until(due).await;
+            mailbox.close(CloseReason::Draining);
+            told += 1;
+        }
+    }
+}
+
+/// One admitted connection: counted, listed and in its place until dropped.
+struct Admitted<M> {
+    shared: Arc<Shared<M>>,
+    number: u64,
+    mailbox: Arc<Mailbox>,
+    counted: OpenConnection,
+    _permit: Permit,
+}
+
+impl<M> Drop for Admitted<M> {
+    fn drop(&mut self) {
+        self.mailbox.shut();
+        self.shared.open.lock().remove(&self.number);
+        if std::thread::panicking() {
+            self.counted.close(CloseReason::Internal.label());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

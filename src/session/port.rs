@@ -1,0 +1,49 @@
+//! What sessions ask of the mesh: the seam that lets their tests run without one.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use crate::mesh::core::api::{Join, SignalFailure, Source};
+use crate::mesh::core::ids::{ClaimNo, LeaveReason, PeerId, SignalKind};
+
+/// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
+/// [`Registry`](crate::registry::Registry).
+pub trait MeshPort: Clone + Send + Sync + 'static {
+    /// A claim number that this process has not used.
+    fn next_claim(&self) -> ClaimNo;
+
+    /// Asks to be in a network.
+    fn join(&self, join: Join) -> impl Future<Output = ()> + Send;
+
+    /// Shows other data, or shows a quiet claim.
+    fn update(
+        &self,
+        claim: ClaimNo,
+        data: Option<Bytes>,
+        quiet: bool,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Gives a claim up.
+    fn leave(&self, claim: ClaimNo, reason: LeaveReason) -> impl Future<Output = ()> + Send;
+
+    /// Gives a claim up without waiting: for whoever is being dropped.
+    fn leave_now(&self, claim: ClaimNo, reason: LeaveReason);
+
+    /// Answers a probe.
+    fn probe_result(
+        &self,
+        claim: ClaimNo,
+        token: u64,
+        alive: bool,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Hands a signal on. Whatever goes wrong later arrives through the registry.
+    fn signal(
+        &self,
+        source: &Source,
+        target: &PeerId,
+        kind: SignalKind,
+        payload: Bytes,
+    ) -> Result<(), SignalFailure>;
+}

@@ -1,0 +1,365 @@
+//! What a peer's commands do to its place in the mesh.
+//!
+//! A peer is nowhere at first; announcing itself, or a first signal or ping without that (quietly: it can be
+//! reached but is not shown), asks the mesh for a claim; the claim stands once the mesh says so. Goodbye and an
+//! announcement for another network give it up. After goodbye only an announcement brings the peer back: a
+//! closing page sends more after it, and none of that is meant to. Knows no socket.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant as Clock;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::conversation::Conversation;
+use super::deadlines::Waiting;
+use super::port::MeshPort;
+use super::{Shared, meter, socket};
+use crate::dialect::{self, Command, Complaint, Event, Message};
+use crate::mesh::core::api::{Join, SignalFailure, Source};
+use crate::mesh::core::ids::{
+    BadId, ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind,
+};
+use crate::metrics::Sent;
+use crate::registry::Peer;
+
+/// Where a peer is.
+pub(super) struct Place<M: MeshPort> {
+    stage: Stage,
+    seat: Option<Seat<M>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nowhere yet.
+    Fresh,
+    /// Nowhere any more: it said goodbye.
+    Departed,
+    /// The mesh decides on its seat.
+    Pending,
+    /// In its seat.
+    Present,
+}
+
+/// A claim, given up when dropped.
+struct Seat<M: MeshPort> {
+    shared: Arc<Shared<M>>,
+    peer: Arc<Peer>,
+    reason: LeaveReason,
+    left: bool,
+}
+
+impl<M: MeshPort> Drop for Seat<M> {
+    fn drop(&mut self) {
+        let claim = self.peer.source().claim;
+        self.shared.registry.remove(claim);
+        if !self.left && !self.peer.is_forgotten() {
+            self.shared.mesh.leave_now(claim, self.reason);
+        }
+    }
+}
+
+impl<M: MeshPort> Place<M> {
+    /// Nowhere yet.
+    pub(super) fn fresh() -> Self {
+        Place {
+            stage: Stage::Fresh,
+            seat: None,
+        }
+    }
+
+    /// Whether the mesh has yet to decide.
+    pub(super) fn is_pending(&self) -> bool {
+        self.stage == Stage::Pending
+    }
+
+    /// The mesh has accepted this claim; whether that is news.
+    pub(super) fn accept(&mut self, claim: ClaimNo) -> bool {
+        let awaited = self
+            .seat
+            .as_ref()
+            .is_some_and(|seat| seat.peer.source().claim == claim);
+        if self.is_pending() && awaited {
+            self.stage = Stage::Present;
+            return true;
+        }
+        false
+    }
+
+    /// The network that the peer is told to be in.
+    pub(super) fn network(&self, dialect: Dialect) -> &str {
+        match &self.seat {
+            Some(seat) => seat.peer.source().network.name(),
+            None => dialect::default_network(dialect),
+        }
+    }
+
+    /// Leaves without waiting, for good.
+    pub(super) fn give_up(&mut self, reason: LeaveReason) {
+        self.stage = Stage::Departed;
+        if let Some(mut seat) = self.seat.take() {
+            seat.reason = reason;
+        }
+    }
+
+    /// Leaves; the mesh has heard of it when this is done.
+    async fn leave(&mut self, reason: LeaveReason) {
+        self.stage = Stage::Departed;
+        let Some(mut seat) = self.seat.take() else {
+            return;
+        };
+        seat.reason = reason;
+        let claim = seat.peer.source().claim;
+        seat.shared.registry.remove(claim);
+        if !seat.peer.is_forgotten() {
+            seat.shared.mesh.leave(claim, reason).await;
+        }
+        seat.left = true;
+    }
+
+    fn present(&self) -> Option<&Arc<Peer>> {
+        let seat = self.seat.as_ref()?;
+        (self.stage == Stage::Present).then_some(&seat.peer)
+    }
+}
+
+fn complaint(code: &'static str, text: impl Into<Cow<'static, str>>) -> Complaint<'static> {
+    Complaint {
+        code,
+        text: text.into(),
+    }
+}
+
+/// When a message came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Just now.
+    Now,
+    /// Before the peer had a place; counted then.
+    Before,
+}
+
+/// A signal that a client wants sent.
+struct Outgoing<'a> {
+    target: PeerId,
+    network: Option<Cow<'a, str>>,
+    kind: SignalKind,
+    payload: &'a str,
+}
+
+impl<S, M> Conversation<S, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: MeshPort,
+{
+    /// Does what a message asks for, or tells the peer why not.
+    pub(super) async fn carry_out(&mut self, text: Utf8Bytes, heard: Heard) {
+        let started = Clock::now();
+        let dialect = self.newcomer.dialect;
+        let decoded = dialect::decode(dialect, &text);
+        if heard == Heard::Now {
+            let received = meter::received(dialect, &decoded);
+            self.shared.metrics.messages_received.inc(received);
+        }
+        let command = match decoded {
+            Err(why) => {
+                self.complain(&why.complaint());
+                return;
+            }
+            Ok(message) if self.is_forged(&message) => return,
+            Ok(message) => message.command,
+        };
+        match command {
+            Command::Announce {
+                network,
+                data,
+                claims_hub,
+            } => {
+                let network = self.network_key(network);
+                drop(text);
+                self.announce(network, data, claims_hub).await;
+            }
+            Command::Signal {
+                target,
+                network,
+                kind,
+                payload,
+            } => {
+                if self.place.stage == Stage::Fresh {
+                    let network = self.network_key(network);
+                    self.join_quietly(network, text).await;
+                    return;
+                }
+                self.signal(
+                    &text,
+                    Outgoing {
+                        target,
+                        network,
+                        kind,
+                        payload,
+                    },
+                );
+                let took = started.elapsed();
+                self.shared
+                    .metrics
+                    .route_seconds
+                    .observe(took.as_secs_f64());
+            }
+            Command::Ping { network } => {
+                if self.place.stage == Stage::Fresh {
+                    let network = self.network_key(network);
+                    self.join_quietly(network, text).await;
+                    return;
+                }
+                self.tell(&Event::Pong, Sent::Pong);
+            }
+            Command::Goodbye => self.goodbye().await,
+            Command::Ignored => {}
+            Command::Unsupported(kind) => self.complain(&complaint(
+                "unsupported-type",
+                format!("messages of type `{kind}` are not routed"),
+            )),
+        }
+    }
+
+    fn is_forged(&self, message: &Message<'_>) -> bool {
+        let Some(sender) = &message.sender else {
+            return false;
+        };
+        if PeerId::new(sender).is_ok_and(|sender| sender == self.newcomer.peer) {
+            return false;
+        }
+        self.shared.metrics.forged.inc();
+        self.complain(&complaint(
+            "forged-sender",
+            "the message names another sender than the peer that sent it",
+        ));
+        true
+    }
+
+    fn network_key(&self, name: Option<Cow<'_, str>>) -> Result<NetworkKey, BadId> {
+        let dialect = self.newcomer.dialect;
+        let name = name.as_deref();
+        NetworkKey::new(dialect, name.unwrap_or(dialect::default_network(dialect)))
+    }
+
+    async fn announce(
+        &mut self,
+        network: Result<NetworkKey, BadId>,
+        data: Option<Bytes>,
+        claims_hub: bool,
+    ) {
+        let Ok(network) = network else {
+            self.complain(&complaint("bad-network", BadId::Network.to_string()));
+            return;
+        };
+        let most = self.shared.limits.max_announce_bytes;
+        if data.as_ref().is_some_and(|data| data.len() > most) {
+            let text = format!("announced data may have {most} bytes");
+            self.complain(&complaint("announce-too-long", text));
+            return;
+        }
+        if claims_hub {
+            self.shared.metrics.forged.inc();
+            let text = "a peer cannot announce itself as a hub; it is announced as a peer";
+            self.complain(&complaint("not-a-hub", text));
+        }
+        self.shared.metrics.announcements.inc();
+        if let Some(peer) = self.place.present()
+            && peer.source().network == network
+        {
+            let claim = peer.source().claim;
+            peer.show();
+            self.shared.mesh.update(claim, data, false).await;
+            return;
+        }
+        self.place.leave(LeaveReason::Closed).await;
+        self.join(network, data, false).await;
+    }
+
+    /// Joins unseen; the message that asked for it is carried out after that.
+    async fn join_quietly(&mut self, network: Result<NetworkKey, BadId>, held: Utf8Bytes) {
+        let Ok(network) = network else {
+            self.complain(&complaint("bad-network", BadId::Network.to_string()));
+            return;
+        };
+        self.held = Some(held);
+        self.join(network, None, true).await;
+    }
+
+    async fn join(&mut self, network: NetworkKey, data: Option<Bytes>, quiet: bool) {
+        let claim = self.shared.mesh.next_claim();
+        let source = Source {
+            claim,
+            network: network.clone(),
+            peer: self.newcomer.peer.clone(),
+        };
+        let mailbox = Arc::clone(&self.mailbox);
+        let peer = Arc::new(Peer::new(source, self.newcomer.dialect, mailbox, quiet));
+        self.shared.registry.insert(claim, Arc::clone(&peer));
+        self.place.stage = Stage::Pending;
+        self.place.seat = Some(Seat {
+            shared: Arc::clone(&self.shared),
+            peer,
+            reason: LeaveReason::Closed,
+            left: false,
+        });
+        self.deadlines.wait(Waiting::Mesh, Instant::now());
+        let join = Join {
+            claim,
+            network,
+            peer: self.newcomer.peer.clone(),
+            data,
+            quiet,
+            proof: self.newcomer.proof.clone(),
+        };
+        self.shared.mesh.join(join).await;
+    }
+
+    fn signal(&self, text: &Utf8Bytes, signal: Outgoing<'_>) {
+        let Some(peer) = self.place.present() else {
+            self.complain(&complaint(
+                "not-announced",
+                "a peer that said goodbye sends nothing until it announces itself again",
+            ));
+            return;
+        };
+        let source = peer.source();
+        if signal
+            .network
+            .is_some_and(|name| name != source.network.name())
+        {
+            self.complain(&complaint(
+                "other-network",
+                format!(
+                    "signals go to peers of one's own network, `{}`",
+                    source.network.name()
+                ),
+            ));
+            return;
+        }
+        if signal.target == source.peer {
+            self.complain(&complaint("own-id", "a peer cannot signal to itself"));
+            return;
+        }
+        let payload = socket::share(text, signal.payload);
+        let mesh = &self.shared.mesh;
+        if let Err(why) = mesh.signal(source, &signal.target, signal.kind, payload) {
+            self.undelivered(&signal.target, signal.kind, why);
+        }
+    }
+
+    fn undelivered(&self, target: &PeerId, kind: SignalKind, why: SignalFailure) {
+        self.shared.metrics.signals_failed.inc(why);
+        self.tell(&Event::Undelivered { target, kind, why }, Sent::Error);
+    }
+
+    /// Leaves. Whoever stays connected after it has as long as a newcomer to announce itself.
+    async fn goodbye(&mut self) {
+        self.place.leave(LeaveReason::Goodbye).await;
+        self.deadlines.wait(Waiting::Announcement, Instant::now());
+    }
+}

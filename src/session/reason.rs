@@ -1,0 +1,202 @@
+//! Why a connection ends: one enum, mapped once to the close code, the metric label and the words.
+//!
+//! The real `peerpigeon` client reconnects after every close but its own, with back-off, whatever the code; the
+//! codes are chosen for the clients and the people that do look. Knows no dialect and no socket.
+
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::mesh::core::api::JoinRefusal;
+use crate::mesh::core::ids::LeaveReason;
+
+/// Why a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CloseReason {
+    /// The client closed it.
+    PeerClosed,
+    /// The socket broke, or ended without a closing handshake.
+    ConnectionLost,
+    /// Neither an announcement nor any other use within the time allowed.
+    AnnounceTimeout,
+    /// Silent for too long, and unanswered pings.
+    Silent,
+    /// The client did not read for too long while messages waited.
+    WriteStalled,
+    /// More messages waited than the outbox holds: the client reads too slowly.
+    OutboxFull,
+    /// A message over the size limit.
+    MessageTooLong,
+    /// A binary message.
+    Binary,
+    /// A text message that is not UTF-8.
+    NotUtf8,
+    /// A frame that breaks the WebSocket protocol.
+    Protocol,
+    /// Too many messages, for too long.
+    RateAbuse,
+    /// A living peer holds the id.
+    IdTaken,
+    /// The id changed hands too often.
+    TakeoverLimit,
+    /// The same peer came by a newer connection.
+    Superseded,
+    /// The hub is shutting down.
+    Draining,
+    /// The hub failed, not the client.
+    Internal,
+}
+
+impl CloseReason {
+    /// All of them.
+    pub const ALL: [CloseReason; 16] = [
+        CloseReason::PeerClosed,
+        CloseReason::ConnectionLost,
+        CloseReason::AnnounceTimeout,
+        CloseReason::Silent,
+        CloseReason::WriteStalled,
+        CloseReason::OutboxFull,
+        CloseReason::MessageTooLong,
+        CloseReason::Binary,
+        CloseReason::NotUtf8,
+        CloseReason::Protocol,
+        CloseReason::RateAbuse,
+        CloseReason::IdTaken,
+        CloseReason::TakeoverLimit,
+        CloseReason::Superseded,
+        CloseReason::Draining,
+        CloseReason::Internal,
+    ];
+
+    /// The code of the close frame that the client gets.
+    ///
+    /// A full outbox is 1013: the client may come back and is told everything anew. A hub that shuts down is
+    /// 1012, so that clients which tell codes apart come back with a random delay.
+    pub const fn code(self) -> CloseCode {
+        match self {
+            CloseReason::PeerClosed | CloseReason::ConnectionLost => CloseCode::Normal,
+            CloseReason::AnnounceTimeout
+            | CloseReason::Silent
+            | CloseReason::WriteStalled
+            | CloseReason::RateAbuse
+            | CloseReason::IdTaken
+            | CloseReason::TakeoverLimit
+            | CloseReason::Superseded => CloseCode::Policy,
+            CloseReason::OutboxFull => CloseCode::Again,
+            CloseReason::MessageTooLong => CloseCode::Size,
+            CloseReason::Binary => CloseCode::Unsupported,
+            CloseReason::NotUtf8 => CloseCode::Invalid,
+            CloseReason::Protocol => CloseCode::Protocol,
+            CloseReason::Draining => CloseCode::Restart,
+            CloseReason::Internal => CloseCode::Error,
+        }
+    }
+
+    /// The label in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            CloseReason::PeerClosed => "peer-closed",
+            CloseReason::ConnectionLost => "connection-lost",
+            CloseReason::AnnounceTimeout => "announce-timeout",
+            CloseReason::Silent => "silent",
+            CloseReason::WriteStalled => "write-stalled",
+            CloseReason::OutboxFull => "outbox-full",
+            CloseReason::MessageTooLong => "message-too-long",
+            CloseReason::Binary => "binary",
+            CloseReason::NotUtf8 => "not-utf8",
+            CloseReason::Protocol => "protocol",
+            CloseReason::RateAbuse => "rate-abuse",
+            CloseReason::IdTaken => "id-taken",
+            CloseReason::TakeoverLimit => "takeover-limit",
+            CloseReason::Superseded => "superseded",
+            CloseReason::Draining => "draining",
+            CloseReason::Internal => "internal",
+        }
+    }
+
+    /// What the client reads; at most 123 bytes, as a close frame allows.
+    pub const fn text(self) -> &'static str {
+        match self {
+            CloseReason::PeerClosed => "Closed by the client",
+            CloseReason::ConnectionLost => "Connection lost",
+            CloseReason::AnnounceTimeout => "No announcement in time",
+            CloseReason::Silent => "No sign of life",
+            CloseReason::WriteStalled => "Messages were not read in time",
+            CloseReason::OutboxFull => "Too many unread messages",
+            CloseReason::MessageTooLong => "Message too long",
+            CloseReason::Binary => "Only text messages are understood",
+            CloseReason::NotUtf8 => "Text that is not UTF-8",
+            CloseReason::Protocol => "WebSocket protocol error",
+            CloseReason::RateAbuse => "Too many messages",
+            CloseReason::IdTaken => "Peer already connected",
+            CloseReason::TakeoverLimit => "The id changed hands too often",
+            CloseReason::Superseded => "Replaced by a newer connection",
+            CloseReason::Draining => "The hub is restarting",
+            CloseReason::Internal => "Internal error",
+        }
+    }
+
+    /// What the other peers of the network are told, if they are told at all.
+    pub const fn leave_reason(self) -> LeaveReason {
+        match self {
+            CloseReason::PeerClosed | CloseReason::ConnectionLost | CloseReason::Internal => {
+                LeaveReason::Closed
+            }
+            CloseReason::Superseded | CloseReason::IdTaken | CloseReason::TakeoverLimit => {
+                LeaveReason::Superseded
+            }
+            CloseReason::Draining => LeaveReason::Draining,
+            _ => LeaveReason::Expelled,
+        }
+    }
+
+    /// Whether the client gets an error message before the close frame: browsers show scripts little of the
+    /// latter. Those whom the registry dismisses have theirs already.
+    pub const fn tells_why(self) -> bool {
+        matches!(
+            self,
+            CloseReason::AnnounceTimeout
+                | CloseReason::MessageTooLong
+                | CloseReason::Binary
+                | CloseReason::NotUtf8
+                | CloseReason::RateAbuse
+        )
+    }
+
+    /// Whether messages that wait are still sent before the close frame.
+    ///
+    /// Not to a client that does not read: they would only delay the end.
+    pub const fn sends_the_rest(self) -> bool {
+        !matches!(
+            self,
+            CloseReason::PeerClosed
+                | CloseReason::ConnectionLost
+                | CloseReason::WriteStalled
+                | CloseReason::OutboxFull
+                | CloseReason::Silent
+        )
+    }
+}
+
+impl From<JoinRefusal> for CloseReason {
+    fn from(why: JoinRefusal) -> Self {
+        match why {
+            JoinRefusal::Taken => CloseReason::IdTaken,
+            JoinRefusal::TakeoverLimit => CloseReason::TakeoverLimit,
+            JoinRefusal::Draining => CloseReason::Draining,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_fits_a_close_frame_and_has_a_label_of_its_own() {
+        let mut labels = std::collections::HashSet::new();
+        for reason in CloseReason::ALL {
+            assert!(reason.text().len() <= 123, "{reason:?}");
+            assert!(labels.insert(reason.label()), "{reason:?}");
+            assert!(reason.code().is_allowed(), "{reason:?}");
+        }
+    }
+}

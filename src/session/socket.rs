@@ -1,0 +1,309 @@
+//! The server's end of a WebSocket: frames in, frames out, over any byte stream.
+//!
+//! Written for many sockets that are idle nearly always: bytes are read into a buffer of the thread and copied
+//! once into memory of the size that arrived, and are written from a buffer that the thread lends and takes
+//! back, so a socket at rest holds no buffer at all. All that waits is written in one call. Frame headers are
+//! `tungstenite`'s; knows nothing of peers, dialects or deadlines. Used by one session each.
+//!
+//! Invariants: no frame makes it hold more than one message of the permitted length, plus what one read gives;
+//! a frame is written whole or not begun.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Cursor};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+/// How much one read takes at most, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+/// The largest write buffer that a thread keeps for its next socket, in bytes.
+const KEPT_BYTES: usize = 128 * 1024;
+/// The most that a control frame carries, in bytes (RFC 6455, 5.5).
+const MAX_CONTROL_BYTES: usize = 125;
+/// Pongs are left out while this much waits already, in bytes: nobody who floods pings gets memory by it.
+const PONG_BACKLOG_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What a client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A whole text message.
+    Text(Utf8Bytes),
+    /// A whole binary message; nobody here wants what is in it.
+    Binary,
+    /// A ping, already answered.
+    Ping,
+    /// A pong.
+    Pong,
+    /// The client closes.
+    Close,
+}
+
+/// Why nothing more can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// A message over the limit.
+    #[error("a message is too long")]
+    TooLong,
+    /// A text message that is not UTF-8.
+    #[error("a text message is not UTF-8")]
+    NotUtf8,
+    /// Against RFC 6455.
+    #[error("a frame breaks the WebSocket protocol")]
+    Protocol,
+}
+
+/// The server's end of one WebSocket.
+pub struct Socket<S> {
+    io: S,
+    max_message_bytes: usize,
+    inbox: BytesMut,
+    fragments: Option<Box<Fragments>>,
+    out: Vec<u8>,
+    sent: usize,
+    written: u64,
+}
+
+struct Fragments {
+    text: bool,
+    so_far: BytesMut,
+}
+
+struct Frame {
+    header: FrameHeader,
+    payload: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Takes over a stream after the handshake; `ahead` was read from it already.
+    pub fn new(io: S, ahead: &[u8], max_message_bytes: usize) -> Self {
+        Socket {
+            io,
+            max_message_bytes,
+            inbox: BytesMut::from(ahead),
+            fragments: None,
+            out: Vec::new(),
+            sent: 0,
+            written: 0,
+        }
+    }
+
+    /// Reads what is there, up to a bound; 0 at the end of the stream.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        READ.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            self.inbox.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// The next message or control frame among what was read.
+    pub fn next_incoming(&mut self) -> Result<Option<Incoming>, ReadError> {
+        while let Some(frame) = self.next_frame()? {
+            let incoming = match frame.header.opcode {
+                OpCode::Control(control) => Some(self.on_control(control, &frame)?),
+                OpCode::Data(data) => self.on_data(data, frame)?,
+            };
+            if incoming.is_some() {
+                return Ok(incoming);
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_frame(&mut self) -> Result<Option<Frame>, ReadError> {
+        let mut cursor = Cursor::new(&self.inbox);
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol)?;
+        let head = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
+        let Some((mut header, length)) = parsed else {
+            return Ok(None);
+        };
+        let length = usize::try_from(length).map_err(|_| ReadError::TooLong)?;
+        self.check(&header, length)?;
+        let Some(mask) = header.mask.take() else {
+            return Err(ReadError::Protocol);
+        };
+        if self.inbox.len().saturating_sub(head) < length {
+            return Ok(None);
+        }
+        let mut payload = self.take(head + length);
+        payload.advance(head);
+        unmask(&mut payload, mask);
+        Ok(Some(Frame { header, payload }))
+    }
+
+    /// Before the payload is waited for: a frame that may not be is not read to its end.
+    fn check(&self, header: &FrameHeader, length: usize) -> Result<(), ReadError> {
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(ReadError::Protocol);
+        }
+        match header.opcode {
+            OpCode::Control(_) if header.is_final && length <= MAX_CONTROL_BYTES => Ok(()),
+            OpCode::Control(_) => Err(ReadError::Protocol),
+            OpCode::Data(_) => {
+                let so_far = self.fragments.as_ref().map_or(0, |f| f.so_far.len());
+                let fits = length <= self.max_message_bytes.saturating_sub(so_far);
+                fits.then_some(()).ok_or(ReadError::TooLong)
+            }
+        }
+    }
+
+    /// Takes `count` bytes out, and lets go of the memory once it is empty.
+    fn take(&mut self, count: usize) -> BytesMut {
+        if count >= self.inbox.len() {
+            return std::mem::take(&mut self.inbox);
+        }
+        self.inbox.split_to(count)
+    }
+
+    fn on_control(&mut self, control: Control, frame: &Frame) -> Result<Incoming, ReadError> {
+        match control {
+            Control::Ping => {
+                if self.waiting() < PONG_BACKLOG_BYTES {
+                    self.put_frame(OpCode::Control(Control::Pong), &frame.payload);
+                }
+                Ok(Incoming::Ping)
+            }
+            Control::Pong => Ok(Incoming::Pong),
+            Control::Close => Ok(Incoming::Close),
+            Control::Reserved(_) => Err(ReadError::Protocol),
+        }
+    }
+
+    fn on_data(&mut self, data: Data, frame: Frame) -> Result<Option<Incoming>, ReadError> {
+        let Frame { header, payload } = frame;
+        let (text, message) = match (data, self.fragments.take()) {
+            (Data::Text | Data::Binary, None) => (data == Data::Text, payload),
+            (Data::Continue, Some(mut fragments)) => {
+                fragments.so_far.extend_from_slice(&payload);
+                (fragments.text, fragments.so_far)
+            }
+            _ => return Err(ReadError::Protocol),
+        };
+        if !header.is_final {
+            let so_far = message;
+            self.fragments = Some(Box::new(Fragments { text, so_far }));
+            return Ok(None);
+        }
+        if !text {
+            return Ok(Some(Incoming::Binary));
+        }
+        let text = Utf8Bytes::try_from(message.freeze()).map_err(|_| ReadError::NotUtf8)?;
+        Ok(Some(Incoming::Text(text)))
+    }
+
+    /// Queues a text message.
+    pub fn put_text(&mut self, text: &str) {
+        self.put_frame(OpCode::Data(Data::Text), text.as_bytes());
+    }
+
+    /// Queues a ping.
+    pub fn put_ping(&mut self) {
+        self.put_frame(OpCode::Control(Control::Ping), b"");
+    }
+
+    /// Queues the last frame.
+    pub fn put_close(&mut self, code: CloseCode, text: &str) {
+        let mut payload = Vec::with_capacity(MAX_CONTROL_BYTES);
+        payload.extend_from_slice(&u16::from(code).to_be_bytes());
+        payload.extend(text.bytes().take(MAX_CONTROL_BYTES - payload.len()));
+        self.put_frame(OpCode::Control(Control::Close), &payload);
+    }
+
+    fn put_frame(&mut self, opcode: OpCode, payload: &[u8]) {
+        if self.out.capacity() == 0 {
+            self.out = SPARE.take();
+        }
+        let header = FrameHeader {
+            opcode,
+            ..FrameHeader::default()
+        };
+        // Writing to a vector cannot fail.
+        let _ = header.format(payload.len() as u64, &mut self.out);
+        self.out.extend_from_slice(payload);
+    }
+
+    /// How many bytes are queued and not yet written.
+    pub fn waiting(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    /// How many bytes the stream has taken ever; two counts that differ mean progress.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes what is queued: as much as the stream takes, all of it when ready.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => {
+                    self.sent += count;
+                    self.written = self.written.wrapping_add(count as u64);
+                }
+            }
+        }
+        self.give_back();
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn give_back(&mut self) {
+        self.sent = 0;
+        let mut out = std::mem::take(&mut self.out);
+        if (1..=KEPT_BYTES).contains(&out.capacity()) {
+            out.clear();
+            SPARE.set(out);
+        }
+    }
+
+    /// Reads on without looking, until the client has closed its side too.
+    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.inbox = BytesMut::new();
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Ends the stream on our side.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A slice of `message` without a copy where it makes up most of it, else a copy: what is kept must not keep
+/// much more than itself in memory.
+pub fn share(message: &Utf8Bytes, part: &str) -> Bytes {
+    if part.len() * 2 < message.len() {
+        return Bytes::copy_from_slice(part.as_bytes());
+    }
+    let whole: &Bytes = message.as_ref();
+    whole.slice_ref(part.as_bytes())
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (chunks, rest) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(mask.into_iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests;
