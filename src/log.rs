@@ -39,6 +39,15 @@ pub fn init(format: LogFormat, filter: &str) {
     drop(started);
 }
 
+/// Has panics logged like everything else, in place of the plain text on standard error.
+pub fn panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, panic = message, "a task panicked: this is a bug");
+    }));
+}
+
 /// A subscriber that writes one JSON object a line.
 pub fn json_lines<W>(filter: &str, writer: W) -> impl Subscriber + Send + Sync
 where
@@ -55,6 +64,14 @@ where
 /// The configuration has checked that the directives parse.
 fn parse(filter: &str) -> EnvFilter {
     EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+/// The time now, in UTC, as RFC 3339 writes it.
+pub fn timestamp() -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
 }
 
 /// The form of a JSON line.
@@ -83,10 +100,8 @@ where
             }
         }
         event.record(&mut collected);
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
         let line = Line {
-            timestamp: &timestamp,
+            timestamp: &timestamp(),
             level: event.metadata().level().as_str(),
             message: &collected.message,
             fields: &collected.fields,

@@ -1,1 +1,165 @@
-fn main() {}
+//! The daemon: reads its configuration, serves until it is told to stop, drains, and says by its exit code how it
+//! went.
+//!
+//! Exit codes: 0 after a drain, or when a check succeeds; 1 when `--healthcheck` finds no healthy hub; 64 when the
+//! configuration cannot be used; 69 when the address cannot be listened on; 70 when the system refuses something
+//! else; 130 when a second signal cuts the drain short.
+
+mod health;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use hubmesh::config::{Config, settings_table};
+use hubmesh::hub::{Hub, RunningHub};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The configuration cannot be used (`EX_USAGE`).
+const BAD_CONFIG: u8 = 64;
+/// The address cannot be listened on (`EX_UNAVAILABLE`).
+const CANNOT_LISTEN: u8 = 69;
+/// The system refuses a thread or a signal handler (`EX_SOFTWARE`).
+const SYSTEM_REFUSES: u8 = 70;
+/// A second signal arrived while the hub drained.
+const CUT_SHORT: i32 = 130;
+
+/// A federated WebRTC signaling hub. It is configured by environment variables alone; see --print-settings.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Print all settings with their defaults, as a Markdown table, and exit.
+    #[arg(long, group = "instead")]
+    print_settings: bool,
+    /// Check the configuration and exit: 0 if it can be used, 64 with a list of what is wrong if not.
+    #[arg(long, group = "instead")]
+    check_config: bool,
+    /// Ask the hub on this machine's PORT whether it is healthy and exit: 0 if it is, 1 if not.
+    #[arg(long, group = "instead")]
+    healthcheck: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.print_settings {
+        print!("{}", settings_table());
+        return ExitCode::SUCCESS;
+    }
+    let config = match Config::from_env() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("hubmesh: {error}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    if arguments.check_config {
+        println!("hubmesh: the configuration can be used");
+        return ExitCode::SUCCESS;
+    }
+    if arguments.healthcheck {
+        return health::check(&config);
+    }
+    hubmesh::log::init(config.log_format, &config.log_filter);
+    hubmesh::log::panics();
+    serve(config)
+}
+
+fn serve(config: Config) -> ExitCode {
+    let runtime = match runtime(config.worker_threads) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hubmesh: cannot start its threads: {error}");
+            return ExitCode::from(SYSTEM_REFUSES);
+        }
+    };
+    runtime.block_on(run(config))
+}
+
+/// One thread takes the least CPU for each message, because no hand-over wakes another thread.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    match threads {
+        1 => Builder::new_current_thread().enable_all().build(),
+        _ => Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build(),
+    }
+}
+
+async fn run(config: Config) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("hubmesh: cannot listen for signals: {error}");
+            return ExitCode::from(SYSTEM_REFUSES);
+        }
+    };
+    let hub = match Hub::start(config).await {
+        Ok(hub) => hub,
+        Err(error) => {
+            eprintln!("hubmesh: {error}");
+            return ExitCode::from(CANNOT_LISTEN);
+        }
+    };
+    announce(&hub);
+    let name = signals.next().await;
+    let drain_ms = u64::try_from(hub.config().drain.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(signal = name, drain_ms, "hubmesh is draining");
+    tokio::select! {
+        () = hub.drain() => {}
+        name = signals.next() => {
+            tracing::warn!(signal = name, "hubmesh stops without having drained");
+            std::process::exit(CUT_SHORT);
+        }
+    }
+    tracing::info!("hubmesh has stopped");
+    ExitCode::SUCCESS
+}
+
+/// One line that says what is served, and where.
+fn announce(hub: &RunningHub) {
+    let config = hub.config();
+    let addrs: Vec<String> = hub.addrs().iter().map(ToString::to_string).collect();
+    let addr = hub.addr();
+    let role = if config.is_hub { "hub" } else { "server" };
+    let hub_id = config.is_hub.then(|| config.mesh.hub_id.to_string());
+    tracing::info!(
+        addr = %addr,
+        addrs = addrs.join(","),
+        url = format!("ws://{addr}/ws"),
+        role,
+        hub_id,
+        namespace = config.is_hub.then_some(config.mesh.namespace.as_str()),
+        public_url = config.mesh.public_url.as_ref().map(ToString::to_string),
+        version = env!("CARGO_PKG_VERSION"),
+        "hubmesh is serving"
+    );
+    if config.is_hub && config.mesh.token.is_none() {
+        tracing::warn!(
+            "the mesh is open: set HUB_TOKEN so that only your own hubs can link to this one"
+        );
+    }
+}
+
+/// The signals that end the hub.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one; gives its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

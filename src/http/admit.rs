@@ -1,0 +1,200 @@
+//! Who may switch to a WebSocket: the checks of a peer and of a hub, in their order, and the task that follows.
+//!
+//! Each refusal is one [`Refused`]: its status, its words, its counter. A peer holds one of `MAX_CONNECTIONS` places
+//! from the 101 until its task ends, so there are never more peers than that.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
+use hyper::upgrade::OnUpgrade;
+use url::form_urlencoded;
+use warp::reply::Response;
+
+use super::upgrade::{self, BadHandshake, Handshake};
+use super::{App, Arrival, Backend, Head, reply};
+use crate::auth::{Denied, Grant, bearer};
+use crate::mesh::core::ids::PeerId;
+use crate::metrics::Refusal;
+
+/// Why a WebSocket is refused. Nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Handshake(#[from] BadHandshake),
+    #[error("the hub is shutting down")]
+    Draining,
+    #[error("peerId must be 40 hex digits")]
+    PeerId,
+    #[error(transparent)]
+    Unauthorized(#[from] Denied),
+    #[error("pages of this origin may not connect")]
+    Origin,
+    #[error("as many peers as this hub takes are connected")]
+    Full,
+    #[error("where the connection comes from is unknown")]
+    NoAddress,
+}
+
+impl Refused {
+    fn counted_as(self) -> Refusal {
+        match self {
+            Refused::Handshake(_) | Refused::NoAddress => Refusal::Handshake,
+            Refused::Draining => Refusal::Draining,
+            Refused::PeerId => Refusal::PeerId,
+            Refused::Unauthorized(_) => Refusal::Unauthorized,
+            Refused::Origin => Refusal::Origin,
+            Refused::Full => Refusal::Full,
+        }
+    }
+
+    fn response(self, drain_seconds: u64) -> Response {
+        let why = self.to_string();
+        match self {
+            Refused::Handshake(bad) => bad.response(),
+            Refused::Draining => reply::retry_later(&why, drain_seconds),
+            Refused::Full => reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS),
+            Refused::PeerId | Refused::Origin => reply::error(StatusCode::FORBIDDEN, &why),
+            Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
+            Refused::Unauthorized(_) => {
+                let mut response = reply::error(StatusCode::UNAUTHORIZED, &why);
+                let scheme = http::HeaderValue::from_static("Bearer");
+                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+                response
+            }
+        }
+    }
+}
+
+/// When a refused peer may try again on a full hub.
+const RETRY_WHEN_FULL_SECONDS: u64 = 10;
+
+/// `/ws` and `/`: a peer.
+pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
+    answer(app, try_peer(app, head))
+}
+
+/// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining.
+pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
+    answer(app, try_hub(app, head))
+}
+
+fn answer<B: Backend>(app: &App<B>, tried: Result<Response, Refused>) -> Response {
+    tried.unwrap_or_else(|refused| {
+        app.metrics.refusals.inc(refused.counted_as());
+        tracing::debug!(why = %refused, "a WebSocket was refused");
+        refused.response(app.config.drain.as_secs().max(1))
+    })
+}
+
+fn try_peer<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
+    let handshake = Handshake::check(&mut head)?;
+    if app.is_draining() {
+        return Err(Refused::Draining);
+    }
+    let arrival = Arrival {
+        peer: peer_id(&head.query).ok_or(Refused::PeerId)?,
+        grant: grant(app, &head)?,
+        remote: head.remote.ok_or(Refused::NoAddress)?,
+    };
+    if !app.config.cors.allows(head.headers.get(ORIGIN)) {
+        return Err(Refused::Origin);
+    }
+    let permit = app.backend.try_admit().ok_or(Refused::Full)?;
+    let (accept, on_upgrade) = handshake.into_parts();
+    app.peers
+        .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, permit));
+    Ok(Handshake::response(accept))
+}
+
+fn try_hub<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
+    let handshake = Handshake::check(&mut head)?;
+    if app.is_draining() {
+        return Err(Refused::Draining);
+    }
+    let remote = head.remote.ok_or(Refused::NoAddress)?;
+    let (accept, on_upgrade) = handshake.into_parts();
+    app.tasks
+        .spawn(serve_hub(Arc::clone(app), on_upgrade, remote));
+    Ok(Handshake::response(accept))
+}
+
+/// The peer's id: the first `peerId` of the query, if it is 40 hex digits.
+fn peer_id(query: &str) -> Option<PeerId> {
+    let (_, id) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "peerId")?;
+    let is_hex = id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then(|| PeerId::new(&id).ok()).flatten()
+}
+
+/// What the tokens of the header and the query prove; either will do.
+fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
+    let header = head
+        .headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let query = form_urlencoded::parse(head.query.as_bytes()).find(|(name, _)| name == "token");
+    let query = query.as_ref().map(|(_, token)| token.as_ref());
+    app.gate
+        .check(header.and_then(bearer).into_iter().chain(query))
+}
+
+async fn serve_peer<B: Backend>(
+    app: Arc<App<B>>,
+    on_upgrade: OnUpgrade,
+    arrival: Arrival,
+    permit: B::Permit,
+) {
+    match upgrade::finish(on_upgrade, app.config.header_timeout).await {
+        Ok((socket, ahead)) => {
+            let peer = app.backend.peer(socket, ahead, arrival, permit);
+            app.killed.run_until_cancelled(peer).await;
+        }
+        Err(why) => not_upgraded(&app, why),
+    }
+}
+
+async fn serve_hub<B: Backend>(app: Arc<App<B>>, on_upgrade: OnUpgrade, remote: SocketAddr) {
+    match upgrade::finish(on_upgrade, app.config.header_timeout).await {
+        Ok((socket, ahead)) => {
+            let socket = upgrade::hub_socket(socket, ahead).await;
+            app.killed
+                .run_until_cancelled(app.backend.hub(socket, remote))
+                .await;
+        }
+        Err(why) => not_upgraded(&app, why),
+    }
+}
+
+fn not_upgraded<B: Backend>(app: &App<B>, why: upgrade::UpgradeFailed) {
+    app.metrics.refusals.inc(Refusal::UpgradeTimeout);
+    tracing::debug!(%why, "a connection did not become a WebSocket");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    #[test]
+    fn a_peer_id_is_forty_hex_digits_of_either_case() {
+        assert_eq!(peer_id(&format!("peerId={ID}")), PeerId::new(ID).ok());
+        let upper = ID.to_uppercase();
+        assert_eq!(
+            peer_id(&format!("a=b&peerId={upper}")),
+            PeerId::new(&upper).ok()
+        );
+        for wrong in [
+            "",
+            "peerId=",
+            "peerId=abc",
+            "peerid=0123456789abcdef0123456789abcdef01234567",
+        ] {
+            assert_eq!(peer_id(wrong), None, "{wrong:?}");
+        }
+        assert_eq!(peer_id(&format!("peerId={ID}0")), None);
+        assert_eq!(peer_id(&format!("peerId={}g", &ID[1..])), None);
+        assert_eq!(peer_id(&format!("peerId=x&peerId={ID}")), None);
+    }
+}

@@ -1,0 +1,265 @@
+//! The HTTP side of the hub: which paths there are, who may switch to a WebSocket, what the status pages say.
+//!
+//! A TCP connection comes in ([`serve`]), its request is answered by the routes here, and a request for a WebSocket
+//! that is let in ([`admit`], [`upgrade`]) is handed to the [`Backend`] as a socket. Nothing in this folder knows
+//! what peers or hubs say on their sockets, and nothing outside it knows of hyper or warp.
+//!
+//! Invariants: every answer that is an error has a JSON body `{"error"}`; every refused WebSocket is counted once;
+//! every task that is started here is tracked, so that [`App::wait`] means that none is left.
+
+mod accept_header;
+mod admit;
+mod bind;
+mod cors;
+mod reply;
+mod serve;
+mod status;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_tungstenite::WebSocketStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::auth::{Gate, Grant};
+use crate::config::Config;
+use crate::mesh::MeshView;
+use crate::mesh::core::ids::PeerId;
+use crate::metrics::Metrics;
+
+pub use bind::{BindError, bind};
+use serve::accept;
+
+/// A peer that was let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// The id that it asked for.
+    pub peer: PeerId,
+    /// Where it connects from.
+    pub remote: SocketAddr,
+    /// What its token proves.
+    pub grant: Grant,
+}
+
+/// Whom sockets are handed to, and who knows what the status pages show.
+pub trait Backend: Send + Sync + 'static {
+    /// A place for one peer; given back when it is dropped.
+    type Permit: Send + 'static;
+
+    /// A place for one more peer; `None` when the hub is full.
+    fn try_admit(&self) -> Option<Self::Permit>;
+
+    /// Serves one peer to its end. `ahead` is what it sent behind its request already.
+    fn peer(
+        &self,
+        socket: TcpStream,
+        ahead: Bytes,
+        arrival: Arrival,
+        permit: Self::Permit,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Serves one inbound link from another hub to its end.
+    fn hub(
+        &self,
+        socket: WebSocketStream<TcpStream>,
+        remote: SocketAddr,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// The mesh as it is seen from here, now.
+    fn view(&self) -> MeshView;
+}
+
+/// What the HTTP side needs to answer, shared by all connections.
+pub struct App<B> {
+    backend: B,
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    gate: Gate,
+    http_slots: Arc<Semaphore>,
+    draining: AtomicBool,
+    started: Instant,
+    bound: OnceLock<SocketAddr>,
+    /// One task for each peer.
+    peers: TaskTracker,
+    /// The listeners, TCP connections that are no WebSockets, and inbound links.
+    tasks: TaskTracker,
+    /// No further TCP connections, and those that are idle HTTP close.
+    closing: CancellationToken,
+    /// Every task ends where it stands.
+    killed: CancellationToken,
+}
+
+impl<B: Backend> App<B> {
+    /// Ready to serve.
+    pub fn new(backend: B, config: Arc<Config>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(App {
+            backend,
+            gate: Gate::new(config.auth_token.as_ref()),
+            http_slots: Arc::new(Semaphore::new(config.max_http_connections)),
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+            bound: OnceLock::new(),
+            peers: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            killed: CancellationToken::new(),
+            config,
+            metrics,
+        })
+    }
+
+    /// What the sockets are handed to.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Accepts connections on these sockets from now on, until [`close`](Self::close) or [`kill`](Self::kill).
+    pub fn serve(self: &Arc<Self>, listeners: Vec<TcpListener>) {
+        for listener in listeners {
+            if let Ok(addr) = listener.local_addr() {
+                // A second listener (::1 beside 127.0.0.1) has the same port.
+                let _ = self.bound.set(addr);
+            }
+            self.tasks.spawn(accept(listener, Arc::clone(self)));
+        }
+    }
+
+    /// From now on no peer is let in, and `/health` says that the hub is draining.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes no further TCP connection, and ends those that are not WebSockets once they have their answer.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Ends every task where it stands.
+    pub fn kill(&self) {
+        self.closing.cancel();
+        self.killed.cancel();
+    }
+
+    /// Waits until the task of every peer has ended.
+    pub async fn peers_gone(&self) {
+        self.peers.close();
+        self.peers.wait().await;
+    }
+
+    /// Waits until no task of the HTTP side is left. Call [`close`](Self::close) or [`kill`](Self::kill) first.
+    pub async fn wait(&self) {
+        self.peers_gone().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Brings the gauges of the directory up to date.
+    pub fn refresh_gauges(&self) {
+        let view = self.backend.view();
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.directory_peers.set(gauge(view.peers));
+        self.metrics
+            .directory_networks
+            .set(gauge(view.networks.len()));
+        self.metrics.directory_hubs.set(gauge(view.hubs.len()));
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The head of a request, as far as it matters here.
+struct Head {
+    method: Method,
+    query: String,
+    headers: HeaderMap,
+    on_upgrade: Option<OnUpgrade>,
+    remote: Option<SocketAddr>,
+}
+
+fn head() -> impl Filter<Extract = (Head,), Error = Infallible> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(warp::ext::optional::<SocketAddr>())
+        .map(|method, query, headers, on_upgrade, remote| Head {
+            method,
+            query,
+            headers,
+            on_upgrade,
+            remote,
+        })
+}
+
+type Page<B> = fn(&Arc<App<B>>, Head) -> Response;
+
+/// All routes. A path that exists answers GET and HEAD, and 405 to other methods; any other path is 404.
+fn routes<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
+    let mut pages: Vec<(&'static str, Page<B>)> = vec![
+        ("", root),
+        ("ws", admit::peer),
+        ("health", status::health),
+        ("metrics", status::metrics),
+        ("hubs", status::hubs),
+        ("stats", status::stats),
+        ("hubstats", status::hubstats),
+    ];
+    if app.config.is_hub {
+        pages.push(("mesh", admit::hub));
+    }
+    let last = warp::any().map(|| reply::error(StatusCode::NOT_FOUND, "there is nothing here"));
+    pages
+        .into_iter()
+        .fold(last.boxed(), |others, (path, page)| {
+            route(app, path, page).or(others).unify().boxed()
+        })
+}
+
+fn route<B: Backend>(
+    app: &Arc<App<B>>,
+    path: &'static str,
+    page: Page<B>,
+) -> BoxedFilter<(Response,)> {
+    let app = Arc::clone(app);
+    let here = if path.is_empty() {
+        warp::path::end().boxed()
+    } else {
+        warp::path(path).and(warp::path::end()).boxed()
+    };
+    here.and(head())
+        .map(move |head: Head| match head.method {
+            Method::GET | Method::HEAD => page(&app, head),
+            _ => reply::method_not_allowed(),
+        })
+        .boxed()
+}
+
+/// `/` is a peer's WebSocket, or says what this is.
+///
+/// A WebSocket here without `peerId` is refused like any other; clients that cannot name themselves in the address
+/// would be told apart here, by their first message.
+fn root<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
+    if upgrade::is_requested(&head.headers) {
+        admit::peer(app, head)
+    } else {
+        status::description(app)
+    }
+}

@@ -1,0 +1,56 @@
+//! Answers: JSON, text, and errors that are JSON too.
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use warp::reply::Response;
+
+/// The methods that pages answer.
+pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// This value as JSON. Status pages are never to be cached.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    // What is given here are our own structs with text keys, which always serialize.
+    let body = serde_json::to_string(value).unwrap_or_default();
+    text(status, "application/json", body)
+}
+
+/// This text.
+pub(super) fn text(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An error, as `{"error"}`.
+pub(super) fn error(status: StatusCode, why: &str) -> Response {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: &'a str,
+    }
+    json(status, &Body { error: why })
+}
+
+/// An error that passes: come back in this many seconds.
+pub(super) fn retry_later(why: &str, seconds: u64) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, why);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// The path exists, but not for this method.
+pub(super) fn method_not_allowed() -> Response {
+    let mut response = error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "only GET, HEAD and OPTIONS are answered",
+    );
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(METHODS));
+    response
+}

@@ -1,0 +1,154 @@
+//! TCP connections: accepts them, bounds them, and has hyper serve each with the routes.
+//!
+//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots, has `HEADER_TIMEOUT_MS` for each
+//! request's head, and lives for a bounded time. Errors of the listening socket, a lack of file descriptors among
+//! them, are counted and survived.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::ORIGIN;
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::{App, Backend, cors, routes};
+use crate::metrics::Refusal;
+
+/// How long the listening socket is left alone when it cannot accept.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
+/// The most that a connection's unread request may take, and what hyper starts its buffer with.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// A connection that is no WebSocket is asked to end after this many times `HEADER_TIMEOUT_MS`.
+const LIFETIME_IN_HEADER_TIMEOUTS: u32 = 6;
+
+/// Accepts connections until the app is closed.
+pub(super) async fn accept<B: Backend>(listener: TcpListener, app: Arc<App<B>>) {
+    let routes = routes(&app);
+    while let Some(accepted) = app.closing.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, remote)) => start(&app, &routes, stream, remote),
+            Err(error) => survive(&app, &error).await,
+        }
+    }
+}
+
+/// A connection that broke while it waited is its own affair; anything else may last, so it is left alone for a moment.
+async fn survive<B: Backend>(app: &App<B>, error: &io::Error) {
+    app.metrics.accept_errors.inc();
+    let of_the_connection = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    );
+    if !of_the_connection {
+        tracing::error!(%error, "cannot accept connections");
+        sleep(PAUSE_AFTER_ERROR).await;
+    }
+}
+
+fn start<B: Backend>(
+    app: &Arc<App<B>>,
+    routes: &BoxedFilter<(Response,)>,
+    stream: TcpStream,
+    remote: SocketAddr,
+) {
+    let Ok(slot) = Arc::clone(&app.http_slots).try_acquire_owned() else {
+        app.metrics.refusals.inc(Refusal::HttpFull);
+        tracing::debug!(%remote, "a connection was closed: MAX_HTTP_CONNECTIONS are open");
+        return;
+    };
+    // A socket that closed meanwhile cannot be set, and ends at its first read.
+    let _ = stream.set_nodelay(true);
+    app.tasks.spawn(connection(
+        Arc::clone(app),
+        routes.clone(),
+        stream,
+        remote,
+        slot,
+    ));
+}
+
+async fn connection<B: Backend>(
+    app: Arc<App<B>>,
+    routes: BoxedFilter<(Response,)>,
+    stream: TcpStream,
+    remote: SocketAddr,
+    slot: OwnedSemaphorePermit,
+) {
+    app.metrics.http_connections_open.inc();
+    let head_timeout = app.config.header_timeout;
+    let service = {
+        let app = Arc::clone(&app);
+        service_fn(move |request| answer(Arc::clone(&app), routes.clone(), request, remote))
+    };
+    let http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut http = pin!(http);
+    let ended = tokio::select! {
+        ended = http.as_mut() => Some(ended),
+        () = sleep(head_timeout * LIFETIME_IN_HEADER_TIMEOUTS) => None,
+        () = app.closing.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            http.as_mut().graceful_shutdown();
+            let last = app.killed.run_until_cancelled(timeout(head_timeout, http));
+            last.await.and_then(Result::ok).unwrap_or(Ok(()))
+        }
+    };
+    if let Err(why) = ended {
+        tracing::debug!(%remote, %why, "a connection ended early");
+    }
+    app.metrics.http_connections_open.dec();
+    drop(slot);
+}
+
+/// Answers one request: the routes, and around them what is common to all answers.
+async fn answer<B: Backend>(
+    app: Arc<App<B>>,
+    routes: BoxedFilter<(Response,)>,
+    mut request: Request<Incoming>,
+    remote: SocketAddr,
+) -> Result<Response, Infallible> {
+    request.extensions_mut().insert(remote);
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = if request.method() == Method::OPTIONS {
+        cors::preflight()
+    } else {
+        TowerToHyperService::new(warp::service(routes))
+            .call(request)
+            .await?
+    };
+    cors::decorate(&mut response, &app.config.cors, origin.as_ref());
+    app.metrics.http_responses.inc(class(response.status()));
+    Ok(response)
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}

@@ -1,0 +1,248 @@
+//! The status pages: what the hub says of itself and of the mesh, as JSON or as Prometheus metrics.
+//!
+//! The shapes are those that clients and dashboards of the original server read; fields of ours are added, none is
+//! taken away. Times in a day's terms are RFC 3339 (`timestamp`), others Unix milliseconds; spans are milliseconds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::{ACCEPT, VARY};
+use serde::Serialize;
+use serde_json::json;
+use warp::reply::Response;
+
+use super::accept_header::wants_exposition;
+use super::{App, Backend, Head, reply};
+use crate::log::timestamp;
+use crate::mesh::{BootstrapView, HubView, MeshView};
+
+impl<B: Backend> App<B> {
+    fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// This hub's id, if it is a hub.
+    fn own_id(&self, view: &MeshView) -> Option<String> {
+        self.config.is_hub.then(|| view.hub_id.to_string())
+    }
+}
+
+fn connected(bootstrap: &[BootstrapView]) -> usize {
+    bootstrap.iter().filter(|hub| hub.connected).count()
+}
+
+/// `GET /`: what this is and where to go on.
+pub(super) fn description<B: Backend>(app: &App<B>) -> Response {
+    let mut endpoints = json!({
+        "peer": "/ws?peerId=<40 hex digits>",
+        "health": "/health",
+        "metrics": "/metrics",
+        "hubs": "/hubs",
+        "stats": "/stats",
+        "hubstats": "/hubstats",
+    });
+    if let (true, Some(list)) = (app.config.is_hub, endpoints.as_object_mut()) {
+        list.insert("mesh".into(), "/mesh".into());
+    }
+    let body = json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": env!("CARGO_PKG_DESCRIPTION"),
+        "isHub": app.config.is_hub,
+        "endpoints": endpoints,
+    });
+    reply::json(StatusCode::OK, &body)
+}
+
+/// `GET /health`: 200 while peers are let in, 503 while the hub shuts down.
+pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
+    let view = app.backend.view();
+    let (code, status) = match app.is_draining() {
+        false => (StatusCode::OK, "healthy"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    let body = json!({
+        "status": status,
+        "timestamp": timestamp(),
+        "uptime": app.uptime_ms(),
+        "isHub": app.config.is_hub,
+        "connections": app.metrics.connections_open(),
+        "peers": view.peers,
+        "hubs": view.hubs.len(),
+        "networks": view.networks.len(),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    reply::json(code, &body)
+}
+
+/// `GET /metrics`: the Prometheus text for those who ask for it, JSON for all others.
+pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
+    let accepts = head
+        .headers
+        .get_all(ACCEPT)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    let accept = accepts.collect::<Vec<_>>().join(",");
+    let mut response = if wants_exposition(&accept) {
+        app.refresh_gauges();
+        let text = app.metrics.exposition();
+        reply::text(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            text,
+        )
+    } else {
+        reply::json(StatusCode::OK, &metrics_json(app))
+    };
+    response
+        .headers_mut()
+        .append(VARY, http::HeaderValue::from_static("Accept"));
+    response
+}
+
+fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
+    let view = app.backend.view();
+    let networks: BTreeMap<&str, usize> = view
+        .networks
+        .iter()
+        .map(|(name, peers)| (name.as_str(), *peers))
+        .collect();
+    let metrics = &app.metrics;
+    let region = Some(&app.config.mesh.region).filter(|region| !region.is_empty());
+    json!({
+        "timestamp": timestamp(),
+        "uptime_ms": app.uptime_ms(),
+        "server": {
+            "is_hub": app.config.is_hub,
+            "namespace": view.namespace,
+            "region": region,
+            "app_name": app.config.app_name,
+        },
+        "connections": {
+            "active": metrics.connections_open(),
+            "max": app.config.max_connections,
+            "accepted": metrics.connections_accepted(),
+            "closed": metrics.connections_closed(),
+        },
+        "peers": { "total": view.peers, "local": view.local_peers, "networks": networks },
+        "hubs": { "discovered": view.hubs.len(), "bootstrap_connected": connected(&view.bootstrap) },
+        "messages": {
+            "received": metrics.messages_received.total(),
+            "sent": metrics.messages_sent.total(),
+            "signals_routed": metrics.signals_routed.total(),
+            "signals_failed": metrics.signals_failed.total(),
+            "rate_limited": metrics.rate_limited.get(),
+        },
+    })
+}
+
+/// Another hub, as the pages show it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HubEntry<'v> {
+    peer_id: String,
+    registered_at: u64,
+    last_activity: u64,
+    network_name: &'v str,
+    url: Option<&'v str>,
+    region: &'v str,
+    direct: bool,
+    next_hop: Option<String>,
+    hops: u8,
+    rtt_ms: Option<f64>,
+    peers: usize,
+    draining: bool,
+}
+
+impl<'v> HubEntry<'v> {
+    fn new(hub: &'v HubView, namespace: &'v str) -> Self {
+        HubEntry {
+            peer_id: hub.id.to_string(),
+            registered_at: hub.first_seen_ms,
+            last_activity: hub.last_seen_ms,
+            network_name: namespace,
+            url: hub.url.as_deref(),
+            region: &hub.region,
+            direct: hub.direct,
+            next_hop: hub.next_hop.map(|next| next.to_string()),
+            hops: hub.hops,
+            rtt_ms: hub.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+            peers: hub.peers,
+            draining: hub.draining,
+        }
+    }
+
+    fn all(view: &'v MeshView) -> Vec<Self> {
+        view.hubs
+            .iter()
+            .map(|hub| HubEntry::new(hub, &view.namespace))
+            .collect()
+    }
+}
+
+/// `GET /hubs`: the other hubs that can be reached.
+pub(super) fn hubs<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
+    let view = app.backend.view();
+    let body = json!({
+        "timestamp": timestamp(),
+        "totalHubs": view.hubs.len(),
+        "hubs": HubEntry::all(&view),
+    });
+    reply::json(StatusCode::OK, &body)
+}
+
+/// `GET /stats`: this hub in numbers.
+pub(super) fn stats<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
+    let view = app.backend.view();
+    let port = app.bound.get().map_or(app.config.port, |addr| addr.port());
+    let body = json!({
+        "isRunning": !app.is_draining(),
+        "isHub": app.config.is_hub,
+        "hubPeerId": app.own_id(&view),
+        "hubMeshNamespace": view.namespace,
+        "connections": app.metrics.connections_open(),
+        "peers": view.peers,
+        "hubs": view.hubs.len(),
+        "networks": view.networks.len(),
+        "bootstrapHubs": { "total": view.bootstrap.len(), "connected": connected(&view.bootstrap) },
+        "maxConnections": app.config.max_connections,
+        "uptime": app.uptime_ms(),
+        "host": app.config.host,
+        "port": port,
+    });
+    reply::json(StatusCode::OK, &body)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BootstrapEntry<'v> {
+    uri: &'v str,
+    connected: bool,
+    hub: Option<String>,
+    last_attempt: Option<u64>,
+    attempt_number: u32,
+}
+
+/// `GET /hubstats`: the other hubs, and how it goes with those of `BOOTSTRAP_HUBS`.
+pub(super) fn hubstats<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
+    let view = app.backend.view();
+    let bootstrap: Vec<BootstrapEntry<'_>> = view
+        .bootstrap
+        .iter()
+        .map(|hub| BootstrapEntry {
+            uri: &hub.url,
+            connected: hub.connected,
+            hub: hub.hub.map(|id| id.to_string()),
+            last_attempt: hub.last_attempt_ms,
+            attempt_number: hub.attempt,
+        })
+        .collect();
+    let body = json!({
+        "totalHubs": view.hubs.len(),
+        "connectedHubs": view.hubs.iter().filter(|hub| hub.direct).count(),
+        "hubs": HubEntry::all(&view),
+        "bootstrapHubs": bootstrap,
+    });
+    reply::json(StatusCode::OK, &body)
+}

@@ -1,0 +1,201 @@
+//! From an HTTP request to a WebSocket, without the buffers that warp's own upgrade would allocate.
+//!
+//! [`Handshake::check`] reads the request, [`Handshake::response`] is the 101, and [`finish`] waits for hyper to let
+//! go of the connection and takes the bare `TcpStream` out of it. What arrived behind the request's head is copied
+//! out, because hyper's buffer would otherwise stay in memory as long as the WebSocket. Knows nothing of who may
+//! come in.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use warp::reply::Response;
+
+use super::{Head, reply};
+
+/// The request cannot become a WebSocket. The client's fault; nothing changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum BadHandshake {
+    /// It does not ask for one.
+    #[error("this is a WebSocket: ask for one with Connection: Upgrade and Upgrade: websocket")]
+    NotAsked,
+    /// The version is not 13.
+    #[error("Sec-WebSocket-Version must be 13")]
+    Version,
+    /// The key is missing, or is not 16 bytes in base64.
+    #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
+    Key,
+}
+
+impl BadHandshake {
+    pub(super) fn response(self) -> Response {
+        let status = match self {
+            BadHandshake::NotAsked | BadHandshake::Version => StatusCode::UPGRADE_REQUIRED,
+            BadHandshake::Key => StatusCode::BAD_REQUEST,
+        };
+        let mut response = reply::error(status, &self.to_string());
+        if status == StatusCode::UPGRADE_REQUIRED {
+            let headers = response.headers_mut();
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}
+
+/// A request that may become a WebSocket.
+pub(super) struct Handshake {
+    accept: HeaderValue,
+    on_upgrade: OnUpgrade,
+}
+
+impl Handshake {
+    /// Reads the request as RFC 6455, section 4.2.1 has it.
+    pub(super) fn check(head: &mut Head) -> Result<Self, BadHandshake> {
+        let headers = &head.headers;
+        let asked = is_requested(headers) && has_token(headers, &CONNECTION, "upgrade");
+        if !asked || head.method != http::Method::GET {
+            return Err(BadHandshake::NotAsked);
+        }
+        if headers
+            .get(SEC_WEBSOCKET_VERSION)
+            .is_none_or(|version| version != "13")
+        {
+            return Err(BadHandshake::Version);
+        }
+        let key = headers
+            .get(SEC_WEBSOCKET_KEY)
+            .filter(|key| is_key(key.as_bytes()));
+        let accept = derive_accept_key(key.ok_or(BadHandshake::Key)?.as_bytes());
+        let accept = HeaderValue::from_str(&accept).map_err(|_| BadHandshake::Key)?;
+        let on_upgrade = head.on_upgrade.take().ok_or(BadHandshake::NotAsked)?;
+        Ok(Handshake { accept, on_upgrade })
+    }
+
+    /// The 101 that switches protocols.
+    pub(super) fn response(accept: HeaderValue) -> Response {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+        response
+    }
+
+    /// The value of `Sec-WebSocket-Accept`, and where the connection will come from.
+    pub(super) fn into_parts(self) -> (HeaderValue, OnUpgrade) {
+        (self.accept, self.on_upgrade)
+    }
+}
+
+/// Whether the request asks for a WebSocket, well or badly.
+pub(super) fn is_requested(headers: &HeaderMap) -> bool {
+    has_token(headers, &UPGRADE, "websocket")
+}
+
+fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {
+    let values = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+/// Sixteen bytes in base64 are 22 characters and two of padding.
+fn is_key(key: &[u8]) -> bool {
+    let Some(digits) = key.strip_suffix(b"==") else {
+        return false;
+    };
+    digits.len() == 22
+        && digits
+            .iter()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/'))
+}
+
+/// The connection never became a WebSocket. The socket is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum UpgradeFailed {
+    /// hyper did not let go in time.
+    #[error("not switched in time")]
+    TimedOut,
+    /// The connection broke first.
+    #[error("the connection broke")]
+    Broken,
+    /// It is not the TCP connection that the accept loop made.
+    #[error("not a TCP connection")]
+    Foreign,
+}
+
+/// Waits for the connection; gives it with what was read of it behind the request.
+pub(super) async fn finish(
+    on_upgrade: OnUpgrade,
+    within: Duration,
+) -> Result<(TcpStream, Bytes), UpgradeFailed> {
+    let upgraded = timeout(within, on_upgrade)
+        .await
+        .map_err(|_| UpgradeFailed::TimedOut)?;
+    let upgraded = upgraded.map_err(|_| UpgradeFailed::Broken)?;
+    let parts = upgraded
+        .downcast::<TokioIo<TcpStream>>()
+        .map_err(|_| UpgradeFailed::Foreign)?;
+    // `read_buf` is a window into hyper's buffer, which goes with it.
+    let ahead = Bytes::copy_from_slice(&parts.read_buf);
+    Ok((parts.io.into_inner(), ahead))
+}
+
+/// A link between hubs reads and writes this much in one go.
+const MESH_BUFFER: usize = 16 * 1024;
+/// The longest message between hubs: the longest signal that `MAX_MESSAGE_BYTES` can allow anywhere, doubled.
+const MAX_MESH_MESSAGE: usize = 2 * 1024 * 1024;
+
+/// The link of another hub, with its buffers and limits.
+pub(super) async fn hub_socket(stream: TcpStream, ahead: Bytes) -> WebSocketStream<TcpStream> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(MESH_BUFFER)
+        .write_buffer_size(MESH_BUFFER)
+        .max_write_buffer_size(2 * MAX_MESH_MESSAGE)
+        .max_message_size(Some(MAX_MESH_MESSAGE))
+        .max_frame_size(Some(MAX_MESH_MESSAGE));
+    WebSocketStream::from_partially_read(stream, ahead.into(), Role::Server, Some(config)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_sixteen_bytes_in_base64() {
+        assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        for wrong in [
+            &b""[..],
+            b"==",
+            b"short==",
+            b"dGhlIHNhbXBsZSBub25jZQ",
+            b"dGhlIHNhbXBsZSBub25jZ!==",
+        ] {
+            assert!(!is_key(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_found_in_lists_whatever_their_case() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        assert!(has_token(&headers, &CONNECTION, "upgrade"));
+        assert!(!has_token(&headers, &CONNECTION, "close"));
+    }
+}

@@ -1,0 +1,188 @@
+//! Puts the parts together: configuration in, a serving hub out, and its end in order.
+//!
+//! [`Hub::start`] binds everything or nothing. A [`RunningHub`] serves until it is drained (peers are sent away over
+//! `DRAIN_MS`, other hubs are told) or stopped (everything ends where it stands). Several hubs may run in one
+//! process; they share nothing. What the parts do is theirs; here is only who gets whom.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
+
+use crate::config::Config;
+use crate::http::{self, App, Arrival, Backend, BindError};
+use crate::limits::Permit;
+use crate::mesh::core::ids::Dialect;
+use crate::mesh::{Mesh, MeshView};
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::session::{Newcomer, Sessions};
+
+/// The hub cannot start. Nothing is bound and nothing runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It cannot listen where it is told to.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// How long peers that were told to leave, and answers under way, may take before they are cut off.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Where hubs come from.
+pub struct Hub;
+
+impl Hub {
+    /// Starts a hub: binds, links to other hubs, lets peers in.
+    pub async fn start(config: Config) -> Result<RunningHub, StartError> {
+        let listeners = http::bind(&config.host, config.port).await?;
+        let addrs = listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect();
+        let config = Arc::new(config);
+        let metrics = Metrics::new();
+        let registry = Arc::new(Registry::new(Arc::clone(&metrics)));
+        let mesh = Mesh::start(&config, Arc::clone(&registry), Arc::clone(&metrics));
+        let sessions = Sessions::new(
+            mesh.clone(),
+            registry,
+            Arc::clone(&metrics),
+            config.peer.clone(),
+            config.max_connections,
+        );
+        let parts = Parts { sessions, mesh };
+        let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
+        app.serve(listeners);
+        let housekeeping = tokio::spawn(keep_house(Arc::clone(&app), config.cleanup_interval));
+        Ok(RunningHub {
+            app,
+            addrs,
+            config,
+            metrics,
+            housekeeping,
+        })
+    }
+}
+
+/// Refreshes what is shown of the mesh between two requests for it.
+async fn keep_house(app: Arc<App<Parts>>, every: Duration) {
+    let mut rounds = interval(every);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        app.refresh_gauges();
+    }
+}
+
+/// A hub that serves. Dropping it stops it at once.
+pub struct RunningHub {
+    app: Arc<App<Parts>>,
+    addrs: Vec<SocketAddr>,
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    housekeeping: JoinHandle<()>,
+}
+
+impl RunningHub {
+    /// The address that it listens on; the first one, where `localhost` is two.
+    pub fn addr(&self) -> SocketAddr {
+        // Binding succeeded, so there is one.
+        self.addrs
+            .first()
+            .copied()
+            .unwrap_or(([127, 0, 0, 1], self.config.port).into())
+    }
+
+    /// All addresses that it listens on.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// What it was told.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Its place in the mesh.
+    pub fn mesh(&self) -> &Mesh {
+        &self.app.backend().mesh
+    }
+
+    /// Takes nobody in any more, tells the other hubs, sends the peers away evenly over `DRAIN_MS`, and ends.
+    /// Takes `DRAIN_MS` and at most ten seconds more; without peers, next to no time.
+    pub async fn drain(self) {
+        let parts = self.app.backend();
+        self.app.drain();
+        parts.mesh.drain().await;
+        if parts.sessions.open() > 0 {
+            parts.sessions.drain(self.config.drain).await;
+        }
+        if timeout(GRACE, self.app.peers_gone()).await.is_err() {
+            tracing::warn!(
+                peers = parts.sessions.open(),
+                "peers did not leave in time and are cut off"
+            );
+        }
+        parts.mesh.stop().await;
+        self.app.close();
+        if timeout(GRACE, self.app.wait()).await.is_err() {
+            self.stop().await;
+        }
+    }
+
+    /// Ends everything where it stands: what a crash looks like to peers and to other hubs.
+    pub async fn stop(self) {
+        self.app.kill();
+        self.app.backend().mesh.stop().await;
+        self.app.wait().await;
+    }
+}
+
+impl Drop for RunningHub {
+    fn drop(&mut self) {
+        self.housekeeping.abort();
+        self.app.kill();
+    }
+}
+
+/// The parts that connections are handed to.
+struct Parts {
+    sessions: Sessions<Mesh>,
+    mesh: Mesh,
+}
+
+impl Backend for Parts {
+    type Permit = Permit;
+
+    fn try_admit(&self) -> Option<Permit> {
+        self.sessions.try_admit()
+    }
+
+    async fn peer(&self, socket: TcpStream, ahead: Bytes, arrival: Arrival, permit: Permit) {
+        let newcomer = Newcomer {
+            dialect: Dialect::Pigeon,
+            peer: arrival.peer,
+            proof: arrival.grant.proof,
+        };
+        self.sessions.serve(socket, ahead, newcomer, permit).await;
+    }
+
+    async fn hub(&self, socket: WebSocketStream<TcpStream>, remote: SocketAddr) {
+        self.mesh.accept(socket, remote).await;
+    }
+
+    fn view(&self) -> MeshView {
+        self.mesh.view()
+    }
+}

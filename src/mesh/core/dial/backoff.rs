@@ -1,0 +1,79 @@
+//! When an address may be dialled again.
+
+use std::time::Duration;
+
+use super::super::ids::Moment;
+use super::super::rng::Rng;
+use super::DialConfig;
+
+/// Failures in a row, and the wait that they cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backoff {
+    attempt: u32,
+    next: Moment,
+    /// Asked for by the other end.
+    rest: Moment,
+}
+
+impl Backoff {
+    pub(super) fn from(next: Moment) -> Self {
+        Backoff {
+            next,
+            ..Backoff::default()
+        }
+    }
+
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// When to dial.
+    pub(super) fn due(&self) -> Moment {
+        self.next.max(self.rest)
+    }
+
+    /// The bound of the next wait.
+    pub(super) fn ceiling(&self, config: &DialConfig) -> Duration {
+        let doubled = config
+            .backoff_first
+            .saturating_mul(1_u32.checked_shl(self.attempt).unwrap_or(u32::MAX));
+        doubled.min(config.backoff_most)
+    }
+
+    /// Waits a random part of the ceiling, and doubles it for the next time.
+    pub(super) fn fail(&mut self, now: Moment, config: &DialConfig, rng: &mut Rng) {
+        self.next = now + self.ceiling(config).mul_f64(rng.unit());
+        self.attempt = self.attempt.saturating_add(1);
+    }
+
+    /// Waits this long, and counts a failure.
+    pub(super) fn fail_for(&mut self, now: Moment, wait: Duration) {
+        self.next = now + wait;
+        self.attempt = self.attempt.saturating_add(1);
+    }
+
+    /// All is forgotten: dial at once, and wait little after the next failure.
+    pub(super) fn reset(&mut self) {
+        *self = Backoff::default();
+    }
+
+    /// A link was lost: one that lasted makes the wait short again. What the other end asked for holds.
+    pub(super) fn lose(&mut self, now: Moment, lasted: bool, config: &DialConfig, rng: &mut Rng) {
+        if lasted {
+            self.attempt = 0;
+        }
+        self.fail(now, config, rng);
+    }
+
+    /// Without a failure before, the time to dial is `at`. After one it stays as drawn.
+    pub(super) fn start_at(&mut self, at: Moment) {
+        if self.attempt == 0 {
+            self.next = at;
+        }
+    }
+
+    /// No dial before `until`, whatever else happens but a [`Backoff::reset`].
+    pub(super) fn rest(&mut self, until: Moment) {
+        self.rest = self.rest.max(until);
+    }
+}

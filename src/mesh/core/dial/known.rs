@@ -1,0 +1,104 @@
+//! What the dialer knows of one hub.
+
+use std::time::Duration;
+
+use super::super::ids::{DialId, Moment};
+use super::super::rng::Rng;
+use super::DialConfig;
+use super::backoff::Backoff;
+
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Where it can be dialled, as its record says.
+    pub(super) urls: Vec<String>,
+    pub(super) draining: bool,
+    /// The topology holds a record of it.
+    pub(super) recorded: bool,
+    pub(super) reachable: bool,
+    /// Since when a link with it stands.
+    pub(super) linked: Option<Moment>,
+    pub(super) dial: Option<DialId>,
+    pub(super) rtt: Option<Duration>,
+    pub(super) backoff: Backoff,
+    /// The address through which it was reached.
+    proven: Option<String>,
+    /// Addresses that led to someone else; a part of `urls`.
+    wrong: Vec<String>,
+    /// Which address comes next.
+    turn: usize,
+}
+
+impl Known {
+    /// Not to be dialled before `first`, unless it turns out to be reachable.
+    pub(super) fn new(first: Moment) -> Self {
+        Known {
+            urls: Vec::new(),
+            draining: false,
+            recorded: false,
+            reachable: false,
+            linked: None,
+            dial: None,
+            rtt: None,
+            backoff: Backoff::from(first),
+            proven: None,
+            wrong: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    pub(super) fn learn(&mut self, urls: &[String], draining: bool) {
+        self.draining = draining;
+        if self.urls != urls {
+            self.urls = urls.to_vec();
+            self.wrong.retain(|url| urls.contains(url));
+            self.proven = self.proven.take().filter(|url| urls.contains(url));
+            self.turn = 0;
+        }
+    }
+
+    pub(super) fn prove(&mut self, url: String) {
+        if self.urls.contains(&url) {
+            self.wrong.retain(|wrong| *wrong != url);
+            self.proven = Some(url);
+            self.turn = 0;
+        }
+    }
+
+    pub(super) fn disprove(&mut self, url: String) {
+        if self.proven.as_ref() == Some(&url) {
+            self.proven = None;
+        }
+        if self.urls.contains(&url) && !self.wrong.contains(&url) {
+            self.wrong.push(url);
+        }
+    }
+
+    pub(super) fn next_url(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// The address to dial next: the proven one first, then the others in turn, wrong ones left out.
+    pub(super) fn url(&self) -> Option<&String> {
+        let rest = self
+            .urls
+            .iter()
+            .filter(|url| Some(*url) != self.proven.as_ref() && !self.wrong.contains(url));
+        let all = || self.proven.iter().chain(rest.clone());
+        all().nth(self.turn.checked_rem(all().count())?)
+    }
+
+    /// It may be dialled when its time comes.
+    pub(super) fn is_dialable(&self) -> bool {
+        self.linked.is_none() && self.dial.is_none() && !self.draining && self.url().is_some()
+    }
+
+    /// A dial failed. One that is unreachable is tried again no later than its interval.
+    pub(super) fn fail(&mut self, now: Moment, config: &DialConfig, rng: &mut Rng) {
+        if !self.reachable && self.backoff.ceiling(config) > config.retry_unreachable {
+            let wait = rng.jitter(config.retry_unreachable, 0.5);
+            self.backoff.fail_for(now, wait);
+        } else {
+            self.backoff.fail(now, config, rng);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The choice of the next dial.
+
+use std::time::Duration;
+
+use super::super::api::DialTarget;
+use super::super::ids::{DialId, HubId, Moment, mix, stable_hash};
+use super::{Attempt, Dialer};
+
+/// Whom to dial once its time has come, and when that is.
+struct Candidate {
+    due: Moment,
+    target: DialTarget,
+}
+
+impl Dialer {
+    /// Dials the best of those whose time has come, and notes when to look again.
+    pub(super) fn plan(&mut self, now: Moment) {
+        if now < self.spaced {
+            self.wake = Some(self.spaced);
+            return;
+        }
+        let candidates = self.candidates();
+        // Bootstrap addresses come first, then what is wanted most.
+        if let Some(chosen) = candidates.iter().find(|candidate| candidate.due <= now) {
+            self.dial(now, chosen.target.clone());
+        }
+        let others = candidates.iter().map(|candidate| candidate.due);
+        self.wake = others.min().map(|due| due.max(self.spaced));
+    }
+
+    fn dial(&mut self, now: Moment, target: DialTarget) {
+        self.last_dial += 1;
+        let dial = DialId(self.last_dial);
+        match &target {
+            DialTarget::Bootstrap(url) => {
+                if let Some(bootstrap) = self.bootstraps.get_mut(url) {
+                    bootstrap.dial = Some(dial);
+                    bootstrap.last_attempt = Some(now);
+                }
+            }
+            DialTarget::Learned { hub, .. } => {
+                if let Some(known) = self.hubs.get_mut(hub) {
+                    known.dial = Some(dial);
+                }
+            }
+        }
+        let deadline = now + self.config.answer_within;
+        self.attempts.insert(dial, Attempt { target, deadline });
+        self.spaced = now + self.config.spacing;
+        self.ready = Some(dial);
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates = self.bootstrap_candidates();
+        if self.config.auto_connect {
+            candidates.extend(self.wanted().into_iter().filter_map(|hub| {
+                let known = self.hubs.get(&hub)?;
+                let url = known.url()?.clone();
+                Some(Candidate {
+                    due: known.backoff.due(),
+                    target: DialTarget::Learned { hub, url },
+                })
+            }));
+        }
+        candidates
+    }
+
+    fn bootstrap_candidates(&self) -> Vec<Candidate> {
+        let satisfied = self.config.auto_connect
+            && self.mesh_size() > self.config.full_mesh_up_to
+            && self.missing_links() == 0;
+        let rests = |hub: HubId| {
+            self.hubs.get(&hub).is_some_and(|known| {
+                known.linked.is_some() || known.dial.is_some() || (satisfied && known.reachable)
+            })
+        };
+        self.bootstraps
+            .iter()
+            .filter(|(_, bootstrap)| {
+                !bootstrap.ourselves
+                    && bootstrap.dial.is_none()
+                    && !bootstrap.hub.is_some_and(rests)
+            })
+            .map(|(url, bootstrap)| Candidate {
+                due: bootstrap.backoff.due(),
+                target: DialTarget::Bootstrap(url.clone()),
+            })
+            .collect()
+    }
+
+    /// The hubs to dial, those wanted most first, whether or not their time has come.
+    fn wanted(&self) -> Vec<HubId> {
+        let underway: Vec<HubId> = self
+            .bootstraps
+            .values()
+            .filter(|bootstrap| bootstrap.dial.is_some())
+            .filter_map(|bootstrap| bootstrap.hub)
+            .collect();
+        let dialable = |reachable: bool| {
+            self.hubs
+                .iter()
+                .filter(move |(_, known)| known.reachable == reachable && known.is_dialable())
+                .map(|(hub, _)| *hub)
+                .filter(|hub| !underway.contains(hub))
+        };
+        let mut wanted: Vec<HubId> = dialable(true).collect();
+        if self.mesh_size() > self.config.full_mesh_up_to {
+            if self.missing_links() == 0 {
+                wanted.clear();
+            }
+            self.prefer(&mut wanted);
+        }
+        wanted.extend(dialable(false));
+        wanted
+    }
+
+    /// Sorts by preference: the random half of all hubs first, then the nearest, then the unmeasured.
+    fn prefer(&self, wanted: &mut [HubId]) {
+        let mut drawn: Vec<u64> = self
+            .hubs
+            .iter()
+            .filter(|(_, known)| known.reachable && known.url().is_some())
+            .map(|(hub, _)| self.lot(*hub))
+            .collect();
+        let half = self.target_links().div_ceil(2);
+        drawn.sort_unstable();
+        let limit = drawn.get(half).copied().unwrap_or(u64::MAX);
+        wanted.sort_by_cached_key(|hub| {
+            let lot = self.lot(*hub);
+            let rtt = self.hubs.get(hub).and_then(|known| known.rtt);
+            if lot < limit {
+                (Duration::ZERO, lot)
+            } else {
+                (rtt.unwrap_or(Duration::MAX), lot)
+            }
+        });
+    }
+
+    /// A random number per hub: the same for the same seed, and different on every hub.
+    fn lot(&self, hub: HubId) -> u64 {
+        mix(self.seed ^ stable_hash(&hub.0))
+    }
+
+    fn mesh_size(&self) -> usize {
+        1 + self.hubs.values().filter(|known| known.reachable).count()
+    }
+
+    fn target_links(&self) -> usize {
+        if self.config.can_be_dialled {
+            self.config.degree
+        } else {
+            self.config.nat_links
+        }
+    }
+
+    /// How many links are wanted beyond those that stand and those being dialled.
+    fn missing_links(&self) -> usize {
+        let coming = self
+            .hubs
+            .values()
+            .filter(|known| known.linked.is_some() || (known.reachable && known.dial.is_some()))
+            .count();
+        self.target_links().saturating_sub(coming)
+    }
+}

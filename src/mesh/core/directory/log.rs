@@ -1,0 +1,240 @@
+//! One origin's claims in the order of its sequence, and the claims that it lately retracted.
+//!
+//! The log is what catching up walks: from any sequence number onwards it gives the live claims and the
+//! retractions, merged. It holds no operations that were overtaken: a claim that changed stands at its newest
+//! place alone. Below [`Log::floor`] retractions are forgotten, and only a walk from the start is sound.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::super::ids::{ClaimNo, LeaveReason, Moment, NetworkKey, PeerId};
+use super::store::RecordNo;
+
+/// How many retractions are kept at least, whatever their age.
+const TOMBSTONES: usize = 1024;
+/// How long a retraction is kept at most.
+const TOMBSTONE_AGE: Duration = Duration::from_secs(60);
+const HOLE: RecordNo = RecordNo::MAX;
+
+/// A retraction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tombstone {
+    pub seq: u64,
+    pub at: Moment,
+    pub network: NetworkKey,
+    pub peer: PeerId,
+    pub claim: ClaimNo,
+    pub reason: LeaveReason,
+}
+
+/// A live claim's place: 8 bytes, the sequence number counted from the log's base.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    offset: u32,
+    record: RecordNo,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    base: u64,
+    slots: Vec<Slot>,
+    live: usize,
+    tombstones: VecDeque<Tombstone>,
+    /// The highest sequence number whose retraction may be forgotten.
+    floor: u64,
+}
+
+/// One step of a walk.
+pub(super) enum Step<'a> {
+    Live { seq: u64, record: RecordNo },
+    Gone(&'a Tombstone),
+}
+
+impl Log {
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// A set that was received whole, up to `seq`, knows of no earlier retraction.
+    pub fn set_floor(&mut self, seq: u64) {
+        self.floor = self.floor.max(seq);
+    }
+
+    /// Puts a record at the end. `seq` is above every earlier one. Records that had to be moved to other
+    /// slots, to make room, are reported through `moved`.
+    pub fn push(&mut self, seq: u64, record: RecordNo, moved: impl FnMut(RecordNo, u32)) -> u32 {
+        if self.slots.len() > 2 * self.live + 64 || seq - self.base > u64::from(u32::MAX) {
+            self.compact(moved);
+        }
+        if self.slots.is_empty() {
+            self.base = seq;
+        }
+        self.slots.push(Slot {
+            offset: u32::try_from(seq - self.base).unwrap_or(u32::MAX),
+            record,
+        });
+        self.live += 1;
+        u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    pub fn vacate(&mut self, slot: u32) {
+        if let Some(slot) = self.slots.get_mut(slot as usize)
+            && slot.record != HOLE
+        {
+            slot.record = HOLE;
+            self.live -= 1;
+        }
+    }
+
+    pub fn seq_of(&self, slot: u32) -> u64 {
+        self.slots
+            .get(slot as usize)
+            .map_or(0, |slot| self.base + u64::from(slot.offset))
+    }
+
+    fn compact(&mut self, mut moved: impl FnMut(RecordNo, u32)) {
+        self.slots.retain(|slot| slot.record != HOLE);
+        let first = self.slots.first().map_or(0, |slot| slot.offset);
+        self.base += u64::from(first);
+        for (place, slot) in self.slots.iter_mut().enumerate() {
+            slot.offset -= first;
+            moved(slot.record, u32::try_from(place).unwrap_or(u32::MAX));
+        }
+        if self.slots.capacity() > 4 * self.slots.len() + 64 {
+            self.slots.shrink_to(2 * self.slots.len());
+        }
+    }
+
+    pub fn bury(&mut self, tombstone: Tombstone, forget_early: bool) {
+        let now = tombstone.at;
+        self.tombstones.push_back(tombstone);
+        self.prune(now);
+        if forget_early && let Some(gone) = self.tombstones.pop_front() {
+            // A mutant: forgets without saying so.
+            drop(gone);
+        }
+    }
+
+    /// Forgets what is too old or too much: more than a sixteenth of the live claims, but 1,024 at least.
+    pub fn prune(&mut self, now: Moment) {
+        let keep = TOMBSTONES.max(self.live / 16);
+        while let Some(oldest) = self.tombstones.front() {
+            if self.tombstones.len() <= keep && now - oldest.at <= TOMBSTONE_AGE {
+                break;
+            }
+            self.floor = self.floor.max(oldest.seq);
+            self.tombstones.pop_front();
+        }
+    }
+
+    /// Live claims and retractions above `seq`, by rising sequence number.
+    pub fn walk(&self, seq: u64) -> impl Iterator<Item = Step<'_>> {
+        let first = self
+            .slots
+            .partition_point(|slot| self.base + u64::from(slot.offset) <= seq);
+        let mut live = self.slots[first..]
+            .iter()
+            .filter(|slot| slot.record != HOLE)
+            .map(|slot| (self.base + u64::from(slot.offset), slot.record))
+            .peekable();
+        let buried = self
+            .tombstones
+            .partition_point(|tombstone| tombstone.seq <= seq);
+        let mut gone = self.tombstones.range(buried..).peekable();
+        std::iter::from_fn(move || {
+            let next_gone = gone.peek().map_or(u64::MAX, |tombstone| tombstone.seq);
+            match live.peek() {
+                Some((seq, _)) if *seq < next_gone => {
+                    live.next().map(|(seq, record)| Step::Live { seq, record })
+                }
+                _ => gone.next().map(Step::Gone),
+            }
+        })
+    }
+
+    /// All live records, in order.
+    pub fn records(&self) -> impl Iterator<Item = RecordNo> + '_ {
+        self.slots
+            .iter()
+            .map(|slot| slot.record)
+            .filter(|record| *record != HOLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tombstone(seq: u64, at: u64) -> Tombstone {
+        Tombstone {
+            seq,
+            at: Moment(at),
+            network: NetworkKey::from_wire("pglobal").unwrap(),
+            peer: PeerId::new("x").unwrap(),
+            claim: ClaimNo(seq),
+            reason: LeaveReason::Closed,
+        }
+    }
+
+    fn seqs(log: &Log, above: u64) -> Vec<u64> {
+        log.walk(above)
+            .map(|step| match step {
+                Step::Live { seq, .. } => seq,
+                Step::Gone(tombstone) => tombstone.seq,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_walk_merges_claims_and_retractions_in_order() {
+        let mut log = Log::default();
+        let one = log.push(1, 10, |_, _| {});
+        log.push(2, 11, |_, _| {});
+        log.vacate(one);
+        log.bury(tombstone(3, 0), false);
+        log.push(4, 12, |_, _| {});
+        assert_eq!(seqs(&log, 0), [2, 3, 4]);
+        assert_eq!(seqs(&log, 2), [3, 4]);
+        assert_eq!(seqs(&log, 4), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn compaction_keeps_order_and_reports_the_moved() {
+        let mut log = Log::default();
+        let mut slots = std::collections::HashMap::new();
+        for seq in 1..=1000_u64 {
+            let record = u32::try_from(seq).unwrap();
+            let mut moves = Vec::new();
+            let slot = log.push(seq, record, |record, slot| moves.push((record, slot)));
+            slots.insert(record, slot);
+            slots.extend(moves);
+            if seq % 10 != 0 {
+                log.vacate(slots[&record]);
+            }
+        }
+        assert_eq!(log.live(), 100);
+        assert!(log.slots.len() < 400, "{}", log.slots.len());
+        assert_eq!(
+            seqs(&log, 0),
+            (1..=100).map(|n| n * 10).collect::<Vec<u64>>()
+        );
+        for (record, slot) in slots.iter().filter(|(record, _)| **record % 10 == 0) {
+            assert_eq!(log.seq_of(*slot), u64::from(*record));
+        }
+    }
+
+    #[test]
+    fn forgetting_a_retraction_raises_the_floor() {
+        let mut log = Log::default();
+        for seq in 1..=1030 {
+            log.bury(tombstone(seq, seq), false);
+        }
+        assert_eq!(log.floor(), 6);
+        log.prune(Moment(61_000_000 + 1030));
+        assert_eq!(log.floor(), 1030);
+    }
+}

@@ -1,0 +1,111 @@
+//! How long a hub that cannot be reached is still believed in: first shown, then only kept, then dropped.
+//!
+//! One lost connection must not become thousands of leaves and joins, so an unreachable hub's peers stay
+//! visible for the hold-down, and its data stays for a while after, so that its return is a delta.
+
+use std::collections::BTreeMap;
+
+use super::ids::{HubId, Moment};
+
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    hide_at: Moment,
+    drop_at: Moment,
+    hidden: bool,
+}
+
+/// What is due for an unreachable hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Show its peers no longer.
+    Hide(HubId),
+    /// Forget its claims.
+    Drop(HubId),
+}
+
+/// The unreachable hubs.
+#[derive(Debug, Default)]
+pub struct Holds {
+    holds: BTreeMap<HubId, Hold>,
+}
+
+impl Holds {
+    /// The hub cannot be reached from now on.
+    pub fn start(&mut self, hub: HubId, hide_at: Moment, drop_at: Moment) {
+        self.holds.insert(
+            hub,
+            Hold {
+                hide_at,
+                drop_at,
+                hidden: false,
+            },
+        );
+    }
+
+    /// The hub can be reached again, or is forgotten.
+    pub fn clear(&mut self, hub: &HubId) {
+        self.holds.remove(hub);
+    }
+
+    /// Unreachable, and still shown.
+    pub fn holds(&self, hub: &HubId) -> bool {
+        self.holds.get(hub).is_some_and(|hold| !hold.hidden)
+    }
+
+    /// What is due by `now`, each once.
+    pub fn take_due(&mut self, now: Moment) -> Vec<Due> {
+        let mut due = Vec::new();
+        for (hub, hold) in &mut self.holds {
+            if !hold.hidden && hold.hide_at <= now {
+                hold.hidden = true;
+                due.push(Due::Hide(*hub));
+            }
+            if hold.drop_at <= now {
+                due.push(Due::Drop(*hub));
+            }
+        }
+        self.holds.retain(|_, hold| hold.drop_at > now);
+        due
+    }
+
+    /// When something is next due.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let next = |hold: &Hold| {
+            if hold.hidden {
+                hold.drop_at
+            } else {
+                hold.hide_at
+            }
+        };
+        self.holds.values().map(next).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_hub_is_hidden_once_and_dropped_later() {
+        let hub = HubId([1; 20]);
+        let mut holds = Holds::default();
+        holds.start(hub, Moment(2_000), Moment(60_000));
+        assert!(holds.holds(&hub));
+        assert_eq!(holds.take_due(Moment(1_999)), []);
+        assert_eq!(holds.take_due(Moment(2_000)), [Due::Hide(hub)]);
+        assert!(!holds.holds(&hub));
+        assert_eq!(holds.take_due(Moment(2_001)), []);
+        assert_eq!(holds.poll_timeout(), Some(Moment(60_000)));
+        assert_eq!(holds.take_due(Moment(60_000)), [Due::Drop(hub)]);
+        assert_eq!(holds.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_hub_that_returns_within_the_hold_is_never_hidden() {
+        let hub = HubId([1; 20]);
+        let mut holds = Holds::default();
+        holds.start(hub, Moment(2_000), Moment(60_000));
+        holds.clear(&hub);
+        assert_eq!(holds.take_due(Moment(99_000)), []);
+    }
+}

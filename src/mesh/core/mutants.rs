@@ -1,0 +1,77 @@
+//! Known faults that can be put back into the core, to show that the simulation finds them.
+//!
+//! Each hook reads one switch at the place that its doc names: `if mutants.no_hold_down() { … }`. Without the
+//! cargo feature `mutants` every switch is the constant `false` and [`Mutants`] is empty, so that a hook costs
+//! nothing and the fault is not in the binary.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// Which faults are in.
+        #[cfg(feature = "mutants")]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Mutants {
+            $($(#[$doc])+ pub $name: bool,)+
+        }
+
+        /// Which faults are in: none can be.
+        #[cfg(not(feature = "mutants"))]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Mutants;
+
+        impl Mutants {
+            /// Each fault alone, under its name.
+            #[cfg(feature = "mutants")]
+            pub const EACH: &'static [(&'static str, Mutants)] = &[
+                $((stringify!($name), Mutants { $name: true, ..Mutants::NONE }),)+
+            ];
+
+            /// No fault.
+            #[cfg(feature = "mutants")]
+            pub const NONE: Mutants = Mutants { $($name: false,)+ };
+
+            $($(#[$doc])+
+            #[inline]
+            pub const fn $name(self) -> bool {
+                #[cfg(feature = "mutants")]
+                {
+                    self.$name
+                }
+                #[cfg(not(feature = "mutants"))]
+                {
+                    false
+                }
+            })+
+        }
+    };
+}
+
+mutants! {
+    /// Topology, where the graph is built from link records: a link counts when either end lists it.
+    no_two_way_check,
+    /// Where a hub's own first incarnation is made, and where it answers a higher one of itself: the nonce is
+    /// zero, so that an incarnation is its epoch, a bare counter.
+    incarnation_is_a_counter,
+    /// Directory, where reachability changes: the keys of claims that became hidden or visible keep their
+    /// winner.
+    winner_not_recomputed,
+    /// Directory, where a claim loses its key to a newer one: the hub that sees it deletes the loser from its
+    /// replica of the other origin, in place of leaving this to the loser's author.
+    receiver_deletes_loser,
+    /// Directory, where an origin becomes unreachable: its claims are hidden at once.
+    no_hold_down,
+    /// Author's log, where tombstones are trimmed: they are dropped as soon as they were sent once, and the
+    /// floor below which a snapshot is due does not rise with them.
+    tombstones_forgotten,
+    /// Subscriptions, where one is sent: the cursor is zero, and the deltas that answer it are applied without
+    /// starting from an empty set.
+    subscribe_without_cursor,
+    /// Subscriptions, where the parent of an origin changes: the old parent is unsubscribed, and what is on
+    /// its way from it is no longer awaited, before the new one has answered; the new one is asked only at
+    /// the next change of routes.
+    unsubscribe_early,
+    /// Signals, at the destination: each signal that arrives raises the cumulative acknowledgement to its own
+    /// number, also past a gap.
+    acks_without_order,
+    /// Signals, at a hop: a signal whose next hop is the link that it came by is sent back over it.
+    forward_back,
+}

@@ -1,0 +1,258 @@
+//! What each local peer is told of the others in its network.
+//!
+//! In a network of up to `limit` peers everybody hears of everybody. In a larger one that would cost the
+//! square of its size, so a peer that joins learns of a neighbourhood of `limit` ids, and only those learn of
+//! it: every hub computes the same neighbourhood from the same directory. Who was told of whom is then kept
+//! per local peer, so that leaves and updates reach exactly those, and joins and leaves alternate.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::api::{Output, PeerEvent, Recipients};
+use super::directory::{Directory, KeyChange};
+use super::ids::{ClaimNo, NetworkKey, PeerId};
+
+/// Who knows whom in one large network.
+#[derive(Debug, Default)]
+struct Large {
+    /// Whom each local claim has been told of.
+    known: BTreeMap<ClaimNo, BTreeSet<PeerId>>,
+    /// The local claims that have been told of each peer: `known` the other way round.
+    watchers: BTreeMap<PeerId, BTreeSet<ClaimNo>>,
+}
+
+impl Large {
+    fn learn(&mut self, claim: ClaimNo, peer: &PeerId) -> bool {
+        let fresh = self.known.entry(claim).or_default().insert(peer.clone());
+        if fresh {
+            self.watchers.entry(peer.clone()).or_default().insert(claim);
+        }
+        fresh
+    }
+
+    fn unlearn_peer(&mut self, peer: &PeerId) -> Vec<ClaimNo> {
+        let watchers = self.watchers.remove(peer).unwrap_or_default();
+        for claim in &watchers {
+            if let Some(known) = self.known.get_mut(claim) {
+                known.remove(peer);
+            }
+        }
+        watchers.into_iter().collect()
+    }
+
+    fn forget_claim(&mut self, claim: ClaimNo) {
+        for peer in self.known.remove(&claim).unwrap_or_default() {
+            if let Some(watchers) = self.watchers.get_mut(&peer) {
+                watchers.remove(&claim);
+                if watchers.is_empty() {
+                    self.watchers.remove(&peer);
+                }
+            }
+        }
+    }
+}
+
+/// What all local peers have been told.
+#[derive(Debug)]
+pub struct Rosters {
+    /// 0: no limit.
+    limit: usize,
+    large: BTreeMap<NetworkKey, Large>,
+}
+
+impl Rosters {
+    /// Nobody was told of anybody. `limit` 0 means no limit.
+    pub fn new(limit: usize) -> Self {
+        Rosters {
+            limit,
+            large: BTreeMap::new(),
+        }
+    }
+
+    /// The first roster of a shown local claim that stands now, itself left out.
+    pub fn admit(
+        &mut self,
+        directory: &Directory,
+        network: &NetworkKey,
+        peer: &PeerId,
+        claim: ClaimNo,
+    ) -> Vec<(PeerId, Option<Bytes>)> {
+        self.grow(directory, network, Some(peer));
+        let Some(large) = self.large.get_mut(network) else {
+            return directory.members(network, peer);
+        };
+        let mut roster = Vec::new();
+        for other in directory.neighbourhood(network, peer, self.limit) {
+            if let Some(data) = directory.shown_data(network, &other) {
+                large.learn(claim, &other);
+                roster.push((other, data));
+            }
+        }
+        roster
+    }
+
+    /// A local claim is no more.
+    pub fn forget(&mut self, network: &NetworkKey, claim: ClaimNo) {
+        if let Some(large) = self.large.get_mut(network) {
+            large.forget_claim(claim);
+            if large.known.is_empty() {
+                self.large.remove(network);
+            }
+        }
+    }
+
+    /// What local peers are to be told of a change.
+    pub fn on_change(&mut self, directory: &Directory, change: &KeyChange) -> Option<Output> {
+        let KeyChange {
+            network,
+            peer,
+            before,
+            after,
+            reason,
+            ..
+        } = change;
+        let peer = peer.clone();
+        match (before, after) {
+            (None, Some(after)) => {
+                self.grow(directory, network, Some(&peer));
+                let to = self.hears_of_join(directory, network, &peer);
+                notify(
+                    network,
+                    to,
+                    PeerEvent::Joined {
+                        peer,
+                        data: after.data.clone(),
+                    },
+                )
+            }
+            (Some(before), Some(after)) if before.data != after.data => {
+                let to = match self.large.get(network) {
+                    None => Recipients::Network,
+                    Some(large) => Recipients::Only(
+                        large
+                            .watchers
+                            .get(&peer)
+                            .into_iter()
+                            .flatten()
+                            .copied()
+                            .collect(),
+                    ),
+                };
+                notify(
+                    network,
+                    to,
+                    PeerEvent::Updated {
+                        peer,
+                        data: after.data.clone(),
+                    },
+                )
+            }
+            (Some(_), None) => {
+                let to = match self.large.get_mut(network) {
+                    None => Recipients::Network,
+                    Some(large) => Recipients::Only(large.unlearn_peer(&peer)),
+                };
+                notify(
+                    network,
+                    to,
+                    PeerEvent::Left {
+                        peer,
+                        reason: *reason,
+                    },
+                )
+            }
+            _ => None,
+        }
+    }
+
+    fn hears_of_join(
+        &mut self,
+        directory: &Directory,
+        network: &NetworkKey,
+        peer: &PeerId,
+    ) -> Recipients {
+        let Some(large) = self.large.get_mut(network) else {
+            return Recipients::Network;
+        };
+        let mut told = Vec::new();
+        for other in directory.neighbourhood(network, peer, self.limit) {
+            for claim in directory.own_holders(network, &other) {
+                if large.learn(claim, peer) {
+                    told.push(claim);
+                }
+            }
+        }
+        Recipients::Only(told)
+    }
+
+    /// Notes who knows whom once the network is larger than the limit: so far everybody knew everybody, but
+    /// for the one that is just joining.
+    fn grow(&mut self, directory: &Directory, network: &NetworkKey, joining: Option<&PeerId>) {
+        if self.limit == 0
+            || self.large.contains_key(network)
+            || directory.size(network) <= self.limit
+        {
+            return;
+        }
+        let mut large = Large::default();
+        for claim in directory.own_members(network) {
+            let Some(view) = directory.own_claim(claim) else {
+                continue;
+            };
+            if Some(&view.peer) == joining {
+                continue;
+            }
+            large.known.entry(claim).or_default();
+            for (other, _) in directory.members(network, &view.peer) {
+                if Some(&other) != joining {
+                    large.learn(claim, &other);
+                }
+            }
+        }
+        self.large.insert(network.clone(), large);
+    }
+
+    /// Networks that have become small again: everybody is told of those that it does not know yet.
+    pub fn shrink(&mut self, directory: &Directory) -> Vec<Output> {
+        let small: Vec<NetworkKey> = self
+            .large
+            .keys()
+            .filter(|network| directory.size(network) <= self.limit / 2)
+            .cloned()
+            .collect();
+        let mut outputs = Vec::new();
+        for network in small {
+            let Some(large) = self.large.remove(&network) else {
+                continue;
+            };
+            for claim in directory.own_members(&network) {
+                let Some(view) = directory.own_claim(claim) else {
+                    continue;
+                };
+                for (peer, data) in directory.members(&network, &view.peer) {
+                    let known = large
+                        .known
+                        .get(&claim)
+                        .is_some_and(|known| known.contains(&peer));
+                    if !known {
+                        let to = Recipients::Only(vec![claim]);
+                        outputs.extend(notify(&network, to, PeerEvent::Joined { peer, data }));
+                    }
+                }
+            }
+        }
+        outputs
+    }
+}
+
+fn notify(network: &NetworkKey, to: Recipients, event: PeerEvent) -> Option<Output> {
+    if to == Recipients::Only(Vec::new()) {
+        return None;
+    }
+    Some(Output::Notify {
+        network: network.clone(),
+        to,
+        event,
+    })
+}

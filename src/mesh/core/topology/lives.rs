@@ -1,0 +1,53 @@
+//! The highest life of each hub whose record was forgotten.
+//!
+//! Bounded: past its capacity, what was remembered first is dropped. Called by `Topology` alone.
+
+use std::collections::BTreeMap;
+
+use super::super::ids::{HubId, Incarnation};
+
+/// Hub to highest life, for at most `capacity` hubs.
+#[derive(Debug)]
+pub(super) struct Lives {
+    capacity: usize,
+    by_hub: BTreeMap<HubId, (Incarnation, u64)>,
+    by_age: BTreeMap<u64, HubId>,
+    /// Counts what was remembered.
+    count: u64,
+}
+
+impl Lives {
+    pub(super) fn new(capacity: usize) -> Self {
+        Lives {
+            capacity,
+            by_hub: BTreeMap::new(),
+            by_age: BTreeMap::new(),
+            count: 0,
+        }
+    }
+
+    pub(super) fn of(&self, hub: HubId) -> Option<Incarnation> {
+        self.by_hub.get(&hub).map(|(life, _)| *life)
+    }
+
+    /// Remembers this life, or a higher one that is remembered already, as the latest.
+    pub(super) fn remember(&mut self, hub: HubId, life: Incarnation) {
+        let life = self.take(hub).map_or(life, |known| known.max(life));
+        self.count += 1;
+        self.by_hub.insert(hub, (life, self.count));
+        self.by_age.insert(self.count, hub);
+        while self.by_hub.len() > self.capacity {
+            let Some((_, oldest)) = self.by_age.pop_first() else {
+                return;
+            };
+            self.by_hub.remove(&oldest);
+        }
+    }
+
+    /// Forgets and gives what was remembered of this hub.
+    pub(super) fn take(&mut self, hub: HubId) -> Option<Incarnation> {
+        let (life, age) = self.by_hub.remove(&hub)?;
+        self.by_age.remove(&age);
+        Some(life)
+    }
+}

@@ -1,0 +1,115 @@
+//! When the shortest paths are run, and what follows from a run.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::super::api::{Hop, Route, Routes};
+use super::super::ids::{HubId, LinkId, Moment};
+use super::spf::Path;
+use super::{Stored, Topology, TopologyEvent};
+
+impl Topology {
+    /// Whether everyone would still be reachable without the link to this neighbour. Costs a
+    /// shortest-path run.
+    pub fn is_redundant(&mut self, neighbour: HubId) -> bool {
+        self.refresh_graph();
+        let mut firsts = self.firsts();
+        firsts.retain(|(hub, _)| *hub != neighbour);
+        let Some(place) = self.records.keys().position(|hub| *hub == neighbour) else {
+            return false;
+        };
+        let paths = self.graph.shortest(self.me, &firsts);
+        paths.get(place).copied().flatten().is_some()
+    }
+
+    pub(super) fn want_spf(&mut self, now: Moment) {
+        let hubs = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        let every = self.config.spf_every + self.config.spf_every_per_hub * hubs;
+        let due = self.spf_last.map_or(now, |last| now.max(last + every));
+        self.spf_due = Some(self.spf_due.map_or(due, |known| known.min(due)));
+    }
+
+    pub(super) fn run_due_spf(&mut self, now: Moment) {
+        if self.spf_due.is_some_and(|due| due <= now) {
+            self.run_spf(now);
+        }
+    }
+
+    fn refresh_graph(&mut self) {
+        if std::mem::take(&mut self.graph_stale) {
+            self.graph
+                .rebuild(self.records.values().map(|stored| &stored.record));
+        }
+    }
+
+    /// The neighbours that can be a first hop: those whose record tells of the life that the link leads to.
+    fn firsts(&self) -> Vec<(HubId, u16)> {
+        self.neighbours
+            .iter()
+            .filter(|(hub, neighbour)| {
+                self.records
+                    .get(*hub)
+                    .is_some_and(|stored| stored.record.incarnation >= neighbour.incarnation)
+            })
+            .map(|(hub, neighbour)| (*hub, neighbour.cost))
+            .collect()
+    }
+
+    pub(super) fn run_spf(&mut self, now: Moment) {
+        self.spf_last = Some(now);
+        self.spf_due = None;
+        self.refresh_graph();
+        let firsts = self.firsts();
+        let hops: Vec<(HubId, LinkId)> = firsts
+            .iter()
+            .filter_map(|(hub, _)| Some((*hub, self.neighbours.get(hub)?.link)))
+            .collect();
+        let paths = self.graph.shortest(self.me, &firsts);
+        let mut by_hub = HashMap::with_capacity(self.records.len());
+        for ((hub, stored), path) in self.records.iter_mut().zip(paths) {
+            if *hub == self.me {
+                continue;
+            }
+            if let Some(event) = note_path(stored, path.is_some(), now) {
+                self.events.push_back(event);
+            }
+            if let Some(hop) = path.and_then(|path| hop(&hops, path)) {
+                let incarnation = stored.record.incarnation;
+                by_hub.insert(*hub, Route { hop, incarnation });
+            }
+        }
+        if by_hub != self.routes.by_hub {
+            self.routes = Arc::new(Routes { by_hub });
+            self.events.push_back(TopologyEvent::RoutesChanged);
+        }
+        self.forget_due = self.next_forget();
+    }
+}
+
+/// Notes whether a path leads to the hub, and says so if that is new.
+fn note_path(stored: &mut Stored, reached: bool, now: Moment) -> Option<TopologyEvent> {
+    let hub = stored.record.hub;
+    match (stored.unreachable_since, reached) {
+        (Some(_), true) => {
+            stored.unreachable_since = None;
+            stored.again = false;
+            let incarnation = stored.record.incarnation;
+            Some(TopologyEvent::Reachable { hub, incarnation })
+        }
+        (None, false) => {
+            stored.unreachable_since = Some(now);
+            Some(TopologyEvent::Unreachable { hub })
+        }
+        _ => None,
+    }
+}
+
+fn hop(hops: &[(HubId, LinkId)], path: Path) -> Option<Hop> {
+    let (neighbour, link) = *hops.get(path.first as usize)?;
+    Some(Hop {
+        link,
+        neighbour,
+        hops: u8::try_from(path.hops).unwrap_or(u8::MAX),
+    })
+}

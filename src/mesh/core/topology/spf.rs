@@ -1,0 +1,153 @@
+//! Shortest paths over the link records.
+//!
+//! Owns a dense copy of the graph (hubs numbered in the order of their ids) and the buffers of a run, so that
+//! a run allocates nothing once warm. Knows nothing of time, of links or of who asks. A link counts only if
+//! both ends list it. Called by `Topology`, which also decides when a run is worth its cost.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::super::ids::HubId;
+use crate::mesh::frames::LinkRecord;
+
+/// How to get to a hub. The smaller is better: by cost, then by hops, then by the first hop's hub id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Path {
+    pub(super) cost: u32,
+    pub(super) hops: u32,
+    /// Place of the first hop in the list that the run was given.
+    pub(super) first: u32,
+}
+
+/// One link of a hub, to a hub by number.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    to: u32,
+    cost: u16,
+}
+
+/// The graph, and the buffers of a run.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    ids: Vec<HubId>,
+    numbers: HashMap<HubId, u32, FixedState>,
+    /// Per hub, in rising order of `to`.
+    edges: Vec<Vec<Edge>>,
+    paths: Vec<Option<Path>>,
+    queue: BinaryHeap<Reverse<(Path, u32)>>,
+}
+
+impl Graph {
+    /// Takes in all records anew. They come in rising order of hub id.
+    pub(super) fn rebuild<'a>(&mut self, records: impl Iterator<Item = &'a LinkRecord> + Clone) {
+        self.ids.clear();
+        self.ids.extend(records.clone().map(|record| record.hub));
+        self.numbers.clear();
+        self.numbers
+            .extend((0..).zip(&self.ids).map(|(number, id)| (*id, number)));
+        self.edges.resize_with(self.ids.len(), Vec::new);
+        for (edges, record) in self.edges.iter_mut().zip(records) {
+            fill(edges, &self.numbers, record);
+        }
+    }
+
+    /// Takes in a new record of a hub that is in the graph already.
+    pub(super) fn replace(&mut self, record: &LinkRecord) {
+        if let Some(edges) = self
+            .numbers
+            .get(&record.hub)
+            .and_then(|number| self.edges.get_mut(*number as usize))
+        {
+            fill(edges, &self.numbers, record);
+        }
+    }
+
+    /// The best path from `me` to each hub in the order of ids, through these neighbours (in rising order of
+    /// id, with the cost of the link to each). `None` for `me` and for whom no path leads to.
+    pub(super) fn shortest(&mut self, me: HubId, firsts: &[(HubId, u16)]) -> &[Option<Path>] {
+        self.paths.clear();
+        self.paths.resize(self.ids.len(), None);
+        self.queue.clear();
+        if let Some(me) = self.numbers.get(&me).copied() {
+            self.seed(me, firsts);
+            while let Some(Reverse((path, at))) = self.queue.pop() {
+                if self.path(at) == Some(path) {
+                    self.extend(me, at, path);
+                }
+            }
+        }
+        &self.paths
+    }
+
+    fn seed(&mut self, me: u32, firsts: &[(HubId, u16)]) {
+        for (first, (hub, cost)) in (0..).zip(firsts) {
+            let Some(to) = self.numbers.get(hub).copied() else {
+                continue;
+            };
+            if self.lists(to, me) {
+                let path = Path {
+                    cost: u32::from(*cost),
+                    hops: 1,
+                    first,
+                };
+                self.offer(to, path);
+            }
+        }
+    }
+
+    fn extend(&mut self, me: u32, at: u32, path: Path) {
+        let edges = self
+            .edges
+            .get_mut(at as usize)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        for edge in &edges {
+            let longer = Path {
+                cost: path.cost.saturating_add(u32::from(edge.cost)),
+                hops: path.hops + 1,
+                first: path.first,
+            };
+            // Cheapest test first: whether both list the link is asked only of what would be better.
+            let better = self.path(edge.to).is_none_or(|known| longer < known);
+            if edge.to != me && better && self.lists(edge.to, at) {
+                self.offer(edge.to, longer);
+            }
+        }
+        if let Some(place) = self.edges.get_mut(at as usize) {
+            *place = edges;
+        }
+    }
+
+    fn offer(&mut self, to: u32, path: Path) {
+        if let Some(known) = self.paths.get_mut(to as usize)
+            && known.is_none_or(|known| path < known)
+        {
+            *known = Some(path);
+            self.queue.push(Reverse((path, to)));
+        }
+    }
+
+    fn path(&self, hub: u32) -> Option<Path> {
+        self.paths.get(hub as usize).copied().flatten()
+    }
+
+    fn lists(&self, hub: u32, other: u32) -> bool {
+        self.edges
+            .get(hub as usize)
+            .is_some_and(|edges| edges.binary_search_by_key(&other, |edge| edge.to).is_ok())
+    }
+}
+
+/// Neighbours whose record is not known are left out: such a link cannot count.
+fn fill(edges: &mut Vec<Edge>, numbers: &HashMap<HubId, u32, FixedState>, record: &LinkRecord) {
+    edges.clear();
+    edges.extend(record.neighbours.iter().filter_map(|(hub, cost)| {
+        Some(Edge {
+            to: *numbers.get(hub)?,
+            cost: *cost,
+        })
+    }));
+}
