@@ -191,7 +191,7 @@ impl Mailbox {
 
     /// Hands messages to `write` until they are `enough` bytes or none is left; stops at a roster, and gives
     /// that out.
-    pub(crate) fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<Roster>> {
+    pub fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<Roster>> {
         let mut queue = self.queue.lock();
         let mut written = 0;
         while written < enough {

@@ -278,6 +278,97 @@ fn a_signal_of_a_kind_that_this_dialect_lacks_is_not_written() {
     assert_eq!(encode_signal(&signal, NOW), None);
 }
 
+/// What real clients sent, file by file.
+fn recorded() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pigeon");
+    let files = std::fs::read_dir(folder).expect("the recordings are there");
+    let paths = files.map(|file| file.expect("a file").path());
+    let recordings = paths.filter(|path| path.extension().is_some_and(|e| e == "jsonl"));
+    let lines = recordings.flat_map(|path| {
+        let text = std::fs::read_to_string(path).expect("it is text");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    });
+    let frames = lines.map(|line| serde_json::from_str::<Value>(&line).expect("it is JSON"));
+    let sent = frames.filter(|frame| frame["dir"] == "client->server");
+    sent.map(|frame| frame["text"].as_str().expect("a text").to_owned())
+        .collect()
+}
+
+#[test]
+fn everything_that_real_clients_sent_is_understood() {
+    let mut seen = std::collections::BTreeMap::new();
+    for text in recorded() {
+        let frame: Value = serde_json::from_str(&text).expect("it is JSON");
+        let kind = frame["type"].as_str().expect("a type").to_owned();
+        let message = decode(&text).unwrap_or_else(|why| panic!("{why}: {text}"));
+        let understood = match message.command {
+            Command::Announce {
+                network,
+                data,
+                claims_hub,
+            } => kind == "announce" && network.is_some() && data.is_none() && !claims_hub,
+            Command::Signal {
+                payload,
+                kind: number,
+                ..
+            } => {
+                let data: Value = serde_json::from_str(payload).expect("it is JSON");
+                kind_name(number) == Some(kind.as_str()) && data == frame["data"]
+            }
+            Command::Goodbye => kind == "goodbye",
+            Command::Ignored => kind == "cleanup-all",
+            Command::Unsupported(named) => kind == "connection-rejected" && named == kind,
+            Command::Ping { .. } => false,
+        };
+        assert!(understood, "{text}");
+        *seen.entry(kind).or_insert(0) += 1;
+    }
+    let kinds: Vec<_> = seen.keys().map(String::as_str).collect();
+    let expected = [
+        "announce",
+        "answer",
+        "cleanup-all",
+        "connection-rejected",
+        "goodbye",
+        "ice-candidate",
+        "offer",
+    ];
+    assert_eq!(kinds, expected, "{seen:?}");
+}
+
+#[test]
+fn recorded_signals_are_handed_on_byte_for_byte() {
+    let mut handed_on = 0;
+    for text in recorded() {
+        let message = decode(&text).expect("it is understood");
+        let Command::Signal {
+            target,
+            network,
+            kind,
+            payload,
+        } = message.command
+        else {
+            continue;
+        };
+        let network = network.expect("real clients name their network");
+        let key = NetworkKey::new(Dialect::Pigeon, &network).expect("a name");
+        let from = id(A);
+        let signal = Signal {
+            network: &key,
+            from: &from,
+            target: &target,
+            kind,
+            payload,
+        };
+        let out = encode_signal(&signal, NOW).expect("a kind of this dialect");
+        assert!(text.contains(&format!(r#""data":{payload},"#)));
+        assert!(out.contains(&format!(r#""data":{payload},"#)));
+        assert_eq!(value(&out)["networkName"], *network);
+        handed_on += 1;
+    }
+    assert!(handed_on > 20, "{handed_on} signals");
+}
+
 /// Any JSON value, as text with odd spacing.
 fn payload() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
