@@ -310,7 +310,11 @@ fn push_all<'a>(peer: &Peer, messages: impl Iterator<Item = &'a Utf8Bytes>) -> b
     room
 }
 
-/// The Unix time in milliseconds.
+/// The Unix time in milliseconds, as messages to peers carry it; nothing is decided by it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "peers are told the wall time, and no test depends on it"
+)]
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

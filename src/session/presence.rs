@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -157,7 +156,7 @@ where
 {
     /// Does what a message asks for, or tells the peer why not.
     pub(super) async fn carry_out(&mut self, text: Utf8Bytes, heard: Heard) {
-        let started = Clock::now();
+        let started = Instant::now();
         let dialect = self.newcomer.dialect;
         let decoded = dialect::decode(dialect, &text);
         if heard == Heard::Now {
