@@ -216,6 +216,14 @@ pub struct Metrics {
     pub directory_hubs: IntGauge,
     /// Times that a hub's part of the directory was asked for anew.
     pub resyncs: IntCounter,
+    /// Changes of other hubs' peers that were new here.
+    pub mesh_changes: IntCounter,
+    /// Changes of other hubs' peers that were here already.
+    pub mesh_repeated: IntCounter,
+    /// Links that were not let in, by reason.
+    pub handshakes_refused: ByName,
+    /// What happened to signals between hubs besides their delivery, by kind.
+    pub exchange_events: ByName,
     /// What an operator should look at, by name.
     pub alarms: ByName,
 }
@@ -331,6 +339,24 @@ impl Metrics {
             resyncs: r.counter(
                 "mesh_resyncs_total",
                 "Parts of the directory asked for anew.",
+            ),
+            mesh_changes: r.counter(
+                "mesh_changes_total",
+                "Changes of other hubs' peers that were new here.",
+            ),
+            mesh_repeated: r.counter(
+                "mesh_repeated_changes_total",
+                "Changes of other hubs' peers that were here already.",
+            ),
+            handshakes_refused: r.by_name(
+                "mesh_handshakes_refused_total",
+                "Inbound links that were not let in, by reason.",
+                "reason",
+            ),
+            exchange_events: r.by_name(
+                "mesh_signal_events_total",
+                "What happened to signals between hubs besides their delivery.",
+                "event",
             ),
             alarms: r.by_name(
                 "alarms_total",

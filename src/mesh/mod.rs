@@ -1,8 +1,21 @@
 //! The mesh: hubs that know each other's peers.
+//!
+//! [`core`] is the control plane, without IO; [`router`] the data path; [`driver`] the one task that owns the
+//! core; [`link`] one hub-to-hub socket, after its [`handshake`]; [`frames`] and [`wire`] what travels.
+//! The rest of the hub holds a [`Mesh`].
+
+pub mod address;
 pub mod core;
+mod dns;
+mod driver;
 pub mod frames;
+mod handle;
+pub mod handshake;
+mod link;
+mod outbox;
+mod router;
 mod view;
 pub mod wire;
+
+pub use handle::Mesh;
 pub use view::{BootstrapView, HubView, MeshView};
-mod stub;
-pub use stub::Mesh;

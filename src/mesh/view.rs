@@ -1,65 +1,182 @@
-//! The mesh as it is seen from this hub, for the status pages and the gauges.
+//! What operators see of the mesh: the answers of `/hubs`, `/stats`, `/hubstats` and `/metrics`.
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::core::ids::HubId;
+use super::core::Core;
+use super::core::directory::Directory;
+use super::core::ids::{HubId, Moment, Now};
 
-/// The mesh as it is seen from this hub.
+/// The mesh as this hub sees it.
 #[derive(Clone, Debug)]
 pub struct MeshView {
     /// This hub.
     pub hub_id: HubId,
-    /// The mesh it belongs to.
+    /// The mesh that it is in.
     pub namespace: String,
-    /// The other hubs that can be reached.
+    /// The other hubs that can be reached, by id.
     pub hubs: Vec<HubView>,
-    /// The networks, and how many peers each has.
+    /// The networks with peers in them, and how many each has, mesh-wide.
     pub networks: Vec<(String, usize)>,
-    /// The hubs to link to whatever happens.
+    /// The bootstrap addresses.
     pub bootstrap: Vec<BootstrapView>,
-    /// Peers on this hub.
+    /// Peers of this hub.
     pub local_peers: usize,
-    /// Peers on all hubs.
+    /// Peers of all hubs.
     pub peers: usize,
+    /// Links that stand.
+    pub links: usize,
 }
 
-/// Another hub.
+/// One other hub.
 #[derive(Clone, Debug)]
 pub struct HubView {
     /// Its id.
     pub id: HubId,
-    /// What it advertises.
+    /// Where it can be dialled.
     pub url: Option<String>,
     /// Where it runs.
     pub region: String,
-    /// Whether there is a link to it.
+    /// There is a link between it and this hub.
     pub direct: bool,
-    /// The neighbour on the way.
+    /// The neighbour towards it.
     pub next_hop: Option<HubId>,
-    /// Links on the way.
+    /// Links to it.
     pub hops: u8,
-    /// Round trip, if it is a neighbour.
+    /// There and back, when direct.
     pub rtt: Option<Duration>,
     /// Its peers.
     pub peers: usize,
-    /// Since when it is known, Unix ms.
-    pub first_seen_ms: u64,
-    /// When it was last heard of, Unix ms.
-    pub last_seen_ms: u64,
-    /// Whether it is shutting down.
+    /// It is shutting down.
     pub draining: bool,
+    /// When it was first reached, in Unix milliseconds.
+    pub first_seen_ms: u64,
+    /// When it was last reached, in Unix milliseconds.
+    pub last_seen_ms: u64,
 }
 
-/// One entry of `BOOTSTRAP_HUBS`.
+/// One bootstrap address.
 #[derive(Clone, Debug)]
 pub struct BootstrapView {
-    /// The entry.
+    /// The address.
     pub url: String,
-    /// Whether a link to it stands.
+    /// There is a link with the hub that it leads to, or it leads to this hub itself.
     pub connected: bool,
-    /// Who answered.
+    /// The hub that it leads to, once known.
     pub hub: Option<HubId>,
-    /// When it was last dialled, Unix ms.
+    /// When it was last dialled, in Unix milliseconds.
     pub last_attempt_ms: Option<u64>,
-    /// Dials since the last link.
+    /// Dials since the last success.
     pub attempt: u32,
+}
+
+/// When hubs were first and last reached.
+#[derive(Debug, Default)]
+pub struct Sightings(BTreeMap<HubId, (u64, u64)>);
+
+/// How long a hub that was reached is remembered.
+const REMEMBER_MS: u64 = 3_600_000;
+
+impl Sightings {
+    /// These hubs can be reached now.
+    pub fn note(&mut self, hubs: &[HubId], wall_ms: u64) {
+        for hub in hubs {
+            self.0.entry(*hub).or_insert((wall_ms, wall_ms)).1 = wall_ms;
+        }
+        self.0
+            .retain(|_, (_, last)| wall_ms.saturating_sub(*last) < REMEMBER_MS);
+    }
+
+    fn of(&self, hub: &HubId, wall_ms: u64) -> (u64, u64) {
+        self.0.get(hub).copied().unwrap_or((wall_ms, wall_ms))
+    }
+}
+
+/// The part of a view that only the driver knows; published whenever it changed.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    hubs: Vec<HubView>,
+    bootstrap: Vec<BootstrapView>,
+    links: usize,
+}
+
+impl Published {
+    pub fn of(core: &Core, sightings: &Sightings, now: Now) -> Self {
+        Published {
+            hubs: hubs(core, sightings, now),
+            bootstrap: bootstrap(core, now),
+            links: core.links().neighbour_count(),
+        }
+    }
+}
+
+impl MeshView {
+    /// What was published, with what the directory says now.
+    pub(super) fn of(
+        me: HubId,
+        namespace: &str,
+        published: &Published,
+        directory: &Directory,
+    ) -> Self {
+        let named = directory.networks().into_iter();
+        let hubs = published.hubs.iter().cloned().map(|hub| {
+            let state = directory.origin_state(&hub.id);
+            let peers = state
+                .filter(|state| state.visible)
+                .map_or(0, |state| state.claims);
+            HubView { peers, ..hub }
+        });
+        MeshView {
+            hub_id: me,
+            namespace: namespace.to_owned(),
+            hubs: hubs.collect(),
+            networks: named
+                .map(|(key, peers)| (key.name().to_owned(), peers))
+                .collect(),
+            bootstrap: published.bootstrap.clone(),
+            local_peers: directory.own_peers(),
+            peers: directory.peers(),
+            links: published.links,
+        }
+    }
+}
+
+fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
+    let routes = core.topology().routes();
+    let reachable = core.topology().records().filter_map(|record| {
+        let route = routes.by_hub.get(&record.hub)?;
+        let (first_seen_ms, last_seen_ms) = sightings.of(&record.hub, now.wall_ms);
+        Some(HubView {
+            id: record.hub,
+            url: record.urls.first().cloned(),
+            region: record.region.clone(),
+            direct: core.links().link_to(record.hub).is_some(),
+            next_hop: Some(route.hop.neighbour),
+            hops: route.hop.hops,
+            rtt: core.links().rtt(record.hub),
+            peers: 0,
+            draining: record.draining,
+            first_seen_ms,
+            last_seen_ms,
+        })
+    });
+    reachable.collect()
+}
+
+fn bootstrap(core: &Core, now: Now) -> Vec<BootstrapView> {
+    let wall = |at: Moment| {
+        let ago = u64::try_from((now.at - at).as_millis()).unwrap_or(u64::MAX);
+        now.wall_ms.saturating_sub(ago)
+    };
+    let status = core
+        .dialer()
+        .bootstrap_status()
+        .map(|status| BootstrapView {
+            url: status.url.to_owned(),
+            connected: status.connected.is_some() || status.ourselves,
+            hub: status.connected,
+            last_attempt_ms: status.last_attempt.map(wall),
+            attempt: status.attempt,
+        });
+    status.collect()
 }

@@ -1,0 +1,362 @@
+//! The only owner of the core: feeds it input and time, and carries out what it wants done.
+//!
+//! One task. Everyone who has something for the core waits until this task takes it; this task never waits for
+//! anyone, which is what keeps the two from waiting for each other. After each batch of inputs it carries out
+//! the outputs, drains the exchange, and gives every link whose outbox has room its next control message.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::core::api::{Bye, DialFailure, DialTarget, Join, LinkUp, Output, SharedRoutes};
+use super::core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId, Moment, Now};
+use super::core::{Core, Counters};
+use super::frames::Frame;
+use super::handle::Shared;
+use super::outbox::{BATCH, Outbox};
+use super::router::Router;
+use super::view::{Published, Sightings};
+use super::wire::Encoder;
+
+/// How many inputs are taken before outputs are carried out.
+const INPUTS_AT_ONCE: usize = 256;
+/// How often gauges are set.
+const TICK: Duration = Duration::from_secs(1);
+/// How long links may take to say goodbye at the end.
+const PART_WITHIN: Duration = Duration::from_secs(1);
+
+/// What happens to a core.
+pub enum Input {
+    /// A control message came by a link.
+    Control { link: LinkId, message: Bytes },
+    /// A data message came by a link, and could not be read.
+    Unreadable { link: LinkId },
+    /// A link's handshake is done.
+    LinkUp { up: LinkUp, outbox: Arc<Outbox> },
+    /// A link's socket is gone.
+    LinkDown { link: LinkId },
+    /// A dial made no link.
+    DialFailed { dial: DialId, why: DialFailure },
+    /// The addresses to dial for ever.
+    Bootstrap(Vec<String>),
+    /// A local peer wants to be in a network.
+    Join(Join),
+    /// A local peer shows something else.
+    Update {
+        claim: ClaimNo,
+        data: Option<Bytes>,
+        quiet: bool,
+    },
+    /// A local peer is gone.
+    Leave { claim: ClaimNo, reason: LeaveReason },
+    /// The answer to a probe.
+    ProbeResult { token: u64, alive: bool },
+    /// The hub is shutting down: say so.
+    Drain,
+    /// The hub is done: part from the others.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The driver's state.
+pub struct Driver {
+    core: Core,
+    shared: Arc<Shared>,
+    router: Arc<Router>,
+    inputs: mpsc::Receiver<Input>,
+    live: BTreeMap<LinkId, Arc<Outbox>>,
+    dials: JoinSet<()>,
+    sightings: Sightings,
+    counted: Counters,
+    /// The routes of what was last published, and how many links and dials there had been.
+    published: (SharedRoutes, u64),
+    /// Links up and down, dials made and failed.
+    link_events: u64,
+    next_tick: Instant,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Driver {
+    /// A driver of this core.
+    pub fn new(core: Core, shared: Arc<Shared>, inputs: mpsc::Receiver<Input>) -> Self {
+        let router = Arc::clone(&shared.router);
+        Driver {
+            core,
+            shared,
+            router,
+            inputs,
+            live: BTreeMap::new(),
+            dials: JoinSet::new(),
+            sightings: Sightings::default(),
+            counted: Counters::default(),
+            published: (SharedRoutes::default(), u64::MAX),
+            link_events: 0,
+            next_tick: Instant::now(),
+            stopping: None,
+        }
+    }
+
+    /// Runs until the hub is stopped, or nobody is left to ask for anything.
+    pub async fn run(mut self) {
+        self.carry_out();
+        loop {
+            let deadline = self.deadline();
+            let shared = Arc::clone(&self.shared);
+            tokio::select! {
+                biased;
+                () = shared.router.mailroom.wake.notified() => {}
+                () = sleep_until(deadline) => {}
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => break,
+                },
+            }
+            self.take_more();
+            self.take_letters();
+            self.on_time();
+            self.carry_out();
+            if self.stopping.is_some() {
+                break;
+            }
+        }
+        self.part().await;
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            at: self.router.now(),
+            wall_ms: wall_ms(),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let due = self.core.poll_timeout().unwrap_or(Moment(u64::MAX / 2));
+        let due = due.min(self.router.now() + TICK);
+        self.router.arm(due);
+        self.router.instant(due)
+    }
+
+    fn take_more(&mut self) {
+        for _ in 0..INPUTS_AT_ONCE {
+            match self.inputs.try_recv() {
+                Ok(input) => self.take(input),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.now();
+        match input {
+            Input::Control { link, message } => self.core.handle_message(now, link, &message),
+            Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
+            Input::LinkUp { up, outbox } => {
+                self.link_events += 1;
+                self.shared.metrics.links_up.inc();
+                self.live.insert(up.link, outbox);
+                self.core.handle_link_up(now, up);
+            }
+            Input::LinkDown { link } => {
+                if self.live.remove(&link).is_some() {
+                    self.link_events += 1;
+                    self.shared.metrics.links_down.inc("lost");
+                    self.core.handle_link_down(now, link);
+                }
+            }
+            Input::DialFailed { dial, why } => {
+                self.link_events += 1;
+                self.core.handle_dial_failed(now, dial, why);
+            }
+            Input::Bootstrap(urls) => {
+                self.link_events += 1;
+                self.core.set_bootstrap(now, urls);
+            }
+            Input::Join(join) => self.core.join(now, join),
+            Input::Update { claim, data, quiet } => self.core.update(now, claim, data, quiet),
+            Input::Leave { claim, reason } => self.core.leave(now, claim, reason),
+            Input::ProbeResult { token, alive } => self.core.handle_probe_result(now, token, alive),
+            Input::Drain => self.core.drain(now),
+            Input::Stop(asker) => {
+                self.core.part(now, self.shared.retry_after);
+                self.stopping = Some(asker);
+            }
+        }
+    }
+
+    fn take_letters(&mut self) {
+        let letters = self.router.mailroom.take();
+        let now = self.now();
+        for (from, payload) in letters.hub_messages {
+            self.core.handle_hub_message(now, from, &payload);
+        }
+        for token in letters.failed_tokens {
+            self.core.handle_hub_message_failed(now, token);
+        }
+        for link in letters.overflowed {
+            self.core.drop_link(now, link, Bye::Overflow);
+        }
+        // `letters.ready` needs nothing here: every link with room is served below.
+    }
+
+    fn on_time(&mut self) {
+        let now = self.now();
+        for (link, outbox) in &self.live {
+            if outbox.take_heard() {
+                self.core.handle_heard(now, *link);
+            }
+        }
+        if self.core.poll_timeout().is_some_and(|due| due <= now.at) {
+            self.core.handle_timeout(now);
+        }
+        if self.next_tick <= Instant::now() {
+            self.next_tick = Instant::now() + TICK;
+            self.tick(now);
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            self.on_output(output);
+        }
+        self.router.drain_exchange();
+        self.shared.set_incarnation(self.core.incarnation());
+        self.publish_changes();
+        for (link, outbox) in &self.live {
+            if outbox.takes_control()
+                && self.core.has_pending(*link)
+                && let Some(message) = self.core.poll_transmit(*link, BATCH)
+            {
+                self.shared.count_control_out(message.len());
+                outbox.put_control(message);
+            }
+        }
+    }
+
+    fn on_output(&mut self, output: Output) {
+        let registry = self.router.registry();
+        match output {
+            Output::Dial { dial, target } => self.dial(dial, &target),
+            Output::Close { link, bye } => self.close(link, bye),
+            Output::Accepted { claim, roster } => registry.accepted(claim, roster),
+            Output::Refused { claim, why } => registry.refused(claim, why),
+            Output::Superseded { claim } => registry.superseded(claim),
+            Output::Probe {
+                claim,
+                token,
+                within,
+            } => registry.probe(claim, token, within),
+            Output::Notify { network, to, event } => registry.notify(&network, to, event),
+            Output::Alarm { label, text } => {
+                self.shared.metrics.alarms.inc(label);
+                tracing::warn!(alarm = label, "{text}");
+            }
+            Output::LeftMesh => {
+                tracing::error!("this hub has left the mesh; it serves its own peers only")
+            }
+        }
+    }
+
+    fn dial(&mut self, dial: DialId, target: &DialTarget) {
+        let url = match target {
+            DialTarget::Bootstrap(url) | DialTarget::Learned { url, .. } => url.clone(),
+        };
+        while self.dials.try_join_next().is_some() {}
+        self.dials.spawn(Arc::clone(&self.shared).dial(dial, url));
+    }
+
+    fn close(&mut self, link: LinkId, bye: Bye) {
+        let Some(outbox) = self.live.remove(&link) else {
+            return;
+        };
+        self.link_events += 1;
+        self.router.set_link(link, None);
+        self.shared.metrics.links_down.inc(bye.label());
+        match bye {
+            Bye::Duplicate | Bye::SelfDial | Bye::Draining { .. } => {
+                tracing::debug!(link = link.0, reason = bye.label(), "link closed");
+            }
+            _ => tracing::info!(link = link.0, reason = bye.label(), "link closed"),
+        }
+        let mut message = BytesMut::new();
+        Encoder::new().encode(&Frame::Bye(bye), &mut message);
+        outbox.close(message.freeze());
+    }
+
+    fn tick(&mut self, now: Now) {
+        let metrics = &self.shared.metrics;
+        let counters = self.core.counters();
+        metrics
+            .resyncs
+            .inc_by(counters.resyncs - self.counted.resyncs);
+        metrics
+            .mesh_changes
+            .inc_by(counters.changes - self.counted.changes);
+        metrics
+            .mesh_repeated
+            .inc_by(counters.repeated - self.counted.repeated);
+        self.counted = counters;
+        for link in self.core.links().iter() {
+            if let Some(rtt) = link.rtt {
+                metrics.link_rtt_seconds.observe(rtt.as_secs_f64());
+            }
+        }
+        metrics
+            .links_open
+            .set(i64::try_from(self.core.links().neighbour_count()).unwrap_or(i64::MAX));
+        let seen: Vec<HubId> = self
+            .core
+            .topology()
+            .routes()
+            .by_hub
+            .keys()
+            .copied()
+            .collect();
+        self.sightings.note(&seen, now.wall_ms);
+        self.publish(now);
+    }
+
+    fn publish_changes(&mut self) {
+        let same = Arc::ptr_eq(&self.published.0, &self.core.topology().routes());
+        if !same || self.published.1 != self.link_events {
+            self.publish(self.now());
+        }
+    }
+
+    fn publish(&mut self, now: Now) {
+        self.published = (self.core.topology().routes(), self.link_events);
+        self.shared
+            .publish(Published::of(&self.core, &self.sightings, now));
+    }
+
+    /// Lets the links write their last word.
+    async fn part(mut self) {
+        let end = Instant::now() + PART_WITHIN;
+        while !self.router.links().is_empty() || !self.live.is_empty() {
+            tokio::select! {
+                () = sleep_until(end) => break,
+                input = self.inputs.recv() => match input {
+                    Some(Input::LinkDown { link }) => drop(self.live.remove(&link)),
+                    Some(_) => {}
+                    None => break,
+                },
+            }
+        }
+        self.dials.shutdown().await;
+        if let Some(asker) = self.stopping.take() {
+            // Who asked may have gone away meanwhile.
+            let _ = asker.send(());
+        }
+    }
+}
+
+/// Unix time in milliseconds.
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

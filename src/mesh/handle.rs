@@ -1,0 +1,356 @@
+//! The mesh as the rest of the hub holds it: a cheap handle to the driver and to the data path.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::address::endpoint;
+use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source};
+use super::core::contest::ContestConfig;
+use super::core::dial::DialConfig;
+use super::core::exchange::ExchangeConfig;
+use super::core::ids::{
+    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, PeerId, SignalKind,
+};
+use super::core::topology::TopologyConfig;
+use super::core::{Core, CoreConfig};
+use super::driver::{Driver, Input, wall_ms};
+use super::handshake::{self, HandshakeError, Identity, Peered, Socket};
+use super::outbox::Outbox;
+use super::router::Router;
+use super::view::{MeshView, Published};
+use super::{dns, link};
+use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::session::MeshPort;
+
+/// How many inputs may wait for the driver before whoever brings more has to wait too.
+const QUEUE: usize = 4096;
+/// How many inbound links may be in their handshake at once: each holds a socket for 5 s at most.
+const HANDSHAKES: usize = 256;
+
+/// When other hubs may dial again after this one's shutdown: a restart takes about that long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What links, dials and the driver share.
+pub struct Shared {
+    pub(super) me: HubId,
+    pub(super) namespace: String,
+    pub(super) router: Arc<Router>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) retry_after: Duration,
+    control_out: (prometheus::IntCounter, prometheus::IntCounter),
+    identity: Mutex<Identity>,
+    published: Mutex<Arc<Published>>,
+    inputs: mpsc::Sender<Input>,
+    handshakes: Semaphore,
+    next_link: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn set_incarnation(&self, incarnation: Incarnation) {
+        self.identity.lock().incarnation = incarnation;
+    }
+
+    pub(super) fn count_control_out(&self, bytes: usize) {
+        self.control_out.0.inc();
+        self.control_out.1.inc_by(bytes as u64);
+    }
+
+    pub(super) fn publish(&self, published: Published) {
+        *self.published.lock() = Arc::new(published);
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity.lock().clone()
+    }
+
+    /// One dial, to the end of the link that it makes.
+    pub(super) async fn dial(self: Arc<Self>, dial: DialId, url: String) {
+        let opened = link::connect(&url).await;
+        let mut socket = match opened {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::debug!(url, %error, "hub not reached");
+                return self
+                    .dial_failed(dial, DialFailure::Unreachable, "unreachable")
+                    .await;
+            }
+        };
+        match handshake::dial(&mut socket, &self.identity(), dial.0).await {
+            Ok(peered) => self.carry(peered, Some(dial), socket).await,
+            Err(error) => {
+                let why = match error {
+                    HandshakeError::Refused(_) | HandshakeError::RefusedByOther(_) => {
+                        tracing::warn!(url, %error, "no link");
+                        DialFailure::Refused
+                    }
+                    HandshakeError::Closed | HandshakeError::Late => {
+                        tracing::debug!(url, %error, "no link");
+                        DialFailure::Unreachable
+                    }
+                };
+                self.dial_failed(dial, why, error.label()).await;
+            }
+        }
+    }
+
+    async fn dial_failed(&self, dial: DialId, why: DialFailure, label: &'static str) {
+        self.metrics.dials_failed.inc(label);
+        // The driver is gone when the hub is: nobody is left to tell.
+        let _ = self.inputs.send(Input::DialFailed { dial, why }).await;
+    }
+
+    async fn carry(&self, peered: Peered, dialed: Option<DialId>, socket: impl Socket + 'static) {
+        let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
+        let outbox = Arc::new(Outbox::default());
+        self.router.set_link(link, Some(Arc::clone(&outbox)));
+        let up = LinkUp {
+            link,
+            hub: peered.hub,
+            incarnation: peered.incarnation,
+            dialed,
+            dial_number: peered.dial_number,
+        };
+        tracing::info!(link = link.0, hub = %peered.hub, dialed = dialed.is_some(), "link up");
+        if self
+            .inputs
+            .send(Input::LinkUp {
+                up,
+                outbox: Arc::clone(&outbox),
+            })
+            .await
+            .is_ok()
+        {
+            link::carry(
+                link,
+                socket,
+                outbox,
+                Arc::clone(&self.router),
+                self.inputs.clone(),
+            )
+            .await;
+        }
+        self.router.set_link(link, None);
+        let _ = self.inputs.send(Input::LinkDown { link }).await;
+    }
+}
+
+/// A handle to the mesh.
+#[derive(Clone)]
+pub struct Mesh {
+    shared: Arc<Shared>,
+    next_claim: Arc<AtomicU64>,
+    enabled: bool,
+}
+
+impl Mesh {
+    /// Starts the driver on the present runtime.
+    pub fn start(config: &Config, registry: Arc<Registry>, metrics: Arc<Metrics>) -> Self {
+        let (inputs, receiver) = mpsc::channel(QUEUE);
+        let incarnation = Incarnation {
+            epoch: 0,
+            nonce: rand::random(),
+        };
+        let settings = &config.mesh;
+        let (statics, names) = if config.is_hub {
+            split(settings)
+        } else {
+            Default::default()
+        };
+        let now = Now {
+            at: Moment(0),
+            wall_ms: wall_ms(),
+        };
+        let core = Core::new(core_config(config, incarnation, statics.clone()), now);
+        let router = Arc::new(Router::new(
+            settings.hub_id,
+            Arc::clone(core.directory()),
+            Arc::clone(core.exchange()),
+            registry,
+            Arc::clone(&metrics),
+        ));
+        let shared = Arc::new(Shared {
+            me: settings.hub_id,
+            namespace: settings.namespace.clone(),
+            router,
+            retry_after: RETRY_AFTER,
+            control_out: (
+                metrics.mesh_sent.frames.handle("control"),
+                metrics.mesh_sent.bytes.handle("control"),
+            ),
+            metrics,
+            identity: Mutex::new(Identity {
+                hub: settings.hub_id,
+                incarnation,
+                namespace: settings.namespace.clone(),
+                token: settings
+                    .token
+                    .as_ref()
+                    .map(|token| token.expose().to_owned())
+                    .unwrap_or_default(),
+            }),
+            published: Mutex::default(),
+            inputs: inputs.clone(),
+            handshakes: Semaphore::new(HANDSHAKES),
+            next_link: AtomicU64::new(1),
+        });
+        tokio::spawn(Driver::new(core, Arc::clone(&shared), receiver).run());
+        if !names.is_empty() {
+            tokio::spawn(dns::follow(names, statics, inputs));
+        }
+        Mesh {
+            shared,
+            next_claim: Arc::new(AtomicU64::new(1)),
+            enabled: config.is_hub,
+        }
+    }
+
+    /// Runs one inbound link to its end.
+    pub async fn accept(&self, mut socket: impl Socket + 'static, remote: SocketAddr) {
+        let result = match self.shared.handshakes.try_acquire() {
+            Ok(_permit) if self.enabled => {
+                handshake::accept(&mut socket, &self.shared.identity()).await
+            }
+            _ => Err(HandshakeError::Refused(handshake::Rejection::Unavailable)),
+        };
+        match result {
+            Ok(peered) => self.shared.carry(peered, None, socket).await,
+            Err(error) => {
+                self.shared.metrics.handshakes_refused.inc(error.label());
+                tracing::warn!(%remote, %error, "hub not admitted");
+            }
+        }
+    }
+
+    /// What operators see of the mesh.
+    pub fn view(&self) -> MeshView {
+        let shared = &self.shared;
+        let published = Arc::clone(&shared.published.lock());
+        MeshView::of(
+            shared.me,
+            &shared.namespace,
+            &published,
+            &shared.router.directory().read(),
+        )
+    }
+
+    /// Tells the other hubs that this one is shutting down, and takes no more peers.
+    pub async fn drain(&self) {
+        self.send(Input::Drain).await;
+    }
+
+    /// Parts from the other hubs; within about a second.
+    pub async fn stop(&self) {
+        let (asker, answer) = oneshot::channel();
+        self.send(Input::Stop(asker)).await;
+        // An error means that it has stopped already.
+        let _ = answer.await;
+    }
+
+    async fn send(&self, input: Input) {
+        // The driver is gone when the hub is: nothing is left to be done.
+        let _ = self.shared.inputs.send(input).await;
+    }
+}
+
+impl MeshPort for Mesh {
+    fn next_claim(&self) -> ClaimNo {
+        ClaimNo(self.next_claim.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn join(&self, join: Join) {
+        self.send(Input::Join(join)).await;
+    }
+
+    async fn update(&self, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
+        self.send(Input::Update { claim, data, quiet }).await;
+    }
+
+    async fn leave(&self, claim: ClaimNo, reason: LeaveReason) {
+        self.send(Input::Leave { claim, reason }).await;
+    }
+
+    fn leave_now(&self, claim: ClaimNo, reason: LeaveReason) {
+        use mpsc::error::TrySendError;
+        if let Err(TrySendError::Full(input)) =
+            self.shared.inputs.try_send(Input::Leave { claim, reason })
+        {
+            let inputs = self.shared.inputs.clone();
+            tokio::spawn(async move {
+                // The driver is gone when the hub is.
+                let _ = inputs.send(input).await;
+            });
+        }
+    }
+
+    async fn probe_result(&self, _claim: ClaimNo, token: u64, alive: bool) {
+        self.send(Input::ProbeResult { token, alive }).await;
+    }
+
+    fn signal(
+        &self,
+        source: &Source,
+        target: &PeerId,
+        kind: SignalKind,
+        payload: Bytes,
+    ) -> Result<(), SignalFailure> {
+        self.shared.router.signal(source, target, kind, payload)
+    }
+}
+
+/// Addresses to dial, and names to look up.
+fn split(settings: &MeshSettings) -> (Vec<String>, Vec<(String, u16)>) {
+    let mut statics = Vec::new();
+    let mut names = Vec::new();
+    for entry in &settings.bootstrap {
+        match entry {
+            BootstrapHub::Url(url) => statics.push(endpoint(url)),
+            BootstrapHub::Dns { host, port } => names.push((host.clone(), *port)),
+        }
+    }
+    (statics, names)
+}
+
+fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>) -> CoreConfig {
+    let mesh = &config.mesh;
+    let urls: Vec<String> = mesh.public_url.iter().map(endpoint).collect();
+    let replace = mesh.duplicate_peer == DuplicatePeer::Replace;
+    CoreConfig {
+        me: mesh.hub_id,
+        incarnation,
+        seed: rand::random(),
+        bootstrap,
+        hold: mesh.hold,
+        discovery_limit: mesh.discovery_limit,
+        contest: ContestConfig {
+            replace,
+            ..ContestConfig::default()
+        },
+        dial: DialConfig {
+            auto_connect: mesh.auto_connect && config.is_hub,
+            can_be_dialled: !urls.is_empty(),
+            ..DialConfig::default()
+        },
+        topology: TopologyConfig {
+            urls,
+            region: mesh.region.clone(),
+            ..TopologyConfig::default()
+        },
+        exchange: ExchangeConfig {
+            hold: mesh.hold,
+            wait: mesh.wait.time,
+            wait_per_sender: mesh.wait.per_sender,
+            wait_per_target: mesh.wait.per_target,
+            wait_total: mesh.wait.total,
+            ..ExchangeConfig::default()
+        },
+        ..CoreConfig::default()
+    }
+}

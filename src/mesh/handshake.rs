@@ -1,0 +1,464 @@
+//! How two hubs come to trust a WebSocket: each proves that it holds the mesh token, without showing it.
+//!
+//! ```text
+//! dialler                                   acceptor
+//!   Hello { versions, namespace, hub, life, nonce }  ─▶
+//!                          ◀─  Welcome { version, hub, life, nonce, proof }
+//!   Proof { proof }  ─▶
+//!                          ◀─  Ready
+//! ```
+//!
+//! Binary messages, `postcard` with fields only ever added at the end. A proof is HMAC-SHA-256, keyed by the
+//! token, over the prover's role and both greetings as they were sent, so it fits one connection, one direction
+//! and one namespace. Either end may answer [`Greeting::Reject`] instead and close. Without a token the key is
+//! empty: an open mesh. Every message is at most [`MAX_GREETING`] bytes; the whole must be done within
+//! [`DEADLINE`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+
+use super::core::ids::{HubId, Incarnation};
+
+/// The versions of the link protocol that this hub speaks.
+pub const VERSIONS: (u16, u16) = (1, 1);
+/// The longest message of a handshake, in bytes.
+pub const MAX_GREETING: usize = 1024;
+/// How long a handshake may take.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What this end brings to a handshake.
+#[derive(Clone)]
+pub struct Identity {
+    /// This hub.
+    pub hub: HubId,
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// Separates meshes that share addresses.
+    pub namespace: String,
+    /// What both ends must hold; empty for an open mesh.
+    pub token: String,
+}
+
+/// What a handshake found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peered {
+    /// Who is at the other end.
+    pub hub: HubId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The dialler's count of its dials.
+    pub dial_number: u64,
+    /// The version to speak.
+    pub version: u16,
+}
+
+/// Why one end refuses the other. Told to it; the number is its label's place on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rejection {
+    /// The proof does not fit: another token.
+    Token,
+    /// Another mesh.
+    Namespace,
+    /// No version in common.
+    Version,
+    /// What came is no greeting.
+    Malformed,
+    /// This hub takes no links now.
+    Unavailable,
+}
+
+impl Rejection {
+    /// The label in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Rejection::Token => "wrong-token",
+            Rejection::Namespace => "other-namespace",
+            Rejection::Version => "no-common-version",
+            Rejection::Malformed => "malformed",
+            Rejection::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Why there is no link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// We refused the other end, and told it.
+    #[error("refused: {}", .0.label())]
+    Refused(Rejection),
+    /// The other end refused us.
+    #[error("refused by the other hub: {}", .0.label())]
+    RefusedByOther(Rejection),
+    /// The socket ended, or its peer does not speak this protocol.
+    #[error("the connection ended")]
+    Closed,
+    /// It took too long.
+    #[error("no answer in time")]
+    Late,
+}
+
+impl HandshakeError {
+    /// The label in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            HandshakeError::Refused(why) | HandshakeError::RefusedByOther(why) => why.label(),
+            HandshakeError::Closed => "closed",
+            HandshakeError::Late => "late",
+        }
+    }
+}
+
+/// The messages.
+#[derive(Serialize, Deserialize, Debug)]
+enum Greeting {
+    Hello(Hello),
+    Welcome(Welcome),
+    Proof([u8; 32]),
+    Ready,
+    Reject(Rejection),
+}
+
+#[derive(Serialize, Deserialize, Debug, Clone)]
+struct Hello {
+    versions: (u16, u16),
+    namespace: String,
+    hub: HubId,
+    incarnation: Incarnation,
+    nonce: [u8; 32],
+    dial_number: u64,
+}
+
+#[derive(Serialize, Deserialize, Debug, Clone)]
+struct Welcome {
+    version: u16,
+    hub: HubId,
+    incarnation: Incarnation,
+    nonce: [u8; 32],
+    proof: [u8; 32],
+}
+
+/// A WebSocket as the handshake needs it.
+pub trait Socket:
+    Stream<Item = Result<Message, SocketError>> + Sink<Message, Error = SocketError> + Unpin + Send
+{
+}
+
+impl<S> Socket for S where
+    S: Stream<Item = Result<Message, SocketError>>
+        + Sink<Message, Error = SocketError>
+        + Unpin
+        + Send
+{
+}
+
+/// The dialling end.
+pub async fn dial(
+    socket: &mut impl Socket,
+    me: &Identity,
+    dial_number: u64,
+) -> Result<Peered, HandshakeError> {
+    let result = in_time(dial_unbounded(socket, me, dial_number)).await;
+    tell(socket, result).await
+}
+
+/// The accepting end.
+pub async fn accept(socket: &mut impl Socket, me: &Identity) -> Result<Peered, HandshakeError> {
+    let result = in_time(accept_unbounded(socket, me)).await;
+    tell(socket, result).await
+}
+
+async fn in_time(
+    shaking: impl Future<Output = Result<Peered, HandshakeError>>,
+) -> Result<Peered, HandshakeError> {
+    match tokio::time::timeout(DEADLINE, shaking).await {
+        Ok(result) => result,
+        Err(_) => Err(HandshakeError::Late),
+    }
+}
+
+/// Tells the other end why it was refused, if it was.
+async fn tell(
+    socket: &mut impl Socket,
+    result: Result<Peered, HandshakeError>,
+) -> Result<Peered, HandshakeError> {
+    if let Err(HandshakeError::Refused(why)) = result {
+        // Telling is a courtesy; a socket that cannot take it is given up all the same.
+        let told = tokio::time::timeout(DEADLINE, send(socket, &Greeting::Reject(why))).await;
+        drop(told);
+    }
+    result
+}
+
+async fn dial_unbounded(
+    socket: &mut impl Socket,
+    me: &Identity,
+    dial_number: u64,
+) -> Result<Peered, HandshakeError> {
+    let hello = Hello {
+        versions: VERSIONS,
+        namespace: me.namespace.clone(),
+        hub: me.hub,
+        incarnation: me.incarnation,
+        nonce: rand::random(),
+        dial_number,
+    };
+    send(socket, &Greeting::Hello(hello.clone())).await?;
+    let welcome = match receive(socket).await? {
+        Greeting::Welcome(welcome) => welcome,
+        _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
+    };
+    if !(VERSIONS.0..=VERSIONS.1).contains(&welcome.version) {
+        return Err(HandshakeError::Refused(Rejection::Version));
+    }
+    check(&welcome.proof, me, Role::Acceptor, &hello, &welcome)?;
+    send(
+        socket,
+        &Greeting::Proof(proof(me, Role::Dialler, &hello, &welcome)),
+    )
+    .await?;
+    match receive(socket).await? {
+        Greeting::Ready => Ok(Peered {
+            hub: welcome.hub,
+            incarnation: welcome.incarnation,
+            dial_number,
+            version: welcome.version,
+        }),
+        _ => Err(HandshakeError::Refused(Rejection::Malformed)),
+    }
+}
+
+async fn accept_unbounded(
+    socket: &mut impl Socket,
+    me: &Identity,
+) -> Result<Peered, HandshakeError> {
+    let hello = match receive(socket).await? {
+        Greeting::Hello(hello) => hello,
+        _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
+    };
+    let version = hello.versions.1.min(VERSIONS.1);
+    if version < hello.versions.0.max(VERSIONS.0) {
+        return Err(HandshakeError::Refused(Rejection::Version));
+    }
+    if hello.namespace != me.namespace {
+        return Err(HandshakeError::Refused(Rejection::Namespace));
+    }
+    let mut welcome = Welcome {
+        version,
+        hub: me.hub,
+        incarnation: me.incarnation,
+        nonce: rand::random(),
+        proof: [0; 32],
+    };
+    welcome.proof = proof(me, Role::Acceptor, &hello, &welcome);
+    send(socket, &Greeting::Welcome(welcome.clone())).await?;
+    match receive(socket).await? {
+        Greeting::Proof(proof) => check(&proof, me, Role::Dialler, &hello, &welcome)?,
+        _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
+    }
+    send(socket, &Greeting::Ready).await?;
+    Ok(Peered {
+        hub: hello.hub,
+        incarnation: hello.incarnation,
+        dial_number: hello.dial_number,
+        version,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Dialler,
+    Acceptor,
+}
+
+fn mac(me: &Identity, role: Role, hello: &Hello, welcome: &Welcome) -> Hmac<Sha256> {
+    // HMAC takes keys of any length.
+    let mut mac = match Hmac::<Sha256>::new_from_slice(me.token.as_bytes()) {
+        Ok(mac) => mac,
+        Err(_) => unreachable!("HMAC takes keys of any length"),
+    };
+    mac.update(match role {
+        Role::Dialler => b"hubmesh dialler 1",
+        Role::Acceptor => b"hubmesh acceptor 1",
+    });
+    let unproved = Welcome {
+        proof: [0; 32],
+        ..welcome.clone()
+    };
+    for part in [
+        postcard::to_allocvec(hello),
+        postcard::to_allocvec(&unproved),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(&part);
+    }
+    mac
+}
+
+fn proof(me: &Identity, role: Role, hello: &Hello, welcome: &Welcome) -> [u8; 32] {
+    mac(me, role, hello, welcome).finalize().into_bytes().into()
+}
+
+fn check(
+    given: &[u8; 32],
+    me: &Identity,
+    role: Role,
+    hello: &Hello,
+    welcome: &Welcome,
+) -> Result<(), HandshakeError> {
+    let expected = proof(me, role, hello, welcome);
+    if bool::from(expected.ct_eq(given)) {
+        Ok(())
+    } else {
+        Err(HandshakeError::Refused(Rejection::Token))
+    }
+}
+
+async fn send(socket: &mut impl Socket, greeting: &Greeting) -> Result<(), HandshakeError> {
+    let bytes = postcard::to_allocvec(greeting).map_err(|_| HandshakeError::Closed)?;
+    socket
+        .send(Message::Binary(bytes.into()))
+        .await
+        .map_err(|_| HandshakeError::Closed)
+}
+
+async fn receive(socket: &mut impl Socket) -> Result<Greeting, HandshakeError> {
+    loop {
+        let message = match socket.next().await {
+            Some(Ok(message)) => message,
+            _ => return Err(HandshakeError::Closed),
+        };
+        match message {
+            Message::Binary(bytes) => return read(&bytes),
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Close(_) => return Err(HandshakeError::Closed),
+            _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
+        }
+    }
+}
+
+fn read(bytes: &Bytes) -> Result<Greeting, HandshakeError> {
+    if bytes.len() > MAX_GREETING {
+        return Err(HandshakeError::Refused(Rejection::Malformed));
+    }
+    match postcard::from_bytes(bytes) {
+        Ok(Greeting::Reject(why)) => Err(HandshakeError::RefusedByOther(why)),
+        Ok(greeting) => Ok(greeting),
+        Err(_) => Err(HandshakeError::Refused(Rejection::Malformed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_tungstenite::WebSocketStream;
+    use tokio_tungstenite::tungstenite::protocol::Role as SocketRole;
+
+    fn identity(hub: u8, namespace: &str, token: &str) -> Identity {
+        Identity {
+            hub: HubId([hub; 20]),
+            incarnation: Incarnation {
+                epoch: 0,
+                nonce: u64::from(hub),
+            },
+            namespace: namespace.to_owned(),
+            token: token.to_owned(),
+        }
+    }
+
+    async fn shake(
+        dialler: Identity,
+        acceptor: Identity,
+    ) -> (
+        Result<Peered, HandshakeError>,
+        Result<Peered, HandshakeError>,
+    ) {
+        let (near, far) = tokio::io::duplex(4096);
+        let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Client, None).await;
+        let mut far = WebSocketStream::from_raw_socket(far, SocketRole::Server, None).await;
+        tokio::join!(dial(&mut near, &dialler, 7), accept(&mut far, &acceptor))
+    }
+
+    #[tokio::test]
+    async fn hubs_with_one_token_learn_of_each_other() {
+        let (near, far) = shake(identity(1, "m", "secret"), identity(2, "m", "secret")).await;
+        assert_eq!(near.unwrap().hub, HubId([2; 20]));
+        let far = far.unwrap();
+        assert_eq!((far.hub, far.dial_number), (HubId([1; 20]), 7));
+    }
+
+    #[tokio::test]
+    async fn another_token_is_refused_and_both_know_why() {
+        let (near, far) = shake(identity(1, "m", "guess"), identity(2, "m", "secret")).await;
+        assert_eq!(near, Err(HandshakeError::Refused(Rejection::Token)));
+        assert_eq!(far, Err(HandshakeError::RefusedByOther(Rejection::Token)));
+    }
+
+    #[tokio::test]
+    async fn another_namespace_is_refused_and_both_know_why() {
+        let (near, far) = shake(
+            identity(1, "mine", "secret"),
+            identity(2, "yours", "secret"),
+        )
+        .await;
+        assert_eq!(
+            near,
+            Err(HandshakeError::RefusedByOther(Rejection::Namespace))
+        );
+        assert_eq!(far, Err(HandshakeError::Refused(Rejection::Namespace)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_other_end_is_given_up_in_time() {
+        let (near, _far) = tokio::io::duplex(4096);
+        let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Server, None).await;
+        assert_eq!(
+            accept(&mut near, &identity(1, "m", "")).await,
+            Err(HandshakeError::Late)
+        );
+    }
+
+    #[tokio::test]
+    async fn noise_is_refused() {
+        let (near, far) = tokio::io::duplex(4096);
+        let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Client, None).await;
+        let mut far = WebSocketStream::from_raw_socket(far, SocketRole::Server, None).await;
+        let acceptor = identity(2, "m", "secret");
+        let noise = near.send(Message::Binary(Bytes::from_static(&[0xff; 40])));
+        let (sent, refused) = tokio::join!(noise, accept(&mut far, &acceptor));
+        assert!(sent.is_ok());
+        assert_eq!(refused, Err(HandshakeError::Refused(Rejection::Malformed)));
+    }
+
+    #[test]
+    fn a_proof_fits_one_direction_only() {
+        let me = identity(1, "m", "secret");
+        let hello = Hello {
+            versions: VERSIONS,
+            namespace: "m".to_owned(),
+            hub: me.hub,
+            incarnation: me.incarnation,
+            nonce: [1; 32],
+            dial_number: 1,
+        };
+        let welcome = Welcome {
+            version: 1,
+            hub: me.hub,
+            incarnation: me.incarnation,
+            nonce: [2; 32],
+            proof: [0; 32],
+        };
+        let proved = proof(&me, Role::Dialler, &hello, &welcome);
+        assert!(check(&proved, &me, Role::Dialler, &hello, &welcome).is_ok());
+        assert!(check(&proved, &me, Role::Acceptor, &hello, &welcome).is_err());
+    }
+}

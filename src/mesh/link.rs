@@ -1,0 +1,155 @@
+//! One hub-to-hub WebSocket, from handshake to end.
+//!
+//! Two halves run side by side: the reader hands data messages to the router itself and control messages to the
+//! driver; the writer takes everything there is to write from the outbox and flushes once. Waiting is only ever
+//! *towards* the driver, which never waits for a link. Knows nothing of topology or claims.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, future};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+use tokio_tungstenite::{Connector, client_async_tls_with_config};
+
+use super::core::ids::LinkId;
+use super::driver::Input;
+use super::handshake::Socket;
+use super::outbox::{Outbox, Work};
+use super::router::Router;
+use super::wire;
+
+/// How long dialling may take until the WebSocket stands, TLS included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long one batch may take to be written before the link counts as stuck.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a closing link may take to write its last word.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// The longest message between hubs: a batch, the largest signal that a setting allows, and their framing.
+const MAX_LINK_MESSAGE: usize = 17 * 1024 * 1024;
+
+/// What tungstenite is told about hub-to-hub sockets.
+pub fn socket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(64 * 1024)
+        .write_buffer_size(64 * 1024)
+        .max_write_buffer_size(64 * 1024 * 1024)
+        .max_message_size(Some(MAX_LINK_MESSAGE))
+        .max_frame_size(Some(MAX_LINK_MESSAGE))
+}
+
+/// Opens a WebSocket to a hub.
+pub async fn connect(url: &str) -> Result<impl Socket + 'static, SocketError> {
+    let opening = async {
+        let parsed = url::Url::parse(url).map_err(|_| SocketError::Url(bad_url(url)))?;
+        let host = parsed
+            .host_str()
+            .ok_or_else(|| SocketError::Url(bad_url(url)))?;
+        let port = parsed.port_or_known_default().unwrap_or(80);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        let connector: Option<Connector> = None;
+        let (socket, _) =
+            client_async_tls_with_config(url, stream, Some(socket_config()), connector).await?;
+        Ok(socket)
+    };
+    match tokio::time::timeout(CONNECT_WITHIN, opening).await {
+        Ok(result) => result,
+        Err(_) => Err(SocketError::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+fn bad_url(url: &str) -> tokio_tungstenite::tungstenite::error::UrlError {
+    tokio_tungstenite::tungstenite::error::UrlError::UnableToConnect(url.to_owned())
+}
+
+/// Carries a link until either end is done with it.
+pub async fn carry(
+    link: LinkId,
+    socket: impl Socket + 'static,
+    outbox: Arc<Outbox>,
+    router: Arc<Router>,
+    driver: mpsc::Sender<Input>,
+) {
+    let (sink, stream) = socket.split();
+    let writing = write(link, sink, &outbox, &router);
+    let reading = read(link, stream, &outbox, &router, &driver);
+    // Whichever ends first ends the other: a link with one direction is none.
+    future::select(Box::pin(writing), Box::pin(reading)).await;
+}
+
+async fn write(
+    link: LinkId,
+    mut sink: impl SinkExt<Message, Error = SocketError> + Unpin,
+    outbox: &Outbox,
+    router: &Router,
+) {
+    loop {
+        let work = future::poll_fn(|context| outbox.poll_work(context)).await;
+        let (done, within) = match work {
+            Work::Write(messages) => {
+                router.mailroom.leave(|letters| letters.ready.push(link));
+                (write_all(&mut sink, messages, false), WRITE_WITHIN)
+            }
+            Work::Close(bye) => (write_all(&mut sink, vec![bye], true), CLOSE_WITHIN),
+        };
+        match tokio::time::timeout(within, done).await {
+            Ok(Ok(true)) => {}
+            _ => return,
+        }
+    }
+}
+
+/// False once the socket is closed.
+async fn write_all(
+    sink: &mut (impl SinkExt<Message, Error = SocketError> + Unpin),
+    messages: Vec<Bytes>,
+    close: bool,
+) -> Result<bool, SocketError> {
+    for message in messages {
+        sink.feed(Message::Binary(message)).await?;
+    }
+    if close {
+        sink.close().await?;
+        return Ok(false);
+    }
+    sink.flush().await?;
+    Ok(true)
+}
+
+async fn read(
+    link: LinkId,
+    mut stream: impl StreamExt<Item = Result<Message, SocketError>> + Unpin,
+    outbox: &Outbox,
+    router: &Router,
+    driver: &mpsc::Sender<Input>,
+) {
+    while let Some(Ok(message)) = stream.next().await {
+        let Message::Binary(bytes) = message else {
+            continue;
+        };
+        outbox.mark_heard();
+        if wire::is_data(&bytes) {
+            if router.handle_data(link, &bytes).is_err() {
+                let _ = driver.send(Input::Unreadable { link }).await;
+                return future::pending().await;
+            }
+            continue;
+        }
+        router.count_control(&bytes);
+        if driver
+            .send(Input::Control {
+                link,
+                message: bytes,
+            })
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}

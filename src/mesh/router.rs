@@ -1,0 +1,330 @@
+//! The data path: from a session, or from a link, straight to the target's outbox or to the next link's.
+//!
+//! Reads the directory behind its read lock, enters the exchange (signal windows and the waiting room) behind a
+//! short mutex, and hands over to the registry or to a link's outbox. No task stands in between and nothing
+//! here waits. Called from any thread: by sessions, by links, and by the driver when the control plane has
+//! touched the exchange. What only the driver can do is left for it in the [`Mailroom`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::core::api::{Delivery, SignalFailure, Source};
+use super::core::directory::Directory;
+use super::core::exchange::{Effect, Exchange, Resolve, Sent};
+use super::core::ids::{HubId, LinkId, Moment, PeerId, SignalKind};
+use super::frames::{Frame, RefusedWhy};
+use super::outbox::Outbox;
+use super::wire::{self, WireError};
+use crate::metrics::{LinkTraffic, Metrics, Via};
+use crate::registry::Registry;
+
+/// What the data path leaves for the driver.
+#[derive(Debug, Default)]
+pub struct Mailroom {
+    letters: Mutex<Letters>,
+    /// Woken when there is something, or a deadline came nearer.
+    pub wake: Notify,
+}
+
+/// One round's worth of it.
+#[derive(Debug, Default)]
+pub struct Letters {
+    /// From other hubs' control planes.
+    pub hub_messages: Vec<(HubId, Bytes)>,
+    /// Tokens of messages to other hubs that failed.
+    pub failed_tokens: Vec<u64>,
+    /// Links whose outbox overflowed.
+    pub overflowed: Vec<LinkId>,
+    /// Links whose writer took the control message.
+    pub ready: Vec<LinkId>,
+}
+
+impl Mailroom {
+    /// Leaves something and wakes the driver.
+    pub fn leave(&self, put: impl FnOnce(&mut Letters)) {
+        put(&mut self.letters.lock());
+        self.wake.notify_one();
+    }
+
+    /// Takes all that was left.
+    pub fn take(&self) -> Letters {
+        std::mem::take(&mut self.letters.lock())
+    }
+}
+
+/// Frames and bytes of one class, resolved once.
+struct Traffic {
+    frames: prometheus::IntCounter,
+    bytes: prometheus::IntCounter,
+}
+
+impl Traffic {
+    fn new(traffic: &LinkTraffic, kind: &'static str) -> Self {
+        Traffic {
+            frames: traffic.frames.handle(kind),
+            bytes: traffic.bytes.handle(kind),
+        }
+    }
+
+    fn count(&self, frames: usize, bytes: usize) {
+        self.frames.inc_by(frames as u64);
+        self.bytes.inc_by(bytes as u64);
+    }
+}
+
+/// The data path's view of the mesh.
+pub struct Router {
+    me: HubId,
+    started: Instant,
+    directory: Arc<RwLock<Directory>>,
+    exchange: Arc<Mutex<Exchange>>,
+    registry: Arc<Registry>,
+    links: RwLock<HashMap<LinkId, Arc<Outbox>>>,
+    metrics: Arc<Metrics>,
+    data_in: Traffic,
+    control_in: Traffic,
+    data_out: prometheus::IntCounter,
+    /// How many signals wait for their target: 0 lets local signals pass by the exchange.
+    waiting: AtomicUsize,
+    /// The deadline, in microseconds, that the driver will wake up for.
+    armed: AtomicU64,
+    /// For the driver.
+    pub mailroom: Mailroom,
+}
+
+impl Router {
+    /// A router of the hub `me`, without links.
+    pub fn new(
+        me: HubId,
+        directory: Arc<RwLock<Directory>>,
+        exchange: Arc<Mutex<Exchange>>,
+        registry: Arc<Registry>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Router {
+            me,
+            started: Instant::now(),
+            directory,
+            exchange,
+            registry,
+            links: RwLock::default(),
+            data_in: Traffic::new(&metrics.mesh_received, "data"),
+            control_in: Traffic::new(&metrics.mesh_received, "control"),
+            data_out: metrics.mesh_sent.frames.handle("data"),
+            metrics,
+            waiting: AtomicUsize::new(0),
+            armed: AtomicU64::new(u64::MAX),
+            mailroom: Mailroom::default(),
+        }
+    }
+
+    /// The time as the core is told it.
+    pub fn now(&self) -> Moment {
+        Moment(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// When a moment is.
+    pub fn instant(&self, moment: Moment) -> Instant {
+        self.started + (moment - Moment(0))
+    }
+
+    /// The driver sleeps until this moment; an earlier deadline has to wake it.
+    pub fn arm(&self, deadline: Moment) {
+        self.armed.store(deadline.0, Ordering::Release);
+    }
+
+    /// The peers and hubs, to read.
+    pub fn directory(&self) -> &RwLock<Directory> {
+        &self.directory
+    }
+
+    /// The local peers.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// A link is there, or gone.
+    pub fn set_link(&self, link: LinkId, outbox: Option<Arc<Outbox>>) {
+        let mut links = self.links.write();
+        match outbox {
+            Some(outbox) => drop(links.insert(link, outbox)),
+            None => drop(links.remove(&link)),
+        }
+    }
+
+    /// Every link, in the order that they came up.
+    pub fn links(&self) -> Vec<(LinkId, Arc<Outbox>)> {
+        let mut links: Vec<_> = self
+            .links
+            .read()
+            .iter()
+            .map(|(link, outbox)| (*link, Arc::clone(outbox)))
+            .collect();
+        links.sort_unstable_by_key(|(link, _)| *link);
+        links
+    }
+
+    /// Hands a signal of a local peer on. An error is for the sender to be told at once; whatever fails later
+    /// it is told through the registry.
+    pub fn signal(
+        &self,
+        source: &Source,
+        target: &PeerId,
+        kind: SignalKind,
+        payload: Bytes,
+    ) -> Result<(), SignalFailure> {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            let found = self.directory.read().resolve(&source.network, target);
+            if let Some(found) = found.filter(|found| found.hub == self.me) {
+                let delivery = self.delivery(source, target, found.claim, kind, payload);
+                return self.deliver_here(delivery);
+            }
+            return self.exchange(source, target, kind, payload);
+        }
+        self.exchange(source, target, kind, payload)
+    }
+
+    fn delivery(
+        &self,
+        source: &Source,
+        target: &PeerId,
+        to: super::core::ids::ClaimNo,
+        kind: SignalKind,
+        payload: Bytes,
+    ) -> Delivery {
+        Delivery {
+            to,
+            network: source.network.clone(),
+            from: source.peer.clone(),
+            target: target.clone(),
+            kind,
+            payload,
+        }
+    }
+
+    fn deliver_here(&self, delivery: Delivery) -> Result<(), SignalFailure> {
+        match self.registry.deliver_local(&delivery) {
+            Ok(()) => {
+                self.metrics.signals_routed.inc(Via::Local);
+                Ok(())
+            }
+            Err(RefusedWhy::Overload) => Err(SignalFailure::Overload),
+            Err(RefusedWhy::NotHere | RefusedWhy::Forged) => Err(SignalFailure::NoSuchPeer),
+        }
+    }
+
+    fn exchange(
+        &self,
+        source: &Source,
+        target: &PeerId,
+        kind: SignalKind,
+        payload: Bytes,
+    ) -> Result<(), SignalFailure> {
+        let now = self.now();
+        let mut exchange = self.exchange.lock();
+        let sent = {
+            let directory = self.directory.read();
+            let seq = directory.own_seq(source.claim);
+            exchange.send(
+                now,
+                &*directory,
+                source,
+                seq,
+                target,
+                kind,
+                payload.clone(),
+                true,
+            )?
+        };
+        match sent {
+            Sent::Local(claim) => {
+                self.drain(&mut exchange);
+                drop(exchange);
+                return self.deliver_here(self.delivery(source, target, claim, kind, payload));
+            }
+            Sent::Window => self.metrics.signals_routed.inc(Via::Remote),
+            Sent::Waiting => {}
+        }
+        self.drain(&mut exchange);
+        Ok(())
+    }
+
+    /// Takes in a data message of a link. One that cannot be read has the link closed by the caller.
+    pub fn handle_data(&self, link: LinkId, message: &Bytes) -> Result<(), WireError> {
+        let frames = wire::decode_data(message)?;
+        self.data_in.count(frames.len(), message.len());
+        let now = self.now();
+        let mut exchange = self.exchange.lock();
+        for frame in frames {
+            match frame {
+                Frame::Signal(signal) => {
+                    exchange.handle_signal(now, &*self.directory.read(), signal, link);
+                }
+                Frame::Ack(ack) => exchange.handle_ack(now, &*self.directory.read(), ack, link),
+                _ => {}
+            }
+            self.drain(&mut exchange);
+        }
+        Ok(())
+    }
+
+    /// Counts a control message that came by a link.
+    pub fn count_control(&self, message: &Bytes) {
+        self.control_in.count(1, message.len());
+    }
+
+    /// Carries out what was left in the exchange, if anything.
+    pub fn drain_exchange(&self) {
+        self.drain(&mut self.exchange.lock());
+    }
+
+    fn drain(&self, exchange: &mut Exchange) {
+        while let Some(effect) = exchange.poll_effect() {
+            match effect {
+                Effect::Link { link, frame } => self.to_link(link, &frame),
+                Effect::Deliver(delivery) => exchange.settle(self.registry.deliver(delivery)),
+                Effect::HubMessage { from, payload } => {
+                    self.mailroom
+                        .leave(|letters| letters.hub_messages.push((from, payload)));
+                }
+                Effect::HubMessageFailed { token, .. } => {
+                    self.mailroom
+                        .leave(|letters| letters.failed_tokens.push(token));
+                }
+                Effect::Failed(failed) => self.registry.failed(failed),
+                Effect::Counted(label) => self.metrics.exchange_events.inc(label),
+            }
+        }
+        let waiting = exchange.waiting();
+        if self.waiting.swap(waiting, Ordering::AcqRel) != waiting {
+            self.metrics
+                .signals_waiting
+                .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        }
+        if exchange
+            .poll_timeout()
+            .is_some_and(|due| due.0 < self.armed.load(Ordering::Acquire))
+        {
+            self.mailroom.wake.notify_one();
+        }
+    }
+
+    fn to_link(&self, link: LinkId, frame: &Frame) {
+        let links = self.links.read();
+        // A link that is gone takes nothing: the window sends again by the next way.
+        let Some(outbox) = links.get(&link) else {
+            return;
+        };
+        if outbox.push_data(frame) {
+            self.data_out.inc();
+        } else {
+            self.mailroom.leave(|letters| letters.overflowed.push(link));
+        }
+    }
+}
