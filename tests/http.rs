@@ -107,6 +107,7 @@ impl Backend for Echo {
             ],
             local_peers: 2,
             peers: 6,
+            links: 1,
         }
     }
 }
