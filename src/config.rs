@@ -151,7 +151,8 @@ impl Config {
         Self::from_os_vars(std::env::vars_os())
     }
 
-    /// The configuration of these variables; others than the settings are ignored.
+    /// The configuration of these variables; of two with one name the later counts, and what is no setting is
+    /// ignored.
     pub fn from_vars<N: Into<String>, V: Into<String>>(
         vars: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, ConfigError> {
@@ -191,7 +192,8 @@ impl Config {
     }
 }
 
-/// The variables that are settings, and a problem for each that is not text. An empty one counts as unset.
+/// The variables that are settings, and a problem for each that is not text. An empty one counts as unset; of two
+/// with one name the later counts.
 fn known_variables(
     vars: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> (Vec<(String, String)>, Vec<Problem>) {
@@ -202,6 +204,7 @@ fn known_variables(
         let Some(name) = names.iter().find(|known| name == known.as_str()) else {
             continue;
         };
+        known.retain(|(earlier, _)| earlier != name);
         match value.into_string() {
             Ok(value) if value.trim().is_empty() => {}
             Ok(value) => known.push((name.clone(), value)),

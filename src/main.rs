@@ -134,6 +134,9 @@ fn announce(hub: &RunningHub) {
         version = env!("CARGO_PKG_VERSION"),
         "hubmesh is serving"
     );
+    if !config.is_hub && !config.mesh.bootstrap.is_empty() {
+        tracing::warn!("BOOTSTRAP_HUBS has no effect: IS_HUB is false");
+    }
     if config.is_hub && config.mesh.token.is_none() {
         tracing::warn!(
             "the mesh is open: set HUB_TOKEN so that only your own hubs can link to this one"

@@ -187,6 +187,31 @@ fn the_region_is_fly_ios_else_the_plain_one() {
 }
 
 #[test]
+fn a_host_is_an_address_with_or_without_brackets_or_a_name() {
+    for (text, host) in [
+        ("0.0.0.0", "0.0.0.0"),
+        ("::", "::"),
+        ("[::1]", "::1"),
+        ("hub.internal", "hub.internal"),
+    ] {
+        assert_eq!(
+            Config::from_vars([("HOST", text)]).expect("fine").host,
+            host
+        );
+    }
+}
+
+#[test]
+fn of_two_variables_with_one_name_the_later_counts() {
+    assert_eq!(
+        Config::from_vars([("PORT", "1"), ("PORT", "2")])
+            .expect("fine")
+            .port,
+        2
+    );
+}
+
+#[test]
 fn a_rate_of_zero_is_no_limit() {
     let config = Config::from_vars([("RATE_LIMIT_PER_SEC", "0")]).expect("fine");
     assert_eq!(config.peer.rate_per_sec, None);

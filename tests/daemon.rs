@@ -146,12 +146,21 @@ async fn tokens_are_in_no_line_of_the_log() {
     ];
     let mut daemon = Daemon::start(&vars).await;
     let peer = hex::encode([1; 20]);
-    let url = format!("ws://{}/ws?peerId={peer}&token={token}", daemon.addr);
-    let (socket, _) = timeout(TIMEOUT, tokio_tungstenite::connect_async(url))
+    let query = format!("/ws?peerId={peer}&token={token}");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let request = format!(
+        "GET {query} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\n{upgrade}\r\n"
+    );
+    let mut peer = TcpStream::connect(daemon.addr).await.expect("it listens");
+    peer.write_all(request.as_bytes()).await.expect("sent");
+    let mut status = [0; 12];
+    timeout(TIMEOUT, peer.read_exact(&mut status))
         .await
         .expect("in time")
-        .expect("let in");
-    drop(socket);
+        .expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 101");
+    drop(peer);
     daemon.signal("TERM").await;
     let mut log = Vec::new();
     let rest = timeout(TIMEOUT, async {

@@ -548,6 +548,7 @@ async fn a_bearer_token_opens_by_header_or_query() {
         (plain.clone(), Some("Bearer wrong")),
         (plain.clone(), Some("Basic sesame")),
         (format!("{plain}&token=sesam"), None),
+        ("/ws?peerId=malformed".into(), None),
     ] {
         let headers: Vec<_> = header
             .map(|value| ("Authorization", value))
@@ -561,7 +562,7 @@ async fn a_bearer_token_opens_by_header_or_query() {
         let why = body["error"].as_str().expect("an error");
         assert!(!why.contains("sesame"), "{why}");
     }
-    assert_eq!(served.refused(Refusal::Unauthorized), 4);
+    assert_eq!(served.refused(Refusal::Unauthorized), 5);
     assert_eq!(
         served.get("/health").await.status,
         200,
@@ -637,6 +638,55 @@ async fn a_connection_that_never_finishes_its_request_is_closed() {
     assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
 }
 
+/// Waits until no connection but WebSockets is served.
+async fn idle(served: &Served) {
+    let gone = timeout(TIMEOUT, async {
+        while served.metrics.http_connections_open.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    gone.await.expect("the connection ends in time");
+}
+
+#[tokio::test]
+async fn a_connection_that_keeps_asking_is_closed_after_a_while() {
+    let served = Served::new(&[("HEADER_TIMEOUT_MS", "100")]).await;
+    let mut stream = TcpStream::connect(served.addr).await.expect("connected");
+    let mut answers = 0;
+    let asked = timeout(TIMEOUT, async {
+        let mut chunk = [0; 4096];
+        while stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+            .await
+            .is_ok()
+        {
+            match stream.read(&mut chunk).await {
+                Ok(count) if count > 0 => answers += 1,
+                _ => break,
+            }
+        }
+    });
+    asked.await.expect("closed in time");
+    assert!(answers > 1, "only {answers} answers");
+    idle(&served).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_cut_off() {
+    let served = Served::new(&[("HEADER_TIMEOUT_MS", "100")]).await;
+    let stream = TcpStream::connect(served.addr).await.expect("connected");
+    let (_unread, mut write) = stream.into_split();
+    let asking = tokio::spawn(async move {
+        let request = b"GET /metrics HTTP/1.1\r\nHost: hub\r\nAccept: text/plain\r\n\r\n";
+        while write.write_all(request).await.is_ok() {}
+    });
+    timeout(TIMEOUT, asking)
+        .await
+        .expect("cut off in time")
+        .expect("no panic");
+    idle(&served).await;
+}
+
 #[tokio::test]
 async fn connections_beyond_the_limit_are_closed_at_once() {
     let served = Served::new(&[("MAX_HTTP_CONNECTIONS", "1")]).await;
@@ -659,12 +709,7 @@ async fn a_websocket_does_not_hold_the_place_of_an_http_connection() {
     let mut socket = served.connect(&target, &[]).await.expect("let in");
     // The greeting comes after the switch, with which the place is given back.
     next_text(&mut socket).await;
-    let freed = timeout(TIMEOUT, async {
-        while served.metrics.http_connections_open.get() > 0 {
-            tokio::task::yield_now().await;
-        }
-    });
-    freed.await.expect("the place is given back");
+    idle(&served).await;
     assert_eq!(served.get("/health").await.status, 200);
 }
 
