@@ -1,0 +1,157 @@
+//! `peer-client`: one native peer on the command line.
+//!
+//! Owns the command line and the exit codes; the conversation itself is in [`talk`], what is printed in [`output`] and
+//! what may be typed in [`command`]. Speaks to the hub through `hubmesh::client` alone. Standard output carries what
+//! happens (lines for people, or one JSON object a line with `--json`), standard error carries diagnostics.
+
+mod command;
+mod output;
+mod talk;
+
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use hubmesh::client::{
+    Client, ConnectError, ConnectOptions, DEFAULT_NETWORK, HubUrl, PeerId,
+    cli::{self, Exit},
+};
+
+use output::Output;
+use talk::Talk;
+
+/// How long `--send` waits for an answer when `--listen` does not say.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// Connects to a hub as a peer, announces itself and prints whom it discovers and what it is sent.
+#[derive(Debug, Parser)]
+#[command(
+    name = "peer-client",
+    version,
+    after_help = "\
+On a terminal it reads commands; `help` lists them. Ctrl-C says goodbye and closes.
+Long flags may be written with one dash, as the Go tool's: -name, -hub, -listen 10s.
+
+Examples:
+  peer-client --name ada --hub ws://localhost:8080
+  peer-client -name ada -hub ws://localhost:8080 -listen 10s
+  peer-client --hub ws://localhost:8080 --json --listen 1m | jq -c 'select(.event == \"discovered\")'
+  peer-client --hub ws://localhost:8080 --answer --id \"$ID\"
+  peer-client --hub ws://localhost:8081 --send \"$ID\" && echo answered
+
+Exit codes:
+   0  done, or the time of --listen is over; with --send: the peer answered
+   1  anything else, the hub closing the connection without cause among it
+  64  wrong usage
+  68  --send: the hub could not deliver to that peer
+  69  the hub cannot be reached, is full or is going away
+  75  --send: no answer in time
+  77  refused: wrong token, or the id is taken"
+)]
+pub struct Arguments {
+    /// The name that others see in the announcement.
+    #[arg(long, default_value = "peer-client")]
+    name: String,
+    /// The hub to connect to.
+    #[arg(
+        long,
+        default_value = "ws://localhost:8080",
+        value_name = "URL",
+        env = "HUB_URL"
+    )]
+    hub: HubUrl,
+    /// How long to stay, as in 10s or 1m30s; until Ctrl-C when absent.
+    #[arg(long, value_name = "DURATION", value_parser = cli::positive_duration)]
+    listen: Option<Duration>,
+    /// The network to join.
+    #[arg(long, default_value = DEFAULT_NETWORK)]
+    network: String,
+    /// The bearer token of the hub.
+    #[arg(long, env = "AUTH_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// The peer's id; a random one when absent.
+    #[arg(long, value_name = "PEER_ID")]
+    id: Option<PeerId>,
+    /// Send an offer to this peer, wait for its answer (10s, or as long as --listen says), and exit.
+    #[arg(long, value_name = "PEER_ID", conflicts_with = "interactive")]
+    send: Option<PeerId>,
+    /// Answer every offer that arrives.
+    #[arg(long)]
+    answer: bool,
+    /// Read commands from standard input although it is no terminal.
+    #[arg(long)]
+    interactive: bool,
+    /// One JSON object a line on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = match cli::parse::<Arguments>() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.into(),
+    };
+    if let Err(exit) = refuse_talking_to_oneself(&arguments) {
+        return exit.into();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("peer-client: cannot start: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(run(arguments));
+    // A read of standard input may still be blocked in its thread; nobody waits for that line any more.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+fn refuse_talking_to_oneself(arguments: &Arguments) -> Result<(), Exit> {
+    if arguments.send.is_none() || arguments.send != arguments.id {
+        return Ok(());
+    }
+    let message = "--send names this peer's own --id";
+    let error = Arguments::command().error(ErrorKind::ArgumentConflict, message);
+    // Nothing is left to do when not even the message can be printed.
+    let _ = error.print();
+    Err(Exit::Usage)
+}
+
+async fn run(arguments: Arguments) -> Exit {
+    let mut options = ConnectOptions::new(arguments.hub.clone());
+    options.token = arguments.token.clone().filter(|token| !token.is_empty());
+    if let Some(id) = &arguments.id {
+        options.id = id.clone();
+    }
+    let client = match Client::connect(&options).await {
+        Ok(client) => client,
+        Err(error) => {
+            eprintln!("peer-client: {error}");
+            return refused_or_unreachable(&error);
+        }
+    };
+    let interactive =
+        arguments.interactive || (std::io::stdin().is_terminal() && arguments.send.is_none());
+    let patience = arguments
+        .listen
+        .or_else(|| arguments.send.is_some().then_some(ANSWER_WAIT));
+    let output = Output::new(arguments.json);
+    Talk::new(client, output, arguments)
+        .run(interactive, patience)
+        .await
+}
+
+fn refused_or_unreachable(error: &ConnectError) -> Exit {
+    match error {
+        ConnectError::BadToken => Exit::Usage,
+        ConnectError::Unreachable { .. } => Exit::Unreachable,
+        ConnectError::Refused { status, .. } => match status.as_u16() {
+            401 | 403 | 409 => Exit::Refused,
+            429 | 502..=504 => Exit::Unreachable,
+            _ => Exit::Failed,
+        },
+    }
+}

@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# What the checks need beyond Rust: installed where that is possible, named as skipped where not.
+# Sourced by scripts/test; owns `skipped` and target/tools, and knows nothing of the checks.
+#
+# Possible means: Debian's packages and root, or sudo without a password, and no NO_INSTALL. Where
+# installing is possible but fails, the run fails: a check must not go missing because a mirror did.
+
+TOOLS=$PWD/target/tools
+PATH=$TOOLS/bin:$TOOLS/hadolint/bin:$PATH
+export PATH DEBIAN_FRONTEND=noninteractive
+
+skipped=() # one line for each check that this run leaves out, with the reason
+
+skip() {
+  skipped+=("$1: $2")
+  printf 'skipping %s: %s\n' "$1" "$2"
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command as root.
+as_root() {
+  if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+# Why nothing can be installed here; empty if something can.
+install_obstacle() {
+  if [[ -n ${NO_INSTALL:-} ]]; then
+    echo "NO_INSTALL is set"
+  elif ! have apt-get; then
+    echo "this machine has no apt-get to install it with"
+  elif [[ $(id -u) != 0 ]] && ! sudo -n true >/dev/null 2>&1; then
+    echo "installing needs root, or sudo without a password"
+  fi
+}
+
+package_lists_are_fresh=false
+
+refresh_package_lists() {
+  if $package_lists_are_fresh; then return; fi
+  as_root apt-get update -qq -o Acquire::Retries=3 </dev/null
+  package_lists_are_fresh=true
+}
+
+# Installs Debian packages, or says why that is not possible, or ends the run when it fails.
+# $1: what is skipped without them; the rest: the packages.
+install_packages() {
+  local purpose=$1 package obstacle
+  shift
+  obstacle=$(install_obstacle)
+  if [[ -n $obstacle ]]; then
+    skip "$purpose" "$* not installed, and $obstacle"
+    return 1
+  fi
+  refresh_package_lists || give_up_on "$*"
+  for package in "$@"; do
+    if ! apt-cache show "$package" >/dev/null 2>&1; then
+      skip "$purpose" "this system's package sources have no $package"
+      return 1
+    fi
+  done
+  printf 'installing %s\n' "$*"
+  as_root apt-get install -y -qq --no-install-recommends -o Acquire::Retries=3 \
+    -o Dpkg::Options::=--force-confold "$@" </dev/null >/dev/null || give_up_on "$*"
+}
+
+give_up_on() {
+  printf 'could not install %s; NO_INSTALL=1 runs the checks that need nothing new\n' "$1" >&2
+  exit 1
+}
+
+need_c_compiler() {
+  have cc || install_packages "C compiler, which the build will miss" gcc libc6-dev || true
+}
+
+need_shellcheck() {
+  have shellcheck || install_packages "shell lint" shellcheck
+}
+
+need_hadolint() {
+  if have hadolint; then return; fi
+  local obstacle
+  obstacle=$(install_obstacle)
+  if ! have python3 || ! python3 -m pip --version >/dev/null 2>&1; then
+    install_packages "Dockerfile lint" python3-pip || return 1
+  elif [[ -n ${NO_INSTALL:-} ]]; then
+    skip "Dockerfile lint" "hadolint not installed, and $obstacle"
+    return 1
+  fi
+  printf 'installing hadolint into target/tools\n'
+  python3 -m pip install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
+    --require-hashes --target "$TOOLS/hadolint" --upgrade -r scripts/hadolint.txt </dev/null ||
+    give_up_on hadolint
+}
+
+# Sets `compose` to the command that reads a Compose file, without an engine.
+need_compose() {
+  compose=(docker compose)
+  if "${compose[@]}" version >/dev/null 2>&1; then return; fi
+  compose=(docker-compose)
+  have docker-compose || install_packages "Compose file check" docker-compose
+}
+
+# Debian's `prometheus` package would start a server on this machine; its promtool alone is taken.
+need_promtool() {
+  if have promtool; then return; fi
+  local obstacle download
+  obstacle=$(install_obstacle)
+  if [[ -n $obstacle ]]; then
+    skip "promtool on /metrics" "promtool not installed, and $obstacle"
+    return 1
+  fi
+  refresh_package_lists || give_up_on promtool
+  printf 'unpacking promtool into target/tools\n'
+  download=$(mktemp -d)
+  mkdir -p "$TOOLS/bin"
+  (
+    cd "$download"
+    apt-get download -qq -o APT::Sandbox::User=root -o Acquire::Retries=3 prometheus </dev/null
+    dpkg-deb --extract prometheus_*.deb .
+    mv usr/bin/promtool "$TOOLS/bin/promtool"
+  ) || give_up_on promtool
+  rm -rf "$download"
+}
+
+# Node, Chromium and the npm packages of the browser tests. Tells the tests where Chromium is, or,
+# by HUBMESH_SKIP_BROWSER, why they must stay away.
+need_browser() {
+  unset HUBMESH_SKIP_BROWSER
+  if provide_browser; then
+    CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome)}
+    export CHROMIUM
+  else
+    export HUBMESH_SKIP_BROWSER=${skipped[-1]#*: }
+  fi
+}
+
+# As `engines` in tests/browser/package.json has it.
+OLDEST_NODE=20
+
+node_is_new_enough() {
+  local version
+  version=$(node --version) || return 1
+  version=${version#v}
+  ((${version%%.*} >= OLDEST_NODE))
+}
+
+provide_browser() {
+  if ! have node || ! have npm; then install_packages "browser tests" nodejs npm || return 1; fi
+  if ! node_is_new_enough; then
+    skip "browser tests" "node $(node --version) is older than $OLDEST_NODE"
+    return 1
+  fi
+  if ! have chromium && ! have chromium-browser && ! have google-chrome && [[ -z ${CHROMIUM:-} ]]; then
+    install_packages "browser tests" chromium || return 1
+  fi
+  provide_npm_packages
+}
+
+# npm writes node_modules/.package-lock.json last: older than the lock file means stale or half done.
+provide_npm_packages() {
+  local lock=tests/browser/package-lock.json done=tests/browser/node_modules/.package-lock.json
+  if [[ ! -f $lock || $done -nt $lock ]]; then return; fi
+  if [[ -n ${NO_INSTALL:-} ]]; then
+    skip "browser tests" "tests/browser/node_modules is missing or older than its lock file, and NO_INSTALL is set"
+    return 1
+  fi
+  printf 'installing the npm packages of tests/browser\n'
+  npm --prefix tests/browser ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null ||
+    give_up_on "the npm packages of tests/browser"
+}

@@ -1,0 +1,157 @@
+//! What a hub says, typed: one JSON text in, one [`Event`] out.
+//!
+//! Owns the reading of the native dialect's server messages. Knows no socket. Never fails and never panics: a message
+//! that fits no known shape is an [`Event::Other`] that carries its text.
+
+use std::{fmt, str::FromStr};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The three kinds of signal of the dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SignalKind {
+    Offer,
+    Answer,
+    IceCandidate,
+}
+
+impl SignalKind {
+    /// The `type` on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offer => "offer",
+            Self::Answer => "answer",
+            Self::IceCandidate => "ice-candidate",
+        }
+    }
+}
+
+impl fmt::Display for SignalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for SignalKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "offer" => Ok(Self::Offer),
+            "answer" => Ok(Self::Answer),
+            "ice-candidate" => Ok(Self::IceCandidate),
+            _ => Err(()),
+        }
+    }
+}
+
+/// One thing that a hub said, or that happened to the connection.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The hub greets this peer.
+    Connected { id: String },
+    /// A peer of this peer's network; `data` is what it announced, with `peerId` and `isHub` added by the hub.
+    Discovered {
+        id: String,
+        network: String,
+        data: Box<RawValue>,
+    },
+    /// A peer said `goodbye`; [`Event::Disconnected`] follows.
+    Goodbye { id: String },
+    /// A peer left or was lost.
+    Disconnected { id: String, reason: String },
+    /// A signal from a peer, `data` byte for byte as it was sent.
+    Signal {
+        kind: SignalKind,
+        from: String,
+        network: String,
+        data: Box<RawValue>,
+    },
+    /// The answer to a `ping`.
+    Pong,
+    /// The hub did not do what was asked; `text` is the whole message, which may name the peer concerned.
+    Error { error: String, text: String },
+    /// A message of a kind that this client does not know.
+    Other { kind: String, text: String },
+    /// The connection is over. 1005: closed without a code; 1006: ended without a close frame.
+    Closed { code: u16, reason: String },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Incoming {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    data: Option<Box<RawValue>>,
+    #[serde(default)]
+    from_peer_id: Option<String>,
+    #[serde(default)]
+    network_name: Option<String>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Subject {
+    peer_id: Option<String>,
+    reason: Option<String>,
+}
+
+/// Reads one text message of a hub.
+pub(super) fn parse(text: &str) -> Event {
+    serde_json::from_str::<Incoming>(text)
+        .ok()
+        .and_then(|message| known(message, text))
+        .unwrap_or_else(|| Event::Other {
+            kind: "unreadable".to_owned(),
+            text: text.to_owned(),
+        })
+}
+
+/// The event of a message, or nothing when a field that its kind needs is missing.
+fn known(message: Incoming, text: &str) -> Option<Event> {
+    let network = message.network_name.unwrap_or_default();
+    if let Ok(kind) = message.kind.parse::<SignalKind>() {
+        return Some(Event::Signal {
+            kind,
+            from: message.from_peer_id?,
+            network,
+            data: message.data?,
+        });
+    }
+    let subject = message.data.as_deref().map(subject).unwrap_or_default();
+    let event = match message.kind.as_str() {
+        "connected" => Event::Connected {
+            id: subject.peer_id?,
+        },
+        "peer-discovered" => Event::Discovered {
+            id: subject.peer_id?,
+            network,
+            data: message.data?,
+        },
+        "peer-disconnected" => Event::Disconnected {
+            id: subject.peer_id?,
+            reason: subject.reason.unwrap_or_default(),
+        },
+        "goodbye" => Event::Goodbye {
+            id: message.from_peer_id?,
+        },
+        "pong" => Event::Pong,
+        "error" => Event::Error {
+            error: message.error.unwrap_or_else(|| text.to_owned()),
+            text: text.to_owned(),
+        },
+        _ => Event::Other {
+            kind: message.kind,
+            text: text.to_owned(),
+        },
+    };
+    Some(event)
+}
+
+fn subject(data: &RawValue) -> Subject {
+    serde_json::from_str(data.get()).unwrap_or_default()
+}

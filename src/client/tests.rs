@@ -1,0 +1,363 @@
+//! The client against a stand-in hub: one accepted socket whose other end the test holds.
+
+use std::{ffi::OsString, time::Duration};
+
+use clap::{Arg, Command};
+use futures::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async,
+    tungstenite::{
+        handshake::server::{ErrorResponse, Request, Response},
+        protocol::Message,
+    },
+};
+
+use super::*;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+struct StandIn {
+    socket: WebSocketStream<TcpStream>,
+    uri: String,
+    authorization: Option<String>,
+}
+
+impl StandIn {
+    async fn say(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> serde_json::Value {
+        let message = tokio::time::timeout(LIMIT, self.socket.next()).await;
+        let text = message.unwrap().unwrap().unwrap().into_text().unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+async fn listen() -> (TcpListener, ConnectOptions) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hub = format!("ws://{}", listener.local_addr().unwrap());
+    (listener, ConnectOptions::new(hub.parse().unwrap()))
+}
+
+// The callback's error type is tungstenite's.
+#[allow(clippy::result_large_err)]
+async fn accept(listener: TcpListener) -> StandIn {
+    let (stream, _) = listener.accept().await.unwrap();
+    let (mut uri, mut authorization) = (String::new(), None);
+    let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        uri = request.uri().to_string();
+        authorization = request
+            .headers()
+            .get("authorization")
+            .map(|value| value.to_str().unwrap().to_owned());
+        Ok(response)
+    };
+    let socket = accept_hdr_async(stream, look).await.unwrap();
+    StandIn {
+        socket,
+        uri,
+        authorization,
+    }
+}
+
+async fn connected_with(token: Option<&str>) -> (Client, StandIn) {
+    let (listener, mut options) = listen().await;
+    options.token = token.map(str::to_owned);
+    let both = async { tokio::join!(Client::connect(&options), accept(listener)) };
+    let (client, stand_in) = tokio::time::timeout(LIMIT, both).await.unwrap();
+    (client.unwrap(), stand_in)
+}
+
+async fn next(client: &mut Client) -> Event {
+    tokio::time::timeout(LIMIT, client.next_event())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_id_travels_in_the_query_and_the_token_in_a_header() {
+    let (client, stand_in) = connected_with(Some("secret")).await;
+    assert_eq!(stand_in.uri, format!("/ws?peerId={}", client.id()));
+    assert_eq!(stand_in.authorization.as_deref(), Some("Bearer secret"));
+}
+
+#[tokio::test]
+async fn a_message_carries_type_network_target_and_data() {
+    let (mut client, mut stand_in) = connected_with(None).await;
+    client
+        .announce("blue", &serde_json::json!({"name": "ada"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        stand_in.hear().await,
+        serde_json::json!({"type": "announce", "networkName": "blue", "data": {"name": "ada"}})
+    );
+    let data = RawValue::from_string(r#"{"sdp":1.50}"#.to_owned()).unwrap();
+    client
+        .signal(SignalKind::IceCandidate, "you", &data)
+        .await
+        .unwrap();
+    assert_eq!(
+        stand_in.hear().await,
+        serde_json::json!({"type": "ice-candidate", "targetPeerId": "you", "networkName": "blue", "data": {"sdp": 1.5}})
+    );
+}
+
+#[tokio::test]
+async fn the_data_of_a_signal_arrives_byte_for_byte() {
+    let (mut client, mut stand_in) = connected_with(None).await;
+    let data = "{ \"b\":1.50,\"a\" :\"\\u00e9\" }";
+    stand_in
+        .say(&format!(
+            r#"{{"type":"offer","fromPeerId":"her","networkName":"n","data":{data}}}"#
+        ))
+        .await;
+    match next(&mut client).await {
+        Event::Signal {
+            kind,
+            from,
+            data: got,
+            ..
+        } => {
+            assert_eq!(
+                (kind, from.as_str(), got.get()),
+                (SignalKind::Offer, "her", data)
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_message_of_a_hub_becomes_an_event_and_none_ends_the_client() {
+    let (mut client, mut stand_in) = connected_with(None).await;
+    for text in [
+        r#"{"type":"connected","data":{"peerId":"me"}}"#,
+        r#"{"type":"peer-discovered","networkName":"n","data":{"peerId":"her","name":"x"}}"#,
+        r#"{"type":"goodbye","fromPeerId":"her","data":null}"#,
+        r#"{"type":"peer-disconnected","data":{"peerId":"her","reason":"timeout"}}"#,
+        r#"{"type":"pong","data":{"timestamp":1}}"#,
+        r#"{"type":"error","error":"no such peer"}"#,
+        r#"{"type":"offer","data":{}}"#,
+        r#"{"type":"news"}"#,
+        "[[[[",
+    ] {
+        stand_in.say(text).await;
+    }
+    assert!(matches!(next(&mut client).await, Event::Connected { id } if id == "me"));
+    assert!(
+        matches!(next(&mut client).await, Event::Discovered { id, network, .. } if id == "her" && network == "n")
+    );
+    assert!(matches!(next(&mut client).await, Event::Goodbye { id } if id == "her"));
+    assert!(
+        matches!(next(&mut client).await, Event::Disconnected { reason, .. } if reason == "timeout")
+    );
+    assert!(matches!(next(&mut client).await, Event::Pong));
+    assert!(
+        matches!(next(&mut client).await, Event::Error { error, .. } if error == "no such peer")
+    );
+    assert!(matches!(next(&mut client).await, Event::Other { kind, .. } if kind == "unreadable"));
+    assert!(matches!(next(&mut client).await, Event::Other { kind, .. } if kind == "news"));
+    assert!(matches!(next(&mut client).await, Event::Other { kind, .. } if kind == "unreadable"));
+}
+
+#[tokio::test]
+async fn a_close_frame_gives_its_code_and_stays_the_last_event() {
+    let (mut client, mut stand_in) = connected_with(None).await;
+    let frame = CloseFrame {
+        code: CloseCode::Policy,
+        reason: "Peer already connected".into(),
+    };
+    stand_in.socket.close(Some(frame)).await.unwrap();
+    for _ in 0..2 {
+        assert!(matches!(
+            next(&mut client).await,
+            Event::Closed { code: 1008, reason } if reason == "Peer already connected"
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_just_ends_is_a_closed_event_of_1006() {
+    let (mut client, stand_in) = connected_with(None).await;
+    drop(stand_in);
+    assert!(matches!(
+        next(&mut client).await,
+        Event::Closed { code: 1006, .. }
+    ));
+}
+
+#[tokio::test]
+async fn closing_says_goodbye_first() {
+    let (client, mut stand_in) = connected_with(None).await;
+    let hub = async {
+        let goodbye = stand_in.hear().await;
+        while stand_in
+            .socket
+            .next()
+            .await
+            .is_some_and(|message| message.is_ok())
+        {}
+        goodbye
+    };
+    let ((), goodbye) = tokio::join!(client.close(), hub);
+    assert_eq!(goodbye["type"], "goodbye");
+}
+
+#[tokio::test]
+async fn a_refusal_gives_the_status_and_a_closed_port_is_unreachable() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (listener, options) = listen().await;
+    let refuse = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head).await.unwrap();
+        let answer = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 9\r\n\r\nbad token";
+        stream.write_all(answer).await.unwrap();
+    };
+    let (result, ()) = tokio::join!(Client::connect(&options), refuse);
+    match result.err() {
+        Some(ConnectError::Refused { status, body, .. }) => {
+            assert_eq!((status.as_u16(), body.as_str()), (401, "bad token"));
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(listener);
+    let nobody = Client::connect(&options).await.err();
+    assert!(matches!(nobody, Some(ConnectError::Unreachable { .. })));
+}
+
+#[test]
+fn ids_are_forty_hex_digits_and_differ() {
+    let (one, other) = (PeerId::random(), PeerId::random());
+    assert_ne!(one, other);
+    assert_eq!(one.as_str().parse::<PeerId>(), Ok(one.clone()));
+    for wrong in ["", "abc", &"g".repeat(40), &"0".repeat(41), &"é".repeat(20)] {
+        assert!(wrong.parse::<PeerId>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_hub_url_is_read_as_people_write_it() {
+    let id = PeerId::random();
+    for (text, shown, connects) in [
+        (
+            "ws://localhost:8080",
+            "ws://localhost:8080",
+            "ws://localhost:8080/ws",
+        ),
+        (
+            "localhost:8080/",
+            "ws://localhost:8080",
+            "ws://localhost:8080/ws",
+        ),
+        (
+            "https://hub.example",
+            "wss://hub.example",
+            "wss://hub.example/ws",
+        ),
+        (
+            "wss://h.example/signal",
+            "wss://h.example/signal",
+            "wss://h.example/signal",
+        ),
+        ("ws://[::1]:1", "ws://[::1]:1", "ws://[::1]:1/ws"),
+    ] {
+        let hub: HubUrl = text.parse().unwrap();
+        assert_eq!(hub.to_string(), shown);
+        assert_eq!(
+            hub.for_peer(&id).as_str(),
+            format!("{connects}?peerId={id}")
+        );
+    }
+    for wrong in [
+        "",
+        "ftp://x",
+        "ws://",
+        "ws://a?b=c",
+        "ws://u:p@h",
+        "ws://h#f",
+    ] {
+        assert!(wrong.parse::<HubUrl>().is_err(), "{wrong}");
+    }
+}
+
+fn rewritten(arguments: &[&str]) -> Vec<String> {
+    let command = Command::new("tool")
+        .arg(Arg::new("n").short('n').long("count"))
+        .arg(Arg::new("name").long("name"))
+        .subcommand(Command::new("sub").arg(Arg::new("rate").long("rate")));
+    cli::double_dashes(&command, arguments.iter().map(OsString::from))
+        .into_iter()
+        .map(|argument| argument.into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn single_dashed_long_flags_get_their_second_dash() {
+    assert_eq!(
+        rewritten(&[
+            "tool", "-name", "ada", "-name=bo", "-n", "5", "-n5", "--name", "c", "sub", "-rate",
+            "1"
+        ]),
+        [
+            "tool",
+            "--name",
+            "ada",
+            "--name=bo",
+            "-n",
+            "5",
+            "-n5",
+            "--name",
+            "c",
+            "sub",
+            "--rate",
+            "1"
+        ]
+    );
+    assert_eq!(
+        rewritten(&["tool", "-help", "-h", "-version"]),
+        ["tool", "--help", "-h", "-version"]
+    );
+}
+
+#[test]
+fn what_is_no_known_flag_or_follows_a_double_dash_stays_as_it_is() {
+    let untouched = ["tool", "-nam", "-", "-é=1", "--", "-name"];
+    assert_eq!(rewritten(&untouched), untouched);
+}
+
+#[test]
+fn durations_read_as_go_writes_them() {
+    for (text, milliseconds) in [
+        ("10s", 10_000),
+        ("500ms", 500),
+        ("1m30s", 90_000),
+        ("1.5s", 1_500),
+        ("1h", 3_600_000),
+        ("0s", 0),
+    ] {
+        assert_eq!(
+            cli::duration(text),
+            Ok(Duration::from_millis(milliseconds)),
+            "{text}"
+        );
+    }
+    for wrong in [
+        "",
+        "10",
+        "s",
+        "-1s",
+        "1x",
+        "1 s",
+        "é",
+        "1e9h",
+        "99999999999999999999h",
+        "1..2s",
+    ] {
+        assert!(cli::duration(wrong).is_err(), "{wrong}");
+    }
+    assert!(cli::positive_duration("0s").is_err());
+}

@@ -1,0 +1,500 @@
+//! The command line tools, run as a person or a script runs them, against real hubs.
+
+#[path = "common/hub_process.rs"]
+mod hub_process;
+
+use std::{
+    collections::HashSet,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use hub_process::{HubProcess, LIMIT};
+use hubmesh::client::PeerId;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+const GENERATE: &str = env!("CARGO_BIN_EXE_generate-peer-ids");
+const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
+const LOAD: &str = env!("CARGO_BIN_EXE_load-test");
+
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_remove("HUB_URL")
+        .env_remove("AUTH_TOKEN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn run(program: &str, arguments: &[&str]) -> Output {
+    timeout(LIMIT, command(program, arguments).output())
+        .await
+        .unwrap_or_else(|_| panic!("{program} {arguments:?} does not end"))
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// A `peer-client --json` that runs beside the test.
+struct Listener {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    id: String,
+}
+
+impl Listener {
+    /// Starts one and waits until it has announced itself.
+    async fn start(hub: &HubProcess, more: &[&str]) -> Self {
+        let url = hub.ws_url();
+        let id = PeerId::random().to_string();
+        let fixed = ["--json", "--hub", &url, "--id", &id, "--listen", "60s"];
+        let mut child = command(PEER, &[&fixed[..], more].concat()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut listener = Self { child, lines, id };
+        listener.until("announced").await;
+        listener
+    }
+
+    /// The next object whose `event` is `event`.
+    async fn until(&mut self, event: &str) -> Value {
+        let looking = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                let object: Value = serde_json::from_str(&line).unwrap();
+                if object["event"] == event {
+                    return object;
+                }
+            }
+            panic!("the peer ended before it printed `{event}`")
+        };
+        timeout(LIMIT, looking)
+            .await
+            .unwrap_or_else(|_| panic!("no `{event}` in time"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
+        kill_process(pid.and_then(Pid::from_raw).unwrap(), signal).unwrap();
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        let status = timeout(LIMIT, self.child.wait()).await;
+        status.expect("the peer ends in time").unwrap().code()
+    }
+}
+
+#[tokio::test]
+async fn each_generated_id_is_well_formed_and_its_own() {
+    let output = run(GENERATE, &["-n", "5"]).await;
+    assert_eq!(code(&output), 0);
+    let ids: HashSet<&str> = stdout(&output).lines().collect();
+    assert_eq!(ids.len(), 5);
+    assert!(ids.iter().all(|id| id.parse::<PeerId>().is_ok()), "{ids:?}");
+}
+
+#[tokio::test]
+async fn urls_are_given_for_every_hub_with_either_kind_of_dash() {
+    for flags in [["-json", "-hub"], ["--json", "--hub"]] {
+        let hubs = [flags[1], "ws://a:1,wss://b", flags[1], "c:2"];
+        let generated = json(&run(GENERATE, &[&flags[..1], &hubs].concat()).await);
+        let id = generated[0]["peerId"].as_str().unwrap();
+        let urls =
+            ["ws://a:1/ws", "wss://b/ws", "ws://c:2/ws"].map(|url| format!("{url}?peerId={id}"));
+        assert_eq!(generated[0]["urls"], serde_json::json!(urls));
+    }
+}
+
+#[tokio::test]
+async fn a_generated_url_connects() {
+    let hub = HubProcess::start().await;
+    let generated = json(&run(GENERATE, &["--json", "--hub", &hub.ws_url()]).await);
+    let id = generated[0]["peerId"].as_str().unwrap();
+    let url = generated[0]["urls"][0].as_str().unwrap();
+    let (mut socket, _) = timeout(LIMIT, tokio_tungstenite::connect_async(url))
+        .await
+        .unwrap()
+        .unwrap();
+    let greeting = timeout(LIMIT, futures::StreamExt::next(&mut socket))
+        .await
+        .unwrap();
+    let greeting: Value =
+        serde_json::from_str(greeting.unwrap().unwrap().to_text().unwrap()).unwrap();
+    assert_eq!(
+        (&greeting["type"], &greeting["data"]["peerId"]),
+        (&"connected".into(), &id.into())
+    );
+}
+
+#[tokio::test]
+async fn wrong_usage_is_64_and_help_and_version_are_0() {
+    for wrong in [
+        &[GENERATE, "-n", "0"][..],
+        &[GENERATE, "-n", "many"],
+        &[GENERATE, "-n", "100001"],
+        &[GENERATE, "--hub", "ftp://x"],
+        &[PEER, "--listen", "soon"],
+        &[PEER, "--id", "xyz"],
+        &[PEER, "--hub", "ws://h?q=1"],
+        &[PEER, "--nonsense"],
+        &[LOAD],
+        &[LOAD, "relay", "--pairs", "0"],
+        &[LOAD, "relay", "--hub", "wss://127.0.0.1:1"],
+    ] {
+        let output = run(wrong[0], &wrong[1..]).await;
+        assert_eq!(code(&output), 64, "{wrong:?}");
+        assert!(output.stdout.is_empty(), "{wrong:?}");
+        assert!(!output.stderr.is_empty(), "{wrong:?}");
+    }
+    for program in [GENERATE, PEER, LOAD] {
+        let help = run(program, &["-help"]).await;
+        assert_eq!(code(&help), 0);
+        assert!(stdout(&help).contains("Examples:") && stdout(&help).contains("Exit codes:"));
+        let version = run(program, &["--version"]).await;
+        assert!(stdout(&version).contains(env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[tokio::test]
+async fn two_peers_discover_each_other_and_an_offer_is_answered() {
+    let hub = HubProcess::start().await;
+    let mut bob = Listener::start(&hub, &["-name", "bob", "-answer"]).await;
+    let output = run(
+        PEER,
+        &["-name", "ada", "-hub", &hub.ws_url(), "-send", &bob.id],
+    )
+    .await;
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(stdout(&output).contains(&format!("answer from {}", bob.id)));
+    let discovered = bob.until("discovered").await;
+    assert_eq!(discovered["data"]["name"], "ada");
+    let signal = bob.until("signal").await;
+    assert_eq!(
+        (&signal["kind"], &signal["peer"]),
+        (&"offer".into(), &discovered["peer"])
+    );
+    let gone = bob.until("disconnected").await;
+    assert_eq!(gone["peer"], discovered["peer"]);
+}
+
+#[tokio::test]
+async fn an_offer_to_nobody_exits_with_68() {
+    let hub = HubProcess::start().await;
+    let nobody = PeerId::random().to_string();
+    let output = run(PEER, &["--hub", &hub.ws_url(), "--send", &nobody]).await;
+    assert_eq!(code(&output), 68, "{output:?}");
+    assert!(stderr(&output).contains(&nobody));
+}
+
+#[tokio::test]
+async fn an_offer_that_stays_unanswered_exits_with_75() {
+    let hub = HubProcess::start().await;
+    let mut silent = Listener::start(&hub, &[]).await;
+    let arguments = [
+        "--hub",
+        &hub.ws_url(),
+        "--send",
+        &silent.id.clone(),
+        "--listen",
+        "1s",
+    ];
+    assert_eq!(code(&run(PEER, &arguments).await), 75);
+    assert_eq!(silent.until("signal").await["kind"], "offer");
+}
+
+#[tokio::test]
+async fn networks_keep_apart_what_is_announced() {
+    let hub = HubProcess::start().await;
+    let mut blue = Listener::start(&hub, &["--network", "blue"]).await;
+    let _red = Listener::start(&hub, &["--network", "red", "--name", "red"]).await;
+    let _other = Listener::start(&hub, &["--network", "blue", "--name", "other"]).await;
+    assert_eq!(blue.until("discovered").await["data"]["name"], "other");
+}
+
+#[tokio::test]
+async fn no_hub_is_69_and_a_wrong_token_77() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let unreachable = run(PEER, &["--hub", &format!("ws://{free}"), "--listen", "1s"]).await;
+    assert_eq!(code(&unreachable), 69, "{unreachable:?}");
+
+    let hub = HubProcess::builder()
+        .env("AUTH_TOKEN", "right")
+        .start()
+        .await;
+    let url = hub.ws_url();
+    for (token, expected) in [("wrong", 77), ("right", 0)] {
+        let arguments = ["--hub", &url, "--token", token, "--listen", "200ms"];
+        let output = run(PEER, &arguments).await;
+        assert_eq!(code(&output), expected, "{output:?}");
+        assert!(!stderr(&output).contains(token), "a token is printed");
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_is_killed_ends_its_peer_with_69() {
+    let mut hub = HubProcess::start().await;
+    let mut peer = Listener::start(&hub, &[]).await;
+    hub.kill9().await;
+    peer.until("closed").await;
+    assert_eq!(peer.exit_code().await, Some(69));
+}
+
+#[tokio::test]
+async fn ctrl_c_and_a_polite_kill_say_goodbye() {
+    let hub = HubProcess::start().await;
+    let mut watcher = Listener::start(&hub, &[]).await;
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut leaver = Listener::start(&hub, &[]).await;
+        leaver.signal(signal);
+        assert_eq!(watcher.until("goodbye").await["peer"], leaver.id.as_str());
+        assert_eq!(leaver.exit_code().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn commands_are_read_from_standard_input() {
+    let hub = HubProcess::start().await;
+    let mut bob = Listener::start(&hub, &["--name", "bob", "--answer"]).await;
+    let mut command = command(
+        PEER,
+        &["--interactive", "--hub", &hub.ws_url(), "--name", "ada"],
+    );
+    let mut ada = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut typed = ada.stdin.take().unwrap();
+    let mut printed = BufReader::new(ada.stdout.take().unwrap()).lines();
+    let mut expect = async |wanted: &str| {
+        let looking = async {
+            while let Some(line) = printed.next_line().await.unwrap() {
+                if line.contains(wanted) {
+                    return line;
+                }
+            }
+            panic!("ended before printing `{wanted}`")
+        };
+        timeout(LIMIT, looking)
+            .await
+            .unwrap_or_else(|_| panic!("no `{wanted}` in time"))
+    };
+    expect("discovered").await;
+    typed.write_all(b"dance\npeers\n").await.unwrap();
+    assert!(expect("bob").await.starts_with(&bob.id));
+    let beginning = &bob.id[..8];
+    typed
+        .write_all(format!("offer {beginning} {{\"x\":1.50}}\n").as_bytes())
+        .await
+        .unwrap();
+    expect("answer from").await;
+    assert_eq!(
+        bob.until("signal").await["data"].to_string(),
+        r#"{"x":1.5}"#
+    );
+    typed.write_all(b"ping\n").await.unwrap();
+    expect("pong").await;
+    typed.write_all(b"quit\n").await.unwrap();
+    let status = timeout(LIMIT, ada.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
+    bob.until("goodbye").await;
+}
+
+#[tokio::test]
+async fn peers_of_two_linked_hubs_talk() {
+    let first = HubProcess::start().await;
+    let second = first.neighbour().start().await;
+    let mut bob = Listener::start(&second, &["--name", "bob", "--answer"]).await;
+    let output = run(PEER, &["--hub", &first.ws_url(), "--send", &bob.id]).await;
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(bob.until("signal").await["kind"], "offer");
+}
+
+/// Load on the hubs at `aim`, small and short.
+async fn load(mode: &[&str], aim: &[&str]) -> Value {
+    let arguments = [mode, aim, &["--json"]].concat();
+    let output = run(LOAD, &arguments).await;
+    assert_eq!(code(&output), 0, "{output:?}");
+    json(&output)["figures"].clone()
+}
+
+fn unlimited() -> hub_process::HubBuilder {
+    HubProcess::builder()
+        .env("RATE_LIMIT_PER_SEC", "0")
+        .env("MAX_CONNECTIONS", "5000")
+}
+
+const SHORT: [&str; 4] = ["--duration", "500ms", "--warmup", "100ms"];
+
+#[tokio::test]
+async fn relayed_messages_reconcile_paced_and_saturated() {
+    let hub = unlimited().start().await;
+    let (url, pid) = (hub.ws_url(), hub.pid().to_string());
+    let aim = ["--hub", &url, "--pid", &pid, "--pairs", "10"];
+    for how in [&["-paced", "500"][..], &["-saturated", "-in-flight", "4"]] {
+        let mode = [&["relay"], how, &SHORT].concat();
+        let figures = load(&mode, &aim).await;
+        assert!(figures["sent"].as_u64().unwrap() > 100, "{figures}");
+        assert_eq!(figures["sent"], figures["received"]);
+        assert_eq!(
+            (&figures["lost"], &figures["out_of_order"]),
+            (&0.into(), &0.into())
+        );
+        assert!(figures["resident_mib"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[tokio::test]
+async fn load_crosses_a_pair_of_hubs() {
+    let first = unlimited().start().await;
+    let second = unlimited()
+        .env("BOOTSTRAP_HUBS", first.ws_url())
+        .start()
+        .await;
+    let (url, neighbour) = (first.ws_url(), second.ws_url());
+    let aim = ["--hub", &url, "--hub-b", &neighbour];
+    let relay = [&["relay", "--pairs", "10", "--paced", "500"], &SHORT[..]].concat();
+    let figures = load(&relay, &aim).await;
+    assert_eq!(figures["lost"], 0);
+    let joins = [
+        &["join-latency", "--rate", "50", "--observers", "5"],
+        &SHORT[..],
+    ]
+    .concat();
+    let figures = load(&joins, &aim).await;
+    assert!(figures["seen"].as_u64().unwrap() > 10, "{figures}");
+    assert_eq!(figures["lost"], 0);
+}
+
+#[tokio::test]
+async fn idle_peers_accepts_and_storms_are_counted() {
+    let hub = unlimited().start().await;
+    let (url, pid) = (hub.ws_url(), hub.pid().to_string());
+    let aim = ["--hub", &url, "--pid", &pid];
+    let idle = load(&["idle", "-peers", "100", "-hold", "100ms"], &aim).await;
+    assert_eq!(idle["peers"], 100);
+    assert!(idle["bytes_per_peer"].is_number());
+    assert_eq!(
+        load(&["accept", "-n", "100"], &aim).await["connections"],
+        100
+    );
+    let storm = load(&["join-storm", "-n", "30"], &aim).await;
+    assert_eq!(
+        (&storm["frames"], &storm["frames_missing"]),
+        (&(30 * 29).into(), &0.into())
+    );
+}
+
+#[tokio::test]
+async fn the_floor_relays_and_the_table_measures_it() {
+    let mut floor = command(LOAD, &["floor", "--listen", "127.0.0.1:0"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(floor.stdout.take().unwrap()).lines();
+    let line = timeout(LIMIT, lines.next_line())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    let address = line.strip_prefix("floor relay on ").unwrap();
+    let relay = [
+        &[
+            "relay",
+            "--pairs",
+            "10",
+            "--saturated",
+            "--dialect",
+            "floor",
+        ],
+        &SHORT[..],
+    ]
+    .concat();
+    let figures = load(&relay, &["--hub", address]).await;
+    assert!(figures["sent"].as_u64().unwrap() > 100);
+    assert_eq!(figures["lost"], 0);
+
+    let short = [
+        "--rounds",
+        "1",
+        "--pairs",
+        "5",
+        "--paced",
+        "200",
+        "--idle-peers",
+        "20",
+    ];
+    let mut table = command(LOAD, &[&["table", "--json"], &short[..], &SHORT].concat());
+    // Without NATS, which the machine may or may not have.
+    let output = timeout(LIMIT, table.env("PATH", "").output())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    let measured = json(&output);
+    let figures = measured["figures"].as_array().unwrap();
+    assert!(figures.iter().all(|figure| figure["server"] == "floor"));
+    assert!(figures.iter().any(|figure| figure["figure"] == "Paced"));
+}
+
+#[tokio::test]
+async fn load_stays_on_this_machine() {
+    // An address of the block that RFC 5737 keeps for documentation: nobody is there.
+    let output = run(LOAD, &["relay", "--hub", "ws://192.0.2.1:9"]).await;
+    assert_eq!(code(&output), 64);
+    assert!(stderr(&output).contains("--allow-remote"));
+    let floor = run(LOAD, &["floor", "--listen", "0.0.0.0:0"]).await;
+    assert_eq!(code(&floor), 64);
+}
+
+#[tokio::test]
+async fn load_says_whom_it_cannot_reach_or_watch() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    assert_eq!(code(&run(LOAD, &["idle", "--hub", &free]).await), 69);
+    let watched = run(LOAD, &["idle", "--hub", &free, "--pid", "4294967295"]).await;
+    assert_eq!(code(&watched), 1);
+    assert!(stderr(&watched).contains("4294967295"));
+    let hub = HubProcess::builder()
+        .env("AUTH_TOKEN", "right")
+        .start()
+        .await;
+    assert_eq!(
+        code(&run(LOAD, &["idle", "--hub", &hub.ws_url()]).await),
+        77
+    );
+}
+
+#[tokio::test]
+async fn listening_ends_by_itself() {
+    let hub = HubProcess::start().await;
+    let arguments = ["-hub", &hub.ws_url(), "-listen", "100ms"];
+    let output = timeout(Duration::from_secs(5), run(PEER, &arguments))
+        .await
+        .unwrap();
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains("announced in global"));
+}

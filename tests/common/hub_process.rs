@@ -1,0 +1,231 @@
+//! A hub as a process of its own, for tests that talk to the real thing.
+//!
+//! Owns the start (on a port that the system chose, found in the start line of the log), the signals, the end and plain
+//! HTTP requests. Invariants: every wait has a limit; the process is gone when the value is; the tests' environment does
+//! not leak into the hub. Use it with `#[path = "common/hub_process.rs"] mod hub_process;`.
+#![allow(dead_code, reason = "every test binary uses a part of its own")]
+
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpStream,
+    process::{Child, ChildStdout, Command},
+    sync::oneshot,
+    time::timeout,
+};
+
+/// The limit of every wait that names none of its own.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running hub.
+pub struct HubProcess {
+    pub addr: SocketAddr,
+    pub child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// A hub to be: its environment.
+#[derive(Clone, Default)]
+pub struct HubBuilder {
+    environment: Vec<(OsString, OsString)>,
+}
+
+/// What a hub answered over HTTP.
+#[derive(Debug)]
+pub struct HttpAnswer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl HttpAnswer {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.body))
+    }
+}
+
+impl HubBuilder {
+    /// Sets a variable, in place of an earlier value of it or a default of [`HubProcess`].
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts the hub and waits until it serves.
+    pub async fn start(self) -> HubProcess {
+        let mut child = self.spawn();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let log = Arc::default();
+        let (found, address) = oneshot::channel();
+        tokio::spawn(follow(stdout, Arc::clone(&log), found));
+        match timeout(LIMIT, address).await {
+            Ok(Ok(addr)) => HubProcess { addr, child, log },
+            failed => panic!("the hub does not serve ({failed:?}): {:#?}", log.lock()),
+        }
+    }
+
+    /// Starts a hub that is expected not to get as far as serving; gives its status and standard error.
+    pub async fn start_and_fail(self) -> (ExitStatus, String) {
+        let mut command = self.command();
+        command.stderr(Stdio::piped());
+        let output = timeout(LIMIT, command.output()).await;
+        let output = output.expect("the hub ends in time").expect("it starts");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status, text)
+    }
+
+    fn spawn(&self) -> Child {
+        self.command().spawn().expect("the hub's binary starts")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
+        command.env_clear();
+        for kept in ["PATH", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"] {
+            if let Some(value) = std::env::var_os(kept) {
+                command.env(kept, value);
+            }
+        }
+        command
+            .env("HOST", "127.0.0.1")
+            .env("PORT", "0")
+            .env("LOG_FORMAT", "json")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+impl HubProcess {
+    /// A hub on loopback, port 0, JSON log, and otherwise the defaults.
+    pub fn builder() -> HubBuilder {
+        HubBuilder::default()
+    }
+
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// A hub that is linked to `self`.
+    pub fn neighbour(&self) -> HubBuilder {
+        Self::builder().env("BOOTSTRAP_HUBS", self.ws_url())
+    }
+
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}", self.addr)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the hub runs")
+    }
+
+    /// The lines of the log so far.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().expect("no reader panicked").clone()
+    }
+
+    /// Ends the process at once, as `kill -9` does, and waits until it is gone.
+    pub async fn kill9(&mut self) {
+        timeout(LIMIT, self.child.kill())
+            .await
+            .expect("a killed process goes in time")
+            .expect("the hub was there to be killed");
+    }
+
+    /// Asks the hub to drain and end, as `kill` does.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a valid pid"), Signal::TERM).expect("the hub is there");
+    }
+
+    /// Waits until the process has ended.
+    pub async fn wait_exit(&mut self) -> ExitStatus {
+        timeout(LIMIT, self.child.wait())
+            .await
+            .expect("the hub ends in time")
+            .expect("the hub can be waited for")
+    }
+
+    pub async fn http_get(&self, path: &str) -> HttpAnswer {
+        self.http(Method::GET, path, &[]).await
+    }
+
+    /// One request on a connection of its own.
+    pub async fn http(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> HttpAnswer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.addr.to_string())
+            .header("connection", "close");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .expect("a valid request");
+        timeout(LIMIT, ask(self.addr, request))
+            .await
+            .unwrap_or_else(|_| panic!("no answer to {path} in time"))
+    }
+}
+
+async fn ask(addr: SocketAddr, request: Request<Empty<Bytes>>) -> HttpAnswer {
+    let stream = TcpStream::connect(addr).await.expect("the hub listens");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .expect("HTTP/1");
+    let driver = tokio::spawn(connection);
+    let (head, body) = sender
+        .send_request(request)
+        .await
+        .expect("an answer")
+        .into_parts();
+    let body = body.collect().await.expect("a whole body").to_bytes();
+    driver.abort();
+    HttpAnswer {
+        status: head.status,
+        headers: head.headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    }
+}
+
+/// Keeps the log, and hands the address over once it is in it.
+async fn follow(
+    stdout: ChildStdout,
+    log: Arc<Mutex<Vec<String>>>,
+    found: oneshot::Sender<SocketAddr>,
+) {
+    let mut lines = BufReader::new(stdout).lines();
+    let mut found = Some(found);
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(address) = serving_at(&line)
+            && let Some(found) = found.take()
+        {
+            // Whoever waited may have given up.
+            let _ = found.send(address);
+        }
+        log.lock().expect("no reader panicked").push(line);
+    }
+}
+
+fn serving_at(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let serving = line.get("message")?.as_str()? == "hubmesh is serving";
+    let address = line.get("fields")?.get("addr")?.as_str()?;
+    serving.then(|| address.parse().ok())?
+}
