@@ -12,7 +12,7 @@ use hubmesh::http::{App, Arrival, Backend, bind};
 use hubmesh::mesh::core::ids::HubId;
 use hubmesh::mesh::{BootstrapView, HubView, MeshView};
 use hubmesh::metrics::{Metrics, Refusal};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

@@ -1,6 +1,6 @@
 //! The status pages, errors and CORS.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::served::Served;
 
