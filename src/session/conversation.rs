@@ -24,10 +24,10 @@ use super::presence::{Heard, Place};
 use super::reason::CloseReason;
 use super::socket::{Incoming, ReadError, Socket};
 use super::{Newcomer, Shared};
+use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Pace, Verdict};
 use crate::metrics::Sent;
-use crate::registry::unix_ms;
 
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
 const BATCH_BYTES: usize = 32 * 1024;
