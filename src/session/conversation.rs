@@ -259,14 +259,18 @@ where
                 within,
             } => {
                 let now = Instant::now();
-                let until = now + within;
-                self.socket.put_ping();
-                self.deadlines.ping(now);
-                self.deadlines.probe(Probe {
+                let probe = Probe {
                     claim,
                     token,
-                    until,
-                });
+                    until: now + within,
+                };
+                if !self.place.holds(claim) {
+                    self.answer(probe, false).await;
+                    return Ok(());
+                }
+                self.socket.put_ping();
+                self.deadlines.ping(now);
+                self.deadlines.probe(probe);
             }
         }
         Ok(())
@@ -279,7 +283,10 @@ where
                 Due::Close(reason) => return Err(reason),
                 Due::ProbeFailed(probe) => {
                     self.answer(probe, false).await;
-                    return Err(CloseReason::Silent);
+                    // It may have moved to another claim since it was asked.
+                    if self.place.holds(probe.claim) {
+                        return Err(CloseReason::Silent);
+                    }
                 }
                 Due::Ping => {
                     self.socket.put_ping();
