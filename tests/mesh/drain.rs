@@ -35,20 +35,35 @@ async fn a_hub_that_drains_sends_its_peers_away_in_turn_and_the_mesh_sees_them_l
     let refused = Peer::connect(&way_to(&goes, &PeerId::random()), "drain").await;
     let refused = refused.expect_err("nobody is let in any more");
     let full = StatusCode::SERVICE_UNAVAILABLE;
-    assert!(matches!(refused, ConnectError::Refused { status, .. } if status == full), "{refused}");
+    assert!(
+        matches!(refused, ConnectError::Refused { status, .. } if status == full),
+        "{refused}"
+    );
 
     let one_is_gone = async || peers.iter().any(|peer| !peer.is_open());
     eventually("the first is sent away", one_is_gone).await;
     // The others are served as before until it is their turn.
-    let last = peers.iter().filter(|peer| peer.is_open()).last().expect("not all at once");
-    watcher.signal(SignalKind::Offer, &last.id, r#""still there?""#).await;
+    let last = peers
+        .iter()
+        .filter(|peer| peer.is_open())
+        .last()
+        .expect("not all at once");
+    watcher
+        .signal(SignalKind::Offer, &last.id, r#""still there?""#)
+        .await;
     assert_eq!(last.receives(1).await[0].data, r#""still there?""#);
     for peer in &peers {
-        assert_eq!(peer.is_closed().await, (1012, "The hub is restarting".to_owned()));
+        assert_eq!(
+            peer.is_closed().await,
+            (1012, "The hub is restarting".to_owned())
+        );
         assert_eq!(watcher.loses(&peer.id).await, "hub-draining");
     }
     assert_eq!(goes.wait_exit().await.code(), Some(0));
-    eventually("it is listed no more", async || known_hubs(&stays).await.is_empty()).await;
+    eventually("it is listed no more", async || {
+        known_hubs(&stays).await.is_empty()
+    })
+    .await;
     watcher.fence().await;
     let told = |event: &&Event| matches!(event, Event::Disconnected { .. });
     assert_eq!(watcher.log().iter().filter(told).count(), 3, "{watcher:?}");
@@ -67,7 +82,9 @@ async fn a_peer_that_is_sent_away_is_reached_at_the_hub_that_it_turns_to() {
 
     let back = Peer::join_as(&stays, "drain", sent_away.id.clone()).await;
     watcher.sees(&back.id).await;
-    watcher.signal(SignalKind::Offer, &back.id, r#""again""#).await;
+    watcher
+        .signal(SignalKind::Offer, &back.id, r#""again""#)
+        .await;
     assert_eq!(back.receives(1).await[0].data, r#""again""#);
     assert_eq!(goes.wait_exit().await.code(), Some(0));
     watcher.sees(&back.id).await;
@@ -88,7 +105,10 @@ async fn a_second_signal_ends_a_hub_that_drains_at_once() {
     }
     let began = Instant::now();
     goes.terminate();
-    eventually("the first is sent away", async || peers.iter().any(|peer| !peer.is_open())).await;
+    eventually("the first is sent away", async || {
+        peers.iter().any(|peer| !peer.is_open())
+    })
+    .await;
     goes.terminate();
     assert_eq!(goes.wait_exit().await.code(), Some(130));
     assert!(began.elapsed() < Duration::from_secs(60));

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use crate::{
     hub_process::{HubBuilder, HubProcess, LIMIT},
     peer::{Peer, way_to},
-    stage::{all_linked, metric, metric_reaches},
+    stage::{TOKEN, all_linked, metric, metric_reaches},
 };
 
 /// Two linked hubs with these settings.
@@ -28,7 +28,10 @@ async fn reaches(from: &Peer, to: &Peer, word: &str) {
 #[tokio::test]
 async fn a_peer_that_comes_back_on_another_hub_gets_its_signals_there_and_nowhere_else() {
     let hubs = pair(|hub| hub.env("DUPLICATE_PEER", "replace")).await;
-    let watchers = [Peer::join(&hubs[0], "move").await, Peer::join(&hubs[1], "move").await];
+    let watchers = [
+        Peer::join(&hubs[0], "move").await,
+        Peer::join(&hubs[1], "move").await,
+    ];
     let old = Peer::join(&hubs[0], "move").await;
     for watcher in &watchers {
         watcher.sees(&old.id).await;
@@ -60,7 +63,9 @@ async fn a_peer_that_comes_back_on_another_hub_gets_its_signals_there_and_nowher
 /// A peer that has joined and from now on reads nothing and answers nothing, while its socket stays open.
 async fn half_open(hub: &HubProcess, network: &str) -> Client {
     let id = PeerId::random();
-    let mut client = Client::connect(&way_to(hub, &id)).await.expect("the hub lets it in");
+    let mut client = Client::connect(&way_to(hub, &id))
+        .await
+        .expect("the hub lets it in");
     client.announce(network, &()).await.expect("an open socket");
     client.ping().await.expect("an open socket");
     let joined = async { while !matches!(client.next_event().await, Event::Pong) {} };
@@ -73,7 +78,10 @@ async fn a_dead_holder_gives_way(to: usize) {
     let hubs = pair(|hub| hub).await;
     let mut dead = half_open(&hubs[0], "half-open").await;
     let id = dead.id().clone();
-    let watchers = [Peer::join(&hubs[0], "half-open").await, Peer::join(&hubs[1], "half-open").await];
+    let watchers = [
+        Peer::join(&hubs[0], "half-open").await,
+        Peer::join(&hubs[1], "half-open").await,
+    ];
     for watcher in &watchers {
         watcher.sees(&id).await;
     }
@@ -95,7 +103,9 @@ async fn a_dead_holder_gives_way(to: usize) {
             }
         }
     };
-    let code = timeout(LIMIT, last).await.expect("the old socket is closed");
+    let code = timeout(LIMIT, last)
+        .await
+        .expect("the old socket is closed");
     assert!([1008, 1006].contains(&code), "{code}");
     for watcher in &watchers {
         watcher.sees(&id).await;
@@ -118,8 +128,10 @@ async fn a_living_holder_keeps_its_id(to: usize, settings: impl Fn(HubBuilder) -
     let hubs = pair(&settings).await;
     let connect = async |hub: &HubProcess, id: PeerId| {
         let mut options = way_to(hub, &id);
-        options.token = Some("shared by all".to_owned());
-        let peer = Peer::connect(&options, "taken").await.expect("the hub lets it in");
+        options.token = Some(TOKEN.to_owned());
+        let peer = Peer::connect(&options, "taken")
+            .await
+            .expect("the hub lets it in");
         peer.announce("{}").await;
         peer
     };
@@ -154,13 +166,16 @@ async fn a_living_holder_keeps_its_id_against_a_newcomer_on_the_same_hub() {
 
 #[tokio::test]
 async fn a_token_that_everybody_has_proves_nobody_the_holder_of_an_id() {
-    a_living_holder_keeps_its_id(1, |hub| hub.env("AUTH_TOKEN", "shared by all")).await;
+    a_living_holder_keeps_its_id(1, |hub| hub.env("AUTH_TOKEN", TOKEN)).await;
 }
 
 /// Both connections announce the same id at the same time on two hubs.
 async fn two_at_once(settings: impl Fn(HubBuilder) -> HubBuilder) {
     let hubs = pair(settings).await;
-    let watchers = [Peer::join(&hubs[0], "at once").await, Peer::join(&hubs[1], "at once").await];
+    let watchers = [
+        Peer::join(&hubs[0], "at once").await,
+        Peer::join(&hubs[1], "at once").await,
+    ];
     for round in 0..5 {
         let id = PeerId::random();
         let (one, other) = tokio::join!(

@@ -38,14 +38,23 @@ async fn row() -> [Site; 3] {
 #[tokio::test]
 async fn the_peers_of_a_killed_hub_are_gone_for_everybody_and_it_is_listed_no_more() {
     let mut row = row().await;
-    let lost = [Peer::join(&row[2], "kill").await, Peer::join(&row[2], "kill").await];
-    let watchers = [Peer::join(&row[0], "kill").await, Peer::join(&row[1], "kill").await];
+    let lost = [
+        Peer::join(&row[2], "kill").await,
+        Peer::join(&row[2], "kill").await,
+    ];
+    let watchers = [
+        Peer::join(&row[0], "kill").await,
+        Peer::join(&row[1], "kill").await,
+    ];
     for watcher in &watchers {
         for peer in &lost {
             watcher.sees(&peer.id).await;
         }
     }
-    let (dead, survivors) = (hub_id(&row[2]).await, [hub_id(&row[0]).await, hub_id(&row[1]).await]);
+    let (dead, survivors) = (
+        hub_id(&row[2]).await,
+        [hub_id(&row[0]).await, hub_id(&row[1]).await],
+    );
     row[2].kill().await;
     let killed = Instant::now();
     for watcher in &watchers {
@@ -64,7 +73,11 @@ async fn the_peers_of_a_killed_hub_are_gone_for_everybody_and_it_is_listed_no_mo
     for watcher in &watchers {
         watcher.fence().await;
         let told = |event: &&Event| matches!(event, Event::Disconnected { .. });
-        assert_eq!(watcher.log().iter().filter(told).count(), lost.len(), "{watcher:?}");
+        assert_eq!(
+            watcher.log().iter().filter(told).count(),
+            lost.len(),
+            "{watcher:?}"
+        );
     }
     says(&watchers[0], &watchers[1], r#""still here""#).await;
 }
@@ -102,14 +115,20 @@ async fn a_hub_that_hangs_is_given_up_and_welcome_again_when_it_goes_on() {
 /// Kills the middle hub of three, starts it again with this id for its second life, and sees that all is well again.
 async fn the_middle_hub_restarts(ids: [&str; 2]) {
     let first = Site::configured(shaped()).await;
-    let second = Site::configured(shaped()).await.bootstrap(&[&first]).env("HUB_ID", ids[0]);
+    let second = Site::configured(shaped())
+        .await
+        .bootstrap(&[&first])
+        .env("HUB_ID", ids[0]);
     let third = Site::configured(shaped()).await.bootstrap(&[&second]);
     let [mut first, mut second, mut third] = [first, second, third];
     for site in [&mut first, &mut second, &mut third] {
         site.start().await;
     }
     all_linked(&[&first, &second, &third]).await;
-    let ends = [Peer::join(&first, "restart").await, Peer::join(&third, "restart").await];
+    let ends = [
+        Peer::join(&first, "restart").await,
+        Peer::join(&third, "restart").await,
+    ];
     let lost = Peer::join(&second, "restart").await;
     ends[0].sees(&ends[1].id).await;
     ends[1].sees(&ends[0].id).await;
@@ -156,7 +175,10 @@ async fn a_hub_that_restarts_with_another_id_is_linked_again_and_shows_its_new_p
 async fn a_hub_that_is_back_within_the_hold_is_not_taken_for_its_former_life() {
     let mut first = Site::configured(shaped().env("MESH_HOLD_MS", "60000")).await;
     first.start().await;
-    let second = Site::configured(shaped()).await.bootstrap(&[&first]).env("HUB_ID", IDS[0]);
+    let second = Site::configured(shaped())
+        .await
+        .bootstrap(&[&first])
+        .env("HUB_ID", IDS[0]);
     let mut second = second;
     second.start().await;
     all_linked(&[&first, &second]).await;
@@ -189,9 +211,15 @@ async fn hubs_keep_each_other_while_their_bootstrap_hub_is_away_and_take_it_back
         site.start().await;
     }
     for site in &others {
-        eventually("links besides the bootstrap", async || direct_hubs(site).await.len() == 2).await;
+        eventually("links besides the bootstrap", async || {
+            direct_hubs(site).await.len() == 2
+        })
+        .await;
     }
-    let peers = [Peer::join(&others[0], "away").await, Peer::join(&others[1], "away").await];
+    let peers = [
+        Peer::join(&others[0], "away").await,
+        Peer::join(&others[1], "away").await,
+    ];
     peers[0].sees(&peers[1].id).await;
     peers[1].sees(&peers[0].id).await;
     let lost = Peer::join(&bootstrap, "away").await;
@@ -210,7 +238,8 @@ async fn hubs_keep_each_other_while_their_bootstrap_hub_is_away_and_take_it_back
         peer.sees(&back.id).await;
         back.sees(&peer.id).await;
     }
-    let never = |event: &Event| matches!(event, Event::Disconnected { id, .. } if id == peers[1].id());
+    let never =
+        |event: &Event| matches!(event, Event::Disconnected { id, .. } if id == peers[1].id());
     assert!(!peers[0].log().iter().any(never), "{:?}", peers[0]);
 }
 
@@ -218,7 +247,9 @@ async fn hubs_keep_each_other_while_their_bootstrap_hub_is_away_and_take_it_back
 async fn a_link_that_is_lost_and_back_within_the_hold_goes_unnoticed() {
     let mut first = Site::configured(shaped().env("MESH_HOLD_MS", "30000")).await;
     first.start().await;
-    let second = shaped().env("MESH_HOLD_MS", "30000").env("BOOTSTRAP_HUBS", first.url());
+    let second = shaped()
+        .env("MESH_HOLD_MS", "30000")
+        .env("BOOTSTRAP_HUBS", first.url());
     let second = second.start().await;
     all_linked(&[&first, &second]).await;
     let one = Peer::join(&first, "blink").await;
@@ -227,9 +258,13 @@ async fn a_link_that_is_lost_and_back_within_the_hold_goes_unnoticed() {
     other.sees(&one.id).await;
 
     first.front.cut();
-    eventually("the link is gone", async || known_hubs(&first).await.is_empty()).await;
+    eventually("the link is gone", async || {
+        known_hubs(&first).await.is_empty()
+    })
+    .await;
     // Accepted while there is no way; it takes the way that comes.
-    one.signal(SignalKind::Offer, &other.id, r#""patience""#).await;
+    one.signal(SignalKind::Offer, &other.id, r#""patience""#)
+        .await;
     first.front.heal();
     all_linked(&[&first, &second]).await;
     assert_eq!(other.receives(1).await[0].data, r#""patience""#);

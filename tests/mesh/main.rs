@@ -11,7 +11,13 @@ mod peer;
 #[path = "../common/proxy.rs"]
 mod proxy;
 
+mod drain;
 mod duplicates;
 mod failures;
+mod large;
+mod linking;
+mod partition;
 mod shapes;
 mod stage;
+mod trust;
+mod waiting;

@@ -5,7 +5,7 @@ use hubmesh::client::{Event, SignalKind};
 use crate::{
     hub_process::HubProcess,
     peer::{Handed, Peer},
-    stage::{Site, all_linked, known_hubs, hub_id, eventually, shaped},
+    stage::{Site, all_linked, eventually, hub_id, known_hubs, shaped},
 };
 
 /// Values that a hub which parses and writes anew would change.
@@ -31,7 +31,11 @@ async fn converse(one: &Peer, other: &Peer) {
     let before = (one.signals().len(), other.signals().len());
     let mut sent = Vec::new();
     for data in HOSTILE {
-        for kind in [SignalKind::Offer, SignalKind::Answer, SignalKind::IceCandidate] {
+        for kind in [
+            SignalKind::Offer,
+            SignalKind::Answer,
+            SignalKind::IceCandidate,
+        ] {
             one.signal(kind, &other.id, data).await;
             other.signal(kind, &one.id, data).await;
             sent.push((kind, (*data).to_owned()));
@@ -39,7 +43,13 @@ async fn converse(one: &Peer, other: &Peer) {
     }
     let expected = |from: &Peer| -> Vec<Handed> {
         let handed = sent.iter().cloned();
-        handed.map(|(kind, data)| Handed { kind, from: from.id().to_owned(), data }).collect()
+        handed
+            .map(|(kind, data)| Handed {
+                kind,
+                from: from.id().to_owned(),
+                data,
+            })
+            .collect()
     };
     let arrived = one.receives(before.0 + sent.len()).await;
     assert_eq!(arrived[before.0..], expected(other));
@@ -64,7 +74,13 @@ async fn everybody_converses(hubs: &[&HubProcess]) {
         assert_eq!(peer.roster().len(), peers.len() - 1, "{peer:?}");
         assert!(!peer.roster().contains(peer.id()), "{peer:?}");
         assert_eq!(peer.signals().len(), (peers.len() - 1) * 3 * HOSTILE.len());
-        assert!(!peer.log().iter().any(|event| matches!(event, Event::Error { .. })), "{peer:?}");
+        assert!(
+            !peer
+                .log()
+                .iter()
+                .any(|event| matches!(event, Event::Error { .. })),
+            "{peer:?}"
+        );
     }
 }
 
@@ -79,7 +95,10 @@ async fn two_hubs_show_their_peers_to_each_other_and_carry_signals_byte_for_byte
 async fn a_chain_of_four_hubs_is_one_mesh() {
     let first = shaped().start().await;
     let second = shaped().env("BOOTSTRAP_HUBS", first.ws_url()).start().await;
-    let third = shaped().env("BOOTSTRAP_HUBS", second.ws_url()).start().await;
+    let third = shaped()
+        .env("BOOTSTRAP_HUBS", second.ws_url())
+        .start()
+        .await;
     let fourth = shaped().env("BOOTSTRAP_HUBS", third.ws_url()).start().await;
     everybody_converses(&[&first, &second, &third, &fourth]).await;
 }
@@ -88,7 +107,11 @@ async fn a_chain_of_four_hubs_is_one_mesh() {
 async fn a_star_of_hubs_is_one_mesh() {
     let middle = shaped().start().await;
     let ray = || shaped().env("BOOTSTRAP_HUBS", middle.ws_url());
-    let rays = [ray().start().await, ray().start().await, ray().start().await];
+    let rays = [
+        ray().start().await,
+        ray().start().await,
+        ray().start().await,
+    ];
     everybody_converses(&[&middle, &rays[0], &rays[1], &rays[2]]).await;
 }
 
@@ -98,7 +121,8 @@ async fn hubs_that_tell_of_each_other_become_a_full_mesh() {
     sites[0].start().await;
     let url = sites[0].url();
     for site in &mut sites[1..] {
-        let started = std::mem::replace(site, Site::new().await).env("BOOTSTRAP_HUBS", url.as_str());
+        let started =
+            std::mem::replace(site, Site::new().await).env("BOOTSTRAP_HUBS", url.as_str());
         *site = started;
         site.start().await;
     }
@@ -151,11 +175,15 @@ async fn peers_go_on_talking_by_another_way_when_the_hub_between_them_is_killed(
     converse(&one, &across).await;
     assert_eq!(one.loses(&lost.id).await, "hub-lost");
     assert_eq!(across.loses(&lost.id).await, "hub-lost");
-    eventually("the dead hub is not listed", async || !known_hubs(&ring[0]).await.contains(&gone)).await;
+    eventually("the dead hub is not listed", async || {
+        !known_hubs(&ring[0]).await.contains(&gone)
+    })
+    .await;
     converse(&one, &across).await;
     // The way round stood within the hold: neither lost the other for a moment.
     for (peer, other) in [(&one, &across), (&across, &one)] {
-        let left = |event: &Event| matches!(event, Event::Disconnected { id, .. } if id == other.id());
+        let left =
+            |event: &Event| matches!(event, Event::Disconnected { id, .. } if id == other.id());
         assert!(!peer.log().iter().any(left), "{peer:?}");
     }
 }
@@ -163,13 +191,19 @@ async fn peers_go_on_talking_by_another_way_when_the_hub_between_them_is_killed(
 #[tokio::test]
 async fn a_hub_that_links_late_learns_of_everybody_and_everybody_of_its_peers() {
     let mut early = Site::new().await;
-    let alone = HubProcess::builder().env("BOOTSTRAP_HUBS", early.url()).start().await;
+    let alone = HubProcess::builder()
+        .env("BOOTSTRAP_HUBS", early.url())
+        .start()
+        .await;
     let latecomer = Peer::join(&alone, "late").await;
     assert!(latecomer.roster().is_empty());
 
     early.start().await;
     let another = early.neighbour().start().await;
-    let present = [Peer::join(&early, "late").await, Peer::join(&another, "late").await];
+    let present = [
+        Peer::join(&early, "late").await,
+        Peer::join(&another, "late").await,
+    ];
     all_linked(&[&early, &another, &alone]).await;
     for peer in &present {
         converse(peer, &latecomer).await;
@@ -184,7 +218,9 @@ async fn a_peer_on_another_hub_is_shown_with_what_it_announced_and_with_what_it_
     let watcher = Peer::join(&first, "data").await;
     let shown = Peer::join(&second, "data").await;
     watcher.sees(&shown.id).await;
-    shown.announce(r#"{"name":"Zoë","n":1e400,"peerId":"someone else"}"#).await;
+    shown
+        .announce(r#"{"name":"Zoë","n":1e400,"peerId":"someone else"}"#)
+        .await;
     let data = watcher
         .until("the new data", |log| match log.last()? {
             Event::Discovered { id, data, .. } if id == shown.id() => {
@@ -194,7 +230,10 @@ async fn a_peer_on_another_hub_is_shown_with_what_it_announced_and_with_what_it_
         })
         .await;
     assert!(data.contains(r#""name":"Zoë","n":1e400"#), "{data}");
-    assert!(data.contains(&format!(r#""peerId":"{}""#, shown.id)), "{data}");
+    assert!(
+        data.contains(&format!(r#""peerId":"{}""#, shown.id)),
+        "{data}"
+    );
     assert!(!data.contains("someone else"), "{data}");
 }
 
@@ -235,7 +274,10 @@ async fn a_goodbye_is_relayed_to_other_hubs_and_a_plain_close_is_not_one() {
     }
     stranger.fence().await;
     assert!(stranger.roster().is_empty());
-    assert!(!stranger.log().iter().any(|event| farewell(event).is_some()), "{stranger:?}");
+    assert!(
+        !stranger.log().iter().any(|event| farewell(event).is_some()),
+        "{stranger:?}"
+    );
 }
 
 fn farewell(event: &Event) -> Option<String> {
@@ -248,10 +290,16 @@ fn farewell(event: &Event) -> Option<String> {
 
 #[tokio::test]
 async fn networks_do_not_leak_into_each_other_across_hubs() {
-    let first = HubProcess::builder().env("SIGNAL_WAIT_MS", "200").start().await;
+    let first = HubProcess::builder()
+        .env("SIGNAL_WAIT_MS", "200")
+        .start()
+        .await;
     let second = first.neighbour().env("SIGNAL_WAIT_MS", "200").start().await;
     all_linked(&[&first, &second]).await;
-    let red = [Peer::join(&first, "red").await, Peer::join(&second, "red").await];
+    let red = [
+        Peer::join(&first, "red").await,
+        Peer::join(&second, "red").await,
+    ];
     // The same id may be in both networks, and is someone else in each.
     let blue = [
         Peer::join_as(&first, "blue", red[1].id.clone()).await,
@@ -260,13 +308,16 @@ async fn networks_do_not_leak_into_each_other_across_hubs() {
     converse(&red[0], &red[1]).await;
     converse(&blue[0], &blue[1]).await;
 
-    red[0].signal(SignalKind::Offer, &blue[1].id, r#""trespass""#).await;
+    red[0]
+        .signal(SignalKind::Offer, &blue[1].id, r#""trespass""#)
+        .await;
     red[0].is_told("no-such-peer", 1).await;
-    red[0].say(format!(
-        r#"{{"type":"offer","targetPeerId":"{}","networkName":"blue","data":"trespass"}}"#,
-        blue[1].id
-    ))
-    .await;
+    red[0]
+        .say(format!(
+            r#"{{"type":"offer","targetPeerId":"{}","networkName":"blue","data":"trespass"}}"#,
+            blue[1].id
+        ))
+        .await;
     red[0].is_told("other-network", 1).await;
     for peer in red.iter().chain(&blue) {
         peer.fence().await;

@@ -9,12 +9,15 @@ use http::Method;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    hub_process::{HubBuilder, HubProcess, LIMIT},
+    hub_process::{HttpAnswer, HubBuilder, HubProcess, LIMIT},
     proxy::Proxy,
 };
 
 /// Between two looks at what can only be looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// The bearer of every request for a status page. Hubs that want none ignore it.
+pub const TOKEN: &str = "shared-by-all";
 
 /// A place in the mesh.
 pub struct Site {
@@ -90,12 +93,16 @@ pub fn shaped() -> HubBuilder {
 
 /// The id that the hub goes by in the mesh.
 pub async fn hub_id(hub: &HubProcess) -> String {
-    text(&hub.http_get("/stats").await.json()["hubPeerId"])
+    text(&page(hub, "/stats", "*/*").await.json()["hubPeerId"])
 }
 
 /// The ids of the other hubs that this one can reach.
 pub async fn known_hubs(hub: &HubProcess) -> BTreeSet<String> {
-    hub_list(hub).await.iter().map(|entry| text(&entry["peerId"])).collect()
+    hub_list(hub)
+        .await
+        .iter()
+        .map(|entry| text(&entry["peerId"]))
+        .collect()
 }
 
 /// The other hubs that this one has a link with.
@@ -106,8 +113,14 @@ pub async fn direct_hubs(hub: &HubProcess) -> BTreeSet<String> {
 }
 
 async fn hub_list(hub: &HubProcess) -> Vec<serde_json::Value> {
-    let answer = hub.http_get("/hubs").await.json();
+    let answer = page(hub, "/hubs", "*/*").await.json();
     answer["hubs"].as_array().expect("a list of hubs").clone()
+}
+
+async fn page(hub: &HubProcess, path: &str, accept: &str) -> HttpAnswer {
+    let bearer = format!("Bearer {TOKEN}");
+    let headers = [("accept", accept), ("authorization", &bearer)];
+    hub.http(Method::GET, path, &headers).await
 }
 
 fn text(value: &serde_json::Value) -> String {
@@ -123,16 +136,20 @@ pub async fn all_linked(hubs: &[&HubProcess]) {
     for hub in hubs {
         let mut others = ids.clone();
         others.remove(&hub_id(hub).await);
-        eventually("the hubs reach each other", async || known_hubs(hub).await == others).await;
+        eventually("the hubs reach each other", async || {
+            known_hubs(hub).await == others
+        })
+        .await;
     }
 }
 
 /// A counter or gauge, summed over its series whose line has all of `labels` in it.
 pub async fn metric(hub: &HubProcess, name: &str, labels: &[&str]) -> f64 {
-    let accept = [("accept", "text/plain")];
-    let text = hub.http(Method::GET, "/metrics", &accept).await.body;
+    let text = page(hub, "/metrics", "text/plain").await.body;
     let series = text.lines().filter(|line| {
-        let named = line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let named = line
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with([' ', '{']));
         named && labels.iter().all(|label| line.contains(label))
     });
     let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());

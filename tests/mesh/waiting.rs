@@ -10,7 +10,10 @@ use crate::{
 
 #[tokio::test]
 async fn an_offer_and_its_candidates_wait_for_a_target_that_connects_on_another_hub() {
-    let first = HubProcess::builder().env("SIGNAL_WAIT_MS", "30000").start().await;
+    let first = HubProcess::builder()
+        .env("SIGNAL_WAIT_MS", "30000")
+        .start()
+        .await;
     let second = first.neighbour().start().await;
     let third = second.neighbour().start().await;
     all_linked(&[&first, &second, &third]).await;
@@ -27,18 +30,32 @@ async fn an_offer_and_its_candidates_wait_for_a_target_that_connects_on_another_
     let target = Peer::join_as(&third, "waiting", expected_id).await;
     let expected: Vec<Handed> = sent
         .into_iter()
-        .map(|(kind, data)| Handed { kind, from: sender.id().to_owned(), data })
+        .map(|(kind, data)| Handed {
+            kind,
+            from: sender.id().to_owned(),
+            data,
+        })
         .collect();
     assert_eq!(target.receives(10).await, expected);
-    target.signal(SignalKind::Answer, &sender.id, r#"{"sdp":"v=0"}"#).await;
+    target
+        .signal(SignalKind::Answer, &sender.id, r#"{"sdp":"v=0"}"#)
+        .await;
     assert_eq!(sender.receives(1).await[0].kind, SignalKind::Answer);
     sender.fence().await;
-    assert!(!sender.log().iter().any(|event| matches!(event, Event::Error { .. })));
+    assert!(
+        !sender
+            .log()
+            .iter()
+            .any(|event| matches!(event, Event::Error { .. }))
+    );
 }
 
 #[tokio::test]
 async fn the_sender_is_told_once_of_each_signal_whose_target_never_comes() {
-    let first = HubProcess::builder().env("SIGNAL_WAIT_MS", "700").start().await;
+    let first = HubProcess::builder()
+        .env("SIGNAL_WAIT_MS", "700")
+        .start()
+        .await;
     let second = first.neighbour().start().await;
     all_linked(&[&first, &second]).await;
     let sender = Peer::join(&first, "in vain").await;
@@ -61,7 +78,9 @@ async fn the_sender_is_told_once_of_each_signal_whose_target_never_comes() {
     // Whoever comes too late gets none of it.
     let late = Peer::join_as(&second, "in vain", nobody).await;
     late.sees(&sender.id).await;
-    sender.signal(SignalKind::Offer, &late.id, r#""in time""#).await;
+    sender
+        .signal(SignalKind::Offer, &late.id, r#""in time""#)
+        .await;
     assert_eq!(late.receives(1).await[0].data, r#""in time""#);
     assert_eq!(late.signals().len(), 1);
 }
@@ -69,7 +88,11 @@ async fn the_sender_is_told_once_of_each_signal_whose_target_never_comes() {
 #[tokio::test]
 async fn what_waits_for_the_peer_of_a_dead_hub_reaches_it_where_it_comes_back() {
     let mut first = HubProcess::start().await;
-    let second = first.neighbour().env("SIGNAL_WAIT_MS", "30000").start().await;
+    let second = first
+        .neighbour()
+        .env("SIGNAL_WAIT_MS", "30000")
+        .start()
+        .await;
     all_linked(&[&first, &second]).await;
     let sender = Peer::join(&second, "come back").await;
     let lost = Peer::join(&first, "come back").await;
@@ -77,7 +100,9 @@ async fn what_waits_for_the_peer_of_a_dead_hub_reaches_it_where_it_comes_back() 
     first.kill9().await;
     sender.loses(&lost.id).await;
 
-    sender.signal(SignalKind::Offer, &lost.id, r#""where are you?""#).await;
+    sender
+        .signal(SignalKind::Offer, &lost.id, r#""where are you?""#)
+        .await;
     metric_reaches(&second, "hubmesh_signals_waiting", &[], 1.0).await;
     let back = Peer::join_as(&second, "come back", lost.id.clone()).await;
     assert_eq!(back.receives(1).await[0].data, r#""where are you?""#);
