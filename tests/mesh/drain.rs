@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     hub_process::HubProcess,
     peer::{Peer, way_to},
-    stage::{all_linked, eventually, known_hubs},
+    stage::{Site, all_linked, eventually, known_hubs, sound},
 };
 
 #[tokio::test]
@@ -115,5 +115,65 @@ async fn a_second_signal_ends_a_hub_that_drains_at_once() {
     for peer in &peers {
         peer.is_closed().await;
         watcher.loses(&peer.id).await;
+    }
+}
+
+#[tokio::test]
+async fn a_mesh_whose_hubs_are_replaced_one_after_the_other_loses_nobody() {
+    let [first, second, third] = [Site::new().await, Site::new().await, Site::new().await];
+    let urls = [first.url(), second.url(), third.url()].join(",");
+    let mut sites = [first, second, third].map(|site| {
+        let site = site.env("DRAIN_MS", "200");
+        site.env("BOOTSTRAP_HUBS", urls.as_str())
+    });
+    for site in &mut sites {
+        site.start().await;
+    }
+    all_linked(&[&sites[0], &sites[1], &sites[2]]).await;
+    let mut peers = Vec::new();
+    for site in &sites {
+        for _ in 0..2 {
+            peers.push(Peer::join(site, "rolling").await);
+        }
+    }
+    for turn in 0..3 {
+        sites[turn].retire().await;
+        // Whoever was sent away turns to another hub, as clients do.
+        let other = &sites[(turn + 1) % 3];
+        for peer in &mut peers {
+            if !peer.is_open() {
+                assert_eq!(peer.is_closed().await.0, 1012);
+                *peer = Peer::join_as(other, "rolling", peer.id.clone()).await;
+            }
+        }
+        sites[turn].start().await;
+        all_linked(&[&sites[0], &sites[1], &sites[2]]).await;
+        everybody_hears_everybody(&peers, &format!("\"round {turn}\"")).await;
+    }
+    sound(&[&sites[0], &sites[1], &sites[2]]).await;
+}
+
+/// Each peer knows all the others, and this word of each reaches each of the others once.
+async fn everybody_hears_everybody(peers: &[Peer], word: &str) {
+    for peer in peers {
+        for other in peers.iter().filter(|other| other.id != peer.id) {
+            peer.sees(&other.id).await;
+            peer.signal(SignalKind::Offer, &other.id, word).await;
+        }
+    }
+    for peer in peers {
+        let heard = |log: &[Event]| {
+            let of_word = log
+                .iter()
+                .filter(|event| matches!(event, Event::Signal { data, .. } if data.get() == word));
+            of_word.count()
+        };
+        peer.until("a signal from everybody", |log| {
+            (heard(log) >= peers.len() - 1).then_some(())
+        })
+        .await;
+        peer.fence().await;
+        assert_eq!(heard(&peer.log()), peers.len() - 1, "{peer:?}");
+        assert_eq!(peer.roster().len(), peers.len() - 1, "{peer:?}");
     }
 }

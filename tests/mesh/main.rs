@@ -18,6 +18,7 @@ mod large;
 mod linking;
 mod partition;
 mod shapes;
+mod signals;
 mod stage;
 mod trust;
 mod waiting;

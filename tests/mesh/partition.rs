@@ -8,7 +8,7 @@ use crate::{
     hub_process::HubProcess,
     peer::Peer,
     proxy::Proxy,
-    stage::{all_linked, eventually, known_hubs, shaped},
+    stage::{all_linked, eventually, known_hubs, shaped, sound},
 };
 
 const NETWORK: &str = "halves";
@@ -143,6 +143,8 @@ async fn life_goes_on_in_both_halves(part: impl Fn(&Proxy)) {
             reaches(other, one, r#""from the right""#).await;
         }
     }
+    let hubs: Vec<&HubProcess> = left.iter().chain(right).collect();
+    sound(&hubs).await;
     for peer in everybody {
         peer.fence().await;
         assert!(

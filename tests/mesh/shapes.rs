@@ -5,7 +5,7 @@ use hubmesh::client::{Event, SignalKind};
 use crate::{
     hub_process::HubProcess,
     peer::{Handed, Peer},
-    stage::{Site, all_linked, eventually, hub_id, known_hubs, shaped},
+    stage::{Site, all_linked, direct_hubs, eventually, hub_id, known_hubs, metric, shaped, sound},
 };
 
 /// Values that a hub which parses and writes anew would change.
@@ -82,6 +82,7 @@ async fn everybody_converses(hubs: &[&HubProcess]) {
             "{peer:?}"
         );
     }
+    sound(hubs).await;
 }
 
 #[tokio::test]
@@ -128,7 +129,7 @@ async fn hubs_that_tell_of_each_other_become_a_full_mesh() {
     }
     for site in &sites {
         eventually("a link with every other hub", async || {
-            crate::stage::direct_hubs(site).await.len() == 2
+            direct_hubs(site).await.len() == 2
         })
         .await;
     }
@@ -150,6 +151,12 @@ async fn ring() -> [Site; 4] {
     for site in &mut ring {
         site.start().await;
     }
+    for site in &ring {
+        eventually("two neighbours", async || {
+            direct_hubs(site).await.len() == 2
+        })
+        .await;
+    }
     ring
 }
 
@@ -157,6 +164,16 @@ async fn ring() -> [Site; 4] {
 async fn a_ring_of_hubs_is_one_mesh_and_nothing_goes_round() {
     let ring = ring().await;
     everybody_converses(&[&ring[0], &ring[1], &ring[2], &ring[3]]).await;
+    // Each hub heard once of the coming and once of the going of each peer of the three others, whichever way round.
+    for site in &ring {
+        let changes = async || metric(site, "hubmesh_mesh_changes_total", &[]).await;
+        eventually("six changes", async || changes().await >= 6.0).await;
+        assert_eq!(changes().await, 6.0);
+        assert_eq!(
+            metric(site, "hubmesh_mesh_repeated_changes_total", &[]).await,
+            0.0
+        );
+    }
 }
 
 #[tokio::test]

@@ -9,11 +9,14 @@ use http::Method;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    hub_process::{HttpAnswer, HubBuilder, HubProcess, LIMIT},
+    hub_process::{HttpAnswer, HubBuilder, HubProcess},
     proxy::Proxy,
 };
 
-/// Between two looks at what can only be looked at.
+/// How long to wait for what can only be looked at: longer than the longest back-off of a hub that dials.
+const LOOK_FOR: Duration = Duration::from_secs(45);
+
+/// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// The bearer of every request for a status page. Hubs that want none ignore it.
@@ -75,8 +78,11 @@ impl Site {
         self
     }
 
-    pub fn process(&mut self) -> &mut HubProcess {
-        self.hub.as_mut().expect("a hub runs here")
+    /// Asks the hub to drain, and waits until it has ended in good order.
+    pub async fn retire(&mut self) {
+        let mut hub = self.hub.take().expect("a hub runs here");
+        hub.terminate();
+        assert_eq!(hub.wait_exit().await.code(), Some(0));
     }
 
     /// Ends the hub as `kill -9` does.
@@ -162,9 +168,22 @@ pub async fn metric_reaches(hub: &HubProcess, name: &str, labels: &[&str], at_le
     eventually(&what, async || metric(hub, name, labels).await >= at_least).await;
 }
 
+/// Nothing that an operator has to look at came up in these hubs.
+pub async fn sound(hubs: &[&HubProcess]) {
+    for hub in hubs {
+        let bad: Vec<String> = hub
+            .log_lines()
+            .into_iter()
+            .filter(|l| l.contains(r#""ERROR""#))
+            .collect();
+        assert!(bad.is_empty(), "{bad:#?}");
+        assert_eq!(metric(hub, "hubmesh_alarms_total", &[]).await, 0.0);
+    }
+}
+
 /// Waits for what has no event of its own to wait for.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + LOOK_FOR;
     while !holds().await {
         assert!(Instant::now() < deadline, "never came to pass: {what}");
         sleep(LOOK_EVERY).await;
