@@ -132,6 +132,23 @@ impl Peer {
         .await;
     }
 
+    /// Sends `other` an offer, and waits until it has it, as the last of what it was handed.
+    pub async fn reaches(&self, other: &Peer, data: &str) {
+        let before = other.signals().len();
+        self.signal(SignalKind::Offer, &other.id, data).await;
+        let last = other
+            .receives(before + 1)
+            .await
+            .pop()
+            .expect("one at least");
+        let expected = Handed {
+            kind: SignalKind::Offer,
+            from: self.id().to_owned(),
+            data: data.to_owned(),
+        };
+        assert_eq!(last, expected);
+    }
+
     /// Sends a text message as it is.
     pub async fn say(&self, text: String) {
         // A peer that the hub has closed says nothing more; the waits of the test tell.
@@ -198,6 +215,12 @@ impl Peer {
     /// Whom it knows of.
     pub fn roster(&self) -> BTreeSet<String> {
         replay(&self.log())
+    }
+
+    /// Whether it was never told that somebody left.
+    pub fn lost_nobody(&self) -> bool {
+        let left = |event: &Event| matches!(event, Event::Disconnected { .. });
+        !self.log().iter().any(left)
     }
 
     /// The signals that it was handed, in order.

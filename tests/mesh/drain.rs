@@ -12,10 +12,31 @@ use crate::{
     stage::{Site, all_linked, eventually, known_hubs, sound},
 };
 
+/// Whoever asks it, another hub or a newcomer, learns it.
+async fn says_that_it_drains(goes: &HubProcess, stays: &HubProcess) {
+    eventually("it says that it drains", async || {
+        let health = goes.http_get("/health").await;
+        health.status == StatusCode::SERVICE_UNAVAILABLE && health.json()["status"] == "draining"
+    })
+    .await;
+    eventually("the other hub knows that it drains", async || {
+        let known = stays.http_get("/hubs").await.json();
+        known["hubs"][0]["draining"] == true
+    })
+    .await;
+    let refused = Peer::connect(&way_to(goes, &PeerId::random()), "drain").await;
+    let refused = refused.expect_err("nobody is let in any more");
+    let full = StatusCode::SERVICE_UNAVAILABLE;
+    assert!(
+        matches!(refused, ConnectError::Refused { status, .. } if status == full),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn a_hub_that_drains_sends_its_peers_away_in_turn_and_the_mesh_sees_them_leave() {
     let stays = HubProcess::start().await;
-    let mut goes = stays.neighbour().env("DRAIN_MS", "3000").start().await;
+    let mut goes = stays.neighbour().env("DRAIN_MS", "6000").start().await;
     all_linked(&[&stays, &goes]).await;
     let watcher = Peer::join(&stays, "drain").await;
     let mut peers = Vec::new();
@@ -27,26 +48,13 @@ async fn a_hub_that_drains_sends_its_peers_away_in_turn_and_the_mesh_sees_them_l
     }
 
     goes.terminate();
-    eventually("it says that it drains", async || {
-        let health = goes.http_get("/health").await;
-        health.status == StatusCode::SERVICE_UNAVAILABLE && health.json()["status"] == "draining"
-    })
-    .await;
-    let refused = Peer::connect(&way_to(&goes, &PeerId::random()), "drain").await;
-    let refused = refused.expect_err("nobody is let in any more");
-    let full = StatusCode::SERVICE_UNAVAILABLE;
-    assert!(
-        matches!(refused, ConnectError::Refused { status, .. } if status == full),
-        "{refused}"
-    );
-
+    says_that_it_drains(&goes, &stays).await;
     let one_is_gone = async || peers.iter().any(|peer| !peer.is_open());
     eventually("the first is sent away", one_is_gone).await;
     // The others are served as before until it is their turn.
     let last = peers
         .iter()
-        .filter(|peer| peer.is_open())
-        .last()
+        .rfind(|peer| peer.is_open())
         .expect("not all at once");
     watcher
         .signal(SignalKind::Offer, &last.id, r#""still there?""#)

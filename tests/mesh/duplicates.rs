@@ -1,6 +1,6 @@
 //! One id, two connections: who keeps it, and that the other one knew.
 
-use hubmesh::client::{Client, Event, PeerId, SignalKind};
+use hubmesh::client::{Client, Event, PeerId};
 use tokio::time::timeout;
 
 use crate::{
@@ -17,14 +17,6 @@ async fn pair(settings: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 2] {
     [first, second]
 }
 
-/// What `from` sends to the id reaches this connection.
-async fn reaches(from: &Peer, to: &Peer, word: &str) {
-    let before = to.signals().len();
-    from.signal(SignalKind::Offer, &to.id, word).await;
-    let last = to.receives(before + 1).await.pop().expect("one at least");
-    assert_eq!(last.data, word);
-}
-
 #[tokio::test]
 async fn a_peer_that_comes_back_on_another_hub_gets_its_signals_there_and_nowhere_else() {
     let hubs = pair(|hub| hub.env("DUPLICATE_PEER", "replace")).await;
@@ -35,7 +27,7 @@ async fn a_peer_that_comes_back_on_another_hub_gets_its_signals_there_and_nowher
     let old = Peer::join(&hubs[0], "move").await;
     for watcher in &watchers {
         watcher.sees(&old.id).await;
-        reaches(watcher, &old, r#""before""#).await;
+        watcher.reaches(&old, r#""before""#).await;
     }
 
     let new = Peer::join_as(&hubs[1], "move", old.id.clone()).await;
@@ -44,8 +36,8 @@ async fn a_peer_that_comes_back_on_another_hub_gets_its_signals_there_and_nowher
     metric_reaches(&hubs[0], "hubmesh_takeovers_total", &[], 1.0).await;
     let before = old.signals().len();
     for watcher in &watchers {
-        reaches(watcher, &new, r#""after""#).await;
-        reaches(&new, watcher, r#""answer""#).await;
+        watcher.reaches(&new, r#""after""#).await;
+        new.reaches(watcher, r#""answer""#).await;
     }
     assert_eq!(old.signals().len(), before);
     new.sees(&watchers[0].id).await;
@@ -54,8 +46,7 @@ async fn a_peer_that_comes_back_on_another_hub_gets_its_signals_there_and_nowher
         watcher.sees(&new.id).await;
         watcher.fence().await;
         // It moved; it did not leave.
-        let left = |event: &Event| matches!(event, Event::Disconnected { .. });
-        assert!(!watcher.log().iter().any(left), "{watcher:?}");
+        assert!(watcher.lost_nobody(), "{watcher:?}");
         assert_eq!(watcher.roster().len(), 2);
     }
 }
@@ -89,8 +80,8 @@ async fn a_dead_holder_gives_way(to: usize) {
     let new = Peer::join_as(&hubs[to], "half-open", id.clone()).await;
     for watcher in &watchers {
         new.sees(&watcher.id).await;
-        reaches(watcher, &new, r#""are you there?""#).await;
-        reaches(&new, watcher, r#""I am""#).await;
+        watcher.reaches(&new, r#""are you there?""#).await;
+        new.reaches(watcher, r#""I am""#).await;
     }
     assert!(new.is_open());
     // What the dead one would have read if it had lived.
@@ -145,11 +136,10 @@ async fn a_living_holder_keeps_its_id(to: usize, settings: impl Fn(HubBuilder) -
     assert_eq!(closed, (1008, "Peer already connected".to_owned()));
     metric_reaches(&hubs[to], "hubmesh_duplicates_total", &[], 1.0).await;
 
-    reaches(&watcher, &holder, r#""it is still you""#).await;
+    watcher.reaches(&holder, r#""it is still you""#).await;
     assert!(newcomer.signals().is_empty());
     watcher.fence().await;
-    let left = |event: &Event| matches!(event, Event::Disconnected { .. });
-    assert!(!watcher.log().iter().any(left), "{watcher:?}");
+    assert!(watcher.lost_nobody(), "{watcher:?}");
     assert_eq!(watcher.roster().len(), 1);
     assert_eq!(metric(&hubs[0], "hubmesh_takeovers_total", &[]).await, 0.0);
 }
@@ -192,7 +182,7 @@ async fn two_at_once(settings: impl Fn(HubBuilder) -> HubBuilder) {
         winner.fence().await;
         for watcher in &watchers {
             watcher.sees(&id).await;
-            reaches(watcher, winner, &format!("\"round {round}\"")).await;
+            watcher.reaches(winner, &format!("\"round {round}\"")).await;
         }
         assert!(winner.is_open());
         assert!(loser.signals().is_empty());

@@ -15,13 +15,6 @@ use crate::{
 /// What a loaded machine may add to the 5.5 s that the loss of a hub takes at most.
 const LOADED: Duration = Duration::from_secs(15);
 
-async fn says(from: &Peer, to: &Peer, word: &str) {
-    let before = to.signals().len();
-    from.signal(SignalKind::Offer, &to.id, word).await;
-    let last = to.receives(before + 1).await.pop().expect("one at least");
-    assert_eq!((last.from.as_str(), last.data.as_str()), (from.id(), word));
-}
-
 /// Three places in a row, each linked to the one before it, with hubs in them.
 async fn row() -> [Site; 3] {
     let first = Site::configured(shaped()).await;
@@ -79,7 +72,7 @@ async fn the_peers_of_a_killed_hub_are_gone_for_everybody_and_it_is_listed_no_mo
             "{watcher:?}"
         );
     }
-    says(&watchers[0], &watchers[1], r#""still here""#).await;
+    watchers[0].reaches(&watchers[1], r#""still here""#).await;
 }
 
 /// Stops a process where it stands, or lets it go on: its sockets stay open, and it answers nothing.
@@ -108,8 +101,8 @@ async fn a_hub_that_hangs_is_given_up_and_welcome_again_when_it_goes_on() {
     watcher.sees(&hung.id).await;
     bystander.sees(&hung.id).await;
     hung.sees(&watcher.id).await;
-    says(&watcher, &hung, r#""welcome back""#).await;
-    says(&hung, &watcher, r#""what happened?""#).await;
+    watcher.reaches(&hung, r#""welcome back""#).await;
+    hung.reaches(&watcher, r#""what happened?""#).await;
 }
 
 /// Kills the middle hub of three, starts it again with this id for its second life, and sees that all is well again.
@@ -151,9 +144,9 @@ async fn the_middle_hub_restarts(ids: [&str; 2]) {
     }
     ends[0].sees(&ends[1].id).await;
     ends[1].sees(&ends[0].id).await;
-    says(&ends[0], &ends[1], r#""through the new life""#).await;
-    says(&ends[1], &back, r#""to the new life""#).await;
-    says(&back, &ends[0], r#""from the new life""#).await;
+    ends[0].reaches(&ends[1], r#""through the new life""#).await;
+    ends[1].reaches(&back, r#""to the new life""#).await;
+    back.reaches(&ends[0], r#""from the new life""#).await;
 }
 
 const IDS: [&str; 2] = [
@@ -196,7 +189,7 @@ async fn a_hub_that_is_back_within_the_hold_is_not_taken_for_its_former_life() {
     let fresh = Peer::join(&second, "rapid").await;
     watcher.sees(&fresh.id).await;
     assert_eq!(watcher.roster().len(), 1);
-    says(&watcher, &fresh, r#""hello""#).await;
+    watcher.reaches(&fresh, r#""hello""#).await;
 }
 
 #[tokio::test]
@@ -227,7 +220,7 @@ async fn hubs_keep_each_other_while_their_bootstrap_hub_is_away_and_take_it_back
 
     bootstrap.kill().await;
     peers[0].loses(&lost.id).await;
-    says(&peers[0], &peers[1], r#""alone""#).await;
+    peers[0].reaches(&peers[1], r#""alone""#).await;
     let newcomer = Peer::join(&others[1], "away").await;
     peers[0].sees(&newcomer.id).await;
 
@@ -268,10 +261,9 @@ async fn a_link_that_is_lost_and_back_within_the_hold_goes_unnoticed() {
     first.front.heal();
     all_linked(&[&first, &second]).await;
     assert_eq!(other.receives(1).await[0].data, r#""patience""#);
-    says(&other, &one, r#""arrived""#).await;
+    other.reaches(&one, r#""arrived""#).await;
     for peer in [&one, &other] {
         peer.fence().await;
-        let left = |event: &Event| matches!(event, Event::Disconnected { .. });
-        assert!(!peer.log().iter().any(left), "{peer:?}");
+        assert!(peer.lost_nobody(), "{peer:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hubmesh::client::{Event, PeerId, SignalKind};
+use hubmesh::client::{Event, PeerId};
 
 use crate::{
     hub_process::HubProcess,
@@ -72,89 +72,108 @@ async fn all_agree(peers: &[&Peer]) {
     }
 }
 
-async fn reaches(from: &Peer, to: &Peer, word: &str) {
-    let before = to.signals().len();
-    from.signal(SignalKind::Offer, &to.id, word).await;
-    let last = to.receives(before + 1).await.pop().expect("one at least");
-    assert_eq!((last.from.as_str(), last.data.as_str()), (from.id(), word));
+/// Who is there before the mesh falls apart: one who stays on each hub, and others who will not.
+struct Cast {
+    stayers: Vec<Peer>,
+    leaver: Peer,
+    dropper: Peer,
+    moves_within: Peer,
+    moves_across: Peer,
+    comes_back: Peer,
+}
+
+/// Who is there when the halves meet again.
+struct Sides {
+    left: Vec<Peer>,
+    right: Vec<Peer>,
+}
+
+impl Cast {
+    async fn on(halves: &Halves) -> Self {
+        let Halves { left, right, .. } = halves;
+        let mut stayers = Vec::new();
+        for hub in left.iter().chain(right) {
+            stayers.push(Peer::join(hub, NETWORK).await);
+        }
+        let cast = Self {
+            stayers,
+            leaver: Peer::join(&left[1], NETWORK).await,
+            dropper: Peer::join(&right[1], NETWORK).await,
+            moves_within: Peer::join(&left[0], NETWORK).await,
+            moves_across: Peer::join(&left[2], NETWORK).await,
+            comes_back: Peer::join(&right[2], NETWORK).await,
+        };
+        let mut everybody: Vec<&Peer> = cast.stayers.iter().collect();
+        everybody.extend([&cast.leaver, &cast.dropper, &cast.moves_within]);
+        everybody.extend([&cast.moves_across, &cast.comes_back]);
+        all_agree(&everybody).await;
+        cast
+    }
+
+    /// Each side has lost the other.
+    async fn is_apart(&self) {
+        for (one, other) in self.stayers[..3].iter().zip(&self.stayers[3..]) {
+            assert_eq!(one.loses(&other.id).await, "hub-lost");
+            assert_eq!(other.loses(&one.id).await, "hub-lost");
+        }
+    }
+
+    /// Peers leave, move, come back and are new, on both sides.
+    async fn live_on(self, halves: &Halves) -> Sides {
+        let Halves { left, right, .. } = halves;
+        let (within, across, back) = (
+            self.moves_within.id.clone(),
+            self.moves_across.id.clone(),
+            self.comes_back.id.clone(),
+        );
+        self.leaver.goodbye().await;
+        drop((self.dropper, self.moves_within));
+        drop((self.moves_across, self.comes_back));
+        self.stayers[0].loses(&within).await;
+        self.stayers[2].loses(&across).await;
+        self.stayers[4].loses(&back).await;
+        let mut on_left = self.stayers;
+        let mut on_right = on_left.split_off(3);
+        on_left.push(Peer::join_as(&left[2], NETWORK, within).await);
+        on_left.push(Peer::join(&left[0], NETWORK).await);
+        on_right.push(Peer::join_as(&right[0], NETWORK, across).await);
+        on_right.push(Peer::join_as(&right[2], NETWORK, back).await);
+        on_right.push(Peer::join(&right[1], NETWORK).await);
+        all_agree(&on_left.iter().collect::<Vec<_>>()).await;
+        all_agree(&on_right.iter().collect::<Vec<_>>()).await;
+        Sides {
+            left: on_left,
+            right: on_right,
+        }
+    }
 }
 
 /// Peers join, leave and move on both sides while the wires are down; then all is one again.
 async fn life_goes_on_in_both_halves(part: impl Fn(&Proxy)) {
     let halves = Halves::whole().await;
-    let (left, right) = (&halves.left, &halves.right);
-    let mut stayers = Vec::new();
-    for hub in left.iter().chain(right) {
-        stayers.push(Peer::join(hub, NETWORK).await);
-    }
-    let leaver = Peer::join(&left[1], NETWORK).await;
-    let dropper = Peer::join(&right[1], NETWORK).await;
-    let mover_within = Peer::join(&left[0], NETWORK).await;
-    let mover_across = Peer::join(&left[2], NETWORK).await;
-    let comes_and_goes = Peer::join(&right[2], NETWORK).await;
-    let mut everybody: Vec<&Peer> = stayers.iter().collect();
-    everybody.extend([
-        &leaver,
-        &dropper,
-        &mover_within,
-        &mover_across,
-        &comes_and_goes,
-    ]);
-    all_agree(&everybody).await;
-
+    let cast = Cast::on(&halves).await;
     halves.wires.iter().for_each(&part);
     halves.are_two().await;
-    for (one, other) in stayers[..3].iter().zip(&stayers[3..]) {
-        assert_eq!(one.loses(&other.id).await, "hub-lost");
-        assert_eq!(other.loses(&one.id).await, "hub-lost");
-    }
-
-    let (within, across, again) = (
-        mover_within.id.clone(),
-        mover_across.id.clone(),
-        comes_and_goes.id.clone(),
-    );
-    leaver.goodbye().await;
-    drop((dropper, mover_within, mover_across, comes_and_goes));
-    stayers[0].loses(&within).await;
-    stayers[2].loses(&across).await;
-    stayers[4].loses(&again).await;
-    let within = Peer::join_as(&left[2], NETWORK, within).await;
-    let across = Peer::join_as(&right[0], NETWORK, across).await;
-    let again = Peer::join_as(&right[2], NETWORK, again).await;
-    let born = [
-        Peer::join(&left[0], NETWORK).await,
-        Peer::join(&right[1], NETWORK).await,
-    ];
-    let mut on_left: Vec<&Peer> = stayers[..3].iter().collect();
-    on_left.extend([&within, &born[0]]);
-    let mut on_right: Vec<&Peer> = stayers[3..].iter().collect();
-    on_right.extend([&across, &again, &born[1]]);
-    all_agree(&on_left).await;
-    all_agree(&on_right).await;
+    cast.is_apart().await;
+    let sides = cast.live_on(&halves).await;
 
     halves.wires.iter().for_each(Proxy::heal);
     halves.are_one().await;
-    let everybody: Vec<&Peer> = on_left.iter().chain(&on_right).copied().collect();
+    let everybody: Vec<&Peer> = sides.left.iter().chain(&sides.right).collect();
     all_agree(&everybody).await;
-    for one in &on_left {
-        for other in &on_right {
-            reaches(one, other, r#""from the left""#).await;
-            reaches(other, one, r#""from the right""#).await;
+    for one in &sides.left {
+        for other in &sides.right {
+            one.reaches(other, r#""from the left""#).await;
+            other.reaches(one, r#""from the right""#).await;
         }
     }
-    let hubs: Vec<&HubProcess> = left.iter().chain(right).collect();
-    sound(&hubs).await;
     for peer in everybody {
         peer.fence().await;
-        assert!(
-            !peer
-                .log()
-                .iter()
-                .any(|event| matches!(event, Event::Error { .. })),
-            "{peer:?}"
-        );
+        let complaint = |event: &Event| matches!(event, Event::Error { .. });
+        assert!(!peer.log().iter().any(complaint), "{peer:?}");
     }
+    let hubs: Vec<&HubProcess> = halves.left.iter().chain(&halves.right).collect();
+    sound(&hubs).await;
 }
 
 #[tokio::test]
@@ -196,8 +215,8 @@ async fn an_id_that_lives_on_both_sides_is_one_connection_again_once_the_halves_
     assert_eq!(loser.complaints("superseded"), 1, "{loser:?}");
     all_agree(&[&watchers[0], &watchers[1], winner]).await;
     for watcher in &watchers {
-        reaches(watcher, winner, r#""the one and only""#).await;
-        reaches(winner, watcher, r#""I am""#).await;
+        watcher.reaches(winner, r#""the one and only""#).await;
+        winner.reaches(watcher, r#""I am""#).await;
     }
     assert!(winner.is_open());
     assert!(loser.signals().is_empty());

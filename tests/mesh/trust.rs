@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use http::StatusCode;
 use hubmesh::{
-    client::{ConnectError, Event, PeerId, SignalKind},
+    client::{ConnectError, Event, PeerId},
     mesh::{
         core::{
             api::Bye,
@@ -28,13 +27,6 @@ use crate::{
     peer::{Peer, way_to},
     stage::{Site, TOKEN, all_linked, eventually, hub_id, known_hubs, metric, metric_reaches},
 };
-
-async fn reaches(from: &Peer, to: &Peer, word: &str) {
-    let before = to.signals().len();
-    from.signal(SignalKind::Offer, &to.id, word).await;
-    let last = to.receives(before + 1).await.pop().expect("one at least");
-    assert_eq!((last.from.as_str(), last.data.as_str()), (from.id(), word));
-}
 
 #[tokio::test]
 async fn a_peer_that_claims_to_be_a_hub_is_told_that_it_is_none_and_shown_as_a_peer() {
@@ -77,7 +69,7 @@ async fn a_peer_that_claims_to_be_a_hub_is_told_that_it_is_none_and_shown_as_a_p
     .await;
     liar.fence().await;
     for watcher in &watchers {
-        reaches(&liar, watcher, r#""a fence across the mesh""#).await;
+        liar.reaches(watcher, r#""a fence across the mesh""#).await;
         watcher.fence().await;
         assert_eq!(watcher.roster().len(), 2, "{watcher:?}");
         assert!(!watcher.roster().contains(invented.as_str()));
@@ -222,7 +214,9 @@ async fn hubs_link_by_their_own_token_and_peers_come_in_by_theirs() {
         peers.push(peer);
     }
     peers[0].sees(&peers[1].id).await;
-    reaches(&peers[0], &peers[1], r#""both tokens were right""#).await;
+    peers[0]
+        .reaches(&peers[1], r#""both tokens were right""#)
+        .await;
     // A peer's token opens no link.
     let refused = dial(&first, &identity(HubId([7; 20]), 1, TOKEN)).await;
     assert_eq!(
@@ -270,9 +264,9 @@ async fn farewell(mut link: Link) -> Bye {
     let reading = async {
         while let Some(message) = link.next().await {
             let frames = match message {
-                Ok(Message::Binary(bytes)) if !hubmesh::mesh::wire::is_data(&bytes) => decoder
-                    .decode(&Bytes::from(bytes))
-                    .expect("readable frames"),
+                Ok(Message::Binary(bytes)) if !hubmesh::mesh::wire::is_data(&bytes) => {
+                    decoder.decode(&bytes).expect("readable frames")
+                }
                 Ok(_) => continue,
                 Err(SocketError::ConnectionClosed) => break,
                 Err(error) => panic!("{error}"),
@@ -328,10 +322,9 @@ async fn a_hub_that_replays_a_former_life_of_another_is_refused_and_told_the_pre
     let label = [r#"reason="stale-incarnation""#];
     metric_reaches(&first, "hubmesh_mesh_links_down_total", &label, 1.0).await;
 
-    reaches(&watcher, &shown, r#""nothing happened""#).await;
-    reaches(&shown, &watcher, r#""nothing at all""#).await;
-    let left = |event: &Event| matches!(event, Event::Disconnected { .. });
-    assert!(!watcher.log().iter().any(left), "{watcher:?}");
+    watcher.reaches(&shown, r#""nothing happened""#).await;
+    shown.reaches(&watcher, r#""nothing at all""#).await;
+    assert!(watcher.lost_nobody(), "{watcher:?}");
     assert!(known_hubs(&first).await.contains(&hub_id(&real).await));
 }
 
@@ -361,7 +354,7 @@ async fn a_link_that_carries_nonsense_is_closed_and_costs_nobody_else_anything()
             .await
             .expect("an open socket");
         assert_eq!(farewell(link).await, Bye::BadFrame, "{nonsense:?}");
-        reaches(&one, &other, r#""untouched""#).await;
+        one.reaches(&other, r#""untouched""#).await;
     }
     eventually("only real hubs are left", async || {
         known_hubs(&second).await.len() == 1
@@ -386,7 +379,7 @@ async fn a_server_that_is_no_hub_has_no_mesh() {
     let neighbour = Peer::join(&server, "alone").await;
     let outside = Peer::join(&hub, "alone").await;
     one.sees(&neighbour.id).await;
-    reaches(&one, &neighbour, r#""we two""#).await;
+    one.reaches(&neighbour, r#""we two""#).await;
     metric_reaches(&hub, "hubmesh_mesh_dials_failed_total", &[], 2.0).await;
     outside.fence().await;
     assert!(outside.roster().is_empty());
