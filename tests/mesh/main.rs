@@ -17,6 +17,7 @@ mod failures;
 mod large;
 mod linking;
 mod partition;
+mod restless;
 mod shapes;
 mod signals;
 mod stage;
