@@ -85,6 +85,7 @@ impl Topology {
 
     /// A hub without links. Its first record, which lists none, is there already.
     pub fn new(me: HubId, incarnation: Incarnation, mut config: TopologyConfig) -> Self {
+        let graph = Graph::new(config.mutants);
         config
             .urls
             .retain(|url| url.len() <= LinkRecord::MAX_URL_BYTES);
@@ -100,7 +101,7 @@ impl Topology {
             lives: Lives::new(config.max_lives),
             config,
             outboxes: BTreeMap::new(),
-            graph: Graph::default(),
+            graph,
             graph_stale: true,
             spf_last: None,
             spf_due: None,

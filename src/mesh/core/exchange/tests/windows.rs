@@ -163,11 +163,11 @@ fn is_counted(effects: &[Effect], label: &'static str) -> bool {
 #[test]
 fn signals_that_come_early_are_kept_for_their_turn() {
     let mut bench = bench();
-    assert_eq!(bench.take(3, 1), []);
-    assert_eq!(bench.take(2, 1), []);
-    assert_eq!(bench.take(3, 1), []);
+    assert_eq!(bench.take(3, 1), [] as [u8; 0]);
+    assert_eq!(bench.take(2, 1), [] as [u8; 0]);
+    assert_eq!(bench.take(3, 1), [] as [u8; 0]);
     assert_eq!(bench.take(1, 1), [1, 2, 3]);
-    assert_eq!(bench.take(2, 1), []);
+    assert_eq!(bench.take(2, 1), [] as [u8; 0]);
     assert_eq!(bench.owed(), (3, vec![]));
 }
 
@@ -190,9 +190,9 @@ fn early_signals_are_bounded_in_bytes_and_in_distance() {
 fn what_the_source_keeps_no_more_is_not_waited_for() {
     let mut bench = bench();
     assert_eq!(bench.take(1, 1), [1]);
-    assert_eq!(bench.take(5, 1), []);
+    assert_eq!(bench.take(5, 1), [] as [u8; 0]);
     assert_eq!(bench.take(6, 5), [5, 6]);
-    assert_eq!(bench.take(4, 1), [], "given up by its source");
+    assert_eq!(bench.take(4, 1), [] as [u8; 0], "given up by its source");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_signal_for_another_network_than_its_targets_is_not_taken() {
         *network = NetworkKey::from_wire("pother").expect("a key");
     }
     bench.receive(frame);
-    assert_eq!(bench.deliveries(), []);
+    assert_eq!(bench.deliveries(), [] as [u8; 0]);
     assert_eq!(bench.owed().1.len(), 1);
 }
 
@@ -281,7 +281,7 @@ fn a_signal_for_an_earlier_claim_of_its_target_is_not_taken() {
     let frame = bench.signal(1, 1);
     bench.book.hold(hub(0), &peer(0));
     bench.receive(frame);
-    assert_eq!(bench.deliveries(), []);
+    assert_eq!(bench.deliveries(), [] as [u8; 0]);
     let why = RefusedWhy::NotHere;
     assert_eq!(bench.owed().1, [Refused { seq: 1, why }]);
 }
@@ -301,7 +301,7 @@ fn a_hub_may_not_speak_for_a_peer_of_another() {
         (*from, *from_claim, *from_seq) = (peer(2), other.claim, other.seq);
     }
     bench.receive(frame);
-    assert_eq!(bench.deliveries(), []);
+    assert_eq!(bench.deliveries(), [] as [u8; 0]);
     let why = RefusedWhy::Forged;
     assert_eq!(bench.owed().1, [Refused { seq: 1, why }]);
 }
@@ -330,7 +330,7 @@ fn the_highest_numbers_do_no_harm() {
     let mut bench = bench();
     let highest = u64::MAX - 1;
     assert_eq!(bench.take(highest, highest).len(), 1);
-    assert_eq!(bench.take(highest, highest), []);
+    assert_eq!(bench.take(highest, highest), [] as [u8; 0]);
     assert_eq!(bench.owed(), (highest, vec![]));
 }
 
@@ -551,5 +551,5 @@ fn a_claim_number_alone_opens_no_door() {
         *target_claim = ClaimNo(999);
     }
     bench.receive(frame);
-    assert_eq!(bench.deliveries(), []);
+    assert_eq!(bench.deliveries(), [] as [u8; 0]);
 }
