@@ -304,9 +304,9 @@ where
 
     async fn on_incoming(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
         match incoming {
-            Incoming::Pong => Ok(()),
             Incoming::Close => Err(CloseReason::PeerClosed),
-            Incoming::Ping => self.is_in_pace().map(drop),
+            // All that a frame costs is paid for, also by those who send nothing else.
+            Incoming::Ping | Incoming::Pong | Incoming::Fragment => self.is_in_pace().map(drop),
             Incoming::Binary => Err(CloseReason::Binary),
             Incoming::Text(text) => {
                 self.shared.metrics.bytes_received.inc_by(text.len() as u64);
