@@ -6,6 +6,9 @@
 //! [`ROUNDS`] repetitions, each measured against peace as it is by then. A hub that blocks does so every time; a
 //! busy machine does not. All figures are printed.
 //!
+//! A hub that is built without optimization takes five to ten times the processor's time for the same work, which is
+//! no fault of its order of work. There the bound is 250 ms; `cargo test --release --test hostile` holds it to 50 ms.
+//!
 //! **The hub lives.** After each attack both hubs run, have logged no panic, answer `/health`, and take a peer in.
 
 use std::time::Duration;
@@ -17,7 +20,7 @@ use crate::raw::{Raw, fresh_id};
 use crate::watcher::{Seen, Watcher};
 
 /// What the innocent may be delayed by.
-const PROMISE: Duration = Duration::from_millis(50);
+const PROMISE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 250 } else { 50 });
 /// A delay of this many times the worst in peace is not the machine's noise.
 const NOISE: u32 = 10;
 /// How often an attack must delay the innocent to be the cause.
