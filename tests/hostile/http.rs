@@ -157,12 +157,15 @@ async fn oversized_and_malformed_heads_are_refused() {
     for (name, request, statuses) in cases {
         arena
             .attack(name, async |hub| {
-                for got in crowd(8, async |_| status_of(hub, &request).await).await {
-                    assert!(
-                        got.is_some_and(|got| statuses.contains(&got)),
-                        "{name}: {got:?}"
-                    );
-                }
+                counted(hub, (REFUSED, "reason=\"bad-request\""), 8, async {
+                    for got in crowd(8, async |_| status_of(hub, &request).await).await {
+                        assert!(
+                            got.is_some_and(|got| statuses.contains(&got)),
+                            "{name}: {got:?}"
+                        );
+                    }
+                })
+                .await;
             })
             .await;
     }
@@ -277,9 +280,12 @@ async fn slow(name: &str, bytes: Vec<u8>) {
     let mut arena = Arena::open().await;
     arena
         .attack(name, async |hub| {
-            for took in crowd(100, async |_| loris(hub, &bytes).await).await {
-                assert!(took < Duration::from_secs(5), "{name}: {took:?}");
-            }
+            counted(hub, (REFUSED, "reason=\"header-timeout\""), 100, async {
+                for took in crowd(100, async |_| loris(hub, &bytes).await).await {
+                    assert!(took < Duration::from_secs(5), "{name}: {took:?}");
+                }
+            })
+            .await;
         })
         .await;
 }
@@ -347,7 +353,7 @@ async fn sockets_that_say_nothing_are_closed() {
 }
 
 #[tokio::test]
-async fn a_socket_that_trickles_answers_to_pings_of_others_is_still_one_peer() {
+async fn half_closed_sockets_are_given_up() {
     let mut arena = Arena::open().await;
     arena
         .attack("half-closed sockets", async |hub| {
