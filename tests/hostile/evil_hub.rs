@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use hubmesh::mesh::core::api::Bye;
 use hubmesh::mesh::core::ids::{HubId, Incarnation};
-use hubmesh::mesh::frames::{DigestEntry, Frame, LinkRecord};
+use hubmesh::mesh::frames::{Frame, LinkRecord};
 use hubmesh::mesh::handshake::{self, HandshakeError, Identity};
 use hubmesh::mesh::wire::{Decoder, Encoder, decode_data, encode_data, is_data};
 use tokio::net::TcpStream;
@@ -112,7 +112,7 @@ impl EvilHub {
     /// Becomes a hub of the mesh: its record is out, and the victim asks for its claims.
     pub async fn enter(&mut self) {
         let record = self.record(1, &[]);
-        let line = DigestEntry { ..record.digest() };
+        let line = record.digest();
         assert!(self.control(&Frame::Digest(vec![line])).await);
         assert!(self.control(&Frame::Records(vec![record])).await);
         let me = self.me.hub;

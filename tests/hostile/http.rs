@@ -213,7 +213,7 @@ fn smuggled() -> Vec<Smuggled> {
         ),
         one(
             "a length and chunks",
-            &format!("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"),
+            "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
             &chunk,
         ),
         one(

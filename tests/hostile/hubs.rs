@@ -66,7 +66,7 @@ async fn noise_before_the_handshake_is_refused_and_says_so() {
             .attack(name, async |hub| {
                 counted(hub, (REFUSED, "reason=\"malformed\""), 20, async {
                     for told in crowd(20, async |_| answers(hub, first.clone()).await).await {
-                        assert_eq!(told, [malformed.clone()], "{name}");
+                        assert_eq!(told, std::slice::from_ref(&malformed), "{name}");
                     }
                 })
                 .await;
