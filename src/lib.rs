@@ -18,3 +18,5 @@ pub mod mesh;
 pub mod metrics;
 pub mod registry;
 pub mod session;
+#[doc(hidden)]
+pub mod sim;
