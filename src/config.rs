@@ -151,7 +151,8 @@ impl Config {
         Self::from_os_vars(std::env::vars_os())
     }
 
-    /// The configuration of these variables; others than the settings are ignored.
+    /// The configuration of these variables; of two with one name the later counts, and what is no setting is
+    /// ignored.
     pub fn from_vars<N: Into<String>, V: Into<String>>(
         vars: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, ConfigError> {
@@ -191,7 +192,8 @@ impl Config {
     }
 }
 
-/// The variables that are settings, and a problem for each that is not text. An empty one counts as unset.
+/// The variables that are settings, and a problem for each that is not text. An empty one counts as unset; of two
+/// with one name the later counts.
 fn known_variables(
     vars: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> (Vec<(String, String)>, Vec<Problem>) {
@@ -202,6 +204,7 @@ fn known_variables(
         let Some(name) = names.iter().find(|known| name == known.as_str()) else {
             continue;
         };
+        known.retain(|(earlier, _)| earlier != name);
         match value.into_string() {
             Ok(value) if value.trim().is_empty() => {}
             Ok(value) => known.push((name.clone(), value)),
@@ -220,7 +223,8 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let port = reader.number("PORT", 0..=65_535);
     let is_hub = reader.flag("IS_HUB");
     let auth_token = reader.secret("AUTH_TOKEN");
-    let mesh = read_mesh(reader, auth_token.clone());
+    let discovery_limit = reader.number("DISCOVERY_LIMIT", 1..=100_000);
+    let mesh = read_mesh(reader, auth_token.clone(), discovery_limit);
     let cors = reader.parse("CORS_ORIGIN");
     let max_connections = reader.number("MAX_CONNECTIONS", 1..=1_000_000);
     let max_http_connections = reader.number("MAX_HTTP_CONNECTIONS", 1..=1_000_000);
@@ -232,9 +236,11 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let log_filter = reader.log_filter("RUST_LOG");
     let worker_threads = reader.number("WORKER_THREADS", 1..=256);
     let app_name = reader.optional_text("FLY_APP_NAME", 64);
-    if let (Some(peer), Some(mesh)) = (&peer, &mesh) {
-        check_outbox(reader, peer, mesh.discovery_limit);
+    if let Some(peer) = &peer {
         check_data_within_message(reader, peer);
+        if let Some(discovery_limit) = discovery_limit {
+            check_outbox(reader, peer, discovery_limit);
+        }
     }
     Some(Config {
         host: host?,
@@ -277,7 +283,11 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     })
 }
 
-fn read_mesh(reader: &mut Reader, auth_token: Option<Secret>) -> Option<MeshSettings> {
+fn read_mesh(
+    reader: &mut Reader,
+    auth_token: Option<Secret>,
+    discovery_limit: Option<usize>,
+) -> Option<MeshSettings> {
     let namespace = reader.text("HUB_MESH_NAMESPACE", 64);
     let bootstrap = reader.bootstrap("BOOTSTRAP_HUBS");
     let public_url = reader.optional("PUBLIC_URL");
@@ -285,7 +295,6 @@ fn read_mesh(reader: &mut Reader, auth_token: Option<Secret>) -> Option<MeshSett
     let hub_id = reader.optional("HUB_ID");
     let auto_connect = reader.flag("MESH_AUTO_CONNECT");
     let hold = reader.millis("MESH_HOLD_MS", 0..=60_000);
-    let discovery_limit = reader.number("DISCOVERY_LIMIT", 1..=100_000);
     let duplicate_peer = reader.parse("DUPLICATE_PEER");
     let wait = read_wait(reader);
     let fly_region = reader.optional_text("FLY_REGION", 32);

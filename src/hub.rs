@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -141,7 +142,7 @@ impl RunningHub {
         }
     }
 
-    /// Ends everything where it stands: what a crash looks like to peers and to other hubs.
+    /// Ends everything where it stands: peers see their connections break, other hubs are parted from.
     pub async fn stop(self) {
         self.app.kill();
         self.app.backend().mesh.stop().await;
@@ -153,6 +154,11 @@ impl Drop for RunningHub {
     fn drop(&mut self) {
         self.housekeeping.abort();
         self.app.kill();
+        // Where the runtime is gone, so is the mesh's task.
+        if let Ok(runtime) = Handle::try_current() {
+            let mesh = self.mesh().clone();
+            runtime.spawn(async move { mesh.stop().await });
+        }
     }
 }
 

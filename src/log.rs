@@ -61,9 +61,14 @@ where
         .finish()
 }
 
+/// What the WebSocket library says of single frames shows what is in them, so that is never kept.
+const NEVER_BELOW_WARN: [&str; 2] = ["tungstenite=warn", "tokio_tungstenite=warn"];
+
 /// The configuration has checked that the directives parse.
 fn parse(filter: &str) -> EnvFilter {
-    EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let caps = NEVER_BELOW_WARN.iter().filter_map(|cap| cap.parse().ok());
+    caps.fold(filter, EnvFilter::add_directive)
 }
 
 /// The time now, in UTC, as RFC 3339 writes it.
@@ -264,6 +269,17 @@ mod tests {
         });
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0]["message"], "kept");
+    }
+
+    #[test]
+    fn frames_are_not_logged_whatever_the_directives() {
+        for filter in ["trace", "tungstenite=trace"] {
+            let lines = logged(filter, || {
+                tracing::trace!(target: "tungstenite::protocol", "frame: secret");
+                tracing::warn!(target: "tungstenite::protocol", "kept");
+            });
+            assert_eq!(lines.len(), 1, "{filter}: {lines:?}");
+        }
     }
 
     #[test]

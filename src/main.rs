@@ -22,7 +22,7 @@ const CANNOT_LISTEN: u8 = 69;
 /// The system refuses a thread or a signal handler (`EX_SOFTWARE`).
 const SYSTEM_REFUSES: u8 = 70;
 /// A second signal arrived while the hub drained.
-const CUT_SHORT: i32 = 130;
+const CUT_SHORT: u8 = 130;
 
 /// A federated WebRTC signaling hub. It is configured by environment variables alone; see --print-settings.
 #[derive(Parser)]
@@ -72,7 +72,10 @@ fn serve(config: Config) -> ExitCode {
             return ExitCode::from(SYSTEM_REFUSES);
         }
     };
-    runtime.block_on(run(config))
+    let code = runtime.block_on(run(config));
+    // A name that is still being looked up keeps nobody waiting.
+    runtime.shutdown_background();
+    code
 }
 
 /// One thread takes the least CPU for each message, because no hand-over wakes another thread.
@@ -109,7 +112,7 @@ async fn run(config: Config) -> ExitCode {
         () = hub.drain() => {}
         name = signals.next() => {
             tracing::warn!(signal = name, "hubmesh stops without having drained");
-            std::process::exit(CUT_SHORT);
+            return ExitCode::from(CUT_SHORT);
         }
     }
     tracing::info!("hubmesh has stopped");
@@ -134,6 +137,9 @@ fn announce(hub: &RunningHub) {
         version = env!("CARGO_PKG_VERSION"),
         "hubmesh is serving"
     );
+    if !config.is_hub && !config.mesh.bootstrap.is_empty() {
+        tracing::warn!("BOOTSTRAP_HUBS has no effect: IS_HUB is false");
+    }
     if config.is_hub && config.mesh.token.is_none() {
         tracing::warn!(
             "the mesh is open: set HUB_TOKEN so that only your own hubs can link to this one"

@@ -12,13 +12,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event, Signal, json};
 use crate::mesh::core::api::{Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Source};
 use crate::mesh::core::ids::{ClaimNo, Dialect, NetworkKey, PeerId, mix};
@@ -308,15 +309,6 @@ fn push_all<'a>(peer: &Peer, messages: impl Iterator<Item = &'a Utf8Bytes>) -> b
         room &= peer.mailbox.push(message.clone()).is_ok();
     }
     room
-}
-
-/// The Unix time in milliseconds.
-pub(crate) fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
 }
 
 #[cfg(test)]

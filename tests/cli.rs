@@ -243,11 +243,11 @@ async fn no_hub_is_69_and_a_wrong_token_77() {
     assert_eq!(code(&unreachable), 69, "{unreachable:?}");
 
     let hub = HubProcess::builder()
-        .env("AUTH_TOKEN", "right")
+        .env("AUTH_TOKEN", "open-sesame")
         .start()
         .await;
     let url = hub.ws_url();
-    for (token, expected) in [("wrong", 77), ("right", 0)] {
+    for (token, expected) in [("open-barley", 77), ("open-sesame", 0)] {
         let arguments = ["--hub", &url, "--token", token, "--listen", "200ms"];
         let output = run(PEER, &arguments).await;
         assert_eq!(code(&output), expected, "{output:?}");

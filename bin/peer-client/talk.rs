@@ -155,17 +155,23 @@ impl Talk {
                 self.peers.remove(&id);
             }
             Event::Signal { kind, from, .. } => return self.on_signal(kind, &from).await,
-            Event::Error { error, .. } => {
-                if let Some(peer) = &self.arguments.send {
-                    eprintln!("peer-client: the hub could not deliver to {peer}: {error}");
-                    return Err(Stop::Leave(Exit::UnknownPeer));
-                }
-            }
+            Event::Error { error, text } => return self.on_error(&error, &text),
             Event::Closed { code, .. } => return Err(Stop::Gone(closed_with(code))),
             Event::Connected { .. } | Event::Goodbye { .. } | Event::Pong | Event::Other { .. } => {
             }
         }
         Ok(())
+    }
+
+    /// A complaint that names the peer of `--send` is about the offer; any other leaves hope for an answer.
+    fn on_error(&self, error: &str, text: &str) -> Result<(), Stop> {
+        match &self.arguments.send {
+            Some(peer) if text.contains(peer.as_str()) => {
+                eprintln!("peer-client: the hub could not deliver to {peer}: {error}");
+                Err(Stop::Leave(Exit::UnknownPeer))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn on_signal(&mut self, kind: SignalKind, from: &str) -> Result<(), Stop> {

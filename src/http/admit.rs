@@ -93,9 +93,10 @@ fn try_peer<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, R
     if app.is_draining() {
         return Err(Refused::Draining);
     }
+    let grant = grant(app, &head)?;
     let arrival = Arrival {
         peer: peer_id(&head.query).ok_or(Refused::PeerId)?,
-        grant: grant(app, &head)?,
+        grant,
         remote: head.remote.ok_or(Refused::NoAddress)?,
     };
     if !app.config.cors.allows(head.headers.get(ORIGIN)) {

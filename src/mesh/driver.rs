@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,7 @@ use super::outbox::{BATCH, Outbox};
 use super::router::Router;
 use super::view::{Published, Sightings};
 use super::wire::Encoder;
+use crate::clock::unix_ms;
 
 /// How many inputs are taken before outputs are carried out.
 const INPUTS_AT_ONCE: usize = 256;
@@ -129,7 +130,7 @@ impl Driver {
     fn now(&self) -> Now {
         Now {
             at: self.router.now(),
-            wall_ms: wall_ms(),
+            wall_ms: unix_ms(),
         }
     }
 
@@ -351,12 +352,4 @@ impl Driver {
             let _ = asker.send(());
         }
     }
-}
-
-/// Unix time in milliseconds.
-pub fn wall_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

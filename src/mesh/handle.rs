@@ -19,12 +19,13 @@ use super::core::ids::{
 };
 use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
-use super::driver::{Driver, Input, wall_ms};
+use super::driver::{Driver, Input};
 use super::handshake::{self, HandshakeError, Identity, Peered, Socket};
 use super::outbox::Outbox;
 use super::router::Router;
 use super::view::{MeshView, Published};
 use super::{dns, link};
+use crate::clock::unix_ms;
 use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -166,7 +167,7 @@ impl Mesh {
         };
         let now = Now {
             at: Moment(0),
-            wall_ms: wall_ms(),
+            wall_ms: unix_ms(),
         };
         let core = Core::new(core_config(config, incarnation, statics.clone()), now);
         let router = Arc::new(Router::new(

@@ -1,1 +1,201 @@
+use super::*;
+use crate::mesh::core::api::SignalFailure;
+use crate::mesh::core::ids::{LeaveReason, SignalKind};
+use crate::session::mailbox::Capacity;
 
+fn id(n: u8) -> PeerId {
+    PeerId::Hex([n; 20])
+}
+
+fn network(name: &str) -> NetworkKey {
+    NetworkKey::new(Dialect::Pigeon, name).expect("a network's name")
+}
+
+struct Room {
+    registry: Registry,
+}
+
+impl Room {
+    fn new() -> Self {
+        Room {
+            registry: Registry::new(Metrics::new()),
+        }
+    }
+
+    fn insert(&self, claim: u64, peer: u8, capacity: usize, quiet: bool) -> Arc<Mailbox> {
+        let mailbox = Arc::new(Mailbox::new(Capacity {
+            messages: capacity,
+            bytes: 1 << 20,
+        }));
+        let source = Source {
+            claim: ClaimNo(claim),
+            network: network("room"),
+            peer: id(peer),
+        };
+        let peer = Peer::new(source, Dialect::Pigeon, Arc::clone(&mailbox), quiet);
+        self.registry.insert(ClaimNo(claim), Arc::new(peer));
+        mailbox
+    }
+
+    fn join(&self, claim: u64, peer: u8) -> Arc<Mailbox> {
+        let mailbox = self.insert(claim, peer, 100, false);
+        self.registry.accepted(ClaimNo(claim), Vec::new());
+        mailbox
+    }
+
+    fn left(&self, peer: u8, to: Recipients) {
+        let event = PeerEvent::Left {
+            peer: id(peer),
+            reason: LeaveReason::HubLost,
+        };
+        self.registry.notify(&network("room"), to, event);
+    }
+}
+
+fn texts(mailbox: &Mailbox) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let Some(roster) = mailbox.drain(usize::MAX, |text| texts.push(text.to_owned())) {
+        texts.push(format!("roster of {}", roster.left.len()));
+    }
+    texts
+}
+
+fn delivery(to: u64, target: u8, payload: &[u8]) -> Delivery {
+    Delivery {
+        to: ClaimNo(to),
+        network: network("room"),
+        from: id(9),
+        target: id(target),
+        kind: SignalKind(0),
+        payload: Bytes::copy_from_slice(payload),
+    }
+}
+
+#[test]
+fn everyone_in_a_network_hears_of_a_change_but_the_peer_that_it_is_about() {
+    let room = Room::new();
+    let (a, b) = (room.join(1, 1), room.join(2, 2));
+    let quiet = room.insert(3, 3, 100, true);
+    room.registry.accepted(ClaimNo(3), Vec::new());
+    room.left(2, Recipients::Network);
+    let heard = texts(&a);
+    assert_eq!(heard.len(), 1);
+    assert!(heard[0].contains("peer-disconnected"));
+    assert_eq!(texts(&b), Vec::<String>::new());
+    assert_eq!(texts(&quiet), Vec::<String>::new());
+}
+
+#[test]
+fn those_named_hear_of_a_change_and_no_others() {
+    let room = Room::new();
+    let (a, b) = (room.join(1, 1), room.join(2, 2));
+    room.left(7, Recipients::Only(vec![ClaimNo(2), ClaimNo(99)]));
+    assert_eq!(texts(&a).len(), 0);
+    assert_eq!(texts(&b).len(), 1);
+}
+
+#[test]
+fn a_newcomer_reads_its_roster_before_any_later_change() {
+    let room = Room::new();
+    let a = room.insert(1, 1, 100, false);
+    room.left(7, Recipients::Network);
+    room.registry
+        .accepted(ClaimNo(1), vec![(id(7), None), (id(8), None)]);
+    room.left(7, Recipients::Network);
+    let heard = texts(&a);
+    assert_eq!(heard.len(), 2);
+    assert_eq!(heard[0], "roster of 2");
+    assert!(heard[1].contains("peer-disconnected"));
+}
+
+#[test]
+fn a_full_mailbox_costs_its_own_peer_alone() {
+    let room = Room::new();
+    let full = room.insert(1, 1, 2, false);
+    room.registry.accepted(ClaimNo(1), Vec::new());
+    let other = room.join(2, 2);
+    for _ in 0..5 {
+        room.left(7, Recipients::Network);
+    }
+    assert_eq!(texts(&other).len(), 5);
+    let refused = room.registry.deliver(delivery(1, 1, b"{}"));
+    assert_eq!(refused, Err(RefusedWhy::Overload));
+    let close = Control::Close(CloseReason::OutboxFull);
+    assert_eq!(full.next_control(), Some(close));
+}
+
+#[test]
+fn a_signal_for_a_claim_that_is_not_here_or_another_peer_s_is_refused() {
+    let room = Room::new();
+    let a = room.join(1, 1);
+    let not_here = Err(RefusedWhy::NotHere);
+    assert_eq!(room.registry.deliver(delivery(2, 1, b"{}")), not_here);
+    assert_eq!(room.registry.deliver(delivery(1, 2, b"{}")), not_here);
+    let mut other = delivery(1, 1, b"{}");
+    other.network = network("other");
+    assert_eq!(room.registry.deliver(other), not_here);
+    assert_eq!(texts(&a).len(), 0);
+    assert_eq!(room.registry.deliver(delivery(1, 1, b"{}")), Ok(()));
+    assert_eq!(texts(&a).len(), 1);
+    room.registry.remove(ClaimNo(1));
+    assert_eq!(room.registry.deliver(delivery(1, 1, b"{}")), not_here);
+}
+
+#[test]
+fn a_payload_from_another_hub_that_would_break_out_of_its_message_is_refused() {
+    let room = Room::new();
+    let a = room.join(1, 1);
+    let deep = [vec![b'['; 5000], vec![b']'; 5000]].concat();
+    let hostile: [&[u8]; 6] = [
+        br#"1},"fromPeerId":"evil""#,
+        b"",
+        b"\xff",
+        b"{} {}",
+        br#""unfinished"#,
+        &deep,
+    ];
+    for payload in hostile {
+        let answer = room.registry.deliver(delivery(1, 1, payload));
+        assert_eq!(answer, Err(RefusedWhy::Forged));
+    }
+    assert_eq!(texts(&a).len(), 0);
+}
+
+#[test]
+fn a_sender_is_told_of_a_signal_that_failed() {
+    let room = Room::new();
+    let a = room.join(1, 1);
+    room.registry.failed(Failed {
+        source: ClaimNo(1),
+        network: network("room"),
+        target: id(2),
+        kind: SignalKind(2),
+        why: SignalFailure::NoRoute,
+    });
+    let told = texts(&a);
+    assert!(told[0].contains(r#""code":"no-route""#), "{told:?}");
+    assert!(told[0].contains(r#""signal":"ice-candidate""#), "{told:?}");
+}
+
+#[test]
+fn a_claim_removed_before_it_is_accepted_is_on_no_list() {
+    let room = Room::new();
+    room.insert(1, 1, 100, false);
+    room.registry.remove(ClaimNo(1));
+    room.registry.accepted(ClaimNo(1), Vec::new());
+    assert_eq!(room.registry.networks(), []);
+    assert_eq!(room.registry.local_peers(), 0);
+}
+
+#[test]
+fn a_network_whose_last_member_left_is_forgotten() {
+    let room = Room::new();
+    room.join(1, 1);
+    room.join(2, 2);
+    assert_eq!(room.registry.networks(), [(network("room"), 2)]);
+    room.registry.remove(ClaimNo(1));
+    room.registry.remove(ClaimNo(1));
+    assert_eq!(room.registry.networks(), [(network("room"), 1)]);
+    room.registry.remove(ClaimNo(2));
+    assert_eq!(room.registry.networks(), []);
+}

@@ -24,10 +24,10 @@ use super::presence::{Heard, Place};
 use super::reason::CloseReason;
 use super::socket::{Incoming, ReadError, Socket};
 use super::{Newcomer, Shared};
+use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Pace, Verdict};
 use crate::metrics::Sent;
-use crate::registry::unix_ms;
 
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
 const BATCH_BYTES: usize = 32 * 1024;
@@ -259,14 +259,18 @@ where
                 within,
             } => {
                 let now = Instant::now();
-                let until = now + within;
-                self.socket.put_ping();
-                self.deadlines.ping(now);
-                self.deadlines.probe(Probe {
+                let probe = Probe {
                     claim,
                     token,
-                    until,
-                });
+                    until: now + within,
+                };
+                if !self.place.holds(claim) {
+                    self.answer(probe, false).await;
+                    return Ok(());
+                }
+                self.socket.put_ping();
+                self.deadlines.ping(now);
+                self.deadlines.probe(probe);
             }
         }
         Ok(())
@@ -279,7 +283,10 @@ where
                 Due::Close(reason) => return Err(reason),
                 Due::ProbeFailed(probe) => {
                     self.answer(probe, false).await;
-                    return Err(CloseReason::Silent);
+                    // It may have moved to another claim since it was asked.
+                    if self.place.holds(probe.claim) {
+                        return Err(CloseReason::Silent);
+                    }
                 }
                 Due::Ping => {
                     self.socket.put_ping();

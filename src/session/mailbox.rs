@@ -168,12 +168,12 @@ impl Mailbox {
     }
 
     /// Has the session woken for whatever comes in from now on.
-    pub(super) fn register(&self, waker: &Waker) {
+    pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
     /// What the hub has to say, if anything; a reason to close before all else.
-    pub(super) fn next_control(&self) -> Option<Control> {
+    pub(crate) fn next_control(&self) -> Option<Control> {
         if !self.has_control.load(Ordering::Acquire) {
             return None;
         }
@@ -191,7 +191,7 @@ impl Mailbox {
 
     /// Hands messages to `write` until they are `enough` bytes or none is left; stops at a roster, and gives
     /// that out.
-    pub(super) fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<Roster>> {
+    pub fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<Roster>> {
         let mut queue = self.queue.lock();
         let mut written = 0;
         while written < enough {
@@ -222,3 +222,6 @@ impl std::fmt::Debug for Mailbox {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

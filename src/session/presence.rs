@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -76,13 +75,15 @@ impl<M: MeshPort> Place<M> {
         self.stage == Stage::Pending
     }
 
+    /// Whether this is the peer's claim now, decided on or not.
+    pub(super) fn holds(&self, claim: ClaimNo) -> bool {
+        let seat = self.seat.as_ref();
+        seat.is_some_and(|seat| seat.peer.source().claim == claim)
+    }
+
     /// The mesh has accepted this claim; whether that is news.
     pub(super) fn accept(&mut self, claim: ClaimNo) -> bool {
-        let awaited = self
-            .seat
-            .as_ref()
-            .is_some_and(|seat| seat.peer.source().claim == claim);
-        if self.is_pending() && awaited {
+        if self.is_pending() && self.holds(claim) {
             self.stage = Stage::Present;
             return true;
         }
@@ -157,7 +158,7 @@ where
 {
     /// Does what a message asks for, or tells the peer why not.
     pub(super) async fn carry_out(&mut self, text: Utf8Bytes, heard: Heard) {
-        let started = Clock::now();
+        let started = Instant::now();
         let dialect = self.newcomer.dialect;
         let decoded = dialect::decode(dialect, &text);
         if heard == Heard::Now {
@@ -172,14 +173,20 @@ where
             Ok(message) if self.is_forged(&message) => return,
             Ok(message) => message.command,
         };
+        if self.place.stage == Stage::Fresh
+            && let Command::Signal { network, .. } | Command::Ping { network } = &command
+        {
+            let network = self.network_key(network.as_deref());
+            self.join_quietly(network, text).await;
+            return;
+        }
         match command {
             Command::Announce {
                 network,
                 data,
                 claims_hub,
             } => {
-                let network = self.network_key(network);
-                drop(text);
+                let network = self.network_key(network.as_deref());
                 self.announce(network, data, claims_hub).await;
             }
             Command::Signal {
@@ -188,34 +195,17 @@ where
                 kind,
                 payload,
             } => {
-                if self.place.stage == Stage::Fresh {
-                    let network = self.network_key(network);
-                    self.join_quietly(network, text).await;
-                    return;
-                }
-                self.signal(
-                    &text,
-                    Outgoing {
-                        target,
-                        network,
-                        kind,
-                        payload,
-                    },
-                );
-                let took = started.elapsed();
-                self.shared
-                    .metrics
-                    .route_seconds
-                    .observe(took.as_secs_f64());
+                let signal = Outgoing {
+                    target,
+                    network,
+                    kind,
+                    payload,
+                };
+                self.signal(&text, signal);
+                let took = started.elapsed().as_secs_f64();
+                self.shared.metrics.route_seconds.observe(took);
             }
-            Command::Ping { network } => {
-                if self.place.stage == Stage::Fresh {
-                    let network = self.network_key(network);
-                    self.join_quietly(network, text).await;
-                    return;
-                }
-                self.tell(&Event::Pong, Sent::Pong);
-            }
+            Command::Ping { .. } => self.tell(&Event::Pong, Sent::Pong),
             Command::Goodbye => self.goodbye().await,
             Command::Ignored => {}
             Command::Unsupported(kind) => self.complain(&complaint(
@@ -240,9 +230,8 @@ where
         true
     }
 
-    fn network_key(&self, name: Option<Cow<'_, str>>) -> Result<NetworkKey, BadId> {
+    fn network_key(&self, name: Option<&str>) -> Result<NetworkKey, BadId> {
         let dialect = self.newcomer.dialect;
-        let name = name.as_deref();
         NetworkKey::new(dialect, name.unwrap_or(dialect::default_network(dialect)))
     }
 

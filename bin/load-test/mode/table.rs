@@ -1,12 +1,14 @@
 //! The whole comparison in one command: floor, hub, two hubs, and NATS where it is installed, under the same work.
 //!
-//! Owns the budgets. Servers take turns, round by round, and each measurement of memory or of accepting has a server
+//! Owns the contenders and the order of measuring; the budgets are in [`budget`]. Servers take turns, round by round, and each measurement of memory or of accepting has a server
 //! fresh from its start, so that no figure depends on what came before it. The median of the rounds is what counts.
 //! Absolute times do not travel between machines; the ratios do.
 
+mod budget;
+
 use std::{collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{accept, idle, join_latency, join_storm, relay};
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     dialect::Dialect,
     lab::Lab,
     process::Watched,
-    report::{Report, shown, table},
+    report::Report,
     server::{self, Server},
     target::Target,
 };
@@ -53,75 +55,6 @@ enum Figure {
     StormFrame,
     JoinP99,
 }
-
-/// What a budget compares.
-struct Budget {
-    what: &'static str,
-    of: (Contender, Figure),
-    /// None: an absolute figure.
-    to: Option<Contender>,
-    most: f64,
-    unit: &'static str,
-}
-
-const BUDGETS: [Budget; 8] = [
-    Budget {
-        what: "local signal, paced",
-        of: (Contender::Hub, Figure::Paced),
-        to: Some(Contender::Floor),
-        most: 1.25,
-        unit: "× floor",
-    },
-    Budget {
-        what: "local signal, saturated",
-        of: (Contender::Hub, Figure::Saturated),
-        to: Some(Contender::Floor),
-        most: 1.0,
-        unit: "× floor",
-    },
-    Budget {
-        what: "across two hubs, paced",
-        of: (Contender::HubPair, Figure::Paced),
-        to: Some(Contender::NatsPair),
-        most: 0.6,
-        unit: "× NATS pair",
-    },
-    Budget {
-        what: "across two hubs, saturated",
-        of: (Contender::HubPair, Figure::Saturated),
-        to: Some(Contender::NatsPair),
-        most: 1.0,
-        unit: "× NATS pair",
-    },
-    Budget {
-        what: "idle announced peer",
-        of: (Contender::Hub, Figure::IdleBytes),
-        to: None,
-        most: 6144.0,
-        unit: "B",
-    },
-    Budget {
-        what: "accept and announce",
-        of: (Contender::Hub, Figure::Accept),
-        to: None,
-        most: 45.0,
-        unit: "µs",
-    },
-    Budget {
-        what: "join storm, a frame",
-        of: (Contender::Hub, Figure::StormFrame),
-        to: None,
-        most: 1.5,
-        unit: "µs",
-    },
-    Budget {
-        what: "join seen on the neighbour, p99",
-        of: (Contender::HubPair, Figure::JoinP99),
-        to: None,
-        most: 3_000.0,
-        unit: "µs",
-    },
-];
 
 type Figures = BTreeMap<(Contender, Figure), Vec<f64>>;
 
@@ -201,7 +134,7 @@ pub async fn run(options: &Options, quiet: bool) -> Result<Comparison, Failure> 
             other_figures(*contender, options, quiet, &mut figures).await?;
         }
     }
-    Ok(compare(options, &contenders, &figures))
+    Ok(budget::compare(options, &contenders, &figures))
 }
 
 async fn relay_figures(
@@ -238,69 +171,52 @@ async fn relay_figures(
     Ok(())
 }
 
+/// Each figure beside the relay's that `contender` can have, on a server of its own.
 async fn other_figures(
     contender: Contender,
     options: &Options,
     quiet: bool,
     figures: &mut Figures,
 ) -> Result<(), Failure> {
-    if matches!(contender, Contender::HubPair) {
+    let wanted: &[Figure] = match contender {
+        Contender::Floor | Contender::Nats => &[Figure::Accept, Figure::IdleBytes],
+        Contender::Hub => &[Figure::Accept, Figure::IdleBytes, Figure::StormFrame],
+        Contender::HubPair => &[Figure::JoinP99],
+        Contender::NatsPair => &[],
+    };
+    for figure in wanted {
         let running = contender.start(options, quiet).await?;
-        let report = join_latency::run(&running.lab, &join_latency_options(options)).await?;
-        note(
-            figures,
-            contender,
-            Figure::JoinP99,
-            report.value("latency_p99_us"),
-        );
-        return Ok(());
-    }
-    if matches!(contender, Contender::NatsPair) {
-        return Ok(());
-    }
-    let connections = options.idle_peers;
-    let running = contender.start(options, quiet).await?;
-    let report = accept::run(&running.lab, &accept::Options { connections }).await?;
-    note(
-        figures,
-        contender,
-        Figure::Accept,
-        report.value("cpu_us_per_unit"),
-    );
-
-    let running = contender.start(options, quiet).await?;
-    let hold = Duration::from_secs(1);
-    let report = idle::run(
-        &running.lab,
-        &idle::Options {
-            peers: connections,
-            hold,
-        },
-    )
-    .await?;
-    note(
-        figures,
-        contender,
-        Figure::IdleBytes,
-        report.value("bytes_per_peer"),
-    );
-
-    if contender == Contender::Hub {
-        let running = contender.start(options, quiet).await?;
-        let limit = Duration::from_secs(60);
-        let storm = join_storm::Options {
-            peers: options.storm_peers,
-            limit,
-        };
-        let report = join_storm::run(&running.lab, &storm).await?;
-        note(
-            figures,
-            contender,
-            Figure::StormFrame,
-            report.value("cpu_us_per_unit"),
-        );
+        let value = measure(*figure, &running.lab, options).await?;
+        note(figures, contender, *figure, value);
     }
     Ok(())
+}
+
+async fn measure(figure: Figure, lab: &Rc<Lab>, options: &Options) -> Result<Option<f64>, Failure> {
+    let (report, key) = match figure {
+        Figure::Accept => {
+            let connections = options.idle_peers;
+            let report = accept::run(lab, &accept::Options { connections }).await?;
+            (report, "cpu_us_per_unit")
+        }
+        Figure::IdleBytes => {
+            let (peers, hold) = (options.idle_peers, Duration::from_secs(1));
+            let report = idle::run(lab, &idle::Options { peers, hold }).await?;
+            (report, "bytes_per_peer")
+        }
+        Figure::StormFrame => {
+            let (peers, limit) = (options.storm_peers, Duration::from_secs(60));
+            let report = join_storm::run(lab, &join_storm::Options { peers, limit }).await?;
+            (report, "cpu_us_per_unit")
+        }
+        Figure::JoinP99 => {
+            let report = join_latency::run(lab, &join_latency_options(options)).await?;
+            (report, "latency_p99_us")
+        }
+        // These come of one relay run together.
+        Figure::Paced | Figure::PacedP99 | Figure::Saturated => return Ok(None),
+    };
+    Ok(report.value(key))
 }
 
 fn join_latency_options(options: &Options) -> join_latency::Options {
@@ -341,139 +257,5 @@ fn refuse_losses(contender: Contender, report: &Report) -> Result<(), Failure> {
 fn note(figures: &mut Figures, contender: Contender, figure: Figure, value: Option<f64>) {
     if let Some(value) = value {
         figures.entry((contender, figure)).or_default().push(value);
-    }
-}
-
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
-        (Some(below), Some(above)) if sorted.len().is_multiple_of(2) => Some((below + above) / 2.0),
-        (_, middle) => middle.copied(),
-    }
-}
-
-fn compare(options: &Options, contenders: &[Contender], figures: &Figures) -> Comparison {
-    let value = |contender, figure| {
-        figures
-            .get(&(contender, figure))
-            .and_then(|all| median(all))
-    };
-    let cell = |contender, figure, unit| {
-        value(contender, figure).map_or_else(|| "–".to_owned(), |found| shown(found, unit))
-    };
-    let rows: Vec<Vec<String>> = contenders
-        .iter()
-        .map(|contender| {
-            vec![
-                contender.name().to_owned(),
-                cell(*contender, Figure::Paced, "µs"),
-                cell(*contender, Figure::Saturated, "µs"),
-                cell(*contender, Figure::PacedP99, "µs"),
-                cell(*contender, Figure::IdleBytes, "B"),
-                cell(*contender, Figure::Accept, "µs"),
-                cell(*contender, Figure::StormFrame, "µs"),
-                cell(*contender, Figure::JoinP99, "µs"),
-            ]
-        })
-        .collect();
-    let head = [
-        "server",
-        "paced CPU/msg",
-        "saturated CPU/msg",
-        "p99 paced",
-        "idle peer",
-        "CPU/connection",
-        "CPU/storm frame",
-        "join seen p99",
-    ];
-    let budgets: Vec<(Vec<String>, Value)> =
-        BUDGETS.iter().map(|budget| judge(budget, &value)).collect();
-    let budget_rows: Vec<Vec<String>> = budgets.iter().map(|(row, _)| row.clone()).collect();
-    let work = format!(
-        "{} pairs, {} bytes, {} messages/s paced, {} in flight saturated, {} idle peers, storm of {}, {} joins/s, median of {} rounds of {:?}",
-        options.pairs,
-        options.bytes,
-        options.rate,
-        options.in_flight,
-        options.idle_peers,
-        options.storm_peers,
-        options.joins_per_s,
-        options.rounds,
-        options.duration
-    );
-    let text = format!(
-        "{work}\n\n{}\n{}",
-        table(&head, &rows),
-        table(&["budget", "found", "at most", "held"], &budget_rows)
-    );
-    let raw: Vec<Value> = figures
-        .iter()
-        .map(|((contender, figure), all)| {
-            json!({"server": contender.name(), "figure": format!("{figure:?}"), "rounds": all, "median": median(all)})
-        })
-        .collect();
-    let judged: Vec<&Value> = budgets.iter().map(|(_, json)| json).collect();
-    Comparison {
-        text,
-        json: json!({"work": work, "figures": raw, "budgets": judged}),
-    }
-}
-
-fn judge(
-    budget: &Budget,
-    value: &impl Fn(Contender, Figure) -> Option<f64>,
-) -> (Vec<String>, Value) {
-    let (contender, figure) = budget.of;
-    let found = value(contender, figure).and_then(|found| match budget.to {
-        None => Some(found),
-        Some(other) => value(other, figure).map(|base| found / base),
-    });
-    let held = found.map(|found| found <= budget.most);
-    let row = vec![
-        budget.what.to_owned(),
-        found.map_or_else(
-            || "not measured".to_owned(),
-            |found| shown(found, budget.unit),
-        ),
-        shown(budget.most, budget.unit),
-        match held {
-            Some(true) => "yes".to_owned(),
-            Some(false) => "no".to_owned(),
-            None => "–".to_owned(),
-        },
-    ];
-    let json = json!({"budget": budget.what, "found": found, "at_most": budget.most, "unit": budget.unit, "held": held});
-    (row, json)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_or_between_the_two() {
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3.0]), Some(3.0));
-        assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
-    }
-
-    #[test]
-    fn a_budget_is_held_up_to_its_limit_and_unknown_without_figures() {
-        let paced = &BUDGETS[0];
-        let with = |hub: f64| {
-            move |contender, _| {
-                Some(if contender == Contender::Floor {
-                    10.0
-                } else {
-                    hub
-                })
-            }
-        };
-        assert_eq!(judge(paced, &with(12.5)).0[3], "yes");
-        assert_eq!(judge(paced, &with(12.6)).0[3], "no");
-        assert_eq!(judge(paced, &|_, _| None).0[3], "–");
     }
 }

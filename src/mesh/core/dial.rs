@@ -131,6 +131,8 @@ pub struct Dialer {
     config: DialConfig,
     bootstraps: BTreeMap<String, Bootstrap>,
     hubs: BTreeMap<HubId, Known>,
+    /// How many hubs a link stands with.
+    standing: usize,
     attempts: BTreeMap<DialId, Attempt>,
     last_dial: u64,
     /// No dial before this.
@@ -153,6 +155,7 @@ impl Dialer {
             config,
             bootstraps: BTreeMap::new(),
             hubs: BTreeMap::new(),
+            standing: 0,
             attempts: BTreeMap::new(),
             last_dial: 0,
             spaced: Moment::default(),
@@ -240,7 +243,9 @@ impl Dialer {
         }
         if hub != self.me {
             let known = self.hubs.entry(hub).or_insert_with(|| Known::new(now));
-            known.linked.get_or_insert(now);
+            if known.linked.replace(known.linked.unwrap_or(now)).is_none() {
+                self.standing += 1;
+            }
         }
         self.look_again(now);
     }
@@ -253,6 +258,7 @@ impl Dialer {
         let Some(since) = known.linked.take() else {
             return;
         };
+        self.standing -= 1;
         let lasted = now - since >= self.config.reset_after;
         known.backoff.lose(now, lasted, &self.config, &mut self.rng);
         if !known.recorded {
@@ -334,7 +340,7 @@ impl Dialer {
     /// closed as [`Bye::Full`] if the graph holds together without it (`Topology::is_redundant`), and left
     /// alone otherwise. Each call proposes the next, at most one per `drop_spacing`.
     pub fn poll_drop(&mut self, now: Moment) -> Option<HubId> {
-        if self.drop_spaced > now || self.standing() <= self.config.accept_up_to {
+        if self.drop_spaced > now || self.standing <= self.config.accept_up_to {
             return None;
         }
         self.drop_spaced = now + self.config.drop_spacing;
@@ -354,7 +360,7 @@ impl Dialer {
 
     /// When [`Dialer::poll_drop`] may have something; `None` while there are not too many links.
     pub fn drop_timeout(&self) -> Option<Moment> {
-        (self.standing() > self.config.accept_up_to).then_some(self.drop_spaced)
+        (self.standing > self.config.accept_up_to).then_some(self.drop_spaced)
     }
 
     /// The bootstrap addresses, in alphabetical order.
@@ -373,18 +379,10 @@ impl Dialer {
     /// Whether a link that `hub` dialled may stay. A neighbour's further link always may (one of them will be
     /// closed), and past `accept_up_to` a hub that has no other way into the mesh.
     pub fn may_accept(&self, _now: Moment, hub: HubId) -> bool {
-        let standing = self.standing();
         let reachable = self.hubs.get(&hub).is_some_and(|known| known.reachable);
         self.is_linked(hub)
-            || standing < self.config.accept_up_to
-            || (!reachable && standing < self.config.accept_never_past)
-    }
-
-    fn standing(&self) -> usize {
-        self.hubs
-            .values()
-            .filter(|known| known.linked.is_some())
-            .count()
+            || self.standing < self.config.accept_up_to
+            || (!reachable && self.standing < self.config.accept_never_past)
     }
 
     fn is_linked(&self, hub: HubId) -> bool {

@@ -1158,4 +1158,15 @@ impl Resolve for Directory {
             Vouch::Gone
         }
     }
+
+    fn left_lately(
+        &self,
+        hub: &HubId,
+        network: &NetworkKey,
+        peer: &PeerId,
+        claim: ClaimNo,
+    ) -> bool {
+        self.origin(hub)
+            .is_some_and(|origin| origin.log.remembers(network, peer, claim))
+    }
 }

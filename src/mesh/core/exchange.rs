@@ -11,6 +11,10 @@
 //!
 //! Called under one short lock by sessions and by the control plane. After every call that changes
 //! something, the caller drains [`Exchange::poll_effect`] before it lets go of the lock.
+#![expect(
+    clippy::result_large_err,
+    reason = "a signal that is refused is given back; a box would cost every accepted one an allocation"
+)]
 
 mod alarms;
 mod config;

@@ -185,9 +185,16 @@ impl Feeds {
         now: Moment,
         directory: &mut Directory,
         link: LinkId,
-        delta: Delta,
+        mut delta: Delta,
     ) -> Applied {
         let origin = delta.origin;
+        if self.no_cursor
+            && directory
+                .origin_state(&origin)
+                .is_some_and(|here| here.complete)
+        {
+            delta.reset = false;
+        }
         if !self.subscribed(link, &origin) {
             // A part that was on its way when we let this parent go.
             return Applied::default();

@@ -183,12 +183,17 @@ pub struct Core {
 
 impl Core {
     /// A hub without links or peers.
-    pub fn new(config: CoreConfig, now: Now) -> Self {
+    pub fn new(mut config: CoreConfig, now: Now) -> Self {
+        let mutants = config.mutants;
+        config.topology.mutants = mutants;
+        config.exchange.mutants = mutants;
+        if mutants.incarnation_is_a_counter() {
+            config.incarnation.nonce = 0;
+        }
         let CoreConfig {
             me,
             incarnation,
             seed,
-            mutants,
             ..
         } = config;
         let large = match config.discovery_limit {
@@ -302,6 +307,10 @@ impl Core {
         self.links
             .on_up_knowing(now.at, &up, self.topology.known(up.hub));
         self.dialer.on_neighbour_up(now.at, up.hub, up.dialed);
+        if self.links.link_to(up.hub).is_none() {
+            // Refused at once: what the dialler takes for a neighbour is none.
+            self.dialer.on_neighbour_down(now.at, up.hub);
+        }
         self.settle(now);
     }
 
@@ -670,6 +679,7 @@ impl Core {
         self.links.handle_timeout(now.at);
         self.topology.handle_timeout(now.at);
         self.dialer.handle_timeout(now.at);
+        self.shed_link(now);
         self.contests.handle_timeout(now.at, &self.directory.read());
         for due in self.holds.take_due(now.at) {
             match due {
@@ -697,12 +707,25 @@ impl Core {
             self.links.poll_timeout(),
             self.topology.poll_timeout(),
             self.dialer.poll_timeout(),
+            self.dialer.drop_timeout(),
             self.contests.poll_timeout(),
             self.holds.poll_timeout(),
             self.exchange.lock().poll_timeout(),
             Some(self.next_audit),
         ];
         parts.into_iter().flatten().min()
+    }
+
+    /// With more links than wanted, parts from a neighbour that can be done without.
+    fn shed_link(&mut self, now: Now) {
+        let Some(hub) = self.dialer.poll_drop(now.at) else {
+            return;
+        };
+        if let Some(link) = self.links.link_to(hub)
+            && self.topology.is_redundant(hub)
+        {
+            self.links.close_link(now.at, link, Bye::Full);
+        }
     }
 
     fn housekeeping(&mut self, now: Now) {

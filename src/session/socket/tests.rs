@@ -1,1 +1,196 @@
+use std::future::poll_fn;
 
+use futures::SinkExt;
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as Raw;
+
+use super::*;
+
+const MAX: usize = 1000;
+
+async fn pair() -> (Socket<DuplexStream>, WebSocketStream<DuplexStream>) {
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+    (Socket::new(ours, &[], MAX), client)
+}
+
+async fn next(socket: &mut Socket<DuplexStream>) -> Result<Incoming, ReadError> {
+    loop {
+        if let Some(incoming) = socket.next_incoming()? {
+            return Ok(incoming);
+        }
+        let count = poll_fn(|cx| socket.poll_fill(cx)).await.expect("it reads");
+        assert_ne!(count, 0, "the stream ended");
+    }
+}
+
+fn fragment(text: &'static str, opcode: Data, last: bool) -> Message {
+    Message::Frame(Raw::message(text, OpCode::Data(opcode), last))
+}
+
+#[tokio::test]
+async fn messages_in_pieces_are_put_together_around_pings() {
+    let (mut socket, mut client) = pair().await;
+    for message in [
+        fragment("he", Data::Text, false),
+        Message::Ping("?".into()),
+        fragment("ll", Data::Continue, false),
+        fragment("o", Data::Continue, true),
+        Message::text("next"),
+    ] {
+        client.send(message).await.expect("it is sent");
+    }
+    assert_eq!(next(&mut socket).await, Ok(Incoming::Ping));
+    assert_eq!(next(&mut socket).await, Ok(Incoming::Text("hello".into())));
+    assert_eq!(next(&mut socket).await, Ok(Incoming::Text("next".into())));
+}
+
+#[tokio::test]
+async fn pieces_together_may_not_be_longer_than_a_message() {
+    let (mut socket, mut client) = pair().await;
+    let half: &'static str = Box::leak("x".repeat(MAX / 2 + 1).into_boxed_str());
+    client
+        .send(fragment(half, Data::Text, false))
+        .await
+        .expect("it is sent");
+    client
+        .send(fragment(half, Data::Continue, true))
+        .await
+        .expect("it is sent");
+    assert_eq!(next(&mut socket).await, Err(ReadError::TooLong));
+}
+
+#[tokio::test]
+async fn frames_against_the_protocol_are_refused() {
+    let unmasked: &[u8] = &[0x81, 0x01, b'x'];
+    let reserved_opcode: &[u8] = &[0x83, 0x80, 0, 0, 0, 0];
+    let stray_continuation: &[u8] = &[0x80, 0x80, 0, 0, 0, 0];
+    let split_ping: &[u8] = &[0x09, 0x80, 0, 0, 0, 0];
+    let long_ping: &[u8] = &[0x89, 0xfe, 0x00, 0x7e, 0, 0, 0, 0];
+    let text_in_text: &[u8] = &[0x01, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0];
+    for bytes in [
+        unmasked,
+        reserved_opcode,
+        stray_continuation,
+        split_ping,
+        long_ping,
+        text_in_text,
+    ] {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut socket = Socket::new(ours, bytes, MAX);
+        assert_eq!(
+            socket.next_incoming(),
+            Err(ReadError::Protocol),
+            "{bytes:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn all_that_waits_is_written_and_no_buffer_is_kept() {
+    let (mut socket, mut client) = pair().await;
+    let texts: Vec<_> = [0, 1, 125, 126, 65_535, 65_536]
+        .map(|n| "é".repeat(n / 2))
+        .into();
+    let sizes = texts.clone();
+    let reader = tokio::spawn(async move {
+        for text in texts {
+            let message = futures::StreamExt::next(&mut client).await;
+            assert_eq!(
+                message.expect("it goes on").expect("a message"),
+                Message::text(text)
+            );
+        }
+        client
+    });
+    for text in &sizes {
+        socket.put_text(text);
+    }
+    poll_fn(|cx| socket.poll_write(cx))
+        .await
+        .expect("it writes");
+    let mut client = reader.await.expect("all was read");
+    client.send(Message::text("x")).await.expect("it is sent");
+    assert_eq!(next(&mut socket).await, Ok(Incoming::Text("x".into())));
+    assert_eq!((socket.out.capacity(), socket.inbox.capacity()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_with_its_own_words() {
+    let (mut socket, mut client) = pair().await;
+    client
+        .send(Message::Ping("token".into()))
+        .await
+        .expect("it is sent");
+    assert_eq!(next(&mut socket).await, Ok(Incoming::Ping));
+    poll_fn(|cx| socket.poll_write(cx))
+        .await
+        .expect("it writes");
+    let answer = futures::StreamExt::next(&mut client).await;
+    assert_eq!(
+        answer.expect("it goes on").expect("a message"),
+        Message::Pong("token".into())
+    );
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_costs_no_memory() {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+    let mut socket = Socket::new(ours, &[], MAX);
+    let ping = [vec![0x89, 0xfd, 0, 0, 0, 0], vec![b'x'; 125]].concat();
+    for _ in 0..2000 {
+        theirs.write_all(&ping).await.expect("it is written");
+    }
+    for _ in 0..2000 {
+        assert_eq!(next(&mut socket).await, Ok(Incoming::Ping));
+    }
+    assert!(socket.waiting() <= PONG_BACKLOG_BYTES + MAX_CONTROL_BYTES + 2);
+}
+
+#[tokio::test]
+async fn the_close_frame_has_its_code_and_its_words() {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+    let mut socket = Socket::new(ours, &[], MAX);
+    socket.put_close(CloseCode::Again, "later");
+    poll_fn(|cx| socket.poll_write(cx))
+        .await
+        .expect("it writes");
+    drop(socket);
+    let mut bytes = Vec::new();
+    theirs.read_to_end(&mut bytes).await.expect("it is read");
+    assert_eq!(bytes, [b"\x88\x07\x03\xf5".as_slice(), b"later"].concat());
+}
+
+#[test]
+fn a_small_part_of_a_long_message_does_not_keep_all_of_it() {
+    let long = Utf8Bytes::from(format!("{}end", "x".repeat(1000)));
+    let whole: &Bytes = long.as_ref();
+    let inside = |part: &Bytes| whole.as_ptr_range().contains(&part.as_ptr());
+    assert!(!inside(&share(&long, long.get(1000..).expect("the end"))));
+    assert!(inside(&share(&long, long.get(100..).expect("most of it"))));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_reading_panic_or_go_on_for_ever(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut socket = Socket::new(ours, &bytes, MAX);
+        let mut seen = 0;
+        while let Ok(Some(_)) = socket.next_incoming() {
+            seen += 1;
+        }
+        prop_assert!(seen <= bytes.len());
+    }
+
+    #[test]
+    fn unmasking_is_the_textbook_s(payload in any::<Vec<u8>>(), mask in any::<[u8; 4]>()) {
+        let expected: Vec<_> = payload.iter().enumerate().map(|(i, b)| b ^ mask[i % 4]).collect();
+        let mut unmasked = payload;
+        unmask(&mut unmasked, mask);
+        prop_assert_eq!(unmasked, expected);
+    }
+}

@@ -19,13 +19,15 @@ impl Dialer {
             self.wake = Some(self.spaced);
             return;
         }
-        let candidates = self.candidates();
+        let mut candidates = self.candidates();
         // Bootstrap addresses come first, then what is wanted most.
-        if let Some(chosen) = candidates.iter().find(|candidate| candidate.due <= now) {
-            self.dial(now, chosen.target.clone());
+        let ready = candidates.iter().position(|candidate| candidate.due <= now);
+        if let Some(place) = ready {
+            let chosen = candidates.remove(place);
+            self.dial(now, chosen.target);
         }
-        let others = candidates.iter().map(|candidate| candidate.due);
-        self.wake = others.min().map(|due| due.max(self.spaced));
+        let left = candidates.iter().map(|candidate| candidate.due);
+        self.wake = left.min().map(|due| due.max(self.spaced));
     }
 
     fn dial(&mut self, now: Moment, target: DialTarget) {

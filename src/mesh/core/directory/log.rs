@@ -156,6 +156,14 @@ impl Log {
         })
     }
 
+    /// Whether this claim was retracted, and not long ago.
+    pub fn remembers(&self, network: &NetworkKey, peer: &PeerId, claim: ClaimNo) -> bool {
+        let newest_first = self.tombstones.iter().rev();
+        newest_first
+            .filter(|tombstone| tombstone.claim == claim)
+            .any(|tombstone| tombstone.network == *network && tombstone.peer == *peer)
+    }
+
     /// All live records, in order.
     pub fn records(&self) -> impl Iterator<Item = RecordNo> + '_ {
         self.slots

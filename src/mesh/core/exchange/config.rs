@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use crate::mesh::core::mutants::Mutants;
+
 /// What a signal counts for beside its payload, in bytes: in a window and in the waiting room.
 pub const SIGNAL_COST: usize = 128;
 
@@ -57,6 +59,8 @@ pub struct ExchangeConfig {
     /// Silence after which a source hub's numbers may be forgotten. Must exceed `give_up_after` plus the
     /// longest time that a frame can be under way, or one that lived so long would be delivered again.
     pub forget_after: Duration,
+    /// Known faults, for tests of the tests.
+    pub mutants: Mutants,
 }
 
 impl Default for ExchangeConfig {
@@ -78,6 +82,7 @@ impl Default for ExchangeConfig {
             outgoing_pairs: 4096,
             incoming_pairs: 4096,
             forget_after: Duration::from_secs(60),
+            mutants: Mutants::default(),
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::mesh::core::ids::{Incarnation, Moment};
+use crate::mesh::core::mutants::Mutants;
 use crate::mesh::frames::{Refused, RefusedWhy, SignalBody};
 
 use super::config::{MAX_OUTSTANDING, SIGNAL_COST};
@@ -90,7 +91,13 @@ impl Incoming {
     }
 
     /// Judges an arrival by its number; `early_bytes` bounds what is kept for later.
-    pub(super) fn admit(&mut self, seq: u64, body: SignalBody, early_bytes: usize) -> Arrival {
+    pub(super) fn admit(
+        &mut self,
+        seq: u64,
+        body: SignalBody,
+        early_bytes: usize,
+        mutants: Mutants,
+    ) -> Arrival {
         if seq < self.next || self.early.contains_key(&seq) {
             self.unacked += 1;
             return Arrival::Duplicate;
@@ -98,8 +105,8 @@ impl Incoming {
         if seq - self.base >= MAX_OUTSTANDING {
             return Arrival::NoRoom;
         }
-        if seq == self.next {
-            self.next += 1;
+        if seq == self.next || mutants.acks_without_order() {
+            self.next = seq + 1;
             return Arrival::Next(body);
         }
         let bytes = self.early_bytes + cost(&body);

@@ -49,7 +49,12 @@ impl Exchange {
         };
         pair.used_at = now;
         pair.raise_base(frame.base);
-        match pair.admit(frame.seq, frame.body, self.config.early_bytes) {
+        match pair.admit(
+            frame.seq,
+            frame.body,
+            self.config.early_bytes,
+            self.config.mutants,
+        ) {
             Arrival::Next(body) => desk.take(pair, frame.seq, body),
             Arrival::Early => desk.effects.count(counted::EARLY),
             Arrival::Duplicate => desk.effects.count(counted::DUPLICATE),
@@ -73,7 +78,9 @@ impl Exchange {
             return None;
         };
         match self.hop(dest) {
-            Some(hop) if hop.link != arrived_by => Some((hop.link, ttl)),
+            Some(hop) if hop.link != arrived_by || self.config.mutants.forward_back() => {
+                Some((hop.link, ttl))
+            }
             _ => {
                 self.effects.count(counted::NO_WAY_ON);
                 None

@@ -334,6 +334,7 @@ impl Exchange {
         window.alarm = None;
         let gone = window.handle_alarm(self.me, now, &self.config, &mut self.effects);
         if let Some(due) = window.due(&self.config) {
+            // A setting of zero must not make one call of `handle_timeout` endless.
             let due = due.max(Moment(now.0.saturating_add(1)));
             self.alarms
                 .set(Alarm::Outgoing(hub), &mut window.alarm, due);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::ids::{HubId, Incarnation};
+use super::super::mutants::Mutants;
 
 /// How the topology behaves, and what this hub says of itself.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct TopologyConfig {
     pub max_bumps: usize,
     /// See `max_bumps`.
     pub bump_window: Duration,
+    /// Known faults, for tests of the tests.
+    pub mutants: Mutants,
 }
 
 impl Default for TopologyConfig {
@@ -51,6 +54,7 @@ impl Default for TopologyConfig {
             max_lives: 4_096,
             max_bumps: 3,
             bump_window: Duration::from_secs(60),
+            mutants: Mutants::default(),
         }
     }
 }

@@ -125,7 +125,8 @@ pub(super) struct World {
     flight: BTreeMap<(Moment, u64), (usize, LinkId, Frame)>,
     rng: u64,
     senders: BTreeMap<(usize, ClaimNo), PeerId>,
-    pub(super) accepted: BTreeSet<Tag>,
+    /// And the hub that accepted it.
+    pub(super) accepted: BTreeMap<Tag, usize>,
     pub(super) delivered: Vec<Tag>,
     pub(super) failed: Vec<(Tag, SignalFailure)>,
     pub(super) messages: Vec<(usize, Bytes)>,
@@ -151,7 +152,7 @@ impl World {
             flight: BTreeMap::new(),
             rng: seed | 1,
             senders: BTreeMap::new(),
-            accepted: BTreeSet::new(),
+            accepted: BTreeMap::new(),
             delivered: Vec::new(),
             failed: Vec::new(),
             messages: Vec::new(),
@@ -265,7 +266,7 @@ impl World {
             .filter(|p| here(p))
             .cloned()
             .collect();
-        self.accepted.retain(|(from, ..)| !local.contains(from));
+        self.accepted.retain(|_, at| *at != n);
         for who in local {
             let claim = self.book.hold(hub(n), &who);
             self.senders.insert((n, claim), who);
@@ -298,7 +299,8 @@ impl World {
         );
         let tag = (peer(from), peer(to), kind.0);
         if sent.is_ok() {
-            assert!(self.accepted.insert(tag.clone()), "a tag was used twice");
+            let before = self.accepted.insert(tag.clone(), at);
+            assert_eq!(before, None, "a tag was used twice");
         }
         if let Ok(Sent::Local(_)) = sent {
             self.delivered.push(tag);
@@ -447,7 +449,7 @@ impl World {
                 "delivered, failed as {why:?}: {tag:?}"
             );
         }
-        for tag in &self.accepted {
+        for tag in self.accepted.keys() {
             assert!(
                 came.contains(tag) || told.contains(tag),
                 "unaccounted: {tag:?}"

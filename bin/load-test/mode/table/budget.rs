@@ -1,0 +1,236 @@
+//! The table of figures and the budgets that they are held against.
+//!
+//! Owns the budgets' limits and the layout of the comparison. Starts nothing and measures nothing.
+
+use serde_json::{Value, json};
+
+use super::{Comparison, Contender, Figure, Figures, Options};
+use crate::report::{shown, table};
+
+/// What a budget compares.
+struct Budget {
+    what: &'static str,
+    of: (Contender, Figure),
+    /// None: an absolute figure.
+    to: Option<Contender>,
+    most: f64,
+    unit: &'static str,
+}
+
+const BUDGETS: [Budget; 8] = [
+    Budget {
+        what: "local signal, paced",
+        of: (Contender::Hub, Figure::Paced),
+        to: Some(Contender::Floor),
+        most: 1.25,
+        unit: "× floor",
+    },
+    Budget {
+        what: "local signal, saturated",
+        of: (Contender::Hub, Figure::Saturated),
+        to: Some(Contender::Floor),
+        most: 1.0,
+        unit: "× floor",
+    },
+    Budget {
+        what: "across two hubs, paced",
+        of: (Contender::HubPair, Figure::Paced),
+        to: Some(Contender::NatsPair),
+        most: 0.6,
+        unit: "× NATS pair",
+    },
+    Budget {
+        what: "across two hubs, saturated",
+        of: (Contender::HubPair, Figure::Saturated),
+        to: Some(Contender::NatsPair),
+        most: 1.0,
+        unit: "× NATS pair",
+    },
+    Budget {
+        what: "idle announced peer",
+        of: (Contender::Hub, Figure::IdleBytes),
+        to: None,
+        most: 6144.0,
+        unit: "B",
+    },
+    Budget {
+        what: "accept and announce",
+        of: (Contender::Hub, Figure::Accept),
+        to: None,
+        most: 45.0,
+        unit: "µs",
+    },
+    Budget {
+        what: "join storm, a frame",
+        of: (Contender::Hub, Figure::StormFrame),
+        to: None,
+        most: 1.5,
+        unit: "µs",
+    },
+    Budget {
+        what: "join seen on the neighbour, p99",
+        of: (Contender::HubPair, Figure::JoinP99),
+        to: None,
+        most: 3_000.0,
+        unit: "µs",
+    },
+];
+
+/// The comparison of `contenders` by the medians of their `figures`.
+pub fn compare(options: &Options, contenders: &[Contender], figures: &Figures) -> Comparison {
+    let value = |contender, figure| {
+        figures
+            .get(&(contender, figure))
+            .and_then(|all| median(all))
+    };
+    let verdicts: Vec<Verdict> = BUDGETS.iter().map(|budget| judge(budget, &value)).collect();
+    let rows: Vec<Vec<String>> = verdicts.iter().map(Verdict::row).collect();
+    let work = work(options);
+    let text = format!(
+        "{work}\n\n{}\n{}",
+        figure_table(contenders, &value),
+        table(&["budget", "found", "at most", "held"], &rows)
+    );
+    let raw: Vec<Value> = figures
+        .iter()
+        .map(|((contender, figure), all)| {
+            json!({"server": contender.name(), "figure": format!("{figure:?}"), "rounds": all, "median": median(all)})
+        })
+        .collect();
+    let budgets: Vec<Value> = verdicts.iter().map(Verdict::json).collect();
+    Comparison {
+        text,
+        json: json!({"work": work, "figures": raw, "budgets": budgets}),
+    }
+}
+
+fn work(options: &Options) -> String {
+    format!(
+        "{} pairs, {} bytes, {} messages/s paced, {} in flight saturated, {} idle peers, storm of {}, {} joins/s, \
+         median of {} rounds of {:?}",
+        options.pairs,
+        options.bytes,
+        options.rate,
+        options.in_flight,
+        options.idle_peers,
+        options.storm_peers,
+        options.joins_per_s,
+        options.rounds,
+        options.duration
+    )
+}
+
+const COLUMNS: [(&str, Figure, &str); 7] = [
+    ("paced CPU/msg", Figure::Paced, "µs"),
+    ("saturated CPU/msg", Figure::Saturated, "µs"),
+    ("p99 paced", Figure::PacedP99, "µs"),
+    ("idle peer", Figure::IdleBytes, "B"),
+    ("CPU/connection", Figure::Accept, "µs"),
+    ("CPU/storm frame", Figure::StormFrame, "µs"),
+    ("join seen p99", Figure::JoinP99, "µs"),
+];
+
+fn figure_table(
+    contenders: &[Contender],
+    value: &impl Fn(Contender, Figure) -> Option<f64>,
+) -> String {
+    let row = |contender: &Contender| {
+        let cells = COLUMNS.iter().map(|(_, figure, unit)| {
+            value(*contender, *figure).map_or_else(|| "–".to_owned(), |found| shown(found, unit))
+        });
+        std::iter::once(contender.name().to_owned())
+            .chain(cells)
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = contenders.iter().map(row).collect();
+    let head: Vec<&str> = std::iter::once("server")
+        .chain(COLUMNS.iter().map(|column| column.0))
+        .collect();
+    table(&head, &rows)
+}
+
+/// A budget and what was found.
+struct Verdict {
+    budget: &'static Budget,
+    found: Option<f64>,
+}
+
+impl Verdict {
+    fn held(&self) -> Option<bool> {
+        self.found.map(|found| found <= self.budget.most)
+    }
+
+    fn row(&self) -> Vec<String> {
+        let found = self.found.map(|found| shown(found, self.budget.unit));
+        let held = match self.held() {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "–",
+        };
+        vec![
+            self.budget.what.to_owned(),
+            found.unwrap_or_else(|| "not measured".to_owned()),
+            shown(self.budget.most, self.budget.unit),
+            held.to_owned(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "budget": self.budget.what,
+            "found": self.found,
+            "at_most": self.budget.most,
+            "unit": self.budget.unit,
+            "held": self.held(),
+        })
+    }
+}
+
+fn judge(budget: &'static Budget, value: &impl Fn(Contender, Figure) -> Option<f64>) -> Verdict {
+    let (contender, figure) = budget.of;
+    let found = value(contender, figure).and_then(|found| match budget.to {
+        None => Some(found),
+        Some(other) => value(other, figure).map(|base| found / base),
+    });
+    Verdict { budget, found }
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
+        (Some(below), Some(above)) if sorted.len().is_multiple_of(2) => Some((below + above) / 2.0),
+        (_, middle) => middle.copied(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_between_the_two() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
+    }
+
+    #[test]
+    fn a_budget_is_held_up_to_its_limit_and_unknown_without_figures() {
+        let paced = &BUDGETS[0];
+        let with = |hub: f64| {
+            move |contender, _| {
+                Some(if contender == Contender::Floor {
+                    10.0
+                } else {
+                    hub
+                })
+            }
+        };
+        assert_eq!(judge(paced, &with(12.5)).held(), Some(true));
+        assert_eq!(judge(paced, &with(12.6)).held(), Some(false));
+        assert_eq!(judge(paced, &|_, _| None).held(), None);
+    }
+}

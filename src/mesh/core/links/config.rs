@@ -1,0 +1,89 @@
+//! What the table of links is told at the start, and what it tells.
+
+use std::time::Duration;
+
+use super::super::api::Bye;
+use super::super::ids::{HubId, Incarnation, LinkId, Moment};
+
+/// How links are watched.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkConfig {
+    /// How often each link is pinged.
+    pub ping_every: Duration,
+    /// A link is closed after this long without any frame.
+    pub dead_after: Duration,
+    /// How long a standing link has to answer once a rival has come.
+    pub rival_probe: Duration,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        LinkConfig {
+            ping_every: Duration::from_secs(1),
+            dead_after: Duration::from_secs(3),
+            rival_probe: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkEvent {
+    /// There is a link with this hub now; or this is its new life, and the links of the old one are gone.
+    NeighbourUp {
+        /// Who.
+        hub: HubId,
+        /// Its life.
+        incarnation: Incarnation,
+        /// The active link.
+        link: LinkId,
+    },
+    /// Another link with this neighbour is the active one now.
+    NeighbourSwitched {
+        /// Who.
+        hub: HubId,
+        /// The active link.
+        link: LinkId,
+    },
+    /// The last link with this hub is gone.
+    NeighbourDown {
+        /// Who.
+        hub: HubId,
+    },
+    /// This link is forgotten here: say so to the other end and close it.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        bye: Bye,
+    },
+    /// The active link's smoothed round-trip time, measured anew.
+    RttMeasured {
+        /// The neighbour.
+        hub: HubId,
+        /// The time there and back.
+        rtt: Duration,
+    },
+    /// A machine that is not this process goes by this hub's id. An alarm; its link is closed.
+    IdentityClash {
+        /// The life that it claims.
+        incarnation: Incarnation,
+    },
+}
+
+/// An open link, for people to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkView {
+    /// Which.
+    pub link: LinkId,
+    /// The hub at its other end.
+    pub hub: HubId,
+    /// What is sent to that hub goes by this link.
+    pub active: bool,
+    /// We dialled it.
+    pub outgoing: bool,
+    /// Since when.
+    pub since: Moment,
+    /// Its smoothed round-trip time, once measured.
+    pub rtt: Option<Duration>,
+}

@@ -1,0 +1,82 @@
+//! One open link: its pings, its pongs, and what they measured.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::super::api::LinkUp;
+use super::super::ids::{HubId, Moment};
+
+/// Which of two links with one hub is better: the greater. The same at both ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Rank {
+    pub(super) dialed_by_lower: bool,
+    pub(super) dial_number: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) hub: HubId,
+    pub(super) rank: Rank,
+    pub(super) outgoing: bool,
+    pub(super) since: Moment,
+    pub(super) heard: Moment,
+    pub(super) next_ping: Moment,
+    /// The last ping's token; tokens count up from 1.
+    pub(super) token: u64,
+    /// Pings whose pong has not come, oldest first.
+    asked: VecDeque<(u64, Moment)>,
+    /// The last ping has not been taken for sending yet.
+    pub(super) ping_waits: bool,
+    pub(super) pongs: VecDeque<u64>,
+    pub(super) rtt: Option<Duration>,
+}
+
+impl Link {
+    /// More pings in flight than this, and the oldest no longer counts.
+    pub(super) const MAX_ASKED: usize = 8;
+    /// More pongs waiting than this, and the oldest is not sent.
+    pub(super) const MAX_PONGS: usize = 4;
+
+    pub(super) fn new(now: Moment, up: &LinkUp, rank: Rank) -> Self {
+        Link {
+            hub: up.hub,
+            rank,
+            outgoing: up.dialed.is_some(),
+            since: now,
+            heard: now,
+            next_ping: now,
+            token: 0,
+            asked: VecDeque::new(),
+            ping_waits: false,
+            pongs: VecDeque::new(),
+            rtt: None,
+        }
+    }
+
+    /// Has a ping on its way that is not older than `now`, and gives its token.
+    pub(super) fn ping(&mut self, now: Moment, every: Duration) -> u64 {
+        self.next_ping = now + every;
+        if !self.ping_waits {
+            self.token += 1;
+            self.ping_waits = true;
+            self.asked.push_back((self.token, now));
+            if self.asked.len() > Self::MAX_ASKED {
+                self.asked.pop_front();
+            }
+        }
+        self.token
+    }
+
+    /// The time that the ping with this token took, if it was asked and not answered before.
+    pub(super) fn answered(&mut self, now: Moment, token: u64) -> Option<Duration> {
+        let place = self.asked.iter().position(|(asked, _)| *asked == token)?;
+        let (_, sent) = self.asked.drain(..=place).next_back()?;
+        let sample = now - sent;
+        let smoothed = match self.rtt {
+            Some(rtt) => (rtt * 7 + sample) / 8,
+            None => sample,
+        };
+        self.rtt = Some(smoothed);
+        Some(smoothed)
+    }
+}

@@ -1,0 +1,88 @@
+//! What this hub says of itself: its record, and the life that it claims.
+
+use super::super::ids::{Incarnation, LinkId, Moment};
+use super::own::Bump;
+use super::{Stored, Topology, TopologyEvent};
+use crate::mesh::frames::LinkRecord;
+
+impl Topology {
+    pub(super) fn own_links_changed(&mut self, now: Moment) {
+        self.want_record(now);
+        self.run_spf(now);
+    }
+
+    pub(super) fn want_record(&mut self, now: Moment) {
+        self.own.want();
+        self.make_due_record(now);
+    }
+
+    pub(super) fn make_due_record(&mut self, now: Moment) {
+        if self.own.due(self.config.pacing).is_none_or(|due| due > now) {
+            return;
+        }
+        let mut record = self.own_record();
+        let same = self
+            .records
+            .get(&self.me)
+            .is_some_and(|stored| stored.record == record);
+        if same {
+            return self.own.settled();
+        }
+        record.number = self.own.originate(now);
+        self.put_own(record);
+        self.flood(self.me, None);
+    }
+
+    /// What we have to say of ourselves now, under the number of our last record.
+    pub(super) fn own_record(&self) -> LinkRecord {
+        LinkRecord {
+            hub: self.me,
+            incarnation: self.own.incarnation,
+            number: self.own.number,
+            draining: self.own.draining,
+            urls: self.config.urls.clone(),
+            region: self.config.region.clone(),
+            neighbours: self
+                .neighbours
+                .iter()
+                .take(LinkRecord::MAX_NEIGHBOURS)
+                .map(|(hub, neighbour)| (*hub, neighbour.cost))
+                .collect(),
+        }
+    }
+
+    pub(super) fn put_own(&mut self, record: LinkRecord) {
+        if !self.graph_stale {
+            self.graph.replace(&record);
+        }
+        let stored = Stored {
+            record,
+            unreachable_since: None,
+            again: false,
+        };
+        self.records.insert(self.me, stored);
+    }
+
+    pub(super) fn bump(&mut self, now: Moment, known: Incarnation) {
+        let (max, window) = (self.config.max_bumps, self.config.bump_window);
+        match self.own.bump(now, known, max, window) {
+            Bump::Raised(incarnation) => {
+                self.events
+                    .push_back(TopologyEvent::OwnIncarnation(incarnation));
+                self.want_record(now);
+            }
+            Bump::Clash => self.events.push_back(TopologyEvent::IdentityClash),
+            Bump::Known => {}
+        }
+    }
+
+    pub(super) fn hear_of_self(&mut self, now: Moment, link: LinkId, record: &LinkRecord) {
+        let own = (self.own.incarnation, self.own.number);
+        if record.version() > own {
+            self.bump(now, record.incarnation);
+        } else if self.own.number > 0 {
+            // Before the first record of a life there is nothing to answer with; it is flooded when made.
+            self.answer(link, self.me, record.version() < own);
+        }
+    }
+}

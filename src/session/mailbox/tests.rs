@@ -1,0 +1,145 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::task::Wake;
+
+use super::*;
+use crate::mesh::core::ids::Dialect;
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn mailbox(messages: usize, bytes: usize) -> Mailbox {
+    Mailbox::new(Capacity { messages, bytes })
+}
+
+fn take(mailbox: &Mailbox, enough: usize) -> Vec<String> {
+    let mut taken = Vec::new();
+    let roster = mailbox.drain(enough, |text| taken.push(text.to_owned()));
+    assert!(roster.is_none());
+    taken
+}
+
+#[test]
+fn messages_leave_in_the_order_in_which_they_came() {
+    let mailbox = mailbox(10, 100);
+    for text in ["a", "b", "c"] {
+        mailbox.push(text.into()).expect("there is room");
+    }
+    assert_eq!(take(&mailbox, 2), ["a", "b"]);
+    assert_eq!(take(&mailbox, usize::MAX), ["c"]);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_closes_the_session_for_good() {
+    for mailbox in [mailbox(2, 100), mailbox(10, 2)] {
+        mailbox.push("a".into()).expect("there is room");
+        mailbox.push("b".into()).expect("there is room");
+        assert_eq!(mailbox.push("c".into()), Err(Full));
+        take(&mailbox, usize::MAX);
+        assert_eq!(mailbox.push("d".into()), Err(Full));
+        mailbox.close(CloseReason::Draining);
+        let close = Some(Control::Close(CloseReason::OutboxFull));
+        assert_eq!(mailbox.next_control(), close);
+    }
+}
+
+#[test]
+fn room_is_free_again_once_messages_are_taken() {
+    let mailbox = mailbox(2, 4);
+    for _ in 0..100 {
+        mailbox.push("ab".into()).expect("there is room");
+        mailbox.push("cd".into()).expect("there is room");
+        assert_eq!(take(&mailbox, usize::MAX).len(), 2);
+    }
+}
+
+#[test]
+fn an_emptied_mailbox_holds_no_memory() {
+    let mailbox = mailbox(10_000, 1 << 20);
+    for _ in 0..1000 {
+        mailbox.push("message".into()).expect("there is room");
+    }
+    take(&mailbox, usize::MAX);
+    assert_eq!(mailbox.queue.lock().items.capacity(), 0);
+}
+
+#[test]
+fn a_roster_is_given_out_in_its_turn_however_full_the_mailbox_is() {
+    let mailbox = mailbox(1, 100);
+    mailbox.push("a".into()).expect("there is room");
+    mailbox.push_roster(Box::new(Roster {
+        network: NetworkKey::new(Dialect::Pigeon, "room").expect("a name"),
+        left: Vec::new(),
+    }));
+    let mut taken = Vec::new();
+    assert!(
+        mailbox
+            .drain(usize::MAX, |text| taken.push(text.to_owned()))
+            .is_some()
+    );
+    assert_eq!(taken, ["a"]);
+}
+
+#[test]
+fn a_session_is_woken_by_the_first_message_and_by_each_word_of_the_hub() {
+    let (mailbox, wakes) = (mailbox(10, 100), Arc::new(Wakes::default()));
+    let woken = || {
+        mailbox.register(&Arc::clone(&wakes).into());
+        wakes.0.swap(0, Ordering::Relaxed)
+    };
+    woken();
+    mailbox.push("a".into()).expect("there is room");
+    assert_eq!(woken(), 1);
+    mailbox.push("b".into()).expect("there is room");
+    assert_eq!(woken(), 0);
+    mailbox.tell(Control::Accepted(ClaimNo(1)));
+    assert_eq!(woken(), 1);
+    mailbox.close(CloseReason::Draining);
+    assert_eq!(woken(), 1);
+}
+
+#[test]
+fn the_hub_s_word_comes_in_order_but_closing_comes_first() {
+    let mailbox = mailbox(10, 100);
+    let probe = Control::Probe {
+        claim: ClaimNo(1),
+        token: 2,
+        within: Duration::from_secs(2),
+    };
+    mailbox.tell(Control::Accepted(ClaimNo(1)));
+    mailbox.tell(probe);
+    assert_eq!(mailbox.next_control(), Some(Control::Accepted(ClaimNo(1))));
+    assert_eq!(mailbox.next_control(), Some(probe));
+    assert_eq!(mailbox.next_control(), None);
+    mailbox.tell(probe);
+    mailbox.tell(Control::Close(CloseReason::Superseded));
+    let close = Some(Control::Close(CloseReason::Superseded));
+    assert_eq!(mailbox.next_control(), close);
+}
+
+#[test]
+fn pushers_on_many_threads_lose_nothing() {
+    let mailbox = Arc::new(mailbox(100_000, 1 << 20));
+    let pushers: Vec<_> = (0..4)
+        .map(|_| {
+            let mailbox = Arc::clone(&mailbox);
+            std::thread::spawn(move || {
+                for _ in 0..1000 {
+                    mailbox.push("x".into()).expect("there is room");
+                }
+            })
+        })
+        .collect();
+    let mut taken = 0;
+    while pushers.iter().any(|pusher| !pusher.is_finished()) {
+        taken += take(&mailbox, 64).len();
+    }
+    taken += take(&mailbox, usize::MAX).len();
+    assert_eq!(taken, 4000);
+}

@@ -1,0 +1,396 @@
+//! A mesh of one hub that accepts everybody at once, and clients over in-memory streams.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+
+use crate::config::PeerLimits;
+use crate::mesh::core::api::{
+    Delivery, Join, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
+};
+use crate::mesh::core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::session::{MeshPort, Newcomer, Sessions};
+
+/// How long anything may take that a test waits for.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    Join {
+        claim: u64,
+        quiet: bool,
+        data: Option<Bytes>,
+    },
+    Update {
+        claim: u64,
+        data: Option<Bytes>,
+    },
+    Leave {
+        claim: u64,
+        reason: LeaveReason,
+    },
+    Probe {
+        token: u64,
+        alive: bool,
+    },
+}
+
+/// What the fake does with a join.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Accept,
+    Refuse(JoinRefusal),
+    Never,
+    Panic,
+}
+
+#[derive(Clone)]
+pub struct FakeMesh(Arc<Inner>);
+
+struct Inner {
+    registry: Arc<Registry>,
+    state: Mutex<State>,
+}
+
+struct State {
+    next: u64,
+    answer: Answer,
+    calls: Vec<Call>,
+    shown: HashMap<ClaimNo, Join>,
+}
+
+impl FakeMesh {
+    fn leave(&self, claim: ClaimNo, reason: LeaveReason) {
+        let mut state = self.0.state.lock();
+        state.calls.push(Call::Leave {
+            claim: claim.0,
+            reason,
+        });
+        let Some(join) = state.shown.remove(&claim) else {
+            return;
+        };
+        drop(state);
+        if !join.quiet {
+            let peer = join.peer;
+            let event = PeerEvent::Left { peer, reason };
+            self.0
+                .registry
+                .notify(&join.network, Recipients::Network, event);
+        }
+    }
+
+    fn show(&self, join: &Join) {
+        let roster = {
+            let state = self.0.state.lock();
+            let others = state.shown.values();
+            others
+                .filter(|other| other.network == join.network && other.peer != join.peer)
+                .filter(|other| !other.quiet && !join.quiet)
+                .map(|other| (other.peer.clone(), other.data.clone()))
+                .collect()
+        };
+        self.0.registry.accepted(join.claim, roster);
+        if !join.quiet {
+            let event = PeerEvent::Joined {
+                peer: join.peer.clone(),
+                data: join.data.clone(),
+            };
+            self.0
+                .registry
+                .notify(&join.network, Recipients::Network, event);
+        }
+    }
+}
+
+impl MeshPort for FakeMesh {
+    fn next_claim(&self) -> ClaimNo {
+        let mut state = self.0.state.lock();
+        state.next += 1;
+        ClaimNo(state.next)
+    }
+
+    async fn join(&self, join: Join) {
+        let answer = {
+            let mut state = self.0.state.lock();
+            state.calls.push(Call::Join {
+                claim: join.claim.0,
+                quiet: join.quiet,
+                data: join.data.clone(),
+            });
+            state.answer
+        };
+        match answer {
+            Answer::Accept => {
+                self.show(&join);
+                self.0.state.lock().shown.insert(join.claim, join);
+            }
+            Answer::Refuse(why) => self.0.registry.refused(join.claim, why),
+            Answer::Never => {}
+            Answer::Panic => panic!("the test asked for it"),
+        }
+    }
+
+    async fn update(&self, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
+        let mut join = {
+            let mut state = self.0.state.lock();
+            state.calls.push(Call::Update {
+                claim: claim.0,
+                data: data.clone(),
+            });
+            state.shown.remove(&claim).expect("the claim stands")
+        };
+        join.data = data;
+        if join.quiet && !quiet {
+            join.quiet = false;
+            self.show(&join);
+        } else {
+            let event = PeerEvent::Updated {
+                peer: join.peer.clone(),
+                data: join.data.clone(),
+            };
+            self.0
+                .registry
+                .notify(&join.network, Recipients::Network, event);
+        }
+        self.0.state.lock().shown.insert(claim, join);
+    }
+
+    async fn leave(&self, claim: ClaimNo, reason: LeaveReason) {
+        FakeMesh::leave(self, claim, reason);
+    }
+
+    fn leave_now(&self, claim: ClaimNo, reason: LeaveReason) {
+        FakeMesh::leave(self, claim, reason);
+    }
+
+    async fn probe_result(&self, _: ClaimNo, token: u64, alive: bool) {
+        self.0.state.lock().calls.push(Call::Probe { token, alive });
+    }
+
+    fn signal(
+        &self,
+        source: &Source,
+        target: &PeerId,
+        kind: SignalKind,
+        payload: Bytes,
+    ) -> Result<(), SignalFailure> {
+        let to = {
+            let state = self.0.state.lock();
+            let mut all = state.shown.values();
+            all.find(|join| join.network == source.network && join.peer == *target)
+                .map(|join| join.claim)
+        };
+        let delivery = Delivery {
+            to: to.ok_or(SignalFailure::NoSuchPeer)?,
+            network: source.network.clone(),
+            from: source.peer.clone(),
+            target: target.clone(),
+            kind,
+            payload,
+        };
+        let taken = self.0.registry.deliver_local(&delivery);
+        taken.map_err(|_| SignalFailure::Overload)
+    }
+}
+
+/// Sessions over the fake mesh.
+pub struct Hub {
+    pub sessions: Sessions<FakeMesh>,
+    pub registry: Arc<Registry>,
+    pub metrics: Arc<Metrics>,
+    mesh: FakeMesh,
+}
+
+pub fn limits() -> PeerLimits {
+    PeerLimits {
+        announce_timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(60),
+        max_message_bytes: 64 * 1024,
+        max_announce_bytes: 1024,
+        rate_per_sec: None,
+        rate_burst: 1,
+        outbox_messages: 1000,
+        outbox_bytes: 1 << 20,
+    }
+}
+
+impl Hub {
+    pub fn new() -> Self {
+        Hub::with(limits())
+    }
+
+    pub fn with(limits: PeerLimits) -> Self {
+        let metrics = Metrics::new();
+        let registry = Arc::new(Registry::new(Arc::clone(&metrics)));
+        let mesh = FakeMesh(Arc::new(Inner {
+            registry: Arc::clone(&registry),
+            state: Mutex::new(State {
+                next: 0,
+                answer: Answer::Accept,
+                calls: Vec::new(),
+                shown: HashMap::new(),
+            }),
+        }));
+        let sessions = Sessions::new(
+            mesh.clone(),
+            Arc::clone(&registry),
+            Arc::clone(&metrics),
+            limits,
+            100,
+        );
+        Hub {
+            sessions,
+            registry,
+            metrics,
+            mesh,
+        }
+    }
+
+    pub fn answer_joins(&self, answer: Answer) {
+        self.mesh.0.state.lock().answer = answer;
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.mesh.0.state.lock().calls.clone()
+    }
+
+    /// Connects a peer whose id is this byte, twenty times.
+    pub async fn connect(&self, id: u8) -> Client {
+        let mut client = self.connect_silently(id, 1 << 20).await;
+        assert_eq!(client.next().await["type"], "connected");
+        client
+    }
+
+    /// Connects without reading the greeting, over a pipe that holds `pipe` bytes.
+    pub async fn connect_silently(&self, id: u8, pipe: usize) -> Client {
+        let (ours, theirs) = tokio::io::duplex(pipe);
+        let permit = self.sessions.try_admit().expect("there is room");
+        let newcomer = Newcomer {
+            dialect: Dialect::Pigeon,
+            peer: PeerId::Hex([id; 20]),
+            proof: Bytes::new(),
+        };
+        let sessions = self.sessions.clone();
+        let served = tokio::spawn(async move {
+            sessions.serve(ours, Bytes::new(), newcomer, permit).await;
+        });
+        Client {
+            id: PeerId::Hex([id; 20]).to_string(),
+            ws: WebSocketStream::from_raw_socket(theirs, Role::Client, None).await,
+            served,
+        }
+    }
+
+    /// Connects a peer and has it announce itself in a network.
+    pub async fn announce(&self, id: u8, network: &str) -> Client {
+        let mut client = self.connect(id).await;
+        client.announce(network).await;
+        client.ping().await;
+        client
+    }
+
+    /// Whether the exposition counts a peer as gone for this reason.
+    pub fn closed(&self, reason: &str) -> bool {
+        let series = format!("hubmesh_connections_closed_total{{reason=\"{reason}\"}} ");
+        self.metrics.exposition().contains(&series)
+    }
+}
+
+pub struct Client {
+    pub id: String,
+    pub ws: WebSocketStream<DuplexStream>,
+    pub served: JoinHandle<()>,
+}
+
+impl Client {
+    pub async fn send(&mut self, message: &str) {
+        self.ws
+            .send(Message::text(message))
+            .await
+            .expect("it is sent");
+    }
+
+    pub async fn announce(&mut self, network: &str) {
+        let text = format!(r#"{{"type":"announce","networkName":"{network}","data":{{}}}}"#);
+        self.send(&text).await;
+    }
+
+    pub async fn signal(&mut self, kind: &str, to: &str, network: &str, data: &str) {
+        let text = format!(
+            r#"{{"type":"{kind}","data":{data},"maxPeers":3,"networkName":"{network}","targetPeerId":"{to}"}}"#
+        );
+        self.send(&text).await;
+    }
+
+    /// Waits until the hub has done all that was sent before; whatever comes before the pong is dropped.
+    pub async fn ping(&mut self) -> Vec<Value> {
+        self.send(r#"{"type":"ping"}"#).await;
+        let mut before = Vec::new();
+        loop {
+            let next = self.next().await;
+            if next["type"] == "pong" {
+                return before;
+            }
+            before.push(next);
+        }
+    }
+
+    pub async fn text(&mut self) -> String {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.ws.next()).await;
+            match next
+                .expect("a message comes in time")
+                .expect("the stream goes on")
+            {
+                Ok(Message::Text(text)) => return text.to_string(),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("no text message: {other:?}"),
+            }
+        }
+    }
+
+    pub async fn next(&mut self) -> Value {
+        serde_json::from_str(&self.text().await).expect("it is JSON")
+    }
+
+    /// The close frame, and the messages before it.
+    pub async fn end(&mut self) -> (Vec<Value>, CloseFrame) {
+        let mut before = Vec::new();
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.ws.next()).await;
+            match next.expect("it ends in time").expect("a close frame comes") {
+                Ok(Message::Text(text)) => {
+                    before.push(serde_json::from_str(&text).expect("it is JSON"));
+                }
+                Ok(Message::Close(Some(frame))) => return (before, frame),
+                Ok(_) => {}
+                Err(why) => panic!("no close frame: {why}"),
+            }
+        }
+    }
+
+    /// Waits for the session's task to end.
+    pub async fn served(self) -> Result<(), tokio::task::JoinError> {
+        let Client { ws, served, .. } = self;
+        drop(ws);
+        tokio::time::timeout(PATIENCE, served)
+            .await
+            .expect("the session ends")
+    }
+}
+
+pub fn network(name: &str) -> NetworkKey {
+    NetworkKey::new(Dialect::Pigeon, name).expect("a network's name")
+}

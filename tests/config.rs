@@ -1,0 +1,345 @@
+//! The configuration: defaults, what is refused and how that is told, and that the README says the same.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use hubmesh::config::{
+    BootstrapHub, Config, ConfigError, CorsOrigins, DuplicatePeer, LogFormat, settings_table,
+};
+
+const NONE: [(&str, &str); 0] = [];
+
+fn problems(vars: &[(&str, &str)]) -> Vec<(String, String)> {
+    let ConfigError { problems } = Config::from_vars(vars.iter().copied()).expect_err("refused");
+    problems
+        .into_iter()
+        .map(|problem| (problem.name, problem.text))
+        .collect()
+}
+
+#[test]
+fn an_empty_environment_is_a_lone_hub_on_localhost() {
+    let config = Config::from_vars(NONE).expect("the defaults are fine");
+    assert_eq!(
+        (config.host.as_str(), config.port, config.is_hub),
+        ("localhost", 8080, true)
+    );
+    assert_eq!(config.cors, CorsOrigins::Any);
+    assert_eq!(config.auth_token, None);
+    assert_eq!((config.max_connections, config.worker_threads), (1000, 1));
+    assert_eq!(config.cleanup_interval, Duration::from_secs(30));
+    assert_eq!(config.drain, Duration::from_secs(10));
+    assert_eq!(config.log_format, LogFormat::Auto);
+    assert_eq!(config.peer.timeout, Duration::from_secs(300));
+    assert_eq!(config.peer.max_message_bytes, 65_536);
+    assert_eq!(
+        (config.peer.rate_per_sec, config.peer.rate_burst),
+        (Some(100), 200)
+    );
+    assert_eq!(config.mesh.namespace, "pigeonhub-mesh");
+    assert!(config.mesh.bootstrap.is_empty() && config.mesh.token.is_none());
+    assert_eq!(config.mesh.duplicate_peer, DuplicatePeer::Refuse);
+    assert_eq!(config.mesh.hold, Duration::from_secs(2));
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_and_blanks_around_a_value_do_not_count() {
+    let config = Config::from_vars([("PORT", ""), ("AUTH_TOKEN", " "), ("IS_HUB", " false ")]);
+    let config = config.expect("fine");
+    assert_eq!(
+        (config.port, config.auth_token, config.is_hub),
+        (8080, None, false)
+    );
+}
+
+#[test]
+fn variables_that_are_no_settings_are_ignored() {
+    assert!(Config::from_vars([("port", "nonsense"), ("PATH", "/bin")]).is_ok());
+}
+
+#[test]
+fn every_problem_is_told_at_once_in_the_order_of_the_settings() {
+    let found = problems(&[
+        ("DRAIN_MS", "soon"),
+        ("PORT", "65536"),
+        ("BOOTSTRAP_HUBS", "http://a, ws://b, c"),
+        ("LOG_FORMAT", "xml"),
+        ("OUTBOX_MESSAGES", "10"),
+    ]);
+    let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let all = [
+        "PORT",
+        "BOOTSTRAP_HUBS",
+        "BOOTSTRAP_HUBS",
+        "OUTBOX_MESSAGES",
+        "DRAIN_MS",
+        "LOG_FORMAT",
+    ];
+    assert_eq!(names, all);
+}
+
+#[test]
+fn nonsense_is_refused_with_what_is_allowed() {
+    for (name, value, allowed) in [
+        ("PORT", "-1", "0 to 65535"),
+        ("PORT", "80.0", "0 to 65535"),
+        ("IS_HUB", "maybe", "true nor false"),
+        ("HOST", "localhost:80", "PORT"),
+        ("HUB_ID", "abc", "40 hex digits"),
+        ("PUBLIC_URL", "http://a", "ws:// or wss://"),
+        ("PUBLIC_URL", "ws://user@a", "no user"),
+        ("BOOTSTRAP_HUBS", "dns+ws://name", "dns+ws://name:port"),
+        ("BOOTSTRAP_HUBS", "dns+wss://name:80", "dns+ws://name:port"),
+        ("CORS_ORIGIN", "example.org", "https://example.org"),
+        (
+            "CORS_ORIGIN",
+            "https://example.org/path",
+            "https://example.org",
+        ),
+        ("CORS_ORIGIN", "*,https://example.org", "* alone"),
+        ("DUPLICATE_PEER", "both", "refuse or replace"),
+        ("LOG_FORMAT", "xml", "json, text or auto"),
+        ("RUST_LOG", "hubmesh=loud", "does not do"),
+        ("WORKER_THREADS", "0", "1 to 256"),
+        ("MAX_CONNECTIONS", "0", "1 to 1000000"),
+        ("PEER_TIMEOUT_MS", "999", "1000 to"),
+        (
+            "FLY_REGION",
+            "a region name that is longer than thirty-two bytes",
+            "1 to 32",
+        ),
+    ] {
+        let found = problems(&[(name, value)]);
+        let [(told, text)] = found.as_slice() else {
+            panic!("{name}={value}: {found:?}")
+        };
+        assert_eq!(told, name);
+        assert!(text.contains(allowed), "{name}={value}: {text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_token_is_told_without_showing_it() {
+    for name in ["AUTH_TOKEN", "HUB_TOKEN"] {
+        let found = problems(&[(name, "open sesame")]);
+        assert_eq!(found[0].0, name);
+        assert!(!found[0].1.contains("sesame"), "{}", found[0].1);
+    }
+    let config = Config::from_vars([("AUTH_TOKEN", "sesame"), ("HUB_TOKEN", "sesame2")]);
+    assert!(!format!("{config:?}").contains("sesame"));
+}
+
+#[test]
+fn the_mesh_opens_to_the_hub_token_else_to_the_peers_token() {
+    let token = |vars: &[(&str, &str)]| {
+        let config = Config::from_vars(vars.iter().copied()).expect("fine");
+        config.mesh.token.map(|token| token.expose().to_owned())
+    };
+    assert_eq!(token(&[]), None);
+    assert_eq!(token(&[("AUTH_TOKEN", "a")]).as_deref(), Some("a"));
+    assert_eq!(
+        token(&[("AUTH_TOKEN", "a"), ("HUB_TOKEN", "h")]).as_deref(),
+        Some("h")
+    );
+}
+
+#[test]
+fn bootstrap_hubs_are_addresses_or_names_to_look_up_each_once() {
+    let list = "ws://a:1, wss://b/mesh,, dns+ws://hubs.internal:80, ws://a:1";
+    let config = Config::from_vars([("BOOTSTRAP_HUBS", list)]).expect("fine");
+    let [one, two, three] = config.mesh.bootstrap.as_slice() else {
+        panic!("three, not {:?}", config.mesh.bootstrap)
+    };
+    assert_eq!(
+        (one.to_string(), two.to_string()),
+        ("ws://a:1/".into(), "wss://b/mesh".into())
+    );
+    assert_eq!(
+        three,
+        &BootstrapHub::Dns {
+            host: "hubs.internal".into(),
+            port: 80
+        }
+    );
+    assert_eq!(three.to_string(), "dns+ws://hubs.internal:80");
+}
+
+#[test]
+fn a_hub_id_is_taken_or_drawn_anew() {
+    let drawn = || Config::from_vars(NONE).expect("fine").mesh.hub_id;
+    assert_ne!(drawn(), drawn());
+    let id = "ab".repeat(20);
+    let set = Config::from_vars([("HUB_ID", &id)]).expect("fine");
+    assert_eq!(set.mesh.hub_id.to_string(), id);
+}
+
+#[test]
+fn the_region_is_fly_ios_else_the_plain_one() {
+    let region = |vars: &[(&str, &str)]| {
+        Config::from_vars(vars.iter().copied())
+            .expect("fine")
+            .mesh
+            .region
+    };
+    assert_eq!(region(&[]), "");
+    assert_eq!(region(&[("REGION", "eu")]), "eu");
+    assert_eq!(region(&[("REGION", "eu"), ("FLY_REGION", "fra")]), "fra");
+}
+
+#[test]
+fn a_host_is_an_address_with_or_without_brackets_or_a_name() {
+    for (text, host) in [
+        ("0.0.0.0", "0.0.0.0"),
+        ("::", "::"),
+        ("[::1]", "::1"),
+        ("hub.internal", "hub.internal"),
+    ] {
+        assert_eq!(
+            Config::from_vars([("HOST", text)]).expect("fine").host,
+            host
+        );
+    }
+}
+
+#[test]
+fn of_two_variables_with_one_name_the_later_counts() {
+    assert_eq!(
+        Config::from_vars([("PORT", "1"), ("PORT", "2")])
+            .expect("fine")
+            .port,
+        2
+    );
+}
+
+#[test]
+fn a_rate_of_zero_is_no_limit() {
+    let config = Config::from_vars([("RATE_LIMIT_PER_SEC", "0")]).expect("fine");
+    assert_eq!(config.peer.rate_per_sec, None);
+}
+
+#[test]
+fn an_outbox_holds_a_full_roster_or_the_configuration_is_refused() {
+    let found = problems(&[("DISCOVERY_LIMIT", "20000")]);
+    let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["OUTBOX_MESSAGES", "OUTBOX_BYTES"]);
+    assert!(found[0].1.contains("20256"), "{}", found[0].1);
+    let enough = [
+        ("DISCOVERY_LIMIT", "20000"),
+        ("OUTBOX_MESSAGES", "20256"),
+        ("OUTBOX_BYTES", "30982144"),
+    ];
+    assert!(Config::from_vars(enough).is_ok());
+    assert_eq!(
+        problems(&[enough[0], enough[1], ("OUTBOX_BYTES", "30982143")]).len(),
+        1
+    );
+}
+
+#[test]
+fn announced_data_fits_into_a_message() {
+    let found = problems(&[
+        ("MAX_MESSAGE_BYTES", "1024"),
+        ("MAX_ANNOUNCE_BYTES", "1025"),
+    ]);
+    assert_eq!(found[0].0, "MAX_ANNOUNCE_BYTES");
+}
+
+/// Runs the daemon with nothing but these variables.
+fn daemon(arguments: &[&str], vars: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(vars.iter().copied());
+    command.output().expect("the daemon runs")
+}
+
+#[test]
+fn the_daemon_exits_with_64_and_names_every_problem() {
+    let output = daemon(&[], &[("PORT", "no"), ("DRAIN_MS", "no")]);
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("PORT:") && told.contains("DRAIN_MS:"),
+        "{told}"
+    );
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn the_daemon_checks_a_configuration_without_serving() {
+    assert_eq!(daemon(&["--check-config"], &[]).status.code(), Some(0));
+    assert_eq!(
+        daemon(&["--check-config"], &[("PORT", "no")]).status.code(),
+        Some(64)
+    );
+}
+
+#[test]
+fn the_daemon_prints_its_settings_even_in_a_broken_environment() {
+    let output = daemon(&["--print-settings"], &[("PORT", "no")]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), settings_table());
+}
+
+/// A value that is not UTF-8 is a problem of its variable, not a panic.
+#[cfg(unix)]
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
+    command.arg("--check-config").env_clear();
+    command
+        .env("HOST", OsStr::from_bytes(b"\xff"))
+        .env("OTHER", OsStr::from_bytes(b"\xff"));
+    let output = command.output().expect("the daemon runs");
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("HOST: is not UTF-8") && !told.contains("OTHER"),
+        "{told}"
+    );
+}
+
+/// The table between the README's markers: what a reader is promised.
+#[test]
+fn the_readme_lists_exactly_the_settings_with_their_defaults() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).expect("the README is there");
+    let (_, rest) = readme
+        .split_once("<!-- settings:begin -->")
+        .expect("the table begins");
+    let (table, _) = rest
+        .split_once("<!-- settings:end -->")
+        .expect("the table ends");
+    let shown = rows(table);
+    let actual = rows(&settings_table());
+    for row in &actual {
+        assert!(
+            shown.contains(row),
+            "missing or outdated; run hubmesh --print-settings: {row:?}"
+        );
+    }
+    for row in &shown {
+        assert!(actual.contains(row), "no such setting: {row:?}");
+    }
+}
+
+/// Name and default of each row of a table; its header and ruler left out.
+fn rows(table: &str) -> Vec<(String, String)> {
+    let lines = table
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with('|'));
+    let cells = lines
+        .skip(2)
+        .map(|line| line.split('|').map(|cell| cell.trim().to_owned()));
+    cells
+        .map(|mut cells| {
+            let name = cells.nth(1).expect("a name");
+            (name, cells.next().expect("a default"))
+        })
+        .collect()
+}

@@ -1,0 +1,280 @@
+//! The daemon as a process: its first line, its exit codes, and how it goes when it is told to.
+#![cfg(unix)]
+
+use std::net::SocketAddr;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+fn command(vars: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
+    command
+        .env_clear()
+        .env("HOST", "127.0.0.1")
+        .env("PORT", "0")
+        .envs(vars.iter().copied());
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn run(vars: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let run = command(vars).args(arguments).output();
+    timeout(TIMEOUT, run)
+        .await
+        .expect("an end in time")
+        .expect("the daemon runs")
+}
+
+/// A daemon that serves; killed when dropped.
+struct Daemon {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    serving: Value,
+    addr: SocketAddr,
+}
+
+impl Daemon {
+    async fn start(vars: &[(&str, &str)]) -> Self {
+        let mut child = command(vars).spawn().expect("the daemon starts");
+        let stdout = child.stdout.take().expect("its output is a pipe");
+        let mut lines = BufReader::new(stdout).lines();
+        let serving = message(&mut lines, "hubmesh is serving").await;
+        let addr = serving["fields"]["addr"]
+            .as_str()
+            .and_then(|addr| addr.parse().ok());
+        Daemon {
+            child,
+            lines,
+            addr: addr.expect("an address"),
+            serving,
+        }
+    }
+
+    /// Waits for the line with this message.
+    async fn logs(&mut self, text: &str) -> Value {
+        message(&mut self.lines, text).await
+    }
+
+    async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().await;
+        assert!(sent.expect("kill runs").success());
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        let status = timeout(TIMEOUT, self.child.wait())
+            .await
+            .expect("it ends in time");
+        status.expect("its end is known").code()
+    }
+
+    async fn connect(&self, number: u8) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
+        let url = format!("ws://{}/ws?peerId={}", self.addr, hex::encode([number; 20]));
+        let connected = timeout(TIMEOUT, tokio_tungstenite::connect_async(url)).await;
+        let (mut socket, _) = connected.expect("in time").expect("let in");
+        let greeting = timeout(TIMEOUT, socket.next())
+            .await
+            .expect("in time")
+            .expect("open");
+        let greeting = greeting.expect("a message").into_text().expect("text");
+        assert!(greeting.contains("connected"), "{greeting}");
+        socket
+    }
+
+    async fn get(&self, target: &str) -> String {
+        let mut stream = TcpStream::connect(self.addr).await.expect("it listens");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        let read = timeout(TIMEOUT, stream.read_to_string(&mut answer)).await;
+        read.expect("in time").expect("an answer");
+        answer
+    }
+}
+
+async fn message(lines: &mut Lines<BufReader<ChildStdout>>, text: &str) -> Value {
+    let found = timeout(TIMEOUT, async {
+        while let Some(line) = lines.next_line().await.expect("readable output") {
+            let line: Value = serde_json::from_str(&line).expect("every line is JSON");
+            if line["message"] == text {
+                return line;
+            }
+        }
+        panic!("the output ended without {text:?}")
+    });
+    found
+        .await
+        .unwrap_or_else(|_| panic!("no {text:?} in time"))
+}
+
+#[tokio::test]
+async fn one_line_says_what_is_served_and_where() {
+    let id = "ab".repeat(20);
+    let daemon = Daemon::start(&[("HUB_ID", &id), ("HUB_MESH_NAMESPACE", "ours")]).await;
+    let line = &daemon.serving;
+    assert_eq!(line["level"], "INFO");
+    let fields = &line["fields"];
+    assert_eq!(fields["url"], format!("ws://{}/ws", daemon.addr));
+    assert_eq!(
+        (&fields["role"], &fields["namespace"]),
+        (&"hub".into(), &"ours".into())
+    );
+    assert_eq!(fields["hub_id"], *id);
+    assert_ne!(daemon.addr.port(), 0);
+}
+
+#[tokio::test]
+async fn tokens_are_in_no_line_of_the_log() {
+    let token = "sesame-open-9";
+    let vars = [
+        ("AUTH_TOKEN", token),
+        ("RUST_LOG", "trace"),
+        ("DRAIN_MS", "0"),
+    ];
+    let mut daemon = Daemon::start(&vars).await;
+    let peer = hex::encode([1; 20]);
+    let query = format!("/ws?peerId={peer}&token={token}");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let request = format!(
+        "GET {query} HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {token}\r\n{upgrade}\r\n"
+    );
+    let mut peer = TcpStream::connect(daemon.addr).await.expect("it listens");
+    peer.write_all(request.as_bytes()).await.expect("sent");
+    let mut status = [0; 12];
+    timeout(TIMEOUT, peer.read_exact(&mut status))
+        .await
+        .expect("in time")
+        .expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 101");
+    drop(peer);
+    daemon.signal("TERM").await;
+    let mut log = Vec::new();
+    let rest = timeout(TIMEOUT, async {
+        while let Some(line) = daemon.lines.next_line().await.expect("readable output") {
+            log.push(line);
+        }
+    });
+    rest.await.expect("the log ends");
+    assert!(
+        log.iter().any(|line| line.contains("hubmesh has stopped")),
+        "{log:?}"
+    );
+    let ours = log
+        .iter()
+        .filter(|line| line.contains(token))
+        .collect::<Vec<_>>();
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[tokio::test]
+async fn a_hub_without_peers_goes_at_once_whatever_its_drain_time() {
+    for (signal, threads) in [("TERM", "1"), ("INT", "2")] {
+        let vars = [("DRAIN_MS", "600000"), ("WORKER_THREADS", threads)];
+        let mut daemon = Daemon::start(&vars).await;
+        daemon.signal(signal).await;
+        let draining = daemon.logs("hubmesh is draining").await;
+        assert_eq!(draining["fields"]["signal"], format!("SIG{signal}"));
+        daemon.logs("hubmesh has stopped").await;
+        assert_eq!(daemon.exit_code().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn peers_are_sent_away_with_1012_spread_over_the_drain_time() {
+    let mut daemon = Daemon::start(&[("DRAIN_MS", "2000")]).await;
+    let mut sockets = Vec::new();
+    for number in 1..=4 {
+        sockets.push(daemon.connect(number).await);
+    }
+    daemon.signal("TERM").await;
+    daemon.logs("hubmesh is draining").await;
+    let ends = futures::future::join_all(sockets.into_iter().map(|mut socket| async move {
+        loop {
+            let next = timeout(TIMEOUT, socket.next())
+                .await
+                .expect("closed in time");
+            if let Some(Ok(Message::Close(frame))) = next {
+                return (frame.expect("a reason").code, Instant::now());
+            }
+        }
+    }));
+    let ends = ends.await;
+    assert!(
+        ends.iter().all(|(code, _)| u16::from(*code) == 1012),
+        "{ends:?}"
+    );
+    let first = ends.iter().map(|(_, at)| *at).min().expect("four ends");
+    let last = ends.iter().map(|(_, at)| *at).max().expect("four ends");
+    // Due at 0, 500, 1,000 and 1,500 ms.
+    assert!(
+        last - first >= Duration::from_millis(1000),
+        "{:?}",
+        last - first
+    );
+    assert_eq!(daemon.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_draining_hub_says_so_takes_nobody_in_and_a_second_signal_ends_it() {
+    let mut daemon = Daemon::start(&[("DRAIN_MS", "600000")]).await;
+    // The first of the two is sent away at once, the second much later.
+    let _peers = (daemon.connect(1).await, daemon.connect(2).await);
+    daemon.signal("TERM").await;
+    daemon.logs("hubmesh is draining").await;
+    let answered = timeout(TIMEOUT, async {
+        loop {
+            let health = daemon.get("/health").await;
+            if health.starts_with("HTTP/1.1 503") {
+                return health;
+            }
+        }
+    });
+    let health = answered.await.expect("it drains soon");
+    assert!(health.contains("\"draining\""), "{health}");
+    let url = format!("ws://{}/ws?peerId={}", daemon.addr, hex::encode([3; 20]));
+    let refused = timeout(TIMEOUT, tokio_tungstenite::connect_async(url))
+        .await
+        .expect("in time");
+    assert!(refused.is_err_and(|error| error.to_string().contains("503")));
+    daemon.signal("INT").await;
+    assert_eq!(daemon.exit_code().await, Some(130));
+}
+
+#[tokio::test]
+async fn a_port_in_use_ends_the_start_with_69_and_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let output = run(&[("PORT", &port)], &[]).await;
+    assert_eq!(output.status.code(), Some(69));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains(&port) && told.contains("in use"), "{told}");
+}
+
+#[tokio::test]
+async fn the_health_check_succeeds_only_on_a_healthy_hub() {
+    let daemon = Daemon::start(&[]).await;
+    let port = daemon.addr.port().to_string();
+    let healthy = run(&[("PORT", &port)], &["--healthcheck"]).await;
+    assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
+    drop(daemon);
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    drop(taken);
+    let unhealthy = run(&[("PORT", &port)], &["--healthcheck"]).await;
+    assert_eq!(unhealthy.status.code(), Some(1));
+    assert!(!unhealthy.stderr.is_empty());
+}

@@ -1,0 +1,8 @@
+//! The HTTP side over real sockets: status pages, who may switch to a WebSocket, and what is refused.
+//!
+//! Behind it stands a backend that echoes, so that nothing here depends on what peers and hubs say.
+
+mod connections;
+mod served;
+mod status;
+mod websocket;

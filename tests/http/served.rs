@@ -1,0 +1,255 @@
+//! A served app over a backend that echoes, and the client's side of HTTP and WebSockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use http::StatusCode;
+use hubmesh::config::Config;
+use hubmesh::http::{App, Arrival, Backend, bind};
+use hubmesh::mesh::core::ids::HubId;
+use hubmesh::mesh::{BootstrapView, HubView, MeshView};
+use hubmesh::metrics::{Metrics, Refusal};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+pub const PEER: &str = "0123456789abcdef0123456789abcdef01234567";
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Echoes to peers and hubs, behind a greeting that says who they are to it.
+pub struct Echo {
+    places: Arc<Semaphore>,
+}
+
+impl Echo {
+    async fn echo(mut socket: WebSocketStream<TcpStream>, greeting: String) {
+        let _ = socket.send(Message::text(greeting)).await;
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_text() {
+                let _ = socket.send(message).await;
+            }
+        }
+    }
+}
+
+impl Backend for Echo {
+    type Permit = OwnedSemaphorePermit;
+
+    fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    async fn peer(
+        &self,
+        socket: TcpStream,
+        ahead: Bytes,
+        arrival: Arrival,
+        _permit: OwnedSemaphorePermit,
+    ) {
+        let socket =
+            WebSocketStream::from_partially_read(socket, ahead.into(), Role::Server, None).await;
+        Self::echo(
+            socket,
+            format!("{} from {}", arrival.peer, arrival.remote.ip()),
+        )
+        .await;
+    }
+
+    async fn hub(&self, socket: WebSocketStream<TcpStream>, remote: SocketAddr) {
+        Self::echo(socket, format!("hub from {}", remote.ip())).await;
+    }
+
+    fn view(&self) -> MeshView {
+        let neighbour = HubId([2; 20]);
+        MeshView {
+            hub_id: HubId([1; 20]),
+            namespace: "tests".into(),
+            hubs: vec![HubView {
+                id: neighbour,
+                url: Some("ws://127.0.0.1:1/".into()),
+                region: "ams".into(),
+                direct: true,
+                next_hop: None,
+                hops: 1,
+                rtt: Some(Duration::from_micros(1500)),
+                peers: 4,
+                first_seen_ms: 1000,
+                last_seen_ms: 2000,
+                draining: false,
+            }],
+            networks: vec![("global".into(), 5), ("other".into(), 1)],
+            bootstrap: vec![
+                BootstrapView {
+                    url: "ws://127.0.0.1:1/".into(),
+                    connected: true,
+                    hub: Some(neighbour),
+                    last_attempt_ms: Some(900),
+                    attempt: 1,
+                },
+                BootstrapView {
+                    url: "dns+ws://hubs:80".into(),
+                    connected: false,
+                    hub: None,
+                    last_attempt_ms: None,
+                    attempt: 7,
+                },
+            ],
+            local_peers: 2,
+            peers: 6,
+            links: 1,
+        }
+    }
+}
+
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A served app; killed when dropped.
+pub struct Served {
+    pub app: Arc<App<Echo>>,
+    pub metrics: Arc<Metrics>,
+    pub addr: SocketAddr,
+}
+
+impl Served {
+    pub async fn new(vars: &[(&str, &str)]) -> Self {
+        let base = [("HOST", "127.0.0.1"), ("PORT", "0")];
+        let vars = base.iter().chain(vars).copied();
+        let config = Config::from_vars(vars).expect("a good configuration");
+        let metrics = Metrics::new();
+        let echo = Echo {
+            places: Arc::new(Semaphore::new(config.max_connections)),
+        };
+        let listeners = bind(&config.host, config.port).await.expect("a free port");
+        let addr = listeners[0].local_addr().expect("a bound socket");
+        let app = App::new(echo, Arc::new(config), Arc::clone(&metrics));
+        app.serve(listeners);
+        Served { app, metrics, addr }
+    }
+
+    /// One request on a connection of its own.
+    pub async fn request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: hub\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if !headers.iter().any(|(name, _)| *name == "Connection") {
+            head += "Connection: close\r\n";
+        }
+        Answer::read(&self.raw(&(head + "\r\n")).await)
+    }
+
+    pub async fn get(&self, target: &str) -> Answer {
+        self.request("GET", target, &[]).await
+    }
+
+    /// Sends this and reads until the server closes.
+    pub async fn raw(&self, text: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.addr)
+            .await
+            .expect("the server accepts");
+        stream
+            .write_all(text.as_bytes())
+            .await
+            .expect("the server reads");
+        let mut answer = Vec::new();
+        let read = timeout(TIMEOUT, stream.read_to_end(&mut answer)).await;
+        read.expect("the server closes")
+            .expect("the server answers");
+        answer
+    }
+
+    /// A WebSocket with this target and these headers, or the refusal.
+    pub async fn connect(
+        &self,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Socket, (StatusCode, Value)> {
+        let url = format!("ws://{}{target}", self.addr);
+        let mut request = url.into_client_request().expect("a URL");
+        for (name, value) in headers {
+            let name: http::HeaderName = name.parse().expect("a header name");
+            request
+                .headers_mut()
+                .insert(name, value.parse().expect("a header value"));
+        }
+        let connected = timeout(TIMEOUT, tokio_tungstenite::connect_async(request)).await;
+        match connected.expect("an answer in time") {
+            Ok((socket, _)) => Ok(socket),
+            Err(Error::Http(response)) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                Err((
+                    response.status(),
+                    serde_json::from_slice(body).unwrap_or(Value::Null),
+                ))
+            }
+            Err(other) => panic!("neither a WebSocket nor a refusal: {other}"),
+        }
+    }
+
+    pub fn refused(&self, why: Refusal) -> u64 {
+        self.metrics.refusals.of(why).get()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.app.kill();
+    }
+}
+
+pub async fn next_text(socket: &mut Socket) -> String {
+    let message = timeout(TIMEOUT, socket.next())
+        .await
+        .expect("a message in time");
+    message
+        .expect("an open socket")
+        .expect("a message")
+        .into_text()
+        .expect("text")
+        .to_string()
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let mut lines = head.lines();
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .expect("a status line");
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        Answer {
+            status: status.parse().expect("a number"),
+            headers: headers
+                .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+                .collect(),
+            body: body.to_owned(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(found, _)| found == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {}", self.body))
+    }
+}

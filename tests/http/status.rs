@@ -1,0 +1,158 @@
+//! The status pages, errors and CORS.
+
+use serde_json::json;
+
+use crate::served::Served;
+
+#[tokio::test]
+async fn the_root_says_what_this_is() {
+    let served = Served::new(&[]).await;
+    let answer = served.get("/").await;
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
+    assert_eq!(answer.json()["name"], "hubmesh");
+    assert_eq!(answer.json()["endpoints"]["mesh"], "/mesh");
+}
+
+#[tokio::test]
+async fn health_has_the_fields_that_clients_read() {
+    let served = Served::new(&[]).await;
+    let answer = served.get("/health").await;
+    assert_eq!(answer.status, 200);
+    let body = answer.json();
+    assert_eq!(body["status"], "healthy");
+    assert_eq!(body["isHub"], true);
+    assert_eq!(
+        (&body["connections"], &body["peers"]),
+        (&json!(0), &json!(6))
+    );
+    assert_eq!((&body["hubs"], &body["networks"]), (&json!(1), &json!(2)));
+    assert!(
+        body["uptime"].is_u64() && body["timestamp"].is_string(),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn metrics_are_json_unless_the_text_is_asked_for() {
+    let served = Served::new(&[("FLY_REGION", "fra"), ("FLY_APP_NAME", "pigeons")]).await;
+    let body = served
+        .request("GET", "/metrics", &[("Accept", "*/*")])
+        .await
+        .json();
+    let server =
+        json!({"is_hub": true, "namespace": "tests", "region": "fra", "app_name": "pigeons"});
+    assert_eq!(body["server"], server);
+    assert_eq!(body["connections"]["max"], 1000);
+    assert_eq!(body["peers"]["networks"], json!({"global": 5, "other": 1}));
+    assert_eq!(
+        body["hubs"],
+        json!({"discovered": 1, "bootstrap_connected": 1})
+    );
+    assert!(
+        body["uptime_ms"].is_u64() && body["messages"].is_object(),
+        "{body}"
+    );
+
+    let text = served
+        .request("GET", "/metrics", &[("Accept", "text/plain;version=0.0.4")])
+        .await;
+    let text_type = Some("text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(text.header("content-type"), text_type);
+    assert!(
+        text.body.contains("\nhubmesh_directory_peers 6\n"),
+        "{}",
+        text.body
+    );
+}
+
+#[tokio::test]
+async fn hubs_stats_and_hubstats_show_the_mesh() {
+    let served = Served::new(&[]).await;
+    let (own, other) = ("01".repeat(20), "02".repeat(20));
+    let hubs = served.get("/hubs").await.json();
+    assert_eq!(hubs["totalHubs"], 1);
+    let hub = &hubs["hubs"][0];
+    assert_eq!(
+        (&hub["peerId"], &hub["networkName"]),
+        (&json!(other), &json!("tests"))
+    );
+    assert_eq!(
+        (&hub["registeredAt"], &hub["lastActivity"]),
+        (&json!(1000), &json!(2000))
+    );
+    assert_eq!(
+        (&hub["rttMs"], &hub["direct"], &hub["peers"]),
+        (&json!(1.5), &json!(true), &json!(4))
+    );
+
+    let stats = served.get("/stats").await.json();
+    assert_eq!(
+        (&stats["isRunning"], &stats["hubPeerId"]),
+        (&json!(true), &json!(own))
+    );
+    assert_eq!(stats["bootstrapHubs"], json!({"total": 2, "connected": 1}));
+    assert_eq!(stats["port"], served.addr.port());
+
+    let hubstats = served.get("/hubstats").await.json();
+    assert_eq!(
+        (&hubstats["totalHubs"], &hubstats["connectedHubs"]),
+        (&json!(1), &json!(1))
+    );
+    let second = json!({
+        "uri": "dns+ws://hubs:80", "connected": false, "hub": null, "lastAttempt": null,
+        "attemptNumber": 7
+    });
+    assert_eq!(hubstats["bootstrapHubs"][1], second);
+}
+
+#[tokio::test]
+async fn errors_are_json_with_the_right_status() {
+    let served = Served::new(&[]).await;
+    for (method, target, status) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/health/more", 404),
+        ("POST", "/nothing", 404),
+        ("POST", "/health", 405),
+        ("DELETE", "/", 405),
+        ("GET", "/ws", 426),
+        ("GET", "/mesh", 426),
+    ] {
+        let answer = served.request(method, target, &[]).await;
+        assert_eq!(answer.status, status, "{method} {target}");
+        assert!(
+            answer.json()["error"].is_string(),
+            "{method} {target}: {}",
+            answer.body
+        );
+    }
+    let not_allowed = served.request("POST", "/health", &[]).await;
+    assert_eq!(not_allowed.header("allow"), Some("GET, HEAD, OPTIONS"));
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let served = Served::new(&[]).await;
+    let answer = served.request("HEAD", "/health", &[]).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn every_origin_may_read_by_default() {
+    let served = Served::new(&[]).await;
+    let origin = [("Origin", "https://a.example")];
+    let answer = served.request("GET", "/health", &origin).await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    let preflight = served.request("OPTIONS", "/health", &origin).await;
+    assert_eq!(preflight.status, 204);
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(
+        preflight.header("access-control-allow-methods"),
+        Some("GET, HEAD, OPTIONS")
+    );
+    let headers = preflight.header("access-control-allow-headers");
+    assert_eq!(headers, Some("Authorization, Content-Type"));
+}
