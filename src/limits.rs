@@ -62,9 +62,13 @@ impl Drop for Permit {
 /// that is abuse. A client that sends at less than twice its rate is only ever slowed down.
 const ABUSE_BURSTS: u32 = 5;
 
+/// How many messages' worth an announcement costs that is not a peer's first: everybody in its network is told.
+const ANNOUNCEMENT_COST: u32 = 20;
+
 /// One peer's allowance of messages.
 #[derive(Debug)]
 pub struct Pace {
+    announcement_cost: NonZeroU32,
     limiter: Option<RateLimiter<NotKeyed, InMemoryState, DefaultClock>>,
     refused: u32,
     tolerated: u32,
@@ -91,6 +95,8 @@ impl Pace {
             .and_then(NonZeroU32::new)
             .map(|rate| RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)));
         Pace {
+            announcement_cost: NonZeroU32::new(ANNOUNCEMENT_COST - 1)
+                .map_or(NonZeroU32::MIN, |cost| cost.min(burst)),
             limiter,
             refused: 0,
             tolerated: burst.get().saturating_mul(ABUSE_BURSTS),
@@ -106,6 +112,21 @@ impl Pace {
             self.refused = self.refused.saturating_sub(1);
             return Verdict::Granted;
         }
+        self.refuse()
+    }
+
+    /// Judges what a further announcement costs beyond being a message.
+    pub fn judge_announcement(&mut self) -> Verdict {
+        let Some(limiter) = &self.limiter else {
+            return Verdict::Granted;
+        };
+        match limiter.check_n(self.announcement_cost) {
+            Ok(Ok(())) => Verdict::Granted,
+            _ => self.refuse(),
+        }
+    }
+
+    fn refuse(&mut self) -> Verdict {
         self.refused = self.refused.saturating_add(1);
         match self.refused {
             1 => Verdict::RefusedFirst,
@@ -142,8 +163,19 @@ mod tests {
     }
 
     #[test]
+    fn announcing_again_and_again_costs_more_than_other_messages() {
+        let mut pace = Pace::new(Some(1), 100);
+        let granted = (0..100).take_while(|_| pace.judge_announcement() == Verdict::Granted);
+        assert_eq!(granted.count(), 5);
+        let mut small = Pace::new(Some(1), 3);
+        assert_eq!(small.judge_announcement(), Verdict::Granted);
+        assert_eq!(small.judge_announcement(), Verdict::RefusedFirst);
+    }
+
+    #[test]
     fn without_a_rate_every_message_is_granted() {
         let mut pace = Pace::new(None, 1);
         assert!((0..10_000).all(|_| pace.judge() == Verdict::Granted));
+        assert!((0..10_000).all(|_| pace.judge_announcement() == Verdict::Granted));
     }
 }

@@ -52,6 +52,10 @@ impl Report {
         self.notes.push(note.into());
     }
 
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// The figure called `key`.
     pub fn value(&self, key: &str) -> Option<f64> {
         let figure = self.figures.iter().find(|figure| figure.key == key)?;

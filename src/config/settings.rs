@@ -96,7 +96,7 @@ settings! {
     max_announce_bytes = "1024";
     /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit.
     rate_limit_per_sec = "100";
-    /// Messages that a peer may send at once, 1 to 1000000.
+    /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20.
     rate_limit_burst = "200";
     /// Messages that may wait for one peer's socket, at least `DISCOVERY_LIMIT` + 256, up to 1000000. More close it.
     outbox_messages = "4096";

@@ -320,21 +320,33 @@ where
 
     fn is_in_pace(&mut self) -> Result<bool, CloseReason> {
         let verdict = self.pace.judge();
+        if verdict == Verdict::Abuse {
+            self.shared.metrics.rate_limited.inc();
+            return Err(CloseReason::RateAbuse);
+        }
+        Ok(self.is_granted(verdict))
+    }
+
+    /// Whether one more announcement may be passed on.
+    pub(super) fn may_announce_again(&mut self) -> bool {
+        let verdict = self.pace.judge_announcement();
+        self.is_granted(verdict)
+    }
+
+    fn is_granted(&self, verdict: Verdict) -> bool {
         if verdict == Verdict::Granted {
-            return Ok(true);
+            return true;
         }
         self.shared.metrics.rate_limited.inc();
-        match verdict {
-            Verdict::Abuse => return Err(CloseReason::RateAbuse),
-            Verdict::RefusedFirst => self.complain(&Complaint {
+        if verdict == Verdict::RefusedFirst {
+            self.complain(&Complaint {
                 code: "rate-limited",
                 text: Cow::Borrowed(
                     "too many messages: this one and those that follow too soon are dropped",
                 ),
-            }),
-            _ => {}
+            });
         }
-        Ok(false)
+        false
     }
 
     fn greet(&self) {

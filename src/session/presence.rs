@@ -251,6 +251,9 @@ where
             self.complain(&complaint("announce-too-long", text));
             return;
         }
+        if self.place.stage != Stage::Fresh && !self.may_announce_again() {
+            return;
+        }
         if claims_hub {
             self.shared.metrics.forged.inc();
             let text = "a peer cannot announce itself as a hub; it is announced as a peer";

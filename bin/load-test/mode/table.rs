@@ -127,14 +127,15 @@ pub async fn run(options: &Options, quiet: bool) -> Result<Comparison, Failure> 
         contenders.extend([Contender::Nats, Contender::NatsPair]);
     }
     let mut figures = Figures::new();
+    let mut notes = Vec::new();
     for round in 1..=options.rounds {
         for contender in &contenders {
             eprintln!("round {round} of {}: {}", options.rounds, contender.name());
-            relay_figures(*contender, options, quiet, &mut figures).await?;
+            relay_figures(*contender, options, quiet, &mut figures, &mut notes).await?;
             other_figures(*contender, options, quiet, &mut figures).await?;
         }
     }
-    Ok(budget::compare(options, &contenders, &figures))
+    Ok(budget::compare(options, &contenders, &figures, &notes))
 }
 
 async fn relay_figures(
@@ -142,6 +143,7 @@ async fn relay_figures(
     options: &Options,
     quiet: bool,
     figures: &mut Figures,
+    notes: &mut Vec<String>,
 ) -> Result<(), Failure> {
     let loads = [
         (relay::Load::Paced(options.rate), Figure::Paced),
@@ -157,7 +159,10 @@ async fn relay_figures(
             duration: options.duration,
         };
         let report = relay::run(&running.lab, &work).await?;
-        refuse_losses(contender, &report)?;
+        if let Some(lost) = losses(contender, &report) {
+            notes.push(lost);
+            continue;
+        }
         note(figures, contender, figure, report.value("cpu_us_per_unit"));
         if figure == Figure::Paced {
             note(
@@ -242,16 +247,17 @@ pub fn connections(options: &Options) -> usize {
     .unwrap_or_default()
 }
 
-/// A server that loses messages did other work than those it is compared with.
-fn refuse_losses(contender: Contender, report: &Report) -> Result<(), Failure> {
-    match report.value("lost") {
-        Some(lost) if lost > 0.0 => Err(Failure::Other(format!(
-            "{} lost messages, so its figures mean nothing:\n{}",
-            contender.name(),
-            report.to_table()
-        ))),
-        _ => Ok(()),
-    }
+/// Says that messages were lost, if any were: a server that loses messages did other work than those it is compared
+/// with, so its figure does not count.
+fn losses(contender: Contender, report: &Report) -> Option<String> {
+    let lost = report.value("lost").filter(|lost| *lost > 0.0)?;
+    let sent = report.value("sent").unwrap_or_default();
+    Some(format!(
+        "{}: {lost} of {sent} messages were lost, so this figure does not count. {}. {}",
+        contender.name(),
+        report.title,
+        report.notes().join(". ")
+    ))
 }
 
 fn note(figures: &mut Figures, contender: Contender, figure: Figure, value: Option<f64>) {

@@ -77,7 +77,12 @@ const BUDGETS: [Budget; 8] = [
 ];
 
 /// The comparison of `contenders` by the medians of their `figures`.
-pub fn compare(options: &Options, contenders: &[Contender], figures: &Figures) -> Comparison {
+pub fn compare(
+    options: &Options,
+    contenders: &[Contender],
+    figures: &Figures,
+    notes: &[String],
+) -> Comparison {
     let value = |contender, figure| {
         figures
             .get(&(contender, figure))
@@ -87,9 +92,10 @@ pub fn compare(options: &Options, contenders: &[Contender], figures: &Figures) -
     let rows: Vec<Vec<String>> = verdicts.iter().map(Verdict::row).collect();
     let work = work(options);
     let text = format!(
-        "{work}\n\n{}\n{}",
+        "{work}\n\n{}\n{}\n{}",
         figure_table(contenders, &value),
-        table(&["budget", "found", "at most", "held"], &rows)
+        table(&["budget", "found", "at most", "held"], &rows),
+        notes.join("\n")
     );
     let raw: Vec<Value> = figures
         .iter()
@@ -100,7 +106,7 @@ pub fn compare(options: &Options, contenders: &[Contender], figures: &Figures) -
     let budgets: Vec<Value> = verdicts.iter().map(Verdict::json).collect();
     Comparison {
         text,
-        json: json!({"work": work, "figures": raw, "budgets": budgets}),
+        json: json!({"work": work, "figures": raw, "budgets": budgets, "notes": notes}),
     }
 }
 
