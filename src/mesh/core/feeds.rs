@@ -179,13 +179,17 @@ impl Feeds {
             .is_some_and(|feed| feed.current == Some(link) || feed.next == Some(link))
     }
 
-    /// Whether this part answers an earlier subscription by the same link: it was on its way when we let that
-    /// one go. The answer to the present one starts from nothing, or no later than at what is here.
-    fn is_leftover(&self, directory: &Directory, link: LinkId, delta: &Delta) -> bool {
+    /// Whether this part belongs to another life than the one asked for, or answers an earlier subscription by
+    /// the same link, and was on its way when that ended.
+    ///
+    /// A later life counts only once the hub's link record tells of it: the hub may have died before it sent
+    /// one, and its next life be lower. The answer to the present subscription starts from nothing, or no later
+    /// than at what is here.
+    fn is_unasked(&self, directory: &Directory, link: LinkId, delta: &Delta) -> bool {
         let Some(feed) = self.feeds.get(&delta.origin) else {
             return true;
         };
-        if feed.asked.is_some_and(|asked| delta.incarnation < asked) {
+        if feed.asked != Some(delta.incarnation) {
             return true;
         }
         let begun = self.stages.get(&(link, delta.origin)).is_some_and(|stage| {
@@ -214,7 +218,7 @@ impl Feeds {
         {
             delta.reset = false;
         }
-        if !self.subscribed(link, &origin) || self.is_leftover(directory, link, &delta) {
+        if !self.subscribed(link, &origin) || self.is_unasked(directory, link, &delta) {
             return Applied::default();
         }
         if delta.last {
