@@ -34,13 +34,16 @@ enum Command {
         /// Which.
         #[arg(long)]
         seed: u64,
+        /// Print all that happens.
+        #[arg(long)]
+        verbose: bool,
     },
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Histories { count, seed, threads } => histories(count, seed, threads),
-        Command::Replay { seed } => replay(seed),
+        Command::Replay { seed, verbose } => replay(seed, verbose),
     }
 }
 
@@ -81,8 +84,9 @@ fn show(outcome: &Outcome) {
     }
 }
 
-fn replay(seed: u64) -> ExitCode {
-    let [first, second] = [(); 2].map(|()| history::play(seed, Mutants::default()));
+fn replay(seed: u64, verbose: bool) -> ExitCode {
+    let first = history::play_aloud(seed, Mutants::default(), verbose);
+    let second = history::play(seed, Mutants::default());
     println!("trace {:016x}, settled after {:.1} s, signals {:?}", first.trace, first.settled_after as f64 / 1e6, first.signals);
     if first.trace != second.trace {
         println!("a second run gave another trace: {:016x}", second.trace);

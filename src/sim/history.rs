@@ -33,7 +33,12 @@ pub struct Outcome {
 
 /// Plays the history of this seed.
 pub fn play(seed: u64, mutants: Mutants) -> Outcome {
-    let mut history = History::new(seed, mutants);
+    play_aloud(seed, mutants, false)
+}
+
+/// The same, printing what happens if asked to.
+pub fn play_aloud(seed: u64, mutants: Mutants, verbose: bool) -> Outcome {
+    let mut history = History::new(seed, mutants, verbose);
     history.disturb();
     let settled_after = history.make_peace();
     let world = history.world;
@@ -55,8 +60,8 @@ struct History {
 }
 
 impl History {
-    fn new(seed: u64, mutants: Mutants) -> Self {
-        let mut world = World::new(WorldConfig { mutants, ..WorldConfig::checked(mix(seed)) });
+    fn new(seed: u64, mutants: Mutants, verbose: bool) -> Self {
+        let mut world = World::new(WorldConfig { mutants, verbose, ..WorldConfig::checked(mix(seed)) });
         world.start_sniffing();
         let hubs = 3 + world.rng.below(7) as usize;
         let auto_connect = world.rng.below(3) > 0;
@@ -288,6 +293,7 @@ impl History {
 
     /// Heals everything, boots most of what is down, and waits until the checks hold. How long that took.
     fn make_peace(&mut self) -> u64 {
+        self.world.log(|| "peace".to_owned());
         self.world.heal();
         for no in 0..self.world.host_count() {
             // Some crashes are for good; the first hub is what the others find each other by.
@@ -301,8 +307,9 @@ impl History {
             if !world.faults().is_empty() {
                 return true;
             }
-            let unsettled = checks::quiet_faults(world);
-            if world.quiet_for() > SETTLED && !unsettled.is_empty() {
+            let quiet = world.quiet_for() > SETTLED;
+            let unsettled = lasting_faults(world);
+            if quiet && world.quiet_for() > SETTLED && !unsettled.is_empty() {
                 unsettled.into_iter().for_each(|fault| world.fault(fault));
                 return true;
             }
@@ -328,7 +335,7 @@ impl History {
         checks::probe_signals(&mut self.world, Duration::from_secs(2));
         let mut faults = checks::open_signals(&self.world, Duration::from_secs(5));
         if self.world.quiet_for() > SETTLED {
-            faults.extend(checks::quiet_faults(&self.world));
+            faults.extend(lasting_faults(&mut self.world));
         }
         let asking = self.world.sessions.iter().filter(|session| session.status == Status::Asking);
         if asking.count() > 0 {
@@ -336,6 +343,17 @@ impl History {
         }
         faults.into_iter().for_each(|fault| self.world.fault(fault));
     }
+}
+
+/// What is broken and stays so for half a second: a link's cost may have just changed, and the record that says
+/// so be on its way.
+fn lasting_faults(world: &mut World) -> Vec<String> {
+    let faults = checks::quiet_faults(world);
+    if faults.is_empty() {
+        return faults;
+    }
+    world.run_for(Duration::from_millis(500));
+    checks::quiet_faults(world)
 }
 
 /// Some ids are shared by two people, so that clients clone each other.

@@ -24,6 +24,9 @@ pub(super) struct End {
     pub(super) link: Option<LinkId>,
     /// The socket is gone at this end.
     pub(super) closed: bool,
+    /// It was closed in good order: what still arrives is read and dropped, so that the last words that were
+    /// sent are not lost to a reset.
+    pub(super) lingers: bool,
 }
 
 impl End {

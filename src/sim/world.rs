@@ -55,6 +55,8 @@ pub struct WorldConfig {
     pub watch: bool,
     /// The faults to put into every core.
     pub mutants: Mutants,
+    /// Print what happens.
+    pub verbose: bool,
 }
 
 impl WorldConfig {
@@ -69,6 +71,7 @@ impl WorldConfig {
             core: CoreConfig::default(),
             watch: true,
             mutants: Mutants::default(),
+            verbose: false,
         }
     }
 }
@@ -260,6 +263,7 @@ impl World {
     }
 
     pub(super) fn fault(&mut self, text: String) {
+        self.log(|| format!("FAULT {text}"));
         if self.faults.len() < 20 {
             self.faults.push(format!("t={:.6}s {text}", self.now as f64 / 1e6));
         }
@@ -273,6 +277,13 @@ impl World {
 
     fn disturb(&mut self) {
         self.disturbed_at = self.now;
+    }
+
+    /// Notes something for whoever replays a history.
+    pub(super) fn log(&self, text: impl FnOnce() -> String) {
+        if self.config.verbose {
+            println!("{:>12.6}s {}", self.now as f64 / 1e6, text());
+        }
     }
 
     fn mark(&mut self, what: u64) {
@@ -310,6 +321,7 @@ impl World {
             sessions: BTreeMap::new(),
             told: BTreeMap::new(),
         });
+        self.log(|| format!("host {no} boots as {:?} living {incarnation:?}", self.hosts[no].id));
         self.settle(no);
     }
 

@@ -49,6 +49,7 @@ impl World {
     pub fn join(&mut self, no: HostNo, who: &Newcomer) -> SessionNo {
         self.disturb();
         self.mark(10 << 56 | no as u64);
+        self.log(|| format!("{:?} joins {:?} at host {no}", who.peer, who.network));
         let session_no = self.sessions.len();
         let boot = self.boot_of(no).expect("a client connects to a hub that runs");
         let claim = self.next_claim(no);
@@ -122,6 +123,7 @@ impl World {
         let Some(no) = self.hub_of(session_no) else { return };
         self.disturb();
         self.mark(11 << 56 | no as u64);
+        self.log(|| format!("{:?} leaves host {no}", self.sessions[session_no].peer));
         let claim = self.sessions[session_no].claim;
         self.close_session(no, claim, Status::Gone);
         self.leave_unwatched(no, claim);
@@ -152,6 +154,7 @@ impl World {
         let live = self.sessions[session_no].status == Status::Live;
         let no = self.hub_of(session_no).filter(|_| live)?;
         self.mark(13 << 56 | no as u64);
+        self.log(|| format!("{:?} at host {no} signals {target:?}", self.sessions[session_no].peer));
         let session = &self.sessions[session_no];
         let source = Source {
             claim: session.claim,

@@ -102,6 +102,7 @@ impl World {
     }
 
     fn on_alarm(&mut self, no: HostNo, label: &'static str, text: &str) {
+        self.log(|| format!("host {no} raises {label}: {text}"));
         *self.alarms.entry(label).or_default() += 1;
         if matches!(label, "delta-gap" | "audit-mismatch") {
             self.fault(format!("8: host {no} raised {label}: {text}"));

@@ -32,6 +32,7 @@ impl World {
     fn end(&mut self, no: HostNo, told: bool) {
         self.disturb();
         self.mark(6 << 56 | no as u64);
+        self.log(|| format!("host {no} ends, the others told: {told}"));
         let Some(boot) = self.boot_of(no) else { return };
         let Some(running) = self.hosts[no].running.take() else { return };
         for session in running.sessions.values() {
@@ -40,7 +41,11 @@ impl World {
         let mut ends: Vec<(ConnNo, Side)> = Vec::new();
         for (conn_no, conn) in &mut self.conns {
             for side in 0..2 {
-                if conn.ends[side].owner == boot && !conn.ends[side].closed {
+                if conn.ends[side].owner != boot {
+                    continue;
+                }
+                conn.ends[side].lingers = false;
+                if !conn.ends[side].closed {
                     conn.ends[side].closed = true;
                     conn.pipes[side].outbox.clear();
                     ends.push((*conn_no, side));
@@ -90,6 +95,7 @@ impl World {
     pub fn cut(&mut self, a: HostNo, b: HostNo) {
         self.disturb();
         self.mark(7 << 56 | (a as u64) << 16 | b as u64);
+        self.log(|| format!("cut between {a} and {b}"));
         for conn_no in self.conns_between(a, b) {
             let Some(conn) = self.conns.get_mut(&conn_no) else { continue };
             for side in 0..2 {
@@ -102,6 +108,7 @@ impl World {
     /// The connections between the two are gone at `a`, and `b` is not told.
     pub fn cut_unnoticed(&mut self, a: HostNo, b: HostNo) {
         self.disturb();
+        self.log(|| format!("cut between {a} and {b}, which does not notice"));
         for conn_no in self.conns_between(a, b) {
             let Some(conn) = self.conns.get_mut(&conn_no) else { continue };
             let side = usize::from(conn.ends[0].owner.host != a);
@@ -114,6 +121,7 @@ impl World {
     pub fn block(&mut self, from: HostNo, to: HostNo) {
         self.disturb();
         self.mark(8 << 56 | (from as u64) << 16 | to as u64);
+        self.log(|| format!("blocked from {from} to {to}"));
         self.blocked.insert((from, to));
     }
 
@@ -124,6 +132,7 @@ impl World {
         }
         self.disturb();
         self.mark(9 << 56 | (from as u64) << 16 | to as u64);
+        self.log(|| format!("free from {from} to {to}"));
         let mut arrivals = Vec::new();
         for (conn_no, conn) in &mut self.conns {
             for side in 0..2 {

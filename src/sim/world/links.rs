@@ -56,7 +56,7 @@ impl World {
     fn reset_writer(&mut self, conn_no: ConnNo, writer: Side) {
         let Some(conn) = self.conns.get(&conn_no) else { return };
         let (reader, latency) = (&conn.ends[1 - writer], conn.pipes[writer].latency);
-        if reader.closed && self.hosts[reader.owner.host].powered && !conn.ends[writer].closed {
+        if reader.closed && !reader.lingers && self.hosts[reader.owner.host].powered && !conn.ends[writer].closed {
             self.queue.push(self.now + latency, Event::Lost { conn: conn_no, side: writer });
         }
     }
@@ -72,6 +72,7 @@ impl World {
 
     pub(super) fn dial(&mut self, no: HostNo, dial: DialId, target: DialTarget) {
         self.mark(3 << 56 | no as u64);
+        self.log(|| format!("host {no} dials {target:?}"));
         let Some(by) = self.boot_of(no) else { return };
         let to = self.by_url.get(address(&target)).copied();
         let Some(to) = to.filter(|to| self.reaches(no, *to)) else {
@@ -98,7 +99,7 @@ impl World {
         let Some(callee) = self.boot_of(to) else { return self.fail_dial_in(latency, by, dial) };
         let conn_no = self.next_conn;
         self.next_conn += 1;
-        let end = |owner| End { owner, link: None, closed: false };
+        let end = |owner| End { owner, link: None, closed: false, lingers: false };
         let pipe = || Pipe::new(latency, self.config.bandwidth);
         let conn = Conn {
             ends: [end(by), end(callee)],
@@ -148,6 +149,7 @@ impl World {
         }
         running.core.handle_link_up(now, LinkUp { link, hub, incarnation, dialed, dial_number });
         self.mark(4 << 56 | me.host as u64);
+        self.log(|| format!("host {} has link {} with host {} living {incarnation:?}", me.host, link.0, other.host));
         self.disturb();
         self.settle(me.host);
     }
@@ -168,10 +170,12 @@ impl World {
         self.mark(5 << 56 | no as u64);
         self.disturb();
         *self.totals.closed.entry(bye.label()).or_default() += 1;
+        self.log(|| format!("host {no} closes link {}: {bye:?}", link.0));
         let Some(running) = self.hosts[no].running.as_mut() else { return };
         let Some((conn_no, side)) = running.links.remove(&link) else { return };
         let Some(conn) = self.conns.get_mut(&conn_no) else { return };
         conn.ends[side].closed = true;
+        conn.ends[side].lingers = true;
         for message in std::mem::take(&mut conn.pipes[side].outbox) {
             self.send(conn_no, side, Parcel::Message(message));
         }
@@ -192,6 +196,7 @@ impl World {
         }
         let Some(link) = link.filter(|_| self.is(owner)) else { return };
         self.disturb();
+        self.log(|| format!("host {} loses link {}", owner.host, link.0));
         let now = self.clocks(owner.host);
         if let Some(running) = self.hosts[owner.host].running.as_mut() {
             running.links.remove(&link);
