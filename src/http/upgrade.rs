@@ -18,10 +18,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::Role;
 use warp::reply::Response;
 
 use super::{Head, reply};
+use crate::mesh::socket_config;
 
 /// The request cannot become a WebSocket. The client's fault; nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -157,20 +158,10 @@ pub(super) async fn finish(
     Ok((parts.io.into_inner(), ahead))
 }
 
-/// A link between hubs reads and writes this much in one go.
-const MESH_BUFFER: usize = 16 * 1024;
-/// The longest message between hubs: the longest signal that `MAX_MESSAGE_BYTES` can allow anywhere, doubled.
-const MAX_MESH_MESSAGE: usize = 2 * 1024 * 1024;
-
 /// The link of another hub, with its buffers and limits.
 pub(super) async fn hub_socket(stream: TcpStream, ahead: Bytes) -> WebSocketStream<TcpStream> {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(MESH_BUFFER)
-        .write_buffer_size(MESH_BUFFER)
-        .max_write_buffer_size(2 * MAX_MESH_MESSAGE)
-        .max_message_size(Some(MAX_MESH_MESSAGE))
-        .max_frame_size(Some(MAX_MESH_MESSAGE));
-    WebSocketStream::from_partially_read(stream, ahead.into(), Role::Server, Some(config)).await
+    let config = Some(socket_config());
+    WebSocketStream::from_partially_read(stream, ahead.into(), Role::Server, config).await
 }
 
 #[cfg(test)]

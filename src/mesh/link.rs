@@ -28,15 +28,18 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a closing link may take to write its last word.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-/// The longest message between hubs: a batch, the largest signal that a setting allows, and their framing.
-const MAX_LINK_MESSAGE: usize = 17 * 1024 * 1024;
+/// What one socket call moves at most, in bytes.
+const SOCKET_BUFFER: usize = 64 * 1024;
+/// The longest message between hubs, in bytes: a batch, and behind it the longest signal that
+/// `MAX_MESSAGE_BYTES` can allow anywhere, doubled.
+const MAX_LINK_MESSAGE: usize = 2 * 1024 * 1024;
 
-/// What tungstenite is told about hub-to-hub sockets.
+/// What tungstenite is told about hub-to-hub sockets, at either end.
 pub fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(64 * 1024)
-        .write_buffer_size(64 * 1024)
-        .max_write_buffer_size(64 * 1024 * 1024)
+        .read_buffer_size(SOCKET_BUFFER)
+        .write_buffer_size(SOCKET_BUFFER)
+        .max_write_buffer_size(4 * MAX_LINK_MESSAGE)
         .max_message_size(Some(MAX_LINK_MESSAGE))
         .max_frame_size(Some(MAX_LINK_MESSAGE))
 }

@@ -18,4 +18,5 @@ mod view;
 pub mod wire;
 
 pub use handle::Mesh;
+pub use link::socket_config;
 pub use view::{BootstrapView, HubView, MeshView};

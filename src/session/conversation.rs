@@ -299,7 +299,8 @@ where
 
     async fn answer(&self, probe: Probe, alive: bool) {
         let Probe { claim, token, .. } = probe;
-        self.shared.mesh.probe_result(claim, token, alive).await;
+        // Boxed for the same reason as the rare commands of `carry_out`.
+        Box::pin(self.shared.mesh.probe_result(claim, token, alive)).await;
     }
 
     async fn on_incoming(&mut self, incoming: Incoming) -> Result<(), CloseReason> {

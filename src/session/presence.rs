@@ -157,6 +157,8 @@ where
     M: MeshPort,
 {
     /// Does what a message asks for, or tells the peer why not.
+    ///
+    /// What waits for the mesh is boxed: it is rare, and would make the task of every idle peer larger by as much.
     pub(super) async fn carry_out(&mut self, text: Utf8Bytes, heard: Heard) {
         let started = Instant::now();
         let dialect = self.newcomer.dialect;
@@ -177,7 +179,7 @@ where
             && let Command::Signal { network, .. } | Command::Ping { network } = &command
         {
             let network = self.network_key(network.as_deref());
-            self.join_quietly(network, text).await;
+            Box::pin(self.join_quietly(network, text)).await;
             return;
         }
         match command {
@@ -187,7 +189,7 @@ where
                 claims_hub,
             } => {
                 let network = self.network_key(network.as_deref());
-                self.announce(network, data, claims_hub).await;
+                Box::pin(self.announce(network, data, claims_hub)).await;
             }
             Command::Signal {
                 target,
@@ -206,7 +208,7 @@ where
                 self.shared.metrics.route_seconds.observe(took);
             }
             Command::Ping { .. } => self.tell(&Event::Pong, Sent::Pong),
-            Command::Goodbye => self.goodbye().await,
+            Command::Goodbye => Box::pin(self.goodbye()).await,
             Command::Ignored => {}
             Command::Unsupported(kind) => self.complain(&complaint(
                 "unsupported-type",

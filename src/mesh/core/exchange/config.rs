@@ -66,7 +66,7 @@ pub struct ExchangeConfig {
 impl Default for ExchangeConfig {
     fn default() -> Self {
         ExchangeConfig {
-            window_bytes: 256 * 1024,
+            window_bytes: 1024 * 1024,
             hub_reserve: 32 * 1024,
             ack_every: 32,
             ack_delay: Duration::from_millis(20),
