@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::checks;
 use super::sessions::{SessionNo, Status};
 use super::world::{HostNo, Newcomer, World, WorldConfig};
-use crate::mesh::core::ids::mix;
+use crate::mesh::core::ids::{PeerId, mix};
 use crate::mesh::core::mutants::Mutants;
 
 /// How long a mesh may take, once left in peace, until every wanted link stands and all checks hold.
@@ -167,9 +167,8 @@ impl History {
     }
 
     fn session(&mut self) -> Option<SessionNo> {
-        let person = self.below(self.people.len());
-        let live: Vec<SessionNo> =
-            self.open[person].iter().copied().filter(|session| self.world.hub_of(*session).is_some()).collect();
+        let all = self.open.iter().flatten().copied();
+        let live: Vec<SessionNo> = all.filter(|session| self.world.hub_of(*session).is_some()).collect();
         (!live.is_empty()).then(|| live[self.below(live.len())])
     }
 
@@ -189,12 +188,12 @@ impl History {
 
     fn signal(&mut self) {
         let Some(from) = self.session() else { return };
-        for _ in 0..1 + self.below(4) {
-            let to = self.below(self.people.len());
-            let (target, wait) = (self.people[to].peer.clone(), self.below(2) == 0);
-            if self.people[to].network == self.world.session(from).network {
-                self.world.signal(from, &target, wait);
-            }
+        let network = self.world.session(from).network.clone();
+        let mates: Vec<PeerId> =
+            self.people.iter().filter(|who| who.network == network).map(|who| who.peer.clone()).collect();
+        for _ in 0..1 + self.below(6) {
+            let (target, wait) = (mates[self.below(mates.len())].clone(), self.below(2) == 0);
+            self.world.signal(from, &target, wait);
         }
     }
 
