@@ -16,7 +16,7 @@ pub const SIGNAL_COST: usize = 128;
 
 /// The most signals that a source may have unacknowledged at one destination. Part of the protocol: a
 /// destination drops what lies further above the source's base.
-pub const MAX_OUTSTANDING: u64 = 4096;
+pub const MAX_OUTSTANDING: u64 = 16_384;
 
 /// The bounds and times of an [`Exchange`](super::Exchange).
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ pub struct ExchangeConfig {
 impl Default for ExchangeConfig {
     fn default() -> Self {
         ExchangeConfig {
-            window_bytes: 1024 * 1024,
+            window_bytes: 4 * 1024 * 1024,
             hub_reserve: 32 * 1024,
             ack_every: 32,
             ack_delay: Duration::from_millis(20),
@@ -78,7 +78,7 @@ impl Default for ExchangeConfig {
             wait_per_target: 128,
             wait_total: 10_000,
             wait_total_bytes: 16 * 1024 * 1024,
-            early_bytes: 256 * 1024,
+            early_bytes: 1024 * 1024,
             outgoing_pairs: 4096,
             incoming_pairs: 4096,
             forget_after: Duration::from_secs(60),
