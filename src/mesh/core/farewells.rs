@@ -4,7 +4,7 @@
 //! out to close the link at once, the other's word would be lost, and the next link would end the same way.
 //! So the one says what it knows, goes on reading, and closes when the other has spoken or after a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::api::Bye;
@@ -17,6 +17,8 @@ const WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Farewells {
     links: BTreeMap<LinkId, (Moment, Bye)>,
+    /// Links that the other end said to be over: it waits for nothing, and must not hear its word again.
+    told: BTreeSet<LinkId>,
 }
 
 impl Farewells {
@@ -25,8 +27,24 @@ impl Farewells {
         self.links.insert(link, (now + WAIT, bye));
     }
 
+    /// The other end said that the link is over.
+    pub fn tell(&mut self, link: LinkId) {
+        self.told.insert(link);
+    }
+
+    /// Whether the other end said that the link is over.
+    pub fn was_told(&self, link: LinkId) -> bool {
+        self.told.contains(&link)
+    }
+
+    /// What was said of a link that is over.
+    pub fn said(&self, link: LinkId) -> Option<Bye> {
+        self.links.get(&link).map(|(_, bye)| *bye)
+    }
+
     /// What the link is to be closed with, if it is over. It is forgotten here.
     pub fn end(&mut self, link: LinkId) -> Option<Bye> {
+        self.told.remove(&link);
         self.links.remove(&link).map(|(_, bye)| bye)
     }
 

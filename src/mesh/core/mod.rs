@@ -359,7 +359,10 @@ impl Core {
     fn handle_last_words(&mut self, now: Now, link: LinkId, frames: Vec<Frame>) {
         for frame in frames {
             let Frame::Bye(said) = frame else { continue };
-            if let Bye::StaleIncarnation { known } = said {
+            let echo = self.farewells.said(link) == Some(said);
+            if let Bye::StaleIncarnation { known } = said
+                && !echo
+            {
                 self.topology.on_stale(now.at, known);
             }
             self.end_farewell(link);
@@ -422,6 +425,7 @@ impl Core {
 
     fn handle_bye(&mut self, now: Now, link: LinkId, bye: Bye) {
         if let Bye::StaleIncarnation { known } = bye {
+            self.farewells.tell(link);
             self.topology.on_stale(now.at, known);
         }
         self.links.on_bye(now.at, link, bye);
@@ -879,7 +883,9 @@ impl Core {
                     self.dialer.on_bye(now.at, codec.hub, bye);
                 }
                 match bye {
-                    Bye::StaleIncarnation { .. } => self.say_farewell(now, link, bye),
+                    Bye::StaleIncarnation { .. } if !self.farewells.was_told(link) => {
+                        self.say_farewell(now, link, bye);
+                    }
                     _ => {
                         self.forget_link(link);
                         self.close(link, bye);
@@ -1027,16 +1033,16 @@ impl Core {
         if changes.is_empty() {
             return false;
         }
-        for change in &changes {
-            self.pass_change_on(now, change);
+        for (at, change) in changes.iter().enumerate() {
+            self.pass_change_on(now, change, &changes[at..]);
         }
         true
     }
 
-    fn pass_change_on(&mut self, now: Now, change: &KeyChange) {
+    fn pass_change_on(&mut self, now: Now, change: &KeyChange, rest: &[KeyChange]) {
         {
             let directory = self.directory.read();
-            if let Some(output) = self.rosters.on_change(&directory, change) {
+            if let Some(output) = self.rosters.on_change(&directory, change, rest) {
                 self.outputs.push_back(output);
             }
         }
