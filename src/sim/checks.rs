@@ -110,12 +110,9 @@ fn authors_hold_what_they_claim(world: &World, component: &[HostNo], faults: &mu
         let (Some(core), Some(running)) = (world.core(*no), world.hosts[*no].running.as_ref()) else { continue };
         let claims = core.directory().read().claims_of(&world.hosts[*no].id);
         let live = |session: &SessionNo| world.sessions[*session].status == Status::Live;
-        if running.sessions.is_empty() {
-            continue;
-        }
         let expected = running.sessions.values().filter(|session| live(session)).count();
         let held = claims.iter().filter(|claim| is_of_its_session(world, *no, claim)).count();
-        if (held, claims.len()) != (expected, expected) {
+        if (held, claims.len()) != (expected, expected + running.unwatched) {
             faults.push(format!("2: host {no} claims {}, of which {held} are right, and holds {expected}", claims.len()));
         }
     }

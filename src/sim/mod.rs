@@ -11,10 +11,12 @@
 //! Callers: `tests/simulation.rs`, `bin/mesh-sim.rs`.
 
 pub mod checks;
+pub mod figures;
 pub mod history;
 mod ledger;
 mod net;
 mod queue;
+pub mod scripts;
 mod sessions;
 mod watch;
 pub mod world;

@@ -103,6 +103,8 @@ pub(super) struct Running {
     next_claim: u64,
     timer: Option<u64>,
     pub(super) sessions: BTreeMap<ClaimNo, SessionNo>,
+    /// How many clients it has that nobody watches.
+    pub(super) unwatched: usize,
     told: BTreeMap<NetworkKey, BTreeSet<ClaimNo>>,
 }
 
@@ -319,6 +321,7 @@ impl World {
             next_claim: 0,
             timer: None,
             sessions: BTreeMap::new(),
+            unwatched: 0,
             told: BTreeMap::new(),
         });
         self.log(|| format!("host {no} boots as {:?} living {incarnation:?}", self.hosts[no].id));

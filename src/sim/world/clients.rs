@@ -76,12 +76,22 @@ impl World {
     /// A client that nobody watches: it hears nothing, and only its claim exists.
     pub fn join_unwatched(&mut self, no: HostNo, who: &Newcomer) -> ClaimNo {
         let claim = self.next_claim(no);
+        if let Some(running) = self.hosts[no].running.as_mut() {
+            running.unwatched += 1;
+        }
         self.enter(no, claim, who);
         claim
     }
 
     /// An unwatched client leaves.
     pub fn leave_unwatched(&mut self, no: HostNo, claim: ClaimNo) {
+        if let Some(running) = self.hosts[no].running.as_mut() {
+            running.unwatched -= 1;
+        }
+        self.retract(no, claim);
+    }
+
+    fn retract(&mut self, no: HostNo, claim: ClaimNo) {
         let now = self.clocks(no);
         if let Some(running) = self.hosts[no].running.as_mut() {
             running.core.leave(now, claim, LeaveReason::Goodbye);
@@ -126,7 +136,7 @@ impl World {
         self.log(|| format!("{:?} leaves host {no}", self.sessions[session_no].peer));
         let claim = self.sessions[session_no].claim;
         self.close_session(no, claim, Status::Gone);
-        self.leave_unwatched(no, claim);
+        self.retract(no, claim);
     }
 
     /// A client shows something else.

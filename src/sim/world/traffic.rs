@@ -64,6 +64,13 @@ impl World {
         std::mem::take(&mut self.totals)
     }
 
+    /// What crosses the links in this time from now.
+    pub fn take_totals_over(&mut self, span: std::time::Duration) -> Totals {
+        self.totals = Totals::default();
+        self.run_for(span);
+        self.take_totals()
+    }
+
     /// Starts to look into what crosses the links. To be called before the first link is made, for messages
     /// are read in their order from the start of a link.
     pub fn start_sniffing(&mut self) {
