@@ -148,7 +148,8 @@ async fn serve_peer<B: Backend>(
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {
-            let peer = app.backend.peer(socket, ahead, arrival, permit);
+            // Boxed, because what is raced against the kill is kept in this task twice.
+            let peer = Box::pin(app.backend.peer(socket, ahead, arrival, permit));
             app.killed.run_until_cancelled(peer).await;
         }
         Err(why) => not_upgraded(&app, why),

@@ -98,7 +98,7 @@ where
     }
 
     /// From the greeting to the closed socket.
-    pub(super) async fn run(mut self) -> CloseReason {
+    pub(super) async fn run(&mut self) -> CloseReason {
         self.greet();
         let reason = self.converse().await;
         self.place.give_up(reason.leave_reason());

@@ -118,7 +118,7 @@ impl<M: MeshPort> Sessions<M> {
         let admitted = self.admit(permit);
         let shared = Arc::clone(&self.shared);
         let mailbox = Arc::clone(&admitted.mailbox);
-        let conversation = Conversation::new(shared, mailbox, io, &ahead, newcomer);
+        let mut conversation = Conversation::new(shared, mailbox, io, &ahead, newcomer);
         drop(ahead);
         let reason = conversation.run().await;
         admitted.counted.close(reason.label());

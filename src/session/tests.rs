@@ -352,7 +352,7 @@ fn a_session_at_rest_is_small() {
     let (io, _theirs) = tokio::io::duplex(64);
     let future = hub.sessions.serve(io, Bytes::new(), newcomer, permit);
     assert!(
-        size_of_val(&future) <= 3000,
+        size_of_val(&future) <= 1800,
         "{} bytes",
         size_of_val(&future)
     );
