@@ -1,7 +1,7 @@
 //! Runs simulated meshes by hand: random histories, one history again, the known faults, and the figures.
 
-use std::process::ExitCode;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use clap::{Parser, Subcommand};
@@ -72,8 +72,17 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Measure { hubs, peers, seed, json } => measure(Plan { hubs, peers, seed }, json),
-        Command::Histories { count, seed, threads } => histories(count, seed, threads),
+        Command::Measure {
+            hubs,
+            peers,
+            seed,
+            json,
+        } => measure(Plan { hubs, peers, seed }, json),
+        Command::Histories {
+            count,
+            seed,
+            threads,
+        } => histories(count, seed, threads),
         Command::Replay { seed, verbose } => replay(seed, verbose),
         Command::Scripts { only } => scripts(only.as_deref()),
         Command::Mutants { limit } => mutants(limit),
@@ -113,12 +122,25 @@ fn measure(plan: Plan, json: bool) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    println!("{} hubs, {} peers on all of them, seed {}; virtual time", plan.hubs, plan.peers, plan.seed);
-    for Figure { name, value, unit, target } in figures {
+    println!(
+        "{} hubs, {} peers on all of them, seed {}; virtual time",
+        plan.hubs, plan.peers, plan.seed
+    );
+    for Figure {
+        name,
+        value,
+        unit,
+        target,
+    } in figures
+    {
         let target = target.map_or(String::new(), |target| format!("target {target} {unit}"));
         println!("{name:<58} {value:>14.2} {unit:<4} {target}");
     }
-    println!("{:<58} {:>14.1} s", "(real time)", began.elapsed().as_secs_f64());
+    println!(
+        "{:<58} {:>14.1} s",
+        "(real time)",
+        began.elapsed().as_secs_f64()
+    );
     ExitCode::SUCCESS
 }
 
@@ -149,11 +171,18 @@ fn histories(count: u64, first: u64, threads: u64) -> ExitCode {
         slowest.into_inner() as f64 / 1e6,
         began.elapsed().as_secs_f64(),
     );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn show(outcome: &Outcome) {
-    println!("seed {} is broken; play it again with: mesh-sim replay --seed {}", outcome.seed, outcome.seed);
+    println!(
+        "seed {} is broken; play it again with: mesh-sim replay --seed {}",
+        outcome.seed, outcome.seed
+    );
     for fault in &outcome.faults {
         println!("  {fault}");
     }
@@ -162,7 +191,12 @@ fn show(outcome: &Outcome) {
 fn replay(seed: u64, verbose: bool) -> ExitCode {
     let first = history::play_aloud(seed, Mutants::default(), verbose);
     let second = history::play(seed, Mutants::default());
-    println!("trace {:016x}, settled after {:.1} s, signals {:?}", first.trace, first.settled_after as f64 / 1e6, first.signals);
+    println!(
+        "trace {:016x}, settled after {:.1} s, signals {:?}",
+        first.trace,
+        first.settled_after as f64 / 1e6,
+        first.signals
+    );
     if first.trace != second.trace {
         println!("a second run gave another trace: {:016x}", second.trace);
         return ExitCode::FAILURE;
@@ -188,7 +222,11 @@ fn scripts(only: Option<&str>) -> ExitCode {
             }
         }
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Puts each known fault into the core, and plays histories until one finds it.
@@ -196,16 +234,26 @@ fn scripts(only: Option<&str>) -> ExitCode {
 fn mutants(limit: u64) -> ExitCode {
     let mut survived = 0;
     for (name, mutant) in Mutants::EACH {
-        let found = (1..=limit).map(|seed| history::play(seed, *mutant)).find(|outcome| !outcome.faults.is_empty());
+        let found = (1..=limit)
+            .map(|seed| history::play(seed, *mutant))
+            .find(|outcome| !outcome.faults.is_empty());
         match found {
-            Some(outcome) => println!("{name:<26} caught by seed {:<5} {}", outcome.seed, outcome.faults.first().map_or("", String::as_str)),
+            Some(outcome) => println!(
+                "{name:<26} caught by seed {:<5} {}",
+                outcome.seed,
+                outcome.faults.first().map_or("", String::as_str)
+            ),
             None => {
                 survived += 1;
                 println!("{name:<26} SURVIVED {limit} seeds");
             }
         }
     }
-    if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if survived == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[cfg(not(feature = "mutants"))]

@@ -36,7 +36,10 @@ pub fn components(world: &World) -> Vec<Vec<HostNo>> {
             if !world.is(a) || !world.is(b) {
                 continue;
             }
-            let (Some(ca), Some(cb)) = (component.get(&a.host).copied(), component.get(&b.host).copied()) else {
+            let (Some(ca), Some(cb)) = (
+                component.get(&a.host).copied(),
+                component.get(&b.host).copied(),
+            ) else {
                 continue;
             };
             if ca != cb {
@@ -75,16 +78,21 @@ pub fn quiet_faults(world: &World) -> Vec<String> {
 /// 1: every hub shows exactly what the hubs of its component hold.
 fn same_sets(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     for no in component {
-        let Some(core) = world.core(*no) else { continue };
+        let Some(core) = world.core(*no) else {
+            continue;
+        };
         let directory = core.directory().read();
         for other in component {
-            let Some(author) = world.core(*other) else { continue };
+            let Some(author) = world.core(*other) else {
+                continue;
+            };
             let id = world.hosts[*other].id;
             let theirs = author.directory().read().origin_state(&id);
             let ours = directory.origin_state(&id);
             let same = match (theirs, ours) {
                 (Some(theirs), Some(ours)) => {
-                    (theirs.incarnation, theirs.seq, theirs.claims) == (ours.incarnation, ours.seq, ours.claims)
+                    (theirs.incarnation, theirs.seq, theirs.claims)
+                        == (ours.incarnation, ours.seq, ours.claims)
                         && ours.complete
                         && ours.visible
                 }
@@ -92,12 +100,21 @@ fn same_sets(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
                 _ => false,
             };
             if !same {
-                faults.push(format!("1: host {no} has {ours:?} of host {other}, which has {theirs:?}"));
+                faults.push(format!(
+                    "1: host {no} has {ours:?} of host {other}, which has {theirs:?}"
+                ));
             }
         }
-        let members: BTreeSet<HubId> = component.iter().map(|other| world.hosts[*other].id).collect();
+        let members: BTreeSet<HubId> = component
+            .iter()
+            .map(|other| world.hosts[*other].id)
+            .collect();
         for hub in directory.hubs() {
-            if !members.contains(&hub) && directory.origin_state(&hub).is_some_and(|state| state.visible) {
+            if !members.contains(&hub)
+                && directory
+                    .origin_state(&hub)
+                    .is_some_and(|state| state.visible)
+            {
                 faults.push(format!("1: host {no} shows {hub:?}, which it cannot reach"));
             }
         }
@@ -107,25 +124,44 @@ fn same_sets(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
 /// 2: every claim of a hub is a client that is there, and every client that is there has one.
 fn authors_hold_what_they_claim(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     for no in component {
-        let (Some(core), Some(running)) = (world.core(*no), world.hosts[*no].running.as_ref()) else { continue };
+        let (Some(core), Some(running)) = (world.core(*no), world.hosts[*no].running.as_ref())
+        else {
+            continue;
+        };
         let claims = core.directory().read().claims_of(&world.hosts[*no].id);
         let live = |session: &SessionNo| world.sessions[*session].status == Status::Live;
-        let expected = running.sessions.values().filter(|session| live(session)).count();
-        let held = claims.iter().filter(|claim| is_of_its_session(world, *no, claim)).count();
+        let expected = running
+            .sessions
+            .values()
+            .filter(|session| live(session))
+            .count();
+        let held = claims
+            .iter()
+            .filter(|claim| is_of_its_session(world, *no, claim))
+            .count();
         if (held, claims.len()) != (expected, expected + running.unwatched) {
-            faults.push(format!("2: host {no} claims {}, of which {held} are right, and holds {expected}", claims.len()));
+            faults.push(format!(
+                "2: host {no} claims {}, of which {held} are right, and holds {expected}",
+                claims.len()
+            ));
         }
     }
 }
 
 fn is_of_its_session(world: &World, no: HostNo, claim: &ClaimView) -> bool {
-    let Some(running) = world.hosts[no].running.as_ref() else { return false };
-    running.sessions.get(&claim.claim).map(|session| &world.sessions[*session]).is_some_and(|session| {
-        session.network == claim.network
-            && session.peer == claim.peer
-            && session.quiet == claim.quiet
-            && session.data == claim.data
-    })
+    let Some(running) = world.hosts[no].running.as_ref() else {
+        return false;
+    };
+    running
+        .sessions
+        .get(&claim.claim)
+        .map(|session| &world.sessions[*session])
+        .is_some_and(|session| {
+            session.network == claim.network
+                && session.peer == claim.peer
+                && session.quiet == claim.quiet
+                && session.data == claim.data
+        })
 }
 
 /// 9: following the parents of an origin leads to it from everywhere.
@@ -144,7 +180,9 @@ fn spanning_trees(world: &World, component: &[HostNo], faults: &mut Vec<String>)
                 }
             }
             if at != *origin {
-                faults.push(format!("9: the parents of host {start} for host {origin} end at host {at}"));
+                faults.push(format!(
+                    "9: the parents of host {start} for host {origin} end at host {at}"
+                ));
             }
         }
     }
@@ -160,23 +198,35 @@ fn parent(world: &World, no: HostNo, origin: &HubId) -> Option<HostNo> {
 /// 10: the newest records are everywhere, and both ends list each link that is used.
 fn same_records(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     for no in component {
-        let Some(core) = world.core(*no) else { continue };
+        let Some(core) = world.core(*no) else {
+            continue;
+        };
         for other in component {
             let id = world.hosts[*other].id;
-            let own = world.core(*other).and_then(|core| core.topology().record(id));
+            let own = world
+                .core(*other)
+                .and_then(|core| core.topology().record(id));
             if core.topology().record(id) != own {
-                faults.push(format!("10: host {no} has an old link record of host {other}"));
+                faults.push(format!(
+                    "10: host {no} has an old link record of host {other}"
+                ));
             }
         }
         let me = world.hosts[*no].id;
         let lists = |hub: HubId, neighbour: HubId| {
-            core.topology()
-                .record(hub)
-                .is_some_and(|record| record.neighbours.iter().any(|(listed, _)| *listed == neighbour))
+            core.topology().record(hub).is_some_and(|record| {
+                record
+                    .neighbours
+                    .iter()
+                    .any(|(listed, _)| *listed == neighbour)
+            })
         };
         for link in core.links().iter().filter(|link| link.active) {
             if !lists(me, link.hub) || !lists(link.hub, me) {
-                faults.push(format!("10: host {no} uses a link with {:?} that is not listed by both", link.hub));
+                faults.push(format!(
+                    "10: host {no} uses a link with {:?} that is not listed by both",
+                    link.hub
+                ));
             }
         }
     }
@@ -194,7 +244,10 @@ fn one_link_per_pair(world: &World, faults: &mut Vec<String>) {
                 *pairs.entry((a.min(b), a.max(b))).or_default() += 1;
             }
             [false, false] => {}
-            _ => faults.push(format!("11: a link of {:?} and {:?} stands at one end alone", a.owner, b.owner)),
+            _ => faults.push(format!(
+                "11: a link of {:?} and {:?} stands at one end alone",
+                a.owner, b.owner
+            )),
         }
     }
     for ((a, b), links) in pairs.into_iter().filter(|(_, links)| *links > 1) {
@@ -205,15 +258,19 @@ fn one_link_per_pair(world: &World, faults: &mut Vec<String>) {
 /// 11: pairs that want a link and could have one, but are apart. To be empty after a minute of peace.
 pub fn missing_links(world: &World) -> Vec<String> {
     let mut faults = Vec::new();
-    let up: Vec<HostNo> =
-        (0..world.hosts.len()).filter(|no| world.core(*no).is_some_and(|core| !core.has_left())).collect();
+    let up: Vec<HostNo> = (0..world.hosts.len())
+        .filter(|no| world.core(*no).is_some_and(|core| !core.has_left()))
+        .collect();
     let small = up.len() <= world.config.core.dial.full_mesh_up_to;
     let groups = components(world);
     for (at, a) in up.iter().enumerate() {
         for b in &up[at + 1..] {
             let (ha, hb) = (&world.hosts[*a], &world.hosts[*b]);
-            let told = (ha.bootstrap.contains(b) && hb.url.is_some()) || (hb.bootstrap.contains(a) && ha.url.is_some());
-            let together = groups.iter().any(|group| group.contains(a) && group.contains(b));
+            let told = (ha.bootstrap.contains(b) && hb.url.is_some())
+                || (hb.bootstrap.contains(a) && ha.url.is_some());
+            let together = groups
+                .iter()
+                .any(|group| group.contains(a) && group.contains(b));
             let learned = small
                 && together
                 && ((ha.auto_connect && hb.url.is_some()) || (hb.auto_connect && ha.url.is_some()));
@@ -229,13 +286,22 @@ pub fn missing_links(world: &World) -> Vec<String> {
 fn winners(world: &World, component: &[HostNo], faults: &mut Vec<String>) -> Holders {
     let mut holders = Holders::new();
     for no in component {
-        let Some(core) = world.core(*no) else { continue };
+        let Some(core) = world.core(*no) else {
+            continue;
+        };
         let id = world.hosts[*no].id;
         for claim in core.directory().read().claims_of(&id) {
-            let holder = Holder { rank: (claim.hlc, id), quiet: claim.quiet, data: claim.data };
+            let holder = Holder {
+                rank: (claim.hlc, id),
+                quiet: claim.quiet,
+                data: claim.data,
+            };
             let key = (claim.network, claim.peer);
             if let Some(other) = holders.get(&key) {
-                faults.push(format!("16: {key:?} is held at {:?} and at {:?}", other.rank.1, id));
+                faults.push(format!(
+                    "16: {key:?} is held at {:?} and at {:?}",
+                    other.rank.1, id
+                ));
                 if other.rank > holder.rank {
                     continue;
                 }
@@ -249,12 +315,19 @@ fn winners(world: &World, component: &[HostNo], faults: &mut Vec<String>) -> Hol
 /// 16, 17: all hubs name the winner, whatever the order in which they heard of the claims.
 fn same_winners(world: &World, component: &[HostNo], holders: &Holders, faults: &mut Vec<String>) {
     for no in component {
-        let Some(core) = world.core(*no) else { continue };
+        let Some(core) = world.core(*no) else {
+            continue;
+        };
         let directory = core.directory().read();
         for ((network, peer), holder) in holders {
-            let named = directory.holder(network, peer).map(|(found, hlc)| (hlc, found.hub));
+            let named = directory
+                .holder(network, peer)
+                .map(|(found, hlc)| (hlc, found.hub));
             if named != Some(holder.rank) {
-                faults.push(format!("17: host {no} names {named:?} for {peer:?}, which {:?} holds", holder.rank));
+                faults.push(format!(
+                    "17: host {no} names {named:?} for {peer:?}, which {:?} holds",
+                    holder.rank
+                ));
             }
         }
     }
@@ -263,20 +336,27 @@ fn same_winners(world: &World, component: &[HostNo], holders: &Holders, faults: 
 /// 18: what a client was told adds up to what there is.
 fn rosters(world: &World, component: &[HostNo], holders: &Holders, faults: &mut Vec<String>) {
     for session in &world.sessions {
-        let here = session.status == Status::Live && world.is(session.at) && component.contains(&session.at.host);
+        let here = session.status == Status::Live
+            && world.is(session.at)
+            && component.contains(&session.at.host);
         if !here || session.quiet {
             continue;
         }
         let expected: BTreeMap<PeerId, Option<Bytes>> = holders
             .iter()
-            .filter(|((network, peer), holder)| *network == session.network && *peer != session.peer && !holder.quiet)
+            .filter(|((network, peer), holder)| {
+                *network == session.network && *peer != session.peer && !holder.quiet
+            })
             .map(|((_, peer), holder)| (peer.clone(), holder.data.clone()))
             .collect();
         let limit = world.config.core.discovery_limit;
         if (limit == 0 || expected.len() < limit) && session.roster != expected {
             let known: Vec<&PeerId> = session.roster.keys().collect();
             let there: Vec<&PeerId> = expected.keys().collect();
-            faults.push(format!("18: {:?} at host {} knows {known:?}, there are {there:?}", session.peer, session.at.host));
+            faults.push(format!(
+                "18: {:?} at host {} knows {known:?}, there are {there:?}",
+                session.peer, session.at.host
+            ));
         }
     }
 }
@@ -309,7 +389,11 @@ pub fn probe_signals(world: &mut World, within: Duration) {
         }
         let to = mates[world.rng.below(mates.len() as u64) as usize];
         let target = world.sessions[to].peer.clone();
-        sent.extend(world.signal(*from, &target, false).map(|signal| (signal, to)));
+        sent.extend(
+            world
+                .signal(*from, &target, false)
+                .map(|signal| (signal, to)),
+        );
     }
     let _ = world.take_sniffed();
     world.run_for(within);
@@ -330,5 +414,7 @@ pub fn probe_signals(world: &mut World, within: Duration) {
 
 fn together(world: &World, a: SessionNo, b: SessionNo) -> bool {
     let (a, b) = (world.sessions[a].at.host, world.sessions[b].at.host);
-    components(world).iter().any(|group| group.contains(&a) && group.contains(&b))
+    components(world)
+        .iter()
+        .any(|group| group.contains(&a) && group.contains(&b))
 }

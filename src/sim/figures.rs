@@ -22,7 +22,12 @@ pub struct Figure {
 }
 
 fn figure(name: &str, value: f64, unit: &'static str, target: Option<f64>) -> Figure {
-    Figure { name: name.to_owned(), value, unit, target }
+    Figure {
+        name: name.to_owned(),
+        value,
+        unit,
+        target,
+    }
 }
 
 /// What is measured.
@@ -73,22 +78,47 @@ fn cold_start(plan: Plan, figures: &mut Vec<Figure>) -> World {
     (0..plan.hubs).for_each(|no| world.boot(no));
     let began = world.now();
     let everybody = plan.hubs - 1;
-    world.run_until_true(Duration::from_millis(100), Duration::from_secs(300), |world| {
-        (0..plan.hubs).all(|no| world.core(no).is_some_and(|core| core.topology().routes().by_hub.len() == everybody))
-    });
+    world.run_until_true(
+        Duration::from_millis(100),
+        Duration::from_secs(300),
+        |world| {
+            (0..plan.hubs).all(|no| {
+                world
+                    .core(no)
+                    .is_some_and(|core| core.topology().routes().by_hub.len() == everybody)
+            })
+        },
+    );
     let took = (world.now() - began) as f64 / 1e6;
-    figures.push(figure("cold start until every hub reaches every other", took, "s", None));
+    figures.push(figure(
+        "cold start until every hub reaches every other",
+        took,
+        "s",
+        None,
+    ));
     world.run_for(Duration::from_secs(30));
     let totals = world.take_totals();
     let per_hub = totals.control_bytes as f64 / plan.hubs as f64;
-    figures.push(figure("control bytes per hub in the cold start and 30 s after", per_hub, "B", None));
+    figures.push(figure(
+        "control bytes per hub in the cold start and 30 s after",
+        per_hub,
+        "B",
+        None,
+    ));
     let links = world.conns.values().filter(|conn| conn.is_open()).count();
-    figures.push(figure("links per hub", 2.0 * links as f64 / plan.hubs as f64, "", None));
+    figures.push(figure(
+        "links per hub",
+        2.0 * links as f64 / plan.hubs as f64,
+        "",
+        None,
+    ));
     world
 }
 
 fn known(world: &World, no: HostNo) -> usize {
-    world.core(no).map_or(0, |core| core.directory().read().peers())
+    world
+        .core(no)
+        .map_or(0, |core| core.directory().read().peers())
 }
 
 fn population(world: &mut World, plan: Plan, memory: Memory, figures: &mut Vec<Figure>) {
@@ -100,20 +130,47 @@ fn population(world: &mut World, plan: Plan, memory: Memory, figures: &mut Vec<F
             world.run_for(Duration::from_millis(20));
         }
     }
-    let all = world.run_until_true(Duration::from_millis(50), Duration::from_secs(120), |world| {
-        (0..plan.hubs).all(|no| known(world, no) == plan.peers)
-    });
+    let all = world.run_until_true(
+        Duration::from_millis(50),
+        Duration::from_secs(120),
+        |world| (0..plan.hubs).all(|no| known(world, no) == plan.peers),
+    );
     world.run_for(Duration::from_secs(1));
     let grown = memory().saturating_sub(before) as f64;
     let remote = (plan.peers * plan.hubs.saturating_sub(1)) as f64 + plan.peers as f64;
     let spent = clock.elapsed().as_secs_f64();
-    figures.push(figure("every hub knows every peer", f64::from(u8::from(all)), "", Some(1.0)));
-    figures.push(figure("peers joined and known everywhere within", (world.now() - joined_at) as f64 / 1e6, "s", None));
-    figures.push(figure("bytes of state per peer and hub (allocator)", grown / remote.max(1.0), "B", Some(100.0)));
-    figures.push(figure("real CPU time per claim applied", spent * 1e6 / remote.max(1.0), "us", None));
+    figures.push(figure(
+        "every hub knows every peer",
+        f64::from(u8::from(all)),
+        "",
+        Some(1.0),
+    ));
+    figures.push(figure(
+        "peers joined and known everywhere within",
+        (world.now() - joined_at) as f64 / 1e6,
+        "s",
+        None,
+    ));
+    figures.push(figure(
+        "bytes of state per peer and hub (allocator)",
+        grown / remote.max(1.0),
+        "B",
+        Some(100.0),
+    ));
+    figures.push(figure(
+        "real CPU time per claim applied",
+        spent * 1e6 / remote.max(1.0),
+        "us",
+        None,
+    ));
     let totals = world.take_totals();
     let crossings = (plan.peers * (plan.hubs - 1)).max(1) as f64;
-    figures.push(figure("bytes per join and hub, in bulk", totals.control_bytes as f64 / crossings, "B", Some(40.0)));
+    figures.push(figure(
+        "bytes per join and hub, in bulk",
+        totals.control_bytes as f64 / crossings,
+        "B",
+        Some(40.0),
+    ));
 }
 
 /// Single joins, one at a time in a mesh at rest.
@@ -128,9 +185,11 @@ fn joins(world: &mut World, plan: Plan, figures: &mut Vec<Figure>) {
         let before: Vec<usize> = (0..plan.hubs).map(|no| known(world, no)).collect();
         let began = world.now();
         world.join_unwatched(round * 7 % plan.hubs, &person(plan.peers + round, round));
-        let seen = world.run_until_true(Duration::from_millis(1), Duration::from_millis(120), |world| {
-            (0..plan.hubs).all(|no| known(world, no) > before[no])
-        });
+        let seen = world.run_until_true(
+            Duration::from_millis(1),
+            Duration::from_millis(120),
+            |world| (0..plan.hubs).all(|no| known(world, no) > before[no]),
+        );
         if seen {
             times.push((world.now() - began) as f64 / 1e3);
         }
@@ -138,45 +197,103 @@ fn joins(world: &mut World, plan: Plan, figures: &mut Vec<Figure>) {
         world.run_for(rest);
         let totals = world.take_totals();
         bytes += totals.control_bytes.saturating_sub(idle.control_bytes);
-        messages += totals.control_messages.saturating_sub(idle.control_messages);
+        messages += totals
+            .control_messages
+            .saturating_sub(idle.control_messages);
     }
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1))).copied().unwrap_or(f64::NAN);
+    let at = |share: f64| {
+        times
+            .get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
     let target = if plan.hubs > 100 { 60.0 } else { 35.0 };
     figures.push(figure("a join on the last hub, p50", at(0.5), "ms", None));
-    figures.push(figure("a join on the last hub, p99", at(0.99), "ms", Some(target)));
+    figures.push(figure(
+        "a join on the last hub, p99",
+        at(0.99),
+        "ms",
+        Some(target),
+    ));
     let crossings = (rounds * (plan.hubs - 1)).max(1) as f64;
-    figures.push(figure("bytes per join and hub, one at a time", bytes as f64 / crossings, "B", Some(40.0)));
-    figures.push(figure("messages per join", messages as f64 / rounds as f64, "", Some((plan.hubs - 1) as f64)));
+    figures.push(figure(
+        "bytes per join and hub, one at a time",
+        bytes as f64 / crossings,
+        "B",
+        Some(40.0),
+    ));
+    figures.push(figure(
+        "messages per join",
+        messages as f64 / rounds as f64,
+        "",
+        Some((plan.hubs - 1) as f64),
+    ));
 }
 
 fn idle(world: &mut World, figures: &mut Vec<Figure>) {
     let totals = world.take_totals_over(Duration::from_secs(10));
-    let links = world.conns.values().filter(|conn| conn.is_open()).count().max(1);
+    let links = world
+        .conns
+        .values()
+        .filter(|conn| conn.is_open())
+        .count()
+        .max(1);
     let rate = (totals.control_bytes + totals.data_bytes) as f64 / 10.0 / links as f64;
-    figures.push(figure("idle traffic per link, both ways", rate, "B/s", Some(100.0)));
+    figures.push(figure(
+        "idle traffic per link, both ways",
+        rate,
+        "B/s",
+        Some(100.0),
+    ));
 }
 
 fn restart(world: &mut World, plan: Plan, figures: &mut Vec<Figure>) {
     let no = plan.hubs / 2;
-    let kept = (0..plan.hubs).find(|other| *other != no).map_or(0, |other| {
-        let id = world.hosts[no].id;
-        let directory = world.core(other).map(|core| core.directory().clone());
-        directory.map_or(0, |directory| {
-            let directory = directory.read();
-            directory.peers() - directory.origin_state(&id).map_or(0, |state| state.claims)
-        })
-    });
+    let kept = (0..plan.hubs)
+        .find(|other| *other != no)
+        .map_or(0, |other| {
+            let id = world.hosts[no].id;
+            let directory = world.core(other).map(|core| core.directory().clone());
+            directory.map_or(0, |directory| {
+                let directory = directory.read();
+                directory.peers() - directory.origin_state(&id).map_or(0, |state| state.claims)
+            })
+        });
     let _ = world.take_totals();
     let (clock, began) = (Instant::now(), world.now());
     world.restart(no, 0);
-    let back = world.run_until_true(Duration::from_millis(10), Duration::from_secs(60), |world| known(world, no) >= kept);
+    let back = world.run_until_true(
+        Duration::from_millis(10),
+        Duration::from_secs(60),
+        |world| known(world, no) >= kept,
+    );
     let spent = clock.elapsed().as_secs_f64();
     let totals = world.take_totals();
-    figures.push(figure("a restarted hub knows all again", f64::from(u8::from(back)), "", Some(1.0)));
-    figures.push(figure("... after", (world.now() - began) as f64 / 1e6, "s", Some(1.0)));
-    figures.push(figure("... real CPU time, the whole mesh", spent, "s", Some(0.5)));
-    figures.push(figure("... control bytes, the whole mesh", totals.control_bytes as f64, "B", None));
+    figures.push(figure(
+        "a restarted hub knows all again",
+        f64::from(u8::from(back)),
+        "",
+        Some(1.0),
+    ));
+    figures.push(figure(
+        "... after",
+        (world.now() - began) as f64 / 1e6,
+        "s",
+        Some(1.0),
+    ));
+    figures.push(figure(
+        "... real CPU time, the whole mesh",
+        spent,
+        "s",
+        Some(0.5),
+    ));
+    figures.push(figure(
+        "... control bytes, the whole mesh",
+        totals.control_bytes as f64,
+        "B",
+        None,
+    ));
 }
 
 /// How long the peers of a killed machine are shown elsewhere.
@@ -187,14 +304,34 @@ fn kill(world: &mut World, plan: Plan, figures: &mut Vec<Figure>) {
     let id = world.hosts[no].id;
     let began = world.now();
     world.power_off(no);
-    let gone = world.run_until_true(Duration::from_millis(20), Duration::from_secs(20), |world| {
-        others.iter().all(|other| {
-            let directory = world.core(*other).map(|core| core.directory().read().origin_state(&id));
-            !directory.flatten().is_some_and(|state| state.visible)
-        })
-    });
-    let took = if gone { (world.now() - began) as f64 / 1e6 } else { f64::INFINITY };
-    figures.push(figure("leaves after a machine lost power", took, "s", Some(5.5)));
+    let gone = world.run_until_true(
+        Duration::from_millis(20),
+        Duration::from_secs(20),
+        |world| {
+            others.iter().all(|other| {
+                let directory = world
+                    .core(*other)
+                    .map(|core| core.directory().read().origin_state(&id));
+                !directory.flatten().is_some_and(|state| state.visible)
+            })
+        },
+    );
+    let took = if gone {
+        (world.now() - began) as f64 / 1e6
+    } else {
+        f64::INFINITY
+    };
+    figures.push(figure(
+        "leaves after a machine lost power",
+        took,
+        "s",
+        Some(5.5),
+    ));
     let apart = checks::components(world).len();
-    figures.push(figure("parts of the mesh that are left", apart as f64, "", Some(1.0)));
+    figures.push(figure(
+        "parts of the mesh that are left",
+        apart as f64,
+        "",
+        Some(1.0),
+    ));
 }

@@ -48,7 +48,12 @@ pub fn play_aloud(seed: u64, mutants: Mutants, verbose: bool) -> Outcome {
         faults: world.faults().to_vec(),
         trace: world.trace(),
         settled_after,
-        signals: (sent.len(), sent.iter().filter(|signal| signal.delivered.is_some()).count()),
+        signals: (
+            sent.len(),
+            sent.iter()
+                .filter(|signal| signal.delivered.is_some())
+                .count(),
+        ),
     }
 }
 
@@ -61,7 +66,11 @@ struct History {
 
 impl History {
     fn new(seed: u64, mutants: Mutants, verbose: bool) -> Self {
-        let mut world = World::new(WorldConfig { mutants, verbose, ..WorldConfig::checked(mix(seed)) });
+        let mut world = World::new(WorldConfig {
+            mutants,
+            verbose,
+            ..WorldConfig::checked(mix(seed))
+        });
         world.start_sniffing();
         let hubs = 3 + world.rng.below(7) as usize;
         let auto_connect = world.rng.below(3) > 0;
@@ -89,7 +98,11 @@ impl History {
                 world.run_for(Duration::from_micros(pause));
             }
         }
-        History { world, people, open }
+        History {
+            world,
+            people,
+            open,
+        }
     }
 
     fn below(&mut self, n: usize) -> usize {
@@ -168,7 +181,9 @@ impl History {
 
     fn session(&mut self) -> Option<SessionNo> {
         let all = self.open.iter().flatten().copied();
-        let live: Vec<SessionNo> = all.filter(|session| self.world.hub_of(*session).is_some()).collect();
+        let live: Vec<SessionNo> = all
+            .filter(|session| self.world.hub_of(*session).is_some())
+            .collect();
         (!live.is_empty()).then(|| live[self.below(live.len())])
     }
 
@@ -189,8 +204,12 @@ impl History {
     fn signal(&mut self) {
         let Some(from) = self.session() else { return };
         let network = self.world.session(from).network.clone();
-        let mates: Vec<PeerId> =
-            self.people.iter().filter(|who| who.network == network).map(|who| who.peer.clone()).collect();
+        let mates: Vec<PeerId> = self
+            .people
+            .iter()
+            .filter(|who| who.network == network)
+            .map(|who| who.peer.clone())
+            .collect();
         for _ in 0..1 + self.below(6) {
             let (target, wait) = (mates[self.below(mates.len())].clone(), self.below(2) == 0);
             self.world.signal(from, &target, wait);
@@ -209,7 +228,9 @@ impl History {
     fn boot_again(&mut self) {
         let count = self.world.host_count();
         let first = self.host();
-        let down = (0..count).map(|step| (first + step) % count).find(|no| !self.world.is_up(*no));
+        let down = (0..count)
+            .map(|step| (first + step) % count)
+            .find(|no| !self.world.is_up(*no));
         if let Some(no) = down {
             self.skew(no);
             self.world.boot(no);
@@ -302,26 +323,31 @@ impl History {
         }
         let began = self.world.now();
         let mut last = Vec::new();
-        let settled = self.world.run_until_true(Duration::from_secs(1), PEACE, |world| {
-            if !world.faults().is_empty() {
-                return true;
-            }
-            let quiet = world.quiet_for() > SETTLED;
-            let unsettled = lasting_faults(world);
-            if quiet && world.quiet_for() > SETTLED && !unsettled.is_empty() {
-                unsettled.into_iter().for_each(|fault| world.fault(fault));
-                return true;
-            }
-            last = unsettled;
-            last.extend(checks::missing_links(world));
-            last.is_empty()
-        });
+        let settled = self
+            .world
+            .run_until_true(Duration::from_secs(1), PEACE, |world| {
+                if !world.faults().is_empty() {
+                    return true;
+                }
+                let quiet = world.quiet_for() > SETTLED;
+                let unsettled = lasting_faults(world);
+                if quiet && world.quiet_for() > SETTLED && !unsettled.is_empty() {
+                    unsettled.into_iter().for_each(|fault| world.fault(fault));
+                    return true;
+                }
+                last = unsettled;
+                last.extend(checks::missing_links(world));
+                last.is_empty()
+            });
         let took = self.world.now() - began;
         if !self.world.faults().is_empty() {
             return took;
         }
         if !settled {
-            last.into_iter().for_each(|fault| self.world.fault(format!("after {PEACE:?} of peace: {fault}")));
+            last.into_iter().for_each(|fault| {
+                self.world
+                    .fault(format!("after {PEACE:?} of peace: {fault}"))
+            });
             return took;
         }
         self.finish();
@@ -336,7 +362,11 @@ impl History {
         if self.world.quiet_for() > SETTLED {
             faults.extend(lasting_faults(&mut self.world));
         }
-        let asking = self.world.sessions.iter().filter(|session| session.status == Status::Asking);
+        let asking = self
+            .world
+            .sessions
+            .iter()
+            .filter(|session| session.status == Status::Asking);
         if asking.count() > 0 {
             faults.push("16: a join was neither accepted nor refused".to_owned());
         }
@@ -357,7 +387,11 @@ fn lasting_faults(world: &mut World) -> Vec<String> {
 
 /// Some ids are shared by two people, so that clients clone each other.
 fn person(no: usize, world: &mut World) -> Newcomer {
-    let network = if world.rng.below(3) == 0 { "games" } else { "global" };
+    let network = if world.rng.below(3) == 0 {
+        "games"
+    } else {
+        "global"
+    };
     let id = if world.rng.below(6) == 0 { no / 2 } else { no };
     let peer = match world.rng.below(3) {
         0 => format!("person-{id}"),

@@ -32,7 +32,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Notes a signal, and gives it the kind to send it with.
-    pub(super) fn sent(&mut self, source: SessionNo, target: &PeerId, now: u64) -> (SignalNo, SignalKind) {
+    pub(super) fn sent(
+        &mut self,
+        source: SessionNo,
+        target: &PeerId,
+        now: u64,
+    ) -> (SignalNo, SignalKind) {
         let no = self.signals.len();
         let kind = (no % 256) as u8;
         self.by_kind.insert((source, target.clone(), kind), no);
@@ -53,18 +58,27 @@ impl Ledger {
         }
     }
 
-    pub(super) fn delivered(&mut self, no: SignalNo, to: SessionNo, now: u64) -> Result<(), String> {
+    pub(super) fn delivered(
+        &mut self,
+        no: SignalNo,
+        to: SessionNo,
+        now: u64,
+    ) -> Result<(), String> {
         let Some(signal) = self.signals.get_mut(no) else {
             return Err(format!("13: signal {no} was never sent"));
         };
         if let Some((first, _)) = signal.delivered {
-            return Err(format!("13: signal {no} delivered twice, to {first} and {to}"));
+            return Err(format!(
+                "13: signal {no} delivered twice, to {first} and {to}"
+            ));
         }
         signal.delivered = Some((to, now));
         if let Some(why) = signal.failed
             && why != SignalFailure::Unknown
         {
-            return Err(format!("14: signal {no} delivered after its sender was told {why:?}"));
+            return Err(format!(
+                "14: signal {no} delivered after its sender was told {why:?}"
+            ));
         }
         let last = self.last.insert((signal.source, to), no);
         match last {
@@ -82,16 +96,22 @@ impl Ledger {
         why: SignalFailure,
     ) -> Result<(), String> {
         let Some(no) = self.by_kind.get(&(source, target.clone(), kind.0)).copied() else {
-            return Err(format!("14: session {source} hears of a signal that it never sent"));
+            return Err(format!(
+                "14: session {source} hears of a signal that it never sent"
+            ));
         };
         let Some(signal) = self.signals.get_mut(no) else {
-            return Err(format!("14: a failure of signal {no}, which was never sent"));
+            return Err(format!(
+                "14: a failure of signal {no}, which was never sent"
+            ));
         };
         if signal.failed.replace(why).is_some() {
             return Err(format!("14: signal {no} failed twice"));
         }
         if signal.delivered.is_some() && why != SignalFailure::Unknown {
-            return Err(format!("14: signal {no} failed as {why:?} after its delivery"));
+            return Err(format!(
+                "14: signal {no} failed as {why:?} after its delivery"
+            ));
         }
         Ok(())
     }

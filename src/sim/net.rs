@@ -99,7 +99,9 @@ impl Pipe {
     /// Sends a parcel; gives the time when it arrives.
     pub(super) fn send(&mut self, now: u64, jitter: u64, parcel: Parcel) -> u64 {
         let size = parcel.size();
-        let sending = self.bandwidth.map_or(0, |rate| size as u64 * 1_000_000 / rate.max(1));
+        let sending = self
+            .bandwidth
+            .map_or(0, |rate| size as u64 * 1_000_000 / rate.max(1));
         self.free_at = self.free_at.max(now) + sending;
         let arrival = (self.free_at + self.latency + jitter).max(self.last_arrival);
         self.last_arrival = arrival;

@@ -27,15 +27,28 @@ pub(super) enum Event {
     /// An end learns that its connection is gone.
     Lost { conn: ConnNo, side: Side },
     /// A dial reaches the machine at its address, if there is one.
-    Dialed { by: Boot, dial: DialId, target: DialTarget },
+    Dialed {
+        by: Boot,
+        dial: DialId,
+        target: DialTarget,
+    },
     /// The handshake of a dial is done at its dialler.
     HandshakeDone { conn: ConnNo, dial: DialId },
     /// A dial that nobody will answer has been waited for long enough.
     DialFailed { by: Boot, dial: DialId },
     /// A client answers, or has not answered, a sign-of-life probe.
-    Probed { host: Boot, claim: ClaimNo, token: u64, alive: bool },
+    Probed {
+        host: Boot,
+        claim: ClaimNo,
+        token: u64,
+        alive: bool,
+    },
     /// Bytes that no hub wrote arrive at the end of a pipe.
-    Garbage { conn: ConnNo, from: Side, bytes: Bytes },
+    Garbage {
+        conn: ConnNo,
+        from: Side,
+        bytes: Bytes,
+    },
 }
 
 #[derive(Debug)]

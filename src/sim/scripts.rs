@@ -20,28 +20,70 @@ pub type Script = (&'static str, fn() -> Ended);
 
 /// All of them.
 pub const ALL: &[Script] = &[
-    ("two hubs that dial each other at once share one link", simultaneous_dial),
+    (
+        "two hubs that dial each other at once share one link",
+        simultaneous_dial,
+    ),
     ("a link that loses one way is replaced", one_way_loss),
     ("a half-open link is found out", half_open_link),
-    ("a crash in the middle of a snapshot leaves no half of a set", crash_in_a_snapshot),
-    ("a hub comes back with its clock back, ahead and equal", restart_with_another_clock),
-    ("two restarts in one pacing window are two lives", two_restarts_in_one_window),
-    ("a mesh split in three and healed is one", three_way_partition),
+    (
+        "a crash in the middle of a snapshot leaves no half of a set",
+        crash_in_a_snapshot,
+    ),
+    (
+        "a hub comes back with its clock back, ahead and equal",
+        restart_with_another_clock,
+    ),
+    (
+        "two restarts in one pacing window are two lives",
+        two_restarts_in_one_window,
+    ),
+    (
+        "a mesh split in three and healed is one",
+        three_way_partition,
+    ),
     ("a link that flaps at twice the pacing settles", flapping),
     ("a slow hub delays nobody else", slow_hub),
     ("two machines with one id notice and leave", cloned_hub),
     ("clones of a client do not fight for ever", cloned_client),
-    ("a hub is back after its claims were dropped", back_after_its_claims_were_dropped),
+    (
+        "a hub is back after its claims were dropped",
+        back_after_its_claims_were_dropped,
+    ),
     ("a chain of forty hubs agrees", long_chain),
-    ("a star outlives the restart of its root", star_root_restarts),
+    (
+        "a star outlives the restart of its root",
+        star_root_restarts,
+    ),
     ("half of the hubs crash for good", permanent_crashes),
-    ("a hub restarts ten times back to back", back_to_back_restarts),
-    ("a change crosses each link of the tree once", copies_of_a_change),
-    ("a link lost and back within the hold tells no client", flap_within_the_hold),
-    ("a peer that moves hubs within the hold does not leave", move_within_the_hold),
-    ("split halves find each other without their bootstrap", halves_without_bootstrap),
-    ("a link stalled for long costs what was missed", stalled_link),
-    ("two hubs restarted while apart meet in their new lives", both_restarted_while_apart),
+    (
+        "a hub restarts ten times back to back",
+        back_to_back_restarts,
+    ),
+    (
+        "a change crosses each link of the tree once",
+        copies_of_a_change,
+    ),
+    (
+        "a link lost and back within the hold tells no client",
+        flap_within_the_hold,
+    ),
+    (
+        "a peer that moves hubs within the hold does not leave",
+        move_within_the_hold,
+    ),
+    (
+        "split halves find each other without their bootstrap",
+        halves_without_bootstrap,
+    ),
+    (
+        "a link stalled for long costs what was missed",
+        stalled_link,
+    ),
+    (
+        "two hubs restarted while apart meet in their new lives",
+        both_restarted_while_apart,
+    ),
     ("random bytes hurt nobody", random_bytes),
 ];
 
@@ -77,7 +119,9 @@ fn mesh(seed: u64, hubs: usize) -> World {
 
 /// One client at each hub.
 fn people(world: &mut World) -> Vec<SessionNo> {
-    (0..world.host_count()).map(|no| world.join(no, &who(no))).collect()
+    (0..world.host_count())
+        .map(|no| world.join(no, &who(no)))
+        .collect()
 }
 
 fn ring(hubs: usize) -> Vec<(HostNo, HostNo)> {
@@ -123,11 +167,21 @@ fn crash_in_a_snapshot() -> Ended {
     world.config.watch = true;
     let reader = world.join(2, &who(9_999));
     world.run_for(Duration::from_millis(600));
-    let known = |world: &World| world.core(1).map_or(0, |core| core.directory().read().peers());
-    ensure(known(&world) < 5_000, "the snapshot was over before the crash")?;
+    let known = |world: &World| {
+        world
+            .core(1)
+            .map_or(0, |core| core.directory().read().peers())
+    };
+    ensure(
+        known(&world) < 5_000,
+        "the snapshot was over before the crash",
+    )?;
     world.restart(0, 0);
     world.run_for(secs(12));
-    ensure(world.session(reader).roster.is_empty(), "clients of the first life are still shown")?;
+    ensure(
+        world.session(reader).roster.is_empty(),
+        "clients of the first life are still shown",
+    )?;
     settle(world, secs(60))
 }
 
@@ -143,7 +197,10 @@ fn restart_with_another_clock() -> Ended {
         // The client of the hub with the odd clock moves on, and must win there.
         let moved = world.join(2, &who(1));
         world.run_for(secs(4));
-        ensure(world.session(moved).status == Status::Live, "a client lost its id to a clock")?;
+        ensure(
+            world.session(moved).status == Status::Live,
+            "a client lost its id to a clock",
+        )?;
     }
     settle(world, secs(75))
 }
@@ -200,8 +257,13 @@ fn slow_hub() -> Ended {
     }
     world.run_for(Duration::from_millis(300));
     for no in [1, 2] {
-        let peers = world.core(no).map_or(0, |core| core.directory().read().peers());
-        ensure(peers == 404, format!("hub {no} knows {peers} of 404 while another is slow"))?;
+        let peers = world
+            .core(no)
+            .map_or(0, |core| core.directory().read().peers());
+        ensure(
+            peers == 404,
+            format!("hub {no} knows {peers} of 404 while another is slow"),
+        )?;
     }
     for no in 0..3 {
         world.throttle(no, 3, None);
@@ -219,10 +281,19 @@ fn cloned_hub() -> Ended {
         world.boot(no);
     }
     world.run_for(secs(90));
-    let left = [second, clone].iter().filter(|no| world.core(**no).is_some_and(|core| core.has_left())).count();
+    let left = [second, clone]
+        .iter()
+        .filter(|no| world.core(**no).is_some_and(|core| core.has_left()))
+        .count();
     ensure(left > 0, "nobody left the mesh")?;
-    ensure(world.alarms().contains_key("identity-clash"), "nobody said so")?;
-    ensure(!world.core(first).is_some_and(|core| core.has_left()), "a bystander left the mesh")?;
+    ensure(
+        world.alarms().contains_key("identity-clash"),
+        "nobody said so",
+    )?;
+    ensure(
+        !world.core(first).is_some_and(|core| core.has_left()),
+        "a bystander left the mesh",
+    )?;
     Ok(world)
 }
 
@@ -235,7 +306,10 @@ fn cloned_client() -> Ended {
         world.run_for(Duration::from_millis(200));
         accepted += usize::from(world.session(session).status == Status::Live);
     }
-    ensure(accepted < 20, format!("the id changed hands {accepted} times in 8 s"))?;
+    ensure(
+        accepted < 20,
+        format!("the id changed hands {accepted} times in 8 s"),
+    )?;
     settle(world, secs(75))
 }
 
@@ -245,8 +319,13 @@ fn back_after_its_claims_were_dropped() -> Ended {
     world.run_for(secs(1));
     world.partition(&[&[0, 1], &[2]]);
     world.run_for(secs(90));
-    let dropped = world.core(0).is_some_and(|core| core.directory().read().hubs().len() == 2);
-    ensure(dropped, "the claims of an unreachable hub are kept for ever")?;
+    let dropped = world
+        .core(0)
+        .is_some_and(|core| core.directory().read().hubs().len() == 2);
+    ensure(
+        dropped,
+        "the claims of an unreachable hub are kept for ever",
+    )?;
     world.heal();
     settle(world, secs(75))
 }
@@ -281,8 +360,13 @@ fn permanent_crashes() -> Ended {
     }
     world.kill(7);
     world.run_for(Duration::from_millis(5_500));
-    let ghosts = world.core(0).map_or(0, |core| core.directory().read().peers());
-    ensure(ghosts == 4, format!("{ghosts} of 4 peers are shown 5.5 s after the crashes"))?;
+    let ghosts = world
+        .core(0)
+        .map_or(0, |core| core.directory().read().peers());
+    ensure(
+        ghosts == 4,
+        format!("{ghosts} of 4 peers are shown 5.5 s after the crashes"),
+    )?;
     settle(world, secs(75))
 }
 
@@ -310,7 +394,10 @@ fn copies_of_a_change() -> Ended {
     people(&mut world);
     world.run_for(secs(1));
     let seen = world.take_sniffed().changes;
-    ensure(seen.len() == 10, format!("{} changes were seen, not 10", seen.len()))?;
+    ensure(
+        seen.len() == 10,
+        format!("{} changes were seen, not 10", seen.len()),
+    )?;
     for (change, copies) in seen {
         ensure(copies == 9, format!("{change:?} crossed {copies} links"))?;
     }
@@ -318,18 +405,27 @@ fn copies_of_a_change() -> Ended {
 }
 
 fn told(world: &World, sessions: &[SessionNo]) -> u64 {
-    sessions.iter().map(|session| world.session(*session).told).sum()
+    sessions
+        .iter()
+        .map(|session| world.session(*session).told)
+        .sum()
 }
 
 fn flap_within_the_hold() -> Ended {
-    let mut world = settle(World::wired(WorldConfig::checked(18), 2, &[(1, 0)]), secs(10))?;
+    let mut world = settle(
+        World::wired(WorldConfig::checked(18), 2, &[(1, 0)]),
+        secs(10),
+    )?;
     let sessions = people(&mut world);
     world.run_for(secs(35));
     let before = told(&world, &sessions);
     world.cut(0, 1);
     world.run_for(secs(10));
     ensure(world.linked(0, 1), "the link did not come back")?;
-    ensure(told(&world, &sessions) == before, "a client was told of a link's loss")?;
+    ensure(
+        told(&world, &sessions) == before,
+        "a client was told of a link's loss",
+    )?;
     settle(world, secs(30))
 }
 
@@ -341,9 +437,18 @@ fn move_within_the_hold() -> Ended {
     world.go_silent(sessions[1]);
     world.join(2, &who(1));
     world.run_for(secs(5));
-    let leaves: u64 = [0, 2, 3].iter().map(|no| world.session(sessions[*no]).leaves).sum();
-    ensure(leaves == 0, format!("{leaves} clients were told of a leave"))?;
-    ensure(world.session(sessions[1]).status == Status::Superseded, "the old connection was not told")?;
+    let leaves: u64 = [0, 2, 3]
+        .iter()
+        .map(|no| world.session(sessions[*no]).leaves)
+        .sum();
+    ensure(
+        leaves == 0,
+        format!("{leaves} clients were told of a leave"),
+    )?;
+    ensure(
+        world.session(sessions[1]).status == Status::Superseded,
+        "the old connection was not told",
+    )?;
     settle(world, secs(30))
 }
 
@@ -356,13 +461,18 @@ fn halves_without_bootstrap() -> Ended {
     world.kill(0);
     world.run_for(secs(10));
     world.heal();
-    let met = world.run_until_true(secs(1), secs(60), |world| checks::components(world).len() == 1);
+    let met = world.run_until_true(secs(1), secs(60), |world| {
+        checks::components(world).len() == 1
+    });
     ensure(met, "the halves are apart 60 s after the partition healed")?;
     settle(world, secs(75))
 }
 
 fn stalled_link() -> Ended {
-    let mut world = settle(World::wired(WorldConfig::checked(21), 3, &chain(3)), secs(15))?;
+    let mut world = settle(
+        World::wired(WorldConfig::checked(21), 3, &chain(3)),
+        secs(15),
+    )?;
     for no in 0..2_000 {
         world.join_unwatched(0, &who(no));
     }
@@ -383,12 +493,18 @@ fn stalled_link() -> Ended {
     world.heal();
     let mut world = settle(world, secs(75))?;
     let bytes = world.take_totals().control_bytes;
-    ensure(bytes < 45_000, format!("{bytes} bytes for 20 new claims and 880 retractions"))?;
+    ensure(
+        bytes < 45_000,
+        format!("{bytes} bytes for 20 new claims and 880 retractions"),
+    )?;
     Ok(world)
 }
 
 fn both_restarted_while_apart() -> Ended {
-    let mut world = settle(World::wired(WorldConfig::checked(22), 2, &[(1, 0)]), secs(15))?;
+    let mut world = settle(
+        World::wired(WorldConfig::checked(22), 2, &[(1, 0)]),
+        secs(15),
+    )?;
     people(&mut world);
     for _ in 0..4 {
         world.partition(&[&[0], &[1]]);
@@ -421,7 +537,9 @@ fn random_bytes() -> Ended {
     }
     // Hub 0 may have forged anything of its own; what hub 2 says is as hub 2 says it.
     let id = world.host(2).id;
-    let claims = world.core(1).map_or(0, |core| core.directory().read().claims_of(&id).len());
+    let claims = world
+        .core(1)
+        .map_or(0, |core| core.directory().read().claims_of(&id).len());
     ensure(claims == 1, format!("hub 1 has {claims} claims of hub 2"))?;
     ensure(world.is_up(1), "hub 1 is down")?;
     Ok(world)

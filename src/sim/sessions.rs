@@ -65,21 +65,30 @@ impl Session {
         match event {
             PeerEvent::Joined { peer, data } => {
                 self.roster.insert(peer.clone(), data.clone());
-                (!known).then_some(()).ok_or_else(|| self.fault("a second join", peer))
+                (!known)
+                    .then_some(())
+                    .ok_or_else(|| self.fault("a second join", peer))
             }
             PeerEvent::Updated { peer, data } => {
                 self.roster.insert(peer.clone(), data.clone());
-                known.then_some(()).ok_or_else(|| self.fault("an update of the unknown", peer))
+                known
+                    .then_some(())
+                    .ok_or_else(|| self.fault("an update of the unknown", peer))
             }
             PeerEvent::Left { peer, .. } => {
                 self.leaves += 1;
                 self.roster.remove(peer);
-                known.then_some(()).ok_or_else(|| self.fault("a leave of the unknown", peer))
+                known
+                    .then_some(())
+                    .ok_or_else(|| self.fault("a leave of the unknown", peer))
             }
         }
     }
 
     fn fault(&self, what: &str, peer: &PeerId) -> String {
-        format!("18: {:?} at host {} was told of {what} {peer:?}", self.peer, self.at.host)
+        format!(
+            "18: {:?} at host {} was told of {what} {peer:?}",
+            self.peer, self.at.host
+        )
     }
 }

@@ -12,7 +12,12 @@ fn set_hash(claims: &[ClaimView]) -> u64 {
     claims.iter().fold(0, |sum, claim| {
         let mut hash = stable_hash(claim.network.as_str().as_bytes());
         hash = mix(hash ^ stable_hash(claim.peer.to_string().as_bytes()));
-        for number in [claim.claim.0, claim.seq, claim.hlc.0, u64::from(claim.quiet)] {
+        for number in [
+            claim.claim.0,
+            claim.seq,
+            claim.hlc.0,
+            u64::from(claim.quiet),
+        ] {
             hash = mix(hash ^ mix(number));
         }
         let data = claim.data.as_ref().map_or(1, |data| stable_hash(data));
@@ -42,13 +47,17 @@ impl Watch {
     /// Looks at one machine after an input to it. What is broken is described.
     pub(super) fn look(&mut self, world: &World, no: HostNo) -> Vec<String> {
         let mut faults = Vec::new();
-        let (Some(boot), Some(core)) = (world.boot_of(no), world.core(no)) else { return faults };
+        let (Some(boot), Some(core)) = (world.boot_of(no), world.core(no)) else {
+            return faults;
+        };
         let me = world.hosts[no].id;
         self.check_life(boot, me, core.incarnation(), &mut faults);
         let directory = core.directory().read();
         let hubs = directory.hubs();
         for hub in &hubs {
-            let Some(state) = directory.origin_state(hub).filter(|state| state.complete) else { continue };
+            let Some(state) = directory.origin_state(hub).filter(|state| state.complete) else {
+                continue;
+            };
             let seen = self.seen.entry((boot, *hub)).or_default();
             if *hub != me {
                 check_shown(world, no, *hub, &state, seen, &mut faults);
@@ -58,7 +67,10 @@ impl Watch {
                 continue;
             }
             if seen.version.is_some_and(|before| before > version) {
-                faults.push(format!("3: host {no} went back from {:?} to {version:?} for {hub:?}", seen.version));
+                faults.push(format!(
+                    "3: host {no} went back from {:?} to {version:?} for {hub:?}",
+                    seen.version
+                ));
             }
             let claims = directory.claims_of(hub);
             check_retracted(no, *hub, &claims, version, seen, &mut faults);
@@ -95,7 +107,13 @@ impl Watch {
         }
     }
 
-    fn check_life(&mut self, boot: Boot, me: HubId, incarnation: Incarnation, faults: &mut Vec<String>) {
+    fn check_life(
+        &mut self,
+        boot: Boot,
+        me: HubId,
+        incarnation: Incarnation,
+        faults: &mut Vec<String>,
+    ) {
         let first = self.lives.entry((me, incarnation)).or_insert(boot);
         if *first != boot {
             faults.push(format!("12: {boot:?} lives the life of {first:?}"));
@@ -114,19 +132,31 @@ fn check_retracted(
     faults: &mut Vec<String>,
 ) {
     let present: BTreeSet<ClaimNo> = claims.iter().map(|claim| claim.claim).collect();
-    if seen.version.is_none_or(|(before, _)| before.nonce != version.0.nonce) {
+    if seen
+        .version
+        .is_none_or(|(before, _)| before.nonce != version.0.nonce)
+    {
         seen.gone.clear();
     } else {
         seen.gone.extend(seen.claims.difference(&present));
     }
     if let Some(back) = present.intersection(&seen.gone).next() {
-        faults.push(format!("6: at host {no}, {back:?} of {hub:?} is back after its retraction"));
+        faults.push(format!(
+            "6: at host {no}, {back:?} of {hub:?} is back after its retraction"
+        ));
     }
     seen.claims = present;
 }
 
 /// What is shown belongs to the life in the link record, of a hub that was reachable within the hold.
-fn check_shown(world: &World, no: HostNo, hub: HubId, state: &OriginState, seen: &mut Seen, faults: &mut Vec<String>) {
+fn check_shown(
+    world: &World,
+    no: HostNo,
+    hub: HubId,
+    state: &OriginState,
+    seen: &mut Seen,
+    faults: &mut Vec<String>,
+) {
     let Some(core) = world.core(no) else { return };
     if core.topology().is_reachable(hub) {
         seen.lost_at = None;
@@ -134,11 +164,15 @@ fn check_shown(world: &World, no: HostNo, hub: HubId, state: &OriginState, seen:
         let lost_at = *seen.lost_at.get_or_insert(world.now);
         let hold = world.config.core.hold.as_micros() as u64;
         if state.visible && world.now > lost_at + hold {
-            faults.push(format!("5: host {no} shows {hub:?}, gone since {lost_at} us"));
+            faults.push(format!(
+                "5: host {no} shows {hub:?}, gone since {lost_at} us"
+            ));
         }
     }
     let recorded = core.topology().record(hub).map(|record| record.incarnation);
     if state.visible && recorded != Some(state.incarnation) {
-        faults.push(format!("5: host {no} shows a life of {hub:?} that is not in its link record"));
+        faults.push(format!(
+            "5: host {no} shows a life of {hub:?} that is not in its link record"
+        ));
     }
 }

@@ -20,9 +20,7 @@ use super::net::{Conn, ConnNo, Side};
 use super::queue::{Boot, Event, Queue};
 use super::sessions::{Session, SessionNo};
 use super::watch::Watch;
-use crate::mesh::core::ids::{
-    ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, Now, mix,
-};
+use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, Now, mix};
 use crate::mesh::core::mutants::Mutants;
 use crate::mesh::core::rng::Rng;
 use crate::mesh::core::{Core, CoreConfig};
@@ -179,7 +177,10 @@ impl World {
     pub fn wired(config: WorldConfig, hubs: usize, edges: &[(HostNo, HostNo)]) -> Self {
         let mut world = World::new(config);
         for no in 0..hubs {
-            let to = edges.iter().filter(|(from, _)| *from == no).map(|(_, to)| *to);
+            let to = edges
+                .iter()
+                .filter(|(from, _)| *from == no)
+                .map(|(_, to)| *to);
             world.add_host(true, to.collect());
             world.hosts[no].auto_connect = false;
         }
@@ -267,7 +268,8 @@ impl World {
     pub(super) fn fault(&mut self, text: String) {
         self.log(|| format!("FAULT {text}"));
         if self.faults.len() < 20 {
-            self.faults.push(format!("t={:.6}s {text}", self.now as f64 / 1e6));
+            self.faults
+                .push(format!("t={:.6}s {text}", self.now as f64 / 1e6));
         }
     }
 
@@ -295,7 +297,10 @@ impl World {
     /// What the clocks of a machine say.
     pub(super) fn clocks(&self, no: HostNo) -> Now {
         let wall = (EPOCH_MS + self.now / 1000) as i64 + self.hosts[no].skew_ms;
-        Now { at: Moment(self.now), wall_ms: wall.max(0) as u64 }
+        Now {
+            at: Moment(self.now),
+            wall_ms: wall.max(0) as u64,
+        }
     }
 
     /// Starts a hub; a running one is left alone.
@@ -307,7 +312,10 @@ impl World {
         self.mark(1 << 56 | no as u64);
         let (nonce, seed) = (self.rng.next_u64(), self.rng.next_u64());
         let counter = self.config.mutants.incarnation_is_a_counter();
-        let incarnation = Incarnation { epoch: 0, nonce: if counter { 0 } else { nonce } };
+        let incarnation = Incarnation {
+            epoch: 0,
+            nonce: if counter { 0 } else { nonce },
+        };
         let config = self.core_config(no, incarnation, seed);
         let now = self.clocks(no);
         let host = &mut self.hosts[no];
@@ -324,7 +332,12 @@ impl World {
             unwatched: 0,
             told: BTreeMap::new(),
         });
-        self.log(|| format!("host {no} boots as {:?} living {incarnation:?}", self.hosts[no].id));
+        self.log(|| {
+            format!(
+                "host {no} boots as {:?} living {incarnation:?}",
+                self.hosts[no].id
+            )
+        });
         self.settle(no);
     }
 
@@ -334,7 +347,11 @@ impl World {
             me: host.id,
             incarnation,
             seed,
-            bootstrap: host.bootstrap.iter().filter_map(|to| self.hosts[*to].url.clone()).collect(),
+            bootstrap: host
+                .bootstrap
+                .iter()
+                .filter_map(|to| self.hosts[*to].url.clone())
+                .collect(),
             mutants: self.config.mutants,
             ..self.config.core.clone()
         };
@@ -345,7 +362,10 @@ impl World {
     }
 
     pub(super) fn boot_of(&self, no: HostNo) -> Option<Boot> {
-        self.hosts[no].running.as_ref().map(|running| Boot { host: no, boot: running.boot })
+        self.hosts[no].running.as_ref().map(|running| Boot {
+            host: no,
+            boot: running.boot,
+        })
     }
 
     pub(super) fn is(&self, boot: Boot) -> bool {
@@ -367,7 +387,12 @@ impl World {
     }
 
     /// Lets time pass until `done`, checked every `step`; false if `limit` passed first.
-    pub fn run_until_true(&mut self, step: Duration, limit: Duration, mut done: impl FnMut(&mut World) -> bool) -> bool {
+    pub fn run_until_true(
+        &mut self,
+        step: Duration,
+        limit: Duration,
+        mut done: impl FnMut(&mut World) -> bool,
+    ) -> bool {
         let mut passed = Duration::ZERO;
         while passed < limit {
             if done(self) {
@@ -387,7 +412,12 @@ impl World {
             Event::Dialed { by, dial, target } => self.on_dialed(by, dial, &target),
             Event::HandshakeDone { conn, dial } => self.on_handshake_done(conn, dial),
             Event::DialFailed { by, dial } => self.on_dial_failed(by, dial),
-            Event::Probed { host, claim, token, alive } => self.on_probed(host, claim, token, alive),
+            Event::Probed {
+                host,
+                claim,
+                token,
+                alive,
+            } => self.on_probed(host, claim, token, alive),
             Event::Garbage { conn, from, bytes } => self.on_garbage(conn, from, &bytes),
         }
     }

@@ -192,9 +192,10 @@ impl Feeds {
         if feed.asked != Some(delta.incarnation) {
             return true;
         }
-        let begun = self.stages.get(&(link, delta.origin)).is_some_and(|stage| {
-            stage.to == delta.from && stage.incarnation == delta.incarnation
-        });
+        let begun = self
+            .stages
+            .get(&(link, delta.origin))
+            .is_some_and(|stage| stage.to == delta.from && stage.incarnation == delta.incarnation);
         let follows = directory.origin_state(&delta.origin).is_some_and(|here| {
             here.complete && here.incarnation == delta.incarnation && delta.from <= here.seq
         });

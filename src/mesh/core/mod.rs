@@ -332,7 +332,9 @@ impl Core {
         };
         self.links.on_heard(now.at, link);
         match codec.decoder.decode(message) {
-            Ok(frames) if self.farewells.contains(link) => self.handle_last_words(now, link, frames),
+            Ok(frames) if self.farewells.contains(link) => {
+                self.handle_last_words(now, link, frames)
+            }
             Ok(frames) => {
                 for frame in frames {
                     self.handle_frame(now, link, frame);

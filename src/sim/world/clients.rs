@@ -32,7 +32,8 @@ impl Newcomer {
     /// If the names are not valid: scripts choose them.
     pub fn new(network: &str, peer: &str, proof: &str) -> Self {
         Newcomer {
-            network: NetworkKey::from_wire(&format!("p{network}")).expect("scripts choose valid networks"),
+            network: NetworkKey::from_wire(&format!("p{network}"))
+                .expect("scripts choose valid networks"),
             peer: PeerId::new(peer).expect("scripts choose valid ids"),
             data: None,
             proof: Bytes::copy_from_slice(proof.as_bytes()),
@@ -51,7 +52,9 @@ impl World {
         self.mark(10 << 56 | no as u64);
         self.log(|| format!("{:?} joins {:?} at host {no}", who.peer, who.network));
         let session_no = self.sessions.len();
-        let boot = self.boot_of(no).expect("a client connects to a hub that runs");
+        let boot = self
+            .boot_of(no)
+            .expect("a client connects to a hub that runs");
         let claim = self.next_claim(no);
         self.sessions.push(Session {
             at: boot,
@@ -100,7 +103,9 @@ impl World {
     }
 
     fn next_claim(&mut self, no: HostNo) -> ClaimNo {
-        let Some(running) = self.hosts[no].running.as_mut() else { return ClaimNo(0) };
+        let Some(running) = self.hosts[no].running.as_mut() else {
+            return ClaimNo(0);
+        };
         running.next_claim += 1;
         ClaimNo(running.next_claim)
     }
@@ -130,7 +135,9 @@ impl World {
 
     /// A client leaves.
     pub fn leave(&mut self, session_no: SessionNo) {
-        let Some(no) = self.hub_of(session_no) else { return };
+        let Some(no) = self.hub_of(session_no) else {
+            return;
+        };
         self.disturb();
         self.mark(11 << 56 | no as u64);
         self.log(|| format!("{:?} leaves host {no}", self.sessions[session_no].peer));
@@ -141,7 +148,9 @@ impl World {
 
     /// A client shows something else.
     pub fn update(&mut self, session_no: SessionNo, data: Option<Bytes>) {
-        let Some(no) = self.hub_of(session_no) else { return };
+        let Some(no) = self.hub_of(session_no) else {
+            return;
+        };
         self.disturb();
         self.mark(12 << 56 | no as u64);
         let session = &mut self.sessions[session_no];
@@ -164,7 +173,12 @@ impl World {
         let live = self.sessions[session_no].status == Status::Live;
         let no = self.hub_of(session_no).filter(|_| live)?;
         self.mark(13 << 56 | no as u64);
-        self.log(|| format!("{:?} at host {no} signals {target:?}", self.sessions[session_no].peer));
+        self.log(|| {
+            format!(
+                "{:?} at host {no} signals {target:?}",
+                self.sessions[session_no].peer
+            )
+        });
         let session = &self.sessions[session_no];
         let source = Source {
             claim: session.claim,
@@ -179,7 +193,16 @@ impl World {
             let mut exchange = core.exchange().lock();
             let directory = core.directory().read();
             let from_seq = directory.own_claim(source.claim).map_or(0, |view| view.seq);
-            exchange.send(at, &*directory, &source, from_seq, target, kind, payload, wait)
+            exchange.send(
+                at,
+                &*directory,
+                &source,
+                from_seq,
+                target,
+                kind,
+                payload,
+                wait,
+            )
         };
         match result {
             Ok(Sent::Local(claim)) => self.hand_over(no, claim, signal),
@@ -192,7 +215,9 @@ impl World {
 
     fn hand_over(&mut self, no: HostNo, claim: ClaimNo, signal: usize) {
         let Some(to) = self.session_of(no, claim) else {
-            return self.fault(format!("13: signal {signal} for claim {claim:?}, which has no session"));
+            return self.fault(format!(
+                "13: signal {signal} for claim {claim:?}, which has no session"
+            ));
         };
         let result = self.ledger.delivered(signal, to, self.now);
         self.note(result);
@@ -200,16 +225,26 @@ impl World {
 
     /// Whether the signal has arrived.
     pub fn was_delivered(&self, signal: usize) -> bool {
-        self.ledger.signals.get(signal).is_some_and(|signal| signal.delivered.is_some())
+        self.ledger
+            .signals
+            .get(signal)
+            .is_some_and(|signal| signal.delivered.is_some())
     }
 
     /// The session of a claim at a hub.
     pub(super) fn session_of(&self, no: HostNo, claim: ClaimNo) -> Option<SessionNo> {
-        self.hosts[no].running.as_ref()?.sessions.get(&claim).copied()
+        self.hosts[no]
+            .running
+            .as_ref()?
+            .sessions
+            .get(&claim)
+            .copied()
     }
 
     pub(super) fn close_session(&mut self, no: HostNo, claim: ClaimNo, status: Status) {
-        let Some(session_no) = self.session_of(no, claim) else { return };
+        let Some(session_no) = self.session_of(no, claim) else {
+            return;
+        };
         let network = self.sessions[session_no].network.clone();
         if let Some(running) = self.hosts[no].running.as_mut() {
             running.sessions.remove(&claim);
@@ -223,7 +258,11 @@ impl World {
     /// Nobody is left at this session to be told anything.
     pub(super) fn bury(&mut self, session_no: SessionNo, status: Status) {
         self.sessions[session_no].status = status;
-        let own = self.ledger.signals.iter_mut().filter(|signal| signal.source == session_no);
+        let own = self
+            .ledger
+            .signals
+            .iter_mut()
+            .filter(|signal| signal.source == session_no);
         for signal in own.filter(|signal| signal.delivered.is_none() && signal.failed.is_none()) {
             signal.orphaned = true;
         }

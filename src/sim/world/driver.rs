@@ -19,7 +19,9 @@ impl World {
     /// Carries out all that a core wants, and lets the checks look.
     pub(in crate::sim) fn settle(&mut self, no: HostNo) {
         loop {
-            let Some(running) = self.hosts[no].running.as_mut() else { return };
+            let Some(running) = self.hosts[no].running.as_mut() else {
+                return;
+            };
             if let Some(output) = running.core.poll_output() {
                 self.carry_out(no, output);
             } else if !self.next_effect(no) {
@@ -51,12 +53,19 @@ impl World {
     }
 
     fn arm(&mut self, no: HostNo) {
-        let Some(running) = self.hosts[no].running.as_mut() else { return };
-        let Some(Moment(due)) = running.core.poll_timeout() else { return };
+        let Some(running) = self.hosts[no].running.as_mut() else {
+            return;
+        };
+        let Some(Moment(due)) = running.core.poll_timeout() else {
+            return;
+        };
         let due = due.max(self.now);
         if running.timer.is_none_or(|timer| due < timer) {
             running.timer = Some(due);
-            let boot = Boot { host: no, boot: running.boot };
+            let boot = Boot {
+                host: no,
+                boot: running.boot,
+            };
             self.queue.push(due, Event::Timer(boot));
         }
     }
@@ -66,7 +75,9 @@ impl World {
             return;
         }
         let now = self.clocks(boot.host);
-        let Some(running) = self.hosts[boot.host].running.as_mut() else { return };
+        let Some(running) = self.hosts[boot.host].running.as_mut() else {
+            return;
+        };
         if running.timer != Some(self.now) {
             return;
         }
@@ -84,7 +95,11 @@ impl World {
             self.spins = (self.now, 0);
         }
         self.spins.1 += 1;
-        assert!(self.spins.1 < MAX_SPINS, "the timer of host {no} spins at {} us", self.now);
+        assert!(
+            self.spins.1 < MAX_SPINS,
+            "the timer of host {no} spins at {} us",
+            self.now
+        );
     }
 
     fn carry_out(&mut self, no: HostNo, output: Output) {
@@ -94,7 +109,11 @@ impl World {
             Output::Accepted { claim, roster } => self.on_accepted(no, claim, roster),
             Output::Refused { claim, .. } => self.on_refused(no, claim),
             Output::Superseded { claim } => self.on_superseded(no, claim),
-            Output::Probe { claim, token, within } => self.on_probe(no, claim, token, within),
+            Output::Probe {
+                claim,
+                token,
+                within,
+            } => self.on_probe(no, claim, token, within),
             Output::Notify { network, to, event } => self.on_notify(no, &network, &to, &event),
             Output::Alarm { label, text } => self.on_alarm(no, label, &text),
             Output::LeftMesh => self.mark(2 << 56 | no as u64),
@@ -112,14 +131,22 @@ impl World {
     /// Carries one effect of the exchange out; false if there is none.
     fn next_effect(&mut self, no: HostNo) -> bool {
         let now = self.clocks(no);
-        let Some(running) = self.hosts[no].running.as_mut() else { return false };
+        let Some(running) = self.hosts[no].running.as_mut() else {
+            return false;
+        };
         let exchange = running.core.exchange().clone();
-        let Some(effect) = exchange.lock().poll_effect() else { return false };
+        let Some(effect) = exchange.lock().poll_effect() else {
+            return false;
+        };
         match effect {
             Effect::Link { link, frame } => self.send_data(no, link, &frame),
             Effect::Deliver(delivery) => {
                 let taken = self.on_delivery(no, &delivery);
-                let result = if taken { Ok(()) } else { Err(RefusedWhy::NotHere) };
+                let result = if taken {
+                    Ok(())
+                } else {
+                    Err(RefusedWhy::NotHere)
+                };
                 exchange.lock().settle(result);
             }
             Effect::HubMessage { from, payload } => {
@@ -136,8 +163,12 @@ impl World {
 
     fn send_data(&mut self, no: HostNo, link: LinkId, frame: &Frame) {
         self.sniff_signal(no, frame);
-        let Some(running) = self.hosts[no].running.as_ref() else { return };
-        let Some((conn, side)) = running.links.get(&link).copied() else { return };
+        let Some(running) = self.hosts[no].running.as_ref() else {
+            return;
+        };
+        let Some((conn, side)) = running.links.get(&link).copied() else {
+            return;
+        };
         let mut message = BytesMut::new();
         wire::encode_data(frame, &mut message);
         if let Some(conn) = self.conns.get_mut(&conn) {
@@ -146,13 +177,18 @@ impl World {
     }
 
     fn pump_all(&mut self, no: HostNo) {
-        let Some(running) = self.hosts[no].running.as_ref() else { return };
+        let Some(running) = self.hosts[no].running.as_ref() else {
+            return;
+        };
         let links: Vec<(LinkId, ConnNo, Side)> = running
             .links
             .iter()
             .filter(|(link, (conn, side))| {
                 running.core.has_pending(**link)
-                    || self.conns.get(conn).is_some_and(|conn| !conn.pipes[*side].outbox.is_empty())
+                    || self
+                        .conns
+                        .get(conn)
+                        .is_some_and(|conn| !conn.pipes[*side].outbox.is_empty())
             })
             .map(|(link, (conn, side))| (*link, *conn, *side))
             .collect();
@@ -164,14 +200,20 @@ impl World {
     /// Sends what a link has to send, as far as its pipe takes it.
     pub(super) fn pump(&mut self, no: HostNo, link: LinkId, conn_no: ConnNo, side: Side) {
         loop {
-            let (Some(running), Some(conn)) = (self.hosts[no].running.as_mut(), self.conns.get_mut(&conn_no)) else {
+            let (Some(running), Some(conn)) = (
+                self.hosts[no].running.as_mut(),
+                self.conns.get_mut(&conn_no),
+            ) else {
                 return;
             };
             if !conn.pipes[side].takes_more(self.config.window) {
                 return;
             }
             let data = conn.pipes[side].outbox.pop_front();
-            let Some(message) = data.or_else(|| running.core.poll_transmit(link, MAX_MESSAGE)) else { return };
+            let Some(message) = data.or_else(|| running.core.poll_transmit(link, MAX_MESSAGE))
+            else {
+                return;
+            };
             self.count_message(no, &message);
             self.send(conn_no, side, Parcel::Message(message));
         }
@@ -194,17 +236,24 @@ impl World {
 
     fn receive_data(&mut self, no: HostNo, link: LinkId, message: &Bytes) {
         let now = self.clocks(no);
-        let Some(running) = self.hosts[no].running.as_mut() else { return };
+        let Some(running) = self.hosts[no].running.as_mut() else {
+            return;
+        };
         running.core.handle_heard(now, link);
         let Ok(frames) = wire::decode_data(message) else {
             return running.core.drop_link(now, link, Bye::BadFrame);
         };
-        let (exchange, directory) = (running.core.exchange().clone(), running.core.directory().clone());
+        let (exchange, directory) = (
+            running.core.exchange().clone(),
+            running.core.directory().clone(),
+        );
         for frame in frames {
             self.sniff_arrival(&frame);
             let mut exchange = exchange.lock();
             match frame {
-                Frame::Signal(signal) => exchange.handle_signal(now.at, &*directory.read(), signal, link),
+                Frame::Signal(signal) => {
+                    exchange.handle_signal(now.at, &*directory.read(), signal, link)
+                }
                 Frame::Ack(ack) => exchange.handle_ack(now.at, &*directory.read(), ack, link),
                 _ => {}
             }

@@ -34,7 +34,9 @@ impl World {
         self.mark(6 << 56 | no as u64);
         self.log(|| format!("host {no} ends, the others told: {told}"));
         let Some(boot) = self.boot_of(no) else { return };
-        let Some(running) = self.hosts[no].running.take() else { return };
+        let Some(running) = self.hosts[no].running.take() else {
+            return;
+        };
         for session in running.sessions.values() {
             self.bury(*session, Status::Gone);
         }
@@ -60,7 +62,9 @@ impl World {
     /// The hub says goodbye to the others and stops, as on SIGTERM.
     pub fn stop(&mut self, no: HostNo) {
         let now = self.clocks(no);
-        let Some(running) = self.hosts[no].running.as_mut() else { return };
+        let Some(running) = self.hosts[no].running.as_mut() else {
+            return;
+        };
         running.core.drain(now);
         running.core.part(now, Duration::from_millis(500));
         self.settle(no);
@@ -88,7 +92,9 @@ impl World {
 
     /// Whether an open link stands between the two.
     pub fn linked(&self, a: HostNo, b: HostNo) -> bool {
-        self.conns_between(a, b).iter().any(|no| self.conns[no].is_open())
+        self.conns_between(a, b)
+            .iter()
+            .any(|no| self.conns[no].is_open())
     }
 
     /// The connections between the two are reset; both ends notice.
@@ -97,10 +103,18 @@ impl World {
         self.mark(7 << 56 | (a as u64) << 16 | b as u64);
         self.log(|| format!("cut between {a} and {b}"));
         for conn_no in self.conns_between(a, b) {
-            let Some(conn) = self.conns.get_mut(&conn_no) else { continue };
+            let Some(conn) = self.conns.get_mut(&conn_no) else {
+                continue;
+            };
             for side in 0..2 {
                 conn.pipes[side].drain();
-                self.queue.push(self.now, Event::Lost { conn: conn_no, side });
+                self.queue.push(
+                    self.now,
+                    Event::Lost {
+                        conn: conn_no,
+                        side,
+                    },
+                );
             }
         }
     }
@@ -110,10 +124,18 @@ impl World {
         self.disturb();
         self.log(|| format!("cut between {a} and {b}, which does not notice"));
         for conn_no in self.conns_between(a, b) {
-            let Some(conn) = self.conns.get_mut(&conn_no) else { continue };
+            let Some(conn) = self.conns.get_mut(&conn_no) else {
+                continue;
+            };
             let side = usize::from(conn.ends[0].owner.host != a);
             conn.pipes[side].drain();
-            self.queue.push(self.now, Event::Lost { conn: conn_no, side });
+            self.queue.push(
+                self.now,
+                Event::Lost {
+                    conn: conn_no,
+                    side,
+                },
+            );
         }
     }
 
@@ -181,7 +203,14 @@ impl World {
         for conn in self.conns_between(from, to) {
             let side = usize::from(self.conns[&conn].ends[0].owner.host != from);
             let bytes = bytes.clone();
-            self.queue.push(self.now, Event::Garbage { conn, from: side, bytes });
+            self.queue.push(
+                self.now,
+                Event::Garbage {
+                    conn,
+                    from: side,
+                    bytes,
+                },
+            );
         }
     }
 }

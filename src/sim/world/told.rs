@@ -14,8 +14,15 @@ use crate::sim::sessions::Status;
 const PROBE_ANSWER: Duration = Duration::from_millis(30);
 
 impl World {
-    pub(super) fn on_accepted(&mut self, no: HostNo, claim: ClaimNo, roster: Vec<(PeerId, Option<Bytes>)>) {
-        let Some(session_no) = self.session_of(no, claim) else { return };
+    pub(super) fn on_accepted(
+        &mut self,
+        no: HostNo,
+        claim: ClaimNo,
+        roster: Vec<(PeerId, Option<Bytes>)>,
+    ) {
+        let Some(session_no) = self.session_of(no, claim) else {
+            return;
+        };
         let session = &mut self.sessions[session_no];
         session.status = Status::Live;
         let (count, network, shown) = (roster.len(), session.network.clone(), !session.quiet);
@@ -43,10 +50,20 @@ impl World {
 
     pub(super) fn on_probe(&mut self, no: HostNo, claim: ClaimNo, token: u64, within: Duration) {
         let Some(host) = self.boot_of(no) else { return };
-        let alive = self.session_of(no, claim).is_some_and(|session| self.sessions[session].alive);
+        let alive = self
+            .session_of(no, claim)
+            .is_some_and(|session| self.sessions[session].alive);
         let after = if alive { PROBE_ANSWER } else { within };
         let at = self.now + after.as_micros() as u64;
-        self.queue.push(at, Event::Probed { host, claim, token, alive });
+        self.queue.push(
+            at,
+            Event::Probed {
+                host,
+                claim,
+                token,
+                alive,
+            },
+        );
     }
 
     pub(super) fn on_probed(&mut self, host: Boot, claim: ClaimNo, token: u64, alive: bool) {
@@ -61,15 +78,31 @@ impl World {
         self.settle(host.host);
     }
 
-    pub(super) fn on_notify(&mut self, no: HostNo, network: &NetworkKey, to: &Recipients, event: &PeerEvent) {
+    pub(super) fn on_notify(
+        &mut self,
+        no: HostNo,
+        network: &NetworkKey,
+        to: &Recipients,
+        event: &PeerEvent,
+    ) {
         self.totals.notified += 1;
-        let Some(running) = self.hosts[no].running.as_ref() else { return };
+        let Some(running) = self.hosts[no].running.as_ref() else {
+            return;
+        };
         let claims: Vec<ClaimNo> = match to {
-            Recipients::Network => running.told.get(network).into_iter().flatten().copied().collect(),
+            Recipients::Network => running
+                .told
+                .get(network)
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
             Recipients::Only(claims) => claims.clone(),
         };
         for claim in claims {
-            let Some(session_no) = self.session_of(no, claim) else { continue };
+            let Some(session_no) = self.session_of(no, claim) else {
+                continue;
+            };
             let session = &mut self.sessions[session_no];
             if matches!(to, Recipients::Network) && session.peer == *event.peer() {
                 continue;
@@ -77,7 +110,10 @@ impl World {
             let result = if session.network == *network {
                 session.tell(event)
             } else {
-                Err(format!("15: an event of {network:?} reaches {:?}", session.network))
+                Err(format!(
+                    "15: an event of {network:?} reaches {:?}",
+                    session.network
+                ))
             };
             self.note(result);
         }
@@ -85,17 +121,25 @@ impl World {
 
     /// False if the session is gone.
     pub(super) fn on_delivery(&mut self, no: HostNo, delivery: &Delivery) -> bool {
-        let Some(session_no) = self.session_of(no, delivery.to) else { return false };
+        let Some(session_no) = self.session_of(no, delivery.to) else {
+            return false;
+        };
         let Some(number) = delivery.payload.first_chunk::<8>() else {
             self.fault("13: a payload changed on its way".to_owned());
             return true;
         };
         let signal = u64::from_be_bytes(*number) as usize;
         let session = &self.sessions[session_no];
-        let source = self.ledger.signals.get(signal).map(|signal| &self.sessions[signal.source]);
+        let source = self
+            .ledger
+            .signals
+            .get(signal)
+            .map(|signal| &self.sessions[signal.source]);
         let right = session.peer == delivery.target
             && session.network == delivery.network
-            && source.is_some_and(|source| source.peer == delivery.from && source.network == delivery.network);
+            && source.is_some_and(|source| {
+                source.peer == delivery.from && source.network == delivery.network
+            });
         if !right {
             self.fault(format!("15: signal {signal} was delivered as {delivery:?}"));
         }
@@ -105,8 +149,12 @@ impl World {
     }
 
     pub(super) fn on_failed(&mut self, no: HostNo, failed: &Failed) {
-        let Some(session_no) = self.session_of(no, failed.source) else { return };
-        let result = self.ledger.failed(session_no, &failed.target, failed.kind, failed.why);
+        let Some(session_no) = self.session_of(no, failed.source) else {
+            return;
+        };
+        let result = self
+            .ledger
+            .failed(session_no, &failed.target, failed.kind, failed.why);
         self.note(result);
     }
 }

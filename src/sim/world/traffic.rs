@@ -79,22 +79,40 @@ impl World {
 
     /// What was seen since the last call.
     pub fn take_sniffed(&mut self) -> Sniffed {
-        let Some(sniffed) = self.sniffed.as_mut() else { return Sniffed::default() };
+        let Some(sniffed) = self.sniffed.as_mut() else {
+            return Sniffed::default();
+        };
         let decoders = std::mem::take(&mut sniffed.decoders);
-        std::mem::replace(sniffed, Sniffed { decoders, ..Sniffed::default() })
+        std::mem::replace(
+            sniffed,
+            Sniffed {
+                decoders,
+                ..Sniffed::default()
+            },
+        )
     }
 
     pub(super) fn sniff_control(&mut self, no: HostNo, link: LinkId, message: &Bytes) {
         let Some(boot) = self.boot_of(no) else { return };
-        let Some(sniffed) = self.sniffed.as_mut() else { return };
+        let Some(sniffed) = self.sniffed.as_mut() else {
+            return;
+        };
         let decoder = sniffed.decoders.entry((no, boot.boot, link)).or_default();
-        let Ok(frames) = decoder.decode(message) else { return };
+        let Ok(frames) = decoder.decode(message) else {
+            return;
+        };
         let size = (message.len() + websocket_header(message.len())) as u64;
-        *sniffed.bytes.entry(frames.first().map_or("none", label)).or_default() += size;
+        *sniffed
+            .bytes
+            .entry(frames.first().map_or("none", label))
+            .or_default() += size;
         for frame in frames {
             let Frame::Delta(delta) = frame else { continue };
             for entry in &delta.entries {
-                *sniffed.changes.entry((delta.origin, delta.incarnation, entry.seq)).or_default() += 1;
+                *sniffed
+                    .changes
+                    .entry((delta.origin, delta.incarnation, entry.seq))
+                    .or_default() += 1;
             }
         }
     }
@@ -109,13 +127,22 @@ impl World {
     /// A data frame is sent: one that came from elsewhere must have less time to live than before.
     pub(super) fn sniff_signal(&mut self, no: HostNo, frame: &Frame) {
         let me = self.hosts[no].id;
-        let (Some(sniffed), Frame::Signal(signal)) = (self.sniffed.as_mut(), frame) else { return };
-        let path = sniffed.paths.entry((signal.source, signal.dest, signal.seq)).or_default();
+        let (Some(sniffed), Frame::Signal(signal)) = (self.sniffed.as_mut(), frame) else {
+            return;
+        };
+        let path = sniffed
+            .paths
+            .entry((signal.source, signal.dest, signal.seq))
+            .or_default();
         path.push(no);
         let before = sniffed.arriving.take();
-        let grown = before.is_some_and(|(key, ttl)| key == (signal.source, signal.seq) && signal.ttl >= ttl);
+        let grown = before
+            .is_some_and(|(key, ttl)| key == (signal.source, signal.seq) && signal.ttl >= ttl);
         if signal.source != me && grown {
-            self.fault(format!("13: host {no} sent a signal on with a time to live of {}", signal.ttl));
+            self.fault(format!(
+                "13: host {no} sent a signal on with a time to live of {}",
+                signal.ttl
+            ));
         }
     }
 }
