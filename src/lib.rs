@@ -19,3 +19,5 @@ pub mod mesh;
 pub mod metrics;
 pub mod registry;
 pub mod session;
+#[doc(hidden)]
+pub mod sim;

@@ -179,6 +179,30 @@ impl Feeds {
             .is_some_and(|feed| feed.current == Some(link) || feed.next == Some(link))
     }
 
+    /// Whether this part belongs to another life than the one asked for, or answers an earlier subscription by
+    /// the same link, and was on its way when that ended.
+    ///
+    /// A later life counts only once the hub's link record tells of it: the hub may have died before it sent
+    /// one, and its next life be lower. The answer to the present subscription starts from nothing, or no later
+    /// than at what is here.
+    fn is_unasked(&self, directory: &Directory, link: LinkId, delta: &Delta) -> bool {
+        let Some(feed) = self.feeds.get(&delta.origin) else {
+            return true;
+        };
+        if feed.asked != Some(delta.incarnation) {
+            return true;
+        }
+        let begun = self
+            .stages
+            .get(&(link, delta.origin))
+            .is_some_and(|stage| stage.to == delta.from && stage.incarnation == delta.incarnation);
+        let follows = directory.origin_state(&delta.origin).is_some_and(|here| {
+            here.complete && here.incarnation == delta.incarnation && delta.from <= here.seq
+        });
+        let answers = delta.reset || delta.to == 0 || begun || follows;
+        feed.next == Some(link) && !answers
+    }
+
     /// Takes a part in; with the last part, applies the whole. `me` authors its own set and takes none.
     pub fn handle_delta(
         &mut self,
@@ -195,8 +219,7 @@ impl Feeds {
         {
             delta.reset = false;
         }
-        if !self.subscribed(link, &origin) {
-            // A part that was on its way when we let this parent go.
+        if !self.subscribed(link, &origin) || self.is_unasked(directory, link, &delta) {
             return Applied::default();
         }
         if delta.last {

@@ -26,6 +26,7 @@ pub mod contest;
 pub mod dial;
 pub mod directory;
 pub mod exchange;
+mod farewells;
 mod feeds;
 mod holds;
 pub mod ids;
@@ -49,6 +50,7 @@ use contest::{Action, ContestConfig, Contests};
 use dial::{DialConfig, Dialer};
 use directory::{Directory, KeyChange};
 use exchange::{Exchange, ExchangeConfig};
+use farewells::Farewells;
 use feeds::Feeds;
 use holds::{Due, Holds};
 use ids::{ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
@@ -170,6 +172,7 @@ pub struct Core {
     rosters: Rosters,
     codecs: BTreeMap<LinkId, Codec>,
     holds: Holds,
+    farewells: Farewells,
     routed: BTreeSet<HubId>,
     next_audit: Moment,
     audits: u64,
@@ -227,6 +230,7 @@ impl Core {
             rosters: Rosters::new(config.discovery_limit),
             codecs: BTreeMap::new(),
             holds: Holds::default(),
+            farewells: Farewells::default(),
             routed: BTreeSet::new(),
             next_audit: now.at + AUDIT_EVERY,
             audits: 0,
@@ -329,6 +333,9 @@ impl Core {
         };
         self.links.on_heard(now.at, link);
         match codec.decoder.decode(message) {
+            Ok(frames) if self.farewells.contains(link) => {
+                self.handle_last_words(now, link, frames)
+            }
             Ok(frames) => {
                 for frame in frames {
                     self.handle_frame(now, link, frame);
@@ -337,6 +344,39 @@ impl Core {
             Err(_) => self.drop_link(now, link, Bye::BadFrame),
         }
         self.settle(now);
+    }
+
+    /// Says why the link is over, and leaves it open for the other end's word.
+    fn say_farewell(&mut self, now: Now, link: LinkId, bye: Bye) {
+        self.serving.on_link_down(link);
+        self.feeds.on_link_down(link);
+        self.topology.on_link_closed(link);
+        if let Some(codec) = self.codecs.get_mut(&link) {
+            codec.queue.clear();
+            codec.queue.push_back(Frame::Bye(bye));
+            self.farewells.begin(now.at, link, bye);
+        }
+    }
+
+    /// Of a link that is over, only why it is over for the other end counts.
+    fn handle_last_words(&mut self, now: Now, link: LinkId, frames: Vec<Frame>) {
+        for frame in frames {
+            let Frame::Bye(said) = frame else { continue };
+            let echo = self.farewells.said(link) == Some(said);
+            if let Bye::StaleIncarnation { known } = said
+                && !echo
+            {
+                self.topology.on_stale(now.at, known);
+            }
+            self.end_farewell(link);
+        }
+    }
+
+    fn end_farewell(&mut self, link: LinkId) {
+        if let Some(bye) = self.farewells.end(link) {
+            self.forget_link(link);
+            self.close(link, bye);
+        }
     }
 
     /// A data message came by a link: a sign of life.
@@ -388,6 +428,7 @@ impl Core {
 
     fn handle_bye(&mut self, now: Now, link: LinkId, bye: Bye) {
         if let Bye::StaleIncarnation { known } = bye {
+            self.farewells.tell(link);
             self.topology.on_stale(now.at, known);
         }
         self.links.on_bye(now.at, link, bye);
@@ -456,6 +497,7 @@ impl Core {
     /// Forgets what belongs to a link, the table of links aside.
     fn forget_link(&mut self, link: LinkId) {
         self.codecs.remove(&link);
+        self.farewells.end(link);
         self.serving.on_link_down(link);
         self.feeds.on_link_down(link);
         self.topology.on_link_closed(link);
@@ -681,6 +723,9 @@ impl Core {
         self.topology.handle_timeout(now.at);
         self.dialer.handle_timeout(now.at);
         self.shed_link(now);
+        while let Some(link) = self.farewells.due(now.at) {
+            self.end_farewell(link);
+        }
         self.contests.handle_timeout(now.at, &self.directory.read());
         for due in self.holds.take_due(now.at) {
             match due {
@@ -711,6 +756,7 @@ impl Core {
             self.dialer.drop_timeout(),
             self.contests.poll_timeout(),
             self.holds.poll_timeout(),
+            self.farewells.poll_timeout(),
             self.exchange.lock().poll_timeout(),
             Some(self.next_audit),
         ];
@@ -839,8 +885,15 @@ impl Core {
                 if let Some(codec) = self.codecs.get(&link) {
                     self.dialer.on_bye(now.at, codec.hub, bye);
                 }
-                self.forget_link(link);
-                self.close(link, bye);
+                match bye {
+                    Bye::StaleIncarnation { .. } if !self.farewells.was_told(link) => {
+                        self.say_farewell(now, link, bye);
+                    }
+                    _ => {
+                        self.forget_link(link);
+                        self.close(link, bye);
+                    }
+                }
             }
             LinkEvent::RttMeasured { hub, rtt } => {
                 self.topology.on_rtt(now.at, hub, rtt);
@@ -983,16 +1036,16 @@ impl Core {
         if changes.is_empty() {
             return false;
         }
-        for change in &changes {
-            self.pass_change_on(now, change);
+        for (at, change) in changes.iter().enumerate() {
+            self.pass_change_on(now, change, &changes[at..]);
         }
         true
     }
 
-    fn pass_change_on(&mut self, now: Now, change: &KeyChange) {
+    fn pass_change_on(&mut self, now: Now, change: &KeyChange, rest: &[KeyChange]) {
         {
             let directory = self.directory.read();
-            if let Some(output) = self.rosters.on_change(&directory, change) {
+            if let Some(output) = self.rosters.on_change(&directory, change, rest) {
                 self.outputs.push_back(output);
             }
         }

@@ -78,7 +78,7 @@ impl Rosters {
         peer: &PeerId,
         claim: ClaimNo,
     ) -> Vec<(PeerId, Option<Bytes>)> {
-        self.grow(directory, network, Some(peer));
+        self.grow(directory, network, Some(peer), &[]);
         let Some(large) = self.large.get_mut(network) else {
             return directory.members(network, peer);
         };
@@ -103,7 +103,15 @@ impl Rosters {
     }
 
     /// What local peers are to be told of a change.
-    pub fn on_change(&mut self, directory: &Directory, change: &KeyChange) -> Option<Output> {
+    ///
+    /// `rest` are the changes of the same step, this one first, that nobody has been told of yet although the
+    /// directory has them all.
+    pub fn on_change(
+        &mut self,
+        directory: &Directory,
+        change: &KeyChange,
+        rest: &[KeyChange],
+    ) -> Option<Output> {
         let KeyChange {
             network,
             peer,
@@ -115,7 +123,7 @@ impl Rosters {
         let peer = peer.clone();
         match (before, after) {
             (None, Some(after)) => {
-                self.grow(directory, network, Some(&peer));
+                self.grow(directory, network, Some(&peer), rest);
                 let to = self.hears_of_join(directory, network, &peer);
                 notify(
                     network,
@@ -187,14 +195,26 @@ impl Rosters {
     }
 
     /// Notes who knows whom once the network is larger than the limit: so far everybody knew everybody, but
-    /// for the one that is just joining.
-    fn grow(&mut self, directory: &Directory, network: &NetworkKey, joining: Option<&PeerId>) {
+    /// for those that are just joining.
+    fn grow(
+        &mut self,
+        directory: &Directory,
+        network: &NetworkKey,
+        joining: Option<&PeerId>,
+        rest: &[KeyChange],
+    ) {
         if self.limit == 0
             || self.large.contains_key(network)
             || directory.size(network) <= self.limit
         {
             return;
         }
+        let untold = || rest.iter().filter(|change| change.network == *network);
+        let coming: BTreeSet<&PeerId> = untold()
+            .filter(|change| change.before.is_none())
+            .map(|change| &change.peer)
+            .collect();
+        let going = || untold().filter(|change| change.before.is_some() && change.after.is_none());
         let mut large = Large::default();
         for claim in directory.own_members(network) {
             let Some(view) = directory.own_claim(claim) else {
@@ -205,9 +225,12 @@ impl Rosters {
             }
             large.known.entry(claim).or_default();
             for (other, _) in directory.members(network, &view.peer) {
-                if Some(&other) != joining {
+                if Some(&other) != joining && !coming.contains(&other) {
                     large.learn(claim, &other);
                 }
+            }
+            for change in going().filter(|change| change.peer != view.peer) {
+                large.learn(claim, &change.peer);
             }
         }
         self.large.insert(network.clone(), large);

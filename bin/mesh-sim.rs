@@ -1,0 +1,263 @@
+//! Runs simulated meshes by hand: random histories, one history again, the known faults, and the figures.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use clap::{Parser, Subcommand};
+use hubmesh::mesh::core::mutants::Mutants;
+use hubmesh::sim::figures::{self, Figure, Plan};
+use hubmesh::sim::history::{self, Outcome};
+
+/// Simulated meshes, in virtual time.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures a mesh: how long things take, what crosses the links, what a peer costs.
+    Measure {
+        /// How many hubs.
+        #[arg(long, default_value_t = 10)]
+        hubs: usize,
+        /// How many peers in all. Every hub keeps all of them: 1,000 hubs and 1,000,000 peers would take 80 GB,
+        /// so measure 1,000 hubs with some thousands, and 1,000,000 peers on a few hubs.
+        #[arg(long, default_value_t = 1_000)]
+        peers: usize,
+        /// What all chance comes from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print JSON in place of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Plays random histories and checks every invariant after each.
+    Histories {
+        /// How many.
+        #[arg(long, default_value_t = 2_000)]
+        count: u64,
+        /// The first seed; the others follow.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many at once.
+        #[arg(long, default_value_t = 1)]
+        threads: u64,
+    },
+    /// Plays one history again, twice, and shows what was broken.
+    Replay {
+        /// Which.
+        #[arg(long)]
+        seed: u64,
+        /// Print all that happens.
+        #[arg(long)]
+        verbose: bool,
+    },
+    /// Plays the scripts of known troubles.
+    Scripts {
+        /// Those alone whose name has this in it.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Puts each known fault into the core in turn, and shows how many histories it takes to find it.
+    Mutants {
+        /// How many histories each may take.
+        #[arg(long, default_value_t = 2_000)]
+        limit: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Measure {
+            hubs,
+            peers,
+            seed,
+            json,
+        } => measure(Plan { hubs, peers, seed }, json),
+        Command::Histories {
+            count,
+            seed,
+            threads,
+        } => histories(count, seed, threads),
+        Command::Replay { seed, verbose } => replay(seed, verbose),
+        Command::Scripts { only } => scripts(only.as_deref()),
+        Command::Mutants { limit } => mutants(limit),
+    }
+}
+
+/// Counts what is allocated, for the figure of what a peer costs.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps to the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps to the contract of `dealloc`.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn measure(plan: Plan, json: bool) -> ExitCode {
+    let began = std::time::Instant::now();
+    let figures = figures::measure(plan, || ALLOCATED.load(Ordering::Relaxed));
+    if json {
+        match serde_json::to_string_pretty(&figures) {
+            Ok(text) => println!("{text}"),
+            Err(_) => return ExitCode::FAILURE,
+        }
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "{} hubs, {} peers on all of them, seed {}; virtual time",
+        plan.hubs, plan.peers, plan.seed
+    );
+    for Figure {
+        name,
+        value,
+        unit,
+        target,
+    } in figures
+    {
+        let target = target.map_or(String::new(), |target| format!("target {target} {unit}"));
+        println!("{name:<58} {value:>14.2} {unit:<4} {target}");
+    }
+    println!(
+        "{:<58} {:>14.1} s",
+        "(real time)",
+        began.elapsed().as_secs_f64()
+    );
+    ExitCode::SUCCESS
+}
+
+fn histories(count: u64, first: u64, threads: u64) -> ExitCode {
+    let (next, failed, slowest) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let no = next.fetch_add(1, Ordering::Relaxed);
+                    if no >= count {
+                        return;
+                    }
+                    let outcome = history::play(first + no, Mutants::default());
+                    slowest.fetch_max(outcome.settled_after, Ordering::Relaxed);
+                    if !outcome.faults.is_empty() {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        show(&outcome);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    println!(
+        "{count} histories from seed {first}: {failed} broken; slowest peace {:.1} s; {:.1} s",
+        slowest.into_inner() as f64 / 1e6,
+        began.elapsed().as_secs_f64(),
+    );
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn show(outcome: &Outcome) {
+    println!(
+        "seed {} is broken; play it again with: mesh-sim replay --seed {}",
+        outcome.seed, outcome.seed
+    );
+    for fault in &outcome.faults {
+        println!("  {fault}");
+    }
+}
+
+fn replay(seed: u64, verbose: bool) -> ExitCode {
+    let first = history::play_aloud(seed, Mutants::default(), verbose);
+    let second = history::play(seed, Mutants::default());
+    println!(
+        "trace {:016x}, settled after {:.1} s, signals {:?}",
+        first.trace,
+        first.settled_after as f64 / 1e6,
+        first.signals
+    );
+    if first.trace != second.trace {
+        println!("a second run gave another trace: {:016x}", second.trace);
+        return ExitCode::FAILURE;
+    }
+    if first.faults.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    show(&first);
+    ExitCode::FAILURE
+}
+
+fn scripts(only: Option<&str>) -> ExitCode {
+    let mut failed = 0;
+    for (name, script) in hubmesh::sim::scripts::ALL {
+        if only.is_some_and(|only| !name.contains(only)) {
+            continue;
+        }
+        match script() {
+            Ok(_) => println!("ok      {name}"),
+            Err(why) => {
+                failed += 1;
+                println!("BROKEN  {name}: {why}");
+            }
+        }
+    }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Puts each known fault into the core, and plays histories until one finds it.
+#[cfg(feature = "mutants")]
+fn mutants(limit: u64) -> ExitCode {
+    let mut survived = 0;
+    for (name, mutant) in Mutants::EACH {
+        let found = (1..=limit)
+            .map(|seed| history::play(seed, *mutant))
+            .find(|outcome| !outcome.faults.is_empty());
+        match found {
+            Some(outcome) => println!(
+                "{name:<26} caught by seed {:<5} {}",
+                outcome.seed,
+                outcome.faults.first().map_or("", String::as_str)
+            ),
+            None => {
+                survived += 1;
+                println!("{name:<26} SURVIVED {limit} seeds");
+            }
+        }
+    }
+    if survived == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+fn mutants(_limit: u64) -> ExitCode {
+    eprintln!("mesh-sim: build with --features mutants");
+    ExitCode::from(64)
+}

@@ -1,0 +1,161 @@
+//! What crosses the links, counted, and looked into where a check asks for it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{HostNo, World};
+use crate::mesh::core::ids::{HubId, Incarnation, LinkId};
+use crate::mesh::frames::Frame;
+use crate::mesh::wire::{self, Decoder};
+use crate::sim::net::websocket_header;
+
+/// Messages and bytes, WebSocket headers included, since the world began or was last asked.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Control messages.
+    pub control_messages: u64,
+    /// Their bytes.
+    pub control_bytes: u64,
+    /// Signals and acknowledgements.
+    pub data_messages: u64,
+    /// Their bytes.
+    pub data_bytes: u64,
+    /// Events that clients were to be told.
+    pub notified: u64,
+    /// Control bytes sent, per machine.
+    pub by_host: BTreeMap<HostNo, u64>,
+    /// Links that cores closed, by reason.
+    pub closed: BTreeMap<&'static str, u64>,
+    /// What the exchanges counted.
+    pub counted: BTreeMap<&'static str, u64>,
+}
+
+/// What was seen while somebody looked.
+#[derive(Default)]
+pub struct Sniffed {
+    decoders: BTreeMap<(HostNo, u32, LinkId), Decoder>,
+    /// How often each change crossed a link.
+    pub changes: BTreeMap<(HubId, Incarnation, u64), u32>,
+    /// Bytes of control messages by the kind of their first frame.
+    pub bytes: BTreeMap<&'static str, u64>,
+    /// The machines that sent each signal on, in order, by source, destination and number.
+    pub paths: BTreeMap<(HubId, HubId, u64), Vec<HostNo>>,
+    /// The signal that is being handled, and its time to live on arrival.
+    arriving: Option<((HubId, u64), u8)>,
+}
+
+impl World {
+    pub(super) fn count_message(&mut self, no: HostNo, message: &Bytes) {
+        let size = (message.len() + websocket_header(message.len())) as u64;
+        let totals = &mut self.totals;
+        if wire::is_data(message) {
+            totals.data_messages += 1;
+            totals.data_bytes += size;
+        } else {
+            totals.control_messages += 1;
+            totals.control_bytes += size;
+            *totals.by_host.entry(no).or_default() += size;
+        }
+    }
+
+    /// What crossed the links since this was last called.
+    pub fn take_totals(&mut self) -> Totals {
+        std::mem::take(&mut self.totals)
+    }
+
+    /// What crosses the links in this time from now.
+    pub fn take_totals_over(&mut self, span: std::time::Duration) -> Totals {
+        self.totals = Totals::default();
+        self.run_for(span);
+        self.take_totals()
+    }
+
+    /// Starts to look into what crosses the links. To be called before the first link is made, for messages
+    /// are read in their order from the start of a link.
+    pub fn start_sniffing(&mut self) {
+        self.sniffed = Some(Sniffed::default());
+    }
+
+    /// What was seen since the last call.
+    pub fn take_sniffed(&mut self) -> Sniffed {
+        let Some(sniffed) = self.sniffed.as_mut() else {
+            return Sniffed::default();
+        };
+        let decoders = std::mem::take(&mut sniffed.decoders);
+        std::mem::replace(
+            sniffed,
+            Sniffed {
+                decoders,
+                ..Sniffed::default()
+            },
+        )
+    }
+
+    pub(super) fn sniff_control(&mut self, no: HostNo, link: LinkId, message: &Bytes) {
+        let Some(boot) = self.boot_of(no) else { return };
+        let Some(sniffed) = self.sniffed.as_mut() else {
+            return;
+        };
+        let decoder = sniffed.decoders.entry((no, boot.boot, link)).or_default();
+        let Ok(frames) = decoder.decode(message) else {
+            return;
+        };
+        let size = (message.len() + websocket_header(message.len())) as u64;
+        *sniffed
+            .bytes
+            .entry(frames.first().map_or("none", label))
+            .or_default() += size;
+        for frame in frames {
+            let Frame::Delta(delta) = frame else { continue };
+            for entry in &delta.entries {
+                *sniffed
+                    .changes
+                    .entry((delta.origin, delta.incarnation, entry.seq))
+                    .or_default() += 1;
+            }
+        }
+    }
+
+    /// A data frame is about to be handled.
+    pub(super) fn sniff_arrival(&mut self, frame: &Frame) {
+        if let (Some(sniffed), Frame::Signal(signal)) = (self.sniffed.as_mut(), frame) {
+            sniffed.arriving = Some(((signal.source, signal.seq), signal.ttl));
+        }
+    }
+
+    /// A data frame is sent: one that came from elsewhere must have less time to live than before.
+    pub(super) fn sniff_signal(&mut self, no: HostNo, frame: &Frame) {
+        let me = self.hosts[no].id;
+        let (Some(sniffed), Frame::Signal(signal)) = (self.sniffed.as_mut(), frame) else {
+            return;
+        };
+        let path = sniffed
+            .paths
+            .entry((signal.source, signal.dest, signal.seq))
+            .or_default();
+        path.push(no);
+        let before = sniffed.arriving.take();
+        let grown = before
+            .is_some_and(|(key, ttl)| key == (signal.source, signal.seq) && signal.ttl >= ttl);
+        if signal.source != me && grown {
+            self.fault(format!(
+                "13: host {no} sent a signal on with a time to live of {}",
+                signal.ttl
+            ));
+        }
+    }
+}
+
+fn label(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Ping { .. } | Frame::Pong { .. } => "ping",
+        Frame::Bye(_) => "bye",
+        Frame::Digest(_) => "digest",
+        Frame::Records(_) => "records",
+        Frame::Subscribe { .. } | Frame::Unsubscribe { .. } => "subscribe",
+        Frame::Delta(_) => "delta",
+        Frame::Audit { .. } => "audit",
+        Frame::Signal(_) | Frame::Ack(_) | Frame::Unknown { .. } => "other",
+    }
+}

@@ -1,0 +1,59 @@
+//! Whole meshes in virtual time: the scripts, the known faults of the past, and random histories.
+//!
+//! `HUBMESH_SIM_HISTORIES` sets how many histories are played, `HUBMESH_SIM_SEED` the first seed.
+
+use hubmesh::mesh::core::mutants::Mutants;
+use hubmesh::sim::history::{self, Outcome};
+use hubmesh::sim::scripts;
+
+/// Seeds that once found a fault. They stay here when it is mended.
+const REGRESSIONS: &[u64] = &[54, 503, 878, 1617, 2174, 2836, 3795, 4076];
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn complain(outcome: &Outcome) -> String {
+    format!(
+        "seed {}: {:#?}\nplay it again with: cargo run --profile sim --bin mesh-sim -- replay --verbose --seed {}",
+        outcome.seed, outcome.faults, outcome.seed
+    )
+}
+
+#[test]
+fn every_script_ends_well() {
+    let failed: Vec<String> = scripts::ALL
+        .iter()
+        .filter_map(|(name, script)| script().err().map(|why| format!("{name}: {why}")))
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn seeds_that_once_found_a_fault_find_none() {
+    for seed in REGRESSIONS {
+        let outcome = history::play(*seed, Mutants::default());
+        assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
+    }
+}
+
+#[test]
+fn random_histories_break_no_invariant() {
+    let first = setting("HUBMESH_SIM_SEED", 1);
+    for seed in first..first + setting("HUBMESH_SIM_HISTORIES", 2_000) {
+        let outcome = history::play(seed, Mutants::default());
+        assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 1..20 {
+        let [first, second] = [(); 2].map(|()| history::play(seed, Mutants::default()));
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+    }
+    assert_ne!(
+        history::play(1, Mutants::default()).trace,
+        history::play(2, Mutants::default()).trace
+    );
+}
