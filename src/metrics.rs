@@ -96,6 +96,8 @@ labels! {
         Local = "local",
         /// To another hub.
         Remote = "remote",
+        /// Where signals wait for a target that is not there yet.
+        WaitingRoom = "waiting-room",
     }
 }
 

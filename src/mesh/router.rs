@@ -249,7 +249,7 @@ impl Router {
                 return self.deliver_here(self.delivery(source, target, claim, kind, payload));
             }
             Sent::Window => self.metrics.signals_routed.inc(Via::Remote),
-            Sent::Waiting => {}
+            Sent::Waiting => self.metrics.signals_routed.inc(Via::WaitingRoom),
         }
         self.drain(&mut exchange);
         Ok(())
