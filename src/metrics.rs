@@ -116,6 +116,10 @@ labels! {
         Handshake = "handshake",
         /// As many TCP connections as `MAX_HTTP_CONNECTIONS` allows.
         HttpFull = "http-full",
+        /// What came is no request, or its head is too long.
+        BadRequest = "bad-request",
+        /// A request's head did not arrive in time; also of a connection that was left idle.
+        HeaderTimeout = "header-timeout",
         /// The connection was not switched to a WebSocket in time.
         UpgradeTimeout = "upgrade-timeout",
     }

@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// The three kinds of signal of the dialect.
@@ -83,7 +83,7 @@ pub enum Event {
 struct Incoming {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     data: Option<Box<RawValue>>,
     #[serde(default)]
     from_peer_id: Option<String>,
@@ -98,6 +98,11 @@ struct Incoming {
 struct Subject {
     peer_id: Option<String>,
     reason: Option<String>,
+}
+
+/// A field that is there, be it `null`: that is what some peer sent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Reads one text message of a hub.

@@ -116,10 +116,21 @@ async fn connection<B: Backend>(
         }
     };
     if let Err(why) = ended {
+        if let Some(refused) = refusal(&why) {
+            app.metrics.refusals.inc(refused);
+        }
         tracing::debug!(%remote, %why, "a connection ended early");
     }
     app.metrics.http_connections_open.dec();
     drop(slot);
+}
+
+/// What counts as refused of what hyper ends by itself; a client that goes away does not.
+fn refusal(why: &hyper::Error) -> Option<Refusal> {
+    if why.is_timeout() {
+        return Some(Refusal::HeaderTimeout);
+    }
+    why.is_parse().then_some(Refusal::BadRequest)
 }
 
 /// Answers one request: the routes, and around them what is common to all answers.

@@ -20,7 +20,7 @@ use super::core::ids::{
 use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
 use super::driver::{Driver, Input};
-use super::handshake::{self, HandshakeError, Identity, Peered, Socket};
+use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
 use super::outbox::Outbox;
 use super::router::Router;
 use super::view::{MeshView, Published};
@@ -33,8 +33,9 @@ use crate::session::MeshPort;
 
 /// How many inputs may wait for the driver before whoever brings more has to wait too.
 const QUEUE: usize = 4096;
-/// How many inbound links may be in their handshake at once: each holds a socket for 5 s at most.
-const HANDSHAKES: usize = 256;
+/// How many inbound links may be in their handshake at once: each holds a socket for 5 s at most, and one
+/// message of 2 MiB at worst.
+const HANDSHAKES: usize = 64;
 
 /// When other hubs may dial again after this one's shutdown: a restart takes about that long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -219,7 +220,7 @@ impl Mesh {
             Ok(_permit) if self.enabled => {
                 handshake::accept(&mut socket, &self.shared.identity()).await
             }
-            _ => Err(HandshakeError::Refused(handshake::Rejection::Unavailable)),
+            _ => Err(handshake::turn_away(&mut socket, Rejection::Unavailable).await),
         };
         match result {
             Ok(peered) => self.shared.carry(peered, None, socket).await,

@@ -174,6 +174,15 @@ pub async fn accept(socket: &mut impl Socket, me: &Identity) -> Result<Peered, H
     tell(socket, result).await
 }
 
+/// Turns a hub away without listening to it.
+pub async fn turn_away(socket: &mut impl Socket, why: Rejection) -> HandshakeError {
+    let refused = HandshakeError::Refused(why);
+    match tell(socket, Err(refused)).await {
+        Err(error) => error,
+        Ok(_) => refused,
+    }
+}
+
 async fn in_time(
     shaking: impl Future<Output = Result<Peered, HandshakeError>>,
 ) -> Result<Peered, HandshakeError> {

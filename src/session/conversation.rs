@@ -2,8 +2,8 @@
 //!
 //! A single future polls the hub's word, the socket both ways and one timer, and handles one happening at a time,
 //! so what a peer asks for takes effect in order. Frames that were read are all handled before anything is
-//! written, and all that waits is written in one call. While the mesh decides on a join the socket is not read:
-//! later messages wait in order, at the sender's expense. Run by [`Sessions`](super::Sessions).
+//! written, and all that waits is written in one call; but after a turn's worth the other sessions go first. While
+//! the mesh decides on a join the socket is not read: later messages wait in order, at the sender's expense. Run by [`Sessions`](super::Sessions).
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -35,6 +35,9 @@ const BATCH_BYTES: usize = 32 * 1024;
 /// How long a client may take to read its close frame and to answer it.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// After how much the other sessions get their turn: so many small messages, or as many KiB of long ones.
+const TURN: usize = 32;
+
 /// One connected peer.
 pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) shared: Arc<Shared<M>>,
@@ -57,6 +60,16 @@ enum Happened {
     SignsOfLife(Vec<Probe>),
     Time,
     End(CloseReason),
+}
+
+impl Happened {
+    /// Its part of a [`TURN`].
+    fn cost(&self) -> usize {
+        match self {
+            Happened::Incoming(Incoming::Text(text)) => 1 + text.len() / 1024,
+            _ => 1,
+        }
+    }
 }
 
 impl From<ReadError> for CloseReason {
@@ -114,10 +127,17 @@ where
     }
 
     async fn converse(&mut self) -> CloseReason {
+        let mut turn = 0;
         loop {
             let happened = poll_fn(|cx| self.poll(cx)).await;
+            turn += happened.cost();
             if let Err(reason) = self.on(happened).await {
                 return reason;
+            }
+            // A peer that always has more to say would keep its socket ready, and the thread to itself.
+            if turn >= TURN {
+                turn = 0;
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -305,9 +325,9 @@ where
 
     async fn on_incoming(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
         match incoming {
-            Incoming::Pong => Ok(()),
             Incoming::Close => Err(CloseReason::PeerClosed),
-            Incoming::Ping => self.is_in_pace().map(drop),
+            // All that a frame costs is paid for, also by those who send nothing else.
+            Incoming::Ping | Incoming::Pong | Incoming::Fragment => self.is_in_pace().map(drop),
             Incoming::Binary => Err(CloseReason::Binary),
             Incoming::Text(text) => {
                 self.shared.metrics.bytes_received.inc_by(text.len() as u64);

@@ -44,6 +44,8 @@ pub enum Incoming {
     Ping,
     /// A pong.
     Pong,
+    /// A fragment of a message, not the last.
+    Fragment,
     /// The client closes.
     Close,
 }
@@ -107,18 +109,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         })
     }
 
-    /// The next message or control frame among what was read.
+    /// What the next frame among what was read brings.
     pub fn next_incoming(&mut self) -> Result<Option<Incoming>, ReadError> {
-        while let Some(frame) = self.next_frame()? {
-            let incoming = match frame.header.opcode {
-                OpCode::Control(control) => Some(self.on_control(control, &frame)?),
-                OpCode::Data(data) => self.on_data(data, frame)?,
-            };
-            if incoming.is_some() {
-                return Ok(incoming);
-            }
-        }
-        Ok(None)
+        let Some(frame) = self.next_frame()? else {
+            return Ok(None);
+        };
+        let incoming = match frame.header.opcode {
+            OpCode::Control(control) => self.on_control(control, &frame)?,
+            OpCode::Data(data) => self.on_data(data, frame)?,
+        };
+        Ok(Some(incoming))
     }
 
     fn next_frame(&mut self) -> Result<Option<Frame>, ReadError> {
@@ -180,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    fn on_data(&mut self, data: Data, frame: Frame) -> Result<Option<Incoming>, ReadError> {
+    fn on_data(&mut self, data: Data, frame: Frame) -> Result<Incoming, ReadError> {
         let Frame { header, payload } = frame;
         let (text, message) = match (data, self.fragments.take()) {
             (Data::Text | Data::Binary, None) => (data == Data::Text, payload),
@@ -193,13 +193,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if !header.is_final {
             let so_far = message;
             self.fragments = Some(Box::new(Fragments { text, so_far }));
-            return Ok(None);
+            return Ok(Incoming::Fragment);
         }
         if !text {
-            return Ok(Some(Incoming::Binary));
+            return Ok(Incoming::Binary);
         }
         let text = Utf8Bytes::try_from(message.freeze()).map_err(|_| ReadError::NotUtf8)?;
-        Ok(Some(Incoming::Text(text)))
+        Ok(Incoming::Text(text))
     }
 
     /// Queues a text message.

@@ -36,6 +36,9 @@ pub struct ContestConfig {
     pub replace: bool,
     /// How long a holder has to show a sign of life.
     pub probe_within: Duration,
+    /// How long a hub that cannot be reached is still believed in: a contest with one of its peers waits
+    /// that long for it to be gone.
+    pub hold: Duration,
 }
 
 impl Default for ContestConfig {
@@ -43,6 +46,7 @@ impl Default for ContestConfig {
         ContestConfig {
             replace: false,
             probe_within: Duration::from_secs(2),
+            hold: Duration::from_secs(2),
         }
     }
 }
@@ -172,7 +176,7 @@ impl Contests {
             return self.refuse(claim, JoinRefusal::Taken);
         }
         let token = self.token();
-        let deadline = now + self.config.probe_within + GRACE;
+        let deadline = now + self.config.probe_within.max(self.config.hold) + GRACE;
         if holder.hub == self.me {
             self.probe(holder.claim, Asker::Local { token }, now);
         } else {

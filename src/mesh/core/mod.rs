@@ -114,7 +114,7 @@ impl Default for CoreConfig {
             topology: TopologyConfig::default(),
             dial: DialConfig::default(),
             exchange: ExchangeConfig::default(),
-            mutants: Mutants::default(),
+            mutants: Mutants::NONE,
         }
     }
 }
@@ -188,6 +188,7 @@ impl Core {
     /// A hub without links or peers.
     pub fn new(mut config: CoreConfig, now: Now) -> Self {
         let mutants = config.mutants;
+        config.contest.hold = config.hold;
         config.topology.mutants = mutants;
         config.exchange.mutants = mutants;
         if mutants.incarnation_is_a_counter() {

@@ -29,6 +29,10 @@ macro_rules! mutants {
             #[cfg(feature = "mutants")]
             pub const NONE: Mutants = Mutants { $($name: false,)+ };
 
+            /// No fault.
+            #[cfg(not(feature = "mutants"))]
+            pub const NONE: Mutants = Mutants;
+
             $($(#[$doc])+
             #[inline]
             pub const fn $name(self) -> bool {

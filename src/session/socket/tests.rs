@@ -20,8 +20,10 @@ async fn pair() -> (Socket<DuplexStream>, WebSocketStream<DuplexStream>) {
 
 async fn next(socket: &mut Socket<DuplexStream>) -> Result<Incoming, ReadError> {
     loop {
-        if let Some(incoming) = socket.next_incoming()? {
-            return Ok(incoming);
+        match socket.next_incoming()? {
+            Some(Incoming::Fragment) => continue,
+            Some(incoming) => return Ok(incoming),
+            None => {}
         }
         let count = poll_fn(|cx| socket.poll_fill(cx)).await.expect("it reads");
         assert_ne!(count, 0, "the stream ended");
@@ -65,6 +67,28 @@ async fn pieces_together_may_not_be_longer_than_a_message() {
 }
 
 #[tokio::test]
+async fn each_fragment_is_heard_of_before_its_message_is_whole() {
+    let (mut socket, mut client) = pair().await;
+    for (part, opcode, last) in [
+        ("a", Data::Text, false),
+        ("", Data::Continue, false),
+        ("b", Data::Continue, true),
+    ] {
+        let sent = client.send(fragment(part, opcode, last)).await;
+        sent.expect("it is sent");
+    }
+    let mut heard = Vec::new();
+    while heard.len() < 3 {
+        match socket.next_incoming().expect("fit frames") {
+            Some(incoming) => heard.push(incoming),
+            None => drop(poll_fn(|cx| socket.poll_fill(cx)).await),
+        }
+    }
+    let whole = Incoming::Text("ab".into());
+    assert_eq!(heard, [Incoming::Fragment, Incoming::Fragment, whole]);
+}
+
+#[tokio::test]
 async fn frames_against_the_protocol_are_refused() {
     let unmasked: &[u8] = &[0x81, 0x01, b'x'];
     let reserved_opcode: &[u8] = &[0x83, 0x80, 0, 0, 0, 0];
@@ -83,7 +107,7 @@ async fn frames_against_the_protocol_are_refused() {
         let (ours, _theirs) = tokio::io::duplex(64);
         let mut socket = Socket::new(ours, bytes, MAX);
         assert_eq!(
-            socket.next_incoming(),
+            next(&mut socket).await,
             Err(ReadError::Protocol),
             "{bytes:?}"
         );

@@ -51,7 +51,7 @@ fn gone(seq: u64, name: &str, number: u64) -> Entry {
 }
 
 fn directory(large: usize) -> Directory {
-    Directory::new(ME, life(1), 7, large, Mutants::default())
+    Directory::new(ME, life(1), 7, large, Mutants::NONE)
 }
 
 /// A hub of which a first set has arrived, and which is shown.

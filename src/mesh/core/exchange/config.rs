@@ -1,9 +1,9 @@
 //! The bounds of the exchange, each with its unit, and what all of them cost in memory at worst.
 //!
 //! Per destination: `window_bytes` + `hub_reserve` of payload, and for at most one signal per
-//! [`SIGNAL_COST`] of these a record of about 250 bytes and the texts of two ids (1.4 MB with the
+//! [`SIGNAL_COST`] of these a record of about 250 bytes and the texts of two ids (8 MB with the
 //! defaults, in a window that is full of the smallest signals). Per source hub: `early_bytes`, at most
-//! [`MAX_OUTSTANDING`] records of early arrivals and as many refusals (1.5 MB). An idle pair takes about
+//! [`MAX_OUTSTANDING`] records of early arrivals and as many refusals (6 MB). An idle pair takes about
 //! 250 bytes at either end. The waiting room: `wait_total_bytes`, which the records count towards, and
 //! about 300 bytes of index per signal (19 MB).
 
@@ -82,7 +82,7 @@ impl Default for ExchangeConfig {
             outgoing_pairs: 4096,
             incoming_pairs: 4096,
             forget_after: Duration::from_secs(60),
-            mutants: Mutants::default(),
+            mutants: Mutants::NONE,
         }
     }
 }

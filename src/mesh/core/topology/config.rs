@@ -54,7 +54,7 @@ impl Default for TopologyConfig {
             max_lives: 4_096,
             max_bumps: 3,
             bump_window: Duration::from_secs(60),
-            mutants: Mutants::default(),
+            mutants: Mutants::NONE,
         }
     }
 }

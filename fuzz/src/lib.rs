@@ -1,0 +1,13 @@
+//! What is fuzzed: each function takes any bytes and panics when a decoder breaks its promise.
+//!
+//! The promises are more than "does not panic": what was read and is written again reads the same, and what is
+//! passed on to others is well formed. `fuzz_targets/` hands these functions to libFuzzer, and `tests/fuzz_smoke.rs`
+//! runs them on the stable compiler, over the corpus and mutations of it. They know nothing of either.
+
+mod greeting;
+mod mesh;
+mod pigeon;
+
+pub use greeting::greeting;
+pub use mesh::{mesh_control, mesh_data};
+pub use pigeon::pigeon;

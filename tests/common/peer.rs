@@ -1,0 +1,348 @@
+//! A native peer that lives by itself, for tests that watch what it is told.
+//!
+//! Owns one client in a task of its own, which reads all the time, as a browser does: pings are answered and everything
+//! that the hub says is kept in order. Invariants: every wait has a limit and fails with what the peer had heard; a
+//! replay of what was heard refuses a peer that joins twice or leaves without having joined. The socket goes with the
+//! value. Use it with `mod peer;` beside `mod hub_process;`.
+#![allow(dead_code, reason = "every test binary uses a part of its own")]
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use hubmesh::client::{Client, ConnectError, ConnectOptions, Event, PeerId, SignalKind};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::hub_process::{HubProcess, LIMIT};
+
+/// A connected peer.
+pub struct Peer {
+    pub id: PeerId,
+    network: String,
+    heard: Arc<Mutex<Vec<Event>>>,
+    count: watch::Receiver<usize>,
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+enum Order {
+    Say(String),
+    Goodbye,
+}
+
+/// What a peer was handed by another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    pub kind: SignalKind,
+    pub from: String,
+    /// The bytes of `data`.
+    pub data: String,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}: {:#?}", self.id, self.network, self.log())
+    }
+}
+
+/// How a peer that is `id` reaches this hub.
+pub fn way_to(hub: &HubProcess, id: &PeerId) -> ConnectOptions {
+    let url = hub.ws_url().parse().expect("a hub's own address");
+    ConnectOptions {
+        id: id.clone(),
+        ..ConnectOptions::new(url)
+    }
+}
+
+impl Peer {
+    /// A new peer that is a member of `network`.
+    pub async fn join(hub: &HubProcess, network: &str) -> Self {
+        Self::join_as(hub, network, PeerId::random()).await
+    }
+
+    /// The same with an id of the test's choice.
+    pub async fn join_as(hub: &HubProcess, network: &str, id: PeerId) -> Self {
+        let peer = Self::ask_to_join(hub, network, id).await;
+        peer.fence().await;
+        peer
+    }
+
+    /// A new peer that has announced itself and does not know yet whether it may stay.
+    pub async fn ask_to_join(hub: &HubProcess, network: &str, id: PeerId) -> Self {
+        let peer = Self::connect(&way_to(hub, &id), network)
+            .await
+            .expect("the hub lets the peer in");
+        peer.announce("{}").await;
+        peer
+    }
+
+    /// A connection; the peer is not a member of its network yet.
+    pub async fn connect(options: &ConnectOptions, network: &str) -> Result<Self, ConnectError> {
+        let client = Client::connect(options).await?;
+        let heard = Arc::default();
+        let (counting, count) = watch::channel(0);
+        let (orders, inbox) = mpsc::channel(64);
+        let task = tokio::spawn(live(client, inbox, Arc::clone(&heard), counting));
+        Ok(Self {
+            id: options.id.clone(),
+            network: network.to_owned(),
+            heard,
+            count,
+            orders,
+            task,
+        })
+    }
+
+    pub fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// Everything that was heard so far.
+    pub fn log(&self) -> Vec<Event> {
+        self.heard.lock().expect("nobody panicked with it").clone()
+    }
+
+    // ---- Speaking -----------------------------------------------------------------------------------
+
+    /// Joins its network, or shows other data there. `data` is JSON.
+    pub async fn announce(&self, data: &str) {
+        let network = &self.network;
+        let text = format!(r#"{{"type":"announce","networkName":"{network}","data":{data}}}"#);
+        self.say(text).await;
+    }
+
+    /// Sends a signal; `data` is JSON and goes out as it is.
+    pub async fn signal(&self, kind: SignalKind, to: &PeerId, data: &str) {
+        let network = &self.network;
+        self.say(format!(
+            r#"{{"type":"{kind}","targetPeerId":"{to}","networkName":"{network}","data":{data}}}"#
+        ))
+        .await;
+    }
+
+    /// Sends `other` an offer, and waits until it has it, as the last of what it was handed.
+    pub async fn reaches(&self, other: &Peer, data: &str) {
+        let before = other.signals().len();
+        self.signal(SignalKind::Offer, &other.id, data).await;
+        let last = other
+            .receives(before + 1)
+            .await
+            .pop()
+            .expect("one at least");
+        let expected = Handed {
+            kind: SignalKind::Offer,
+            from: self.id().to_owned(),
+            data: data.to_owned(),
+        };
+        assert_eq!(last, expected);
+    }
+
+    /// Sends a text message as it is.
+    pub async fn say(&self, text: String) {
+        // A peer that the hub has closed says nothing more; the waits of the test tell.
+        let _ = self.orders.send(Order::Say(text)).await;
+    }
+
+    /// Says goodbye and closes.
+    pub async fn goodbye(mut self) {
+        let _ = self.orders.send(Order::Goodbye).await;
+        let ended = timeout(LIMIT, &mut self.task).await;
+        ended.expect("the peer leaves in time").expect("cleanly");
+    }
+
+    // ---- Listening ----------------------------------------------------------------------------------
+
+    /// Waits until `look` finds what it looks for in what was heard.
+    pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&[Event]) -> Option<T>) -> T {
+        let mut count = self.count.clone();
+        let watching = async {
+            loop {
+                count.borrow_and_update();
+                if let Some(found) = look(&self.log()) {
+                    return Some(found);
+                }
+                if count.changed().await.is_err() {
+                    return look(&self.log());
+                }
+            }
+        };
+        match timeout(LIMIT, watching).await {
+            Ok(Some(found)) => found,
+            _ => panic!("{what}: never came to pass for {self:?}"),
+        }
+    }
+
+    /// Waits until all that was said so far has been dealt with by the hub.
+    pub async fn fence(&self) {
+        let before = pongs(&self.log());
+        self.say(r#"{"type":"ping"}"#.to_owned()).await;
+        self.until("a pong", |log| (pongs(log) > before).then_some(()))
+            .await;
+    }
+
+    /// Waits until `other` is on its roster.
+    pub async fn sees(&self, other: &PeerId) {
+        self.until(&format!("{other} is discovered"), |log| {
+            replay(log).contains(other.as_str()).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until `other` was on its roster and is no more; gives the reason that was told.
+    pub async fn loses(&self, other: &PeerId) -> String {
+        self.until(&format!("{other} is gone"), |log| {
+            let gone = log.iter().rev().find_map(|event| match event {
+                Event::Disconnected { id, reason } if id == other.as_str() => Some(reason.clone()),
+                _ => None,
+            })?;
+            (!replay(log).contains(other.as_str())).then_some(gone)
+        })
+        .await
+    }
+
+    /// Whom it knows of.
+    pub fn roster(&self) -> BTreeSet<String> {
+        replay(&self.log())
+    }
+
+    /// Whether it was never told that somebody left.
+    pub fn lost_nobody(&self) -> bool {
+        let left = |event: &Event| matches!(event, Event::Disconnected { .. });
+        !self.log().iter().any(left)
+    }
+
+    /// The signals that it was handed, in order.
+    pub fn signals(&self) -> Vec<Handed> {
+        handed(&self.log())
+    }
+
+    /// Waits until it was handed so many signals; gives them all.
+    pub async fn receives(&self, count: usize) -> Vec<Handed> {
+        self.until(&format!("{count} signals"), |log| {
+            let signals = handed(log);
+            (signals.len() >= count).then_some(signals)
+        })
+        .await
+    }
+
+    /// How many error messages of this code it got.
+    pub fn complaints(&self, code: &str) -> usize {
+        complaints(&self.log(), code)
+    }
+
+    /// Waits until it got so many error messages of this code.
+    pub async fn is_told(&self, code: &str, times: usize) {
+        self.until(&format!("{times} errors {code}"), |log| {
+            (complaints(log, code) >= times).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the hub has closed the connection; gives code and reason.
+    pub async fn is_closed(&self) -> (u16, String) {
+        self.until("closed by the hub", closed).await
+    }
+
+    pub fn is_open(&self) -> bool {
+        closed(&self.log()).is_none()
+    }
+}
+
+/// The roster that somebody has who believes what it was told.
+fn replay(log: &[Event]) -> BTreeSet<String> {
+    let mut roster = BTreeSet::new();
+    for event in log {
+        match event {
+            Event::Discovered { id, .. } => {
+                assert!(
+                    roster.insert(id.clone()),
+                    "{id} joins while it is there: {log:#?}"
+                );
+            }
+            Event::Disconnected { id, .. } => {
+                assert!(
+                    roster.remove(id),
+                    "{id} leaves without being there: {log:#?}"
+                );
+            }
+            _ => {}
+        }
+    }
+    roster
+}
+
+fn handed(log: &[Event]) -> Vec<Handed> {
+    log.iter()
+        .filter_map(|event| match event {
+            Event::Signal {
+                kind, from, data, ..
+            } => Some(Handed {
+                kind: *kind,
+                from: from.clone(),
+                data: data.get().to_owned(),
+            }),
+            _ => None,
+        })
+        .collect()
+}
+
+fn pongs(log: &[Event]) -> usize {
+    log.iter().filter(|e| matches!(e, Event::Pong)).count()
+}
+
+fn complaints(log: &[Event], wanted: &str) -> usize {
+    let code = |text: &str| -> Option<String> {
+        let message: serde_json::Value = serde_json::from_str(text).ok()?;
+        Some(message.get("code")?.as_str()?.to_owned())
+    };
+    log.iter()
+        .filter(
+            |event| matches!(event, Event::Error { text, .. } if code(text).as_deref() == Some(wanted)),
+        )
+        .count()
+}
+
+fn closed(log: &[Event]) -> Option<(u16, String)> {
+    match log.last()? {
+        Event::Closed { code, reason } => Some((*code, reason.clone())),
+        _ => None,
+    }
+}
+
+async fn live(
+    mut client: Client,
+    mut orders: mpsc::Receiver<Order>,
+    heard: Arc<Mutex<Vec<Event>>>,
+    counting: watch::Sender<usize>,
+) {
+    loop {
+        tokio::select! {
+            event = client.next_event() => {
+                let over = matches!(event, Event::Closed { .. });
+                heard.lock().expect("nobody panicked with it").push(event);
+                counting.send_modify(|count| *count += 1);
+                if over {
+                    return;
+                }
+            }
+            order = orders.recv() => match order {
+                // Should it fail, the next event says how the connection ended.
+                Some(Order::Say(text)) => drop(client.send_text(text).await),
+                Some(Order::Goodbye) => return client.close().await,
+                None => return,
+            },
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A TCP proxy inside the test: an address that outlives what is behind it, and a wire that can be cut.
+//!
+//! Owns one listening port on loopback and the connections through it. Knows nothing of what travels. Three states: *open*
+//! passes everything on; *cut* resets what there is and what comes; *stalled* keeps connections up, takes new ones, and
+//! passes nothing on, as a network that swallows packets does. Nothing that was swallowed is lost once it is open again.
+#![allow(dead_code, reason = "every test binary uses a part of its own")]
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
+
+/// What the wire does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    Open,
+    Cut,
+    Stalled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    wire: Wire,
+    target: Option<SocketAddr>,
+}
+
+/// A wire to one address. Everything through it ends when it is dropped.
+pub struct Proxy {
+    addr: SocketAddr,
+    state: Arc<watch::Sender<State>>,
+    accepting: AbortHandle,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Proxy {
+    /// Listens, and leads nowhere yet: whoever connects is cut off.
+    pub async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let state = Arc::new(watch::Sender::new(State {
+            wire: Wire::Open,
+            target: None,
+        }));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&state))).abort_handle();
+        Self {
+            addr,
+            state,
+            accepting,
+        }
+    }
+
+    /// A wire to this address.
+    pub async fn to(target: SocketAddr) -> Self {
+        let proxy = Self::new().await;
+        proxy.aim(target);
+        proxy
+    }
+
+    /// New connections lead to this address from now on.
+    pub fn aim(&self, target: SocketAddr) {
+        self.state.send_modify(|state| state.target = Some(target));
+    }
+
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}", self.addr)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// Resets every connection, and every new one.
+    pub fn cut(&self) {
+        self.turn(Wire::Cut);
+    }
+
+    /// Passes nothing on any more, and tells nobody.
+    pub fn stall(&self) {
+        self.turn(Wire::Stalled);
+    }
+
+    /// Works again.
+    pub fn heal(&self) {
+        self.turn(Wire::Open);
+    }
+
+    fn turn(&self, wire: Wire) {
+        self.state.send_modify(|state| state.wire = wire);
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<watch::Sender<State>>) {
+    // Dropped with this task: then every connection ends.
+    let mut connections = JoinSet::new();
+    while let Ok((inner, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        connections.spawn(carry(inner, state.subscribe()));
+    }
+}
+
+/// One connection, to its end or to the cut.
+async fn carry(near: TcpStream, mut state: watch::Receiver<State>) {
+    let now = *state.borrow();
+    let Some(target) = now.target.filter(|_| now.wire != Wire::Cut) else {
+        return reset(near);
+    };
+    if open(&mut state).await.is_err() {
+        return reset(near);
+    }
+    let Ok(far) = TcpStream::connect(target).await else {
+        return reset(near);
+    };
+    // Small messages go at once, as they do without a proxy.
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
+    let (near_in, near_out) = near.into_split();
+    let (far_in, far_out) = far.into_split();
+    let mut watcher = state.clone();
+    tokio::select! {
+        _ = pump(near_in, far_out, state.clone()) => {}
+        _ = pump(far_in, near_out, state) => {}
+        _ = watcher.wait_for(|state| state.wire == Wire::Cut) => {}
+    }
+}
+
+/// Ends a connection with a reset, so that nobody takes it for an orderly end.
+fn reset(stream: TcpStream) {
+    // A socket that cannot be told so ends in order, which the tests would notice as little as a real hub.
+    let _ = stream.set_zero_linger();
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        open(&mut state).await?;
+        to.write_all(&buffer[..read]).await?;
+    }
+}
+
+/// Waits until the wire passes things on.
+async fn open(state: &mut watch::Receiver<State>) -> io::Result<()> {
+    let passed = state.wait_for(|state| state.wire != Wire::Stalled).await;
+    match passed.map(|state| state.wire) {
+        Ok(Wire::Open) => Ok(()),
+        _ => Err(io::ErrorKind::ConnectionReset.into()),
+    }
+}

@@ -1,0 +1,170 @@
+//! A hub that has the mesh token and no manners: a link over which anything can be said.
+//!
+//! Owns one WebSocket to `/mesh`, greeted with the project's own handshake, and the encoder of its control messages.
+//! Reads along, so that the attacked hub is never the one that waits.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::{SinkExt, StreamExt};
+use hubmesh::mesh::core::api::Bye;
+use hubmesh::mesh::core::ids::{HubId, Incarnation};
+use hubmesh::mesh::frames::{Frame, LinkRecord};
+use hubmesh::mesh::handshake::{self, HandshakeError, Identity};
+use hubmesh::mesh::wire::{Decoder, Encoder, decode_data, encode_data, is_data};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::arena::TOKEN;
+use crate::hub_process::{HubProcess, LIMIT};
+
+/// What the attacker says it is.
+pub fn identity(token: &str) -> Identity {
+    Identity {
+        hub: HubId(rand::random()),
+        incarnation: Incarnation {
+            epoch: 0,
+            nonce: rand::random(),
+        },
+        namespace: "pigeonhub-mesh".to_owned(),
+        token: token.to_owned(),
+    }
+}
+
+/// A WebSocket on `/mesh`, before any greeting.
+pub async fn mesh_socket(hub: &HubProcess) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(hub.addr).await.expect("the hub listens");
+    stream.set_nodelay(true).expect("a fresh socket");
+    let url = format!("{}/mesh", hub.ws_url());
+    client_async(url, stream).await.expect("a WebSocket").0
+}
+
+/// A link of the attacker's.
+pub struct EvilHub {
+    pub me: Identity,
+    /// The hub at the other end.
+    pub victim: HubId,
+    /// Its life.
+    pub victim_life: Incarnation,
+    socket: WebSocketStream<TcpStream>,
+    encoder: Encoder,
+    decoder: Decoder,
+}
+
+impl EvilHub {
+    /// Links with the right token.
+    pub async fn link(hub: &HubProcess) -> Self {
+        Self::try_link(hub, identity(TOKEN)).await.expect("a link")
+    }
+
+    pub async fn try_link(hub: &HubProcess, me: Identity) -> Result<Self, HandshakeError> {
+        let mut socket = mesh_socket(hub).await;
+        let peered = handshake::dial(&mut socket, &me, 1).await?;
+        Ok(Self {
+            me,
+            victim: peered.hub,
+            victim_life: peered.incarnation,
+            socket,
+            encoder: Encoder::new(),
+            decoder: Decoder::new(),
+        })
+    }
+
+    /// Sends a message as it is; false once the hub has closed.
+    pub async fn send(&mut self, message: impl Into<Bytes>) -> bool {
+        let sending = self.socket.send(Message::Binary(message.into()));
+        match timeout(LIMIT, sending).await {
+            Ok(sent) => sent.is_ok(),
+            Err(_) => panic!("the hub neither reads nor closes"),
+        }
+    }
+
+    pub async fn control(&mut self, frame: &Frame) -> bool {
+        let mut message = BytesMut::new();
+        self.encoder.encode(frame, &mut message);
+        self.send(message.freeze()).await
+    }
+
+    pub async fn data(&mut self, frame: &Frame) -> bool {
+        let mut message = BytesMut::new();
+        encode_data(frame, &mut message);
+        self.send(message.freeze()).await
+    }
+
+    /// Its own record, with the victim as its neighbour, and these others, who exist on paper alone.
+    pub fn record(&self, number: u64, others: &[HubId]) -> LinkRecord {
+        let mut neighbours: Vec<(HubId, u16)> = others.iter().map(|hub| (*hub, 1)).collect();
+        neighbours.push((self.victim, 1));
+        neighbours.sort_unstable();
+        LinkRecord {
+            hub: self.me.hub,
+            incarnation: self.me.incarnation,
+            number,
+            draining: false,
+            urls: Vec::new(),
+            region: String::new(),
+            neighbours,
+        }
+    }
+
+    /// Becomes a hub of the mesh: its record is out, and the victim asks for its claims.
+    pub async fn enter(&mut self) {
+        let record = self.record(1, &[]);
+        let line = record.digest();
+        assert!(self.control(&Frame::Digest(vec![line])).await);
+        assert!(self.control(&Frame::Records(vec![record])).await);
+        let me = self.me.hub;
+        let asks =
+            |frame: &Frame| matches!(frame, Frame::Subscribe { origin, .. } if *origin == me);
+        self.until(asks)
+            .await
+            .expect("the victim asks for the claims");
+    }
+
+    /// The next frame that `wanted` picks, answering pings meanwhile; `None` once the link has ended.
+    pub async fn until(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let message = timeout_at(end, self.socket.next()).await;
+            let message = message.expect("the frame, or an end, in time")?.ok()?;
+            let Message::Binary(bytes) = message else {
+                continue;
+            };
+            let frames = if is_data(&bytes) {
+                decode_data(&bytes).expect("a hub's data")
+            } else {
+                self.decoder.decode(&bytes).expect("a hub's control")
+            };
+            for frame in frames {
+                if let Frame::Ping { token } = frame {
+                    self.control(&Frame::Pong { token }).await;
+                }
+                if wanted(&frame) {
+                    return Some(frame);
+                }
+            }
+        }
+    }
+
+    /// Why the hub ends the link; `None` if it says nothing.
+    pub async fn bye(&mut self) -> Option<Bye> {
+        match self.until(|frame| matches!(frame, Frame::Bye(_))).await {
+            Some(Frame::Bye(bye)) => Some(bye),
+            _ => None,
+        }
+    }
+
+    /// Whether the link stands: the hub answers a ping.
+    pub async fn stands(&mut self) -> bool {
+        let token: u64 = rand::random();
+        if !self.control(&Frame::Ping { token }).await {
+            return false;
+        }
+        let pong = self.until(|frame| *frame == Frame::Pong { token });
+        timeout(Duration::from_secs(5), pong)
+            .await
+            .is_ok_and(|pong| pong.is_some())
+    }
+}

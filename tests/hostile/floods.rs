@@ -1,0 +1,191 @@
+//! Attackers who do nothing wrong but do it too much: peers that do not read, that talk too fast, that all want one id.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::arena::{Arena, count, counted, crowd, impatient};
+use crate::hub_process::{HubBuilder, HubProcess, LIMIT};
+use crate::memory::resident;
+use crate::raw::{Raw, fresh_id};
+
+const CLOSED: &str = "hubmesh_connections_closed_total";
+
+/// Few peers may be shown at once, so that little may wait for each of them.
+fn narrow() -> HubBuilder {
+    impatient()
+        .env("DISCOVERY_LIMIT", "100")
+        .env("OUTBOX_BYTES", "1048576")
+}
+
+/// Sends long signals to a peer that does not read, each few of them only when the last have been taken in, until one
+/// is not delivered. Gives the code that the sender is told.
+async fn overwhelm(hub: &HubProcess, target: &str, network: &str) -> String {
+    let payload = "x".repeat(30_000);
+    let offer = json!({"type": "offer", "targetPeerId": target, "data": payload}).to_string();
+    let mut peer = Raw::member(hub, &fresh_id(), network).await;
+    for _ in 0..400 {
+        peer.say(&offer).await.expect("a live hub");
+        peer.say(r#"{"type":"ping"}"#).await.expect("a live hub");
+        loop {
+            let told = peer.message().await.expect("a live hub");
+            match told["type"].as_str() {
+                Some("pong") => break,
+                Some("error") => {
+                    assert_eq!(told["data"]["peerId"], *target, "{told}");
+                    return told["code"].as_str().expect("a code").to_owned();
+                }
+                _ => {}
+            }
+        }
+    }
+    panic!("12 MB wait for a peer that does not read")
+}
+
+#[tokio::test]
+async fn a_reader_that_never_reads_hurts_itself_alone() {
+    let mut arena = Arena::around(narrow().env("RATE_LIMIT_PER_SEC", "1000")).await;
+    arena
+        .attack("a peer that does not read", async |hub| {
+            let deaf = fresh_id();
+            let mut victim = Raw::connect_narrow(hub).await.upgraded(&deaf).await;
+            victim.announce("deaf").await;
+            let before = resident(hub.pid());
+            counted(hub, (CLOSED, "reason=\"outbox-full\""), 1, async {
+                for code in crowd(2, async |_| overwhelm(hub, &deaf, "deaf").await).await {
+                    assert!(
+                        ["overload", "no-such-peer"].contains(&code.as_str()),
+                        "{code}"
+                    );
+                }
+            })
+            .await;
+            // The outbox is gone with it.
+            let grown = resident(hub.pid()).saturating_sub(before);
+            println!("a deaf peer: {} KB more resident", grown / 1024);
+            assert!(grown < 8 * 1024 * 1024, "{grown} bytes more");
+        })
+        .await;
+    assert!(count(&arena.hub, "hubmesh_outbox_overflows_total", "").await >= 1);
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_too_late_learns_why_it_was_closed() {
+    let mut arena = Arena::around(narrow().env("RATE_LIMIT_PER_SEC", "1000")).await;
+    arena
+        .attack("a peer that reads late", async |hub| {
+            let late = fresh_id();
+            let mut victim = Raw::member(hub, &late, "late").await;
+            overwhelm(hub, &late, "late").await;
+            let end = timeout(Duration::from_secs(10), victim.end()).await;
+            let close = end.expect("closed in time").close;
+            assert_eq!(close, Some((1013, "Too many unread messages".to_owned())));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn messages_beyond_the_rate_are_dropped_and_then_the_peer_is() {
+    let mut arena = Arena::open().await;
+    arena
+        .attack("messages beyond the rate", async |hub| {
+            counted(hub, (CLOSED, "reason=\"rate-abuse\""), 8, async {
+                crowd(8, async |_| {
+                    let mut peer = Raw::member(hub, &fresh_id(), "fast").await;
+                    let flood =
+                        crate::raw::frame(crate::raw::TEXT, b"{\"type\":\"ping\"}").repeat(100);
+                    for _ in 0..20 {
+                        // The hub may have closed by now.
+                        if peer.send(&flood).await.is_err() {
+                            break;
+                        }
+                    }
+                    let end = peer.end().await;
+                    // Told once of each row that was dropped, and at last why it is closed.
+                    let (last, rows) = end.complaints.split_last().expect("complaints");
+                    assert_eq!(last, "rate-abuse");
+                    assert!(rows.iter().all(|row| row == "rate-limited"), "{rows:?}");
+                    assert!((1..10).contains(&rows.len()), "{rows:?}");
+                    assert_eq!(end.close, Some((1008, "Too many messages".to_owned())));
+                })
+                .await;
+            })
+            .await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn of_two_hundred_that_want_one_id_its_holder_keeps_it() {
+    let mut arena = Arena::open().await;
+    arena
+        .attack("200 claims to one id", async |hub| {
+            let id = fresh_id();
+            let mut holder = Raw::member(hub, &id, "popular").await;
+            let refused = ("hubmesh_duplicates_total", "");
+            counted(hub, refused, 200, async {
+                let holding = async {
+                    // A living holder answers the hub's pings; any sign of life will do.
+                    let mut tick = tokio::time::interval(Duration::from_millis(50));
+                    loop {
+                        tick.tick().await;
+                        holder.pong().await;
+                    }
+                };
+                let claiming = crowd(200, async |_| {
+                    let mut rival = Raw::peer(hub, &id).await;
+                    let announce = json!({"type": "announce", "networkName": "popular"});
+                    rival.say(&announce.to_string()).await.expect("a live hub");
+                    let close = rival.end().await.close;
+                    assert_eq!(close, Some((1008, "Peer already connected".to_owned())));
+                });
+                tokio::select! {
+                    () = holding => {}
+                    _ = claiming => {}
+                }
+            })
+            .await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn of_two_hundred_that_come_at_once_with_one_id_one_stays() {
+    let mut arena = Arena::around(impatient().env("DUPLICATE_PEER", "replace")).await;
+    arena
+        .attack("200 reconnects", async |hub| {
+            let id = fresh_id();
+            counted(hub, (CLOSED, ""), 199, async {
+                let rivals = crowd(200, async |_| {
+                    let mut rival = Raw::peer(hub, &id).await;
+                    let announce = json!({"type": "announce", "networkName": "cloned"});
+                    rival.say(&announce.to_string()).await.expect("a live hub");
+                    rival
+                })
+                .await;
+                let ends = rivals
+                    .into_iter()
+                    .map(|mut rival| async move { rival.end().await.close });
+                let mut ends: FuturesUnordered<_> = ends.collect();
+                let told = [
+                    "Replaced by a newer connection",
+                    "The id changed hands too often",
+                ];
+                for _ in 0..199 {
+                    let close = timeout(LIMIT, ends.next())
+                        .await
+                        .expect("all but one are closed");
+                    let (code, text) = close.flatten().expect("and told so");
+                    assert_eq!(code, 1008, "{text}");
+                    assert!(told.contains(&text.as_str()), "{text}");
+                }
+                let last = timeout(Duration::from_millis(300), ends.next()).await;
+                assert!(last.is_err(), "one stays: {last:?}");
+            })
+            .await;
+        })
+        .await;
+}

@@ -1,0 +1,382 @@
+//! Each cap of the configuration, set low and hit once: none is there for show.
+//!
+//! [`CAPS`] names a test for every setting that bounds what others may do, [`NOT_CAPS`] the other settings; a setting
+//! that is in neither fails the build of this list, so that a new cap comes with its test.
+
+use std::time::Duration;
+
+use hubmesh::config::Config;
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use crate::arena::{count, counted};
+use crate::hub_process::{HubProcess, LIMIT};
+use crate::raw::{Raw, fresh_id, upgrade_request};
+
+macro_rules! caps {
+    ($($(#[$doc:meta])* $cap:ident => $test:ident;)+) => {
+        const CAPS: &[&str] = &[$(stringify!($cap),)+];
+        mod hit { $($(#[$doc])* #[tokio::test] async fn $test() { super::$test().await; })+ }
+    };
+}
+
+caps! {
+    MAX_CONNECTIONS => no_more_peers_than_allowed_are_connected;
+    MAX_HTTP_CONNECTIONS => no_more_connections_than_allowed_are_served;
+    HEADER_TIMEOUT_MS => a_request_has_so_long_to_arrive;
+    ANNOUNCE_TIMEOUT_MS => a_peer_has_so_long_to_announce_itself;
+    PEER_TIMEOUT_MS => a_peer_may_be_silent_for_so_long;
+    DISCOVERY_LIMIT => a_newcomer_is_told_of_so_many;
+    MAX_MESSAGE_BYTES => a_message_may_be_so_long;
+    MAX_ANNOUNCE_BYTES => announced_data_may_be_so_long;
+    RATE_LIMIT_PER_SEC => a_peer_may_say_so_much_for_long;
+    RATE_LIMIT_BURST => a_peer_may_say_so_much_at_once;
+    OUTBOX_MESSAGES => so_many_messages_may_wait_for_a_peer;
+    OUTBOX_BYTES => so_many_bytes_may_wait_for_a_peer;
+    SIGNAL_WAIT_MS => a_signal_waits_for_so_long;
+    SIGNAL_WAIT_PER_SENDER => so_many_signals_of_one_sender_may_wait;
+    SIGNAL_WAIT_PER_TARGET => so_many_signals_for_one_target_may_wait;
+    SIGNAL_WAIT_TOTAL => so_many_signals_may_wait_in_all;
+    DRAIN_MS => a_drain_takes_so_long;
+}
+
+/// What says how the hub is, and bounds nothing that others do to it.
+const NOT_CAPS: &[&str] = &[
+    "HOST",
+    "PORT",
+    "IS_HUB",
+    "HUB_MESH_NAMESPACE",
+    "BOOTSTRAP_HUBS",
+    "PUBLIC_URL",
+    "HUB_TOKEN",
+    "HUB_ID",
+    "MESH_AUTO_CONNECT",
+    "MESH_HOLD_MS",
+    "AUTH_TOKEN",
+    "CORS_ORIGIN",
+    "CLEANUP_INTERVAL_MS",
+    "DUPLICATE_PEER",
+    "LOG_FORMAT",
+    "RUST_LOG",
+    "WORKER_THREADS",
+    "FLY_REGION",
+    "REGION",
+    "FLY_APP_NAME",
+];
+
+#[test]
+fn every_setting_is_a_cap_with_a_test_or_none() {
+    let mut listed: Vec<&str> = CAPS.iter().chain(NOT_CAPS).copied().collect();
+    let mut settings: Vec<String> = Config::settings()
+        .iter()
+        .map(|setting| setting.name())
+        .collect();
+    listed.sort_unstable();
+    settings.sort_unstable();
+    assert_eq!(listed, settings);
+}
+
+async fn hub_with(settings: &[(&str, &str)]) -> HubProcess {
+    let mut builder = HubProcess::builder();
+    for (name, value) in settings {
+        builder = builder.env(name, *value);
+    }
+    builder.start().await
+}
+
+async fn no_more_peers_than_allowed_are_connected() {
+    let hub = hub_with(&[("MAX_CONNECTIONS", "2")]).await;
+    let first = Raw::member(&hub, &fresh_id(), "full").await;
+    let _second = Raw::member(&hub, &fresh_id(), "full").await;
+    counted(
+        &hub,
+        ("hubmesh_refusals_total", "reason=\"full\""),
+        1,
+        async {
+            let mut third = Raw::connect(&hub).await;
+            let request = upgrade_request(&format!("/ws?peerId={}", fresh_id()), "");
+            third.send(request.as_bytes()).await.expect("a live hub");
+            assert_eq!(third.status().await, Some(503));
+        },
+    )
+    .await;
+    counted(&hub, ("hubmesh_connections_closed_total", ""), 1, async {
+        drop(first)
+    })
+    .await;
+    Raw::member(&hub, &fresh_id(), "full").await;
+}
+
+async fn no_more_connections_than_allowed_are_served() {
+    let hub = hub_with(&[("MAX_HTTP_CONNECTIONS", "4")]).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(Raw::connect(&hub).await);
+    }
+    assert_eq!(Raw::connect(&hub).await.rest().await, "");
+    for mut raw in held {
+        use tokio::io::AsyncWriteExt;
+        raw.stream.shutdown().await.expect("an open socket");
+        raw.rest().await;
+    }
+    assert_eq!(
+        count(&hub, "hubmesh_refusals_total", "reason=\"http-full\"").await,
+        1
+    );
+}
+
+async fn a_request_has_so_long_to_arrive() {
+    let hub = hub_with(&[("HEADER_TIMEOUT_MS", "300")]).await;
+    let mut raw = Raw::connect(&hub).await;
+    let began = Instant::now();
+    raw.send(b"GET /health HTTP/1.1\r\nHost:")
+        .await
+        .expect("a live hub");
+    timeout(LIMIT, raw.rest()).await.expect("it is cut off");
+    assert!(began.elapsed() >= Duration::from_millis(300));
+}
+
+/// How long the hub takes to close this peer, and with which words.
+async fn closed_after(raw: &mut Raw) -> (Duration, Option<(u16, String)>) {
+    let began = Instant::now();
+    let end = timeout(LIMIT, raw.end()).await.expect("it is closed");
+    (began.elapsed(), end.close)
+}
+
+async fn a_peer_has_so_long_to_announce_itself() {
+    let hub = hub_with(&[("ANNOUNCE_TIMEOUT_MS", "400")]).await;
+    let mut raw = Raw::peer(&hub, &fresh_id()).await;
+    let (took, close) = closed_after(&mut raw).await;
+    assert_eq!(close, Some((1008, "No announcement in time".to_owned())));
+    assert!(took > Duration::from_millis(300), "{took:?}");
+}
+
+async fn a_peer_may_be_silent_for_so_long() {
+    let hub = hub_with(&[("PEER_TIMEOUT_MS", "1000")]).await;
+    let mut raw = Raw::member(&hub, &fresh_id(), "silent").await;
+    let (took, close) = closed_after(&mut raw).await;
+    assert_eq!(close, Some((1008, "No sign of life".to_owned())));
+    assert!(took > Duration::from_millis(900), "{took:?}");
+}
+
+async fn a_newcomer_is_told_of_so_many() {
+    let hub = hub_with(&[("DISCOVERY_LIMIT", "3")]).await;
+    let mut members = Vec::new();
+    for _ in 0..10 {
+        members.push(Raw::member(&hub, &fresh_id(), "large").await);
+    }
+    let mut newcomer = Raw::peer(&hub, &fresh_id()).await;
+    let announce = json!({"type": "announce", "networkName": "large"});
+    newcomer
+        .say(&announce.to_string())
+        .await
+        .expect("a live hub");
+    newcomer
+        .say(r#"{"type":"ping"}"#)
+        .await
+        .expect("a live hub");
+    let mut told = 0;
+    loop {
+        let message = newcomer.message().await.expect("a live hub");
+        match message["type"].as_str() {
+            Some("peer-discovered") => told += 1,
+            Some("pong") => break,
+            _ => panic!("unexpected: {message}"),
+        }
+    }
+    assert!((1..=3).contains(&told), "{told} were told");
+}
+
+async fn a_message_may_be_so_long() {
+    let hub = hub_with(&[("MAX_MESSAGE_BYTES", "1024")]).await;
+    let mut raw = Raw::member(&hub, &fresh_id(), "long").await;
+    let ping = |bytes: usize| format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(bytes - 22));
+    assert_eq!(ping(1024).len(), 1024);
+    raw.say(&ping(1024)).await.expect("a live hub");
+    raw.message_of("pong").await;
+    raw.say(&ping(1025)).await.expect("a live hub");
+    let (_, close) = closed_after(&mut raw).await;
+    assert_eq!(close, Some((1009, "Message too long".to_owned())));
+}
+
+async fn announced_data_may_be_so_long() {
+    let hub = hub_with(&[("MAX_ANNOUNCE_BYTES", "64")]).await;
+    let mut raw = Raw::member(&hub, &fresh_id(), "data").await;
+    // The text of the object is what counts.
+    for (bytes, code) in [(64, "pong"), (65, "announce-too-long")] {
+        let data = format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes - 8));
+        assert_eq!(data.len(), bytes);
+        let announce = format!(r#"{{"type":"announce","networkName":"data","data":{data}}}"#);
+        raw.say(&announce).await.expect("a live hub");
+        raw.say(r#"{"type":"ping"}"#).await.expect("a live hub");
+        let answer = raw.message().await.expect("a live hub");
+        assert!(answer["code"] == code || answer["type"] == code, "{answer}");
+    }
+}
+
+/// How many of these pings, sent at once, are answered before one is dropped.
+async fn answered_at_once(raw: &mut Raw, pings: usize) -> usize {
+    let flood = crate::raw::frame(crate::raw::TEXT, b"{\"type\":\"ping\"}").repeat(pings);
+    raw.send(&flood).await.expect("a live hub");
+    let mut answered = 0;
+    loop {
+        let message = raw.message().await.expect("a live hub");
+        if message["code"] == "rate-limited" {
+            return answered;
+        }
+        answered += usize::from(message["type"] == "pong");
+    }
+}
+
+async fn a_peer_may_say_so_much_for_long() {
+    let hub = hub_with(&[("RATE_LIMIT_PER_SEC", "2"), ("RATE_LIMIT_BURST", "4")]).await;
+    let mut raw = Raw::peer(&hub, &fresh_id()).await;
+    let began = Instant::now();
+    assert!(answered_at_once(&mut raw, 10).await <= 4 + 1);
+    // From here on, an answer comes with each half second that passes.
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    while answered(&hub).await < 6 {
+        tick.tick().await;
+        raw.say(r#"{"type":"ping"}"#).await.expect("a live hub");
+        assert!(began.elapsed() < LIMIT);
+    }
+    assert!(
+        began.elapsed() >= Duration::from_millis(500),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+async fn answered(hub: &HubProcess) -> u64 {
+    count(hub, "hubmesh_messages_sent_total", "type=\"pong\"").await
+}
+
+async fn a_peer_may_say_so_much_at_once() {
+    let hub = hub_with(&[("RATE_LIMIT_PER_SEC", "1"), ("RATE_LIMIT_BURST", "20")]).await;
+    let mut raw = Raw::peer(&hub, &fresh_id()).await;
+    let answered = answered_at_once(&mut raw, 40).await;
+    assert!((20..=21).contains(&answered), "{answered}");
+}
+
+/// Has a peer that does not read closed for a full outbox.
+async fn overflows(hub: &HubProcess) {
+    let deaf = fresh_id();
+    let mut victim = Raw::connect_narrow(hub).await.upgraded(&deaf).await;
+    victim.announce("deaf").await;
+    let mut peer = Raw::member(hub, &fresh_id(), "deaf").await;
+    let offer = json!({"type": "offer", "targetPeerId": deaf, "data": "x".repeat(800)}).to_string();
+    counted(hub, ("hubmesh_outbox_overflows_total", ""), 1, async {
+        let flood = crate::raw::frame(crate::raw::TEXT, offer.as_bytes()).repeat(100);
+        // The kernel takes some megabytes for the peer before the hub has to keep anything.
+        for _ in 0..400 {
+            peer.send(&flood).await.expect("a live hub");
+            peer.say(r#"{"type":"ping"}"#).await.expect("a live hub");
+            let answer = peer.message().await.expect("a live hub");
+            if answer["type"] == "error" {
+                return;
+            }
+        }
+        panic!("32 MB wait for a peer that does not read");
+    })
+    .await;
+}
+
+async fn so_many_messages_may_wait_for_a_peer() {
+    let few = [
+        ("DISCOVERY_LIMIT", "1"),
+        ("OUTBOX_MESSAGES", "257"),
+        ("OUTBOX_BYTES", "1073741824"),
+        ("RATE_LIMIT_PER_SEC", "0"),
+    ];
+    overflows(&hub_with(&few).await).await;
+}
+
+async fn so_many_bytes_may_wait_for_a_peer() {
+    let little = [
+        ("DISCOVERY_LIMIT", "1"),
+        ("OUTBOX_MESSAGES", "1000000"),
+        ("MAX_MESSAGE_BYTES", "1024"),
+        ("OUTBOX_BYTES", "8192"),
+        ("RATE_LIMIT_PER_SEC", "0"),
+    ];
+    overflows(&hub_with(&little).await).await;
+}
+
+/// Sends a signal to an id that nobody holds.
+async fn signal(raw: &mut Raw, target: &str) {
+    let offer = json!({"type": "offer", "targetPeerId": target, "data": 1});
+    raw.say(&offer.to_string()).await.expect("a live hub");
+}
+
+/// The code of the next complaint.
+async fn told(raw: &mut Raw) -> String {
+    let error = raw.message_of("error").await;
+    error["code"].as_str().expect("a code").to_owned()
+}
+
+async fn a_signal_waits_for_so_long() {
+    let hub = hub_with(&[("SIGNAL_WAIT_MS", "300")]).await;
+    let mut raw = Raw::member(&hub, &fresh_id(), "wait").await;
+    let began = Instant::now();
+    signal(&mut raw, &fresh_id()).await;
+    assert_eq!(told(&mut raw).await, "no-such-peer");
+    assert!(began.elapsed() >= Duration::from_millis(300));
+}
+
+async fn so_many_signals_of_one_sender_may_wait() {
+    let hub = hub_with(&[("SIGNAL_WAIT_MS", "60000"), ("SIGNAL_WAIT_PER_SENDER", "2")]).await;
+    let mut raw = Raw::member(&hub, &fresh_id(), "wait").await;
+    for _ in 0..3 {
+        signal(&mut raw, &fresh_id()).await;
+    }
+    assert_eq!(told(&mut raw).await, "overload");
+}
+
+async fn so_many_signals_for_one_target_may_wait() {
+    let hub = hub_with(&[("SIGNAL_WAIT_MS", "60000"), ("SIGNAL_WAIT_PER_TARGET", "2")]).await;
+    let target = fresh_id();
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let mut raw = Raw::member(&hub, &fresh_id(), "wait").await;
+        signal(&mut raw, &target).await;
+        raw.pong().await;
+        peers.push(raw);
+    }
+    // The third was told before its pong, which passed it over; one more is told as well.
+    let mut fourth = Raw::member(&hub, &fresh_id(), "wait").await;
+    signal(&mut fourth, &target).await;
+    assert_eq!(told(&mut fourth).await, "overload");
+    assert_eq!(count(&hub, "hubmesh_signals_waiting", "").await, 2);
+}
+
+async fn so_many_signals_may_wait_in_all() {
+    let hub = hub_with(&[("SIGNAL_WAIT_MS", "60000"), ("SIGNAL_WAIT_TOTAL", "2")]).await;
+    let mut peers = Vec::new();
+    for _ in 0..2 {
+        let mut raw = Raw::member(&hub, &fresh_id(), "wait").await;
+        signal(&mut raw, &fresh_id()).await;
+        raw.pong().await;
+        peers.push(raw);
+    }
+    let mut third = Raw::member(&hub, &fresh_id(), "wait").await;
+    signal(&mut third, &fresh_id()).await;
+    assert_eq!(told(&mut third).await, "overload");
+}
+
+async fn a_drain_takes_so_long() {
+    let mut hub = hub_with(&[("DRAIN_MS", "500")]).await;
+    let mut peers = Vec::new();
+    for _ in 0..10 {
+        peers.push(Raw::member(&hub, &fresh_id(), "drain").await);
+    }
+    let began = Instant::now();
+    hub.terminate();
+    for mut raw in peers {
+        let (_, close) = closed_after(&mut raw).await;
+        assert_eq!(close, Some((1012, "The hub is restarting".to_owned())));
+    }
+    assert!(hub.wait_exit().await.success());
+    let took = began.elapsed();
+    // What is over it is the farewell to neighbours and the end of the process.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

@@ -1,0 +1,23 @@
+//! What a hub does when those who connect to it mean harm.
+//!
+//! The real binary is started, a second hub linked to it, and attacked over loopback, while innocent peers on both
+//! exchange signals and pings and [`watcher`] measures how long these take. Each attack is held to the same rules
+//! ([`arena`]): the culprit is told what was wrong, it is counted in `/metrics`, the innocent lose nothing, see
+//! nothing strange and are not made to wait, and afterwards the hub lives, has not panicked, and takes peers in.
+//!
+//! One file a kind of attacker: [`http`] before the upgrade, [`frames`] and [`messages`] after it, [`floods`] by
+//! sheer amount, [`hubs`] on `/mesh`, [`memory`] over time. [`limits`] hits each cap of the configuration once.
+
+mod arena;
+mod evil_hub;
+mod floods;
+mod frames;
+mod http;
+#[path = "../common/hub_process.rs"]
+mod hub_process;
+mod hubs;
+mod limits;
+mod memory;
+mod messages;
+mod raw;
+mod watcher;
