@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use clap::{Parser, Subcommand};
 use hubmesh::mesh::core::mutants::Mutants;
-use hubmesh::sim::figures::{self, Figure, Plan};
+use hubmesh::sim::figures::{self, Figure, Meters, Plan};
 use hubmesh::sim::history::{self, Outcome};
 
 /// Simulated meshes, in virtual time.
@@ -112,9 +112,31 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// CPU time of this process so far, from /proc; zero where there is none. Its ticks are hundredths.
+fn cpu_time() -> std::time::Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let ticks: u64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    std::time::Duration::from_millis(ticks * 10)
+}
+
 fn measure(plan: Plan, json: bool) -> ExitCode {
     let began = std::time::Instant::now();
-    let figures = figures::measure(plan, || ALLOCATED.load(Ordering::Relaxed));
+    let figures = figures::measure(
+        plan,
+        Meters {
+            memory: || ALLOCATED.load(Ordering::Relaxed),
+            cpu: cpu_time,
+        },
+    );
     if json {
         match serde_json::to_string_pretty(&figures) {
             Ok(text) => println!("{text}"),

@@ -15,7 +15,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 fn complain(outcome: &Outcome) -> String {
     format!(
-        "seed {}: {:#?}\nplay it again with: cargo run --profile sim --bin mesh-sim -- replay --verbose --seed {}",
+        "seed {}: {:#?}\nplay it again with: cargo run --release --bin mesh-sim -- replay --verbose --seed {}",
         outcome.seed, outcome.faults, outcome.seed
     )
 }

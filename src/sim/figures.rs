@@ -1,7 +1,7 @@
 //! The figures that an operator compares, measured in worlds of a given size. Times are virtual unless a name
 //! says otherwise; bytes include WebSocket headers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::checks;
 use super::world::{HostNo, Newcomer, World, WorldConfig};
@@ -47,17 +47,23 @@ fn person(no: usize, network: usize) -> Newcomer {
     Newcomer::new(&format!("room-{network}"), &id, "")
 }
 
-/// Bytes that the process holds, as its allocator says.
-pub type Memory = fn() -> usize;
+/// What only the process that runs a plan can tell.
+#[derive(Clone, Copy)]
+pub struct Meters {
+    /// Bytes allocated.
+    pub memory: fn() -> usize,
+    /// CPU time spent.
+    pub cpu: fn() -> Duration,
+}
 
-/// Runs the plan. `memory` tells the bytes allocated by this process.
-pub fn measure(plan: Plan, memory: Memory) -> Vec<Figure> {
+/// Runs the plan.
+pub fn measure(plan: Plan, meters: Meters) -> Vec<Figure> {
     let mut figures = Vec::new();
     let mut world = cold_start(plan, &mut figures);
-    population(&mut world, plan, memory, &mut figures);
+    population(&mut world, plan, meters, &mut figures);
     joins(&mut world, plan, &mut figures);
     idle(&mut world, &mut figures);
-    restart(&mut world, plan, &mut figures);
+    restart(&mut world, plan, meters, &mut figures);
     kill(&mut world, plan, &mut figures);
     figures
 }
@@ -121,9 +127,9 @@ fn known(world: &World, no: HostNo) -> usize {
         .map_or(0, |core| core.directory().read().peers())
 }
 
-fn population(world: &mut World, plan: Plan, memory: Memory, figures: &mut Vec<Figure>) {
-    let before = memory();
-    let (clock, joined_at) = (Instant::now(), world.now());
+fn population(world: &mut World, plan: Plan, meters: Meters, figures: &mut Vec<Figure>) {
+    let before = (meters.memory)();
+    let (clock, joined_at) = ((meters.cpu)(), world.now());
     for no in 0..plan.peers {
         world.join_unwatched(no % plan.hubs, &person(no, no / 50));
         if no % 1_000 == 999 {
@@ -136,9 +142,9 @@ fn population(world: &mut World, plan: Plan, memory: Memory, figures: &mut Vec<F
         |world| (0..plan.hubs).all(|no| known(world, no) == plan.peers),
     );
     world.run_for(Duration::from_secs(1));
-    let grown = memory().saturating_sub(before) as f64;
+    let grown = (meters.memory)().saturating_sub(before) as f64;
     let remote = (plan.peers * plan.hubs.saturating_sub(1)) as f64 + plan.peers as f64;
-    let spent = clock.elapsed().as_secs_f64();
+    let spent = ((meters.cpu)() - clock).as_secs_f64();
     figures.push(figure(
         "every hub knows every peer",
         f64::from(u8::from(all)),
@@ -248,7 +254,7 @@ fn idle(world: &mut World, figures: &mut Vec<Figure>) {
     ));
 }
 
-fn restart(world: &mut World, plan: Plan, figures: &mut Vec<Figure>) {
+fn restart(world: &mut World, plan: Plan, meters: Meters, figures: &mut Vec<Figure>) {
     let no = plan.hubs / 2;
     let kept = (0..plan.hubs)
         .find(|other| *other != no)
@@ -261,14 +267,14 @@ fn restart(world: &mut World, plan: Plan, figures: &mut Vec<Figure>) {
             })
         });
     let _ = world.take_totals();
-    let (clock, began) = (Instant::now(), world.now());
+    let (clock, began) = ((meters.cpu)(), world.now());
     world.restart(no, 0);
     let back = world.run_until_true(
         Duration::from_millis(10),
         Duration::from_secs(60),
         |world| known(world, no) >= kept,
     );
-    let spent = clock.elapsed().as_secs_f64();
+    let spent = ((meters.cpu)() - clock).as_secs_f64();
     let totals = world.take_totals();
     figures.push(figure(
         "a restarted hub knows all again",

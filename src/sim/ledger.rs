@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::sessions::SessionNo;
 use crate::mesh::core::api::SignalFailure;
-use crate::mesh::core::ids::{PeerId, SignalKind};
+use crate::mesh::core::ids::{ClaimNo, HubId, PeerId, SignalKind};
 
 /// A signal, by the order of sending; travels in its payload.
 pub(super) type SignalNo = usize;
@@ -14,6 +14,8 @@ pub(super) type SignalNo = usize;
 pub(super) struct Signal {
     pub(super) source: SessionNo,
     pub(super) sent_at: u64,
+    /// The claim that it was sent to at once; none if it had to wait for its target.
+    pub(super) aimed: Option<(HubId, ClaimNo)>,
     pub(super) delivered: Option<(SessionNo, u64)>,
     pub(super) failed: Option<SignalFailure>,
     /// Its source was closed before it was told: nobody is left to be.
@@ -44,11 +46,19 @@ impl Ledger {
         self.signals.push(Signal {
             source,
             sent_at: now,
+            aimed: None,
             delivered: None,
             failed: None,
             orphaned: false,
         });
         (no, SignalKind(kind))
+    }
+
+    /// The signal is on its way to this claim.
+    pub(super) fn aim(&mut self, no: SignalNo, at: (HubId, ClaimNo)) {
+        if let Some(signal) = self.signals.get_mut(no) {
+            signal.aimed = Some(at);
+        }
     }
 
     /// The signal was not accepted.
@@ -62,6 +72,7 @@ impl Ledger {
         &mut self,
         no: SignalNo,
         to: SessionNo,
+        at: (HubId, ClaimNo),
         now: u64,
     ) -> Result<(), String> {
         let Some(signal) = self.signals.get_mut(no) else {
@@ -80,8 +91,11 @@ impl Ledger {
                 "14: signal {no} delivered after its sender was told {why:?}"
             ));
         }
-        let last = self.last.insert((signal.source, to), no);
-        match last {
+        // One that found its target gone, and was placed anew, may be behind later ones.
+        if signal.aimed != Some(at) {
+            return Ok(());
+        }
+        match self.last.insert((signal.source, to), no) {
             Some(last) if last > no => Err(format!("13: signal {no} delivered after {last}")),
             _ => Ok(()),
         }

@@ -68,7 +68,7 @@ impl WorldConfig {
             window: 256 * 1024,
             core: CoreConfig::default(),
             watch: true,
-            mutants: Mutants::default(),
+            mutants: CoreConfig::default().mutants,
             verbose: false,
         }
     }

@@ -16,7 +16,7 @@ macro_rules! mutants {
         /// Which faults are in: none can be.
         #[cfg(not(feature = "mutants"))]
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-        pub struct Mutants;
+        pub struct Mutants {}
 
         impl Mutants {
             /// Each fault alone, under its name.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{HostNo, World};
 use crate::mesh::core::api::{Join, Source};
-use crate::mesh::core::exchange::Sent;
+use crate::mesh::core::exchange::{Resolve, Sent};
 use crate::mesh::core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId};
 use crate::sim::sessions::{Session, SessionNo, Status};
 
@@ -189,11 +189,12 @@ impl World {
         let payload = Bytes::copy_from_slice(&(signal as u64).to_be_bytes());
         let at = self.clocks(no).at;
         let core = &self.hosts[no].running.as_ref()?.core;
-        let result = {
+        let (result, found) = {
             let mut exchange = core.exchange().lock();
             let directory = core.directory().read();
             let from_seq = directory.own_claim(source.claim).map_or(0, |view| view.seq);
-            exchange.send(
+            let found = directory.resolve(&source.network, target);
+            let result = exchange.send(
                 at,
                 &*directory,
                 &source,
@@ -202,8 +203,12 @@ impl World {
                 kind,
                 payload,
                 wait,
-            )
+            );
+            (result, found)
         };
+        if let (Some(found), Ok(Sent::Window | Sent::Local(_))) = (found, &result) {
+            self.ledger.aim(signal, (found.hub, found.claim));
+        }
         match result {
             Ok(Sent::Local(claim)) => self.hand_over(no, claim, signal),
             Ok(Sent::Window | Sent::Waiting) => {}
@@ -219,7 +224,9 @@ impl World {
                 "13: signal {signal} for claim {claim:?}, which has no session"
             ));
         };
-        let result = self.ledger.delivered(signal, to, self.now);
+        let result = self
+            .ledger
+            .delivered(signal, to, (self.hosts[no].id, claim), self.now);
         self.note(result);
     }
 

@@ -143,7 +143,12 @@ impl World {
         if !right {
             self.fault(format!("15: signal {signal} was delivered as {delivery:?}"));
         }
-        let result = self.ledger.delivered(signal, session_no, self.now);
+        let result = self.ledger.delivered(
+            signal,
+            session_no,
+            (self.hosts[no].id, delivery.to),
+            self.now,
+        );
         self.note(result);
         true
     }
