@@ -35,6 +35,8 @@ pub mod mutants;
 pub mod rng;
 mod rosters;
 mod serving;
+#[cfg(test)]
+mod tests;
 pub mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -53,7 +55,10 @@ use exchange::{Exchange, ExchangeConfig};
 use farewells::Farewells;
 use feeds::Feeds;
 use holds::{Due, Holds};
-use ids::{ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
+use ids::{
+    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId,
+    stable_hash,
+};
 use links::{LinkConfig, LinkEvent, Links};
 use mutants::Mutants;
 use rosters::Rosters;
@@ -1059,12 +1064,21 @@ impl Core {
             );
         }
         for claim in &change.lost {
-            if self.directory.read().own_claim(*claim).is_some() {
+            if self.directory.read().own_claim(*claim).is_none() {
+                continue;
+            }
+            // One that this hub's own newcomer made was noted when it claimed the id.
+            if self.is_held_elsewhere(&change.network, &change.peer) {
                 self.contests
                     .note_takeover(now.at, &change.network, &change.peer);
-                self.supersede(now, *claim);
             }
+            self.supersede(now, *claim);
         }
+    }
+
+    fn is_held_elsewhere(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let holder = self.directory.read().holder(network, peer);
+        holder.is_some_and(|(found, _)| found.hub != self.me)
     }
 
     fn alarm(&mut self, now: Now, label: &'static str, text: impl FnOnce() -> String) {
