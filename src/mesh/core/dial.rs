@@ -143,6 +143,8 @@ pub struct Dialer {
     drop_spaced: Moment,
     /// Where the round of links to give up stands.
     dropped: Option<HubId>,
+    /// No more dials are made.
+    stopped: bool,
 }
 
 impl Dialer {
@@ -163,7 +165,15 @@ impl Dialer {
             ready: None,
             drop_spaced: Moment::default(),
             dropped: None,
+            stopped: false,
         }
+    }
+
+    /// Dials nobody any more, whatever is learned from now on.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.wake = None;
+        self.ready = None;
     }
 
     /// These are the bootstrap addresses now. Those that were among them before keep their state.
@@ -392,6 +402,9 @@ impl Dialer {
     }
 
     fn look_again(&mut self, now: Moment) {
+        if self.stopped {
+            return;
+        }
         let at = self.spaced.max(now);
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }

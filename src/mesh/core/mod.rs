@@ -1009,7 +1009,7 @@ impl Core {
         self.alarm(now, "left-mesh", || {
             format!("another live machine has hub id {me}: this one leaves the mesh; give each its own HUB_ID")
         });
-        self.dialer.set_bootstrap(now.at, Vec::new());
+        self.dialer.stop();
         let links: Vec<LinkId> = self.codecs.keys().copied().collect();
         for link in links {
             self.links.on_down(now.at, link);

@@ -68,3 +68,43 @@ fn an_id_changes_hands_three_times_on_one_hub_and_no_fourth_time() {
         [(1, true), (2, true), (3, true), (4, true), (5, false)]
     );
 }
+
+#[test]
+fn a_hub_that_left_the_mesh_dials_nobody_any_more() {
+    let mut core = core(CoreConfig {
+        bootstrap: vec!["ws://first/mesh".to_owned()],
+        ..CoreConfig::default()
+    });
+    core.handle_timeout(at(1));
+    let dialed = outputs(&mut core)
+        .into_iter()
+        .find_map(|output| match output {
+            Output::Dial { dial, .. } => Some(dial),
+            _ => None,
+        });
+    assert!(dialed.is_some());
+    // Nothing is above the highest epoch, so that this hub gives in at once.
+    let clone = Incarnation {
+        epoch: u32::MAX,
+        nonce: 7,
+    };
+    core.handle_link_up(
+        at(2),
+        LinkUp {
+            link: LinkId(1),
+            hub: ME,
+            incarnation: clone,
+            dialed,
+            dial_number: 1,
+        },
+    );
+    assert!(core.has_left());
+    core.set_bootstrap(at(3), vec!["ws://second/mesh".to_owned()]);
+    for second in 1..=300 {
+        core.handle_timeout(at(1_000 * second));
+    }
+    let dials = outputs(&mut core)
+        .into_iter()
+        .filter(|output| matches!(output, Output::Dial { .. }));
+    assert_eq!(dials.count(), 0);
+}
