@@ -698,6 +698,7 @@ impl Directory {
         let Some(no) = self.by_hub.get(hub).copied() else {
             return;
         };
+        let entries = rising(entries);
         let mut keep: HashMap<ClaimNo, Claim> = HashMap::new();
         for entry in &entries {
             match &entry.change {
@@ -707,7 +708,13 @@ impl Directory {
             }
         }
         let stale: Vec<RecordNo> = self.origin_at(no).map_or_else(Vec::new, |origin| {
-            let kept = |no: &RecordNo| keep.contains_key(&self.store.record(*no).claim());
+            // A record that stays must be one that is put again: else no log would have it.
+            let kept = |no: &RecordNo| {
+                let record = self.store.record(*no);
+                keep.get(&record.claim()).is_some_and(|claim| {
+                    claim.peer == record.peer && claim.network == self.key_of(record.network)
+                })
+            };
             origin.log.records().filter(|no| !kept(no)).collect()
         });
         for record in stale {
@@ -1117,6 +1124,17 @@ impl Directory {
             .filter(|claim| (self.me, *claim) != (winner.hub, winner.claim))
             .collect()
     }
+}
+
+/// The entries that will be applied: whatever does not rise is skipped.
+fn rising(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut seq = 0;
+    entries.retain(|entry| {
+        let rises = entry.seq > seq;
+        seq = seq.max(entry.seq);
+        rises
+    });
+    entries
 }
 
 /// Who holds an id.

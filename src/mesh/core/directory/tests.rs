@@ -310,3 +310,23 @@ fn a_source_is_vouched_for_by_its_own_hub_only() {
     assert_eq!(vouch(&OTHER, "y", 2, 2), Vouch::Gone);
     assert_eq!(vouch(&THIRD, "x", 1, 1), Vouch::NotYet);
 }
+
+#[test]
+fn no_set_that_replaces_another_leaves_a_record_behind_that_nobody_owns() {
+    let crooked = [
+        // Out of order.
+        vec![entry(5, claim("y", 2, 20)), entry(3, claim("x", 1, 10))],
+        // The same claim, of another id.
+        vec![entry(5, claim("y", 1, 20))],
+    ];
+    for entries in crooked {
+        let mut directory = directory(10);
+        with_hub(&mut directory, OTHER, vec![entry(1, claim("x", 1, 10))]);
+        directory.replace(Moment(0), &OTHER, entries, 6);
+        assert_eq!(directory.records(), directory.claims_of(&OTHER).len());
+        directory.drop_origin(&OTHER, LeaveReason::HubLost);
+        with_hub(&mut directory, THIRD, Vec::new());
+        assert_eq!(directory.records(), 0);
+        assert!(directory.members(&global(), &peer("me")).is_empty());
+    }
+}
