@@ -135,6 +135,9 @@ impl Driver {
     }
 
     fn deadline(&self) -> Instant {
+        // Whoever gives the exchange a deadline between the two looks at it has to wake this task: what was
+        // armed last has passed, and an earlier one than that never comes.
+        self.router.arm(Moment(u64::MAX));
         let due = self.core.poll_timeout().unwrap_or(Moment(u64::MAX / 2));
         let due = due.min(self.router.now() + TICK);
         self.router.arm(due);
