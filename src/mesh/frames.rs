@@ -256,6 +256,11 @@ pub struct AckFrame {
     pub refused: Vec<Refused>,
 }
 
+impl AckFrame {
+    /// The most refusals in one, so that it stays well within a message. Who has more to tell acknowledges less.
+    pub const MAX_REFUSED: usize = 512;
+}
+
 /// A signal that its destination could not deliver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refused {

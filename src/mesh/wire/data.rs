@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::dictionary::read_network_name;
 use super::primitives::{Reader, put_above, put_bytes, put_incarnation, put_peer, put_varint};
-use super::{DATA_BIT, WireError, close_frame, kind, next_frame};
+use super::{DATA_BIT, MAX_PAYLOAD, WireError, close_frame, kind, next_frame};
 use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, SignalKind};
 use crate::mesh::frames::{AckFrame, Frame, Refused, RefusedWhy, SignalBody, SignalFrame};
 
@@ -151,10 +151,10 @@ fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<Frame, WireErro
             target: body.peer()?,
             target_claim: ClaimNo(body.varint()?),
             kind: SignalKind(body.u8()?),
-            payload: message.slice_ref(body.remainder()),
+            payload: read_payload(message, body)?,
         },
         HUB => SignalBody::Hub {
-            payload: message.slice_ref(body.remainder()),
+            payload: read_payload(message, body)?,
         },
         _ => return Ok(Frame::Unknown { kind: kind::SIGNAL }),
     };
@@ -170,11 +170,21 @@ fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<Frame, WireErro
     }))
 }
 
+fn read_payload(message: &Bytes, body: &mut Reader<'_>) -> Result<Bytes, WireError> {
+    if body.len() > MAX_PAYLOAD {
+        return Err(WireError::TooLong);
+    }
+    Ok(message.slice_ref(body.remainder()))
+}
+
 fn read_ack(body: &mut Reader<'_>) -> Result<Frame, WireError> {
     let (ttl, ends) = read_head(body)?;
     let upto = body.varint()?;
     let mut refused = Vec::new();
     while !body.is_empty() {
+        if refused.len() == AckFrame::MAX_REFUSED {
+            return Err(WireError::TooLong);
+        }
         refused.push(Refused {
             seq: upto.wrapping_sub(body.above(0)?),
             why: match body.u8()? {

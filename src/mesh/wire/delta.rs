@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::WireError;
+use super::{MAX_PAYLOAD, WireError};
 use super::dictionary::{Bases, Named, Slots};
 use super::primitives::{MAX_VARINT, Reader, put_above, put_bytes, put_varint};
 use crate::mesh::core::ids::{ClaimNo, Hlc, HubId, LeaveReason, NetworkKey, PeerId};
@@ -302,7 +302,7 @@ impl EntryReader<'_> {
         let data = if tag & tag::DATA == 0 {
             None
         } else {
-            let length = reader.bounded(reader.len())?;
+            let length = reader.bounded(reader.len().min(MAX_PAYLOAD))?;
             // A copy: a slice would keep the whole message alive for as long as the claim.
             Some(Bytes::copy_from_slice(reader.take(length)?))
         };

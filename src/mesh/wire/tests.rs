@@ -526,3 +526,48 @@ fn the_bytes_of_each_data_frame_are_what_they_were() {
         ]
     );
 }
+
+#[test]
+fn what_could_not_be_passed_on_in_one_message_is_not_taken_in() {
+    let long = Bytes::from(vec![b'x'; MAX_PAYLOAD]);
+    let longer = Bytes::from(vec![b'x'; MAX_PAYLOAD + 1]);
+    for (payload, fits) in [(long, true), (longer, false)] {
+        let signal = Frame::Signal(SignalFrame {
+            ttl: 4,
+            source: HubId([1; 20]),
+            source_incarnation: Incarnation { epoch: 0, nonce: 1 },
+            dest: HubId([2; 20]),
+            dest_incarnation: Incarnation { epoch: 0, nonce: 2 },
+            seq: 1,
+            base: 1,
+            body: SignalBody::Hub {
+                payload: payload.clone(),
+            },
+        });
+        let read = decode_data(&data_message(&[signal]));
+        assert_eq!(read.err(), (!fits).then_some(WireError::TooLong));
+        let claim = Claim {
+            network: NetworkKey::from_wire("pglobal").unwrap(),
+            peer: PeerId::new("x").unwrap(),
+            claim: ClaimNo(1),
+            hlc: Hlc::from_wall(1),
+            quiet: false,
+            data: Some(payload),
+        };
+        let delta = Frame::Delta(Delta {
+            origin: HubId([1; 20]),
+            incarnation: Incarnation { epoch: 0, nonce: 1 },
+            from: 0,
+            reset: false,
+            last: true,
+            to: 1,
+            entries: vec![Entry {
+                seq: 1,
+                change: Change::Claim(claim),
+            }],
+        });
+        let message = control_message(&mut Encoder::new(), &[delta]);
+        let read = Decoder::new().decode(&message);
+        assert_eq!(read.err(), (!fits).then_some(WireError::TooLong));
+    }
+}

@@ -9,13 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::mesh::core::ids::{Incarnation, Moment};
 use crate::mesh::core::mutants::Mutants;
-use crate::mesh::frames::{Refused, RefusedWhy, SignalBody};
+use crate::mesh::frames::{AckFrame, Refused, RefusedWhy, SignalBody};
 
 use super::config::{MAX_OUTSTANDING, SIGNAL_COST};
-
-/// The most refusals in one acknowledgement, so that it stays well within a frame of 16 KB. One that has
-/// more to tell acknowledges less.
-pub(super) const MAX_REFUSED: usize = 512;
 
 /// What becomes of a signal that arrives.
 #[derive(Debug)]
@@ -163,7 +159,7 @@ impl Incoming {
         let mut upto = settled.saturating_sub(1);
         let mut refused = Vec::new();
         for (&seq, &why) in self.refused.range(..=upto) {
-            if refused.len() == MAX_REFUSED {
+            if refused.len() == AckFrame::MAX_REFUSED {
                 upto = seq.saturating_sub(1);
                 break;
             }

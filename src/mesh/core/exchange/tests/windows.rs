@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::world::{Book, MS, hub, life, network, peer};
 use crate::mesh::core::api::{Hop, Route, Routes, SignalFailure, Source};
-use crate::mesh::core::exchange::incoming::MAX_REFUSED;
 use crate::mesh::core::exchange::{
     Effect, Exchange, ExchangeConfig, MAX_OUTSTANDING, Sent, counted,
 };
@@ -251,12 +250,12 @@ fn more_refusals_than_fit_are_told_in_turns() {
     let target = bench.book.winners[&peer(0)];
     let elsewhere = bench.book.winners[&peer(2)];
     bench.book.winners.insert(peer(0), elsewhere);
-    let most = MAX_REFUSED as u64;
+    let most = AckFrame::MAX_REFUSED as u64;
     for seq in 1..=most + 10 {
         bench.receive(bench.signal(seq, 1));
     }
     let (upto, refused) = bench.owed();
-    assert_eq!((upto, refused.len()), (most, MAX_REFUSED));
+    assert_eq!((upto, refused.len()), (most, AckFrame::MAX_REFUSED));
     bench.book.winners.insert(peer(0), target);
     assert_eq!(bench.take(most + 11, most + 1).len(), 1);
     let (upto, refused) = bench.owed();
