@@ -10,6 +10,7 @@
 //! - A reachable hub that advertises an address is dialled: all of them in a mesh of at most
 //!   `full_mesh_up_to` hubs, otherwise until `degree` links stand. Half of these are drawn at random (by the
 //!   seed), the others are the nearest by round-trip time as far as it was ever measured.
+//! - One that drains is left alone while it can be reached, and past that for as long as it asked, within bounds.
 //! - An unreachable one is tried about every `retry_unreachable`, however many links stand.
 //! - Of two hubs that can both be dialled the lower id dials at once, the higher a little later.
 //! - At most one new dial per `spacing`. Back-off is full jitter under a doubling ceiling; it is reset by a
@@ -300,7 +301,10 @@ impl Dialer {
                     bootstrap.ourselves |= bootstrap.hub == Some(self.me);
                 }
             }
-            Bye::Draining { retry_after } => self.rest(hub, now + retry_after),
+            // No hub can ask to be left alone for good: an address is tried for ever.
+            Bye::Draining { retry_after } => {
+                self.rest(hub, now + retry_after.min(self.config.retry_full));
+            }
             Bye::Full if self.hubs.get(&hub).is_some_and(|known| known.reachable) => {
                 let wait = self.rng.jitter(self.config.retry_full, 0.5);
                 self.rest(hub, now + wait);

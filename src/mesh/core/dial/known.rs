@@ -87,9 +87,11 @@ impl Known {
         all().nth(self.turn.checked_rem(all().count())?)
     }
 
-    /// It may be dialled when its time comes.
+    /// It may be dialled when its time comes. One that drained and is gone may be back in its next life, which
+    /// only a dial can tell.
     pub(super) fn is_dialable(&self) -> bool {
-        self.linked.is_none() && self.dial.is_none() && !self.draining && self.url().is_some()
+        let drains = self.draining && self.reachable;
+        self.linked.is_none() && self.dial.is_none() && !drains && self.url().is_some()
     }
 
     /// A dial failed. One that is unreachable is tried again no later than its interval.

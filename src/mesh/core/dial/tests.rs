@@ -387,7 +387,32 @@ fn a_draining_hub_is_left_alone_for_as_long_as_it_asks() {
 }
 
 #[test]
-fn a_hub_whose_record_says_draining_is_not_dialled() {
+fn no_hub_is_left_alone_for_ever_because_it_asks() {
+    let mut dialer = with_bootstrap(&["ws://a"]);
+    let (now, dial, _) = next(&mut dialer);
+    dialer.on_neighbour_up(now, id(7), Some(dial));
+    let retry_after = Duration::MAX;
+    dialer.on_bye(now, id(7), Bye::Draining { retry_after });
+    dialer.on_neighbour_down(now, id(7));
+    assert_eq!(
+        next(&mut dialer).0,
+        now + DialConfig::default().retry_full
+    );
+}
+
+#[test]
+fn a_hub_that_drained_and_went_is_tried_like_any_other_that_is_out_of_reach() {
+    let mut dialer = dialer();
+    meet(&mut dialer, at_ms(0), [150]);
+    dialer.on_learned(at_ms(0), id(150), &[url(150)], true);
+    dialer.on_unreachable(at_ms(10_000), id(150));
+    let dials = run(&mut dialer, at_ms(100_000));
+    assert!(dials.len() >= 4, "{dials:?}");
+    assert!(dials.iter().all(|dial| dial.2 == learned(150)));
+}
+
+#[test]
+fn a_hub_whose_record_says_draining_is_not_dialled_while_it_can_be_reached() {
     let mut dialer = dialer();
     meet(&mut dialer, at_ms(0), [150]);
     dialer.on_learned(at_ms(0), id(150), &[url(150)], true);
