@@ -808,6 +808,8 @@ impl Core {
             }
         }
         drop(directory);
+        // Who learns of a network that became small must not hear of what came before that only afterwards.
+        self.pass_changes_on(now);
         let mut directory = self.directory.write();
         directory.prune(now.at);
         self.outputs.extend(self.rosters.shrink(&directory));

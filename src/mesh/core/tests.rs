@@ -1,9 +1,12 @@
 //! What the core promises beyond what its parts do each for itself.
 
+use super::api::PeerEvent;
 use super::ids::Dialect;
 use super::*;
+use crate::mesh::frames::Entry;
 
 const ME: HubId = HubId([1; 20]);
+const OTHER: HubId = HubId([2; 20]);
 
 fn at(ms: u64) -> Now {
     Now {
@@ -107,4 +110,86 @@ fn a_hub_that_left_the_mesh_dials_nobody_any_more() {
         .into_iter()
         .filter(|output| matches!(output, Output::Dial { .. }));
     assert_eq!(dials.count(), 0);
+}
+
+fn gone(seq: u64, claim: u64) -> Entry {
+    Entry {
+        seq,
+        change: Change::Gone {
+            network: global(),
+            peer: peer(&format!("peer {claim}")),
+            claim: ClaimNo(claim),
+            reason: LeaveReason::Closed,
+        },
+    }
+}
+
+fn there(claim: u64) -> Entry {
+    Entry {
+        seq: claim,
+        change: Change::Claim(Claim {
+            network: global(),
+            peer: peer(&format!("peer {claim}")),
+            claim: ClaimNo(claim),
+            hlc: ids::Hlc::from_wall(claim),
+            quiet: false,
+            data: None,
+        }),
+    }
+}
+
+#[test]
+fn nobody_hears_of_the_leave_of_a_peer_that_it_never_knew_when_a_network_becomes_small() {
+    const OTHERS: u64 = 20;
+    let mut core = core(CoreConfig {
+        discovery_limit: 4,
+        ..CoreConfig::default()
+    });
+    {
+        let mut directory = core.directory().write();
+        directory.begin(OTHER, Incarnation { epoch: 0, nonce: 2 });
+        let everybody = (1..=OTHERS).map(there).collect();
+        directory.apply(Moment(0), &OTHER, everybody, OTHERS);
+        directory.complete(&OTHER, OTHERS);
+        directory.set_visible(&OTHER, true, LeaveReason::HubLost);
+    }
+    core.join(at(1), join(1, "me"));
+    let mut known: Vec<PeerId> = outputs(&mut core)
+        .into_iter()
+        .flat_map(|output| match output {
+            Output::Accepted { roster, .. } => roster,
+            _ => Vec::new(),
+        })
+        .map(|(peer, _)| peer)
+        .collect();
+    let is_known = |claim: &u64| known.contains(&peer(&format!("peer {claim}")));
+    let stranger = (1..=OTHERS).find(|claim| !is_known(claim)).unwrap();
+    let mut seq = OTHERS;
+    for claim in (1..=OTHERS).filter(|claim| *claim != stranger) {
+        seq += 1;
+        let leaves = vec![gone(seq, claim)];
+        let directory = Arc::clone(core.directory());
+        directory.write().apply(Moment(0), &OTHER, leaves, seq);
+    }
+    core.handle_timeout(at(2));
+    // In one step: the last stranger goes, and the network is found to have become small.
+    let last = vec![gone(seq + 1, stranger)];
+    let directory = Arc::clone(core.directory());
+    directory.write().apply(Moment(0), &OTHER, last, seq + 1);
+    core.handle_timeout(at(60_000));
+    for output in outputs(&mut core) {
+        let Output::Notify { event, .. } = output else {
+            continue;
+        };
+        match event {
+            PeerEvent::Joined { peer, .. } => known.push(peer),
+            PeerEvent::Left { peer, .. } => {
+                let place = known.iter().position(|known| *known == peer);
+                assert!(place.is_some(), "{peer} was never known");
+                known.swap_remove(place.unwrap());
+            }
+            PeerEvent::Updated { .. } => {}
+        }
+    }
+    assert!(known.is_empty());
 }
