@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// The most addresses that one name may have.
 const MAX_ADDRESSES: usize = 1024;
 
-/// Looks the names up for ever, and tells the driver when the addresses changed. A name that cannot be looked
+/// Looks the names up as long as there is a driver, and tells it when the addresses changed. A name that cannot be looked
 /// up keeps the addresses that it had.
 pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mpsc::Sender<Input>) {
     let mut known: Vec<BTreeSet<String>> = vec![BTreeSet::new(); names.len()];
@@ -43,7 +43,11 @@ pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mps
                 return;
             }
         }
-        tokio::time::sleep(if complete { EVERY } else { AGAIN }).await;
+        let pause = tokio::time::sleep(if complete { EVERY } else { AGAIN });
+        tokio::select! {
+            () = pause => {}
+            () = driver.closed() => return,
+        }
     }
 }
 
@@ -52,7 +56,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_address_of_a_name_becomes_a_hub() {
+    async fn every_address_of_a_name_becomes_a_hub_until_nobody_asks() {
         let (driver, mut inputs) = mpsc::channel(4);
         let statics = vec!["ws://static:1/mesh".to_owned()];
         let following = tokio::spawn(follow(
@@ -73,6 +77,8 @@ mod tests {
                 .any(|url| url == "ws://127.0.0.1:4242/mesh" || url == "ws://[::1]:4242/mesh"),
             "{urls:?}"
         );
-        following.abort();
+        drop(inputs);
+        let end = tokio::time::timeout(Duration::from_secs(1), following);
+        assert!(end.await.is_ok(), "nobody is left to be told");
     }
 }

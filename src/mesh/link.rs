@@ -138,7 +138,10 @@ async fn read(
         outbox.mark_heard();
         if wire::is_data(&bytes) {
             if router.handle_data(link, &bytes).is_err() {
-                let _ = driver.send(Input::Unreadable { link }).await;
+                if driver.send(Input::Unreadable { link }).await.is_err() {
+                    return;
+                }
+                // The driver has the writer say why, and that ends both.
                 return future::pending().await;
             }
             continue;
