@@ -203,7 +203,6 @@ impl Driver {
         for link in letters.overflowed {
             self.core.drop_link(now, link, Bye::Overflow);
         }
-        // `letters.ready` needs nothing here: every link with room is served below.
     }
 
     fn on_time(&mut self) {

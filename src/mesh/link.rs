@@ -79,14 +79,13 @@ pub async fn carry(
     driver: mpsc::Sender<Input>,
 ) {
     let (sink, stream) = socket.split();
-    let writing = write(link, sink, &outbox, &router);
+    let writing = write(sink, &outbox, &router);
     let reading = read(link, stream, &outbox, &router, &driver);
     // Whichever ends first ends the other: a link with one direction is none.
     future::select(Box::pin(writing), Box::pin(reading)).await;
 }
 
 async fn write(
-    link: LinkId,
     mut sink: impl SinkExt<Message, Error = SocketError> + Unpin,
     outbox: &Outbox,
     router: &Router,
@@ -94,8 +93,11 @@ async fn write(
     loop {
         let work = future::poll_fn(|context| outbox.poll_work(context)).await;
         let (done, within) = match work {
-            Work::Write(messages) => {
-                router.mailroom.leave(|letters| letters.ready.push(link));
+            Work::Write { messages, control } => {
+                if control {
+                    // Links with room for a control message are served whenever the driver is awake.
+                    router.mailroom.wake.notify_one();
+                }
                 (write_all(&mut sink, messages, false), WRITE_WITHIN)
             }
             Work::Close(bye) => (write_all(&mut sink, vec![bye], true), CLOSE_WITHIN),

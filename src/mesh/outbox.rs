@@ -34,7 +34,12 @@ struct Lanes {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Work {
     /// Write these messages, then flush.
-    Write(Vec<Bytes>),
+    Write {
+        /// In this order.
+        messages: Vec<Bytes>,
+        /// The control message is among them: there is room for the next.
+        control: bool,
+    },
     /// Write this last message, then close.
     Close(Bytes),
 }
@@ -108,10 +113,11 @@ impl Outbox {
         self.writer.register(context.waker());
         let mut lanes = self.lanes.lock();
         let mut messages: Vec<Bytes> = lanes.control.take().into_iter().collect();
+        let control = !messages.is_empty();
         lanes.data_bytes = 0;
         messages.extend(lanes.data.drain(..).map(BytesMut::freeze));
         if !messages.is_empty() {
-            return Poll::Ready(Work::Write(messages));
+            return Poll::Ready(Work::Write { messages, control });
         }
         match lanes.closing.take() {
             Some(bye) => Poll::Ready(Work::Close(bye)),
@@ -150,9 +156,10 @@ mod tests {
         assert_eq!(poll(&outbox), Poll::Pending);
         assert!(outbox.push_data(&ack(1)));
         assert!(outbox.push_data(&ack(2)));
-        let Poll::Ready(Work::Write(messages)) = poll(&outbox) else {
+        let Poll::Ready(Work::Write { messages, control }) = poll(&outbox) else {
             panic!("there is work")
         };
+        assert!(!control);
         assert_eq!(messages.len(), 1);
         assert_eq!(wire::decode_data(&messages[0]).unwrap(), [ack(1), ack(2)]);
     }
@@ -177,7 +184,10 @@ mod tests {
         assert!(!outbox.takes_control());
         assert_eq!(
             poll(&outbox),
-            Poll::Ready(Work::Write(vec![Bytes::from_static(b"control")]))
+            Poll::Ready(Work::Write {
+                messages: vec![Bytes::from_static(b"control")],
+                control: true
+            })
         );
         assert_eq!(
             poll(&outbox),

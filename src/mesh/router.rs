@@ -28,7 +28,7 @@ use crate::registry::Registry;
 #[derive(Debug, Default)]
 pub struct Mailroom {
     letters: Mutex<Letters>,
-    /// Woken when there is something, or a deadline came nearer.
+    /// Woken when there is something, a deadline came nearer, or a link's writer took the control message.
     pub wake: Notify,
 }
 
@@ -41,8 +41,6 @@ pub struct Letters {
     pub failed_tokens: Vec<u64>,
     /// Links whose outbox overflowed.
     pub overflowed: Vec<LinkId>,
-    /// Links whose writer took the control message.
-    pub ready: Vec<LinkId>,
 }
 
 impl Mailroom {
