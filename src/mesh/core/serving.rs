@@ -11,6 +11,9 @@ use super::ids::{HubId, Incarnation, LinkId};
 use crate::mesh::frames::{Delta, Frame};
 use crate::mesh::wire;
 
+/// The most subscriptions of one link: as many as there are hubs in the largest mesh.
+const MAX_SUBSCRIPTIONS: usize = 4_096;
+
 #[derive(Debug)]
 struct Subscription {
     incarnation: Incarnation,
@@ -40,7 +43,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// The neighbour wants `origin`'s claims after `seq` of that life.
+    /// The neighbour wants `origin`'s claims after `seq` of that life. Past the bound it gets none.
     pub fn on_subscribe(
         &mut self,
         link: LinkId,
@@ -49,6 +52,10 @@ impl Serving {
         seq: u64,
     ) {
         let state = self.links.entry(link).or_default();
+        let room = state.subscriptions.len() < MAX_SUBSCRIPTIONS;
+        if !room && !state.subscriptions.contains_key(&origin) {
+            return;
+        }
         let subscription = Subscription {
             incarnation,
             cursor: seq,
@@ -208,4 +215,23 @@ fn answer_empty(origin: HubId, subscription: &mut Subscription, head: u64) -> Op
         to: head,
         entries: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_cannot_subscribe_to_more_hubs_than_there_are() {
+        let mut serving = Serving::default();
+        let life = Incarnation { epoch: 0, nonce: 1 };
+        for number in 0..10_000_u32 {
+            let mut origin = HubId([0; 20]);
+            origin.0[..4].copy_from_slice(&number.to_be_bytes());
+            serving.on_subscribe(LinkId(1), origin, life, 0);
+        }
+        assert_eq!(serving.by_origin.len(), MAX_SUBSCRIPTIONS);
+        serving.on_link_down(LinkId(1));
+        assert!(serving.by_origin.is_empty());
+    }
 }
