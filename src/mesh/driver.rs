@@ -101,7 +101,7 @@ impl Driver {
         }
     }
 
-    /// Runs until the hub is stopped, or nobody is left to ask for anything.
+    /// Runs until the hub is stopped.
     pub async fn run(mut self) {
         self.carry_out();
         loop {

@@ -9,8 +9,9 @@
 //! [`SignalFailure::Unknown`] may follow a hand-over), unless its source went while it waited; memory is
 //! bounded by [`ExchangeConfig`]; the same calls give the same effects.
 //!
-//! Called under one short lock by sessions and by the control plane. After every call that changes
-//! something, the caller drains [`Exchange::poll_effect`] before it lets go of the lock.
+//! Called under one short lock by sessions, links and the control plane. Whoever of the data path changed
+//! something drains [`Exchange::poll_effect`] before it lets go of the lock; what the core leaves in here is
+//! drained by its driver, or by who comes first.
 #![expect(
     clippy::result_large_err,
     reason = "a signal that is refused is given back; a box would cost every accepted one an allocation"

@@ -575,7 +575,8 @@ impl Core {
 
     // ---- Local peers --------------------------------------------------------------------------------
 
-    /// A local peer wants to be in a network. Answered by `Accepted` or `Refused`, now or within 4 s.
+    /// A local peer wants to be in a network. Answered by `Accepted` or `Refused`, now or when up
+    /// to three contests are over: each takes the longer of a probe and the hold, and 1.5 s, at most.
     pub fn join(&mut self, now: Now, join: Join) {
         if self.draining {
             let (claim, why) = (join.claim, JoinRefusal::Draining);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::super::ids::{ClaimNo, LeaveReason, Moment, NetworkKey, PeerId};
 use super::store::RecordNo;
 
-/// How many retractions are kept at least, whatever their age.
+/// How many retractions are kept at most, unless a sixteenth of the live claims is more.
 const TOMBSTONES: usize = 1024;
 /// How long a retraction is kept at most.
 const TOMBSTONE_AGE: Duration = Duration::from_secs(60);
