@@ -32,6 +32,8 @@ pub const VERSIONS: (u16, u16) = (1, 1);
 pub const MAX_GREETING: usize = 1024;
 /// How long a handshake may take.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// Bytes of a proof.
+const PROOF: usize = 32;
 
 /// What this end brings to a handshake.
 #[derive(Clone)]
@@ -199,8 +201,9 @@ async fn tell(
 ) -> Result<Peered, HandshakeError> {
     if let Err(HandshakeError::Refused(why)) = result {
         // Telling is a courtesy; a socket that cannot take it is given up all the same.
-        let told = tokio::time::timeout(DEADLINE, send(socket, &Greeting::Reject(why))).await;
-        drop(told);
+        if let Ok(reject) = encode(&Greeting::Reject(why)) {
+            drop(tokio::time::timeout(DEADLINE, send(socket, reject)).await);
+        }
     }
     result
 }
@@ -210,29 +213,27 @@ async fn dial_unbounded(
     me: &Identity,
     dial_number: u64,
 ) -> Result<Peered, HandshakeError> {
-    let hello = Hello {
+    let hello = encode(&Greeting::Hello(Hello {
         versions: VERSIONS,
         namespace: me.namespace.clone(),
         hub: me.hub,
         incarnation: me.incarnation,
         nonce: rand::random(),
         dial_number,
-    };
-    send(socket, &Greeting::Hello(hello.clone())).await?;
-    let welcome = match receive(socket).await? {
-        Greeting::Welcome(welcome) => welcome,
+    }))?;
+    send(socket, hello.clone()).await?;
+    let (welcome, answer) = match receive(socket).await? {
+        (Greeting::Welcome(welcome), answer) => (welcome, answer),
         _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
     };
     if !(VERSIONS.0..=VERSIONS.1).contains(&welcome.version) {
         return Err(HandshakeError::Refused(Rejection::Version));
     }
-    check(&welcome.proof, me, Role::Acceptor, &hello, &welcome)?;
-    send(
-        socket,
-        &Greeting::Proof(proof(me, Role::Dialler, &hello, &welcome)),
-    )
-    .await?;
-    match receive(socket).await? {
+    let said = Said::new(&hello, &answer, &welcome);
+    check(&welcome.proof, me, Role::Acceptor, &said)?;
+    let proof = proof(me, Role::Dialler, &said);
+    send(socket, encode(&Greeting::Proof(proof))?).await?;
+    match receive(socket).await?.0 {
         Greeting::Ready => Ok(Peered {
             hub: welcome.hub,
             incarnation: welcome.incarnation,
@@ -247,8 +248,8 @@ async fn accept_unbounded(
     socket: &mut impl Socket,
     me: &Identity,
 ) -> Result<Peered, HandshakeError> {
-    let hello = match receive(socket).await? {
-        Greeting::Hello(hello) => hello,
+    let (hello, greeting) = match receive(socket).await? {
+        (Greeting::Hello(hello), greeting) => (hello, greeting),
         _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
     };
     let version = hello.versions.1.min(VERSIONS.1);
@@ -263,15 +264,17 @@ async fn accept_unbounded(
         hub: me.hub,
         incarnation: me.incarnation,
         nonce: rand::random(),
-        proof: [0; 32],
+        proof: [0; PROOF],
     };
-    welcome.proof = proof(me, Role::Acceptor, &hello, &welcome);
-    send(socket, &Greeting::Welcome(welcome.clone())).await?;
-    match receive(socket).await? {
-        Greeting::Proof(proof) => check(&proof, me, Role::Dialler, &hello, &welcome)?,
+    let unproved = encode(&Greeting::Welcome(welcome.clone()))?;
+    let said = Said::new(&greeting, &unproved, &welcome);
+    welcome.proof = proof(me, Role::Acceptor, &said);
+    send(socket, encode(&Greeting::Welcome(welcome))?).await?;
+    match receive(socket).await?.0 {
+        Greeting::Proof(proof) => check(&proof, me, Role::Dialler, &said)?,
         _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
     }
-    send(socket, &Greeting::Ready).await?;
+    send(socket, encode(&Greeting::Ready)?).await?;
     Ok(Peered {
         hub: hello.hub,
         incarnation: hello.incarnation,
@@ -280,13 +283,42 @@ async fn accept_unbounded(
     })
 }
 
+/// What both ends said before they prove anything, as it was sent: with the fields that later versions add.
+struct Said {
+    hello: Bytes,
+    /// With a proof of zeros.
+    welcome: Vec<u8>,
+}
+
+impl Said {
+    /// Of the two messages as they are on the wire; `read` is what this version understands of the second.
+    fn new(hello: &Bytes, welcome: &Bytes, read: &Welcome) -> Self {
+        let mut unproved = untagged(welcome).to_vec();
+        // The proof is the last field that this version knows.
+        let end = postcard::to_allocvec(read).map_or(0, |known| known.len());
+        let proof = end.checked_sub(PROOF).map(|start| start..end);
+        if let Some(proof) = proof.and_then(|place| unproved.get_mut(place)) {
+            proof.fill(0);
+        }
+        Said {
+            hello: untagged(hello),
+            welcome: unproved,
+        }
+    }
+}
+
+/// A message without the byte that tells which it is.
+fn untagged(message: &Bytes) -> Bytes {
+    message.slice(message.len().min(1)..)
+}
+
 #[derive(Clone, Copy)]
 enum Role {
     Dialler,
     Acceptor,
 }
 
-fn mac(me: &Identity, role: Role, hello: &Hello, welcome: &Welcome) -> Hmac<Sha256> {
+fn mac(me: &Identity, role: Role, said: &Said) -> Hmac<Sha256> {
     // HMAC takes keys of any length.
     let mut mac = match Hmac::<Sha256>::new_from_slice(me.token.as_bytes()) {
         Ok(mac) => mac,
@@ -296,35 +328,24 @@ fn mac(me: &Identity, role: Role, hello: &Hello, welcome: &Welcome) -> Hmac<Sha2
         Role::Dialler => b"hubmesh dialler 1",
         Role::Acceptor => b"hubmesh acceptor 1",
     });
-    let unproved = Welcome {
-        proof: [0; 32],
-        ..welcome.clone()
-    };
-    for part in [
-        postcard::to_allocvec(hello),
-        postcard::to_allocvec(&unproved),
-    ]
-    .into_iter()
-    .flatten()
-    {
+    for part in [&said.hello[..], &said.welcome] {
         mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(&part);
+        mac.update(part);
     }
     mac
 }
 
-fn proof(me: &Identity, role: Role, hello: &Hello, welcome: &Welcome) -> [u8; 32] {
-    mac(me, role, hello, welcome).finalize().into_bytes().into()
+fn proof(me: &Identity, role: Role, said: &Said) -> [u8; PROOF] {
+    mac(me, role, said).finalize().into_bytes().into()
 }
 
 fn check(
-    given: &[u8; 32],
+    given: &[u8; PROOF],
     me: &Identity,
     role: Role,
-    hello: &Hello,
-    welcome: &Welcome,
+    said: &Said,
 ) -> Result<(), HandshakeError> {
-    let expected = proof(me, role, hello, welcome);
+    let expected = proof(me, role, said);
     if bool::from(expected.ct_eq(given)) {
         Ok(())
     } else {
@@ -332,22 +353,27 @@ fn check(
     }
 }
 
-async fn send(socket: &mut impl Socket, greeting: &Greeting) -> Result<(), HandshakeError> {
+fn encode(greeting: &Greeting) -> Result<Bytes, HandshakeError> {
     let bytes = postcard::to_allocvec(greeting).map_err(|_| HandshakeError::Closed)?;
+    Ok(bytes.into())
+}
+
+async fn send(socket: &mut impl Socket, greeting: Bytes) -> Result<(), HandshakeError> {
     socket
-        .send(Message::Binary(bytes.into()))
+        .send(Message::Binary(greeting))
         .await
         .map_err(|_| HandshakeError::Closed)
 }
 
-async fn receive(socket: &mut impl Socket) -> Result<Greeting, HandshakeError> {
+/// The next greeting, and the message that it came in.
+async fn receive(socket: &mut impl Socket) -> Result<(Greeting, Bytes), HandshakeError> {
     loop {
         let message = match socket.next().await {
             Some(Ok(message)) => message,
             _ => return Err(HandshakeError::Closed),
         };
         match message {
-            Message::Binary(bytes) => return read(&bytes),
+            Message::Binary(bytes) => return Ok((read(&bytes)?, bytes)),
             Message::Ping(_) | Message::Pong(_) => {}
             Message::Close(_) => return Err(HandshakeError::Closed),
             _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
@@ -466,8 +492,47 @@ mod tests {
             nonce: [2; 32],
             proof: [0; 32],
         };
-        let proved = proof(&me, Role::Dialler, &hello, &welcome);
-        assert!(check(&proved, &me, Role::Dialler, &hello, &welcome).is_ok());
-        assert!(check(&proved, &me, Role::Acceptor, &hello, &welcome).is_err());
+        let said = Said::new(
+            &encode(&Greeting::Hello(hello)).unwrap(),
+            &encode(&Greeting::Welcome(welcome.clone())).unwrap(),
+            &welcome,
+        );
+        let proved = proof(&me, Role::Dialler, &said);
+        assert!(check(&proved, &me, Role::Dialler, &said).is_ok());
+        assert!(check(&proved, &me, Role::Acceptor, &said).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_dialler_that_says_more_than_this_version_knows_is_admitted() {
+        let (near, far) = tokio::io::duplex(4096);
+        let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Client, None).await;
+        let mut far = WebSocketStream::from_raw_socket(far, SocketRole::Server, None).await;
+        let me = identity(1, "m", "secret");
+        let later = async {
+            let hello = Greeting::Hello(Hello {
+                versions: (1, 2),
+                namespace: "m".to_owned(),
+                hub: me.hub,
+                incarnation: me.incarnation,
+                nonce: [1; 32],
+                dial_number: 9,
+            });
+            let mut hello = encode(&hello)?.to_vec();
+            hello.extend_from_slice(b"a field of version 2");
+            let hello = Bytes::from(hello);
+            send(&mut near, hello.clone()).await?;
+            let (Greeting::Welcome(welcome), answer) = receive(&mut near).await? else {
+                panic!("a welcome is expected")
+            };
+            let said = Said::new(&hello, &answer, &welcome);
+            check(&welcome.proof, &me, Role::Acceptor, &said)?;
+            let proof = Greeting::Proof(proof(&me, Role::Dialler, &said));
+            send(&mut near, encode(&proof)?).await?;
+            receive(&mut near).await
+        };
+        let acceptor = identity(2, "m", "secret");
+        let (ready, peered) = tokio::join!(later, accept(&mut far, &acceptor));
+        assert!(matches!(ready, Ok((Greeting::Ready, _))), "{ready:?}");
+        assert_eq!(peered.unwrap().dial_number, 9);
     }
 }
