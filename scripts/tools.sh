@@ -38,7 +38,8 @@ package_lists_are_fresh=false
 
 refresh_package_lists() {
   if $package_lists_are_fresh; then return; fi
-  as_root apt-get update -qq -o Acquire::Retries=3 </dev/null
+  # Callers test the outcome, and there `set -e` ends nothing.
+  as_root apt-get update -qq -o Acquire::Retries=3 </dev/null || return 1
   package_lists_are_fresh=true
 }
 

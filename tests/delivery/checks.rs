@@ -268,6 +268,24 @@ fn an_installation_that_fails_ends_the_run() {
     assert!(cargo_stages(&outcome).is_empty());
 }
 
+#[test]
+fn package_lists_that_cannot_be_fetched_end_the_run_in_place_of_leaving_checks_out() {
+    let machine = bare_machine();
+    machine.stub("apt-get", "[[ $1 != update ]]");
+    // Without lists no package is known.
+    machine.stub("apt-cache", "exit 100");
+
+    let outcome = check(&machine, &[]);
+
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stdout);
+    assert!(
+        outcome.stderr.contains("could not install gcc"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(cargo_stages(&outcome).is_empty());
+}
+
 /// Runs on a bare machine where nothing may be installed, and expects `reason` to be given.
 fn expect_named_skips(machine: &Workshop, reason: &str) {
     let outcome = check(machine, &[]);
