@@ -74,6 +74,11 @@ need_c_compiler() {
   have cc || install_packages "C compiler, which the build will miss" gcc libc6-dev || true
 }
 
+# The fuzzer's own library is C++, which a machine with a C compiler need not have.
+need_cpp_compiler() {
+  have c++ || install_packages "fuzz targets" g++
+}
+
 need_shellcheck() {
   have shellcheck || install_packages "shell lint" shellcheck
 }

@@ -52,6 +52,7 @@ fn furnished_machine() -> Workshop {
     let workshop = bare_machine();
     for tool in [
         "cc",
+        "c++",
         "shellcheck",
         "hadolint",
         "docker",
@@ -158,9 +159,27 @@ fn the_fuzz_targets_are_checked_as_soon_as_there_are_any() {
 
     assert_eq!(
         outcome
-            .calls_of("cargo check --manifest-path fuzz/Cargo.toml")
+            .calls_of("cargo check --locked --manifest-path fuzz/Cargo.toml")
             .len(),
         1
+    );
+}
+
+#[test]
+fn without_a_c_plus_plus_compiler_the_fuzz_targets_are_left_out_by_name() {
+    let machine = furnished_machine();
+    fs::create_dir(frame(&machine).join("fuzz")).expect("a directory");
+    fs::write(frame(&machine).join("fuzz/Cargo.toml"), "").expect("a manifest");
+    fs::remove_file(machine.path().join("bin/c++")).expect("the stub is removed");
+
+    let outcome = check(&machine, &["--lint"]);
+
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.calls_of("cargo check").is_empty());
+    assert!(
+        outcome.stdout.contains("Skipped here: fuzz targets: g++"),
+        "{}",
+        outcome.stdout
     );
 }
 
