@@ -2,7 +2,7 @@
 //! went.
 //!
 //! Exit codes: 0 after a drain, or when a check succeeds; 1 when `--healthcheck` finds no healthy hub; 64 when the
-//! configuration cannot be used; 69 when the address cannot be listened on; 70 when the system refuses something
+//! configuration or the command line cannot be used; 69 when the address cannot be listened on; 70 when the system refuses something
 //! else; 130 when a second signal cuts the drain short.
 
 mod health;
@@ -10,6 +10,7 @@ mod health;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hubmesh::client::cli;
 use hubmesh::config::{Config, settings_table};
 use hubmesh::hub::{Hub, RunningHub};
 use tokio::runtime::{Builder, Runtime};
@@ -40,7 +41,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match cli::parse::<Arguments>() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.into(),
+    };
     if arguments.print_settings {
         print!("{}", settings_table());
         return ExitCode::SUCCESS;

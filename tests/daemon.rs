@@ -265,6 +265,14 @@ async fn a_port_in_use_ends_the_start_with_69_and_says_so() {
 }
 
 #[tokio::test]
+async fn flags_may_have_one_dash_and_an_unknown_one_is_wrong_usage() {
+    let checked = run(&[], &["-check-config"]).await;
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let unknown = run(&[], &["--check-confg"]).await;
+    assert_eq!(unknown.status.code(), Some(64), "{unknown:?}");
+}
+
+#[tokio::test]
 async fn the_health_check_succeeds_only_on_a_healthy_hub() {
     let daemon = Daemon::start(&[]).await;
     let port = daemon.addr.port().to_string();
