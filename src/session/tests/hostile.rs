@@ -33,6 +33,20 @@ async fn a_peer_that_said_goodbye_and_stays_is_closed_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn saying_goodbye_over_and_over_keeps_no_connection_open() {
+    let hub = Hub::new();
+    let mut a = hub.connect(0xaa).await;
+    for _ in 0..2 {
+        a.send(r#"{"type":"goodbye"}"#).await;
+        tokio::time::sleep(Duration::from_millis(4_950)).await;
+    }
+    let (before, frame) = a.end().await;
+    assert_eq!(before[0]["code"], "announce-timeout");
+    assert_eq!(frame.code, CloseCode::Policy);
+    assert!(hub.calls().is_empty(), "it was never anywhere");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_peer_that_answers_no_ping_is_closed_and_one_that_does_is_not() {
     let hub = Hub::new();
     let mut dead = hub.announce(0xdd, "room").await;
