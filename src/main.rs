@@ -2,8 +2,8 @@
 //! went.
 //!
 //! Exit codes: 0 after a drain, or when a check succeeds; 1 when `--healthcheck` finds no healthy hub; 64 when the
-//! configuration or the command line cannot be used; 69 when the address cannot be listened on; 70 when the system refuses something
-//! else; 130 when a second signal cuts the drain short.
+//! configuration or the command line cannot be used; 69 when the address cannot be listened on; 70 when the system
+//! refuses something else; 130 when a second signal cuts the drain short.
 
 mod health;
 
