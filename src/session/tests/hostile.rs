@@ -47,6 +47,18 @@ async fn saying_goodbye_over_and_over_keeps_no_connection_open() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_last_words_to_a_peer_name_the_network_that_it_was_in() {
+    let hub = Hub::new();
+    let mut a = hub.announce(0xaa, "room").await;
+    a.ws.send(Message::binary(vec![1]))
+        .await
+        .expect("it is sent");
+    let (before, _) = a.end().await;
+    assert_eq!(before[0]["code"], "binary");
+    assert_eq!(before[0]["networkName"], "room");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_peer_that_answers_no_ping_is_closed_and_one_that_does_is_not() {
     let hub = Hub::new();
     let mut dead = hub.announce(0xdd, "room").await;
