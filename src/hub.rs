@@ -126,9 +126,8 @@ impl RunningHub {
         let parts = self.app.backend();
         self.app.drain();
         parts.mesh.drain().await;
-        if parts.sessions.open() > 0 {
-            parts.sessions.drain(self.config.drain).await;
-        }
+        // Also without peers: whoever is still on the way from the 101 is sent away on arrival.
+        parts.sessions.drain(self.config.drain).await;
         if timeout(GRACE, self.app.peers_gone()).await.is_err() {
             tracing::warn!(
                 peers = parts.sessions.open(),
