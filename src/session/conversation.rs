@@ -395,6 +395,7 @@ where
     /// Tells the peer what it did wrong.
     pub(super) fn complain(&self, complaint: &Complaint<'_>) {
         tracing::debug!(peer = %self.newcomer.peer, code = complaint.code, "complaint");
+        self.shared.metrics.complaints.inc(complaint.code);
         self.tell(&Event::Error(complaint.clone()), Sent::Error);
     }
 

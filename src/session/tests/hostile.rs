@@ -127,6 +127,11 @@ async fn malformed_messages_are_answered_and_the_connection_goes_on() {
             "too-deep",
         ]
     );
+    let counted = hub.metrics.exposition();
+    for series in [r#"{code="not-json"} 3"#, r#"{code="too-deep"} 1"#] {
+        let series = format!("hubmesh_complaints_total{series}\n");
+        assert!(counted.contains(&series), "{series} is not in {counted}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
