@@ -144,9 +144,16 @@ fn announce(hub: &RunningHub) {
     if !config.is_hub && !config.mesh.bootstrap.is_empty() {
         tracing::warn!("BOOTSTRAP_HUBS has no effect: IS_HUB is false");
     }
-    if config.is_hub && config.mesh.token.is_none() {
+    if !config.is_hub {
+        return;
+    }
+    if config.mesh.token.is_none() {
         tracing::warn!(
             "the mesh is open: set HUB_TOKEN so that only your own hubs can link to this one"
+        );
+    } else if config.mesh.token == config.auth_token {
+        tracing::warn!(
+            "AUTH_TOKEN opens the mesh too, so every peer could link up as a hub: set a HUB_TOKEN of its own"
         );
     }
 }

@@ -137,6 +137,13 @@ async fn one_line_says_what_is_served_and_where() {
 }
 
 #[tokio::test]
+async fn a_mesh_that_every_peer_could_join_is_warned_of() {
+    let mut daemon = Daemon::start(&[("AUTH_TOKEN", "sesame")]).await;
+    let warning = "AUTH_TOKEN opens the mesh too, so every peer could link up as a hub: set a HUB_TOKEN of its own";
+    assert_eq!(daemon.logs(warning).await["level"], "WARN");
+}
+
+#[tokio::test]
 async fn tokens_are_in_no_line_of_the_log() {
     let token = "sesame-open-9";
     let vars = [
