@@ -18,7 +18,7 @@ use tokio_tungstenite::WebSocketStream;
 use crate::config::Config;
 use crate::http::{self, App, Arrival, Backend, BindError};
 use crate::limits::Permit;
-use crate::mesh::core::ids::Dialect;
+use crate::mesh::core::ids::{Dialect, NetworkKey};
 use crate::mesh::{Mesh, MeshView};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -189,5 +189,9 @@ impl Backend for Parts {
 
     fn view(&self) -> MeshView {
         self.mesh.view()
+    }
+
+    fn networks(&self) -> Vec<(NetworkKey, usize)> {
+        self.mesh.networks()
     }
 }
