@@ -32,8 +32,6 @@ struct Seen {
     claims: BTreeSet<ClaimNo>,
     gone: BTreeSet<ClaimNo>,
     lost_at: Option<u64>,
-    /// Its claims were shown when it was last looked at, and of which life they were.
-    shown: Option<Incarnation>,
 }
 
 /// All that was seen.
@@ -171,17 +169,10 @@ fn check_shown(
             ));
         }
     }
-    let held = seen
-        .lost_at
-        .is_some_and(|lost_at| world.now < lost_at + world.config.core.hold.as_micros() as u64);
-    if held && !state.visible && seen.shown == Some(state.incarnation) {
-        faults.push(format!(
-            "19: host {no} hides {hub:?} before the hold is over"
-        ));
-    }
-    seen.shown = state.visible.then_some(state.incarnation);
-    let recorded = core.topology().record(hub).map(|record| record.incarnation);
-    if state.visible && recorded != Some(state.incarnation) {
+    let record = core.topology().record(hub);
+    let recorded = record.map(|record| record.incarnation);
+    let same_life = recorded == Some(state.incarnation);
+    if state.visible && !same_life {
         faults.push(format!(
             "5: host {no} shows a life of {hub:?} that is not in its link record"
         ));

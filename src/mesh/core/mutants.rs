@@ -31,7 +31,7 @@ macro_rules! mutants {
 
             /// No fault.
             #[cfg(not(feature = "mutants"))]
-            pub const NONE: Mutants = Mutants;
+            pub const NONE: Mutants = Mutants {};
 
             $($(#[$doc])+
             #[inline]
