@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use clap::{Parser, Subcommand};
+use hubmesh::client::cli;
 use hubmesh::mesh::core::mutants::Mutants;
 use hubmesh::sim::figures::{self, Figure, Meters, Plan};
 use hubmesh::sim::history::{self, Outcome};
@@ -71,7 +72,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = match cli::parse::<Arguments>() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.into(),
+    };
+    match arguments.command {
         Command::Measure {
             hubs,
             peers,

@@ -38,7 +38,8 @@ package_lists_are_fresh=false
 
 refresh_package_lists() {
   if $package_lists_are_fresh; then return; fi
-  as_root apt-get update -qq -o Acquire::Retries=3 </dev/null
+  # Callers test the outcome, and there `set -e` ends nothing.
+  as_root apt-get update -qq -o Acquire::Retries=3 </dev/null || return 1
   package_lists_are_fresh=true
 }
 
@@ -71,6 +72,11 @@ give_up_on() {
 
 need_c_compiler() {
   have cc || install_packages "C compiler, which the build will miss" gcc libc6-dev || true
+}
+
+# The fuzzer's own library is C++, which a machine with a C compiler need not have.
+need_cpp_compiler() {
+  have c++ || install_packages "fuzz targets" g++
 }
 
 need_shellcheck() {

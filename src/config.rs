@@ -328,7 +328,7 @@ fn read_wait(reader: &mut Reader) -> Option<SignalWait> {
 }
 
 /// What an envelope adds to a peer's data in a roster: ids, network name, type, timestamp and WebSocket header.
-const ROSTER_ENVELOPE_BYTES: usize = 512;
+pub(crate) const ROSTER_ENVELOPE_BYTES: usize = 512;
 /// Messages that an outbox must hold beside a full roster.
 const ROSTER_HEADROOM: usize = 256;
 

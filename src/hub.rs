@@ -18,7 +18,7 @@ use tokio_tungstenite::WebSocketStream;
 use crate::config::Config;
 use crate::http::{self, App, Arrival, Backend, BindError};
 use crate::limits::Permit;
-use crate::mesh::core::ids::Dialect;
+use crate::mesh::core::ids::{Dialect, NetworkKey};
 use crate::mesh::{Mesh, MeshView};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -126,9 +126,8 @@ impl RunningHub {
         let parts = self.app.backend();
         self.app.drain();
         parts.mesh.drain().await;
-        if parts.sessions.open() > 0 {
-            parts.sessions.drain(self.config.drain).await;
-        }
+        // Also without peers: whoever is still on the way from the 101 is sent away on arrival.
+        parts.sessions.drain(self.config.drain).await;
         if timeout(GRACE, self.app.peers_gone()).await.is_err() {
             tracing::warn!(
                 peers = parts.sessions.open(),
@@ -190,5 +189,9 @@ impl Backend for Parts {
 
     fn view(&self) -> MeshView {
         self.mesh.view()
+    }
+
+    fn networks(&self) -> Vec<(NetworkKey, usize)> {
+        self.mesh.networks()
     }
 }

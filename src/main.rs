@@ -2,14 +2,15 @@
 //! went.
 //!
 //! Exit codes: 0 after a drain, or when a check succeeds; 1 when `--healthcheck` finds no healthy hub; 64 when the
-//! configuration cannot be used; 69 when the address cannot be listened on; 70 when the system refuses something
-//! else; 130 when a second signal cuts the drain short.
+//! configuration or the command line cannot be used; 69 when the address cannot be listened on; 70 when the system
+//! refuses something else; 130 when a second signal cuts the drain short.
 
 mod health;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use hubmesh::client::cli;
 use hubmesh::config::{Config, settings_table};
 use hubmesh::hub::{Hub, RunningHub};
 use tokio::runtime::{Builder, Runtime};
@@ -40,7 +41,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match cli::parse::<Arguments>() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.into(),
+    };
     if arguments.print_settings {
         print!("{}", settings_table());
         return ExitCode::SUCCESS;
@@ -140,9 +144,16 @@ fn announce(hub: &RunningHub) {
     if !config.is_hub && !config.mesh.bootstrap.is_empty() {
         tracing::warn!("BOOTSTRAP_HUBS has no effect: IS_HUB is false");
     }
-    if config.is_hub && config.mesh.token.is_none() {
+    if !config.is_hub {
+        return;
+    }
+    if config.mesh.token.is_none() {
         tracing::warn!(
             "the mesh is open: set HUB_TOKEN so that only your own hubs can link to this one"
+        );
+    } else if config.mesh.token == config.auth_token {
+        tracing::warn!(
+            "AUTH_TOKEN opens the mesh too, so every peer could link up as a hub: set a HUB_TOKEN of its own"
         );
     }
 }

@@ -198,8 +198,10 @@ pub struct Metrics {
     pub duplicates: IntCounter,
     /// Connections that took an id over from an older one.
     pub takeovers: IntCounter,
-    /// Messages that claimed to be from someone else, and were given their true sender.
+    /// Messages that named another sender than their own, which were refused, and announcements as a hub.
     pub forged: IntCounter,
+    /// What peers were told to have done wrong, by code.
+    pub complaints: ByName,
     /// Links to other hubs that came up.
     pub links_up: IntCounter,
     /// Links to other hubs that ended, by reason.
@@ -304,7 +306,12 @@ impl Metrics {
             takeovers: r.counter("takeovers_total", "Connections that took an id over."),
             forged: r.counter(
                 "forged_total",
-                "Messages that named a sender other than theirs.",
+                "Messages that named a sender other than theirs, or said to be of a hub.",
+            ),
+            complaints: r.by_name(
+                "complaints_total",
+                "What peers were told to have done wrong, by code.",
+                "code",
             ),
             links_up: r.counter("mesh_links_up_total", "Links to other hubs that came up."),
             links_down: r.by_name(

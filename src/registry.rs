@@ -191,17 +191,21 @@ impl Registry {
             self.enlist(claim, &peer);
         }
         if !roster.is_empty() {
-            let told = u64::try_from(roster.len()).unwrap_or(u64::MAX);
-            let network = peer.source.network.clone();
-            let mut left = roster;
-            left.reverse();
-            peer.mailbox.push_roster(Box::new(Roster { network, left }));
-            self.metrics
-                .messages_sent
-                .of(Sent::PeerDiscovered)
-                .inc_by(told);
+            self.tell_roster(&peer, roster);
         }
         peer.mailbox.tell(Control::Accepted(claim));
+    }
+
+    fn tell_roster(&self, peer: &Peer, mut left: Vec<(PeerId, Option<Bytes>)>) {
+        let told = u64::try_from(left.len()).unwrap_or(u64::MAX);
+        let network = peer.source.network.clone();
+        left.reverse();
+        let roster = Box::new(Roster { network, left });
+        // A full mailbox is closing already.
+        if peer.mailbox.push_roster(roster).is_ok() {
+            let discovered = self.metrics.messages_sent.of(Sent::PeerDiscovered);
+            discovered.inc_by(told);
+        }
     }
 
     fn enlist(&self, claim: ClaimNo, peer: &Arc<Peer>) {

@@ -137,6 +137,13 @@ async fn one_line_says_what_is_served_and_where() {
 }
 
 #[tokio::test]
+async fn a_mesh_that_every_peer_could_join_is_warned_of() {
+    let mut daemon = Daemon::start(&[("AUTH_TOKEN", "sesame")]).await;
+    let warning = "AUTH_TOKEN opens the mesh too, so every peer could link up as a hub: set a HUB_TOKEN of its own";
+    assert_eq!(daemon.logs(warning).await["level"], "WARN");
+}
+
+#[tokio::test]
 async fn tokens_are_in_no_line_of_the_log() {
     let token = "sesame-open-9";
     let vars = [
@@ -262,6 +269,14 @@ async fn a_port_in_use_ends_the_start_with_69_and_says_so() {
     assert_eq!(output.status.code(), Some(69));
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains(&port) && told.contains("in use"), "{told}");
+}
+
+#[tokio::test]
+async fn flags_may_have_one_dash_and_an_unknown_one_is_wrong_usage() {
+    let checked = run(&[], &["-check-config"]).await;
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+    let unknown = run(&[], &["--check-confg"]).await;
+    assert_eq!(unknown.status.code(), Some(64), "{unknown:?}");
 }
 
 #[tokio::test]

@@ -75,7 +75,9 @@ pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     answer(app, try_peer(app, head))
 }
 
-/// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining.
+/// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining; but
+/// no hub sends an `Origin`, and a page that does has no business here, least of all in an open mesh that it
+/// reaches through its visitor's browser.
 pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     answer(app, try_hub(app, head))
 }
@@ -113,6 +115,9 @@ fn try_hub<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Re
     let handshake = Handshake::check(&mut head)?;
     if app.is_draining() {
         return Err(Refused::Draining);
+    }
+    if head.headers.contains_key(ORIGIN) {
+        return Err(Refused::Origin);
     }
     let remote = head.remote.ok_or(Refused::NoAddress)?;
     let (accept, on_upgrade) = handshake.into_parts();

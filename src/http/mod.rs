@@ -39,7 +39,7 @@ use warp::reply::Response;
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
 use crate::mesh::MeshView;
-use crate::mesh::core::ids::PeerId;
+use crate::mesh::core::ids::{NetworkKey, PeerId};
 use crate::metrics::Metrics;
 
 pub use bind::{BindError, bind};
@@ -80,8 +80,11 @@ pub trait Backend: Send + Sync + 'static {
         remote: SocketAddr,
     ) -> impl Future<Output = ()> + Send;
 
-    /// The mesh as it is seen from here, now.
+    /// The mesh as it is seen from here, now. Cheap, since health checks ask for it again and again.
     fn view(&self) -> MeshView;
+
+    /// The networks of the whole mesh, and how many peers each has.
+    fn networks(&self) -> Vec<(NetworkKey, usize)>;
 }
 
 /// What the HTTP side needs to answer, shared by all connections.
@@ -173,9 +176,7 @@ impl<B: Backend> App<B> {
         let view = self.backend.view();
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.directory_peers.set(gauge(view.peers));
-        self.metrics
-            .directory_networks
-            .set(gauge(view.networks.len()));
+        self.metrics.directory_networks.set(gauge(view.networks));
         self.metrics.directory_hubs.set(gauge(view.hubs.len()));
     }
 

@@ -70,7 +70,7 @@ pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
         "connections": app.metrics.connections_open(),
         "peers": view.peers,
         "hubs": view.hubs.len(),
-        "networks": view.networks.len(),
+        "networks": view.networks,
         "version": env!("CARGO_PKG_VERSION"),
     });
     reply::json(code, &body)
@@ -103,10 +103,10 @@ pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
 
 fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
     let view = app.backend.view();
-    let networks: BTreeMap<&str, usize> = view
-        .networks
+    let named = app.backend.networks();
+    let networks: BTreeMap<&str, usize> = named
         .iter()
-        .map(|(name, peers)| (name.as_str(), *peers))
+        .map(|(network, peers)| (network.name(), *peers))
         .collect();
     let metrics = &app.metrics;
     let region = Some(&app.config.mesh.region).filter(|region| !region.is_empty());
@@ -204,7 +204,7 @@ pub(super) fn stats<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
         "connections": app.metrics.connections_open(),
         "peers": view.peers,
         "hubs": view.hubs.len(),
-        "networks": view.networks.len(),
+        "networks": view.networks,
         "bootstrapHubs": { "total": view.bootstrap.len(), "connected": connected(&view.bootstrap) },
         "maxConnections": app.config.max_connections,
         "uptime": app.uptime_ms(),

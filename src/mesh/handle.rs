@@ -15,7 +15,8 @@ use super::core::contest::ContestConfig;
 use super::core::dial::DialConfig;
 use super::core::exchange::ExchangeConfig;
 use super::core::ids::{
-    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, PeerId, SignalKind,
+    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId,
+    SignalKind,
 };
 use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
@@ -241,6 +242,11 @@ impl Mesh {
             &published,
             &shared.router.directory().read(),
         )
+    }
+
+    /// The networks with peers in them by name, and how many each has, mesh-wide. As long as they are many.
+    pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
+        self.shared.router.directory().read().networks()
     }
 
     /// Tells the other hubs that this one is shutting down, and takes no more peers.

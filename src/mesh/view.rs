@@ -16,8 +16,8 @@ pub struct MeshView {
     pub namespace: String,
     /// The other hubs that can be reached, by id.
     pub hubs: Vec<HubView>,
-    /// The networks with peers in them, and how many each has, mesh-wide.
-    pub networks: Vec<(String, usize)>,
+    /// Networks with peers in them, mesh-wide.
+    pub networks: usize,
     /// The bootstrap addresses.
     pub bootstrap: Vec<BootstrapView>,
     /// Peers of this hub.
@@ -118,7 +118,6 @@ impl MeshView {
         published: &Published,
         directory: &Directory,
     ) -> Self {
-        let named = directory.networks().into_iter();
         let hubs = published.hubs.iter().cloned().map(|hub| {
             let state = directory.origin_state(&hub.id);
             let peers = state
@@ -130,9 +129,7 @@ impl MeshView {
             hub_id: me,
             namespace: namespace.to_owned(),
             hubs: hubs.collect(),
-            networks: named
-                .map(|(key, peers)| (key.name().to_owned(), peers))
-                .collect(),
+            networks: directory.network_count(),
             bootstrap: published.bootstrap.clone(),
             local_peers: directory.own_peers(),
             peers: directory.peers(),

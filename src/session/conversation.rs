@@ -114,6 +114,13 @@ where
     pub(super) async fn run(&mut self) -> CloseReason {
         self.greet();
         let reason = self.converse().await;
+        if reason.tells_why() {
+            // Before the place is given up: clients drop what does not name their network.
+            self.complain(&Complaint {
+                code: reason.label(),
+                text: Cow::Borrowed(reason.text()),
+            });
+        }
         self.place.give_up(reason.leave_reason());
         tracing::debug!(peer = %self.newcomer.peer, reason = reason.label(), "connection ends");
         if reason == CloseReason::OutboxFull {
@@ -388,17 +395,12 @@ where
     /// Tells the peer what it did wrong.
     pub(super) fn complain(&self, complaint: &Complaint<'_>) {
         tracing::debug!(peer = %self.newcomer.peer, code = complaint.code, "complaint");
+        self.shared.metrics.complaints.inc(complaint.code);
         self.tell(&Event::Error(complaint.clone()), Sent::Error);
     }
 
     /// Sends what may still be sent and the close frame, and waits for the client's.
     async fn farewell(&mut self, reason: CloseReason) -> io::Result<()> {
-        if reason.tells_why() {
-            self.complain(&Complaint {
-                code: reason.label(),
-                text: Cow::Borrowed(reason.text()),
-            });
-        }
         if reason.sends_the_rest() {
             poll_fn(|cx| self.poll_write(cx)).await?;
         }

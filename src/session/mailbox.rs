@@ -4,8 +4,8 @@
 //! full mailbox refuses and marks its session for closing ([`CloseReason::OutboxFull`]). The session alone takes
 //! out. Knows no dialect and no socket; memory is given back whenever it runs empty.
 //!
-//! Invariants: messages leave in the order in which they came in; what waits is bounded in messages and bytes,
-//! but for one roster per claim, which the mesh bounds; the first reason to close stays.
+//! Invariants: messages leave in the order in which they came in; what waits is bounded in messages and bytes, and
+//! a roster counts as the bytes that it may become; the first reason to close stays.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::reason::CloseReason;
+use crate::config::ROSTER_ENVELOPE_BYTES;
 use crate::mesh::core::ids::{ClaimNo, NetworkKey, PeerId};
 
 /// The mailbox did not take it: it is full, or its session is ending.
@@ -49,6 +50,14 @@ pub struct Roster {
     pub network: NetworkKey,
     /// The members that are still to be told, the next one last.
     pub left: Vec<(PeerId, Option<Bytes>)>,
+}
+
+impl Roster {
+    /// What it may become on the wire, in bytes, as the configuration reckons it.
+    fn bytes(&self) -> usize {
+        let data = self.left.iter().map(|(_, data)| data.as_ref().map_or(0, Bytes::len));
+        data.sum::<usize>() + self.left.len() * ROSTER_ENVELOPE_BYTES
+    }
 }
 
 /// What comes out next.
@@ -106,11 +115,21 @@ impl Mailbox {
 
     /// Puts a message in; a mailbox that overflows refuses from then on, and its session ends.
     pub fn push(&self, text: Utf8Bytes) -> Result<(), Full> {
+        self.put(text.len(), Item::Text(text))
+    }
+
+    /// Puts a roster in, under the same terms: a client that moves about and does not read must not pile them up.
+    pub fn push_roster(&self, roster: Box<Roster>) -> Result<(), Full> {
+        self.put(roster.bytes(), Item::Roster(roster))
+    }
+
+    /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already.
+    fn put(&self, bytes: usize, item: Item) -> Result<(), Full> {
         let mut queue = self.queue.lock();
         if queue.shut {
             return Err(Full);
         }
-        let bytes = queue.bytes.saturating_add(text.len());
+        let bytes = queue.bytes.saturating_add(bytes);
         if queue.items.len() >= self.capacity.messages || bytes > self.capacity.bytes {
             queue.shut = true;
             drop(queue);
@@ -118,26 +137,13 @@ impl Mailbox {
             return Err(Full);
         }
         queue.bytes = bytes;
-        self.put(queue, Item::Text(text));
-        Ok(())
-    }
-
-    /// Puts a roster in, whatever waits already.
-    pub fn push_roster(&self, roster: Box<Roster>) {
-        let queue = self.queue.lock();
-        if !queue.shut {
-            self.put(queue, Item::Roster(roster));
-        }
-    }
-
-    /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already.
-    fn put(&self, mut queue: parking_lot::MutexGuard<'_, Queue>, item: Item) {
         let was_empty = queue.items.is_empty();
         queue.items.push_back(item);
         drop(queue);
         if was_empty {
             self.waker.wake();
         }
+        Ok(())
     }
 
     /// Tells the session something.
@@ -201,7 +207,10 @@ impl Mailbox {
                     written += text.len();
                     write(&text);
                 }
-                Some(Item::Roster(roster)) => return Some(roster),
+                Some(Item::Roster(roster)) => {
+                    queue.bytes = queue.bytes.saturating_sub(roster.bytes());
+                    return Some(roster);
+                }
                 None => break,
             }
         }

@@ -351,9 +351,12 @@ where
         self.tell(&Event::Undelivered { target, kind, why }, Sent::Error);
     }
 
-    /// Leaves. Whoever stays connected after it has as long as a newcomer to announce itself.
+    /// Leaves. Whoever stays connected after it has as long as a newcomer to announce itself; saying goodbye
+    /// without having been anywhere gives no time.
     async fn goodbye(&mut self) {
+        if self.place.present().is_some() {
+            self.deadlines.wait(Waiting::Announcement, Instant::now());
+        }
         self.place.leave(LeaveReason::Goodbye).await;
-        self.deadlines.wait(Waiting::Announcement, Instant::now());
     }
 }

@@ -52,6 +52,7 @@ fn furnished_machine() -> Workshop {
     let workshop = bare_machine();
     for tool in [
         "cc",
+        "c++",
         "shellcheck",
         "hadolint",
         "docker",
@@ -158,9 +159,27 @@ fn the_fuzz_targets_are_checked_as_soon_as_there_are_any() {
 
     assert_eq!(
         outcome
-            .calls_of("cargo check --manifest-path fuzz/Cargo.toml")
+            .calls_of("cargo check --locked --manifest-path fuzz/Cargo.toml")
             .len(),
         1
+    );
+}
+
+#[test]
+fn without_a_c_plus_plus_compiler_the_fuzz_targets_are_left_out_by_name() {
+    let machine = furnished_machine();
+    fs::create_dir(frame(&machine).join("fuzz")).expect("a directory");
+    fs::write(frame(&machine).join("fuzz/Cargo.toml"), "").expect("a manifest");
+    fs::remove_file(machine.path().join("bin/c++")).expect("the stub is removed");
+
+    let outcome = check(&machine, &["--lint"]);
+
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.calls_of("cargo check").is_empty());
+    assert!(
+        outcome.stdout.contains("Skipped here: fuzz targets: g++"),
+        "{}",
+        outcome.stdout
     );
 }
 
@@ -263,6 +282,24 @@ fn an_installation_that_fails_ends_the_run() {
     assert!(
         outcome.stderr.contains("NO_INSTALL=1"),
         "it names the way out: {}",
+        outcome.stderr
+    );
+    assert!(cargo_stages(&outcome).is_empty());
+}
+
+#[test]
+fn package_lists_that_cannot_be_fetched_end_the_run_in_place_of_leaving_checks_out() {
+    let machine = bare_machine();
+    machine.stub("apt-get", "[[ $1 != update ]]");
+    // Without lists no package is known.
+    machine.stub("apt-cache", "exit 100");
+
+    let outcome = check(&machine, &[]);
+
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stdout);
+    assert!(
+        outcome.stderr.contains("could not install gcc"),
+        "{}",
         outcome.stderr
     );
     assert!(cargo_stages(&outcome).is_empty());

@@ -9,7 +9,7 @@ use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::Config;
 use hubmesh::http::{App, Arrival, Backend, bind};
-use hubmesh::mesh::core::ids::HubId;
+use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey};
 use hubmesh::mesh::{BootstrapView, HubView, MeshView};
 use hubmesh::metrics::{Metrics, Refusal};
 use serde_json::Value;
@@ -86,7 +86,7 @@ impl Backend for Echo {
                 last_seen_ms: 2000,
                 draining: false,
             }],
-            networks: vec![("global".into(), 5), ("other".into(), 1)],
+            networks: 2,
             bootstrap: vec![
                 BootstrapView {
                     url: "ws://127.0.0.1:1/".into(),
@@ -107,6 +107,11 @@ impl Backend for Echo {
             peers: 6,
             links: 1,
         }
+    }
+
+    fn networks(&self) -> Vec<(NetworkKey, usize)> {
+        let network = |name| NetworkKey::new(Dialect::Pigeon, name).expect("a name");
+        vec![(network("global"), 5), (network("other"), 1)]
     }
 }
 

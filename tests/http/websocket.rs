@@ -60,6 +60,16 @@ async fn only_listed_origins_may_read_and_connect() {
 }
 
 #[tokio::test]
+async fn no_page_links_up_as_a_hub_whatever_its_origin() {
+    let served = Served::new(&[]).await;
+    let page = [("Origin", "https://a.example")];
+    let (status, _) = served.connect("/mesh", &page).await.expect_err("refused");
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(served.refused(Refusal::Origin), 1);
+    assert!(served.connect("/mesh", &[]).await.is_ok(), "a hub is let in");
+}
+
+#[tokio::test]
 async fn a_peer_gets_its_socket_on_both_paths() {
     let served = Served::new(&[]).await;
     for path in ["/ws", "/"] {

@@ -463,6 +463,18 @@ impl Directory {
         networks
     }
 
+    /// How many networks show a peer. Unlike [`networks`](Self::networks) it copies nothing.
+    pub fn network_count(&self) -> usize {
+        let visible = |no: &RecordNo| self.origin_visible(self.store.record(*no).origin);
+        let networks = self.networks.iter().flatten();
+        networks
+            .filter(|network| match self.hidden_origins {
+                0 => !network.members.is_empty(),
+                _ => network.members.iter().any(visible),
+            })
+            .count()
+    }
+
     fn visible_members(&self, network: &Network) -> usize {
         if self.hidden_origins == 0 {
             return network.members.len();

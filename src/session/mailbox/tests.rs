@@ -18,6 +18,14 @@ fn mailbox(messages: usize, bytes: usize) -> Mailbox {
     Mailbox::new(Capacity { messages, bytes })
 }
 
+fn roster(members: u8) -> Box<Roster> {
+    let left = (0..members).map(|n| (PeerId::Hex([n; 20]), Some(Bytes::from_static(b"{}"))));
+    Box::new(Roster {
+        network: NetworkKey::new(Dialect::Pigeon, "room").expect("a name"),
+        left: left.collect(),
+    })
+}
+
 fn take(mailbox: &Mailbox, enough: usize) -> Vec<String> {
     let mut taken = Vec::new();
     let roster = mailbox.drain(enough, |text| taken.push(text.to_owned()));
@@ -70,13 +78,30 @@ fn an_emptied_mailbox_holds_no_memory() {
 }
 
 #[test]
-fn a_roster_is_given_out_in_its_turn_however_full_the_mailbox_is() {
-    let mailbox = mailbox(1, 100);
+fn rosters_that_pile_up_unread_close_the_session_like_messages() {
+    let mailbox = mailbox(1000, 10 * roster(3).bytes());
+    for _ in 0..10 {
+        mailbox.push_roster(roster(3)).expect("there is room");
+    }
+    assert_eq!(mailbox.push_roster(roster(3)), Err(Full));
+    let close = Some(Control::Close(CloseReason::OutboxFull));
+    assert_eq!(mailbox.next_control(), close);
+}
+
+#[test]
+fn a_roster_that_is_taken_leaves_its_room_to_the_next() {
+    let mailbox = mailbox(10, roster(3).bytes());
+    for _ in 0..100 {
+        mailbox.push_roster(roster(3)).expect("there is room");
+        assert!(mailbox.drain(usize::MAX, |_| {}).is_some());
+    }
+}
+
+#[test]
+fn a_roster_is_given_out_in_its_turn() {
+    let mailbox = mailbox(10, 10_000);
     mailbox.push("a".into()).expect("there is room");
-    mailbox.push_roster(Box::new(Roster {
-        network: NetworkKey::new(Dialect::Pigeon, "room").expect("a name"),
-        left: Vec::new(),
-    }));
+    mailbox.push_roster(roster(1)).expect("there is room");
     let mut taken = Vec::new();
     assert!(
         mailbox

@@ -33,6 +33,32 @@ async fn a_peer_that_said_goodbye_and_stays_is_closed_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn saying_goodbye_over_and_over_keeps_no_connection_open() {
+    let hub = Hub::new();
+    let mut a = hub.connect(0xaa).await;
+    for _ in 0..2 {
+        a.send(r#"{"type":"goodbye"}"#).await;
+        tokio::time::sleep(Duration::from_millis(4_950)).await;
+    }
+    let (before, frame) = a.end().await;
+    assert_eq!(before[0]["code"], "announce-timeout");
+    assert_eq!(frame.code, CloseCode::Policy);
+    assert!(hub.calls().is_empty(), "it was never anywhere");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_to_a_peer_name_the_network_that_it_was_in() {
+    let hub = Hub::new();
+    let mut a = hub.announce(0xaa, "room").await;
+    a.ws.send(Message::binary(vec![1]))
+        .await
+        .expect("it is sent");
+    let (before, _) = a.end().await;
+    assert_eq!(before[0]["code"], "binary");
+    assert_eq!(before[0]["networkName"], "room");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_peer_that_answers_no_ping_is_closed_and_one_that_does_is_not() {
     let hub = Hub::new();
     let mut dead = hub.announce(0xdd, "room").await;
@@ -101,6 +127,11 @@ async fn malformed_messages_are_answered_and_the_connection_goes_on() {
             "too-deep",
         ]
     );
+    let counted = hub.metrics.exposition();
+    for series in [r#"{code="not-json"} 3"#, r#"{code="too-deep"} 1"#] {
+        let series = format!("hubmesh_complaints_total{series}\n");
+        assert!(counted.contains(&series), "{series} is not in {counted}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -253,6 +253,7 @@ fn a_dropped_hub_leaves_nothing_behind() {
     directory.drop_origin(&OTHER, LeaveReason::HubLost);
     assert_eq!(directory.records(), 0);
     assert!(directory.networks().is_empty());
+    assert_eq!(directory.network_count(), 0);
     assert_eq!(directory.hubs(), [ME]);
 }
 
