@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt, future};
+use futures::future::{self, Either};
+use futures::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -82,14 +83,26 @@ pub async fn carry(
     let writing = write(sink, &outbox, &router);
     let reading = read(link, stream, &outbox, &router, &driver);
     // Whichever ends first ends the other: a link with one direction is none.
-    future::select(Box::pin(writing), Box::pin(reading)).await;
+    let ended = future::select(Box::pin(writing), Box::pin(reading)).await;
+    if let Either::Left((Closing::InOrder, reading)) = ended {
+        // A socket that is dropped with something unread is reset, and the last word lost with it.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, reading).await;
+    }
+}
+
+/// How the writing half ended.
+enum Closing {
+    /// With the last word and a close frame.
+    InOrder,
+    /// The socket failed, or took too long.
+    Broken,
 }
 
 async fn write(
     mut sink: impl SinkExt<Message, Error = SocketError> + Unpin,
     outbox: &Outbox,
     router: &Router,
-) {
+) -> Closing {
     loop {
         let work = future::poll_fn(|context| outbox.poll_work(context)).await;
         let (done, within) = match work {
@@ -104,12 +117,13 @@ async fn write(
         };
         match tokio::time::timeout(within, done).await {
             Ok(Ok(true)) => {}
-            _ => return,
+            Ok(Ok(false)) => return Closing::InOrder,
+            _ => return Closing::Broken,
         }
     }
 }
 
-/// False once the socket is closed.
+/// False once the close frame is written.
 async fn write_all(
     sink: &mut (impl SinkExt<Message, Error = SocketError> + Unpin),
     messages: Vec<Bytes>,
@@ -119,11 +133,10 @@ async fn write_all(
         sink.feed(Message::Binary(message)).await?;
     }
     if close {
-        sink.close().await?;
-        return Ok(false);
+        sink.feed(Message::Close(None)).await?;
     }
     sink.flush().await?;
-    Ok(true)
+    Ok(!close)
 }
 
 async fn read(
