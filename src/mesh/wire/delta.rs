@@ -2,9 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{MAX_PAYLOAD, WireError};
 use super::dictionary::{Bases, Named, Slots};
 use super::primitives::{MAX_VARINT, Reader, put_above, put_bytes, put_varint};
+use super::{MAX_PAYLOAD, WireError};
 use crate::mesh::core::ids::{ClaimNo, Hlc, HubId, LeaveReason, NetworkKey, PeerId};
 use crate::mesh::frames::{Change, Claim, Delta, Entry};
 

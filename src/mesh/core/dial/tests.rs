@@ -394,10 +394,7 @@ fn no_hub_is_left_alone_for_ever_because_it_asks() {
     let retry_after = Duration::MAX;
     dialer.on_bye(now, id(7), Bye::Draining { retry_after });
     dialer.on_neighbour_down(now, id(7));
-    assert_eq!(
-        next(&mut dialer).0,
-        now + DialConfig::default().retry_full
-    );
+    assert_eq!(next(&mut dialer).0, now + DialConfig::default().retry_full);
 }
 
 #[test]
