@@ -40,9 +40,6 @@
 //! peer          0 | 20 bytes (40 lower-case hex digits, packed), or length 1..=128 | UTF-8
 //! ```
 //!
-//! Both start with the time to live and the destination, which is all that a hop on the way reads
-//! ([`envelopes`], [`Envelope::forward`]).
-//!
 //! # Control (with a dictionary per link and direction)
 //!
 //! ```text
@@ -98,7 +95,7 @@ mod primitives;
 mod tests;
 
 pub use control::{Decoder, Encoder, record_size};
-pub use data::{Envelope, decode_data, encode_data, envelopes};
+pub use data::{decode_data, encode_data};
 pub use delta::entry_size;
 pub use dictionary::MAX_SLOTS;
 

@@ -5,8 +5,9 @@
 //! each of which ends in `on_neighbour_up`, in `on_dial_failed`, or by itself after `answer_within`.
 //!
 //! Promises:
-//! - A bootstrap address is tried for ever, except while a link with the hub behind it stands, and except one
-//!   that leads to ourselves. In a large mesh it also rests while its hub is reachable and we have our links.
+//! - A bootstrap address is tried for ever, except while a link with the hub behind it stands. One that led to
+//!   ourselves is tried every `retry_self`: behind one address there may be several hubs. In a large mesh it
+//!   also rests while its hub is reachable and we have our links.
 //! - A reachable hub that advertises an address is dialled: all of them in a mesh of at most
 //!   `full_mesh_up_to` hubs, otherwise until `degree` links stand. Half of these are drawn at random (by the
 //!   seed), the others are the nearest by round-trip time as far as it was ever measured.
@@ -63,6 +64,8 @@ pub struct DialConfig {
     pub retry_unreachable: Duration,
     /// When to dial a reachable hub again that was full, ± 50 %.
     pub retry_full: Duration,
+    /// How long an address that led to ourselves is left alone.
+    pub retry_self: Duration,
     /// How long the higher of two hubs leaves the dialling to the lower.
     pub yield_for: Duration,
     /// The least time between two links that are given up, see [`Dialer::poll_drop`].
@@ -86,6 +89,7 @@ impl Default for DialConfig {
             answer_within: Duration::from_secs(10),
             retry_unreachable: Duration::from_secs(15),
             retry_full: Duration::from_secs(120),
+            retry_self: Duration::from_secs(30),
             yield_for: Duration::from_secs(1),
             drop_spacing: Duration::from_millis(100),
         }
@@ -99,7 +103,7 @@ pub struct BootstrapStatus<'a> {
     pub url: &'a str,
     /// The hub that it leads to, while a link with it stands.
     pub connected: Option<HubId>,
-    /// It leads to this very hub, and is dialled no more.
+    /// It led to this very hub when last dialled.
     pub ourselves: bool,
     /// When it was last dialled.
     pub last_attempt: Option<Moment>,
@@ -111,7 +115,6 @@ pub struct BootstrapStatus<'a> {
 struct Bootstrap {
     /// The hub that it led to last.
     hub: Option<HubId>,
-    ourselves: bool,
     last_attempt: Option<Moment>,
     backoff: Backoff,
     dial: Option<DialId>,
@@ -296,11 +299,6 @@ impl Dialer {
     /// A link with `hub` was closed for this reason, by either end.
     pub fn on_bye(&mut self, now: Moment, hub: HubId, bye: Bye) {
         match bye {
-            Bye::SelfDial => {
-                for bootstrap in self.bootstraps.values_mut() {
-                    bootstrap.ourselves |= bootstrap.hub == Some(self.me);
-                }
-            }
             // No hub can ask to be left alone for good: an address is tried for ever.
             Bye::Draining { retry_after } => {
                 self.rest(hub, now + retry_after.min(self.config.retry_full));
@@ -312,6 +310,7 @@ impl Dialer {
             Bye::IdentityClash => self.rest(hub, now + self.config.backoff_most),
             Bye::Full
             | Bye::Duplicate
+            | Bye::SelfDial
             | Bye::StaleIncarnation { .. }
             | Bye::BadFrame
             | Bye::Silent
@@ -384,7 +383,7 @@ impl Dialer {
             .map(|(url, bootstrap)| BootstrapStatus {
                 url,
                 connected: bootstrap.hub.filter(|hub| self.is_linked(*hub)),
-                ourselves: bootstrap.ourselves,
+                ourselves: bootstrap.hub == Some(self.me),
                 last_attempt: bootstrap.last_attempt,
                 attempt: bootstrap.backoff.attempt(),
             })
@@ -438,7 +437,7 @@ impl Dialer {
                 if let Some(bootstrap) = self.bootstraps.get_mut(&url) {
                     bootstrap.hub = Some(hub);
                     if hub == self.me {
-                        bootstrap.backoff.fail(now, &self.config, &mut self.rng);
+                        bootstrap.backoff.fail_for(now, self.config.retry_self);
                     }
                 }
             }

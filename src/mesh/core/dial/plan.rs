@@ -78,11 +78,7 @@ impl Dialer {
         };
         self.bootstraps
             .iter()
-            .filter(|(_, bootstrap)| {
-                !bootstrap.ourselves
-                    && bootstrap.dial.is_none()
-                    && !bootstrap.hub.is_some_and(rests)
-            })
+            .filter(|(_, bootstrap)| bootstrap.dial.is_none() && !bootstrap.hub.is_some_and(rests))
             .map(|(url, bootstrap)| Candidate {
                 due: bootstrap.backoff.due(),
                 target: DialTarget::Bootstrap(url.clone()),

@@ -191,17 +191,20 @@ fn back_off_is_reset_when_the_other_hub_dials_us() {
 }
 
 #[test]
-fn a_bootstrap_address_that_leads_to_ourselves_is_never_dialled_again() {
+fn a_bootstrap_address_that_leads_to_ourselves_is_tried_now_and_then() {
     let mut dialer = with_bootstrap(&["ws://me"]);
     let (now, dial, _) = next(&mut dialer);
     dialer.on_neighbour_up(now, id(ME), Some(dial));
     dialer.on_bye(now, id(ME), Bye::SelfDial);
-    assert_eq!(run(&mut dialer, at_ms(3_600_000)), []);
     assert!(dialer.bootstrap_status().next().unwrap().ourselves);
     assert_eq!(dialer.standing, 0);
     // The same set again, as DNS gives it every half minute, changes nothing.
-    dialer.set_bootstrap(at_ms(3_600_000), vec!["ws://me".to_owned()]);
-    assert_eq!(run(&mut dialer, at_ms(7_200_000)), []);
+    dialer.set_bootstrap(now, vec!["ws://me".to_owned()]);
+    let (again, dial, _) = next(&mut dialer);
+    assert_eq!(again, now + DialConfig::default().retry_self);
+    // This time another hub answers at that address.
+    dialer.on_neighbour_up(again, id(1), Some(dial));
+    assert!(!dialer.bootstrap_status().next().unwrap().ourselves);
 }
 
 #[test]
