@@ -43,8 +43,8 @@ fn messages(mut input: &[u8]) -> Vec<Bytes> {
     messages
 }
 
-/// Reads a data message, as its destination does and as a hop on the way does. What was read is written again and
-/// reads the same, and what is forwarded differs by its time to live alone.
+/// Reads a data message, as its destination and every hop on the way do. What was read is written again and reads
+/// the same.
 pub fn mesh_data(input: &[u8]) {
     let message = Bytes::copy_from_slice(input);
     if let Ok(frames) = decode_data(&message) {
