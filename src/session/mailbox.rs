@@ -55,7 +55,10 @@ pub struct Roster {
 impl Roster {
     /// What it may become on the wire, in bytes, as the configuration reckons it.
     fn bytes(&self) -> usize {
-        let data = self.left.iter().map(|(_, data)| data.as_ref().map_or(0, Bytes::len));
+        let data = self
+            .left
+            .iter()
+            .map(|(_, data)| data.as_ref().map_or(0, Bytes::len));
         data.sum::<usize>() + self.left.len() * ROSTER_ENVELOPE_BYTES
     }
 }

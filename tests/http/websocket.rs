@@ -66,7 +66,10 @@ async fn no_page_links_up_as_a_hub_whatever_its_origin() {
     let (status, _) = served.connect("/mesh", &page).await.expect_err("refused");
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert_eq!(served.refused(Refusal::Origin), 1);
-    assert!(served.connect("/mesh", &[]).await.is_ok(), "a hub is let in");
+    assert!(
+        served.connect("/mesh", &[]).await.is_ok(),
+        "a hub is let in"
+    );
 }
 
 #[tokio::test]
