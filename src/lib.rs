@@ -17,6 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
+pub mod open_files;
 pub mod registry;
 pub mod session;
 #[doc(hidden)]

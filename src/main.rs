@@ -65,6 +65,11 @@ fn main() -> ExitCode {
     }
     hubmesh::log::init(config.log_format, &config.log_filter);
     hubmesh::log::panics();
+    if let Err(why) =
+        hubmesh::open_files::allow(config.max_connections + config.max_http_connections)
+    {
+        tracing::warn!("{why}");
+    }
     serve(config)
 }
 

@@ -8,7 +8,6 @@ mod arguments;
 mod connection;
 mod dialect;
 mod lab;
-mod limits;
 mod mode;
 mod process;
 mod report;
@@ -105,7 +104,7 @@ fn run(arguments: Arguments) -> Result<Outcome, Unable> {
     if let Mode::Floor(floor) = &arguments.mode {
         return run_floor(floor.listen, floor.workers, floor.allow_remote);
     }
-    limits::allow(arguments.connections()).map_err(|reason| Unable {
+    hubmesh::open_files::allow(arguments.connections()).map_err(|reason| Unable {
         exit: Exit::Failed,
         reason,
     })?;

@@ -21,14 +21,20 @@ const MAX_ADDRESSES: usize = 1024;
 pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mpsc::Sender<Input>) {
     let mut known: Vec<BTreeSet<String>> = vec![BTreeSet::new(); names.len()];
     let mut told = BTreeSet::new();
+    let mut failing = false;
     loop {
         let mut complete = true;
         for ((name, port), addresses) in names.iter().zip(&mut known) {
             match lookup_host((name.as_str(), *port)).await {
                 Ok(found) => {
                     *addresses = found.take(MAX_ADDRESSES).map(endpoint_at).collect();
+                    failing = false;
                 }
-                Err(error) => tracing::warn!(name, %error, "bootstrap name not found"),
+                // The first failure in a row is an operator's business, the others are not.
+                Err(error) if !std::mem::replace(&mut failing, true) => {
+                    tracing::warn!(name, %error, "bootstrap name not found");
+                }
+                Err(error) => tracing::debug!(name, %error, "bootstrap name not found"),
             }
             complete &= !addresses.is_empty();
         }

@@ -227,7 +227,16 @@ impl Mesh {
             Ok(peered) => self.shared.carry(peered, None, socket).await,
             Err(error) => {
                 self.shared.metrics.handshakes_refused.inc(error.label());
-                tracing::warn!(%remote, %error, "hub not admitted");
+                match error {
+                    // What a hub of ours with a wrong setting looks like: its operator has to act.
+                    HandshakeError::Refused(
+                        Rejection::Token | Rejection::Namespace | Rejection::Version,
+                    )
+                    | HandshakeError::RefusedByOther(_) => {
+                        tracing::warn!(%remote, %error, "hub not admitted");
+                    }
+                    _ => tracing::debug!(%remote, %error, "hub not admitted"),
+                }
             }
         }
     }

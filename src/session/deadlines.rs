@@ -19,6 +19,9 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A silent peer is pinged this often within the time after which it is closed.
 const PINGS_PER_SILENCE: u32 = 3;
+/// And at least this often: proxies end connections that are idle for 30 to 60 s, and clients say nothing for
+/// hours.
+const PING_EVERY: Duration = Duration::from_secs(25);
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +115,10 @@ impl Deadlines {
         self.stalled = None;
     }
 
+    fn ping_every(&self) -> Duration {
+        PING_EVERY.min(self.silence / PINGS_PER_SILENCE)
+    }
+
     /// When to look again, at the latest.
     pub(super) fn next(&self) -> Instant {
         self.all()
@@ -153,7 +160,7 @@ impl Deadlines {
         let silent = (self.heard + self.silence, Due::Close(CloseReason::Silent));
         let probe = self.probes.iter().min_by_key(|probe| probe.until);
         let quiet_since = self.heard.max(self.pinged);
-        let ping = (quiet_since + self.silence / PINGS_PER_SILENCE, Due::Ping);
+        let ping = (quiet_since + self.ping_every(), Due::Ping);
         [
             wait,
             stall,

@@ -1,8 +1,9 @@
-//! The limit on open files: raised as far as this run needs, or said plainly to be too low.
+//! The limit on open files: raised as far as a process needs, or said plainly to be too low. Called once at
+//! start, by the hub and by `load-test`.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a run needs beside its connections: standard streams, the runtime, `/proc`.
+/// What a process needs beside its connections: standard streams, the runtime, `/proc`.
 const SPARE: u64 = 64;
 
 /// Makes room for `connections`, lifting the hard limit too where the process may.
@@ -20,8 +21,7 @@ pub fn allow(connections: usize) -> Result<(), String> {
         let allowed = limit.maximum.or(limit.current).unwrap_or_default();
         format!(
             "{connections} connections need {wanted} open files and this process may have {allowed}: {error}. \
-             Raise the hard limit (`ulimit -Hn {wanted}` as root, LimitNOFILE= in systemd) or ask for fewer; \
-             the server needs as many"
+             Raise the hard limit (`ulimit -Hn {wanted}` as root, LimitNOFILE= in systemd) or ask for fewer"
         )
     })
 }
