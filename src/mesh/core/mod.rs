@@ -934,6 +934,7 @@ impl Core {
                     .start(hub, now.at + hold, now.at + hold.max(DROP_AFTER));
             }
             TopologyEvent::IncarnationChanged { hub, incarnation } => {
+                self.feeds.on_life(hub, incarnation);
                 let stale = self
                     .directory
                     .read()
