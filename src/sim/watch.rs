@@ -32,6 +32,8 @@ struct Seen {
     claims: BTreeSet<ClaimNo>,
     gone: BTreeSet<ClaimNo>,
     lost_at: Option<u64>,
+    /// Its claims were shown when it was last looked at, and of which life they were.
+    shown: Option<Incarnation>,
 }
 
 /// All that was seen.
@@ -158,11 +160,11 @@ fn check_shown(
     faults: &mut Vec<String>,
 ) {
     let Some(core) = world.core(no) else { return };
+    let hold = world.config.core.hold.as_micros() as u64;
     if core.topology().is_reachable(hub) {
         seen.lost_at = None;
     } else {
         let lost_at = *seen.lost_at.get_or_insert(world.now);
-        let hold = world.config.core.hold.as_micros() as u64;
         if state.visible && world.now > lost_at + hold {
             faults.push(format!(
                 "5: host {no} shows {hub:?}, gone since {lost_at} us"
@@ -172,6 +174,15 @@ fn check_shown(
     let record = core.topology().record(hub);
     let recorded = record.map(|record| record.incarnation);
     let same_life = recorded == Some(state.incarnation);
+    let held = seen
+        .lost_at
+        .is_some_and(|lost_at| world.now < lost_at + hold);
+    if held && same_life && !state.visible && seen.shown == Some(state.incarnation) {
+        faults.push(format!(
+            "19: host {no} hides {hub:?} before the hold is over"
+        ));
+    }
+    seen.shown = state.visible.then_some(state.incarnation);
     if state.visible && !same_life {
         faults.push(format!(
             "5: host {no} shows a life of {hub:?} that is not in its link record"

@@ -81,16 +81,7 @@ impl Feeds {
         incarnation: Incarnation,
         link: LinkId,
     ) {
-        let feed = self.feeds.entry(origin).or_default();
-        let newer_life = feed.asked.is_some_and(|asked| asked < incarnation);
-        if newer_life {
-            // The cursor belongs to the earlier life: ask anew, at once and of one parent alone.
-            let old = std::mem::take(feed);
-            for link in [old.current, old.next].into_iter().flatten() {
-                self.frames.push((link, Frame::Unsubscribe { origin }));
-                self.stages.remove(&(link, origin));
-            }
-        }
+        self.on_life(origin, incarnation);
         let feed = self.feeds.entry(origin).or_default();
         if feed.next == Some(link) || (feed.next.is_none() && feed.current == Some(link)) {
             return;
@@ -124,6 +115,15 @@ impl Feeds {
                 seq,
             },
         ));
+    }
+
+    /// `origin` lives `incarnation` now. What was asked of an earlier life ends here, even if the way to the
+    /// later one is still to be found: its claims are dropped, so nothing that continues them can follow.
+    pub fn on_life(&mut self, origin: HubId, incarnation: Incarnation) {
+        let asked = self.feeds.get(&origin).and_then(|feed| feed.asked);
+        if asked.is_some_and(|asked| asked < incarnation) {
+            self.on_route_lost(origin);
+        }
     }
 
     /// There is no way to `origin` now. What is here of it stays.

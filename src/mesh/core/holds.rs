@@ -30,16 +30,13 @@ pub struct Holds {
 }
 
 impl Holds {
-    /// The hub cannot be reached from now on.
+    /// The hub cannot be reached from now on. One that is held already goes on as it was.
     pub fn start(&mut self, hub: HubId, hide_at: Moment, drop_at: Moment) {
-        self.holds.insert(
-            hub,
-            Hold {
-                hide_at,
-                drop_at,
-                hidden: false,
-            },
-        );
+        self.holds.entry(hub).or_insert(Hold {
+            hide_at,
+            drop_at,
+            hidden: false,
+        });
     }
 
     /// The hub can be reached again, or is forgotten.
@@ -98,6 +95,15 @@ mod tests {
         assert_eq!(holds.poll_timeout(), Some(Moment(60_000)));
         assert_eq!(holds.take_due(Moment(60_000)), [Due::Drop(hub)]);
         assert_eq!(holds.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_hub_that_is_lost_once_more_is_held_no_longer() {
+        let hub = HubId([1; 20]);
+        let mut holds = Holds::default();
+        holds.start(hub, Moment(2_000), Moment(60_000));
+        holds.start(hub, Moment(3_000), Moment(61_000));
+        assert_eq!(holds.take_due(Moment(2_000)), [Due::Hide(hub)]);
     }
 
     #[test]

@@ -444,6 +444,9 @@ impl Core {
         if origin == self.me {
             return;
         }
+        // Records of the same message may have changed who is reachable: a hub whose hold has not begun yet
+        // would be hidden, and come back a moment later.
+        self.heed_topology(now);
         self.observe(now, &delta);
         let applied = self
             .feeds
@@ -916,8 +919,16 @@ impl Core {
         }
     }
 
+    fn heed_topology(&mut self, now: Now) {
+        while let Some(event) = self.topology.poll_event() {
+            self.on_topology_event(now, event);
+        }
+    }
+
     fn on_topology_event(&mut self, now: Now, event: TopologyEvent) {
         match event {
+            // Lost again before it was noticed: its hold goes on. Ended here, it would hide the hub.
+            TopologyEvent::Reachable { hub, .. } if !self.topology.is_reachable(hub) => {}
             TopologyEvent::Reachable { hub, .. } => {
                 self.holds.clear(&hub);
                 self.dialer.on_reachable(now.at, hub);
@@ -934,6 +945,7 @@ impl Core {
                     .start(hub, now.at + hold, now.at + hold.max(DROP_AFTER));
             }
             TopologyEvent::IncarnationChanged { hub, incarnation } => {
+                self.feeds.on_life(hub, incarnation);
                 let stale = self
                     .directory
                     .read()
