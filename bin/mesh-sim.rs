@@ -9,6 +9,7 @@ use hubmesh::client::cli;
 use hubmesh::mesh::core::mutants::Mutants;
 use hubmesh::sim::figures::{self, Figure, Meters, Plan};
 use hubmesh::sim::history::{self, Outcome};
+use hubmesh::sim::scripts;
 
 /// Simulated meshes, in virtual time.
 #[derive(Parser)]
@@ -62,8 +63,11 @@ enum Command {
         /// Those alone whose name has this in it.
         #[arg(long)]
         only: Option<String>,
+        /// Also those that take minutes.
+        #[arg(long)]
+        large: bool,
     },
-    /// Puts each known fault into the core in turn, and shows how many histories it takes to find it.
+    /// Puts each known fault into the core in turn, and shows which script finds it, or how many histories it takes.
     Mutants {
         /// How many histories each may take.
         #[arg(long, default_value_t = 2_000)]
@@ -89,7 +93,7 @@ fn main() -> ExitCode {
             threads,
         } => histories(count, seed, threads),
         Command::Replay { seed, verbose } => replay(seed, verbose),
-        Command::Scripts { only } => scripts(only.as_deref()),
+        Command::Scripts { only, large } => scripts(only.as_deref(), large),
         Command::Mutants { limit } => mutants(limit),
     }
 }
@@ -235,14 +239,16 @@ fn replay(seed: u64, verbose: bool) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn scripts(only: Option<&str>) -> ExitCode {
+fn scripts(only: Option<&str>, large: bool) -> ExitCode {
     let mut failed = 0;
-    for (name, script) in hubmesh::sim::scripts::ALL {
+    let large = if large { scripts::LARGE } else { &[] };
+    for (name, script) in scripts::ALL.iter().chain(large) {
         if only.is_some_and(|only| !name.contains(only)) {
             continue;
         }
-        match script() {
-            Ok(_) => println!("ok      {name}"),
+        let began = std::time::Instant::now();
+        match script(Mutants::default()) {
+            Ok(_) => println!("ok      {name} ({:.1} s)", began.elapsed().as_secs_f64()),
             Err(why) => {
                 failed += 1;
                 println!("BROKEN  {name}: {why}");
@@ -256,31 +262,18 @@ fn scripts(only: Option<&str>) -> ExitCode {
     }
 }
 
-/// Puts each known fault into the core, and plays histories until one finds it.
+/// Puts each known fault into the core, and plays scripts and histories until one finds it.
 #[cfg(feature = "mutants")]
 fn mutants(limit: u64) -> ExitCode {
-    let mut survived = 0;
+    let mut code = ExitCode::SUCCESS;
     for (name, mutant) in Mutants::EACH {
-        let found = (1..=limit)
-            .map(|seed| history::play(seed, *mutant))
-            .find(|outcome| !outcome.faults.is_empty());
-        match found {
-            Some(outcome) => println!(
-                "{name:<26} caught by seed {:<5} {}",
-                outcome.seed,
-                outcome.faults.first().map_or("", String::as_str)
-            ),
-            None => {
-                survived += 1;
-                println!("{name:<26} SURVIVED {limit} seeds");
-            }
+        let row = hubmesh::sim::catch::catch(name, *mutant, limit);
+        println!("{row}");
+        if row.caught.is_none() {
+            code = ExitCode::FAILURE;
         }
     }
-    if survived == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    code
 }
 
 #[cfg(not(feature = "mutants"))]

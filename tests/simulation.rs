@@ -26,7 +26,11 @@ fn complain(outcome: &Outcome) -> String {
 fn every_script_ends_well() {
     let failed: Vec<String> = scripts::ALL
         .iter()
-        .filter_map(|(name, script)| script().err().map(|why| format!("{name}: {why}")))
+        .filter_map(|(name, script)| {
+            script(Mutants::default())
+                .err()
+                .map(|why| format!("{name}: {why}"))
+        })
         .collect();
     assert!(failed.is_empty(), "{failed:#?}");
 }
@@ -58,4 +62,28 @@ fn the_same_seed_gives_the_same_trace() {
         history::play(1, Mutants::default()).trace,
         history::play(2, Mutants::default()).trace
     );
+}
+
+/// The most histories that may pass before a known fault is found.
+#[cfg(feature = "mutants")]
+const SEEDS_PER_MUTANT: u64 = 100;
+
+#[test]
+#[cfg(feature = "mutants")]
+fn every_known_fault_is_caught() {
+    use hubmesh::sim::catch::{self, Catch};
+
+    let table: Vec<Catch> = Mutants::EACH
+        .iter()
+        .map(|(name, mutant)| catch::catch(name, *mutant, SEEDS_PER_MUTANT))
+        .collect();
+    for row in &table {
+        println!("{row}");
+    }
+    let survivors: Vec<&str> = table
+        .iter()
+        .filter(|row| row.caught.is_none())
+        .map(|row| row.mutant)
+        .collect();
+    assert!(survivors.is_empty(), "nothing finds {survivors:?}");
 }

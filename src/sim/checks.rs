@@ -168,20 +168,22 @@ fn is_of_its_session(world: &World, no: HostNo, claim: &ClaimView) -> bool {
 fn spanning_trees(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     for origin in component {
         let id = world.hosts[*origin].id;
+        let mut leads_there = BTreeSet::from([*origin]);
         for start in component {
-            let mut at = *start;
-            for _ in 0..component.len() {
-                if at == *origin {
-                    break;
-                }
-                match parent(world, at, &id) {
-                    Some(next) => at = next,
-                    None => break,
-                }
+            let mut way = vec![*start];
+            while let Some(at) = way.last().copied()
+                && !leads_there.contains(&at)
+                && way.len() <= component.len()
+                && let Some(next) = parent(world, at, &id)
+            {
+                way.push(next);
             }
-            if at != *origin {
+            let end = way.last().copied().unwrap_or(*start);
+            if leads_there.contains(&end) {
+                leads_there.extend(way);
+            } else {
                 faults.push(format!(
-                    "9: the parents of host {start} for host {origin} end at host {at}"
+                    "9: the parents of host {start} for host {origin} end at host {end}"
                 ));
             }
         }
@@ -268,11 +270,8 @@ pub fn missing_links(world: &World) -> Vec<String> {
             let (ha, hb) = (&world.hosts[*a], &world.hosts[*b]);
             let told = (ha.bootstrap.contains(b) && hb.url.is_some())
                 || (hb.bootstrap.contains(a) && ha.url.is_some());
-            let together = groups
-                .iter()
-                .any(|group| group.contains(a) && group.contains(b));
             let learned = small
-                && together
+                && together(&groups, *a, *b)
                 && ((ha.auto_connect && hb.url.is_some()) || (hb.auto_connect && ha.url.is_some()));
             if (told || learned) && !world.linked(*a, *b) {
                 faults.push(format!("11: hosts {a} and {b} want a link and have none"));
@@ -376,13 +375,17 @@ pub fn probe_signals(world: &mut World, within: Duration) {
     let live: Vec<SessionNo> = (0..world.sessions.len())
         .filter(|no| world.sessions[*no].status == Status::Live && world.hub_of(*no).is_some())
         .collect();
+    let groups = components(world);
     let mut sent = Vec::new();
     for from in &live {
         let mates: Vec<SessionNo> = live
             .iter()
             .copied()
             .filter(|to| to != from && world.sessions[*to].network == world.sessions[*from].network)
-            .filter(|to| together(world, *from, *to))
+            .filter(|to| {
+                let (from, to) = (&world.sessions[*from], &world.sessions[*to]);
+                together(&groups, from.at.host, to.at.host)
+            })
             .collect();
         if mates.is_empty() {
             continue;
@@ -412,9 +415,8 @@ pub fn probe_signals(world: &mut World, within: Duration) {
     }
 }
 
-fn together(world: &World, a: SessionNo, b: SessionNo) -> bool {
-    let (a, b) = (world.sessions[a].at.host, world.sessions[b].at.host);
-    components(world)
+fn together(groups: &[Vec<HostNo>], a: HostNo, b: HostNo) -> bool {
+    groups
         .iter()
         .any(|group| group.contains(&a) && group.contains(&b))
 }

@@ -10,6 +10,8 @@
 //!
 //! Callers: `tests/simulation.rs`, `bin/mesh-sim.rs`.
 
+#[cfg(feature = "mutants")]
+pub mod catch;
 pub mod checks;
 pub mod figures;
 pub mod history;

@@ -3,6 +3,10 @@
 //! A script returns the world that it played in; [`settle`] has checked it. What a script finds on its own is
 //! an `Err` with a sentence.
 
+mod large;
+mod partitions;
+mod routes;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,13 +14,14 @@ use bytes::Bytes;
 use super::checks;
 use super::sessions::{SessionNo, Status};
 use super::world::{HostNo, Newcomer, World, WorldConfig};
+use crate::mesh::core::mutants::Mutants;
 use crate::mesh::core::rng::Rng;
 
 /// What a script ends with.
 pub type Ended = Result<World, String>;
 
-/// A script, under its name.
-pub type Script = (&'static str, fn() -> Ended);
+/// A script, under its name. It is given the faults to put into every core.
+pub type Script = (&'static str, fn(Mutants) -> Ended);
 
 /// All of them.
 pub const ALL: &[Script] = &[
@@ -50,7 +55,6 @@ pub const ALL: &[Script] = &[
         "a hub is back after its claims were dropped",
         back_after_its_claims_were_dropped,
     ),
-    ("a chain of forty hubs agrees", long_chain),
     (
         "a star outlives the restart of its root",
         star_root_restarts,
@@ -85,7 +89,39 @@ pub const ALL: &[Script] = &[
         both_restarted_while_apart,
     ),
     ("random bytes hurt nobody", random_bytes),
+    (
+        "the bootstrap hub is linked again within seconds of a ten-minute absence",
+        partitions::bootstrap_absent,
+    ),
+    (
+        "rosters agree within three seconds of the end of a partition",
+        partitions::busy_halves,
+    ),
+    (
+        "a link that one end alone believes in carries nothing",
+        routes::one_sided_link,
+    ),
+    (
+        "a parent that does not answer delays no change",
+        routes::parent_that_does_not_answer,
+    ),
+    (
+        "signals lost on the way are waited for by those behind them",
+        routes::gap_on_the_way,
+    ),
+    (
+        "signals never go back over the link that they came by",
+        routes::way_back,
+    ),
+    ("a chain of two hundred hubs agrees", large::long_chain),
+    ("two hundred hubs start at once", large::cold_start),
 ];
+
+/// Those that take too long for every run of the tests.
+pub const LARGE: &[Script] = &[(
+    "a thousand hubs start at once",
+    large::cold_start_of_a_thousand,
+)];
 
 fn ensure(holds: bool, what: impl Into<String>) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.into()) }
@@ -109,12 +145,21 @@ fn settle(mut world: World, within: Duration) -> Ended {
     });
     ensure(settled, format!("not settled after {within:?}: {last:?}"))?;
     checks::probe_signals(&mut world, secs(2));
+    let open = checks::open_signals(&world, secs(5));
+    ensure(open.is_empty(), open.join("; "))?;
     ensure(world.faults().is_empty(), world.faults().join("; "))?;
     Ok(world)
 }
 
-fn mesh(seed: u64, hubs: usize) -> World {
-    World::mesh(WorldConfig::checked(seed), hubs)
+fn checked(mutants: Mutants, seed: u64) -> WorldConfig {
+    WorldConfig {
+        mutants,
+        ..WorldConfig::checked(seed)
+    }
+}
+
+fn mesh(mutants: Mutants, seed: u64, hubs: usize) -> World {
+    World::mesh(checked(mutants, seed), hubs)
 }
 
 /// One client at each hub.
@@ -132,14 +177,14 @@ fn chain(hubs: usize) -> Vec<(HostNo, HostNo)> {
     (1..hubs).map(|no| (no, no - 1)).collect()
 }
 
-fn simultaneous_dial() -> Ended {
-    let mut world = World::wired(WorldConfig::checked(1), 2, &[(0, 1), (1, 0)]);
+fn simultaneous_dial(mutants: Mutants) -> Ended {
+    let mut world = World::wired(checked(mutants, 1), 2, &[(0, 1), (1, 0)]);
     people(&mut world);
     settle(world, secs(10))
 }
 
-fn one_way_loss() -> Ended {
-    let mut world = settle(mesh(2, 3), secs(15))?;
+fn one_way_loss(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 2, 3), secs(15))?;
     people(&mut world);
     world.block(0, 1);
     world.run_for(secs(10));
@@ -148,16 +193,16 @@ fn one_way_loss() -> Ended {
     settle(world, secs(75))
 }
 
-fn half_open_link() -> Ended {
-    let mut world = settle(mesh(3, 3), secs(15))?;
+fn half_open_link(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 3, 3), secs(15))?;
     people(&mut world);
     world.run_for(secs(1));
     world.cut_unnoticed(0, 1);
     settle(world, secs(75))
 }
 
-fn crash_in_a_snapshot() -> Ended {
-    let mut config = WorldConfig::checked(4);
+fn crash_in_a_snapshot(mutants: Mutants) -> Ended {
+    let mut config = checked(mutants, 4);
     config.bandwidth = Some(200_000);
     config.watch = false;
     let mut world = World::wired(config, 3, &chain(3));
@@ -185,8 +230,8 @@ fn crash_in_a_snapshot() -> Ended {
     settle(world, secs(60))
 }
 
-fn restart_with_another_clock() -> Ended {
-    let mut world = settle(mesh(5, 4), secs(15))?;
+fn restart_with_another_clock(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 5, 4), secs(15))?;
     people(&mut world);
     for skew_ms in [-3_600_000, 3_600_000, 0] {
         // Past the window in which an id may change hands only so often.
@@ -205,8 +250,8 @@ fn restart_with_another_clock() -> Ended {
     settle(world, secs(75))
 }
 
-fn two_restarts_in_one_window() -> Ended {
-    let mut world = settle(mesh(6, 4), secs(15))?;
+fn two_restarts_in_one_window(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 6, 4), secs(15))?;
     people(&mut world);
     world.run_for(secs(1));
     world.restart(2, 0);
@@ -216,8 +261,8 @@ fn two_restarts_in_one_window() -> Ended {
     settle(world, secs(75))
 }
 
-fn three_way_partition() -> Ended {
-    let mut world = settle(mesh(7, 9), secs(20))?;
+fn three_way_partition(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 7, 9), secs(20))?;
     let sessions = people(&mut world);
     world.run_for(secs(1));
     world.partition(&[&[0, 1, 2], &[3, 4, 5], &[6, 7, 8]]);
@@ -235,8 +280,8 @@ fn three_way_partition() -> Ended {
     settle(world, secs(75))
 }
 
-fn flapping() -> Ended {
-    let mut world = settle(World::wired(WorldConfig::checked(8), 5, &ring(5)), secs(15))?;
+fn flapping(mutants: Mutants) -> Ended {
+    let mut world = settle(World::wired(checked(mutants, 8), 5, &ring(5)), secs(15))?;
     people(&mut world);
     for _ in 0..100 {
         world.cut(0, 1);
@@ -245,8 +290,8 @@ fn flapping() -> Ended {
     settle(world, secs(75))
 }
 
-fn slow_hub() -> Ended {
-    let mut world = settle(mesh(9, 4), secs(15))?;
+fn slow_hub(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 9, 4), secs(15))?;
     people(&mut world);
     world.run_for(secs(2));
     for no in 0..3 {
@@ -271,8 +316,8 @@ fn slow_hub() -> Ended {
     settle(world, secs(75))
 }
 
-fn cloned_hub() -> Ended {
-    let mut world = World::new(WorldConfig::checked(10));
+fn cloned_hub(mutants: Mutants) -> Ended {
+    let mut world = World::new(checked(mutants, 10));
     let first = world.add_host(true, Vec::new());
     let second = world.add_host(true, vec![first]);
     let clone = world.add_host(true, vec![first, second]);
@@ -297,8 +342,8 @@ fn cloned_hub() -> Ended {
     Ok(world)
 }
 
-fn cloned_client() -> Ended {
-    let mut world = settle(mesh(11, 3), secs(15))?;
+fn cloned_client(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 11, 3), secs(15))?;
     let twin = Newcomer::new("global", "twin", "shared-proof");
     let mut accepted = 0;
     for round in 0..40 {
@@ -313,8 +358,8 @@ fn cloned_client() -> Ended {
     settle(world, secs(75))
 }
 
-fn back_after_its_claims_were_dropped() -> Ended {
-    let mut world = settle(mesh(12, 3), secs(15))?;
+fn back_after_its_claims_were_dropped(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 12, 3), secs(15))?;
     people(&mut world);
     world.run_for(secs(1));
     world.partition(&[&[0, 1], &[2]]);
@@ -330,18 +375,9 @@ fn back_after_its_claims_were_dropped() -> Ended {
     settle(world, secs(75))
 }
 
-fn long_chain() -> Ended {
-    let mut config = WorldConfig::checked(13);
-    config.latency = 1_000..5_000;
-    config.watch = false;
-    let mut world = World::wired(config, 40, &chain(40));
-    people(&mut world);
-    settle(world, secs(60))
-}
-
-fn star_root_restarts() -> Ended {
+fn star_root_restarts(mutants: Mutants) -> Ended {
     let edges: Vec<(HostNo, HostNo)> = (1..8).map(|no| (no, 0)).collect();
-    let mut world = settle(World::wired(WorldConfig::checked(14), 8, &edges), secs(15))?;
+    let mut world = settle(World::wired(checked(mutants, 14), 8, &edges), secs(15))?;
     people(&mut world);
     world.run_for(secs(1));
     world.power_off(0);
@@ -351,8 +387,8 @@ fn star_root_restarts() -> Ended {
     settle(world, secs(75))
 }
 
-fn permanent_crashes() -> Ended {
-    let mut world = settle(mesh(15, 8), secs(20))?;
+fn permanent_crashes(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 15, 8), secs(20))?;
     people(&mut world);
     world.run_for(secs(1));
     for no in [1, 3, 5] {
@@ -370,8 +406,8 @@ fn permanent_crashes() -> Ended {
     settle(world, secs(75))
 }
 
-fn back_to_back_restarts() -> Ended {
-    let mut world = settle(mesh(16, 4), secs(15))?;
+fn back_to_back_restarts(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 16, 4), secs(15))?;
     people(&mut world);
     for _ in 0..10 {
         world.restart(1, 0);
@@ -381,8 +417,8 @@ fn back_to_back_restarts() -> Ended {
     settle(world, secs(75))
 }
 
-fn copies_of_a_change() -> Ended {
-    let mut world = World::new(WorldConfig::checked(17));
+fn copies_of_a_change(mutants: Mutants) -> Ended {
+    let mut world = World::new(checked(mutants, 17));
     world.start_sniffing();
     for no in 0..10 {
         world.add_host(true, if no == 0 { Vec::new() } else { vec![0] });
@@ -411,11 +447,8 @@ fn told(world: &World, sessions: &[SessionNo]) -> u64 {
         .sum()
 }
 
-fn flap_within_the_hold() -> Ended {
-    let mut world = settle(
-        World::wired(WorldConfig::checked(18), 2, &[(1, 0)]),
-        secs(10),
-    )?;
+fn flap_within_the_hold(mutants: Mutants) -> Ended {
+    let mut world = settle(World::wired(checked(mutants, 18), 2, &[(1, 0)]), secs(10))?;
     let sessions = people(&mut world);
     world.run_for(secs(35));
     let before = told(&world, &sessions);
@@ -429,8 +462,8 @@ fn flap_within_the_hold() -> Ended {
     settle(world, secs(30))
 }
 
-fn move_within_the_hold() -> Ended {
-    let mut world = settle(mesh(19, 4), secs(15))?;
+fn move_within_the_hold(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 19, 4), secs(15))?;
     let sessions = people(&mut world);
     world.run_for(secs(2));
     // The socket to its old hub is dead, and the hub has not noticed yet.
@@ -452,8 +485,8 @@ fn move_within_the_hold() -> Ended {
     settle(world, secs(30))
 }
 
-fn halves_without_bootstrap() -> Ended {
-    let mut world = settle(mesh(20, 7), secs(20))?;
+fn halves_without_bootstrap(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 20, 7), secs(20))?;
     people(&mut world);
     world.run_for(secs(1));
     world.partition(&[&[0, 1, 2, 3], &[4, 5, 6]]);
@@ -468,11 +501,8 @@ fn halves_without_bootstrap() -> Ended {
     settle(world, secs(75))
 }
 
-fn stalled_link() -> Ended {
-    let mut world = settle(
-        World::wired(WorldConfig::checked(21), 3, &chain(3)),
-        secs(15),
-    )?;
+fn stalled_link(mutants: Mutants) -> Ended {
+    let mut world = settle(World::wired(checked(mutants, 21), 3, &chain(3)), secs(15))?;
     for no in 0..2_000 {
         world.join_unwatched(0, &who(no));
     }
@@ -500,11 +530,8 @@ fn stalled_link() -> Ended {
     Ok(world)
 }
 
-fn both_restarted_while_apart() -> Ended {
-    let mut world = settle(
-        World::wired(WorldConfig::checked(22), 2, &[(1, 0)]),
-        secs(15),
-    )?;
+fn both_restarted_while_apart(mutants: Mutants) -> Ended {
+    let mut world = settle(World::wired(checked(mutants, 22), 2, &[(1, 0)]), secs(15))?;
     people(&mut world);
     for _ in 0..4 {
         world.partition(&[&[0], &[1]]);
@@ -517,8 +544,8 @@ fn both_restarted_while_apart() -> Ended {
     Ok(world)
 }
 
-fn random_bytes() -> Ended {
-    let mut world = settle(mesh(23, 3), secs(15))?;
+fn random_bytes(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 23, 3), secs(15))?;
     people(&mut world);
     let mut rng = Rng::new(23);
     for round in 0..500 {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::queue::Boot;
 use super::world::{HostNo, World};
+use crate::mesh::core::Core;
 use crate::mesh::core::directory::{ClaimView, OriginState};
 use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, mix, stable_hash};
 
@@ -25,6 +26,10 @@ fn set_hash(claims: &[ClaimView]) -> u64 {
     })
 }
 
+/// When the shortest paths have been run after a change of a link record, at the latest: the spacing of the runs
+/// is a tenth of this in meshes of the size that is watched.
+const RUN_WITHIN: u64 = 100_000;
+
 /// What one machine knows of one origin, as last seen.
 #[derive(Debug, Default)]
 struct Seen {
@@ -43,6 +48,8 @@ pub(super) struct Watch {
     authored: BTreeMap<(HubId, Incarnation, u64), u64>,
     lives: BTreeMap<(HubId, Incarnation), Boot>,
     seen: BTreeMap<(Boot, HubId), Seen>,
+    /// Since when a machine uses a link to a hub that does not list it.
+    unlisted: BTreeMap<(Boot, HubId), u64>,
 }
 
 impl Watch {
@@ -54,6 +61,7 @@ impl Watch {
         };
         let me = world.hosts[no].id;
         self.check_life(boot, me, core.incarnation(), &mut faults);
+        self.check_listed(world, boot, core, &mut faults);
         let directory = core.directory().read();
         let hubs = directory.hubs();
         for hub in &hubs {
@@ -109,6 +117,29 @@ impl Watch {
         }
     }
 
+    /// 10: a hub that ways lead over lists the link, from the time on that the shortest paths were run anew.
+    fn check_listed(&mut self, world: &World, boot: Boot, core: &Core, faults: &mut Vec<String>) {
+        let me = world.hosts[boot.host].id;
+        let routes = core.topology().routes();
+        let unlisted: BTreeSet<HubId> = routes
+            .by_hub
+            .values()
+            .map(|route| route.hop.neighbour)
+            .filter(|hub| !lists(core, *hub, me))
+            .collect();
+        self.unlisted
+            .retain(|(by, hub), _| *by != boot || unlisted.contains(hub));
+        for hub in unlisted {
+            let since = *self.unlisted.entry((boot, hub)).or_insert(world.now);
+            if world.now > since + RUN_WITHIN {
+                faults.push(format!(
+                    "10: host {} uses a link that {hub:?} has not listed since {since} us",
+                    boot.host
+                ));
+            }
+        }
+    }
+
     fn check_life(
         &mut self,
         boot: Boot,
@@ -122,6 +153,13 @@ impl Watch {
             *first = boot;
         }
     }
+}
+
+/// Whether `hub` lists a link to `other`, as far as the core has heard.
+fn lists(core: &Core, hub: HubId, other: HubId) -> bool {
+    core.topology()
+        .record(hub)
+        .is_some_and(|record| record.neighbours.iter().any(|(listed, _)| *listed == other))
 }
 
 /// A claim that its author retracted does not come back.

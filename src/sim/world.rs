@@ -26,6 +26,7 @@ use crate::mesh::core::rng::Rng;
 use crate::mesh::core::{Core, CoreConfig};
 
 pub use clients::Newcomer;
+use traffic::Arriving;
 pub use traffic::{Sniffed, Totals};
 
 /// A machine. Never used twice in a world.
@@ -128,6 +129,7 @@ pub struct World {
     disturbed_at: u64,
     totals: Totals,
     sniffed: Option<Sniffed>,
+    arriving: Option<Arriving>,
     /// The life of each boot as of its last input.
     lives_told: BTreeMap<Boot, Incarnation>,
     spins: (u64, u32),
@@ -155,6 +157,7 @@ impl World {
             disturbed_at: 0,
             totals: Totals::default(),
             sniffed: None,
+            arriving: None,
             lives_told: BTreeMap::new(),
             spins: (0, 0),
         }

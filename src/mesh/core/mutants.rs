@@ -69,9 +69,8 @@ mutants! {
     /// Subscriptions, where one is sent: the cursor is zero, and the deltas that answer it are applied without
     /// starting from an empty set.
     subscribe_without_cursor,
-    /// Subscriptions, where the parent of an origin changes: the old parent is unsubscribed, and what is on
-    /// its way from it is no longer awaited, before the new one has answered; the new one is asked only at
-    /// the next change of routes.
+    /// Subscriptions, where the parent of an origin changes: the old parent is unsubscribed, and what comes
+    /// from it is no longer taken, before the new one has answered.
     unsubscribe_early,
     /// Signals, at the destination: each signal that arrives raises the cumulative acknowledgement to its own
     /// number, also past a gap.

@@ -162,7 +162,7 @@ impl World {
     }
 
     fn send_data(&mut self, no: HostNo, link: LinkId, frame: &Frame) {
-        self.sniff_signal(no, frame);
+        self.sniff_signal(no, link, frame);
         let Some(running) = self.hosts[no].running.as_ref() else {
             return;
         };
@@ -248,7 +248,7 @@ impl World {
             running.core.directory().clone(),
         );
         for frame in frames {
-            self.sniff_arrival(&frame);
+            self.sniff_arrival(link, &frame);
             let mut exchange = exchange.lock();
             match frame {
                 Frame::Signal(signal) => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{HostNo, World};
 use crate::mesh::core::ids::{HubId, Incarnation, LinkId};
-use crate::mesh::frames::Frame;
+use crate::mesh::frames::{Frame, SignalFrame};
 use crate::mesh::wire::{self, Decoder};
 use crate::sim::net::websocket_header;
 
@@ -41,8 +41,19 @@ pub struct Sniffed {
     pub bytes: BTreeMap<&'static str, u64>,
     /// The machines that sent each signal on, in order, by source, destination and number.
     pub paths: BTreeMap<(HubId, HubId, u64), Vec<HostNo>>,
-    /// The signal that is being handled, and its time to live on arrival.
-    arriving: Option<((HubId, u64), u8)>,
+}
+
+/// The signal that is being handled.
+#[derive(Clone, Copy)]
+pub(super) struct Arriving {
+    key: (HubId, HubId, u64),
+    link: LinkId,
+    /// Its time to live on arrival.
+    ttl: u8,
+}
+
+fn key(signal: &SignalFrame) -> (HubId, HubId, u64) {
+    (signal.source, signal.dest, signal.seq)
 }
 
 impl World {
@@ -118,30 +129,41 @@ impl World {
     }
 
     /// A data frame is about to be handled.
-    pub(super) fn sniff_arrival(&mut self, frame: &Frame) {
-        if let (Some(sniffed), Frame::Signal(signal)) = (self.sniffed.as_mut(), frame) {
-            sniffed.arriving = Some(((signal.source, signal.seq), signal.ttl));
-        }
+    pub(super) fn sniff_arrival(&mut self, link: LinkId, frame: &Frame) {
+        self.arriving = match frame {
+            Frame::Signal(signal) => Some(Arriving {
+                key: key(signal),
+                link,
+                ttl: signal.ttl,
+            }),
+            _ => None,
+        };
     }
 
-    /// A data frame is sent: one that came from elsewhere must have less time to live than before.
-    pub(super) fn sniff_signal(&mut self, no: HostNo, frame: &Frame) {
+    /// A data frame is sent. One that came from elsewhere has less time to live than before, and does not go
+    /// back.
+    pub(super) fn sniff_signal(&mut self, no: HostNo, link: LinkId, frame: &Frame) {
+        let Frame::Signal(signal) = frame else { return };
+        if let Some(sniffed) = self.sniffed.as_mut() {
+            sniffed.paths.entry(key(signal)).or_default().push(no);
+        }
         let me = self.hosts[no].id;
-        let (Some(sniffed), Frame::Signal(signal)) = (self.sniffed.as_mut(), frame) else {
+        let Some(came) = self
+            .arriving
+            .take_if(|came| came.key == key(signal) && signal.source != me)
+        else {
             return;
         };
-        let path = sniffed
-            .paths
-            .entry((signal.source, signal.dest, signal.seq))
-            .or_default();
-        path.push(no);
-        let before = sniffed.arriving.take();
-        let grown = before
-            .is_some_and(|(key, ttl)| key == (signal.source, signal.seq) && signal.ttl >= ttl);
-        if signal.source != me && grown {
+        if signal.ttl >= came.ttl {
             self.fault(format!(
                 "13: host {no} sent a signal on with a time to live of {}",
                 signal.ttl
+            ));
+        }
+        if link == came.link {
+            self.fault(format!(
+                "13: host {no} sent signal {:?} back over the link that it came by",
+                came.key
             ));
         }
     }

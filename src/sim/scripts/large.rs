@@ -1,0 +1,46 @@
+//! Meshes of many hubs: what must hold at every instant is not looked at, only what they come to.
+
+use super::{Ended, chain, checked, ensure, people, secs, settle};
+use crate::mesh::core::mutants::Mutants;
+use crate::sim::checks;
+use crate::sim::world::{World, WorldConfig};
+
+fn unwatched(mutants: Mutants, seed: u64) -> WorldConfig {
+    let mut config = checked(mutants, seed);
+    config.watch = false;
+    config
+}
+
+pub(super) fn long_chain(mutants: Mutants) -> Ended {
+    let mut config = unwatched(mutants, 13);
+    config.latency = 1_000..5_000;
+    let mut world = World::wired(config, 200, &chain(200));
+    people(&mut world);
+    settle(world, secs(60))
+}
+
+pub(super) fn cold_start(mutants: Mutants) -> Ended {
+    start_at_once(World::mesh(unwatched(mutants, 30), 200))
+}
+
+pub(super) fn cold_start_of_a_thousand(mutants: Mutants) -> Ended {
+    start_at_once(World::mesh(unwatched(mutants, 31), 1_000))
+}
+
+/// All dial one hub, which takes a few dozen of them: the others have to find a way in by what those know.
+fn start_at_once(mut world: World) -> Ended {
+    people(&mut world);
+    let mut last = Vec::new();
+    let settled = world.run_until_true(secs(1), secs(75), |world| {
+        last = match checks::components(world).len() {
+            1 => checks::quiet_faults(world),
+            parts => vec![format!("the mesh is in {parts} parts")],
+        };
+        last.is_empty()
+    });
+    last.truncate(10);
+    ensure(settled, format!("not settled after 75 s: {last:?}"))?;
+    checks::probe_signals(&mut world, secs(2));
+    ensure(world.faults().is_empty(), world.faults().join("; "))?;
+    Ok(world)
+}
