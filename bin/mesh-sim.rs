@@ -3,11 +3,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 use hubmesh::client::cli;
 use hubmesh::mesh::core::mutants::Mutants;
-use hubmesh::sim::figures::{self, Figure, Meters, Plan};
+use hubmesh::sim::figures::{self, Figure, Leg, Meters, Plan};
 use hubmesh::sim::history::{self, Outcome};
 use hubmesh::sim::scripts;
 
@@ -24,10 +25,10 @@ enum Command {
     /// Measures a mesh: how long things take, what crosses the links, what a peer costs.
     Measure {
         /// How many hubs.
-        #[arg(long, default_value_t = 10)]
-        hubs: usize,
-        /// How many peers in all. Every hub keeps all of them: 1,000 hubs and 1,000,000 peers would take 80 GB,
-        /// so measure 1,000 hubs with some thousands, and 1,000,000 peers on a few hubs.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(4..))]
+        hubs: u16,
+        /// How many peers in all. Every hub keeps all of them, so a mesh of many hubs is measured with as many
+        /// as fit in memory, and all of them in a second leg on three hubs.
         #[arg(long, default_value_t = 1_000)]
         peers: usize,
         /// What all chance comes from.
@@ -86,7 +87,10 @@ fn main() -> ExitCode {
             peers,
             seed,
             json,
-        } => measure(Plan { hubs, peers, seed }, json),
+        } => {
+            let hubs = usize::from(hubs);
+            measure(Plan { hubs, peers, seed }, json)
+        }
         Command::Histories {
             count,
             seed,
@@ -121,63 +125,72 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// CPU time of this process so far, from /proc; zero where there is none. Its ticks are hundredths.
-fn cpu_time() -> std::time::Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace();
-    let ticks: u64 = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    std::time::Duration::from_millis(ticks * 10)
+/// CPU time of this process's first thread so far, from /proc; zero where there is none.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split_whitespace().next().unwrap_or_default();
+    Duration::from_nanos(nanoseconds.parse().unwrap_or_default())
+}
+
+/// A line of /proc/self/status that is given in kB, in bytes; zero where there is none.
+fn status(name: &str) -> usize {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0) * 1024
 }
 
 fn measure(plan: Plan, json: bool) -> ExitCode {
-    let began = std::time::Instant::now();
-    let figures = figures::measure(
-        plan,
-        Meters {
-            memory: || ALLOCATED.load(Ordering::Relaxed),
-            cpu: cpu_time,
-        },
-    );
+    let meters = Meters {
+        memory: || ALLOCATED.load(Ordering::Relaxed),
+        resident: || status("VmRSS:"),
+        cpu: cpu_time,
+    };
+    let mut legs = Vec::new();
+    let mut began = Instant::now();
+    figures::measure(plan, meters, |leg| {
+        if json {
+            legs.push(leg);
+        } else {
+            print_leg(&leg, began.elapsed());
+        }
+        began = Instant::now();
+    });
     if json {
-        match serde_json::to_string_pretty(&figures) {
+        match serde_json::to_string_pretty(&legs) {
             Ok(text) => println!("{text}"),
             Err(_) => return ExitCode::FAILURE,
         }
         return ExitCode::SUCCESS;
     }
     println!(
-        "{} hubs, {} peers on all of them, seed {}; virtual time",
-        plan.hubs, plan.peers, plan.seed
+        "{:<58} {:>12.1} s    CPU; at most {:.2} GB resident",
+        "in all",
+        cpu_time().as_secs_f64(),
+        status("VmHWM:") as f64 / 1e9
     );
+    ExitCode::SUCCESS
+}
+
+fn print_leg(leg: &Leg, took: Duration) {
+    println!("{}", leg.title);
     for Figure {
         name,
         value,
         unit,
         target,
-    } in figures
+    } in &leg.figures
     {
         let target = target.map_or(String::new(), |target| format!("target {target} {unit}"));
-        println!("{name:<58} {value:>14.2} {unit:<4} {target}");
+        let line = format!("  {name:<56} {value:>12.2} {unit:<4} {target}");
+        println!("{}", line.trim_end());
     }
-    println!(
-        "{:<58} {:>14.1} s",
-        "(real time)",
-        began.elapsed().as_secs_f64()
-    );
-    ExitCode::SUCCESS
+    println!("  {:<56} {:>12.1} s", "(real time)", took.as_secs_f64());
 }
 
 fn histories(count: u64, first: u64, threads: u64) -> ExitCode {
     let (next, failed, slowest) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {

@@ -1,12 +1,27 @@
-//! The figures that an operator compares, measured in worlds of a given size. Times are virtual unless a name
-//! says otherwise; bytes include WebSocket headers.
+//! The figures that an operator compares, each beside what it should be, measured in worlds of a given size.
+//!
+//! Every hub keeps every peer, so one world cannot have a thousand hubs and a million peers in memory: there
+//! are two. *The mesh* has all the hubs, and as many of the peers as fit; it measures what the number of hubs
+//! decides. *The peers* has all the peers on three hubs that are near each other; it measures what the number
+//! of peers decides. Each leg says what it is made of.
+//!
+//! Times are virtual unless a name says CPU; bytes of deltas and of link records are those of the frames,
+//! all other bytes have their WebSocket headers with them. Called by `mesh-sim measure`.
+
+mod mesh;
+mod remote;
+mod split;
+mod ways;
 
 use std::time::Duration;
 
-use super::checks;
-use super::world::{HostNo, Newcomer, World, WorldConfig};
-use crate::mesh::core::CoreConfig;
-use crate::mesh::core::ids::mix;
+use super::world::{HostNo, Newcomer, World};
+use crate::mesh::core::ids::{HubId, Incarnation, mix};
+
+/// The most records that the hubs of the mesh hold together: about 1.5 GB.
+const MOST_RECORDS: usize = 10_000_000;
+/// Peers in one network.
+const NETWORK: usize = 50;
 
 /// A figure, beside what it should be.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -21,30 +36,61 @@ pub struct Figure {
     pub target: Option<f64>,
 }
 
-fn figure(name: &str, value: f64, unit: &'static str, target: Option<f64>) -> Figure {
-    Figure {
-        name: name.to_owned(),
-        value,
-        unit,
-        target,
+/// What was measured in one world.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Leg {
+    /// What the world was made of.
+    pub title: String,
+    /// The figures.
+    pub figures: Vec<Figure>,
+}
+
+impl Leg {
+    fn new(title: String) -> Self {
+        Leg {
+            title,
+            figures: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, name: &str, value: f64, unit: &'static str) {
+        self.push(name, value, unit, None);
+    }
+
+    fn compare(&mut self, name: &str, value: f64, unit: &'static str, target: f64) {
+        self.push(name, value, unit, Some(target));
+    }
+
+    fn push(&mut self, name: &str, value: f64, unit: &'static str, target: Option<f64>) {
+        let name = name.to_owned();
+        self.figures.push(Figure {
+            name,
+            value,
+            unit,
+            target,
+        });
     }
 }
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// How many hubs.
+    /// How many hubs the mesh has: two at least.
     pub hubs: usize,
-    /// How many peers in all; every hub keeps all of them.
+    /// How many peers in all.
     pub peers: usize,
     /// What all chance comes from.
     pub seed: u64,
 }
 
-fn person(no: usize, network: usize) -> Newcomer {
-    let (high, low) = (mix(no as u64), mix(!(no as u64)));
-    let id = format!("{high:016x}{low:016x}{:08x}", no as u32);
-    Newcomer::new(&format!("room-{network}"), &id, "")
+impl Plan {
+    /// As many of the peers as a mesh of this size can hold.
+    fn that_fits(self) -> Plan {
+        Plan {
+            peers: self.peers.min(MOST_RECORDS / self.hubs.max(1)),
+            ..self
+        }
+    }
 }
 
 /// What only the process that runs a plan can tell.
@@ -52,73 +98,28 @@ fn person(no: usize, network: usize) -> Newcomer {
 pub struct Meters {
     /// Bytes allocated.
     pub memory: fn() -> usize,
+    /// Bytes resident.
+    pub resident: fn() -> usize,
     /// CPU time spent.
     pub cpu: fn() -> Duration,
 }
 
-/// Runs the plan.
-pub fn measure(plan: Plan, meters: Meters) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    let mut world = cold_start(plan, &mut figures);
-    population(&mut world, plan, meters, &mut figures);
-    joins(&mut world, plan, &mut figures);
-    idle(&mut world, &mut figures);
-    restart(&mut world, plan, meters, &mut figures);
-    kill(&mut world, plan, &mut figures);
-    figures
+impl Meters {
+    fn cpu_since(&self, start: Duration) -> f64 {
+        (self.cpu)().saturating_sub(start).as_secs_f64()
+    }
 }
 
-fn cold_start(plan: Plan, figures: &mut Vec<Figure>) -> World {
-    let config = WorldConfig {
-        latency: 1_000..41_000,
-        jitter: 500,
-        window: 1024 * 1024,
-        watch: false,
-        core: CoreConfig::default(),
-        ..WorldConfig::checked(plan.seed)
-    };
-    let mut world = World::new(config);
-    for no in 0..plan.hubs {
-        world.add_host(true, if no == 0 { Vec::new() } else { vec![no / 2, 0] });
-    }
-    (0..plan.hubs).for_each(|no| world.boot(no));
-    let began = world.now();
-    let everybody = plan.hubs - 1;
-    world.run_until_true(
-        Duration::from_millis(100),
-        Duration::from_secs(300),
-        |world| {
-            (0..plan.hubs).all(|no| {
-                world
-                    .core(no)
-                    .is_some_and(|core| core.topology().routes().by_hub.len() == everybody)
-            })
-        },
-    );
-    let took = (world.now() - began) as f64 / 1e6;
-    figures.push(figure(
-        "cold start until every hub reaches every other",
-        took,
-        "s",
-        None,
-    ));
-    world.run_for(Duration::from_secs(30));
-    let totals = world.take_totals();
-    let per_hub = totals.control_bytes as f64 / plan.hubs as f64;
-    figures.push(figure(
-        "control bytes per hub in the cold start and 30 s after",
-        per_hub,
-        "B",
-        None,
-    ));
-    let links = world.conns.values().filter(|conn| conn.is_open()).count();
-    figures.push(figure(
-        "links per hub",
-        2.0 * links as f64 / plan.hubs as f64,
-        "",
-        None,
-    ));
-    world
+/// Runs the plan. `done` is given each leg as it ends.
+pub fn measure(plan: Plan, meters: Meters, mut done: impl FnMut(Leg)) {
+    done(mesh::measure(plan.that_fits(), meters));
+    done(remote::measure(plan, meters));
+}
+
+fn person(no: usize) -> Newcomer {
+    let (high, low) = (mix(no as u64), mix(!(no as u64)));
+    let id = format!("{high:016x}{low:016x}{:08x}", no as u32);
+    Newcomer::new(&format!("room-{}", no / NETWORK), &id, "")
 }
 
 fn known(world: &World, no: HostNo) -> usize {
@@ -127,217 +128,116 @@ fn known(world: &World, no: HostNo) -> usize {
         .map_or(0, |core| core.directory().read().peers())
 }
 
-fn population(world: &mut World, plan: Plan, meters: Meters, figures: &mut Vec<Figure>) {
-    let before = (meters.memory)();
-    let (clock, joined_at) = ((meters.cpu)(), world.now());
-    for no in 0..plan.peers {
-        world.join_unwatched(no % plan.hubs, &person(no, no / 50));
-        if no % 1_000 == 999 {
-            world.run_for(Duration::from_millis(20));
-        }
-    }
-    let all = world.run_until_true(
-        Duration::from_millis(50),
-        Duration::from_secs(120),
-        |world| (0..plan.hubs).all(|no| known(world, no) == plan.peers),
-    );
-    world.run_for(Duration::from_secs(1));
-    let grown = (meters.memory)().saturating_sub(before) as f64;
-    let remote = (plan.peers * plan.hubs.saturating_sub(1)) as f64 + plan.peers as f64;
-    let spent = ((meters.cpu)() - clock).as_secs_f64();
-    figures.push(figure(
-        "every hub knows every peer",
-        f64::from(u8::from(all)),
-        "",
-        Some(1.0),
-    ));
-    figures.push(figure(
-        "peers joined and known everywhere within",
-        (world.now() - joined_at) as f64 / 1e6,
-        "s",
-        None,
-    ));
-    figures.push(figure(
-        "bytes of state per peer and hub (allocator)",
-        grown / remote.max(1.0),
-        "B",
-        Some(100.0),
-    ));
-    figures.push(figure(
-        "real CPU time per claim applied",
-        spent * 1e6 / remote.max(1.0),
-        "us",
-        None,
-    ));
-    let totals = world.take_totals();
-    let crossings = (plan.peers * (plan.hubs - 1)).max(1) as f64;
-    figures.push(figure(
-        "bytes per join and hub, in bulk",
-        totals.control_bytes as f64 / crossings,
-        "B",
-        Some(40.0),
-    ));
+/// A hub's set at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Version {
+    hub: HubId,
+    incarnation: Incarnation,
+    seq: u64,
 }
 
-/// Single joins, one at a time in a mesh at rest.
-fn joins(world: &mut World, plan: Plan, figures: &mut Vec<Figure>) {
-    let rounds = if plan.hubs > 200 { 20 } else { 100 };
-    let mut times = Vec::new();
-    let mut bytes = 0;
-    let mut messages = 0;
-    world.run_for(Duration::from_secs(2));
-    for round in 0..rounds {
-        let idle = world.take_totals_over(Duration::from_millis(120));
-        let before: Vec<usize> = (0..plan.hubs).map(|no| known(world, no)).collect();
-        let began = world.now();
-        world.join_unwatched(round * 7 % plan.hubs, &person(plan.peers + round, round));
-        let seen = world.run_until_true(
-            Duration::from_millis(1),
-            Duration::from_millis(120),
-            |world| (0..plan.hubs).all(|no| known(world, no) > before[no]),
-        );
-        if seen {
-            times.push((world.now() - began) as f64 / 1e3);
-        }
-        let rest = Duration::from_micros(120_000_u64.saturating_sub(world.now() - began));
-        world.run_for(rest);
-        let totals = world.take_totals();
-        bytes += totals.control_bytes.saturating_sub(idle.control_bytes);
-        messages += totals
-            .control_messages
-            .saturating_sub(idle.control_messages);
-    }
-    times.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        times
-            .get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)))
-            .copied()
-            .unwrap_or(f64::NAN)
-    };
-    let target = if plan.hubs > 100 { 60.0 } else { 35.0 };
-    figures.push(figure("a join on the last hub, p50", at(0.5), "ms", None));
-    figures.push(figure(
-        "a join on the last hub, p99",
-        at(0.99),
-        "ms",
-        Some(target),
-    ));
-    let crossings = (rounds * (plan.hubs - 1)).max(1) as f64;
-    figures.push(figure(
-        "bytes per join and hub, one at a time",
-        bytes as f64 / crossings,
-        "B",
-        Some(40.0),
-    ));
-    figures.push(figure(
-        "messages per join",
-        messages as f64 / rounds as f64,
-        "",
-        Some((plan.hubs - 1) as f64),
-    ));
+/// What the hub of a machine claims now.
+fn authored(world: &World, no: HostNo) -> Option<Version> {
+    let hub = world.hosts[no].id;
+    let state = world.core(no)?.directory().read().origin_state(&hub)?;
+    Some(Version {
+        hub,
+        incarnation: state.incarnation,
+        seq: state.seq,
+    })
 }
 
-fn idle(world: &mut World, figures: &mut Vec<Figure>) {
-    let totals = world.take_totals_over(Duration::from_secs(10));
-    let links = world
-        .conns
-        .values()
-        .filter(|conn| conn.is_open())
-        .count()
-        .max(1);
-    let rate = (totals.control_bytes + totals.data_bytes) as f64 / 10.0 / links as f64;
-    figures.push(figure(
-        "idle traffic per link, both ways",
-        rate,
-        "B/s",
-        Some(100.0),
-    ));
+/// Whether the hub of a machine shows this set, or a later one of the same life.
+fn shows(world: &World, no: HostNo, version: &Version) -> bool {
+    let state = world
+        .core(no)
+        .and_then(|core| core.directory().read().origin_state(&version.hub));
+    state.is_some_and(|state| {
+        state.visible && state.incarnation == version.incarnation && state.seq >= version.seq
+    })
 }
 
-fn restart(world: &mut World, plan: Plan, meters: Meters, figures: &mut Vec<Figure>) {
-    let no = plan.hubs / 2;
-    let kept = (0..plan.hubs)
-        .find(|other| *other != no)
-        .map_or(0, |other| {
-            let id = world.hosts[no].id;
-            let directory = world.core(other).map(|core| core.directory().clone());
-            directory.map_or(0, |directory| {
-                let directory = directory.read();
-                directory.peers() - directory.origin_state(&id).map_or(0, |state| state.claims)
-            })
-        });
-    let _ = world.take_totals();
-    let (clock, began) = ((meters.cpu)(), world.now());
-    world.restart(no, 0);
-    let back = world.run_until_true(
-        Duration::from_millis(10),
-        Duration::from_secs(60),
-        |world| known(world, no) >= kept,
-    );
-    let spent = ((meters.cpu)() - clock).as_secs_f64();
-    let totals = world.take_totals();
-    figures.push(figure(
-        "a restarted hub knows all again",
-        f64::from(u8::from(back)),
-        "",
-        Some(1.0),
-    ));
-    figures.push(figure(
-        "... after",
-        (world.now() - began) as f64 / 1e6,
-        "s",
-        Some(1.0),
-    ));
-    figures.push(figure(
-        "... real CPU time, the whole mesh",
-        spent,
-        "s",
-        Some(0.5),
-    ));
-    figures.push(figure(
-        "... control bytes, the whole mesh",
-        totals.control_bytes as f64,
-        "B",
-        None,
-    ));
-}
-
-/// How long the peers of a killed machine are shown elsewhere.
-fn kill(world: &mut World, plan: Plan, figures: &mut Vec<Figure>) {
-    world.run_for(Duration::from_secs(15));
-    let no = plan.hubs - 1;
-    let others: Vec<HostNo> = (0..plan.hubs).filter(|other| *other != no).collect();
-    let id = world.hosts[no].id;
+/// Lets time pass until each of `hosts` shows all these sets; gives the time that it took.
+fn until_shown(
+    world: &mut World,
+    mut hosts: Vec<HostNo>,
+    versions: &[Version],
+    step: Duration,
+    limit: Duration,
+) -> Option<Duration> {
     let began = world.now();
-    world.power_off(no);
-    let gone = world.run_until_true(
-        Duration::from_millis(20),
-        Duration::from_secs(20),
-        |world| {
-            others.iter().all(|other| {
-                let directory = world
-                    .core(*other)
-                    .map(|core| core.directory().read().origin_state(&id));
-                !directory.flatten().is_some_and(|state| state.visible)
-            })
-        },
-    );
-    let took = if gone {
-        (world.now() - began) as f64 / 1e6
-    } else {
-        f64::INFINITY
-    };
-    figures.push(figure(
-        "leaves after a machine lost power",
-        took,
-        "s",
-        Some(5.5),
-    ));
-    let apart = checks::components(world).len();
-    figures.push(figure(
-        "parts of the mesh that are left",
-        apart as f64,
-        "",
-        Some(1.0),
-    ));
+    let all = world.run_until_true(step, limit, |world| {
+        hosts.retain(|no| !versions.iter().all(|version| shows(world, *no, version)));
+        hosts.is_empty()
+    });
+    all.then(|| Duration::from_micros(world.now() - began))
+}
+
+fn seconds(span: Option<Duration>) -> f64 {
+    span.map_or(f64::INFINITY, |span| span.as_secs_f64())
+}
+
+/// The value below which this share of the values lies.
+fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let place = (values.len() as f64 * share) as usize;
+    let place = place.min(values.len().saturating_sub(1));
+    values.get(place).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_is_too_large_keeps_its_hubs_and_gives_up_peers() {
+        let plan = Plan {
+            hubs: 1_000,
+            peers: 1_000_000,
+            seed: 1,
+        };
+        assert_eq!(plan.that_fits().hubs, 1_000);
+        assert_eq!(plan.that_fits().peers, 10_000);
+        let small = Plan { hubs: 3, ..plan };
+        assert_eq!(small.that_fits().peers, 1_000_000);
+    }
+
+    #[test]
+    fn every_figure_of_a_small_plan_is_a_number() {
+        let plan = Plan {
+            hubs: 6,
+            peers: 300,
+            seed: 3,
+        };
+        let meters = Meters {
+            memory: || 0,
+            resident: || 0,
+            cpu: || Duration::ZERO,
+        };
+        let mut legs = Vec::new();
+        measure(plan, meters, |leg| legs.push(leg));
+        let named = |name: &str| {
+            let all = legs.iter().flat_map(|leg| &leg.figures);
+            let found: Vec<f64> = all
+                .filter(|figure| figure.name.starts_with(name))
+                .map(|figure| figure.value)
+                .collect();
+            assert!(!found.is_empty(), "no figure is called {name}");
+            found
+        };
+        for figure in legs.iter().flat_map(|leg| &leg.figures) {
+            assert!(figure.value.is_finite(), "{figure:?}");
+        }
+        assert_eq!(named("copies of a change"), [5.0]);
+        assert_eq!(named("parts of the mesh"), [1.0]);
+        assert!(named("join on the last hub, p99")[0] >= named("... shortest way, p99")[0]);
+    }
+
+    #[test]
+    fn a_quantile_is_one_of_the_values() {
+        let mut values = [4.0, 1.0, 3.0, 2.0];
+        assert_eq!(quantile(&mut values, 0.5), 3.0);
+        assert_eq!(quantile(&mut values, 0.99), 4.0);
+        assert!(quantile(&mut [], 0.5).is_nan());
+    }
 }

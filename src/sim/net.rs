@@ -72,6 +72,10 @@ pub(super) struct Pipe {
     pub(super) bandwidth: Option<u64>,
     /// Data messages that the data path has handed over and that are not on their way yet.
     pub(super) outbox: VecDeque<Bytes>,
+    /// Until when it gathers control messages.
+    pub(super) gathers_until: u64,
+    /// Its end is to be told when it has gathered.
+    pub(super) waits: bool,
     transit: VecDeque<(u64, Parcel)>,
     in_flight: usize,
     free_at: u64,
@@ -84,6 +88,8 @@ impl Pipe {
             latency,
             bandwidth,
             outbox: VecDeque::new(),
+            gathers_until: 0,
+            waits: false,
             transit: VecDeque::new(),
             in_flight: 0,
             free_at: 0,

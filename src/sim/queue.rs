@@ -43,6 +43,8 @@ pub(super) enum Event {
         token: u64,
         alive: bool,
     },
+    /// A link has waited long enough for more to write.
+    Gathered { conn: ConnNo, side: Side },
     /// Bytes that no hub wrote arrive at the end of a pipe.
     Garbage {
         conn: ConnNo,

@@ -48,6 +48,9 @@ pub struct WorldConfig {
     pub bandwidth: Option<u64>,
     /// Bytes that a pipe takes before any has arrived.
     pub window: usize,
+    /// How long a link that has just written waits for more control messages to write, in microseconds: a busy
+    /// hub writes what has gathered meanwhile, one at rest at once.
+    pub gather: u64,
     /// What every core starts from; identity, seed and addresses are filled in per machine.
     pub core: CoreConfig,
     /// Check what must hold at every instant, after every input.
@@ -67,6 +70,7 @@ impl WorldConfig {
             jitter: 2_000,
             bandwidth: None,
             window: 256 * 1024,
+            gather: 0,
             core: CoreConfig::default(),
             watch: true,
             mutants: CoreConfig::default().mutants,
@@ -422,6 +426,7 @@ impl World {
                 alive,
             } => self.on_probed(host, claim, token, alive),
             Event::Garbage { conn, from, bytes } => self.on_garbage(conn, from, &bytes),
+            Event::Gathered { conn, side } => self.on_gathered(conn, side),
         }
     }
 }

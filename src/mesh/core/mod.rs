@@ -23,6 +23,7 @@
 pub mod api;
 mod clock;
 pub mod contest;
+mod counters;
 pub mod dial;
 pub mod directory;
 pub mod exchange;
@@ -39,14 +40,14 @@ mod serving;
 mod tests;
 pub mod topology;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, RwLock};
 
-use api::{Bye, DialFailure, Join, JoinRefusal, LinkUp, Output};
+use api::{Bye, DialFailure, Join, JoinRefusal, LinkUp, Output, Route, SharedRoutes};
 use clock::Clock;
 use contest::{Action, ContestConfig, Contests};
 use dial::{DialConfig, Dialer};
@@ -67,6 +68,8 @@ use topology::{Topology, TopologyConfig, TopologyEvent};
 
 use super::frames::{Change, Claim, Delta, Frame};
 use super::wire::{Decoder, Encoder};
+
+pub use counters::{Counters, Sent};
 
 /// How often a sixteenth of the origins is audited.
 const AUDIT_EVERY: Duration = Duration::from_secs(30);
@@ -124,23 +127,6 @@ impl Default for CoreConfig {
     }
 }
 
-/// What happened, for metrics: counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Changes of other hubs that were new.
-    pub changes: u64,
-    /// Changes that came although they were here already.
-    pub repeated: u64,
-    /// Deltas that did not follow what was here: a fault.
-    pub gaps: u64,
-    /// Sets received from their start.
-    pub resyncs: u64,
-    /// Ids that changed hands.
-    pub takeovers: u64,
-    /// Link records taken in.
-    pub records: u64,
-}
-
 struct Codec {
     hub: HubId,
     encoder: Encoder,
@@ -178,7 +164,8 @@ pub struct Core {
     codecs: BTreeMap<LinkId, Codec>,
     holds: Holds,
     farewells: Farewells,
-    routed: BTreeSet<HubId>,
+    /// The routes that the feeds were last told of.
+    routed: SharedRoutes,
     next_audit: Moment,
     audits: u64,
     alarms: BTreeMap<&'static str, Moment>,
@@ -236,7 +223,7 @@ impl Core {
             codecs: BTreeMap::new(),
             holds: Holds::default(),
             farewells: Farewells::default(),
-            routed: BTreeSet::new(),
+            routed: SharedRoutes::default(),
             next_audit: now.at + AUDIT_EVERY,
             audits: 0,
             alarms: BTreeMap::new(),
@@ -524,7 +511,9 @@ impl Core {
                 break;
             };
             let codec = self.codecs.get_mut(&link)?;
+            let before = message.len();
             codec.encoder.encode(&frame, &mut message);
+            self.counters.sent.count(&frame, message.len() - before);
         }
         (!message.is_empty()).then(|| message.freeze())
     }
@@ -978,29 +967,35 @@ impl Core {
         }
     }
 
+    /// Tells the feeds of those routes alone that are not what they were: in a large mesh most runs change few.
     fn on_routes_changed(&mut self, now: Now) {
         let routes = self.topology.routes();
-        let mut reachable: Vec<HubId> = routes.by_hub.keys().copied().collect();
-        reachable.sort_unstable();
-        let lost: Vec<HubId> = self
-            .routed
-            .iter()
+        let before = std::mem::replace(&mut self.routed, Arc::clone(&routes));
+        let mut lost: Vec<HubId> = before
+            .by_hub
+            .keys()
             .filter(|hub| !routes.by_hub.contains_key(*hub))
             .copied()
             .collect();
+        lost.sort_unstable();
         for hub in lost {
             self.feeds.on_route_lost(hub);
         }
+        let way = |route: &Route| (route.hop.link, route.incarnation);
+        let mut moved: Vec<(HubId, Route)> = routes
+            .by_hub
+            .iter()
+            .filter(|(hub, route)| before.by_hub.get(*hub).map(way) != Some(way(route)))
+            .map(|(hub, route)| (*hub, *route))
+            .collect();
+        moved.sort_unstable_by_key(|(hub, _)| *hub);
         {
             let directory = self.directory.read();
-            for hub in &reachable {
-                if let Some(route) = routes.by_hub.get(hub) {
-                    self.feeds
-                        .on_route(&directory, *hub, route.incarnation, route.hop.link);
-                }
+            for (hub, route) in moved {
+                self.feeds
+                    .on_route(&directory, hub, route.incarnation, route.hop.link);
             }
         }
-        self.routed = reachable.into_iter().collect();
         self.exchange.lock().set_routes(now.at, routes);
     }
 

@@ -78,12 +78,41 @@ impl World {
 
     /// A client that nobody watches: it hears nothing, and only its claim exists.
     pub fn join_unwatched(&mut self, no: HostNo, who: &Newcomer) -> ClaimNo {
+        let claim = self.ask_unwatched(no, who);
+        self.settle(no);
+        claim
+    }
+
+    /// Clients that nobody watches, all in one step of their hub.
+    pub fn join_many_unwatched(
+        &mut self,
+        no: HostNo,
+        many: impl Iterator<Item = Newcomer>,
+    ) -> Vec<ClaimNo> {
+        let claims = many.map(|who| self.ask_unwatched(no, &who)).collect();
+        self.settle(no);
+        claims
+    }
+
+    fn ask_unwatched(&mut self, no: HostNo, who: &Newcomer) -> ClaimNo {
         let claim = self.next_claim(no);
         if let Some(running) = self.hosts[no].running.as_mut() {
             running.unwatched += 1;
         }
-        self.enter(no, claim, who);
+        self.ask(no, claim, who);
         claim
+    }
+
+    /// Unwatched clients leave, all in one step of their hub.
+    pub fn leave_many_unwatched(&mut self, no: HostNo, claims: &[ClaimNo]) {
+        let now = self.clocks(no);
+        if let Some(running) = self.hosts[no].running.as_mut() {
+            running.unwatched -= claims.len();
+            for claim in claims {
+                running.core.leave(now, *claim, LeaveReason::Goodbye);
+            }
+        }
+        self.settle(no);
     }
 
     /// An unwatched client leaves.
@@ -111,6 +140,11 @@ impl World {
     }
 
     fn enter(&mut self, no: HostNo, claim: ClaimNo, who: &Newcomer) {
+        self.ask(no, claim, who);
+        self.settle(no);
+    }
+
+    fn ask(&mut self, no: HostNo, claim: ClaimNo, who: &Newcomer) {
         let join = Join {
             claim,
             network: who.network.clone(),
@@ -123,7 +157,6 @@ impl World {
         if let Some(running) = self.hosts[no].running.as_mut() {
             running.core.join(now, join);
         }
-        self.settle(no);
     }
 
     /// The hub that a session is at, if both are still there.

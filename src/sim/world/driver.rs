@@ -199,23 +199,60 @@ impl World {
 
     /// Sends what a link has to send, as far as its pipe takes it.
     pub(super) fn pump(&mut self, no: HostNo, link: LinkId, conn_no: ConnNo, side: Side) {
-        loop {
-            let (Some(running), Some(conn)) = (
-                self.hosts[no].running.as_mut(),
-                self.conns.get_mut(&conn_no),
-            ) else {
-                return;
-            };
-            if !conn.pipes[side].takes_more(self.config.window) {
-                return;
-            }
-            let data = conn.pipes[side].outbox.pop_front();
-            let Some(message) = data.or_else(|| running.core.poll_transmit(link, MAX_MESSAGE))
-            else {
-                return;
-            };
+        let mut wrote = false;
+        while let Some(message) = self.next_message(no, link, conn_no, side) {
+            wrote |= !wire::is_data(&message);
             self.count_message(no, &message);
             self.send(conn_no, side, Parcel::Message(message));
+        }
+        if wrote
+            && self.config.gather > 0
+            && let Some(conn) = self.conns.get_mut(&conn_no)
+        {
+            conn.pipes[side].gathers_until = self.now + self.config.gather;
+        }
+    }
+
+    fn next_message(
+        &mut self,
+        no: HostNo,
+        link: LinkId,
+        conn_no: ConnNo,
+        side: Side,
+    ) -> Option<Bytes> {
+        let core = &mut self.hosts[no].running.as_mut()?.core;
+        let pipe = &mut self.conns.get_mut(&conn_no)?.pipes[side];
+        if !pipe.takes_more(self.config.window) {
+            return None;
+        }
+        if let Some(data) = pipe.outbox.pop_front() {
+            return Some(data);
+        }
+        if pipe.gathers_until > self.now {
+            if !pipe.waits && core.has_pending(link) {
+                pipe.waits = true;
+                let conn = conn_no;
+                self.queue
+                    .push(pipe.gathers_until, Event::Gathered { conn, side });
+            }
+            return None;
+        }
+        let before = core.counters().sent;
+        let message = core.poll_transmit(link, MAX_MESSAGE)?;
+        let after = core.counters().sent;
+        self.totals.sent.add_between(&before, &after);
+        Some(message)
+    }
+
+    pub(super) fn on_gathered(&mut self, conn_no: ConnNo, side: Side) {
+        let Some(conn) = self.conns.get_mut(&conn_no) else {
+            return;
+        };
+        conn.pipes[side].waits = false;
+        let end = &conn.ends[side];
+        let (owner, link) = (end.owner, end.open_link());
+        if let Some(link) = link.filter(|_| self.is(owner)) {
+            self.pump(owner.host, link, conn_no, side);
         }
     }
 

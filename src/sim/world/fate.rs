@@ -1,5 +1,6 @@
 //! What fate does: crashes, restarts, cuts, stalls, partitions.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -155,16 +156,23 @@ impl World {
         self.disturb();
         self.mark(9 << 56 | (from as u64) << 16 | to as u64);
         self.log(|| format!("free from {from} to {to}"));
+        self.release(&BTreeSet::from([(from, to)]));
+    }
+
+    /// What was held up between these arrives, pair by pair.
+    fn release(&mut self, freed: &BTreeSet<(HostNo, HostNo)>) {
         let mut arrivals = Vec::new();
-        for (conn_no, conn) in &mut self.conns {
+        for (conn_no, conn) in &self.conns {
             for side in 0..2 {
-                if (conn.ends[side].owner.host, conn.ends[1 - side].owner.host) == (from, to) {
+                let pair = (conn.ends[side].owner.host, conn.ends[1 - side].owner.host);
+                if freed.contains(&pair) {
                     let kept = conn.pipes[side].kept(self.now);
-                    arrivals.extend(std::iter::repeat_n((*conn_no, side), kept));
+                    arrivals.extend(std::iter::repeat_n((pair, *conn_no, side), kept));
                 }
             }
         }
-        for (conn, from) in arrivals {
+        arrivals.sort_unstable();
+        for (_, conn, from) in arrivals {
             self.queue.push(self.now, Event::Arrive { conn, from });
         }
     }
@@ -182,8 +190,11 @@ impl World {
 
     /// Everything passes again.
     pub fn heal(&mut self) {
-        for (from, to) in self.blocked.clone() {
-            self.unblock(from, to);
+        let freed = std::mem::take(&mut self.blocked);
+        if !freed.is_empty() {
+            self.disturb();
+            self.log(|| format!("free everywhere: {} ways", freed.len()));
+            self.release(&freed);
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::{HostNo, World};
+use crate::mesh::core::Sent;
 use crate::mesh::core::ids::{HubId, Incarnation, LinkId};
 use crate::mesh::frames::{Frame, SignalFrame};
 use crate::mesh::wire::{self, Decoder};
@@ -21,6 +22,8 @@ pub struct Totals {
     pub data_messages: u64,
     /// Their bytes.
     pub data_bytes: u64,
+    /// What of it were deltas and link records, without headers.
+    pub sent: Sent,
     /// Events that clients were to be told.
     pub notified: u64,
     /// Control bytes sent, per machine.

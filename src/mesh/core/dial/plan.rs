@@ -6,10 +6,33 @@ use super::super::api::DialTarget;
 use super::super::ids::{DialId, HubId, Moment, mix, stable_hash};
 use super::{Attempt, Dialer};
 
-/// Whom to dial once its time has come, and when that is.
-struct Candidate {
+/// Whom to dial once its time has come, and when that is. Borrowed: of a thousand hubs that are considered,
+/// one at most is dialled.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
     due: Moment,
-    target: DialTarget,
+    /// Whose address it is; none for a bootstrap address.
+    hub: Option<HubId>,
+    url: &'a String,
+}
+
+impl Candidate<'_> {
+    fn target(self) -> DialTarget {
+        let url = self.url.clone();
+        match self.hub {
+            Some(hub) => DialTarget::Learned { hub, url },
+            None => DialTarget::Bootstrap(url),
+        }
+    }
+}
+
+/// How many hubs there are, of those that count for the choice.
+#[derive(Clone, Copy)]
+struct Tally {
+    /// Reachable ones, this hub included.
+    mesh: usize,
+    /// Links wanted beyond those that stand and those being dialled.
+    missing: usize,
 }
 
 impl Dialer {
@@ -19,15 +42,19 @@ impl Dialer {
             self.wake = Some(self.spaced);
             return;
         }
-        let mut candidates = self.candidates();
+        let candidates = self.candidates();
         // Bootstrap addresses come first, then what is wanted most.
         let ready = candidates.iter().position(|candidate| candidate.due <= now);
-        if let Some(place) = ready {
-            let chosen = candidates.remove(place);
-            self.dial(now, chosen.target);
+        let left = candidates.iter().enumerate();
+        let wake = left
+            .filter(|(place, _)| Some(*place) != ready)
+            .map(|(_, candidate)| candidate.due)
+            .min();
+        let chosen = ready.and_then(|place| candidates.get(place));
+        if let Some(target) = chosen.map(|candidate| candidate.target()) {
+            self.dial(now, target);
         }
-        let left = candidates.iter().map(|candidate| candidate.due);
-        self.wake = left.min().map(|due| due.max(self.spaced));
+        self.wake = wake.map(|due| due.max(self.spaced));
     }
 
     fn dial(&mut self, now: Moment, target: DialTarget) {
@@ -52,25 +79,26 @@ impl Dialer {
         self.ready = Some(dial);
     }
 
-    fn candidates(&self) -> Vec<Candidate> {
-        let mut candidates = self.bootstrap_candidates();
+    fn candidates(&self) -> Vec<Candidate<'_>> {
+        let tally = self.tally();
+        let mut candidates = self.bootstrap_candidates(tally);
         if self.config.auto_connect {
-            candidates.extend(self.wanted().into_iter().filter_map(|hub| {
+            candidates.extend(self.wanted(tally).into_iter().filter_map(|hub| {
                 let known = self.hubs.get(&hub)?;
-                let url = known.url()?.clone();
                 Some(Candidate {
                     due: known.backoff.due(),
-                    target: DialTarget::Learned { hub, url },
+                    hub: Some(hub),
+                    url: known.url()?,
                 })
             }));
         }
         candidates
     }
 
-    fn bootstrap_candidates(&self) -> Vec<Candidate> {
+    fn bootstrap_candidates(&self, tally: Tally) -> Vec<Candidate<'_>> {
         let satisfied = self.config.auto_connect
-            && self.mesh_size() > self.config.full_mesh_up_to
-            && self.missing_links() == 0;
+            && tally.mesh > self.config.full_mesh_up_to
+            && tally.missing == 0;
         let rests = |hub: HubId| {
             self.hubs.get(&hub).is_some_and(|known| {
                 known.linked.is_some() || known.dial.is_some() || (satisfied && known.reachable)
@@ -81,13 +109,14 @@ impl Dialer {
             .filter(|(_, bootstrap)| bootstrap.dial.is_none() && !bootstrap.hub.is_some_and(rests))
             .map(|(url, bootstrap)| Candidate {
                 due: bootstrap.backoff.due(),
-                target: DialTarget::Bootstrap(url.clone()),
+                hub: None,
+                url,
             })
             .collect()
     }
 
     /// The hubs to dial, those wanted most first, whether or not their time has come.
-    fn wanted(&self) -> Vec<HubId> {
+    fn wanted(&self, tally: Tally) -> Vec<HubId> {
         let underway: Vec<HubId> = self
             .bootstraps
             .values()
@@ -101,11 +130,12 @@ impl Dialer {
                 .map(|(hub, _)| *hub)
                 .filter(|hub| !underway.contains(hub))
         };
-        let mut wanted: Vec<HubId> = dialable(true).collect();
-        if self.mesh_size() > self.config.full_mesh_up_to {
-            if self.missing_links() == 0 {
-                wanted.clear();
-            }
+        let large = tally.mesh > self.config.full_mesh_up_to;
+        let mut wanted = Vec::new();
+        if !large || tally.missing > 0 {
+            wanted.extend(dialable(true));
+        }
+        if large && !wanted.is_empty() {
             self.prefer(&mut wanted);
         }
         wanted.extend(dialable(false));
@@ -139,10 +169,6 @@ impl Dialer {
         mix(self.seed ^ stable_hash(&hub.0))
     }
 
-    fn mesh_size(&self) -> usize {
-        1 + self.hubs.values().filter(|known| known.reachable).count()
-    }
-
     fn target_links(&self) -> usize {
         if self.config.can_be_dialled {
             self.config.degree
@@ -151,13 +177,16 @@ impl Dialer {
         }
     }
 
-    /// How many links are wanted beyond those that stand and those being dialled.
-    fn missing_links(&self) -> usize {
-        let coming = self
-            .hubs
-            .values()
-            .filter(|known| known.linked.is_some() || (known.reachable && known.dial.is_some()))
-            .count();
-        self.target_links().saturating_sub(coming)
+    fn tally(&self) -> Tally {
+        let (mut mesh, mut coming) = (1, 0);
+        for known in self.hubs.values() {
+            mesh += usize::from(known.reachable);
+            let comes = known.linked.is_some() || (known.reachable && known.dial.is_some());
+            coming += usize::from(comes);
+        }
+        Tally {
+            mesh,
+            missing: self.target_links().saturating_sub(coming),
+        }
     }
 }
