@@ -1,0 +1,304 @@
+//! Carries the parts' events to each other until none is left.
+//!
+//! After every input: links tell the topology, the topology tells feeds, holds and dialler, contests are
+//! decided, and changes of the directory reach peers, the waiting room and the losers of ids. Part of [`Core`],
+//! whose doc has the contract.
+
+use super::*;
+
+impl Core {
+    /// The next thing to do; drained after every input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Carries the parts' events to each other until none is left.
+    pub(super) fn settle(&mut self, now: Now) {
+        loop {
+            if let Some(event) = self.links.poll_event() {
+                self.on_link_event(now, event);
+            } else if let Some(event) = self.topology.poll_event() {
+                self.on_topology_event(now, event);
+            } else if let Some(action) = self.next_action(now) {
+                self.on_action(now, action);
+            } else if !self.pass_changes_on(now) {
+                break;
+            }
+        }
+        while let Some((dial, target)) = self.dialer.poll_dial() {
+            self.outputs.push_back(Output::Dial { dial, target });
+        }
+        for (link, frame) in self.feeds.take_frames() {
+            if let Some(codec) = self.codecs.get_mut(&link) {
+                codec.queue.push_back(frame);
+            }
+        }
+    }
+
+    pub(super) fn next_action(&mut self, now: Now) -> Option<Action> {
+        self.contests.settle(now.at, &self.directory.read());
+        self.contests.poll_action()
+    }
+
+    pub(super) fn on_action(&mut self, now: Now, action: Action) {
+        match action {
+            Action::Claim(claim) => self.claim(now, claim),
+            Action::Refuse { claim, why } => self.outputs.push_back(Output::Refused { claim, why }),
+            Action::Probe { claim, token } => {
+                let within = self.probe_within;
+                self.outputs.push_back(Output::Probe {
+                    claim,
+                    token,
+                    within,
+                });
+            }
+            Action::Send { to, payload, token } => {
+                self.exchange
+                    .lock()
+                    .send_hub_message(now.at, to, payload, token);
+            }
+            Action::Expel(claim) => self.supersede(now, claim),
+        }
+    }
+
+    pub(super) fn on_link_event(&mut self, now: Now, event: LinkEvent) {
+        match event {
+            LinkEvent::NeighbourUp {
+                hub,
+                incarnation,
+                link,
+            } => {
+                self.topology
+                    .on_neighbour_up(now.at, hub, incarnation, link);
+            }
+            LinkEvent::NeighbourSwitched { hub, link } => {
+                self.topology.on_neighbour_switched(now.at, hub, link)
+            }
+            LinkEvent::NeighbourDown { hub } => {
+                self.topology.on_neighbour_down(now.at, hub);
+                self.dialer.on_neighbour_down(now.at, hub);
+            }
+            LinkEvent::Close { link, bye } => {
+                if let Some(codec) = self.codecs.get(&link) {
+                    self.dialer.on_bye(now.at, codec.hub, bye);
+                }
+                match bye {
+                    Bye::StaleIncarnation { .. } if !self.farewells.was_told(link) => {
+                        self.say_farewell(now, link, bye);
+                    }
+                    _ => {
+                        self.forget_link(link);
+                        self.close(link, bye);
+                    }
+                }
+            }
+            LinkEvent::RttMeasured { hub, rtt } => {
+                self.topology.on_rtt(now.at, hub, rtt);
+                self.dialer.on_rtt(hub, rtt);
+            }
+            LinkEvent::IdentityClash { incarnation } => {
+                self.alarm(now, "identity-clash", || {
+                    format!("another machine uses this hub's id, as {incarnation:?}")
+                });
+                self.topology.on_stale(now.at, incarnation);
+            }
+        }
+    }
+
+    pub(super) fn heed_topology(&mut self, now: Now) {
+        while let Some(event) = self.topology.poll_event() {
+            self.on_topology_event(now, event);
+        }
+    }
+
+    pub(super) fn on_topology_event(&mut self, now: Now, event: TopologyEvent) {
+        match event {
+            // Lost again before it was noticed: its hold goes on. Ended here, it would hide the hub.
+            TopologyEvent::Reachable { hub, .. } if !self.topology.is_reachable(hub) => {}
+            TopologyEvent::Reachable { hub, .. } => {
+                self.holds.clear(&hub);
+                self.dialer.on_reachable(now.at, hub);
+                self.show(hub, LeaveReason::HubLost);
+            }
+            TopologyEvent::Unreachable { hub } => {
+                self.dialer.on_unreachable(now.at, hub);
+                let hold = if self.mutants.no_hold_down() {
+                    Duration::ZERO
+                } else {
+                    self.hold
+                };
+                self.holds
+                    .start(hub, now.at + hold, now.at + hold.max(DROP_AFTER));
+            }
+            TopologyEvent::IncarnationChanged { hub, incarnation } => {
+                self.feeds.on_life(hub, incarnation);
+                let stale = self
+                    .directory
+                    .read()
+                    .origin_state(&hub)
+                    .is_some_and(|here| here.incarnation < incarnation);
+                if stale {
+                    self.directory
+                        .write()
+                        .drop_origin(&hub, LeaveReason::HubLost);
+                }
+                self.links.on_incarnation(hub, incarnation);
+                self.show(hub, LeaveReason::HubLost);
+            }
+            TopologyEvent::Learned { hub } => {
+                if let Some(record) = self.topology.record(hub) {
+                    self.dialer
+                        .on_learned(now.at, hub, &record.urls, record.draining);
+                }
+            }
+            TopologyEvent::Forgotten { hub } => {
+                self.holds.clear(&hub);
+                self.dialer.on_forgotten(hub);
+                self.directory
+                    .write()
+                    .drop_origin(&hub, LeaveReason::HubLost);
+            }
+            TopologyEvent::RoutesChanged => self.on_routes_changed(now),
+            TopologyEvent::OwnIncarnation(incarnation) => self.begin_life(now, incarnation),
+            TopologyEvent::IdentityClash => self.leave_mesh(now),
+        }
+    }
+
+    /// Tells the feeds of those routes alone that are not what they were: in a large mesh most runs change few.
+    pub(super) fn on_routes_changed(&mut self, now: Now) {
+        let routes = self.topology.routes();
+        let before = std::mem::replace(&mut self.routed, Arc::clone(&routes));
+        let mut lost: Vec<HubId> = before
+            .by_hub
+            .keys()
+            .filter(|hub| !routes.by_hub.contains_key(*hub))
+            .copied()
+            .collect();
+        lost.sort_unstable();
+        for hub in lost {
+            self.feeds.on_route_lost(hub);
+        }
+        let way = |route: &Route| (route.hop.link, route.incarnation);
+        let mut moved: Vec<(HubId, Route)> = routes
+            .by_hub
+            .iter()
+            .filter(|(hub, route)| before.by_hub.get(*hub).map(way) != Some(way(route)))
+            .map(|(hub, route)| (*hub, *route))
+            .collect();
+        moved.sort_unstable_by_key(|(hub, _)| *hub);
+        {
+            let directory = self.directory.read();
+            for (hub, route) in moved {
+                self.feeds
+                    .on_route(&directory, hub, route.incarnation, route.hop.link);
+            }
+        }
+        self.exchange.lock().set_routes(now.at, routes);
+    }
+
+    pub(super) fn begin_life(&mut self, now: Now, incarnation: Incarnation) {
+        self.incarnation = incarnation;
+        self.links.set_incarnation(incarnation);
+        self.directory.write().set_own_incarnation(incarnation);
+        self.exchange.lock().set_incarnation(now.at, incarnation);
+        self.serving.on_advance(&self.me);
+        self.alarm(now, "new-incarnation", || {
+            format!("the mesh knew a later life of this hub: it goes on as {incarnation:?}")
+        });
+    }
+
+    pub(super) fn leave_mesh(&mut self, now: Now) {
+        if self.left {
+            return;
+        }
+        self.left = true;
+        let me = self.me;
+        self.alarm(now, "left-mesh", || {
+            format!("another live machine has hub id {me}: this one leaves the mesh; give each its own HUB_ID")
+        });
+        self.dialer.stop();
+        let links: Vec<LinkId> = self.codecs.keys().copied().collect();
+        for link in links {
+            self.links.on_down(now.at, link);
+            self.forget_link(link);
+            self.close(link, Bye::IdentityClash);
+        }
+        self.outputs.push_back(Output::LeftMesh);
+    }
+
+    /// Makes a hub's claims visible or not, as its reachability and its life say.
+    pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
+        let Some(here) = self.directory.read().origin_state(&hub) else {
+            return;
+        };
+        let lives = self
+            .topology
+            .record(hub)
+            .is_some_and(|record| record.incarnation == here.incarnation);
+        let near = self.topology.is_reachable(hub) || self.holds.holds(&hub);
+        let visible = here.complete && lives && near;
+        if here.visible != visible {
+            self.directory.write().set_visible(&hub, visible, reason);
+        }
+    }
+
+    /// Tells peers, the waiting room and the losers of ids of what changed. False if nothing did.
+    pub(super) fn pass_changes_on(&mut self, now: Now) -> bool {
+        let changes = self.directory.write().take_changes();
+        if changes.is_empty() {
+            return false;
+        }
+        for (at, change) in changes.iter().enumerate() {
+            self.pass_change_on(now, change, &changes[at..]);
+        }
+        true
+    }
+
+    pub(super) fn pass_change_on(&mut self, now: Now, change: &KeyChange, rest: &[KeyChange]) {
+        {
+            let directory = self.directory.read();
+            if let Some(output) = self.rosters.on_change(&directory, change, rest) {
+                self.outputs.push_back(output);
+            }
+        }
+        if change.appeared {
+            let mut exchange = self.exchange.lock();
+            exchange.on_appeared(
+                now.at,
+                &*self.directory.read(),
+                &change.network,
+                &change.peer,
+            );
+        }
+        for claim in &change.lost {
+            if self.directory.read().own_claim(*claim).is_none() {
+                continue;
+            }
+            // One that this hub's own newcomer made was noted when it claimed the id.
+            if self.is_held_elsewhere(&change.network, &change.peer) {
+                self.contests
+                    .note_takeover(now.at, &change.network, &change.peer);
+            }
+            self.supersede(now, *claim);
+        }
+    }
+
+    pub(super) fn is_held_elsewhere(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let holder = self.directory.read().holder(network, peer);
+        holder.is_some_and(|(found, _)| found.hub != self.me)
+    }
+
+    pub(super) fn alarm(&mut self, now: Now, label: &'static str, text: impl FnOnce() -> String) {
+        let due = self
+            .alarms
+            .get(label)
+            .is_none_or(|last| now.at - *last >= ALARM_EVERY);
+        if due {
+            self.alarms.insert(label, now.at);
+            self.outputs.push_back(Output::Alarm {
+                label,
+                text: text(),
+            });
+        }
+    }
+}
