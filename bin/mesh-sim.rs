@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use hubmesh::client::cli;
 use hubmesh::mesh::core::mutants::Mutants;
-use hubmesh::sim::figures::{self, Figure, Leg, Meters, Plan};
+use hubmesh::sim::figures::{self, Figure, Meters, Plan, Progress};
 use hubmesh::sim::history::{self, Outcome};
 use hubmesh::sim::scripts;
 
@@ -141,21 +141,15 @@ fn status(name: &str) -> usize {
 }
 
 fn measure(plan: Plan, json: bool) -> ExitCode {
-    let meters = Meters {
-        memory: || ALLOCATED.load(Ordering::Relaxed),
-        resident: || status("VmRSS:"),
-        cpu: cpu_time,
-    };
-    let mut legs = Vec::new();
-    let mut began = Instant::now();
-    figures::measure(plan, meters, |leg| {
-        if json {
-            legs.push(leg);
-        } else {
-            print_leg(&leg, began.elapsed());
-        }
-        began = Instant::now();
-    });
+    let legs = figures::measure(
+        plan,
+        Meters {
+            memory: || ALLOCATED.load(Ordering::Relaxed),
+            resident: || status("VmRSS:"),
+            cpu: cpu_time,
+            told: if json { |_| {} } else { print_progress },
+        },
+    );
     if json {
         match serde_json::to_string_pretty(&legs) {
             Ok(text) => println!("{text}"),
@@ -164,28 +158,27 @@ fn measure(plan: Plan, json: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!(
-        "{:<58} {:>12.1} s    CPU; at most {:.2} GB resident",
-        "in all",
+        "in all {:.1} s of CPU time, at most {:.2} GB resident",
         cpu_time().as_secs_f64(),
         status("VmHWM:") as f64 / 1e9
     );
     ExitCode::SUCCESS
 }
 
-fn print_leg(leg: &Leg, took: Duration) {
-    println!("{}", leg.title);
-    for Figure {
-        name,
-        value,
-        unit,
-        target,
-    } in &leg.figures
-    {
-        let target = target.map_or(String::new(), |target| format!("target {target} {unit}"));
-        let line = format!("  {name:<56} {value:>12.2} {unit:<4} {target}");
-        println!("{}", line.trim_end());
+fn print_progress(progress: Progress<'_>) {
+    match progress {
+        Progress::Leg(title) => println!("{title}"),
+        Progress::Figure(Figure {
+            name,
+            value,
+            unit,
+            target,
+        }) => {
+            let target = target.map_or(String::new(), |target| format!("target {target} {unit}"));
+            let line = format!("  {name:<56} {value:>12.2} {unit:<4} {target}");
+            println!("{}", line.trim_end());
+        }
     }
-    println!("  {:<56} {:>12.1} s", "(real time)", took.as_secs_f64());
 }
 
 fn histories(count: u64, first: u64, threads: u64) -> ExitCode {

@@ -43,13 +43,17 @@ pub struct Leg {
     pub title: String,
     /// The figures.
     pub figures: Vec<Figure>,
+    #[serde(skip)]
+    meters: Meters,
 }
 
 impl Leg {
-    fn new(title: String) -> Self {
+    fn new(title: String, meters: Meters) -> Self {
+        (meters.told)(Progress::Leg(&title));
         Leg {
             title,
             figures: Vec::new(),
+            meters,
         }
     }
 
@@ -63,12 +67,14 @@ impl Leg {
 
     fn push(&mut self, name: &str, value: f64, unit: &'static str, target: Option<f64>) {
         let name = name.to_owned();
-        self.figures.push(Figure {
+        let figure = Figure {
             name,
             value,
             unit,
             target,
-        });
+        };
+        (self.meters.told)(Progress::Figure(&figure));
+        self.figures.push(figure);
     }
 }
 
@@ -93,8 +99,17 @@ impl Plan {
     }
 }
 
-/// What only the process that runs a plan can tell.
-#[derive(Clone, Copy)]
+/// What is told while a plan runs: it takes minutes.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// A leg begins; what its world is made of.
+    Leg(&'a str),
+    /// This was measured.
+    Figure(&'a Figure),
+}
+
+/// What only the process that runs a plan can tell, and what it is told.
+#[derive(Clone, Copy, Debug)]
 pub struct Meters {
     /// Bytes allocated.
     pub memory: fn() -> usize,
@@ -102,6 +117,8 @@ pub struct Meters {
     pub resident: fn() -> usize,
     /// CPU time spent.
     pub cpu: fn() -> Duration,
+    /// Is told of each figure at once.
+    pub told: fn(Progress<'_>),
 }
 
 impl Meters {
@@ -110,10 +127,12 @@ impl Meters {
     }
 }
 
-/// Runs the plan. `done` is given each leg as it ends.
-pub fn measure(plan: Plan, meters: Meters, mut done: impl FnMut(Leg)) {
-    done(mesh::measure(plan.that_fits(), meters));
-    done(remote::measure(plan, meters));
+/// Runs the plan. The peers come first: later, what is resident would say more of what was given back before.
+pub fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
+    vec![
+        remote::measure(plan, meters),
+        mesh::measure(plan.that_fits(), meters),
+    ]
 }
 
 fn person(no: usize) -> Newcomer {
@@ -213,9 +232,9 @@ mod tests {
             memory: || 0,
             resident: || 0,
             cpu: || Duration::ZERO,
+            told: |_| {},
         };
-        let mut legs = Vec::new();
-        measure(plan, meters, |leg| legs.push(leg));
+        let legs = measure(plan, meters);
         let named = |name: &str| {
             let all = legs.iter().flat_map(|leg| &leg.figures);
             let found: Vec<f64> = all

@@ -18,10 +18,13 @@ pub(super) type Claims = Vec<Vec<ClaimNo>>;
 const TICK: Duration = Duration::from_micros(100);
 
 pub(super) fn measure(plan: Plan, meters: Meters) -> Leg {
-    let mut leg = Leg::new(format!(
-        "the mesh: {} hubs, {} peers on all of them, links of 2-82 ms that gather for 2 ms when busy, seed {}",
-        plan.hubs, plan.peers, plan.seed
-    ));
+    let mut leg = Leg::new(
+        format!(
+            "the mesh: {} hubs, {} peers on all of them, links of 2-82 ms that gather for 2 ms when busy, seed {}",
+            plan.hubs, plan.peers, plan.seed
+        ),
+        meters,
+    );
     let mut world = cold_start(plan, meters, &mut leg);
     let mut claims = population(&mut world, plan, meters, &mut leg);
     joins(&mut world, plan, &mut leg);

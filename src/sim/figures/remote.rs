@@ -13,12 +13,15 @@ const STEP: Duration = Duration::from_micros(500);
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) fn measure(plan: Plan, meters: Meters) -> Leg {
-    let mut leg = Leg::new(format!(
-        "the peers: {} peers without data, {} in a network, on 2 hubs; a third learns all; links of 0.2 ms, seed {}",
-        plan.peers,
-        super::NETWORK,
-        plan.seed
-    ));
+    let mut leg = Leg::new(
+        format!(
+            "the peers: {} peers without data, {} in a network, on 2 hubs; a third learns all; links of 0.2 ms, seed {}",
+            plan.peers,
+            super::NETWORK,
+            plan.seed
+        ),
+        meters,
+    );
     let mut world = populate(plan);
     first_sight(&mut world, plan, meters, &mut leg);
     again(&mut world, plan, meters, &mut leg);

@@ -68,6 +68,7 @@ fn change(
 fn heal(world: &mut World, plan: Plan, half: usize, meters: Meters, leg: &mut Leg) {
     let sets: Vec<_> = (0..plan.hubs)
         .filter_map(|no| authored(world, no))
+        .filter(|version| version.seq > 0)
         .collect();
     let _ = world.take_totals();
     let (clock, healed) = ((meters.cpu)(), world.now());
