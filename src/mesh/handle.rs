@@ -345,6 +345,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         seed: rand::random(),
         bootstrap,
         hold: mesh.hold,
+        housekeeping: config.cleanup_interval,
         discovery_limit: mesh.discovery_limit,
         contest: ContestConfig {
             replace,

@@ -74,8 +74,7 @@ use super::wire::{Decoder, Encoder};
 
 pub use counters::{Counters, Sent};
 
-/// How often a sixteenth of the origins is audited.
-const AUDIT_EVERY: Duration = Duration::from_secs(30);
+/// A round of housekeeping audits one in this many of the origins.
 const AUDIT_SHARES: u64 = 16;
 /// How long an origin's hidden claims are kept for its return.
 const DROP_AFTER: Duration = Duration::from_secs(60);
@@ -95,6 +94,9 @@ pub struct CoreConfig {
     pub bootstrap: Vec<String>,
     /// How long an unreachable hub's peers stay visible.
     pub hold: Duration,
+    /// How often old retractions are forgotten, a sixteenth of the origins is audited, and networks that have
+    /// become small are told of as such.
+    pub housekeeping: Duration,
     /// The size from which a network's peers learn of a neighbourhood only; 0 for never.
     pub discovery_limit: usize,
     /// How contested ids are decided.
@@ -119,6 +121,7 @@ impl Default for CoreConfig {
             seed: 0,
             bootstrap: Vec::new(),
             hold: Duration::from_secs(2),
+            housekeeping: Duration::from_secs(30),
             discovery_limit: 1_000,
             contest: ContestConfig::default(),
             links: LinkConfig::default(),
@@ -153,6 +156,7 @@ pub struct Core {
     me: HubId,
     incarnation: Incarnation,
     hold: Duration,
+    housekeeping: Duration,
     probe_within: Duration,
     directory: Arc<RwLock<Directory>>,
     exchange: Arc<Mutex<Exchange>>,
@@ -203,6 +207,7 @@ impl Core {
             me,
             incarnation,
             hold: config.hold,
+            housekeeping: config.housekeeping,
             probe_within: config.contest.probe_within,
             directory: Arc::new(RwLock::new(Directory::new(
                 me,
@@ -227,7 +232,7 @@ impl Core {
             holds: Holds::default(),
             farewells: Farewells::default(),
             routed: SharedRoutes::default(),
-            next_audit: now.at + AUDIT_EVERY,
+            next_audit: now.at + config.housekeeping,
             audits: 0,
             alarms: BTreeMap::new(),
             draining: false,
@@ -311,8 +316,8 @@ impl Core {
             }
         }
         if self.next_audit <= now.at {
-            self.next_audit = now.at + AUDIT_EVERY;
-            self.housekeeping(now);
+            self.next_audit = now.at + self.housekeeping;
+            self.keep_house(now);
         }
         self.exchange
             .lock()
@@ -349,7 +354,7 @@ impl Core {
         }
     }
 
-    fn housekeeping(&mut self, now: Now) {
+    fn keep_house(&mut self, now: Now) {
         self.audits += 1;
         let share = self.audits % AUDIT_SHARES;
         let directory = self.directory.read();
