@@ -20,15 +20,20 @@ pub(super) fn long_chain(mutants: Mutants) -> Ended {
 }
 
 pub(super) fn cold_start(mutants: Mutants) -> Ended {
-    start_at_once(World::mesh(unwatched(mutants, 30), 200))
+    start_at_once(unwatched(mutants, 30), 200)
 }
 
 pub(super) fn cold_start_of_a_thousand(mutants: Mutants) -> Ended {
-    start_at_once(World::mesh(unwatched(mutants, 31), 1_000))
+    start_at_once(unwatched(mutants, 31), 1_000)
 }
 
-/// All dial one hub, which takes a few dozen of them: the others have to find a way in by what those know.
-fn start_at_once(mut world: World) -> Ended {
+/// Each is told of the first hub, which takes a few dozen of them, and of one other.
+fn start_at_once(config: WorldConfig, hubs: usize) -> Ended {
+    let mut world = World::new(config);
+    for no in 0..hubs {
+        world.add_host(true, if no == 0 { Vec::new() } else { vec![no / 2, 0] });
+    }
+    (0..hubs).for_each(|no| world.boot(no));
     people(&mut world);
     let mut last = Vec::new();
     let settled = world.run_until_true(secs(1), secs(75), |world| {

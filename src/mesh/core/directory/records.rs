@@ -292,11 +292,13 @@ impl Directory {
 
     /// A mutant's deed: another hub's claim is dropped because it lost.
     pub(super) fn delete_losers(&mut self, network: NetworkNo, peer: &PeerId) {
-        let winner = self.winner(network, peer);
+        let Some(winner) = self.winner(network, peer) else {
+            return;
+        };
         let losers: Vec<RecordNo> = self
             .store
             .find(network, peer)
-            .filter(|no| Some(*no) != winner && self.store.record(*no).origin != self.own_no)
+            .filter(|no| *no != winner && self.store.record(*no).origin != self.own_no)
             .collect();
         for no in losers {
             let origin = self.store.record(no).origin;
