@@ -1,7 +1,7 @@
 //! The HTTP side of the hub: which paths there are, who may switch to a WebSocket, what the status pages say.
 //!
-//! A TCP connection comes in ([`serve`]), its request is answered by the routes here, and a request for a WebSocket
-//! that is let in ([`admit`], [`upgrade`]) is handed to the [`Backend`] as a socket. Nothing in this folder knows
+//! A TCP connection comes in (`serve`), its request is answered by the routes here, and a request for a WebSocket
+//! that is let in (`admit`, `upgrade`) is handed to the [`Backend`] as a socket. Nothing in this folder knows
 //! what peers or hubs say on their sockets, and nothing outside it knows of hyper or warp.
 //!
 //! Invariants: every answer that is an error has a JSON body `{"error"}`; every refused WebSocket is counted once;

@@ -10,7 +10,7 @@
 //!
 //! Binary messages, `postcard` with fields only ever added at the end. A proof is HMAC-SHA-256, keyed by the
 //! token, over the prover's role and both greetings as they were sent, so it fits one connection, one direction
-//! and one namespace. Either end may answer [`Greeting::Reject`] instead and close. Without a token the key is
+//! and one namespace. Either end may answer `Greeting::Reject` instead and close. Without a token the key is
 //! empty: an open mesh. Every message is at most [`MAX_GREETING`] bytes; the whole must be done within
 //! [`DEADLINE`].
 

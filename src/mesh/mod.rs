@@ -1,7 +1,7 @@
 //! The mesh: hubs that know each other's peers.
 //!
-//! [`core`] is the control plane, without IO; [`router`] the data path; [`driver`] the one task that owns the
-//! core; [`link`] one hub-to-hub socket, after its [`handshake`]; [`frames`] and [`wire`] what travels.
+//! [`core`] is the control plane, without IO; `router` the data path; `driver` the one task that owns the
+//! core; `link` one hub-to-hub socket, after its [`handshake`]; [`frames`] and [`wire`] what travels.
 //! The rest of the hub holds a [`Mesh`].
 
 pub mod address;

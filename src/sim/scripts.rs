@@ -1,6 +1,6 @@
 //! Known troubles, each a script: what happens, and what must be true after it.
 //!
-//! A script returns the world that it played in; [`settle`] has checked it. What a script finds on its own is
+//! A script returns the world that it played in; `settle` has checked it. What a script finds on its own is
 //! an `Err` with a sentence.
 
 mod large;

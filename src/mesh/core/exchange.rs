@@ -6,7 +6,7 @@
 //!
 //! Invariants: a signal is handed to its target at most once, and in order per pair of hubs; a signal that
 //! [`Exchange::send`] accepted ends in one hand-over or one [`Effect::Failed`] (only a failure of
-//! [`SignalFailure::Unknown`] may follow a hand-over), unless its source went while it waited; memory is
+//! `SignalFailure::Unknown` may follow a hand-over), unless its source went while it waited; memory is
 //! bounded by [`ExchangeConfig`]; the same calls give the same effects.
 //!
 //! Called under one short lock by sessions, links and the control plane. Whoever of the data path changed

@@ -16,8 +16,8 @@
 //! # The parts
 //!
 //! [`links`] decides which socket is *the* link to a neighbour; [`topology`] learns the graph and the ways;
-//! [`dial`] chooses whom to dial; [`feeds`] and [`serving`] move the [`directory`]; [`contest`] decides who may
-//! hold an id; [`rosters`] decides who is told; [`exchange`] carries signals. Each is a state machine of its own that
+//! [`dial`] chooses whom to dial; `feeds` and `serving` move the [`directory`]; [`contest`] decides who may
+//! hold an id; `rosters` decides who is told; [`exchange`] carries signals. Each is a state machine of its own that
 //! knows none of the others: this module alone passes their events on.
 
 pub mod api;
