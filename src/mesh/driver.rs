@@ -167,7 +167,9 @@ impl Driver {
             Input::LinkDown { link } => {
                 if self.live.remove(&link).is_some() {
                     self.link_events += 1;
-                    self.shared.metrics.links_down.inc("lost");
+                    let said = self.core.last_word(link);
+                    let label = said.map_or("lost", Bye::label);
+                    self.shared.metrics.links_down.inc(label);
                     self.core.handle_link_down(now, link);
                 }
             }
