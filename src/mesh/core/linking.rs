@@ -52,12 +52,12 @@ impl Core {
         self.settle(now);
     }
 
-    /// Says why the link is over, and leaves it open for the other end's word.
     /// Why a link that is still open is over, if it is: its other end may close it first.
     pub fn last_word(&self, link: LinkId) -> Option<Bye> {
         self.farewells.said(link)
     }
 
+    /// Says why the link is over, and leaves it open for the other end's word.
     pub(super) fn say_farewell(&mut self, now: Now, link: LinkId, bye: Bye) {
         self.serving.on_link_down(link);
         self.feeds.on_link_down(link);
