@@ -8,7 +8,7 @@ use futures::{SinkExt, StreamExt};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -276,6 +276,14 @@ impl Hub {
     /// Connects without reading the greeting, over a pipe that holds `pipe` bytes.
     pub async fn connect_silently(&self, id: u8, pipe: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe);
+        self.connect_through(id, ours, theirs).await
+    }
+
+    /// The same over a stream of the test's own, which ends in `theirs`.
+    pub async fn connect_through<S>(&self, id: u8, ours: S, theirs: DuplexStream) -> Client
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let permit = self.sessions.try_admit().expect("there is room");
         let newcomer = Newcomer {
             dialect: Dialect::Pigeon,
