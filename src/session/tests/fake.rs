@@ -282,7 +282,7 @@ impl Hub {
     /// The same over a stream of the test's own, which ends in `theirs`.
     pub async fn connect_through<S>(&self, id: u8, ours: S, theirs: DuplexStream) -> Client
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
         let permit = self.sessions.try_admit().expect("there is room");
         let newcomer = Newcomer {
