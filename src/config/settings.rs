@@ -78,7 +78,7 @@ settings! {
     auth_token = "";
     /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`.
     cors_origin = "*";
-    /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB; at worst `OUTBOX_BYTES` more.
+    /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB, with TLS 14 KiB; at worst `OUTBOX_BYTES` more.
     max_connections = "1000";
     /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
