@@ -10,6 +10,7 @@ mod types;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::Secret;
@@ -30,6 +31,8 @@ pub struct Config {
     pub host: String,
     /// Port to listen on; 0 takes a free one.
     pub port: u16,
+    /// What `port` speaks TLS with; `None` is plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Whether this is a hub, or a lone server without `/mesh`.
     pub is_hub: bool,
     /// Pages that may use this hub.
@@ -60,6 +63,15 @@ pub struct Config {
     pub worker_threads: usize,
     /// The application's name at its host, for the statistics.
     pub app_name: Option<String>,
+}
+
+/// Where the hub's certificate and its key are. What is in the files is not known here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// The certificate chain, as PEM.
+    pub cert: PathBuf,
+    /// The private key of its first certificate, as PEM.
+    pub key: PathBuf,
 }
 
 /// What a single peer may do and cost.
@@ -258,6 +270,7 @@ fn known_variables(
 fn read_config(reader: &mut Reader) -> Option<Config> {
     let host = reader.host("HOST");
     let port = reader.number("PORT", 0..=65_535);
+    let tls = read_tls(reader);
     let is_hub = reader.flag("IS_HUB");
     let auth_token = reader.secret("AUTH_TOKEN");
     let discovery_limit = reader.number("DISCOVERY_LIMIT", 1..=100_000);
@@ -283,6 +296,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     Some(Config {
         host: host?,
         port: port?,
+        tls,
         is_hub: is_hub?,
         cors: cors?,
         auth_token,
@@ -300,6 +314,36 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         app_name,
     })
 }
+
+/// Both files or neither: half a pair is a port that is not what its operator thinks.
+fn read_tls(reader: &mut Reader) -> Option<TlsFiles> {
+    let cert = reader.optional_text("TLS_CERT", MAX_PATH_BYTES);
+    let key = reader.optional_text("TLS_KEY", MAX_PATH_BYTES);
+    match (cert, key) {
+        (Some(cert), Some(key)) => Some(TlsFiles {
+            cert: cert.into(),
+            key: key.into(),
+        }),
+        (Some(_), None) => {
+            reader.problem(
+                "TLS_KEY",
+                "is unset, while TLS_CERT is set: set both or neither",
+            );
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem(
+                "TLS_CERT",
+                "is unset, while TLS_KEY is set: set both or neither",
+            );
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+/// The longest path that Linux takes.
+const MAX_PATH_BYTES: usize = 4096;
 
 fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let announce_timeout = reader.millis("ANNOUNCE_TIMEOUT_MS", 100..=600_000);

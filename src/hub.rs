@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::Config;
-use crate::http::{self, App, Arrival, Backend, BindError};
+use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Stream};
 use crate::limits::Permit;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::{Mesh, MeshView};
@@ -30,6 +29,9 @@ pub enum StartError {
     /// It cannot listen where it is told to.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The files of `TLS_CERT` and `TLS_KEY` cannot be used.
+    #[error("the configuration cannot be used:\n  {0}")]
+    Tls(#[from] BadFile),
 }
 
 /// How long peers that were told to leave, and answers under way, may take before they are cut off.
@@ -41,13 +43,17 @@ pub struct Hub;
 impl Hub {
     /// Starts a hub: binds, links to other hubs, lets peers in.
     pub async fn start(config: Config) -> Result<RunningHub, StartError> {
+        let metrics = Metrics::new();
+        let certificates = match config.tls.clone() {
+            Some(files) => Some(Certificates::load(files, Arc::clone(&metrics)).await?),
+            None => None,
+        };
         let listeners = http::bind(&config.host, config.port).await?;
         let addrs = listeners
             .iter()
             .filter_map(|listener| listener.local_addr().ok())
             .collect();
         let config = Arc::new(config);
-        let metrics = Metrics::new();
         let registry = Arc::new(Registry::new(Arc::clone(&metrics)));
         let mesh = Mesh::start(&config, Arc::clone(&registry), Arc::clone(&metrics));
         let sessions = Sessions::new(
@@ -59,10 +65,15 @@ impl Hub {
         );
         let parts = Parts { sessions, mesh };
         let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
-        app.serve(listeners);
-        let housekeeping = tokio::spawn(keep_house(Arc::clone(&app), config.cleanup_interval));
+        app.serve(listeners, certificates.as_ref());
+        let housekeeping = tokio::spawn(keep_house(
+            Arc::clone(&app),
+            certificates.clone(),
+            config.cleanup_interval,
+        ));
         Ok(RunningHub {
             app,
+            certificates,
             addrs,
             config,
             metrics,
@@ -71,8 +82,22 @@ impl Hub {
     }
 }
 
+/// All that is done again and again.
+async fn keep_house(
+    app: Arc<App<Parts>>,
+    certificates: Option<Arc<Certificates>>,
+    every: Duration,
+) {
+    let follow = async {
+        if let Some(certificates) = certificates {
+            certificates.follow(every).await;
+        }
+    };
+    tokio::join!(refresh_gauges(&app, every), follow);
+}
+
 /// Refreshes what is shown of the mesh between two requests for it.
-async fn keep_house(app: Arc<App<Parts>>, every: Duration) {
+async fn refresh_gauges(app: &App<Parts>, every: Duration) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -84,6 +109,7 @@ async fn keep_house(app: Arc<App<Parts>>, every: Duration) {
 /// A hub that serves. Dropping it stops it at once.
 pub struct RunningHub {
     app: Arc<App<Parts>>,
+    certificates: Option<Arc<Certificates>>,
     addrs: Vec<SocketAddr>,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
@@ -108,6 +134,14 @@ impl RunningHub {
     /// What it was told.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Has it look at the files of `TLS_CERT` and `TLS_KEY` now; they are also looked at every
+    /// `CLEANUP_INTERVAL_MS`. Without them, nothing happens.
+    pub fn reload_certificates(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.look_again();
+        }
     }
 
     /// What it counts.
@@ -174,7 +208,7 @@ impl Backend for Parts {
         self.sessions.try_admit()
     }
 
-    async fn peer(&self, socket: TcpStream, ahead: Bytes, arrival: Arrival, permit: Permit) {
+    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Permit) {
         let newcomer = Newcomer {
             dialect: arrival.dialect,
             peer: arrival.peer,
@@ -184,11 +218,11 @@ impl Backend for Parts {
         self.sessions.serve(socket, ahead, newcomer, permit).await;
     }
 
-    async fn turn_away(&self, socket: TcpStream, ahead: Bytes, dialect: Dialect, why: &str) {
+    async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {
         session::turn_away(socket, &ahead, dialect, why).await;
     }
 
-    async fn hub(&self, socket: WebSocketStream<TcpStream>, remote: SocketAddr) {
+    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr) {
         self.mesh.accept(socket, remote).await;
     }
 

@@ -54,6 +54,10 @@ settings! {
     host = "localhost";
     /// TCP port, 0 to 65535. 0 takes a free one, which the first log line names.
     port = "8080";
+    /// PEM file with the certificate chain that `PORT` shows, this hub's own certificate first; `PORT` then speaks HTTPS and WSS only. Set with `TLS_KEY` or not at all. Unset: plain HTTP and WS.
+    tls_cert = "";
+    /// PEM file with the private key of `TLS_CERT` (PKCS#8, PKCS#1 or SEC1, not encrypted).
+    tls_key = "";
     /// `true`: a hub that links to others on `/mesh`. `false`: a lone server without `/mesh`.
     is_hub = "true";
     /// The mesh that this hub belongs to, 1 to 64 bytes. Hubs of different namespaces refuse each other.
@@ -74,17 +78,17 @@ settings! {
     auth_token = "";
     /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`.
     cors_origin = "*";
-    /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB; at worst `OUTBOX_BYTES` more.
+    /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB, with TLS 14 KiB; at worst `OUTBOX_BYTES` more.
     max_connections = "1000";
-    /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each.
+    /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
-    /// Milliseconds from a TCP connection to its whole request head, and from the 101 to the WebSocket, 100 to 600000.
+    /// Milliseconds from a TCP connection to its whole request head, from the 101 to the WebSocket, and for a TLS handshake, 100 to 600000.
     header_timeout_ms = "10000";
     /// Milliseconds from the WebSocket to the first announcement, 100 to 600000. Later ones are closed.
     announce_timeout_ms = "10000";
     /// Milliseconds of silence, WebSocket pings unanswered, after which a peer is closed, 1000 to 86400000.
     peer_timeout_ms = "300000";
-    /// Milliseconds between two rounds of housekeeping (old retractions forgotten, hubs' claims audited, gauges set), 100 to 3600000.
+    /// Milliseconds between two rounds of housekeeping (old retractions forgotten, hubs' claims audited, gauges set, the files of `TLS_CERT` and `TLS_KEY` looked at), 100 to 3600000.
     cleanup_interval_ms = "30000";
     /// A second connection with an id that a living peer holds: `refuse` it, or let it `replace` the first.
     duplicate_peer = "refuse";

@@ -1,6 +1,6 @@
 //! The HTTP side of the hub: which paths there are, who may switch to a WebSocket, what the status pages say.
 //!
-//! A TCP connection comes in (`serve`), its request is answered by the routes here, and a request for a WebSocket
+//! A TCP connection comes in (`serve`), with TLS if the hub has a certificate (`tls`), its request is answered by the routes here, and a request for a WebSocket
 //! that is let in (`admit`, `upgrade`) is handed to the [`Backend`] as a socket. Nothing in this folder knows
 //! what peers or hubs say on their sockets, and nothing outside it knows of hyper or warp.
 //!
@@ -16,6 +16,8 @@ mod peerjs;
 mod reply;
 mod serve;
 mod status;
+mod stream;
+mod tls;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -29,7 +31,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -50,6 +52,8 @@ use crate::metrics::Metrics;
 pub use bind::{BindError, bind};
 use pace::{Pace, Tally};
 use serve::accept;
+pub use stream::Stream;
+pub use tls::{BadFile, Certificates, Fault, check as check_tls};
 
 /// A peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,7 +81,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Serves one peer to its end. `ahead` is what it sent behind its request already.
     fn peer(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         ahead: Bytes,
         arrival: Arrival,
         permit: Self::Permit,
@@ -86,7 +90,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Tells a client on its socket why it may not come in, and closes.
     fn turn_away(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         ahead: Bytes,
         dialect: Dialect,
         why: &str,
@@ -95,7 +99,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Serves one inbound link from another hub to its end.
     fn hub(
         &self,
-        socket: WebSocketStream<TcpStream>,
+        socket: WebSocketStream<Stream>,
         remote: SocketAddr,
     ) -> impl Future<Output = ()> + Send;
 
@@ -165,14 +169,20 @@ impl<B: Backend> App<B> {
         &self.backend
     }
 
-    /// Accepts connections on these sockets from now on, until [`close`](Self::close) or [`kill`](Self::kill).
-    pub fn serve(self: &Arc<Self>, listeners: Vec<TcpListener>) {
+    /// Accepts connections on these sockets from now on, until [`close`](Self::close) or [`kill`](Self::kill); with
+    /// certificates, such as speak TLS.
+    pub fn serve(
+        self: &Arc<Self>,
+        listeners: Vec<TcpListener>,
+        certificates: Option<&Arc<Certificates>>,
+    ) {
         for listener in listeners {
             if let Ok(addr) = listener.local_addr() {
                 // A second listener (::1 beside 127.0.0.1) has the same port.
                 let _ = self.bound.set(addr);
             }
-            self.tasks.spawn(accept(listener, Arc::clone(self)));
+            self.tasks
+                .spawn(accept(listener, Arc::clone(self), certificates.cloned()));
         }
     }
 

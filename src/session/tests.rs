@@ -321,6 +321,20 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_stream_holds_back_goes_out_as_the_peer_reads() {
+    let hub = Hub::new();
+    let (ours, theirs) = tokio::io::duplex(16);
+    // As TLS does, it takes all at once, and passes on what there is room for when it is flushed.
+    let ours = tokio::io::BufWriter::new(ours);
+    let started = tokio::time::Instant::now();
+    let mut client = hub.connect_through(fake::newcomer(1), ours, theirs).await;
+    assert_eq!(client.next().await["type"], "connected");
+    client.ping().await;
+    // Were it left to the next deadline, the clock would have jumped there.
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_connection_let_in_is_counted_out() {
     let hub = Hub::new();
     for id in 1..=20 {
@@ -337,7 +351,7 @@ async fn every_connection_let_in_is_counted_out() {
 #[test]
 fn a_session_at_rest_is_small() {
     // The whole task of an idle peer, with what it points to, is to stay well below 6 KB.
-    let conversation = size_of::<Conversation<tokio::net::TcpStream, FakeMesh>>();
+    let conversation = size_of::<Conversation<crate::http::Stream, FakeMesh>>();
     assert!(conversation <= 700, "{conversation} bytes");
     let hub = Hub::new();
     let permit = hub.sessions.try_admit().expect("there is room");

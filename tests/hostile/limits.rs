@@ -44,6 +44,8 @@ caps! {
 const NOT_CAPS: &[&str] = &[
     "HOST",
     "PORT",
+    "TLS_CERT",
+    "TLS_KEY",
     "IS_HUB",
     "HUB_MESH_NAMESPACE",
     "BOOTSTRAP_HUBS",

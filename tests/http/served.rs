@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::Config;
-use hubmesh::http::{App, Arrival, Backend, bind};
+use hubmesh::http::{App, Arrival, Backend, Stream, bind};
 use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh::mesh::{BootstrapView, HubView, MeshView};
 use hubmesh::metrics::{Metrics, Refusal};
@@ -31,7 +31,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    async fn echo(mut socket: WebSocketStream<TcpStream>, greeting: String) {
+    async fn echo(mut socket: WebSocketStream<Stream>, greeting: String) {
         let _ = socket.send(Message::text(greeting)).await;
         while let Some(Ok(message)) = socket.next().await {
             if message.is_text() {
@@ -50,7 +50,7 @@ impl Backend for Echo {
 
     async fn peer(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         ahead: Bytes,
         arrival: Arrival,
         _permit: OwnedSemaphorePermit,
@@ -64,11 +64,11 @@ impl Backend for Echo {
         .await;
     }
 
-    async fn turn_away(&self, socket: TcpStream, ahead: Bytes, dialect: Dialect, why: &str) {
+    async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {
         hubmesh::session::turn_away(socket, &ahead, dialect, why).await;
     }
 
-    async fn hub(&self, socket: WebSocketStream<TcpStream>, remote: SocketAddr) {
+    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr) {
         Self::echo(socket, format!("hub from {}", remote.ip())).await;
     }
 
@@ -149,7 +149,7 @@ impl Served {
         let listeners = bind(&config.host, config.port).await.expect("a free port");
         let addr = listeners[0].local_addr().expect("a bound socket");
         let app = App::new(echo, Arc::new(config), Arc::clone(&metrics));
-        app.serve(listeners);
+        app.serve(listeners, None);
         Served { app, metrics, addr }
     }
 

@@ -8,7 +8,7 @@ use futures::{SinkExt, StreamExt};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -296,6 +296,19 @@ impl Hub {
 
     async fn connect_as(&self, newcomer: Newcomer, pipe: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe);
+        self.connect_through(newcomer, ours, theirs).await
+    }
+
+    /// The same over a stream of the test's own, which ends in `theirs`.
+    pub async fn connect_through<S>(
+        &self,
+        newcomer: Newcomer,
+        ours: S,
+        theirs: DuplexStream,
+    ) -> Client
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+    {
         let permit = self.sessions.try_admit().expect("there is room");
         let id = newcomer.peer.to_string();
         let sessions = self.sessions.clone();
