@@ -4,6 +4,7 @@
 //! between two settings kept. Whoever has a `Config` need not check again. Nothing outside this module reads the
 //! environment, and this module opens no socket and no file. `main` calls it first and exits with 64 if it refuses.
 
+mod proxies;
 mod read;
 mod settings;
 mod types;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::auth::Secret;
 use crate::mesh::core::ids::HubId;
 
+pub use proxies::TrustedProxies;
 pub use settings::{SETTINGS, Setting, settings_table};
 pub use types::{BootstrapHub, CorsOrigins, DuplicatePeer, HubUrl, LogFormat, Origin};
 
@@ -36,6 +38,8 @@ pub struct Config {
     pub auth_token: Option<Secret>,
     /// Peers connected at once.
     pub max_connections: usize,
+    /// Proxies that are believed when they say whom they speak for.
+    pub trusted_proxies: TrustedProxies,
     /// TCP connections that are not peers.
     pub max_http_connections: usize,
     /// From a TCP connection to its whole request head, and from the 101 to the WebSocket.
@@ -227,6 +231,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let mesh = read_mesh(reader, auth_token.clone(), discovery_limit);
     let cors = reader.parse("CORS_ORIGIN");
     let max_connections = reader.number("MAX_CONNECTIONS", 1..=1_000_000);
+    let trusted_proxies = reader.parse("TRUSTED_PROXIES");
     let max_http_connections = reader.number("MAX_HTTP_CONNECTIONS", 1..=1_000_000);
     let header_timeout = reader.millis("HEADER_TIMEOUT_MS", 100..=600_000);
     let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
@@ -249,6 +254,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         cors: cors?,
         auth_token,
         max_connections: max_connections?,
+        trusted_proxies: trusted_proxies?,
         max_http_connections: max_http_connections?,
         header_timeout: header_timeout?,
         cleanup_interval: cleanup_interval?,

@@ -74,6 +74,8 @@ settings! {
     auth_token = "";
     /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`.
     cors_origin = "*";
+    /// Proxies that are believed when they name the client's address, in `X-Forwarded-For`: a comma list of addresses, blocks such as `10.0.0.0/8`, and `fly` for Fly.io's proxy and its `Fly-Client-IP`. Unset: every client is where its connection comes from.
+    trusted_proxies = "";
     /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB; at worst `OUTBOX_BYTES` more.
     max_connections = "1000";
     /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each.

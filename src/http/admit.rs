@@ -3,7 +3,7 @@
 //! Each refusal is one [`Refused`]: its status, its words, its counter. A peer holds one of `MAX_CONNECTIONS` places
 //! from the 101 until its task ends, so there are never more peers than that.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -12,6 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use url::form_urlencoded;
 use warp::reply::Response;
 
+use super::client_ip::client_ip;
 use super::upgrade::{self, BadHandshake, Handshake};
 use super::{App, Arrival, Backend, Head, reply};
 use crate::auth::{Denied, Grant, bearer};
@@ -72,25 +73,36 @@ const RETRY_WHEN_FULL_SECONDS: u64 = 10;
 
 /// `/ws` and `/`: a peer.
 pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    answer(app, try_peer(app, head))
+    let client = client(app, &head);
+    answer(app, client, try_peer(app, head, client))
 }
 
 /// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining; but
 /// no hub sends an `Origin`, and a page that does has no business here, least of all in an open mesh that it
 /// reaches through its visitor's browser.
 pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    answer(app, try_hub(app, head))
+    let client = client(app, &head);
+    answer(app, client, try_hub(app, head))
 }
 
-fn answer<B: Backend>(app: &App<B>, tried: Result<Response, Refused>) -> Response {
+fn answer<B: Backend>(
+    app: &App<B>,
+    client: Option<IpAddr>,
+    tried: Result<Response, Refused>,
+) -> Response {
     tried.unwrap_or_else(|refused| {
         app.metrics.refusals.inc(refused.counted_as());
-        tracing::debug!(why = %refused, "a WebSocket was refused");
+        let client = client.map(tracing::field::display);
+        tracing::debug!(client, why = %refused, "a WebSocket was refused");
         refused.response(app.config.drain.as_secs().max(1))
     })
 }
 
-fn try_peer<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
+fn try_peer<B: Backend>(
+    app: &Arc<App<B>>,
+    mut head: Head,
+    client: Option<IpAddr>,
+) -> Result<Response, Refused> {
     let handshake = Handshake::check(&mut head)?;
     if app.is_draining() {
         return Err(Refused::Draining);
@@ -99,7 +111,7 @@ fn try_peer<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, R
     let arrival = Arrival {
         peer: peer_id(&head.query).ok_or(Refused::PeerId)?,
         grant,
-        remote: head.remote.ok_or(Refused::NoAddress)?,
+        remote: client.ok_or(Refused::NoAddress)?,
     };
     if !app.config.cors.allows(head.headers.get(ORIGIN)) {
         return Err(Refused::Origin);
@@ -124,6 +136,13 @@ fn try_hub<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Re
     app.tasks
         .spawn(serve_hub(Arc::clone(app), on_upgrade, remote));
     Ok(Handshake::response(accept))
+}
+
+/// Whom the request comes from, seen through trusted proxies.
+fn client<B: Backend>(app: &App<B>, head: &Head) -> Option<IpAddr> {
+    let trusted = &app.config.trusted_proxies;
+    let remote = head.remote?;
+    Some(client_ip(remote, &head.headers, trusted))
 }
 
 /// The peer's id: the first `peerId` of the query, if it is 40 hex digits.

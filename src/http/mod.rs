@@ -10,6 +10,7 @@
 mod accept_header;
 mod admit;
 mod bind;
+mod client_ip;
 mod cors;
 mod reply;
 mod serve;
@@ -18,7 +19,7 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,8 +51,8 @@ use serve::accept;
 pub struct Arrival {
     /// The id that it asked for.
     pub peer: PeerId,
-    /// Where it connects from.
-    pub remote: SocketAddr,
+    /// Where it connects from: its own address, also behind a trusted proxy.
+    pub remote: IpAddr,
     /// What its token proves.
     pub grant: Grant,
 }

@@ -54,6 +54,7 @@ const NOT_CAPS: &[&str] = &[
     "MESH_HOLD_MS",
     "AUTH_TOKEN",
     "CORS_ORIGIN",
+    "TRUSTED_PROXIES",
     "CLEANUP_INTERVAL_MS",
     "DUPLICATE_PEER",
     "LOG_FORMAT",

@@ -59,7 +59,7 @@ impl Backend for Echo {
             WebSocketStream::from_partially_read(socket, ahead.into(), Role::Server, None).await;
         Self::echo(
             socket,
-            format!("{} from {}", arrival.peer, arrival.remote.ip()),
+            format!("{} from {}", arrival.peer, arrival.remote),
         )
         .await;
     }
