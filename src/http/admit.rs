@@ -1,10 +1,12 @@
 //! Who may switch to a WebSocket: the checks of a peer and of a hub, in their order, and the task that follows.
 //!
 //! Each refusal is one [`Refused`]: its status, its words, its counter. A peer holds one of `MAX_CONNECTIONS` places
-//! from the 101 until its task ends, so there are never more peers than that.
+//! from the 101 until its task ends, so there are never more peers than that, nor more of one address than
+//! `MAX_CONNECTIONS_PER_IP`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
@@ -16,6 +18,7 @@ use super::client_ip::client_ip;
 use super::upgrade::{self, BadHandshake, Handshake};
 use super::{App, Arrival, Backend, Head, reply};
 use crate::auth::{Denied, Grant, bearer};
+use crate::limits::{NoPlace, Origin};
 use crate::mesh::core::ids::PeerId;
 use crate::metrics::Refusal;
 
@@ -28,14 +31,29 @@ enum Refused {
     Draining,
     #[error("peerId must be 40 hex digits")]
     PeerId,
+    #[error("the token is for another peerId")]
+    OtherPeer,
     #[error(transparent)]
     Unauthorized(#[from] Denied),
     #[error("pages of this origin may not connect")]
     Origin,
     #[error("as many peers as this hub takes are connected")]
     Full,
+    #[error("as many peers as this hub takes from one address are connected from yours")]
+    AddressFull,
+    #[error("too many connections from your address within a minute")]
+    AddressTooFast(Duration),
     #[error("where the connection comes from is unknown")]
     NoAddress,
+}
+
+impl From<NoPlace> for Refused {
+    fn from(why: NoPlace) -> Self {
+        match why {
+            NoPlace::Full => Refused::Full,
+            NoPlace::AddressFull => Refused::AddressFull,
+        }
+    }
 }
 
 impl Refused {
@@ -44,9 +62,12 @@ impl Refused {
             Refused::Handshake(_) | Refused::NoAddress => Refusal::Handshake,
             Refused::Draining => Refusal::Draining,
             Refused::PeerId => Refusal::PeerId,
+            Refused::OtherPeer => Refusal::OtherPeer,
             Refused::Unauthorized(_) => Refusal::Unauthorized,
             Refused::Origin => Refusal::Origin,
             Refused::Full => Refusal::Full,
+            Refused::AddressFull => Refusal::AddressFull,
+            Refused::AddressTooFast(_) => Refusal::AddressTooFast,
         }
     }
 
@@ -56,7 +77,11 @@ impl Refused {
             Refused::Handshake(bad) => bad.response(),
             Refused::Draining => reply::retry_later(&why, drain_seconds),
             Refused::Full => reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS),
-            Refused::PeerId | Refused::Origin => reply::error(StatusCode::FORBIDDEN, &why),
+            Refused::AddressFull => reply::too_many(&why, RETRY_WHEN_FULL_SECONDS),
+            Refused::AddressTooFast(wait) => reply::too_many(&why, wait.as_secs() + 1),
+            Refused::PeerId | Refused::OtherPeer | Refused::Origin => {
+                reply::error(StatusCode::FORBIDDEN, &why)
+            }
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
             Refused::Unauthorized(_) => {
                 let mut response = reply::error(StatusCode::UNAUTHORIZED, &why);
@@ -82,7 +107,7 @@ pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
 /// reaches through its visitor's browser.
 pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     let client = client(app, &head);
-    answer(app, client, try_hub(app, head))
+    answer(app, client, try_hub(app, head, client))
 }
 
 fn answer<B: Backend>(
@@ -107,23 +132,31 @@ fn try_peer<B: Backend>(
     if app.is_draining() {
         return Err(Refused::Draining);
     }
+    let client = client.ok_or(Refused::NoAddress)?;
+    not_too_fast(app, client)?;
     let grant = grant(app, &head)?;
+    let peer = peer_id(&head.query).ok_or(Refused::PeerId)?;
+    its_own(&grant, &peer)?;
     let arrival = Arrival {
-        peer: peer_id(&head.query).ok_or(Refused::PeerId)?,
+        peer,
         grant,
-        remote: client.ok_or(Refused::NoAddress)?,
+        remote: client,
     };
     if !app.config.cors.allows(head.headers.get(ORIGIN)) {
         return Err(Refused::Origin);
     }
-    let permit = app.backend.try_admit().ok_or(Refused::Full)?;
+    let permit = app.backend.try_admit(client)?;
     let (accept, on_upgrade) = handshake.into_parts();
     app.peers
         .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, permit));
     Ok(Handshake::response(accept))
 }
 
-fn try_hub<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
+fn try_hub<B: Backend>(
+    app: &Arc<App<B>>,
+    mut head: Head,
+    client: Option<IpAddr>,
+) -> Result<Response, Refused> {
     let handshake = Handshake::check(&mut head)?;
     if app.is_draining() {
         return Err(Refused::Draining);
@@ -131,7 +164,9 @@ fn try_hub<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Re
     if head.headers.contains_key(ORIGIN) {
         return Err(Refused::Origin);
     }
-    let remote = head.remote.ok_or(Refused::NoAddress)?;
+    let mut remote = head.remote.ok_or(Refused::NoAddress)?;
+    // For the log; behind a proxy the port is still the proxy's.
+    remote.set_ip(client.ok_or(Refused::NoAddress)?);
     let (accept, on_upgrade) = handshake.into_parts();
     app.tasks
         .spawn(serve_hub(Arc::clone(app), on_upgrade, remote));
@@ -145,11 +180,27 @@ fn client<B: Backend>(app: &App<B>, head: &Head) -> Option<IpAddr> {
     Some(client_ip(remote, &head.headers, trusted))
 }
 
+/// Counts a request for a peer's WebSocket, let in or not: guessing a token is not free either.
+fn not_too_fast<B: Backend>(app: &App<B>, client: IpAddr) -> Result<(), Refused> {
+    match &app.connect_rate {
+        Some(rate) => rate
+            .check(Origin::of(client))
+            .map_err(Refused::AddressTooFast),
+        None => Ok(()),
+    }
+}
+
 /// The peer's id: the first `peerId` of the query, if it is 40 hex digits.
 fn peer_id(query: &str) -> Option<PeerId> {
     let (_, id) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "peerId")?;
     let is_hex = id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| PeerId::new(&id).ok()).flatten()
+}
+
+/// A token may be for one id alone.
+fn its_own(grant: &Grant, peer: &PeerId) -> Result<(), Refused> {
+    let admitted = grant.admits(&peer.to_string());
+    admitted.then_some(()).ok_or(Refused::OtherPeer)
 }
 
 /// What the tokens of the header and the query prove; either will do.

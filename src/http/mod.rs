@@ -39,6 +39,7 @@ use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
+use crate::limits::{ConnectRate, NoPlace};
 use crate::mesh::MeshView;
 use crate::mesh::core::ids::{NetworkKey, PeerId};
 use crate::metrics::Metrics;
@@ -62,8 +63,8 @@ pub trait Backend: Send + Sync + 'static {
     /// A place for one peer; given back when it is dropped.
     type Permit: Send + 'static;
 
-    /// A place for one more peer; `None` when the hub is full.
-    fn try_admit(&self) -> Option<Self::Permit>;
+    /// A place for one more peer from this address.
+    fn try_admit(&self, from: IpAddr) -> Result<Self::Permit, NoPlace>;
 
     /// Serves one peer to its end. `ahead` is what it sent behind its request already.
     fn peer(
@@ -94,6 +95,7 @@ pub struct App<B> {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     gate: Gate,
+    connect_rate: Option<ConnectRate>,
     http_slots: Arc<Semaphore>,
     draining: AtomicBool,
     started: Instant,
@@ -113,7 +115,8 @@ impl<B: Backend> App<B> {
     pub fn new(backend: B, config: Arc<Config>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(App {
             backend,
-            gate: Gate::new(config.auth_token.as_ref()),
+            gate: Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
+            connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
             http_slots: Arc::new(Semaphore::new(config.max_http_connections)),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -179,6 +182,13 @@ impl<B: Backend> App<B> {
         self.metrics.directory_peers.set(gauge(view.peers));
         self.metrics.directory_networks.set(gauge(view.networks));
         self.metrics.directory_hubs.set(gauge(view.hubs.len()));
+    }
+
+    /// Gives back the memory of addresses that have not asked for a WebSocket lately.
+    pub fn forget_idle_addresses(&self) {
+        if let Some(rate) = &self.connect_rate {
+            rate.forget_idle();
+        }
     }
 
     fn is_draining(&self) -> bool {

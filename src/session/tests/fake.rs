@@ -1,5 +1,6 @@
 //! A mesh of one hub that accepts everybody at once, and clients over in-memory streams.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::config::PeerLimits;
+use crate::limits::Room;
 use crate::mesh::core::api::{
     Delivery, Join, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
 };
@@ -25,6 +27,9 @@ use crate::session::{MeshPort, Newcomer, Sessions};
 
 /// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where all peers come from.
+pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
@@ -248,7 +253,10 @@ impl Hub {
             Arc::clone(&registry),
             Arc::clone(&metrics),
             limits,
-            100,
+            Room {
+                connections: 100,
+                per_address: None,
+            },
         );
         Hub {
             sessions,
@@ -276,7 +284,7 @@ impl Hub {
     /// Connects without reading the greeting, over a pipe that holds `pipe` bytes.
     pub async fn connect_silently(&self, id: u8, pipe: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe);
-        let permit = self.sessions.try_admit().expect("there is room");
+        let permit = self.sessions.try_admit(HERE).expect("there is room");
         let newcomer = Newcomer {
             dialect: Dialect::Pigeon,
             peer: PeerId::Hex([id; 20]),
