@@ -25,6 +25,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
 use crate::mesh::core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 
+mod envelope;
 pub mod json;
 pub mod pigeon;
 
@@ -57,8 +58,8 @@ pub enum Command<'a> {
         network: Option<Cow<'a, str>>,
         /// What kind, in this dialect.
         kind: SignalKind,
-        /// One JSON value, byte for byte as sent.
-        payload: &'a str,
+        /// One JSON value; what the dialect hands on unchanged is borrowed, byte for byte as sent.
+        payload: Cow<'a, str>,
     },
     /// A sign of life that wants an answer.
     Ping {
@@ -196,8 +197,11 @@ pub enum DecodeError {
         want: &'static str,
     },
     /// A payload whose arrays and objects are nested deeper than [`json::MAX_DEPTH`].
-    #[error("`data` is nested deeper than {} levels", json::MAX_DEPTH)]
-    TooDeep,
+    #[error("`{name}` is nested deeper than {} levels", json::MAX_DEPTH)]
+    TooDeep {
+        /// The payload's name in this dialect.
+        name: &'static str,
+    },
 }
 
 impl DecodeError {
@@ -209,7 +213,7 @@ impl DecodeError {
             DecodeError::Missing { .. } => "missing-field",
             DecodeError::Duplicate { .. } => "duplicate-field",
             DecodeError::WrongType { .. } => "wrong-type",
-            DecodeError::TooDeep => "too-deep",
+            DecodeError::TooDeep { .. } => "too-deep",
         }
     }
 

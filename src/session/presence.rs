@@ -148,7 +148,7 @@ struct Outgoing<'a> {
     target: PeerId,
     network: Option<Cow<'a, str>>,
     kind: SignalKind,
-    payload: &'a str,
+    payload: Cow<'a, str>,
 }
 
 impl<S, M> Conversation<S, M>
@@ -339,7 +339,10 @@ where
             self.complain(&complaint("own-id", "a peer cannot signal to itself"));
             return;
         }
-        let payload = socket::share(text, signal.payload);
+        let payload = match signal.payload {
+            Cow::Borrowed(part) => socket::share(text, part),
+            Cow::Owned(whole) => whole.into(),
+        };
         let mesh = &self.shared.mesh;
         if let Err(why) = mesh.signal(source, &signal.target, signal.kind, payload) {
             self.undelivered(&signal.target, signal.kind, why);
