@@ -46,11 +46,13 @@ impl Jwt {
     pub fn new(key: JwtKey, issuer: Option<&str>, audience: Option<&str>) -> Self {
         ring_jws::install();
         let (key, algorithms) = key.into_parts();
-        let mut validation = Validation::default();
-        validation.algorithms = algorithms;
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
-        validation.validate_aud = audience.is_some();
+        let mut validation = Validation {
+            algorithms,
+            leeway: LEEWAY_SECONDS,
+            validate_nbf: true,
+            validate_aud: audience.is_some(),
+            ..Validation::default()
+        };
         let mut required = vec!["exp"];
         if let Some(issuer) = issuer {
             validation.set_issuer(&[issuer]);
