@@ -146,7 +146,9 @@ pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
             out.push('}');
             push_from_hub(&mut out);
         }
-        Event::Undelivered { target, kind, why } => {
+        Event::Undelivered {
+            target, kind, why, ..
+        } => {
             push_undelivered(&mut out, target, *kind, *why);
         }
         Event::Error(complaint) => push_error(&mut out, complaint),

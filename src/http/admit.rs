@@ -18,13 +18,13 @@ use super::client_ip::client_ip;
 use super::upgrade::{self, BadHandshake, Handshake};
 use super::{App, Arrival, Backend, Head, reply};
 use crate::auth::{Denied, Grant, bearer};
-use crate::limits::{NoPlace, Origin};
-use crate::mesh::core::ids::PeerId;
+use crate::limits::{NoPlace, Origin, Permit};
+use crate::mesh::core::ids::{Dialect, PeerId};
 use crate::metrics::Refusal;
 
 /// Why a WebSocket is refused. Nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-enum Refused {
+pub(super) enum Refused {
     #[error(transparent)]
     Handshake(#[from] BadHandshake),
     #[error("the hub is shutting down")]
@@ -43,6 +43,8 @@ enum Refused {
     AddressFull,
     #[error("too many connections from your address within a minute")]
     AddressTooFast(Duration),
+    #[error("as many peers as may be are in the room")]
+    RoomFull,
     #[error("where the connection comes from is unknown")]
     NoAddress,
 }
@@ -68,6 +70,7 @@ impl Refused {
             Refused::Full => Refusal::Full,
             Refused::AddressFull => Refusal::AddressFull,
             Refused::AddressTooFast(_) => Refusal::AddressTooFast,
+            Refused::RoomFull => Refusal::RoomFull,
         }
     }
 
@@ -79,6 +82,7 @@ impl Refused {
             Refused::Full => reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS),
             Refused::AddressFull => reply::too_many(&why, RETRY_WHEN_FULL_SECONDS),
             Refused::AddressTooFast(wait) => reply::too_many(&why, wait.as_secs() + 1),
+            Refused::RoomFull => reply::error(StatusCode::TOO_MANY_REQUESTS, &why),
             Refused::PeerId | Refused::OtherPeer | Refused::Origin => {
                 reply::error(StatusCode::FORBIDDEN, &why)
             }
@@ -110,7 +114,7 @@ pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     answer(app, client, try_hub(app, head, client))
 }
 
-fn answer<B: Backend>(
+pub(super) fn answer<B: Backend>(
     app: &App<B>,
     client: Option<IpAddr>,
     tried: Result<Response, Refused>,
@@ -128,28 +132,61 @@ fn try_peer<B: Backend>(
     mut head: Head,
     client: Option<IpAddr>,
 ) -> Result<Response, Refused> {
-    let handshake = Handshake::check(&mut head)?;
-    if app.is_draining() {
-        return Err(Refused::Draining);
-    }
-    let client = client.ok_or(Refused::NoAddress)?;
-    not_too_fast(app, client)?;
+    let (handshake, client) = handshake(app, &mut head, client)?;
     let grant = grant(app, &head)?;
     let peer = peer_id(&head.query).ok_or(Refused::PeerId)?;
     its_own(&grant, &peer)?;
     let arrival = Arrival {
+        dialect: Dialect::Pigeon,
+        network: None,
         peer,
         grant,
         remote: client,
     };
-    if !app.config.cors.allows(head.headers.get(ORIGIN)) {
-        return Err(Refused::Origin);
-    }
+    origin(app, &head)?;
     let permit = app.backend.try_admit(client)?;
+    Ok(take_in(app, handshake, arrival, (permit, None)))
+}
+
+/// The request as one for a WebSocket, on a hub that takes peers, and who asks: it counts against the allowance of that
+/// address, let in or not, because guessing a token is not free either.
+pub(super) fn handshake<B: Backend>(
+    app: &App<B>,
+    head: &mut Head,
+    client: Option<IpAddr>,
+) -> Result<(Handshake, IpAddr), Refused> {
+    let handshake = Handshake::check(head)?;
+    if app.is_draining() {
+        return Err(Refused::Draining);
+    }
+    let client = client.ok_or(Refused::NoAddress)?;
+    if let Some(rate) = &app.connect_rate {
+        let checked = rate.check(Origin::of(client));
+        checked.map_err(Refused::AddressTooFast)?;
+    }
+    Ok((handshake, client))
+}
+
+/// Whether the page that asks may.
+pub(super) fn origin<B: Backend>(app: &App<B>, head: &Head) -> Result<(), Refused> {
+    let allowed = app.config.cors.allows(head.headers.get(ORIGIN));
+    allowed.then_some(()).ok_or(Refused::Origin)
+}
+
+/// The places that a peer takes: among all, and among those of its dialect where they are counted.
+pub(super) type Places<B> = (<B as Backend>::Permit, Option<Permit>);
+
+/// Starts the task of a peer that was let in, and answers it.
+pub(super) fn take_in<B: Backend>(
+    app: &Arc<App<B>>,
+    handshake: Handshake,
+    arrival: Arrival,
+    places: Places<B>,
+) -> Response {
     let (accept, on_upgrade) = handshake.into_parts();
     app.peers
-        .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, permit));
-    Ok(Handshake::response(accept))
+        .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, places));
+    Handshake::response(accept)
 }
 
 fn try_hub<B: Backend>(
@@ -174,20 +211,10 @@ fn try_hub<B: Backend>(
 }
 
 /// Whom the request comes from, seen through trusted proxies.
-fn client<B: Backend>(app: &App<B>, head: &Head) -> Option<IpAddr> {
+pub(super) fn client<B: Backend>(app: &App<B>, head: &Head) -> Option<IpAddr> {
     let trusted = &app.config.trusted_proxies;
     let remote = head.remote?;
     Some(client_ip(remote, &head.headers, trusted))
-}
-
-/// Counts a request for a peer's WebSocket, let in or not: guessing a token is not free either.
-fn not_too_fast<B: Backend>(app: &App<B>, client: IpAddr) -> Result<(), Refused> {
-    match &app.connect_rate {
-        Some(rate) => rate
-            .check(Origin::of(client))
-            .map_err(Refused::AddressTooFast),
-        None => Ok(()),
-    }
 }
 
 /// The peer's id: the first `peerId` of the query, if it is 40 hex digits.
@@ -198,13 +225,13 @@ fn peer_id(query: &str) -> Option<PeerId> {
 }
 
 /// A token may be for one id alone.
-fn its_own(grant: &Grant, peer: &PeerId) -> Result<(), Refused> {
+pub(super) fn its_own(grant: &Grant, peer: &PeerId) -> Result<(), Refused> {
     let admitted = grant.admits(&peer.to_string());
     admitted.then_some(()).ok_or(Refused::OtherPeer)
 }
 
 /// What the tokens of the header and the query prove; either will do.
-fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
+pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
     let header = head
         .headers
         .get(AUTHORIZATION)
@@ -219,7 +246,7 @@ async fn serve_peer<B: Backend>(
     app: Arc<App<B>>,
     on_upgrade: OnUpgrade,
     arrival: Arrival,
-    permit: B::Permit,
+    (permit, _place): Places<B>,
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {
@@ -243,7 +270,7 @@ async fn serve_hub<B: Backend>(app: Arc<App<B>>, on_upgrade: OnUpgrade, remote: 
     }
 }
 
-fn not_upgraded<B: Backend>(app: &App<B>, why: upgrade::UpgradeFailed) {
+pub(super) fn not_upgraded<B: Backend>(app: &App<B>, why: upgrade::UpgradeFailed) {
     app.metrics.refusals.inc(Refusal::UpgradeTimeout);
     tracing::debug!(%why, "a connection did not become a WebSocket");
 }

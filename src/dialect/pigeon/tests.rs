@@ -249,6 +249,8 @@ fn only_one_who_said_goodbye_is_reported_with_one() {
 #[test]
 fn a_failed_signal_is_reported_for_people_and_for_programs() {
     let error = told(&Event::Undelivered {
+        sender: &id(A),
+        follows: false,
         target: &id(B),
         kind: OFFER,
         why: SignalFailure::NoSuchPeer,
@@ -463,7 +465,9 @@ proptest! {
         let error = value(&encode(&network, &Event::Error(complaint), NOW));
         prop_assert_eq!(&error["error"], &text);
         prop_assert_eq!(&error["networkName"], &network);
-        let undelivered = Event::Undelivered { target: &peer, kind: OFFER, why: SignalFailure::Unknown };
+        let why = SignalFailure::Unknown;
+        let undelivered =
+            Event::Undelivered { sender: &peer, target: &peer, kind: OFFER, why, follows: false };
         prop_assert_eq!(&value(&encode(&network, &undelivered, NOW))["data"]["peerId"], &shown);
     }
 }
