@@ -4,7 +4,7 @@
 //! `DRAIN_MS`, other hubs are told) or stopped (everything ends where it stands). Several hubs may run in one
 //! process; they share nothing. What the parts do is theirs; here is only who gets whom.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio_tungstenite::WebSocketStream;
 
 use crate::config::Config;
 use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Stream};
-use crate::limits::Permit;
+use crate::limits::{NoPlace, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::{Mesh, MeshView};
 use crate::metrics::Metrics;
@@ -61,7 +61,10 @@ impl Hub {
             registry,
             Arc::clone(&metrics),
             config.peer.clone(),
-            config.max_connections,
+            Room {
+                connections: config.max_connections,
+                per_address: config.max_connections_per_ip,
+            },
         );
         let parts = Parts { sessions, mesh };
         let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
@@ -93,16 +96,17 @@ async fn keep_house(
             certificates.follow(every).await;
         }
     };
-    tokio::join!(refresh_gauges(&app, every), follow);
+    tokio::join!(tidy_up(&app, every), follow);
 }
 
-/// Refreshes what is shown of the mesh between two requests for it.
-async fn refresh_gauges(app: &App<Parts>, every: Duration) {
+/// Refreshes what is shown of the mesh between two requests for it, and forgets who has not come for a while.
+async fn tidy_up(app: &App<Parts>, every: Duration) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         app.refresh_gauges();
+        app.forget_idle_addresses();
     }
 }
 
@@ -204,8 +208,8 @@ struct Parts {
 impl Backend for Parts {
     type Permit = Permit;
 
-    fn try_admit(&self) -> Option<Permit> {
-        self.sessions.try_admit()
+    fn try_admit(&self, from: IpAddr) -> Result<Permit, NoPlace> {
+        self.sessions.try_admit(from)
     }
 
     async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Permit) {

@@ -108,12 +108,18 @@ labels! {
     Refusal {
         /// The `peerId` is missing or malformed.
         PeerId = "peer-id",
-        /// The bearer token is missing or wrong.
+        /// The token is for another `peerId`.
+        OtherPeer = "other-peer",
+        /// The bearer token is missing or wrong, or a JWT is not valid.
         Unauthorized = "unauthorized",
         /// The page's origin is not allowed.
         Origin = "origin",
         /// As many peers as `MAX_CONNECTIONS` allows.
         Full = "full",
+        /// As many peers of one address as `MAX_CONNECTIONS_PER_IP` allows.
+        AddressFull = "address-full",
+        /// As many requests of one address as `CONNECTS_PER_MINUTE_PER_IP` allows.
+        AddressTooFast = "address-too-fast",
         /// As many peers are in the room as `MAX_PEERS_PER_ROOM` allows.
         RoomFull = "room-full",
         /// The address of a PeerJS client's WebSocket is incomplete or wrong.

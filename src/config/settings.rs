@@ -74,12 +74,26 @@ settings! {
     mesh_auto_connect = "true";
     /// Milliseconds that the peers of a hub which cannot be reached stay visible, 0 to 60000.
     mesh_hold_ms = "2000";
-    /// Bearer that peers must show, in `Authorization` or as `?token=`. Unset: open to all.
+    /// Bearer that peers must show, in `Authorization` or as `?token=`. Unset, and no JWT key set either: open to all.
     auth_token = "";
+    /// Secret of at least 32 bytes that signs JWTs (HS256, HS384, HS512). With it or `JWT_PUBLIC_KEY`, a peer may show a valid JWT where the bearer goes; it has to, if `AUTH_TOKEN` is unset.
+    jwt_secret = "";
+    /// Public key that JWTs are verified with, in place of `JWT_SECRET`: PEM text (`\n` may stand for a new line) or the path of a PEM file. RSA (RS256 to RS512, PS256 to PS512), P-256 (ES256), P-384 (ES384) or Ed25519 (EdDSA).
+    jwt_public_key = "";
+    /// The `iss` that JWTs must have, up to 256 bytes. Unset: not checked.
+    jwt_issuer = "";
+    /// The `aud` that JWTs must have, up to 256 bytes. Unset: not checked.
+    jwt_audience = "";
     /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`.
     cors_origin = "*";
+    /// Proxies that are believed when they name the client's address, in `X-Forwarded-For`: a comma list of addresses, blocks such as `10.0.0.0/8`, and `fly` for Fly.io's proxy and its `Fly-Client-IP`. Unset: every client is where its connection comes from.
+    trusted_proxies = "";
     /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB, with TLS 14 KiB; at worst `OUTBOX_BYTES` more.
     max_connections = "1000";
+    /// Peers connected at once from one address (IPv6: one /64), 0 to 1000000; more get 429. 0: no limit. Behind a proxy that `TRUSTED_PROXIES` does not name, all peers have one address.
+    max_connections_per_ip = "0";
+    /// Requests for a peer's WebSocket a minute from one address (IPv6: one /64), 0 to 1000000, and as many at once; more get 429. 0: no limit. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
+    connects_per_minute_per_ip = "0";
     /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
     /// Milliseconds from a TCP connection to its whole request head, from the 101 to the WebSocket, and for a TLS handshake, 100 to 600000.

@@ -10,6 +10,7 @@
 mod accept_header;
 mod admit;
 mod bind;
+mod client_ip;
 mod cors;
 mod pace;
 mod peerjs;
@@ -22,7 +23,7 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +45,7 @@ use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
-use crate::limits::Admission;
+use crate::limits::{Admission, ConnectRate, NoPlace, Room};
 use crate::mesh::MeshView;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Metrics;
@@ -64,8 +65,8 @@ pub struct Arrival {
     pub network: Option<NetworkKey>,
     /// The id that it asked for.
     pub peer: PeerId,
-    /// Where it connects from.
-    pub remote: SocketAddr,
+    /// Where it connects from: its own address, also behind a trusted proxy.
+    pub remote: IpAddr,
     /// What its token proves.
     pub grant: Grant,
 }
@@ -75,8 +76,8 @@ pub trait Backend: Send + Sync + 'static {
     /// A place for one peer; given back when it is dropped.
     type Permit: Send + 'static;
 
-    /// A place for one more peer; `None` when the hub is full.
-    fn try_admit(&self) -> Option<Self::Permit>;
+    /// A place for one more peer from this address.
+    fn try_admit(&self, from: IpAddr) -> Result<Self::Permit, NoPlace>;
 
     /// Serves one peer to its end. `ahead` is what it sent behind its request already.
     fn peer(
@@ -122,6 +123,7 @@ pub struct App<B> {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     gate: Gate,
+    connect_rate: Option<ConnectRate>,
     /// For PeerJS clients.
     peerjs_places: Admission,
     http_slots: Arc<Semaphore>,
@@ -144,8 +146,12 @@ impl<B: Backend> App<B> {
     pub fn new(backend: B, config: Arc<Config>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(App {
             backend,
-            gate: Gate::new(config.auth_token.as_ref()),
-            peerjs_places: Admission::new(config.peerjs.concurrent_limit),
+            gate: Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
+            connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
+            peerjs_places: Admission::new(Room {
+                connections: config.peerjs.concurrent_limit,
+                per_address: None,
+            }),
             http_slots: Arc::new(Semaphore::new(config.max_http_connections)),
             pace: Mutex::new(Pace::new(Tally {
                 at: Instant::now(),
@@ -222,6 +228,13 @@ impl<B: Backend> App<B> {
         self.metrics.directory_peers.set(gauge(view.peers));
         self.metrics.directory_networks.set(gauge(view.networks));
         self.metrics.directory_hubs.set(gauge(view.hubs.len()));
+    }
+
+    /// Gives back the memory of addresses that have not asked for a WebSocket lately.
+    pub fn forget_idle_addresses(&self) {
+        if let Some(rate) = &self.connect_rate {
+            rate.forget_idle();
+        }
     }
 
     /// What PeerJS clients speak here.

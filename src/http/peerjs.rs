@@ -5,6 +5,7 @@
 //! no answer to a refused upgrade; a wrong bearer token and a full room are told by status. Knows no message
 //! of the dialect.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -18,8 +19,9 @@ use warp::reply::Response;
 use super::admit::{self, Refused};
 use super::upgrade::{self, Handshake};
 use super::{App, Arrival, Backend, Head, reply};
-use crate::auth::{Gate, Grant};
+use crate::auth::Grant;
 use crate::config::PeerJsPaths;
+use crate::limits::NoPlace;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Refusal;
 
@@ -75,7 +77,10 @@ fn below<'p>(path: &'p str, prefix: &str) -> Option<Page<'p>> {
 /// Answers a GET of a page.
 pub(super) fn answer<B: Backend>(app: &Arc<App<B>>, page: Page<'_>, head: Head) -> Response {
     match page {
-        Page::Socket => admit::answer(app, try_socket(app, head)),
+        Page::Socket => {
+            let client = admit::client(app, &head);
+            admit::answer(app, client, try_socket(app, head, client))
+        }
         Page::About => about(),
         Page::Id => id(),
         Page::Ids { key } => ids(app, key),
@@ -142,36 +147,42 @@ impl Query {
     }
 }
 
-fn try_socket<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
-    let handshake = admit::handshake(app, &mut head)?;
+fn try_socket<B: Backend>(
+    app: &Arc<App<B>>,
+    mut head: Head,
+    client: Option<IpAddr>,
+) -> Result<Response, Refused> {
+    let (handshake, client) = admit::handshake(app, &mut head, client)?;
     let grant = admit::grant(app, &head)?;
     admit::origin(app, &head)?;
-    let remote = head.remote.ok_or(Refused::NoAddress)?;
     let query = Query::read(&head.query);
     let newcomer = match newcomer(app, &query, grant) {
         Ok(newcomer) => newcomer,
         Err(why) => return turn_away(app, handshake, Refusal::PeerJsQuery, why),
     };
+    admit::its_own(&newcomer.grant, &newcomer.peer)?;
     if !app.backend.has_place(&newcomer.network, &newcomer.peer) {
         return Err(Refused::RoomFull);
     }
-    let (Some(place), Some(permit)) = (app.peerjs_places.try_admit(), app.backend.try_admit())
-    else {
-        return turn_away(app, handshake, Refusal::Full, words::FULL);
+    let places = match places(app, client) {
+        Ok(places) => places,
+        Err(NoPlace::AddressFull) => return Err(Refused::AddressFull),
+        Err(NoPlace::Full) => return turn_away(app, handshake, Refusal::Full, words::FULL),
     };
     let arrival = Arrival {
         dialect: app.peerjs_dialect(),
         network: Some(newcomer.network),
         peer: newcomer.peer,
-        remote,
+        remote: client,
         grant: newcomer.grant,
     };
-    Ok(admit::take_in(
-        app,
-        handshake,
-        arrival,
-        (permit, Some(place)),
-    ))
+    Ok(admit::take_in(app, handshake, arrival, places))
+}
+
+/// A place among all peers, and one among those of this dialect.
+fn places<B: Backend>(app: &App<B>, client: IpAddr) -> Result<admit::Places<B>, NoPlace> {
+    let of_dialect = app.peerjs_places.try_admit(client)?;
+    Ok((app.backend.try_admit(client)?, Some(of_dialect)))
 }
 
 /// Who a client may come in as.
@@ -219,7 +230,7 @@ fn network<B: Backend>(app: &App<B>, query: &Query) -> Option<NetworkKey> {
 
 /// Whether the token is one that clients are let in by.
 fn opens_gate<B: Backend>(app: &App<B>, token: &str) -> bool {
-    !matches!(app.gate, Gate::Open) && app.gate.check([token]).is_ok()
+    !app.gate.is_open() && app.gate.check([token]).is_ok()
 }
 
 /// Whether the token is the client's own: neither what many are let in by, nor the name of a room.

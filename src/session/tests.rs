@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::conversation::Conversation;
 use crate::mesh::core::api::JoinRefusal;
 use crate::mesh::core::ids::{ClaimNo, LeaveReason};
-use fake::{Answer, Call, FakeMesh, Hub, PATIENCE, network};
+use fake::{Answer, Call, FakeMesh, HERE, Hub, PATIENCE, network};
 
 fn types(messages: &[Value]) -> Vec<&str> {
     let types = messages.iter().map(|m| m["type"].as_str().unwrap_or("?"));
@@ -301,7 +301,7 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
     tokio::io::AsyncReadExt::read_to_end(&mut capture, &mut first)
         .await
         .expect("it is read");
-    let permit = hub.sessions.try_admit().expect("there is room");
+    let permit = hub.sessions.try_admit(HERE).expect("there is room");
     let newcomer = fake::newcomer(1);
     let sessions = hub.sessions.clone();
     tokio::spawn(async move { sessions.serve(ours, first.into(), newcomer, permit).await });
@@ -354,7 +354,7 @@ fn a_session_at_rest_is_small() {
     let conversation = size_of::<Conversation<crate::http::Stream, FakeMesh>>();
     assert!(conversation <= 700, "{conversation} bytes");
     let hub = Hub::new();
-    let permit = hub.sessions.try_admit().expect("there is room");
+    let permit = hub.sessions.try_admit(HERE).expect("there is room");
     let newcomer = fake::newcomer(1);
     let (io, _theirs) = tokio::io::duplex(64);
     let future = hub.sessions.serve(io, Bytes::new(), newcomer, permit);

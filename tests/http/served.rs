@@ -1,6 +1,6 @@
 //! A served app over a backend that echoes, and the client's side of HTTP and WebSockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::Config;
 use hubmesh::http::{App, Arrival, Backend, Stream, bind};
+use hubmesh::limits::NoPlace;
 use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh::mesh::{BootstrapView, HubView, MeshView};
 use hubmesh::metrics::{Metrics, Refusal};
@@ -44,8 +45,9 @@ impl Echo {
 impl Backend for Echo {
     type Permit = OwnedSemaphorePermit;
 
-    fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    fn try_admit(&self, _: IpAddr) -> Result<OwnedSemaphorePermit, NoPlace> {
+        let places = Arc::clone(&self.places);
+        places.try_acquire_owned().map_err(|_| NoPlace::Full)
     }
 
     async fn peer(
@@ -57,11 +59,7 @@ impl Backend for Echo {
     ) {
         let socket =
             WebSocketStream::from_partially_read(socket, ahead.into(), Role::Server, None).await;
-        Self::echo(
-            socket,
-            format!("{} from {}", arrival.peer, arrival.remote.ip()),
-        )
-        .await;
+        Self::echo(socket, format!("{} from {}", arrival.peer, arrival.remote)).await;
     }
 
     async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {

@@ -1,5 +1,6 @@
 //! A mesh of one hub that accepts everybody at once, and clients over in-memory streams.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::config::PeerLimits;
+use crate::limits::Room;
 use crate::mesh::core::api::{
     Delivery, Join, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
 };
@@ -25,6 +27,9 @@ use crate::session::{MeshPort, Newcomer, Sessions};
 
 /// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where all peers come from.
+pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
@@ -250,7 +255,10 @@ impl Hub {
             Arc::clone(&registry),
             Arc::clone(&metrics),
             limits,
-            100,
+            Room {
+                connections: 100,
+                per_address: None,
+            },
         );
         Hub {
             sessions,
@@ -309,7 +317,7 @@ impl Hub {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
-        let permit = self.sessions.try_admit().expect("there is room");
+        let permit = self.sessions.try_admit(HERE).expect("there is room");
         let id = newcomer.peer.to_string();
         let sessions = self.sessions.clone();
         let served = tokio::spawn(async move {
