@@ -226,7 +226,9 @@ async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
         "--hub-binary",
         env!("CARGO_BIN_EXE_hubmesh"),
     ];
-    let output = run(LOAD, &[&what, &SMALL[..], &SHORT].concat()).await;
+    let mut table = command(LOAD, &[&what, &SMALL[..], &SHORT].concat());
+    // Eight servers start in turns, four of them Node's.
+    let output = timeout(3 * LIMIT, table.output()).await.unwrap().unwrap();
     assert_eq!(code(&output), 0, "{output:?}");
     let table = json(&output);
     let is_installed = !notes(&table).contains("PeerServer is not measured: ");

@@ -172,16 +172,19 @@ fn section(
 }
 
 fn work(options: &Options) -> String {
+    let joins = if options.only == Some(Contest::PeerJs) {
+        String::new()
+    } else {
+        let (storm, rate) = (options.storm_peers, options.joins_per_s);
+        format!("storm of {storm}, {rate} joins/s, ")
+    };
     format!(
-        "{} pairs, {} bytes, {} messages/s paced, {} in flight saturated, {} idle peers, storm of {}, {} joins/s, \
-         median of {} rounds of {:?}",
+        "{} pairs, {} bytes, {} messages/s paced, {} in flight saturated, {} idle peers, {joins}median of {} rounds of {:?}",
         options.pairs,
         options.bytes,
         options.rate,
         options.in_flight,
         options.idle_peers,
-        options.storm_peers,
-        options.joins_per_s,
         options.rounds,
         options.duration
     )
