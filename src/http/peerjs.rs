@@ -35,6 +35,7 @@ mod words {
     pub const FULL: &str = "Server has reached its concurrent user limit";
     pub const BAD_ID: &str = "An id has 1 to 64 characters";
     pub const BAD_ROOM: &str = "The token names no room: 1 to 63 bytes are a room's name";
+    pub const OTHER_ROOM: &str = "The token is for another room";
 }
 
 /// What is under a path.
@@ -204,7 +205,7 @@ fn newcomer<B: Backend>(
         return Err(words::WRONG_KEY);
     }
     let peer = query.peer().ok_or(words::BAD_ID)?;
-    let network = network(app, query).ok_or(words::BAD_ROOM)?;
+    let network = network(app, query, &grant)?;
     let mut grant = grant;
     if grant.proof.is_empty() && is_own_secret(app, query) {
         grant.proof = secret_proof(query).into();
@@ -217,15 +218,28 @@ fn newcomer<B: Backend>(
 }
 
 /// The realm of the key, or the room of it that the token names.
-fn network<B: Backend>(app: &App<B>, query: &Query) -> Option<NetworkKey> {
-    if !app.config.peerjs.rooms {
-        return NetworkKey::new(Dialect::PeerJs, &query.key).ok();
+fn network<B: Backend>(
+    app: &App<B>,
+    query: &Query,
+    grant: &Grant,
+) -> Result<NetworkKey, &'static str> {
+    let (dialect, name) = if app.config.peerjs.rooms {
+        let room = room(grant, &query.token, opens_gate(app, &query.token))?;
+        (Dialect::PeerJsRooms, format!("{}/{room}", query.key))
+    } else {
+        (Dialect::PeerJs, query.key.clone())
+    };
+    NetworkKey::new(dialect, &name).map_err(|_| words::BAD_ROOM)
+}
+
+/// A token that lets its holder in names a room by what it says, any other by what it is.
+fn room<'r>(grant: &'r Grant, token: &'r str, opens_gate: bool) -> Result<&'r str, &'static str> {
+    match (&grant.room, opens_gate) {
+        (None, false) => Ok(token),
+        (Some(only), false) if only != token => Err(words::OTHER_ROOM),
+        (Some(only), _) => Ok(only),
+        (None, true) => Err(words::BAD_ROOM),
     }
-    if opens_gate(app, &query.token) {
-        return None;
-    }
-    let name = format!("{}/{}", query.key, query.token);
-    NetworkKey::new(Dialect::PeerJsRooms, &name).ok()
 }
 
 /// Whether the token is one that clients are let in by.
@@ -317,6 +331,20 @@ mod tests {
         let query = Query::read("key=k&id=a&id=b&token=t%20u&version=1.5.5");
         let (key, id, token) = ("k".into(), "a".into(), "t u".into());
         assert_eq!(query, Query { key, id, token });
+    }
+
+    #[test]
+    fn a_bound_token_enters_its_room_alone() {
+        let free = Grant::default();
+        let bound = Grant {
+            room: Some("attic".into()),
+            ..Grant::default()
+        };
+        assert_eq!(room(&free, "attic", false), Ok("attic"));
+        assert_eq!(room(&free, "a JWT", true), Err(words::BAD_ROOM));
+        assert_eq!(room(&bound, "a JWT", true), Ok("attic"));
+        assert_eq!(room(&bound, "attic", false), Ok("attic"));
+        assert_eq!(room(&bound, "cellar", false), Err(words::OTHER_ROOM));
     }
 
     #[test]
