@@ -1,9 +1,11 @@
 //! What the core promises beyond what its parts do each for itself.
 
-use super::api::PeerEvent;
-use super::ids::Dialect;
+use bytes::Bytes;
+
+use super::api::{Join, JoinRefusal, LinkUp, PeerEvent};
+use super::ids::{ClaimNo, Dialect, NetworkKey, PeerId};
 use super::*;
-use crate::mesh::frames::Entry;
+use crate::mesh::frames::{Change, Claim, Entry};
 
 const ME: HubId = HubId([1; 20]);
 const OTHER: HubId = HubId([2; 20]);
