@@ -163,7 +163,10 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || format!("{text:?} is not an origin such as https://example.org");
+        let refuse = || {
+            let shown = without_passwords(text);
+            format!("{shown:?} is not an origin such as https://example.org")
+        };
         let url = Url::parse(text).map_err(|_| refuse())?;
         let bare =
             matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
@@ -225,4 +228,17 @@ impl FromStr for CorsOrigins {
             }
         }
     }
+}
+
+/// A comma list of addresses, or what was meant as one, as it may be shown: with `***` for users and passwords.
+pub(super) fn without_passwords(text: &str) -> String {
+    let shown = |entry: &str| match entry.rsplit_once('@') {
+        None => entry.to_owned(),
+        Some((before, host)) => {
+            let scheme = before.find("://").map_or(0, |at| at + 3);
+            format!("{}***@{host}", before.get(..scheme).unwrap_or_default())
+        }
+    };
+    let entries: Vec<String> = text.split(',').map(shown).collect();
+    entries.join(",")
 }
