@@ -11,8 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::Config;
@@ -60,24 +59,12 @@ impl Hub {
         let parts = Parts { sessions, mesh };
         let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
         app.serve(listeners);
-        let housekeeping = tokio::spawn(keep_house(Arc::clone(&app), config.cleanup_interval));
         Ok(RunningHub {
             app,
             addrs,
             config,
             metrics,
-            housekeeping,
         })
-    }
-}
-
-/// Refreshes what is shown of the mesh between two requests for it.
-async fn keep_house(app: Arc<App<Parts>>, every: Duration) {
-    let mut rounds = interval(every);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
-        app.refresh_gauges();
     }
 }
 
@@ -87,7 +74,6 @@ pub struct RunningHub {
     addrs: Vec<SocketAddr>,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
-    housekeeping: JoinHandle<()>,
 }
 
 impl RunningHub {
@@ -151,7 +137,6 @@ impl RunningHub {
 
 impl Drop for RunningHub {
     fn drop(&mut self) {
-        self.housekeeping.abort();
         self.app.kill();
         // Where the runtime is gone, so is the mesh's task.
         if let Ok(runtime) = Handle::try_current() {
