@@ -42,6 +42,7 @@ pub struct Peer {
     mailbox: Arc<Mailbox>,
     quiet: AtomicBool,
     forgotten: AtomicBool,
+    absent: AtomicBool,
 }
 
 impl Peer {
@@ -53,6 +54,7 @@ impl Peer {
             mailbox,
             quiet: AtomicBool::new(quiet),
             forgotten: AtomicBool::new(false),
+            absent: AtomicBool::new(false),
         }
     }
 
@@ -71,22 +73,28 @@ impl Peer {
         self.quiet.store(false, Ordering::Relaxed);
     }
 
+    /// It keeps its claim, but nothing reaches it any more.
+    pub fn go_absent(&self) {
+        self.absent.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the mesh has let go of the claim by itself, so that leaving need not be reported to it.
     pub fn is_forgotten(&self) -> bool {
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    fn tell(&self, event: &Event<'_>) -> Result<(), Full> {
+    /// Whether there was something to tell, and room for it.
+    fn tell(&self, event: &Event<'_>) -> bool {
         let network = self.source.network.name();
-        self.mailbox
-            .push(dialect::encode(self.dialect, network, event, unix_ms()))
+        let text = dialect::encode(self.dialect, network, event, unix_ms());
+        // A full mailbox is closing already.
+        text.is_some_and(|text| self.mailbox.push(text).is_ok())
     }
 
     /// The last words to a peer that the mesh has let go.
     fn dismiss(&self, reason: CloseReason) {
         self.forgotten.store(true, Ordering::Relaxed);
-        // A full mailbox is closing already.
-        let _ = self.tell(&Event::Error(Complaint {
+        self.tell(&Event::Error(Complaint {
             code: reason.label(),
             text: Cow::Borrowed(reason.text()),
         }));
@@ -146,7 +154,8 @@ impl Registry {
 
     fn hand_over(&self, delivery: &Delivery, payload: &str) -> Result<(), RefusedWhy> {
         let peer = self.find(delivery.to).ok_or(RefusedWhy::NotHere)?;
-        if peer.source.network != delivery.network || peer.source.peer != delivery.target {
+        let meant = peer.source.network == delivery.network && peer.source.peer == delivery.target;
+        if !meant || peer.absent.load(Ordering::Relaxed) {
             return Err(RefusedWhy::NotHere);
         }
         let signal = Signal {
@@ -171,13 +180,15 @@ impl Registry {
         let Some(peer) = self.find(failed.source) else {
             return;
         };
+        self.metrics.signals_failed.inc(failed.why);
         let told = peer.tell(&Event::Undelivered {
+            sender: &peer.source.peer,
             target: &failed.target,
             kind: failed.kind,
             why: failed.why,
+            follows: failed.follows,
         });
-        if told.is_ok() {
-            self.metrics.signals_failed.inc(failed.why);
+        if told {
             self.metrics.messages_sent.inc(Sent::Error);
         }
     }
@@ -187,7 +198,7 @@ impl Registry {
         let Some(peer) = self.find(claim) else {
             return;
         };
-        if !peer.is_quiet() {
+        if !peer.is_quiet() && peer.source.network.tells_of_peers() {
             self.enlist(claim, &peer);
         }
         if !roster.is_empty() {
@@ -222,7 +233,7 @@ impl Registry {
 
     /// A claim may not be: its peer is told and closed.
     pub fn refused(&self, claim: ClaimNo, why: JoinRefusal) {
-        if why != JoinRefusal::Draining {
+        if matches!(why, JoinRefusal::Taken | JoinRefusal::TakeoverLimit) {
             self.metrics.duplicates.inc();
         }
         self.dismiss(claim, why.into());

@@ -24,6 +24,7 @@ pub fn pigeon(input: &[u8]) {
         Ok(Message { command, .. }) => obey(&sender, command),
         Err(why) => {
             let told = encode(DIALECT, "global", &Event::Error(why.complaint()), 1);
+            let told = told.expect("who made a mistake is told");
             text(fields(&told)["error"]);
         }
     }
@@ -47,12 +48,12 @@ fn obey(sender: &PeerId, command: Command<'_>) {
                 from: sender,
                 target: &target,
                 kind,
-                payload,
+                payload: &payload,
             };
             let told =
                 encode_signal(DIALECT, &signal, 1).expect("a kind that was read can be written");
             let told = fields(&told);
-            assert_eq!(told["data"].get(), payload);
+            assert_eq!(told["data"].get(), payload.as_ref());
             assert_eq!(text(told["fromPeerId"]), SENDER);
         }
         Command::Unsupported(kind) => assert!(kind.chars().count() <= 64, "little is given back"),

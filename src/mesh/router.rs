@@ -179,16 +179,17 @@ impl Router {
         target: &PeerId,
         kind: SignalKind,
         payload: Bytes,
+        wait: bool,
     ) -> Result<(), SignalFailure> {
         if self.waiting.load(Ordering::Acquire) == 0 {
             let found = self.directory.read().resolve(&source.network, target);
             if let Some(found) = found.filter(|found| found.hub == self.me) {
                 let delivery = self.delivery(source, target, found.claim, kind, payload);
-                return self.deliver_here(delivery);
+                return self.deliver_here(source, delivery, wait);
             }
-            return self.exchange(source, target, kind, payload);
+            return self.exchange(source, target, kind, payload, wait);
         }
-        self.exchange(source, target, kind, payload)
+        self.exchange(source, target, kind, payload, wait)
     }
 
     fn delivery(
@@ -209,15 +210,35 @@ impl Router {
         }
     }
 
-    fn deliver_here(&self, delivery: Delivery) -> Result<(), SignalFailure> {
+    fn deliver_here(
+        &self,
+        source: &Source,
+        delivery: Delivery,
+        wait: bool,
+    ) -> Result<(), SignalFailure> {
         match self.registry.deliver_local(&delivery) {
             Ok(()) => {
                 self.metrics.signals_routed.inc(Via::Local);
                 Ok(())
             }
             Err(RefusedWhy::Overload) => Err(SignalFailure::Overload),
+            Err(RefusedWhy::NotHere) if wait => self.wait_for_another(source, delivery),
             Err(RefusedWhy::NotHere | RefusedWhy::Forged) => Err(SignalFailure::NoSuchPeer),
         }
+    }
+
+    /// The claim is still there, but its peer is not: somebody may take the id up.
+    fn wait_for_another(&self, source: &Source, delivery: Delivery) -> Result<(), SignalFailure> {
+        let now = self.now();
+        let mut exchange = self.exchange.lock();
+        {
+            let directory = self.directory.read();
+            let seq = directory.own_seq(source.claim);
+            exchange.wait_for_another(now, &*directory, source, seq, delivery)?;
+        }
+        self.metrics.signals_routed.inc(Via::WaitingRoom);
+        self.drain(&mut exchange);
+        Ok(())
     }
 
     fn exchange(
@@ -226,6 +247,7 @@ impl Router {
         target: &PeerId,
         kind: SignalKind,
         payload: Bytes,
+        wait: bool,
     ) -> Result<(), SignalFailure> {
         let now = self.now();
         // What is kept may be kept for seconds, and must not keep the whole block alive that it was read in.
@@ -246,14 +268,15 @@ impl Router {
                 target,
                 kind,
                 payload.clone(),
-                true,
+                wait,
             )?
         };
         match sent {
             Sent::Local(claim) => {
                 self.drain(&mut exchange);
                 drop(exchange);
-                return self.deliver_here(self.delivery(source, target, claim, kind, payload));
+                let delivery = self.delivery(source, target, claim, kind, payload);
+                return self.deliver_here(source, delivery, wait);
             }
             Sent::Window => self.metrics.signals_routed.inc(Via::Remote),
             Sent::Waiting => self.metrics.signals_routed.inc(Via::WaitingRoom),

@@ -70,7 +70,7 @@ async fn says_that_it_drains(goes: &HubProcess, stays: &HubProcess) {
 
 #[tokio::test]
 async fn a_hub_that_drains_sends_its_peers_away_in_turn_and_the_mesh_sees_them_leave() {
-    let mut scene = Scene::set("6000", 3).await;
+    let scene = Scene::set("6000", 3).await;
     scene.goes.terminate();
     says_that_it_drains(&scene.goes, &scene.stays).await;
     scene.first_is_sent_away().await;
