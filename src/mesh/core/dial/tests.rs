@@ -181,7 +181,7 @@ fn who_was_refused_waits_longer_than_who_found_nobody() {
         let mut dialer = with_bootstrap(&["ws://a"]);
         let (at, dial, _) = next(&mut dialer);
         dialer.on_dial_failed(at, dial, why);
-        dialer.poll_timeout().unwrap() - at
+        dialer.bootstraps["ws://a"].backoff.due() - at
     };
     let (absent, refused) = (waits(DialFailure::Unreachable), waits(DialFailure::Refused));
     // The same draw, under ceilings of 0.25 and of 5 s.
