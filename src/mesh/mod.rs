@@ -15,6 +15,7 @@ pub mod handshake;
 mod link;
 mod outbox;
 mod router;
+mod trust;
 mod view;
 pub mod wire;
 
