@@ -241,6 +241,7 @@ impl Config {
         let mut reader = Reader::new(raw.into_texts());
         let config = read_config(&mut reader);
         problems.extend(reader.finish());
+        problems.sort_by_key(|problem| place_of(&problem.name));
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(ConfigError { problems }),
@@ -251,6 +252,11 @@ impl Config {
     pub fn settings() -> &'static [Setting] {
         SETTINGS
     }
+}
+
+/// Where a setting stands among all.
+fn place_of(name: &str) -> Option<usize> {
+    SETTINGS.iter().position(|setting| setting.name() == name)
 }
 
 /// The variables that are settings, and a problem for each that is not text. An empty one counts as unset; of two

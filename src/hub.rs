@@ -99,13 +99,12 @@ async fn keep_house(
     tokio::join!(tidy_up(&app, every), follow);
 }
 
-/// Refreshes what is shown of the mesh between two requests for it, and forgets who has not come for a while.
+/// Forgets who has not come for a while.
 async fn tidy_up(app: &App<Parts>, every: Duration) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        app.refresh_gauges();
         app.forget_idle_addresses();
     }
 }

@@ -342,6 +342,28 @@ fn the_daemon_prints_its_settings_even_in_a_broken_environment() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), settings_table());
 }
 
+#[test]
+fn a_password_in_an_address_is_not_shown_with_the_problem() {
+    for (name, value, shown) in [
+        ("PUBLIC_URL", "ws://hub:hunter2@a", "ws://***@a"),
+        (
+            "BOOTSTRAP_HUBS",
+            "ws://a, dns+ws://hunter2@b:80",
+            "dns+ws://***@b:80",
+        ),
+        ("BOOTSTRAP_HUBS", "hub:hunter2@a", "***@a"),
+        (
+            "CORS_ORIGIN",
+            "https://a,https://hub:hunter2@b",
+            "https://***@b",
+        ),
+    ] {
+        let found = problems(&[(name, value)]);
+        let (_, text) = found.first().expect("a problem");
+        assert!(text.contains(shown) && !text.contains("hunter2"), "{text}");
+    }
+}
+
 /// A value that is not UTF-8 is a problem of its variable, not a panic.
 #[cfg(unix)]
 #[test]
@@ -352,15 +374,17 @@ fn bytes_that_are_no_text_are_refused() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
     command.arg("--check-config").env_clear();
     command
+        .env("LOG_FORMAT", OsStr::from_bytes(b"\xff"))
         .env("HOST", OsStr::from_bytes(b"\xff"))
+        .env("PORT", "none")
         .env("OTHER", OsStr::from_bytes(b"\xff"));
     let output = command.output().expect("the daemon runs");
     assert_eq!(output.status.code(), Some(64));
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        told.contains("HOST: is not UTF-8") && !told.contains("OTHER"),
-        "{told}"
-    );
+    let about = |line: &str| Some(line.strip_prefix("  ")?.split_once(':')?.0.to_owned());
+    let names: Vec<String> = told.lines().filter_map(about).collect();
+    assert_eq!(names, ["HOST", "PORT", "LOG_FORMAT"], "{told}");
+    assert!(told.contains("HOST: is not UTF-8"), "{told}");
 }
 
 /// The table between the README's markers: what a reader is promised.

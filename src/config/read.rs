@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::settings::Setting;
-use super::types::BootstrapHub;
+use super::types::{BootstrapHub, without_passwords};
 use super::{Problem, SETTINGS};
 use crate::auth::Secret;
 use crate::auth::jwt::{BadKey, JwtKey};
@@ -32,21 +32,18 @@ impl Reader {
         }
     }
 
-    /// All problems, in the order of the settings.
+    /// All problems, in the order in which they were found.
     ///
     /// # Panics
     /// In debug builds, if a setting was never read: it would be a promise that nothing keeps.
     pub(super) fn finish(self) -> Vec<Problem> {
-        let order = |name: &str| SETTINGS.iter().position(|setting| setting.name() == name);
         debug_assert!(
             SETTINGS
                 .iter()
                 .all(|setting| self.used.contains(&setting.name())),
             "a setting is not read"
         );
-        let mut problems = self.problems;
-        problems.sort_by_key(|problem| order(&problem.name));
-        problems
+        self.problems
     }
 
     pub(super) fn problem(&mut self, name: &str, text: impl Into<String>) {
@@ -125,7 +122,8 @@ impl Reader {
         match text.parse() {
             Ok(value) => Some(value),
             Err(why) => {
-                self.problem(name, format!("{text:?} does not do: {why}"));
+                let shown = without_passwords(text);
+                self.problem(name, format!("{shown:?} does not do: {why}"));
                 None
             }
         }

@@ -102,7 +102,7 @@ settings! {
     announce_timeout_ms = "10000";
     /// Milliseconds of silence, WebSocket pings unanswered, after which a peer is closed, 1000 to 86400000.
     peer_timeout_ms = "300000";
-    /// Milliseconds between two rounds of housekeeping (old retractions forgotten, hubs' claims audited, gauges set, the files of `TLS_CERT` and `TLS_KEY` looked at), 100 to 3600000.
+    /// Milliseconds between two rounds of housekeeping (old retractions forgotten, hubs' claims audited, the files of `TLS_CERT` and `TLS_KEY` looked at), 100 to 3600000.
     cleanup_interval_ms = "30000";
     /// A second connection with an id that a living peer holds: `refuse` it, or let it `replace` the first.
     duplicate_peer = "refuse";

@@ -163,7 +163,10 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || format!("{text:?} is not an origin such as https://example.org");
+        let refuse = || {
+            let shown = without_passwords(text);
+            format!("{shown:?} is not an origin such as https://example.org")
+        };
         let url = Url::parse(text).map_err(|_| refuse())?;
         let bare =
             matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
@@ -226,6 +229,7 @@ impl FromStr for CorsOrigins {
         }
     }
 }
+
 /// The paths under which PeerJS clients are served, without the slash at the end: `/` is the empty text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerJsPaths(Vec<String>);
@@ -292,4 +296,17 @@ fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|entry| !entry.is_empty())
+}
+
+/// A comma list of addresses, or what was meant as one, as it may be shown: with `***` for users and passwords.
+pub(super) fn without_passwords(text: &str) -> String {
+    let shown = |entry: &str| match entry.rsplit_once('@') {
+        None => entry.to_owned(),
+        Some((before, host)) => {
+            let scheme = before.find("://").map_or(0, |at| at + 3);
+            format!("{}***@{host}", before.get(..scheme).unwrap_or_default())
+        }
+    };
+    let entries: Vec<String> = text.split(',').map(shown).collect();
+    entries.join(",")
 }

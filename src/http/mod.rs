@@ -221,15 +221,6 @@ impl<B: Backend> App<B> {
         self.tasks.wait().await;
     }
 
-    /// Brings the gauges of the directory up to date.
-    pub fn refresh_gauges(&self) {
-        let view = self.backend.view();
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.directory_peers.set(gauge(view.peers));
-        self.metrics.directory_networks.set(gauge(view.networks));
-        self.metrics.directory_hubs.set(gauge(view.hubs.len()));
-    }
-
     /// Gives back the memory of addresses that have not asked for a WebSocket lately.
     pub fn forget_idle_addresses(&self) {
         if let Some(rate) = &self.connect_rate {

@@ -101,7 +101,7 @@ pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
         .filter_map(|value| value.to_str().ok());
     let accept = accepts.collect::<Vec<_>>().join(",");
     let mut response = if wants_exposition(&accept) {
-        app.refresh_gauges();
+        refresh_gauges(app);
         let text = app.metrics.exposition();
         reply::text(
             StatusCode::OK,
@@ -115,6 +115,15 @@ pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
         .headers_mut()
         .append(VARY, http::HeaderValue::from_static("Accept"));
     response
+}
+
+/// Counting the directory's networks takes a moment, so its gauges are set for those alone who look.
+fn refresh_gauges<B: Backend>(app: &App<B>) {
+    let view = app.backend.view();
+    let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    app.metrics.directory_peers.set(gauge(view.peers));
+    app.metrics.directory_networks.set(gauge(view.networks));
+    app.metrics.directory_hubs.set(gauge(view.hubs.len()));
 }
 
 fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {

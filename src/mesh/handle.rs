@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::address::endpoint;
 use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source};
@@ -20,6 +20,7 @@ use super::core::ids::{
 };
 use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
+use super::doorway::Doorway;
 use super::driver::{Driver, Input};
 use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
 use super::link::ConnectError;
@@ -36,10 +37,6 @@ use crate::session::MeshPort;
 
 /// How many inputs may wait for the driver before whoever brings more has to wait too.
 const QUEUE: usize = 4096;
-/// How many inbound links may be in their handshake at once: each holds a socket for 5 s at most, and one
-/// message of 2 MiB at worst.
-const HANDSHAKES: usize = 64;
-
 /// When other hubs may dial again after this one's shutdown: a restart takes about that long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -54,7 +51,7 @@ pub struct Shared {
     identity: Mutex<Identity>,
     published: Mutex<Arc<Published>>,
     inputs: mpsc::Sender<Input>,
-    handshakes: Semaphore,
+    doorway: Doorway,
     trust: Trust,
     next_link: AtomicU64,
 }
@@ -102,13 +99,16 @@ impl Shared {
             Ok(peered) => self.carry(peered, Some(dial), socket).await,
             Err(error) => {
                 let why = match error {
+                    // It has no place just now.
+                    HandshakeError::RefusedByOther(Rejection::Unavailable)
+                    | HandshakeError::Closed
+                    | HandshakeError::Late => {
+                        tracing::debug!(url, %error, "no link");
+                        DialFailure::Unreachable
+                    }
                     HandshakeError::Refused(_) | HandshakeError::RefusedByOther(_) => {
                         tracing::warn!(url, %error, "no link");
                         DialFailure::Refused
-                    }
-                    HandshakeError::Closed | HandshakeError::Late => {
-                        tracing::debug!(url, %error, "no link");
-                        DialFailure::Unreachable
                     }
                 };
                 self.dial_failed(dial, why, error.label()).await;
@@ -214,7 +214,7 @@ impl Mesh {
             }),
             published: Mutex::default(),
             inputs: inputs.clone(),
-            handshakes: Semaphore::new(HANDSHAKES),
+            doorway: Doorway::default(),
             trust: Trust::default(),
             next_link: AtomicU64::new(1),
         });
@@ -232,8 +232,8 @@ impl Mesh {
 
     /// Runs one inbound link to its end.
     pub async fn accept(&self, mut socket: impl Socket + 'static, remote: SocketAddr) {
-        let result = match self.shared.handshakes.try_acquire() {
-            Ok(_permit) if self.enabled => {
+        let result = match self.shared.doorway.enter(remote.ip()) {
+            Some(_place) if self.enabled => {
                 handshake::accept(&mut socket, &self.shared.identity()).await
             }
             _ => Err(handshake::turn_away(&mut socket, Rejection::Unavailable).await),

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod core;
 mod dns;
+mod doorway;
 mod driver;
 pub mod frames;
 mod handle;

@@ -194,7 +194,7 @@ fn parent(world: &World, no: HostNo, origin: &HubId) -> Option<HostNo> {
     let running = world.hosts[no].running.as_ref()?;
     let link = running.core.parent(origin)?;
     let (conn, side) = running.links.get(&link)?;
-    Some(world.conns.get(conn)?.ends[1 - side].owner.host)
+    Some(world.conns.get(*conn)?.ends[1 - side].owner.host)
 }
 
 /// 10: the newest records are everywhere, and both ends list each link that is used.

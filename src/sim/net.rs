@@ -131,6 +131,11 @@ impl Pipe {
         self.transit.iter().take_while(|(at, _)| *at <= now).count()
     }
 
+    /// Whether nothing can be sent now, and its end will be told when it can.
+    pub(super) fn rests(&self, now: u64) -> bool {
+        self.outbox.is_empty() && self.waits && self.gathers_until > now
+    }
+
     /// Nothing will arrive any more.
     pub(super) fn drain(&mut self) {
         self.transit.clear();
@@ -151,5 +156,50 @@ pub(super) struct Conn {
 impl Conn {
     pub(super) fn is_open(&self) -> bool {
         self.ends.iter().all(|end| end.open_link().is_some())
+    }
+}
+
+/// The connections of a world, by number. Every message asks for one several times, so that it has to cost
+/// nothing: numbers count up and are never used twice, which makes a list enough.
+#[derive(Debug, Default)]
+pub(super) struct Conns {
+    places: Vec<Option<Box<Conn>>>,
+}
+
+impl Conns {
+    /// Takes a connection in, and gives it the next number.
+    pub(super) fn add(&mut self, conn: Conn) -> ConnNo {
+        self.places.push(Some(Box::new(conn)));
+        self.places.len() as ConnNo - 1
+    }
+
+    pub(super) fn remove(&mut self, no: ConnNo) {
+        if let Some(place) = self.places.get_mut(no as usize) {
+            *place = None;
+        }
+    }
+
+    pub(super) fn get(&self, no: ConnNo) -> Option<&Conn> {
+        self.places.get(no as usize)?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, no: ConnNo) -> Option<&mut Conn> {
+        self.places.get_mut(no as usize)?.as_deref_mut()
+    }
+
+    /// All, by rising number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConnNo, &Conn)> {
+        let places = (0..).zip(&self.places);
+        places.filter_map(|(no, place)| Some((no, place.as_deref()?)))
+    }
+
+    /// All, by rising number.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnNo, &mut Conn)> {
+        let places = (0..).zip(&mut self.places);
+        places.filter_map(|(no, place)| Some((no, place.as_deref_mut()?)))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Conn> {
+        self.places.iter().filter_map(Option::as_deref)
     }
 }

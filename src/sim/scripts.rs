@@ -120,6 +120,10 @@ pub const ALL: &[Script] = &[
 pub const LARGE: &[Script] = &[
     ("two hundred hubs start at once", large::cold_start),
     (
+        "two hundred hubs that were told of one alone start at once",
+        large::cold_start_around_one,
+    ),
+    (
         "a thousand hubs start at once",
         large::cold_start_of_a_thousand,
     ),

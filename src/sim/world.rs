@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::ledger::Ledger;
-use super::net::{Conn, ConnNo, Side};
+use super::net::{ConnNo, Conns, Side};
 use super::queue::{Boot, Event, Queue};
 use super::sessions::{Session, SessionNo};
 use super::watch::Watch;
@@ -120,8 +120,7 @@ pub struct World {
     pub(super) rng: Rng,
     pub(super) hosts: Vec<Host>,
     by_url: BTreeMap<String, HostNo>,
-    pub(super) conns: BTreeMap<ConnNo, Conn>,
-    next_conn: ConnNo,
+    pub(super) conns: Conns,
     blocked: BTreeSet<(HostNo, HostNo)>,
     pub(super) sessions: Vec<Session>,
     pub(super) ledger: Ledger,
@@ -149,8 +148,7 @@ impl World {
             queue: Queue::default(),
             hosts: Vec::new(),
             by_url: BTreeMap::new(),
-            conns: BTreeMap::new(),
-            next_conn: 0,
+            conns: Conns::default(),
             blocked: BTreeSet::new(),
             sessions: Vec::new(),
             ledger: Ledger::default(),

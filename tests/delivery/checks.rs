@@ -70,6 +70,14 @@ fn furnished_machine() -> Workshop {
     workshop
 }
 
+/// A furnished machine, and a repository with fuzz targets.
+fn fuzzing_machine() -> Workshop {
+    let machine = furnished_machine();
+    fs::create_dir(frame(&machine).join("fuzz")).expect("a directory");
+    fs::write(frame(&machine).join("fuzz/Cargo.toml"), "").expect("a manifest");
+    machine
+}
+
 fn frame(workshop: &Workshop) -> PathBuf {
     workshop.path().join("repository")
 }
@@ -91,13 +99,7 @@ fn cargo_stages(outcome: &Outcome) -> Vec<&str> {
 fn everything_runs_in_order_and_the_test_runner_has_the_last_word() {
     let outcome = check(&furnished_machine(), &[]);
 
-    assert_eq!(
-        outcome.code,
-        Some(0),
-        "{}\n{}",
-        outcome.stdout,
-        outcome.stderr
-    );
+    outcome.succeeded();
     assert_eq!(
         cargo_stages(&outcome),
         ["fmt", "clippy", "doc", "bench", "test", "nextest"]
@@ -106,11 +108,7 @@ fn everything_runs_in_order_and_the_test_runner_has_the_last_word() {
         outcome.stdout.lines().last(),
         Some("Summary: 3 tests run: 3 passed")
     );
-    assert!(
-        outcome.stdout.contains("Nothing is skipped."),
-        "{}",
-        outcome.stdout
-    );
+    outcome.says("Nothing is skipped.");
     for lint in [
         "hadolint Dockerfile",
         "docker compose -f docker-compose.yml config --quiet",
@@ -151,9 +149,7 @@ fn every_shell_script_is_linted() {
 
 #[test]
 fn the_fuzz_targets_are_checked_as_soon_as_there_are_any() {
-    let machine = furnished_machine();
-    fs::create_dir(frame(&machine).join("fuzz")).expect("a directory");
-    fs::write(frame(&machine).join("fuzz/Cargo.toml"), "").expect("a manifest");
+    let machine = fuzzing_machine();
 
     let outcome = check(&machine, &["--lint"]);
 
@@ -167,20 +163,14 @@ fn the_fuzz_targets_are_checked_as_soon_as_there_are_any() {
 
 #[test]
 fn without_a_c_plus_plus_compiler_the_fuzz_targets_are_left_out_by_name() {
-    let machine = furnished_machine();
-    fs::create_dir(frame(&machine).join("fuzz")).expect("a directory");
-    fs::write(frame(&machine).join("fuzz/Cargo.toml"), "").expect("a manifest");
+    let machine = fuzzing_machine();
     fs::remove_file(machine.path().join("bin/c++")).expect("the stub is removed");
 
     let outcome = check(&machine, &["--lint"]);
 
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    outcome.succeeded();
     assert!(outcome.calls_of("cargo check").is_empty());
-    assert!(
-        outcome.stdout.contains("Skipped here: fuzz targets: g++"),
-        "{}",
-        outcome.stdout
-    );
+    outcome.says("Skipped here: fuzz targets: g++");
 }
 
 #[test]
@@ -225,13 +215,7 @@ esac
 
     let outcome = check(&machine, &[]);
 
-    assert_eq!(
-        outcome.code,
-        Some(0),
-        "{}\n{}",
-        outcome.stdout,
-        outcome.stderr
-    );
+    outcome.succeeded();
     let installs = outcome.calls_of("apt-get install").join("\n");
     for package in [
         "gcc",
@@ -274,16 +258,8 @@ fn an_installation_that_fails_ends_the_run() {
     let outcome = check(&machine, &[]);
 
     assert_eq!(outcome.code, Some(1));
-    assert!(
-        outcome.stderr.contains("could not install gcc"),
-        "{}",
-        outcome.stderr
-    );
-    assert!(
-        outcome.stderr.contains("NO_INSTALL=1"),
-        "it names the way out: {}",
-        outcome.stderr
-    );
+    outcome.complains("could not install gcc");
+    outcome.complains("NO_INSTALL=1");
     assert!(cargo_stages(&outcome).is_empty());
 }
 
@@ -297,11 +273,7 @@ fn package_lists_that_cannot_be_fetched_end_the_run_in_place_of_leaving_checks_o
     let outcome = check(&machine, &[]);
 
     assert_eq!(outcome.code, Some(1), "{}", outcome.stdout);
-    assert!(
-        outcome.stderr.contains("could not install gcc"),
-        "{}",
-        outcome.stderr
-    );
+    outcome.complains("could not install gcc");
     assert!(cargo_stages(&outcome).is_empty());
 }
 
@@ -309,13 +281,7 @@ fn package_lists_that_cannot_be_fetched_end_the_run_in_place_of_leaving_checks_o
 fn expect_named_skips(machine: &Workshop, reason: &str) {
     let outcome = check(machine, &[]);
 
-    assert_eq!(
-        outcome.code,
-        Some(0),
-        "{}\n{}",
-        outcome.stdout,
-        outcome.stderr
-    );
+    outcome.succeeded();
     assert!(
         outcome.calls_of("apt-get install").is_empty(),
         "{:#?}",
@@ -389,11 +355,7 @@ fn a_package_that_this_system_does_not_have_is_named() {
     machine.stub("promtool", "");
     let outcome = check(&machine, &[]);
 
-    assert!(
-        outcome
-            .stdout
-            .contains("Skipped here: browser tests: this system's package sources have no")
-    );
+    outcome.says("Skipped here: browser tests: this system's package sources have no");
 }
 
 #[test]
@@ -402,13 +364,9 @@ fn a_node_that_is_too_old_for_the_client_is_named() {
     machine.stub("node", "echo v18.20.4");
     let outcome = check(&machine, &[]);
 
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    outcome.succeeded();
     let reason = "node v18.20.4 is older than 20";
-    assert!(
-        outcome
-            .stdout
-            .contains(&format!("Skipped here: browser tests: {reason}"))
-    );
+    outcome.says(&format!("Skipped here: browser tests: {reason}"));
     assert_eq!(outcome.piped, format!("browser: {reason}\n"));
 }
 
@@ -418,7 +376,7 @@ fn fast_installs_nothing_and_leaves_the_big_suites_out() {
     machine.stub("apt-get", "");
     let outcome = check(&machine, &["--fast"]);
 
-    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    outcome.succeeded();
     assert!(outcome.calls_of("apt-get").is_empty());
     assert_eq!(cargo_stages(&outcome), ["fmt", "clippy", "nextest"]);
     assert_eq!(
@@ -439,11 +397,7 @@ fn without_nextest_the_tests_run_all_the_same_and_the_difference_is_named() {
         outcome.calls_of("cargo").last(),
         Some(&"cargo test --locked --all-features --lib --bins --tests")
     );
-    assert!(
-        outcome.stdout.contains("Skipped here: cargo-nextest"),
-        "{}",
-        outcome.stdout
-    );
+    outcome.says("Skipped here: cargo-nextest");
 }
 
 #[test]
@@ -487,7 +441,7 @@ fn an_unknown_argument_is_refused() {
     let outcome = check(&furnished_machine(), &["--fats"]);
 
     assert_eq!(outcome.code, Some(64));
-    assert!(outcome.stderr.contains("--fats"), "{}", outcome.stderr);
+    outcome.complains("--fats");
     assert!(outcome.calls.is_empty());
 }
 

@@ -50,6 +50,24 @@ impl Outcome {
             .collect()
     }
 
+    /// It ended well.
+    #[track_caller]
+    pub fn succeeded(&self) {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
+    }
+
+    /// This is on its standard output.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        assert!(self.stdout.contains(text), "no {text}: {}", self.stdout);
+    }
+
+    /// This is on its standard error.
+    #[track_caller]
+    pub fn complains(&self, text: &str) {
+        assert!(self.stderr.contains(text), "no {text}: {}", self.stderr);
+    }
+
     /// Everything that a bystander could have seen: the output and every argument list.
     pub fn visible(&self) -> String {
         format!(

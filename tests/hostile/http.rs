@@ -10,17 +10,26 @@ use crate::raw::{Raw, fresh_id, upgrade_request};
 
 const REFUSED: &str = "hubmesh_refusals_total";
 
-async fn status_of(hub: &HubProcess, request: &str) -> Option<u16> {
+/// A connection on which this was said, or as much of it as the hub took before it closed.
+async fn having_said(hub: &HubProcess, request: &str) -> Raw {
     let mut raw = Raw::connect(hub).await;
-    // The hub may close before it has read all.
     let _ = raw.send(request.as_bytes()).await;
-    raw.status().await
+    raw
+}
+
+async fn status_of(hub: &HubProcess, request: &str) -> Option<u16> {
+    having_said(hub, request).await.status().await
+}
+
+/// What a new peer asks for.
+fn good_request() -> String {
+    upgrade_request(&format!("/ws?peerId={}", fresh_id()), "")
 }
 
 #[tokio::test]
 async fn requests_that_are_no_upgrade_are_refused_with_their_status() {
     let mut arena = Arena::open().await;
-    let good = upgrade_request(&format!("/ws?peerId={}", fresh_id()), "");
+    let good = good_request();
     let cases = [
         (
             "another WebSocket version",
@@ -180,7 +189,7 @@ struct Smuggled {
 }
 
 fn smuggled() -> Vec<Smuggled> {
-    let hidden = upgrade_request(&format!("/ws?peerId={}", fresh_id()), "");
+    let hidden = good_request();
     let length = hidden.len();
     let one = |name, framing: &str, body: &str| Smuggled {
         name,
@@ -242,10 +251,7 @@ async fn no_request_is_smuggled_in_behind_another() {
             .attack(case.name, async |hub| {
                 let before = count(hub, "hubmesh_connections_accepted_total", "").await;
                 let answers = crowd(4, async |_| {
-                    let mut raw = Raw::connect(hub).await;
-                    // The hub may close before it has read all.
-                    let _ = raw.send(case.bytes.as_bytes()).await;
-                    raw.rest().await
+                    having_said(hub, &case.bytes).await.rest().await
                 })
                 .await;
                 for text in answers {
@@ -301,7 +307,7 @@ async fn a_request_that_comes_byte_by_byte_is_cut_off() {
 
 #[tokio::test]
 async fn an_upgrade_that_comes_byte_by_byte_is_cut_off() {
-    let mut request = upgrade_request(&format!("/ws?peerId={}", fresh_id()), "").into_bytes();
+    let mut request = good_request().into_bytes();
     request.truncate(request.len() - 2);
     slow("slow loris on the upgrade", request).await;
 }
@@ -344,7 +350,7 @@ async fn sockets_that_say_nothing_are_closed() {
             // The other end is gone once it has asked; nobody reads the 101.
             crowd(200, async |_| {
                 let mut raw = Raw::connect(hub).await;
-                let request = upgrade_request(&format!("/ws?peerId={}", fresh_id()), "");
+                let request = good_request();
                 raw.send(request.as_bytes()).await.expect("a live hub");
             })
             .await;

@@ -89,9 +89,10 @@ async fn strangers_who_say_nothing_on_the_mesh_are_let_go() {
     let mut arena = Arena::open().await;
     arena
         .attack("silence", async |hub| {
-            // As many as may be in their handshake at once: one more would be turned away with a word.
-            counted(hub, (REFUSED, "reason=\"late\""), 64, async {
-                crowd(64, async |_| {
+            // As many of one address as may be in their handshake at once: one more would be turned away with a
+            // word.
+            counted(hub, (REFUSED, "reason=\"late\""), 32, async {
+                crowd(32, async |_| {
                     let mut socket = mesh_socket(hub).await;
                     let end = timeout(LIMIT, socket.next()).await;
                     assert!(matches!(end.expect("the hub closes"), None | Some(Err(_))));

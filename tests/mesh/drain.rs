@@ -12,6 +12,41 @@ use crate::{
     stage::{Site, all_linked, eventually, known_hubs, sound},
 };
 
+/// A hub that is about to drain with some peers on it, and a linked one with somebody who sees them.
+struct Scene {
+    stays: HubProcess,
+    goes: HubProcess,
+    watcher: Peer,
+    peers: Vec<Peer>,
+}
+
+impl Scene {
+    async fn set(drain_ms: &str, peers: usize) -> Self {
+        let stays = HubProcess::start().await;
+        let goes = stays.neighbour().env("DRAIN_MS", drain_ms).start().await;
+        all_linked(&[&stays, &goes]).await;
+        let watcher = Peer::join(&stays, "drain").await;
+        let mut scene = Scene {
+            stays,
+            goes,
+            watcher,
+            peers: Vec::new(),
+        };
+        for _ in 0..peers {
+            scene.peers.push(Peer::join(&scene.goes, "drain").await);
+        }
+        for peer in &scene.peers {
+            scene.watcher.sees(&peer.id).await;
+        }
+        scene
+    }
+
+    async fn first_is_sent_away(&self) {
+        let one_is_gone = async || self.peers.iter().any(|peer| !peer.is_open());
+        eventually("the first is sent away", one_is_gone).await;
+    }
+}
+
 /// Whoever asks it, another hub or a newcomer, learns it.
 async fn says_that_it_drains(goes: &HubProcess, stays: &HubProcess) {
     eventually("it says that it drains", async || {
@@ -35,22 +70,16 @@ async fn says_that_it_drains(goes: &HubProcess, stays: &HubProcess) {
 
 #[tokio::test]
 async fn a_hub_that_drains_sends_its_peers_away_in_turn_and_the_mesh_sees_them_leave() {
-    let stays = HubProcess::start().await;
-    let mut goes = stays.neighbour().env("DRAIN_MS", "6000").start().await;
-    all_linked(&[&stays, &goes]).await;
-    let watcher = Peer::join(&stays, "drain").await;
-    let mut peers = Vec::new();
-    for _ in 0..3 {
-        peers.push(Peer::join(&goes, "drain").await);
-    }
-    for peer in &peers {
-        watcher.sees(&peer.id).await;
-    }
-
-    goes.terminate();
-    says_that_it_drains(&goes, &stays).await;
-    let one_is_gone = async || peers.iter().any(|peer| !peer.is_open());
-    eventually("the first is sent away", one_is_gone).await;
+    let scene = Scene::set("6000", 3).await;
+    scene.goes.terminate();
+    says_that_it_drains(&scene.goes, &scene.stays).await;
+    scene.first_is_sent_away().await;
+    let Scene {
+        stays,
+        mut goes,
+        watcher,
+        peers,
+    } = scene;
     // The others are served as before until it is their turn.
     let last = peers
         .iter()
@@ -79,12 +108,15 @@ async fn a_hub_that_drains_sends_its_peers_away_in_turn_and_the_mesh_sees_them_l
 
 #[tokio::test]
 async fn a_peer_that_is_sent_away_is_reached_at_the_hub_that_it_turns_to() {
-    let stays = HubProcess::start().await;
-    let mut goes = stays.neighbour().env("DRAIN_MS", "0").start().await;
-    all_linked(&[&stays, &goes]).await;
-    let watcher = Peer::join(&stays, "drain").await;
-    let sent_away = Peer::join(&goes, "drain").await;
-    watcher.sees(&sent_away.id).await;
+    let Scene {
+        stays,
+        mut goes,
+        watcher,
+        peers,
+    } = Scene::set("0", 1).await;
+    let [sent_away] = peers.as_slice() else {
+        panic!("one peer");
+    };
     goes.terminate();
     assert_eq!(sent_away.is_closed().await.0, 1012);
 
@@ -100,29 +132,16 @@ async fn a_peer_that_is_sent_away_is_reached_at_the_hub_that_it_turns_to() {
 
 #[tokio::test]
 async fn a_second_signal_ends_a_hub_that_drains_at_once() {
-    let stays = HubProcess::start().await;
-    let mut goes = stays.neighbour().env("DRAIN_MS", "600000").start().await;
-    all_linked(&[&stays, &goes]).await;
-    let watcher = Peer::join(&stays, "drain").await;
-    let mut peers = Vec::new();
-    for _ in 0..3 {
-        peers.push(Peer::join(&goes, "drain").await);
-    }
-    for peer in &peers {
-        watcher.sees(&peer.id).await;
-    }
+    let mut scene = Scene::set("600000", 3).await;
     let began = Instant::now();
-    goes.terminate();
-    eventually("the first is sent away", async || {
-        peers.iter().any(|peer| !peer.is_open())
-    })
-    .await;
-    goes.terminate();
-    assert_eq!(goes.wait_exit().await.code(), Some(130));
+    scene.goes.terminate();
+    scene.first_is_sent_away().await;
+    scene.goes.terminate();
+    assert_eq!(scene.goes.wait_exit().await.code(), Some(130));
     assert!(began.elapsed() < Duration::from_secs(60));
-    for peer in &peers {
+    for peer in &scene.peers {
         peer.is_closed().await;
-        watcher.loses(&peer.id).await;
+        scene.watcher.loses(&peer.id).await;
     }
 }
 

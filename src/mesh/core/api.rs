@@ -116,7 +116,7 @@ pub struct Join {
 pub enum JoinRefusal {
     /// A living peer holds the id, and it is someone else.
     Taken,
-    /// The id changed hands too often in a short time.
+    /// The id changed hands too often in a short time, and its holder lives.
     TakeoverLimit,
     /// The network is a room, and as many peers are in it as may be.
     RoomFull,

@@ -3,7 +3,14 @@
 //! A join goes through the contests before it is authored; what is authored or retracted here is the hub's own
 //! set and nobody else's. Part of [`Core`], whose doc has the contract.
 
-use super::*;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Core;
+use super::api::{Bye, Join, JoinRefusal, Output};
+use super::ids::{ClaimNo, HubId, LeaveReason, LinkId, NetworkKey, Now, PeerId};
+use crate::mesh::frames::Claim;
 
 impl Core {
     /// A local peer wants to be in a network. Answered by `Accepted` or `Refused`, now or when up

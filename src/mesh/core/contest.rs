@@ -2,7 +2,9 @@
 //!
 //! A newcomer claims a held id only when the holder is the same party (equal, non-empty proofs), is found
 //! dead, or is gone. The hub of the holder decides: it compares the proofs, else asks the holder for a sign of
-//! life and gives it two seconds. A living holder that is someone else keeps the id.
+//! life and gives it two seconds. A living holder that is someone else keeps the id. So does any living holder
+//! of an id that changed hands too often of late: cloned clients, which all have the same proof, must not fight
+//! for it for ever, but one client that moves from network to network leaves dead connections behind.
 //!
 //! Knows nothing of links: messages to other hubs leave as [`Action::Send`] and travel like signals. Every
 //! pending join ends in exactly one [`Action::Claim`] or [`Action::Refuse`], unless it is withdrawn.
@@ -101,6 +103,8 @@ enum Verdict {
 struct Pending {
     join: Join,
     against: Found,
+    /// What the newcomer is told if the holder turns out to live.
+    refusal: JoinRefusal,
     deadline: Moment,
     tries: u8,
 }
@@ -164,28 +168,33 @@ impl Contests {
         let Some((holder, _)) = directory.holder(&join.network, &join.peer) else {
             return self.allow(join);
         };
-        if self.taken_over_too_often(now, &join.network, &join.peer) {
-            return self.refuse(claim, JoinRefusal::TakeoverLimit);
-        }
-        if self.config.replace
-            || (holder.hub == self.me && self.same_party(holder.claim, &join.proof))
-        {
+        let limited = self.taken_over_too_often(now, &join.network, &join.peer);
+        let local = holder.hub == self.me;
+        let freely = self.config.replace || (local && self.same_party(holder.claim, &join.proof));
+        if freely && !limited {
             return self.allow(join);
         }
+        let refusal = if limited {
+            JoinRefusal::TakeoverLimit
+        } else {
+            JoinRefusal::Taken
+        };
         if tries >= MAX_TRIES || self.pending.len() >= MAX_PENDING {
-            return self.refuse(claim, JoinRefusal::Taken);
+            return self.refuse(claim, refusal);
         }
         let token = self.token();
         let deadline = now + self.config.probe_within.max(self.config.hold) + GRACE;
-        if holder.hub == self.me {
+        if local {
             self.probe(holder.claim, Asker::Local { token }, now);
         } else {
+            // Past the limit a proof is not shown, so that nothing but the holder's death makes way.
+            let proof = if limited { &[] } else { join.proof.as_ref() };
             let message = Message::Contest {
                 token,
                 network: join.network.as_str().to_owned(),
                 peer: join.peer.to_string(),
                 claim: holder.claim,
-                proof: join.proof.to_vec(),
+                proof: proof.to_vec(),
             };
             self.send(holder.hub, &message, token);
         }
@@ -195,6 +204,7 @@ impl Contests {
             Pending {
                 join,
                 against: holder,
+                refusal,
                 deadline,
                 tries,
             },
@@ -398,7 +408,7 @@ impl Contests {
         {
             self.allow(pending.join);
         } else {
-            self.refuse(pending.join.claim, JoinRefusal::Taken);
+            self.refuse(pending.join.claim, pending.refusal);
         }
     }
 
@@ -413,7 +423,7 @@ impl Contests {
             return;
         };
         if verdict == Verdict::Alive {
-            return self.refuse(pending.join.claim, JoinRefusal::Taken);
+            return self.refuse(pending.join.claim, pending.refusal);
         }
         let holder = directory
             .holder(&pending.join.network, &pending.join.peer)
@@ -428,9 +438,12 @@ impl Contests {
         }
     }
 
-    /// Carries verdicts on this hub's own holders to the joins that wait for them.
+    /// Carries verdicts on this hub's own holders to the joins that wait for them, each once all actions are
+    /// carried out: of two that wait for the same dead holder, the second has to deal with the first.
     pub fn settle(&mut self, now: Moment, directory: &Directory) {
-        while let Some((token, verdict)) = self.decided.pop_front() {
+        while self.actions.is_empty()
+            && let Some((token, verdict)) = self.decided.pop_front()
+        {
             self.decide(now, directory, token, verdict);
         }
     }
@@ -480,3 +493,6 @@ impl Contests {
         self.pending.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,6 +54,8 @@ pub struct DialConfig {
     pub backoff_first: Duration,
     /// The highest ceiling.
     pub backoff_most: Duration,
+    /// The lowest ceiling after a refusal, which stands until an operator acts.
+    pub backoff_refused: Duration,
     /// A link that stood for so long resets the back-off.
     pub reset_after: Duration,
     /// The least time between two new dials.
@@ -84,6 +86,7 @@ impl Default for DialConfig {
             accept_never_past: 256,
             backoff_first: Duration::from_millis(250),
             backoff_most: Duration::from_secs(30),
+            backoff_refused: Duration::from_secs(5),
             reset_after: Duration::from_secs(30),
             spacing: Duration::from_millis(50),
             answer_within: Duration::from_secs(10),
@@ -289,9 +292,9 @@ impl Dialer {
     }
 
     /// A dial made no link.
-    pub fn on_dial_failed(&mut self, now: Moment, dial: DialId, _why: DialFailure) {
+    pub fn on_dial_failed(&mut self, now: Moment, dial: DialId, why: DialFailure) {
         if let Some(target) = self.end(dial) {
-            self.fail(now, &target);
+            self.fail(now, &target, why);
             self.look_again(now);
         }
     }
@@ -455,17 +458,18 @@ impl Dialer {
         }
     }
 
-    fn fail(&mut self, now: Moment, target: &DialTarget) {
+    fn fail(&mut self, now: Moment, target: &DialTarget, why: DialFailure) {
         match target {
             DialTarget::Bootstrap(url) => {
                 if let Some(bootstrap) = self.bootstraps.get_mut(url) {
-                    bootstrap.backoff.fail(now, &self.config, &mut self.rng);
+                    let backoff = &mut bootstrap.backoff;
+                    backoff.on_failure(now, why, &self.config, &mut self.rng);
                 }
             }
             DialTarget::Learned { hub, .. } => {
                 if let Some(known) = self.hubs.get_mut(hub) {
                     known.next_url();
-                    known.fail(now, &self.config, &mut self.rng);
+                    known.fail(now, why, &self.config, &mut self.rng);
                 }
             }
         }

@@ -23,13 +23,11 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::exchange::{Found, Resolve, Vouch};
-use super::ids::{
-    ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, NetworkKey, PeerId, mix, stable_hash,
-};
+use super::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
 use super::mutants::Mutants;
-use crate::mesh::frames::{Change, Claim, Entry};
-use log::{Log, Step};
-use store::{NO_MEMBER, NetworkNo, OriginNo, Record, RecordNo, Store};
+use crate::mesh::frames::Entry;
+use log::Log;
+use store::{NetworkNo, OriginNo, RecordNo, Store};
 
 pub use log::Tombstone;
 

@@ -3,7 +3,12 @@
 //! Passes each frame to the part that it concerns, and asks the parts in turn for what a link is to be sent.
 //! Part of [`Core`], whose doc has the contract.
 
-use super::*;
+use bytes::{Bytes, BytesMut};
+
+use super::api::{Bye, DialFailure, LinkUp, Output};
+use super::ids::{DialId, HubId, Incarnation, LeaveReason, LinkId, Now};
+use super::{Codec, Core};
+use crate::mesh::frames::{Change, Delta, Frame};
 
 impl Core {
     /// A handshake is done.

@@ -47,29 +47,25 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use parking_lot::{Mutex, RwLock};
 
-use api::{Bye, DialFailure, Join, JoinRefusal, LinkUp, Output, Route, SharedRoutes};
+use api::{Bye, Output, SharedRoutes};
 use clock::Clock;
-use contest::{Action, ContestConfig, Contests};
+use contest::{ContestConfig, Contests};
 use dial::{DialConfig, Dialer};
-use directory::{Directory, KeyChange};
+use directory::Directory;
 use exchange::{Exchange, ExchangeConfig};
 use farewells::Farewells;
 use feeds::Feeds;
 use holds::{Due, Holds};
-use ids::{
-    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId,
-    stable_hash,
-};
-use links::{LinkConfig, LinkEvent, Links};
+use ids::{ClaimNo, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
+use links::{LinkConfig, Links};
 use mutants::Mutants;
 use rosters::Rosters;
 use serving::Serving;
-use topology::{Topology, TopologyConfig, TopologyEvent};
+use topology::{Topology, TopologyConfig};
 
-use super::frames::{Change, Claim, Delta, Frame};
+use super::frames::Frame;
 use super::wire::{Decoder, Encoder};
 
 pub use counters::{Counters, Sent};

@@ -4,7 +4,16 @@
 //! decided, and changes of the directory reach peers, the waiting room and the losers of ids. Part of [`Core`],
 //! whose doc has the contract.
 
-use super::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::api::{Bye, Output, Route};
+use super::contest::Action;
+use super::directory::KeyChange;
+use super::ids::{HubId, Incarnation, LeaveReason, LinkId, NetworkKey, Now, PeerId};
+use super::links::LinkEvent;
+use super::topology::TopologyEvent;
+use super::{ALARM_EVERY, Core, DROP_AFTER};
 
 impl Core {
     /// The next thing to do; drained after every input.

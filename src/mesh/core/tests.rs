@@ -1,9 +1,11 @@
 //! What the core promises beyond what its parts do each for itself.
 
-use super::api::PeerEvent;
-use super::ids::Dialect;
+use bytes::Bytes;
+
+use super::api::{Join, JoinRefusal, LinkUp, PeerEvent};
+use super::ids::{Dialect, NetworkKey, PeerId};
 use super::*;
-use crate::mesh::frames::Entry;
+use crate::mesh::frames::{Change, Claim, Entry};
 
 const ME: HubId = HubId([1; 20]);
 const OTHER: HubId = HubId([2; 20]);
@@ -43,8 +45,25 @@ fn outputs(core: &mut Core) -> Vec<Output> {
     std::iter::from_fn(|| core.poll_output()).collect()
 }
 
+/// The verdicts on joins, and the probes that are asked for, in order.
+fn verdicts(core: &mut Core) -> Vec<(&'static str, u64)> {
+    let outputs = outputs(core).into_iter();
+    outputs
+        .filter_map(|output| match output {
+            Output::Accepted { claim, .. } => Some(("accepted", claim.0)),
+            Output::Superseded { claim } => Some(("superseded", claim.0)),
+            Output::Probe { token, .. } => Some(("probed", token)),
+            Output::Refused { claim, why } => {
+                assert_eq!(why, JoinRefusal::TakeoverLimit);
+                Some(("refused", claim.0))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
 #[test]
-fn an_id_changes_hands_three_times_on_one_hub_and_no_fourth_time() {
+fn an_id_changes_hands_three_times_on_one_hub_and_after_that_from_the_dead_alone() {
     let mut core = core(CoreConfig {
         contest: ContestConfig {
             replace: true,
@@ -52,24 +71,25 @@ fn an_id_changes_hands_three_times_on_one_hub_and_no_fourth_time() {
         },
         ..CoreConfig::default()
     });
-    for claim in 1..=5 {
+    for claim in 1..=4 {
         core.join(at(claim), join(claim, "wanted"));
     }
-    let verdicts: Vec<(u64, bool)> = outputs(&mut core)
-        .into_iter()
-        .filter_map(|output| match output {
-            Output::Accepted { claim, .. } => Some((claim.0, true)),
-            Output::Refused { claim, why } => {
-                assert_eq!(why, JoinRefusal::TakeoverLimit);
-                Some((claim.0, false))
-            }
-            _ => None,
-        })
-        .collect();
-    assert_eq!(
-        verdicts,
-        [(1, true), (2, true), (3, true), (4, true), (5, false)]
-    );
+    let accepted = verdicts(&mut core);
+    assert_eq!(accepted.last(), Some(&("superseded", 3)));
+    core.join(at(5), join(5, "wanted"));
+    let asked = verdicts(&mut core);
+    let [("probed", first)] = asked[..] else {
+        panic!("{asked:?}");
+    };
+    core.handle_probe_result(at(6), first, true);
+    assert_eq!(verdicts(&mut core), [("refused", 5)]);
+    core.join(at(7), join(6, "wanted"));
+    let asked = verdicts(&mut core);
+    let [("probed", second)] = asked[..] else {
+        panic!("{asked:?}");
+    };
+    core.handle_probe_result(at(8), second, false);
+    assert_eq!(verdicts(&mut core), [("superseded", 4), ("accepted", 6)]);
 }
 
 #[test]

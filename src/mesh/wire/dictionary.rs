@@ -132,7 +132,9 @@ impl Named {
 /// The reader's side.
 #[derive(Default)]
 pub(super) struct Slots {
-    hubs: Vec<(HubId, Bases)>,
+    /// Apart from the bases: link records name a dozen hubs each, and need these alone.
+    hubs: Vec<HubId>,
+    bases: Vec<Bases>,
     networks: Vec<NetworkKey>,
 }
 
@@ -150,14 +152,15 @@ fn read_slot(reader: &mut Reader<'_>) -> Result<Slot, WireError> {
 impl Slots {
     pub(super) fn read_hub(&mut self, reader: &mut Reader<'_>) -> Result<(HubId, Slot), WireError> {
         if let Some(slot) = read_slot(reader)? {
-            let (hub, _) = self.hubs.get(slot).ok_or(WireError::BadReference)?;
+            let hub = self.hubs.get(slot).ok_or(WireError::BadReference)?;
             return Ok((*hub, Some(slot)));
         }
         let hub = reader.hub()?;
         if self.hubs.len() == MAX_SLOTS {
             return Ok((hub, None));
         }
-        self.hubs.push((hub, Bases::default()));
+        self.hubs.push(hub);
+        self.bases.push(Bases::default());
         Ok((hub, Some(self.hubs.len() - 1)))
     }
 
@@ -200,19 +203,18 @@ impl Slots {
     }
 
     pub(super) fn name(&mut self, slot: Slot, incarnation: Incarnation) {
-        if let Some((_, bases)) = slot.and_then(|slot| self.hubs.get_mut(slot)) {
+        if let Some(bases) = slot.and_then(|slot| self.bases.get_mut(slot)) {
             bases.name(incarnation);
         }
     }
 
     pub(super) fn bases(&self, slot: Slot) -> Bases {
-        slot.and_then(|slot| self.hubs.get(slot))
-            .map(|(_, bases)| *bases)
+        slot.and_then(|slot| self.bases.get(slot).copied())
             .unwrap_or_default()
     }
 
     pub(super) fn rebase(&mut self, slot: Slot, bases: Bases) {
-        if let Some((_, kept)) = slot.and_then(|slot| self.hubs.get_mut(slot)) {
+        if let Some(kept) = slot.and_then(|slot| self.bases.get_mut(slot)) {
             *kept = bases;
         }
     }

@@ -3,7 +3,7 @@
 use super::{Ended, chain, checked, ensure, people, secs, settle};
 use crate::mesh::core::mutants::Mutants;
 use crate::sim::checks;
-use crate::sim::world::{World, WorldConfig};
+use crate::sim::world::{HostNo, World, WorldConfig};
 
 fn unwatched(mutants: Mutants, seed: u64) -> WorldConfig {
     let mut config = checked(mutants, seed);
@@ -19,19 +19,31 @@ pub(super) fn long_chain(mutants: Mutants) -> Ended {
     settle(world, secs(60))
 }
 
+/// The first hub, which takes a few dozen of them, and one other.
+fn first_and_another(no: HostNo) -> Vec<HostNo> {
+    vec![no / 2, 0]
+}
+
 pub(super) fn cold_start(mutants: Mutants) -> Ended {
-    start_at_once(unwatched(mutants, 30), 200)
+    start_at_once(unwatched(mutants, 30), 200, first_and_another)
 }
 
 pub(super) fn cold_start_of_a_thousand(mutants: Mutants) -> Ended {
-    start_at_once(unwatched(mutants, 31), 1_000)
+    start_at_once(unwatched(mutants, 31), 1_000, first_and_another)
 }
 
-/// Each is told of the first hub, which takes a few dozen of them, and of one other.
-fn start_at_once(config: WorldConfig, hubs: usize) -> Ended {
-    let mut world = World::new(config);
+pub(super) fn cold_start_around_one(mutants: Mutants) -> Ended {
+    start_at_once(unwatched(mutants, 32), 200, |_| vec![0])
+}
+
+/// All hubs but the first are told of those that `bootstrap` names for their number. A hub that more than its 32
+/// have come to lets ten go a second, so that two hundred around one take 18 s to come to rest.
+fn start_at_once(config: WorldConfig, hubs: usize, bootstrap: fn(HostNo) -> Vec<HostNo>) -> Ended {
+    // Busy links gather as the daemon's do: a message for each record would cost three times as much.
+    let gather = 2_000;
+    let mut world = World::new(WorldConfig { gather, ..config });
     for no in 0..hubs {
-        world.add_host(true, if no == 0 { Vec::new() } else { vec![no / 2, 0] });
+        world.add_host(true, if no == 0 { Vec::new() } else { bootstrap(no) });
     }
     (0..hubs).for_each(|no| world.boot(no));
     people(&mut world);

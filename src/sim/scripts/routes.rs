@@ -50,8 +50,9 @@ pub(super) fn one_sided_link(mutants: Mutants) -> Ended {
 }
 
 fn half_linked(world: &World, dialler: HostNo, dialled: HostNo) -> bool {
-    world.conns_between(dialler, dialled).iter().any(|no| {
-        let [caller, callee] = &world.conns[no].ends;
+    let conns = world.conns_between(dialler, dialled).into_iter();
+    conns.filter_map(|no| world.conns.get(no)).any(|conn| {
+        let [caller, callee] = &conn.ends;
         caller.open_link().is_none() && callee.open_link().is_some()
     })
 }

@@ -171,7 +171,7 @@ impl World {
         };
         let mut message = BytesMut::new();
         wire::encode_data(frame, &mut message);
-        if let Some(conn) = self.conns.get_mut(&conn) {
+        if let Some(conn) = self.conns.get_mut(conn) {
             conn.pipes[side].outbox.push_back(message.freeze());
         }
     }
@@ -184,11 +184,12 @@ impl World {
             .links
             .iter()
             .filter(|(link, (conn, side))| {
-                running.core.has_pending(**link)
-                    || self
-                        .conns
-                        .get(conn)
-                        .is_some_and(|conn| !conn.pipes[*side].outbox.is_empty())
+                let conn = self.conns.get(*conn);
+                conn.is_some_and(|conn| {
+                    let pipe = &conn.pipes[*side];
+                    !pipe.rests(self.now)
+                        && (!pipe.outbox.is_empty() || running.core.has_pending(**link))
+                })
             })
             .map(|(link, (conn, side))| (*link, *conn, *side))
             .collect();
@@ -207,7 +208,7 @@ impl World {
         }
         if wrote
             && self.config.gather > 0
-            && let Some(conn) = self.conns.get_mut(&conn_no)
+            && let Some(conn) = self.conns.get_mut(conn_no)
         {
             conn.pipes[side].gathers_until = self.now + self.config.gather;
         }
@@ -221,7 +222,7 @@ impl World {
         side: Side,
     ) -> Option<Bytes> {
         let core = &mut self.hosts[no].running.as_mut()?.core;
-        let pipe = &mut self.conns.get_mut(&conn_no)?.pipes[side];
+        let pipe = &mut self.conns.get_mut(conn_no)?.pipes[side];
         if !pipe.takes_more(self.config.window) {
             return None;
         }
@@ -245,7 +246,7 @@ impl World {
     }
 
     pub(super) fn on_gathered(&mut self, conn_no: ConnNo, side: Side) {
-        let Some(conn) = self.conns.get_mut(&conn_no) else {
+        let Some(conn) = self.conns.get_mut(conn_no) else {
             return;
         };
         conn.pipes[side].waits = false;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{HostNo, World};
 use crate::mesh::core::ids::mix;
-use crate::sim::net::{ConnNo, Parcel, Side};
+use crate::sim::net::{Conn, ConnNo, Parcel, Side};
 use crate::sim::queue::Event;
 use crate::sim::sessions::Status;
 
@@ -42,7 +42,7 @@ impl World {
             self.bury(*session, Status::Gone);
         }
         let mut ends: Vec<(ConnNo, Side)> = Vec::new();
-        for (conn_no, conn) in &mut self.conns {
+        for (conn_no, conn) in self.conns.iter_mut() {
             for side in 0..2 {
                 if conn.ends[side].owner != boot {
                     continue;
@@ -51,7 +51,7 @@ impl World {
                 if !conn.ends[side].closed {
                     conn.ends[side].closed = true;
                     conn.pipes[side].outbox.clear();
-                    ends.push((*conn_no, side));
+                    ends.push((conn_no, side));
                 }
             }
         }
@@ -87,15 +87,15 @@ impl World {
                 let ends = (conn.ends[0].owner.host, conn.ends[1].owner.host);
                 ends == (a, b) || ends == (b, a)
             })
-            .map(|(no, _)| *no)
+            .map(|(no, _)| no)
             .collect()
     }
 
     /// Whether an open link stands between the two.
     pub fn linked(&self, a: HostNo, b: HostNo) -> bool {
         self.conns_between(a, b)
-            .iter()
-            .any(|no| self.conns[no].is_open())
+            .into_iter()
+            .any(|no| self.conns.get(no).is_some_and(Conn::is_open))
     }
 
     /// The connections between the two are reset; both ends notice.
@@ -104,7 +104,7 @@ impl World {
         self.mark(7 << 56 | (a as u64) << 16 | b as u64);
         self.log(|| format!("cut between {a} and {b}"));
         for conn_no in self.conns_between(a, b) {
-            let Some(conn) = self.conns.get_mut(&conn_no) else {
+            let Some(conn) = self.conns.get_mut(conn_no) else {
                 continue;
             };
             for side in 0..2 {
@@ -125,7 +125,7 @@ impl World {
         self.disturb();
         self.log(|| format!("cut between {a} and {b}, which does not notice"));
         for conn_no in self.conns_between(a, b) {
-            let Some(conn) = self.conns.get_mut(&conn_no) else {
+            let Some(conn) = self.conns.get_mut(conn_no) else {
                 continue;
             };
             let side = usize::from(conn.ends[0].owner.host != a);
@@ -162,12 +162,12 @@ impl World {
     /// What was held up between these arrives, pair by pair.
     fn release(&mut self, freed: &BTreeSet<(HostNo, HostNo)>) {
         let mut arrivals = Vec::new();
-        for (conn_no, conn) in &self.conns {
+        for (conn_no, conn) in self.conns.iter() {
             for side in 0..2 {
                 let pair = (conn.ends[side].owner.host, conn.ends[1 - side].owner.host);
                 if freed.contains(&pair) {
                     let kept = conn.pipes[side].kept(self.now);
-                    arrivals.extend(std::iter::repeat_n((pair, *conn_no, side), kept));
+                    arrivals.extend(std::iter::repeat_n((pair, conn_no, side), kept));
                 }
             }
         }
@@ -201,7 +201,7 @@ impl World {
     /// Limits the present links between two hubs, in bytes per second and direction.
     pub fn throttle(&mut self, a: HostNo, b: HostNo, bandwidth: Option<u64>) {
         for conn_no in self.conns_between(a, b) {
-            if let Some(conn) = self.conns.get_mut(&conn_no) {
+            if let Some(conn) = self.conns.get_mut(conn_no) {
                 for pipe in &mut conn.pipes {
                     pipe.bandwidth = bandwidth;
                 }
@@ -212,7 +212,8 @@ impl World {
     /// Bytes that the hub `from` never wrote arrive at `to` by each of their links.
     pub fn inject(&mut self, from: HostNo, to: HostNo, bytes: &Bytes) {
         for conn in self.conns_between(from, to) {
-            let side = usize::from(self.conns[&conn].ends[0].owner.host != from);
+            let dialler = self.conns.get(conn).map(|conn| conn.ends[0].owner.host);
+            let side = usize::from(dialler != Some(from));
             let bytes = bytes.clone();
             self.queue.push(
                 self.now,

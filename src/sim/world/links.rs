@@ -26,7 +26,7 @@ fn address(target: &DialTarget) -> &str {
 impl World {
     pub(super) fn send(&mut self, conn_no: ConnNo, side: Side, parcel: Parcel) {
         let jitter = self.rng.below(self.config.jitter + 1);
-        let Some(conn) = self.conns.get_mut(&conn_no) else {
+        let Some(conn) = self.conns.get_mut(conn_no) else {
             return;
         };
         let arrival = conn.pipes[side].send(self.now, jitter, parcel);
@@ -40,7 +40,7 @@ impl World {
     }
 
     pub(super) fn on_arrival(&mut self, conn_no: ConnNo, from: Side) {
-        let Some(conn) = self.conns.get_mut(&conn_no) else {
+        let Some(conn) = self.conns.get_mut(conn_no) else {
             return;
         };
         let (sender, receiver) = (conn.ends[from].owner, conn.ends[1 - from].owner);
@@ -66,7 +66,7 @@ impl World {
     }
 
     fn reset_writer(&mut self, conn_no: ConnNo, writer: Side) {
-        let Some(conn) = self.conns.get(&conn_no) else {
+        let Some(conn) = self.conns.get(conn_no) else {
             return;
         };
         let (reader, latency) = (&conn.ends[1 - writer], conn.pipes[writer].latency);
@@ -86,7 +86,7 @@ impl World {
     }
 
     pub(super) fn on_garbage(&mut self, conn_no: ConnNo, from: Side, bytes: &Bytes) {
-        let Some(conn) = self.conns.get(&conn_no) else {
+        let Some(conn) = self.conns.get(conn_no) else {
             return;
         };
         let end = &conn.ends[1 - from];
@@ -133,8 +133,6 @@ impl World {
         let Some(callee) = self.boot_of(to) else {
             return self.fail_dial_in(latency, by, dial);
         };
-        let conn_no = self.next_conn;
-        self.next_conn += 1;
         let end = |owner| End {
             owner,
             link: None,
@@ -147,7 +145,7 @@ impl World {
             pipes: [pipe(), pipe()],
             dial_number: dial.0,
         };
-        self.conns.insert(conn_no, conn);
+        let conn_no = self.conns.add(conn);
         self.queue.push(
             self.now + latency,
             Event::HandshakeDone {
@@ -159,7 +157,7 @@ impl World {
     }
 
     pub(super) fn on_handshake_done(&mut self, conn_no: ConnNo, dial: DialId) {
-        let Some(conn) = self.conns.get(&conn_no) else {
+        let Some(conn) = self.conns.get(conn_no) else {
             return;
         };
         let (by, callee) = (conn.ends[0].owner, conn.ends[1].owner);
@@ -175,13 +173,13 @@ impl World {
     }
 
     fn abandon(&mut self, conn_no: ConnNo) {
-        if let Some(conn) = self.conns.get_mut(&conn_no) {
+        if let Some(conn) = self.conns.get_mut(conn_no) {
             conn.ends[0].closed = true;
         }
     }
 
     fn link_up(&mut self, conn_no: ConnNo, side: Side, dialed: Option<DialId>) {
-        let Some(conn) = self.conns.get(&conn_no) else {
+        let Some(conn) = self.conns.get(conn_no) else {
             return;
         };
         let (me, other) = (conn.ends[side].owner, conn.ends[1 - side].owner);
@@ -197,7 +195,7 @@ impl World {
         let link = LinkId(running.next_link);
         running.next_link += 1;
         running.links.insert(link, (conn_no, side));
-        if let Some(conn) = self.conns.get_mut(&conn_no) {
+        if let Some(conn) = self.conns.get_mut(conn_no) {
             conn.ends[side].link = Some(link);
         }
         running.core.handle_link_up(
@@ -246,7 +244,7 @@ impl World {
         let Some((conn_no, side)) = running.links.remove(&link) else {
             return;
         };
-        let Some(conn) = self.conns.get_mut(&conn_no) else {
+        let Some(conn) = self.conns.get_mut(conn_no) else {
             return;
         };
         conn.ends[side].closed = true;
@@ -262,14 +260,14 @@ impl World {
 
     /// An end learns that its connection is over.
     pub(super) fn on_lost(&mut self, conn_no: ConnNo, side: Side) {
-        let Some(conn) = self.conns.get_mut(&conn_no) else {
+        let Some(conn) = self.conns.get_mut(conn_no) else {
             return;
         };
         let end = &mut conn.ends[side];
         let (owner, link) = (end.owner, end.open_link());
         end.closed = true;
         if conn.ends[1 - side].closed {
-            self.conns.remove(&conn_no);
+            self.conns.remove(conn_no);
         }
         let Some(link) = link.filter(|_| self.is(owner)) else {
             return;

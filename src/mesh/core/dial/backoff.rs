@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::api::DialFailure;
 use super::super::ids::Moment;
 use super::super::rng::Rng;
 use super::DialConfig;
@@ -42,8 +43,22 @@ impl Backoff {
 
     /// Waits a random part of the ceiling, and doubles it for the next time.
     pub(super) fn fail(&mut self, now: Moment, config: &DialConfig, rng: &mut Rng) {
-        self.next = now + self.ceiling(config).mul_f64(rng.unit());
-        self.attempt = self.attempt.saturating_add(1);
+        self.on_failure(now, DialFailure::Unreachable, config, rng);
+    }
+
+    /// The same, for a dial that made no link.
+    pub(super) fn on_failure(
+        &mut self,
+        now: Moment,
+        why: DialFailure,
+        config: &DialConfig,
+        rng: &mut Rng,
+    ) {
+        let ceiling = match why {
+            DialFailure::Unreachable => self.ceiling(config),
+            DialFailure::Refused => self.ceiling(config).max(config.backoff_refused),
+        };
+        self.fail_for(now, ceiling.mul_f64(rng.unit()));
     }
 
     /// Waits this long, and counts a failure.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::api::DialFailure;
 use super::super::ids::{DialId, Moment};
 use super::super::rng::Rng;
 use super::DialConfig;
@@ -95,12 +96,18 @@ impl Known {
     }
 
     /// A dial failed. One that is unreachable is tried again no later than its interval.
-    pub(super) fn fail(&mut self, now: Moment, config: &DialConfig, rng: &mut Rng) {
+    pub(super) fn fail(
+        &mut self,
+        now: Moment,
+        why: DialFailure,
+        config: &DialConfig,
+        rng: &mut Rng,
+    ) {
         if !self.reachable && self.backoff.ceiling(config) > config.retry_unreachable {
             let wait = rng.jitter(config.retry_unreachable, 0.5);
             self.backoff.fail_for(now, wait);
         } else {
-            self.backoff.fail(now, config, rng);
+            self.backoff.on_failure(now, why, config, rng);
         }
     }
 }

@@ -176,6 +176,22 @@ fn back_off_is_reset_by_a_link_that_lasted_and_by_nothing_shorter() {
 }
 
 #[test]
+fn who_was_refused_waits_longer_than_who_found_nobody() {
+    let waits = |why: DialFailure| -> Duration {
+        let mut dialer = with_bootstrap(&["ws://a"]);
+        let (at, dial, _) = next(&mut dialer);
+        dialer.on_dial_failed(at, dial, why);
+        dialer.bootstraps["ws://a"].backoff.due() - at
+    };
+    let (absent, refused) = (waits(DialFailure::Unreachable), waits(DialFailure::Refused));
+    // The same draw, under ceilings of 0.25 and of 5 s.
+    assert!(
+        refused > 19 * absent && refused < 21 * absent,
+        "{absent:?}, {refused:?}"
+    );
+}
+
+#[test]
 fn back_off_is_reset_when_the_other_hub_dials_us() {
     let mut dialer = with_bootstrap(&["ws://a"]);
     let (at, dial, _) = next(&mut dialer);

@@ -2,7 +2,16 @@
 //!
 //! Changes nothing; the data path calls it behind the read lock.
 
-use super::*;
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::super::exchange::Found;
+use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId, mix};
+use super::log::Step;
+use super::store::{NetworkNo, OriginNo, Record, RecordNo};
+use super::{ClaimView, Directory, Network, Origin, OriginState, Part, Shown};
+use crate::mesh::frames::{Change, Claim, Entry};
 
 impl Directory {
     /// The network's number and the winner of the id in it.

@@ -1,7 +1,13 @@
 //! The records' bookkeeping: putting one in and taking one out of the store, its origin's log, its network's
 //! members and this hub's own claims, all at once; and noting what others must hear of it.
 
-use super::*;
+use super::super::ids::{
+    ClaimNo, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, mix, stable_hash,
+};
+use super::log::Log;
+use super::store::{NO_MEMBER, NetworkNo, OriginNo, Record, RecordNo};
+use super::{Directory, Held, KeyChange, MAX_NETWORKS, Network, Origin};
+use crate::mesh::frames::Claim;
 
 impl Directory {
     pub(super) fn origin_mut(&mut self, hub: &HubId) -> Option<&mut Origin> {

@@ -2,7 +2,8 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::mesh::core::ids::Dialect;
+use crate::mesh::core::ids::{Dialect, Moment, mix};
+use crate::mesh::frames::{Change, Claim};
 
 const ME: HubId = HubId([1; 20]);
 const OTHER: HubId = HubId([2; 20]);

@@ -2,7 +2,13 @@
 //!
 //! Called by the core alone, behind the write lock.
 
-use super::*;
+use hashbrown::HashMap;
+
+use super::super::ids::{ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey};
+use super::log::{Log, Tombstone};
+use super::store::{OriginNo, Record, RecordNo};
+use super::{ClaimView, Directory, KeyChange, rising};
+use crate::mesh::frames::{Change, Claim, Entry};
 
 impl Directory {
     /// Claims an id for this hub, or changes what its claim shows. Returns the sequence number.

@@ -1,0 +1,146 @@
+//! Lives that rise, hubs that are forgotten, and what is remembered of them.
+
+use super::*;
+
+#[test]
+fn a_higher_life_of_ourselves_raises_our_epoch_above_it() {
+    let mut topology = with_neighbours(1);
+    let double = LinkRecord {
+        incarnation: life(4, 9),
+        ..record(0, 17, &[])
+    };
+    topology.handle_records(at_ms(2_000), LinkId(1), vec![double.clone()]);
+    assert_eq!(topology.incarnation(), life(5, 1));
+    assert_eq!(
+        events(&mut topology),
+        [TopologyEvent::OwnIncarnation(life(5, 1))]
+    );
+    assert_eq!(sent(&mut topology, 1), [(0, 1)]);
+    assert_eq!(topology.record(id(0)).unwrap().incarnation, life(5, 1));
+    // The copy is old now: it is answered, and raises nothing.
+    topology.handle_records(at_ms(2_000), LinkId(1), vec![double]);
+    topology.on_stale(at_ms(2_000), life(4, 9));
+    assert_eq!(events(&mut topology), []);
+    assert_eq!(sent(&mut topology, 1), [(0, 1)]);
+    topology.on_stale(at_ms(2_000), life(8, 0));
+    assert_eq!(topology.incarnation(), life(9, 1));
+}
+
+#[test]
+fn a_higher_number_in_our_own_life_is_somebody_else_too() {
+    let mut topology = with_neighbours(1);
+    topology.handle_records(at_ms(2_000), LinkId(1), vec![record(0, 99, &[])]);
+    assert_eq!(topology.incarnation(), life(1, 1));
+}
+
+#[test]
+fn the_fourth_raise_within_a_minute_is_a_clash_and_said_once() {
+    let mut topology = topology();
+    for epoch in [10, 20, 30] {
+        topology.on_stale(at_ms(u64::from(epoch)), life(epoch, 9));
+    }
+    assert_eq!(events(&mut topology).len(), 3);
+    topology.on_stale(at_ms(60_009), life(40, 9));
+    topology.on_stale(at_ms(60_009), life(50, 9));
+    assert_eq!(events(&mut topology), [TopologyEvent::IdentityClash]);
+    assert_eq!(topology.incarnation(), life(31, 1));
+}
+
+#[test]
+fn raises_a_minute_apart_are_no_clash() {
+    let mut topology = topology();
+    for n in 1..=10_u32 {
+        topology.on_stale(at_ms(u64::from(n) * 20_000), life(n * 10, 9));
+    }
+    assert!(!events(&mut topology).contains(&TopologyEvent::IdentityClash));
+    topology.on_stale(at_ms(300_000), life(u32::MAX, 9));
+    assert_eq!(
+        events(&mut topology),
+        [TopologyEvent::IdentityClash],
+        "no epoch is left"
+    );
+}
+
+#[test]
+fn an_unreachable_hub_is_forgotten_after_a_quarter_of_an_hour_but_not_its_life() {
+    let mut topology = with_neighbours(2);
+    topology.on_neighbour_down(at_ms(2_000), id(1));
+    events(&mut topology);
+    let forgotten = at_ms(2_000 + 15 * 60_000);
+    assert_eq!(topology.own.due(Duration::ZERO), None);
+    assert_eq!(topology.poll_timeout(), Some(forgotten));
+    topology.handle_timeout(forgotten);
+    assert_eq!(
+        events(&mut topology),
+        [TopologyEvent::Forgotten { hub: id(1) }]
+    );
+    assert_eq!(topology.record(id(1)), None);
+    assert_eq!(topology.known(id(1)), Some(life(0, 1)));
+    frames(&mut topology, 2);
+    // An earlier life is not taken in; whoever sent it hears which one is known.
+    let earlier = LinkRecord {
+        incarnation: life(0, 0),
+        ..record(1, 80, &[(0, 1)])
+    };
+    topology.handle_records(forgotten, LinkId(2), vec![earlier]);
+    assert_eq!(topology.record(id(1)), None);
+    let frames = frames(&mut topology, 2);
+    let [Frame::Records(answer)] = frames.as_slice() else {
+        panic!("one frame expected, not {frames:?}");
+    };
+    assert_eq!(answer[0].version(), (life(0, 1), 0));
+    assert!(answer[0].neighbours.is_empty());
+}
+
+#[test]
+fn an_old_copy_of_a_forgotten_hub_goes_sooner_the_second_time() {
+    let mut topology = with_neighbours(2);
+    topology.on_neighbour_down(at_ms(2_000), id(1));
+    let forgotten = at_ms(2_000 + 15 * 60_000);
+    topology.handle_timeout(forgotten);
+    topology.handle_records(forgotten, LinkId(2), vec![record(1, 1, &[(0, 1)])]);
+    assert!(!topology.is_reachable(id(1)));
+    topology.handle_timeout(forgotten + Duration::from_secs(59));
+    assert!(topology.record(id(1)).is_some());
+    topology.handle_timeout(forgotten + Duration::from_secs(60));
+    assert_eq!(topology.record(id(1)), None);
+}
+
+#[test]
+fn remembered_lives_are_bounded_and_the_oldest_goes_first() {
+    let mut lives = Lives::new(3);
+    for hub in 1..=3 {
+        lives.remember(id(hub), life(0, hub.into()));
+    }
+    lives.remember(id(1), life(0, 0));
+    lives.remember(id(4), life(0, 4));
+    assert_eq!(
+        lives.of(id(1)),
+        Some(life(0, 1)),
+        "kept as the highest, and as the latest"
+    );
+    assert_eq!(lives.of(id(2)), None);
+    assert_eq!(lives.of(id(4)), Some(life(0, 4)));
+    assert_eq!(lives.take(id(4)), Some(life(0, 4)));
+    assert_eq!(lives.of(id(4)), None);
+}
+
+#[test]
+fn a_full_database_drops_the_longest_unreachable_hub_and_never_a_reachable_one() {
+    let config = TopologyConfig {
+        max_hubs: 3,
+        ..TopologyConfig::default()
+    };
+    let mut topology = Topology::new(id(0), life(0, 1), config);
+    topology.on_neighbour_up(at_ms(0), id(1), life(0, 1), LinkId(1));
+    topology.handle_records(at_ms(0), LinkId(1), vec![record(1, 1, &[(0, 1)])]);
+    topology.handle_records(at_ms(1_000), LinkId(1), vec![record(2, 1, &[])]);
+    topology.handle_records(at_ms(2_000), LinkId(1), vec![record(3, 1, &[])]);
+    assert_eq!(topology.record(id(2)), None);
+    let both = vec![record(1, 2, &[(0, 1), (3, 1)]), record(3, 2, &[(1, 1)])];
+    topology.handle_records(at_ms(3_000), LinkId(1), both);
+    assert!(topology.is_reachable(id(3)));
+    topology.handle_records(at_ms(4_000), LinkId(1), vec![record(4, 1, &[(1, 1)])]);
+    assert_eq!(topology.record(id(4)), None);
+    assert_eq!(topology.refused(), 1);
+}
