@@ -4,7 +4,7 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 
-import { check, ensure, until } from './report.mjs';
+import { check, ensure, until } from '../report.mjs';
 
 // The client offers again every 4 s while it has fewer than three links, and gives a half-open one up after 45 s.
 const FULL_MESH_WITHIN_MS = 60_000;
