@@ -159,8 +159,10 @@ export async function listed({ stage, hubs }) {
   const bob = await online(stage, 'Bob', last(hubs));
   for (const peer of [ada, bob]) {
     await check(`${peer.name} is given the ids of both`, async () => {
-      const all = await peer.ask('listAllPeers');
-      ensure([ada.id, bob.id].every((id) => all.includes(id)), JSON.stringify(all));
+      await until(async () => {
+        const all = await peer.ask('listAllPeers');
+        return [ada.id, bob.id].every((id) => all.includes(id));
+      });
     });
   }
 }
