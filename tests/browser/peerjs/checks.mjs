@@ -86,6 +86,7 @@ const http = [
     needs: 'discovery',
     async observe(lab) {
       const [ada, bob] = await lab.pair();
+      await lab.mark(ada, bob);
       const { status, text } = await lab.get(`${lab.settings.key}/peers`);
       const ids = JSON.parse(text);
       return { status, here: ids.includes(ada.id), there: ids.includes(bob.id) };
@@ -140,7 +141,7 @@ const door = [
       await client.settled();
       return noted(client.messages[0] ?? { type: String(client.closedWith) });
     },
-    expected: 'ERROR "No id, token, or key supplied to websocket server"',
+    expected: 'ERROR "An id has 1 to 64 characters"',
     differs: { observed: 'OPEN', why: 'every hub of a mesh keeps every id, so they are bounded: 1 to 64 characters' },
   },
 ];
@@ -149,7 +150,7 @@ const ids = [
   {
     name: 'an id that another token holds',
     async observe(lab) {
-      const holder = await lab.peer({ at: 'here' });
+      const holder = await lab.known();
       const second = await conversation(lab.start({ at: 'there', id: holder.id }));
       const friend = await lab.peer({ at: 'there' });
       await lab.mark(friend, holder);
@@ -160,7 +161,7 @@ const ids = [
   {
     name: 'a second connection with the same id and token: messages go to it',
     async observe(lab) {
-      const first = await lab.peer({ at: 'here' });
+      const first = await lab.known();
       const second = lab.start({ at: 'there', id: first.id, token: first.token });
       await (lab.isReference ? second.opened() : second.message(ofType('OPEN')));
       const friend = await lab.peer({ at: 'here' });
@@ -173,7 +174,7 @@ const ids = [
   {
     name: 'a second connection with the same id and token: the first',
     async observe(lab) {
-      const first = await lab.peer({ at: 'here' });
+      const first = await lab.known();
       const second = lab.start({ at: 'there', id: first.id, token: first.token });
       const friend = await lab.peer({ at: 'there' });
       await lab.mark(friend, second);

@@ -44,6 +44,13 @@ export class Lab {
     return Promise.all([this.peer({ at: 'here' }), this.peer({ at: 'there' })]);
   }
 
+  /** A client that the other server knows of. */
+  async known() {
+    const [known, witness] = await this.pair();
+    await this.mark(witness, known);
+    return known;
+  }
+
   /** Carries a message from one to the other: all that came before it has arrived when it has. */
   async mark(from, to) {
     const mark = this.name('mark');
