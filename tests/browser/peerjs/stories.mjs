@@ -204,6 +204,24 @@ export async function crowd({ stage, hubs }) {
   }, LINKED_WITHIN_MS);
 }
 
+/** The host of a game that forty join at once, and one who invites forty at once. */
+export async function party({ stage, hubs }) {
+  const guests = Array.from({ length: 2 * CROWD }, () => name('guest'));
+  const host = name('host');
+  const here = await stage.peer('Here', hubs[0]);
+  const there = await stage.peer('There', last(hubs));
+  await check(`a host and ${guests.length} guests are online`, () =>
+    Promise.all([here.ask('startCrowd', hubs[0], guests), there.ask('startCrowd', last(hubs), [host])]));
+  await check('all guests connect to the host at once, and talk', async () => {
+    const talked = await here.ask('crowdTalksTo', guests.map(() => host));
+    ensure(talked === guests.length, `${talked} did`);
+  }, LINKED_WITHIN_MS);
+  await check('the host connects to all guests at once, and talks', async () => {
+    const talked = await there.ask('crowdTalksTo', guests);
+    ensure(talked === guests.length, `${talked} did`);
+  }, LINKED_WITHIN_MS);
+}
+
 /** Links outlive their hub; an application that reconnects when it is told to is back on the hub after it. */
 export async function restart({ stage, hubs, backstage }) {
   const place = hubs.length - 1;

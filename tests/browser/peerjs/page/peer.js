@@ -91,14 +91,15 @@ window.peer = (() => {
     await Promise.all(crowd.map(opened));
   }
 
-  /** Each of them connects to the id in its place, all at once, and hears its own words echoed. */
+  /** Connects to all these ids at once, its clients taking turns, and hears on each link its own words echoed. */
   async function crowdTalksTo(ids) {
-    const echoes = crowd.map(async (member, place) => {
-      const link = member.connect(ids[place]);
+    const echoes = ids.map(async (id, place) => {
+      const member = crowd[place % crowd.length];
+      const link = member.connect(id);
       await opened(link);
       const echo = new Promise((resolve) => link.on('data', resolve));
-      link.send(`from ${member.id}`);
-      return (await echo) === `from ${member.id}`;
+      link.send(`from ${member.id} to ${id}`);
+      return (await echo) === `from ${member.id} to ${id}`;
     });
     return (await Promise.all(echoes)).filter(Boolean).length;
   }
