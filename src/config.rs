@@ -13,10 +13,12 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::auth::Secret;
-use crate::mesh::core::ids::HubId;
+use crate::mesh::core::ids::{Dialect, HubId};
 
 pub use settings::{SETTINGS, Setting, settings_table};
-pub use types::{BootstrapHub, CorsOrigins, DuplicatePeer, HubUrl, LogFormat, Origin};
+pub use types::{
+    BootstrapHub, CorsOrigins, DuplicatePeer, HubUrl, LogFormat, Origin, PeerJsKeys, PeerJsPaths,
+};
 
 use read::Reader;
 use settings::Raw;
@@ -46,6 +48,8 @@ pub struct Config {
     pub drain: Duration,
     /// What a single peer may do and cost.
     pub peer: PeerLimits,
+    /// How PeerJS clients are served.
+    pub peerjs: PeerJsSettings,
     /// How this hub meets others.
     pub mesh: MeshSettings,
     /// How log lines look.
@@ -65,6 +69,8 @@ pub struct PeerLimits {
     pub announce_timeout: Duration,
     /// Silence after which a peer is closed.
     pub timeout: Duration,
+    /// The same for PeerJS clients.
+    pub peerjs_timeout: Duration,
     /// Longest message, in bytes.
     pub max_message_bytes: usize,
     /// Longest announced data, in bytes. At most `max_message_bytes`.
@@ -77,6 +83,37 @@ pub struct PeerLimits {
     pub outbox_messages: usize,
     /// Bytes that may wait for its socket. Holds a full roster and four of the longest messages.
     pub outbox_bytes: usize,
+}
+
+impl PeerLimits {
+    /// Silence after which a peer of this dialect is closed.
+    pub const fn silence(&self, dialect: Dialect) -> Duration {
+        match dialect {
+            Dialect::Pigeon => self.timeout,
+            Dialect::PeerJs | Dialect::PeerJsRooms => self.peerjs_timeout,
+        }
+    }
+}
+
+/// How PeerJS clients are served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerJsSettings {
+    /// Where.
+    pub paths: PeerJsPaths,
+    /// Which realms there are.
+    pub keys: PeerJsKeys,
+    /// For how long a message waits for its target.
+    pub expire: Duration,
+    /// Whether the ids of a realm may be listed.
+    pub allow_discovery: bool,
+    /// How many of them at most.
+    pub discovery_limit: usize,
+    /// Clients connected at once.
+    pub concurrent_limit: usize,
+    /// Whether a client's token names a room.
+    pub rooms: bool,
+    /// Peers in one room.
+    pub room_limit: usize,
 }
 
 /// How this hub meets others.
@@ -231,6 +268,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let header_timeout = reader.millis("HEADER_TIMEOUT_MS", 100..=600_000);
     let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
     let peer = read_peer(reader);
+    let peerjs = read_peerjs(reader);
     let drain = reader.millis("DRAIN_MS", 0..=600_000);
     let log_format = reader.parse("LOG_FORMAT");
     let log_filter = reader.log_filter("RUST_LOG");
@@ -254,6 +292,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         cleanup_interval: cleanup_interval?,
         drain: drain?,
         peer: peer?,
+        peerjs: peerjs?,
         mesh: mesh?,
         log_format: log_format?,
         log_filter: log_filter?,
@@ -265,6 +304,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
 fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let announce_timeout = reader.millis("ANNOUNCE_TIMEOUT_MS", 100..=600_000);
     let timeout = reader.millis("PEER_TIMEOUT_MS", 1_000..=86_400_000);
+    let peerjs_timeout = reader.millis("PEERJS_ALIVE_TIMEOUT_MS", 1_000..=86_400_000);
     let max_message_bytes = reader.number("MAX_MESSAGE_BYTES", 1_024..=1_048_576);
     let max_announce_bytes = reader.number("MAX_ANNOUNCE_BYTES", 64..=1_048_576);
     let rate_per_sec: Option<u32> = reader.number("RATE_LIMIT_PER_SEC", 0..=1_000_000);
@@ -274,12 +314,38 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     Some(PeerLimits {
         announce_timeout: announce_timeout?,
         timeout: timeout?,
+        peerjs_timeout: peerjs_timeout?,
         max_message_bytes: max_message_bytes?,
         max_announce_bytes: max_announce_bytes?,
         rate_per_sec: Some(rate_per_sec?).filter(|rate| *rate > 0),
         rate_burst: rate_burst?,
         outbox_messages: outbox_messages?,
         outbox_bytes: outbox_bytes?,
+    })
+}
+
+fn read_peerjs(reader: &mut Reader) -> Option<PeerJsSettings> {
+    let paths = reader.parse("PEERJS_PATH");
+    let keys = reader.parse("PEERJS_KEY");
+    let expire = reader.millis("PEERJS_EXPIRE_TIMEOUT_MS", 0..=60_000);
+    let allow_discovery = reader.flag("PEERJS_ALLOW_DISCOVERY");
+    let discovery_limit = reader.number("PEERJS_DISCOVERY_LIMIT", 1..=1_000_000);
+    let concurrent_limit = reader.number("PEERJS_CONCURRENT_LIMIT", 1..=1_000_000);
+    let rooms = reader.flag("PEERJS_ROOMS");
+    let room_limit = reader.number("MAX_PEERS_PER_ROOM", 1..=1_000);
+    if allow_discovery == Some(true) && rooms == Some(true) {
+        let text = "does not go with PEERJS_ROOMS: a list would show each room the others";
+        reader.problem("PEERJS_ALLOW_DISCOVERY", text);
+    }
+    Some(PeerJsSettings {
+        paths: paths?,
+        keys: keys?,
+        expire: expire?,
+        allow_discovery: allow_discovery?,
+        discovery_limit: discovery_limit?,
+        concurrent_limit: concurrent_limit?,
+        rooms: rooms?,
+        room_limit: room_limit?,
     })
 }
 

@@ -18,11 +18,11 @@ use tokio_tungstenite::WebSocketStream;
 use crate::config::Config;
 use crate::http::{self, App, Arrival, Backend, BindError};
 use crate::limits::Permit;
-use crate::mesh::core::ids::{Dialect, NetworkKey};
+use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::{Mesh, MeshView};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
-use crate::session::{Newcomer, Sessions};
+use crate::session::{self, Newcomer, Sessions};
 
 /// The hub cannot start. Nothing is bound and nothing runs.
 #[derive(Debug, thiserror::Error)]
@@ -176,11 +176,16 @@ impl Backend for Parts {
 
     async fn peer(&self, socket: TcpStream, ahead: Bytes, arrival: Arrival, permit: Permit) {
         let newcomer = Newcomer {
-            dialect: Dialect::Pigeon,
+            dialect: arrival.dialect,
             peer: arrival.peer,
             proof: arrival.grant.proof,
+            network: arrival.network,
         };
         self.sessions.serve(socket, ahead, newcomer, permit).await;
+    }
+
+    async fn turn_away(&self, socket: TcpStream, ahead: Bytes, dialect: Dialect, why: &str) {
+        session::turn_away(socket, &ahead, dialect, why).await;
     }
 
     async fn hub(&self, socket: WebSocketStream<TcpStream>, remote: SocketAddr) {
@@ -193,5 +198,13 @@ impl Backend for Parts {
 
     fn networks(&self) -> Vec<(NetworkKey, usize)> {
         self.mesh.networks()
+    }
+
+    fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
+        self.mesh.ids(network, most)
+    }
+
+    fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        self.mesh.has_place(network, peer)
     }
 }

@@ -58,6 +58,8 @@ labels! {
         Goodbye = "goodbye",
         /// Accepted without effect.
         Cleanup = "cleanup",
+        /// Says no more than that the peer is there.
+        Heartbeat = "heartbeat",
         /// Any other type.
         Other = "other",
         /// What cannot be read.
@@ -112,6 +114,10 @@ labels! {
         Origin = "origin",
         /// As many peers as `MAX_CONNECTIONS` allows.
         Full = "full",
+        /// As many peers are in the room as `MAX_PEERS_PER_ROOM` allows.
+        RoomFull = "room-full",
+        /// The address of a PeerJS client's WebSocket is incomplete or wrong.
+        PeerJsQuery = "peerjs-query",
         /// The hub is shutting down.
         Draining = "draining",
         /// The request for a WebSocket is malformed.

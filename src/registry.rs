@@ -76,17 +76,18 @@ impl Peer {
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    fn tell(&self, event: &Event<'_>) -> Result<(), Full> {
+    /// Whether there was something to tell, and room for it.
+    fn tell(&self, event: &Event<'_>) -> bool {
         let network = self.source.network.name();
-        self.mailbox
-            .push(dialect::encode(self.dialect, network, event, unix_ms()))
+        let text = dialect::encode(self.dialect, network, event, unix_ms());
+        // A full mailbox is closing already.
+        text.is_some_and(|text| self.mailbox.push(text).is_ok())
     }
 
     /// The last words to a peer that the mesh has let go.
     fn dismiss(&self, reason: CloseReason) {
         self.forgotten.store(true, Ordering::Relaxed);
-        // A full mailbox is closing already.
-        let _ = self.tell(&Event::Error(Complaint {
+        self.tell(&Event::Error(Complaint {
             code: reason.label(),
             text: Cow::Borrowed(reason.text()),
         }));
@@ -171,13 +172,15 @@ impl Registry {
         let Some(peer) = self.find(failed.source) else {
             return;
         };
+        self.metrics.signals_failed.inc(failed.why);
         let told = peer.tell(&Event::Undelivered {
+            sender: &peer.source.peer,
             target: &failed.target,
             kind: failed.kind,
             why: failed.why,
+            follows: failed.follows,
         });
-        if told.is_ok() {
-            self.metrics.signals_failed.inc(failed.why);
+        if told {
             self.metrics.messages_sent.inc(Sent::Error);
         }
     }
@@ -187,7 +190,7 @@ impl Registry {
         let Some(peer) = self.find(claim) else {
             return;
         };
-        if !peer.is_quiet() {
+        if !peer.is_quiet() && peer.source.network.tells_of_peers() {
             self.enlist(claim, &peer);
         }
         if !roster.is_empty() {
@@ -222,7 +225,7 @@ impl Registry {
 
     /// A claim may not be: its peer is told and closed.
     pub fn refused(&self, claim: ClaimNo, why: JoinRefusal) {
-        if why != JoinRefusal::Draining {
+        if matches!(why, JoinRefusal::Taken | JoinRefusal::TakeoverLimit) {
             self.metrics.duplicates.inc();
         }
         self.dismiss(claim, why.into());

@@ -47,12 +47,12 @@ fn obey(sender: &PeerId, command: Command<'_>) {
                 from: sender,
                 target: &target,
                 kind,
-                payload,
+                payload: &payload,
             };
             let told =
                 encode_signal(DIALECT, &signal, 1).expect("a kind that was read can be written");
             let told = fields(&told);
-            assert_eq!(told["data"].get(), payload);
+            assert_eq!(told["data"].get(), payload.as_ref());
             assert_eq!(text(told["fromPeerId"]), SENDER);
         }
         Command::Unsupported(kind) => assert!(kind.chars().count() <= 64, "little is given back"),

@@ -110,6 +110,24 @@ settings! {
     signal_wait_per_target = "128";
     /// Signals that may wait in all, 1 to 1000000. At worst this times `MAX_MESSAGE_BYTES` in memory.
     signal_wait_total = "4096";
+    /// Paths under which PeerJS clients are served (their option `path`), a comma list. `off`: none.
+    peerjs_path = "/,/peerjs";
+    /// Keys that PeerJS clients may name (their option `key`), a comma list of 1 to 64 characters each. Each is a realm of its own, apart from the others.
+    peerjs_key = "peerjs";
+    /// Milliseconds that a PeerJS message waits for a peer that is not connected, 0 to 60000; then its sender gets `EXPIRE`. Bounded by the `SIGNAL_WAIT_` settings.
+    peerjs_expire_timeout_ms = "5000";
+    /// Milliseconds of silence, heartbeats and WebSocket pongs included, after which a PeerJS client is closed, 1000 to 86400000.
+    peerjs_alive_timeout_ms = "60000";
+    /// `true`: whoever knows a key may list the ids of its realm, mesh-wide, at `{path}{key}/peers`. `false`: 401.
+    peerjs_allow_discovery = "false";
+    /// Ids in one such list, 1 to 1000000, at worst 65 bytes each in the answer.
+    peerjs_discovery_limit = "10000";
+    /// PeerJS clients connected to this hub at once, 1 to 1000000, within `MAX_CONNECTIONS`.
+    peerjs_concurrent_limit = "5000";
+    /// `true`: the token of a PeerJS client names a room, and only those in it reach each other. `false`: the token is the client's secret, by which it takes its id over from an older connection.
+    peerjs_rooms = "false";
+    /// Peers in one such room, mesh-wide, 1 to 1000; more get 429. The same on every hub.
+    max_peers_per_room = "4";
     /// Milliseconds over which peers are sent away when the hub is told to stop, 0 to 600000.
     drain_ms = "10000";
     /// `json` or `text`. `auto`: text on a terminal, JSON lines elsewhere.

@@ -226,3 +226,70 @@ impl FromStr for CorsOrigins {
         }
     }
 }
+/// The paths under which PeerJS clients are served, without the slash at the end: `/` is the empty text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerJsPaths(Vec<String>);
+
+impl PeerJsPaths {
+    /// Each of them, once.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl FromStr for PeerJsPaths {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(PeerJsPaths(Vec::new()));
+        }
+        let mut paths = Vec::new();
+        for path in entries(text) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+            if !path.starts_with('/') || path.contains("//") || !path.chars().all(plain) {
+                return Err("use paths like /peerjs, or off");
+            }
+            let path = path.trim_end_matches('/').to_owned();
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        Ok(PeerJsPaths(paths))
+    }
+}
+
+/// The keys that PeerJS clients may name: one realm each.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerJsKeys(Vec<String>);
+
+impl PeerJsKeys {
+    /// The longest key, in bytes.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Whether clients may name this one.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|known| known == key)
+    }
+}
+
+impl FromStr for PeerJsKeys {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let keys: Vec<String> = entries(text).map(str::to_owned).collect();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        let good = |key: &String| key.len() <= Self::MAX_BYTES && key.chars().all(plain);
+        if keys.is_empty() || !keys.iter().all(good) {
+            return Err("use keys of 1 to 64 letters, digits and -._~, between commas");
+        }
+        Ok(PeerJsKeys(keys))
+    }
+}
+
+/// The entries of a comma list, without the blanks around them and without empty ones.
+fn entries(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}

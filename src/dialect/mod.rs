@@ -25,7 +25,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
 use crate::mesh::core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 
+mod envelope;
 pub mod json;
+pub mod peerjs;
 pub mod pigeon;
 
 /// One message of a client.
@@ -57,8 +59,8 @@ pub enum Command<'a> {
         network: Option<Cow<'a, str>>,
         /// What kind, in this dialect.
         kind: SignalKind,
-        /// One JSON value, byte for byte as sent.
-        payload: &'a str,
+        /// One JSON value; what the dialect hands on unchanged is borrowed, byte for byte as sent.
+        payload: Cow<'a, str>,
     },
     /// A sign of life that wants an answer.
     Ping {
@@ -104,12 +106,16 @@ pub enum Event<'a> {
     Pong,
     /// A signal of this client was not delivered, or may not have been.
     Undelivered {
+        /// Whose it was.
+        sender: &'a PeerId,
         /// Whom it was for.
         target: &'a PeerId,
         /// What kind it was.
         kind: SignalKind,
         /// Why.
         why: SignalFailure,
+        /// Another one for the same target failed in the same moment, and was told of before.
+        follows: bool,
     },
     /// The client made a mistake or reached a limit.
     Error(Complaint<'a>),
@@ -196,8 +202,11 @@ pub enum DecodeError {
         want: &'static str,
     },
     /// A payload whose arrays and objects are nested deeper than [`json::MAX_DEPTH`].
-    #[error("`data` is nested deeper than {} levels", json::MAX_DEPTH)]
-    TooDeep,
+    #[error("`{name}` is nested deeper than {} levels", json::MAX_DEPTH)]
+    TooDeep {
+        /// The payload's name in this dialect.
+        name: &'static str,
+    },
 }
 
 impl DecodeError {
@@ -209,7 +218,7 @@ impl DecodeError {
             DecodeError::Missing { .. } => "missing-field",
             DecodeError::Duplicate { .. } => "duplicate-field",
             DecodeError::WrongType { .. } => "wrong-type",
-            DecodeError::TooDeep => "too-deep",
+            DecodeError::TooDeep { .. } => "too-deep",
         }
     }
 
@@ -222,22 +231,25 @@ impl DecodeError {
     }
 }
 
-/// What is told of one change of a peer: one message, or two.
+/// What is told of one change of a peer: at most two messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice(Utf8Bytes, Option<Utf8Bytes>);
+pub struct Notice(Option<Utf8Bytes>, Option<Utf8Bytes>);
 
 impl Notice {
+    /// Nothing.
+    const NONE: Notice = Notice(None, None);
+
     fn one(message: Utf8Bytes) -> Self {
-        Notice(message, None)
+        Notice(Some(message), None)
     }
 
     fn two(first: Utf8Bytes, second: Utf8Bytes) -> Self {
-        Notice(first, Some(second))
+        Notice(Some(first), Some(second))
     }
 
     /// The messages, in the order to be sent.
     pub fn messages(&self) -> impl Iterator<Item = &Utf8Bytes> {
-        std::iter::once(&self.0).chain(self.1.as_ref())
+        self.0.iter().chain(self.1.as_ref())
     }
 }
 
@@ -245,13 +257,21 @@ impl Notice {
 pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> {
     match dialect {
         Dialect::Pigeon => pigeon::decode(text),
+        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::decode(dialect, text),
     }
 }
 
-/// Writes one message for a client in the network of this name, at this Unix time in milliseconds.
-pub fn encode(dialect: Dialect, network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
+/// Writes one message for a client in the network of this name, at this Unix time in milliseconds; `None` for what
+/// clients of this dialect are not told.
+pub fn encode(
+    dialect: Dialect,
+    network: &str,
+    event: &Event<'_>,
+    now_ms: u64,
+) -> Option<Utf8Bytes> {
     match dialect {
-        Dialect::Pigeon => pigeon::encode(network, event, now_ms),
+        Dialect::Pigeon => Some(pigeon::encode(network, event, now_ms)),
+        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode(dialect, event),
     }
 }
 
@@ -259,6 +279,7 @@ pub fn encode(dialect: Dialect, network: &str, event: &Event<'_>, now_ms: u64) -
 pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     match dialect {
         Dialect::Pigeon => pigeon::encode_signal(signal, now_ms),
+        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_signal(signal),
     }
 }
 
@@ -266,13 +287,24 @@ pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Opti
 pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     match dialect {
         Dialect::Pigeon => pigeon::encode_notice(network, event, now_ms),
+        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_notice(dialect, event),
     }
 }
 
-/// The network of a client that names none.
+/// Whether a signal of this kind may wait for a target that nobody holds yet.
+pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
+    match dialect {
+        Dialect::Pigeon => true,
+        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::may_wait(kind),
+    }
+}
+
+/// The network of a client that names none, in a dialect whose clients may.
 pub const fn default_network(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Pigeon => pigeon::DEFAULT_NETWORK,
+        // Their network is in the address that they connect to.
+        Dialect::PeerJs | Dialect::PeerJsRooms => "",
     }
 }
 

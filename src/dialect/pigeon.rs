@@ -10,13 +10,11 @@
 //! receivers.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::envelope::{self, Envelope, Names};
 use super::{Command, Complaint, DecodeError, Event, Field, Message, Notice, Signal, json};
 use super::{push_id, push_number};
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
@@ -40,22 +38,22 @@ const ECHOED_CHARS: usize = 64;
 
 /// Reads one message of a client.
 pub fn decode(text: &str) -> Result<Message<'_>, DecodeError> {
-    let message = envelope(text)?;
+    let message = Envelope::read(text, &NAMES)?;
     Ok(Message {
         command: command(&message)?,
-        sender: text_of(message.sender, Field::Sender)?,
+        sender: message.text(Field::Sender)?,
     })
 }
 
 fn command<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
-    let kind = required(message.kind, Field::Type)?;
+    let kind = message.required(Field::Type)?;
     let signal = match kind.as_ref() {
         "ice-candidate" => ICE_CANDIDATE,
         "offer" => OFFER,
         "answer" => ANSWER,
         "announce" => return announce(message),
         "ping" => {
-            let network = network(message.network)?;
+            let network = network(message)?;
             return Ok(Command::Ping { network });
         }
         "goodbye" => return Ok(Command::Goodbye),
@@ -71,17 +69,13 @@ fn command<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
 }
 
 fn signal_to<'a>(kind: SignalKind, message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
-    let target = required(message.target, Field::Target)?;
-    let target = PeerId::new(&target).map_err(|_| wrong(Field::Target, "a peer id"))?;
-    let payload = message.data.ok_or_else(|| missing(Field::Data))?.get();
-    if !json::depth_is_bounded(payload) {
-        return Err(DecodeError::TooDeep);
-    }
+    let target = message.peer(Field::Target)?;
+    let payload = message.payload.ok_or_else(|| NAMES.missing(Field::Data))?;
     Ok(Command::Signal {
         target,
-        network: network(message.network)?,
+        network: network(message)?,
         kind,
-        payload,
+        payload: envelope::bounded(payload.get(), &NAMES)?.into(),
     })
 }
 
@@ -91,173 +85,41 @@ fn announce<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
         claims_hub |= name == "isHub" && value.get() == "true";
         RESERVED_DATA.contains(&name)
     };
-    let data = match message.data {
+    let data = match message.payload {
         None => None,
         Some(data) if data.get() == "null" => None,
-        Some(data) if !json::depth_is_bounded(data.get()) => return Err(DecodeError::TooDeep),
-        Some(data) => json::strip_members(data, reserved)
-            .map_err(|json::NotAnObject| wrong(Field::Data, "an object"))?,
+        Some(data) => {
+            envelope::bounded(data.get(), &NAMES)?;
+            json::strip_members(data, reserved)
+                .map_err(|json::NotAnObject| NAMES.wrong(Field::Data, "an object"))?
+        }
     };
     Ok(Command::Announce {
-        network: network(message.network)?,
+        network: network(message)?,
         data,
         claims_hub,
     })
 }
 
-/// The fields of a message, as they are.
-#[derive(Default)]
-struct Envelope<'a> {
-    kind: Option<&'a RawValue>,
-    data: Option<&'a RawValue>,
-    target: Option<&'a RawValue>,
-    network: Option<&'a RawValue>,
-    sender: Option<&'a RawValue>,
-    /// The first field that is there twice.
-    duplicate: Option<Field>,
-}
-
-fn envelope(text: &str) -> Result<Envelope<'_>, DecodeError> {
-    let message: Envelope<'_> = serde_json::from_str(text).map_err(|e| match e.classify() {
-        // The one thing that the visitor itself refuses is what is not a map.
-        Category::Data => DecodeError::NotAnObject,
-        _ => DecodeError::NotJson {
-            line: e.line(),
-            column: e.column(),
-        },
-    })?;
-    match message.duplicate {
-        Some(field) => Err(DecodeError::Duplicate {
-            field,
-            name: name(field),
-        }),
-        None => Ok(message),
-    }
-}
-
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EnvelopeVisitor)
-    }
-}
-
-struct EnvelopeVisitor;
-
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
-        let mut message = Envelope::default();
-        while let Some(Key(field)) = map.next_key()? {
-            let Some(field) = field else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let slot = match field {
-                Field::Type => &mut message.kind,
-                Field::Data => &mut message.data,
-                Field::Target => &mut message.target,
-                Field::Network => &mut message.network,
-                Field::Sender => &mut message.sender,
-            };
-            if slot.replace(map.next_value()?).is_some() {
-                message.duplicate.get_or_insert(field);
-            }
-        }
-        Ok(message)
-    }
-}
-
-/// A field's name: `None` for one that this dialect does not read.
-struct Key(Option<Field>);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-struct KeyVisitor;
-
-impl Visitor<'_> for KeyVisitor {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Key, E> {
-        Ok(Key(FIELDS.into_iter().find(|field| name(*field) == text)))
-    }
-}
-
-/// The fields that this dialect reads.
-const FIELDS: [Field; 5] = [
-    Field::Type,
-    Field::Data,
-    Field::Target,
-    Field::Network,
-    Field::Sender,
-];
-
-const fn name(field: Field) -> &'static str {
-    match field {
-        Field::Type => "type",
-        Field::Data => "data",
-        Field::Target => "targetPeerId",
-        Field::Network => "networkName",
-        Field::Sender => "fromPeerId",
-    }
-}
-
-fn missing(field: Field) -> DecodeError {
-    DecodeError::Missing {
-        field,
-        name: name(field),
-    }
-}
-
-fn wrong(field: Field, want: &'static str) -> DecodeError {
-    DecodeError::WrongType {
-        field,
-        name: name(field),
-        want,
-    }
-}
-
-fn required(value: Option<&RawValue>, field: Field) -> Result<Cow<'_, str>, DecodeError> {
-    text_of(value, field)?.ok_or_else(|| missing(field))
-}
-
-/// The string in a field; `None` if it is absent or `null`.
-fn text_of(value: Option<&RawValue>, field: Field) -> Result<Option<Cow<'_, str>>, DecodeError> {
-    let Some(value) = value.map(RawValue::get).filter(|value| *value != "null") else {
-        return Ok(None);
-    };
-    let inside = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .ok_or_else(|| wrong(field, "a string"))?;
-    if !inside.contains('\\') {
-        return Ok(Some(Cow::Borrowed(inside)));
-    }
-    serde_json::from_str(value)
-        .map(|text: String| Some(Cow::Owned(text)))
-        .map_err(|_| wrong(field, "a string"))
-}
+/// What this dialect calls the fields that it reads.
+const NAMES: Names = Names {
+    kind: "type",
+    payload: "data",
+    target: "targetPeerId",
+    network: "networkName",
+    sender: "fromPeerId",
+};
 
 /// The network that a message names: none if it says nothing or the empty text, as clients take it.
-fn network(value: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError> {
-    let name = text_of(value, Field::Network)?.filter(|name| !name.is_empty());
+fn network<'a>(message: &Envelope<'a>) -> Result<Option<Cow<'a, str>>, DecodeError> {
+    let name = message
+        .text(Field::Network)?
+        .filter(|name| !name.is_empty());
     if name
         .as_ref()
         .is_some_and(|name| name.len() > NetworkKey::MAX_NAME_BYTES)
     {
-        return Err(wrong(Field::Network, "a string of at most 128 bytes"));
+        return Err(NAMES.wrong(Field::Network, "a string of at most 128 bytes"));
     }
     Ok(name)
 }
@@ -284,7 +146,9 @@ pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
             out.push('}');
             push_from_hub(&mut out);
         }
-        Event::Undelivered { target, kind, why } => {
+        Event::Undelivered {
+            target, kind, why, ..
+        } => {
             push_undelivered(&mut out, target, *kind, *why);
         }
         Event::Error(complaint) => push_error(&mut out, complaint),

@@ -15,12 +15,13 @@ use warp::reply::Response;
 use super::upgrade::{self, BadHandshake, Handshake};
 use super::{App, Arrival, Backend, Head, reply};
 use crate::auth::{Denied, Grant, bearer};
-use crate::mesh::core::ids::PeerId;
+use crate::limits::Permit;
+use crate::mesh::core::ids::{Dialect, PeerId};
 use crate::metrics::Refusal;
 
 /// Why a WebSocket is refused. Nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-enum Refused {
+pub(super) enum Refused {
     #[error(transparent)]
     Handshake(#[from] BadHandshake),
     #[error("the hub is shutting down")]
@@ -33,6 +34,8 @@ enum Refused {
     Origin,
     #[error("as many peers as this hub takes are connected")]
     Full,
+    #[error("as many peers as may be are in the room")]
+    RoomFull,
     #[error("where the connection comes from is unknown")]
     NoAddress,
 }
@@ -46,6 +49,7 @@ impl Refused {
             Refused::Unauthorized(_) => Refusal::Unauthorized,
             Refused::Origin => Refusal::Origin,
             Refused::Full => Refusal::Full,
+            Refused::RoomFull => Refusal::RoomFull,
         }
     }
 
@@ -55,6 +59,7 @@ impl Refused {
             Refused::Handshake(bad) => bad.response(),
             Refused::Draining => reply::retry_later(&why, drain_seconds),
             Refused::Full => reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS),
+            Refused::RoomFull => reply::error(StatusCode::TOO_MANY_REQUESTS, &why),
             Refused::PeerId | Refused::Origin => reply::error(StatusCode::FORBIDDEN, &why),
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
             Refused::Unauthorized(_) => {
@@ -82,7 +87,7 @@ pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     answer(app, try_hub(app, head))
 }
 
-fn answer<B: Backend>(app: &App<B>, tried: Result<Response, Refused>) -> Response {
+pub(super) fn answer<B: Backend>(app: &App<B>, tried: Result<Response, Refused>) -> Response {
     tried.unwrap_or_else(|refused| {
         app.metrics.refusals.inc(refused.counted_as());
         tracing::debug!(why = %refused, "a WebSocket was refused");
@@ -91,24 +96,49 @@ fn answer<B: Backend>(app: &App<B>, tried: Result<Response, Refused>) -> Respons
 }
 
 fn try_peer<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
-    let handshake = Handshake::check(&mut head)?;
-    if app.is_draining() {
-        return Err(Refused::Draining);
-    }
+    let handshake = handshake(app, &mut head)?;
     let grant = grant(app, &head)?;
     let arrival = Arrival {
+        dialect: Dialect::Pigeon,
+        network: None,
         peer: peer_id(&head.query).ok_or(Refused::PeerId)?,
         grant,
         remote: head.remote.ok_or(Refused::NoAddress)?,
     };
-    if !app.config.cors.allows(head.headers.get(ORIGIN)) {
-        return Err(Refused::Origin);
-    }
+    origin(app, &head)?;
     let permit = app.backend.try_admit().ok_or(Refused::Full)?;
+    Ok(take_in(app, handshake, arrival, (permit, None)))
+}
+
+/// The request as one for a WebSocket, on a hub that takes peers.
+pub(super) fn handshake<B: Backend>(app: &App<B>, head: &mut Head) -> Result<Handshake, Refused> {
+    let handshake = Handshake::check(head)?;
+    if app.is_draining() {
+        return Err(Refused::Draining);
+    }
+    Ok(handshake)
+}
+
+/// Whether the page that asks may.
+pub(super) fn origin<B: Backend>(app: &App<B>, head: &Head) -> Result<(), Refused> {
+    let allowed = app.config.cors.allows(head.headers.get(ORIGIN));
+    allowed.then_some(()).ok_or(Refused::Origin)
+}
+
+/// The places that a peer takes: among all, and among those of its dialect where they are counted.
+type Places<B> = (<B as Backend>::Permit, Option<Permit>);
+
+/// Starts the task of a peer that was let in, and answers it.
+pub(super) fn take_in<B: Backend>(
+    app: &Arc<App<B>>,
+    handshake: Handshake,
+    arrival: Arrival,
+    places: Places<B>,
+) -> Response {
     let (accept, on_upgrade) = handshake.into_parts();
     app.peers
-        .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, permit));
-    Ok(Handshake::response(accept))
+        .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, places));
+    Handshake::response(accept)
 }
 
 fn try_hub<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
@@ -134,7 +164,7 @@ fn peer_id(query: &str) -> Option<PeerId> {
 }
 
 /// What the tokens of the header and the query prove; either will do.
-fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
+pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
     let header = head
         .headers
         .get(AUTHORIZATION)
@@ -149,7 +179,7 @@ async fn serve_peer<B: Backend>(
     app: Arc<App<B>>,
     on_upgrade: OnUpgrade,
     arrival: Arrival,
-    permit: B::Permit,
+    (permit, _place): Places<B>,
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {
@@ -173,7 +203,7 @@ async fn serve_hub<B: Backend>(app: Arc<App<B>>, on_upgrade: OnUpgrade, remote: 
     }
 }
 
-fn not_upgraded<B: Backend>(app: &App<B>, why: upgrade::UpgradeFailed) {
+pub(super) fn not_upgraded<B: Backend>(app: &App<B>, why: upgrade::UpgradeFailed) {
     app.metrics.refusals.inc(Refusal::UpgradeTimeout);
     tracing::debug!(%why, "a connection did not become a WebSocket");
 }

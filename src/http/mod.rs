@@ -11,6 +11,8 @@ mod accept_header;
 mod admit;
 mod bind;
 mod cors;
+mod pace;
+mod peerjs;
 mod reply;
 mod serve;
 mod status;
@@ -26,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -34,20 +37,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use warp::Filter;
 use warp::filters::BoxedFilter;
+use warp::filters::path::FullPath;
 use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
+use crate::limits::Admission;
 use crate::mesh::MeshView;
-use crate::mesh::core::ids::{NetworkKey, PeerId};
+use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Metrics;
 
 pub use bind::{BindError, bind};
+use pace::{Pace, Tally};
 use serve::accept;
 
 /// A peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
+    pub network: Option<NetworkKey>,
     /// The id that it asked for.
     pub peer: PeerId,
     /// Where it connects from.
@@ -73,6 +83,15 @@ pub trait Backend: Send + Sync + 'static {
         permit: Self::Permit,
     ) -> impl Future<Output = ()> + Send;
 
+    /// Tells a client on its socket why it may not come in, and closes.
+    fn turn_away(
+        &self,
+        socket: TcpStream,
+        ahead: Bytes,
+        dialect: Dialect,
+        why: &str,
+    ) -> impl Future<Output = ()> + Send;
+
     /// Serves one inbound link from another hub to its end.
     fn hub(
         &self,
@@ -85,6 +104,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The networks of the whole mesh, and how many peers each has.
     fn networks(&self) -> Vec<(NetworkKey, usize)>;
+
+    /// The ids in a network, mesh-wide, `most` of them at most.
+    fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId>;
+
+    /// Whether a room has a place for this id. The mesh has the last word on those who come at the same time.
+    fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool;
 }
 
 /// What the HTTP side needs to answer, shared by all connections.
@@ -93,7 +118,10 @@ pub struct App<B> {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     gate: Gate,
+    /// For PeerJS clients.
+    peerjs_places: Admission,
     http_slots: Arc<Semaphore>,
+    pace: Mutex<Pace>,
     draining: AtomicBool,
     started: Instant,
     bound: OnceLock<SocketAddr>,
@@ -113,7 +141,13 @@ impl<B: Backend> App<B> {
         Arc::new(App {
             backend,
             gate: Gate::new(config.auth_token.as_ref()),
+            peerjs_places: Admission::new(config.peerjs.concurrent_limit),
             http_slots: Arc::new(Semaphore::new(config.max_http_connections)),
+            pace: Mutex::new(Pace::new(Tally {
+                at: Instant::now(),
+                messages: 0,
+                errors: 0,
+            })),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             bound: OnceLock::new(),
@@ -180,6 +214,14 @@ impl<B: Backend> App<B> {
         self.metrics.directory_hubs.set(gauge(view.hubs.len()));
     }
 
+    /// What PeerJS clients speak here.
+    fn peerjs_dialect(&self) -> Dialect {
+        match self.config.peerjs.rooms {
+            true => Dialect::PeerJsRooms,
+            false => Dialect::PeerJs,
+        }
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -226,10 +268,9 @@ fn routes<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
     if app.config.is_hub {
         pages.push(("mesh", admit::hub));
     }
-    let last = warp::any().map(|| reply::error(StatusCode::NOT_FOUND, "there is nothing here"));
     pages
         .into_iter()
-        .fold(last.boxed(), |others, (path, page)| {
+        .fold(elsewhere(app), |others, (path, page)| {
             route(app, path, page).or(others).unify().boxed()
         })
 }
@@ -249,6 +290,23 @@ fn route<B: Backend>(
         .map(move |head: Head| match head.method {
             Method::GET | Method::HEAD => page(&app, head),
             _ => reply::method_not_allowed(),
+        })
+        .boxed()
+}
+
+/// Paths that have no page of their own: PeerJS clients name theirs, and anything else is not there.
+fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
+    let app = Arc::clone(app);
+    warp::path::full()
+        .and(head())
+        .map(move |path: FullPath, head: Head| {
+            let upgrade = upgrade::is_requested(&head.headers);
+            let page = peerjs::page(&app.config.peerjs.paths, path.as_str(), upgrade);
+            match (page, &head.method) {
+                (None, _) => reply::error(StatusCode::NOT_FOUND, "there is nothing here"),
+                (Some(page), &Method::GET | &Method::HEAD) => peerjs::answer(&app, page, head),
+                (Some(_), _) => reply::method_not_allowed(),
+            }
         })
         .boxed()
 }

@@ -10,16 +10,28 @@ use http::StatusCode;
 use http::header::{ACCEPT, VARY};
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::accept_header::wants_exposition;
+use super::pace::Tally;
 use super::{App, Backend, Head, reply};
 use crate::log::timestamp;
+use crate::mesh::core::ids::{Dialect, NetworkKey};
 use crate::mesh::{BootstrapView, HubView, MeshView};
 
 impl<B: Backend> App<B> {
     fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Messages from peers so far, and what they were told to have done wrong.
+    pub(super) fn tally(&self) -> Tally {
+        Tally {
+            at: Instant::now(),
+            messages: self.metrics.messages_received.total(),
+            errors: self.metrics.complaints.total(),
+        }
     }
 
     /// This hub's id, if it is a hub.
@@ -31,6 +43,9 @@ impl<B: Backend> App<B> {
 fn connected(bootstrap: &[BootstrapView]) -> usize {
     bootstrap.iter().filter(|hub| hub.connected).count()
 }
+
+/// Where the clients are explained whose server this can be.
+pub(super) const WEBSITE: &str = "https://peerjs.com/";
 
 /// `GET /`: what this is and where to go on.
 pub(super) fn description<B: Backend>(app: &App<B>) -> Response {
@@ -49,6 +64,7 @@ pub(super) fn description<B: Backend>(app: &App<B>) -> Response {
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
         "description": env!("CARGO_PKG_DESCRIPTION"),
+        "website": WEBSITE,
         "isHub": app.config.is_hub,
         "endpoints": endpoints,
     });
@@ -106,8 +122,13 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
     let named = app.backend.networks();
     let networks: BTreeMap<&str, usize> = named
         .iter()
+        .filter(|(network, _)| network.dialect() == Some(Dialect::Pigeon))
         .map(|(network, peers)| (network.name(), *peers))
         .collect();
+    let dialects = by_dialect(&named);
+    let rooms = dialects.get(Dialect::PeerJsRooms.label()).copied();
+    let rooms = rooms.unwrap_or_default();
+    let pace = app.pace.lock().read(app.tally());
     let metrics = &app.metrics;
     let region = Some(&app.config.mesh.region).filter(|region| !region.is_empty());
     json!({
@@ -134,7 +155,37 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
             "signals_failed": metrics.signals_failed.total(),
             "rate_limited": metrics.rate_limited.get(),
         },
+        "dialects": dialects,
+        // As the server whose room mode this is shows itself.
+        "metrics": {
+            "activeRooms": rooms.networks,
+            "activePeers": rooms.peers,
+            "messagesPerSecond": pace.messages_per_second,
+            "errorRate": pace.error_rate,
+        },
     })
+}
+
+/// What there is of one dialect in the whole mesh.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Share {
+    networks: usize,
+    peers: usize,
+}
+
+/// Names of realms and rooms are not shown: whoever knows a room's may enter it.
+fn by_dialect(networks: &[(NetworkKey, usize)]) -> BTreeMap<&'static str, Share> {
+    let mut all: BTreeMap<_, Share> = Dialect::ALL
+        .into_iter()
+        .map(|dialect| (dialect.label(), Share::default()))
+        .collect();
+    for (network, peers) in networks {
+        let label = network.dialect().map_or("unknown", Dialect::label);
+        let share = all.entry(label).or_default();
+        share.networks += 1;
+        share.peers += peers;
+    }
+    all
 }
 
 /// Another hub, as the pages show it.

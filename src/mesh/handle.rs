@@ -15,8 +15,8 @@ use super::core::contest::ContestConfig;
 use super::core::dial::DialConfig;
 use super::core::exchange::ExchangeConfig;
 use super::core::ids::{
-    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId,
-    SignalKind,
+    ClaimNo, DialId, Dialect, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now,
+    PeerId, SignalKind,
 };
 use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
@@ -150,6 +150,7 @@ impl Shared {
 pub struct Mesh {
     shared: Arc<Shared>,
     next_claim: Arc<AtomicU64>,
+    room_limit: usize,
     enabled: bool,
 }
 
@@ -211,6 +212,7 @@ impl Mesh {
         Mesh {
             shared,
             next_claim: Arc::new(AtomicU64::new(1)),
+            room_limit: config.peerjs.room_limit,
             enabled: config.is_hub,
         }
     }
@@ -256,6 +258,17 @@ impl Mesh {
     /// The networks with peers in them by name, and how many each has, mesh-wide. As long as they are many.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
         self.shared.router.directory().read().networks()
+    }
+
+    /// The ids in a network, mesh-wide, `most` of them at most, in no order that means anything.
+    pub fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
+        self.shared.router.directory().read().ids(network, most)
+    }
+
+    /// Whether a network has a place for this id, as far as is known here.
+    pub fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let directory = self.shared.router.directory().read();
+        directory.has_place(network, peer, self.room_limit)
     }
 
     /// Tells the other hubs that this one is shutting down, and takes no more peers.
@@ -317,8 +330,10 @@ impl MeshPort for Mesh {
         target: &PeerId,
         kind: SignalKind,
         payload: Bytes,
+        wait: bool,
     ) -> Result<(), SignalFailure> {
-        self.shared.router.signal(source, target, kind, payload)
+        let router = &self.shared.router;
+        router.signal(source, target, kind, payload, wait)
     }
 }
 
@@ -347,6 +362,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         hold: mesh.hold,
         housekeeping: config.cleanup_interval,
         discovery_limit: mesh.discovery_limit,
+        room_limit: config.peerjs.room_limit,
         contest: ContestConfig {
             replace,
             ..ContestConfig::default()
@@ -364,6 +380,9 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         exchange: ExchangeConfig {
             hold: mesh.hold,
             wait: mesh.wait.time,
+            wait_together: [Dialect::PeerJs, Dialect::PeerJsRooms]
+                .map(|dialect| (dialect, config.peerjs.expire))
+                .to_vec(),
             wait_per_sender: mesh.wait.per_sender,
             wait_per_target: mesh.wait.per_target,
             wait_total: mesh.wait.total,

@@ -179,6 +179,7 @@ impl Router {
         target: &PeerId,
         kind: SignalKind,
         payload: Bytes,
+        wait: bool,
     ) -> Result<(), SignalFailure> {
         if self.waiting.load(Ordering::Acquire) == 0 {
             let found = self.directory.read().resolve(&source.network, target);
@@ -186,9 +187,9 @@ impl Router {
                 let delivery = self.delivery(source, target, found.claim, kind, payload);
                 return self.deliver_here(delivery);
             }
-            return self.exchange(source, target, kind, payload);
+            return self.exchange(source, target, kind, payload, wait);
         }
-        self.exchange(source, target, kind, payload)
+        self.exchange(source, target, kind, payload, wait)
     }
 
     fn delivery(
@@ -226,6 +227,7 @@ impl Router {
         target: &PeerId,
         kind: SignalKind,
         payload: Bytes,
+        wait: bool,
     ) -> Result<(), SignalFailure> {
         let now = self.now();
         // What is kept may be kept for seconds, and must not keep the whole block alive that it was read in.
@@ -246,7 +248,7 @@ impl Router {
                 target,
                 kind,
                 payload.clone(),
-                true,
+                wait,
             )?
         };
         match sent {

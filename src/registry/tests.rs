@@ -171,6 +171,7 @@ fn a_sender_is_told_of_a_signal_that_failed() {
         target: id(2),
         kind: SignalKind(2),
         why: SignalFailure::NoRoute,
+        follows: false,
     });
     let told = texts(&a);
     assert!(told[0].contains(r#""code":"no-route""#), "{told:?}");

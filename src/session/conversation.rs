@@ -11,7 +11,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -23,7 +22,7 @@ use super::port::MeshPort;
 use super::presence::{Heard, Place};
 use super::reason::CloseReason;
 use super::socket::{Incoming, ReadError, Socket};
-use super::{Newcomer, Shared};
+use super::{LINGER, Newcomer, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Pace, Verdict};
@@ -31,9 +30,6 @@ use crate::metrics::Sent;
 
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
 const BATCH_BYTES: usize = 32 * 1024;
-
-/// How long a client may take to read its close frame and to answer it.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// After how much the other sessions get their turn: so many small messages, or as many KiB of long ones.
 const TURN: usize = 32;
@@ -47,6 +43,8 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) deadlines: Deadlines,
     /// The message that made the peer join quietly, to be carried out once it has.
     pub(super) held: Option<Utf8Bytes>,
+    /// It was told that it is connected. Nothing is written to it before, unless it has to go.
+    greeted: bool,
     socket: Socket<S>,
     pace: Pace,
     timer: Pin<Box<Sleep>>,
@@ -95,13 +93,15 @@ where
         newcomer: Newcomer,
     ) -> Self {
         let limits = &shared.limits;
-        let deadlines = Deadlines::new(limits.announce_timeout, limits.timeout, Instant::now());
+        let silence = limits.silence(newcomer.dialect);
+        let deadlines = Deadlines::new(limits.announce_timeout, silence, Instant::now());
         Conversation {
             socket: Socket::new(io, ahead, limits.max_message_bytes),
             pace: Pace::new(limits.rate_per_sec, limits.rate_burst),
             timer: Box::pin(sleep_until(deadlines.next())),
             place: Place::fresh(),
             held: None,
+            greeted: false,
             roster: None,
             deadlines,
             shared,
@@ -112,7 +112,11 @@ where
 
     /// From the greeting to the closed socket.
     pub(super) async fn run(&mut self) -> CloseReason {
-        self.greet();
+        match self.newcomer.network.clone() {
+            None => self.greet(),
+            // Greeted once the mesh has accepted it.
+            Some(network) => Box::pin(self.join(network, None, false)).await,
+        }
         let reason = self.converse().await;
         if reason.tells_why() {
             // Before the place is given up: clients drop what does not name their network.
@@ -158,7 +162,9 @@ where
             if let Some(control) = self.mailbox.next_control() {
                 return Poll::Ready(Happened::Control(control));
             }
-            if let Poll::Ready(Err(_)) = self.poll_write(cx) {
+            if self.greeted
+                && let Poll::Ready(Err(_)) = self.poll_write(cx)
+            {
                 return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
             }
             if self.place.is_pending() {
@@ -228,7 +234,9 @@ where
                     let event = Event::Discovered { peer: &peer, data };
                     let network = self.roster.as_ref().map_or("", |r| r.network.name());
                     let dialect = self.newcomer.dialect;
-                    socket.put_text(&dialect::encode(dialect, network, &event, unix_ms()));
+                    if let Some(text) = dialect::encode(dialect, network, &event, unix_ms()) {
+                        socket.put_text(&text);
+                    }
                 }
                 Some(None) => self.roster = None,
                 None => {
@@ -278,6 +286,9 @@ where
             Control::Accepted(claim) => {
                 if self.place.accept(claim) {
                     self.deadlines.wait(Waiting::Nothing, Instant::now());
+                    if !self.greeted {
+                        self.greet();
+                    }
                 }
             }
             Control::Probe {
@@ -377,15 +388,26 @@ where
         false
     }
 
-    fn greet(&self) {
+    /// The first thing that the peer is told, before what waits for it already.
+    fn greet(&mut self) {
+        self.greeted = true;
         let peer = &self.newcomer.peer;
-        self.tell(&Event::Connected { peer }, Sent::Connected);
+        if let Some(text) = self.words_for(&Event::Connected { peer }) {
+            self.socket.put_text(&text);
+            self.shared.metrics.messages_sent.inc(Sent::Connected);
+        }
+    }
+
+    fn words_for(&self, event: &Event<'_>) -> Option<Utf8Bytes> {
+        let dialect = self.newcomer.dialect;
+        dialect::encode(dialect, self.place.network(dialect), event, unix_ms())
     }
 
     /// Tells the peer something, in its turn after what waits already.
     pub(super) fn tell(&self, event: &Event<'_>, counted: Sent) {
-        let network = self.place.network(self.newcomer.dialect);
-        let text = dialect::encode(self.newcomer.dialect, network, event, unix_ms());
+        let Some(text) = self.words_for(event) else {
+            return;
+        };
         // A full mailbox is closing already.
         if self.mailbox.push(text).is_ok() {
             self.shared.metrics.messages_sent.inc(counted);
@@ -405,9 +427,6 @@ where
             poll_fn(|cx| self.poll_write(cx)).await?;
         }
         self.mailbox.shut();
-        self.socket.put_close(reason.code(), reason.text());
-        poll_fn(|cx| self.socket.poll_write(cx)).await?;
-        poll_fn(|cx| self.socket.poll_shutdown(cx)).await?;
-        poll_fn(|cx| self.socket.poll_discard(cx)).await
+        self.socket.part(reason.code(), reason.text()).await
     }
 }

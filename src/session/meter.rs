@@ -1,7 +1,6 @@
 //! Which counter a message moves: the words of the dialects, matched with those of the metrics.
 
-use crate::dialect::pigeon;
-use crate::dialect::{Command, DecodeError, Message};
+use crate::dialect::{Command, DecodeError, Message, peerjs, pigeon};
 use crate::mesh::core::api::PeerEvent;
 use crate::mesh::core::ids::{Dialect, LeaveReason, SignalKind};
 use crate::metrics::{Metrics, Received, Sent};
@@ -11,24 +10,53 @@ pub fn received(dialect: Dialect, decoded: &Result<Message<'_>, DecodeError>) ->
     match decoded.as_ref().map(|message| &message.command) {
         Err(_) => Received::Malformed,
         Ok(Command::Announce { .. }) => Received::Announce,
-        Ok(Command::Signal { kind, .. }) => match (dialect, *kind) {
-            (Dialect::Pigeon, pigeon::OFFER) => Received::Offer,
-            (Dialect::Pigeon, pigeon::ANSWER) => Received::Answer,
-            (Dialect::Pigeon, _) => Received::IceCandidate,
+        Ok(Command::Signal { kind, .. }) => match sort(dialect, *kind) {
+            Sort::Offer => Received::Offer,
+            Sort::Answer => Received::Answer,
+            Sort::IceCandidate => Received::IceCandidate,
+            Sort::Goodbye => Received::Goodbye,
         },
         Ok(Command::Ping { .. }) => Received::Ping,
         Ok(Command::Goodbye) => Received::Goodbye,
-        Ok(Command::Ignored) => Received::Cleanup,
+        Ok(Command::Ignored) => match dialect {
+            Dialect::Pigeon => Received::Cleanup,
+            Dialect::PeerJs | Dialect::PeerJsRooms => Received::Heartbeat,
+        },
         Ok(Command::Unsupported(_)) => Received::Other,
     }
 }
 
 /// What a delivered signal counts as.
 pub fn sent_signal(dialect: Dialect, kind: SignalKind) -> Sent {
-    match (dialect, kind) {
-        (Dialect::Pigeon, pigeon::OFFER) => Sent::Offer,
-        (Dialect::Pigeon, pigeon::ANSWER) => Sent::Answer,
-        (Dialect::Pigeon, _) => Sent::IceCandidate,
+    match sort(dialect, kind) {
+        Sort::Offer => Sent::Offer,
+        Sort::Answer => Sent::Answer,
+        Sort::IceCandidate => Sent::IceCandidate,
+        Sort::Goodbye => Sent::Goodbye,
+    }
+}
+
+/// What signals are, whatever a dialect calls them.
+enum Sort {
+    Offer,
+    Answer,
+    IceCandidate,
+    Goodbye,
+}
+
+fn sort(dialect: Dialect, kind: SignalKind) -> Sort {
+    match dialect {
+        Dialect::Pigeon => match kind {
+            pigeon::OFFER => Sort::Offer,
+            pigeon::ANSWER => Sort::Answer,
+            _ => Sort::IceCandidate,
+        },
+        Dialect::PeerJs | Dialect::PeerJsRooms => match peerjs::base_kind(kind) {
+            peerjs::OFFER => Sort::Offer,
+            peerjs::ANSWER => Sort::Answer,
+            peerjs::LEAVE => Sort::Goodbye,
+            _ => Sort::IceCandidate,
+        },
     }
 }
 

@@ -27,10 +27,13 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
+use crate::clock::unix_ms;
 use crate::config::PeerLimits;
+use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Admission, Permit};
-use crate::mesh::core::ids::{Dialect, PeerId};
+use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::registry::Registry;
 
@@ -38,6 +41,7 @@ use conversation::Conversation;
 use mailbox::{Capacity, Mailbox};
 pub use port::MeshPort;
 use reason::CloseReason;
+use socket::Socket;
 
 /// All peers that are connected to this hub. Cheap to clone.
 pub struct Sessions<M> {
@@ -73,7 +77,32 @@ pub struct Newcomer {
     pub peer: PeerId,
     /// What proves that an older holder of the id is the same party; empty proves nothing.
     pub proof: Bytes,
+    /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
+    pub network: Option<NetworkKey>,
 }
+
+/// Tells a client on its socket why it may not come in, and closes. Takes two seconds at most.
+pub async fn turn_away<S>(io: S, ahead: &[u8], dialect: Dialect, why: &str)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    // Nothing that it says is of interest: frames are not read, only thrown away.
+    let mut socket = Socket::new(io, ahead, 0);
+    let reason = CloseReason::Refused;
+    let event = Event::Error(Complaint {
+        code: reason.label(),
+        text: why.into(),
+    });
+    let network = dialect::default_network(dialect);
+    if let Some(text) = dialect::encode(dialect, network, &event, unix_ms()) {
+        socket.put_text(&text);
+    }
+    // It is being parted from, whether it hears of it or not.
+    let _ = timeout(LINGER, socket.part(reason.code(), reason.text())).await;
+}
+
+/// How long a client may take to read its close frame and to answer it.
+const LINGER: Duration = Duration::from_secs(2);
 
 impl<M: MeshPort> Sessions<M> {
     /// Nobody yet, with room for `max_connections`.

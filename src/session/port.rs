@@ -38,12 +38,14 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
         alive: bool,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Hands a signal on. Whatever goes wrong later arrives through the registry.
+    /// Hands a signal on; with `wait` it may wait for a target that nobody holds. Whatever goes wrong later arrives
+    /// through the registry.
     fn signal(
         &self,
         source: &Source,
         target: &PeerId,
         kind: SignalKind,
         payload: Bytes,
+        wait: bool,
     ) -> Result<(), SignalFailure>;
 }

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::conversation::Conversation;
 use super::deadlines::Waiting;
 use super::port::MeshPort;
+use super::reason::CloseReason;
 use super::{Shared, meter, socket};
 use crate::dialect::{self, Command, Complaint, Event, Message};
 use crate::mesh::core::api::{Join, SignalFailure, Source};
@@ -148,7 +149,7 @@ struct Outgoing<'a> {
     target: PeerId,
     network: Option<Cow<'a, str>>,
     kind: SignalKind,
-    payload: &'a str,
+    payload: Cow<'a, str>,
 }
 
 impl<S, M> Conversation<S, M>
@@ -284,7 +285,7 @@ where
         self.join(network, None, true).await;
     }
 
-    async fn join(&mut self, network: NetworkKey, data: Option<Bytes>, quiet: bool) {
+    pub(super) async fn join(&mut self, network: NetworkKey, data: Option<Bytes>, quiet: bool) {
         let claim = self.shared.mesh.next_claim();
         let source = Source {
             claim,
@@ -324,6 +325,7 @@ where
         let source = peer.source();
         if signal
             .network
+            .as_ref()
             .is_some_and(|name| name != source.network.name())
         {
             self.complain(&complaint(
@@ -336,19 +338,37 @@ where
             return;
         }
         if signal.target == source.peer {
-            self.complain(&complaint("own-id", "a peer cannot signal to itself"));
-            return;
+            return self.refuse_echo(&signal);
         }
-        let payload = socket::share(text, signal.payload);
+        let payload = match signal.payload {
+            Cow::Borrowed(part) => socket::share(text, part),
+            Cow::Owned(whole) => whole.into(),
+        };
+        let wait = dialect::may_wait(self.newcomer.dialect, signal.kind);
         let mesh = &self.shared.mesh;
-        if let Err(why) = mesh.signal(source, &signal.target, signal.kind, payload) {
+        if let Err(why) = mesh.signal(source, &signal.target, signal.kind, payload, wait) {
             self.undelivered(&signal.target, signal.kind, why);
         }
     }
 
+    /// No peer hears of itself. A client that learns of absent peers takes itself for one.
+    fn refuse_echo(&self, signal: &Outgoing<'_>) {
+        if self.newcomer.network.is_some() {
+            return self.undelivered(&signal.target, signal.kind, SignalFailure::NoSuchPeer);
+        }
+        self.complain(&complaint("own-id", "a peer cannot signal to itself"));
+    }
+
     fn undelivered(&self, target: &PeerId, kind: SignalKind, why: SignalFailure) {
         self.shared.metrics.signals_failed.inc(why);
-        self.tell(&Event::Undelivered { target, kind, why }, Sent::Error);
+        let event = Event::Undelivered {
+            sender: &self.newcomer.peer,
+            target,
+            kind,
+            why,
+            follows: false,
+        };
+        self.tell(&event, Sent::Error);
     }
 
     /// Leaves. Whoever stays connected after it has as long as a newcomer to announce itself; saying goodbye
@@ -358,5 +378,9 @@ where
             self.deadlines.wait(Waiting::Announcement, Instant::now());
         }
         self.place.leave(LeaveReason::Goodbye).await;
+        if self.newcomer.network.is_some() {
+            // It joined by connecting, so there is no way back on this socket.
+            self.mailbox.close(CloseReason::PeerClosed);
+        }
     }
 }

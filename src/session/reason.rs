@@ -37,6 +37,10 @@ pub enum CloseReason {
     IdTaken,
     /// The id changed hands too often.
     TakeoverLimit,
+    /// As many peers are in the room as may be.
+    RoomFull,
+    /// The request was refused; told on the socket, because browsers show scripts no answer to it.
+    Refused,
     /// The same peer came by a newer connection.
     Superseded,
     /// The hub is shutting down.
@@ -47,7 +51,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 16] = [
+    pub const ALL: [CloseReason; 18] = [
         CloseReason::PeerClosed,
         CloseReason::ConnectionLost,
         CloseReason::AnnounceTimeout,
@@ -61,6 +65,8 @@ impl CloseReason {
         CloseReason::RateAbuse,
         CloseReason::IdTaken,
         CloseReason::TakeoverLimit,
+        CloseReason::RoomFull,
+        CloseReason::Refused,
         CloseReason::Superseded,
         CloseReason::Draining,
         CloseReason::Internal,
@@ -79,6 +85,8 @@ impl CloseReason {
             | CloseReason::RateAbuse
             | CloseReason::IdTaken
             | CloseReason::TakeoverLimit
+            | CloseReason::RoomFull
+            | CloseReason::Refused
             | CloseReason::Superseded => CloseCode::Policy,
             CloseReason::OutboxFull => CloseCode::Again,
             CloseReason::MessageTooLong => CloseCode::Size,
@@ -106,6 +114,8 @@ impl CloseReason {
             CloseReason::RateAbuse => "rate-abuse",
             CloseReason::IdTaken => "id-taken",
             CloseReason::TakeoverLimit => "takeover-limit",
+            CloseReason::RoomFull => "room-full",
+            CloseReason::Refused => "refused",
             CloseReason::Superseded => "superseded",
             CloseReason::Draining => "draining",
             CloseReason::Internal => "internal",
@@ -128,6 +138,8 @@ impl CloseReason {
             CloseReason::RateAbuse => "Too many messages",
             CloseReason::IdTaken => "Peer already connected",
             CloseReason::TakeoverLimit => "The id changed hands too often",
+            CloseReason::RoomFull => "The room is full",
+            CloseReason::Refused => "Refused",
             CloseReason::Superseded => "Replaced by a newer connection",
             CloseReason::Draining => "The hub is restarting",
             CloseReason::Internal => "Internal error",
@@ -181,6 +193,7 @@ impl From<JoinRefusal> for CloseReason {
         match why {
             JoinRefusal::Taken => CloseReason::IdTaken,
             JoinRefusal::TakeoverLimit => CloseReason::TakeoverLimit,
+            JoinRefusal::RoomFull => CloseReason::RoomFull,
             JoinRefusal::Draining => CloseReason::Draining,
         }
     }

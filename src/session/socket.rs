@@ -9,6 +9,7 @@
 //! a frame is written whole or not begun.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, Cursor};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -267,8 +268,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
+    /// Ends the connection in order: what is queued, the close frame, our side, and then the client's.
+    pub async fn part(&mut self, code: CloseCode, text: &str) -> io::Result<()>
+    where
+        S: AsyncRead,
+    {
+        self.put_close(code, text);
+        poll_fn(|cx| self.poll_write(cx)).await?;
+        poll_fn(|cx| self.poll_shutdown(cx)).await?;
+        poll_fn(|cx| self.poll_discard(cx)).await
+    }
+
     /// Reads on without looking, until the client has closed its side too.
-    pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.inbox = BytesMut::new();
             if ready!(self.poll_fill(cx))? == 0 {
@@ -278,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Ends the stream on our side.
-    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

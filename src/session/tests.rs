@@ -2,6 +2,7 @@
 
 mod fake;
 mod hostile;
+mod peerjs;
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::conversation::Conversation;
 use crate::mesh::core::api::JoinRefusal;
-use crate::mesh::core::ids::{ClaimNo, LeaveReason, PeerId};
+use crate::mesh::core::ids::{ClaimNo, LeaveReason};
 use fake::{Answer, Call, FakeMesh, Hub, PATIENCE, network};
 
 fn types(messages: &[Value]) -> Vec<&str> {
@@ -301,11 +302,7 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
         .await
         .expect("it is read");
     let permit = hub.sessions.try_admit().expect("there is room");
-    let newcomer = super::Newcomer {
-        dialect: crate::mesh::core::ids::Dialect::Pigeon,
-        peer: PeerId::Hex([1; 20]),
-        proof: Bytes::new(),
-    };
+    let newcomer = fake::newcomer(1);
     let sessions = hub.sessions.clone();
     tokio::spawn(async move { sessions.serve(ours, first.into(), newcomer, permit).await });
     let mut client = tokio_tungstenite::WebSocketStream::from_raw_socket(
@@ -344,11 +341,7 @@ fn a_session_at_rest_is_small() {
     assert!(conversation <= 700, "{conversation} bytes");
     let hub = Hub::new();
     let permit = hub.sessions.try_admit().expect("there is room");
-    let newcomer = super::Newcomer {
-        dialect: crate::mesh::core::ids::Dialect::Pigeon,
-        peer: PeerId::Hex([1; 20]),
-        proof: Bytes::new(),
-    };
+    let newcomer = fake::newcomer(1);
     let (io, _theirs) = tokio::io::duplex(64);
     let future = hub.sessions.serve(io, Bytes::new(), newcomer, permit);
     assert!(

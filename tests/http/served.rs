@@ -9,7 +9,7 @@ use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::Config;
 use hubmesh::http::{App, Arrival, Backend, bind};
-use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey};
+use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh::mesh::{BootstrapView, HubView, MeshView};
 use hubmesh::metrics::{Metrics, Refusal};
 use serde_json::Value;
@@ -64,6 +64,10 @@ impl Backend for Echo {
         .await;
     }
 
+    async fn turn_away(&self, socket: TcpStream, ahead: Bytes, dialect: Dialect, why: &str) {
+        hubmesh::session::turn_away(socket, &ahead, dialect, why).await;
+    }
+
     async fn hub(&self, socket: WebSocketStream<TcpStream>, remote: SocketAddr) {
         Self::echo(socket, format!("hub from {}", remote.ip())).await;
     }
@@ -112,6 +116,15 @@ impl Backend for Echo {
     fn networks(&self) -> Vec<(NetworkKey, usize)> {
         let network = |name| NetworkKey::new(Dialect::Pigeon, name).expect("a name");
         vec![(network("global"), 5), (network("other"), 1)]
+    }
+
+    fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
+        let ids = ["ada", "bob"].map(|id| PeerId::new(&format!("{id} in {}", network.name())));
+        ids.into_iter().flatten().take(most).collect()
+    }
+
+    fn has_place(&self, network: &NetworkKey, _: &PeerId) -> bool {
+        network.name() != "peerjs/full"
     }
 }
 

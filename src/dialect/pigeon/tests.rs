@@ -47,7 +47,7 @@ fn signals_are_read_with_their_data_byte_for_byte() {
             target: id(B),
             network: Some("room".into()),
             kind,
-            payload: data,
+            payload: data.into(),
         };
         assert_eq!(command_of(&text), expected);
     }
@@ -120,11 +120,8 @@ fn escapes_in_names_and_fields_mean_what_they_stand_for() {
 
 #[test]
 fn what_cannot_be_read_is_refused_with_a_reason() {
-    let wrong = |field, want| DecodeError::WrongType {
-        field,
-        name: name(field),
-        want,
-    };
+    let wrong = |field, want| NAMES.wrong(field, want);
+    let missing = |field| NAMES.missing(field);
     let long = format!(r#"{{"type":"ping","networkName":"{}"}}"#, "n".repeat(129));
     let deep = format!(
         r#"{{"type":"announce","data":{{"a":{}{}}}}}"#,
@@ -176,7 +173,7 @@ fn what_cannot_be_read_is_refused_with_a_reason() {
             &long,
             wrong(Field::Network, "a string of at most 128 bytes"),
         ),
-        (&deep, DecodeError::TooDeep),
+        (&deep, DecodeError::TooDeep { name: "data" }),
     ];
     for (text, expected) in cases {
         assert_eq!(decode(text), Err(expected), "{text}");
@@ -252,6 +249,8 @@ fn only_one_who_said_goodbye_is_reported_with_one() {
 #[test]
 fn a_failed_signal_is_reported_for_people_and_for_programs() {
     let error = told(&Event::Undelivered {
+        sender: &id(A),
+        follows: false,
         target: &id(B),
         kind: OFFER,
         why: SignalFailure::NoSuchPeer,
@@ -312,7 +311,7 @@ fn everything_that_real_clients_sent_is_understood() {
                 kind: number,
                 ..
             } => {
-                let data: Value = serde_json::from_str(payload).expect("it is JSON");
+                let data: Value = serde_json::from_str(&payload).expect("it is JSON");
                 kind_name(number) == Some(kind.as_str()) && data == frame["data"]
             }
             Command::Goodbye => kind == "goodbye",
@@ -358,7 +357,7 @@ fn recorded_signals_are_handed_on_byte_for_byte() {
             from: &from,
             target: &target,
             kind,
-            payload,
+            payload: &payload,
         };
         let out = encode_signal(&signal, NOW).expect("a kind of this dialect");
         assert!(text.contains(&format!(r#""data":{payload},"#)));
@@ -438,11 +437,11 @@ proptest! {
         let Command::Signal { target: to, network: named, kind, payload } = command_of(&sent) else {
             panic!("a signal");
         };
-        prop_assert_eq!(payload, &data);
+        prop_assert_eq!(payload.as_ref(), data.as_str());
         prop_assert_eq!(named.as_deref(), Some(network.as_str()));
         let key = NetworkKey::new(Dialect::Pigeon, &network).expect("a name");
         let from_id = id(&from);
-        let signal = Signal { network: &key, from: &from_id, target: &to, kind, payload };
+        let signal = Signal { network: &key, from: &from_id, target: &to, kind, payload: &payload };
         let text = encode_signal(&signal, NOW).expect("a kind of this dialect");
         let embedded = format!(r#""data":{data},"fromPeerId""#);
         prop_assert!(text.contains(&embedded));
@@ -466,7 +465,9 @@ proptest! {
         let error = value(&encode(&network, &Event::Error(complaint), NOW));
         prop_assert_eq!(&error["error"], &text);
         prop_assert_eq!(&error["networkName"], &network);
-        let undelivered = Event::Undelivered { target: &peer, kind: OFFER, why: SignalFailure::Unknown };
+        let why = SignalFailure::Unknown;
+        let undelivered =
+            Event::Undelivered { sender: &peer, target: &peer, kind: OFFER, why, follows: false };
         prop_assert_eq!(&value(&encode(&network, &undelivered, NOW))["data"]["peerId"], &shown);
     }
 }

@@ -118,6 +118,8 @@ pub enum JoinRefusal {
     Taken,
     /// The id changed hands too often in a short time.
     TakeoverLimit,
+    /// The network is a room, and as many peers are in it as may be.
+    RoomFull,
     /// This hub is shutting down.
     Draining,
 }
@@ -330,4 +332,6 @@ pub struct Failed {
     pub kind: SignalKind,
     /// Why.
     pub why: SignalFailure,
+    /// Another one of the same sender for the same target failed in the same moment, and comes before this one.
+    pub follows: bool,
 }

@@ -13,6 +13,10 @@ impl Core {
             let (claim, why) = (join.claim, JoinRefusal::Draining);
             return self.outputs.push_back(Output::Refused { claim, why });
         }
+        if !self.has_place(&join.network, &join.peer) {
+            let (claim, why) = (join.claim, JoinRefusal::RoomFull);
+            return self.outputs.push_back(Output::Refused { claim, why });
+        }
         self.contests.begin(now.at, &self.directory.read(), join);
         self.settle(now);
     }
@@ -88,6 +92,12 @@ impl Core {
             quiet,
             ..
         } = join;
+        // It may have filled up while the id was contested.
+        if !self.has_place(&network, &peer) {
+            self.contests.on_gone(claim);
+            let why = JoinRefusal::RoomFull;
+            return self.outputs.push_back(Output::Refused { claim, why });
+        }
         let above = self.directory.read().holder(&network, &peer);
         if above.is_some() {
             self.counters.takeovers += 1;
@@ -145,6 +155,34 @@ impl Core {
             self.rosters.forget(&network, claim);
         }
         self.exchange.lock().on_source_gone(claim);
+    }
+
+    fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let directory = self.directory.read();
+        directory.has_place(network, peer, self.room_limit)
+    }
+
+    /// Of those who came to a full room at the same time on several hubs, each hub sends its own away that came last:
+    /// who that is follows from the claims alone, so that all hubs agree.
+    pub(super) fn clear_room(&mut self, network: &NetworkKey) {
+        if !network.is_room() || self.directory.read().size(network) <= self.room_limit {
+            return;
+        }
+        let all = self.directory.read().by_seniority(network);
+        let late = all.into_iter().skip(self.room_limit);
+        self.crowded
+            .extend(late.filter(|(_, hub, _)| *hub == self.me).map(|(.., c)| c));
+    }
+
+    /// Sends away those that [`clear_room`](Self::clear_room) found. False if there were none.
+    pub(super) fn send_latecomers_away(&mut self, now: Now) -> bool {
+        let late = std::mem::take(&mut self.crowded);
+        for claim in &late {
+            self.retract(now, *claim, LeaveReason::Closed);
+            let (claim, why) = (*claim, JoinRefusal::RoomFull);
+            self.outputs.push_back(Output::Refused { claim, why });
+        }
+        !late.is_empty()
     }
 
     pub(super) fn supersede(&mut self, now: Now, claim: ClaimNo) {

@@ -288,8 +288,9 @@ impl Exchange {
         self.room.forget_source(claim);
     }
 
-    /// Takes in a time; what it gives back never goes backwards.
+    /// Begins a call: takes in its time; what it gives back never goes backwards.
     fn advance(&mut self, now: Moment) -> Moment {
+        self.effects.begin_row();
         self.now = self.now.max(now);
         self.now
     }

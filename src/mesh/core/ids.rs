@@ -153,13 +153,22 @@ pub fn mix(mut x: u64) -> u64 {
 pub enum Dialect {
     /// The native one, of `peerpigeon` clients.
     Pigeon,
+    /// That of `peerjs` clients; a network is a realm.
+    PeerJs,
+    /// That of `peerjs` clients in room mode; a network is a room of few.
+    PeerJsRooms,
 }
 
 impl Dialect {
+    /// All of them.
+    pub const ALL: [Dialect; 3] = [Dialect::Pigeon, Dialect::PeerJs, Dialect::PeerJsRooms];
+
     /// The letter that networks of this dialect start with inside the mesh.
     pub const fn tag(self) -> char {
         match self {
             Dialect::Pigeon => 'p',
+            Dialect::PeerJs => 'j',
+            Dialect::PeerJsRooms => 'r',
         }
     }
 
@@ -167,8 +176,29 @@ impl Dialect {
     pub const fn from_tag(tag: char) -> Option<Self> {
         match tag {
             'p' => Some(Dialect::Pigeon),
+            'j' => Some(Dialect::PeerJs),
+            'r' => Some(Dialect::PeerJsRooms),
             _ => None,
         }
+    }
+
+    /// The word for it in metrics and pages.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Dialect::Pigeon => "pigeon",
+            Dialect::PeerJs => "peerjs",
+            Dialect::PeerJsRooms => "peerjs-rooms",
+        }
+    }
+
+    /// Whether peers of one network are told of each other.
+    pub const fn tells_of_peers(self) -> bool {
+        !matches!(self, Dialect::PeerJs)
+    }
+
+    /// Whether a network has places for few peers only.
+    pub const fn has_rooms(self) -> bool {
+        matches!(self, Dialect::PeerJsRooms)
     }
 }
 
@@ -206,6 +236,16 @@ impl NetworkKey {
     /// The dialect, if this hub knows it.
     pub fn dialect(&self) -> Option<Dialect> {
         self.0.chars().next().and_then(Dialect::from_tag)
+    }
+
+    /// Whether its peers are told of each other.
+    pub fn tells_of_peers(&self) -> bool {
+        self.dialect().is_none_or(Dialect::tells_of_peers)
+    }
+
+    /// Whether it has places for few peers only.
+    pub fn is_room(&self) -> bool {
+        self.dialect().is_some_and(Dialect::has_rooms)
     }
 
     /// The name that the peers use.

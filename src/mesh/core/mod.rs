@@ -43,7 +43,7 @@ mod settling;
 mod tests;
 pub mod topology;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +99,8 @@ pub struct CoreConfig {
     pub housekeeping: Duration,
     /// The size from which a network's peers learn of a neighbourhood only; 0 for never.
     pub discovery_limit: usize,
+    /// The most peers in a network that is a room.
+    pub room_limit: usize,
     /// How contested ids are decided.
     pub contest: ContestConfig,
     /// Links.
@@ -123,6 +125,7 @@ impl Default for CoreConfig {
             hold: Duration::from_secs(2),
             housekeeping: Duration::from_secs(30),
             discovery_limit: 1_000,
+            room_limit: 4,
             contest: ContestConfig::default(),
             links: LinkConfig::default(),
             topology: TopologyConfig::default(),
@@ -168,6 +171,9 @@ pub struct Core {
     serving: Serving,
     contests: Contests,
     rosters: Rosters,
+    room_limit: usize,
+    /// Claims of this hub that are too many in their rooms.
+    crowded: BTreeSet<ClaimNo>,
     codecs: BTreeMap<LinkId, Codec>,
     holds: Holds,
     farewells: Farewells,
@@ -228,6 +234,8 @@ impl Core {
             serving: Serving::default(),
             contests: Contests::new(me, config.contest),
             rosters: Rosters::new(config.discovery_limit),
+            room_limit: config.room_limit,
+            crowded: BTreeSet::new(),
             codecs: BTreeMap::new(),
             holds: Holds::default(),
             farewells: Farewells::default(),

@@ -4,6 +4,8 @@
 //! square of its size, so a peer that joins learns of a neighbourhood of `limit` ids, and only those learn of
 //! it: every hub computes the same neighbourhood from the same directory. Who was told of whom is then kept
 //! per local peer, so that leaves and updates reach exactly those, and joins and leaves alternate.
+//!
+//! In networks of dialects whose peers are not told of each other nobody hears of anybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,6 +80,9 @@ impl Rosters {
         peer: &PeerId,
         claim: ClaimNo,
     ) -> Vec<(PeerId, Option<Bytes>)> {
+        if !network.tells_of_peers() {
+            return Vec::new();
+        }
         self.grow(directory, network, Some(peer), &[]);
         let Some(large) = self.large.get_mut(network) else {
             return directory.members(network, peer);
@@ -120,6 +125,9 @@ impl Rosters {
             reason,
             ..
         } = change;
+        if !network.tells_of_peers() {
+            return None;
+        }
         let peer = peer.clone();
         match (before, after) {
             (None, Some(after)) => {

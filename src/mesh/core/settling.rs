@@ -21,7 +21,7 @@ impl Core {
                 self.on_topology_event(now, event);
             } else if let Some(action) = self.next_action(now) {
                 self.on_action(now, action);
-            } else if !self.pass_changes_on(now) {
+            } else if !self.pass_changes_on(now) && !self.send_latecomers_away(now) {
                 break;
             }
         }
@@ -269,6 +269,9 @@ impl Core {
                 &change.network,
                 &change.peer,
             );
+        }
+        if change.after.is_some() {
+            self.clear_room(&change.network);
         }
         for claim in &change.lost {
             if self.directory.read().own_claim(*claim).is_none() {

@@ -193,3 +193,112 @@ fn nobody_hears_of_the_leave_of_a_peer_that_it_never_knew_when_a_network_becomes
     }
     assert!(known.is_empty());
 }
+
+fn room() -> NetworkKey {
+    NetworkKey::new(Dialect::PeerJsRooms, "peerjs/attic").unwrap()
+}
+
+fn enter(claim: u64, name: &str) -> Join {
+    Join {
+        network: room(),
+        ..join(claim, name)
+    }
+}
+
+/// The claims that were taken in and sent away, in that order each.
+fn admissions(core: &mut Core) -> (Vec<u64>, Vec<u64>) {
+    let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+    for output in outputs(core) {
+        match output {
+            Output::Accepted { claim, .. } => accepted.push(claim.0),
+            Output::Refused { claim, why } => {
+                assert_eq!(why, JoinRefusal::RoomFull);
+                refused.push(claim.0);
+            }
+            _ => {}
+        }
+    }
+    (accepted, refused)
+}
+
+#[test]
+fn a_room_takes_as_many_as_it_may_and_one_more_when_one_has_left() {
+    let mut core = core(CoreConfig {
+        room_limit: 2,
+        ..CoreConfig::default()
+    });
+    for (claim, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        core.join(at(claim), enter(claim, name));
+    }
+    assert_eq!(admissions(&mut core), (vec![1, 2], vec![3]));
+    core.leave(at(4), ClaimNo(1), LeaveReason::Closed);
+    core.join(at(5), enter(5, "c"));
+    core.join(at(6), join(6, "elsewhere"));
+    assert_eq!(admissions(&mut core), (vec![5, 6], vec![]));
+}
+
+#[test]
+fn of_those_who_come_to_a_full_room_on_two_hubs_at_once_the_last_goes() {
+    let config = CoreConfig {
+        room_limit: 3,
+        ..CoreConfig::default()
+    };
+    let mut core = core(config);
+    for (claim, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        core.join(at(10 * claim), enter(claim, name));
+    }
+    assert_eq!(admissions(&mut core), (vec![1, 2, 3], vec![]));
+    let others = [("x", 15), ("y", 1_000_000)];
+    let there = others.into_iter().zip(1..).map(|((name, ms), seq)| Entry {
+        seq,
+        change: Change::Claim(Claim {
+            network: room(),
+            peer: peer(name),
+            claim: ClaimNo(seq),
+            hlc: ids::Hlc::from_wall(1_000_000 + ms),
+            quiet: false,
+            data: None,
+        }),
+    });
+    let directory = Arc::clone(core.directory());
+    let mut directory = directory.write();
+    directory.begin(OTHER, Incarnation { epoch: 0, nonce: 2 });
+    directory.apply(Moment(0), &OTHER, there.collect(), 2);
+    directory.complete(&OTHER, 2);
+    directory.set_visible(&OTHER, true, LeaveReason::HubLost);
+    drop(directory);
+    core.handle_timeout(at(100));
+    // By clock they are a, x, b, c, y: this hub's last is one too many, and the other's is the other's business.
+    assert_eq!(admissions(&mut core), (vec![], vec![3]));
+    assert!(core.directory().read().own_claim(ClaimNo(3)).is_none());
+}
+
+#[test]
+fn in_a_realm_nobody_is_told_of_others() {
+    let mut core = core(CoreConfig {
+        discovery_limit: 1,
+        ..CoreConfig::default()
+    });
+    let realm = NetworkKey::new(Dialect::PeerJs, "peerjs").unwrap();
+    for claim in 1..=5 {
+        let network = realm.clone();
+        let name = format!("peer {claim}");
+        core.join(
+            at(claim),
+            Join {
+                network,
+                ..join(claim, &name)
+            },
+        );
+    }
+    core.leave(at(6), ClaimNo(5), LeaveReason::Closed);
+    for output in outputs(&mut core) {
+        match output {
+            Output::Accepted { roster, .. } => assert!(roster.is_empty()),
+            Output::Notify { event, .. } => panic!("somebody is told: {event:?}"),
+            _ => {}
+        }
+    }
+    assert_eq!(core.directory().read().ids(&realm, 9).len(), 4);
+    assert_eq!(core.directory().read().ids(&realm, 3).len(), 3);
+}

@@ -185,6 +185,7 @@ impl MeshPort for FakeMesh {
         target: &PeerId,
         kind: SignalKind,
         payload: Bytes,
+        _wait: bool,
     ) -> Result<(), SignalFailure> {
         let to = {
             let state = self.0.state.lock();
@@ -217,6 +218,7 @@ pub fn limits() -> PeerLimits {
     PeerLimits {
         announce_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(60),
+        peerjs_timeout: Duration::from_secs(30),
         max_message_bytes: 64 * 1024,
         max_announce_bytes: 1024,
         rate_per_sec: None,
@@ -275,19 +277,30 @@ impl Hub {
 
     /// Connects without reading the greeting, over a pipe that holds `pipe` bytes.
     pub async fn connect_silently(&self, id: u8, pipe: usize) -> Client {
+        self.connect_as(newcomer(id), pipe).await
+    }
+
+    /// Connects a PeerJS client, which joins the realm by that; without reading anything.
+    pub async fn connect_peerjs(&self, id: u8) -> Client {
+        let realm = NetworkKey::new(Dialect::PeerJs, "peerjs").expect("a realm");
+        let newcomer = Newcomer {
+            dialect: Dialect::PeerJs,
+            network: Some(realm),
+            ..newcomer(id)
+        };
+        self.connect_as(newcomer, 1 << 20).await
+    }
+
+    async fn connect_as(&self, newcomer: Newcomer, pipe: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe);
         let permit = self.sessions.try_admit().expect("there is room");
-        let newcomer = Newcomer {
-            dialect: Dialect::Pigeon,
-            peer: PeerId::Hex([id; 20]),
-            proof: Bytes::new(),
-        };
+        let id = newcomer.peer.to_string();
         let sessions = self.sessions.clone();
         let served = tokio::spawn(async move {
             sessions.serve(ours, Bytes::new(), newcomer, permit).await;
         });
         Client {
-            id: PeerId::Hex([id; 20]).to_string(),
+            id,
             ws: WebSocketStream::from_raw_socket(theirs, Role::Client, None).await,
             served,
         }
@@ -393,4 +406,14 @@ impl Client {
 
 pub fn network(name: &str) -> NetworkKey {
     NetworkKey::new(Dialect::Pigeon, name).expect("a network's name")
+}
+
+/// A native peer.
+pub fn newcomer(id: u8) -> Newcomer {
+    Newcomer {
+        dialect: Dialect::Pigeon,
+        peer: PeerId::Hex([id; 20]),
+        proof: Bytes::new(),
+        network: None,
+    }
 }

@@ -177,6 +177,47 @@ impl Directory {
             .collect()
     }
 
+    /// Whether a network has a place for this id: anything but a room has, and a room with less than `most` others.
+    pub fn has_place(&self, network: &NetworkKey, peer: &PeerId, most: usize) -> bool {
+        !network.is_room() || self.size(network) < most || self.members(network, peer).len() < most
+    }
+
+    /// The shown ids of a network, `most` of them at most.
+    pub fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
+        let Some((no, network)) = self
+            .by_name
+            .get(network)
+            .and_then(|no| Some((*no, self.network_at(*no)?)))
+        else {
+            return Vec::new();
+        };
+        let winners = network.members.iter().filter(|m| self.is_winner(no, **m));
+        winners
+            .take(most)
+            .map(|member| self.store.record(*member).peer.clone())
+            .collect()
+    }
+
+    /// Who shows itself in a network, by clock: the first to come first.
+    pub fn by_seniority(&self, network: &NetworkKey) -> Vec<(Hlc, HubId, ClaimNo)> {
+        let Some((no, network)) = self
+            .by_name
+            .get(network)
+            .and_then(|no| Some((*no, self.network_at(*no)?)))
+        else {
+            return Vec::new();
+        };
+        let winners = network.members.iter().filter(|m| self.is_winner(no, **m));
+        let mut all: Vec<_> = winners
+            .map(|member| {
+                let (hlc, hub) = self.rank(*member);
+                (hlc, hub, self.store.record(*member).claim())
+            })
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
     pub(super) fn is_winner(&self, network: NetworkNo, no: RecordNo) -> bool {
         self.winner(network, &self.store.record(no).peer) == Some(no)
     }

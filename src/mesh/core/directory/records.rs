@@ -198,7 +198,7 @@ impl Directory {
             network.members.push(no);
             if let Some(places) = &mut network.places {
                 places.insert((place, no));
-            } else if network.members.len() > large {
+            } else if network.members.len() > large && network.key.tells_of_peers() {
                 let placed = |no: &RecordNo| (self.store.record(*no).peer.place(), *no);
                 network.places = Some(network.members.iter().map(placed).collect());
             }

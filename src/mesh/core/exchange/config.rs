@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::mesh::core::ids::{Dialect, NetworkKey};
 use crate::mesh::core::mutants::Mutants;
 
 /// What a signal counts for beside its payload, in bytes: in a window and in the waiting room.
@@ -40,6 +41,9 @@ pub struct ExchangeConfig {
     pub hold: Duration,
     /// How long a signal waits for a target that nobody holds. Zero: not at all.
     pub wait: Duration,
+    /// The same for networks of a dialect whose clients count on a time of their own. There, all that one sender
+    /// sends to one target waits until the first of it expires, so that the sender is told of it once.
+    pub wait_together: Vec<(Dialect, Duration)>,
     /// Signals of one claim that may wait.
     pub wait_per_sender: usize,
     /// Signals for one target that may wait.
@@ -74,6 +78,7 @@ impl Default for ExchangeConfig {
             give_up_after: Duration::from_secs(30),
             hold: Duration::from_secs(2),
             wait: Duration::from_secs(5),
+            wait_together: Vec::new(),
             wait_per_sender: 64,
             wait_per_target: 128,
             wait_total: 10_000,
@@ -84,5 +89,17 @@ impl Default for ExchangeConfig {
             forget_after: Duration::from_secs(60),
             mutants: Mutants::NONE,
         }
+    }
+}
+
+impl ExchangeConfig {
+    /// How long signals of this network wait, and whether until the first of a row expires.
+    pub(super) fn wait_in(&self, network: &NetworkKey) -> (Duration, bool) {
+        let own = network.dialect().and_then(|dialect| {
+            self.wait_together
+                .iter()
+                .find(|(other, _)| *other == dialect)
+        });
+        own.map_or((self.wait, false), |(_, wait)| (*wait, true))
     }
 }

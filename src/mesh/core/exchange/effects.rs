@@ -3,12 +3,12 @@
 //! Owns the queue and the question which delivery the caller still has to answer for. Knows nothing of
 //! windows: it hands back what a settled delivery belongs to. Called by the exchange alone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use crate::mesh::core::api::{Delivery, Failed, SignalFailure};
-use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, LinkId};
+use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, LinkId, PeerId};
 use crate::mesh::frames::{Frame, RefusedWhy};
 
 use super::Parcel;
@@ -131,6 +131,8 @@ pub(super) struct Effects {
     /// Deliveries between local claims that are queued or in the caller's hands.
     local: usize,
     settling: Option<Settling>,
+    /// Whose signals to whom have failed in the present row.
+    row: BTreeSet<(ClaimNo, PeerId)>,
 }
 
 impl Effects {
@@ -155,13 +157,21 @@ impl Effects {
 
     /// The failure of a peer's signal.
     pub(super) fn fail(&mut self, parcel: Parcel, why: SignalFailure) {
+        let pair = (parcel.source.claim, parcel.target.clone());
+        let follows = parcel.wait && !self.row.insert(pair);
         self.push(Effect::Failed(Failed {
             source: parcel.source.claim,
             network: parcel.source.network,
             target: parcel.target,
             kind: parcel.kind,
             why,
+            follows,
         }));
+    }
+
+    /// What fails from now on does not follow what failed before.
+    pub(super) fn begin_row(&mut self) {
+        self.row.clear();
     }
 
     /// Local signals that must be handed over before any later one.
@@ -183,6 +193,7 @@ impl Effects {
                 target: delivery.target.clone(),
                 kind: delivery.kind,
                 why: SignalFailure::NoSuchPeer,
+                follows: false,
             }),
         });
         Some(Effect::Deliver(delivery))

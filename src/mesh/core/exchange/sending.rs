@@ -219,10 +219,16 @@ impl Exchange {
     }
 
     fn let_wait(&mut self, now: Moment, parcel: Parcel) -> Result<Sent, (Parcel, SignalFailure)> {
-        if !parcel.wait || self.config.wait.is_zero() {
+        let (wait, together) = self.config.wait_in(&parcel.source.network);
+        if !parcel.wait || wait.is_zero() {
             return Err((parcel, SignalFailure::NoSuchPeer));
         }
-        let deadline = now + self.config.wait;
+        let first = if together {
+            self.room.deadline_of_first(&parcel)
+        } else {
+            None
+        };
+        let deadline = first.unwrap_or(now + wait);
         match self.room.enter(parcel, deadline, &self.config) {
             Ok(()) => Ok(Sent::Waiting),
             Err(parcel) => Err((parcel, SignalFailure::Overload)),

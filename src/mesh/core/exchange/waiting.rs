@@ -71,6 +71,14 @@ impl Room {
         })
     }
 
+    /// When the first that waits of this one's sender, for this one's target, expires.
+    pub(super) fn deadline_of_first(&self, parcel: &Parcel) -> Option<Moment> {
+        self.orders_for(&parcel.source.network, &parcel.target)
+            .filter_map(|order| self.held.get(order))
+            .find(|held| held.parcel.source.claim == parcel.source.claim)
+            .map(|held| held.deadline)
+    }
+
     fn orders_for(&self, network: &NetworkKey, target: &PeerId) -> impl Iterator<Item = &u64> {
         self.by_target
             .get(&(network.clone(), target.clone()))

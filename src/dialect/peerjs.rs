@@ -1,0 +1,259 @@
+//! The dialect of unmodified `peerjs` 1.x clients, and its room mode.
+//!
+//! A client's message is an object with `type` and, as needed, `dst` and `payload`; the hub puts the true sender in
+//! as `src` and hands the rest on as it came. What a message carries besides these four goes along: such a message
+//! travels whole, without `type`, `src` and `dst`, under a kind of its own, so that the usual one costs no copy.
+//!
+//! In a realm (the plain mode, [`Dialect::PeerJs`]) nobody is told of others, and a signal that reached nobody
+//! comes back as one `EXPIRE`. In a room ([`Dialect::PeerJsRooms`]) those who leave are told of, errors have a type,
+//! and a `src` that is not the sender's is an error instead of being overwritten. Clients map some of the
+//! texts of errors to their own, so these are the ones that PeerServer 1.x uses.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::envelope::{self, Envelope, Names};
+use super::{Command, Complaint, DecodeError, Event, Field, Message, Notice, Signal};
+use super::{json, push_id};
+use crate::mesh::core::api::{PeerEvent, SignalFailure};
+use crate::mesh::core::ids::{Dialect, LeaveReason, PeerId, SignalKind};
+
+/// The kind of an `OFFER`.
+pub const OFFER: SignalKind = SignalKind(0);
+/// The kind of an `ANSWER`.
+pub const ANSWER: SignalKind = SignalKind(1);
+/// The kind of a `CANDIDATE`.
+pub const CANDIDATE: SignalKind = SignalKind(2);
+/// The kind of a `LEAVE` that is for one peer.
+pub const LEAVE: SignalKind = SignalKind(3);
+
+/// Set in the kind of a message that carries other fields than a payload: all of them travel, as one object.
+const WHOLE: u8 = 0x80;
+
+/// What a hub puts into a message by itself.
+const RESERVED: &[&str] = &["type", "src", "dst"];
+
+/// What a client is told whose id is somebody else's.
+const ID_TAKEN: &str = "ID is taken";
+
+/// How many characters of an unknown type are given back to the client.
+const ECHOED_CHARS: usize = 64;
+
+/// What this dialect calls the fields that it reads.
+const NAMES: Names = Names {
+    kind: "type",
+    payload: "payload",
+    target: "dst",
+    network: "",
+    sender: "src",
+};
+
+/// Reads one message of a client.
+pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> {
+    let message = Envelope::read(text, &NAMES)?;
+    let sender = match dialect {
+        Dialect::PeerJsRooms => message.text(Field::Sender)?,
+        _ => None,
+    };
+    Ok(Message {
+        command: command(text, &message)?,
+        sender,
+    })
+}
+
+fn command<'a>(text: &'a str, message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
+    let kind = message.required(Field::Type)?;
+    let kind = match kind.as_ref() {
+        "CANDIDATE" => CANDIDATE,
+        "OFFER" => OFFER,
+        "ANSWER" => ANSWER,
+        "LEAVE" if names_nobody(message)? => return Ok(Command::Goodbye),
+        "LEAVE" => LEAVE,
+        // A hub alone says that something expired.
+        "HEARTBEAT" | "EXPIRE" => return Ok(Command::Ignored),
+        other => {
+            return Ok(Command::Unsupported(
+                other.chars().take(ECHOED_CHARS).collect(),
+            ));
+        }
+    };
+    let target = message.peer(Field::Target)?;
+    let (kind, payload) = match message.payload {
+        Some(payload) if !message.has_more => (kind, payload.get().into()),
+        _ => (SignalKind(kind.0 | WHOLE), rest_of(text)?),
+    };
+    envelope::bounded(&payload, &NAMES)?;
+    Ok(Command::Signal {
+        target,
+        network: None,
+        kind,
+        payload,
+    })
+}
+
+fn names_nobody(message: &Envelope<'_>) -> Result<bool, DecodeError> {
+    let target = message.text(Field::Target)?;
+    Ok(target.is_none_or(|target| target.is_empty()))
+}
+
+/// The object that is left of a message without what the hub puts in.
+fn rest_of(text: &str) -> Result<Cow<'_, str>, DecodeError> {
+    let whole: &RawValue = serde_json::from_str(text).map_err(|_| DecodeError::NotAnObject)?;
+    let rest = json::strip_members(whole, |name, _| RESERVED.contains(&name))
+        .map_err(|json::NotAnObject| DecodeError::NotAnObject)?;
+    let rest = rest.map(|rest| String::from_utf8_lossy(&rest).into_owned());
+    Ok(rest.map_or(Cow::Borrowed("{}"), Cow::Owned))
+}
+
+/// Whether a signal of this kind may wait for a target that nobody holds.
+pub const fn may_wait(kind: SignalKind) -> bool {
+    kind.0 & !WHOLE != LEAVE.0
+}
+
+/// Room for what surrounds a payload: names and two ids.
+const ENVELOPE_BYTES: usize = 160;
+
+/// Writes one message for a client; `None` for what such clients are not told.
+pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
+    match event {
+        Event::Connected { .. } => Some(Utf8Bytes::from_static(r#"{"type":"OPEN"}"#)),
+        Event::Undelivered {
+            sender,
+            target,
+            kind,
+            why,
+            follows,
+        } => {
+            // One word for all that was lost together; and who leaves does not care who heard it.
+            if *follows || !may_wait(*kind) {
+                return None;
+            }
+            Some(match dialect {
+                Dialect::PeerJsRooms => unreached(target, *why),
+                _ => expire(target, sender),
+            })
+        }
+        Event::Error(complaint) => Some(error(complaint)),
+        Event::Discovered { .. } | Event::Goodbye { .. } | Event::Left { .. } | Event::Pong => None,
+    }
+}
+
+/// Writes a signal for its receiver; `None` for a kind that this dialect does not have, and for one that carries
+/// what it may not.
+pub fn encode_signal(signal: &Signal<'_>) -> Option<Utf8Bytes> {
+    let kind = kind_name(signal.kind)?;
+    let mut out = String::with_capacity(ENVELOPE_BYTES + signal.payload.len());
+    out.push_str(r#"{"type":""#);
+    out.push_str(kind);
+    out.push_str(r#"","src":""#);
+    push_id(&mut out, signal.from);
+    out.push_str(r#"","dst":""#);
+    push_id(&mut out, signal.target);
+    out.push('"');
+    if signal.kind.0 & WHOLE == 0 {
+        out.push_str(r#","payload":"#);
+        out.push_str(signal.payload);
+    } else if signal.payload != "{}" {
+        out.push(',');
+        out.push_str(json::members(signal.payload.as_bytes(), RESERVED)?);
+    }
+    out.push('}');
+    Some(out.into())
+}
+
+/// Writes what the members of a room hear of a peer; in a realm, nothing.
+pub fn encode_notice(dialect: Dialect, event: &PeerEvent) -> Notice {
+    match (dialect, event) {
+        (Dialect::PeerJsRooms, PeerEvent::Left { peer, reason }) => {
+            Notice::one(departed(peer, *reason))
+        }
+        _ => Notice::NONE,
+    }
+}
+
+const fn kind_name(kind: SignalKind) -> Option<&'static str> {
+    match SignalKind(kind.0 & !WHOLE) {
+        OFFER => Some("OFFER"),
+        ANSWER => Some("ANSWER"),
+        CANDIDATE => Some("CANDIDATE"),
+        LEAVE => Some("LEAVE"),
+        _ => None,
+    }
+}
+
+/// The number of a kind among [`OFFER`] to [`LEAVE`], whatever it carries.
+pub const fn base_kind(kind: SignalKind) -> SignalKind {
+    SignalKind(kind.0 & !WHOLE)
+}
+
+fn departed(peer: &PeerId, reason: LeaveReason) -> Utf8Bytes {
+    let mut out = String::with_capacity(ENVELOPE_BYTES);
+    out.push_str(match reason {
+        LeaveReason::Expelled | LeaveReason::HubLost => r#"{"type":"EXPIRE","peerId":""#,
+        _ => r#"{"type":"LEAVE","peerId":""#,
+    });
+    push_id(&mut out, peer);
+    out.push_str("\"}");
+    out.into()
+}
+
+/// As PeerServer words it: from the one who was not there, to the one who asked for it.
+fn expire(absent: &PeerId, sender: &PeerId) -> Utf8Bytes {
+    let mut out = String::with_capacity(ENVELOPE_BYTES);
+    out.push_str(r#"{"type":"EXPIRE","src":""#);
+    push_id(&mut out, absent);
+    out.push_str(r#"","dst":""#);
+    push_id(&mut out, sender);
+    out.push_str("\"}");
+    out.into()
+}
+
+fn unreached(target: &PeerId, why: SignalFailure) -> Utf8Bytes {
+    let kind = match why {
+        SignalFailure::NoSuchPeer => "unknown-peer",
+        _ => why.as_str(),
+    };
+    let text = format!("{target} was not reached: {}", why.as_str());
+    typed_error(kind, &text, Some(target))
+}
+
+fn error(complaint: &Complaint<'_>) -> Utf8Bytes {
+    let kind = match complaint.code {
+        "id-taken" | "takeover-limit" | "superseded" => return id_taken(),
+        "rate-limited" | "rate-abuse" => "rate-limit-exceeded",
+        "room-full" => "room-full",
+        "refused" => "refused",
+        _ => "invalid-message",
+    };
+    typed_error(kind, &complaint.text, None)
+}
+
+fn id_taken() -> Utf8Bytes {
+    let mut out = String::from(r#"{"type":"ID-TAKEN","payload":{"msg":"#);
+    json::push_string(&mut out, ID_TAKEN);
+    out.push_str("}}");
+    out.into()
+}
+
+/// `msg` is what `peerjs` reads, `type` and `message` what clients of the room mode do.
+fn typed_error(kind: &str, text: &str, peer: Option<&PeerId>) -> Utf8Bytes {
+    let mut out = String::with_capacity(ENVELOPE_BYTES + 2 * text.len());
+    out.push_str(r#"{"type":"ERROR","payload":{"msg":"#);
+    json::push_string(&mut out, text);
+    out.push_str(r#","type":""#);
+    out.push_str(kind);
+    out.push_str(r#"","message":"#);
+    json::push_string(&mut out, text);
+    if let Some(peer) = peer {
+        out.push_str(r#","peerId":""#);
+        push_id(&mut out, peer);
+        out.push('"');
+    }
+    out.push_str("}}");
+    out.into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::mesh::core::ids::NetworkKey;
+
+const REALM: Dialect = Dialect::PeerJs;
+const ROOMS: Dialect = Dialect::PeerJsRooms;
+
+fn id(text: &str) -> PeerId {
+    PeerId::new(text).expect("an id")
+}
+
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).expect("it is JSON")
+}
+
+/// What the receiver reads of what this sender sends.
+fn relayed(from: &str, text: &str) -> Option<Utf8Bytes> {
+    let message = decode(REALM, text).expect("it is understood");
+    let Command::Signal {
+        target,
+        kind,
+        payload,
+        ..
+    } = message.command
+    else {
+        panic!("a signal");
+    };
+    let signal = Signal {
+        network: &NetworkKey::new(REALM, "peerjs").expect("a realm"),
+        from: &id(from),
+        target: &target,
+        kind,
+        payload: &payload,
+    };
+    encode_signal(&signal)
+}
+
+fn told(dialect: Dialect, event: &Event<'_>) -> Option<Value> {
+    encode(dialect, event).map(|text| value(&text))
+}
+
+#[test]
+fn what_a_client_sends_arrives_with_its_true_sender() {
+    let text = r#"{"type":"OFFER","payload":{"sdp":{"type":"offer"},"n":1e400},"dst":"bob"}"#;
+    let arrived = relayed("ada", text).expect("a signal of this dialect");
+    let expected =
+        r#"{"type":"OFFER","src":"ada","dst":"bob","payload":{"sdp":{"type":"offer"},"n":1e400}}"#;
+    assert_eq!(arrived.as_str(), expected);
+    let forged = r#"{"type":"ANSWER","src":"eve","payload":1,"dst":"bob"}"#;
+    let arrived = value(&relayed("ada", forged).expect("a signal"));
+    assert_eq!(arrived["src"], "ada");
+}
+
+#[test]
+fn a_payload_is_borrowed_and_anything_else_goes_along() {
+    let usual = decode(REALM, r#"{"type":"CANDIDATE","payload":[ 1 ],"dst":"b"}"#);
+    let Ok(Command::Signal { kind, payload, .. }) = usual.map(|message| message.command) else {
+        panic!("a signal");
+    };
+    assert_eq!(kind, CANDIDATE);
+    assert!(matches!(payload, Cow::Borrowed("[ 1 ]")));
+    let more = r#"{"x":{"a": 1},"type":"CANDIDATE","payload":2,"dst":"b","src":"c","x":3}"#;
+    let arrived = relayed("a", more).expect("a signal");
+    let expected = r#"{"type":"CANDIDATE","src":"a","dst":"b","x":{"a": 1},"payload":2,"x":3}"#;
+    assert_eq!(arrived.as_str(), expected);
+    let bare = relayed("a", r#"{"type":"LEAVE","dst":"b"}"#).expect("a signal");
+    assert_eq!(bare.as_str(), r#"{"type":"LEAVE","src":"a","dst":"b"}"#);
+}
+
+#[test]
+fn what_another_hub_sends_cannot_break_out_of_its_message() {
+    let network = NetworkKey::new(REALM, "peerjs").expect("a realm");
+    let (from, target) = (id("a"), id("b"));
+    let of = |kind: u8, payload| {
+        encode_signal(&Signal {
+            network: &network,
+            from: &from,
+            target: &target,
+            kind: SignalKind(kind),
+            payload,
+        })
+    };
+    assert!(of(OFFER.0 | WHOLE, r#"{"payload":1}"#).is_some());
+    for hostile in [
+        r#"{"src":"eve"}"#,
+        r#"{"a":1},"src":"eve""#,
+        "[1]",
+        "1",
+        "",
+        "{ }",
+    ] {
+        assert_eq!(of(OFFER.0 | WHOLE, hostile), None, "{hostile}");
+    }
+    assert_eq!(of(4, "1"), None);
+    assert_eq!(of(WHOLE | 4, "{}"), None);
+}
+
+#[test]
+fn a_leave_for_nobody_is_a_goodbye_and_no_leave_waits() {
+    for text in [
+        r#"{"type":"LEAVE"}"#,
+        r#"{"type":"LEAVE","dst":null}"#,
+        r#"{"type":"LEAVE","dst":""}"#,
+    ] {
+        let command = decode(REALM, text).expect("it is understood").command;
+        assert_eq!(command, Command::Goodbye, "{text}");
+    }
+    assert!(!may_wait(LEAVE) && !may_wait(SignalKind(LEAVE.0 | WHOLE)));
+    assert!(may_wait(OFFER) && may_wait(SignalKind(CANDIDATE.0 | WHOLE)));
+}
+
+#[test]
+fn heartbeats_have_no_effect_and_unknown_types_are_named() {
+    for text in [r#"{"type":"HEARTBEAT"}"#, r#"{"type":"EXPIRE","dst":"b"}"#] {
+        let command = decode(REALM, text).expect("it is understood").command;
+        assert_eq!(command, Command::Ignored);
+    }
+    let command = decode(REALM, r#"{"type":"OPEN"}"#).expect("it is JSON");
+    assert_eq!(command.command, Command::Unsupported("OPEN".into()));
+}
+
+#[test]
+fn only_a_room_takes_offence_at_a_forged_sender() {
+    let text = r#"{"type":"OFFER","src":"eve","payload":1,"dst":"b"}"#;
+    assert_eq!(decode(REALM, text).expect("understood").sender, None);
+    let sender = decode(ROOMS, text).expect("understood").sender;
+    assert_eq!(sender.as_deref(), Some("eve"));
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_a_reason() {
+    let deep = format!(
+        r#"{{"type":"OFFER","dst":"b","payload":{}{}}}"#,
+        "[".repeat(80),
+        "]".repeat(80)
+    );
+    let twice = r#"{"type":"OFFER","dst":"b","dst":"c","payload":1}"#;
+    let (field, name) = (Field::Target, "dst");
+    let cases = [
+        ("[]", DecodeError::NotAnObject),
+        ("{}", NAMES.missing(Field::Type)),
+        (r#"{"type":"OFFER"}"#, NAMES.missing(Field::Target)),
+        (
+            r#"{"type":"OFFER","dst":1}"#,
+            NAMES.wrong(Field::Target, "a string"),
+        ),
+        (
+            r#"{"type":"OFFER","dst":""}"#,
+            NAMES.wrong(Field::Target, "a peer id"),
+        ),
+        (twice, DecodeError::Duplicate { field, name }),
+        (&deep, DecodeError::TooDeep { name: "payload" }),
+    ];
+    for (text, why) in cases {
+        assert_eq!(decode(REALM, text), Err(why), "{text}");
+    }
+}
+
+#[test]
+fn clients_read_the_words_that_they_know() {
+    let (ada, bob) = (id("ada"), id("bob"));
+    let open = told(REALM, &Event::Connected { peer: &ada });
+    assert_eq!(open, Some(value(r#"{"type":"OPEN"}"#)));
+    let of = |code, text: &'static str| {
+        told(
+            REALM,
+            &Event::Error(Complaint {
+                code,
+                text: text.into(),
+            }),
+        )
+    };
+    for code in ["id-taken", "takeover-limit", "superseded"] {
+        let taken = value(r#"{"type":"ID-TAKEN","payload":{"msg":"ID is taken"}}"#);
+        assert_eq!(of(code, "x"), Some(taken));
+    }
+    let error = of("refused", "Invalid key provided").expect("it is told");
+    assert_eq!(error["type"], "ERROR");
+    assert_eq!(error["payload"]["msg"], "Invalid key provided");
+    let full = of("room-full", "The room is full").expect("it is told");
+    assert_eq!(full["payload"]["type"], "room-full");
+    for event in [
+        Event::Pong,
+        Event::Discovered {
+            peer: &bob,
+            data: None,
+        },
+    ] {
+        assert_eq!(told(REALM, &event), None);
+    }
+}
+
+#[test]
+fn what_reached_nobody_expires_once_unless_it_was_a_leave() {
+    let (sender, target) = (&id("ada"), &id("bob"));
+    let of = |dialect, kind, follows| {
+        let why = SignalFailure::NoSuchPeer;
+        told(
+            dialect,
+            &Event::Undelivered {
+                sender,
+                target,
+                kind,
+                why,
+                follows,
+            },
+        )
+    };
+    let expire = value(r#"{"type":"EXPIRE","src":"bob","dst":"ada"}"#);
+    assert_eq!(of(REALM, OFFER, false), Some(expire));
+    assert_eq!(of(REALM, CANDIDATE, true), None);
+    assert_eq!(of(REALM, LEAVE, false), None);
+    let unknown = of(ROOMS, OFFER, false).expect("it is told");
+    assert_eq!(unknown["payload"]["type"], "unknown-peer");
+    assert_eq!(unknown["payload"]["peerId"], "bob");
+}
+
+#[test]
+fn a_room_hears_who_left_and_a_realm_does_not() {
+    let left = |reason| PeerEvent::Left {
+        peer: id("bob"),
+        reason,
+    };
+    let notice = |dialect, event: &PeerEvent| {
+        let notice = encode_notice(dialect, event);
+        let all: Vec<Value> = notice.messages().map(|text| value(text)).collect();
+        all
+    };
+    let leave = value(r#"{"type":"LEAVE","peerId":"bob"}"#);
+    assert_eq!(notice(ROOMS, &left(LeaveReason::Closed)), [leave]);
+    let expire = value(r#"{"type":"EXPIRE","peerId":"bob"}"#);
+    assert_eq!(notice(ROOMS, &left(LeaveReason::HubLost)), [expire]);
+    assert!(notice(REALM, &left(LeaveReason::Closed)).is_empty());
+    let joined = PeerEvent::Joined {
+        peer: id("bob"),
+        data: None,
+    };
+    assert!(notice(ROOMS, &joined).is_empty());
+}
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        // Eighths, which any parser reads exactly.
+        any::<i16>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
+        ".{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(".{0,6}", inner, 0..4)
+                .prop_map(|members| Value::from_iter(members)),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn reading_anything_ends_well(text in ".{0,200}") {
+        let _ = decode(REALM, &text);
+        let _ = decode(ROOMS, &text);
+    }
+
+    #[test]
+    fn what_was_written_is_read_again(
+        kind in prop::sample::select(vec!["OFFER", "ANSWER", "CANDIDATE", "LEAVE"]),
+        from in "[ -~]{1,64}",
+        to in ".{1,20}",
+        payload in json(),
+        more in prop::option::of(json()),
+    ) {
+        let mut message = serde_json::json!({"type": kind, "dst": to, "payload": payload});
+        if let (Some(more), Some(members)) = (more, message.as_object_mut()) {
+            members.insert("more".into(), more);
+        }
+        let first = relayed(&from, &message.to_string()).expect("a signal");
+        let again = relayed(&from, &first).expect("what a hub wrote is a signal too");
+        prop_assert_eq!(first.as_str(), again.as_str());
+        let mut arrived = value(&first);
+        prop_assert_eq!(arrived["src"].as_str(), Some(from.as_str()));
+        if let Some(members) = arrived.as_object_mut() {
+            members.remove("src");
+        }
+        prop_assert_eq!(arrived, message);
+    }
+}

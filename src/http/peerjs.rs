@@ -1,0 +1,318 @@
+//! What PeerJS clients ask for over HTTP: an id, the list of ids, and the WebSocket of their dialect.
+//!
+//! A client's option `path` prefixes all of it, so everything here exists under each path of `PEERJS_PATH`. What a
+//! client did wrong is told on the socket where the client knows the words for it, because browsers show scripts
+//! no answer to a refused upgrade; a wrong bearer token and a full room are told by status. Knows no message
+//! of the dialect.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use hyper::upgrade::OnUpgrade;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
+use url::form_urlencoded;
+use warp::reply::Response;
+
+use super::admit::{self, Refused};
+use super::upgrade::{self, Handshake};
+use super::{App, Arrival, Backend, Head, reply};
+use crate::auth::{Gate, Grant};
+use crate::config::PeerJsPaths;
+use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
+use crate::metrics::Refusal;
+
+/// The longest id of a client, in characters.
+const MAX_ID_CHARS: usize = 64;
+
+/// Texts that `peerjs` clients and their users know from PeerServer.
+mod words {
+    pub const INCOMPLETE: &str = "No id, token, or key supplied to websocket server";
+    pub const WRONG_KEY: &str = "Invalid key provided";
+    pub const FULL: &str = "Server has reached its concurrent user limit";
+    pub const BAD_ID: &str = "An id has 1 to 64 characters";
+    pub const BAD_ROOM: &str = "The token names no room: 1 to 63 bytes are a room's name";
+}
+
+/// What is under a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Page<'p> {
+    /// The WebSocket.
+    Socket,
+    /// What this is.
+    About,
+    /// A fresh id.
+    Id,
+    /// The ids of a realm.
+    Ids {
+        /// Which.
+        key: &'p str,
+    },
+}
+
+/// What is at `path`, if anything: where it is both a WebSocket and a page, the one that is asked for.
+pub(super) fn page<'p>(paths: &PeerJsPaths, path: &'p str, upgrade: bool) -> Option<Page<'p>> {
+    let found = || paths.iter().filter_map(|prefix| below(path, prefix));
+    found()
+        .find(|page| (*page == Page::Socket) == upgrade)
+        .or_else(|| found().next())
+}
+
+fn below<'p>(path: &'p str, prefix: &str) -> Option<Page<'p>> {
+    let rest = path.strip_prefix(prefix)?;
+    if rest.is_empty() || rest == "/" {
+        return Some(Page::About);
+    }
+    match rest.strip_prefix('/')?.split_once('/') {
+        None => (rest == "/peerjs").then_some(Page::Socket),
+        Some((_, "id")) => Some(Page::Id),
+        Some((key, "peers")) => Some(Page::Ids { key }),
+        Some(_) => None,
+    }
+}
+
+/// Answers a GET of a page.
+pub(super) fn answer<B: Backend>(app: &Arc<App<B>>, page: Page<'_>, head: Head) -> Response {
+    match page {
+        Page::Socket => admit::answer(app, try_socket(app, head)),
+        Page::About => about(),
+        Page::Id => id(),
+        Page::Ids { key } => ids(app, key),
+    }
+}
+
+fn about() -> Response {
+    let body = json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "description": env!("CARGO_PKG_DESCRIPTION"),
+        "website": super::status::WEBSITE,
+    });
+    reply::json(StatusCode::OK, &body)
+}
+
+fn id() -> Response {
+    let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    let id = id.hyphenated().to_string();
+    reply::text(StatusCode::OK, "text/plain; charset=utf-8", id)
+}
+
+fn ids<B: Backend>(app: &App<B>, key: &str) -> Response {
+    let settings = &app.config.peerjs;
+    if !settings.allow_discovery || !settings.keys.has(key) {
+        let why = "ids are listed with PEERJS_ALLOW_DISCOVERY=true, and for a known key";
+        return reply::error(StatusCode::UNAUTHORIZED, why);
+    }
+    let ids = NetworkKey::new(Dialect::PeerJs, key)
+        .map(|realm| app.backend.ids(&realm, settings.discovery_limit))
+        .unwrap_or_default();
+    let ids: Vec<String> = ids.iter().map(PeerId::to_string).collect();
+    reply::json(StatusCode::OK, &json!(ids))
+}
+
+/// What the address of the socket says.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Query {
+    key: String,
+    id: String,
+    token: String,
+}
+
+impl Query {
+    /// Of two parameters with one name the first counts.
+    fn read(query: &str) -> Self {
+        let mut read = Query::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let field = match name.as_ref() {
+                "key" => &mut read.key,
+                "id" => &mut read.id,
+                "token" => &mut read.token,
+                _ => continue,
+            };
+            if field.is_empty() {
+                *field = value.into_owned();
+            }
+        }
+        read
+    }
+
+    fn peer(&self) -> Option<PeerId> {
+        let fits = self.id.chars().count() <= MAX_ID_CHARS;
+        fits.then(|| PeerId::new(&self.id).ok()).flatten()
+    }
+}
+
+fn try_socket<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
+    let handshake = admit::handshake(app, &mut head)?;
+    let grant = admit::grant(app, &head)?;
+    admit::origin(app, &head)?;
+    let remote = head.remote.ok_or(Refused::NoAddress)?;
+    let query = Query::read(&head.query);
+    let newcomer = match newcomer(app, &query, grant) {
+        Ok(newcomer) => newcomer,
+        Err(why) => return turn_away(app, handshake, Refusal::PeerJsQuery, why),
+    };
+    if !app.backend.has_place(&newcomer.network, &newcomer.peer) {
+        return Err(Refused::RoomFull);
+    }
+    let (Some(place), Some(permit)) = (app.peerjs_places.try_admit(), app.backend.try_admit())
+    else {
+        return turn_away(app, handshake, Refusal::Full, words::FULL);
+    };
+    let arrival = Arrival {
+        dialect: app.peerjs_dialect(),
+        network: Some(newcomer.network),
+        peer: newcomer.peer,
+        remote,
+        grant: newcomer.grant,
+    };
+    Ok(admit::take_in(
+        app,
+        handshake,
+        arrival,
+        (permit, Some(place)),
+    ))
+}
+
+/// Who a client may come in as.
+struct Newcomer {
+    network: NetworkKey,
+    peer: PeerId,
+    grant: Grant,
+}
+
+fn newcomer<B: Backend>(
+    app: &App<B>,
+    query: &Query,
+    grant: Grant,
+) -> Result<Newcomer, &'static str> {
+    if query.key.is_empty() || query.id.is_empty() || query.token.is_empty() {
+        return Err(words::INCOMPLETE);
+    }
+    if !app.config.peerjs.keys.has(&query.key) {
+        return Err(words::WRONG_KEY);
+    }
+    let peer = query.peer().ok_or(words::BAD_ID)?;
+    let network = network(app, query).ok_or(words::BAD_ROOM)?;
+    let mut grant = grant;
+    if grant.proof.is_empty() && is_own_secret(app, query) {
+        grant.proof = secret_proof(query).into();
+    }
+    Ok(Newcomer {
+        network,
+        peer,
+        grant,
+    })
+}
+
+/// The realm of the key, or the room of it that the token names.
+fn network<B: Backend>(app: &App<B>, query: &Query) -> Option<NetworkKey> {
+    if !app.config.peerjs.rooms {
+        return NetworkKey::new(Dialect::PeerJs, &query.key).ok();
+    }
+    if opens_gate(app, &query.token) {
+        return None;
+    }
+    let name = format!("{}/{}", query.key, query.token);
+    NetworkKey::new(Dialect::PeerJsRooms, &name).ok()
+}
+
+/// Whether the token is one that clients are let in by.
+fn opens_gate<B: Backend>(app: &App<B>, token: &str) -> bool {
+    !matches!(app.gate, Gate::Open) && app.gate.check([token]).is_ok()
+}
+
+/// Whether the token is the client's own: neither what many are let in by, nor the name of a room.
+fn is_own_secret<B: Backend>(app: &App<B>, query: &Query) -> bool {
+    !app.config.peerjs.rooms && !opens_gate(app, &query.token)
+}
+
+/// What stands for the client's secret between hubs, which the secret itself never reaches.
+fn secret_proof(query: &Query) -> Vec<u8> {
+    Sha256::new()
+        .chain_update("peerjs token\0")
+        .chain_update(&query.token)
+        .finalize()
+        .to_vec()
+}
+
+/// Lets a client have its WebSocket only to hear why it may not come in. Those count as HTTP connections.
+fn turn_away<B: Backend>(
+    app: &Arc<App<B>>,
+    handshake: Handshake,
+    counted: Refusal,
+    why: &'static str,
+) -> Result<Response, Refused> {
+    let slot = Arc::clone(&app.http_slots).try_acquire_owned();
+    let slot = slot.map_err(|_| Refused::Full)?;
+    app.metrics.refusals.inc(counted);
+    let (accept, on_upgrade) = handshake.into_parts();
+    let task = tell_why(Arc::clone(app), on_upgrade, why, slot);
+    app.tasks.spawn(task);
+    Ok(Handshake::response(accept))
+}
+
+async fn tell_why<B: Backend>(
+    app: Arc<App<B>>,
+    on_upgrade: OnUpgrade,
+    why: &'static str,
+    slot: OwnedSemaphorePermit,
+) {
+    match upgrade::finish(on_upgrade, app.config.header_timeout).await {
+        Ok((socket, ahead)) => {
+            let told = app
+                .backend
+                .turn_away(socket, ahead, app.peerjs_dialect(), why);
+            app.killed.run_until_cancelled(told).await;
+        }
+        Err(failed) => admit::not_upgraded(&app, failed),
+    }
+    drop(slot);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at<'p>(path: &'p str, upgrade: bool) -> Option<Page<'p>> {
+        let paths = "/,/peerjs,/a/b/".parse().expect("paths");
+        page(&paths, path, upgrade)
+    }
+
+    #[test]
+    fn everything_is_found_under_every_path() {
+        for prefix in ["", "/peerjs", "/a/b"] {
+            let of = |rest: &str| format!("{prefix}{rest}");
+            assert_eq!(at(&of("/peerjs"), true), Some(Page::Socket));
+            assert_eq!(at(&of("/any/id"), false), Some(Page::Id));
+            let key = "peerjs";
+            assert_eq!(at(&of("/peerjs/peers"), false), Some(Page::Ids { key }));
+            assert_eq!(at(&of("/"), false), Some(Page::About));
+        }
+        for path in ["/a", "/a/bpeerjs", "/x/y/z", "/peerjs/other", "/peerjsx"] {
+            assert_eq!(at(path, false), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_a_page_and_a_socket_is_what_is_asked_for() {
+        assert_eq!(at("/peerjs", true), Some(Page::Socket));
+        assert_eq!(at("/peerjs", false), Some(Page::About));
+        assert_eq!(at("/a/b/peerjs", false), Some(Page::Socket));
+    }
+
+    #[test]
+    fn of_two_parameters_with_one_name_the_first_counts() {
+        let query = Query::read("key=k&id=a&id=b&token=t%20u&version=1.5.5");
+        let (key, id, token) = ("k".into(), "a".into(), "t u".into());
+        assert_eq!(query, Query { key, id, token });
+    }
+
+    #[test]
+    fn an_id_has_one_to_sixty_four_characters() {
+        let id = |id: String| Query::read(&format!("id={id}")).peer();
+        assert!(id("ä".repeat(64)).is_some());
+        assert!(id("ä".repeat(65)).is_none());
+        assert!(id(String::new()).is_none());
+    }
+}
