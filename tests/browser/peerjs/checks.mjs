@@ -162,8 +162,7 @@ const ids = [
     name: 'a second connection with the same id and token: messages go to it',
     async observe(lab) {
       const first = await lab.known();
-      const second = lab.start({ at: 'there', id: first.id, token: first.token });
-      await (lab.isReference ? second.opened() : second.message(ofType('OPEN')));
+      const second = await lab.takeOver(first);
       const friend = await lab.peer({ at: 'here' });
       await lab.mark(friend, second);
       return second.messages.map(({ type }) => type);
@@ -175,7 +174,7 @@ const ids = [
     name: 'a second connection with the same id and token: the first',
     async observe(lab) {
       const first = await lab.known();
-      const second = lab.start({ at: 'there', id: first.id, token: first.token });
+      const second = await lab.takeOver(first);
       const friend = await lab.peer({ at: 'there' });
       await lab.mark(friend, second);
       if (lab.isReference) return first.isOpen ? 'is left open, and told nothing' : 'is closed';
@@ -246,6 +245,18 @@ const relay = [
       return order.length === 50 && order.every((nth, place) => nth === place);
     },
     expected: true,
+  },
+  {
+    name: '400 messages at once',
+    async observe(lab) {
+      const [ada, bob] = await lab.pair();
+      for (let nth = 0; nth < 400; nth += 1) ada.send({ type: 'CANDIDATE', dst: bob.id, payload: { nth } });
+      const last = bob.message(({ payload }) => payload?.nth === 399).then(() => 'all arrive');
+      const refused = ada.message(ofType('ERROR')).then(noted);
+      return Promise.race([last, refused]);
+    },
+    expected: 'ERROR "too many messages: this one and those that follow too soon are dropped"',
+    differs: { observed: 'all arrive', why: '`RATE_LIMIT_PER_SEC`, `RATE_LIMIT_BURST`: nobody keeps a hub busy alone' },
   },
   {
     name: 'a heartbeat is not answered',
@@ -341,13 +352,13 @@ const oddities = [
   {
     name: 'a binary message',
     observe: (lab) => aftermath(lab, ({ id }) => Buffer.from(JSON.stringify({ type: 'ANSWER', dst: id, payload: 1 }))),
-    expected: ['goes on'],
+    expected: ['ERROR to the sender', 'closed 1003'],
     differs: { observed: ['ANSWER to the target', 'goes on'], why: 'no client sends binary messages' },
   },
   {
     name: 'a message of 2 MiB',
     observe: (lab) => aftermath(lab, ({ id }) => ({ type: 'ANSWER', dst: id, payload: 'x'.repeat(2 << 20) })),
-    expected: ['closed 1009'],
+    expected: ['ERROR to the sender', 'closed 1009'],
     differs: { observed: ['ANSWER to the target', 'goes on'], why: '`MAX_MESSAGE_BYTES`: what waits in a hub\'s memory is bounded' },
   },
 ];

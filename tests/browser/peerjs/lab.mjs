@@ -51,6 +51,13 @@ export class Lab {
     return known;
   }
 
+  /** A second connection with the id and the token of one that is there; the reference says nothing to it. */
+  async takeOver(first) {
+    const second = this.start({ at: 'there', id: first.id, token: first.token });
+    await (this.isReference ? second.opened() : second.message(({ type }) => type === 'OPEN'));
+    return second;
+  }
+
   /** Carries a message from one to the other: all that came before it has arrived when it has. */
   async mark(from, to) {
     const mark = this.name('mark');
