@@ -42,6 +42,7 @@ pub struct Peer {
     mailbox: Arc<Mailbox>,
     quiet: AtomicBool,
     forgotten: AtomicBool,
+    absent: AtomicBool,
 }
 
 impl Peer {
@@ -53,6 +54,7 @@ impl Peer {
             mailbox,
             quiet: AtomicBool::new(quiet),
             forgotten: AtomicBool::new(false),
+            absent: AtomicBool::new(false),
         }
     }
 
@@ -69,6 +71,11 @@ impl Peer {
     /// It is to be shown from the mesh's next [`Registry::accepted`] on.
     pub fn show(&self) {
         self.quiet.store(false, Ordering::Relaxed);
+    }
+
+    /// It keeps its claim, but nothing reaches it any more.
+    pub fn go_absent(&self) {
+        self.absent.store(true, Ordering::Relaxed);
     }
 
     /// Whether the mesh has let go of the claim by itself, so that leaving need not be reported to it.
@@ -147,7 +154,8 @@ impl Registry {
 
     fn hand_over(&self, delivery: &Delivery, payload: &str) -> Result<(), RefusedWhy> {
         let peer = self.find(delivery.to).ok_or(RefusedWhy::NotHere)?;
-        if peer.source.network != delivery.network || peer.source.peer != delivery.target {
+        let meant = peer.source.network == delivery.network && peer.source.peer == delivery.target;
+        if !meant || peer.absent.load(Ordering::Relaxed) {
             return Err(RefusedWhy::NotHere);
         }
         let signal = Signal {

@@ -85,6 +85,7 @@ fn smoke(name: &str, target: fn(&[u8])) {
 #[test]
 fn what_clients_say_is_read_without_harm() {
     smoke("pigeon", targets::pigeon);
+    smoke("peerjs", targets::peerjs);
 }
 
 #[test]

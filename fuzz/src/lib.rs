@@ -6,8 +6,10 @@
 
 mod greeting;
 mod mesh;
+mod peerjs;
 mod pigeon;
 
 pub use greeting::greeting;
 pub use mesh::{mesh_control, mesh_data};
+pub use peerjs::peerjs;
 pub use pigeon::pigeon;

@@ -24,6 +24,7 @@ pub fn pigeon(input: &[u8]) {
         Ok(Message { command, .. }) => obey(&sender, command),
         Err(why) => {
             let told = encode(DIALECT, "global", &Event::Error(why.complaint()), 1);
+            let told = told.expect("who made a mistake is told");
             text(fields(&told)["error"]);
         }
     }

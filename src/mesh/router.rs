@@ -185,7 +185,7 @@ impl Router {
             let found = self.directory.read().resolve(&source.network, target);
             if let Some(found) = found.filter(|found| found.hub == self.me) {
                 let delivery = self.delivery(source, target, found.claim, kind, payload);
-                return self.deliver_here(delivery);
+                return self.deliver_here(source, delivery, wait);
             }
             return self.exchange(source, target, kind, payload, wait);
         }
@@ -210,15 +210,35 @@ impl Router {
         }
     }
 
-    fn deliver_here(&self, delivery: Delivery) -> Result<(), SignalFailure> {
+    fn deliver_here(
+        &self,
+        source: &Source,
+        delivery: Delivery,
+        wait: bool,
+    ) -> Result<(), SignalFailure> {
         match self.registry.deliver_local(&delivery) {
             Ok(()) => {
                 self.metrics.signals_routed.inc(Via::Local);
                 Ok(())
             }
             Err(RefusedWhy::Overload) => Err(SignalFailure::Overload),
+            Err(RefusedWhy::NotHere) if wait => self.wait_for_another(source, delivery),
             Err(RefusedWhy::NotHere | RefusedWhy::Forged) => Err(SignalFailure::NoSuchPeer),
         }
+    }
+
+    /// The claim is still there, but its peer is not: somebody may take the id up.
+    fn wait_for_another(&self, source: &Source, delivery: Delivery) -> Result<(), SignalFailure> {
+        let now = self.now();
+        let mut exchange = self.exchange.lock();
+        {
+            let directory = self.directory.read();
+            let seq = directory.own_seq(source.claim);
+            exchange.wait_for_another(now, &*directory, source, seq, delivery)?;
+        }
+        self.metrics.signals_routed.inc(Via::WaitingRoom);
+        self.drain(&mut exchange);
+        Ok(())
     }
 
     fn exchange(
@@ -255,7 +275,8 @@ impl Router {
             Sent::Local(claim) => {
                 self.drain(&mut exchange);
                 drop(exchange);
-                return self.deliver_here(self.delivery(source, target, claim, kind, payload));
+                let delivery = self.delivery(source, target, claim, kind, payload);
+                return self.deliver_here(source, delivery, wait);
             }
             Sent::Window => self.metrics.signals_routed.inc(Via::Remote),
             Sent::Waiting => self.metrics.signals_routed.inc(Via::WaitingRoom),

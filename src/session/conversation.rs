@@ -11,6 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -30,6 +31,9 @@ use crate::metrics::Sent;
 
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
 const BATCH_BYTES: usize = 32 * 1024;
+
+/// How long the id of a client whose connection broke is kept for it: as long as a probe takes.
+const KEPT: Duration = Duration::from_secs(2);
 
 /// After how much the other sessions get their turn: so many small messages, or as many KiB of long ones.
 const TURN: usize = 32;
@@ -118,6 +122,9 @@ where
             Some(network) => Box::pin(self.join(network, None, false)).await,
         }
         let reason = self.converse().await;
+        if reason == CloseReason::ConnectionLost && self.newcomer.may_be_back() {
+            Box::pin(self.keep_seat()).await;
+        }
         if reason.tells_why() {
             // Before the place is given up: clients drop what does not name their network.
             self.complain(&Complaint {
@@ -151,6 +158,26 @@ where
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Keeps the id of a client whose connection broke: until it is back, here or elsewhere, or for as long as a silent
+    /// holder of an id has to answer. What is for it waits meanwhile, as for somebody who is not there.
+    async fn keep_seat(&mut self) {
+        if !self.place.vacate() {
+            return;
+        }
+        let back = poll_fn(|cx| {
+            self.mailbox.register(cx.waker());
+            while let Some(control) = self.mailbox.next_control() {
+                // A probe is answered by the end of this, whatever that is.
+                if matches!(control, Control::Close(_)) {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        });
+        // Either way the seat is given up next.
+        let _ = timeout(KEPT, back).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {

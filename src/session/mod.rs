@@ -81,6 +81,15 @@ pub struct Newcomer {
     pub network: Option<NetworkKey>,
 }
 
+impl Newcomer {
+    /// Whether it can prove to be itself when it is back after its connection broke, and nobody minds that it is gone
+    /// for a while.
+    fn may_be_back(&self) -> bool {
+        let unseen = |network: &NetworkKey| !network.tells_of_peers();
+        !self.proof.is_empty() && self.network.as_ref().is_some_and(unseen)
+    }
+}
+
 /// Tells a client on its socket why it may not come in, and closes. Takes two seconds at most.
 pub async fn turn_away<S>(io: S, ahead: &[u8], dialect: Dialect, why: &str)
 where

@@ -99,6 +99,12 @@ impl<M: MeshPort> Place<M> {
         }
     }
 
+    /// Stays in the seat, but takes nothing any more. False if there is none.
+    pub(super) fn vacate(&self) -> bool {
+        let present = self.present();
+        present.inspect(|peer| peer.go_absent()).is_some()
+    }
+
     /// Leaves without waiting, for good.
     pub(super) fn give_up(&mut self, reason: LeaveReason) {
         self.stage = Stage::Departed;

@@ -282,11 +282,14 @@ impl Hub {
 
     /// Connects a PeerJS client, which joins the realm by that; without reading anything.
     pub async fn connect_peerjs(&self, id: u8) -> Client {
-        let realm = NetworkKey::new(Dialect::PeerJs, "peerjs").expect("a realm");
+        self.connect_as(peerjs_newcomer(id), 1 << 20).await
+    }
+
+    /// The same with a secret of its own.
+    pub async fn connect_peerjs_with_secret(&self, id: u8) -> Client {
         let newcomer = Newcomer {
-            dialect: Dialect::PeerJs,
-            network: Some(realm),
-            ..newcomer(id)
+            proof: Bytes::from_static(b"secret"),
+            ..peerjs_newcomer(id)
         };
         self.connect_as(newcomer, 1 << 20).await
     }
@@ -415,5 +418,14 @@ pub fn newcomer(id: u8) -> Newcomer {
         peer: PeerId::Hex([id; 20]),
         proof: Bytes::new(),
         network: None,
+    }
+}
+
+/// A PeerJS client that proves nothing.
+fn peerjs_newcomer(id: u8) -> Newcomer {
+    Newcomer {
+        dialect: Dialect::PeerJs,
+        network: NetworkKey::new(Dialect::PeerJs, "peerjs").ok(),
+        ..newcomer(id)
     }
 }

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::fake::{Answer, Call, Client, Hub, PATIENCE};
 use crate::mesh::core::api::{Delivery, JoinRefusal};
 use crate::mesh::core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
+use crate::mesh::frames::RefusedWhy;
 use crate::session::turn_away;
 
 fn realm() -> NetworkKey {
@@ -95,6 +96,41 @@ async fn a_leave_for_nobody_ends_the_connection_and_frees_the_id() {
     assert!(told.is_empty(), "{told:?}");
     assert_eq!(frame.code, CloseCode::Normal);
     let reason = LeaveReason::Goodbye;
+    assert!(hub.calls().contains(&Call::Leave { claim: 1, reason }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_connection_keeps_its_id_for_a_moment_but_takes_nothing() {
+    let hub = Hub::new();
+    let Client { ws, served, .. } = hub.connect_peerjs_with_secret(1).await;
+    while !hub
+        .calls()
+        .iter()
+        .any(|call| matches!(call, Call::Join { .. }))
+    {
+        tokio::task::yield_now().await;
+    }
+    let started = tokio::time::Instant::now();
+    drop(ws);
+    // In paused time, sleeping is what lets the session see that.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let candidate = Delivery {
+        to: ClaimNo(1),
+        network: realm(),
+        from: PeerId::new("ada").expect("an id"),
+        target: PeerId::Hex([1; 20]),
+        kind: SignalKind(2),
+        payload: Bytes::from_static(b"7"),
+    };
+    assert_eq!(hub.registry.deliver(candidate), Err(RefusedWhy::NotHere));
+    assert!(
+        !hub.calls()
+            .iter()
+            .any(|call| matches!(call, Call::Leave { .. }))
+    );
+    assert!(served.await.is_ok());
+    assert_eq!(started.elapsed().as_secs(), 2);
+    let reason = LeaveReason::Closed;
     assert!(hub.calls().contains(&Call::Leave { claim: 1, reason }));
 }
 

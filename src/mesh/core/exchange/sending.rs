@@ -71,6 +71,40 @@ impl Exchange {
         sent.map_err(|(_, why)| why)
     }
 
+    /// Lets a signal wait that its local target did not take, because it is not there although its claim is: until
+    /// another claim has the id. Everything else is as in [`send`](Self::send).
+    ///
+    /// # Errors
+    /// Nothing is kept, and the sender is to be told.
+    pub fn wait_for_another(
+        &mut self,
+        now: Moment,
+        dir: &dyn Resolve,
+        from: &Source,
+        from_seq: u64,
+        refused: Delivery,
+    ) -> Result<(), SignalFailure> {
+        let now = self.advance(now);
+        let parcel = Parcel {
+            order: self.order,
+            source: from.clone(),
+            from_seq,
+            target: refused.target,
+            kind: refused.kind,
+            payload: Bytes::copy_from_slice(&refused.payload),
+            wait: true,
+            in_vain: Some((self.me.hub, refused.to)),
+        };
+        self.order += 1;
+        let (network, target) = (from.network.clone(), parcel.target.clone());
+        self.let_wait(now, parcel).map_err(|(_, why)| why)?;
+        // Another may have taken the id up since the look-up.
+        if let Some(found) = dir.resolve(&network, &target) {
+            self.release(now, &network, &target, found);
+        }
+        Ok(())
+    }
+
     /// Sends a message of our control plane to another hub's, in order with the signals to that hub. If
     /// it is not, or perhaps not, delivered, [`Effect::HubMessageFailed`] has the `token`.
     pub fn send_hub_message(&mut self, now: Moment, to: HubId, payload: Bytes, token: u64) {

@@ -1,0 +1,75 @@
+//! The PeerJS dialect: a client's text in, and what others are told because of it.
+
+use std::collections::BTreeMap;
+
+use hubmesh::dialect::{Command, Event, Signal, decode, encode, encode_signal};
+use hubmesh::mesh::core::ids::{Dialect, NetworkKey, PeerId};
+use serde_json::value::RawValue;
+
+const SENDER: &str = "the one who sends";
+
+/// Reads a client's message, as one of a realm and as one of a room. Whatever it says, all that is written because of
+/// it is one JSON object that names its true sender, and what was written and is read again says the same.
+pub fn peerjs(input: &[u8]) {
+    let Ok(input) = std::str::from_utf8(input) else {
+        return;
+    };
+    for dialect in [Dialect::PeerJs, Dialect::PeerJsRooms] {
+        match decode(dialect, input) {
+            Ok(message) => obey(dialect, message.command),
+            Err(why) => {
+                let told = encode(dialect, "", &Event::Error(why.complaint()), 1);
+                let told = told.expect("who made a mistake is told");
+                assert_eq!(text(fields(&told)["type"]), "ERROR");
+            }
+        }
+    }
+}
+
+fn obey(dialect: Dialect, command: Command<'_>) {
+    match command {
+        Command::Signal {
+            target,
+            kind,
+            payload,
+            ..
+        } => {
+            let network = NetworkKey::new(dialect, "peerjs").expect("a network");
+            let from = PeerId::new(SENDER).expect("a peer id");
+            let signal = Signal {
+                network: &network,
+                from: &from,
+                target: &target,
+                kind,
+                payload: &payload,
+            };
+            let told = encode_signal(dialect, &signal, 1).expect("what was read can be written");
+            let told_fields = fields(&told);
+            assert_eq!(text(told_fields["src"]), SENDER);
+            assert_eq!(text(told_fields["dst"]), target.to_string());
+            let again = decode(dialect, &told)
+                .expect("what was written can be read")
+                .command;
+            let same = Command::Signal {
+                target,
+                network: None,
+                kind,
+                payload,
+            };
+            assert_eq!(again, same);
+        }
+        Command::Unsupported(kind) => assert!(kind.chars().count() <= 64, "little is given back"),
+        Command::Goodbye | Command::Ignored => {}
+        Command::Announce { .. } | Command::Ping { .. } => panic!("no word of this dialect"),
+    }
+}
+
+/// One JSON object, field by field; of two of one name, the last.
+fn fields(text: &str) -> BTreeMap<String, &RawValue> {
+    serde_json::from_str(text).expect("one JSON object")
+}
+
+/// A field that is a string.
+fn text(field: &RawValue) -> String {
+    serde_json::from_str(field.get()).expect("a string")
+}

@@ -1,0 +1,195 @@
+//! A PeerJS client on a plain WebSocket, and hubs for it.
+//!
+//! Knows the words of the wire and no more: it neither sends heartbeats nor reconnects by itself. Every wait has a limit.
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    net::TcpStream,
+    time::{Duration, Instant, sleep, timeout},
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{self, Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
+};
+
+use crate::hub_process::{HubBuilder, HubProcess, LIMIT};
+
+/// Who connects, and how.
+#[derive(Clone, Debug)]
+pub struct Way<'a> {
+    pub id: &'a str,
+    pub token: &'a str,
+    pub key: &'a str,
+    pub path: &'a str,
+    pub bearer: Option<&'a str>,
+}
+
+impl<'a> Way<'a> {
+    pub fn new(id: &'a str, token: &'a str) -> Self {
+        Way {
+            id,
+            token,
+            key: "peerjs",
+            path: "/",
+            bearer: None,
+        }
+    }
+
+    fn target(&self) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs([("key", self.key), ("id", self.id), ("token", self.token)]);
+        format!("{}peerjs?{}&version=1.5.5", self.path, query.finish())
+    }
+}
+
+/// A client that is connected, whatever it was told.
+#[derive(Debug)]
+pub struct Client {
+    pub id: String,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Client {
+    /// Asks for a WebSocket at a hub's address; the status if there is none.
+    pub async fn connect(base: &str, way: &Way<'_>) -> Result<Self, u16> {
+        let mut request = format!("{base}{}", way.target())
+            .into_client_request()
+            .expect("an address");
+        if let Some(bearer) = way.bearer {
+            let value = format!("Bearer {bearer}").parse().expect("a header");
+            request.headers_mut().insert("authorization", value);
+        }
+        match timeout(LIMIT, connect_async(request))
+            .await
+            .expect("an answer in time")
+        {
+            Ok((socket, _)) => Ok(Client {
+                id: way.id.to_owned(),
+                socket,
+            }),
+            Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(why) => panic!("no answer: {why}"),
+        }
+    }
+
+    /// Connects and is open.
+    pub async fn open(hub: &HubProcess, id: &str, token: &str) -> Self {
+        Self::open_by(hub, &Way::new(id, token)).await
+    }
+
+    /// The same, in a way of its own.
+    pub async fn open_by(hub: &HubProcess, way: &Way<'_>) -> Self {
+        let connected = Self::connect(&hub.ws_url(), way).await;
+        let mut client = connected.expect("the hub lets it in");
+        assert_eq!(client.next().await["type"], "OPEN", "{way:?}");
+        client
+    }
+
+    pub async fn say(&mut self, message: Value) {
+        self.say_text(&message.to_string()).await;
+    }
+
+    pub async fn say_text(&mut self, message: &str) {
+        let sent = self.socket.send(Message::text(message)).await;
+        sent.expect("an open socket");
+    }
+
+    /// Sends a signal.
+    pub async fn send(&mut self, kind: &str, to: &str, payload: Value) {
+        self.say(json!({"type": kind, "dst": to, "payload": payload}))
+            .await;
+    }
+
+    /// The next message.
+    pub async fn next(&mut self) -> Value {
+        serde_json::from_str(&self.next_text().await).expect("JSON")
+    }
+
+    pub async fn next_text(&mut self) -> String {
+        loop {
+            let next = timeout(LIMIT, self.socket.next())
+                .await
+                .expect("a message in time");
+            match next.expect("an open socket").expect("an open socket") {
+                Message::Text(text) => return text.to_string(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("no text: {other:?}"),
+            }
+        }
+    }
+
+    /// The next message; none once the connection is over.
+    pub async fn next_unless_closed(&mut self) -> Option<Value> {
+        loop {
+            match self.socket.next().await?.ok()? {
+                Message::Text(text) => return serde_json::from_str(&text).ok(),
+                Message::Close(_) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Nothing comes before what it sends itself by way of `other` is back.
+    pub async fn hears_nothing_before(&mut self, other: &mut Client) {
+        let fence = json!({"fence": other.id});
+        other
+            .send("CANDIDATE", &self.id.clone(), fence.clone())
+            .await;
+        assert_eq!(self.next().await["payload"], fence);
+    }
+
+    /// What it is told before the socket is closed, and how that is.
+    pub async fn is_closed(&mut self) -> (Vec<Value>, Option<CloseCode>) {
+        let mut told = Vec::new();
+        loop {
+            let next = timeout(LIMIT, self.socket.next())
+                .await
+                .expect("an end in time");
+            match next {
+                Some(Ok(Message::Text(text))) => {
+                    told.push(serde_json::from_str(&text).expect("JSON"));
+                }
+                Some(Ok(Message::Close(frame))) => return (told, frame.map(|frame| frame.code)),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return (told, None),
+            }
+        }
+    }
+
+    /// Ends the connection in order.
+    pub async fn close(mut self) {
+        let _ = self.socket.close(None).await;
+        self.is_closed().await;
+    }
+}
+
+/// Two linked hubs with these settings.
+pub async fn pair(settings: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 2] {
+    let first = settings(HubProcess::builder()).start().await;
+    let second = settings(first.neighbour()).start().await;
+    for hub in [&first, &second] {
+        eventually("the hubs know each other", async || {
+            hub.http_get("/hubs").await.json()["totalHubs"] == 1
+        })
+        .await;
+    }
+    [first, second]
+}
+
+/// Waits until a hub knows so many peers.
+pub async fn knows(hub: &HubProcess, peers: usize) {
+    eventually("the hub knows the peers", async || {
+        hub.http_get("/stats").await.json()["peers"] == peers
+    })
+    .await;
+}
+
+/// Waits for what has no event of its own to wait for.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never came to pass: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

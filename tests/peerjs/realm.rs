@@ -1,0 +1,236 @@
+//! Realms across hubs: who may have an id, and what becomes of what is sent.
+
+use serde_json::json;
+use tokio::time::{Duration, Instant, sleep};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::{
+    client::{Client, Way, knows, pair},
+    hub_process::HubProcess,
+};
+
+fn taken() -> serde_json::Value {
+    json!({"type": "ID-TAKEN", "payload": {"msg": "ID is taken"}})
+}
+
+#[tokio::test]
+async fn offers_answers_and_candidates_cross_hubs_as_they_were_sent() {
+    let hubs = pair(|hub| hub).await;
+    let mut ada = Client::open(&hubs[0], "ada", "a").await;
+    let mut bob = Client::open(&hubs[1], "bob", "b").await;
+    knows(&hubs[0], 2).await;
+    let payload = r#"{"sdp": {"n":1e400,"n":2},"é":"\u0001\u00e9 "}"#;
+    for kind in ["OFFER", "CANDIDATE", "LEAVE"] {
+        let sent = format!(r#"{{"type":"{kind}","payload":{payload},"dst":"bob","src":"eve"}}"#);
+        ada.say_text(&sent).await;
+        let expected =
+            format!(r#"{{"type":"{kind}","src":"ada","dst":"bob","payload":{payload}}}"#);
+        assert_eq!(bob.next_text().await, expected);
+    }
+    bob.say(json!({"type": "ANSWER", "dst": "ada", "payload": 1, "more": [2]}))
+        .await;
+    let expected = json!({"type": "ANSWER", "src": "bob", "dst": "ada", "payload": 1, "more": [2]});
+    assert_eq!(ada.next().await, expected);
+    ada.say(json!({"type": "HEARTBEAT"})).await;
+    ada.hears_nothing_before(&mut bob).await;
+}
+
+#[tokio::test]
+async fn an_id_belongs_to_who_has_its_token_on_whichever_hub() {
+    let hubs = pair(|hub| hub).await;
+    let mut old = Client::open(&hubs[0], "ada", "secret").await;
+    knows(&hubs[1], 1).await;
+    for hub in &hubs {
+        let stranger = Way::new("ada", "another");
+        let mut stranger = Client::connect(&hub.ws_url(), &stranger)
+            .await
+            .expect("a socket");
+        assert_eq!(
+            stranger.is_closed().await,
+            (vec![taken()], Some(CloseCode::Policy))
+        );
+    }
+    let mut bob = Client::open(&hubs[0], "bob", "b").await;
+    let mut new = Client::open(&hubs[1], "ada", "secret").await;
+    assert_eq!(
+        old.is_closed().await,
+        (vec![taken()], Some(CloseCode::Policy))
+    );
+    bob.send("OFFER", "ada", json!("for the new one")).await;
+    assert_eq!(new.next().await["payload"], "for the new one");
+    let newest = Client::open(&hubs[1], "ada", "secret").await;
+    assert_eq!(new.is_closed().await.0, [taken()]);
+    newest.close().await;
+    // Who closes in order leaves the id to anybody, at once.
+    let began = Instant::now();
+    Client::open(&hubs[0], "ada", "another").await;
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn of_two_who_come_at_once_on_two_hubs_one_keeps_the_id() {
+    let hubs = pair(|hub| hub).await;
+    for round in 0..10 {
+        let id = format!("wanted {round}");
+        let ways = ["a", "b"].map(|token| Way::new(&id, token));
+        let urls = [hubs[0].ws_url(), hubs[1].ws_url()];
+        let (first, second) = tokio::join!(
+            Client::connect(&urls[0], &ways[0]),
+            Client::connect(&urls[1], &ways[1]),
+        );
+        let (mut first, mut second) = (first.expect("a socket"), second.expect("a socket"));
+        // The one that lost may have been open for a moment.
+        let loser = tokio::select! {
+            told = first.is_closed() => told,
+            told = second.is_closed() => told,
+        };
+        assert_eq!(loser.0.last(), Some(&taken()), "round {round}");
+        let mut witness = Client::open(&hubs[0], &format!("witness {round}"), "w").await;
+        witness.send("OFFER", &id, json!(round)).await;
+        let got = tokio::select! {
+            got = open_signal(&mut first) => got,
+            got = open_signal(&mut second) => got,
+        };
+        assert_eq!(got, json!(round));
+    }
+}
+
+/// The payload of the first signal; never, of a connection that is over.
+async fn open_signal(client: &mut Client) -> serde_json::Value {
+    loop {
+        match client.next_unless_closed().await {
+            Some(told) if told["type"] == "OPEN" => {}
+            Some(told) => return told["payload"].clone(),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_for_somebody_who_comes_later_elsewhere_waits_in_order() {
+    let hubs = pair(|hub| hub).await;
+    let mut ada = Client::open(&hubs[0], "ada", "a").await;
+    ada.send("OFFER", "bob", json!(0)).await;
+    for number in 1..=20 {
+        ada.send("CANDIDATE", "bob", json!(number)).await;
+    }
+    ada.send("LEAVE", "bob", json!("never told")).await;
+    sleep(Duration::from_secs(3)).await;
+    let mut bob = Client::open(&hubs[1], "bob", "b").await;
+    for number in 0..=20 {
+        let got = bob.next().await;
+        assert_eq!(got["payload"], number, "{got}");
+    }
+    ada.hears_nothing_before(&mut bob).await;
+    bob.hears_nothing_before(&mut ada).await;
+}
+
+#[tokio::test]
+async fn what_nobody_came_for_expires_once() {
+    let hub = HubProcess::builder()
+        .env("PEERJS_EXPIRE_TIMEOUT_MS", "300")
+        .start()
+        .await;
+    let mut ada = Client::open(&hub, "ada", "a").await;
+    for target in ["bob", "cy"] {
+        ada.send("OFFER", target, json!(1)).await;
+        for number in 0..10 {
+            ada.send("CANDIDATE", target, json!(number)).await;
+        }
+    }
+    let mut expired = [ada.next().await, ada.next().await];
+    expired.sort_by_key(|told| told["src"].as_str().map(str::to_owned));
+    let expire = |src| json!({"type": "EXPIRE", "src": src, "dst": "ada"});
+    assert_eq!(expired, [expire("bob"), expire("cy")]);
+    let mut bob = Client::open(&hub, "bob", "b").await;
+    bob.hears_nothing_before(&mut ada).await;
+    ada.hears_nothing_before(&mut bob).await;
+}
+
+#[tokio::test]
+async fn what_may_not_wait_expires_at_once() {
+    let hub = HubProcess::builder()
+        .env("SIGNAL_WAIT_PER_SENDER", "2")
+        .env("PEERJS_EXPIRE_TIMEOUT_MS", "60000")
+        .start()
+        .await;
+    let mut ada = Client::open(&hub, "ada", "a").await;
+    for number in 0..3 {
+        ada.send("CANDIDATE", "bob", json!(number)).await;
+    }
+    assert_eq!(ada.next().await["type"], "EXPIRE");
+    let mut bob = Client::open(&hub, "bob", "b").await;
+    assert_eq!(bob.next().await["payload"], 0);
+    assert_eq!(bob.next().await["payload"], 1);
+}
+
+#[tokio::test]
+async fn realms_are_apart_and_an_unknown_one_is_refused() {
+    let hubs = pair(|hub| hub.env("PEERJS_KEY", "red,blue")).await;
+    let way = |id, key| Way {
+        key,
+        ..Way::new(id, "t")
+    };
+    let mut red = Client::open_by(&hubs[0], &way("ada", "red")).await;
+    let mut blue = Client::open_by(&hubs[1], &way("ada", "blue")).await;
+    let mut bob = Client::open_by(&hubs[1], &way("bob", "red")).await;
+    bob.send("OFFER", "ada", json!("red")).await;
+    assert_eq!(red.next().await["payload"], "red");
+    let mut cy = Client::open_by(&hubs[0], &way("cy", "blue")).await;
+    blue.hears_nothing_before(&mut cy).await;
+    let unknown = Client::connect(&hubs[0].ws_url(), &way("dee", "green")).await;
+    let (told, _) = unknown.expect("a socket").is_closed().await;
+    assert_eq!(told[0]["payload"]["msg"], "Invalid key provided");
+}
+
+#[tokio::test]
+async fn a_bearer_token_comes_as_the_token_or_as_a_header() {
+    let hub = HubProcess::builder()
+        .env("AUTH_TOKEN", "sesame")
+        .start()
+        .await;
+    let wrong = Client::connect(&hub.ws_url(), &Way::new("ada", "guess")).await;
+    assert_eq!(wrong.err(), Some(401));
+    Client::open(&hub, "bob", "sesame").await.close().await;
+    let bearer = Some("sesame");
+    let with_header = |token| Way {
+        bearer,
+        ..Way::new("ada", token)
+    };
+    let mut ada = Client::open_by(&hub, &with_header("own")).await;
+    // Behind the header the token is the client's own secret.
+    let other = Client::connect(&hub.ws_url(), &with_header("other")).await;
+    assert_eq!(other.expect("a socket").is_closed().await.0, [taken()]);
+    Client::open_by(&hub, &with_header("own")).await;
+    assert_eq!(ada.is_closed().await.0, [taken()]);
+}
+
+#[tokio::test]
+async fn whoever_may_not_come_in_is_told_in_the_words_of_the_client() {
+    let hub = HubProcess::builder()
+        .env("PEERJS_CONCURRENT_LIMIT", "1")
+        .start()
+        .await;
+    let told = async |way: Way<'static>| {
+        let client = Client::connect(&hub.ws_url(), &way).await;
+        let (told, code) = client.expect("a socket").is_closed().await;
+        assert_eq!((told.len(), code), (1, Some(CloseCode::Policy)));
+        assert_eq!(told[0]["type"], "ERROR");
+        told[0]["payload"]["msg"].clone()
+    };
+    let incomplete = "No id, token, or key supplied to websocket server";
+    assert_eq!(told(Way::new("", "t")).await, incomplete);
+    assert_eq!(told(Way::new("ada", "")).await, incomplete);
+    let long = "An id has 1 to 64 characters";
+    assert_eq!(
+        told(Way::new(Box::leak("x".repeat(65).into_boxed_str()), "t")).await,
+        long
+    );
+    let _ada = Client::open(&hub, "ada", "a").await;
+    let full = "Server has reached its concurrent user limit";
+    assert_eq!(told(Way::new("bob", "b")).await, full);
+}
