@@ -36,11 +36,13 @@ async function aftermath(lab, odd) {
   ada.send(odd(bob));
   const mark = lab.name('mark');
   ada.send({ type: 'OFFER', dst: bob.id, payload: { mark } });
-  const arrived = bob.message(({ payload }) => payload?.mark === mark).then(() => 'goes on');
-  const end = await Promise.race([arrived, ada.closed().then((code) => `closed ${code}`)]);
-  const told = ada.messages.filter(({ type }) => type !== 'OPEN').map(({ type }) => `${type} to the sender`);
-  const reached = bob.messages.filter(({ type, payload }) => type !== 'OPEN' && payload?.mark !== mark);
-  return [...told, ...reached.map(({ type }) => `${type} to the target`), end];
+  // And back to the sender, after what the server itself told it.
+  const arrived = bob.message(({ payload }) => payload?.mark === mark).then(() => lab.mark(bob, ada));
+  const end = await Promise.race([arrived.then(() => 'goes on'), ada.closed().then((code) => `closed ${code}`)]);
+  const news = ({ messages }) => messages.filter(({ type, payload }) => type !== 'OPEN' && !payload?.mark);
+  const told = [[ada, 'the sender'], [bob, 'the target']]
+    .flatMap(([client, who]) => news(client).map(({ type }) => `${type} to ${who}`));
+  return [...told, end];
 }
 
 const http = [
