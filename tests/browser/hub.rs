@@ -127,9 +127,7 @@ impl Hub {
         settings.push(("PORT".to_owned(), port));
         *self = Self::launch(settings);
     }
-}
 
-impl Hub {
     /// Stops it and prints what it logged.
     pub fn tell_its_log(&mut self) {
         self.stop();

@@ -95,6 +95,12 @@ fn twenty_pairs_connect_at_once_across_two_hubs() {
     play_on("crowd", two);
 }
 
+/// Forty connections are more messages than a peer may send at once by default.
+#[test]
+fn a_host_talks_to_forty_guests_at_once_where_its_rate_allows_it() {
+    play_on("party", || Hub::two_linked(&[("RATE_LIMIT_BURST", "1000")]));
+}
+
 #[test]
 fn links_outlive_a_restarted_hub_and_its_clients_come_back_to_it() {
     play_on("restart", one);
@@ -108,7 +114,9 @@ fn links_outlive_a_restarted_hub_of_two_and_its_clients_come_back_to_it() {
 const PLAYED_ON_THE_REFERENCE: &[(&str, &[&str])] = &[
     (
         "allow_discovery=true",
-        &["data", "call", "ids", "comings", "listed", "late", "crowd"],
+        &[
+            "data", "call", "ids", "comings", "listed", "late", "crowd", "party",
+        ],
     ),
     ("allow_discovery=false", &["unlisted"]),
 ];

@@ -45,21 +45,24 @@ const REFERENCE_LAB = {
   shutdown: {},
 };
 
+/** Settles as `work` does, or as `expired` does when that takes too long; leaves no timer behind. */
+async function within(limitMs, work, expired) {
+  const timer = new AbortController();
+  const late = sleep(limitMs, undefined, { signal: timer.signal }).then(expired);
+  late.catch(() => {});
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    timer.abort();
+  }
+}
+
 /** Observes, and tells how that compares: `as expected`, `as recorded` for the reference, else `WRONG`. */
 async function ask(check, lab) {
   const wanted = lab.isReference && check.differs ? check.differs.observed : check.expected;
-  const late = new AbortController();
-  let observed;
-  try {
-    const limit = sleep(CHECK_WITHIN_MS, undefined, late).then(() => `nothing within ${CHECK_WITHIN_MS} ms`);
-    limit.catch(() => {});
-    observed = await Promise.race([check.observe(lab), limit]);
-  } catch (error) {
-    observed = `failed: ${error.message}`;
-  } finally {
-    late.abort();
-    lab.close();
-  }
+  const observing = within(CHECK_WITHIN_MS, check.observe(lab), () => `nothing within ${CHECK_WITHIN_MS} ms`);
+  const observed = await observing.catch((error) => `failed: ${error.message}`);
+  lab.close();
   if (!isDeepStrictEqual(observed, wanted)) return { check, observed, wanted, verdict: 'WRONG' };
   return { check, observed, wanted, verdict: wanted === check.expected ? 'as expected' : 'as recorded' };
 }
@@ -70,12 +73,13 @@ async function linked(open) {
   const token = lab.name('token');
   const [ada, bob] = await Promise.all(['here', 'there'].map((at) => lab.peer({ at, token })));
   const arrived = bob.message(({ type }) => type === 'OFFER');
-  const late = sleep(LINKED_WITHIN_MS).then(() => { throw new Error('the two servers do not reach each other'); });
   const knock = setInterval(() => ada.send({ type: 'OFFER', dst: bob.id }), KNOCK_EVERY_MS);
-  await Promise.race([arrived, late]).finally(() => {
+  try {
+    await within(LINKED_WITHIN_MS, arrived, () => { throw new Error('the two servers do not reach each other'); });
+  } finally {
     clearInterval(knock);
     lab.close();
-  });
+  }
 }
 
 /** Checks use names of their own and run side by side; those of the other suites change the server. */
