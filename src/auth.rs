@@ -1,14 +1,19 @@
-//! Who may come in: bearer tokens, compared in constant time.
+//! Who may come in: a token that all share, compared in constant time, or a JSON Web Token ([`jwt`]).
 //!
 //! [`Gate`] answers one question, whether what a client presents opens it, and says in a [`Grant`] what else that
-//! proves. Other kinds of credentials join as further variants of `Gate` without a change for its callers. Nothing
-//! here knows of HTTP or sockets, and nothing here shows a token: [`Secret`] prints as `[redacted]`.
+//! proves and to what it binds. Other kinds of credentials join it without a change for its callers. Nothing here
+//! knows of HTTP or sockets, and nothing here shows a token: [`Secret`] prints as `[redacted]`, and [`Denied`] says
+//! what is wrong with a token without a word of it.
+
+pub mod jwt;
 
 use std::fmt;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use jwt::Jwt;
 
 /// A text that must not be shown: tokens.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,6 +48,17 @@ impl fmt::Display for Secret {
 pub struct Grant {
     /// What tells this party from all others; empty if nothing does. A token that all peers share proves nothing.
     pub proof: Bytes,
+    /// The only id that it may have; `None`: any.
+    pub peer_id: Option<String>,
+    /// The only room that it may enter; `None`: any.
+    pub room: Option<String>,
+}
+
+impl Grant {
+    /// Whether the client may be known by this id.
+    pub fn admits(&self, peer: &str) -> bool {
+        self.peer_id.as_deref().is_none_or(|only| only == peer)
+    }
 }
 
 /// The client may not come in. It is the client's fault, and nothing changed.
@@ -54,50 +70,87 @@ pub enum Denied {
     /// None of those shown is right.
     #[error("the bearer token is wrong")]
     Wrong,
+    /// A JWT whose time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// A JWT whose time has not come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// A JWT that somebody else has signed, or changed.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// A JWT with an algorithm that the configured key is not for.
+    #[error("the token is signed with an algorithm that this hub does not take")]
+    Algorithm,
+    /// A JWT of another issuer, or of none.
+    #[error("the token is not of the issuer that this hub trusts")]
+    Issuer,
+    /// A JWT for another audience, or for none.
+    #[error("the token is not meant for this hub")]
+    Audience,
+    /// A JWT without `exp`, or with a claim of the wrong type.
+    #[error("the token lacks exp, or has a claim of the wrong type")]
+    Claims,
 }
 
-/// What clients must present.
+/// What clients must present: the shared token or a valid JWT where both are configured, and nothing where none is.
 #[derive(Clone)]
-pub enum Gate {
-    /// Nothing.
-    Open,
-    /// The token with this SHA-256.
-    Bearer([u8; 32]),
+pub struct Gate {
+    /// The SHA-256 of the shared token.
+    bearer: Option<[u8; 32]>,
+    jwt: Option<Jwt>,
 }
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Gate::Open => "Open",
-            Gate::Bearer(_) => "Bearer",
+        f.write_str(match (&self.bearer, &self.jwt) {
+            (None, None) => "Open",
+            (Some(_), None) => "Bearer",
+            (None, Some(_)) => "Jwt",
+            (Some(_), Some(_)) => "Bearer or Jwt",
         })
     }
 }
 
 impl Gate {
-    /// Opens to this token; to anyone if there is none.
-    pub fn new(token: Option<&Secret>) -> Self {
-        match token {
-            Some(token) => Gate::Bearer(digest(token.expose())),
-            None => Gate::Open,
+    /// Opens to this token and to what makes this JWT check; to anyone if there is neither.
+    pub fn new(token: Option<&Secret>, jwt: Option<&Jwt>) -> Self {
+        Gate {
+            bearer: token.map(|token| digest(token.expose())),
+            jwt: jwt.cloned(),
         }
     }
 
-    /// Whether one of the presented tokens opens the gate.
+    /// Whether it opens to anyone.
+    pub fn is_open(&self) -> bool {
+        self.bearer.is_none() && self.jwt.is_none()
+    }
+
+    /// Whether one of the presented tokens opens the gate. If none does, the error is the most telling one.
     ///
-    /// Takes the same time for every wrong token of one length: hashes are compared, all bytes of them.
+    /// Comparing with the shared token takes the same time for every wrong token of one length: hashes are compared,
+    /// all bytes of them.
     pub fn check<'t>(&self, presented: impl IntoIterator<Item = &'t str>) -> Result<Grant, Denied> {
-        let Gate::Bearer(expected) = self else {
+        if self.is_open() {
             return Ok(Grant::default());
-        };
+        }
         let mut denied = Denied::Missing;
         for token in presented {
-            if bool::from(digest(token).ct_eq(expected)) {
-                return Ok(Grant::default());
+            match self.check_one(token) {
+                Ok(grant) => return Ok(grant),
+                Err(why) if matches!(denied, Denied::Missing | Denied::Wrong) => denied = why,
+                Err(_) => {}
             }
-            denied = Denied::Wrong;
         }
         Err(denied)
+    }
+
+    fn check_one(&self, token: &str) -> Result<Grant, Denied> {
+        let is_shared = |expected: &[u8; 32]| bool::from(digest(token).ct_eq(expected));
+        if self.bearer.as_ref().is_some_and(is_shared) {
+            return Ok(Grant::default());
+        }
+        self.jwt.as_ref().ok_or(Denied::Wrong)?.check(token)
     }
 }
 
@@ -117,13 +170,15 @@ mod tests {
 
     #[test]
     fn an_open_gate_lets_anyone_in() {
-        assert_eq!(Gate::new(None).check([]), Ok(Grant::default()));
-        assert_eq!(Gate::new(None).check(["whatever"]), Ok(Grant::default()));
+        let gate = Gate::new(None, None);
+        assert!(gate.is_open());
+        assert_eq!(gate.check([]), Ok(Grant::default()));
+        assert_eq!(gate.check(["whatever"]), Ok(Grant::default()));
     }
 
     #[test]
     fn a_bearer_gate_opens_to_its_token_alone() {
-        let gate = Gate::new(Some(&Secret::new("sesame")));
+        let gate = Gate::new(Some(&Secret::new("sesame")), None);
         assert_eq!(gate.check(["sesame"]), Ok(Grant::default()));
         assert_eq!(gate.check(["wrong", "sesame"]), Ok(Grant::default()));
         assert_eq!(gate.check([]), Err(Denied::Missing));
@@ -134,11 +189,35 @@ mod tests {
 
     #[test]
     fn a_shared_token_proves_nothing_about_who_shows_it() {
-        let gate = Gate::new(Some(&Secret::new("sesame")));
+        let gate = Gate::new(Some(&Secret::new("sesame")), None);
         assert!(
             gate.check(["sesame"])
                 .is_ok_and(|grant| grant.proof.is_empty())
         );
+    }
+
+    /// Expired in 1970, by a secret of 32 zeros: `{"alg":"HS256"}`, `{"exp":1}`.
+    const EXPIRED: &str =
+        "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.TCVDkpGG6a6FsUpNMrdPJxFgK5IHugNPvyYifgIyolg";
+
+    fn jwt() -> Jwt {
+        let key = jwt::JwtKey::secret(&"0".repeat(32)).expect("a key");
+        Jwt::new(key, None, None)
+    }
+
+    #[test]
+    fn with_both_configured_either_opens_and_the_most_telling_reason_is_told() {
+        let gate = Gate::new(Some(&Secret::new("sesame")), Some(&jwt()));
+        assert!(!gate.is_open());
+        assert_eq!(gate.check(["sesame"]), Ok(Grant::default()));
+        assert_eq!(gate.check([EXPIRED, "sesame"]), Ok(Grant::default()));
+        assert_eq!(gate.check([]), Err(Denied::Missing));
+        assert_eq!(gate.check(["wrong"]), Err(Denied::Wrong));
+        assert_eq!(gate.check([EXPIRED, "wrong"]), Err(Denied::Expired));
+        assert_eq!(gate.check(["wrong", EXPIRED]), Err(Denied::Expired));
+        let alone = Gate::new(None, Some(&jwt()));
+        assert_eq!(alone.check(["sesame"]), Err(Denied::Wrong));
+        assert_eq!(alone.check([EXPIRED]), Err(Denied::Expired));
     }
 
     #[test]
@@ -152,7 +231,8 @@ mod tests {
     #[test]
     fn secrets_and_gates_do_not_print_their_token() {
         let secret = Secret::new("sesame");
-        let shown = format!("{secret} {secret:?} {:?}", Gate::new(Some(&secret)));
-        assert_eq!(shown, "[redacted] [redacted] Bearer");
+        let gate = Gate::new(Some(&secret), Some(&jwt()));
+        let shown = format!("{secret} {secret:?} {gate:?}");
+        assert_eq!(shown, "[redacted] [redacted] Bearer or Jwt");
     }
 }

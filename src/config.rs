@@ -2,19 +2,24 @@
 //!
 //! [`Config`] holds values that are right: every number within its bounds, every address parsed, every relation
 //! between two settings kept. Whoever has a `Config` need not check again. Nothing outside this module reads the
-//! environment, and this module opens no socket and no file. `main` calls it first and exits with 64 if it refuses.
+//! environment, and this module opens no socket, and no file but the one that `JWT_PUBLIC_KEY` may name. `main` calls it first and exits with 64 if it refuses.
 
+mod proxies;
 mod read;
 mod settings;
 mod types;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::Secret;
+use crate::auth::jwt::Jwt;
 use crate::mesh::core::ids::{Dialect, HubId};
 
+pub use proxies::TrustedProxies;
 pub use settings::{SETTINGS, Setting, settings_table};
 pub use types::{
     BootstrapHub, CorsOrigins, DuplicatePeer, HubUrl, LogFormat, Origin, PeerJsKeys, PeerJsPaths,
@@ -30,14 +35,24 @@ pub struct Config {
     pub host: String,
     /// Port to listen on; 0 takes a free one.
     pub port: u16,
+    /// What `port` speaks TLS with; `None` is plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Whether this is a hub, or a lone server without `/mesh`.
     pub is_hub: bool,
     /// Pages that may use this hub.
     pub cors: CorsOrigins,
     /// What peers must show.
     pub auth_token: Option<Secret>,
+    /// What makes a JWT one that peers may show instead.
+    pub jwt: Option<Jwt>,
     /// Peers connected at once.
     pub max_connections: usize,
+    /// Proxies that are believed when they say whom they speak for.
+    pub trusted_proxies: TrustedProxies,
+    /// Peers connected at once from one address; `None` is no limit.
+    pub max_connections_per_ip: Option<usize>,
+    /// Upgrade requests of peers from one address in a minute; `None` is no limit.
+    pub connects_per_minute_per_ip: Option<NonZeroU32>,
     /// TCP connections that are not peers.
     pub max_http_connections: usize,
     /// From a TCP connection to its whole request head, and from the 101 to the WebSocket.
@@ -60,6 +75,15 @@ pub struct Config {
     pub worker_threads: usize,
     /// The application's name at its host, for the statistics.
     pub app_name: Option<String>,
+}
+
+/// Where the hub's certificate and its key are. What is in the files is not known here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsFiles {
+    /// The certificate chain, as PEM.
+    pub cert: PathBuf,
+    /// The private key of its first certificate, as PEM.
+    pub key: PathBuf,
 }
 
 /// What a single peer may do and cost.
@@ -258,12 +282,17 @@ fn known_variables(
 fn read_config(reader: &mut Reader) -> Option<Config> {
     let host = reader.host("HOST");
     let port = reader.number("PORT", 0..=65_535);
+    let tls = read_tls(reader);
     let is_hub = reader.flag("IS_HUB");
     let auth_token = reader.secret("AUTH_TOKEN");
+    let jwt = read_jwt(reader);
     let discovery_limit = reader.number("DISCOVERY_LIMIT", 1..=100_000);
     let mesh = read_mesh(reader, auth_token.clone(), discovery_limit);
     let cors = reader.parse("CORS_ORIGIN");
     let max_connections = reader.number("MAX_CONNECTIONS", 1..=1_000_000);
+    let trusted_proxies = reader.parse("TRUSTED_PROXIES");
+    let per_ip: Option<usize> = reader.number("MAX_CONNECTIONS_PER_IP", 0..=1_000_000);
+    let connects_per_ip = reader.number("CONNECTS_PER_MINUTE_PER_IP", 0..=1_000_000);
     let max_http_connections = reader.number("MAX_HTTP_CONNECTIONS", 1..=1_000_000);
     let header_timeout = reader.millis("HEADER_TIMEOUT_MS", 100..=600_000);
     let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
@@ -283,10 +312,15 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     Some(Config {
         host: host?,
         port: port?,
+        tls,
         is_hub: is_hub?,
         cors: cors?,
         auth_token,
+        jwt,
         max_connections: max_connections?,
+        trusted_proxies: trusted_proxies?,
+        max_connections_per_ip: Some(per_ip?).filter(|max| *max > 0),
+        connects_per_minute_per_ip: NonZeroU32::new(connects_per_ip?),
         max_http_connections: max_http_connections?,
         header_timeout: header_timeout?,
         cleanup_interval: cleanup_interval?,
@@ -299,6 +333,56 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         worker_threads: worker_threads?,
         app_name,
     })
+}
+
+/// Both files or neither: half a pair is a port that is not what its operator thinks.
+fn read_tls(reader: &mut Reader) -> Option<TlsFiles> {
+    let cert = reader.optional_text("TLS_CERT", MAX_PATH_BYTES);
+    let key = reader.optional_text("TLS_KEY", MAX_PATH_BYTES);
+    match (cert, key) {
+        (Some(cert), Some(key)) => Some(TlsFiles {
+            cert: cert.into(),
+            key: key.into(),
+        }),
+        (Some(_), None) => {
+            reader.problem(
+                "TLS_KEY",
+                "is unset, while TLS_CERT is set: set both or neither",
+            );
+            None
+        }
+        (None, Some(_)) => {
+            reader.problem(
+                "TLS_CERT",
+                "is unset, while TLS_KEY is set: set both or neither",
+            );
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+/// The longest path that Linux takes.
+const MAX_PATH_BYTES: usize = 4096;
+
+/// The check of JWTs, if there is a key; a second key, and what asks something of tokens without one, are problems.
+fn read_jwt(reader: &mut Reader) -> Option<Jwt> {
+    let secret = reader.is_set("JWT_SECRET");
+    let public = reader.is_set("JWT_PUBLIC_KEY");
+    let shared = reader.jwt_secret("JWT_SECRET");
+    let key = shared.or(reader.jwt_public_key("JWT_PUBLIC_KEY"));
+    let issuer = reader.optional_text("JWT_ISSUER", 256);
+    let audience = reader.optional_text("JWT_AUDIENCE", 256);
+    if secret && public {
+        let why = "is set beside JWT_SECRET: tokens have one key, so unset one of the two";
+        reader.problem("JWT_PUBLIC_KEY", why);
+    }
+    for (name, asked) in [("JWT_ISSUER", &issuer), ("JWT_AUDIENCE", &audience)] {
+        if asked.is_some() && !secret && !public {
+            reader.problem(name, "has no effect without JWT_SECRET or JWT_PUBLIC_KEY");
+        }
+    }
+    Some(Jwt::new(key?, issuer.as_deref(), audience.as_deref()))
 }
 
 fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {

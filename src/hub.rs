@@ -4,20 +4,19 @@
 //! `DRAIN_MS`, other hubs are told) or stopped (everything ends where it stands). Several hubs may run in one
 //! process; they share nothing. What the parts do is theirs; here is only who gets whom.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::Config;
-use crate::http::{self, App, Arrival, Backend, BindError};
-use crate::limits::Permit;
+use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Stream};
+use crate::limits::{NoPlace, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::{Mesh, MeshView};
 use crate::metrics::Metrics;
@@ -30,6 +29,9 @@ pub enum StartError {
     /// It cannot listen where it is told to.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The files of `TLS_CERT` and `TLS_KEY` cannot be used.
+    #[error("the configuration cannot be used:\n  {0}")]
+    Tls(#[from] BadFile),
 }
 
 /// How long peers that were told to leave, and answers under way, may take before they are cut off.
@@ -41,13 +43,17 @@ pub struct Hub;
 impl Hub {
     /// Starts a hub: binds, links to other hubs, lets peers in.
     pub async fn start(config: Config) -> Result<RunningHub, StartError> {
+        let metrics = Metrics::new();
+        let certificates = match config.tls.clone() {
+            Some(files) => Some(Certificates::load(files, Arc::clone(&metrics)).await?),
+            None => None,
+        };
         let listeners = http::bind(&config.host, config.port).await?;
         let addrs = listeners
             .iter()
             .filter_map(|listener| listener.local_addr().ok())
             .collect();
         let config = Arc::new(config);
-        let metrics = Metrics::new();
         let registry = Arc::new(Registry::new(Arc::clone(&metrics)));
         let mesh = Mesh::start(&config, Arc::clone(&registry), Arc::clone(&metrics));
         let sessions = Sessions::new(
@@ -55,14 +61,22 @@ impl Hub {
             registry,
             Arc::clone(&metrics),
             config.peer.clone(),
-            config.max_connections,
+            Room {
+                connections: config.max_connections,
+                per_address: config.max_connections_per_ip,
+            },
         );
         let parts = Parts { sessions, mesh };
         let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
-        app.serve(listeners);
-        let housekeeping = tokio::spawn(keep_house(Arc::clone(&app), config.cleanup_interval));
+        app.serve(listeners, certificates.as_ref());
+        let housekeeping = tokio::spawn(keep_house(
+            Arc::clone(&app),
+            certificates.clone(),
+            config.cleanup_interval,
+        ));
         Ok(RunningHub {
             app,
+            certificates,
             addrs,
             config,
             metrics,
@@ -71,19 +85,35 @@ impl Hub {
     }
 }
 
-/// Refreshes what is shown of the mesh between two requests for it.
-async fn keep_house(app: Arc<App<Parts>>, every: Duration) {
+/// All that is done again and again.
+async fn keep_house(
+    app: Arc<App<Parts>>,
+    certificates: Option<Arc<Certificates>>,
+    every: Duration,
+) {
+    let follow = async {
+        if let Some(certificates) = certificates {
+            certificates.follow(every).await;
+        }
+    };
+    tokio::join!(tidy_up(&app, every), follow);
+}
+
+/// Refreshes what is shown of the mesh between two requests for it, and forgets who has not come for a while.
+async fn tidy_up(app: &App<Parts>, every: Duration) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         app.refresh_gauges();
+        app.forget_idle_addresses();
     }
 }
 
 /// A hub that serves. Dropping it stops it at once.
 pub struct RunningHub {
     app: Arc<App<Parts>>,
+    certificates: Option<Arc<Certificates>>,
     addrs: Vec<SocketAddr>,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
@@ -108,6 +138,14 @@ impl RunningHub {
     /// What it was told.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Has it look at the files of `TLS_CERT` and `TLS_KEY` now; they are also looked at every
+    /// `CLEANUP_INTERVAL_MS`. Without them, nothing happens.
+    pub fn reload_certificates(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.look_again();
+        }
     }
 
     /// What it counts.
@@ -170,11 +208,11 @@ struct Parts {
 impl Backend for Parts {
     type Permit = Permit;
 
-    fn try_admit(&self) -> Option<Permit> {
-        self.sessions.try_admit()
+    fn try_admit(&self, from: IpAddr) -> Result<Permit, NoPlace> {
+        self.sessions.try_admit(from)
     }
 
-    async fn peer(&self, socket: TcpStream, ahead: Bytes, arrival: Arrival, permit: Permit) {
+    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Permit) {
         let newcomer = Newcomer {
             dialect: arrival.dialect,
             peer: arrival.peer,
@@ -184,11 +222,11 @@ impl Backend for Parts {
         self.sessions.serve(socket, ahead, newcomer, permit).await;
     }
 
-    async fn turn_away(&self, socket: TcpStream, ahead: Bytes, dialect: Dialect, why: &str) {
+    async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {
         session::turn_away(socket, &ahead, dialect, why).await;
     }
 
-    async fn hub(&self, socket: WebSocketStream<TcpStream>, remote: SocketAddr) {
+    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr) {
         self.mesh.accept(socket, remote).await;
     }
 

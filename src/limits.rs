@@ -1,9 +1,12 @@
 //! Who may come in, and how fast they may speak.
 //!
-//! [`Admission`] counts connections by permits that give themselves back; [`Pace`] is one peer's allowance of
-//! messages. Both are told their numbers and know neither sockets nor dialects. Limits per address would be a
-//! second table beside [`Admission`], held by the same [`Permit`].
+//! [`Admission`] counts connections, in all and by address, by permits that give themselves back; [`ConnectRate`] is
+//! what an address may ask for, [`Pace`] one peer's allowance of messages. All are told their numbers and know neither
+//! sockets nor dialects.
 
+mod addresses;
+
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,36 +15,83 @@ use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
+pub use addresses::{ConnectRate, MAX_TRACKED, Origin};
+use addresses::{Place, Places};
+
+/// How many connections there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// In all.
+    pub connections: usize,
+    /// From one address; `None`: as many as there is room for in all.
+    pub per_address: Option<usize>,
+}
+
 /// Lets in a bounded number of connections.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Admission {
     open: Arc<AtomicUsize>,
     max: usize,
+    by_address: Option<Places>,
 }
 
-/// One connection's place; free again when dropped.
+/// One connection's place, in all and among those of its address; free again when dropped.
 #[derive(Debug)]
 pub struct Permit {
+    _in_all: Seat,
+    _of_address: Option<Place>,
+}
+
+/// Why there is no place. Nothing was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoPlace {
+    /// All of them are taken.
+    Full,
+    /// All of those for this address are taken.
+    AddressFull,
+}
+
+/// A place in all.
+#[derive(Debug)]
+struct Seat {
     open: Arc<AtomicUsize>,
 }
 
 impl Admission {
-    /// With room for `max` connections.
-    pub fn new(max: usize) -> Self {
+    /// With room for so many.
+    pub fn new(room: Room) -> Self {
         Admission {
             open: Arc::default(),
-            max,
+            max: room.connections,
+            by_address: room.per_address.map(Places::new),
         }
     }
 
-    /// A place, unless all are taken.
-    pub fn try_admit(&self) -> Option<Permit> {
+    /// A place for a connection from this address, unless there is none.
+    pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoPlace> {
+        let in_all = self.try_sit().ok_or(NoPlace::Full)?;
+        let of_address = self
+            .by_address
+            .as_ref()
+            .map(|places| {
+                places
+                    .try_take(Origin::of(from))
+                    .ok_or(NoPlace::AddressFull)
+            })
+            .transpose()?;
+        Ok(Permit {
+            _in_all: in_all,
+            _of_address: of_address,
+        })
+    }
+
+    fn try_sit(&self) -> Option<Seat> {
         self.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
                 (open < self.max).then_some(open + 1)
             })
             .ok()?;
-        Some(Permit {
+        Some(Seat {
             open: Arc::clone(&self.open),
         })
     }
@@ -52,7 +102,7 @@ impl Admission {
     }
 }
 
-impl Drop for Permit {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -140,16 +190,42 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn admission(connections: usize, per_address: Option<usize>) -> Admission {
+        Admission::new(Room {
+            connections,
+            per_address,
+        })
+    }
+
     #[test]
     fn no_more_are_admitted_than_there_are_places() {
-        let admission = Admission::new(2);
-        let first = admission.try_admit();
-        let second = admission.try_admit();
-        assert!(first.is_some() && second.is_some());
-        assert!(admission.try_admit().is_none());
+        let admission = admission(2, None);
+        let first = admission.try_admit(HERE);
+        let second = admission.try_admit(HERE);
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(admission.try_admit(THERE).err(), Some(NoPlace::Full));
         drop(first);
         assert_eq!(admission.open(), 1);
-        assert!(admission.try_admit().is_some());
+        assert!(admission.try_admit(HERE).is_ok());
+    }
+
+    #[test]
+    fn an_address_over_its_limit_takes_no_place_from_others() {
+        let admission = admission(2, Some(1));
+        let first = admission.try_admit(HERE);
+        assert!(first.is_ok());
+        for _ in 0..3 {
+            assert_eq!(admission.try_admit(HERE).err(), Some(NoPlace::AddressFull));
+        }
+        assert_eq!(admission.open(), 1);
+        let second = admission.try_admit(THERE);
+        assert!(second.is_ok());
+        drop((first, second));
+        assert_eq!(admission.open(), 0);
+        assert!(admission.try_admit(HERE).is_ok());
     }
 
     #[test]

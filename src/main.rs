@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use hubmesh::client::cli;
 use hubmesh::config::{Config, settings_table};
-use hubmesh::hub::{Hub, RunningHub};
+use hubmesh::http::check_tls;
+use hubmesh::hub::{Hub, RunningHub, StartError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -57,8 +58,7 @@ fn main() -> ExitCode {
         }
     };
     if arguments.check_config {
-        println!("hubmesh: the configuration can be used");
-        return ExitCode::SUCCESS;
+        return check_config(&config);
     }
     if arguments.healthcheck {
         return health::check(&config);
@@ -71,6 +71,16 @@ fn main() -> ExitCode {
         tracing::warn!("{why}");
     }
     serve(config)
+}
+
+/// What is left to check of a configuration that could be read: the files that it names.
+fn check_config(config: &Config) -> ExitCode {
+    if let Some(Err(bad)) = config.tls.as_ref().map(check_tls) {
+        eprintln!("hubmesh: {}", StartError::from(bad));
+        return ExitCode::from(BAD_CONFIG);
+    }
+    println!("hubmesh: the configuration can be used");
+    ExitCode::SUCCESS
 }
 
 fn serve(config: Config) -> ExitCode {
@@ -99,7 +109,7 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 }
 
 async fn run(config: Config) -> ExitCode {
-    let mut signals = match Signals::new() {
+    let mut signals = match Signals::new(config.tls.is_some()) {
         Ok(signals) => signals,
         Err(error) => {
             eprintln!("hubmesh: cannot listen for signals: {error}");
@@ -110,16 +120,24 @@ async fn run(config: Config) -> ExitCode {
         Ok(hub) => hub,
         Err(error) => {
             eprintln!("hubmesh: {error}");
-            return ExitCode::from(CANNOT_LISTEN);
+            return ExitCode::from(match error {
+                StartError::Bind(_) => CANNOT_LISTEN,
+                StartError::Tls(_) => BAD_CONFIG,
+            });
         }
     };
     announce(&hub);
-    let name = signals.next().await;
+    let name = loop {
+        match signals.next().await {
+            Told::Stop(name) => break name,
+            Told::Reload => hub.reload_certificates(),
+        }
+    };
     let drain_ms = u64::try_from(hub.config().drain.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(signal = name, drain_ms, "hubmesh is draining");
     tokio::select! {
         () = hub.drain() => {}
-        name = signals.next() => {
+        name = signals.next_stop() => {
             tracing::warn!(signal = name, "hubmesh stops without having drained");
             return ExitCode::from(CUT_SHORT);
         }
@@ -138,7 +156,7 @@ fn announce(hub: &RunningHub) {
     tracing::info!(
         addr = %addr,
         addrs = addrs.join(","),
-        url = format!("ws://{addr}/ws"),
+        url = format!("{}://{addr}/ws", if config.tls.is_some() { "wss" } else { "ws" }),
         role,
         hub_id,
         namespace = config.is_hub.then_some(config.mesh.namespace.as_str()),
@@ -163,25 +181,53 @@ fn announce(hub: &RunningHub) {
     }
 }
 
-/// The signals that end the hub.
+/// What a signal asks for.
+enum Told {
+    /// To end, by the signal of this name.
+    Stop(&'static str),
+    /// To look at the certificate again.
+    Reload,
+}
+
+/// The signals that the hub heeds.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Heeded only where it means something: a hub without a certificate ends with its terminal, as ever.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new(reloads: bool) -> std::io::Result<Self> {
+        let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup,
         })
     }
 
-    /// Waits for the next one; gives its name.
-    async fn next(&mut self) -> &'static str {
+    /// Waits for the next one.
+    async fn next(&mut self) -> Told {
+        let hung_up = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = hung_up => Told::Reload,
+        }
+    }
+
+    /// Waits for the next one that ends the hub; gives its name.
+    async fn next_stop(&mut self) -> &'static str {
+        loop {
+            if let Told::Stop(name) = self.next().await {
+                return name;
+            }
         }
     }
 }

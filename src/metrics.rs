@@ -108,12 +108,18 @@ labels! {
     Refusal {
         /// The `peerId` is missing or malformed.
         PeerId = "peer-id",
-        /// The bearer token is missing or wrong.
+        /// The token is for another `peerId`.
+        OtherPeer = "other-peer",
+        /// The bearer token is missing or wrong, or a JWT is not valid.
         Unauthorized = "unauthorized",
         /// The page's origin is not allowed.
         Origin = "origin",
         /// As many peers as `MAX_CONNECTIONS` allows.
         Full = "full",
+        /// As many peers of one address as `MAX_CONNECTIONS_PER_IP` allows.
+        AddressFull = "address-full",
+        /// As many requests of one address as `CONNECTS_PER_MINUTE_PER_IP` allows.
+        AddressTooFast = "address-too-fast",
         /// As many peers are in the room as `MAX_PEERS_PER_ROOM` allows.
         RoomFull = "room-full",
         /// The address of a PeerJS client's WebSocket is incomplete or wrong.
@@ -126,10 +132,23 @@ labels! {
         HttpFull = "http-full",
         /// What came is no request, or its head is too long.
         BadRequest = "bad-request",
-        /// A request's head did not arrive in time; also of a connection that was left idle.
+        /// A request's head, or the TLS handshake before it, did not arrive in time; also of a connection that was
+        /// left idle.
         HeaderTimeout = "header-timeout",
+        /// What came is no TLS, or client and hub do not agree on it; not of a client that just went away.
+        TlsHandshake = "tls-handshake",
         /// The connection was not switched to a WebSocket in time.
         UpgradeTimeout = "upgrade-timeout",
+    }
+}
+
+labels! {
+    /// What became of new files for TLS.
+    Reload {
+        /// New connections get them.
+        Ok = "ok",
+        /// They cannot be used; what was there before stays in force.
+        Failed = "failed",
     }
 }
 
@@ -178,6 +197,8 @@ pub struct Metrics {
     pub refusals: Family<Refusal>,
     /// Errors of the listening socket, such as a lack of file descriptors.
     pub accept_errors: IntCounter,
+    /// Changes of the certificate's files that were noticed.
+    pub tls_reloads: Family<Reload>,
     /// Messages from peers.
     pub messages_received: Family<Received>,
     /// Messages to peers.
@@ -286,6 +307,11 @@ impl Metrics {
                 "reason",
             ),
             accept_errors: r.counter("accept_errors_total", "Errors of the listening socket."),
+            tls_reloads: r.family(
+                "tls_reloads_total",
+                "Changes of the files of TLS_CERT and TLS_KEY, by whether they could be used.",
+                "result",
+            ),
             messages_received: r.family("messages_received_total", "Messages from peers.", "type"),
             messages_sent: r.family("messages_sent_total", "Messages to peers.", "type"),
             bytes_received: r.counter(

@@ -102,6 +102,18 @@ fn nonsense_is_refused_with_what_is_allowed() {
         ("RUST_LOG", "hubmesh=loud", "does not do"),
         ("WORKER_THREADS", "0", "1 to 256"),
         ("MAX_CONNECTIONS", "0", "1 to 1000000"),
+        ("MAX_CONNECTIONS_PER_IP", "-1", "0 to 1000000"),
+        ("CONNECTS_PER_MINUTE_PER_IP", "x", "0 to 1000000"),
+        ("TRUSTED_PROXIES", "127.0.0.1,nginx", "10.0.0.0/8"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0", "everybody"),
+        ("JWT_PUBLIC_KEY", "/no/such/file", "cannot be read"),
+        (
+            "JWT_PUBLIC_KEY",
+            "-----BEGIN CERTIFICATE-----",
+            "PUBLIC KEY",
+        ),
+        ("JWT_ISSUER", "me", "JWT_SECRET"),
+        ("JWT_AUDIENCE", "hub", "JWT_SECRET"),
         ("PEER_TIMEOUT_MS", "999", "1000 to"),
         (
             "FLY_REGION",
@@ -127,6 +139,54 @@ fn what_is_wrong_with_a_token_is_told_without_showing_it() {
     }
     let config = Config::from_vars([("AUTH_TOKEN", "sesame"), ("HUB_TOKEN", "sesame2")]);
     assert!(!format!("{config:?}").contains("sesame"));
+}
+
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----";
+
+#[test]
+fn a_jwt_has_one_key_and_what_is_wrong_with_it_is_told_without_showing_it() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let has_jwt = |vars: &[(&str, &str)]| {
+        let config = Config::from_vars(vars.iter().copied()).expect("fine");
+        config.jwt.is_some()
+    };
+    assert!(!has_jwt(&[]));
+    assert!(has_jwt(&[("JWT_SECRET", secret), ("JWT_ISSUER", "me")]));
+    assert!(has_jwt(&[("JWT_PUBLIC_KEY", PUBLIC_KEY)]));
+    assert!(has_jwt(&[(
+        "JWT_PUBLIC_KEY",
+        &PUBLIC_KEY.replace('\n', "\\n")
+    )]));
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("issuer.pem");
+    std::fs::write(&path, PUBLIC_KEY).expect("written");
+    assert!(has_jwt(&[(
+        "JWT_PUBLIC_KEY",
+        path.to_str().expect("a text")
+    )]));
+
+    let both = problems(&[("JWT_SECRET", secret), ("JWT_PUBLIC_KEY", PUBLIC_KEY)]);
+    assert!(both[0].0 == "JWT_PUBLIC_KEY" && both[0].1.contains("beside JWT_SECRET"));
+    for wrong in [&secret[1..], PUBLIC_KEY] {
+        let found = problems(&[("JWT_SECRET", wrong)]);
+        assert_eq!(found[0].0, "JWT_SECRET");
+        assert!(!found[0].1.contains(wrong) && found.len() == 1, "{found:?}");
+    }
+}
+
+#[test]
+fn limits_for_each_address_are_off_unless_set() {
+    let config = Config::from_vars(NONE).expect("the defaults are fine");
+    assert_eq!(config.max_connections_per_ip, None);
+    assert_eq!(config.connects_per_minute_per_ip, None);
+    let set = [
+        ("MAX_CONNECTIONS_PER_IP", "5"),
+        ("CONNECTS_PER_MINUTE_PER_IP", "7"),
+    ];
+    let config = Config::from_vars(set).expect("fine");
+    assert_eq!(config.max_connections_per_ip, Some(5));
+    assert_eq!(config.connects_per_minute_per_ip.map(u32::from), Some(7));
 }
 
 #[test]

@@ -125,6 +125,33 @@ async fn the_first_conversation_works_as_pasted() {
     }
 }
 
+fn is_installed(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
+}
+
+#[tokio::test]
+async fn the_certificate_of_one_s_own_works_as_pasted() {
+    if let Some(missing) = ["openssl", "curl"]
+        .into_iter()
+        .find(|tool| !is_installed(tool))
+    {
+        eprintln!("skipped: {missing} is not installed");
+        return;
+    }
+    let pasted = block(&page("README.md"), "test: tls");
+    let [port, _] = two_free_ports().map(|port| port.to_string());
+    let pasted = pasted.replace("8443", &port);
+    let place = tempfile::TempDir::new().expect("a directory");
+    let place = place.path().display();
+    let script = format!("cd {place}\n{pasted}\nstatus=$?; kill $(jobs -p); wait; exit $status");
+    let (printed, succeeded) = run_in_bash(&script).await;
+    assert!(succeeded, "{printed}");
+    for said in ["wss://", r#""status":"healthy""#, "announced in global"] {
+        assert!(printed.contains(said), "no {said:?} in:\n{printed}");
+    }
+}
+
 // ---- What hubs answer -----------------------------------------------------------------------------------
 
 /// The value with its keys alone: leaves are null, and of an array there is the first element.

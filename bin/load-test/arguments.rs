@@ -32,9 +32,11 @@ Examples:
   load-test idle --hub ws://localhost:8080 --peers 5000 --pid 101
   load-test join-storm --hub ws://localhost:8080 --peers 500 --pid 101 --json
   load-test floor --listen 127.0.0.1:9000
+  load-test relay --dialect peerjs --hub ws://localhost:9000/myapp --pid \"$(pidof node)\"
   load-test relay --dialect floor --hub 127.0.0.1:9000
   load-test relay --dialect nats --hub nats://127.0.0.1:4222 --pid \"$(pidof nats-server)\"
   load-test table --hub-binary target/release/hubmesh
+  load-test table --hub-binary target/release/hubmesh --only peerjs
 
 Exit codes: 0 measured, 1 the run failed, 64 wrong usage, 69 unreachable, 77 refused."
 )]
@@ -60,14 +62,14 @@ pub enum Mode {
     JoinLatency(JoinLatency),
     /// Serve the floor: a relay of raw frames that others are compared with.
     Floor(Floor),
-    /// Start floor, hubs and NATS in turns, measure each, and print the table of budgets.
+    /// Start floor, hubs, NATS and PeerServer in turns, measure each, and print the tables of budgets.
     Table(Table),
 }
 
 /// Where load goes and what is watched.
 #[derive(Debug, Args)]
 pub struct Aim {
-    /// The server: a hub's URL, nats://host:port, or host:port.
+    /// The server: a hub's or PeerServer's URL with its path, nats://host:port, or host:port.
     #[arg(long, default_value = "ws://localhost:8080", value_name = "URL", value_parser = target::parse)]
     pub hub: HubUrl,
     /// A second server, linked to the first: receivers and observers sit there.
@@ -192,6 +194,12 @@ pub struct Table {
     /// The hubmesh binary to measure, built for release.
     #[arg(long, value_name = "PATH")]
     hub_binary: Option<PathBuf>,
+    /// The folder whose node_modules holds PeerServer, the npm package `peer`.
+    #[arg(long, default_value = "tests/browser", value_name = "FOLDER")]
+    peer_server_dir: PathBuf,
+    /// Compare in one dialect alone.
+    #[arg(long, value_enum)]
+    only: Option<table::Contest>,
     /// How often each server has its turn; the median counts.
     #[arg(long, default_value_t = 3, value_parser = count(1, 20))]
     rounds: usize,
@@ -260,6 +268,8 @@ impl Table {
     pub fn options(&self) -> table::Options {
         table::Options {
             hub_binary: self.hub_binary.clone(),
+            peer_server_dir: self.peer_server_dir.clone(),
+            only: self.only,
             rounds: self.rounds,
             pairs: self.work.pairs,
             bytes: self.work.bytes,

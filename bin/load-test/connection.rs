@@ -6,7 +6,10 @@
 use std::{cell::RefCell, io, time::Duration};
 
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
 
 use crate::{
     dialect::{Candidate, Codec, Dialect, DialectError, Event, Persona},
@@ -44,6 +47,7 @@ pub enum Failure {
 pub struct Connection {
     stream: TcpStream,
     codec: Box<dyn Codec>,
+    heartbeat: Option<Interval>,
     /// The beginning of a message whose end has not come.
     rest: Vec<u8>,
     out: Vec<u8>,
@@ -64,6 +68,7 @@ impl Connection {
             let mut connection = Self {
                 stream,
                 codec: dialect.codec(persona),
+                heartbeat: dialect.heartbeat_every().map(regularly),
                 rest: Vec::new(),
                 out: Vec::new(),
             };
@@ -115,11 +120,20 @@ impl Connection {
         self.rest.shrink_to_fit();
     }
 
-    /// Waits until the server says something and puts it into `events`, which is cleared first.
+    /// Waits until the server says something and puts it into `events`, which is cleared first. Ends without an event when
+    /// there is something to flush: an answer, or a heartbeat.
     pub async fn read(&mut self, events: &mut Vec<Event>) -> Result<(), Failure> {
         events.clear();
         loop {
-            self.stream.readable().await?;
+            tokio::select! {
+                // A heartbeat is due also where there is always something to read.
+                biased;
+                () = tick(&mut self.heartbeat) => {
+                    self.codec.heartbeat(&mut self.out);
+                    return Ok(());
+                }
+                ready = self.stream.readable() => ready?,
+            }
             match SCRATCH.with_borrow_mut(|scratch| self.take(scratch, events)) {
                 Ok(()) if events.is_empty() && self.out.is_empty() => {}
                 Err(Failure::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -170,6 +184,20 @@ impl Connection {
     }
 }
 
+fn regularly(period: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Waits for the next tick, for ever where there is no interval.
+async fn tick(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
 /// Bounds `work` in time.
 pub async fn within<T>(
     limit: Duration,
@@ -179,4 +207,49 @@ pub async fn within<T>(
     tokio::time::timeout(limit, work)
         .await
         .unwrap_or(Err(Failure::TimedOut(doing, limit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use hubmesh::client::PeerId;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A connection over which nothing was said yet, and the server's end of it.
+    async fn silent(dialect: Dialect) -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let persona = Persona {
+            id: PeerId::random(),
+            network: "load".to_owned(),
+            hub: address.to_string().parse().unwrap(),
+            token: None,
+        };
+        let connection = Connection {
+            stream,
+            codec: dialect.codec(persona),
+            heartbeat: dialect.heartbeat_every().map(regularly),
+            rest: Vec::new(),
+            out: Vec::new(),
+        };
+        (connection, server)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_hears_nothing_says_at_intervals_that_it_is_alive() {
+        let (mut connection, _server) = silent(Dialect::PeerJs).await;
+        let began = Instant::now();
+        let mut events = Vec::new();
+        for beat in 1..=3 {
+            connection.read(&mut events).await.unwrap();
+            assert!(events.is_empty() && !connection.out.is_empty());
+            connection.flush().await.unwrap();
+            let every = Dialect::PeerJs.heartbeat_every().unwrap();
+            // The clock counts whole milliseconds.
+            assert_eq!(began.elapsed().as_secs(), (every * beat).as_secs());
+        }
+    }
 }

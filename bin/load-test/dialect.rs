@@ -8,8 +8,11 @@
 
 mod floor;
 mod nats;
+mod peerjs;
 mod pigeon;
 mod websocket;
+
+use std::time::Duration;
 
 use clap::ValueEnum;
 use hubmesh::client::{HubUrl, PeerId};
@@ -24,6 +27,9 @@ use crate::stamp::{Slot, Stamp};
 pub enum Dialect {
     /// The native dialect of hubmesh and PeerPigeon hubs.
     Pigeon,
+    /// What `peerjs` clients speak, to hubmesh and to PeerServer.
+    #[value(name = "peerjs")]
+    PeerJs,
     /// The raw relay that `load-test floor` runs.
     Floor,
     /// NATS's text protocol: a subject for each peer.
@@ -42,7 +48,7 @@ pub struct Persona {
 /// What a server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The connection is open: the handshake is done.
+    /// The connection is open: the handshake is done, and the server's greeting is here where the dialect waits for one.
     Open,
     /// The server has taken in what `join` asked for.
     Joined,
@@ -75,6 +81,8 @@ pub trait Codec {
     fn join(&mut self, out: &mut Vec<u8>);
     /// Leaves the network politely.
     fn leave(&mut self, out: &mut Vec<u8>);
+    /// Says that the client is alive, in a dialect whose clients do so by themselves.
+    fn heartbeat(&mut self, _: &mut Vec<u8>) {}
     /// A candidate of `bytes` bytes for the peer `to`, ready to be stamped.
     fn candidate(&self, to: &PeerId, bytes: usize) -> Candidate;
     /// Takes whole messages off the front of `input`, says how many bytes they were, and puts what the protocol wants
@@ -112,6 +120,7 @@ impl Dialect {
     pub fn codec(self, persona: Persona) -> Box<dyn Codec> {
         match self {
             Self::Pigeon => Box::new(pigeon::Pigeon::new(persona)),
+            Self::PeerJs => Box::new(peerjs::PeerJs::new(persona)),
             Self::Floor => Box::new(floor::Floor::new(persona.id)),
             Self::Nats => Box::new(nats::Nats::new(persona)),
         }
@@ -120,5 +129,15 @@ impl Dialect {
     /// Whether members of a network are told of each other.
     pub fn tells_of_peers(self) -> bool {
         matches!(self, Self::Pigeon)
+    }
+
+    /// Whether an open connection is a joined one: its server answers no request to join.
+    pub fn joins_by_opening(self) -> bool {
+        matches!(self, Self::PeerJs)
+    }
+
+    /// The time between two heartbeats of a client, where the dialect has them.
+    pub fn heartbeat_every(self) -> Option<Duration> {
+        matches!(self, Self::PeerJs).then_some(peerjs::HEARTBEAT_EVERY)
     }
 }

@@ -1,4 +1,5 @@
-//! Servers started for a comparison: the floor, hubs and NATS, each a process of its own that ends with its owner.
+//! Servers started for a comparison: the floor, hubs, NATS and PeerServer, each a process of its own that ends with its
+//! owner.
 //!
 //! Owns the starting and the finding of addresses. Every server listens on loopback on a port that the system chose.
 //! Dropping a [`Server`] kills its process.
@@ -11,6 +12,7 @@ use std::{
 };
 
 use hubmesh::client::HubUrl;
+use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -25,6 +27,10 @@ use crate::{
 /// The longest that a server may take until it serves.
 const START_LIMIT: Duration = Duration::from_secs(15);
 const FLOOR_LINE: &str = "floor relay on ";
+const PEER_SERVER: &str = include_str!("peer-server.mjs");
+const PEER_SERVER_LINE: &str = "peer server on ";
+/// How many clients each server lets in.
+const MOST_CLIENTS: &str = "100000";
 
 pub struct Server {
     child: Child,
@@ -58,10 +64,14 @@ impl Server {
             .env("LOG_FORMAT", "json")
             .env("RUST_LOG", "info")
             .env("RATE_LIMIT_PER_SEC", "0")
-            .env("MAX_CONNECTIONS", "100000")
+            .env("MAX_CONNECTIONS", MOST_CLIENTS)
+            .env("PEERJS_CONCURRENT_LIMIT", MOST_CLIENTS)
             .env_remove("AUTH_TOKEN")
             .env_remove("HUB_TOKEN")
-            .env_remove("BOOTSTRAP_HUBS");
+            .env_remove("BOOTSTRAP_HUBS")
+            .env_remove("PEERJS_KEY")
+            .env_remove("PEERJS_PATH")
+            .env_remove("PEERJS_ROOMS");
         if let Some(bootstrap) = bootstrap {
             command.env("BOOTSTRAP_HUBS", bootstrap.to_string());
         }
@@ -87,6 +97,20 @@ impl Server {
         Self::at(child, &format!("127.0.0.1:{port}"))
     }
 
+    /// PeerServer, of the npm package `peer` in the `node_modules` of `folder`.
+    pub async fn peer_server(folder: &Path) -> Result<Self, Failure> {
+        let mut command = Command::new("node");
+        command
+            .args(["--input-type=module", "--eval", PEER_SERVER, MOST_CLIENTS])
+            .current_dir(folder);
+        let (child, lines) = start(&mut command)?;
+        let address = first(lines, |line| {
+            line.strip_prefix(PEER_SERVER_LINE).map(str::to_owned)
+        });
+        let address = within(START_LIMIT, "for PeerServer to listen", address).await?;
+        Self::at(child, &address)
+    }
+
     fn at(child: Child, address: &str) -> Result<Self, Failure> {
         let hub = target::parse(address).map_err(Failure::Other)?;
         Ok(Self { child, hub })
@@ -97,6 +121,20 @@ impl Server {
 pub fn nats_is_installed() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder: PathBuf| folder.join("nats-server").is_file())
+}
+
+/// Which PeerServer there is in `folder` to compare with, or why there is none.
+pub async fn peer_server_version(folder: &Path) -> Result<String, String> {
+    let package = folder.join("node_modules/peer/package.json");
+    let version = std::fs::read(&package)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .and_then(|package: Value| Some(package.get("version")?.as_str()?.to_owned()))
+        .ok_or_else(|| format!("there is no npm package at {}", package.display()))?;
+    let node = Command::new("node").arg("--version").output().await;
+    let node = node.map_err(|error| format!("cannot start node: {error}"))?;
+    let node = String::from_utf8_lossy(&node.stdout);
+    Ok(format!("{version} on Node {}", node.trim()))
 }
 
 /// A port that was free a moment ago.
@@ -134,7 +172,7 @@ async fn first(
 
 /// The address in a hub's start line.
 fn hub_address(line: &str) -> Option<String> {
-    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let line: Value = serde_json::from_str(line).ok()?;
     Some(line.get("fields")?.get("addr")?.as_str()?.to_owned())
 }
 

@@ -52,6 +52,11 @@ impl HubUrl {
         }
     }
 
+    /// The path as written, without a last slash: empty where there is none.
+    pub fn prefix(&self) -> &str {
+        self.0.path().trim_end_matches('/')
+    }
+
     /// The URL that the peer `id` connects to.
     pub fn for_peer(&self, id: &PeerId) -> Url {
         let mut url = self.0.clone();

@@ -14,7 +14,7 @@ mod event;
 mod hub_url;
 mod peer_id;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
     tungstenite::{
         Error as WsError, Message,
         client::IntoClientRequest,
@@ -53,6 +53,8 @@ pub struct ConnectOptions {
     pub token: Option<String>,
     /// The longest that DNS, TCP, TLS and the upgrade may take together.
     pub timeout: Duration,
+    /// What verifies a hub at `wss://`; `None` reads the roots of the system.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl ConnectOptions {
@@ -63,6 +65,7 @@ impl ConnectOptions {
             id: PeerId::random(),
             token: None,
             timeout: Duration::from_secs(10),
+            tls: None,
         }
     }
 }
@@ -117,7 +120,9 @@ impl Client {
             // Someone else in the process may have chosen a provider already; theirs is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let dialing = connect_async_with_config(request, Some(socket_config()), true);
+        let connector = options.tls.clone().map(Connector::Rustls);
+        let dialing =
+            connect_async_tls_with_config(request, Some(socket_config()), true, connector);
         match tokio::time::timeout(options.timeout, dialing).await {
             Ok(Ok((socket, _response))) => Ok(Self {
                 id: options.id.clone(),

@@ -285,6 +285,18 @@ fn a_hub_url_is_read_as_people_write_it() {
     }
 }
 
+#[test]
+fn the_prefix_of_a_hubs_address_is_its_path_without_a_last_slash() {
+    for (text, prefix) in [
+        ("ws://a", ""),
+        ("ws://a/", ""),
+        ("ws://a/b", "/b"),
+        ("ws://a/b/c/", "/b/c"),
+    ] {
+        assert_eq!(text.parse::<HubUrl>().unwrap().prefix(), prefix, "{text}");
+    }
+}
+
 fn rewritten(arguments: &[&str]) -> Vec<String> {
     let command = Command::new("tool")
         .arg(Arg::new("n").short('n').long("count"))

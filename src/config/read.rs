@@ -14,6 +14,7 @@ use super::settings::Setting;
 use super::types::BootstrapHub;
 use super::{Problem, SETTINGS};
 use crate::auth::Secret;
+use crate::auth::jwt::{BadKey, JwtKey};
 
 /// The texts of all settings, and the problems found so far.
 pub(super) struct Reader {
@@ -160,6 +161,45 @@ impl Reader {
             return None;
         }
         Some(Secret::new(text))
+    }
+
+    /// Whether there is anything to read.
+    pub(super) fn is_set(&mut self, name: &str) -> bool {
+        !self.text_of(name).is_empty()
+    }
+
+    /// The secret of JWTs, or nothing if unset.
+    pub(super) fn jwt_secret(&mut self, name: &str) -> Option<JwtKey> {
+        let text = self.text_of(name);
+        if text.is_empty() {
+            return None;
+        }
+        self.key(name, JwtKey::secret(&text))
+    }
+
+    /// The public key of JWTs, or nothing if unset: as PEM, in which `\n` may stand for the end of a line, or as the path
+    /// of a file.
+    pub(super) fn jwt_public_key(&mut self, name: &str) -> Option<JwtKey> {
+        let text = self.text_of(name);
+        if text.is_empty() {
+            return None;
+        }
+        let pem = if text.contains("-----BEGIN") {
+            text.replace("\\n", "\n")
+        } else {
+            match std::fs::read_to_string(&text) {
+                Ok(pem) => pem,
+                Err(why) => {
+                    self.problem(name, format!("{text:?} cannot be read: {why}"));
+                    return None;
+                }
+            }
+        };
+        self.key(name, JwtKey::public(&pem))
+    }
+
+    fn key(&mut self, name: &str, key: Result<JwtKey, BadKey>) -> Option<JwtKey> {
+        key.map_err(|why| self.problem(name, why.to_string())).ok()
     }
 
     /// A host to listen on: an address or a name, without a port.

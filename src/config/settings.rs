@@ -54,6 +54,10 @@ settings! {
     host = "localhost";
     /// TCP port, 0 to 65535. 0 takes a free one, which the first log line names.
     port = "8080";
+    /// PEM file with the certificate chain that `PORT` shows, this hub's own certificate first; `PORT` then speaks HTTPS and WSS only. Set with `TLS_KEY` or not at all. Unset: plain HTTP and WS.
+    tls_cert = "";
+    /// PEM file with the private key of `TLS_CERT` (PKCS#8, PKCS#1 or SEC1, not encrypted).
+    tls_key = "";
     /// `true`: a hub that links to others on `/mesh`. `false`: a lone server without `/mesh`.
     is_hub = "true";
     /// The mesh that this hub belongs to, 1 to 64 bytes. Hubs of different namespaces refuse each other.
@@ -70,21 +74,35 @@ settings! {
     mesh_auto_connect = "true";
     /// Milliseconds that the peers of a hub which cannot be reached stay visible, 0 to 60000.
     mesh_hold_ms = "2000";
-    /// Bearer that peers must show, in `Authorization` or as `?token=`. Unset: open to all.
+    /// Bearer that peers must show, in `Authorization` or as `?token=`. Unset, and no JWT key set either: open to all.
     auth_token = "";
+    /// Secret of at least 32 bytes that signs JWTs (HS256, HS384, HS512). With it or `JWT_PUBLIC_KEY`, a peer may show a valid JWT where the bearer goes; it has to, if `AUTH_TOKEN` is unset.
+    jwt_secret = "";
+    /// Public key that JWTs are verified with, in place of `JWT_SECRET`: PEM text (`\n` may stand for a new line) or the path of a PEM file. RSA (RS256 to RS512, PS256 to PS512), P-256 (ES256), P-384 (ES384) or Ed25519 (EdDSA).
+    jwt_public_key = "";
+    /// The `iss` that JWTs must have, up to 256 bytes. Unset: not checked.
+    jwt_issuer = "";
+    /// The `aud` that JWTs must have, up to 256 bytes. Unset: not checked.
+    jwt_audience = "";
     /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`.
     cors_origin = "*";
-    /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB; at worst `OUTBOX_BYTES` more.
+    /// Proxies that are believed when they name the client's address, in `X-Forwarded-For`: a comma list of addresses, blocks such as `10.0.0.0/8`, and `fly` for Fly.io's proxy and its `Fly-Client-IP`. Unset: every client is where its connection comes from.
+    trusted_proxies = "";
+    /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB, with TLS 14 KiB; at worst `OUTBOX_BYTES` more.
     max_connections = "1000";
-    /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each.
+    /// Peers connected at once from one address (IPv6: one /64), 0 to 1000000; more get 429. 0: no limit. Behind a proxy that `TRUSTED_PROXIES` does not name, all peers have one address.
+    max_connections_per_ip = "0";
+    /// Requests for a peer's WebSocket a minute from one address (IPv6: one /64), 0 to 1000000, and as many at once; more get 429. 0: no limit. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
+    connects_per_minute_per_ip = "0";
+    /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
-    /// Milliseconds from a TCP connection to its whole request head, and from the 101 to the WebSocket, 100 to 600000.
+    /// Milliseconds from a TCP connection to its whole request head, from the 101 to the WebSocket, and for a TLS handshake, 100 to 600000.
     header_timeout_ms = "10000";
     /// Milliseconds from the WebSocket to the first announcement, 100 to 600000. Later ones are closed.
     announce_timeout_ms = "10000";
     /// Milliseconds of silence, WebSocket pings unanswered, after which a peer is closed, 1000 to 86400000.
     peer_timeout_ms = "300000";
-    /// Milliseconds between two rounds of housekeeping (old retractions forgotten, hubs' claims audited, gauges set), 100 to 3600000.
+    /// Milliseconds between two rounds of housekeeping (old retractions forgotten, hubs' claims audited, gauges set, the files of `TLS_CERT` and `TLS_KEY` looked at), 100 to 3600000.
     cleanup_interval_ms = "30000";
     /// A second connection with an id that a living peer holds: `refuse` it, or let it `replace` the first.
     duplicate_peer = "refuse";

@@ -1,10 +1,12 @@
 //! Who may switch to a WebSocket: the checks of a peer and of a hub, in their order, and the task that follows.
 //!
 //! Each refusal is one [`Refused`]: its status, its words, its counter. A peer holds one of `MAX_CONNECTIONS` places
-//! from the 101 until its task ends, so there are never more peers than that.
+//! from the 101 until its task ends, so there are never more peers than that, nor more of one address than
+//! `MAX_CONNECTIONS_PER_IP`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
@@ -12,10 +14,11 @@ use hyper::upgrade::OnUpgrade;
 use url::form_urlencoded;
 use warp::reply::Response;
 
+use super::client_ip::client_ip;
 use super::upgrade::{self, BadHandshake, Handshake};
 use super::{App, Arrival, Backend, Head, reply};
 use crate::auth::{Denied, Grant, bearer};
-use crate::limits::Permit;
+use crate::limits::{NoPlace, Origin, Permit};
 use crate::mesh::core::ids::{Dialect, PeerId};
 use crate::metrics::Refusal;
 
@@ -28,16 +31,31 @@ pub(super) enum Refused {
     Draining,
     #[error("peerId must be 40 hex digits")]
     PeerId,
+    #[error("the token is for another peerId")]
+    OtherPeer,
     #[error(transparent)]
     Unauthorized(#[from] Denied),
     #[error("pages of this origin may not connect")]
     Origin,
     #[error("as many peers as this hub takes are connected")]
     Full,
+    #[error("as many peers as this hub takes from one address are connected from yours")]
+    AddressFull,
+    #[error("too many connections from your address within a minute")]
+    AddressTooFast(Duration),
     #[error("as many peers as may be are in the room")]
     RoomFull,
     #[error("where the connection comes from is unknown")]
     NoAddress,
+}
+
+impl From<NoPlace> for Refused {
+    fn from(why: NoPlace) -> Self {
+        match why {
+            NoPlace::Full => Refused::Full,
+            NoPlace::AddressFull => Refused::AddressFull,
+        }
+    }
 }
 
 impl Refused {
@@ -46,9 +64,12 @@ impl Refused {
             Refused::Handshake(_) | Refused::NoAddress => Refusal::Handshake,
             Refused::Draining => Refusal::Draining,
             Refused::PeerId => Refusal::PeerId,
+            Refused::OtherPeer => Refusal::OtherPeer,
             Refused::Unauthorized(_) => Refusal::Unauthorized,
             Refused::Origin => Refusal::Origin,
             Refused::Full => Refusal::Full,
+            Refused::AddressFull => Refusal::AddressFull,
+            Refused::AddressTooFast(_) => Refusal::AddressTooFast,
             Refused::RoomFull => Refusal::RoomFull,
         }
     }
@@ -59,8 +80,12 @@ impl Refused {
             Refused::Handshake(bad) => bad.response(),
             Refused::Draining => reply::retry_later(&why, drain_seconds),
             Refused::Full => reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS),
+            Refused::AddressFull => reply::too_many(&why, RETRY_WHEN_FULL_SECONDS),
+            Refused::AddressTooFast(wait) => reply::too_many(&why, wait.as_secs() + 1),
             Refused::RoomFull => reply::error(StatusCode::TOO_MANY_REQUESTS, &why),
-            Refused::PeerId | Refused::Origin => reply::error(StatusCode::FORBIDDEN, &why),
+            Refused::PeerId | Refused::OtherPeer | Refused::Origin => {
+                reply::error(StatusCode::FORBIDDEN, &why)
+            }
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
             Refused::Unauthorized(_) => {
                 let mut response = reply::error(StatusCode::UNAUTHORIZED, &why);
@@ -77,46 +102,69 @@ const RETRY_WHEN_FULL_SECONDS: u64 = 10;
 
 /// `/ws` and `/`: a peer.
 pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    answer(app, try_peer(app, head))
+    let client = client(app, &head);
+    answer(app, client, try_peer(app, head, client))
 }
 
 /// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining; but
 /// no hub sends an `Origin`, and a page that does has no business here, least of all in an open mesh that it
 /// reaches through its visitor's browser.
 pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    answer(app, try_hub(app, head))
+    let client = client(app, &head);
+    answer(app, client, try_hub(app, head, client))
 }
 
-pub(super) fn answer<B: Backend>(app: &App<B>, tried: Result<Response, Refused>) -> Response {
+pub(super) fn answer<B: Backend>(
+    app: &App<B>,
+    client: Option<IpAddr>,
+    tried: Result<Response, Refused>,
+) -> Response {
     tried.unwrap_or_else(|refused| {
         app.metrics.refusals.inc(refused.counted_as());
-        tracing::debug!(why = %refused, "a WebSocket was refused");
+        let client = client.map(tracing::field::display);
+        tracing::debug!(client, why = %refused, "a WebSocket was refused");
         refused.response(app.config.drain.as_secs().max(1))
     })
 }
 
-fn try_peer<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
-    let handshake = handshake(app, &mut head)?;
+fn try_peer<B: Backend>(
+    app: &Arc<App<B>>,
+    mut head: Head,
+    client: Option<IpAddr>,
+) -> Result<Response, Refused> {
+    let (handshake, client) = handshake(app, &mut head, client)?;
     let grant = grant(app, &head)?;
+    let peer = peer_id(&head.query).ok_or(Refused::PeerId)?;
+    its_own(&grant, &peer)?;
     let arrival = Arrival {
         dialect: Dialect::Pigeon,
         network: None,
-        peer: peer_id(&head.query).ok_or(Refused::PeerId)?,
+        peer,
         grant,
-        remote: head.remote.ok_or(Refused::NoAddress)?,
+        remote: client,
     };
     origin(app, &head)?;
-    let permit = app.backend.try_admit().ok_or(Refused::Full)?;
+    let permit = app.backend.try_admit(client)?;
     Ok(take_in(app, handshake, arrival, (permit, None)))
 }
 
-/// The request as one for a WebSocket, on a hub that takes peers.
-pub(super) fn handshake<B: Backend>(app: &App<B>, head: &mut Head) -> Result<Handshake, Refused> {
+/// The request as one for a WebSocket, on a hub that takes peers, and who asks: it counts against the allowance of that
+/// address, let in or not, because guessing a token is not free either.
+pub(super) fn handshake<B: Backend>(
+    app: &App<B>,
+    head: &mut Head,
+    client: Option<IpAddr>,
+) -> Result<(Handshake, IpAddr), Refused> {
     let handshake = Handshake::check(head)?;
     if app.is_draining() {
         return Err(Refused::Draining);
     }
-    Ok(handshake)
+    let client = client.ok_or(Refused::NoAddress)?;
+    if let Some(rate) = &app.connect_rate {
+        let checked = rate.check(Origin::of(client));
+        checked.map_err(Refused::AddressTooFast)?;
+    }
+    Ok((handshake, client))
 }
 
 /// Whether the page that asks may.
@@ -126,7 +174,7 @@ pub(super) fn origin<B: Backend>(app: &App<B>, head: &Head) -> Result<(), Refuse
 }
 
 /// The places that a peer takes: among all, and among those of its dialect where they are counted.
-type Places<B> = (<B as Backend>::Permit, Option<Permit>);
+pub(super) type Places<B> = (<B as Backend>::Permit, Option<Permit>);
 
 /// Starts the task of a peer that was let in, and answers it.
 pub(super) fn take_in<B: Backend>(
@@ -141,7 +189,11 @@ pub(super) fn take_in<B: Backend>(
     Handshake::response(accept)
 }
 
-fn try_hub<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
+fn try_hub<B: Backend>(
+    app: &Arc<App<B>>,
+    mut head: Head,
+    client: Option<IpAddr>,
+) -> Result<Response, Refused> {
     let handshake = Handshake::check(&mut head)?;
     if app.is_draining() {
         return Err(Refused::Draining);
@@ -149,11 +201,20 @@ fn try_hub<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Re
     if head.headers.contains_key(ORIGIN) {
         return Err(Refused::Origin);
     }
-    let remote = head.remote.ok_or(Refused::NoAddress)?;
+    let mut remote = head.remote.ok_or(Refused::NoAddress)?;
+    // For the log; behind a proxy the port is still the proxy's.
+    remote.set_ip(client.ok_or(Refused::NoAddress)?);
     let (accept, on_upgrade) = handshake.into_parts();
     app.tasks
         .spawn(serve_hub(Arc::clone(app), on_upgrade, remote));
     Ok(Handshake::response(accept))
+}
+
+/// Whom the request comes from, seen through trusted proxies.
+pub(super) fn client<B: Backend>(app: &App<B>, head: &Head) -> Option<IpAddr> {
+    let trusted = &app.config.trusted_proxies;
+    let remote = head.remote?;
+    Some(client_ip(remote, &head.headers, trusted))
 }
 
 /// The peer's id: the first `peerId` of the query, if it is 40 hex digits.
@@ -161,6 +222,12 @@ fn peer_id(query: &str) -> Option<PeerId> {
     let (_, id) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "peerId")?;
     let is_hex = id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| PeerId::new(&id).ok()).flatten()
+}
+
+/// A token may be for one id alone.
+pub(super) fn its_own(grant: &Grant, peer: &PeerId) -> Result<(), Refused> {
+    let admitted = grant.admits(&peer.to_string());
+    admitted.then_some(()).ok_or(Refused::OtherPeer)
 }
 
 /// What the tokens of the header and the query prove; either will do.

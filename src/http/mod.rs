@@ -1,6 +1,6 @@
 //! The HTTP side of the hub: which paths there are, who may switch to a WebSocket, what the status pages say.
 //!
-//! A TCP connection comes in (`serve`), its request is answered by the routes here, and a request for a WebSocket
+//! A TCP connection comes in (`serve`), with TLS if the hub has a certificate (`tls`), its request is answered by the routes here, and a request for a WebSocket
 //! that is let in (`admit`, `upgrade`) is handed to the [`Backend`] as a socket. Nothing in this folder knows
 //! what peers or hubs say on their sockets, and nothing outside it knows of hyper or warp.
 //!
@@ -10,17 +10,20 @@
 mod accept_header;
 mod admit;
 mod bind;
+mod client_ip;
 mod cors;
 mod pace;
 mod peerjs;
 mod reply;
 mod serve;
 mod status;
+mod stream;
+mod tls;
 mod upgrade;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +32,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -42,7 +45,7 @@ use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
-use crate::limits::Admission;
+use crate::limits::{Admission, ConnectRate, NoPlace, Room};
 use crate::mesh::MeshView;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Metrics;
@@ -50,6 +53,8 @@ use crate::metrics::Metrics;
 pub use bind::{BindError, bind};
 use pace::{Pace, Tally};
 use serve::accept;
+pub use stream::Stream;
+pub use tls::{BadFile, Certificates, Fault, check as check_tls};
 
 /// A peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,8 +65,8 @@ pub struct Arrival {
     pub network: Option<NetworkKey>,
     /// The id that it asked for.
     pub peer: PeerId,
-    /// Where it connects from.
-    pub remote: SocketAddr,
+    /// Where it connects from: its own address, also behind a trusted proxy.
+    pub remote: IpAddr,
     /// What its token proves.
     pub grant: Grant,
 }
@@ -71,13 +76,13 @@ pub trait Backend: Send + Sync + 'static {
     /// A place for one peer; given back when it is dropped.
     type Permit: Send + 'static;
 
-    /// A place for one more peer; `None` when the hub is full.
-    fn try_admit(&self) -> Option<Self::Permit>;
+    /// A place for one more peer from this address.
+    fn try_admit(&self, from: IpAddr) -> Result<Self::Permit, NoPlace>;
 
     /// Serves one peer to its end. `ahead` is what it sent behind its request already.
     fn peer(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         ahead: Bytes,
         arrival: Arrival,
         permit: Self::Permit,
@@ -86,7 +91,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Tells a client on its socket why it may not come in, and closes.
     fn turn_away(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         ahead: Bytes,
         dialect: Dialect,
         why: &str,
@@ -95,7 +100,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Serves one inbound link from another hub to its end.
     fn hub(
         &self,
-        socket: WebSocketStream<TcpStream>,
+        socket: WebSocketStream<Stream>,
         remote: SocketAddr,
     ) -> impl Future<Output = ()> + Send;
 
@@ -118,6 +123,7 @@ pub struct App<B> {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     gate: Gate,
+    connect_rate: Option<ConnectRate>,
     /// For PeerJS clients.
     peerjs_places: Admission,
     http_slots: Arc<Semaphore>,
@@ -140,8 +146,12 @@ impl<B: Backend> App<B> {
     pub fn new(backend: B, config: Arc<Config>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(App {
             backend,
-            gate: Gate::new(config.auth_token.as_ref()),
-            peerjs_places: Admission::new(config.peerjs.concurrent_limit),
+            gate: Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
+            connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
+            peerjs_places: Admission::new(Room {
+                connections: config.peerjs.concurrent_limit,
+                per_address: None,
+            }),
             http_slots: Arc::new(Semaphore::new(config.max_http_connections)),
             pace: Mutex::new(Pace::new(Tally {
                 at: Instant::now(),
@@ -165,14 +175,20 @@ impl<B: Backend> App<B> {
         &self.backend
     }
 
-    /// Accepts connections on these sockets from now on, until [`close`](Self::close) or [`kill`](Self::kill).
-    pub fn serve(self: &Arc<Self>, listeners: Vec<TcpListener>) {
+    /// Accepts connections on these sockets from now on, until [`close`](Self::close) or [`kill`](Self::kill); with
+    /// certificates, such as speak TLS.
+    pub fn serve(
+        self: &Arc<Self>,
+        listeners: Vec<TcpListener>,
+        certificates: Option<&Arc<Certificates>>,
+    ) {
         for listener in listeners {
             if let Ok(addr) = listener.local_addr() {
                 // A second listener (::1 beside 127.0.0.1) has the same port.
                 let _ = self.bound.set(addr);
             }
-            self.tasks.spawn(accept(listener, Arc::clone(self)));
+            self.tasks
+                .spawn(accept(listener, Arc::clone(self), certificates.cloned()));
         }
     }
 
@@ -212,6 +228,13 @@ impl<B: Backend> App<B> {
         self.metrics.directory_peers.set(gauge(view.peers));
         self.metrics.directory_networks.set(gauge(view.networks));
         self.metrics.directory_hubs.set(gauge(view.hubs.len()));
+    }
+
+    /// Gives back the memory of addresses that have not asked for a WebSocket lately.
+    pub fn forget_idle_addresses(&self) {
+        if let Some(rate) = &self.connect_rate {
+            rate.forget_idle();
+        }
     }
 
     /// What PeerJS clients speak here.

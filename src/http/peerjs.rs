@@ -5,6 +5,7 @@
 //! no answer to a refused upgrade; a wrong bearer token and a full room are told by status. Knows no message
 //! of the dialect.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -18,8 +19,9 @@ use warp::reply::Response;
 use super::admit::{self, Refused};
 use super::upgrade::{self, Handshake};
 use super::{App, Arrival, Backend, Head, reply};
-use crate::auth::{Gate, Grant};
+use crate::auth::Grant;
 use crate::config::PeerJsPaths;
+use crate::limits::NoPlace;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Refusal;
 
@@ -33,6 +35,7 @@ mod words {
     pub const FULL: &str = "Server has reached its concurrent user limit";
     pub const BAD_ID: &str = "An id has 1 to 64 characters";
     pub const BAD_ROOM: &str = "The token names no room: 1 to 63 bytes are a room's name";
+    pub const OTHER_ROOM: &str = "The token is for another room";
 }
 
 /// What is under a path.
@@ -75,7 +78,10 @@ fn below<'p>(path: &'p str, prefix: &str) -> Option<Page<'p>> {
 /// Answers a GET of a page.
 pub(super) fn answer<B: Backend>(app: &Arc<App<B>>, page: Page<'_>, head: Head) -> Response {
     match page {
-        Page::Socket => admit::answer(app, try_socket(app, head)),
+        Page::Socket => {
+            let client = admit::client(app, &head);
+            admit::answer(app, client, try_socket(app, head, client))
+        }
         Page::About => about(),
         Page::Id => id(),
         Page::Ids { key } => ids(app, key),
@@ -142,36 +148,42 @@ impl Query {
     }
 }
 
-fn try_socket<B: Backend>(app: &Arc<App<B>>, mut head: Head) -> Result<Response, Refused> {
-    let handshake = admit::handshake(app, &mut head)?;
+fn try_socket<B: Backend>(
+    app: &Arc<App<B>>,
+    mut head: Head,
+    client: Option<IpAddr>,
+) -> Result<Response, Refused> {
+    let (handshake, client) = admit::handshake(app, &mut head, client)?;
     let grant = admit::grant(app, &head)?;
     admit::origin(app, &head)?;
-    let remote = head.remote.ok_or(Refused::NoAddress)?;
     let query = Query::read(&head.query);
     let newcomer = match newcomer(app, &query, grant) {
         Ok(newcomer) => newcomer,
         Err(why) => return turn_away(app, handshake, Refusal::PeerJsQuery, why),
     };
+    admit::its_own(&newcomer.grant, &newcomer.peer)?;
     if !app.backend.has_place(&newcomer.network, &newcomer.peer) {
         return Err(Refused::RoomFull);
     }
-    let (Some(place), Some(permit)) = (app.peerjs_places.try_admit(), app.backend.try_admit())
-    else {
-        return turn_away(app, handshake, Refusal::Full, words::FULL);
+    let places = match places(app, client) {
+        Ok(places) => places,
+        Err(NoPlace::AddressFull) => return Err(Refused::AddressFull),
+        Err(NoPlace::Full) => return turn_away(app, handshake, Refusal::Full, words::FULL),
     };
     let arrival = Arrival {
         dialect: app.peerjs_dialect(),
         network: Some(newcomer.network),
         peer: newcomer.peer,
-        remote,
+        remote: client,
         grant: newcomer.grant,
     };
-    Ok(admit::take_in(
-        app,
-        handshake,
-        arrival,
-        (permit, Some(place)),
-    ))
+    Ok(admit::take_in(app, handshake, arrival, places))
+}
+
+/// A place among all peers, and one among those of this dialect.
+fn places<B: Backend>(app: &App<B>, client: IpAddr) -> Result<admit::Places<B>, NoPlace> {
+    let of_dialect = app.peerjs_places.try_admit(client)?;
+    Ok((app.backend.try_admit(client)?, Some(of_dialect)))
 }
 
 /// Who a client may come in as.
@@ -193,7 +205,7 @@ fn newcomer<B: Backend>(
         return Err(words::WRONG_KEY);
     }
     let peer = query.peer().ok_or(words::BAD_ID)?;
-    let network = network(app, query).ok_or(words::BAD_ROOM)?;
+    let network = network(app, query, &grant)?;
     let mut grant = grant;
     if grant.proof.is_empty() && is_own_secret(app, query) {
         grant.proof = secret_proof(query).into();
@@ -206,20 +218,33 @@ fn newcomer<B: Backend>(
 }
 
 /// The realm of the key, or the room of it that the token names.
-fn network<B: Backend>(app: &App<B>, query: &Query) -> Option<NetworkKey> {
-    if !app.config.peerjs.rooms {
-        return NetworkKey::new(Dialect::PeerJs, &query.key).ok();
+fn network<B: Backend>(
+    app: &App<B>,
+    query: &Query,
+    grant: &Grant,
+) -> Result<NetworkKey, &'static str> {
+    let (dialect, name) = if app.config.peerjs.rooms {
+        let room = room(grant, &query.token, opens_gate(app, &query.token))?;
+        (Dialect::PeerJsRooms, format!("{}/{room}", query.key))
+    } else {
+        (Dialect::PeerJs, query.key.clone())
+    };
+    NetworkKey::new(dialect, &name).map_err(|_| words::BAD_ROOM)
+}
+
+/// A token that lets its holder in names a room by what it says, any other by what it is.
+fn room<'r>(grant: &'r Grant, token: &'r str, opens_gate: bool) -> Result<&'r str, &'static str> {
+    match (&grant.room, opens_gate) {
+        (None, false) => Ok(token),
+        (Some(only), false) if only != token => Err(words::OTHER_ROOM),
+        (Some(only), _) => Ok(only),
+        (None, true) => Err(words::BAD_ROOM),
     }
-    if opens_gate(app, &query.token) {
-        return None;
-    }
-    let name = format!("{}/{}", query.key, query.token);
-    NetworkKey::new(Dialect::PeerJsRooms, &name).ok()
 }
 
 /// Whether the token is one that clients are let in by.
 fn opens_gate<B: Backend>(app: &App<B>, token: &str) -> bool {
-    !matches!(app.gate, Gate::Open) && app.gate.check([token]).is_ok()
+    !app.gate.is_open() && app.gate.check([token]).is_ok()
 }
 
 /// Whether the token is the client's own: neither what many are let in by, nor the name of a room.
@@ -306,6 +331,20 @@ mod tests {
         let query = Query::read("key=k&id=a&id=b&token=t%20u&version=1.5.5");
         let (key, id, token) = ("k".into(), "a".into(), "t u".into());
         assert_eq!(query, Query { key, id, token });
+    }
+
+    #[test]
+    fn a_bound_token_enters_its_room_alone() {
+        let free = Grant::default();
+        let bound = Grant {
+            room: Some("attic".into()),
+            ..Grant::default()
+        };
+        assert_eq!(room(&free, "attic", false), Ok("attic"));
+        assert_eq!(room(&free, "a JWT", true), Err(words::BAD_ROOM));
+        assert_eq!(room(&bound, "a JWT", true), Ok("attic"));
+        assert_eq!(room(&bound, "attic", false), Ok("attic"));
+        assert_eq!(room(&bound, "cellar", false), Err(words::OTHER_ROOM));
     }
 
     #[test]

@@ -36,7 +36,15 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response {
 
 /// An error that passes: come back in this many seconds.
 pub(super) fn retry_later(why: &str, seconds: u64) -> Response {
-    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, why);
+    after(seconds, error(StatusCode::SERVICE_UNAVAILABLE, why))
+}
+
+/// The client asks for too much; it may come back in this many seconds.
+pub(super) fn too_many(why: &str, seconds: u64) -> Response {
+    after(seconds, error(StatusCode::TOO_MANY_REQUESTS, why))
+}
+
+fn after(seconds: u64, mut response: Response) -> Response {
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from(seconds));

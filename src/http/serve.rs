@@ -1,7 +1,7 @@
 //! TCP connections: accepts them, bounds them, and has hyper serve each with the routes.
 //!
-//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots, has `HEADER_TIMEOUT_MS` for each
-//! request's head, and lives for a bounded time. Errors of the listening socket, a lack of file descriptors among
+//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots, has `HEADER_TIMEOUT_MS` for its TLS
+//! handshake, if there is to be one, and for each request's head, and lives for a bounded time. Errors of the listening socket, a lack of file descriptors among
 //! them, are counted and survived.
 
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::{App, Backend, cors, routes};
+use super::{App, Backend, Certificates, Stream, cors, routes};
 use crate::metrics::Refusal;
 
 /// How long the listening socket is left alone when it cannot accept.
@@ -35,14 +35,28 @@ const MAX_HEAD_BYTES: usize = 16 * 1024;
 const LIFETIME_IN_HEADER_TIMEOUTS: u32 = 6;
 
 /// Accepts connections until the app is closed.
-pub(super) async fn accept<B: Backend>(listener: TcpListener, app: Arc<App<B>>) {
+pub(super) async fn accept<B: Backend>(
+    listener: TcpListener,
+    app: Arc<App<B>>,
+    certificates: Option<Arc<Certificates>>,
+) {
     let routes = routes(&app);
     while let Some(accepted) = app.closing.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, remote)) => start(&app, &routes, stream, remote),
+            Ok((tcp, remote)) => {
+                let certificates = certificates.clone();
+                start(&app, &routes, Caller { tcp, certificates }, remote);
+            }
             Err(error) => survive(&app, &error).await,
         }
     }
+}
+
+/// A connection before anything is read of it.
+struct Caller {
+    tcp: TcpStream,
+    /// What it is to speak TLS with; `None` leaves it plain.
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// A connection that broke while it waited is its own affair; anything else may last, so it is left alone for a moment.
@@ -63,7 +77,7 @@ async fn survive<B: Backend>(app: &App<B>, error: &io::Error) {
 fn start<B: Backend>(
     app: &Arc<App<B>>,
     routes: &BoxedFilter<(Response,)>,
-    stream: TcpStream,
+    caller: Caller,
     remote: SocketAddr,
 ) {
     let Ok(slot) = Arc::clone(&app.http_slots).try_acquire_owned() else {
@@ -72,11 +86,11 @@ fn start<B: Backend>(
         return;
     };
     // A socket that closed meanwhile cannot be set, and ends at its first read.
-    let _ = stream.set_nodelay(true);
+    let _ = caller.tcp.set_nodelay(true);
     app.tasks.spawn(connection(
         Arc::clone(app),
         routes.clone(),
-        stream,
+        caller,
         remote,
         slot,
     ));
@@ -85,14 +99,56 @@ fn start<B: Backend>(
 async fn connection<B: Backend>(
     app: Arc<App<B>>,
     routes: BoxedFilter<(Response,)>,
-    stream: TcpStream,
+    caller: Caller,
     remote: SocketAddr,
     slot: OwnedSemaphorePermit,
 ) {
     app.metrics.http_connections_open.inc();
+    let stream = match caller.certificates {
+        None => Some(Stream::Plain(caller.tcp)),
+        // Boxed, so that a plain connection's task is no larger for it.
+        Some(certificates) => Box::pin(secure(&app, &certificates, caller.tcp, remote)).await,
+    };
+    if let Some(stream) = stream {
+        converse(&app, routes, stream, remote).await;
+    }
+    app.metrics.http_connections_open.dec();
+    drop(slot);
+}
+
+/// TLS over a connection, if the client manages within `HEADER_TIMEOUT_MS`.
+async fn secure<B: Backend>(
+    app: &App<B>,
+    certificates: &Certificates,
+    tcp: TcpStream,
+    remote: SocketAddr,
+) -> Option<Stream> {
+    let shaking_hands = timeout(app.config.header_timeout, certificates.accept(tcp));
+    let why = match app.closing.run_until_cancelled(shaking_hands).await? {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(why)) => why,
+        Err(_late) => io::ErrorKind::TimedOut.into(),
+    };
+    match why.kind() {
+        io::ErrorKind::TimedOut => app.metrics.refusals.inc(Refusal::HeaderTimeout),
+        // What rustls minds; any other is of a connection that went away.
+        io::ErrorKind::InvalidData => app.metrics.refusals.inc(Refusal::TlsHandshake),
+        _ => {}
+    }
+    tracing::debug!(%remote, %why, "no TLS with a client");
+    None
+}
+
+/// HTTP over a connection, until it ends or becomes a WebSocket.
+async fn converse<B: Backend>(
+    app: &Arc<App<B>>,
+    routes: BoxedFilter<(Response,)>,
+    stream: Stream,
+    remote: SocketAddr,
+) {
     let head_timeout = app.config.header_timeout;
     let service = {
-        let app = Arc::clone(&app);
+        let app = Arc::clone(app);
         service_fn(move |request| answer(Arc::clone(&app), routes.clone(), request, remote))
     };
     let http = http1::Builder::new()
@@ -121,8 +177,6 @@ async fn connection<B: Backend>(
         }
         tracing::debug!(%remote, %why, "a connection ended early");
     }
-    app.metrics.http_connections_open.dec();
-    drop(slot);
 }
 
 /// What counts as refused of what hyper ends by itself; a client that goes away does not.

@@ -1,7 +1,7 @@
 //! From an HTTP request to a WebSocket, without the buffers that warp's own upgrade would allocate.
 //!
 //! [`Handshake::check`] reads the request, [`Handshake::response`] is the 101, and [`finish`] waits for hyper to let
-//! go of the connection and takes the bare `TcpStream` out of it. What arrived behind the request's head is copied
+//! go of the connection and takes the bare [`Stream`] out of it. What arrived behind the request's head is copied
 //! out, because hyper's buffer would otherwise stay in memory as long as the WebSocket. Knows nothing of who may
 //! come in.
 
@@ -14,14 +14,13 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use warp::reply::Response;
 
-use super::{Head, reply};
+use super::{Head, Stream, reply};
 use crate::mesh::socket_config;
 
 /// The request cannot become a WebSocket. The client's fault; nothing changed.
@@ -136,8 +135,8 @@ pub(super) enum UpgradeFailed {
     /// The connection broke first.
     #[error("the connection broke")]
     Broken,
-    /// It is not the TCP connection that the accept loop made.
-    #[error("not a TCP connection")]
+    /// It is not the connection that the accept loop made.
+    #[error("not a connection of the accept loop")]
     Foreign,
 }
 
@@ -145,13 +144,13 @@ pub(super) enum UpgradeFailed {
 pub(super) async fn finish(
     on_upgrade: OnUpgrade,
     within: Duration,
-) -> Result<(TcpStream, Bytes), UpgradeFailed> {
+) -> Result<(Stream, Bytes), UpgradeFailed> {
     let upgraded = timeout(within, on_upgrade)
         .await
         .map_err(|_| UpgradeFailed::TimedOut)?;
     let upgraded = upgraded.map_err(|_| UpgradeFailed::Broken)?;
     let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
+        .downcast::<TokioIo<Stream>>()
         .map_err(|_| UpgradeFailed::Foreign)?;
     // `read_buf` is a window into hyper's buffer, which goes with it.
     let ahead = Bytes::copy_from_slice(&parts.read_buf);
@@ -159,7 +158,7 @@ pub(super) async fn finish(
 }
 
 /// The link of another hub, with its buffers and limits.
-pub(super) async fn hub_socket(stream: TcpStream, ahead: Bytes) -> WebSocketStream<TcpStream> {
+pub(super) async fn hub_socket(stream: Stream, ahead: Bytes) -> WebSocketStream<Stream> {
     let config = Some(socket_config());
     WebSocketStream::from_partially_read(stream, ahead.into(), Role::Server, config).await
 }

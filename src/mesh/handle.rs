@@ -22,8 +22,10 @@ use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
 use super::driver::{Driver, Input};
 use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
+use super::link::ConnectError;
 use super::outbox::Outbox;
 use super::router::Router;
+use super::trust::Trust;
 use super::view::{MeshView, Published};
 use super::{dns, link};
 use crate::clock::unix_ms;
@@ -53,6 +55,7 @@ pub struct Shared {
     published: Mutex<Arc<Published>>,
     inputs: mpsc::Sender<Input>,
     handshakes: Semaphore,
+    trust: Trust,
     next_link: AtomicU64,
 }
 
@@ -76,13 +79,22 @@ impl Shared {
 
     /// One dial, to the end of the link that it makes.
     pub(super) async fn dial(self: Arc<Self>, dial: DialId, url: String) {
-        let opened = link::connect(&url).await;
-        let mut socket = match opened {
+        let mut socket = match link::connect(&url, &self.trust).await {
             Ok(socket) => socket,
             Err(error) => {
-                tracing::debug!(url, %error, "hub not reached");
+                let label = match &error {
+                    ConnectError::Socket(_) => {
+                        tracing::debug!(url, %error, "hub not reached");
+                        "unreachable"
+                    }
+                    // Whom to believe is for an operator to say.
+                    ConnectError::Tls(_) | ConnectError::NoRoots(_) => {
+                        tracing::warn!(url, %error, "no link");
+                        "tls"
+                    }
+                };
                 return self
-                    .dial_failed(dial, DialFailure::Unreachable, "unreachable")
+                    .dial_failed(dial, DialFailure::Unreachable, label)
                     .await;
             }
         };
@@ -203,6 +215,7 @@ impl Mesh {
             published: Mutex::default(),
             inputs: inputs.clone(),
             handshakes: Semaphore::new(HANDSHAKES),
+            trust: Trust::default(),
             next_link: AtomicU64::new(1),
         });
         tokio::spawn(Driver::new(core, Arc::clone(&shared), receiver).run());

@@ -21,6 +21,7 @@ use super::driver::Input;
 use super::handshake::Socket;
 use super::outbox::{Outbox, Work};
 use super::router::Router;
+use super::trust::{NoRoots, Trust};
 use super::wire;
 
 /// How long dialling may take until the WebSocket stands, TLS included.
@@ -45,8 +46,35 @@ pub fn socket_config() -> WebSocketConfig {
         .max_frame_size(Some(MAX_LINK_MESSAGE))
 }
 
-/// Opens a WebSocket to a hub.
-pub async fn connect(url: &str) -> Result<impl Socket + 'static, SocketError> {
+/// Why a hub was not reached. Nothing changed at either end.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No connection, no WebSocket, or neither in time.
+    #[error("{0}")]
+    Socket(#[from] SocketError),
+    /// The two ends do not agree on TLS: mostly a certificate that is not believed here. An operator's to mend.
+    #[error("TLS: {0}")]
+    Tls(rustls::Error),
+    /// This end has nothing to verify the other with. An operator's to mend.
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
+}
+
+impl ConnectError {
+    /// What rustls minds comes wrapped in an error of the socket.
+    fn of(why: SocketError) -> Self {
+        match why {
+            SocketError::Io(why) => match why.downcast::<rustls::Error>() {
+                Ok(why) => ConnectError::Tls(why),
+                Err(why) => ConnectError::Socket(why.into()),
+            },
+            why => ConnectError::Socket(why),
+        }
+    }
+}
+
+/// Opens a WebSocket to a hub, over TLS if its address begins with `wss`.
+pub async fn connect(url: &str, trust: &Trust) -> Result<impl Socket + 'static, ConnectError> {
     let opening = async {
         let parsed = url::Url::parse(url).map_err(|_| SocketError::Url(bad_url(url)))?;
         let host = parsed
@@ -54,16 +82,21 @@ pub async fn connect(url: &str) -> Result<impl Socket + 'static, SocketError> {
             .ok_or_else(|| SocketError::Url(bad_url(url)))?;
         let port = parsed.port_or_known_default().unwrap_or(80);
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, port)).await?;
-        stream.set_nodelay(true)?;
-        let connector: Option<Connector> = None;
-        let (socket, _) =
-            client_async_tls_with_config(url, stream, Some(socket_config()), connector).await?;
-        Ok(socket)
+        let stream = TcpStream::connect((host, port))
+            .await
+            .map_err(SocketError::Io)?;
+        stream.set_nodelay(true).map_err(SocketError::Io)?;
+        let connector = match parsed.scheme() {
+            "wss" => trust.connector().await?,
+            _ => Connector::Plain,
+        };
+        let opened =
+            client_async_tls_with_config(url, stream, Some(socket_config()), Some(connector)).await;
+        opened.map(|(socket, _)| socket).map_err(ConnectError::of)
     };
     match tokio::time::timeout(CONNECT_WITHIN, opening).await {
         Ok(result) => result,
-        Err(_) => Err(SocketError::Io(std::io::ErrorKind::TimedOut.into())),
+        Err(_) => Err(SocketError::Io(std::io::ErrorKind::TimedOut.into()).into()),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod handshake;
 mod link;
 mod outbox;
 mod router;
+mod trust;
 mod view;
 pub mod wire;
 

@@ -233,7 +233,7 @@ where
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.gather();
-            if self.socket.waiting() == 0 {
+            if !self.socket.is_behind() {
                 return Poll::Ready(Ok(()));
             }
             let before = self.socket.written();

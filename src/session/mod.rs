@@ -19,6 +19,7 @@ mod conversation;
 mod deadlines;
 mod presence;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,7 +33,7 @@ use tokio::time::timeout;
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{Admission, Permit};
+use crate::limits::{Admission, NoPlace, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::registry::Registry;
@@ -114,13 +115,13 @@ where
 const LINGER: Duration = Duration::from_secs(2);
 
 impl<M: MeshPort> Sessions<M> {
-    /// Nobody yet, with room for `max_connections`.
+    /// Nobody yet, with room for so many.
     pub fn new(
         mesh: M,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
         limits: PeerLimits,
-        max_connections: usize,
+        room: Room,
     ) -> Self {
         Sessions {
             shared: Arc::new(Shared {
@@ -128,7 +129,7 @@ impl<M: MeshPort> Sessions<M> {
                 registry,
                 metrics,
                 limits,
-                admission: Admission::new(max_connections),
+                admission: Admission::new(room),
                 open: Mutex::default(),
                 next: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
@@ -136,9 +137,9 @@ impl<M: MeshPort> Sessions<M> {
         }
     }
 
-    /// A place for one more, to be taken before the upgrade; `None` when the hub is full.
-    pub fn try_admit(&self) -> Option<Permit> {
-        self.shared.admission.try_admit()
+    /// A place for one more from this address, to be taken before the upgrade.
+    pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoPlace> {
+        self.shared.admission.try_admit(from)
     }
 
     /// How many are connected.

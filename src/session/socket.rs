@@ -74,6 +74,8 @@ pub struct Socket<S> {
     out: Vec<u8>,
     sent: usize,
     written: u64,
+    /// The stream may hold back what it took.
+    unflushed: bool,
 }
 
 struct Fragments {
@@ -97,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             out: Vec::new(),
             sent: 0,
             written: 0,
+            unflushed: false,
         }
     }
 
@@ -239,12 +242,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.out.len() - self.sent
     }
 
+    /// Whether there is something to write or to flush: `poll_write` is to be called until there is not.
+    pub fn is_behind(&self) -> bool {
+        self.waiting() > 0 || self.unflushed
+    }
+
     /// How many bytes the stream has taken ever; two counts that differ mean progress.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Writes what is queued: as much as the stream takes, all of it when ready.
+    /// Writes what is queued: as much as the stream takes, all of it when ready, and through whatever it has of
+    /// buffers itself.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
@@ -252,11 +261,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 count => {
                     self.sent += count;
                     self.written = self.written.wrapping_add(count as u64);
+                    self.unflushed = true;
                 }
             }
         }
         self.give_back();
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn give_back(&mut self) {

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::conversation::Conversation;
 use crate::mesh::core::api::JoinRefusal;
 use crate::mesh::core::ids::{ClaimNo, LeaveReason};
-use fake::{Answer, Call, FakeMesh, Hub, PATIENCE, network};
+use fake::{Answer, Call, FakeMesh, HERE, Hub, PATIENCE, network};
 
 fn types(messages: &[Value]) -> Vec<&str> {
     let types = messages.iter().map(|m| m["type"].as_str().unwrap_or("?"));
@@ -301,7 +301,7 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
     tokio::io::AsyncReadExt::read_to_end(&mut capture, &mut first)
         .await
         .expect("it is read");
-    let permit = hub.sessions.try_admit().expect("there is room");
+    let permit = hub.sessions.try_admit(HERE).expect("there is room");
     let newcomer = fake::newcomer(1);
     let sessions = hub.sessions.clone();
     tokio::spawn(async move { sessions.serve(ours, first.into(), newcomer, permit).await });
@@ -321,6 +321,20 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_stream_holds_back_goes_out_as_the_peer_reads() {
+    let hub = Hub::new();
+    let (ours, theirs) = tokio::io::duplex(16);
+    // As TLS does, it takes all at once, and passes on what there is room for when it is flushed.
+    let ours = tokio::io::BufWriter::new(ours);
+    let started = tokio::time::Instant::now();
+    let mut client = hub.connect_through(fake::newcomer(1), ours, theirs).await;
+    assert_eq!(client.next().await["type"], "connected");
+    client.ping().await;
+    // Were it left to the next deadline, the clock would have jumped there.
+    assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_connection_let_in_is_counted_out() {
     let hub = Hub::new();
     for id in 1..=20 {
@@ -337,10 +351,10 @@ async fn every_connection_let_in_is_counted_out() {
 #[test]
 fn a_session_at_rest_is_small() {
     // The whole task of an idle peer, with what it points to, is to stay well below 6 KB.
-    let conversation = size_of::<Conversation<tokio::net::TcpStream, FakeMesh>>();
+    let conversation = size_of::<Conversation<crate::http::Stream, FakeMesh>>();
     assert!(conversation <= 700, "{conversation} bytes");
     let hub = Hub::new();
-    let permit = hub.sessions.try_admit().expect("there is room");
+    let permit = hub.sessions.try_admit(HERE).expect("there is room");
     let newcomer = fake::newcomer(1);
     let (io, _theirs) = tokio::io::duplex(64);
     let future = hub.sessions.serve(io, Bytes::new(), newcomer, permit);

@@ -22,6 +22,8 @@ macro_rules! caps {
 
 caps! {
     MAX_CONNECTIONS => no_more_peers_than_allowed_are_connected;
+    MAX_CONNECTIONS_PER_IP => no_more_peers_of_one_address_than_allowed_are_connected;
+    CONNECTS_PER_MINUTE_PER_IP => an_address_may_ask_for_so_many_sockets_a_minute;
     MAX_HTTP_CONNECTIONS => no_more_connections_than_allowed_are_served;
     HEADER_TIMEOUT_MS => a_request_has_so_long_to_arrive;
     ANNOUNCE_TIMEOUT_MS => a_peer_has_so_long_to_announce_itself;
@@ -44,6 +46,8 @@ caps! {
 const NOT_CAPS: &[&str] = &[
     "HOST",
     "PORT",
+    "TLS_CERT",
+    "TLS_KEY",
     "IS_HUB",
     "HUB_MESH_NAMESPACE",
     "BOOTSTRAP_HUBS",
@@ -53,7 +57,12 @@ const NOT_CAPS: &[&str] = &[
     "MESH_AUTO_CONNECT",
     "MESH_HOLD_MS",
     "AUTH_TOKEN",
+    "JWT_SECRET",
+    "JWT_PUBLIC_KEY",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
     "CORS_ORIGIN",
+    "TRUSTED_PROXIES",
     "CLEANUP_INTERVAL_MS",
     "DUPLICATE_PEER",
     "LOG_FORMAT",
@@ -105,6 +114,91 @@ async fn no_more_peers_than_allowed_are_connected() {
     })
     .await;
     Raw::member(&hub, &fresh_id(), "full").await;
+}
+
+/// A request for a peer's WebSocket that says to come for these addresses, as the loopback proxy would pass it on;
+/// gives the answer's status, `Retry-After` and the connection.
+async fn asked_for(hub: &HubProcess, forwarded: &str) -> (Option<u16>, Option<u64>, Raw) {
+    let mut raw = Raw::connect(hub).await;
+    let target = format!("/ws?peerId={}", fresh_id());
+    let request = upgrade_request(&target, &format!("X-Forwarded-For: {forwarded}\r\n"));
+    raw.send(request.as_bytes()).await.expect("a live hub");
+    let head = raw.answer_head().await.expect("an answer");
+    let status = head.get(9..12).and_then(|status| status.parse().ok());
+    let retry = head.lines().find_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("retry-after: ")?
+            .parse()
+            .ok()
+    });
+    (status, retry, raw)
+}
+
+async fn no_more_peers_of_one_address_than_allowed_are_connected() {
+    let hub = hub_with(&[
+        ("MAX_CONNECTIONS_PER_IP", "2"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+    ])
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (status, _, raw) = asked_for(&hub, "198.51.100.9").await;
+        assert_eq!(status, Some(101));
+        held.push(raw);
+    }
+    let refusals = ("hubmesh_refusals_total", "reason=\"address-full\"");
+    counted(&hub, refusals, 3, async {
+        // The proxy appends the real address; what the client wrote before it changes nothing.
+        for spoofed in [
+            "198.51.100.9",
+            "192.0.2.1, 198.51.100.9",
+            "\u{e9}, 198.51.100.9",
+        ] {
+            let (status, retry, _) = asked_for(&hub, spoofed).await;
+            assert_eq!((status, retry), (Some(429), Some(10)), "{spoofed}");
+        }
+    })
+    .await;
+    let (status, _, other) = asked_for(&hub, "198.51.100.10").await;
+    assert_eq!(status, Some(101));
+    counted(&hub, ("hubmesh_connections_closed_total", ""), 3, async {
+        drop((held, other))
+    })
+    .await;
+    // Every place was given back, and no more of them than there were.
+    let mut held = Vec::new();
+    for expected in [101, 101, 429] {
+        let (status, _, raw) = asked_for(&hub, "198.51.100.9").await;
+        assert_eq!(status, Some(expected));
+        held.push(raw);
+    }
+}
+
+async fn an_address_may_ask_for_so_many_sockets_a_minute() {
+    let hub = hub_with(&[
+        ("CONNECTS_PER_MINUTE_PER_IP", "2"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+    ])
+    .await;
+    let refusals = ("hubmesh_refusals_total", "reason=\"address-too-fast\"");
+    counted(&hub, refusals, 2, async {
+        // Addresses of one /64, from a client that spoofs another.
+        for (spoofed, real, expected) in [
+            ("192.0.2.1", "2001:db8::1", 101),
+            ("192.0.2.2", "2001:db8::2", 101),
+            ("192.0.2.3", "2001:db8::3", 429),
+            ("2001:db8:1::", "[2001:db8::ffff]:99", 429),
+        ] {
+            let (status, retry, _) = asked_for(&hub, &format!("{spoofed}, {real}")).await;
+            assert_eq!(status, Some(expected), "{spoofed}");
+            let seconds = retry.map(|seconds| (1..=31).contains(&seconds));
+            assert_eq!(seconds, (expected == 429).then_some(true), "{retry:?}");
+        }
+    })
+    .await;
+    assert_eq!(asked_for(&hub, "2001:db8:0:1::1").await.0, Some(101));
+    // Other pages are not counted.
+    assert_eq!(hub.http_get("/health").await.status, 200);
 }
 
 async fn no_more_connections_than_allowed_are_served() {

@@ -1,6 +1,6 @@
 //! A served app over a backend that echoes, and the client's side of HTTP and WebSockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::Config;
-use hubmesh::http::{App, Arrival, Backend, bind};
+use hubmesh::http::{App, Arrival, Backend, Stream, bind};
+use hubmesh::limits::NoPlace;
 use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh::mesh::{BootstrapView, HubView, MeshView};
 use hubmesh::metrics::{Metrics, Refusal};
@@ -31,7 +32,7 @@ pub struct Echo {
 }
 
 impl Echo {
-    async fn echo(mut socket: WebSocketStream<TcpStream>, greeting: String) {
+    async fn echo(mut socket: WebSocketStream<Stream>, greeting: String) {
         let _ = socket.send(Message::text(greeting)).await;
         while let Some(Ok(message)) = socket.next().await {
             if message.is_text() {
@@ -44,31 +45,28 @@ impl Echo {
 impl Backend for Echo {
     type Permit = OwnedSemaphorePermit;
 
-    fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    fn try_admit(&self, _: IpAddr) -> Result<OwnedSemaphorePermit, NoPlace> {
+        let places = Arc::clone(&self.places);
+        places.try_acquire_owned().map_err(|_| NoPlace::Full)
     }
 
     async fn peer(
         &self,
-        socket: TcpStream,
+        socket: Stream,
         ahead: Bytes,
         arrival: Arrival,
         _permit: OwnedSemaphorePermit,
     ) {
         let socket =
             WebSocketStream::from_partially_read(socket, ahead.into(), Role::Server, None).await;
-        Self::echo(
-            socket,
-            format!("{} from {}", arrival.peer, arrival.remote.ip()),
-        )
-        .await;
+        Self::echo(socket, format!("{} from {}", arrival.peer, arrival.remote)).await;
     }
 
-    async fn turn_away(&self, socket: TcpStream, ahead: Bytes, dialect: Dialect, why: &str) {
+    async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {
         hubmesh::session::turn_away(socket, &ahead, dialect, why).await;
     }
 
-    async fn hub(&self, socket: WebSocketStream<TcpStream>, remote: SocketAddr) {
+    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr) {
         Self::echo(socket, format!("hub from {}", remote.ip())).await;
     }
 
@@ -149,7 +147,7 @@ impl Served {
         let listeners = bind(&config.host, config.port).await.expect("a free port");
         let addr = listeners[0].local_addr().expect("a bound socket");
         let app = App::new(echo, Arc::new(config), Arc::clone(&metrics));
-        app.serve(listeners);
+        app.serve(listeners, None);
         Served { app, metrics, addr }
     }
 

@@ -21,5 +21,6 @@ mod restless;
 mod shapes;
 mod signals;
 mod stage;
+mod tokens;
 mod trust;
 mod waiting;

@@ -1,11 +1,14 @@
 //! A PeerJS client on a plain WebSocket, and hubs for it.
 //!
-//! Knows the words of the wire and no more: it neither sends heartbeats nor reconnects by itself. Every wait has a limit.
+//! Knows the words of the wire and no more: it neither sends heartbeats nor reconnects by itself. A task of its own reads,
+//! so that it answers the hub's pings as a browser does, whatever its story waits for. Every wait has a limit.
 
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, StreamExt, stream::SplitSink};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpStream,
+    sync::mpsc,
+    task::JoinHandle,
     time::{Duration, Instant, sleep, timeout},
 };
 use tokio_tungstenite::{
@@ -47,7 +50,24 @@ impl<'a> Way<'a> {
 #[derive(Debug)]
 pub struct Client {
     pub id: String,
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    out: SplitSink<Socket, Message>,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    reader: JoinHandle<()>,
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What comes by the socket.
+#[derive(Debug)]
+enum Heard {
+    Text(String),
+    End(Option<CloseCode>),
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
 }
 
 impl Client {
@@ -64,12 +84,34 @@ impl Client {
             .await
             .expect("an answer in time")
         {
-            Ok((socket, _)) => Ok(Client {
-                id: way.id.to_owned(),
-                socket,
-            }),
+            Ok((socket, _)) => Ok(Self::over(socket, way.id)),
             Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
             Err(why) => panic!("no answer: {why}"),
+        }
+    }
+
+    fn over(socket: Socket, id: &str) -> Self {
+        let (out, mut incoming) = socket.split();
+        let (hear, heard) = mpsc::unbounded_channel();
+        let reader = tokio::spawn(async move {
+            let code = loop {
+                match incoming.next().await {
+                    Some(Ok(Message::Text(text))) => {
+                        // The story may be over.
+                        let _ = hear.send(Heard::Text(text.to_string()));
+                    }
+                    Some(Ok(Message::Close(frame))) => break frame.map(|frame| frame.code),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => break None,
+                }
+            };
+            let _ = hear.send(Heard::End(code));
+        });
+        Client {
+            id: id.to_owned(),
+            out,
+            heard,
+            reader,
         }
     }
 
@@ -91,7 +133,7 @@ impl Client {
     }
 
     pub async fn say_text(&mut self, message: &str) {
-        let sent = self.socket.send(Message::text(message)).await;
+        let sent = self.out.send(Message::text(message)).await;
         sent.expect("an open socket");
     }
 
@@ -107,26 +149,24 @@ impl Client {
     }
 
     pub async fn next_text(&mut self) -> String {
-        loop {
-            let next = timeout(LIMIT, self.socket.next())
-                .await
-                .expect("a message in time");
-            match next.expect("an open socket").expect("an open socket") {
-                Message::Text(text) => return text.to_string(),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("no text: {other:?}"),
-            }
+        match self.hears().await {
+            Heard::Text(text) => text,
+            Heard::End(code) => panic!("{} was closed: {code:?}", self.id),
         }
     }
 
-    /// The next message; none once the connection is over.
+    async fn hears(&mut self) -> Heard {
+        let heard = timeout(LIMIT, self.heard.recv()).await;
+        heard
+            .expect("word in time")
+            .expect("not read beyond the end")
+    }
+
+    /// The next message; none once the connection is over. Waits for as long as that takes.
     pub async fn next_unless_closed(&mut self) -> Option<Value> {
-        loop {
-            match self.socket.next().await?.ok()? {
-                Message::Text(text) => return serde_json::from_str(&text).ok(),
-                Message::Close(_) => return None,
-                _ => {}
-            }
+        match self.heard.recv().await? {
+            Heard::Text(text) => serde_json::from_str(&text).ok(),
+            Heard::End(_) => None,
         }
     }
 
@@ -143,23 +183,17 @@ impl Client {
     pub async fn is_closed(&mut self) -> (Vec<Value>, Option<CloseCode>) {
         let mut told = Vec::new();
         loop {
-            let next = timeout(LIMIT, self.socket.next())
-                .await
-                .expect("an end in time");
-            match next {
-                Some(Ok(Message::Text(text))) => {
-                    told.push(serde_json::from_str(&text).expect("JSON"));
-                }
-                Some(Ok(Message::Close(frame))) => return (told, frame.map(|frame| frame.code)),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return (told, None),
+            match self.hears().await {
+                Heard::Text(text) => told.push(serde_json::from_str(&text).expect("JSON")),
+                Heard::End(code) => return (told, code),
             }
         }
     }
 
     /// Ends the connection in order.
     pub async fn close(mut self) {
-        let _ = self.socket.close(None).await;
+        let close = self.out.send(Message::Close(None)).await;
+        close.expect("an open socket");
         self.is_closed().await;
     }
 }

@@ -49,7 +49,9 @@ impl Pigeon {
 
 impl Codec for Pigeon {
     fn hello(&mut self, out: &mut Vec<u8>) {
-        self.socket.upgrade(&self.persona, out);
+        let url = self.persona.hub.for_peer(&self.persona.id);
+        let address = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+        self.socket.upgrade(&self.persona, &address, out);
     }
 
     fn join(&mut self, out: &mut Vec<u8>) {

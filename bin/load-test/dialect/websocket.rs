@@ -50,19 +50,16 @@ impl WebSocket {
         }
     }
 
-    /// The upgrade request for `persona`.
-    pub fn upgrade(&self, persona: &Persona, out: &mut Vec<u8>) {
-        let url = persona.hub.for_peer(&persona.id);
+    /// The upgrade request of `persona` for `address`, which is a path and a query.
+    pub fn upgrade(&self, persona: &Persona, address: &str, out: &mut Vec<u8>) {
         let authorization = persona
             .token
             .as_ref()
             .map(|token| format!("Authorization: Bearer {token}\r\n"))
             .unwrap_or_default();
         let request = format!(
-            "GET {path}?{query} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {address} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{authorization}\r\n",
-            path = url.path(),
-            query = url.query().unwrap_or_default(),
             host = persona.hub.host(),
             port = persona.hub.port(),
             key = self.key,

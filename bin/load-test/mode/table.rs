@@ -1,13 +1,15 @@
-//! The whole comparison in one command: floor, hub, two hubs, and NATS where it is installed, under the same work.
+//! The whole comparison in one command: floor, hub, two hubs, and NATS where it is installed, under the same work; and a
+//! hub beside PeerServer, where that is installed, both with PeerJS clients.
 //!
-//! Owns the contenders and the order of measuring; the budgets are in [`budget`]. Servers take turns, round by round, and each measurement of memory or of accepting has a server
-//! fresh from its start, so that no figure depends on what came before it. The median of the rounds is what counts.
-//! Absolute times do not travel between machines; the ratios do.
+//! Owns the contenders and the order of measuring; the budgets are in [`budget`]. Servers take turns, round by round, and
+//! each measurement of memory or of accepting has a server fresh from its start, so that no figure depends on what came
+//! before it. The median of the rounds is what counts. Absolute times do not travel between machines; the ratios do.
 
 mod budget;
 
 use std::{collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
 
+use clap::ValueEnum;
 use serde_json::Value;
 
 use super::{accept, idle, join_latency, join_storm, relay};
@@ -24,6 +26,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Options {
     pub hub_binary: Option<PathBuf>,
+    pub peer_server_dir: PathBuf,
+    pub only: Option<Contest>,
     pub rounds: usize,
     pub pairs: usize,
     pub bytes: usize,
@@ -36,6 +40,16 @@ pub struct Options {
     pub joins_per_s: f64,
 }
 
+/// Who is compared with whom: each contest has tables of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Contest {
+    /// Hubs in their native dialect beside the floor and NATS.
+    Native,
+    /// A hub beside PeerServer.
+    #[value(name = "peerjs")]
+    PeerJs,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Contender {
     Floor,
@@ -43,6 +57,8 @@ enum Contender {
     HubPair,
     Nats,
     NatsPair,
+    PeerJsHub,
+    PeerServer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +68,7 @@ enum Figure {
     Saturated,
     IdleBytes,
     Accept,
+    ConnectionsPerS,
     StormFrame,
     JoinP99,
 }
@@ -72,6 +89,15 @@ impl Contender {
             Self::HubPair => "hubmesh, two hubs",
             Self::Nats => "NATS",
             Self::NatsPair => "NATS, two servers",
+            Self::PeerJsHub => "hubmesh, PeerJS",
+            Self::PeerServer => "PeerServer",
+        }
+    }
+
+    fn contest(self) -> Contest {
+        match self {
+            Self::PeerJsHub | Self::PeerServer => Contest::PeerJs,
+            _ => Contest::Native,
         }
     }
 
@@ -96,6 +122,11 @@ impl Contender {
                 let second = Server::nats(server::free_port()?, Some(route)).await?;
                 (Dialect::Nats, vec![first, second])
             }
+            Self::PeerJsHub => (Dialect::PeerJs, vec![Server::hub(binary()?, None).await?]),
+            Self::PeerServer => {
+                let server = Server::peer_server(&options.peer_server_dir).await?;
+                (Dialect::PeerJs, vec![server])
+            }
         };
         let mut targets = Vec::new();
         for server in &servers {
@@ -119,15 +150,9 @@ pub struct Comparison {
 }
 
 pub async fn run(options: &Options, quiet: bool) -> Result<Comparison, Failure> {
-    let mut contenders = vec![Contender::Floor];
-    if options.hub_binary.is_some() {
-        contenders.extend([Contender::Hub, Contender::HubPair]);
-    }
-    if server::nats_is_installed() {
-        contenders.extend([Contender::Nats, Contender::NatsPair]);
-    }
-    let mut figures = Figures::new();
     let mut notes = Vec::new();
+    let contenders = contenders(options, &mut notes).await;
+    let mut figures = Figures::new();
     for round in 1..=options.rounds {
         for contender in &contenders {
             eprintln!("round {round} of {}: {}", options.rounds, contender.name());
@@ -136,6 +161,29 @@ pub async fn run(options: &Options, quiet: bool) -> Result<Comparison, Failure> 
         }
     }
     Ok(budget::compare(options, &contenders, &figures, &notes))
+}
+
+/// Who can take part on this machine. Which PeerServer it is, or why it is not there, is noted.
+async fn contenders(options: &Options, notes: &mut Vec<String>) -> Vec<Contender> {
+    let mut contenders = vec![Contender::Floor];
+    if options.hub_binary.is_some() {
+        contenders.extend([Contender::Hub, Contender::HubPair, Contender::PeerJsHub]);
+    }
+    if server::nats_is_installed() {
+        contenders.extend([Contender::Nats, Contender::NatsPair]);
+    }
+    let is_wanted = |contest| options.only.is_none_or(|only| only == contest);
+    if is_wanted(Contest::PeerJs) {
+        match server::peer_server_version(&options.peer_server_dir).await {
+            Ok(version) => {
+                contenders.push(Contender::PeerServer);
+                notes.push(format!("PeerServer is {version}."));
+            }
+            Err(reason) => notes.push(format!("PeerServer is not measured: {reason}.")),
+        }
+    }
+    contenders.retain(|contender| is_wanted(contender.contest()));
+    contenders
 }
 
 async fn relay_figures(
@@ -176,52 +224,70 @@ async fn relay_figures(
     Ok(())
 }
 
-/// Each figure beside the relay's that `contender` can have, on a server of its own.
+/// A measurement beside the relay's, on a server of its own.
+#[derive(Clone, Copy)]
+enum Trial {
+    Accept,
+    Idle,
+    JoinStorm,
+    JoinLatency,
+}
+
+/// What a figure is called in a report.
+type Found = &'static [(Figure, &'static str)];
+
 async fn other_figures(
     contender: Contender,
     options: &Options,
     quiet: bool,
     figures: &mut Figures,
 ) -> Result<(), Failure> {
-    let wanted: &[Figure] = match contender {
-        Contender::Floor | Contender::Nats => &[Figure::Accept, Figure::IdleBytes],
-        Contender::Hub => &[Figure::Accept, Figure::IdleBytes, Figure::StormFrame],
-        Contender::HubPair => &[Figure::JoinP99],
+    let trials: &[Trial] = match contender {
+        Contender::Floor | Contender::Nats | Contender::PeerJsHub | Contender::PeerServer => {
+            &[Trial::Accept, Trial::Idle]
+        }
+        Contender::Hub => &[Trial::Accept, Trial::Idle, Trial::JoinStorm],
+        Contender::HubPair => &[Trial::JoinLatency],
         Contender::NatsPair => &[],
     };
-    for figure in wanted {
+    for trial in trials {
         let running = contender.start(options, quiet).await?;
-        let value = measure(*figure, &running.lab, options).await?;
-        note(figures, contender, *figure, value);
+        let (report, found) = trial.run(&running.lab, options).await?;
+        for (figure, key) in found {
+            note(figures, contender, *figure, report.value(key));
+        }
     }
     Ok(())
 }
 
-async fn measure(figure: Figure, lab: &Rc<Lab>, options: &Options) -> Result<Option<f64>, Failure> {
-    let (report, key) = match figure {
-        Figure::Accept => {
-            let connections = options.idle_peers;
-            let report = accept::run(lab, &accept::Options { connections }).await?;
-            (report, "cpu_us_per_unit")
-        }
-        Figure::IdleBytes => {
-            let (peers, hold) = (options.idle_peers, Duration::from_secs(1));
-            let report = idle::run(lab, &idle::Options { peers, hold }).await?;
-            (report, "bytes_per_peer")
-        }
-        Figure::StormFrame => {
-            let (peers, limit) = (options.storm_peers, Duration::from_secs(60));
-            let report = join_storm::run(lab, &join_storm::Options { peers, limit }).await?;
-            (report, "cpu_us_per_unit")
-        }
-        Figure::JoinP99 => {
-            let report = join_latency::run(lab, &join_latency_options(options)).await?;
-            (report, "latency_p99_us")
-        }
-        // These come of one relay run together.
-        Figure::Paced | Figure::PacedP99 | Figure::Saturated => return Ok(None),
-    };
-    Ok(report.value(key))
+impl Trial {
+    async fn run(self, lab: &Rc<Lab>, options: &Options) -> Result<(Report, Found), Failure> {
+        Ok(match self {
+            Self::Accept => {
+                let connections = options.idle_peers;
+                let report = accept::run(lab, &accept::Options { connections }).await?;
+                let found: Found = &[
+                    (Figure::Accept, "cpu_us_per_unit"),
+                    (Figure::ConnectionsPerS, "connections_per_s"),
+                ];
+                (report, found)
+            }
+            Self::Idle => {
+                let (peers, hold) = (options.idle_peers, Duration::from_secs(1));
+                let report = idle::run(lab, &idle::Options { peers, hold }).await?;
+                (report, &[(Figure::IdleBytes, "bytes_per_peer")])
+            }
+            Self::JoinStorm => {
+                let (peers, limit) = (options.storm_peers, Duration::from_secs(60));
+                let report = join_storm::run(lab, &join_storm::Options { peers, limit }).await?;
+                (report, &[(Figure::StormFrame, "cpu_us_per_unit")])
+            }
+            Self::JoinLatency => {
+                let report = join_latency::run(lab, &join_latency_options(options)).await?;
+                (report, &[(Figure::JoinP99, "latency_p99_us")])
+            }
+        })
+    }
 }
 
 fn join_latency_options(options: &Options) -> join_latency::Options {

@@ -1,5 +1,6 @@
 //! A mesh of one hub that accepts everybody at once, and clients over in-memory streams.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use futures::{SinkExt, StreamExt};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::config::PeerLimits;
+use crate::limits::Room;
 use crate::mesh::core::api::{
     Delivery, Join, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
 };
@@ -25,6 +27,9 @@ use crate::session::{MeshPort, Newcomer, Sessions};
 
 /// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where all peers come from.
+pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
@@ -250,7 +255,10 @@ impl Hub {
             Arc::clone(&registry),
             Arc::clone(&metrics),
             limits,
-            100,
+            Room {
+                connections: 100,
+                per_address: None,
+            },
         );
         Hub {
             sessions,
@@ -296,7 +304,20 @@ impl Hub {
 
     async fn connect_as(&self, newcomer: Newcomer, pipe: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe);
-        let permit = self.sessions.try_admit().expect("there is room");
+        self.connect_through(newcomer, ours, theirs).await
+    }
+
+    /// The same over a stream of the test's own, which ends in `theirs`.
+    pub async fn connect_through<S>(
+        &self,
+        newcomer: Newcomer,
+        ours: S,
+        theirs: DuplexStream,
+    ) -> Client
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+    {
+        let permit = self.sessions.try_admit(HERE).expect("there is room");
         let id = newcomer.peer.to_string();
         let sessions = self.sessions.clone();
         let served = tokio::spawn(async move {

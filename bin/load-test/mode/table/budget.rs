@@ -1,10 +1,10 @@
-//! The table of figures and the budgets that they are held against.
+//! The tables of figures and the budgets that they are held against, two for each contest.
 //!
 //! Owns the budgets' limits and the layout of the comparison. Starts nothing and measures nothing.
 
 use serde_json::{Value, json};
 
-use super::{Comparison, Contender, Figure, Figures, Options};
+use super::{Comparison, Contender, Contest, Figure, Figures, Options};
 use crate::report::{shown, table};
 
 /// What a budget compares.
@@ -13,66 +13,109 @@ struct Budget {
     of: (Contender, Figure),
     /// None: an absolute figure.
     to: Option<Contender>,
-    most: f64,
+    /// None: the figure is shown and held against nothing.
+    most: Option<f64>,
     unit: &'static str,
 }
 
-const BUDGETS: [Budget; 8] = [
+const BUDGETS: [Budget; 14] = [
     Budget {
         what: "local signal, paced",
         of: (Contender::Hub, Figure::Paced),
         to: Some(Contender::Floor),
-        most: 1.25,
+        most: Some(1.25),
         unit: "× floor",
     },
     Budget {
         what: "local signal, saturated",
         of: (Contender::Hub, Figure::Saturated),
         to: Some(Contender::Floor),
-        most: 1.0,
+        most: Some(1.0),
         unit: "× floor",
     },
     Budget {
         what: "across two hubs, paced",
         of: (Contender::HubPair, Figure::Paced),
         to: Some(Contender::NatsPair),
-        most: 0.6,
+        most: Some(0.6),
         unit: "× NATS pair",
     },
     Budget {
         what: "across two hubs, saturated",
         of: (Contender::HubPair, Figure::Saturated),
         to: Some(Contender::NatsPair),
-        most: 1.0,
+        most: Some(1.0),
         unit: "× NATS pair",
     },
     Budget {
         what: "idle announced peer",
         of: (Contender::Hub, Figure::IdleBytes),
         to: None,
-        most: 6144.0,
+        most: Some(6144.0),
         unit: "B",
     },
     Budget {
         what: "accept and announce",
         of: (Contender::Hub, Figure::Accept),
         to: None,
-        most: 45.0,
+        most: Some(45.0),
         unit: "µs",
     },
     Budget {
         what: "join storm, a frame",
         of: (Contender::Hub, Figure::StormFrame),
         to: None,
-        most: 1.5,
+        most: Some(1.5),
         unit: "µs",
     },
     Budget {
         what: "join seen on the neighbour, p99",
         of: (Contender::HubPair, Figure::JoinP99),
         to: None,
-        most: 3_000.0,
+        most: Some(3_000.0),
         unit: "µs",
+    },
+    Budget {
+        what: "PeerJS signal, paced",
+        of: (Contender::PeerJsHub, Figure::Paced),
+        to: Some(Contender::PeerServer),
+        most: Some(0.6),
+        unit: "× PeerServer",
+    },
+    Budget {
+        what: "PeerJS signal, saturated",
+        of: (Contender::PeerJsHub, Figure::Saturated),
+        to: Some(Contender::PeerServer),
+        most: Some(0.6),
+        unit: "× PeerServer",
+    },
+    Budget {
+        what: "PeerJS signal, p99 paced",
+        of: (Contender::PeerJsHub, Figure::PacedP99),
+        to: Some(Contender::PeerServer),
+        most: None,
+        unit: "× PeerServer",
+    },
+    Budget {
+        what: "idle PeerJS client",
+        of: (Contender::PeerJsHub, Figure::IdleBytes),
+        to: Some(Contender::PeerServer),
+        most: Some(1.0),
+        unit: "× PeerServer",
+    },
+    Budget {
+        what: "PeerJS client accepted",
+        of: (Contender::PeerJsHub, Figure::Accept),
+        to: Some(Contender::PeerServer),
+        most: None,
+        unit: "× PeerServer",
+    },
+    Budget {
+        what: "PeerJS clients accepted a second",
+        of: (Contender::PeerJsHub, Figure::ConnectionsPerS),
+        to: Some(Contender::PeerServer),
+        most: None,
+        unit: "× PeerServer",
     },
 ];
 
@@ -88,60 +131,95 @@ pub fn compare(
             .get(&(contender, figure))
             .and_then(|all| median(all))
     };
-    let verdicts: Vec<Verdict> = BUDGETS.iter().map(|budget| judge(budget, &value)).collect();
-    let rows: Vec<Vec<String>> = verdicts.iter().map(Verdict::row).collect();
     let work = work(options);
-    let text = format!(
-        "{work}\n\n{}\n{}\n{}",
-        figure_table(contenders, &value),
-        table(&["budget", "found", "at most", "held"], &rows),
-        notes.join("\n")
-    );
+    let sections = [Contest::Native, Contest::PeerJs]
+        .into_iter()
+        .filter_map(|contest| section(contest, contenders, &value));
+    let (tables, budgets): (Vec<String>, Vec<Vec<Value>>) = sections.unzip();
+    let text = format!("{work}\n\n{}\n{}", tables.join("\n"), notes.join("\n"));
     let raw: Vec<Value> = figures
         .iter()
         .map(|((contender, figure), all)| {
             json!({"server": contender.name(), "figure": format!("{figure:?}"), "rounds": all, "median": median(all)})
         })
         .collect();
-    let budgets: Vec<Value> = verdicts.iter().map(Verdict::json).collect();
     Comparison {
         text,
-        json: json!({"work": work, "figures": raw, "budgets": budgets, "notes": notes}),
+        json: json!({"work": work, "figures": raw, "budgets": budgets.concat(), "notes": notes}),
     }
 }
 
+/// A contest's figures and budgets, as tables and the budgets as JSON; none where nobody takes part in it.
+fn section(
+    contest: Contest,
+    contenders: &[Contender],
+    value: &impl Fn(Contender, Figure) -> Option<f64>,
+) -> Option<(String, Vec<Value>)> {
+    let of_it = |contender: &Contender| contender.contest() == contest;
+    let rivals: Vec<Contender> = contenders.iter().copied().filter(of_it).collect();
+    if rivals.is_empty() {
+        return None;
+    }
+    let budgets = BUDGETS.iter().filter(|budget| of_it(&budget.of.0));
+    let verdicts: Vec<Verdict> = budgets.map(|budget| judge(budget, value)).collect();
+    let rows: Vec<Vec<String>> = verdicts.iter().map(Verdict::row).collect();
+    let text = format!(
+        "{}\n{}",
+        figure_table(contest, &rivals, value),
+        table(&["budget", "found", "at most", "held"], &rows)
+    );
+    Some((text, verdicts.iter().map(Verdict::json).collect()))
+}
+
 fn work(options: &Options) -> String {
+    let joins = if options.only == Some(Contest::PeerJs) {
+        String::new()
+    } else {
+        let (storm, rate) = (options.storm_peers, options.joins_per_s);
+        format!("storm of {storm}, {rate} joins/s, ")
+    };
     format!(
-        "{} pairs, {} bytes, {} messages/s paced, {} in flight saturated, {} idle peers, storm of {}, {} joins/s, \
-         median of {} rounds of {:?}",
+        "{} pairs, {} bytes, {} messages/s paced, {} in flight saturated, {} idle peers, {joins}median of {} rounds of {:?}",
         options.pairs,
         options.bytes,
         options.rate,
         options.in_flight,
         options.idle_peers,
-        options.storm_peers,
-        options.joins_per_s,
         options.rounds,
         options.duration
     )
 }
 
-const COLUMNS: [(&str, Figure, &str); 7] = [
+/// A column's head, what it shows, and in which unit.
+type Column = (&'static str, Figure, &'static str);
+
+const COLUMNS: [Column; 5] = [
     ("paced CPU/msg", Figure::Paced, "µs"),
     ("saturated CPU/msg", Figure::Saturated, "µs"),
     ("p99 paced", Figure::PacedP99, "µs"),
     ("idle peer", Figure::IdleBytes, "B"),
     ("CPU/connection", Figure::Accept, "µs"),
-    ("CPU/storm frame", Figure::StormFrame, "µs"),
-    ("join seen p99", Figure::JoinP99, "µs"),
 ];
 
+/// The columns that only one contest has.
+fn further_columns(contest: Contest) -> &'static [Column] {
+    match contest {
+        Contest::Native => &[
+            ("CPU/storm frame", Figure::StormFrame, "µs"),
+            ("join seen p99", Figure::JoinP99, "µs"),
+        ],
+        Contest::PeerJs => &[("connections", Figure::ConnectionsPerS, "/s")],
+    }
+}
+
 fn figure_table(
+    contest: Contest,
     contenders: &[Contender],
     value: &impl Fn(Contender, Figure) -> Option<f64>,
 ) -> String {
+    let columns = || COLUMNS.iter().chain(further_columns(contest));
     let row = |contender: &Contender| {
-        let cells = COLUMNS.iter().map(|(_, figure, unit)| {
+        let cells = columns().map(|(_, figure, unit)| {
             value(*contender, *figure).map_or_else(|| "–".to_owned(), |found| shown(found, unit))
         });
         std::iter::once(contender.name().to_owned())
@@ -150,7 +228,7 @@ fn figure_table(
     };
     let rows: Vec<Vec<String>> = contenders.iter().map(row).collect();
     let head: Vec<&str> = std::iter::once("server")
-        .chain(COLUMNS.iter().map(|column| column.0))
+        .chain(columns().map(|column| column.0))
         .collect();
     table(&head, &rows)
 }
@@ -163,11 +241,14 @@ struct Verdict {
 
 impl Verdict {
     fn held(&self) -> Option<bool> {
-        self.found.map(|found| found <= self.budget.most)
+        let (found, most) = self.found.zip(self.budget.most)?;
+        Some(found <= most)
     }
 
     fn row(&self) -> Vec<String> {
-        let found = self.found.map(|found| shown(found, self.budget.unit));
+        let with_unit = |value| shown(value, self.budget.unit);
+        let found = self.found.map(with_unit);
+        let most = self.budget.most.map(with_unit);
         let held = match self.held() {
             Some(true) => "yes",
             Some(false) => "no",
@@ -176,7 +257,7 @@ impl Verdict {
         vec![
             self.budget.what.to_owned(),
             found.unwrap_or_else(|| "not measured".to_owned()),
-            shown(self.budget.most, self.budget.unit),
+            most.unwrap_or_else(|| "–".to_owned()),
             held.to_owned(),
         ]
     }
@@ -238,5 +319,13 @@ mod tests {
         assert_eq!(judge(paced, &with(12.5)).held(), Some(true));
         assert_eq!(judge(paced, &with(12.6)).held(), Some(false));
         assert_eq!(judge(paced, &|_, _| None).held(), None);
+    }
+
+    #[test]
+    fn a_ratio_without_a_limit_is_shown_and_not_judged() {
+        let unlimited = BUDGETS.iter().find(|budget| budget.most.is_none()).unwrap();
+        let verdict = judge(unlimited, &|_, _| Some(7.0));
+        assert_eq!((verdict.found, verdict.held()), (Some(1.0), None));
+        assert_eq!(verdict.row()[1..], ["1 × PeerServer", "–", "–"]);
     }
 }

@@ -1,0 +1,316 @@
+//! Every algorithm that is accepted, and every way to be refused. Tokens are minted here with ring; keys are made anew
+//! for each test but RSA's, which ring cannot make (`tests/fixtures/jwt`, a key of these tests and of nothing else).
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use proptest::prelude::*;
+use ring::rand::SystemRandom;
+use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
+use ring::{hmac, signature::EcdsaSigningAlgorithm};
+use serde_json::{Value, json};
+
+use super::*;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// Signs the first two parts of a token.
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+/// A token with this header.
+fn minted(header: &Value, claims: &Value, sign: &Sign) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(header), part(claims));
+    let signed = URL_SAFE_NO_PAD.encode(sign(message.as_bytes()));
+    format!("{message}.{signed}")
+}
+
+fn token(algorithm: &str, claims: &Value, sign: &Sign) -> String {
+    minted(&json!({"alg": algorithm, "typ": "JWT"}), claims, sign)
+}
+
+fn hs(algorithm: hmac::Algorithm, secret: &str) -> Sign {
+    let key = hmac::Key::new(algorithm, secret.as_bytes());
+    Box::new(move |message| hmac::sign(&key, message).as_ref().to_vec())
+}
+
+fn hs256(claims: &Value) -> String {
+    token("HS256", claims, &hs(hmac::HMAC_SHA256, SECRET))
+}
+
+/// A PEM block of a public key: what stands before it in its DER, and the key.
+fn pem(prefix: &[u8], key: &[u8]) -> String {
+    let body = STANDARD.encode([prefix, key].concat());
+    format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
+}
+
+fn ec(algorithm: &'static EcdsaSigningAlgorithm, prefix: &[u8]) -> (Sign, String) {
+    let random = SystemRandom::new();
+    let made = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
+    let pair = EcdsaKeyPair::from_pkcs8(algorithm, made.as_ref(), &random).expect("a key");
+    let pem = pem(prefix, pair.public_key().as_ref());
+    let sign = move |message: &[u8]| {
+        pair.sign(&random, message)
+            .expect("signed")
+            .as_ref()
+            .to_vec()
+    };
+    (Box::new(sign), pem)
+}
+
+fn p256() -> (Sign, String) {
+    ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, key::P256)
+}
+
+fn p384() -> (Sign, String) {
+    ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, key::P384)
+}
+
+fn ed25519() -> (Sign, String) {
+    let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
+    let pair = Ed25519KeyPair::from_pkcs8(made.as_ref()).expect("a key");
+    let pem = pem(key::ED25519, pair.public_key().as_ref());
+    (
+        Box::new(move |message| pair.sign(message).as_ref().to_vec()),
+        pem,
+    )
+}
+
+/// This value in DER, with a length of two bytes.
+fn long(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("short").to_be_bytes();
+    [&[tag, 0x82], length.as_slice(), content].concat()
+}
+
+fn rsa(padding: &'static dyn signature::RsaEncoding) -> (Sign, String) {
+    let made = include_bytes!("../../../tests/fixtures/jwt/rsa.pk8.der");
+    let pair = RsaKeyPair::from_pkcs8(made).expect("a key");
+    let bits = long(0x03, &[&[0], pair.public_key().as_ref()].concat());
+    let pem = pem(&long(0x30, &[key::RSA, &bits].concat()), &[]);
+    let sign = move |message: &[u8]| {
+        let mut signed = vec![0; pair.public().modulus_len()];
+        pair.sign(padding, &SystemRandom::new(), message, &mut signed)
+            .expect("signed");
+        signed
+    };
+    (Box::new(sign), pem)
+}
+
+/// Seconds since 1970, so far from now.
+fn from_now(seconds: i64) -> u64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+    (now + Duration::from_secs(10_000))
+        .as_secs()
+        .saturating_add_signed(seconds - 10_000)
+}
+
+/// Claims that expire in an hour, and these.
+fn claims(more: Value) -> Value {
+    let mut claims = json!({"exp": from_now(3600)});
+    let all = claims.as_object_mut().expect("an object");
+    all.extend(more.as_object().expect("an object").clone());
+    claims
+}
+
+fn with_secret() -> Jwt {
+    Jwt::new(JwtKey::secret(SECRET).expect("a key"), None, None)
+}
+
+fn with_public(pem: &str) -> Jwt {
+    Jwt::new(JwtKey::public(pem).expect("a key"), None, None)
+}
+
+#[test]
+fn every_hmac_is_taken_from_a_secret() {
+    for (name, algorithm) in [
+        ("HS256", hmac::HMAC_SHA256),
+        ("HS384", hmac::HMAC_SHA384),
+        ("HS512", hmac::HMAC_SHA512),
+    ] {
+        let good = token(name, &claims(json!({})), &hs(algorithm, SECRET));
+        assert_eq!(with_secret().check(&good), Ok(Grant::default()), "{name}");
+        let other = token(
+            name,
+            &claims(json!({})),
+            &hs(algorithm, "another secret of 32 characters."),
+        );
+        assert_eq!(
+            with_secret().check(&other),
+            Err(Denied::Signature),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn every_signature_is_taken_from_its_public_key() {
+    let keys: [(&str, (Sign, String)); 9] = [
+        ("RS256", rsa(&signature::RSA_PKCS1_SHA256)),
+        ("RS384", rsa(&signature::RSA_PKCS1_SHA384)),
+        ("RS512", rsa(&signature::RSA_PKCS1_SHA512)),
+        ("PS256", rsa(&signature::RSA_PSS_SHA256)),
+        ("PS384", rsa(&signature::RSA_PSS_SHA384)),
+        ("PS512", rsa(&signature::RSA_PSS_SHA512)),
+        ("ES256", p256()),
+        ("ES384", p384()),
+        ("EdDSA", ed25519()),
+    ];
+    for (name, (sign, pem)) in &keys {
+        let good = token(name, &claims(json!({})), sign);
+        assert_eq!(
+            with_public(pem).check(&good),
+            Ok(Grant::default()),
+            "{name}"
+        );
+    }
+    // A key of the same kind and another owner.
+    let good = token("ES256", &claims(json!({})), &p256().0);
+    assert_eq!(with_public(&p256().1).check(&good), Err(Denied::Signature));
+}
+
+#[test]
+fn the_key_and_not_the_token_decides_the_algorithm() {
+    let (_, pem) = p256();
+    let confused = [
+        // Signed with the public key, which everybody knows, as if it were a secret.
+        token("HS256", &claims(json!({})), &hs(hmac::HMAC_SHA256, &pem)),
+        token(
+            "HS256",
+            &claims(json!({})),
+            &hs(hmac::HMAC_SHA256, pem.trim()),
+        ),
+        token("EdDSA", &claims(json!({})), &ed25519().0),
+        token("ES384", &claims(json!({})), &p384().0),
+    ];
+    for token in &confused {
+        assert_eq!(with_public(&pem).check(token), Err(Denied::Algorithm));
+    }
+    let rsa = token(
+        "RS256",
+        &claims(json!({})),
+        &rsa(&signature::RSA_PKCS1_SHA256).0,
+    );
+    assert_eq!(with_secret().check(&rsa), Err(Denied::Algorithm));
+}
+
+#[test]
+fn an_unsigned_token_is_refused() {
+    let unsigned: Sign = Box::new(|_| Vec::new());
+    for name in ["none", "None", "NONE", "nOnE", ""] {
+        let token = token(name, &claims(json!({})), &unsigned);
+        assert_eq!(with_secret().check(&token), Err(Denied::Wrong), "{name}");
+    }
+    let stripped = token("HS256", &claims(json!({})), &unsigned);
+    assert_eq!(with_secret().check(&stripped), Err(Denied::Signature));
+}
+
+#[test]
+fn a_tampered_token_is_refused() {
+    let good = hs256(&claims(json!({"sub": "ada"})));
+    let forged = hs256(&claims(json!({"sub": "bob"})));
+    let parts = |token: &str| token.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let (good, forged) = (parts(&good), parts(&forged));
+    let mixed = format!("{}.{}.{}", good[0], forged[1], good[2]);
+    assert_eq!(with_secret().check(&mixed), Err(Denied::Signature));
+    let whole = good.join(".");
+    for wrong in [
+        &whole[..whole.len() - 1],
+        &format!("{whole}A"),
+        &format!("{whole}."),
+        &format!("{}.{}", good[0], good[1]),
+        "..",
+        "",
+    ] {
+        assert!(with_secret().check(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_token_counts_from_nbf_to_exp_with_half_a_minute_of_grace() {
+    let outcome = |claims: Value| with_secret().check(&hs256(&claims)).map(drop);
+    let soon = from_now(3600);
+    assert_eq!(outcome(json!({"exp": from_now(-20)})), Ok(()));
+    assert_eq!(outcome(json!({"exp": from_now(-60)})), Err(Denied::Expired));
+    assert_eq!(outcome(json!({"exp": soon, "nbf": from_now(20)})), Ok(()));
+    assert_eq!(
+        outcome(json!({"exp": soon, "nbf": from_now(60)})),
+        Err(Denied::NotYetValid)
+    );
+    assert_eq!(outcome(json!({})), Err(Denied::Claims));
+    for odd in [json!("tomorrow"), json!(-1), json!([soon]), Value::Null] {
+        assert_eq!(outcome(json!({"exp": odd})), Err(Denied::Claims), "{odd}");
+    }
+    let odd = json!({"exp": soon, "nbf": "yesterday"});
+    assert_eq!(outcome(odd), Err(Denied::Claims));
+}
+
+#[test]
+fn issuer_and_audience_are_asked_for_where_they_are_configured() {
+    let key = JwtKey::secret(SECRET).expect("a key");
+    let strict = Jwt::new(key, Some("me"), Some("hub"));
+    let outcome = |more: Value| strict.check(&hs256(&claims(more))).map(drop);
+    assert_eq!(outcome(json!({"iss": "me", "aud": "hub"})), Ok(()));
+    assert_eq!(outcome(json!({"iss": "me", "aud": ["x", "hub"]})), Ok(()));
+    for wrong in [json!({"aud": "hub"}), json!({"iss": "you", "aud": "hub"})] {
+        assert_eq!(outcome(wrong), Err(Denied::Issuer));
+    }
+    for wrong in [json!({"iss": "me"}), json!({"iss": "me", "aud": ["x"]})] {
+        assert_eq!(outcome(wrong), Err(Denied::Audience));
+    }
+    let anyhow = hs256(&claims(json!({"iss": "you", "aud": "elsewhere"})));
+    assert_eq!(with_secret().check(&anyhow).map(drop), Ok(()));
+}
+
+#[test]
+fn a_subject_proves_the_same_by_every_token_and_no_other_subject_does() {
+    let proof = |more: Value| {
+        let granted = with_secret().check(&hs256(&claims(more)));
+        granted.expect("valid").proof
+    };
+    let ada = proof(json!({"sub": "ada", "iss": "me"}));
+    assert_eq!(ada.len(), 32);
+    assert_eq!(
+        ada,
+        proof(json!({"iss": "me", "sub": "ada", "exp": from_now(60)}))
+    );
+    for other in [
+        json!({"sub": "bob", "iss": "me"}),
+        json!({"sub": "ada", "iss": "you"}),
+        json!({"sub": "ada"}),
+        json!({"sub": "ada", "iss": ""}),
+        json!({"sub": "eada", "iss": "m"}),
+    ] {
+        assert_ne!(proof(other.clone()), ada, "{other}");
+    }
+    assert!(proof(json!({"iss": "me"})).is_empty());
+    assert!(proof(json!({"sub": "", "iss": "me"})).is_empty());
+}
+
+#[test]
+fn the_id_and_the_room_of_a_token_are_handed_on() {
+    let token = hs256(&claims(json!({"peerId": "ada", "room": "chess"})));
+    let grant = with_secret().check(&token).expect("valid");
+    assert!(grant.admits("ada") && !grant.admits("Ada") && !grant.admits("bob"));
+    assert_eq!(grant.room.as_deref(), Some("chess"));
+    let odd = hs256(&claims(json!({"peerId": 7})));
+    assert_eq!(with_secret().check(&odd), Err(Denied::Claims));
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_or_opens(text in "[ -~]{0,60}|([A-Za-z0-9_-]{0,40}\\.){0,4}[A-Za-z0-9_-]{0,40}") {
+        prop_assert!(with_secret().check(&text).is_err());
+    }
+
+    #[test]
+    fn no_header_and_claims_open_without_the_secret(
+        header in "\\{\"alg\":\"(HS256|none|RS256)\"(,\"[a-z]{1,4}\":[0-9]{1,3})?\\}",
+        claims in "\\{(\"(exp|sub|iss)\":[0-9]{0,12})?\\}",
+        signed in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+        let token = [encode(header.as_bytes()), encode(claims.as_bytes()), encode(&signed)].join(".");
+        prop_assert!(with_secret().check(&token).is_err());
+    }
+}

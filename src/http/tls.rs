@@ -1,0 +1,250 @@
+//! The certificate that the hub's own port shows: read, checked, and replaced while the hub runs.
+//!
+//! [`Certificates`] holds the pair of `TLS_CERT` and `TLS_KEY` that is in force. It looks at the files again on a
+//! timer and when it is asked to, and compares their contents, because a link that is turned to another file leaves
+//! no usable time behind. Files that cannot be used leave the pair before them in force; each state of the files is
+//! tried, told and counted once. Connections that stand keep what they began with.
+//!
+//! Invariants: what is in force has a key that fits its certificate; no file is read on a runtime thread; nothing of
+//! a key is ever told. Started by the hub, asked by the accept loop for each connection.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::Stream;
+use crate::config::TlsFiles;
+use crate::metrics::{Metrics, Reload};
+
+/// The longest file that is read, in bytes: a chain takes some thousands.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// What rustls keeps of one connection's unwritten bytes at most, in bytes: more is left to whoever writes.
+const UNWRITTEN_BYTES: usize = 16 * 1024;
+
+/// A file of the pair cannot be used. Nothing changed; the operator's to mend.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{variable}: {}: {why}", path.display())]
+pub struct BadFile {
+    /// The variable that names it.
+    pub variable: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: Fault,
+}
+
+/// What is wrong with a file of the pair.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    /// The system does not give it out.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is longer than any certificate chain.
+    #[error("it is longer than {MAX_FILE_BYTES} bytes")]
+    TooLong,
+    /// There is no certificate in it.
+    #[error(
+        "there is no certificate in it that can be read (wanted: a PEM chain, this hub's first)"
+    )]
+    NoCertificate,
+    /// Its first certificate is none that can be shown.
+    #[error("its first certificate cannot be used: {0}")]
+    BadCertificate(String),
+    /// There is no key in it.
+    #[error(
+        "there is no private key in it that can be read (wanted: PEM, PKCS#8, PKCS#1 or SEC1, not encrypted)"
+    )]
+    NoKey,
+    /// Its key is none that signs.
+    #[error("its key cannot be used: {0}")]
+    BadKey(String),
+    /// The key belongs to another certificate.
+    #[error("its key does not fit the first certificate in {}", .0.display())]
+    Mismatch(PathBuf),
+}
+
+/// Reads the pair once, to see whether it can be used. Blocks while it reads.
+pub fn check(files: &TlsFiles) -> Result<(), BadFile> {
+    read(files).1.map(drop)
+}
+
+/// What was found at the last look: the files' contents as a hash, or why they could not be read.
+type Seen = Result<[u8; 32], BadFile>;
+
+/// The pair that is in force.
+pub struct Certificates {
+    files: TlsFiles,
+    metrics: Arc<Metrics>,
+    in_force: Mutex<Arc<ServerConfig>>,
+    seen: tokio::sync::Mutex<Seen>,
+    asked: Notify,
+}
+
+impl Certificates {
+    /// Reads the pair for the first time.
+    pub async fn load(files: TlsFiles, metrics: Arc<Metrics>) -> Result<Arc<Self>, BadFile> {
+        let (seen, made) = read_elsewhere(&files).await;
+        Ok(Arc::new(Certificates {
+            in_force: Mutex::new(made?),
+            seen: tokio::sync::Mutex::new(seen),
+            asked: Notify::new(),
+            files,
+            metrics,
+        }))
+    }
+
+    /// Looks at the files in these intervals, and whenever [`look_again`](Self::look_again) is called. Never returns.
+    pub async fn follow(&self, every: Duration) {
+        loop {
+            // Either will do.
+            let _ = timeout(every, self.asked.notified()).await;
+            self.refresh().await;
+        }
+    }
+
+    /// Has [`follow`](Self::follow) look at the files now.
+    pub fn look_again(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Takes the files' pair if it is another than at the last look, and can be used.
+    async fn refresh(&self) {
+        let mut before = self.seen.lock().await;
+        let (seen, made) = read_elsewhere(&self.files).await;
+        if *before == seen {
+            return;
+        }
+        *before = seen;
+        match made {
+            Ok(config) => {
+                *self.in_force.lock() = config;
+                self.metrics.tls_reloads.inc(Reload::Ok);
+                tracing::info!(cert = %self.files.cert.display(), "new connections get the new certificate");
+            }
+            Err(why) => {
+                self.metrics.tls_reloads.inc(Reload::Failed);
+                tracing::warn!(%why, "the new certificate cannot be used: the one before it stays in force");
+            }
+        }
+    }
+
+    /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
+    pub(super) async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
+        let config = Arc::clone(&self.in_force.lock());
+        let accepting = TlsAcceptor::from(config)
+            .accept_with(tcp, |tls| tls.set_buffer_limit(Some(UNWRITTEN_BYTES)));
+        Ok(Stream::Tls(Box::new(accepting.await?)))
+    }
+}
+
+type Made = Result<Arc<ServerConfig>, BadFile>;
+
+async fn read_elsewhere(files: &TlsFiles) -> (Seen, Made) {
+    let theirs = files.clone();
+    let reading = spawn_blocking(move || read(&theirs));
+    reading.await.unwrap_or_else(|why| {
+        let bad = files.bad_cert(Fault::Unreadable(why.to_string()));
+        (Err(bad.clone()), Err(bad))
+    })
+}
+
+fn read(files: &TlsFiles) -> (Seen, Made) {
+    let cert = contents(&files.cert).map_err(|why| files.bad_cert(why));
+    let key = contents(&files.key).map_err(|why| files.bad_key(why));
+    match (cert, key) {
+        (Ok(cert), Ok(key)) => (Ok(hash(&cert, &key)), server_config(files, &cert, &key)),
+        (Err(bad), _) | (_, Err(bad)) => (Err(bad.clone()), Err(bad)),
+    }
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|why| Fault::Unreadable(why.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Fault::TooLong);
+    }
+    Ok(bytes)
+}
+
+fn hash(cert: &[u8], key: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    // With the length of the first, no two pairs run together to the same bytes.
+    hash.update((cert.len() as u64).to_be_bytes());
+    hash.update(cert);
+    hash.update(key);
+    hash.finalize().into()
+}
+
+fn server_config(files: &TlsFiles, cert: &[u8], key: &[u8]) -> Made {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(cert)
+        .collect::<Result<_, _>>()
+        .map_err(|_| files.bad_cert(Fault::NoCertificate))?;
+    if chain.is_empty() {
+        return Err(files.bad_cert(Fault::NoCertificate));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| files.bad_key(Fault::NoKey))?;
+    let config = build(chain, key).map_err(|why| files.refused(why))?;
+    Ok(Arc::new(config))
+}
+
+fn build(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Peers that come back resume without memory for each here; a new pair begins with new tickets.
+    config.ticketer = ring::Ticketer::new()?;
+    Ok(config)
+}
+
+impl TlsFiles {
+    fn bad_cert(&self, why: Fault) -> BadFile {
+        BadFile {
+            variable: "TLS_CERT",
+            path: self.cert.clone(),
+            why,
+        }
+    }
+
+    fn bad_key(&self, why: Fault) -> BadFile {
+        BadFile {
+            variable: "TLS_KEY",
+            path: self.key.clone(),
+            why,
+        }
+    }
+
+    fn refused(&self, why: rustls::Error) -> BadFile {
+        match why {
+            rustls::Error::InconsistentKeys(_) => self.bad_key(Fault::Mismatch(self.cert.clone())),
+            rustls::Error::InvalidCertificate(why) => {
+                self.bad_cert(Fault::BadCertificate(why.to_string()))
+            }
+            why => self.bad_key(Fault::BadKey(why.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+use std::io::Write;
+
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::NamedTempFile;
+
+use super::*;
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in der.chunks(48) {
+        for three in line.chunks(3) {
+            let mut padded = [0; 4];
+            padded[1..=three.len()].copy_from_slice(three);
+            let bits = u32::from_be_bytes(padded) as usize;
+            let digits = [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(bits >> shift) & 63]));
+            text.extend(&digits[..=three.len()]);
+            text.extend(std::iter::repeat_n('=', 3 - three.len()));
+        }
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
+}
+
+fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a file");
+    file.write_all(text.as_bytes()).expect("written");
+    file
+}
+
+fn checked(cert: &str, key: &str) -> Result<(), Fault> {
+    let (cert, key) = (file(cert), file(key));
+    let files = TlsFiles {
+        cert: cert.path().to_owned(),
+        key: key.path().to_owned(),
+    };
+    check(&files).map_err(|bad| bad.why)
+}
+
+/// A certificate, and its key as PKCS#8.
+fn pair() -> (String, KeyPair) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    (params.self_signed(&key).expect("signed").pem(), key)
+}
+
+#[test]
+fn a_key_may_be_pkcs_8_or_sec_1() {
+    let (cert, key) = pair();
+    let pkcs8 = key.serialize_der();
+    assert_eq!(checked(&cert, &pem("PRIVATE KEY", &pkcs8)), Ok(()));
+    // Version and algorithm of a P-256 key take 29 bytes; what they are put around is its SEC1 form.
+    assert_eq!(checked(&cert, &pem("EC PRIVATE KEY", &pkcs8[29..])), Ok(()));
+}
+
+#[test]
+fn what_stands_around_the_pem_is_passed_over() {
+    let (cert, key) = pair();
+    let (cert, key) = (
+        format!("subject=CN = localhost\n{cert}\n"),
+        format!("{cert}{}", key.serialize_pem()),
+    );
+    assert_eq!(checked(&cert, &key), Ok(()), "one file may hold both");
+}
+
+#[test]
+fn a_file_without_end_is_not_read_to_it() {
+    let (_, key) = pair();
+    let key = file(&key.serialize_pem());
+    let files = TlsFiles {
+        cert: "/dev/zero".into(),
+        key: key.path().to_owned(),
+    };
+    assert_eq!(check(&files).map_err(|bad| bad.why), Err(Fault::TooLong));
+}
+
+#[test]
+fn an_encrypted_key_is_refused_without_being_shown() {
+    let (cert, key) = pair();
+    let encrypted = pem("ENCRYPTED PRIVATE KEY", &key.serialize_der());
+    let fault = checked(&cert, &encrypted).expect_err("cannot be read");
+    assert_eq!(fault, Fault::NoKey);
+    assert!(fault.to_string().contains("not encrypted"));
+}
+
+#[test]
+fn no_two_pairs_have_one_hash() {
+    assert_ne!(hash(b"ab", b"c"), hash(b"a", b"bc"));
+    assert_eq!(hash(b"ab", b"c"), hash(b"ab", b"c"));
+}

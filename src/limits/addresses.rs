@@ -1,0 +1,228 @@
+//! What one address may do: how many peers it has at once, and how often it asks for one.
+//!
+//! [`Places`] counts peers by [`Origin`], and each [`Place`] gives itself back; [`ConnectRate`] is the allowance of
+//! upgrade requests. Both are told addresses by `http::admit` and believe them. Memory is bounded: `Places` has an
+//! entry only for addresses with a peer, `ConnectRate` at most [`MAX_TRACKED`].
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+/// Who counts as one: an IPv4 address, or a /64 of IPv6, which is the least that a single customer gets.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Origin(IpAddr);
+
+impl Origin {
+    /// What this address counts with.
+    pub fn of(address: IpAddr) -> Self {
+        Origin(match address.to_canonical() {
+            IpAddr::V6(v6) => {
+                let network = v6.to_bits() & (u128::from(u64::MAX) << 64);
+                IpAddr::V6(Ipv6Addr::from_bits(network))
+            }
+            v4 => v4,
+        })
+    }
+}
+
+/// A bounded number of peers for each address.
+#[derive(Debug)]
+pub(super) struct Places {
+    taken: Arc<Mutex<HashMap<Origin, usize>>>,
+    max: usize,
+}
+
+/// One peer's place among those of its address; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    taken: Arc<Mutex<HashMap<Origin, usize>>>,
+    origin: Origin,
+}
+
+impl Places {
+    /// `max` for each address.
+    pub(super) fn new(max: usize) -> Self {
+        Places {
+            taken: Arc::default(),
+            max,
+        }
+    }
+
+    /// A place for a peer from there, unless all of them are taken.
+    pub(super) fn try_take(&self, origin: Origin) -> Option<Place> {
+        let mut taken = self.taken.lock();
+        let count = taken.get(&origin).copied().unwrap_or(0);
+        if count >= self.max {
+            return None;
+        }
+        taken.insert(origin, count + 1);
+        Some(Place {
+            taken: Arc::clone(&self.taken),
+            origin,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock();
+        if let Some(count) = taken.get_mut(&self.origin) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.origin);
+            }
+        }
+    }
+}
+
+/// The most addresses that are remembered, at about 50 bytes each.
+pub const MAX_TRACKED: usize = 65_536;
+
+type Limiter<C> =
+    RateLimiter<Origin, HashMapStateStore<Origin>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+/// How many upgrade requests an address may make.
+pub struct ConnectRate<C: Clock = DefaultClock> {
+    quota: Quota,
+    clock: C,
+    limiter: Mutex<Limiter<C>>,
+}
+
+impl ConnectRate {
+    /// So many a minute for long, and as many at once.
+    pub fn new(per_minute: NonZeroU32) -> Self {
+        Self::with_clock(per_minute, DefaultClock::default())
+    }
+}
+
+impl<C: Clock + Clone> ConnectRate<C> {
+    fn with_clock(per_minute: NonZeroU32, clock: C) -> Self {
+        let quota = Quota::per_minute(per_minute);
+        let limiter = Mutex::new(RateLimiter::hashmap_with_clock(quota, clock.clone()));
+        ConnectRate {
+            quota,
+            clock,
+            limiter,
+        }
+    }
+
+    /// Counts one request from there. `Err`: it is one too many, and the next is granted after this time.
+    pub fn check(&self, origin: Origin) -> Result<(), Duration> {
+        let mut limiter = self.limiter.lock();
+        self.make_room(&mut limiter);
+        limiter
+            .check_key(&origin)
+            .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+    }
+
+    /// Forgets the addresses whose whole allowance is there again.
+    pub fn forget_idle(&self) {
+        let limiter = self.limiter.lock();
+        limiter.retain_recent();
+        limiter.shrink_to_fit();
+    }
+
+    /// Forgets everybody when so many are recent that looking for the idle ones would be due again soon. Who has
+    /// that many addresses is not held by a limit on each, so nothing is lost that there was.
+    fn make_room(&self, limiter: &mut Limiter<C>) {
+        if limiter.len() < MAX_TRACKED {
+            return;
+        }
+        limiter.retain_recent();
+        if limiter.len() > MAX_TRACKED / 2 {
+            *limiter = RateLimiter::hashmap_with_clock(self.quota, self.clock.clone());
+        }
+    }
+
+    #[cfg(test)]
+    fn tracked(&self) -> usize {
+        self.limiter.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    fn origin(text: &str) -> Origin {
+        Origin::of(text.parse().expect("an address"))
+    }
+
+    fn rate(per_minute: u32) -> (ConnectRate<FakeRelativeClock>, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        let per_minute = NonZeroU32::new(per_minute).expect("a rate");
+        (ConnectRate::with_clock(per_minute, clock.clone()), clock)
+    }
+
+    #[test]
+    fn ipv6_counts_by_its_first_half_and_ipv4_by_address() {
+        assert_eq!(origin("2001:db8::1"), origin("2001:db8::ffff:2:3:4"));
+        assert_ne!(origin("2001:db8::1"), origin("2001:db8:0:1::1"));
+        assert_ne!(origin("192.0.2.1"), origin("192.0.2.2"));
+        assert_eq!(origin("192.0.2.1"), origin("::ffff:192.0.2.1"));
+    }
+
+    #[test]
+    fn an_address_has_so_many_places_and_gets_each_back_once() {
+        let places = Places::new(2);
+        let here = origin("192.0.2.1");
+        let first = places.try_take(here).expect("free");
+        let second = places.try_take(here).expect("free");
+        assert!(places.try_take(here).is_none());
+        assert!(places.try_take(origin("192.0.2.2")).is_some());
+        drop(first);
+        let third = places.try_take(here).expect("given back");
+        assert!(places.try_take(here).is_none());
+        drop((second, third));
+        assert!(places.taken.lock().is_empty());
+    }
+
+    #[test]
+    fn an_address_may_ask_so_often_a_minute_and_is_told_when_again() {
+        let (rate, clock) = rate(3);
+        let here = origin("192.0.2.1");
+        for _ in 0..3 {
+            assert_eq!(rate.check(here), Ok(()));
+        }
+        let wait = rate.check(here).expect_err("the fourth");
+        assert!(wait > Duration::from_secs(19) && wait <= Duration::from_secs(20));
+        assert_eq!(rate.check(origin("192.0.2.2")), Ok(()));
+        clock.advance(wait);
+        assert_eq!(rate.check(here), Ok(()));
+        assert!(rate.check(here).is_err());
+    }
+
+    #[test]
+    fn addresses_that_keep_quiet_are_forgotten() {
+        let (rate, clock) = rate(60);
+        assert_eq!(rate.check(origin("192.0.2.1")), Ok(()));
+        rate.forget_idle();
+        assert_eq!(rate.tracked(), 1);
+        clock.advance(Duration::from_secs(120));
+        rate.forget_idle();
+        assert_eq!(rate.tracked(), 0);
+    }
+
+    #[test]
+    fn no_more_addresses_are_remembered_than_fit() {
+        let (rate, _clock) = rate(1);
+        let mut most = 0;
+        for number in 0..u32::try_from(MAX_TRACKED).expect("small") + 10 {
+            let address = IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
+            assert_eq!(rate.check(Origin::of(address)), Ok(()));
+            most = most.max(rate.tracked());
+        }
+        assert_eq!(most, MAX_TRACKED);
+        assert!(rate.tracked() <= 10);
+    }
+}

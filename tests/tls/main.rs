@@ -1,0 +1,14 @@
+//! TLS on the hub's own port: what it shows, what it refuses, how its certificate is replaced, and links over it.
+//!
+//! The hubs are processes of their own; the certificates are those of an authority that the test makes.
+
+mod authority;
+#[path = "../common/hub_process.rs"]
+mod hub_process;
+mod links;
+#[path = "../common/peer.rs"]
+mod peer;
+mod port;
+mod replacing;
+mod stage;
+mod start;

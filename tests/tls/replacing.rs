@@ -1,0 +1,112 @@
+//! A certificate that is replaced while the hub runs.
+
+use std::sync::Arc;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+
+use crate::authority::{Authority, Files, files};
+use crate::hub_process::HubProcess;
+use crate::stage::{eventually, hub, join, logged, metric, metric_is, shown};
+
+const OK: &str = "hubmesh_tls_reloads_total{result=\"ok\"}";
+const FAILED: &str = "hubmesh_tls_reloads_total{result=\"failed\"}";
+const LOOK_SOON: &str = "100";
+const STAYS: &str = "the one before it stays in force";
+
+fn hang_up(hub: &HubProcess) {
+    let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a valid pid"), Signal::HUP).expect("the hub is there");
+}
+
+async fn shows(hub: &HubProcess, client: &Arc<ClientConfig>, wanted: &CertificateDer<'static>) {
+    eventually("the new certificate is shown", async || {
+        shown(hub, client).await == *wanted
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn new_connections_get_a_new_certificate_and_old_ones_live_on() {
+    let authority = Authority::new();
+    let client = authority.client();
+    let (old, new) = (authority.issue(), authority.issue());
+    let files = Files::of(&old);
+    let hub = hub(&files)
+        .env("CLEANUP_INTERVAL_MS", LOOK_SOON)
+        .start()
+        .await;
+    assert_eq!(shown(&hub, &client).await, old.der);
+    let early = join(&hub, &client, "replacing").await;
+    files.put(&new);
+    shows(&hub, &client, &new.der).await;
+    let late = join(&hub, &client, "replacing").await;
+    early.reaches(&late, r#""still here""#).await;
+    late.reaches(&early, r#""so I hear""#).await;
+    assert!(early.is_open() && metric(&hub, &client, OK).await >= 1);
+}
+
+#[tokio::test]
+async fn a_hang_up_has_the_files_looked_at_and_ends_nothing() {
+    let authority = Authority::new();
+    let client = authority.client();
+    let files = files(&authority);
+    let hub = hub(&files)
+        .env("CLEANUP_INTERVAL_MS", "3600000")
+        .start()
+        .await;
+    let peer = join(&hub, &client, "replacing").await;
+    let new = authority.issue();
+    files.put(&new);
+    hang_up(&hub);
+    shows(&hub, &client, &new.der).await;
+    peer.fence().await;
+    assert_eq!(metric(&hub, &client, OK).await, 1);
+}
+
+#[tokio::test]
+async fn a_broken_replacement_keeps_the_old_certificate_until_it_fits() {
+    let authority = Authority::new();
+    let client = authority.client();
+    let (old, new) = (authority.issue(), authority.issue());
+    let files = Files::of(&old);
+    let hub = hub(&files)
+        .env("CLEANUP_INTERVAL_MS", LOOK_SOON)
+        .start()
+        .await;
+    // Half written: the certificate is there, its key is not yet.
+    files.put_cert(&new.cert);
+    metric_is(&hub, &client, FAILED, 1).await;
+    assert_eq!(shown(&hub, &client).await, old.der);
+    let key = files.key().display().to_string();
+    assert_eq!(logged(&hub, &["WARN", "TLS_KEY", &key, STAYS]), 1);
+    // Not there at all is another state, and tried and told anew.
+    std::fs::remove_file(files.key()).expect("removed");
+    metric_is(&hub, &client, FAILED, 2).await;
+    assert_eq!(shown(&hub, &client).await, old.der);
+    // Each state is told once, however often it is looked at.
+    hang_up(&hub);
+    hang_up(&hub);
+    files.put_key(&new.key);
+    shows(&hub, &client, &new.der).await;
+    assert_eq!(metric(&hub, &client, OK).await, 1);
+    assert_eq!(metric(&hub, &client, FAILED).await, 2);
+    assert_eq!(logged(&hub, &[STAYS]), 2);
+}
+
+#[tokio::test]
+async fn a_link_that_is_turned_to_other_files_is_seen() {
+    let authority = Authority::new();
+    let client = authority.client();
+    let (old, new) = (authority.issue(), authority.issue());
+    let files = Files::linked(&old);
+    let hub = hub(&files)
+        .env("CLEANUP_INTERVAL_MS", LOOK_SOON)
+        .start()
+        .await;
+    assert_eq!(shown(&hub, &client).await, old.der);
+    files.turn_to("second", &new);
+    shows(&hub, &client, &new.der).await;
+    assert_eq!(metric(&hub, &client, FAILED).await, 0, "both files at once");
+}
