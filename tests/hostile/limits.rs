@@ -11,6 +11,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::arena::{count, counted};
 use crate::hub_process::{HubProcess, LIMIT};
+use crate::peerjs_limits::{
+    a_peerjs_client_may_be_silent_for_so_long, a_peerjs_message_waits_for_so_long,
+    so_many_peerjs_clients_are_connected, so_many_peerjs_ids_are_listed,
+    so_many_peers_are_in_a_room,
+};
 use crate::raw::{Raw, fresh_id, upgrade_request};
 
 macro_rules! caps {
@@ -39,6 +44,11 @@ caps! {
     SIGNAL_WAIT_PER_SENDER => so_many_signals_of_one_sender_may_wait;
     SIGNAL_WAIT_PER_TARGET => so_many_signals_for_one_target_may_wait;
     SIGNAL_WAIT_TOTAL => so_many_signals_may_wait_in_all;
+    PEERJS_EXPIRE_TIMEOUT_MS => a_peerjs_message_waits_for_so_long;
+    PEERJS_ALIVE_TIMEOUT_MS => a_peerjs_client_may_be_silent_for_so_long;
+    PEERJS_DISCOVERY_LIMIT => so_many_peerjs_ids_are_listed;
+    PEERJS_CONCURRENT_LIMIT => so_many_peerjs_clients_are_connected;
+    MAX_PEERS_PER_ROOM => so_many_peers_are_in_a_room;
     DRAIN_MS => a_drain_takes_so_long;
 }
 
@@ -65,6 +75,10 @@ const NOT_CAPS: &[&str] = &[
     "TRUSTED_PROXIES",
     "CLEANUP_INTERVAL_MS",
     "DUPLICATE_PEER",
+    "PEERJS_PATH",
+    "PEERJS_KEY",
+    "PEERJS_ALLOW_DISCOVERY",
+    "PEERJS_ROOMS",
     "LOG_FORMAT",
     "RUST_LOG",
     "WORKER_THREADS",
@@ -85,7 +99,7 @@ fn every_setting_is_a_cap_with_a_test_or_none() {
     assert_eq!(listed, settings);
 }
 
-async fn hub_with(settings: &[(&str, &str)]) -> HubProcess {
+pub async fn hub_with(settings: &[(&str, &str)]) -> HubProcess {
     let mut builder = HubProcess::builder();
     for (name, value) in settings {
         builder = builder.env(name, *value);
@@ -231,7 +245,7 @@ async fn a_request_has_so_long_to_arrive() {
 }
 
 /// How long the hub takes to close this peer, and with which words.
-async fn closed_after(raw: &mut Raw) -> (Duration, Option<(u16, String)>) {
+pub async fn closed_after(raw: &mut Raw) -> (Duration, Option<(u16, String)>) {
     let began = Instant::now();
     let end = timeout(LIMIT, raw.end()).await.expect("it is closed");
     (began.elapsed(), end.close)

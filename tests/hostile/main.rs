@@ -6,7 +6,8 @@
 //! nothing strange and are not made to wait, and afterwards the hub lives, has not panicked, and takes peers in.
 //!
 //! One file a kind of attacker: [`http`] before the upgrade, [`frames`] and [`messages`] after it, [`floods`] by
-//! sheer amount, [`hubs`] on `/mesh`, [`memory`] over time. [`limits`] hits each cap of the configuration once.
+//! sheer amount, [`hubs`] on `/mesh`, [`memory`] over time. [`limits`] hits each cap of the configuration once, those
+//! on PeerJS clients in [`peerjs_limits`].
 
 mod arena;
 mod evil_hub;
@@ -19,5 +20,6 @@ mod hubs;
 mod limits;
 mod memory;
 mod messages;
+mod peerjs_limits;
 mod raw;
 mod watcher;
