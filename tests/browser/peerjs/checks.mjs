@@ -249,11 +249,11 @@ const relay = [
     expected: true,
   },
   {
-    name: '400 messages at once',
+    name: '2,000 messages at once',
     async observe(lab) {
       const [ada, bob] = await lab.pair();
-      for (let nth = 0; nth < 400; nth += 1) ada.send({ type: 'CANDIDATE', dst: bob.id, payload: { nth } });
-      const last = bob.message(({ payload }) => payload?.nth === 399).then(() => 'all arrive');
+      for (let nth = 0; nth < 2_000; nth += 1) ada.send({ type: 'CANDIDATE', dst: bob.id, payload: { nth } });
+      const last = bob.message(({ payload }) => payload?.nth === 1_999).then(() => 'all arrive');
       const refused = ada.message(ofType('ERROR')).then(noted);
       return Promise.race([last, refused]);
     },
