@@ -115,7 +115,7 @@ settings! {
     /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit.
     rate_limit_per_sec = "100";
     /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20.
-    rate_limit_burst = "200";
+    rate_limit_burst = "1000";
     /// Messages that may wait for one peer's socket, at least `DISCOVERY_LIMIT` + 256, up to 1000000. More close it.
     outbox_messages = "4096";
     /// Bytes that may wait for one peer's socket, at least `DISCOVERY_LIMIT` × (`MAX_ANNOUNCE_BYTES` + 512) + 4 × `MAX_MESSAGE_BYTES`, up to 1073741824. More close it. At worst `MAX_CONNECTIONS` times this in all.
@@ -123,9 +123,9 @@ settings! {
     /// Milliseconds that a signal waits for a target nobody holds yet, 0 to 60000. 0: its sender is told at once.
     signal_wait_ms = "5000";
     /// Signals of one sender that may wait, 1 to 100000.
-    signal_wait_per_sender = "32";
+    signal_wait_per_sender = "256";
     /// Signals for one target that may wait, 1 to 100000.
-    signal_wait_per_target = "128";
+    signal_wait_per_target = "512";
     /// Signals that may wait in all, 1 to 1000000. At worst this times `MAX_MESSAGE_BYTES` in memory.
     signal_wait_total = "4096";
     /// Paths under which PeerJS clients are served (their option `path`), a comma list. `off`: none.

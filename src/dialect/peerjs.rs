@@ -58,12 +58,16 @@ pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> 
         _ => None,
     };
     Ok(Message {
-        command: command(text, &message)?,
+        command: command(dialect, text, &message)?,
         sender,
     })
 }
 
-fn command<'a>(text: &'a str, message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
+fn command<'a>(
+    dialect: Dialect,
+    text: &'a str,
+    message: &Envelope<'a>,
+) -> Result<Command<'a>, DecodeError> {
     let kind = message.required(Field::Type)?;
     let kind = match kind.as_ref() {
         "CANDIDATE" => CANDIDATE,
@@ -73,6 +77,8 @@ fn command<'a>(text: &'a str, message: &Envelope<'a>) -> Result<Command<'a>, Dec
         "LEAVE" => LEAVE,
         // A hub alone says that something expired.
         "HEARTBEAT" | "EXPIRE" => return Ok(Command::Ignored),
+        // An error ends a client's connection, and a newer client may say more than this hub knows.
+        _ if dialect == Dialect::PeerJs => return Ok(Command::Ignored),
         other => {
             return Ok(Command::Unsupported(
                 other.chars().take(ECHOED_CHARS).collect(),

@@ -1,6 +1,6 @@
-// node run.mjs STORY HUB_URL…
+// node run.mjs CLIENT STORY HUB_URL…
 //
-// Plays one story of stories.mjs on the given hubs. Prints `ok …` and `not ok …` lines and exits non-zero
+// Plays one story of CLIENT/stories.mjs on the given hubs. Prints `ok …` and `not ok …` lines and exits non-zero
 // when a check failed. A line `ask DOING WHAT` wants whoever started this to do something that a browser
 // cannot, and to answer `done` on standard input. When standard input ends, the run is given up.
 
@@ -9,14 +9,17 @@ import { createInterface } from 'node:readline';
 
 import { CheckFailed, note } from './report.mjs';
 import { Stage } from './stage.mjs';
-import * as stories from './stories.mjs';
 
-const [name, ...hubs] = process.argv.slice(2);
+const CLIENTS = ['peerpigeon', 'peerjs'];
+
+const [client, name, ...hubs] = process.argv.slice(2);
+const stories = CLIENTS.includes(client) ? await import(`./${client}/stories.mjs`) : {};
 const story = stories[name];
 if (!story || hubs.length === 0) {
-  console.error(`usage: node run.mjs ${Object.keys(stories).join('|')} HUB_URL…`);
+  console.error(`usage: node run.mjs ${CLIENTS.join('|')} ${Object.keys(stories).join('|') || 'STORY'} HUB_URL…`);
   process.exit(64);
 }
+const { CLIENT } = await import(`./${client}/page.mjs`);
 
 const answers = createInterface({ input: process.stdin });
 const givenUp = once(answers, 'close').then(() => {
@@ -31,7 +34,7 @@ const backstage = {
   },
 };
 
-const stage = new Stage();
+const stage = new Stage(CLIENT);
 let failed = false;
 try {
   await Promise.race([stage.open().then(() => story({ stage, hubs, backstage })), givenUp]);

@@ -29,16 +29,9 @@ const FLAGS = [
 ];
 const CONSOLE_LINES_KEPT = 30;
 
-const bundle = new URL('dist/peerpigeon-browser.js', import.meta.resolve('peerpigeon'));
-const FILES = {
-  '/': [new URL('page/index.html', import.meta.url), 'text/html; charset=utf-8'],
-  '/peer.js': [new URL('page/peer.js', import.meta.url), 'text/javascript; charset=utf-8'],
-  '/peerpigeon.js': [bundle, 'text/javascript; charset=utf-8'],
-};
-
-async function servePage() {
+async function servePage(files) {
   const server = http.createServer(async (request, response) => {
-    const [file, type] = FILES[request.url] ?? [];
+    const [file, type] = files[request.url] ?? [];
     if (!file) return response.writeHead(404).end();
     response.writeHead(200, { 'content-type': type }).end(await readFile(file));
   });
@@ -48,18 +41,24 @@ async function servePage() {
 }
 
 export class Stage {
+  #client;
   #pages;
   #chromium;
   #browser;
   #wires = [];
   peers = [];
 
+  /** `client` names the files of a page, the permissions that it has and what else its browser is started with. */
+  constructor(client) {
+    this.#client = client;
+  }
+
   async open() {
-    this.#pages = await servePage();
+    this.#pages = await servePage(this.#client.files);
     this.#chromium = await chromium.launchServer({
       executablePath: CHROMIUM,
       headless: true,
-      args: FLAGS,
+      args: [...FLAGS, ...this.#client.flags],
       host: '127.0.0.1',
     });
     console.log(`browser ${this.#chromium.process().pid}`);
@@ -68,7 +67,7 @@ export class Stage {
 
   /** Opens a page of its own profile and starts a client there. Does not wait for the hub. */
   async peer(name, hub, options = {}) {
-    const context = await this.#browser.newContext({ permissions: ['microphone'] });
+    const context = await this.#browser.newContext({ permissions: this.#client.permissions });
     const page = await context.newPage();
     const peer = new Peer(name, page);
     this.peers.push(peer);
@@ -202,9 +201,9 @@ function runs(lines) {
 
 function summary(text) {
   try {
-    const { type, fromPeerId, targetPeerId, networkName, error, data } = JSON.parse(text);
-    const about = data?.peerId ?? data?.reason ?? '';
-    return JSON.stringify({ type, fromPeerId, targetPeerId, networkName, error, about });
+    const { type, fromPeerId, targetPeerId, networkName, error, data, src, dst, payload } = JSON.parse(text);
+    const about = data?.peerId ?? data?.reason ?? payload?.msg ?? payload?.connectionId ?? '';
+    return JSON.stringify({ type, fromPeerId, targetPeerId, networkName, error, src, dst, about });
   } catch {
     return `not JSON: ${text.slice(0, 200)}`;
   }

@@ -11,10 +11,11 @@ import path from 'node:path';
 
 import { PeerPigeonServer } from 'peerpigeon';
 
-import { Stage } from './stage.mjs';
+import { Stage } from '../stage.mjs';
+import { CLIENT } from './page.mjs';
 import { gathering } from './stories.mjs';
 
-const folder = process.argv[2] ?? fileURLToPath(new URL('../fixtures/pigeon/', import.meta.url));
+const folder = process.argv[2] ?? fileURLToPath(new URL('../../fixtures/pigeon/', import.meta.url));
 
 // So ordered that Ada and the smaller Bob and Cy offer to each other at once, and settle it.
 const IDS = {
@@ -36,7 +37,7 @@ async function freePort() {
 
 const hub = new PeerPigeonServer({ port: await freePort(), host: '127.0.0.1' });
 const { port } = await hub.start();
-const stage = new Stage();
+const stage = new Stage(CLIENT);
 try {
   await stage.open();
   const cast = { peer: (name, hub) => stage.peer(name, hub, { peerId: IDS[name] }) };

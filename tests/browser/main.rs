@@ -1,0 +1,40 @@
+//! Unmodified clients in headless Chromium, and a checklist in node, against real hubs linked as users link them.
+//!
+//! Owns how a story is played: `hub` has the hubs, `node` the process that plays it, and the stories themselves, with
+//! every check in them, are written in `tests/browser/CLIENT/stories.mjs`. Needs node, Chromium (`CHROMIUM`, else
+//! `/usr/bin/chromium`) and `npm ci` in `tests/browser`; `HUBMESH_SKIP_BROWSER=reason` skips these tests and says why.
+//! Invariants: nothing started here outlives its test, also when that test fails or is interrupted; every wait
+//! has a deadline; a story that checked nothing has failed.
+
+mod conformance;
+mod hub;
+mod node;
+mod peerjs;
+mod peerpigeon;
+
+use hub::Hub;
+use node::{Script, reason_to_skip};
+
+/// Plays `story` of `client` on `hubs`, in the order in which they are given; `url` is where its clients connect.
+fn play(client: &str, story: &str, hubs: impl FnOnce() -> Vec<Hub>, url: impl Fn(&Hub) -> String) {
+    run(hubs, |hubs| {
+        let words = ["run.mjs", client, story].map(str::to_owned);
+        words.into_iter().chain(hubs.iter().map(&url)).collect()
+    });
+}
+
+/// Runs a script on `hubs`; `arguments` is its command line. Fails with the hubs' logs when a check in it does.
+fn run(hubs: impl FnOnce() -> Vec<Hub>, arguments: impl FnOnce(&[Hub]) -> Vec<String>) {
+    if let Some(reason) = reason_to_skip() {
+        println!("skipped: {reason}");
+        return;
+    }
+    let mut hubs = hubs();
+    let arguments = arguments(&hubs);
+    let mut script = Script::start(&arguments);
+    if let Err(why) = script.run(&mut hubs) {
+        drop(script);
+        hubs.iter_mut().for_each(Hub::tell_its_log);
+        panic!("node {}: {why}", arguments.join(" "));
+    }
+}
