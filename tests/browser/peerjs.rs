@@ -75,14 +75,17 @@ fn no_peers_are_listed_where_that_is_not_allowed() {
     play_on("unlisted", one);
 }
 
+/// A browser may take longer to open one more page than a message waits by default.
+const PATIENT: [(&str, &str); 1] = [("PEERJS_EXPIRE_TIMEOUT_MS", "30000")];
+
 #[test]
 fn an_offer_waits_for_a_target_that_comes_later_on_one_hub() {
-    play_on("late", one);
+    play_on("late", || vec![Hub::start(&PATIENT)]);
 }
 
 #[test]
 fn an_offer_waits_for_a_target_that_comes_later_on_another_hub() {
-    play_on("late", two);
+    play_on("late", || Hub::two_linked(&PATIENT));
 }
 
 #[test]
@@ -95,10 +98,9 @@ fn twenty_pairs_connect_at_once_across_two_hubs() {
     play_on("crowd", two);
 }
 
-/// Forty connections are more messages than a peer may send at once by default.
 #[test]
-fn a_host_talks_to_forty_guests_at_once_where_its_rate_allows_it() {
-    play_on("party", || Hub::two_linked(&[("RATE_LIMIT_BURST", "1000")]));
+fn a_host_talks_to_forty_guests_at_once() {
+    play_on("party", two);
 }
 
 #[test]

@@ -265,8 +265,7 @@ fn json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::hash_map(".{0,6}", inner, 0..4)
-                .prop_map(Value::from_iter),
+            prop::collection::hash_map(".{0,6}", inner, 0..4).prop_map(Value::from_iter),
         ]
     })
 }
