@@ -34,7 +34,7 @@ fn an_empty_environment_is_a_lone_hub_on_localhost() {
     assert_eq!(config.peer.max_message_bytes, 65_536);
     assert_eq!(
         (config.peer.rate_per_sec, config.peer.rate_burst),
-        (Some(100), 200)
+        (Some(100), 1000)
     );
     assert_eq!(config.mesh.namespace, "pigeonhub-mesh");
     assert!(config.mesh.bootstrap.is_empty() && config.mesh.token.is_none());

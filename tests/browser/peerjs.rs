@@ -75,14 +75,17 @@ fn no_peers_are_listed_where_that_is_not_allowed() {
     play_on("unlisted", one);
 }
 
+/// A browser may take longer to open one more page than a message waits by default.
+const PATIENT: [(&str, &str); 1] = [("PEERJS_EXPIRE_TIMEOUT_MS", "30000")];
+
 #[test]
 fn an_offer_waits_for_a_target_that_comes_later_on_one_hub() {
-    play_on("late", one);
+    play_on("late", || vec![Hub::start(&PATIENT)]);
 }
 
 #[test]
 fn an_offer_waits_for_a_target_that_comes_later_on_another_hub() {
-    play_on("late", two);
+    play_on("late", || Hub::two_linked(&PATIENT));
 }
 
 #[test]
