@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::world::{MS, Weather, World, hub, network, peer};
 use crate::mesh::core::api::SignalFailure::{NoRoute, NoSuchPeer, Overload, Unknown};
 use crate::mesh::core::exchange::{ExchangeConfig, Sent, counted};
+use crate::mesh::core::ids::Dialect;
 
 /// Peers 0, 2, 4 at hub 0, the others at hub 1.
 fn two() -> World {
@@ -281,6 +282,55 @@ fn each_signal_waits_for_its_own_time_and_then_fails() {
     world.run(MS * 1000);
     assert_eq!(world.failures().len(), 3);
     world.check_accounts();
+}
+
+#[test]
+fn where_signals_wait_together_a_sender_is_told_once_for_each_target() {
+    let mut world = two_with(ExchangeConfig {
+        wait_together: vec![(Dialect::Pigeon, MS * 300)],
+        ..ExchangeConfig::default()
+    });
+    world.vanish(5);
+    world.vanish(3);
+    for (from, to, kind) in [(0, 5, 0), (0, 5, 1), (2, 5, 2), (0, 3, 3)] {
+        world.send(from, to, kind).expect("room");
+    }
+    world.run(MS * 200);
+    world.send(0, 5, 4).expect("room");
+    world.run(MS * 99);
+    assert_eq!(world.failures(), []);
+    world.run(MS);
+    assert_eq!(
+        world.failures().len(),
+        5,
+        "what came later goes with the first"
+    );
+    assert_eq!(world.following, [1, 4]);
+    world.send(0, 5, 5).expect("room");
+    world.run(MS * 300);
+    assert_eq!(world.following, [1, 4], "a new row begins");
+    world.check_accounts();
+}
+
+#[test]
+fn what_its_local_target_did_not_take_waits_for_the_next_who_has_the_id() {
+    let mut world = two();
+    for kind in 0..2 {
+        world.send(0, 2, kind).expect("a local target");
+        world.find_absent(0, 2, kind);
+    }
+    world.run(MS * 1000);
+    assert!(world.kinds_delivered(0, 2).is_empty());
+    world.appear(2, 1);
+    world.run(MS * 50);
+    assert_eq!(world.kinds_delivered(0, 2), [0, 1]);
+
+    world.send(2, 4, 2).expect("room");
+    world.run(MS * 50);
+    world.send(0, 4, 3).expect("a local target");
+    world.find_absent(0, 4, 3);
+    world.run(MS * 5000);
+    assert_eq!(world.failures(), [(3, NoSuchPeer)]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::mesh::core::api::{Hop, Route, Routes, SignalFailure, Source};
+use crate::mesh::core::api::{Delivery, Hop, Route, Routes, SignalFailure, Source};
 use crate::mesh::core::exchange::{
     Effect, Exchange, ExchangeConfig, Found, Resolve, Sent, Vouch, ttl_for,
 };
@@ -129,6 +129,8 @@ pub(super) struct World {
     pub(super) accepted: BTreeMap<Tag, usize>,
     pub(super) delivered: Vec<Tag>,
     pub(super) failed: Vec<(Tag, SignalFailure)>,
+    /// The kinds of those failures that were told as following another.
+    pub(super) following: Vec<u8>,
     pub(super) messages: Vec<(usize, Bytes)>,
     pub(super) messages_failed: Vec<u64>,
     pub(super) counted: BTreeMap<&'static str, usize>,
@@ -155,6 +157,7 @@ impl World {
             accepted: BTreeMap::new(),
             delivered: Vec::new(),
             failed: Vec::new(),
+            following: Vec::new(),
             messages: Vec::new(),
             messages_failed: Vec::new(),
             counted: BTreeMap::new(),
@@ -309,6 +312,30 @@ impl World {
         sent
     }
 
+    /// The local target of an accepted signal turned out not to be there, although its claim is.
+    pub(super) fn find_absent(&mut self, from: usize, to: usize, kind: u8) {
+        let found = self.book.winners[&peer(from)];
+        let at = usize::from(found.hub.0[0]);
+        let source = Source {
+            claim: found.claim,
+            network: network(),
+            peer: peer(from),
+        };
+        let refused = Delivery {
+            to: self.book.winners[&peer(to)].claim,
+            network: network(),
+            from: peer(from),
+            target: peer(to),
+            kind: SignalKind(kind),
+            payload: Bytes::from_static(b"x"),
+        };
+        self.delivered.pop();
+        let waits =
+            self.hubs[at].wait_for_another(self.now, &self.book, &source, found.seq, refused);
+        assert_eq!(waits, Ok(()));
+        self.settle();
+    }
+
     /// Does all that the exchanges want done.
     pub(super) fn settle(&mut self) {
         for n in 0..self.hubs.len() {
@@ -337,6 +364,9 @@ impl World {
             Effect::HubMessage { payload, .. } => self.messages.push((n, payload)),
             Effect::Failed(failed) => {
                 let sender = self.senders[&(n, failed.source)].clone();
+                if failed.follows {
+                    self.following.push(failed.kind.0);
+                }
                 self.failed
                     .push(((sender, failed.target, failed.kind.0), failed.why));
             }
