@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::Config;
-use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Stream};
+use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Places, Stream};
 use crate::limits::{NoPlace, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::{Mesh, MeshView};
@@ -211,7 +211,7 @@ impl Backend for Parts {
         self.sessions.try_admit(from)
     }
 
-    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Permit) {
+    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Places<Self>) {
         let newcomer = Newcomer {
             dialect: arrival.dialect,
             peer: arrival.peer,

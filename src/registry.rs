@@ -78,6 +78,11 @@ impl Peer {
         self.absent.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nothing reaches it.
+    pub fn is_absent(&self) -> bool {
+        self.absent.load(Ordering::Relaxed)
+    }
+
     /// Whether the mesh has let go of the claim by itself, so that leaving need not be reported to it.
     pub fn is_forgotten(&self) -> bool {
         self.forgotten.load(Ordering::Relaxed)
@@ -155,7 +160,7 @@ impl Registry {
     fn hand_over(&self, delivery: &Delivery, payload: &str) -> Result<(), RefusedWhy> {
         let peer = self.find(delivery.to).ok_or(RefusedWhy::NotHere)?;
         let meant = peer.source.network == delivery.network && peer.source.peer == delivery.target;
-        if !meant || peer.absent.load(Ordering::Relaxed) {
+        if !meant || peer.is_absent() {
             return Err(RefusedWhy::NotHere);
         }
         let signal = Signal {

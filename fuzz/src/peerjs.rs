@@ -59,6 +59,13 @@ fn obey(dialect: Dialect, command: Command<'_>) {
             assert_eq!(again, same);
         }
         Command::Unsupported(kind) => assert!(kind.chars().count() <= 64, "little is given back"),
+        Command::Nowhere { name } => {
+            let from = PeerId::new(SENDER).expect("a peer id");
+            let (sender, name) = (&from, name.as_str());
+            let told = encode(dialect, "", &Event::Nowhere { sender, name }, 1);
+            let told = told.expect("it is told");
+            assert_eq!(text(fields(&told)["src"]), name);
+        }
         Command::Goodbye | Command::Ignored => {}
         Command::Announce { .. } | Command::Ping { .. } => panic!("no word of this dialect"),
     }

@@ -104,8 +104,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The string in a field; `None` if it is absent or `null`.
-    pub(super) fn text(&self, field: Field) -> Result<Option<Cow<'a, str>>, DecodeError> {
+    /// The text of a field's value; `None` if it is absent or `null`.
+    pub(super) fn raw(&self, field: Field) -> Option<&'a str> {
         let value = match field {
             Field::Type => self.kind,
             Field::Data => self.payload,
@@ -113,7 +113,12 @@ impl<'a> Envelope<'a> {
             Field::Network => self.network,
             Field::Sender => self.sender,
         };
-        let Some(value) = value.map(RawValue::get).filter(|value| *value != "null") else {
+        value.map(RawValue::get).filter(|value| *value != "null")
+    }
+
+    /// The string in a field; `None` if it is absent or `null`.
+    pub(super) fn text(&self, field: Field) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        let Some(value) = self.raw(field) else {
             return Ok(None);
         };
         let wrong = || self.names.wrong(field, "a string");

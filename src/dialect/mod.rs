@@ -62,6 +62,11 @@ pub enum Command<'a> {
         /// One JSON value; what the dialect hands on unchanged is borrowed, byte for byte as sent.
         payload: Cow<'a, str>,
     },
+    /// To hand something to whom nobody can be called: nothing that a peer id may be.
+    Nowhere {
+        /// The start of what it was called.
+        name: String,
+    },
     /// A sign of life that wants an answer.
     Ping {
         /// The network that the client believes to be in; `None` if it does not say.
@@ -116,6 +121,13 @@ pub enum Event<'a> {
         why: SignalFailure,
         /// Another one for the same target failed in the same moment, and was told of before.
         follows: bool,
+    },
+    /// Answers [`Command::Nowhere`].
+    Nowhere {
+        /// Who asked.
+        sender: &'a PeerId,
+        /// For whom.
+        name: &'a str,
     },
     /// The client made a mistake or reached a limit.
     Error(Complaint<'a>),

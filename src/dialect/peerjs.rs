@@ -38,7 +38,7 @@ const RESERVED: &[&str] = &["type", "src", "dst"];
 /// What a client is told whose id is somebody else's.
 const ID_TAKEN: &str = "ID is taken";
 
-/// How many characters of an unknown type are given back to the client.
+/// How many characters of an unknown type or name are given back to the client.
 const ECHOED_CHARS: usize = 64;
 
 /// What this dialect calls the fields that it reads.
@@ -73,7 +73,6 @@ fn command<'a>(
         "CANDIDATE" => CANDIDATE,
         "OFFER" => OFFER,
         "ANSWER" => ANSWER,
-        "LEAVE" if names_nobody(message)? => return Ok(Command::Goodbye),
         "LEAVE" => LEAVE,
         // A hub alone says that something expired.
         "HEARTBEAT" | "EXPIRE" => return Ok(Command::Ignored),
@@ -85,7 +84,14 @@ fn command<'a>(
             ));
         }
     };
-    let target = message.peer(Field::Target)?;
+    let target = match named(message)? {
+        Named::Nobody if kind == LEAVE => return Ok(Command::Goodbye),
+        Named::Peer(target) => target,
+        _ if dialect == Dialect::PeerJsRooms => message.peer(Field::Target)?,
+        // What an application calls its peers may come from anywhere, and an error would end its connection.
+        Named::Nowhere(name) if kind != LEAVE => return Ok(Command::Nowhere { name }),
+        Named::Nobody | Named::Nowhere(_) => return Ok(Command::Ignored),
+    };
     let (kind, payload) = match message.payload {
         Some(payload) if !message.has_more => (kind, payload.get().into()),
         _ => (SignalKind(kind.0 | WHOLE), rest_of(text)?),
@@ -99,9 +105,32 @@ fn command<'a>(
     })
 }
 
-fn names_nobody(message: &Envelope<'_>) -> Result<bool, DecodeError> {
-    let target = message.text(Field::Target)?;
-    Ok(target.is_none_or(|target| target.is_empty()))
+/// Whom a message is for.
+enum Named {
+    Nobody,
+    Peer(PeerId),
+    /// What no peer can be called; the start of it.
+    Nowhere(String),
+}
+
+/// A number is taken for the id that it is written as, since scripts do not tell the two apart.
+fn named(message: &Envelope<'_>) -> Result<Named, DecodeError> {
+    let Some(raw) = message.raw(Field::Target) else {
+        return Ok(Named::Nobody);
+    };
+    let name = if raw.starts_with('"') {
+        message.required(Field::Target)?
+    } else {
+        Cow::Borrowed(raw)
+    };
+    if name.is_empty() {
+        return Ok(Named::Nobody);
+    }
+    let scalar = !raw.starts_with(['{', '[']);
+    Ok(match PeerId::new(&name).ok().filter(|_| scalar) {
+        Some(peer) => Named::Peer(peer),
+        None => Named::Nowhere(name.chars().take(ECHOED_CHARS).collect()),
+    })
 }
 
 /// The object that is left of a message without what the hub puts in.
@@ -138,8 +167,11 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
             }
             Some(match dialect {
                 Dialect::PeerJsRooms => unreached(target, *why),
-                _ => expire(target, sender),
+                _ => expire(sender, |out| push_id(out, target)),
             })
+        }
+        Event::Nowhere { sender, name } => {
+            Some(expire(sender, |out| json::push_escaped(out, name)))
         }
         Event::Error(complaint) => Some(error(complaint)),
         Event::Discovered { .. } | Event::Goodbye { .. } | Event::Left { .. } | Event::Pong => None,
@@ -206,10 +238,10 @@ fn departed(peer: &PeerId, reason: LeaveReason) -> Utf8Bytes {
 }
 
 /// As PeerServer words it: from the one who was not there, to the one who asked for it.
-fn expire(absent: &PeerId, sender: &PeerId) -> Utf8Bytes {
+fn expire(sender: &PeerId, push_absent: impl FnOnce(&mut String)) -> Utf8Bytes {
     let mut out = String::with_capacity(ENVELOPE_BYTES);
     out.push_str(r#"{"type":"EXPIRE","src":""#);
-    push_id(&mut out, absent);
+    push_absent(&mut out);
     out.push_str(r#"","dst":""#);
     push_id(&mut out, sender);
     out.push_str("\"}");

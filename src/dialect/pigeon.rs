@@ -151,6 +151,13 @@ pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
         } => {
             push_undelivered(&mut out, target, *kind, *why);
         }
+        Event::Nowhere { .. } => push_error(
+            &mut out,
+            &Complaint {
+                code: "no-such-peer",
+                text: "no peer can be called that".into(),
+            },
+        ),
         Event::Error(complaint) => push_error(&mut out, complaint),
     }
     finish(out, network, now_ms)

@@ -16,9 +16,9 @@ use warp::reply::Response;
 
 use super::client_ip::client_ip;
 use super::upgrade::{self, BadHandshake, Handshake};
-use super::{App, Arrival, Backend, Head, reply};
+use super::{App, Arrival, Backend, Head, Places, reply};
 use crate::auth::{Denied, Grant, bearer};
-use crate::limits::{NoPlace, Origin, Permit};
+use crate::limits::{NoPlace, Origin};
 use crate::mesh::core::ids::{Dialect, PeerId};
 use crate::metrics::Refusal;
 
@@ -173,9 +173,6 @@ pub(super) fn origin<B: Backend>(app: &App<B>, head: &Head) -> Result<(), Refuse
     allowed.then_some(()).ok_or(Refused::Origin)
 }
 
-/// The places that a peer takes: among all, and among those of its dialect where they are counted.
-pub(super) type Places<B> = (<B as Backend>::Permit, Option<Permit>);
-
 /// Starts the task of a peer that was let in, and answers it.
 pub(super) fn take_in<B: Backend>(
     app: &Arc<App<B>>,
@@ -246,12 +243,12 @@ async fn serve_peer<B: Backend>(
     app: Arc<App<B>>,
     on_upgrade: OnUpgrade,
     arrival: Arrival,
-    (permit, _place): Places<B>,
+    places: Places<B>,
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {
             // Boxed, because what is raced against the kill is kept in this task twice.
-            let peer = Box::pin(app.backend.peer(socket, ahead, arrival, permit));
+            let peer = Box::pin(app.backend.peer(socket, ahead, arrival, places));
             app.killed.run_until_cancelled(peer).await;
         }
         Err(why) => not_upgraded(&app, why),

@@ -45,7 +45,7 @@ use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
-use crate::limits::{Admission, ConnectRate, NoPlace, Room};
+use crate::limits::{Admission, ConnectRate, NoPlace, Permit, Room};
 use crate::mesh::MeshView;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Metrics;
@@ -71,8 +71,11 @@ pub struct Arrival {
     pub grant: Grant,
 }
 
+/// The places that a peer takes: among all, and among those of its dialect where they are counted.
+pub type Places<B> = (<B as Backend>::Permit, Option<Permit>);
+
 /// Whom sockets are handed to, and who knows what the status pages show.
-pub trait Backend: Send + Sync + 'static {
+pub trait Backend: Sized + Send + Sync + 'static {
     /// A place for one peer; given back when it is dropped.
     type Permit: Send + 'static;
 
@@ -85,7 +88,7 @@ pub trait Backend: Send + Sync + 'static {
         socket: Stream,
         ahead: Bytes,
         arrival: Arrival,
-        permit: Self::Permit,
+        permit: Places<Self>,
     ) -> impl Future<Output = ()> + Send;
 
     /// Tells a client on its socket why it may not come in, and closes.

@@ -18,7 +18,7 @@ use warp::reply::Response;
 
 use super::admit::{self, Refused};
 use super::upgrade::{self, Handshake};
-use super::{App, Arrival, Backend, Head, reply};
+use super::{App, Arrival, Backend, Head, Places, reply};
 use crate::auth::Grant;
 use crate::config::PeerJsPaths;
 use crate::limits::NoPlace;
@@ -84,7 +84,10 @@ pub(super) fn answer<B: Backend>(app: &Arc<App<B>>, page: Page<'_>, head: Head) 
         }
         Page::About => about(),
         Page::Id => id(),
-        Page::Ids { key } => ids(app, key),
+        Page::Ids { key } => {
+            let client = admit::client(app, &head);
+            admit::answer(app, client, ids(app, key, &head))
+        }
     }
 }
 
@@ -103,17 +106,18 @@ fn id() -> Response {
     reply::text(StatusCode::OK, "text/plain; charset=utf-8", id)
 }
 
-fn ids<B: Backend>(app: &App<B>, key: &str) -> Response {
+fn ids<B: Backend>(app: &App<B>, key: &str, head: &Head) -> Result<Response, Refused> {
     let settings = &app.config.peerjs;
     if !settings.allow_discovery || !settings.keys.has(key) {
         let why = "ids are listed with PEERJS_ALLOW_DISCOVERY=true, and for a known key";
-        return reply::error(StatusCode::UNAUTHORIZED, why);
+        return Ok(reply::error(StatusCode::UNAUTHORIZED, why));
     }
+    admit::grant(app, head)?;
     let ids = NetworkKey::new(Dialect::PeerJs, key)
         .map(|realm| app.backend.ids(&realm, settings.discovery_limit))
         .unwrap_or_default();
     let ids: Vec<String> = ids.iter().map(PeerId::to_string).collect();
-    reply::json(StatusCode::OK, &json!(ids))
+    Ok(reply::json(StatusCode::OK, &json!(ids)))
 }
 
 /// What the address of the socket says.
@@ -181,7 +185,7 @@ fn try_socket<B: Backend>(
 }
 
 /// A place among all peers, and one among those of this dialect.
-fn places<B: Backend>(app: &App<B>, client: IpAddr) -> Result<admit::Places<B>, NoPlace> {
+fn places<B: Backend>(app: &App<B>, client: IpAddr) -> Result<Places<B>, NoPlace> {
     let of_dialect = app.peerjs_places.try_admit(client)?;
     Ok((app.backend.try_admit(client)?, Some(of_dialect)))
 }

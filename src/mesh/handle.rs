@@ -37,6 +37,9 @@ use crate::session::MeshPort;
 
 /// How many inputs may wait for the driver before whoever brings more has to wait too.
 const QUEUE: usize = 4096;
+/// Which part of an outbox what has waited for its peer may fill: a roster and what comes meanwhile need the rest.
+const WAITING_SHARE_OF_OUTBOX: usize = 4;
+
 /// When other hubs may dial again after this one's shutdown: a restart takes about that long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -399,6 +402,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
             wait_per_sender: mesh.wait.per_sender,
             wait_per_target: mesh.wait.per_target,
             wait_total: mesh.wait.total,
+            wait_line_bytes: config.peer.outbox_bytes / WAITING_SHARE_OF_OUTBOX,
             ..ExchangeConfig::default()
         },
         ..CoreConfig::default()

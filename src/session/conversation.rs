@@ -123,7 +123,9 @@ where
         }
         let reason = self.converse().await;
         if reason == CloseReason::ConnectionLost && self.newcomer.may_be_back() {
-            Box::pin(self.keep_seat()).await;
+            // Until this conversation is dropped.
+            self.place.vacate();
+            return reason;
         }
         if reason.tells_why() {
             // Before the place is given up: clients drop what does not name their network.
@@ -160,10 +162,11 @@ where
         }
     }
 
-    /// Keeps the id of a client whose connection broke: until it is back, here or elsewhere, or for as long as a silent
-    /// holder of an id has to answer. What is for it waits meanwhile, as for somebody who is not there.
-    async fn keep_seat(&mut self) {
-        if !self.place.vacate() {
+    /// Keeps the id of a client whose connection broke, if it has one to keep: until it is back, here or elsewhere, or
+    /// for as long as a silent holder of an id has to answer. What is for it waits meanwhile, as for somebody who is
+    /// not there.
+    pub(super) async fn keep_seat(&mut self) {
+        if !self.place.is_vacated() {
             return;
         }
         let back = poll_fn(|cx| {

@@ -22,7 +22,7 @@ pub fn received(dialect: Dialect, decoded: &Result<Message<'_>, DecodeError>) ->
             Dialect::Pigeon => Received::Cleanup,
             Dialect::PeerJs | Dialect::PeerJsRooms => Received::Heartbeat,
         },
-        Ok(Command::Unsupported(_)) => Received::Other,
+        Ok(Command::Nowhere { .. } | Command::Unsupported(_)) => Received::Other,
     }
 }
 

@@ -28,6 +28,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::clock::unix_ms;
@@ -64,6 +65,8 @@ struct Shared<M> {
     metrics: Arc<Metrics>,
     limits: PeerLimits,
     admission: Admission,
+    /// Ids kept for clients whose connection broke.
+    kept: Semaphore,
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     draining: AtomicBool,
@@ -130,6 +133,7 @@ impl<M: MeshPort> Sessions<M> {
                 metrics,
                 limits,
                 admission: Admission::new(room),
+                kept: Semaphore::new(room.connections),
                 open: Mutex::default(),
                 next: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
@@ -149,21 +153,30 @@ impl<M: MeshPort> Sessions<M> {
 
     /// Serves one peer until its connection ends. `ahead` is what was read after the upgrade request already.
     ///
-    /// Meant to be spawned; dropping it ends the connection, and its place in the mesh is given up all the same.
-    pub async fn serve<S>(&self, io: S, ahead: Bytes, newcomer: Newcomer, permit: Permit)
+    /// Meant to be spawned; dropping it ends the connection, and its place in the mesh is given up all the same. The
+    /// permit is dropped when the connection is over, which may be before this is done: an id may be kept for a moment.
+    pub async fn serve<S, P>(&self, io: S, ahead: Bytes, newcomer: Newcomer, permit: P)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let admitted = self.admit(permit);
+        let admitted = self.admit();
         let shared = Arc::clone(&self.shared);
         let mailbox = Arc::clone(&admitted.mailbox);
         let mut conversation = Conversation::new(shared, mailbox, io, &ahead, newcomer);
         drop(ahead);
         let reason = conversation.run().await;
         admitted.counted.close(reason.label());
+        drop(permit);
+        if reason == CloseReason::ConnectionLost {
+            // As many as there may be connections: who comes and goes faster is not waited for.
+            let Ok(_kept) = self.shared.kept.try_acquire() else {
+                return;
+            };
+            conversation.keep_seat().await;
+        }
     }
 
-    fn admit(&self, permit: Permit) -> Admitted<M> {
+    fn admit(&self) -> Admitted<M> {
         let shared = Arc::clone(&self.shared);
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let mailbox = Arc::new(Mailbox::new(Capacity {
@@ -180,7 +193,6 @@ impl<M: MeshPort> Sessions<M> {
             shared,
             number,
             mailbox,
-            _permit: permit,
         }
     }
 
@@ -207,7 +219,6 @@ struct Admitted<M> {
     number: u64,
     mailbox: Arc<Mailbox>,
     counted: OpenConnection,
-    _permit: Permit,
 }
 
 impl<M> Drop for Admitted<M> {

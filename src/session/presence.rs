@@ -99,10 +99,16 @@ impl<M: MeshPort> Place<M> {
         }
     }
 
-    /// Stays in the seat, but takes nothing any more. False if there is none.
-    pub(super) fn vacate(&self) -> bool {
-        let present = self.present();
-        present.inspect(|peer| peer.go_absent()).is_some()
+    /// Stays in the seat, if there is one, but takes nothing any more.
+    pub(super) fn vacate(&self) {
+        if let Some(peer) = self.present() {
+            peer.go_absent();
+        }
+    }
+
+    /// Whether it is in the seat and takes nothing.
+    pub(super) fn is_vacated(&self) -> bool {
+        self.present().is_some_and(|peer| peer.is_absent())
     }
 
     /// Leaves without waiting, for good.
@@ -216,6 +222,10 @@ where
             }
             Command::Ping { .. } => self.tell(&Event::Pong, Sent::Pong),
             Command::Goodbye => Box::pin(self.goodbye()).await,
+            Command::Nowhere { name } => {
+                let (sender, name) = (&self.newcomer.peer, name.as_str());
+                self.tell(&Event::Nowhere { sender, name }, Sent::Error);
+            }
             Command::Ignored => {}
             Command::Unsupported(kind) => self.complain(&complaint(
                 "unsupported-type",

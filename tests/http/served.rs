@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::Config;
-use hubmesh::http::{App, Arrival, Backend, Stream, bind};
+use hubmesh::http::{App, Arrival, Backend, Places, Stream, bind};
 use hubmesh::limits::NoPlace;
 use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh::mesh::{BootstrapView, HubView, MeshView};
@@ -50,13 +50,7 @@ impl Backend for Echo {
         places.try_acquire_owned().map_err(|_| NoPlace::Full)
     }
 
-    async fn peer(
-        &self,
-        socket: Stream,
-        ahead: Bytes,
-        arrival: Arrival,
-        _permit: OwnedSemaphorePermit,
-    ) {
+    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, _places: Places<Self>) {
         let socket =
             WebSocketStream::from_partially_read(socket, ahead.into(), Role::Server, None).await;
         Self::echo(socket, format!("{} from {}", arrival.peer, arrival.remote)).await;

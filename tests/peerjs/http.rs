@@ -70,6 +70,22 @@ async fn ids_are_listed_across_hubs_where_that_is_allowed() {
 }
 
 #[tokio::test]
+async fn where_a_token_is_needed_to_come_in_it_is_needed_for_the_list() {
+    let hub = HubProcess::builder()
+        .env("PEERJS_ALLOW_DISCOVERY", "true")
+        .env("AUTH_TOKEN", "sesame")
+        .start()
+        .await;
+    let _ada = Client::open(&hub, "ada", "sesame").await;
+    assert_eq!(hub.http_get("/peerjs/peers").await.status, 401);
+    let ids = hub.http_get("/peerjs/peers?token=sesame").await.json();
+    assert_eq!(ids, json!(["ada"]));
+    let bearer = [("authorization", "Bearer sesame")];
+    let answer = hub.http(Method::GET, "/peerjs/peers", &bearer).await;
+    assert_eq!(answer.json(), json!(["ada"]));
+}
+
+#[tokio::test]
 async fn a_list_is_as_long_as_it_may_be() {
     let hub = HubProcess::builder()
         .env("PEERJS_ALLOW_DISCOVERY", "true")

@@ -114,6 +114,29 @@ async fn a_stranger_gets_the_id_of_a_dead_connection_after_two_seconds() {
 }
 
 #[tokio::test]
+async fn who_was_cut_off_leaves_its_place_to_itself_and_what_it_said_to_its_target() {
+    let hubs = pair(|hub| hub.env("PEERJS_CONCURRENT_LIMIT", "2")).await;
+    let wire = Proxy::to(hubs[0].addr).await;
+    let connected = Client::connect(&wire.ws_url(), &Way::new("ada", "a")).await;
+    let mut ada = connected.expect("a socket");
+    assert_eq!(ada.next().await["type"], "OPEN");
+    let mut bob = Client::open(&hubs[0], "bob", "b").await;
+    ada.send("OFFER", "cy", json!("said before")).await;
+    ada.send("OFFER", "bob", json!("fence")).await;
+    assert_eq!(bob.next().await["payload"], "fence");
+    wire.cut();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The hub has two places, and keeps the id of the one who left.
+    let _ada = Client::open(&hubs[0], "ada", "a").await;
+    let mut cy = Client::open(&hubs[1], "cy", "c").await;
+    let offer = cy.next().await;
+    assert_eq!(
+        (&offer["src"], &offer["payload"]),
+        (&json!("ada"), &json!("said before"))
+    );
+}
+
+#[tokio::test]
 async fn an_offer_to_somebody_who_is_just_reconnecting_waits_for_it() {
     let hubs = pair(|hub| hub).await;
     let mut callers = [

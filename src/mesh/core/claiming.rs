@@ -158,10 +158,14 @@ impl Core {
         if self.directory.write().retract(now.at, claim, reason) {
             self.serving.on_advance(&self.me);
         }
-        if let Some(network) = network {
-            self.rosters.forget(&network, claim);
+        if let Some(network) = &network {
+            self.rosters.forget(network, claim);
         }
-        self.exchange.lock().on_source_gone(claim);
+        // Clients of realms come back under their id, and what they said is for their target whoever hears the echo.
+        let heard_of = network.as_ref().is_none_or(NetworkKey::tells_of_peers);
+        if heard_of {
+            self.exchange.lock().on_source_gone(claim);
+        }
     }
 
     fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {

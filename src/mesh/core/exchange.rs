@@ -284,6 +284,8 @@ impl Exchange {
     }
 
     /// What the source still had waiting is forgotten: nobody is left to be told.
+    ///
+    /// Not to be called for a source that is likely to be back under its id, whose words are still worth delivering.
     pub fn on_source_gone(&mut self, claim: ClaimNo) {
         self.room.forget_source(claim);
     }

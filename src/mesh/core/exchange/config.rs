@@ -50,6 +50,9 @@ pub struct ExchangeConfig {
     pub wait_per_target: usize,
     /// Signals that may wait in all.
     pub wait_total: usize,
+    /// Bytes that may wait of one claim, and for one target, [`SIGNAL_COST`] per signal included. They are handed over
+    /// at once when the target appears, so they must fit into its outbox with room to spare.
+    pub wait_line_bytes: usize,
     /// Bytes that may wait in all, [`SIGNAL_COST`] per signal included.
     pub wait_total_bytes: usize,
     /// Bytes kept per source hub of signals that arrived before an earlier one, [`SIGNAL_COST`] per signal
@@ -82,6 +85,7 @@ impl Default for ExchangeConfig {
             wait_per_sender: 64,
             wait_per_target: 128,
             wait_total: 10_000,
+            wait_line_bytes: 1024 * 1024,
             wait_total_bytes: 16 * 1024 * 1024,
             early_bytes: 1024 * 1024,
             outgoing_pairs: 4096,

@@ -263,9 +263,30 @@ impl Exchange {
             None
         };
         let deadline = first.unwrap_or(now + wait);
-        match self.room.enter(parcel, deadline, &self.config) {
-            Ok(()) => Ok(Sent::Waiting),
-            Err(parcel) => Err((parcel, SignalFailure::Overload)),
+        let entered = self.room.enter(parcel, deadline, &self.config);
+        for evicted in entered.evicted {
+            self.fail_for_want_of_room(evicted, together);
+        }
+        match entered.refused {
+            None => Ok(Sent::Waiting),
+            Some(parcel) if first.is_some() => {
+                self.fail_for_want_of_room(parcel, together);
+                Ok(Sent::Waiting)
+            }
+            Some(parcel) => Err((parcel, SignalFailure::Overload)),
+        }
+    }
+
+    /// Fails a signal that may not wait; where signals wait together, with all that wait beside it: a sender who was
+    /// told that its target is not there must not reach it with half of what it said.
+    fn fail_for_want_of_room(&mut self, parcel: Parcel, together: bool) {
+        let (source, network) = (parcel.source.claim, parcel.source.network.clone());
+        let target = parcel.target.clone();
+        self.effects.fail(parcel, SignalFailure::Overload);
+        if together {
+            for beside in self.room.take_of(source, &network, &target) {
+                self.effects.fail(beside, SignalFailure::Overload);
+            }
         }
     }
 
@@ -279,6 +300,12 @@ impl Exchange {
                 self.effects.fail(parcel, SignalFailure::NoSuchPeer);
             }
         }
+    }
+
+    /// Whether a signal whose hub was lost before it could be sent waits on: where all of a pair waits together.
+    fn waits_for_better(&self, parcel: &Parcel) -> bool {
+        let (_, together) = self.config.wait_in(&parcel.source.network);
+        parcel.wait && parcel.in_vain.is_none() && together
     }
 
     /// Puts a letter in the window to a hub.
@@ -386,6 +413,16 @@ impl Exchange {
     pub(super) fn fail(&mut self, to: HubId, letters: Vec<(Letter, SignalFailure)>) {
         for (letter, why) in letters {
             match letter {
+                Letter::Peer {
+                    mut parcel,
+                    target_claim,
+                } if why == SignalFailure::NoRoute && self.waits_for_better(&parcel) => {
+                    // It was never sent, and its target may be back elsewhere while its time lasts.
+                    parcel.in_vain = Some((to, target_claim));
+                    if let Err((parcel, why)) = self.let_wait(self.now, parcel) {
+                        self.effects.fail(parcel, why);
+                    }
+                }
                 Letter::Peer { parcel, .. } => self.effects.fail(parcel, why),
                 Letter::Hub { token, .. } => {
                     self.effects.push(Effect::HubMessageFailed { to, token });

@@ -1,6 +1,7 @@
 //! The waiting room: signals for a target that nobody holds, each until its own deadline.
 //!
-//! Owns the bounds per sender, per target and in all. Must not know who holds what: the exchange says when
+//! Owns the bounds per sender, per target and in all; where one that many share is reached, whoever has the most
+//! waiting gives way, so that few cannot keep it to themselves. Must not know who holds what: the exchange says when
 //! a target is there. Invariants: for one target, signals leave in the order in which they were accepted,
 //! also those that were under way to another hub in between; nothing leaves without being given back.
 
@@ -22,9 +23,33 @@ struct Held {
 pub(super) struct Room {
     held: BTreeMap<u64, Held>,
     deadlines: BTreeSet<(Moment, u64)>,
-    by_target: BTreeMap<(NetworkKey, PeerId), BTreeSet<u64>>,
-    by_source: BTreeMap<ClaimNo, BTreeSet<u64>>,
+    by_target: BTreeMap<(NetworkKey, PeerId), Line>,
+    by_source: BTreeMap<ClaimNo, Line>,
     bytes: usize,
+}
+
+/// What waits of one sender, or for one target.
+#[derive(Debug, Default)]
+struct Line {
+    orders: BTreeSet<u64>,
+    bytes: usize,
+}
+
+/// A bound that a signal would exceed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Bound {
+    Sender,
+    Target,
+    All,
+}
+
+/// What became of a signal that was to wait.
+#[derive(Debug, Default)]
+pub(super) struct Entered {
+    /// The signal itself, if it may not.
+    pub(super) refused: Option<Parcel>,
+    /// Those that gave way.
+    pub(super) evicted: Vec<Parcel>,
 }
 
 impl Room {
@@ -32,34 +57,86 @@ impl Room {
         self.held.len()
     }
 
-    /// Lets the signal wait until `deadline`. One that a bound forbids is given back.
+    /// Lets the signal wait until `deadline`, unless a bound forbids it.
     pub(super) fn enter(
         &mut self,
         parcel: Parcel,
         deadline: Moment,
         config: &ExchangeConfig,
-    ) -> Result<(), Parcel> {
-        let key = target_of(&parcel);
-        let of_sender = count(self.by_source.get(&parcel.source.claim));
-        let of_target = count(self.by_target.get(&key));
-        let bytes = self.bytes + cost(&parcel);
-        if of_sender >= config.wait_per_sender
-            || of_target >= config.wait_per_target
-            || self.held.len() >= config.wait_total
-            || bytes > config.wait_total_bytes
-        {
-            return Err(parcel);
+    ) -> Entered {
+        let mut entered = Entered::default();
+        while let Some(bound) = self.exceeded(&parcel, config) {
+            let Some(order) = self.of_the_greediest(bound, &parcel) else {
+                entered.refused = Some(parcel);
+                return entered;
+            };
+            entered.evicted.extend(self.remove(order));
         }
         let order = parcel.order;
-        self.bytes = bytes;
+        let cost = cost(&parcel);
+        self.bytes += cost;
         self.deadlines.insert((deadline, order));
-        self.by_target.entry(key).or_default().insert(order);
-        self.by_source
-            .entry(parcel.source.claim)
-            .or_default()
-            .insert(order);
+        let for_target = self.by_target.entry(target_of(&parcel)).or_default();
+        for_target.add(order, cost);
+        let of_source = self.by_source.entry(parcel.source.claim).or_default();
+        of_source.add(order, cost);
         self.held.insert(order, Held { parcel, deadline });
-        Ok(())
+        entered
+    }
+
+    fn exceeded(&self, parcel: &Parcel, config: &ExchangeConfig) -> Option<Bound> {
+        let cost = cost(parcel);
+        let full = |line: Option<&Line>, most: usize| {
+            line.is_some_and(|line| {
+                line.orders.len() >= most || line.bytes + cost > config.wait_line_bytes
+            })
+        };
+        if full(
+            self.by_source.get(&parcel.source.claim),
+            config.wait_per_sender,
+        ) {
+            return Some(Bound::Sender);
+        }
+        if full(
+            self.by_target.get(&target_of(parcel)),
+            config.wait_per_target,
+        ) {
+            return Some(Bound::Target);
+        }
+        let all =
+            self.held.len() >= config.wait_total || self.bytes + cost > config.wait_total_bytes;
+        all.then_some(Bound::All)
+    }
+
+    /// The last signal of whoever has the most of those that share the bound; none if this one's sender has as many.
+    fn of_the_greediest(&self, bound: Bound, parcel: &Parcel) -> Option<u64> {
+        let me = parcel.source.claim;
+        let shares: BTreeMap<ClaimNo, (usize, u64)> = match bound {
+            Bound::Sender => return None,
+            Bound::Target => {
+                let line = self.by_target.get(&target_of(parcel))?;
+                let held = line
+                    .orders
+                    .iter()
+                    .filter_map(|o| self.held.get(o).map(|h| (*o, h)));
+                let mut shares = BTreeMap::new();
+                for (order, held) in held {
+                    let share = shares.entry(held.parcel.source.claim).or_insert((0, order));
+                    *share = (share.0 + 1, order);
+                }
+                shares
+            }
+            Bound::All => {
+                let last = |line: &Line| line.orders.last().map(|last| (line.orders.len(), *last));
+                let lines = self.by_source.iter();
+                lines
+                    .filter_map(|(claim, line)| Some((*claim, last(line)?)))
+                    .collect()
+            }
+        };
+        let mine = shares.get(&me).map_or(0, |(count, _)| *count);
+        let (most, order) = shares.values().max_by_key(|(count, _)| *count)?;
+        (*most > mine + 1).then_some(*order)
     }
 
     /// Whether a signal of this claim waits for this target.
@@ -83,7 +160,26 @@ impl Room {
         self.by_target
             .get(&(network.clone(), target.clone()))
             .into_iter()
-            .flatten()
+            .flat_map(|line| &line.orders)
+    }
+
+    /// Takes all that one sender has waiting for one target.
+    pub(super) fn take_of(
+        &mut self,
+        source: ClaimNo,
+        network: &NetworkKey,
+        target: &PeerId,
+    ) -> Vec<Parcel> {
+        let its = |order: &&u64| {
+            let held = self.held.get(*order);
+            held.is_some_and(|held| held.parcel.source.claim == source)
+        };
+        let orders: Vec<u64> = self
+            .orders_for(network, target)
+            .filter(its)
+            .copied()
+            .collect();
+        orders.into_iter().filter_map(|o| self.remove(o)).collect()
     }
 
     /// Takes all that wait for this target, but for those that `stays` keeps and, so that none is
@@ -124,16 +220,18 @@ impl Room {
     /// Takes one signal.
     pub(super) fn remove(&mut self, order: u64) -> Option<Parcel> {
         let Held { parcel, deadline } = self.held.remove(&order)?;
-        self.bytes -= cost(&parcel);
+        let cost = cost(&parcel);
+        self.bytes -= cost;
         self.deadlines.remove(&(deadline, order));
-        leave(&mut self.by_target, &target_of(&parcel), order);
-        leave(&mut self.by_source, &parcel.source.claim, order);
+        leave(&mut self.by_target, &target_of(&parcel), order, cost);
+        leave(&mut self.by_source, &parcel.source.claim, order, cost);
         Some(parcel)
     }
 
     /// Forgets all of this claim.
     pub(super) fn forget_source(&mut self, source: ClaimNo) {
-        for order in self.by_source.get(&source).cloned().unwrap_or_default() {
+        let orders = self.by_source.get(&source).map(|line| line.orders.clone());
+        for order in orders.unwrap_or_default() {
             self.remove(order);
         }
     }
@@ -147,14 +245,18 @@ fn cost(parcel: &Parcel) -> usize {
     SIGNAL_COST + parcel.payload.len()
 }
 
-fn count(orders: Option<&BTreeSet<u64>>) -> usize {
-    orders.map_or(0, BTreeSet::len)
+impl Line {
+    fn add(&mut self, order: u64, cost: usize) {
+        self.orders.insert(order);
+        self.bytes += cost;
+    }
 }
 
-fn leave<K: Ord>(index: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, order: u64) {
-    if let Some(orders) = index.get_mut(key) {
-        orders.remove(&order);
-        if orders.is_empty() {
+fn leave<K: Ord>(index: &mut BTreeMap<K, Line>, key: &K, order: u64, cost: usize) {
+    if let Some(line) = index.get_mut(key) {
+        line.orders.remove(&order);
+        line.bytes -= cost;
+        if line.orders.is_empty() {
             index.remove(key);
         }
     }

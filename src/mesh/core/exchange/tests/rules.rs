@@ -393,6 +393,75 @@ fn every_bound_of_the_waiting_room_refuses_at_once() {
 }
 
 #[test]
+fn where_room_is_short_whoever_has_the_most_waiting_gives_way() {
+    for change in [
+        (|c| c.wait_per_target = 4) as fn(&mut ExchangeConfig),
+        |c| c.wait_total = 4,
+        |c| c.wait_total_bytes = 4 * (128 + 1),
+    ] {
+        let mut config = ExchangeConfig::default();
+        change(&mut config);
+        let mut world = two_with(config);
+        world.vanish(5);
+        for kind in 0..4 {
+            world.send(0, 5, kind).expect("room");
+        }
+        assert_eq!(world.send(0, 5, 4), Err(Overload));
+        assert_eq!(world.send(2, 5, 0), Ok(Sent::Waiting));
+        assert_eq!(world.failures(), [(3, Overload)], "the last of the most");
+        assert_eq!(world.send(2, 5, 1), Ok(Sent::Waiting));
+        assert_eq!(world.send(2, 5, 2), Err(Overload), "now both have as many");
+        world.appear(5, 1);
+        world.run(MS * 50);
+        assert_eq!(world.kinds_delivered(0, 5), [0, 1]);
+        assert_eq!(world.kinds_delivered(2, 5), [0, 1]);
+        world.check_accounts();
+    }
+}
+
+#[test]
+fn no_more_waits_for_a_target_than_it_can_take_at_once() {
+    let config = ExchangeConfig {
+        wait_line_bytes: 2 * (128 + 100),
+        ..ExchangeConfig::default()
+    };
+    let mut world = two_with(config);
+    world.vanish(5);
+    world.vanish(3);
+    let large = || Bytes::from(vec![b'1'; 100]);
+    assert_eq!(world.send_with(0, 5, 0, large(), true), Ok(Sent::Waiting));
+    assert_eq!(world.send_with(2, 5, 0, large(), true), Ok(Sent::Waiting));
+    assert_eq!(world.send_with(4, 5, 0, large(), true), Err(Overload));
+    assert_eq!(world.send_with(0, 3, 0, large(), true), Ok(Sent::Waiting));
+    assert_eq!(
+        world.send_with(0, 3, 1, large(), true),
+        Err(Overload),
+        "of one sender"
+    );
+}
+
+#[test]
+fn a_sender_that_was_told_does_not_reach_its_target_with_half_of_what_it_said() {
+    let mut world = two_with(ExchangeConfig {
+        wait_together: vec![(Dialect::Pigeon, MS * 300)],
+        wait_per_sender: 2,
+        ..ExchangeConfig::default()
+    });
+    world.vanish(5);
+    for kind in 0..3 {
+        assert_eq!(world.send(0, 5, kind), Ok(Sent::Waiting));
+    }
+    let mut failed = world.failures();
+    failed.sort_by_key(|(kind, _)| *kind);
+    assert_eq!(failed, [(0, Overload), (1, Overload), (2, Overload)]);
+    assert_eq!(world.following.len(), 2, "told once");
+    world.appear(5, 1);
+    world.run(MS * 50);
+    assert!(world.kinds_delivered(0, 5).is_empty());
+    world.check_accounts();
+}
+
+#[test]
 fn a_sender_that_goes_takes_what_it_had_waiting_along() {
     let mut world = two();
     world.vanish(5);
