@@ -97,7 +97,7 @@ async fn messages_beyond_the_rate_are_dropped_and_then_the_peer_is() {
                     let mut peer = Raw::member(hub, &fresh_id(), "fast").await;
                     let flood =
                         crate::raw::frame(crate::raw::TEXT, b"{\"type\":\"ping\"}").repeat(100);
-                    for _ in 0..20 {
+                    for _ in 0..80 {
                         // The hub may have closed by now.
                         if peer.send(&flood).await.is_err() {
                             break;
