@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::{
-    client::{Client, Way, knows, pair},
+    client::{Client, Way, eventually, knows, pair},
     hub_process::HubProcess,
     proxy::Proxy,
 };
@@ -72,6 +72,14 @@ async fn all_come_back(hubs: &[HubProcess; 2], part: impl Fn(&Proxy)) {
     }
 }
 
+/// Waits until a hub serves so many clients.
+async fn serves(hub: &HubProcess, clients: usize) {
+    eventually("the hub has seen who is there", async || {
+        hub.http_get("/metrics").await.json()["connections"]["active"] == clients
+    })
+    .await;
+}
+
 /// Whether somebody with another token got the id.
 async fn impostor(url: &str, id: &str) -> bool {
     let connected = Client::connect(url, &Way::new(id, "a guess")).await;
@@ -125,7 +133,7 @@ async fn who_was_cut_off_leaves_its_place_to_itself_and_what_it_said_to_its_targ
     ada.send("OFFER", "bob", json!("fence")).await;
     assert_eq!(bob.next().await["payload"], "fence");
     wire.cut();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    serves(&hubs[0], 1).await;
     // The hub has two places, and keeps the id of the one who left.
     let _ada = Client::open(&hubs[0], "ada", "a").await;
     let mut cy = Client::open(&hubs[1], "cy", "c").await;
@@ -152,8 +160,8 @@ async fn an_offer_to_somebody_who_is_just_reconnecting_waits_for_it() {
         assert_eq!(ada.next().await["payload"], "before");
     }
     wire.cut();
-    // The hub has seen it when the offer is not delivered; one on the way before that counts as delivered.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // What came before the hub has seen it would count as delivered.
+    serves(&hubs[0], 1).await;
     for caller in &mut callers {
         caller.send("OFFER", "ada", json!(caller.id)).await;
     }
