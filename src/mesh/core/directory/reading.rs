@@ -169,18 +169,8 @@ impl Directory {
 
     /// The shown peers of a network, each id once, `except` left out.
     pub fn members(&self, network: &NetworkKey, except: &PeerId) -> Vec<(PeerId, Option<Bytes>)> {
-        let Some((no, network)) = self
-            .by_name
-            .get(network)
-            .and_then(|no| Some((*no, self.network_at(*no)?)))
-        else {
-            return Vec::new();
-        };
-        network
-            .members
-            .iter()
-            .filter(|member| self.is_winner(no, **member))
-            .map(|member| self.store.record(*member))
+        self.shown_winners(network)
+            .map(|member| self.store.record(member))
             .filter(|record| record.peer != *except)
             .map(|record| (record.peer.clone(), record.data.as_deref().cloned()))
             .collect()
@@ -193,38 +183,33 @@ impl Directory {
 
     /// The shown ids of a network, `most` of them at most.
     pub fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
-        let Some((no, network)) = self
-            .by_name
-            .get(network)
-            .and_then(|no| Some((*no, self.network_at(*no)?)))
-        else {
-            return Vec::new();
-        };
-        let winners = network.members.iter().filter(|m| self.is_winner(no, **m));
-        winners
+        self.shown_winners(network)
             .take(most)
-            .map(|member| self.store.record(*member).peer.clone())
+            .map(|member| self.store.record(member).peer.clone())
             .collect()
     }
 
     /// Who shows itself in a network, by clock: the first to come first.
     pub fn by_seniority(&self, network: &NetworkKey) -> Vec<(Hlc, HubId, ClaimNo)> {
-        let Some((no, network)) = self
-            .by_name
-            .get(network)
-            .and_then(|no| Some((*no, self.network_at(*no)?)))
-        else {
-            return Vec::new();
-        };
-        let winners = network.members.iter().filter(|m| self.is_winner(no, **m));
-        let mut all: Vec<_> = winners
+        let mut all: Vec<_> = self
+            .shown_winners(network)
             .map(|member| {
-                let (hlc, hub) = self.rank(*member);
-                (hlc, hub, self.store.record(*member).claim())
+                let (hlc, hub) = self.rank(member);
+                (hlc, hub, self.store.record(member).claim())
             })
             .collect();
         all.sort_unstable();
         all
+    }
+
+    /// The records that a network shows, one for each id, in no order.
+    fn shown_winners(&self, network: &NetworkKey) -> impl Iterator<Item = RecordNo> {
+        let known = self.by_name.get(network);
+        let known = known.and_then(|no| Some((*no, self.network_at(*no)?)));
+        known.into_iter().flat_map(move |(no, network)| {
+            let winners = network.members.iter().copied();
+            winners.filter(move |member| self.is_winner(no, *member))
+        })
     }
 
     pub(super) fn is_winner(&self, network: NetworkNo, no: RecordNo) -> bool {
