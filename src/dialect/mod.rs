@@ -80,6 +80,20 @@ pub enum Command<'a> {
     Unsupported(String),
 }
 
+impl Command<'_> {
+    /// Something of this type that the dialect does not have.
+    fn unsupported(kind: &str) -> Self {
+        Command::Unsupported(start_of(kind))
+    }
+}
+
+/// How many characters of an unknown word are given back to the client.
+const ECHOED_CHARS: usize = 64;
+
+fn start_of(word: &str) -> String {
+    word.chars().take(ECHOED_CHARS).collect()
+}
+
 /// What a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {

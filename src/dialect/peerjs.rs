@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::envelope::{self, Envelope, Names};
 use super::{Command, Complaint, DecodeError, Event, Field, Message, Notice, Signal};
-use super::{json, push_id};
+use super::{json, push_id, start_of};
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
 use crate::mesh::core::ids::{Dialect, LeaveReason, PeerId, SignalKind};
 
@@ -37,9 +37,6 @@ const RESERVED: &[&str] = &["type", "src", "dst"];
 
 /// What a client is told whose id is somebody else's.
 const ID_TAKEN: &str = "ID is taken";
-
-/// How many characters of an unknown type or name are given back to the client.
-const ECHOED_CHARS: usize = 64;
 
 /// What this dialect calls the fields that it reads.
 const NAMES: Names = Names {
@@ -78,11 +75,7 @@ fn command<'a>(
         "HEARTBEAT" | "EXPIRE" => return Ok(Command::Ignored),
         // An error ends a client's connection, and a newer client may say more than this hub knows.
         _ if dialect == Dialect::PeerJs => return Ok(Command::Ignored),
-        other => {
-            return Ok(Command::Unsupported(
-                other.chars().take(ECHOED_CHARS).collect(),
-            ));
-        }
+        other => return Ok(Command::unsupported(other)),
     };
     let target = match named(message)? {
         Named::Nobody if kind == LEAVE => return Ok(Command::Goodbye),
@@ -129,7 +122,7 @@ fn named(message: &Envelope<'_>) -> Result<Named, DecodeError> {
     let scalar = !raw.starts_with(['{', '[']);
     Ok(match PeerId::new(&name).ok().filter(|_| scalar) {
         Some(peer) => Named::Peer(peer),
-        None => Named::Nowhere(name.chars().take(ECHOED_CHARS).collect()),
+        None => Named::Nowhere(start_of(&name)),
     })
 }
 

@@ -33,9 +33,6 @@ pub const ICE_CANDIDATE: SignalKind = SignalKind(2);
 /// What a hub says of a peer by itself, whatever the peer announces.
 const RESERVED_DATA: &[&str] = &["peerId", "isHub"];
 
-/// How many characters of an unknown type are given back to the client.
-const ECHOED_CHARS: usize = 64;
-
 /// Reads one message of a client.
 pub fn decode(text: &str) -> Result<Message<'_>, DecodeError> {
     let message = Envelope::read(text, &NAMES)?;
@@ -59,11 +56,7 @@ fn command<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
         "goodbye" => return Ok(Command::Goodbye),
         // A hub alone says who is there; cleaning up is the hub's own business.
         "cleanup" | "cleanup-all" | "peer-discovered" => return Ok(Command::Ignored),
-        other => {
-            return Ok(Command::Unsupported(
-                other.chars().take(ECHOED_CHARS).collect(),
-            ));
-        }
+        other => return Ok(Command::unsupported(other)),
     };
     signal_to(signal, message)
 }

@@ -9,6 +9,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::ECHOED_CHARS;
 use super::*;
 use crate::mesh::core::ids::Dialect;
 
