@@ -12,8 +12,8 @@ mod admit;
 mod bind;
 mod client_ip;
 mod cors;
-mod pace;
 mod peerjs;
+mod rates;
 mod reply;
 mod serve;
 mod status;
@@ -51,7 +51,7 @@ use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Metrics;
 
 pub use bind::{BindError, bind};
-use pace::{Pace, Tally};
+use rates::{Meter, Tally};
 use serve::accept;
 pub use stream::Stream;
 pub use tls::{BadFile, Certificates, Fault, check as check_tls};
@@ -130,7 +130,7 @@ pub struct App<B> {
     /// For PeerJS clients.
     peerjs_places: Admission,
     http_slots: Arc<Semaphore>,
-    pace: Mutex<Pace>,
+    meter: Mutex<Meter>,
     draining: AtomicBool,
     started: Instant,
     bound: OnceLock<SocketAddr>,
@@ -156,7 +156,7 @@ impl<B: Backend> App<B> {
                 per_address: None,
             }),
             http_slots: Arc::new(Semaphore::new(config.max_http_connections)),
-            pace: Mutex::new(Pace::new(Tally {
+            meter: Mutex::new(Meter::new(Tally {
                 at: Instant::now(),
                 messages: 0,
                 errors: 0,

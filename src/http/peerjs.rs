@@ -77,17 +77,12 @@ fn below<'p>(path: &'p str, prefix: &str) -> Option<Page<'p>> {
 
 /// Answers a GET of a page.
 pub(super) fn answer<B: Backend>(app: &Arc<App<B>>, page: Page<'_>, head: Head) -> Response {
+    let client = admit::client(app, &head);
     match page {
-        Page::Socket => {
-            let client = admit::client(app, &head);
-            admit::answer(app, client, try_socket(app, head, client))
-        }
+        Page::Socket => admit::answer(app, client, try_socket(app, head, client)),
         Page::About => about(),
         Page::Id => id(),
-        Page::Ids { key } => {
-            let client = admit::client(app, &head);
-            admit::answer(app, client, ids(app, key, &head))
-        }
+        Page::Ids { key } => admit::answer(app, client, ids(app, key, &head)),
     }
 }
 

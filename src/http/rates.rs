@@ -1,6 +1,6 @@
 //! How fast messages come, from counters that only grow.
 //!
-//! A [`Pace`] keeps two earlier readings and compares the newest with the older one that is at least [`SPAN`] old, so
+//! A [`Meter`] keeps two earlier readings and compares the newest with the older one that is at least [`SPAN`] old, so
 //! that a rate neither jumps with every request nor averages over hours. Knows no metrics; the status page
 //! reads it.
 
@@ -29,15 +29,15 @@ pub(super) struct Rates {
 
 /// Readings of counters.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Meter {
     older: Tally,
     newer: Tally,
 }
 
-impl Pace {
+impl Meter {
     /// Rates count from here.
     pub(super) fn new(first: Tally) -> Self {
-        Pace {
+        Meter {
             older: first,
             newer: first,
         }
@@ -49,8 +49,8 @@ impl Pace {
             self.older = std::mem::replace(&mut self.newer, now);
         }
         let elapsed = now.at.duration_since(self.older.at).as_secs_f64();
-        let messages = ratio(now.messages, self.older.messages);
-        let errors = ratio(now.errors, self.older.errors);
+        let messages = gained(now.messages, self.older.messages);
+        let errors = gained(now.errors, self.older.errors);
         Rates {
             messages_per_second: if elapsed > 0.0 {
                 messages / elapsed
@@ -70,7 +70,7 @@ impl Pace {
     clippy::cast_precision_loss,
     reason = "counts between two readings stay far below 2^53"
 )]
-fn ratio(now: u64, before: u64) -> f64 {
+fn gained(now: u64, before: u64) -> f64 {
     now.saturating_sub(before) as f64
 }
 
@@ -86,18 +86,18 @@ mod tests {
             messages,
             errors,
         };
-        let mut pace = Pace::new(tally(0, 0, 0));
-        let at_once = pace.read(tally(0, 0, 0));
+        let mut meter = Meter::new(tally(0, 0, 0));
+        let at_once = meter.read(tally(0, 0, 0));
         assert_eq!(
             (at_once.messages_per_second, at_once.error_rate),
             (0.0, 0.0)
         );
-        let busy = pace.read(tally(10, 1_000, 10));
+        let busy = meter.read(tally(10, 1_000, 10));
         assert_eq!((busy.messages_per_second, busy.error_rate), (100.0, 0.01));
         for seconds in 2..=4 {
-            pace.read(tally(10 * seconds, 1_000, 10));
+            meter.read(tally(10 * seconds, 1_000, 10));
         }
-        let idle = pace.read(tally(41, 1_000, 10));
+        let idle = meter.read(tally(41, 1_000, 10));
         assert_eq!((idle.messages_per_second, idle.error_rate), (0.0, 0.0));
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::accept_header::wants_exposition;
-use super::pace::Tally;
+use super::rates::Tally;
 use super::{App, Backend, Head, reply};
 use crate::log::timestamp;
 use crate::mesh::core::ids::{Dialect, NetworkKey};
@@ -137,7 +137,7 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
     let dialects = by_dialect(&named);
     let rooms = dialects.get(Dialect::PeerJsRooms.label()).copied();
     let rooms = rooms.unwrap_or_default();
-    let pace = app.pace.lock().read(app.tally());
+    let rates = app.meter.lock().read(app.tally());
     let metrics = &app.metrics;
     let region = Some(&app.config.mesh.region).filter(|region| !region.is_empty());
     json!({
@@ -169,8 +169,8 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
         "metrics": {
             "activeRooms": rooms.networks,
             "activePeers": rooms.peers,
-            "messagesPerSecond": pace.messages_per_second,
-            "errorRate": pace.error_rate,
+            "messagesPerSecond": rates.messages_per_second,
+            "errorRate": rates.error_rate,
         },
     })
 }
