@@ -161,7 +161,7 @@ pub struct Exchange {
     room: Room,
     alarms: Alarms,
     effects: Effects,
-    /// The order of the next accepted signal.
+    /// The order of the last accepted signal.
     order: u64,
 }
 

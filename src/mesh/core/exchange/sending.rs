@@ -54,7 +54,7 @@ impl Exchange {
             return Ok(Sent::Local(found.claim));
         }
         let parcel = Parcel {
-            order: self.order,
+            order: self.next_order(),
             source: from.clone(),
             from_seq,
             target: target.clone(),
@@ -63,7 +63,6 @@ impl Exchange {
             wait,
             in_vain: None,
         };
-        self.order += 1;
         let sent = match found {
             Some(found) => self.dispatch(now, found, parcel),
             None => self.let_wait(now, parcel),
@@ -86,7 +85,7 @@ impl Exchange {
     ) -> Result<(), SignalFailure> {
         let now = self.advance(now);
         let parcel = Parcel {
-            order: self.order,
+            order: self.next_order(),
             source: from.clone(),
             from_seq,
             target: refused.target,
@@ -95,14 +94,16 @@ impl Exchange {
             wait: true,
             in_vain: Some((self.me.hub, refused.to)),
         };
-        self.order += 1;
-        let (network, target) = (from.network.clone(), parcel.target.clone());
+        let target = parcel.target.clone();
         self.let_wait(now, parcel).map_err(|(_, why)| why)?;
         // Another may have taken the id up since the look-up.
-        if let Some(found) = dir.resolve(&network, &target) {
-            self.release(now, &network, &target, found);
-        }
+        self.on_appeared(now, dir, &from.network, &target);
         Ok(())
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.order += 1;
+        self.order
     }
 
     /// Sends a message of our control plane to another hub's, in order with the signals to that hub. If

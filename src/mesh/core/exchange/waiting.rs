@@ -23,10 +23,13 @@ struct Held {
 pub(super) struct Room {
     held: BTreeMap<u64, Held>,
     deadlines: BTreeSet<(Moment, u64)>,
-    by_target: BTreeMap<(NetworkKey, PeerId), Line>,
+    by_target: BTreeMap<Target, Line>,
     by_source: BTreeMap<ClaimNo, Line>,
     bytes: usize,
 }
+
+/// Whom a signal is for.
+type Target = (NetworkKey, PeerId);
 
 /// What waits of one sender, or for one target.
 #[derive(Debug, Default)]
@@ -65,8 +68,9 @@ impl Room {
         config: &ExchangeConfig,
     ) -> Entered {
         let mut entered = Entered::default();
-        while let Some(bound) = self.exceeded(&parcel, config) {
-            let Some(order) = self.of_the_greediest(bound, &parcel) else {
+        let target = target_of(&parcel);
+        while let Some(bound) = self.exceeded(&parcel, &target, config) {
+            let Some(order) = self.of_the_greediest(bound, parcel.source.claim, &target) else {
                 entered.refused = Some(parcel);
                 return entered;
             };
@@ -76,7 +80,7 @@ impl Room {
         let cost = cost(&parcel);
         self.bytes += cost;
         self.deadlines.insert((deadline, order));
-        let for_target = self.by_target.entry(target_of(&parcel)).or_default();
+        let for_target = self.by_target.entry(target).or_default();
         for_target.add(order, cost);
         let of_source = self.by_source.entry(parcel.source.claim).or_default();
         of_source.add(order, cost);
@@ -84,7 +88,7 @@ impl Room {
         entered
     }
 
-    fn exceeded(&self, parcel: &Parcel, config: &ExchangeConfig) -> Option<Bound> {
+    fn exceeded(&self, parcel: &Parcel, target: &Target, config: &ExchangeConfig) -> Option<Bound> {
         let cost = cost(parcel);
         let full = |line: Option<&Line>, most: usize| {
             line.is_some_and(|line| {
@@ -97,10 +101,7 @@ impl Room {
         ) {
             return Some(Bound::Sender);
         }
-        if full(
-            self.by_target.get(&target_of(parcel)),
-            config.wait_per_target,
-        ) {
+        if full(self.by_target.get(target), config.wait_per_target) {
             return Some(Bound::Target);
         }
         let all =
@@ -108,13 +109,13 @@ impl Room {
         all.then_some(Bound::All)
     }
 
-    /// The last signal of whoever has the most of those that share the bound; none if this one's sender has as many.
-    fn of_the_greediest(&self, bound: Bound, parcel: &Parcel) -> Option<u64> {
-        let me = parcel.source.claim;
+    /// The last signal of whoever has the most of those that share the bound; none if the sender
+    /// `me` has as many.
+    fn of_the_greediest(&self, bound: Bound, me: ClaimNo, target: &Target) -> Option<u64> {
         let shares: BTreeMap<ClaimNo, (usize, u64)> = match bound {
             Bound::Sender => return None,
             Bound::Target => {
-                let line = self.by_target.get(&target_of(parcel))?;
+                let line = self.by_target.get(target)?;
                 let held = line
                     .orders
                     .iter()
@@ -237,7 +238,7 @@ impl Room {
     }
 }
 
-fn target_of(parcel: &Parcel) -> (NetworkKey, PeerId) {
+fn target_of(parcel: &Parcel) -> Target {
     (parcel.source.network.clone(), parcel.target.clone())
 }
 
