@@ -15,7 +15,7 @@ use super::{
     Candidate, Codec, DialectError, Event, Persona,
     websocket::{Incoming, WebSocket},
 };
-use crate::stamp::{self, Slot, Stamp};
+use crate::stamp::{self, Stamp};
 
 /// How often the npm client says that it is alive.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
@@ -94,12 +94,7 @@ impl Codec for PeerJs {
             tail.as_bytes(),
         ]
         .concat();
-        let mut frame = Vec::new();
-        let (header, mask) = self.socket.text(&message, &mut frame);
-        Candidate::new(
-            frame,
-            Slot::find(&message).map(|slot| slot.masked(mask, header)),
-        )
+        self.socket.candidate(&message)
     }
 
     fn decode(

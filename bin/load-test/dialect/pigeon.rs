@@ -11,7 +11,7 @@ use super::{
     Candidate, Codec, DialectError, Event, Persona,
     websocket::{Incoming, WebSocket},
 };
-use crate::stamp::{self, Slot, Stamp};
+use crate::stamp::{self, Stamp};
 
 pub struct Pigeon {
     persona: Persona,
@@ -74,12 +74,7 @@ impl Codec for Pigeon {
             network = json!(self.persona.network),
         );
         let message = [head.as_bytes(), &stamp::payload(bytes), b"}"].concat();
-        let mut frame = Vec::new();
-        let (header, mask) = self.socket.text(&message, &mut frame);
-        Candidate::new(
-            frame,
-            Slot::find(&message).map(|slot| slot.masked(mask, header)),
-        )
+        self.socket.candidate(&message)
     }
 
     fn decode(

@@ -6,7 +6,8 @@
 
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
-use super::{DialectError, Persona};
+use super::{Candidate, DialectError, Persona};
+use crate::stamp::Slot;
 
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
 const HEAD_LIMIT: usize = 16 * 1024;
@@ -70,6 +71,14 @@ impl WebSocket {
     /// Appends `payload` as one masked text frame; says where its payload begins and what masks it.
     pub fn text(&self, payload: &[u8], out: &mut Vec<u8>) -> (usize, [u8; 4]) {
         self.frame(TEXT, payload, out)
+    }
+
+    /// `message` as a candidate: framed and masked once, its stamp rewritten under the mask.
+    pub fn candidate(&self, message: &[u8]) -> Candidate {
+        let mut frame = Vec::new();
+        let (header, mask) = self.text(message, &mut frame);
+        let slot = Slot::find(message).map(|slot| slot.masked(mask, header));
+        Candidate::new(frame, slot)
     }
 
     fn frame(&self, opcode: u8, payload: &[u8], out: &mut Vec<u8>) -> (usize, [u8; 4]) {
