@@ -23,7 +23,7 @@ use tokio::{
     net::TcpStream,
     process::{Child, ChildStdout, Command},
     sync::oneshot,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 /// The limit of every wait that names none of its own.
@@ -228,4 +228,21 @@ fn serving_at(line: &str) -> Option<SocketAddr> {
     let serving = line.get("message")?.as_str()? == "hubmesh is serving";
     let address = line.get("fields")?.get("addr")?.as_str()?;
     serving.then(|| address.parse().ok())?
+}
+
+/// How often it is looked for what has no event of its own.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Waits for what has no event of its own to wait for.
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    eventually_within(LIMIT, what, holds).await;
+}
+
+/// The same with a limit of its own.
+pub async fn eventually_within(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "never came to pass: {what}");
+        sleep(LOOK_EVERY).await;
+    }
 }

@@ -6,18 +6,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use http::Method;
-use tokio::time::{Instant, sleep};
 
 use crate::{
-    hub_process::{HttpAnswer, HubBuilder, HubProcess},
+    hub_process::{HttpAnswer, HubBuilder, HubProcess, eventually_within},
     proxy::Proxy,
 };
 
 /// How long to wait for what can only be looked at: longer than the longest back-off of a hub that dials.
 const LOOK_FOR: Duration = Duration::from_secs(45);
-
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// The bearer of every request for a status page. Hubs that want none ignore it.
 pub const TOKEN: &str = "shared-by-all";
@@ -182,10 +178,6 @@ pub async fn sound(hubs: &[&HubProcess]) {
 }
 
 /// Waits for what has no event of its own to wait for.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + LOOK_FOR;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "never came to pass: {what}");
-        sleep(LOOK_EVERY).await;
-    }
+pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    eventually_within(LOOK_FOR, what, holds).await;
 }

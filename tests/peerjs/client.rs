@@ -5,18 +5,13 @@
 
 use futures::{SinkExt, StreamExt, stream::SplitSink};
 use serde_json::{Value, json};
-use tokio::{
-    net::TcpStream,
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Duration, Instant, sleep, timeout},
-};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{self, Message, client::IntoClientRequest, protocol::frame::coding::CloseCode},
 };
 
-use crate::hub_process::{HubBuilder, HubProcess, LIMIT};
+use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually};
 
 /// Who connects, and how.
 #[derive(Clone, Debug)]
@@ -217,13 +212,4 @@ pub async fn knows(hub: &HubProcess, peers: usize) {
         hub.http_get("/stats").await.json()["peers"] == peers
     })
     .await;
-}
-
-/// Waits for what has no event of its own to wait for.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "never came to pass: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
 }

@@ -5,8 +5,8 @@ use serde_json::json;
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::{
-    client::{Client, Way, eventually, knows, pair},
-    hub_process::HubProcess,
+    client::{Client, Way, knows, pair},
+    hub_process::{HubProcess, eventually},
     proxy::Proxy,
 };
 

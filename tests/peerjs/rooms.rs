@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Client, Way, eventually, knows, pair},
-    hub_process::{HubBuilder, HubProcess},
+    client::{Client, Way, knows, pair},
+    hub_process::{HubBuilder, HubProcess, eventually},
 };
 
 fn rooms(hub: HubBuilder) -> HubBuilder {

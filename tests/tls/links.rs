@@ -7,8 +7,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::authority::{Authority, Files, files};
-use crate::hub_process::LIMIT;
-use crate::stage::{eventually, hub, join, logged, metric, metric_is, wss_url};
+use crate::hub_process::{LIMIT, eventually};
+use crate::stage::{hub, join, logged, metric, metric_is, wss_url};
 
 const LINKS: &str = "hubmesh_mesh_links_open";
 const NO_TLS: &str = "hubmesh_mesh_dials_failed_total{reason=\"tls\"}";

@@ -11,8 +11,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::authority::{Authority, Files, files};
-use crate::hub_process::{HubProcess, LIMIT};
-use crate::stage::{ask, eventually, get, hub, join, logged, metric, metric_is, open, value};
+use crate::hub_process::{HubProcess, LIMIT, eventually};
+use crate::stage::{ask, get, hub, join, logged, metric, metric_is, open, value};
 
 const NO_TLS: &str = "hubmesh_refusals_total{reason=\"tls-handshake\"}";
 const LATE: &str = "hubmesh_refusals_total{reason=\"header-timeout\"}";

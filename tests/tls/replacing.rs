@@ -6,9 +6,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 
-use crate::authority::{Authority, Files, files};
-use crate::hub_process::HubProcess;
-use crate::stage::{eventually, hub, join, logged, metric, metric_is, shown};
+use crate::authority::{Authority, Files, Pair, files};
+use crate::hub_process::{HubProcess, eventually};
+use crate::stage::{hub, join, logged, metric, metric_is, shown};
 
 const OK: &str = "hubmesh_tls_reloads_total{result=\"ok\"}";
 const FAILED: &str = "hubmesh_tls_reloads_total{result=\"failed\"}";
@@ -27,16 +27,41 @@ async fn shows(hub: &HubProcess, client: &Arc<ClientConfig>, wanted: &Certificat
     .await;
 }
 
+/// A hub that looks at its files soon, the pair in them and one to take its place.
+struct Scene {
+    client: Arc<ClientConfig>,
+    old: Pair,
+    new: Pair,
+    files: Files,
+    hub: HubProcess,
+}
+
+impl Scene {
+    async fn set(files: fn(&Pair) -> Files) -> Self {
+        let authority = Authority::new();
+        let (old, new) = (authority.issue(), authority.issue());
+        let files = files(&old);
+        let looks_soon = hub(&files).env("CLEANUP_INTERVAL_MS", LOOK_SOON);
+        Scene {
+            client: authority.client(),
+            hub: looks_soon.start().await,
+            old,
+            new,
+            files,
+        }
+    }
+}
+
 #[tokio::test]
 async fn new_connections_get_a_new_certificate_and_old_ones_live_on() {
-    let authority = Authority::new();
-    let client = authority.client();
-    let (old, new) = (authority.issue(), authority.issue());
-    let files = Files::of(&old);
-    let hub = hub(&files)
-        .env("CLEANUP_INTERVAL_MS", LOOK_SOON)
-        .start()
-        .await;
+    let Scene {
+        client,
+        old,
+        new,
+        files,
+        hub,
+        ..
+    } = Scene::set(Files::of).await;
     assert_eq!(shown(&hub, &client).await, old.der);
     let early = join(&hub, &client, "replacing").await;
     files.put(&new);
@@ -67,14 +92,14 @@ async fn a_hang_up_has_the_files_looked_at_and_ends_nothing() {
 
 #[tokio::test]
 async fn a_broken_replacement_keeps_the_old_certificate_until_it_fits() {
-    let authority = Authority::new();
-    let client = authority.client();
-    let (old, new) = (authority.issue(), authority.issue());
-    let files = Files::of(&old);
-    let hub = hub(&files)
-        .env("CLEANUP_INTERVAL_MS", LOOK_SOON)
-        .start()
-        .await;
+    let Scene {
+        client,
+        old,
+        new,
+        files,
+        hub,
+        ..
+    } = Scene::set(Files::of).await;
     // Half written: the certificate is there, its key is not yet.
     files.put_cert(&new.cert);
     metric_is(&hub, &client, FAILED, 1).await;
@@ -97,14 +122,14 @@ async fn a_broken_replacement_keeps_the_old_certificate_until_it_fits() {
 
 #[tokio::test]
 async fn a_link_that_is_turned_to_other_files_is_seen() {
-    let authority = Authority::new();
-    let client = authority.client();
-    let (old, new) = (authority.issue(), authority.issue());
-    let files = Files::linked(&old);
-    let hub = hub(&files)
-        .env("CLEANUP_INTERVAL_MS", LOOK_SOON)
-        .start()
-        .await;
+    let Scene {
+        client,
+        old,
+        new,
+        files,
+        hub,
+        ..
+    } = Scene::set(Files::linked).await;
     assert_eq!(shown(&hub, &client).await, old.der);
     files.turn_to("second", &new);
     shows(&hub, &client, &new.der).await;

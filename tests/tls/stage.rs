@@ -1,23 +1,19 @@
 //! Hubs that speak TLS, and clients that ask them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hubmesh::client::{ConnectOptions, PeerId};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::authority::Files;
-use crate::hub_process::{HubBuilder, HubProcess, LIMIT};
+use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually};
 use crate::peer::Peer;
-
-/// Between two looks at what has no event of its own to wait for.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// A hub with the pair and the roots of these files.
 pub fn hub(files: &Files) -> HubBuilder {
@@ -111,13 +107,4 @@ pub async fn join(hub: &HubProcess, client: &Arc<ClientConfig>, network: &str) -
     peer.announce("{}").await;
     peer.fence().await;
     peer
-}
-
-/// Waits for what has no event of its own to wait for.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "never came to pass: {what}");
-        sleep(LOOK_EVERY).await;
-    }
 }
