@@ -15,8 +15,7 @@ use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-pub use addresses::{ConnectRate, MAX_TRACKED, Origin};
-use addresses::{Place, Places};
+pub use addresses::{ByOrigin, ConnectRate, MAX_TRACKED, Origin, Place, Places};
 
 /// How many connections there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +31,14 @@ pub struct Room {
 pub struct Admission {
     open: Arc<AtomicUsize>,
     max: usize,
-    by_address: Option<Places>,
+    by_address: Option<ByAddress>,
+}
+
+/// The places of each address.
+#[derive(Debug)]
+struct ByAddress {
+    places: Places,
+    max: usize,
 }
 
 /// One connection's place, in all and among those of its address; free again when dropped.
@@ -63,7 +69,10 @@ impl Admission {
         Admission {
             open: Arc::default(),
             max: room.connections,
-            by_address: room.per_address.map(Places::new),
+            by_address: room.per_address.map(|max| ByAddress {
+                places: Places::default(),
+                max,
+            }),
         }
     }
 
@@ -73,9 +82,9 @@ impl Admission {
         let of_address = self
             .by_address
             .as_ref()
-            .map(|places| {
+            .map(|ByAddress { places, max }| {
                 places
-                    .try_take(Origin::of(from))
+                    .try_take(Origin::of(from), |own, _| own < *max)
                     .ok_or(NoPlace::AddressFull)
             })
             .transpose()?;

@@ -1,8 +1,8 @@
 //! What one address may do: how many peers it has at once, and how often it asks for one.
 //!
-//! [`Places`] counts peers by [`Origin`], and each [`Place`] gives itself back; [`ConnectRate`] is the allowance of
+//! [`Places`] counts connections by [`Origin`], and each [`Place`] gives itself back; [`ConnectRate`] is the allowance of
 //! upgrade requests. Both are told addresses by `http::admit` and believe them. Memory is bounded: `Places` has an
-//! entry only for addresses with a peer, `ConnectRate` at most [`MAX_TRACKED`].
+//! entry only for addresses with a place, `ConnectRate` at most [`MAX_TRACKED`].
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -33,41 +33,47 @@ impl Origin {
     }
 }
 
-/// A bounded number of peers for each address.
-#[derive(Debug)]
-pub(super) struct Places {
-    taken: Arc<Mutex<HashMap<Origin, usize>>>,
-    max: usize,
+/// How many places each address has.
+pub type ByOrigin = HashMap<Origin, usize>;
+
+/// Places that are counted by address.
+#[derive(Debug, Default)]
+pub struct Places {
+    taken: Arc<Mutex<ByOrigin>>,
 }
 
-/// One peer's place among those of its address; free again when dropped.
+/// One place; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    taken: Arc<Mutex<HashMap<Origin, usize>>>,
+pub struct Place {
+    taken: Arc<Mutex<ByOrigin>>,
     origin: Origin,
 }
 
 impl Places {
-    /// `max` for each address.
-    pub(super) fn new(max: usize) -> Self {
-        Places {
-            taken: Arc::default(),
-            max,
-        }
-    }
-
-    /// A place for a peer from there, unless all of them are taken.
-    pub(super) fn try_take(&self, origin: Origin) -> Option<Place> {
+    /// A place for somebody from there, if it is allowed to who has so many already, where others have these.
+    pub fn try_take(
+        &self,
+        origin: Origin,
+        allowed: impl FnOnce(usize, &ByOrigin) -> bool,
+    ) -> Option<Place> {
         let mut taken = self.taken.lock();
-        let count = taken.get(&origin).copied().unwrap_or(0);
-        if count >= self.max {
+        let own = taken.get(&origin).copied().unwrap_or(0);
+        if !allowed(own, &taken) {
             return None;
         }
-        taken.insert(origin, count + 1);
+        taken.insert(origin, own + 1);
         Some(Place {
             taken: Arc::clone(&self.taken),
             origin,
         })
+    }
+}
+
+#[cfg(test)]
+impl Places {
+    /// Whether all of them were given back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken.lock().is_empty()
     }
 }
 
@@ -174,15 +180,16 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_gets_each_back_once() {
-        let places = Places::new(2);
+        let places = Places::default();
+        let take = |origin| places.try_take(origin, |own, _| own < 2);
         let here = origin("192.0.2.1");
-        let first = places.try_take(here).expect("free");
-        let second = places.try_take(here).expect("free");
-        assert!(places.try_take(here).is_none());
-        assert!(places.try_take(origin("192.0.2.2")).is_some());
+        let first = take(here).expect("free");
+        let second = take(here).expect("free");
+        assert!(take(here).is_none());
+        assert!(take(origin("192.0.2.2")).is_some());
         drop(first);
-        let third = places.try_take(here).expect("given back");
-        assert!(places.try_take(here).is_none());
+        let third = take(here).expect("given back");
+        assert!(take(here).is_none());
         drop((second, third));
         assert!(places.taken.lock().is_empty());
     }

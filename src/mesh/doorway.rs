@@ -5,10 +5,9 @@
 //! no source gets more than a few, so that no stranger can keep the hubs out alone. Knows addresses but no
 //! sockets. Called by `handle`, once for each inbound link.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use hashbrown::HashMap;
-use parking_lot::Mutex;
+use crate::limits::{ByOrigin, Origin, Place, Places};
 
 /// The most at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
 const PLACES: usize = 64;
@@ -17,51 +16,15 @@ const PER_SOURCE: usize = 8;
 
 /// The places, and who has them.
 #[derive(Default)]
-pub(super) struct Doorway {
-    by_source: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// One place; free again when dropped.
-pub(super) struct Place<'a> {
-    doorway: &'a Doorway,
-    source: IpAddr,
-}
+pub(super) struct Doorway(Places);
 
 impl Doorway {
     /// A place, if there is one for this address.
-    pub(super) fn enter(&self, from: IpAddr) -> Option<Place<'_>> {
-        let source = source(from);
-        let mut by_source = self.by_source.lock();
-        let taken: usize = by_source.values().sum();
-        let own = by_source.get(&source).copied().unwrap_or(0);
-        let admitted = taken < PLACES && (taken < PLACES / 2 || own < PER_SOURCE);
-        admitted.then(|| {
-            by_source.insert(source, own + 1);
-            Place {
-                doorway: self,
-                source,
-            }
+    pub(super) fn enter(&self, from: IpAddr) -> Option<Place> {
+        self.0.try_take(Origin::of(from), |own, all: &ByOrigin| {
+            let taken: usize = all.values().sum();
+            taken < PLACES && (taken < PLACES / 2 || own < PER_SOURCE)
         })
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut by_source = self.doorway.by_source.lock();
-        if let Some(own) = by_source.get_mut(&self.source) {
-            *own -= 1;
-            if *own == 0 {
-                by_source.remove(&self.source);
-            }
-        }
-    }
-}
-
-/// What is one source: an IPv4 address, or the 64 bits of an IPv6 one that a site is given.
-fn source(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-        v4 => v4,
     }
 }
 
@@ -69,7 +32,7 @@ fn source(from: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn enter<'a>(doorway: &'a Doorway, from: &str, times: usize) -> Vec<Place<'a>> {
+    fn enter(doorway: &Doorway, from: &str, times: usize) -> Vec<Place> {
         let from: IpAddr = from.parse().unwrap();
         (0..times).filter_map(|_| doorway.enter(from)).collect()
     }
@@ -93,7 +56,7 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(enter(&doorway, "::1", 100).len(), 32);
         }
-        assert!(doorway.by_source.lock().is_empty());
+        assert!(doorway.0.is_empty());
     }
 
     #[test]
