@@ -56,8 +56,10 @@ pub struct Grant {
 
 impl Grant {
     /// Whether the client may be known by this id.
-    pub fn admits(&self, peer: &str) -> bool {
-        self.peer_id.as_deref().is_none_or(|only| only == peer)
+    pub fn admits(&self, peer: &(impl ToString + ?Sized)) -> bool {
+        self.peer_id
+            .as_deref()
+            .is_none_or(|only| only == peer.to_string())
     }
 }
 

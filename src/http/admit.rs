@@ -223,7 +223,7 @@ fn peer_id(query: &str) -> Option<PeerId> {
 
 /// A token may be for one id alone.
 pub(super) fn its_own(grant: &Grant, peer: &PeerId) -> Result<(), Refused> {
-    let admitted = grant.admits(&peer.to_string());
+    let admitted = grant.admits(peer);
     admitted.then_some(()).ok_or(Refused::OtherPeer)
 }
 

@@ -1,8 +1,8 @@
 //! TCP connections: accepts them, bounds them, and has hyper serve each with the routes.
 //!
 //! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots, has `HEADER_TIMEOUT_MS` for its TLS
-//! handshake, if there is to be one, and for each request's head, and lives for a bounded time. Errors of the listening socket, a lack of file descriptors among
-//! them, are counted and survived.
+//! handshake, if there is to be one, and for each request's head, and lives for a bounded time. Errors of the listening
+//! socket, a lack of file descriptors among them, are counted and survived.
 
 use std::convert::Infallible;
 use std::io;
