@@ -172,7 +172,7 @@ fn announce(hub: &RunningHub) {
     }
     if config.mesh.token.is_none() {
         tracing::warn!(
-            "the mesh is open: set HUB_TOKEN so that only your own hubs can link to this one"
+            "the mesh is open: links are taken from loopback and private addresses only; set HUB_TOKEN for hubs elsewhere, and to keep strangers nearby out"
         );
     } else if config.mesh.token == config.auth_token {
         tracing::warn!(

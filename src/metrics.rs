@@ -114,6 +114,8 @@ labels! {
         Unauthorized = "unauthorized",
         /// The page's origin is not allowed.
         Origin = "origin",
+        /// A hub that is neither on this machine nor in a private network, while the mesh has no token.
+        OpenMesh = "open-mesh",
         /// As many peers as `MAX_CONNECTIONS` allows.
         Full = "full",
         /// As many peers of one address as `MAX_CONNECTIONS_PER_IP` allows.

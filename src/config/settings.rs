@@ -66,7 +66,7 @@ settings! {
     bootstrap_hubs = "";
     /// Where other hubs reach this one, `ws://` or `wss://`. Unset: this hub dials the others and they cannot dial it.
     public_url = "";
-    /// Secret that opens `/mesh`, the same on every hub; never sent. Unset: `AUTH_TOKEN`, which every peer holds; both unset: the mesh is open to whoever reaches it.
+    /// Secret that opens `/mesh`, the same on every hub; never sent. Unset: `AUTH_TOKEN`, which every peer holds; both unset: the mesh is open, and takes links from loopback and private addresses alone.
     hub_token = "";
     /// This hub's id, 40 hex digits. Unset: a new random one at every start.
     hub_id = "";

@@ -14,12 +14,13 @@ use hyper::upgrade::OnUpgrade;
 use url::form_urlencoded;
 use warp::reply::Response;
 
-use super::client_ip::client_ip;
+use super::client_ip::{self, client_ip};
 use super::upgrade::{self, BadHandshake, Handshake};
 use super::{App, Arrival, Backend, Head, Places, reply};
 use crate::auth::{Denied, Grant, bearer};
 use crate::limits::{NoPlace, Origin};
 use crate::mesh::core::ids::{Dialect, PeerId};
+use crate::mesh::reach::Reach;
 use crate::metrics::Refusal;
 
 /// Why a WebSocket is refused. Nothing changed.
@@ -37,6 +38,11 @@ pub(super) enum Refused {
     Unauthorized(#[from] Denied),
     #[error("pages of this origin may not connect")]
     Origin,
+    #[error(
+        "the mesh of this hub has no token, so it takes links from loopback and private addresses alone: \
+         set the same HUB_TOKEN on both hubs"
+    )]
+    OpenMesh,
     #[error("as many peers as this hub takes are connected")]
     Full,
     #[error("as many peers as this hub takes from one address are connected from yours")]
@@ -67,6 +73,7 @@ impl Refused {
             Refused::OtherPeer => Refusal::OtherPeer,
             Refused::Unauthorized(_) => Refusal::Unauthorized,
             Refused::Origin => Refusal::Origin,
+            Refused::OpenMesh => Refusal::OpenMesh,
             Refused::Full => Refusal::Full,
             Refused::AddressFull => Refusal::AddressFull,
             Refused::AddressTooFast(_) => Refusal::AddressTooFast,
@@ -83,7 +90,7 @@ impl Refused {
             Refused::AddressFull => reply::too_many(&why, RETRY_WHEN_FULL_SECONDS),
             Refused::AddressTooFast(wait) => reply::too_many(&why, wait.as_secs() + 1),
             Refused::RoomFull => reply::error(StatusCode::TOO_MANY_REQUESTS, &why),
-            Refused::PeerId | Refused::OtherPeer | Refused::Origin => {
+            Refused::PeerId | Refused::OtherPeer | Refused::Origin | Refused::OpenMesh => {
                 reply::error(StatusCode::FORBIDDEN, &why)
             }
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
@@ -108,7 +115,8 @@ pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
 
 /// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining; but
 /// no hub sends an `Origin`, and a page that does has no business here, least of all in an open mesh that it
-/// reaches through its visitor's browser.
+/// reaches through its visitor's browser. Where the mesh has no token there is nothing to prove, and only who is near
+/// may connect.
 pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     let client = client(app, &head);
     answer(app, client, try_hub(app, head, client))
@@ -199,12 +207,27 @@ fn try_hub<B: Backend>(
         return Err(Refused::Origin);
     }
     let mut remote = head.remote.ok_or(Refused::NoAddress)?;
+    let reach = hub_reach(&head, client.ok_or(Refused::NoAddress)?);
+    let is_near = matches!(reach, Reach::Loopback | Reach::Private);
+    if app.config.mesh.token.is_none() && !is_near {
+        return Err(Refused::OpenMesh);
+    }
     // For the log; behind a proxy the port is still the proxy's.
     remote.set_ip(client.ok_or(Refused::NoAddress)?);
     let (accept, on_upgrade) = handshake.into_parts();
     app.tasks
         .spawn(serve_hub(Arc::clone(app), on_upgrade, remote));
     Ok(Handshake::response(accept))
+}
+
+/// From how far a hub connects. Behind a proxy that nobody has named as trusted, whoever connects looks as near as
+/// that proxy is: from anywhere.
+fn hub_reach(head: &Head, client: IpAddr) -> Reach {
+    let socket = head.remote.map(|remote| remote.ip().to_canonical());
+    if socket == Some(client) && client_ip::is_forwarded(&head.headers) {
+        return Reach::Global;
+    }
+    Reach::of(client)
 }
 
 /// Whom the request comes from, seen through trusted proxies.

@@ -18,6 +18,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The address that Fly's edge was connected from; it replaces whatever a client sends.
 const FLY_CLIENT: HeaderName = HeaderName::from_static("fly-client-ip");
 
+/// What some proxies send in place of the list.
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
 /// The address of the client behind this socket.
 ///
 /// - The socket is no trusted proxy: its own address.
@@ -42,6 +45,12 @@ pub(super) fn client_ip(
         .skip_while(|hop| *hop != Some(edge))
         .skip(1);
     walk(edge, before_edge, trusted)
+}
+
+/// Whether some proxy, trusted or not, says that it passes the request on for somebody else.
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+    let names = [FORWARDED_FOR, FLY_CLIENT, REAL_IP, http::header::FORWARDED];
+    names.iter().any(|name| headers.contains_key(name))
 }
 
 /// Goes from `nearest` over `hops`, each of which the one before has named, as long as they are trusted.

@@ -82,20 +82,22 @@ impl Shared {
         let mut socket = match link::connect(&url, &self.trust).await {
             Ok(socket) => socket,
             Err(error) => {
-                let label = match &error {
+                let (why, label) = match &error {
                     ConnectError::Socket(_) => {
                         tracing::debug!(url, %error, "hub not reached");
-                        "unreachable"
+                        (DialFailure::Unreachable, "unreachable")
+                    }
+                    ConnectError::Forbidden(_) => {
+                        tracing::warn!(url, %error, "no link");
+                        (DialFailure::Refused, "forbidden")
                     }
                     // Whom to believe is for an operator to say.
                     ConnectError::Tls(_) | ConnectError::NoRoots(_) => {
                         tracing::warn!(url, %error, "no link");
-                        "tls"
+                        (DialFailure::Unreachable, "tls")
                     }
                 };
-                return self
-                    .dial_failed(dial, DialFailure::Unreachable, label)
-                    .await;
+                return self.dial_failed(dial, why, label).await;
             }
         };
         match handshake::dial(&mut socket, &self.identity(), dial.0).await {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{self, Either};
 use futures::{SinkExt, StreamExt};
+use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -30,6 +31,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a closing link may take to write its last word.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+/// How many characters of a refusal's words go into the log.
+const MAX_WORDS: usize = 200;
 /// What one socket call moves at most, in bytes.
 const SOCKET_BUFFER: usize = 64 * 1024;
 /// The longest message between hubs, in bytes: a batch, and behind it the longest signal that
@@ -52,6 +55,10 @@ pub enum ConnectError {
     /// No connection, no WebSocket, or neither in time.
     #[error("{0}")]
     Socket(#[from] SocketError),
+    /// The other hub does not even listen to this one, for example because its mesh is open and this one is far away.
+    /// An operator's to mend.
+    #[error("refused at the door: {0}")]
+    Forbidden(String),
     /// The two ends do not agree on TLS: mostly a certificate that is not believed here. An operator's to mend.
     #[error("TLS: {0}")]
     Tls(rustls::Error),
@@ -68,9 +75,25 @@ impl ConnectError {
                 Ok(why) => ConnectError::Tls(why),
                 Err(why) => ConnectError::Socket(why.into()),
             },
+            SocketError::Http(answer) if answer.status() == StatusCode::FORBIDDEN => {
+                ConnectError::Forbidden(words(answer.body().as_deref()))
+            }
             why => ConnectError::Socket(why),
         }
     }
+}
+
+/// What a hub says in its answer of why, cut to [`MAX_WORDS`] characters.
+fn words(body: Option<&[u8]>) -> String {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        error: String,
+    }
+    let said = body.and_then(|body| serde_json::from_slice::<Answer>(body).ok());
+    said.map_or_else(
+        || "403 Forbidden".to_owned(),
+        |said| said.error.chars().take(MAX_WORDS).collect(),
+    )
 }
 
 /// Opens a WebSocket to a hub, over TLS if its address begins with `wss`.

@@ -14,6 +14,7 @@ mod handle;
 pub mod handshake;
 mod link;
 mod outbox;
+pub mod reach;
 mod router;
 mod trust;
 mod view;

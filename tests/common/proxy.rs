@@ -29,6 +29,8 @@ enum Wire {
 struct State {
     wire: Wire,
     target: Option<SocketAddr>,
+    /// What it adds to the head of each request, as a proxy for HTTP does.
+    header: Option<&'static str>,
 }
 
 /// A wire to one address. Everything through it ends when it is dropped.
@@ -54,6 +56,7 @@ impl Proxy {
         let state = Arc::new(watch::Sender::new(State {
             wire: Wire::Open,
             target: None,
+            header: None,
         }));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state))).abort_handle();
         Self {
@@ -73,6 +76,11 @@ impl Proxy {
     /// New connections lead to this address from now on.
     pub fn aim(&self, target: SocketAddr) {
         self.state.send_modify(|state| state.target = Some(target));
+    }
+
+    /// New connections begin with a request, which gets this header.
+    pub fn add_header(&self, header: &'static str) {
+        self.state.send_modify(|state| state.header = Some(header));
     }
 
     pub fn ws_url(&self) -> String {
@@ -126,14 +134,35 @@ async fn carry(near: TcpStream, mut state: watch::Receiver<State>) {
     };
     // Small messages go at once, as they do without a proxy.
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let (near_in, near_out) = near.into_split();
-    let (far_in, far_out) = far.into_split();
+    let (mut near_in, near_out) = near.into_split();
+    let (far_in, mut far_out) = far.into_split();
+    if let Some(header) = now.header
+        && add_header(&mut near_in, &mut far_out, header)
+            .await
+            .is_err()
+    {
+        return;
+    }
     let mut watcher = state.clone();
     tokio::select! {
         _ = pump(near_in, far_out, state.clone()) => {}
         _ = pump(far_in, near_out, state) => {}
         _ = watcher.wait_for(|state| state.wire == Wire::Cut) => {}
     }
+}
+
+/// Passes the first line of a request on, and the header behind it.
+async fn add_header(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    header: &str,
+) -> io::Result<()> {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.push(from.read_u8().await?);
+    }
+    line.extend_from_slice(format!("{header}\r\n").as_bytes());
+    to.write_all(&line).await
 }
 
 /// Ends a connection with a reset, so that nobody takes it for an orderly end.

@@ -243,3 +243,60 @@ async fn hubs_come_in_by_mesh_and_only_where_there_is_one() {
         (&json!(false), &Value::Null)
     );
 }
+
+/// Whether `/mesh` lets somebody in who comes with this header, where these proxies are trusted.
+async fn links(settings: &[(&str, &str)], header: Option<(&str, &str)>) -> bool {
+    let served = Served::new(settings).await;
+    let headers: Vec<(&str, &str)> = header.into_iter().collect();
+    let refused = match served.connect("/mesh", &headers).await {
+        Ok(_) => false,
+        Err((status, body)) => {
+            assert_eq!(status, StatusCode::FORBIDDEN);
+            let words = body["error"].as_str().expect("words");
+            assert!(words.contains("HUB_TOKEN"), "{words}");
+            true
+        }
+    };
+    assert_eq!(served.refused(Refusal::OpenMesh), u64::from(refused));
+    !refused
+}
+
+#[tokio::test]
+async fn an_open_mesh_takes_links_from_loopback_and_private_addresses_alone() {
+    assert!(links(&[], None).await, "the hub next door needs no token");
+    let behind = [("TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8")];
+    for near in [
+        "192.168.1.7",
+        "fd00::7",
+        "172.20.0.3",
+        "203.0.113.9, 192.168.1.7",
+    ] {
+        let header = ("X-Forwarded-For", near);
+        assert!(links(&behind, Some(header)).await, "{near}");
+    }
+    for far in [
+        "203.0.113.9",
+        "2001:db8::9",
+        "127.0.0.1, 203.0.113.9",
+        "203.0.113.9, 10.1.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "rubbish",
+    ] {
+        let header = ("X-Forwarded-For", far);
+        assert!(!links(&behind, Some(header)).await, "{far}");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_by_a_proxy_that_is_not_trusted_may_be_anybody() {
+    for header in ["X-Forwarded-For", "Forwarded", "Fly-Client-IP", "X-Real-IP"] {
+        let said = Some((header, "127.0.0.1"));
+        assert!(!links(&[], said).await, "{header}");
+        let with_token = [("HUB_TOKEN", "of-the-mesh-alone")];
+        assert!(
+            links(&with_token, said).await,
+            "{header}: it has to prove itself"
+        );
+    }
+}

@@ -25,6 +25,7 @@ use tokio_tungstenite::{
 use crate::{
     hub_process::{HubBuilder, HubProcess, LIMIT},
     peer::{Peer, way_to},
+    proxy::Proxy,
     stage::{Site, TOKEN, all_linked, eventually, hub_id, known_hubs, metric, metric_reaches},
 };
 
@@ -399,4 +400,24 @@ async fn a_socket_that_stays_silent_on_the_mesh_path_is_given_up() {
         .await
         .expect("the hub closes it");
     metric_reaches(&hub, "hubmesh_mesh_handshakes_refused_total", &[], 1.0).await;
+}
+
+#[tokio::test]
+async fn a_far_hub_is_told_that_an_open_mesh_is_for_its_neighbourhood() {
+    let inside = HubProcess::builder().env("TRUSTED_PROXIES", "127.0.0.1");
+    let inside = inside.start().await;
+    let proxy = Proxy::to(inside.addr).await;
+    proxy.add_header("X-Forwarded-For: 203.0.113.9");
+    let outside = HubProcess::builder().env("BOOTSTRAP_HUBS", proxy.ws_url());
+    let outside = outside.start().await;
+    let label = [r#"reason="open-mesh""#];
+    metric_reaches(&inside, "hubmesh_refusals_total", &label, 1.0).await;
+    let label = [r#"reason="forbidden""#];
+    metric_reaches(&outside, "hubmesh_mesh_dials_failed_total", &label, 1.0).await;
+    let told = |line: &String| line.contains("WARN") && line.contains("HUB_TOKEN on both hubs");
+    eventually("the dialler's operator is told what to do", async || {
+        outside.log_lines().iter().any(told)
+    })
+    .await;
+    assert!(known_hubs(&inside).await.is_empty());
 }
