@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Places, Stream};
 use crate::limits::{NoPlace, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
+use crate::mesh::reach::Reach;
 use crate::mesh::{Mesh, MeshView};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -225,8 +226,8 @@ impl Backend for Parts {
         session::turn_away(socket, &ahead, dialect, why).await;
     }
 
-    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr) {
-        self.mesh.accept(socket, remote).await;
+    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr, reach: Reach) {
+        self.mesh.accept(socket, remote, reach).await;
     }
 
     fn view(&self) -> MeshView {

@@ -78,7 +78,7 @@ pub fn greeting(input: &[u8]) {
         .expect("a runtime");
     runtime.block_on(async {
         for result in [
-            handshake::accept(&mut Script::of(input), &me).await,
+            handshake::accept(&mut Script::of(input), &me, || ()).await,
             handshake::dial(&mut Script::of(input), &me, 1).await,
         ] {
             let why = result.expect_err("nobody without the token is let in");

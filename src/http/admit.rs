@@ -216,7 +216,7 @@ fn try_hub<B: Backend>(
     remote.set_ip(client.ok_or(Refused::NoAddress)?);
     let (accept, on_upgrade) = handshake.into_parts();
     app.tasks
-        .spawn(serve_hub(Arc::clone(app), on_upgrade, remote));
+        .spawn(serve_hub(Arc::clone(app), on_upgrade, remote, reach));
     Ok(Handshake::response(accept))
 }
 
@@ -278,12 +278,17 @@ async fn serve_peer<B: Backend>(
     }
 }
 
-async fn serve_hub<B: Backend>(app: Arc<App<B>>, on_upgrade: OnUpgrade, remote: SocketAddr) {
+async fn serve_hub<B: Backend>(
+    app: Arc<App<B>>,
+    on_upgrade: OnUpgrade,
+    remote: SocketAddr,
+    reach: Reach,
+) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {
             let socket = upgrade::hub_socket(socket, ahead).await;
             app.killed
-                .run_until_cancelled(app.backend.hub(socket, remote))
+                .run_until_cancelled(app.backend.hub(socket, remote, reach))
                 .await;
         }
         Err(why) => not_upgraded(&app, why),

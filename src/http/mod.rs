@@ -48,6 +48,7 @@ use crate::config::Config;
 use crate::limits::{Admission, ConnectRate, NoPlace, Permit, Room};
 use crate::mesh::MeshView;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
+use crate::mesh::reach::Reach;
 use crate::metrics::Metrics;
 
 pub use bind::{BindError, bind};
@@ -100,11 +101,12 @@ pub trait Backend: Sized + Send + Sync + 'static {
         why: &str,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Serves one inbound link from another hub to its end.
+    /// Serves one inbound link from another hub to its end; `reach` is how near that hub is, as far as is known.
     fn hub(
         &self,
         socket: WebSocketStream<Stream>,
         remote: SocketAddr,
+        reach: Reach,
     ) -> impl Future<Output = ()> + Send;
 
     /// The mesh as it is seen from here, now. Cheap, since health checks ask for it again and again.

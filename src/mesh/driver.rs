@@ -19,6 +19,7 @@ use super::core::{Core, Counters};
 use super::frames::Frame;
 use super::handle::Shared;
 use super::outbox::{BATCH, Outbox};
+use super::reach::Reach;
 use super::router::Router;
 use super::view::{Published, Sightings};
 use super::wire::Encoder;
@@ -37,8 +38,12 @@ pub enum Input {
     Control { link: LinkId, message: Bytes },
     /// A data message came by a link, and could not be read.
     Unreadable { link: LinkId },
-    /// A link's handshake is done.
-    LinkUp { up: LinkUp, outbox: Arc<Outbox> },
+    /// A link's handshake is done. Its other end is so near.
+    LinkUp {
+        up: LinkUp,
+        reach: Reach,
+        outbox: Arc<Outbox>,
+    },
     /// A link's socket is gone.
     LinkDown { link: LinkId },
     /// A dial made no link.
@@ -158,11 +163,11 @@ impl Driver {
         match input {
             Input::Control { link, message } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
-            Input::LinkUp { up, outbox } => {
+            Input::LinkUp { up, reach, outbox } => {
                 self.link_events += 1;
                 self.shared.metrics.links_up.inc();
                 self.live.insert(up.link, outbox);
-                self.core.handle_link_up(now, up);
+                self.core.handle_link_up_from(now, up, reach);
             }
             Input::LinkDown { link } => {
                 if self.live.remove(&link).is_some() {
@@ -266,11 +271,15 @@ impl Driver {
     }
 
     fn dial(&mut self, dial: DialId, target: &DialTarget) {
-        let url = match target {
-            DialTarget::Bootstrap(url) | DialTarget::Learned { url, .. } => url.clone(),
+        let (url, told_by) = match target {
+            DialTarget::Bootstrap(url) => (url.clone(), None),
+            DialTarget::Learned { hub, url } => {
+                (url.clone(), Some(self.core.topology().told_by(*hub)))
+            }
         };
         while self.dials.try_join_next().is_some() {}
-        self.dials.spawn(Arc::clone(&self.shared).dial(dial, url));
+        let shared = Arc::clone(&self.shared);
+        self.dials.spawn(shared.dial(dial, url, told_by));
     }
 
     fn close(&mut self, link: LinkId, bye: Bye) {

@@ -1,6 +1,7 @@
 //! The mesh as the rest of the hub holds it: a cheap handle to the driver and to the data path.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::address::endpoint;
+use super::advertised::Budget;
 use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source};
 use super::core::contest::ContestConfig;
 use super::core::dial::DialConfig;
@@ -23,14 +25,16 @@ use super::core::{Core, CoreConfig};
 use super::doorway::Doorway;
 use super::driver::{Driver, Input};
 use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
-use super::link::ConnectError;
+use super::link::{ConnectError, Destination};
 use super::outbox::Outbox;
+use super::reach::Reach;
 use super::router::Router;
 use super::trust::Trust;
 use super::view::{MeshView, Published};
 use super::{dns, link};
 use crate::clock::unix_ms;
 use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
+use crate::limits::{ConnectRate, Origin};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::MeshPort;
@@ -40,6 +44,8 @@ const QUEUE: usize = 4096;
 /// Which part of an outbox what has waited for its peer may fill: a roster and what comes meanwhile need the rest.
 const WAITING_SHARE_OF_OUTBOX: usize = 4;
 
+/// How many warnings a minute one address may cause; the rest of what it does wrong is counted.
+const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
 /// When other hubs may dial again after this one's shutdown: a restart takes about that long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -55,6 +61,9 @@ pub struct Shared {
     published: Mutex<Arc<Published>>,
     inputs: mpsc::Sender<Input>,
     doorway: Doorway,
+    /// Warnings about each address.
+    warnings: ConnectRate,
+    budget: Budget,
     trust: Trust,
     next_link: AtomicU64,
 }
@@ -73,16 +82,34 @@ impl Shared {
         *self.published.lock() = Arc::new(published);
     }
 
+    /// Whether a warning about this address is due: what strangers do wrong must not fill the log.
+    fn may_warn(&self, remote: SocketAddr) -> bool {
+        self.warnings.check(Origin::of(remote.ip())).is_ok()
+    }
+
     fn identity(&self) -> Identity {
         self.identity.lock().clone()
     }
 
-    /// One dial, to the end of the link that it makes.
-    pub(super) async fn dial(self: Arc<Self>, dial: DialId, url: String) {
-        let mut socket = match link::connect(&url, &self.trust).await {
-            Ok(socket) => socket,
+    /// One dial, to the end of the link that it makes. What hubs told of is dialled if such as those may tell of it;
+    /// without `told_by`, the address is the operator's.
+    pub(super) async fn dial(self: Arc<Self>, dial: DialId, url: String, told_by: Option<Reach>) {
+        let destination = match told_by {
+            None => Destination::Configured(&url),
+            Some(told_by) => Destination::Advertised {
+                url: &url,
+                told_by,
+                budget: &self.budget,
+            },
+        };
+        let (mut socket, reach) = match link::connect(destination, &self.trust).await {
+            Ok(connected) => connected,
             Err(error) => {
                 let (why, label) = match &error {
+                    ConnectError::NotDialled(not) => {
+                        tracing::debug!(url, %error, "hub not dialled");
+                        (DialFailure::Unreachable, not.label())
+                    }
                     ConnectError::Socket(_) => {
                         tracing::debug!(url, %error, "hub not reached");
                         (DialFailure::Unreachable, "unreachable")
@@ -101,7 +128,7 @@ impl Shared {
             }
         };
         match handshake::dial(&mut socket, &self.identity(), dial.0).await {
-            Ok(peered) => self.carry(peered, Some(dial), socket).await,
+            Ok(peered) => self.carry(peered, Some(dial), socket, reach).await,
             Err(error) => {
                 let why = match error {
                     // It has no place just now.
@@ -127,7 +154,13 @@ impl Shared {
         let _ = self.inputs.send(Input::DialFailed { dial, why }).await;
     }
 
-    async fn carry(&self, peered: Peered, dialed: Option<DialId>, socket: impl Socket + 'static) {
+    async fn carry(
+        &self,
+        peered: Peered,
+        dialed: Option<DialId>,
+        socket: impl Socket + 'static,
+        reach: Reach,
+    ) {
         let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());
         self.router.set_link(link, Some(Arc::clone(&outbox)));
@@ -143,6 +176,7 @@ impl Shared {
             .inputs
             .send(Input::LinkUp {
                 up,
+                reach,
                 outbox: Arc::clone(&outbox),
             })
             .await
@@ -220,6 +254,8 @@ impl Mesh {
             published: Mutex::default(),
             inputs: inputs.clone(),
             doorway: Doorway::default(),
+            warnings: ConnectRate::new(WARNINGS_A_MINUTE),
+            budget: Budget::default(),
             trust: Trust::default(),
             next_link: AtomicU64::new(1),
         });
@@ -235,30 +271,41 @@ impl Mesh {
         }
     }
 
-    /// Runs one inbound link to its end.
-    pub async fn accept(&self, mut socket: impl Socket + 'static, remote: SocketAddr) {
-        let result = match self.shared.doorway.enter(remote.ip()) {
-            Some(_place) if self.enabled => {
-                handshake::accept(&mut socket, &self.shared.identity()).await
-            }
-            _ => Err(handshake::turn_away(&mut socket, Rejection::Unavailable).await),
-        };
-        match result {
-            Ok(peered) => self.shared.carry(peered, None, socket).await,
+    /// Runs one inbound link to its end; `reach` is how near its other end is.
+    pub async fn accept(
+        &self,
+        mut socket: impl Socket + 'static,
+        remote: SocketAddr,
+        reach: Reach,
+    ) {
+        match self.greet(&mut socket, remote).await {
+            Ok(peered) => self.shared.carry(peered, None, socket, reach).await,
             Err(error) => {
                 self.shared.metrics.handshakes_refused.inc(error.label());
-                match error {
-                    // What a hub of ours with a wrong setting looks like: its operator has to act.
-                    HandshakeError::Refused(
-                        Rejection::Token | Rejection::Namespace | Rejection::Version,
-                    )
-                    | HandshakeError::RefusedByOther(_) => {
-                        tracing::warn!(%remote, %error, "hub not admitted");
-                    }
-                    _ => tracing::debug!(%remote, %error, "hub not admitted"),
+                if is_for_operators(error) && self.shared.may_warn(remote) {
+                    tracing::warn!(%remote, %error, "hub not admitted");
+                } else {
+                    tracing::debug!(%remote, %error, "hub not admitted");
                 }
             }
         }
+    }
+
+    /// The handshake of one inbound link, as long as it has a place.
+    async fn greet(
+        &self,
+        socket: &mut impl Socket,
+        remote: SocketAddr,
+    ) -> Result<Peered, HandshakeError> {
+        let place = self.shared.doorway.enter(remote.ip());
+        if let Some(place) = place.filter(|_| self.enabled) {
+            let me = self.shared.identity();
+            tokio::select! {
+                done = handshake::accept(socket, &me, || place.spoke()) => return done,
+                () = place.lost() => {}
+            }
+        }
+        Err(handshake::turn_away(socket, Rejection::Unavailable).await)
     }
 
     /// What operators see of the mesh.
@@ -353,6 +400,13 @@ impl MeshPort for Mesh {
         let router = &self.shared.router;
         router.signal(source, target, kind, payload, wait)
     }
+}
+
+/// Whether this is what a hub of ours with a wrong setting looks like: its operator has to act.
+fn is_for_operators(error: HandshakeError) -> bool {
+    use Rejection::{Namespace, Token, Version};
+    let refused = matches!(error, HandshakeError::Refused(Token | Namespace | Version));
+    refused || matches!(error, HandshakeError::RefusedByOther(_))
 }
 
 /// Addresses to dial, and names to look up.

@@ -170,9 +170,13 @@ pub async fn dial(
     tell(socket, result).await
 }
 
-/// The accepting end.
-pub async fn accept(socket: &mut impl Socket, me: &Identity) -> Result<Peered, HandshakeError> {
-    let result = in_time(accept_unbounded(socket, me)).await;
+/// The accepting end. `heard` is called once the other end has greeted.
+pub async fn accept(
+    socket: &mut impl Socket,
+    me: &Identity,
+    heard: impl FnOnce() + Send,
+) -> Result<Peered, HandshakeError> {
+    let result = in_time(accept_unbounded(socket, me, heard)).await;
     tell(socket, result).await
 }
 
@@ -247,11 +251,13 @@ async fn dial_unbounded(
 async fn accept_unbounded(
     socket: &mut impl Socket,
     me: &Identity,
+    heard: impl FnOnce() + Send,
 ) -> Result<Peered, HandshakeError> {
     let (hello, greeting) = match receive(socket).await? {
         (Greeting::Hello(hello), greeting) => (hello, greeting),
         _ => return Err(HandshakeError::Refused(Rejection::Malformed)),
     };
+    heard();
     let version = hello.versions.1.min(VERSIONS.1);
     if version < hello.versions.0.max(VERSIONS.0) {
         return Err(HandshakeError::Refused(Rejection::Version));
@@ -420,7 +426,10 @@ mod tests {
         let (near, far) = tokio::io::duplex(4096);
         let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Client, None).await;
         let mut far = WebSocketStream::from_raw_socket(far, SocketRole::Server, None).await;
-        tokio::join!(dial(&mut near, &dialler, 7), accept(&mut far, &acceptor))
+        tokio::join!(
+            dial(&mut near, &dialler, 7),
+            accept(&mut far, &acceptor, || ())
+        )
     }
 
     #[tokio::test]
@@ -457,7 +466,7 @@ mod tests {
         let (near, _far) = tokio::io::duplex(4096);
         let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Server, None).await;
         assert_eq!(
-            accept(&mut near, &identity(1, "m", "")).await,
+            accept(&mut near, &identity(1, "m", ""), || ()).await,
             Err(HandshakeError::Late)
         );
     }
@@ -469,7 +478,7 @@ mod tests {
         let mut far = WebSocketStream::from_raw_socket(far, SocketRole::Server, None).await;
         let acceptor = identity(2, "m", "secret");
         let noise = near.send(Message::Binary(Bytes::from_static(&[0xff; 40])));
-        let (sent, refused) = tokio::join!(noise, accept(&mut far, &acceptor));
+        let (sent, refused) = tokio::join!(noise, accept(&mut far, &acceptor, || ()));
         assert!(sent.is_ok());
         assert_eq!(refused, Err(HandshakeError::Refused(Rejection::Malformed)));
     }
@@ -531,7 +540,7 @@ mod tests {
             receive(&mut near).await
         };
         let acceptor = identity(2, "m", "secret");
-        let (ready, peered) = tokio::join!(later, accept(&mut far, &acceptor));
+        let (ready, peered) = tokio::join!(later, accept(&mut far, &acceptor, || ()));
         assert!(matches!(ready, Ok((Greeting::Ready, _))), "{ready:?}");
         assert_eq!(peered.unwrap().dial_number, 9);
     }

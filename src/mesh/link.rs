@@ -17,10 +17,12 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_tungstenite::{Connector, client_async_tls_with_config};
 
+use super::advertised::{Address, Budget, NotDialled};
 use super::core::ids::LinkId;
 use super::driver::Input;
 use super::handshake::Socket;
 use super::outbox::{Outbox, Work};
+use super::reach::Reach;
 use super::router::Router;
 use super::trust::{NoRoots, Trust};
 use super::wire;
@@ -49,12 +51,30 @@ pub fn socket_config() -> WebSocketConfig {
         .max_frame_size(Some(MAX_LINK_MESSAGE))
 }
 
+/// Where a dial goes.
+pub enum Destination<'a> {
+    /// Where the operator says; wherever that is.
+    Configured(&'a str),
+    /// Where other hubs say, over links as near as this at best.
+    Advertised {
+        /// What they say.
+        url: &'a str,
+        /// How near the nearest of them is.
+        told_by: Reach,
+        /// How often what may still be called.
+        budget: &'a Budget,
+    },
+}
+
 /// Why a hub was not reached. Nothing changed at either end.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No connection, no WebSocket, or neither in time.
     #[error("{0}")]
     Socket(#[from] SocketError),
+    /// What other hubs say is not to be dialled.
+    #[error(transparent)]
+    NotDialled(#[from] NotDialled),
     /// The other hub does not even listen to this one, for example because its mesh is open and this one is far away.
     /// An operator's to mend.
     #[error("refused at the door: {0}")]
@@ -96,31 +116,52 @@ fn words(body: Option<&[u8]>) -> String {
     )
 }
 
-/// Opens a WebSocket to a hub, over TLS if its address begins with `wss`.
-pub async fn connect(url: &str, trust: &Trust) -> Result<impl Socket + 'static, ConnectError> {
+/// Opens a WebSocket to a hub, over TLS if its address begins with `wss`; says how near the other end is.
+pub async fn connect(
+    destination: Destination<'_>,
+    trust: &Trust,
+) -> Result<(impl Socket + 'static, Reach), ConnectError> {
     let opening = async {
-        let parsed = url::Url::parse(url).map_err(|_| SocketError::Url(bad_url(url)))?;
-        let host = parsed
-            .host_str()
-            .ok_or_else(|| SocketError::Url(bad_url(url)))?;
-        let port = parsed.port_or_known_default().unwrap_or(80);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, port))
-            .await
-            .map_err(SocketError::Io)?;
+        let (url, stream) = match destination {
+            Destination::Configured(url) => (url.to_owned(), tcp_to(url).await?),
+            Destination::Advertised {
+                url,
+                told_by,
+                budget,
+            } => {
+                let address = Address::of(url)?;
+                let found = address.resolve(told_by, budget).await?;
+                let stream = TcpStream::connect(found.as_slice()).await;
+                (address.into_url(), stream.map_err(SocketError::Io)?)
+            }
+        };
         stream.set_nodelay(true).map_err(SocketError::Io)?;
-        let connector = match parsed.scheme() {
-            "wss" => trust.connector().await?,
-            _ => Connector::Plain,
+        let reach = Reach::of(stream.peer_addr().map_err(SocketError::Io)?.ip());
+        let connector = match url.starts_with("wss:") {
+            true => trust.connector().await?,
+            false => Connector::Plain,
         };
         let opened =
             client_async_tls_with_config(url, stream, Some(socket_config()), Some(connector)).await;
-        opened.map(|(socket, _)| socket).map_err(ConnectError::of)
+        let (socket, _) = opened.map_err(ConnectError::of)?;
+        Ok((socket, reach))
     };
     match tokio::time::timeout(CONNECT_WITHIN, opening).await {
         Ok(result) => result,
         Err(_) => Err(SocketError::Io(std::io::ErrorKind::TimedOut.into()).into()),
     }
+}
+
+async fn tcp_to(url: &str) -> Result<TcpStream, SocketError> {
+    let parsed = url::Url::parse(url).map_err(|_| SocketError::Url(bad_url(url)))?;
+    let host = parsed
+        .host_str()
+        .ok_or_else(|| SocketError::Url(bad_url(url)))?;
+    let port = parsed.port_or_known_default().unwrap_or(80);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    TcpStream::connect((host, port))
+        .await
+        .map_err(SocketError::Io)
 }
 
 fn bad_url(url: &str) -> tokio_tungstenite::tungstenite::error::UrlError {

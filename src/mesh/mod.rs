@@ -5,6 +5,7 @@
 //! The rest of the hub holds a [`Mesh`].
 
 pub mod address;
+mod advertised;
 pub mod core;
 mod dns;
 mod doorway;

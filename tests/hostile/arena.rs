@@ -54,8 +54,17 @@ impl Arena {
 
     /// With this hub as the attacked one.
     pub async fn around(attacked: HubBuilder) -> Self {
+        Self::between(attacked, |neighbour| neighbour).await
+    }
+
+    /// The same with a neighbour that is set up otherwise.
+    pub async fn between(
+        attacked: HubBuilder,
+        setup: impl FnOnce(HubBuilder) -> HubBuilder,
+    ) -> Self {
         let hub = attacked.start().await;
-        let neighbour = hub.neighbour().env("HUB_TOKEN", TOKEN).start().await;
+        let neighbour = setup(hub.neighbour().env("HUB_TOKEN", TOKEN));
+        let neighbour = neighbour.start().await;
         let watcher = Watcher::start(&hub, &neighbour).await;
         let peace = watcher.watch_for(PEACE).await;
         println!("in peace: {peace:?}");

@@ -15,6 +15,7 @@ use hubmesh::mesh::wire::{Decoder, Encoder, decode_data, encode_data, is_data};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::arena::TOKEN;
@@ -41,6 +42,17 @@ pub async fn mesh_socket(hub: &HubProcess) -> WebSocketStream<TcpStream> {
     client_async(url, stream).await.expect("a WebSocket").0
 }
 
+/// The same for one who comes by a proxy, which says that it is at this address.
+async fn mesh_socket_from(hub: &HubProcess, from: &str) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(hub.addr).await.expect("the hub listens");
+    stream.set_nodelay(true).expect("a fresh socket");
+    let url = format!("{}/mesh", hub.ws_url());
+    let mut request = url.into_client_request().expect("a URL");
+    let from = from.parse().expect("an address");
+    request.headers_mut().insert("X-Forwarded-For", from);
+    client_async(request, stream).await.expect("a WebSocket").0
+}
+
 /// A link of the attacker's.
 pub struct EvilHub {
     pub me: Identity,
@@ -59,8 +71,21 @@ impl EvilHub {
         Self::try_link(hub, identity(TOKEN)).await.expect("a link")
     }
 
+    /// Links from this address, as the hub's proxy tells it.
+    pub async fn link_from(hub: &HubProcess, from: &str) -> Self {
+        let socket = mesh_socket_from(hub, from).await;
+        let link = Self::greet(socket, identity(TOKEN)).await;
+        link.expect("a link")
+    }
+
     pub async fn try_link(hub: &HubProcess, me: Identity) -> Result<Self, HandshakeError> {
-        let mut socket = mesh_socket(hub).await;
+        Self::greet(mesh_socket(hub).await, me).await
+    }
+
+    async fn greet(
+        mut socket: WebSocketStream<TcpStream>,
+        me: Identity,
+    ) -> Result<Self, HandshakeError> {
         let peered = handshake::dial(&mut socket, &me, 1).await?;
         Ok(Self {
             me,

@@ -105,6 +105,42 @@ async fn strangers_who_say_nothing_on_the_mesh_are_let_go() {
 }
 
 #[tokio::test]
+async fn strangers_who_say_nothing_give_way_to_a_hub() {
+    let mut arena = Arena::open().await;
+    arena
+        .attack("silence in every place", async |hub| {
+            let silent = crowd(80, async |_| mesh_socket(hub).await).await;
+            for _ in 0..10 {
+                assert!(EvilHub::link(hub).await.stands().await);
+            }
+            drop(silent);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_one_address_does_wrong_is_warned_of_once_and_counted() {
+    let mut arena = Arena::open().await;
+    arena
+        .attack("wrong tokens", async |hub| {
+            counted(hub, (REFUSED, "reason=\"other-namespace\""), 200, async {
+                for _ in 0..200 {
+                    let elsewhere = Identity {
+                        namespace: "elsewhere".to_owned(),
+                        ..identity(TOKEN)
+                    };
+                    assert!(EvilHub::try_link(hub, elsewhere).await.is_err());
+                }
+            })
+            .await;
+        })
+        .await;
+    let log = arena.hub.log_lines();
+    let warned = log.iter().filter(|line| line.contains("hub not admitted"));
+    assert!(warned.count() <= 2, "one a minute");
+}
+
+#[tokio::test]
 async fn without_the_token_and_the_namespace_there_is_no_link() {
     let mut arena = Arena::open().await;
     let elsewhere = Identity {

@@ -11,6 +11,7 @@ use hubmesh::config::Config;
 use hubmesh::http::{App, Arrival, Backend, Places, Stream, bind};
 use hubmesh::limits::NoPlace;
 use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey, PeerId};
+use hubmesh::mesh::reach::Reach;
 use hubmesh::mesh::{BootstrapView, HubView, MeshView};
 use hubmesh::metrics::{Metrics, Refusal};
 use serde_json::Value;
@@ -60,7 +61,7 @@ impl Backend for Echo {
         hubmesh::session::turn_away(socket, &ahead, dialect, why).await;
     }
 
-    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr) {
+    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr, _: Reach) {
         Self::echo(socket, format!("hub from {}", remote.ip())).await;
     }
 

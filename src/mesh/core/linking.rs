@@ -9,17 +9,23 @@ use super::api::{Bye, DialFailure, LinkUp, Output};
 use super::ids::{DialId, HubId, Incarnation, LeaveReason, LinkId, Now};
 use super::{Codec, Core};
 use crate::mesh::frames::{Change, Delta, Frame};
+use crate::mesh::reach::Reach;
 
 impl Core {
-    /// A handshake is done.
+    /// A handshake is done, with a hub from anywhere.
     pub fn handle_link_up(&mut self, now: Now, up: LinkUp) {
+        self.handle_link_up_from(now, up, Reach::Global);
+    }
+
+    /// A handshake is done, with a hub that is so near.
+    pub fn handle_link_up_from(&mut self, now: Now, up: LinkUp, reach: Reach) {
         if self.left {
             return self.close(up.link, Bye::IdentityClash);
         }
         if up.dialed.is_none() && !self.dialer.may_accept(now.at, up.hub) {
             return self.close(up.link, Bye::Full);
         }
-        self.codecs.insert(up.link, Codec::new(up.hub));
+        self.codecs.insert(up.link, Codec::new(up.hub, reach));
         self.links
             .on_up_knowing(now.at, &up, self.topology.known(up.hub));
         self.dialer.on_neighbour_up(now.at, up.hub, up.dialed);
@@ -118,7 +124,12 @@ impl Core {
             Frame::Digest(entries) => self.topology.handle_digest(now.at, link, &entries),
             Frame::Records(records) => {
                 self.counters.records += records.len() as u64;
+                let said = records.iter().map(|record| (record.hub, record.version()));
+                let said: Vec<_> = said.collect();
                 self.topology.handle_records(now.at, link, records);
+                if let Some(codec) = self.codecs.get(&link) {
+                    self.topology.note_tellers(&said, codec.reach);
+                }
             }
             Frame::Subscribe {
                 origin,

@@ -66,6 +66,7 @@ use serving::Serving;
 use topology::{Topology, TopologyConfig};
 
 use super::frames::Frame;
+use super::reach::Reach;
 use super::wire::{Decoder, Encoder};
 
 pub use counters::{Counters, Sent};
@@ -134,15 +135,18 @@ impl Default for CoreConfig {
 
 struct Codec {
     hub: HubId,
+    /// How near the other end is.
+    reach: Reach,
     encoder: Encoder,
     decoder: Decoder,
     queue: VecDeque<Frame>,
 }
 
 impl Codec {
-    fn new(hub: HubId) -> Self {
+    fn new(hub: HubId, reach: Reach) -> Self {
         Codec {
             hub,
+            reach,
             encoder: Encoder::new(),
             decoder: Decoder::new(),
             queue: VecDeque::new(),

@@ -23,6 +23,7 @@ use std::time::Duration;
 use super::api::SharedRoutes;
 use super::ids::{HubId, Incarnation, LinkId, Moment};
 use crate::mesh::frames::{DigestEntry, Frame, LinkRecord};
+use crate::mesh::reach::Reach;
 use lives::Lives;
 use outbox::Outbox;
 use own::Own;
@@ -56,6 +57,8 @@ struct Stored {
     unreachable_since: Option<Moment>,
     /// It had been forgotten, and came back in the life that it was forgotten in.
     again: bool,
+    /// The nearest hub that told us of these addresses.
+    told_by: Option<Reach>,
 }
 
 /// The link-state database and what follows from it.
@@ -234,6 +237,24 @@ impl Topology {
         self.run_due_spf(now);
     }
 
+    /// Records of these versions came by a link whose other end is so near.
+    pub fn note_tellers(&mut self, said: &[(HubId, (Incarnation, u64))], reach: Reach) {
+        for (hub, version) in said {
+            if let Some(stored) = self.records.get_mut(hub)
+                && stored.record.version() == *version
+            {
+                let nearest = stored.told_by.map_or(reach, |known| known.min(reach));
+                stored.told_by = Some(nearest);
+            }
+        }
+    }
+
+    /// How near the nearest hub is that told us of this one's present addresses.
+    pub fn told_by(&self, hub: HubId) -> Reach {
+        let told_by = self.records.get(&hub).and_then(|stored| stored.told_by);
+        told_by.unwrap_or(Reach::Global)
+    }
+
     /// Somebody knows this life of us: if it is higher than ours, ours is raised above it.
     pub fn on_stale(&mut self, now: Moment, known: Incarnation) {
         if known > self.own.incarnation {
@@ -404,6 +425,9 @@ impl Topology {
             Some(stored) => {
                 let old = std::mem::replace(&mut stored.record, record);
                 let new = &stored.record;
+                if old.urls != new.urls {
+                    stored.told_by = None;
+                }
                 if old.urls != new.urls || old.draining != new.draining {
                     self.events.push_back(TopologyEvent::Learned { hub });
                 }
@@ -425,6 +449,7 @@ impl Topology {
             record,
             unreachable_since: Some(now),
             again,
+            told_by: None,
         };
         let forget = self.forget_mark(&stored);
         self.forget_due = self.forget_due.into_iter().chain(forget).min();

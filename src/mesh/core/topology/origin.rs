@@ -56,6 +56,7 @@ impl Topology {
             self.graph.replace(&record);
         }
         let stored = Stored {
+            told_by: None,
             record,
             unreachable_since: None,
             again: false,

@@ -1,0 +1,149 @@
+//! Hubs that tell of addresses which are none of a hub's, or none of theirs to tell of.
+
+use hubmesh::mesh::core::ids::HubId;
+use hubmesh::mesh::frames::{Frame, LinkRecord};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::arena::{Arena, counted, impatient};
+use crate::evil_hub::EvilHub;
+
+const FAILED: &str = "hubmesh_mesh_dials_failed_total";
+
+/// A service that is no hub's business, and counts who calls.
+struct Bystander {
+    port: u16,
+    calls: JoinHandle<u32>,
+    listener: std::sync::Arc<tokio::sync::Notify>,
+}
+
+impl Bystander {
+    async fn listen() -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = socket.local_addr().expect("it is bound").port();
+        let listener = std::sync::Arc::new(tokio::sync::Notify::new());
+        let end = std::sync::Arc::clone(&listener);
+        let calls = tokio::spawn(async move {
+            let mut calls = 0;
+            loop {
+                tokio::select! {
+                    _ = socket.accept() => calls += 1,
+                    () = end.notified() => return calls,
+                }
+            }
+        });
+        Self {
+            port,
+            calls,
+            listener,
+        }
+    }
+
+    /// How often it was called.
+    async fn calls(self) -> u32 {
+        self.listener.notify_one();
+        self.calls.await.expect("it listens")
+    }
+}
+
+/// Tells the hub of so many made-up hubs, reachable by way of the attacker, with these addresses each.
+async fn tell(evil: &mut EvilHub, many: usize, urls: impl Fn(usize) -> Vec<String>) {
+    evil.enter().await;
+    let ghosts: Vec<HubId> = (0..many).map(|_| HubId(rand::random())).collect();
+    let mut records = vec![evil.record(2, &ghosts)];
+    records.extend(ghosts.iter().enumerate().map(|(number, ghost)| LinkRecord {
+        hub: *ghost,
+        urls: urls(number),
+        neighbours: vec![(evil.me.hub, 1)],
+        ..evil.record(1, &[])
+    }));
+    for part in records.chunks(100) {
+        assert!(evil.control(&Frame::Records(part.to_vec())).await);
+    }
+    assert!(evil.stands().await);
+}
+
+#[tokio::test]
+async fn what_hubs_tell_of_is_dialled_at_the_path_of_hubs_alone() {
+    let mut arena = Arena::open().await;
+    let target = Bystander::listen().await;
+    let port = target.port;
+    arena
+        .attack("addresses of something else", async |hub| {
+            counted(hub, (FAILED, "reason=\"bad-address\""), 8, async {
+                let mut evil = EvilHub::link(hub).await;
+                tell(&mut evil, 5, |_| {
+                    vec![
+                        format!("ws://127.0.0.1:{port}/admin/shutdown?now=1"),
+                        format!("ws://user:pw@127.0.0.1:{port}/mesh"),
+                        format!("http://127.0.0.1:{port}/mesh"),
+                        format!("ws://127.0.0.1:{port}/mesh?now=1"),
+                    ]
+                })
+                .await;
+                evil
+            })
+            .await;
+        })
+        .await;
+    assert_eq!(target.calls().await, 0);
+}
+
+#[tokio::test]
+async fn a_hub_that_is_far_away_cannot_have_its_neighbour_call_what_is_near() {
+    // What the proxy says decides how far away the attacker is.
+    let attacked = impatient().env("TRUSTED_PROXIES", "127.0.0.1");
+    // The neighbour is next door, and believes what the attacked hub passes on.
+    let mut arena = Arena::between(attacked, |neighbour| {
+        neighbour.env("MESH_AUTO_CONNECT", "false")
+    })
+    .await;
+    let target = Bystander::listen().await;
+    let port = target.port;
+    for from in ["203.0.113.9", "10.1.2.3"] {
+        arena
+            .attack("loopback and the keys of the machine", async |hub| {
+                counted(hub, (FAILED, "reason=\"address-too-near\""), 4, async {
+                    let mut evil = EvilHub::link_from(hub, from).await;
+                    tell(&mut evil, 5, |_| {
+                        vec![
+                            format!("ws://127.0.0.1:{port}/mesh"),
+                            format!("ws://localhost:{port}/mesh"),
+                            format!("ws://[::ffff:127.0.0.1]:{port}/mesh"),
+                            "ws://169.254.169.254:80/mesh".to_owned(),
+                        ]
+                    })
+                    .await;
+                    evil
+                })
+                .await;
+            })
+            .await;
+    }
+    assert_eq!(target.calls().await, 0);
+}
+
+#[tokio::test]
+async fn one_address_is_not_called_for_each_hub_that_is_said_to_be_there() {
+    let mut arena = Arena::open().await;
+    let target = Bystander::listen().await;
+    let port = target.port;
+    arena
+        .attack("five hundred hubs at one address", async |hub| {
+            counted(hub, (FAILED, "reason=\"resting\""), 20, async {
+                let mut evil = EvilHub::link(hub).await;
+                tell(&mut evil, 500, |_| {
+                    vec![format!("ws://127.0.0.1:{port}/mesh")]
+                })
+                .await;
+                evil
+            })
+            .await;
+        })
+        .await;
+    let calls = target.calls().await;
+    assert!(
+        calls <= 20,
+        "{calls} calls, of which ten at once are allowed and one each 4 s"
+    );
+}
