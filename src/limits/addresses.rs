@@ -69,14 +69,6 @@ impl Places {
     }
 }
 
-#[cfg(test)]
-impl Places {
-    /// Whether all of them were given back.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.taken.lock().is_empty()
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
