@@ -47,7 +47,7 @@ pub enum Incoming {
     Pong,
     /// A fragment of a message, not the last.
     Fragment,
-    /// The client closes.
+    /// The client's last frame: its close, already answered unless it answers ours.
     Close,
 }
 
@@ -57,7 +57,7 @@ pub enum ReadError {
     /// A message over the limit.
     #[error("a message is too long")]
     TooLong,
-    /// A text message that is not UTF-8.
+    /// A text message, or the words of a close frame, that are not UTF-8.
     #[error("a text message is not UTF-8")]
     NotUtf8,
     /// Against RFC 6455.
@@ -76,6 +76,8 @@ pub struct Socket<S> {
     written: u64,
     /// The stream may hold back what it took.
     unflushed: bool,
+    /// Our close frame is queued or written: nothing may follow it.
+    said_last: bool,
 }
 
 struct Fragments {
@@ -100,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             sent: 0,
             written: 0,
             unflushed: false,
+            said_last: false,
         }
     }
 
@@ -179,7 +182,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Ok(Incoming::Ping)
             }
             Control::Pong => Ok(Incoming::Pong),
-            Control::Close => Ok(Incoming::Close),
+            Control::Close => {
+                check_close(&frame.payload)?;
+                self.put_frame(OpCode::Control(Control::Close), &frame.payload);
+                self.said_last = true;
+                Ok(Incoming::Close)
+            }
             Control::Reserved(_) => Err(ReadError::Protocol),
         }
     }
@@ -216,15 +224,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.put_frame(OpCode::Control(Control::Ping), b"");
     }
 
-    /// Queues the last frame.
+    /// Queues the last frame: what is put after it is dropped, and so is this one after the answer to the client's.
     pub fn put_close(&mut self, code: CloseCode, text: &str) {
         let mut payload = Vec::with_capacity(MAX_CONTROL_BYTES);
         payload.extend_from_slice(&u16::from(code).to_be_bytes());
         payload.extend(text.bytes().take(MAX_CONTROL_BYTES - payload.len()));
         self.put_frame(OpCode::Control(Control::Close), &payload);
+        self.said_last = true;
     }
 
     fn put_frame(&mut self, opcode: OpCode, payload: &[u8]) {
+        if self.said_last {
+            return;
+        }
         if self.out.capacity() == 0 {
             self.out = SPARE.take();
         }
@@ -315,6 +327,21 @@ pub fn share(message: &Utf8Bytes, part: &str) -> Bytes {
     }
     let whole: &Bytes = message.as_ref();
     whole.slice_ref(part.as_bytes())
+}
+
+/// Whether a close frame's payload is none, or a code that may be sent and words (RFC 6455, 5.5.1 and 7.4).
+fn check_close(payload: &[u8]) -> Result<(), ReadError> {
+    let Some((code, words)) = payload.split_first_chunk() else {
+        return match payload {
+            [] => Ok(()),
+            _ => Err(ReadError::Protocol),
+        };
+    };
+    if !CloseCode::from(u16::from_be_bytes(*code)).is_allowed() {
+        return Err(ReadError::Protocol);
+    }
+    let words = std::str::from_utf8(words);
+    words.map(drop).map_err(|_| ReadError::NotUtf8)
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {

@@ -51,16 +51,6 @@ impl Case {
         }
     }
 
-    fn farewell(name: &'static str, bytes: Vec<u8>) -> Self {
-        Case {
-            name,
-            bytes,
-            complaint: None,
-            close: (1000, "Closed by the client"),
-            reason: "peer-closed",
-        }
-    }
-
     async fn run(&self, hub: &HubProcess) {
         let label = format!("reason=\"{}\"", self.reason);
         counted(hub, (CLOSED, &label), CROWD as u64, async {
@@ -165,18 +155,31 @@ async fn messages_that_are_too_long_binary_or_not_text_end_their_connection() {
 }
 
 #[tokio::test]
-async fn a_bad_close_frame_closes_like_a_good_one() {
-    let code = |code: u16| frame(CLOSE, &code.to_be_bytes());
-    let not_text = frame(CLOSE, &[0x03, 0xe8, 0xff, 0xff]);
-    withstands(vec![
-        Case::farewell("a close frame without a code", frame(CLOSE, b"")),
-        Case::farewell("a close frame with half a code", frame(CLOSE, &[3])),
-        Case::farewell("close code 0", code(0)),
-        Case::farewell("close code 1005", code(1005)),
-        Case::farewell("close code 65535", code(65_535)),
-        Case::farewell("a reason to close that is no text", not_text),
-    ])
-    .await;
+async fn a_close_frame_is_answered_with_itself_and_a_bad_one_with_what_is_wrong() {
+    let payload = |code: u16, words: &[u8]| [&code.to_be_bytes(), words].concat();
+    let bad = |name, payload: &[u8]| Case::protocol(name, frame(CLOSE, payload));
+    let mut cases = vec![
+        bad("a close frame with half a code", &[3]),
+        bad("close code 0", &payload(0, b"")),
+        bad("close code 1005", &payload(1005, b"")),
+        bad("close code 2999", &payload(2999, b"x")),
+        bad("close code 65535", &payload(65_535, b"")),
+    ];
+    let not_text = frame(CLOSE, &payload(1000, &[0xff, 0xff]));
+    cases.push(Case::not_utf8(
+        "words of a close that are no text",
+        not_text,
+    ));
+    for (code, words) in [(1000, ""), (1001, "going away"), (3000, "é"), (4999, "bye")] {
+        cases.push(Case {
+            name: "a close frame",
+            bytes: frame(CLOSE, &payload(code, words.as_bytes())),
+            complaint: None,
+            close: (code, words),
+            reason: "peer-closed",
+        });
+    }
+    withstands(cases).await;
 }
 
 /// Sends a beginning and then the same again and again, until the hub closes.

@@ -189,6 +189,69 @@ async fn the_close_frame_has_its_code_and_its_words() {
     assert_eq!(bytes, [b"\x88\x07\x03\xf5".as_slice(), b"later"].concat());
 }
 
+/// The masked close frame with this payload; the mask is zero.
+fn close_with(payload: &[u8]) -> Vec<u8> {
+    let length = 0x80 | u8::try_from(payload.len()).expect("a control frame");
+    [&[0x88, length, 0, 0, 0, 0], payload].concat()
+}
+
+#[tokio::test]
+async fn a_close_is_answered_with_its_own_code_and_words_and_nothing_follows() {
+    let texts: [&[u8]; 5] = [
+        b"",
+        b"\x03\xe8",
+        b"\x03\xe9going away",
+        b"\x0b\xb8ours",
+        b"\x13\x87\xc3\xa9",
+    ];
+    for payload in texts {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+        let mut socket = Socket::new(ours, &close_with(payload), MAX);
+        assert_eq!(next(&mut socket).await, Ok(Incoming::Close));
+        socket.put_text("too late");
+        socket.put_close(CloseCode::Normal, "and so is this");
+        let written = poll_fn(|cx| socket.poll_write(cx)).await;
+        written.expect("it writes");
+        drop(socket);
+        let mut bytes = Vec::new();
+        theirs.read_to_end(&mut bytes).await.expect("it is read");
+        let length = u8::try_from(payload.len()).expect("a control frame");
+        assert_eq!(bytes, [&[0x88, length], payload].concat());
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_answers_ours_is_not_answered() {
+    let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+    let mut socket = Socket::new(ours, &close_with(b"\x03\xf4"), MAX);
+    socket.put_close(CloseCode::Restart, "");
+    assert_eq!(next(&mut socket).await, Ok(Incoming::Close));
+    let written = poll_fn(|cx| socket.poll_write(cx)).await;
+    written.expect("it writes");
+    drop(socket);
+    let mut bytes = Vec::new();
+    theirs.read_to_end(&mut bytes).await.expect("it is read");
+    assert_eq!(bytes, b"\x88\x02\x03\xf4");
+}
+
+#[tokio::test]
+async fn a_close_with_a_code_that_may_not_be_sent_or_words_that_are_no_text_is_refused() {
+    for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 0xffff] {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut socket = Socket::new(ours, &close_with(&code.to_be_bytes()), MAX);
+        assert_eq!(next(&mut socket).await, Err(ReadError::Protocol), "{code}");
+    }
+    for (payload, why) in [
+        (&b"\x03"[..], ReadError::Protocol),
+        (b"\x03\xe8\xff", ReadError::NotUtf8),
+        (b"\x03\xe8\xed\xa0\xbd", ReadError::NotUtf8),
+    ] {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut socket = Socket::new(ours, &close_with(payload), MAX);
+        assert_eq!(next(&mut socket).await, Err(why), "{payload:?}");
+    }
+}
+
 #[test]
 fn a_small_part_of_a_long_message_does_not_keep_all_of_it() {
     let long = Utf8Bytes::from(format!("{}end", "x".repeat(1000)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 
 use super::fake::{Answer, Hub, limits};
@@ -200,6 +200,28 @@ async fn binary_messages_long_ones_and_text_that_is_none_end_the_connection() {
     };
     let reserved = Frame::from_payload(header, "{}".into());
     ends_with(Message::Frame(reserved), CloseCode::Protocol, "protocol").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_breaks_the_rules_is_answered_with_what_it_breaks() {
+    let payload = |code: &[u8], words: &[u8]| [code, words].concat();
+    for (payload, code, label) in [
+        (payload(&[0x03, 0xed], b""), CloseCode::Protocol, "protocol"),
+        (payload(&[0x03], b""), CloseCode::Protocol, "protocol"),
+        (
+            payload(&[0x03, 0xe8], b"\xff"),
+            CloseCode::Invalid,
+            "not-utf8",
+        ),
+    ] {
+        let close = OpCode::Control(Control::Close);
+        let header = FrameHeader {
+            opcode: close,
+            ..FrameHeader::default()
+        };
+        let frame = Frame::from_payload(header, payload.into());
+        ends_with(Message::Frame(frame), code, label).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
