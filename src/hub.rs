@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::Config;
@@ -35,7 +35,8 @@ pub enum StartError {
     Tls(#[from] BadFile),
 }
 
-/// How long peers that were told to leave, and answers under way, may take before they are cut off.
+/// How long peers that were told to leave, with what they still sent, and answers under way, may take before they are
+/// cut off.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Where hubs come from.
@@ -166,11 +167,15 @@ impl RunningHub {
         parts.mesh.drain().await;
         // Also without peers: whoever is still on the way from the 101 is sent away on arrival.
         parts.sessions.drain(self.config.drain).await;
-        if timeout(GRACE, self.app.peers_gone()).await.is_err() {
+        let grace = Instant::now() + GRACE;
+        if timeout_at(grace, self.app.peers_gone()).await.is_err() {
             tracing::warn!(
                 peers = parts.sessions.open(),
                 "peers did not leave in time and are cut off"
             );
+        }
+        if timeout_at(grace, parts.mesh.settled()).await.is_err() {
+            tracing::warn!("signals that still wait for their target are dropped");
         }
         parts.mesh.stop().await;
         self.app.close();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::address::endpoint;
 use super::advertised::Budget;
@@ -48,6 +49,8 @@ const WAITING_SHARE_OF_OUTBOX: usize = 4;
 const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
 /// When other hubs may dial again after this one's shutdown: a restart takes about that long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often a hub that ends looks whether signals are still on their way: longer than acknowledgements are kept back.
+const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
 /// What links, dials and the driver share.
 pub struct Shared {
@@ -339,6 +342,21 @@ impl Mesh {
     /// Tells the other hubs that this one is shutting down, and takes no more peers.
     pub async fn drain(&self) {
         self.send(Input::Drain).await;
+    }
+
+    /// Returns when all signals that peers left here, or sent here, have arrived or failed; while peers come and go,
+    /// that may be never.
+    pub async fn settled(&self) {
+        let mut looks = 0;
+        // Once is not enough: what another hub sent before it knew that its target left is still to come.
+        while looks < 2 {
+            looks = if self.shared.router.is_settled() {
+                looks + 1
+            } else {
+                0
+            };
+            sleep(SETTLE_LOOK).await;
+        }
     }
 
     /// Parts from the other hubs; within about a second.

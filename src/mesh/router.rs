@@ -309,6 +309,11 @@ impl Router {
         self.control_in.count(1, message.len());
     }
 
+    /// Whether all signals that were taken here have arrived or failed.
+    pub fn is_settled(&self) -> bool {
+        self.exchange.lock().is_settled()
+    }
+
     /// Carries out what was left in the exchange, if anything.
     pub fn drain_exchange(&self) {
         self.drain(&mut self.exchange.lock());

@@ -23,7 +23,7 @@ use super::port::MeshPort;
 use super::presence::{Heard, Place};
 use super::reason::CloseReason;
 use super::socket::{Incoming, ReadError, Socket};
-use super::{LINGER, Newcomer, Shared};
+use super::{Newcomer, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Pace, Verdict};
@@ -36,7 +36,7 @@ const BATCH_BYTES: usize = 32 * 1024;
 const KEPT: Duration = Duration::from_secs(2);
 
 /// After how much the other sessions get their turn: so many small messages, or as many KiB of long ones.
-const TURN: usize = 32;
+pub(super) const TURN: usize = 32;
 
 /// One connected peer.
 pub(super) struct Conversation<S, M: MeshPort> {
@@ -49,7 +49,7 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) held: Option<Utf8Bytes>,
     /// It was told that it is connected. Nothing is written to it before, unless it has to go.
     greeted: bool,
-    socket: Socket<S>,
+    pub(super) socket: Socket<S>,
     pace: Pace,
     timer: Pin<Box<Sleep>>,
     roster: Option<Box<Roster>>,
@@ -134,15 +134,8 @@ where
                 text: Cow::Borrowed(reason.text()),
             });
         }
-        self.place.give_up(reason.leave_reason());
-        tracing::debug!(peer = %self.newcomer.peer, reason = reason.label(), "connection ends");
-        if reason == CloseReason::OutboxFull {
-            self.shared.metrics.outbox_overflows.inc();
-        }
-        if reason != CloseReason::ConnectionLost {
-            // Whether it ends by itself or in time, the socket is closed next.
-            let _ = timeout(LINGER, self.farewell(reason)).await;
-        }
+        // Boxed: it is no part of what an idle peer costs.
+        Box::pin(self.part(reason)).await;
         reason
     }
 
@@ -233,7 +226,7 @@ where
     }
 
     /// Writes what waits; ready when there is nothing more.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.gather();
             if !self.socket.is_behind() {
@@ -387,7 +380,7 @@ where
         }
     }
 
-    fn is_in_pace(&mut self) -> Result<bool, CloseReason> {
+    pub(super) fn is_in_pace(&mut self) -> Result<bool, CloseReason> {
         let verdict = self.pace.judge();
         if verdict == Verdict::Abuse {
             self.shared.metrics.rate_limited.inc();
@@ -449,14 +442,5 @@ where
         tracing::debug!(peer = %self.newcomer.peer, code = complaint.code, "complaint");
         self.shared.metrics.complaints.inc(complaint.code);
         self.tell(&Event::Error(complaint.clone()), Sent::Error);
-    }
-
-    /// Sends what may still be sent and the close frame, and waits for the client's.
-    async fn farewell(&mut self, reason: CloseReason) -> io::Result<()> {
-        if reason.sends_the_rest() {
-            poll_fn(|cx| self.poll_write(cx)).await?;
-        }
-        self.mailbox.shut();
-        self.socket.part(reason.code(), reason.text()).await
     }
 }

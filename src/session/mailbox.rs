@@ -176,6 +176,13 @@ impl Mailbox {
         drop(dropped);
     }
 
+    /// Refuses everything from now on if nothing waits; whether that is so now. For an end that loses nothing.
+    pub fn shut_if_empty(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.shut |= queue.items.is_empty();
+        queue.shut
+    }
+
     /// Has the session woken for whatever comes in from now on.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);

@@ -17,6 +17,7 @@ pub mod socket;
 
 mod conversation;
 mod deadlines;
+mod farewell;
 mod presence;
 
 use std::net::IpAddr;
@@ -114,7 +115,7 @@ where
     let _ = timeout(LINGER, socket.part(reason.code(), reason.text())).await;
 }
 
-/// How long a client may take to read its close frame and to answer it.
+/// How long a client may take to read its close frame and to answer it, all that it sent before included.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl<M: MeshPort> Sessions<M> {

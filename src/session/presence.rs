@@ -76,6 +76,11 @@ impl<M: MeshPort> Place<M> {
         self.stage == Stage::Pending
     }
 
+    /// Whether it is in its seat.
+    pub(super) fn is_present(&self) -> bool {
+        self.present().is_some()
+    }
+
     /// Whether this is the peer's claim now, decided on or not.
     pub(super) fn holds(&self, claim: ClaimNo) -> bool {
         let seat = self.seat.as_ref();

@@ -13,6 +13,7 @@ use tokio::time::{advance, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::LINGER;
 use super::conversation::Conversation;
 use crate::mesh::core::api::JoinRefusal;
 use crate::mesh::core::ids::{ClaimNo, LeaveReason};
@@ -245,6 +246,74 @@ async fn a_probe_is_answered_by_a_living_peer_and_ends_a_dead_one() {
     };
     assert!(hub.calls().contains(&silent));
     assert!(hub.closed("silent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sends_before_it_sees_that_the_hub_restarts_arrives() {
+    let hub = Hub::new();
+    let mut peers = [
+        hub.announce(0xaa, "room").await,
+        hub.announce(0xbb, "room").await,
+    ];
+    for peer in &mut peers {
+        peer.ping().await;
+    }
+    let sessions = hub.sessions.clone();
+    let drain = tokio::spawn(async move { sessions.drain(Duration::from_secs(8)).await });
+    // One of the two is told at once, the other after four seconds.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let ids = [0, 1].map(|n: usize| peers[n].id.clone());
+    for (n, peer) in peers.iter_mut().enumerate() {
+        peer.signal("offer", &ids[1 - n], "room", "7").await;
+    }
+    let (mut closed, mut offers) = (Vec::new(), Vec::new());
+    for (n, peer) in peers.iter_mut().enumerate() {
+        loop {
+            match timeout(PATIENCE, peer.ws.next()).await {
+                Ok(Some(Ok(Message::Close(Some(frame))))) => closed.push((n, frame.code)),
+                Ok(Some(Ok(Message::Text(text)))) if text.contains(r#""type":"offer""#) => {
+                    offers.push(text);
+                }
+                // Its own went to somebody who is told to leave.
+                Ok(Some(Ok(Message::Text(_)))) => continue,
+                other => panic!("{other:?}"),
+            }
+            break;
+        }
+    }
+    let ([(gone, CloseCode::Restart)], [offer]) = (&closed[..], &offers[..]) else {
+        panic!("one of them is told, and the other hears it: {closed:?} {offers:?}");
+    };
+    let (gone, sender) = (*gone, format!(r#""fromPeerId":"{}""#, ids[*gone]));
+    assert!(offer.contains(&sender), "{offer}");
+    let left = |hub: &Hub| {
+        hub.calls()
+            .iter()
+            .filter(|c| matches!(c, Call::Leave { .. }))
+            .count()
+    };
+    assert_eq!(left(&hub), 0, "its place is kept until its own close");
+    assert!(peers[gone].ws.next().await.is_none());
+    assert_eq!(left(&hub), 1);
+    assert!(!drain.is_finished(), "who answers is not waited for");
+    drop(peers);
+    drain.await.expect("the drain ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_answers_the_close_keeps_its_place_for_no_longer_than_it_may_take() {
+    let hub = Hub::new();
+    let mut a = hub.announce(0xaa, "room").await;
+    hub.sessions.drain(Duration::ZERO).await;
+    let ended = timeout(LINGER + Duration::from_millis(100), &mut a.served).await;
+    ended.expect("it is closed").expect("it ends well");
+    assert!(matches!(
+        hub.calls().last(),
+        Some(Call::Leave {
+            reason: LeaveReason::Draining,
+            ..
+        })
+    ));
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,4 +12,5 @@ mod client;
 mod http;
 mod realm;
 mod reconnecting;
+mod rolling;
 mod rooms;

@@ -76,6 +76,7 @@ impl Core {
     /// Tells the hubs that this one is shutting down; it takes no more peers.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
+        self.directory.write().be_keen();
         self.topology.set_draining(now.at);
         self.settle(now);
     }
@@ -161,9 +162,10 @@ impl Core {
         if let Some(network) = &network {
             self.rosters.forget(network, claim);
         }
-        // Clients of realms come back under their id, and what they said is for their target whoever hears the echo.
+        // Clients of realms come back under their id, as all do whom a restart sends away, and what they said is for
+        // their target whoever hears the echo.
         let heard_of = network.as_ref().is_none_or(NetworkKey::tells_of_peers);
-        if heard_of {
+        if heard_of && reason != LeaveReason::Draining {
             self.exchange.lock().on_source_gone(claim);
         }
     }

@@ -156,6 +156,8 @@ pub struct Directory {
     /// From how many members on a network keeps them by place.
     large: usize,
     hidden_origins: usize,
+    /// All networks are of interest, also those in which this hub has nobody (any more).
+    keen: bool,
     mutants: Mutants,
 }
 
@@ -182,6 +184,7 @@ impl Directory {
             changes: Vec::new(),
             large,
             hidden_origins: 0,
+            keen: false,
             mutants,
         };
         directory.own_no = directory.origin_no(me, incarnation);

@@ -198,6 +198,13 @@ impl Exchange {
         self.outgoing.values().map(Outgoing::len).sum()
     }
 
+    /// Whether all that it took has met its fate, and other hubs know it: nothing waits, and nothing is
+    /// unacknowledged either way.
+    pub fn is_settled(&self) -> bool {
+        let owed = self.incoming.values().any(|pair| pair.unacked > 0);
+        self.waiting() == 0 && self.unacknowledged() == 0 && !owed
+    }
+
     /// The next thing to be done. A [`Effect::Deliver`] is answered with [`Exchange::settle`] before the
     /// next call; left unanswered it counts as handed over.
     pub fn poll_effect(&mut self) -> Option<Effect> {

@@ -69,8 +69,8 @@ impl Directory {
     }
 
     pub(super) fn of_interest(&self, network: NetworkNo) -> bool {
-        self.network_at(network)
-            .is_some_and(|network| network.own > 0)
+        let own = |network: &Network| network.own > 0;
+        self.keen || self.network_at(network).is_some_and(own)
     }
 
     pub(super) fn winner_of(&self, no: RecordNo) -> Option<Held> {

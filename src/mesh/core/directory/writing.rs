@@ -76,6 +76,11 @@ impl Directory {
         own
     }
 
+    /// From now on every change is told, for what the peers that are sent away from here left waiting for others.
+    pub fn be_keen(&mut self) {
+        self.keen = true;
+    }
+
     /// This hub begins a new life: the claims stay, under the new incarnation.
     pub fn set_own_incarnation(&mut self, incarnation: Incarnation) {
         self.own_mut().incarnation = incarnation;

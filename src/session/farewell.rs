@@ -1,0 +1,102 @@
+//! How a conversation ends: the last words to its client, and what the client said before it read them.
+//!
+//! Where the hub's restart is the reason, nothing is lost that the client sent before it saw the close: the hub reads on
+//! until the client's own close frame and passes signals on, in the client's name, which it keeps until then. What
+//! others send to it meanwhile waits for it to be back, as for somebody who is not there. All of it takes
+//! [`LINGER`](super::LINGER) at most. Run by [`Conversation::run`].
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::LINGER;
+use super::conversation::{Conversation, TURN};
+use super::port::MeshPort;
+use super::presence::Heard;
+use super::reason::CloseReason;
+use super::socket::Incoming;
+
+impl<S, M> Conversation<S, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: MeshPort,
+{
+    /// Gives up the place and closes the socket, in the order that the reason asks for.
+    pub(super) async fn part(&mut self, reason: CloseReason) {
+        let until = Instant::now() + LINGER;
+        if reason == CloseReason::Draining && self.place.is_present() {
+            // Whether it ends by itself or in time, the place is given up next.
+            let _ = timeout_at(until, self.hear_out(reason)).await;
+        }
+        self.place.give_up(reason.leave_reason());
+        tracing::debug!(peer = %self.newcomer.peer, reason = reason.label(), "connection ends");
+        if reason == CloseReason::OutboxFull {
+            self.shared.metrics.outbox_overflows.inc();
+        }
+        if reason != CloseReason::ConnectionLost {
+            // Whether it ends by itself or in time, the socket is closed next.
+            let _ = timeout_at(until, self.farewell(reason)).await;
+        }
+    }
+
+    /// Says the last word, and carries out what still comes until the client has said its own.
+    async fn hear_out(&mut self, reason: CloseReason) -> io::Result<()> {
+        self.place.vacate();
+        let mut turn = 0;
+        while let Some(incoming) = poll_fn(|cx| self.poll_last(cx, reason)).await? {
+            match incoming {
+                Incoming::Text(text) => {
+                    turn += 1 + text.len() / 1024;
+                    self.shared.metrics.bytes_received.inc_by(text.len() as u64);
+                    // A place that it gives up now it does not get again.
+                    if self.is_in_pace().unwrap_or(false) && self.place.is_present() {
+                        self.carry_out(text, Heard::Now).await;
+                    }
+                }
+                Incoming::Close | Incoming::Binary => break,
+                Incoming::Ping | Incoming::Pong | Incoming::Fragment => turn += 1,
+            }
+            if turn >= TURN {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits and then the close frame, and reads; `None` at the end of what the client says.
+    fn poll_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        reason: CloseReason,
+    ) -> Poll<io::Result<Option<Incoming>>> {
+        loop {
+            match self.socket.next_incoming() {
+                Ok(None) => {}
+                Ok(incoming) => return Poll::Ready(Ok(incoming)),
+                Err(_) => return Poll::Ready(Ok(None)),
+            }
+            self.mailbox.register(cx.waker());
+            if self.poll_write(cx)?.is_ready() && self.mailbox.shut_if_empty() {
+                self.socket.put_close(reason.code(), reason.text());
+                // What the stream does not take now, it takes as it is polled next.
+                let _ = self.socket.poll_write(cx)?;
+            }
+            if ready!(self.socket.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(None));
+            }
+        }
+    }
+
+    /// Sends what may still be sent and the close frame, and waits for the client's.
+    async fn farewell(&mut self, reason: CloseReason) -> io::Result<()> {
+        if reason.sends_the_rest() {
+            poll_fn(|cx| self.poll_write(cx)).await?;
+        }
+        self.mailbox.shut();
+        self.socket.part(reason.code(), reason.text()).await
+    }
+}
