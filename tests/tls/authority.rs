@@ -122,11 +122,11 @@ impl Files {
     }
 
     pub fn put_cert(&self, text: &str) {
-        fs::write(self.cert(), text).expect("written");
+        self.replace("cert.pem", text);
     }
 
     pub fn put_key(&self, text: &str) {
-        fs::write(self.key(), text).expect("written");
+        self.replace("key.pem", text);
     }
 
     pub fn put_roots<'a>(&self, authorities: impl IntoIterator<Item = &'a Authority>) {
@@ -134,7 +134,14 @@ impl Files {
             .into_iter()
             .map(|one| one.pem.as_str())
             .collect();
-        fs::write(self.roots(), all).expect("written");
+        self.replace("roots.pem", &all);
+    }
+
+    /// Puts a file there in one step: a hub that looks meanwhile must not find it empty, which is a state to be told.
+    fn replace(&self, name: &str, text: &str) {
+        let beside = self.path("beside");
+        fs::write(&beside, text).expect("written");
+        fs::rename(beside, self.path(name)).expect("put in place");
     }
 
     pub fn cert(&self) -> PathBuf {
