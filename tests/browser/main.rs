@@ -11,6 +11,7 @@ mod hub;
 mod node;
 mod peerjs;
 mod peerpigeon;
+mod readme;
 
 use hub::Hub;
 use node::{Script, reason_to_skip};

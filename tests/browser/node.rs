@@ -36,7 +36,9 @@ fn demand_what_is_installed() {
     installed("Chromium", Path::new(&chromium).exists());
     installed(
         "tests/browser/node_modules",
-        folder().join("node_modules/playwright-core").exists(),
+        ["playwright-core", "esbuild"]
+            .iter()
+            .all(|package| folder().join("node_modules").join(package).exists()),
     );
 }
 
