@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -286,9 +286,11 @@ async fn the_health_check_succeeds_only_on_a_healthy_hub() {
     let healthy = run(&[("PORT", &port)], &["--healthcheck"]).await;
     assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
     drop(daemon);
-    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = taken.local_addr().expect("bound").port().to_string();
-    drop(taken);
+    // Bound and not listened at: nobody answers there, and no other test is given it.
+    let kept = TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    kept.bind(any).expect("a port");
+    let port = kept.local_addr().expect("bound").port().to_string();
     let unhealthy = run(&[("PORT", &port)], &["--healthcheck"]).await;
     assert_eq!(unhealthy.status.code(), Some(1));
     assert!(!unhealthy.stderr.is_empty());

@@ -8,7 +8,7 @@ use tokio::{
 
 use crate::{
     LOAD, code, command,
-    hub_process::{self, HubProcess, LIMIT},
+    hub_process::{self, HubProcess, LIMIT, nobody},
     json, run, stderr,
 };
 
@@ -165,13 +165,10 @@ async fn load_stays_on_this_machine() {
 
 #[tokio::test]
 async fn load_says_whom_it_cannot_reach_or_watch() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
-    assert_eq!(code(&run(LOAD, &["idle", "--hub", &free]).await), 69);
-    let watched = run(LOAD, &["idle", "--hub", &free, "--pid", "4294967295"]).await;
+    let (_kept, nobody) = nobody();
+    let nobody = nobody.to_string();
+    assert_eq!(code(&run(LOAD, &["idle", "--hub", &nobody]).await), 69);
+    let watched = run(LOAD, &["idle", "--hub", &nobody, "--pid", "4294967295"]).await;
     assert_eq!(code(&watched), 1);
     assert!(stderr(&watched).contains("4294967295"));
     let hub = HubProcess::builder()

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     process::{Child, ChildStdout, Command},
     sync::oneshot,
     time::{Instant, sleep, timeout},
@@ -228,6 +228,17 @@ fn serving_at(line: &str) -> Option<SocketAddr> {
     let serving = line.get("message")?.as_str()? == "hubmesh is serving";
     let address = line.get("fields")?.get("addr")?.as_str()?;
     serving.then(|| address.parse().ok())?
+}
+
+/// An address of this machine where nobody listens, and nobody can while the socket is kept: a port that was free a
+/// moment ago is given to the next test that asks for one.
+pub fn nobody() -> (TcpSocket, SocketAddr) {
+    let bound = TcpSocket::new_v4().expect("a socket");
+    bound
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .expect("a port");
+    let address = bound.local_addr().expect("bound");
+    (bound, address)
 }
 
 /// How often it is looked for what has no event of its own.
