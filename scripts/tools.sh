@@ -79,6 +79,12 @@ need_cpp_compiler() {
   have c++ || install_packages "fuzz targets" g++
 }
 
+# What the README's commands take; bsdutils has `script`, the terminal that they are typed into.
+need_readme_commands() {
+  have openssl && have curl && have script && return
+  install_packages "the README's commands" openssl curl bsdutils
+}
+
 need_shellcheck() {
   have shellcheck || install_packages "shell lint" shellcheck
 }

@@ -5,6 +5,8 @@
 
 #[path = "common/hub_process.rs"]
 mod hub_process;
+#[path = "common/terminal.rs"]
+mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,16 +15,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use futures::{SinkExt, StreamExt};
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Map, Value};
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use hub_process::{HubProcess, LIMIT};
+use hub_process::{HubProcess, LIMIT, eventually};
+use terminal::Terminal;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PAGES: [&str; 6] = [
@@ -51,16 +52,22 @@ fn block(page: &str, comment: &str) -> String {
 
 // ---- What can be pasted ---------------------------------------------------------------------------------
 
-/// Two ports below those that systems hand out for port 0, so that no other test is given one of them meanwhile.
-fn two_free_ports() -> [u16; 2] {
-    let start = 10_000 + u16::try_from(std::process::id() % 20_000).expect("below 20,000");
-    let free = |port: &u16| {
+/// The ports that the blocks name.
+const PORTS: [&str; 5] = ["8081", "8082", "8085", "8086", "8443"];
+
+/// How many ports each process of the tests has to itself.
+const PORTS_EACH: u32 = 20;
+
+/// Ports below those that systems hand out for port 0, and apart for tests that run at once, so that no other test is
+/// given one of them meanwhile.
+fn free_ports() -> impl Iterator<Item = u16> {
+    let start = 10_000 + std::process::id() % (20_000 / PORTS_EACH) * PORTS_EACH;
+    let ports = (start..30_000).filter_map(|port| u16::try_from(port).ok());
+    ports.filter(|port| {
         ["127.0.0.1", "::1"]
             .into_iter()
             .all(|host| can_listen(host, *port))
-    };
-    let mut ports = (start..30_000).chain(10_000..start).filter(free);
-    [(); 2].map(|()| ports.next().expect("a free port"))
+    })
 }
 
 /// Whether nobody listens there; a machine without IPv6 has nobody either.
@@ -71,85 +78,221 @@ fn can_listen(host: &str, port: u16) -> bool {
     }
 }
 
-/// A shell and everything that it started, ended together.
-struct Shell(Pid);
+/// A block that is pasted into a terminal.
+struct Pasted {
+    name: &'static str,
+    /// Programs that it takes beside those of this repository.
+    needs: &'static [&'static str],
+    /// What is made shorter for the test: it is not what the block is about.
+    shorter: &'static [(&'static str, &'static str)],
+    shows: &'static [&'static str],
+}
 
-impl Drop for Shell {
-    fn drop(&mut self) {
-        // Gone already, if the script ended its jobs itself.
-        let _ = kill_process_group(self.0, Signal::KILL);
+/// In the order of the page.
+const PASTED: [Pasted; 4] = [
+    Pasted {
+        name: "conversation",
+        needs: &[],
+        shorter: &[],
+        shows: &["link up", "hello from bob", "ada heard you"],
+    },
+    Pasted {
+        name: "load",
+        needs: &[],
+        shorter: &[("--paced 5000", "--paced 50 --pairs 5 --duration 1s")],
+        shows: &["paced", "resident"],
+    },
+    Pasted {
+        name: "jwt",
+        needs: &["openssl"],
+        shorter: &[("--listen 5s", "--listen 1s")],
+        shows: &["announced in global"],
+    },
+    Pasted {
+        name: "tls",
+        needs: &["openssl", "curl"],
+        shorter: &[],
+        shows: &["wss://", r#""status":"healthy""#, "announced in global"],
+    },
+];
+
+impl Pasted {
+    /// The block as it stands there, but with free ports and without the build, which has been made.
+    fn text(&self, free: &[String]) -> String {
+        let mut text = block(&page("README.md"), &format!("test: {}", self.name));
+        if let Some((build, rest)) = text.split_once('\n')
+            && build == "cargo build --release && export PATH=\"$PWD/target/release:$PATH\""
+        {
+            text = rest.to_owned();
+        }
+        for (long, short) in self.shorter {
+            assert!(text.contains(long), "{}: {long}", self.name);
+            text = text.replace(long, short);
+        }
+        for (port, free) in PORTS.iter().zip(free) {
+            text = text.replace(port, free);
+        }
+        text
+    }
+
+    async fn works_in(&self, terminal: &mut Terminal, free: &[String]) {
+        let (shown, code) = terminal.runs(&self.text(free)).await;
+        assert_eq!(code, 0, "{}: {shown}", self.name);
+        for words in self.shows {
+            assert!(shown.contains(words), "{}: {words:?}: {shown}", self.name);
+        }
+        for words in ["Stopped", "is in use"] {
+            assert!(!shown.contains(words), "{}: {words:?}: {shown}", self.name);
+        }
     }
 }
 
-/// Runs a script in bash, the built binaries first on its path; gives what it printed, and whether it succeeded.
-async fn run_in_bash(script: &str) -> (String, bool) {
-    let hubmesh = Path::new(env!("CARGO_BIN_EXE_hubmesh"));
-    let built = hubmesh.parent().expect("a directory").display();
-    let path = std::env::var("PATH").expect("a search path");
-    let mut child = Command::new("bash")
-        .args(["-c", script])
-        .env_clear()
-        .env("PATH", format!("{built}:{path}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .expect("bash starts");
-    let pid = child.id().and_then(|id| i32::try_from(id).ok());
-    let _shell = Shell(pid.and_then(Pid::from_raw).expect("a valid pid"));
-    let mut stdout = child.stdout.take().expect("stdout is piped");
-    let mut printed = String::new();
-    let ended = timeout(2 * LIMIT, async {
-        let _ = stdout.read_to_string(&mut printed).await;
-        child.wait().await.expect("bash can be waited for")
-    });
-    let ended = ended.await;
-    let ended = ended.unwrap_or_else(|_| panic!("no end in time, after:\n{printed}"));
-    (printed, ended.success())
+fn free_for_each() -> Vec<String> {
+    let free = free_ports().take(PORTS.len());
+    free.map(|port| port.to_string()).collect()
+}
+
+async fn works_alone(name: &str) {
+    let pasted = PASTED.iter().find(|pasted| pasted.name == name);
+    let pasted = pasted.expect("a block of this name");
+    if !terminal::is_skipped(pasted.needs) {
+        let mut terminal = Terminal::open().await;
+        pasted.works_in(&mut terminal, &free_for_each()).await;
+    }
 }
 
 #[tokio::test]
 async fn the_first_conversation_works_as_pasted() {
-    let pasted = block(&page("README.md"), "test: conversation");
-    let (build, rest) = pasted.split_once('\n').expect("five lines");
-    assert!(build.starts_with("cargo build --release && export PATH="));
-    assert_eq!(rest.lines().count(), 4);
-    let [first, second] = two_free_ports().map(|port| port.to_string());
-    let rest = rest.replace("8081", &first).replace("8082", &second);
-    let script = format!("{rest}\nstatus=$?; kill $(jobs -p); wait; exit $status");
-    let (printed, succeeded) = run_in_bash(&script).await;
-    assert!(succeeded, "{printed}");
-    for said in ["link up", "hello from bob", "ada heard you"] {
-        assert!(printed.contains(said), "no {said:?} in:\n{printed}");
-    }
+    works_alone("conversation").await;
 }
 
-fn is_installed(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(tool).is_file())
+#[tokio::test]
+async fn load_is_measured_as_pasted() {
+    works_alone("load").await;
+}
+
+#[tokio::test]
+async fn a_token_of_one_s_own_works_as_pasted() {
+    works_alone("jwt").await;
 }
 
 #[tokio::test]
 async fn the_certificate_of_one_s_own_works_as_pasted() {
-    if let Some(missing) = ["openssl", "curl"]
-        .into_iter()
-        .find(|tool| !is_installed(tool))
-    {
-        eprintln!("skipped: {missing} is not installed");
+    works_alone("tls").await;
+}
+
+#[tokio::test]
+async fn all_blocks_work_one_after_the_other_and_leave_nothing_behind() {
+    let needed: Vec<&str> = PASTED
+        .iter()
+        .flat_map(|pasted| pasted.needs)
+        .copied()
+        .collect();
+    if terminal::is_skipped(&needed) {
         return;
     }
-    let pasted = block(&page("README.md"), "test: tls");
-    let [port, _] = two_free_ports().map(|port| port.to_string());
-    let pasted = pasted.replace("8443", &port);
-    let place = tempfile::TempDir::new().expect("a directory");
-    let place = place.path().display();
-    let script = format!("cd {place}\n{pasted}\nstatus=$?; kill $(jobs -p); wait; exit $status");
-    let (printed, succeeded) = run_in_bash(&script).await;
-    assert!(succeeded, "{printed}");
-    for said in ["wss://", r#""status":"healthy""#, "announced in global"] {
-        assert!(printed.contains(said), "no {said:?} in:\n{printed}");
+    let mut terminal = Terminal::open().await;
+    let free = free_for_each();
+    for pasted in &PASTED {
+        pasted.works_in(&mut terminal, &free).await;
     }
+    let ending = "kill %1 %2 %3";
+    assert!(page("README.md").contains(&format!("`{ending}` ends the hubs and Ada")));
+    let (shown, code) = terminal.runs(&format!("{ending}; wait; jobs")).await;
+    assert_eq!(code, 0, "{shown}");
+    for port in &free {
+        let port = port.parse().expect("a port");
+        eventually("its hub is gone", async || can_listen("127.0.0.1", port)).await;
+    }
+}
+
+/// A command behind `$`, and what is shown for it.
+fn transcript(name: &str) -> (String, String) {
+    let block = block(&page("README.md"), &format!("test: {name}"));
+    let (command, shown) = block.split_once('\n').expect("an answer");
+    let command = command.strip_prefix("$ ").expect("a command");
+    (command.to_owned(), format!("{shown}\n"))
+}
+
+/// The text with every id in it made the same.
+fn without_ids(text: &str) -> String {
+    let mut kept = String::new();
+    let mut digits = String::new();
+    for c in text.chars().chain(['\0']) {
+        if c.is_ascii_hexdigit() {
+            digits.push(c);
+            continue;
+        }
+        kept.push_str(if digits.len() == 40 { "ID" } else { &digits });
+        digits.clear();
+        kept.push(c);
+    }
+    kept.trim_end_matches('\0').to_owned()
+}
+
+#[tokio::test]
+async fn commands_answer_as_the_readme_shows() {
+    if terminal::is_skipped(&[]) {
+        return;
+    }
+    let mut terminal = Terminal::open().await;
+    for name in ["refused", "ids"] {
+        let (command, expected) = transcript(name);
+        let (shown, _) = terminal.runs(&command).await;
+        assert_eq!(without_ids(&shown), without_ids(&expected), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_prints_what_the_readme_shows() {
+    if terminal::is_skipped(&[]) {
+        return;
+    }
+    let hub = HubProcess::start().await;
+    let (command, expected) = transcript("peer");
+    let command = command.replace("ws://localhost:8081", &hub.ws_url());
+    let mut terminal = Terminal::open().await;
+    terminal.types(&format!("{command}\n")).await;
+    terminal.shows("connected as ").await;
+    let ada = terminal.shows("\n").await;
+    let at = hub.ws_url();
+    let bob = [
+        "--hub", &at, "--name", "bob", "--send", &ada, "--listen", "1ms",
+    ];
+    let bob = Command::new(env!("CARGO_BIN_EXE_peer-client"))
+        .args(bob)
+        .stdout(Stdio::null())
+        .status();
+    timeout(LIMIT, bob)
+        .await
+        .expect("in time")
+        .expect("he runs");
+    let shown = terminal.shows("(goodbye)").await;
+    let shown = format!("connected as {ada}\n{shown}(goodbye)\n");
+    assert_eq!(without_ids(&shown), without_ids(&expected));
+}
+
+/// What a block may begin with that no test runs, because of what it takes or how long.
+const NOT_RUN: [&str; 3] = [
+    "cargo run --release",
+    "docker ",
+    "HUB_TOKEN=$(openssl rand -hex 32) ./deploy-hub.sh",
+];
+
+#[test]
+fn every_block_for_a_shell_is_run_or_takes_what_a_test_has_not() {
+    let readme = page("README.md");
+    let mut blocks = 0;
+    for language in ["```sh\n", "```console\n"] {
+        for (place, _) in readme.match_indices(language) {
+            blocks += 1;
+            let (before, block) = (&readme[..place], &readme[place + language.len()..]);
+            let is_run = before.ends_with(" -->\n");
+            let is_excused = NOT_RUN.iter().any(|beginning| block.starts_with(beginning));
+            assert!(is_run || is_excused, "nobody runs {}", &block[..40]);
+        }
+    }
+    assert!(blocks > 8, "only {blocks} blocks for a shell");
 }
 
 // ---- What hubs answer -----------------------------------------------------------------------------------

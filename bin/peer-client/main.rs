@@ -1,12 +1,14 @@
 //! `peer-client`: one native peer on the command line.
 //!
-//! Owns the command line and the exit codes; the conversation itself is in [`talk`], what is printed in [`output`] and
-//! what may be typed in [`command`]. Speaks to the hub through `hubmesh::client` alone. Standard output carries what
-//! happens (lines for people, or one JSON object a line with `--json`), standard error carries diagnostics.
+//! Owns the command line and the exit codes; the conversation itself is in [`talk`], what is printed in [`output`], what
+//! may be typed in [`command`], and how it is read in [`typing`]. Speaks to the hub through `hubmesh::client` alone.
+//! Standard output carries what happens (lines for people, or one JSON object a line with `--json`), standard error
+//! carries diagnostics.
 
 mod command;
 mod output;
 mod talk;
+mod typing;
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
@@ -28,7 +30,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
     name = "peer-client",
     version,
     after_help = "\
-On a terminal it reads commands; `help` lists them. Ctrl-C says goodbye and closes.
+On a terminal it reads commands while it is in the foreground; `help` lists them. Ctrl-C says goodbye and closes.
 Long flags may be written with one dash, as the Go tool's: -name, -hub, -listen 10s.
 
 Examples:
@@ -104,7 +106,7 @@ fn main() -> ExitCode {
         }
     };
     let exit = runtime.block_on(run(arguments));
-    // A read of standard input may still be blocked in its thread; nobody waits for that line any more.
+    // A name may still be looked up in a thread; nobody waits for its address any more.
     runtime.shutdown_background();
     exit.into()
 }

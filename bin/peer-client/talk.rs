@@ -7,19 +7,20 @@ use std::{collections::BTreeMap, future::pending, io, time::Duration};
 
 use hubmesh::client::{Client, Event, SendError, SignalKind, cli::Exit};
 use serde_json::{json, value::RawValue};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines, Stdin},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     Arguments,
     command::{self, Command},
     output::Output,
+    typing,
 };
 
 /// How long the hub's greeting is waited for; one that does not greet is talked to all the same.
 const GREETING_WAIT: Duration = Duration::from_secs(2);
+
+/// Lines as they are typed.
+type Typed = mpsc::Receiver<io::Result<String>>;
 
 pub struct Talk {
     client: Client,
@@ -66,7 +67,13 @@ impl Talk {
 
     /// Talks until `patience` is over, someone stops it, or what `--send` asked for is settled.
     pub async fn run(mut self, interactive: bool, patience: Option<Duration>) -> Exit {
-        let mut typed = interactive.then(|| BufReader::new(tokio::io::stdin()).lines());
+        let mut typed = match interactive.then(typing::lines).transpose() {
+            Ok(typed) => typed,
+            Err(error) => {
+                eprintln!("peer-client: no commands are read: {error}");
+                None
+            }
+        };
         let over = async {
             match patience {
                 Some(patience) => tokio::time::sleep(patience).await,
@@ -98,7 +105,7 @@ impl Talk {
         }
     }
 
-    async fn converse(&mut self, typed: &mut Option<Lines<BufReader<Stdin>>>) -> Stop {
+    async fn converse(&mut self, typed: &mut Option<Typed>) -> Stop {
         if let Err(stop) = self.open().await {
             return stop;
         }
@@ -188,8 +195,13 @@ impl Talk {
     }
 
     async fn on_line(&mut self, line: io::Result<Option<String>>) -> Result<(), Stop> {
-        let Some(line) = line? else {
-            return Err(Stop::Leave(Exit::Ok));
+        let line = match line {
+            Ok(Some(line)) => line,
+            Ok(None) => return Err(Stop::Leave(Exit::Ok)),
+            Err(error) => {
+                eprintln!("peer-client: cannot read what is typed: {error}");
+                return Err(Stop::Leave(Exit::Failed));
+            }
         };
         match command::read(&line) {
             Ok(command) => self.carry_out(command).await,
@@ -273,9 +285,9 @@ async fn interrupted() {
 }
 
 /// The next line typed; never, for a peer that is not interactive.
-async fn next_line(typed: &mut Option<Lines<BufReader<Stdin>>>) -> io::Result<Option<String>> {
+async fn next_line(typed: &mut Option<Typed>) -> io::Result<Option<String>> {
     match typed {
-        Some(lines) => lines.next_line().await,
+        Some(lines) => lines.recv().await.transpose(),
         None => pending().await,
     }
 }

@@ -3,6 +3,8 @@
 #[path = "../common/hub_process.rs"]
 mod hub_process;
 mod load;
+#[path = "../common/terminal.rs"]
+mod terminal;
 
 use std::{
     collections::HashSet,
@@ -10,10 +12,11 @@ use std::{
     time::Duration,
 };
 
-use hub_process::{HubProcess, LIMIT};
+use hub_process::{HubProcess, LIMIT, eventually, nobody};
 use hubmesh::client::PeerId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use terminal::Terminal;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -236,11 +239,9 @@ async fn networks_keep_apart_what_is_announced() {
 
 #[tokio::test]
 async fn no_hub_is_69_and_a_wrong_token_77() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let unreachable = run(PEER, &["--hub", &format!("ws://{free}"), "--listen", "1s"]).await;
+    let (_kept, nobody) = nobody();
+    let url = format!("ws://{nobody}");
+    let unreachable = run(PEER, &["--hub", &url, "--listen", "1s"]).await;
     assert_eq!(code(&unreachable), 69, "{unreachable:?}");
 
     let hub = HubProcess::builder()
@@ -320,6 +321,46 @@ async fn commands_are_read_from_standard_input() {
     let status = timeout(LIMIT, ada.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(0));
     bob.until("goodbye").await;
+}
+
+/// A visitor comes and goes, which a peer that is stopped does not print.
+async fn is_heard_leaving(hub: &HubProcess, terminal: &mut Terminal) {
+    let visitor = run(PEER, &["--hub", &hub.ws_url(), "--listen", "100ms"]).await;
+    assert_eq!(code(&visitor), 0, "{visitor:?}");
+    terminal.shows("says goodbye").await;
+}
+
+#[tokio::test]
+async fn a_peer_of_a_terminal_goes_on_in_the_background_and_is_typed_to_in_the_foreground() {
+    if terminal::is_skipped(&[]) {
+        return;
+    }
+    let hub = HubProcess::start().await;
+    let mut terminal = Terminal::open().await;
+    let url = hub.ws_url();
+    terminal
+        .types(&format!("peer-client --hub {url} --name ada --answer &\n"))
+        .await;
+    terminal.shows("announced in global").await;
+    terminal.types("jobs\n").await;
+    terminal.shows("Running").await;
+    is_heard_leaving(&hub, &mut terminal).await;
+    terminal.types("fg\n").await;
+    terminal.shows("peer-client").await;
+    terminal.types("ping\n").await;
+    terminal.shows("pong").await;
+    let ctrl_z = "\x1a";
+    terminal.types(ctrl_z).await;
+    terminal.shows("Stopped").await;
+    terminal.types("bg\n").await;
+    is_heard_leaving(&hub, &mut terminal).await;
+    terminal.types("fg\n").await;
+    terminal.shows("peer-client").await;
+    terminal.types("quit\n").await;
+    eventually("it has left", async || {
+        hub.http_get("/health").await.json()["connections"] == 0
+    })
+    .await;
 }
 
 #[tokio::test]

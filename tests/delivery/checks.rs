@@ -58,6 +58,9 @@ fn furnished_machine() -> Workshop {
         "docker",
         "systemd-analyze",
         "promtool",
+        "openssl",
+        "curl",
+        "script",
         "chromium",
     ] {
         workshop.stub(tool, "");
@@ -222,6 +225,7 @@ esac
         "shellcheck",
         "python3-pip",
         "docker-compose",
+        "openssl curl bsdutils",
         "nodejs npm",
         "chromium",
     ] {
