@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hubmesh::dialect::{
-    Command, Event, Message, Signal, decode, encode, encode_notice, encode_signal,
+    Command, Event, Message, Signal, decode, encode, encode_notice, encode_signal, json,
 };
 use hubmesh::mesh::core::api::PeerEvent;
 use hubmesh::mesh::core::ids::{Dialect, NetworkKey, PeerId};
@@ -67,7 +67,8 @@ fn announce(sender: &PeerId, network: &NetworkKey, data: Option<Bytes>) {
     let joined = PeerEvent::Joined { peer, data };
     for told in encode_notice(DIALECT, network.name(), &joined, 1).messages() {
         let told = fields(told);
-        let shown = fields(told["data"].get());
+        let shown = json::well_formed(told["data"].get());
+        let shown = fields(&shown);
         assert_eq!(text(shown["peerId"]), SENDER);
         assert_eq!(shown["isHub"].get(), "false");
         assert_eq!(text(told["networkName"]), network.name());

@@ -8,6 +8,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::dialect::json;
+
 /// The three kinds of signal of the dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignalKind {
@@ -105,9 +107,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawV
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// Reads one text message of a hub.
+/// Reads one text message of a hub. Where a name or a text outside of `data` has half of a surrogate pair, which a hub
+/// in JavaScript may write, U+FFFD stands for it, in `data` too.
 pub(super) fn parse(text: &str) -> Event {
     serde_json::from_str::<Incoming>(text)
+        .or_else(|_| serde_json::from_str(&json::well_formed(text)))
         .ok()
         .and_then(|message| known(message, text))
         .unwrap_or_else(|| Event::Other {
@@ -158,5 +162,5 @@ fn known(message: Incoming, text: &str) -> Option<Event> {
 }
 
 fn subject(data: &RawValue) -> Subject {
-    serde_json::from_str(data.get()).unwrap_or_default()
+    serde_json::from_str(&json::well_formed(data.get())).unwrap_or_default()
 }

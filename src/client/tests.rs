@@ -165,6 +165,28 @@ async fn every_message_of_a_hub_becomes_an_event_and_none_ends_the_client() {
 }
 
 #[tokio::test]
+async fn half_of_a_surrogate_pair_in_what_peers_say_hides_nobody() {
+    let (mut client, mut stand_in) = connected_with(None).await;
+    let data = r#"{"peerId":"her","\ud83d":"\udca5"}"#;
+    for text in [
+        format!(r#"{{"type":"peer-discovered","networkName":"n","data":{data}}}"#),
+        r#"{"type":"offer","fromPeerId":"her","data":"\ud83d"}"#.to_owned(),
+        r#"{"type":"error","error":"no \ud83d"}"#.to_owned(),
+    ] {
+        stand_in.say(&text).await;
+    }
+    assert!(
+        matches!(next(&mut client).await, Event::Discovered { id, data: got, .. } if id == "her" && got.get() == data)
+    );
+    assert!(
+        matches!(next(&mut client).await, Event::Signal { data, .. } if data.get() == r#""\ud83d""#)
+    );
+    assert!(
+        matches!(next(&mut client).await, Event::Error { error, .. } if error == "no \u{fffd}")
+    );
+}
+
+#[tokio::test]
 async fn a_close_frame_gives_its_code_and_stays_the_last_event() {
     let (mut client, mut stand_in) = connected_with(None).await;
     let frame = CloseFrame {

@@ -1,13 +1,13 @@
 //! The fields that a client's message is read for, whatever a dialect calls them.
 //!
 //! A message is one JSON object. Here it is taken apart once, into the raw text of each field that the dialect names;
-//! values are neither parsed nor copied. A field that is there twice is refused, since nobody could say which of
-//! the two counts. Knows no message type; called by the dialects' decoders.
+//! values are neither parsed nor copied. Of a field that is there twice the last counts, as in JavaScript; a dialect
+//! that refuses such a message can tell. Knows no message type; called by the dialects' decoders.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
@@ -87,25 +87,34 @@ impl<'a> Envelope<'a> {
         let mut parser = serde_json::Deserializer::from_str(text);
         let read = parser.deserialize_map(Reader(names));
         let read = read.and_then(|message| parser.end().map(|()| message));
-        let message = read.map_err(|e| match e.classify() {
+        read.map_err(|e| match e.classify() {
             // The one thing that the visitor itself refuses is what is not a map.
             Category::Data => DecodeError::NotAnObject,
             _ => DecodeError::NotJson {
                 line: e.line(),
                 column: e.column(),
             },
-        })?;
-        match message.duplicate {
+        })
+    }
+
+    /// Refuses a message in which a field is there twice.
+    pub(super) fn unambiguous(self) -> Result<Self, DecodeError> {
+        match self.duplicate {
             Some(field) => Err(DecodeError::Duplicate {
                 field,
-                name: names.of(field),
+                name: self.names.of(field),
             }),
-            None => Ok(message),
+            None => Ok(self),
         }
     }
 
     /// The text of a field's value; `None` if it is absent or `null`.
     pub(super) fn raw(&self, field: Field) -> Option<&'a str> {
+        self.present(field).filter(|value| *value != "null")
+    }
+
+    /// The text of a field's value, be it `null`; `None` if it is absent.
+    pub(super) fn present(&self, field: Field) -> Option<&'a str> {
         let value = match field {
             Field::Type => self.kind,
             Field::Data => self.payload,
@@ -113,7 +122,7 @@ impl<'a> Envelope<'a> {
             Field::Network => self.network,
             Field::Sender => self.sender,
         };
-        value.map(RawValue::get).filter(|value| *value != "null")
+        value.map(RawValue::get)
     }
 
     /// The string in a field; `None` if it is absent or `null`.
@@ -121,17 +130,9 @@ impl<'a> Envelope<'a> {
         let Some(value) = self.raw(field) else {
             return Ok(None);
         };
-        let wrong = || self.names.wrong(field, "a string");
-        let inside = value
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .ok_or_else(wrong)?;
-        if !inside.contains('\\') {
-            return Ok(Some(Cow::Borrowed(inside)));
-        }
-        serde_json::from_str(value)
-            .map(|text: String| Some(Cow::Owned(text)))
-            .map_err(|_| wrong())
+        let text = json::string(value);
+        text.map(Some)
+            .ok_or_else(|| self.names.wrong(field, "a string"))
     }
 
     /// The string in a field that must be there.
@@ -146,14 +147,17 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A value that may be passed on.
-pub(super) fn bounded<'a>(value: &'a str, names: &Names) -> Result<&'a str, DecodeError> {
-    if json::depth_is_bounded(value) {
+/// A value that may be passed on: nested at most so deep.
+pub(super) fn bounded<'a>(
+    value: &'a str,
+    most: usize,
+    names: &Names,
+) -> Result<&'a str, DecodeError> {
+    if json::depth_is_bounded(value, most) {
         Ok(value)
     } else {
-        Err(DecodeError::TooDeep {
-            name: names.payload,
-        })
+        let name = names.payload;
+        Err(DecodeError::TooDeep { name, most })
     }
 }
 
@@ -177,8 +181,8 @@ impl<'de> Visitor<'de> for Reader {
             has_more: false,
             duplicate: None,
         };
-        while let Some(field) = map.next_key_seed(Key(self.0))? {
-            let Some(field) = field else {
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            let Some(field) = self.0.field(&json::key(name)) else {
                 message.has_more = true;
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -195,28 +199,5 @@ impl<'de> Visitor<'de> for Reader {
             }
         }
         Ok(message)
-    }
-}
-
-/// Which field a name is: `None` for one that the dialect does not read.
-struct Key(&'static Names);
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Option<Field>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = Option<Field>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(self.0.field(text))
     }
 }

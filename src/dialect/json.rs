@@ -1,19 +1,76 @@
-//! The little JSON that dialects need besides `serde`: writing strings, and judging text that is to be embedded
-//! in a message as it is.
+//! The little JSON that dialects need besides `serde`: strings, read as JavaScript reads them and written, and judging
+//! text that is to be embedded in a message as it is.
 //!
 //! What comes from another hub is embedded without being taken apart, so it is judged first: text that is not
 //! one whole value could break out of the message around it. Invariant: text that passes here and is put where
-//! a value may stand yields JSON again. Knows no dialect; called by them and by the registry.
+//! a value may stand yields JSON again. Knows no dialect; called by them, by the registry, and by who reads tokens.
+//!
+//! Nothing here calls itself, and neither does `serde_json` where it skips a value or takes one raw: text of any
+//! depth is read on a stack of fixed size.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How deep arrays and objects may be nested in what is passed on. Session descriptions and candidates have
-/// one level; a receiver's parser that recurses must survive what we hand it.
+/// How deep arrays and objects may be nested in what is shown of a peer, and in most of what is passed on. Session
+/// descriptions and candidates have one level; a receiver's parser that recurses must survive what we hand it.
 pub const MAX_DEPTH: usize = 64;
+
+/// What stands for half of a surrogate pair, escaped: as long as what it stands for.
+const REPLACED: &str = "\\ufffd";
+
+/// The string that a JSON string stands for; `None` for a value of another type. Half of a surrogate pair, which
+/// JavaScript writes and no UTF-8 has, becomes U+FFFD.
+pub fn string(value: &str) -> Option<Cow<'_, str>> {
+    let inside = value.strip_prefix('"')?.strip_suffix('"')?;
+    if !inside.contains('\\') {
+        return Some(Cow::Borrowed(inside));
+    }
+    let text: String = serde_json::from_str(&well_formed(value)).ok()?;
+    Some(Cow::Owned(text))
+}
+
+/// A JSON text with U+FFFD for each half of a surrogate pair that stands alone, as parsers that keep strings in UTF-8
+/// need it. All else is as it was, and of the same length.
+pub fn well_formed(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut kept = 0;
+    let mut at = 0;
+    while let Some(escape) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += escape;
+        let second = unit(text, at + 6).filter(|unit| is_second(*unit));
+        at += match unit(text, at) {
+            // Two bytes, of which the second may be a backslash. Where it is longer this is no JSON, and ends here.
+            None => 2,
+            Some(0xd800..=0xdbff) if second.is_some() => 12,
+            Some(0xd800..=0xdfff) => {
+                out.push_str(text.get(kept..at).unwrap_or_default());
+                out.push_str(REPLACED);
+                kept = at + 6;
+                6
+            }
+            Some(_) => 6,
+        };
+    }
+    if kept == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(text.get(kept..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+/// The UTF-16 unit of the escape that begins at this byte, if one does that is written by its number.
+fn unit(text: &str, at: usize) -> Option<u16> {
+    let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+const fn is_second(unit: u16) -> bool {
+    matches!(unit, 0xdc00..=0xdfff)
+}
 
 /// Appends a string with its quotes.
 pub fn push_string(out: &mut String, text: &str) {
@@ -45,18 +102,18 @@ pub fn push_escaped(out: &mut String, text: &str) {
 }
 
 /// The text of the one value in `bytes`, without the blanks around it; `None` if it is not exactly one, is not
-/// UTF-8, or is nested deeper than [`MAX_DEPTH`].
-pub fn one_value(bytes: &[u8]) -> Option<&str> {
+/// UTF-8, or is nested deeper than `most`.
+pub fn one_value(bytes: &[u8], most: usize) -> Option<&str> {
     let value: &RawValue = serde_json::from_slice(bytes).ok()?;
-    depth_is_bounded(value.get()).then_some(value.get())
+    depth_is_bounded(value.get(), most).then_some(value.get())
 }
 
-/// Whether a valid JSON text is nested at most [`MAX_DEPTH`] deep.
+/// Whether a valid JSON text is nested at most so deep.
 ///
 /// Text with no more opening brackets than that, which is nearly all there is, is told by counting them.
-pub fn depth_is_bounded(valid: &str) -> bool {
+pub fn depth_is_bounded(valid: &str, most: usize) -> bool {
     let opening = valid.bytes().filter(|b| matches!(b, b'[' | b'{')).count();
-    opening <= MAX_DEPTH || depth(valid) <= MAX_DEPTH
+    opening <= most || depth(valid) <= most
 }
 
 fn depth(valid: &str) -> usize {
@@ -80,7 +137,7 @@ fn depth(valid: &str) -> usize {
 
 /// Rewrites an object without the members that `take` takes, on one level. `Ok(None)` if nothing is left.
 ///
-/// The members that stay keep their order and the bytes of their values.
+/// The members that stay keep their order and their bytes.
 pub fn strip_members(
     object: &RawValue,
     take: impl FnMut(&str, &RawValue) -> bool,
@@ -117,13 +174,13 @@ impl<'de, F: FnMut(&str, &RawValue) -> bool> Visitor<'de> for Strip<'_, F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Key(name)) = map.next_key()? {
+        while let Some(name) = map.next_key::<&RawValue>()? {
             let value: &RawValue = map.next_value()?;
-            if (self.take)(&name, value) {
+            if (self.take)(&key(name), value) {
                 continue;
             }
             self.rest.push(if self.rest.is_empty() { '{' } else { ',' });
-            push_string(self.rest, &name);
+            self.rest.push_str(name.get());
             self.rest.push(':');
             self.rest.push_str(value.get());
         }
@@ -132,13 +189,17 @@ impl<'de, F: FnMut(&str, &RawValue) -> bool> Visitor<'de> for Strip<'_, F> {
 }
 
 /// The members of the one object in `bytes`, as text without the braces around them; `None` if it is not
-/// exactly one object, has no member or one of these names, or is nested deeper than [`MAX_DEPTH`].
-pub fn members<'a>(bytes: &'a [u8], forbidden: &'static [&'static str]) -> Option<&'a str> {
+/// exactly one object, has no member or one of these names, or is nested deeper than `most`.
+pub fn members<'a>(
+    bytes: &'a [u8],
+    forbidden: &'static [&'static str],
+    most: usize,
+) -> Option<&'a str> {
     let text = std::str::from_utf8(bytes).ok()?.trim_ascii();
     let mut parser = serde_json::Deserializer::from_str(text);
     let any = parser.deserialize_map(Allowed(forbidden)).ok()?;
     parser.end().ok()?;
-    if !any || !depth_is_bounded(text) {
+    if !any || !depth_is_bounded(text, most) {
         return None;
     }
     text.strip_prefix('{')?.strip_suffix('}')
@@ -155,8 +216,8 @@ impl<'de> Visitor<'de> for Allowed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let mut any = false;
-        while let Some(Key(name)) = map.next_key()? {
-            if self.0.contains(&name.as_ref()) {
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            if self.0.contains(&key(name).as_ref()) {
                 return Err(A::Error::custom("a forbidden member"));
             }
             map.next_value::<IgnoredAny>()?;
@@ -166,10 +227,11 @@ impl<'de> Visitor<'de> for Allowed {
     }
 }
 
-/// A member's name, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-#[serde(transparent)]
-struct Key<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+/// What a member's name stands for.
+pub(super) fn key(name: &RawValue) -> Cow<'_, str> {
+    // A name is a string, or the text would not have been taken for an object.
+    string(name.get()).unwrap_or_default()
+}
 
 #[cfg(test)]
 mod tests;

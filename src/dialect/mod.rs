@@ -62,9 +62,9 @@ pub enum Command<'a> {
         /// One JSON value; what the dialect hands on unchanged is borrowed, byte for byte as sent.
         payload: Cow<'a, str>,
     },
-    /// To hand something to whom nobody can be called: nothing that a peer id may be.
+    /// To hand something over that can reach nobody: for what no peer can be called, or nested too deep.
     Nowhere {
-        /// The start of what it was called.
+        /// What its target was called, or the start of that.
         name: String,
     },
     /// A sign of life that wants an answer.
@@ -122,7 +122,10 @@ pub enum Event<'a> {
         reason: LeaveReason,
     },
     /// Answers [`Command::Ping`].
-    Pong,
+    Pong {
+        /// Who asked.
+        peer: &'a PeerId,
+    },
     /// A signal of this client was not delivered, or may not have been.
     Undelivered {
         /// Whose it was.
@@ -209,7 +212,7 @@ pub enum DecodeError {
         /// Its name in this dialect.
         name: &'static str,
     },
-    /// A field that is there twice.
+    /// A field that is there twice, in a dialect in which neither of the two counts.
     #[error("`{name}` is there twice")]
     Duplicate {
         /// Which.
@@ -227,11 +230,13 @@ pub enum DecodeError {
         /// What it must be.
         want: &'static str,
     },
-    /// A payload whose arrays and objects are nested deeper than [`json::MAX_DEPTH`].
-    #[error("`{name}` is nested deeper than {} levels", json::MAX_DEPTH)]
+    /// A payload whose arrays and objects are nested deeper than [`max_depth`].
+    #[error("`{name}` is nested deeper than {most} levels")]
     TooDeep {
         /// The payload's name in this dialect.
         name: &'static str,
+        /// How deep it may be.
+        most: usize,
     },
 }
 
@@ -279,8 +284,9 @@ impl Notice {
     }
 }
 
-/// Reads one message of a client.
+/// Reads one message of a client. A byte order mark before it is passed over.
 pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match dialect {
         Dialect::Pigeon => pigeon::decode(text),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::decode(dialect, text),
@@ -322,6 +328,15 @@ pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
     match dialect {
         Dialect::Pigeon => true,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::may_wait(kind),
+    }
+}
+
+/// How deep arrays and objects may be nested in what is passed on: where it is sent, and again where it comes from
+/// another hub.
+pub const fn max_depth(dialect: Dialect) -> usize {
+    match dialect {
+        Dialect::Pigeon => json::MAX_DEPTH,
+        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::MAX_DEPTH,
     }
 }
 

@@ -35,6 +35,11 @@ const WHOLE: u8 = 0x80;
 /// What a hub puts into a message by itself.
 const RESERVED: &[&str] = &["type", "src", "dst"];
 
+/// How deep arrays and objects may be nested in what a message carries. PeerServer hands on what its stack can write
+/// anew, some thousand levels: no client that works there is to lose what it says here. Hubs of 0.1.0 hand on
+/// [`json::MAX_DEPTH`] levels, and what is deeper comes back from them as not delivered.
+pub const MAX_DEPTH: usize = 1_000;
+
 /// What a client is told whose id is somebody else's.
 const ID_TAKEN: &str = "ID is taken";
 
@@ -65,6 +70,9 @@ fn command<'a>(
     text: &'a str,
     message: &Envelope<'a>,
 ) -> Result<Command<'a>, DecodeError> {
+    if dialect == Dialect::PeerJs && is_no_word(message) {
+        return Ok(Command::Ignored);
+    }
     let kind = message.required(Field::Type)?;
     let kind = match kind.as_ref() {
         "CANDIDATE" => CANDIDATE,
@@ -89,13 +97,27 @@ fn command<'a>(
         Some(payload) if !message.has_more => (kind, payload.get().into()),
         _ => (SignalKind(kind.0 | WHOLE), rest_of(text)?),
     };
-    envelope::bounded(&payload, &NAMES)?;
+    if let Err(why) = envelope::bounded(&payload, MAX_DEPTH, &NAMES) {
+        return match dialect {
+            Dialect::PeerJs if may_wait(kind) => Ok(Command::Nowhere {
+                name: target.to_string(),
+            }),
+            Dialect::PeerJs => Ok(Command::Ignored),
+            _ => Err(why),
+        };
+    }
     Ok(Command::Signal {
         target,
         network: None,
         kind,
         payload,
     })
+}
+
+/// Whether the type of a message is there and no string. Nothing is of such a type.
+fn is_no_word(message: &Envelope<'_>) -> bool {
+    let kind = message.present(Field::Type);
+    kind.is_some_and(|kind| !kind.starts_with('"'))
 }
 
 /// Whom a message is for.
@@ -167,7 +189,10 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
             Some(expire(sender, |out| json::push_escaped(out, name)))
         }
         Event::Error(complaint) => Some(error(complaint)),
-        Event::Discovered { .. } | Event::Goodbye { .. } | Event::Left { .. } | Event::Pong => None,
+        Event::Discovered { .. }
+        | Event::Goodbye { .. }
+        | Event::Left { .. }
+        | Event::Pong { .. } => None,
     }
 }
 
@@ -188,7 +213,11 @@ pub fn encode_signal(signal: &Signal<'_>) -> Option<Utf8Bytes> {
         out.push_str(signal.payload);
     } else if signal.payload != "{}" {
         out.push(',');
-        out.push_str(json::members(signal.payload.as_bytes(), RESERVED)?);
+        out.push_str(json::members(
+            signal.payload.as_bytes(),
+            RESERVED,
+            MAX_DEPTH,
+        )?);
     }
     out.push('}');
     Some(out.into())

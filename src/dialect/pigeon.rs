@@ -35,7 +35,7 @@ const RESERVED_DATA: &[&str] = &["peerId", "isHub"];
 
 /// Reads one message of a client.
 pub fn decode(text: &str) -> Result<Message<'_>, DecodeError> {
-    let message = Envelope::read(text, &NAMES)?;
+    let message = Envelope::read(text, &NAMES)?.unambiguous()?;
     Ok(Message {
         command: command(&message)?,
         sender: message.text(Field::Sender)?,
@@ -68,7 +68,7 @@ fn signal_to<'a>(kind: SignalKind, message: &Envelope<'a>) -> Result<Command<'a>
         target,
         network: network(message)?,
         kind,
-        payload: envelope::bounded(payload.get(), &NAMES)?.into(),
+        payload: envelope::bounded(payload.get(), json::MAX_DEPTH, &NAMES)?.into(),
     })
 }
 
@@ -82,7 +82,7 @@ fn announce<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
         None => None,
         Some(data) if data.get() == "null" => None,
         Some(data) => {
-            envelope::bounded(data.get(), &NAMES)?;
+            envelope::bounded(data.get(), json::MAX_DEPTH, &NAMES)?;
             json::strip_members(data, reserved)
                 .map_err(|json::NotAnObject| NAMES.wrong(Field::Data, "an object"))?
         }
@@ -133,11 +133,12 @@ pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
         Event::Discovered { peer, data } => push_discovered(&mut out, peer, *data),
         Event::Goodbye { peer } => push_goodbye(&mut out, peer),
         Event::Left { peer, reason } => push_left(&mut out, peer, *reason, now_ms),
-        Event::Pong => {
+        Event::Pong { peer } => {
             out.push_str(r#"{"type":"pong","data":{"timestamp":"#);
             push_number(&mut out, now_ms);
             out.push('}');
             push_from_hub(&mut out);
+            push_target(&mut out, peer);
         }
         Event::Undelivered {
             target, kind, why, ..
@@ -173,9 +174,7 @@ pub fn encode_signal(signal: &Signal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     out.push_str(r#"","data":"#);
     out.push_str(signal.payload);
     push_from(&mut out, signal.from);
-    out.push_str(r#","targetPeerId":""#);
-    push_id(&mut out, signal.target);
-    out.push('"');
+    push_target(&mut out, signal.target);
     Some(finish(out, signal.network.name(), now_ms))
 }
 
@@ -213,7 +212,8 @@ fn push_discovered(out: &mut String, peer: &PeerId, data: Option<&[u8]>) {
     out.push_str(r#"{"type":"peer-discovered","data":{"peerId":""#);
     push_id(out, peer);
     out.push_str(r#"","isHub":false"#);
-    if let Some(members) = data.and_then(|data| json::members(data, RESERVED_DATA)) {
+    if let Some(members) = data.and_then(|data| json::members(data, RESERVED_DATA, json::MAX_DEPTH))
+    {
         out.push(',');
         out.push_str(members);
     }
@@ -275,6 +275,12 @@ fn push_from_hub(out: &mut String) {
 
 fn push_from(out: &mut String, peer: &PeerId) {
     out.push_str(r#","fromPeerId":""#);
+    push_id(out, peer);
+    out.push('"');
+}
+
+fn push_target(out: &mut String, peer: &PeerId) {
+    out.push_str(r#","targetPeerId":""#);
     push_id(out, peer);
     out.push('"');
 }

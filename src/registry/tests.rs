@@ -23,17 +23,35 @@ impl Room {
     }
 
     fn insert(&self, claim: u64, peer: u8, capacity: usize, quiet: bool) -> Arc<Mailbox> {
+        self.insert_of(claim, peer, capacity, quiet, network("room"))
+    }
+
+    fn insert_of(
+        &self,
+        claim: u64,
+        peer: u8,
+        capacity: usize,
+        quiet: bool,
+        network: NetworkKey,
+    ) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::new(Capacity {
             messages: capacity,
             bytes: 1 << 20,
         }));
+        let dialect = network.dialect().expect("one that is known");
         let source = Source {
             claim: ClaimNo(claim),
-            network: network("room"),
+            network,
             peer: id(peer),
         };
-        let peer = Peer::new(source, Dialect::Pigeon, Arc::clone(&mailbox), quiet);
+        let peer = Peer::new(source, dialect, Arc::clone(&mailbox), quiet);
         self.registry.insert(ClaimNo(claim), Arc::new(peer));
+        mailbox
+    }
+
+    fn join_of(&self, claim: u64, peer: u8, network: NetworkKey) -> Arc<Mailbox> {
+        let mailbox = self.insert_of(claim, peer, 100, false, network);
+        self.registry.accepted(ClaimNo(claim), Vec::new());
         mailbox
     }
 
@@ -159,6 +177,26 @@ fn a_payload_from_another_hub_that_would_break_out_of_its_message_is_refused() {
         assert_eq!(answer, Err(RefusedWhy::Forged));
     }
     assert_eq!(texts(&a).len(), 0);
+}
+
+#[test]
+fn how_deep_a_payload_from_another_hub_may_be_is_the_dialect_s_to_say() {
+    let room = Room::new();
+    room.join(1, 1);
+    let realm = NetworkKey::new(Dialect::PeerJs, "peerjs").expect("a realm");
+    room.join_of(2, 2, realm.clone());
+    for (depth, here, there) in [(64, true, true), (65, false, true), (1_001, false, false)] {
+        let deep = [vec![b'['; depth], vec![b']'; depth]].concat();
+        let room_s = delivery(1, 1, &deep);
+        let realm_s = Delivery {
+            network: realm.clone(),
+            ..delivery(2, 2, &deep)
+        };
+        let taken = [room_s, realm_s].map(|one| room.registry.deliver(one).is_ok());
+        assert_eq!(taken, [here, there], "{depth}");
+    }
+    let half = delivery(1, 1, br#"{"\ud83d":"\udca5"}"#);
+    assert_eq!(room.registry.deliver(half), Ok(()));
 }
 
 #[test]

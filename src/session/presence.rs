@@ -225,7 +225,10 @@ where
                 let took = started.elapsed().as_secs_f64();
                 self.shared.metrics.route_seconds.observe(took);
             }
-            Command::Ping { .. } => self.tell(&Event::Pong, Sent::Pong),
+            Command::Ping { .. } => {
+                let peer = &self.newcomer.peer;
+                self.tell(&Event::Pong { peer }, Sent::Pong);
+            }
             Command::Goodbye => Box::pin(self.goodbye()).await,
             Command::Nowhere { name } => {
                 let (sender, name) = (&self.newcomer.peer, name.as_str());

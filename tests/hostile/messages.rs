@@ -58,7 +58,7 @@ async fn malformed_json_is_complained_of_and_the_connection_goes_on() {
         ("missing-field", r#"{"type":null}"#),
         ("wrong-type", r#"{"type":1}"#),
         ("wrong-type", r#"{"type":{"type":"ping"}}"#),
-        ("wrong-type", r#"{"type":"\ud800"}"#),
+        ("unsupported-type", r#"{"type":"\ud800"}"#),
         (
             "wrong-type",
             r#"{"type":"offer","targetPeerId":"","data":1}"#,

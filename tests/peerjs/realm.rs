@@ -37,6 +37,43 @@ async fn offers_answers_and_candidates_cross_hubs_as_they_were_sent() {
 }
 
 #[tokio::test]
+async fn what_javascript_writes_crosses_hubs_and_ends_no_connection() {
+    let hubs = pair(|hub| hub.env("PEERJS_EXPIRE_TIMEOUT_MS", "300")).await;
+    let mut ada = Client::open(&hubs[0], "ada", "a").await;
+    // As a browser writes `bob\ud83d` into an address.
+    let mut bob = Client::open(&hubs[1], "bob\u{fffd}", "b").await;
+    knows(&hubs[0], 2).await;
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for payload in [r#"{"\ud83d":"\udca5"}"#, &deep] {
+        let sent = format!(r#"{{"type":"OFFER","payload":{payload},"dst":"bob\ud83d"}}"#);
+        ada.say_text(&sent).await;
+        let arrived = bob.next_text().await;
+        assert!(arrived.ends_with(&format!(r#","payload":{payload}}}"#)));
+    }
+    for odd in [
+        r#"{"type":"OFFER\ud83d","dst":"x"}"#,
+        r#"{"type":7,"dst":"x"}"#,
+        r#"{"type":["OFFER"],"dst":"x"}"#,
+        r#"{"type":"OFFER","type":null,"dst":"x"}"#,
+        "\u{feff}{\"type\":\"HEARTBEAT\"}",
+    ] {
+        ada.say_text(odd).await;
+    }
+    for depth in [1_001, 5_000, 15_000] {
+        let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let sent = format!(r#"{{"type":"OFFER","payload":{deep},"dst":"b{depth}"}}"#);
+        ada.say_text(&sent).await;
+        let expire = json!({"type": "EXPIRE", "src": format!("b{depth}"), "dst": "ada"});
+        assert_eq!(ada.next().await, expire);
+    }
+    ada.say_text(r#"{"type":"OFFER","payload":1,"dst":"bo\ud83d"}"#)
+        .await;
+    let expire = json!({"type": "EXPIRE", "src": "bo\u{fffd}", "dst": "ada"});
+    assert_eq!(ada.next().await, expire);
+    ada.hears_nothing_before(&mut bob).await;
+}
+
+#[tokio::test]
 async fn an_id_belongs_to_who_has_its_token_on_whichever_hub() {
     let hubs = pair(|hub| hub).await;
     let mut old = Client::open(&hubs[0], "ada", "secret").await;

@@ -177,21 +177,93 @@ fn only_a_room_takes_offence_at_a_forged_sender() {
 
 #[test]
 fn what_cannot_be_read_is_refused_with_a_reason() {
-    let deep = format!(
-        r#"{{"type":"OFFER","dst":"b","payload":{}{}}}"#,
-        "[".repeat(80),
-        "]".repeat(80)
-    );
-    let twice = r#"{"type":"OFFER","dst":"b","dst":"c","payload":1}"#;
-    let (field, name) = (Field::Target, "dst");
     let cases = [
         ("[]", DecodeError::NotAnObject),
         ("{}", NAMES.missing(Field::Type)),
-        (twice, DecodeError::Duplicate { field, name }),
-        (&deep, DecodeError::TooDeep { name: "payload" }),
+        ("", DecodeError::NotJson { line: 1, column: 0 }),
     ];
     for (text, why) in cases {
         assert_eq!(decode(REALM, text), Err(why), "{text}");
+    }
+}
+
+#[test]
+fn a_type_that_is_no_string_is_a_mistake_in_rooms_alone() {
+    for kind in ["7", "null", "true", "[\"OFFER\"]", "{\"type\":\"OFFER\"}"] {
+        let text = format!(r#"{{"type":{kind},"dst":"b","payload":1}}"#);
+        let command = decode(REALM, &text).map(|message| message.command);
+        assert_eq!(command, Ok(Command::Ignored), "{kind}");
+        assert!(decode(ROOMS, &text).is_err(), "{kind}");
+    }
+    let half = r#"{"type":"OFFER\ud83d","dst":"b"}"#;
+    let command = decode(REALM, half).map(|message| message.command);
+    assert_eq!(command, Ok(Command::Ignored));
+    let named = Command::Unsupported("OFFER\u{fffd}".into());
+    let command = decode(ROOMS, half).map(|message| message.command);
+    assert_eq!(command, Ok(named));
+}
+
+#[test]
+fn of_a_field_that_is_there_twice_the_last_counts() {
+    let text =
+        r#"{"dst":"b","type":"LEAVE","type":"OFFER","payload":1,"dst":"c","payload":{"x":1}}"#;
+    let arrived = relayed("a", text).expect("a signal");
+    let expected = r#"{"type":"OFFER","src":"a","dst":"c","payload":{"x":1}}"#;
+    assert_eq!(arrived.as_str(), expected);
+    let text = r#"{"type":"OFFER","src":"eve","payload":1,"dst":"b","src":"ada"}"#;
+    let sender = decode(ROOMS, text).expect("understood").sender;
+    assert_eq!(sender.as_deref(), Some("ada"));
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_text_like_any_other() {
+    let text =
+        r#"{"t\u0079pe":"OFFER","\ud83d":"\udca5","dst":"bob\ud83d","payload":{"a":"\ud83d"}}"#;
+    let arrived = relayed("ada", text).expect("a signal");
+    let expected = concat!(
+        r#"{"type":"OFFER","src":"ada","dst":"bob"#,
+        "\u{fffd}",
+        r#"","\ud83d":"\udca5","payload":{"a":"\ud83d"}}"#
+    );
+    assert_eq!(arrived.as_str(), expected);
+    // Whoever registers and whoever calls mean the same peer, however they spell it.
+    for dst in [r"bob\udfff", r"bob\ufffd", "bob\u{fffd}"] {
+        let text = format!(r#"{{"type":"OFFER","dst":"{dst}","payload":1}}"#);
+        let command = decode(REALM, &text).map(|message| message.command);
+        let Ok(Command::Signal { target, .. }) = command else {
+            panic!("a signal: {command:?}");
+        };
+        assert_eq!(target, id("bob\u{fffd}"), "{dst}");
+    }
+}
+
+fn nested(open: &str, close: &str, depth: usize) -> String {
+    format!("{}1{}", open.repeat(depth), close.repeat(depth))
+}
+
+#[test]
+fn what_is_nested_deep_is_handed_on_and_deeper_still_expires() {
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        for depth in [65, 200, MAX_DEPTH] {
+            let deep = nested(open, close, depth);
+            let text = format!(r#"{{"type":"OFFER","dst":"b","payload":{deep}}}"#);
+            let arrived = relayed("a", &text).expect("it is handed on");
+            assert!(arrived.as_str().contains(&deep), "{depth}");
+        }
+        for depth in [MAX_DEPTH + 1, 5_000, 100_000] {
+            let deep = nested(open, close, depth);
+            for field in ["payload", "other"] {
+                let of = |kind: &str| format!(r#"{{"type":"{kind}","dst":"b","{field}":{deep}}}"#);
+                let (offer, leave) = (of("OFFER"), of("LEAVE"));
+                let nowhere = Command::Nowhere { name: "b".into() };
+                let command = decode(REALM, &offer).map(|message| message.command);
+                assert_eq!(command, Ok(nowhere), "{depth} in {field}");
+                let command = decode(REALM, &leave).map(|message| message.command);
+                assert_eq!(command, Ok(Command::Ignored), "{depth} in {field}");
+                let refused = decode(ROOMS, &offer).map_err(|why| why.code());
+                assert_eq!(refused.map(drop), Err("too-deep"), "{depth} in {field}");
+            }
+        }
     }
 }
 
@@ -219,7 +291,7 @@ fn clients_read_the_words_that_they_know() {
     let full = of("room-full", "The room is full").expect("it is told");
     assert_eq!(full["payload"]["type"], "room-full");
     for event in [
-        Event::Pong,
+        Event::Pong { peer: &ada },
         Event::Discovered {
             peer: &bob,
             data: None,

@@ -120,6 +120,41 @@ fn escapes_in_names_and_fields_mean_what_they_stand_for() {
 }
 
 #[test]
+fn half_of_a_surrogate_pair_is_text_like_any_other() {
+    let text = r#"{"type":"announce","networkName":"a\ud83d","fromPeerId":"x\udca5","\ud83d":1,"data":{"\ud83d":"\udca5","peerId":"\ud83d"}}"#;
+    let message = decode(text).expect("it is understood");
+    assert_eq!(message.sender.as_deref(), Some("x\u{fffd}"));
+    let network = Some("a\u{fffd}".into());
+    let shown = bytes::Bytes::from_static(br#"{"\ud83d":"\udca5"}"#);
+    let announced = Command::Announce {
+        network,
+        data: Some(shown.clone()),
+        claims_hub: false,
+    };
+    assert_eq!(message.command, announced);
+    let event = Event::Discovered {
+        peer: &id(A),
+        data: Some(&shown),
+    };
+    let told = encode("room", &event, NOW);
+    assert!(
+        told.as_str()
+            .contains(r#""isHub":false,"\ud83d":"\udca5"}"#)
+    );
+    let text = r#"{"type":"offer","targetPeerId":"b\ud83d","data":"\ud83d"}"#;
+    let Command::Signal {
+        target, payload, ..
+    } = command_of(text)
+    else {
+        panic!("a signal");
+    };
+    assert_eq!(target, id("b\u{fffd}"));
+    assert_eq!(payload, r#""\ud83d""#);
+    let unknown = command_of(r#"{"type":"wave\ud83d"}"#);
+    assert_eq!(unknown, Command::Unsupported("wave\u{fffd}".into()));
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_with_a_reason() {
     let wrong = |field, want| NAMES.wrong(field, want);
     let missing = |field| NAMES.missing(field);
@@ -129,6 +164,10 @@ fn what_cannot_be_read_is_refused_with_a_reason() {
         "[".repeat(80),
         "]".repeat(80)
     );
+    let too_deep = DecodeError::TooDeep {
+        name: "data",
+        most: json::MAX_DEPTH,
+    };
     let cases = [
         ("{", DecodeError::NotJson { line: 1, column: 1 }),
         (
@@ -174,7 +213,7 @@ fn what_cannot_be_read_is_refused_with_a_reason() {
             &long,
             wrong(Field::Network, "a string of at most 128 bytes"),
         ),
-        (&deep, DecodeError::TooDeep { name: "data" }),
+        (&deep, too_deep),
     ];
     for (text, expected) in cases {
         assert_eq!(decode(text), Err(expected), "{text}");
@@ -188,8 +227,8 @@ fn the_greeting_and_the_pong_come_from_the_hub() {
         json!({"type":"connected","data":{"peerId":A},"fromPeerId":"system","networkName":"room","timestamp":NOW})
     );
     assert_eq!(
-        told(&Event::Pong),
-        json!({"type":"pong","data":{"timestamp":NOW},"fromPeerId":"system","networkName":"room","timestamp":NOW})
+        told(&Event::Pong { peer: &id(A) }),
+        json!({"type":"pong","data":{"timestamp":NOW},"fromPeerId":"system","targetPeerId":A,"networkName":"room","timestamp":NOW})
     );
 }
 
@@ -421,7 +460,7 @@ proptest! {
         let shown = told(&Event::Discovered { peer: &id(A), data: Some(&bytes) });
         prop_assert_eq!(&shown["data"]["peerId"], A);
         prop_assert_eq!(&shown["data"]["isHub"], false);
-        let _ = json::one_value(&bytes);
+        let _ = json::one_value(&bytes, json::MAX_DEPTH);
     }
 
     #[test]
