@@ -17,17 +17,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::unix_ms;
-use crate::dialect::{self, Complaint, Event, Signal, json};
+use crate::dialect::{self, Complaint, Event, Failing, Signal, json};
 use crate::mesh::core::api::{Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Source};
-use crate::mesh::core::ids::{ClaimNo, Dialect, NetworkKey, PeerId, mix};
+use crate::mesh::core::ids::{ClaimNo, Dialect, NetworkKey, PeerId, SignalKind, mix, stable_hash};
 use crate::mesh::frames::RefusedWhy;
 use crate::metrics::{Metrics, Sent};
 use crate::session::mailbox::{Control, Full, Mailbox, Roster};
 use crate::session::meter;
 use crate::session::reason::CloseReason;
+
+mod runs;
+
+use runs::Runs;
 
 /// Locks that the claims are spread over: more than threads, so that joins rarely meet signals.
 const SHARDS: usize = 32;
@@ -43,6 +48,7 @@ pub struct Peer {
     quiet: AtomicBool,
     forgotten: AtomicBool,
     absent: AtomicBool,
+    failures: Runs,
 }
 
 impl Peer {
@@ -55,6 +61,7 @@ impl Peer {
             quiet: AtomicBool::new(quiet),
             forgotten: AtomicBool::new(false),
             absent: AtomicBool::new(false),
+            failures: Runs::default(),
         }
     }
 
@@ -86,6 +93,19 @@ impl Peer {
     /// Whether the mesh has let go of the claim by itself, so that leaving need not be reported to it.
     pub fn is_forgotten(&self) -> bool {
         self.forgotten.load(Ordering::Relaxed)
+    }
+
+    /// Whether its signal of this kind, which now failed for a target of this name, goes with one that it was told of:
+    /// of those that go together it is told once.
+    pub fn was_told(&self, target: &str, kind: SignalKind) -> bool {
+        let role = dialect::failing(self.dialect, kind);
+        let begins = match role {
+            Failing::Untold | Failing::Alone => return false,
+            Failing::Begins => true,
+            Failing::Follows => false,
+        };
+        let target = stable_hash(target.as_bytes());
+        self.failures.goes_with_one(target, begins, Instant::now())
     }
 
     /// Whether there was something to tell, and room for it.
@@ -188,12 +208,13 @@ impl Registry {
             return;
         };
         self.metrics.signals_failed.inc(failed.why);
+        let was_told = peer.was_told(&failed.target.to_string(), failed.kind);
         let told = peer.tell(&Event::Undelivered {
             sender: &peer.source.peer,
             target: &failed.target,
             kind: failed.kind,
             why: failed.why,
-            follows: failed.follows,
+            follows: failed.follows || was_told,
         });
         if told {
             self.metrics.messages_sent.inc(Sent::Error);

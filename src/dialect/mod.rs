@@ -66,6 +66,8 @@ pub enum Command<'a> {
     Nowhere {
         /// What its target was called, or the start of that.
         name: String,
+        /// What kind, in this dialect.
+        kind: SignalKind,
     },
     /// A sign of life that wants an answer.
     Ping {
@@ -136,7 +138,7 @@ pub enum Event<'a> {
         kind: SignalKind,
         /// Why.
         why: SignalFailure,
-        /// Another one for the same target failed in the same moment, and was told of before.
+        /// It goes with another one for the same target that was told of before.
         follows: bool,
     },
     /// Answers [`Command::Nowhere`].
@@ -328,6 +330,28 @@ pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
     match dialect {
         Dialect::Pigeon => true,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::may_wait(kind),
+    }
+}
+
+/// What a sender is told of a signal that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    /// Nothing.
+    Untold,
+    /// A word for each.
+    Alone,
+    /// A word, for it and for what follows it.
+    Begins,
+    /// A word, unless it goes with one that was told of.
+    Follows,
+}
+
+/// What the sender of a signal of this kind is told when it fails.
+pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
+    match dialect {
+        // Each word names the kind of its signal, for programs to tell an offer from a candidate.
+        Dialect::Pigeon => Failing::Alone,
+        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::failing(kind),
     }
 }
 

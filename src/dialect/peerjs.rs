@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::envelope::{self, Envelope, Names};
-use super::{Command, Complaint, DecodeError, Event, Field, Message, Notice, Signal};
+use super::{Command, Complaint, DecodeError, Event, Failing, Field, Message, Notice, Signal};
 use super::{json, push_id, start_of};
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
 use crate::mesh::core::ids::{Dialect, LeaveReason, PeerId, SignalKind};
@@ -90,7 +90,7 @@ fn command<'a>(
         Named::Peer(target) => target,
         _ if dialect == Dialect::PeerJsRooms => message.peer(Field::Target)?,
         // What an application calls its peers may come from anywhere, and an error would end its connection.
-        Named::Nowhere(name) if kind != LEAVE => return Ok(Command::Nowhere { name }),
+        Named::Nowhere(name) if kind != LEAVE => return Ok(Command::Nowhere { name, kind }),
         Named::Nobody | Named::Nowhere(_) => return Ok(Command::Ignored),
     };
     let (kind, payload) = match message.payload {
@@ -101,6 +101,7 @@ fn command<'a>(
         return match dialect {
             Dialect::PeerJs if may_wait(kind) => Ok(Command::Nowhere {
                 name: target.to_string(),
+                kind,
             }),
             Dialect::PeerJs => Ok(Command::Ignored),
             _ => Err(why),
@@ -157,6 +158,16 @@ fn rest_of(text: &str) -> Result<Cow<'_, str>, DecodeError> {
     Ok(rest.map_or(Cow::Borrowed("{}"), Cow::Owned))
 }
 
+/// What the sender of a signal of this kind is told when it fails: who leaves does not care who heard it, and a call or
+/// its answer is one thing with its candidates.
+pub const fn failing(kind: SignalKind) -> Failing {
+    match base_kind(kind) {
+        LEAVE => Failing::Untold,
+        OFFER | ANSWER => Failing::Begins,
+        _ => Failing::Follows,
+    }
+}
+
 /// Whether a signal of this kind may wait for a target that nobody holds.
 pub const fn may_wait(kind: SignalKind) -> bool {
     kind.0 & !WHOLE != LEAVE.0
@@ -176,8 +187,7 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
             why,
             follows,
         } => {
-            // One word for all that was lost together; and who leaves does not care who heard it.
-            if *follows || !may_wait(*kind) {
+            if *follows || failing(*kind) == Failing::Untold {
                 return None;
             }
             Some(match dialect {

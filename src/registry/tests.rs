@@ -217,6 +217,34 @@ fn a_sender_is_told_of_a_signal_that_failed() {
 }
 
 #[test]
+fn a_realm_s_sender_is_told_once_of_what_failed_one_after_the_other() {
+    let room = Room::new();
+    let realm = NetworkKey::new(Dialect::PeerJs, "peerjs").expect("a realm");
+    let a = room.join_of(1, 1, realm.clone());
+    let fail = |kind, follows| {
+        room.registry.failed(Failed {
+            source: ClaimNo(1),
+            network: realm.clone(),
+            target: id(2),
+            kind: SignalKind(kind),
+            why: SignalFailure::Overload,
+            follows,
+        });
+        texts(&a).len()
+    };
+    let (offer, candidate, whole) = (0, 2, 0x82);
+    let told = [
+        fail(candidate, false),
+        fail(offer, true),
+        fail(candidate, false),
+        fail(whole, false),
+        fail(offer, false),
+        fail(candidate, false),
+    ];
+    assert_eq!(told, [1, 0, 0, 0, 1, 0]);
+}
+
+#[test]
 fn a_claim_removed_before_it_is_accepted_is_on_no_list() {
     let room = Room::new();
     room.insert(1, 1, 100, false);

@@ -230,10 +230,7 @@ where
                 self.tell(&Event::Pong { peer }, Sent::Pong);
             }
             Command::Goodbye => Box::pin(self.goodbye()).await,
-            Command::Nowhere { name } => {
-                let (sender, name) = (&self.newcomer.peer, name.as_str());
-                self.tell(&Event::Nowhere { sender, name }, Sent::Error);
-            }
+            Command::Nowhere { name, kind } => self.nowhere(&name, kind),
             Command::Ignored => {}
             Command::Unsupported(kind) => self.complain(&complaint(
                 "unsupported-type",
@@ -390,9 +387,22 @@ where
             target,
             kind,
             why,
-            follows: false,
+            follows: self.was_told(&target.to_string(), kind),
         };
         self.tell(&event, Sent::Error);
+    }
+
+    fn nowhere(&self, name: &str, kind: SignalKind) {
+        if !self.was_told(name, kind) {
+            let sender = &self.newcomer.peer;
+            self.tell(&Event::Nowhere { sender, name }, Sent::Error);
+        }
+    }
+
+    /// Whether a failure goes with one that the peer was told of.
+    fn was_told(&self, target: &str, kind: SignalKind) -> bool {
+        let peer = self.place.present();
+        peer.is_some_and(|peer| peer.was_told(target, kind))
     }
 
     /// Leaves. Whoever stays connected after it has as long as a newcomer to announce itself; saying goodbye

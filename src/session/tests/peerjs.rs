@@ -87,6 +87,83 @@ async fn what_is_for_an_absent_peer_or_oneself_expires() {
     assert_eq!(bob.next().await, candidate);
 }
 
+/// What a client sends that calls somebody: an offer, and eight candidates that are its own to find.
+async fn call(client: &mut Client, target: &str, kinds: &[&str]) {
+    for kind in kinds {
+        let text = format!(r#"{{"type":"{kind}","payload":1,"dst":{target}}}"#);
+        client.send(&text).await;
+    }
+}
+
+const CALL: [&str; 9] = {
+    let mut call = ["CANDIDATE"; 9];
+    call[0] = "OFFER";
+    call
+};
+
+/// What the client hears up to an offer of its own to another one, who is there.
+async fn heard(client: &mut Client, other: &mut Client) -> Vec<String> {
+    let to = format!("\"{}\"", other.id);
+    call(client, &to, &["OFFER"]).await;
+    other.next().await;
+    call(other, &format!("\"{}\"", client.id), &["ANSWER"]).await;
+    let mut heard = Vec::new();
+    loop {
+        let next = client.next().await;
+        if next["type"] == "ANSWER" {
+            return heard;
+        }
+        assert_eq!(next["type"], "EXPIRE");
+        heard.push(next["src"].as_str().expect("a name").to_owned());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_fails_as_it_comes_gets_one_word() {
+    let hub = Hub::new();
+    let mut ada = opened(&hub, 1).await;
+    let mut eve = opened(&hub, 3).await;
+    let own = format!("\"{}\"", ada.id);
+    let long = format!("\"{}\"", "x".repeat(200));
+    for target in ["\"bob\"", &own, &long, "[1]", "1234"] {
+        call(&mut ada, target, &CALL).await;
+        let told = heard(&mut ada, &mut eve).await;
+        assert_eq!(told.len(), 1, "{target}: {told:?}");
+        call(&mut ada, target, &["CANDIDATE"; 3]).await;
+        assert!(heard(&mut ada, &mut eve).await.is_empty(), "{target}");
+        // Whoever calls again hears again.
+        call(&mut ada, target, &CALL).await;
+        assert_eq!(heard(&mut ada, &mut eve).await, told);
+        call(&mut ada, target, &["LEAVE"]).await;
+        assert!(heard(&mut ada, &mut eve).await.is_empty(), "{target}");
+    }
+    let deep = format!("{}{}", "[".repeat(1_001), "]".repeat(1_001));
+    for kind in CALL {
+        let text = format!(r#"{{"type":"{kind}","payload":{deep},"dst":"deep"}}"#);
+        ada.send(&text).await;
+    }
+    assert_eq!(heard(&mut ada, &mut eve).await, ["deep"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_to_several_at_once_get_a_word_each_and_late_candidates_another() {
+    let hub = Hub::new();
+    let mut ada = opened(&hub, 1).await;
+    let mut eve = opened(&hub, 3).await;
+    for kind in CALL {
+        for target in ["\"bob\"", "\"cy\"", "[]"] {
+            call(&mut ada, target, &[kind]).await;
+        }
+    }
+    assert_eq!(heard(&mut ada, &mut eve).await, ["bob", "cy", "[]"]);
+    // A LEAVE that reached nobody is told to nobody, and hides nothing.
+    call(&mut ada, "\"dan\"", &["LEAVE", "CANDIDATE", "CANDIDATE"]).await;
+    assert_eq!(heard(&mut ada, &mut eve).await, ["dan"]);
+    advance(std::time::Duration::from_secs(5)).await;
+    call(&mut ada, "\"bob\"", &["CANDIDATE", "CANDIDATE"]).await;
+    assert_eq!(heard(&mut ada, &mut eve).await, ["bob"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leave_for_nobody_ends_the_connection_and_frees_the_id() {
     let hub = Hub::new();
