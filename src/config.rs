@@ -4,10 +4,13 @@
 //! between two settings kept. Whoever has a `Config` need not check again. Nothing outside this module reads the
 //! environment, and this module opens no socket, and no file but the one that `JWT_PUBLIC_KEY` may name. `main` calls it first and exits with 64 if it refuses.
 
+mod log_filter;
+mod origins;
 mod proxies;
 mod read;
 mod settings;
 mod types;
+mod variables;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,14 +22,14 @@ use crate::auth::Secret;
 use crate::auth::jwt::Jwt;
 use crate::mesh::core::ids::{Dialect, HubId};
 
+pub use origins::{CorsOrigins, Origin};
 pub use proxies::TrustedProxies;
 pub use settings::{SETTINGS, Setting, settings_table};
-pub use types::{
-    BootstrapHub, CorsOrigins, DuplicatePeer, HubUrl, LogFormat, Origin, PeerJsKeys, PeerJsPaths,
-};
+pub use types::{BootstrapHub, DuplicatePeer, HubUrl, LogFormat, PeerJsKeys, PeerJsPaths};
 
 use read::Reader;
 use settings::Raw;
+use variables::Variables;
 
 /// Everything that can be set, in force from start to exit.
 #[derive(Clone, Debug)]
@@ -75,6 +78,8 @@ pub struct Config {
     pub worker_threads: usize,
     /// The application's name at its host, for the statistics.
     pub app_name: Option<String>,
+    /// What can be used and may not be what was meant.
+    pub cautions: Vec<Caution>,
 }
 
 /// Where the hub's certificate and its key are. What is in the files is not known here.
@@ -140,6 +145,13 @@ pub struct PeerJsSettings {
     pub room_limit: usize,
 }
 
+impl PeerJsSettings {
+    /// Whether they are served at all.
+    pub fn is_served(&self) -> bool {
+        self.paths.iter().next().is_some()
+    }
+}
+
 /// How this hub meets others.
 #[derive(Clone, Debug)]
 pub struct MeshSettings {
@@ -189,11 +201,28 @@ pub struct Problem {
     pub text: String,
 }
 
+/// One variable that may not do what was meant by it. The hub starts all the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caution {
+    /// The variable.
+    pub name: String,
+    /// What its author should know.
+    pub text: String,
+}
+
+impl fmt::Display for Caution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.text)
+    }
+}
+
 /// The environment holds nonsense: every problem of it, in the order of the settings.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub struct ConfigError {
     /// At least one.
     pub problems: Vec<Problem>,
+    /// What else may not be what was meant: a problem may come of it.
+    pub cautions: Vec<Caution>,
 }
 
 impl fmt::Display for ConfigError {
@@ -201,6 +230,9 @@ impl fmt::Display for ConfigError {
         f.write_str("the configuration cannot be used:")?;
         for problem in &self.problems {
             write!(f, "\n  {}: {}", problem.name, problem.text)?;
+        }
+        for caution in &self.cautions {
+            write!(f, "\n  {caution}")?;
         }
         Ok(())
     }
@@ -212,8 +244,8 @@ impl Config {
         Self::from_os_vars(std::env::vars_os())
     }
 
-    /// The configuration of these variables; of two with one name the later counts, and what is no setting is
-    /// ignored.
+    /// The configuration of these variables; of two with one name the later counts, and what is no setting has no
+    /// effect but a caution, if it looks like one.
     pub fn from_vars<N: Into<String>, V: Into<String>>(
         vars: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, ConfigError> {
@@ -226,7 +258,11 @@ impl Config {
     fn from_os_vars(
         vars: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let (known, mut problems) = known_variables(vars);
+        let Variables {
+            known,
+            mut problems,
+            cautions,
+        } = Variables::sort(vars);
         let raw: Raw = match envy::from_iter(known) {
             Ok(raw) => raw,
             Err(error) => {
@@ -235,7 +271,7 @@ impl Config {
                     name,
                     text: error.to_string(),
                 });
-                return Err(ConfigError { problems });
+                return Err(ConfigError { problems, cautions });
             }
         };
         let mut reader = Reader::new(raw.into_texts());
@@ -243,8 +279,8 @@ impl Config {
         problems.extend(reader.finish());
         problems.sort_by_key(|problem| place_of(&problem.name));
         match config {
-            Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(ConfigError { problems }),
+            Some(config) if problems.is_empty() => Ok(Config { cautions, ..config }),
+            _ => Err(ConfigError { problems, cautions }),
         }
     }
 
@@ -257,31 +293,6 @@ impl Config {
 /// Where a setting stands among all.
 fn place_of(name: &str) -> Option<usize> {
     SETTINGS.iter().position(|setting| setting.name() == name)
-}
-
-/// The variables that are settings, and a problem for each that is not text. An empty one counts as unset; of two
-/// with one name the later counts.
-fn known_variables(
-    vars: impl IntoIterator<Item = (OsString, OsString)>,
-) -> (Vec<(String, String)>, Vec<Problem>) {
-    let names: Vec<String> = SETTINGS.iter().map(Setting::name).collect();
-    let mut known = Vec::new();
-    let mut problems = Vec::new();
-    for (name, value) in vars {
-        let Some(name) = names.iter().find(|known| name == known.as_str()) else {
-            continue;
-        };
-        known.retain(|(earlier, _)| earlier != name);
-        match value.into_string() {
-            Ok(value) if value.trim().is_empty() => {}
-            Ok(value) => known.push((name.clone(), value)),
-            Err(_) => problems.push(Problem {
-                name: name.clone(),
-                text: "is not UTF-8".into(),
-            }),
-        }
-    }
-    (known, problems)
 }
 
 /// Reads every setting, good or bad, so that all problems come to light; `None` if one has no usable value.
@@ -338,6 +349,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         log_filter: log_filter?,
         worker_threads: worker_threads?,
         app_name,
+        cautions: Vec::new(),
     })
 }
 

@@ -35,11 +35,12 @@ pub(crate) fn check(config: &Config) -> ExitCode {
     match status(host, config.port, config.tls.is_some()) {
         Ok(status) if status.ends_with(" 200") => ExitCode::SUCCESS,
         Ok(status) => {
-            eprintln!("hubmesh: {host} port {} answers {status:?}", config.port);
+            let port = config.port;
+            crate::complain(format_args!("{host} port {port} answers {status:?}"));
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("hubmesh: {host} port {}: {error}", config.port);
+            crate::complain(format_args!("{host} port {}: {error}", config.port));
             ExitCode::FAILURE
         }
     }

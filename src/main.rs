@@ -3,10 +3,12 @@
 //!
 //! Exit codes: 0 after a drain, or when a check succeeds; 1 when `--healthcheck` finds no healthy hub; 64 when the
 //! configuration or the command line cannot be used; 69 when the address cannot be listened on; 70 when the system
-//! refuses something else; 130 when a second signal cuts the drain short.
+//! refuses something else, standard output included; 130 when a second signal cuts the drain short.
 
 mod health;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const BAD_CONFIG: u8 = 64;
 /// The address cannot be listened on (`EX_UNAVAILABLE`).
 const CANNOT_LISTEN: u8 = 69;
-/// The system refuses a thread or a signal handler (`EX_SOFTWARE`).
+/// The system refuses a thread, a signal handler or what is printed (`EX_SOFTWARE`).
 const SYSTEM_REFUSES: u8 = 70;
 /// A second signal arrived while the hub drained.
 const CUT_SHORT: u8 = 130;
@@ -47,13 +49,12 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     if arguments.print_settings {
-        print!("{}", settings_table());
-        return ExitCode::SUCCESS;
+        return print(&settings_table());
     }
     let config = match Config::from_env() {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("hubmesh: {error}");
+            complain(error);
             return ExitCode::from(BAD_CONFIG);
         }
     };
@@ -65,6 +66,9 @@ fn main() -> ExitCode {
     }
     hubmesh::log::init(config.log_format, &config.log_filter);
     hubmesh::log::panics();
+    for caution in &config.cautions {
+        tracing::warn!("{caution}");
+    }
     if let Err(why) =
         hubmesh::open_files::allow(config.max_connections + config.max_http_connections)
     {
@@ -75,19 +79,38 @@ fn main() -> ExitCode {
 
 /// What is left to check of a configuration that could be read: the files that it names.
 fn check_config(config: &Config) -> ExitCode {
+    for caution in &config.cautions {
+        complain(caution);
+    }
     if let Some(Err(bad)) = config.tls.as_ref().map(check_tls) {
-        eprintln!("hubmesh: {}", StartError::from(bad));
+        complain(StartError::from(bad));
         return ExitCode::from(BAD_CONFIG);
     }
-    println!("hubmesh: the configuration can be used");
-    ExitCode::SUCCESS
+    print("hubmesh: the configuration can be used\n")
+}
+
+/// Prints what was asked for. A reader that has seen enough, as `head` has, is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
+            complain(format_args!("cannot print: {why}"));
+            ExitCode::from(SYSTEM_REFUSES)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Says on standard error what is wrong. Where not even that can be written, the exit code says it alone.
+fn complain(what: impl Display) {
+    let _ = writeln!(io::stderr(), "hubmesh: {what}");
 }
 
 fn serve(config: Config) -> ExitCode {
     let runtime = match runtime(config.worker_threads) {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("hubmesh: cannot start its threads: {error}");
+            complain(format_args!("cannot start its threads: {error}"));
             return ExitCode::from(SYSTEM_REFUSES);
         }
     };
@@ -112,14 +135,14 @@ async fn run(config: Config) -> ExitCode {
     let mut signals = match Signals::new(config.tls.is_some()) {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("hubmesh: cannot listen for signals: {error}");
+            complain(format_args!("cannot listen for signals: {error}"));
             return ExitCode::from(SYSTEM_REFUSES);
         }
     };
     let hub = match Hub::start(config).await {
         Ok(hub) => hub,
         Err(error) => {
-            eprintln!("hubmesh: {error}");
+            complain(&error);
             return ExitCode::from(match error {
                 StartError::Bind(_) => CANNOT_LISTEN,
                 StartError::Tls(_) => BAD_CONFIG,

@@ -10,7 +10,8 @@ use hubmesh::config::{
 const NONE: [(&str, &str); 0] = [];
 
 fn problems(vars: &[(&str, &str)]) -> Vec<(String, String)> {
-    let ConfigError { problems } = Config::from_vars(vars.iter().copied()).expect_err("refused");
+    let ConfigError { problems, .. } =
+        Config::from_vars(vars.iter().copied()).expect_err("refused");
     problems
         .into_iter()
         .map(|problem| (problem.name, problem.text))
@@ -26,7 +27,7 @@ fn an_empty_environment_is_a_lone_hub_on_localhost() {
     );
     assert_eq!(config.cors, CorsOrigins::Any);
     assert_eq!(config.auth_token, None);
-    assert_eq!((config.max_connections, config.worker_threads), (1000, 1));
+    assert_eq!((config.max_connections, config.worker_threads), (10_000, 1));
     assert_eq!(config.cleanup_interval, Duration::from_secs(30));
     assert_eq!(config.drain, Duration::from_secs(10));
     assert_eq!(config.log_format, LogFormat::Auto);
@@ -97,6 +98,30 @@ fn nonsense_is_refused_with_what_is_allowed() {
             "https://example.org",
         ),
         ("CORS_ORIGIN", "*,https://example.org", "* alone"),
+        ("CORS_ORIGIN", "wss://example.org", "matches no page"),
+        ("CORS_ORIGIN", "https://a*.example.org", "subdomains alone"),
+        ("HOST", "*", "every interface"),
+        ("HOST", "0.0.0.0,::", "every interface"),
+        ("HOST", "8080", "neither an address"),
+        ("HOST", "127.1", "neither an address"),
+        ("HOST", "http://localhost", "neither an address"),
+        ("PEERJS_PATH", "/..", "never asked for"),
+        ("PEERJS_PATH", "/,/a/./b", "never asked for"),
+        ("PEERJS_PATH", "/a/../b", "never asked for"),
+        ("PEERJS_PATH", ",", "paths like /peerjs"),
+        ("PEERJS_PATH", "/a%2Fb", "paths like /peerjs"),
+        ("PEERJS_KEY", "..", "not . or .."),
+        ("PUBLIC_URL", "wss://a/hub", "/mesh and nowhere else"),
+        ("PUBLIC_URL", "wss://a?x=y", "no query"),
+        ("BOOTSTRAP_HUBS", "ws://a/ws", "/mesh and nowhere else"),
+        ("BOOTSTRAP_HUBS", "ws://a/mesh/", "/mesh and nowhere else"),
+        ("BOOTSTRAP_HUBS", "ws://a:1,ws://b?token=t", "HUB_TOKEN"),
+        ("BOOTSTRAP_HUBS", "dns+ws://a:1?token=t", "HUB_TOKEN"),
+        ("RUST_LOG", "verbose", "mute the hub"),
+        ("RUST_LOG", "warning", "mute the hub"),
+        ("RUST_LOG", "hubmehs=debug", "hubmesh=info"),
+        ("AUTH_TOKEN", "${TOKEN}", "nobody filled in"),
+        ("HUB_TOKEN", "$(cat token)", "nobody filled in"),
         ("DUPLICATE_PEER", "both", "refuse or replace"),
         ("LOG_FORMAT", "xml", "json, text or auto"),
         ("RUST_LOG", "hubmesh=loud", "does not do"),
@@ -139,6 +164,109 @@ fn what_is_wrong_with_a_token_is_told_without_showing_it() {
     }
     let config = Config::from_vars([("AUTH_TOKEN", "sesame"), ("HUB_TOKEN", "sesame2")]);
     assert!(!format!("{config:?}").contains("sesame"));
+}
+
+#[test]
+fn a_value_in_quotes_is_refused_because_they_would_count_and_no_secret_is_shown() {
+    for (name, value) in [
+        ("AUTH_TOKEN", "\"sesame\""),
+        ("HUB_TOKEN", "'sesame'"),
+        ("JWT_SECRET", "\"sesame-sesame-sesame-sesame-sesame\""),
+        ("PORT", "'8080'"),
+        ("IS_HUB", "\"true\""),
+        ("RUST_LOG", "`info`"),
+        ("CORS_ORIGIN", "\"https://example.org\""),
+        ("TLS_CERT", "\"\""),
+    ] {
+        let found = problems(&[(name, value)]);
+        let [(told, text)] = found.as_slice() else {
+            panic!("{name}={value}: {found:?}")
+        };
+        assert_eq!(told, name);
+        assert!(
+            text.contains("quotes") && !text.contains("sesame"),
+            "{text}"
+        );
+    }
+    // What is between them is looked at as well.
+    let found = problems(&[("PORT", "\"none\"")]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    // A quote alone may belong to a secret.
+    assert!(Config::from_vars([("AUTH_TOKEN", "\"se'same")]).is_ok());
+}
+
+#[test]
+fn a_secret_in_an_address_is_not_shown_with_the_problem() {
+    let found = problems(&[("BOOTSTRAP_HUBS", "wss://a?token=hunter2")]);
+    let (_, text) = &found[0];
+    assert!(
+        text.contains("wss://a?***") && !text.contains("hunter2"),
+        "{text}"
+    );
+}
+
+fn cautions(names: &[&str]) -> Vec<String> {
+    let vars = names.iter().map(|name| (*name, "x"));
+    let config = Config::from_vars(vars).expect("no setting is wrong");
+    config.cautions.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_variable_that_is_nearly_a_setting_is_named_with_the_setting() {
+    for (name, meant) in [
+        ("MAX_CONECTIONS", "MAX_CONNECTIONS"),
+        ("MAX_CONNECTION", "MAX_CONNECTIONS"),
+        ("CORS_ORIGINS", "CORS_ORIGIN"),
+        ("BOOTSTRAP_HUB", "BOOTSTRAP_HUBS"),
+        ("AUTHTOKEN", "AUTH_TOKEN"),
+        ("HUB_TOKENS", "HUB_TOKEN"),
+        ("RUSTLOG", "RUST_LOG"),
+        ("port", "PORT"),
+        ("Auth_Token", "AUTH_TOKEN"),
+        ("PEERJS-PATH", "PEERJS_PATH"),
+        ("PEERJS_PATHS", "PEERJS_PATH"),
+        ("HUBMESH_PORT", "PORT"),
+        ("PEERSERVER_PATH", "PEERJS_PATH"),
+    ] {
+        let told = cautions(&[name]);
+        let expected = format!("{name} is no setting and has no effect; {meant} is one");
+        assert_eq!(told, [expected]);
+    }
+}
+
+#[test]
+fn the_variables_of_other_programs_are_none_of_the_hubs_business() {
+    let others = [
+        "HOME",
+        "PATH",
+        "POST",
+        "SORT",
+        "HOSTNAME",
+        "HOSTTYPE",
+        "USER",
+        "PWD",
+        "TERM",
+        "LANG",
+        "SHLVL",
+        "RUST_BACKTRACE",
+        "RUST_LOG_STYLE",
+        "AWS_REGION",
+        "FLY_ALLOC_ID",
+        "FLY_MACHINE_ID",
+        "GITHUB_TOKEN",
+        "KUBERNETES_PORT",
+        "KUBERNETES_SERVICE_HOST",
+        "HUB_SERVICE_HOST",
+        "CARGO_HOME",
+        "SSL_CERT_FILE",
+        "HUBMESH_SKIP_BROWSER",
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "LOGNAME",
+        "MAIL",
+        "_",
+    ];
+    assert_eq!(cautions(&others), [""; 0]);
 }
 
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
@@ -333,6 +461,43 @@ fn the_daemon_checks_a_configuration_without_serving() {
         daemon(&["--check-config"], &[("PORT", "no")]).status.code(),
         Some(64)
     );
+}
+
+#[test]
+fn near_misses_are_told_by_the_check_and_with_other_problems() {
+    let output = daemon(&["--check-config"], &[("MAX_CONECTIONS", "5")]);
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("MAX_CONECTIONS") && told.contains("MAX_CONNECTIONS"),
+        "{told}"
+    );
+    let output = daemon(&[], &[("MAX_CONECTIONS", "5"), ("PORT", "no")]);
+    assert_eq!(output.status.code(), Some(64));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("MAX_CONECTIONS is no setting"), "{told}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_printed_ends_the_daemon_with_70_and_no_panic() {
+    for argument in ["--print-settings", "--check-config"] {
+        for mute in [false, true] {
+            let full = || std::fs::File::options().write(true).open("/dev/full");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
+            command
+                .arg(argument)
+                .env_clear()
+                .stdout(full().expect("a device"));
+            if mute {
+                command.stderr(full().expect("a device"));
+            }
+            let output = command.output().expect("the daemon runs");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(70), "{argument}: {told}");
+            assert!(mute || told.starts_with("hubmesh: cannot print"), "{told}");
+        }
+    }
 }
 
 #[test]

@@ -4,17 +4,26 @@
 //! [`Reader::finish`] hands out all notes at once. It knows how values are written, not what they are for.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use super::log_filter;
 use super::settings::Setting;
 use super::types::{BootstrapHub, without_passwords};
 use super::{Problem, SETTINGS};
 use crate::auth::Secret;
 use crate::auth::jwt::{BadKey, JwtKey};
+
+/// Whether this can be looked up, and is not a number that the system would take for an address: `8080` is 0.0.31.144 to
+/// it.
+fn is_host_name(text: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || "-._".contains(c);
+    text.chars().all(plain) && matches!(url::Host::parse(text), Ok(url::Host::Domain(_)))
+}
 
 /// The texts of all settings, and the problems found so far.
 pub(super) struct Reader {
@@ -207,12 +216,15 @@ impl Reader {
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
             .unwrap_or(&text);
-        if bare.parse::<std::net::IpAddr>().is_ok() || url::Host::parse(bare).is_ok() {
+        if bare.parse::<IpAddr>().is_ok() || is_host_name(bare) {
             return Some(bare.to_owned());
         }
         self.problem(
             name,
-            format!("{text:?} is neither an address nor a host name (the port goes into PORT)"),
+            format!(
+                "{text:?} is neither an address nor a host name: one of them, or :: or 0.0.0.0 for every \
+                 interface (the port goes into PORT)"
+            ),
         );
         None
     }
@@ -220,8 +232,9 @@ impl Reader {
     /// Directives for the log.
     pub(super) fn log_filter(&mut self, name: &str) -> Option<String> {
         let text = self.text_of(name);
-        match EnvFilter::try_new(&text) {
-            Ok(_) => Some(text),
+        let checked = EnvFilter::try_new(&text).map_err(|why| why.to_string());
+        match checked.and_then(|_| log_filter::check(&text)) {
+            Ok(()) => Some(text),
             Err(why) => {
                 self.problem(name, format!("{text:?} does not do: {why}"));
                 None

@@ -50,7 +50,7 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Address or name to listen on. `localhost` listens on 127.0.0.1 and, where there is one, on ::1; `0.0.0.0` or `::` on every interface.
+    /// Address or name to listen on. `localhost` listens on 127.0.0.1 and, where there is one, on ::1; `::` on every interface, `0.0.0.0` on those of IPv4.
     host = "localhost";
     /// TCP port, 0 to 65535. 0 takes a free one, which the first log line names.
     port = "8080";
@@ -84,12 +84,12 @@ settings! {
     jwt_issuer = "";
     /// The `aud` that JWTs must have, up to 256 bytes. Unset: not checked.
     jwt_audience = "";
-    /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`.
+    /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`. `https://*.example.org` stands for all its subdomains, `null` and `file://` for pages that are files or sandboxed.
     cors_origin = "*";
     /// Proxies that are believed when they name the client's address, in `X-Forwarded-For`: a comma list of addresses, blocks such as `10.0.0.0/8`, and `fly` for Fly.io's proxy and its `Fly-Client-IP`. Unset: every client is where its connection comes from.
     trusted_proxies = "";
-    /// Peers connected at once, 1 to 1000000; more get 503. Idle, each takes about 6 KiB, with TLS 14 KiB; at worst `OUTBOX_BYTES` more.
-    max_connections = "1000";
+    /// Peers connected at once, 1 to 1000000; more get 503. Each takes a file descriptor (`ulimit -n`) and, idle, about 6 KiB, with TLS 14 KiB; at worst `OUTBOX_BYTES` more.
+    max_connections = "10000";
     /// Peers connected at once from one address (IPv6: one /64), 0 to 1000000; more get 429. 0: no limit. Behind a proxy that `TRUSTED_PROXIES` does not name, all peers have one address.
     max_connections_per_ip = "0";
     /// Requests for a peer's WebSocket a minute from one address (IPv6: one /64), 0 to 1000000, and as many at once; more get 429. 0: no limit. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.

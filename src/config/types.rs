@@ -5,7 +5,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use http::HeaderValue;
 use url::Url;
 
 /// How log lines look.
@@ -53,7 +52,8 @@ impl FromStr for DuplicatePeer {
     }
 }
 
-/// Where a hub is reached: a `ws://` or `wss://` address with a host, without user, password or fragment.
+/// Where a hub is reached: a `ws://` or `wss://` address with a host, without user, password, query or fragment. Its path
+/// is empty, or the one that hubs dial anyway.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct HubUrl(Url);
 
@@ -89,6 +89,19 @@ impl FromStr for HubUrl {
             return Err(format!(
                 "use up to {max} bytes, a port above 0, and no user, password or fragment"
             ));
+        }
+        if url.query().is_some() {
+            return Err(
+                "hubs ask for no query, so it would be lost; the hubs' secret goes into HUB_TOKEN"
+                    .into(),
+            );
+        }
+        if !matches!(url.path(), "" | "/" | "/mesh") {
+            return Err(
+                "hubs meet at /mesh and nowhere else, so any other path would be lost; \
+                 have the proxy there pass /mesh on"
+                    .into(),
+            );
         }
         Ok(HubUrl(url))
     }
@@ -148,93 +161,13 @@ fn explicit_port(address: &str) -> Option<u16> {
     port.parse().ok().filter(|port| *port > 0)
 }
 
-/// A web page's origin, as browsers write it: scheme, host and port, nothing else.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Origin(HeaderValue);
-
-impl Origin {
-    /// The value of the `Origin` header.
-    pub fn header(&self) -> &HeaderValue {
-        &self.0
-    }
-}
-
-impl FromStr for Origin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || {
-            let shown = without_passwords(text);
-            format!("{shown:?} is not an origin such as https://example.org")
-        };
-        let url = Url::parse(text).map_err(|_| refuse())?;
-        let bare =
-            matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-        if !bare || !url.has_host() || !url.username().is_empty() || url.password().is_some() {
-            return Err(refuse());
-        }
-        // Schemes of apps have an opaque origin in the URL standard, and send `scheme://host` all the same.
-        let origin = match url.origin() {
-            url::Origin::Tuple(..) => url.origin().ascii_serialization(),
-            url::Origin::Opaque(_) => text.trim_end_matches('/').to_owned(),
-        };
-        HeaderValue::from_str(&origin)
-            .map(Origin)
-            .map_err(|_| refuse())
-    }
-}
-
-/// Which web pages may use this hub.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CorsOrigins {
-    /// All of them.
-    Any,
-    /// Those of these origins; at least one.
-    Only(Vec<Origin>),
-}
-
-impl CorsOrigins {
-    /// Whether a page of this origin may use the hub. Programs that are no browsers send none, and may.
-    pub fn allows(&self, origin: Option<&HeaderValue>) -> bool {
-        match (self, origin) {
-            (CorsOrigins::Any, _) | (_, None) => true,
-            (CorsOrigins::Only(list), Some(origin)) => {
-                list.iter().any(|allowed| allowed.0 == origin)
-            }
-        }
-    }
-}
-
-impl FromStr for CorsOrigins {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let entries: Vec<&str> = text
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty())
-            .collect();
-        match entries.as_slice() {
-            ["*"] => Ok(CorsOrigins::Any),
-            entries if entries.is_empty() || entries.contains(&"*") => {
-                Err("use * alone, or a comma list of origins such as https://example.org".into())
-            }
-            entries => {
-                let list = entries
-                    .iter()
-                    .map(|entry| entry.parse())
-                    .collect::<Result<_, _>>()?;
-                Ok(CorsOrigins::Only(list))
-            }
-        }
-    }
-}
-
 /// The paths under which PeerJS clients are served, without the slash at the end: `/` is the empty text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerJsPaths(Vec<String>);
 
 impl PeerJsPaths {
+    const ALLOWED: &str = "use paths like /peerjs, or off";
+
     /// Each of them, once.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
@@ -252,12 +185,20 @@ impl FromStr for PeerJsPaths {
         for path in entries(text) {
             let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
             if !path.starts_with('/') || path.contains("//") || !path.chars().all(plain) {
-                return Err("use paths like /peerjs, or off");
+                return Err(PeerJsPaths::ALLOWED);
+            }
+            if path.split('/').any(is_dots) {
+                return Err(
+                    "clients resolve . and .. before they ask, so such a path is never asked for",
+                );
             }
             let path = path.trim_end_matches('/').to_owned();
             if !paths.contains(&path) {
                 paths.push(path);
             }
+        }
+        if paths.is_empty() {
+            return Err(PeerJsPaths::ALLOWED);
         }
         Ok(PeerJsPaths(paths))
     }
@@ -283,29 +224,42 @@ impl FromStr for PeerJsKeys {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let keys: Vec<String> = entries(text).map(str::to_owned).collect();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-        let good = |key: &String| key.len() <= Self::MAX_BYTES && key.chars().all(plain);
+        let good =
+            |key: &String| key.len() <= Self::MAX_BYTES && key.chars().all(plain) && !is_dots(key);
         if keys.is_empty() || !keys.iter().all(good) {
-            return Err("use keys of 1 to 64 letters, digits and -._~, between commas");
+            return Err(
+                "use keys of 1 to 64 letters, digits and -._~ that are not . or .., between commas",
+            );
         }
         Ok(PeerJsKeys(keys))
     }
 }
 
+/// Whether this part of a path means another one: nobody asks for it as it stands.
+fn is_dots(part: &str) -> bool {
+    matches!(part, "." | "..")
+}
+
 /// The entries of a comma list, without the blanks around them and without empty ones.
-fn entries(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|entry| !entry.is_empty())
 }
 
-/// A comma list of addresses, or what was meant as one, as it may be shown: with `***` for users and passwords.
+/// A comma list of addresses, or what was meant as one, as it may be shown: with `***` for users, passwords and queries,
+/// in which people write tokens.
 pub(super) fn without_passwords(text: &str) -> String {
-    let shown = |entry: &str| match entry.rsplit_once('@') {
+    let named = |entry: &str| match entry.rsplit_once('@') {
         None => entry.to_owned(),
         Some((before, host)) => {
             let scheme = before.find("://").map_or(0, |at| at + 3);
             format!("{}***@{host}", before.get(..scheme).unwrap_or_default())
         }
+    };
+    let shown = |entry: &str| match entry.split_once('?') {
+        None => named(entry),
+        Some((address, _)) => format!("{}?***", named(address)),
     };
     let entries: Vec<String> = text.split(',').map(shown).collect();
     entries.join(",")

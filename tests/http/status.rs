@@ -45,7 +45,7 @@ async fn metrics_are_json_unless_the_text_is_asked_for() {
     let server =
         json!({"is_hub": true, "namespace": "tests", "region": "fra", "app_name": "pigeons"});
     assert_eq!(body["server"], server);
-    assert_eq!(body["connections"]["max"], 1000);
+    assert_eq!(body["connections"]["max"], 10_000);
     assert_eq!(body["peers"]["networks"], json!({"global": 5, "other": 1}));
     assert_eq!(
         body["hubs"],

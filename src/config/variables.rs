@@ -1,0 +1,114 @@
+//! The environment before it is read: which variables are settings, which look like settings with a slip in them.
+//!
+//! Knows names and the traces that other programs leave in values (quotes, `${…}`), not what a value means. Pure.
+
+use std::ffi::OsString;
+
+use strsim::damerau_levenshtein;
+
+use super::{Caution, Problem, SETTINGS, Setting};
+
+/// What people put before a name that has no prefix.
+const PREFIX: &str = "HUBMESH_";
+/// What other servers call a setting that a hub has, and the hub's name for it.
+const ELSEWHERE: [(&str, &str); 1] = [("PEERSERVER_PATH", "PEERJS_PATH")];
+
+/// The variables of an environment that concern the hub.
+#[derive(Default)]
+pub(super) struct Variables {
+    /// Settings and their texts; no name twice.
+    pub(super) known: Vec<(String, String)>,
+    /// Settings whose text cannot be meant as it stands.
+    pub(super) problems: Vec<Problem>,
+    /// What is no setting and may have been meant as one.
+    pub(super) cautions: Vec<Caution>,
+}
+
+impl Variables {
+    /// An empty variable counts as unset; of two with one name the later counts.
+    pub(super) fn sort(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let names: Vec<String> = SETTINGS.iter().map(Setting::name).collect();
+        let mut sorted = Variables::default();
+        for (name, value) in vars {
+            match names.iter().find(|known| name == known.as_str()) {
+                Some(name) => sorted.take(name, value),
+                None => sorted.cautions.extend(caution(&name, &names)),
+            }
+        }
+        sorted.cautions.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted
+    }
+
+    fn take(&mut self, name: &str, value: OsString) {
+        self.known.retain(|(earlier, _)| earlier != name);
+        self.problems.retain(|earlier| earlier.name != name);
+        let mut problem = |text: &str| {
+            let (name, text) = (name.to_owned(), text.to_owned());
+            self.problems.push(Problem { name, text });
+        };
+        let Ok(value) = value.into_string() else {
+            return problem("is not UTF-8");
+        };
+        let mut value = value.trim();
+        if let Some(bare) = without_quotes(value) {
+            problem(
+                "is written in quotes, which count as a part of it here: docker's --env-file and others pass \
+                 them on, so write it without",
+            );
+            // Whatever else is wrong with it is told too.
+            value = bare;
+        }
+        if is_unexpanded(value) {
+            problem(
+                "is a shell's ${…} or $(…), which nobody filled in: files of variables are no scripts",
+            );
+        } else if !value.trim().is_empty() {
+            self.known.push((name.to_owned(), value.to_owned()));
+        }
+    }
+}
+
+/// What is between the quotes around a text, if there are any.
+fn without_quotes(text: &str) -> Option<&str> {
+    let between = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
+    ['"', '\'', '`'].into_iter().find_map(between)
+}
+
+fn is_unexpanded(text: &str) -> bool {
+    (text.starts_with("${") && text.ends_with('}'))
+        || (text.starts_with("$(") && text.ends_with(')'))
+}
+
+/// What this variable may have been meant as.
+fn caution(name: &OsString, settings: &[String]) -> Option<Caution> {
+    let name = name.to_str()?;
+    let meant = near(name, settings)?.to_owned();
+    Some(Caution {
+        name: name.to_owned(),
+        text: format!("is no setting and has no effect; {meant} is one"),
+    })
+}
+
+fn near<'s>(name: &str, settings: &'s [String]) -> Option<&'s str> {
+    let upper = name.to_ascii_uppercase().replace('-', "_");
+    let other = ELSEWHERE.iter().find(|(theirs, _)| *theirs == upper);
+    if let Some((_, ours)) = other {
+        return settings.iter().map(String::as_str).find(|one| one == ours);
+    }
+    let bare = upper.strip_prefix(PREFIX).unwrap_or(&upper);
+    let distances = settings
+        .iter()
+        .map(|setting| (damerau_levenshtein(bare, setting), setting));
+    let (distance, setting) = distances.min()?;
+    (distance <= tolerance(setting)).then_some(setting)
+}
+
+/// How many letters may differ from a setting's name.
+fn tolerance(setting: &str) -> usize {
+    // Short names differ from too many others by one letter: HOST from POST, PORT from SORT.
+    match setting.len() {
+        ..=4 => 0,
+        5..=10 => 1,
+        _ => 2,
+    }
+}
