@@ -6,7 +6,10 @@
 
 use std::fmt::{self, Debug};
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -32,12 +35,17 @@ pub fn init(format: LogFormat, filter: &str) {
     } else {
         let text = tracing_subscriber::fmt()
             .with_ansi(terminal)
+            .log_internal_errors(COMPLAINS)
             .with_env_filter(parse(filter));
         text.finish().try_init()
     };
     // Only a second call fails, and the first one's choice stands.
     drop(started);
 }
+
+/// Whether a line that cannot be written is complained of on standard error. It mostly goes the same way, and a full disk
+/// must not end the hub.
+const COMPLAINS: bool = false;
 
 /// Has panics logged like everything else, in place of the plain text on standard error.
 pub fn panics() {
@@ -48,6 +56,36 @@ pub fn panics() {
     }));
 }
 
+/// Thins out a line that anybody can cause, or that repeats as fast as a loop turns: one a minute is worth a look, and
+/// each tells how many were left out since the one before.
+pub struct Seldom {
+    allowance: DefaultDirectRateLimiter,
+    left_out: AtomicU64,
+}
+
+impl Seldom {
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Whether the line is due now, and how many were not since the last that was.
+    pub fn due(&self) -> Option<u64> {
+        if self.allowance.check().is_ok() {
+            return Some(self.left_out.swap(0, Ordering::Relaxed));
+        }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+impl Default for Seldom {
+    fn default() -> Self {
+        let one = Quota::with_period(Self::INTERVAL).expect("an interval that is not zero");
+        Seldom {
+            allowance: RateLimiter::direct(one),
+            left_out: AtomicU64::new(0),
+        }
+    }
+}
+
 /// A subscriber that writes one JSON object a line.
 pub fn json_lines<W>(filter: &str, writer: W) -> impl Subscriber + Send + Sync
 where
@@ -55,6 +93,7 @@ where
 {
     tracing_subscriber::fmt()
         .with_env_filter(parse(filter))
+        .log_internal_errors(COMPLAINS)
         .fmt_fields(JsonFields::new())
         .event_format(JsonLine)
         .with_writer(writer)
@@ -259,6 +298,15 @@ mod tests {
             lines[0]["fields"],
             serde_json::json!({"peer": "abc", "part": 2})
         );
+    }
+
+    #[test]
+    fn a_line_that_is_seldom_due_is_due_once_and_counts_the_rest() {
+        let seldom = Seldom::default();
+        let due: Vec<Option<u64>> = (0..100).map(|_| seldom.due()).collect();
+        assert_eq!(due[0], Some(0));
+        assert!(due[1..].iter().all(Option::is_none));
+        assert_eq!(seldom.left_out.load(Ordering::Relaxed), 99);
     }
 
     #[test]

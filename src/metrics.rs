@@ -130,12 +130,14 @@ labels! {
         Draining = "draining",
         /// The request for a WebSocket is malformed.
         Handshake = "handshake",
+        /// A client wanted a WebSocket, and its request arrived as none, or where there is none.
+        Misrouted = "misrouted",
         /// As many TCP connections as `MAX_HTTP_CONNECTIONS` allows.
         HttpFull = "http-full",
         /// What came is no request, or its head is too long.
         BadRequest = "bad-request",
-        /// A request's head, or the TLS handshake before it, did not arrive in time; also of a connection that was
-        /// left idle.
+        /// A request's head, or the TLS handshake before it, did not arrive in time; not of a connection that was
+        /// kept alive after an answer and asked no more.
         HeaderTimeout = "header-timeout",
         /// What came is no TLS, or client and hub do not agree on it; not of a client that just went away.
         TlsHandshake = "tls-handshake",

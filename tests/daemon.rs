@@ -261,6 +261,130 @@ async fn a_draining_hub_says_so_takes_nobody_in_and_a_second_signal_ends_it() {
     assert_eq!(daemon.exit_code().await, Some(130));
 }
 
+/// Ends the daemon and gives the rest of its log.
+async fn rest_of_the_log(mut daemon: Daemon) -> Vec<Value> {
+    daemon.signal("TERM").await;
+    let mut log = Vec::new();
+    let rest = timeout(TIMEOUT, async {
+        while let Some(line) = daemon.lines.next_line().await.expect("readable output") {
+            log.push(serde_json::from_str(&line).expect("every line is JSON"));
+        }
+    });
+    rest.await.expect("the log ends");
+    log
+}
+
+#[tokio::test]
+async fn websockets_that_are_asked_for_in_vain_are_told_of_once() {
+    let daemon = Daemon::start(&[("DRAIN_MS", "0")]).await;
+    for _ in 0..5 {
+        let answer = daemon.get("/myapp/peerjs?key=k&id=i&token=sesame").await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    }
+    let log = rest_of_the_log(daemon).await;
+    let told: Vec<_> = log
+        .iter()
+        .filter(|line| line["fields"]["why"].is_string())
+        .collect();
+    let [line] = told.as_slice() else {
+        panic!("one, not {told:?}")
+    };
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["fields"]["path"], "/myapp/peerjs");
+    let why = line["fields"]["why"].as_str().expect("a cause");
+    assert!(why.contains("add /myapp to PEERJS_PATH"), "{why}");
+    assert!(!line.to_string().contains("sesame"), "{line}");
+}
+
+#[tokio::test]
+async fn a_variable_that_is_nearly_a_setting_is_warned_of() {
+    let mut child = command(&[("MAX_CONECTIONS", "5")])
+        .spawn()
+        .expect("the daemon starts");
+    let stdout = child.stdout.take().expect("its output is a pipe");
+    let mut lines = BufReader::new(stdout).lines();
+    let warning = "MAX_CONECTIONS is no setting and has no effect; MAX_CONNECTIONS is one";
+    assert_eq!(message(&mut lines, warning).await["level"], "WARN");
+}
+
+/// How many connections the hub could not take, asked on a connection that it has.
+async fn accept_errors(stream: &mut TcpStream) -> u64 {
+    let request = b"GET /metrics HTTP/1.1\r\nHost: hub\r\nAccept: text/plain\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let (mut answer, mut chunk) = (String::new(), [0; 16_384]);
+    let name = "\nhubmesh_accept_errors_total ";
+    loop {
+        let read = timeout(TIMEOUT, stream.read(&mut chunk)).await;
+        let count = read.expect("in time").expect("an open connection");
+        assert_ne!(count, 0, "closed after {answer}");
+        answer += &String::from_utf8_lossy(&chunk[..count]);
+        // Its last line ends with a new line, and so does this one.
+        if let Some((_, rest)) = answer.split_once(name)
+            && answer.ends_with('\n')
+            && let Some((number, _)) = rest.split_once('\n')
+        {
+            return number.parse().expect("a number");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_hub_that_may_open_no_more_files_says_so_once_and_serves_on() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+    let daemon = Daemon::start(&[("DRAIN_MS", "0"), ("HEADER_TIMEOUT_MS", "60000")]).await;
+    let mut before = TcpStream::connect(daemon.addr).await.expect("it listens");
+    assert_eq!(accept_errors(&mut before).await, 0);
+    let few = Rlimit {
+        current: Some(3),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    let pid = daemon.child.id().and_then(|pid| i32::try_from(pid).ok());
+    prlimit(pid.and_then(Pid::from_raw), Resource::Nofile, few).expect("a lower limit");
+    let waiting = TcpStream::connect(daemon.addr)
+        .await
+        .expect("the system takes it");
+    let counted = timeout(TIMEOUT, async {
+        while accept_errors(&mut before).await < 3 {}
+    });
+    counted.await.expect("it tries again and again");
+    drop((waiting, before));
+    let log = rest_of_the_log(daemon).await;
+    let message = "cannot accept connections";
+    let told: Vec<_> = log
+        .iter()
+        .filter(|line| line["message"] == message)
+        .collect();
+    let [line] = told.as_slice() else {
+        panic!("one, not {told:?}")
+    };
+    let hint = line["fields"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("ulimit -n"), "{hint}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_hub_whose_log_cannot_be_written_serves_on() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = taken.local_addr().expect("bound");
+    drop(taken);
+    let full = || std::fs::File::options().write(true).open("/dev/full");
+    let mut command = command(&[("PORT", &addr.port().to_string()), ("RUST_LOG", "debug")]);
+    command.stdout(full().expect("a device"));
+    command.stderr(full().expect("a device"));
+    let mut child = command.spawn().expect("the daemon starts");
+    let serves = timeout(TIMEOUT, async {
+        while TcpStream::connect(addr).await.is_err() {
+            let ended = child.try_wait().expect("a child");
+            assert!(ended.is_none(), "it ended: {ended:?}");
+            tokio::task::yield_now().await;
+        }
+    });
+    serves.await.expect("it serves in time");
+    assert!(child.try_wait().expect("a child").is_none());
+}
+
 #[tokio::test]
 async fn a_port_in_use_ends_the_start_with_69_and_says_so() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -1,40 +1,64 @@
-//! Whether a client of `/metrics` wants JSON or the Prometheus text.
+//! Whether a client of `/metrics` wants JSON or the Prometheus text, as RFC 9110, section 12.5.1 has it.
 //!
-//! JSON is what one gets without asking: `*/*` and no header mean JSON. The text is for those who name one of its
-//! types and like JSON no better. Pure; called by `status`.
+//! For each of the two the most specific range that fits decides, not the best one. JSON is what one gets without a
+//! preference: the text is for those to whom it is strictly better. Pure; called by `status`.
+
+use mediatype::names::Q;
+use mediatype::{MediaType, MediaTypeList, ReadParams};
+
+/// What `/metrics` gives, and what is as good as that to those who name it: all of them read the text.
+const TEXT: [&str; 2] = [
+    "text/plain; version=0.0.4; charset=utf-8",
+    "application/openmetrics-text",
+];
+const JSON: [&str; 1] = ["application/json"];
 
 /// Whether an `Accept` header asks for the Prometheus text rather than for JSON.
 pub(super) fn wants_exposition(accept: &str) -> bool {
-    let text = quality(accept, &["application/openmetrics-text", "text/plain"]);
-    let json = quality(accept, &["application/json"]);
-    text > 0.0 && text >= json
+    let ranges: Vec<MediaType<'_>> = MediaTypeList::new(accept).flatten().collect();
+    best(&ranges, &TEXT) > best(&ranges, &JSON)
 }
 
-/// The highest quality that the header gives to one of these types by name; 0 if it names none.
-fn quality(accept: &str, types: &[&str]) -> f32 {
-    accept
-        .split(',')
-        .filter_map(|range| named(range, types))
-        .fold(0.0, f32::max)
+/// The quality of the one of these types that the client likes best, in thousandths.
+fn best(ranges: &[MediaType<'_>], types: &[&str]) -> u16 {
+    let types = types.iter().filter_map(|text| MediaType::parse(text).ok());
+    types.map(|one| quality(ranges, &one)).max().unwrap_or(0)
 }
 
-/// The quality of one media range, if it is one of these types.
-fn named(range: &str, types: &[&str]) -> Option<f32> {
-    let mut parts = range.split(';').map(str::trim);
-    let media_type = parts.next()?;
-    if !types
+/// The quality of a type: that of the most specific range that fits it; 0 if none does.
+fn quality(ranges: &[MediaType<'_>], of: &MediaType<'_>) -> u16 {
+    let fitting = ranges
         .iter()
-        .any(|wanted| media_type.eq_ignore_ascii_case(wanted))
-    {
-        return None;
+        .filter_map(|range| Some((specificity(range, of)?, weight(range))));
+    fitting.max().map_or(0, |(_, weight)| weight)
+}
+
+/// How closely a range names this type; `None` if it is none of it. A parameter that is not met does not rule the type
+/// out, because scrapers that ask for another version of the text read this one too.
+fn specificity(range: &MediaType<'_>, of: &MediaType<'_>) -> Option<usize> {
+    match (range.ty.as_str(), range.subty.as_str()) {
+        ("*", "*") => Some(0),
+        (_, "*") if range.ty == of.ty => Some(1),
+        _ if range.ty == of.ty && range.subty == of.subty => {
+            let met = range
+                .params()
+                .filter(|(name, value)| of.get_param(*name).as_ref() == Some(value));
+            Some(2 + met.count())
+        }
+        _ => None,
     }
-    let quality = parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("q")
-            .then(|| value.trim().parse().unwrap_or(0.0))
-    });
-    Some(quality.unwrap_or(1.0_f32).clamp(0.0, 1.0))
+}
+
+/// The weight of a range in thousandths; 0 for one that is no number from 0 to 1.
+fn weight(range: &MediaType<'_>) -> u16 {
+    let Some(text) = range.get_param(Q) else {
+        return 1000;
+    };
+    match text.as_str().parse::<f32>() {
+        // In bounds, so that nothing is cut off.
+        Ok(weight) if (0.0..=1.0).contains(&weight) => (weight * 1000.0).round() as u16,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]
@@ -43,12 +67,23 @@ mod tests {
 
     #[test]
     fn scrapers_get_the_text() {
-        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;\
-                          q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
-        assert!(wants_exposition(prometheus));
-        assert!(wants_exposition("text/plain"));
-        assert!(wants_exposition("Text/Plain; version=0.0.4"));
-        assert!(wants_exposition("application/json;q=0.2, text/plain;q=0.3"));
+        for accept in [
+            // Prometheus 2 and 3.
+            "application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,\
+             text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+            "text/plain",
+            "Text/Plain; version=0.0.4",
+            "text/plain; version=\"1.0.0\"",
+            "text/*",
+            "application/json;q=0.2, text/plain;q=0.3",
+            "*/*;q=0.5, text/plain",
+            "application/openmetrics-text, */*;q=0.9",
+            "text/plain, application/json;q=0",
+        ] {
+            assert!(wants_exposition(accept), "{accept:?}");
+        }
     }
 
     #[test]
@@ -57,10 +92,23 @@ mod tests {
             "",
             "*/*",
             "application/json",
+            // axios and Angular.
+            "application/json, text/plain, */*",
+            "text/plain, application/json",
             "text/html,application/xhtml+xml,*/*;q=0.8",
             "text/plain;q=0",
             "text/plain;q=0.2, application/json",
+            "text/plain;q=0.5, */*;q=0.9",
+            "text/plain;q=0.5, application/*;q=0.6",
+            "text/*, text/plain;q=0.1, application/json;q=0.2",
+            "text/plain, text/plain;version=0.0.4;q=0, application/json;q=0.1",
+            "*/*, text/plain",
             "text/plain;q=nonsense",
+            "text/plain;q=7",
+            "image/png",
+            "text",
+            ";;;,,,",
+            "*/plain",
         ] {
             assert!(!wants_exposition(accept), "{accept:?}");
         }

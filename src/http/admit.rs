@@ -67,6 +67,7 @@ impl From<NoPlace> for Refused {
 impl Refused {
     fn counted_as(self) -> Refusal {
         match self {
+            Refused::Handshake(BadHandshake::Lost(_)) => Refusal::Misrouted,
             Refused::Handshake(_) | Refused::NoAddress => Refusal::Handshake,
             Refused::Draining => Refusal::Draining,
             Refused::PeerId => Refusal::PeerId,
@@ -129,6 +130,9 @@ pub(super) fn answer<B: Backend>(
 ) -> Response {
     tried.unwrap_or_else(|refused| {
         app.metrics.refusals.inc(refused.counted_as());
+        if refused.counted_as() == Refusal::Misrouted {
+            app.misrouted.warn(client, None, &refused.to_string());
+        }
         let client = client.map(tracing::field::display);
         tracing::debug!(client, why = %refused, "a WebSocket was refused");
         refused.response(app.config.drain.as_secs().max(1))
@@ -188,10 +192,10 @@ pub(super) fn take_in<B: Backend>(
     arrival: Arrival,
     places: Places<B>,
 ) -> Response {
-    let (accept, on_upgrade) = handshake.into_parts();
+    let (switch, on_upgrade) = handshake.into_parts();
     app.peers
         .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, places));
-    Handshake::response(accept)
+    switch
 }
 
 fn try_hub<B: Backend>(
@@ -214,10 +218,10 @@ fn try_hub<B: Backend>(
     }
     // For the log; behind a proxy the port is still the proxy's.
     remote.set_ip(client.ok_or(Refused::NoAddress)?);
-    let (accept, on_upgrade) = handshake.into_parts();
+    let (switch, on_upgrade) = handshake.into_parts();
     app.tasks
         .spawn(serve_hub(Arc::clone(app), on_upgrade, remote, reach));
-    Ok(Handshake::response(accept))
+    Ok(switch)
 }
 
 /// From how far a hub connects. Behind a proxy that nobody has named as trusted, whoever connects looks as near as

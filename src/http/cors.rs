@@ -1,13 +1,15 @@
 //! What browsers must be told so that pages of other origins may read the answers.
 //!
 //! With `CORS_ORIGIN=*` every answer allows any origin; with a list, an answer names the request's origin if it is
-//! in the list, and says that it depends on it.
+//! in the list, and says that it depends on it. A preflight is granted whatever headers it asks for, because pages
+//! add headers that a hub never heard of (tracing libraries do), and a hub reads only those that it knows.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, ALLOW, VARY,
+    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
+    ORIGIN, VARY,
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::Response;
 
 use super::reply::METHODS;
@@ -33,8 +35,13 @@ pub(super) fn decorate(
     }
 }
 
+/// Whether an `OPTIONS` is a browser's question before a request; any other is somebody's health check.
+pub(super) fn is_preflight(headers: &HeaderMap) -> bool {
+    headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
 /// The answer to `OPTIONS`, on any path.
-pub(super) fn preflight() -> Response {
+pub(super) fn preflight(asked: &HeaderMap, allowed: &CorsOrigins) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
@@ -48,5 +55,15 @@ pub(super) fn preflight() -> Response {
         HeaderValue::from_static("Authorization, Content-Type"),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    headers.append(
+        VARY,
+        HeaderValue::from_static("Access-Control-Request-Headers"),
+    );
+    if allowed.allows(asked.get(ORIGIN)) {
+        let wanted = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS);
+        for names in wanted.iter().filter(|names| !names.is_empty()) {
+            headers.append(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+        }
+    }
     response
 }

@@ -12,6 +12,7 @@ mod admit;
 mod bind;
 mod client_ip;
 mod cors;
+mod misrouted;
 mod peerjs;
 mod rates;
 mod reply;
@@ -20,6 +21,7 @@ mod status;
 mod stream;
 mod tls;
 mod upgrade;
+mod watched;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,7 +31,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -46,12 +48,14 @@ use warp::reply::Response;
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
 use crate::limits::{Admission, ConnectRate, NoPlace, Permit, Room};
+use crate::log::Seldom;
 use crate::mesh::MeshView;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::reach::Reach;
 use crate::metrics::Metrics;
 
 pub use bind::{BindError, bind};
+use misrouted::Misrouted;
 use rates::{Meter, Tally};
 use serve::accept;
 pub use stream::Stream;
@@ -132,6 +136,8 @@ pub struct App<B> {
     /// For PeerJS clients.
     peerjs_places: Admission,
     http_slots: Arc<Semaphore>,
+    accept_failures: Seldom,
+    misrouted: Misrouted,
     meter: Mutex<Meter>,
     draining: AtomicBool,
     started: Instant,
@@ -158,6 +164,8 @@ impl<B: Backend> App<B> {
                 per_address: None,
             }),
             http_slots: Arc::new(Semaphore::new(config.max_http_connections)),
+            accept_failures: Seldom::default(),
+            misrouted: Misrouted::default(),
             meter: Mutex::new(Meter::new(Tally {
                 at: Instant::now(),
                 messages: 0,
@@ -244,11 +252,19 @@ impl<B: Backend> App<B> {
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
+
+    /// What a hub that shuts down answers to whoever would send it clients.
+    fn draining_response(&self) -> Response {
+        let seconds = self.config.drain.as_secs().max(1);
+        reply::retry_later("the hub is shutting down", seconds)
+    }
 }
 
 /// The head of a request, as far as it matters here.
 struct Head {
     method: Method,
+    /// HTTP/1.1, unless the one who asks says otherwise.
+    version: Version,
     query: String,
     headers: HeaderMap,
     on_upgrade: Option<OnUpgrade>,
@@ -262,8 +278,10 @@ fn head() -> impl Filter<Extract = (Head,), Error = Infallible> + Clone {
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::ext::optional::<SocketAddr>())
-        .map(|method, query, headers, on_upgrade, remote| Head {
+        .and(warp::ext::optional::<Version>())
+        .map(|method, query, headers, on_upgrade, remote, version| Head {
             method,
+            version: Option::unwrap_or_default(version),
             query,
             headers,
             on_upgrade,
@@ -305,8 +323,13 @@ fn route<B: Backend>(
     } else {
         warp::path(path).and(warp::path::end()).boxed()
     };
+    // The others are WebSockets themselves.
+    let page_alone = !matches!(path, "" | "ws" | "mesh");
     here.and(head())
         .map(move |head: Head| match head.method {
+            Method::GET if page_alone && misrouted::is_wanted(&head.headers) => {
+                misrouted::no_endpoint(&app, &head, &format!("/{path}"))
+            }
             Method::GET | Method::HEAD => page(&app, head),
             _ => reply::method_not_allowed(),
         })
@@ -319,9 +342,17 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
     warp::path::full()
         .and(head())
         .map(move |path: FullPath, head: Head| {
-            let upgrade = upgrade::is_requested(&head.headers);
-            let page = peerjs::page(&app.config.peerjs.paths, path.as_str(), upgrade);
+            let wanted = misrouted::is_meant(&head);
+            let page = peerjs::page(&app.config.peerjs.paths, path.as_str(), wanted);
             match (page, &head.method) {
+                (None | Some(peerjs::Page::About), _) if wanted => {
+                    misrouted::no_endpoint(&app, &head, path.as_str())
+                }
+                (Some(page), &Method::GET)
+                    if page != peerjs::Page::Socket && misrouted::is_wanted(&head.headers) =>
+                {
+                    misrouted::no_endpoint(&app, &head, path.as_str())
+                }
                 (None, _) => reply::error(StatusCode::NOT_FOUND, "there is nothing here"),
                 (Some(page), &Method::GET | &Method::HEAD) => peerjs::answer(&app, page, head),
                 (Some(_), _) => reply::method_not_allowed(),
@@ -335,8 +366,12 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
 /// A WebSocket here without `peerId` is refused like any other; clients that cannot name themselves in the address
 /// would be told apart here, by their first message.
 fn root<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    if upgrade::is_requested(&head.headers) {
+    if misrouted::is_peerjs(&head) && app.config.peerjs.is_served() {
+        misrouted::no_endpoint(app, &head, "/")
+    } else if misrouted::is_meant(&head) {
         admit::peer(app, head)
+    } else if app.is_draining() {
+        app.draining_response()
     } else {
         status::description(app)
     }

@@ -80,6 +80,7 @@ pub(super) fn answer<B: Backend>(app: &Arc<App<B>>, page: Page<'_>, head: Head) 
     let client = admit::client(app, &head);
     match page {
         Page::Socket => admit::answer(app, client, try_socket(app, head, client)),
+        Page::About if app.is_draining() => app.draining_response(),
         Page::About => about(),
         Page::Id => id(),
         Page::Ids { key } => admit::answer(app, client, ids(app, key, &head)),
@@ -158,7 +159,13 @@ fn try_socket<B: Backend>(
     let query = Query::read(&head.query);
     let newcomer = match newcomer(app, &query, grant) {
         Ok(newcomer) => newcomer,
-        Err(why) => return turn_away(app, handshake, Refusal::PeerJsQuery, why),
+        Err(why) => {
+            if why == words::WRONG_KEY {
+                let why = "a PeerJS client names a key that is not among PEERJS_KEY";
+                app.misrouted.warn(Some(client), None, why);
+            }
+            return turn_away(app, handshake, Refusal::PeerJsQuery, why);
+        }
     };
     admit::its_own(&newcomer.grant, &newcomer.peer)?;
     if !app.backend.has_place(&newcomer.network, &newcomer.peer) {
@@ -270,10 +277,10 @@ fn turn_away<B: Backend>(
     let slot = Arc::clone(&app.http_slots).try_acquire_owned();
     let slot = slot.map_err(|_| Refused::Full)?;
     app.metrics.refusals.inc(counted);
-    let (accept, on_upgrade) = handshake.into_parts();
+    let (switch, on_upgrade) = handshake.into_parts();
     let task = tell_why(Arc::clone(app), on_upgrade, why, slot);
     app.tasks.spawn(task);
-    Ok(Handshake::response(accept))
+    Ok(switch)
 }
 
 async fn tell_why<B: Backend>(

@@ -12,18 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::ORIGIN;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::watched::{Owed, Watched};
 use super::{App, Backend, Certificates, Stream, cors, routes};
 use crate::metrics::Refusal;
 
@@ -31,6 +33,8 @@ use crate::metrics::Refusal;
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 /// The most that a connection's unread request may take, and what hyper starts its buffer with.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// The most fields that a request's head may have, as many as Node.js takes; hyper's own limit is 100.
+const MAX_HEADERS: usize = 2000;
 /// A connection that is no WebSocket is asked to end after this many times `HEADER_TIMEOUT_MS`.
 const LIFETIME_IN_HEADER_TIMEOUTS: u32 = 6;
 
@@ -69,9 +73,21 @@ async fn survive<B: Backend>(app: &App<B>, error: &io::Error) {
             | io::ErrorKind::ConnectionRefused
     );
     if !of_the_connection {
-        tracing::error!(%error, "cannot accept connections");
+        if let Some(left_out) = app.accept_failures.due() {
+            let hint = hint(error);
+            tracing::error!(%error, hint, left_out, "cannot accept connections");
+        }
         sleep(PAUSE_AFTER_ERROR).await;
     }
+}
+
+/// What to do about it, where that is known.
+fn hint(error: &io::Error) -> Option<&'static str> {
+    let of_this_process = Errno::MFILE.raw_os_error();
+    (error.raw_os_error() == Some(of_this_process)).then_some(
+        "this process may open no more files: raise its limit (ulimit -n, LimitNOFILE= in systemd) above \
+         MAX_CONNECTIONS + MAX_HTTP_CONNECTIONS, or lower those",
+    )
 }
 
 fn start<B: Backend>(
@@ -147,14 +163,19 @@ async fn converse<B: Backend>(
     remote: SocketAddr,
 ) {
     let head_timeout = app.config.header_timeout;
+    let (stream, owed) = Watched::new(stream);
     let service = {
-        let app = Arc::clone(app);
-        service_fn(move |request| answer(Arc::clone(&app), routes.clone(), request, remote))
+        let (app, owed) = (Arc::clone(app), owed.clone());
+        service_fn(move |request| {
+            owed.settle();
+            answer(Arc::clone(&app), routes.clone(), request, remote)
+        })
     };
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut http = pin!(http);
@@ -172,17 +193,18 @@ async fn converse<B: Backend>(
         }
     };
     if let Err(why) = ended {
-        if let Some(refused) = refusal(&why) {
+        if let Some(refused) = refusal(&why, &owed) {
             app.metrics.refusals.inc(refused);
         }
         tracing::debug!(%remote, %why, "a connection ended early");
     }
 }
 
-/// What counts as refused of what hyper ends by itself; a client that goes away does not.
-fn refusal(why: &hyper::Error) -> Option<Refusal> {
+/// What counts as refused of what hyper ends by itself; a client that goes away does not, nor does one that was
+/// answered and asks no more.
+fn refusal(why: &hyper::Error, owed: &Owed) -> Option<Refusal> {
     if why.is_timeout() {
-        return Some(Refusal::HeaderTimeout);
+        return owed.is_due().then_some(Refusal::HeaderTimeout);
     }
     why.is_parse().then_some(Refusal::BadRequest)
 }
@@ -194,10 +216,12 @@ async fn answer<B: Backend>(
     mut request: Request<Incoming>,
     remote: SocketAddr,
 ) -> Result<Response, Infallible> {
+    let version = request.version();
     request.extensions_mut().insert(remote);
+    request.extensions_mut().insert(version);
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS {
-        cors::preflight()
+        options(&app, request.headers())
     } else {
         TowerToHyperService::new(warp::service(routes))
             .call(request)
@@ -206,6 +230,14 @@ async fn answer<B: Backend>(
     cors::decorate(&mut response, &app.config.cors, origin.as_ref());
     app.metrics.http_responses.inc(class(response.status()));
     Ok(response)
+}
+
+/// The answer to `OPTIONS`: browsers ask what they may do, and load balancers whether the hub is well.
+fn options<B: Backend>(app: &App<B>, headers: &HeaderMap) -> Response {
+    match app.is_draining() && !cors::is_preflight(headers) {
+        true => app.draining_response(),
+        false => cors::preflight(headers, &app.config.cors),
+    }
 }
 
 fn class(status: StatusCode) -> &'static str {

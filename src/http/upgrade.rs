@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
@@ -20,6 +21,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use warp::reply::Response;
 
+use super::misrouted::Lost;
+use super::watched::Watched;
 use super::{Head, Stream, reply};
 use crate::mesh::socket_config;
 
@@ -29,26 +32,37 @@ pub(super) enum BadHandshake {
     /// It does not ask for one.
     #[error("this is a WebSocket: ask for one with Connection: Upgrade and Upgrade: websocket")]
     NotAsked,
+    /// Its client did, and something on the way made another request of it.
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// The version is not 13.
     #[error("Sec-WebSocket-Version must be 13")]
     Version,
     /// The key is missing, or is not 16 bytes in base64.
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     Key,
+    /// What is offered as subprotocols are no names.
+    #[error("Sec-WebSocket-Protocol must be a comma list of names")]
+    Protocol,
 }
 
 impl BadHandshake {
     pub(super) fn response(self) -> Response {
         let status = match self {
-            BadHandshake::NotAsked | BadHandshake::Version => StatusCode::UPGRADE_REQUIRED,
-            BadHandshake::Key => StatusCode::BAD_REQUEST,
+            BadHandshake::NotAsked | BadHandshake::Lost(_) | BadHandshake::Version => {
+                StatusCode::UPGRADE_REQUIRED
+            }
+            BadHandshake::Key | BadHandshake::Protocol => StatusCode::BAD_REQUEST,
         };
         let mut response = reply::error(status, &self.to_string());
+        let headers = response.headers_mut();
         if status == StatusCode::UPGRADE_REQUIRED {
-            let headers = response.headers_mut();
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        // To others these would be noise, and an HTTP/2 client takes an answer with them for broken: proxies pass them on.
+        if self == BadHandshake::Version {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
     }
@@ -56,7 +70,8 @@ impl BadHandshake {
 
 /// A request that may become a WebSocket.
 pub(super) struct Handshake {
-    accept: HeaderValue,
+    /// The 101 that switches protocols.
+    switch: Response,
     on_upgrade: OnUpgrade,
 }
 
@@ -64,9 +79,10 @@ impl Handshake {
     /// Reads the request as RFC 6455, section 4.2.1 has it.
     pub(super) fn check(head: &mut Head) -> Result<Self, BadHandshake> {
         let headers = &head.headers;
-        let asked = is_requested(headers) && has_token(headers, &CONNECTION, "upgrade");
+        let asked =
+            is_requested(headers) && is_connected(headers) && head.version > Version::HTTP_10;
         if !asked || head.method != http::Method::GET {
-            return Err(BadHandshake::NotAsked);
+            return Err(Lost::of(head).map_or(BadHandshake::NotAsked, BadHandshake::Lost));
         }
         if headers
             .get(SEC_WEBSOCKET_VERSION)
@@ -79,30 +95,62 @@ impl Handshake {
             .filter(|key| is_key(key.as_bytes()));
         let accept = derive_accept_key(key.ok_or(BadHandshake::Key)?.as_bytes());
         let accept = HeaderValue::from_str(&accept).map_err(|_| BadHandshake::Key)?;
+        let protocol = first_protocol(headers)?;
         let on_upgrade = head.on_upgrade.take().ok_or(BadHandshake::NotAsked)?;
-        Ok(Handshake { accept, on_upgrade })
+        let switch = switch(accept, protocol);
+        Ok(Handshake { switch, on_upgrade })
     }
 
-    /// The 101 that switches protocols.
-    pub(super) fn response(accept: HeaderValue) -> Response {
-        let mut response = Response::default();
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-        response
+    /// The 101 that switches protocols, and where the connection will come from.
+    pub(super) fn into_parts(self) -> (Response, OnUpgrade) {
+        (self.switch, self.on_upgrade)
     }
+}
 
-    /// The value of `Sec-WebSocket-Accept`, and where the connection will come from.
-    pub(super) fn into_parts(self) -> (HeaderValue, OnUpgrade) {
-        (self.accept, self.on_upgrade)
+fn switch(accept: HeaderValue, protocol: Option<HeaderValue>) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(protocol) = protocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
+    response
+}
+
+/// The subprotocol to agree on: the first that is offered, because clients give up without one and the messages are the
+/// same in all.
+fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, BadHandshake> {
+    let mut first = None;
+    for offer in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        let offer = offer.to_str().map_err(|_| BadHandshake::Protocol)?;
+        for name in offer.split(',').map(str::trim) {
+            if !is_token(name) {
+                return Err(BadHandshake::Protocol);
+            }
+            first.get_or_insert(name);
+        }
+    }
+    let first = first.map(HeaderValue::from_str).transpose();
+    first.map_err(|_| BadHandshake::Protocol)
+}
+
+/// Whether this is a `token` of RFC 9110, section 5.6.2.
+fn is_token(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !name.is_empty() && name.chars().all(fits)
 }
 
 /// Whether the request asks for a WebSocket, well or badly.
 pub(super) fn is_requested(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
+}
+
+/// Whether the upgrade is for the connection that it came by.
+pub(super) fn is_connected(headers: &HeaderMap) -> bool {
+    has_token(headers, &CONNECTION, "upgrade")
 }
 
 fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {
@@ -150,11 +198,11 @@ pub(super) async fn finish(
         .map_err(|_| UpgradeFailed::TimedOut)?;
     let upgraded = upgraded.map_err(|_| UpgradeFailed::Broken)?;
     let parts = upgraded
-        .downcast::<TokioIo<Stream>>()
+        .downcast::<TokioIo<Watched>>()
         .map_err(|_| UpgradeFailed::Foreign)?;
     // `read_buf` is a window into hyper's buffer, which goes with it.
     let ahead = Bytes::copy_from_slice(&parts.read_buf);
-    Ok((parts.io.into_inner(), ahead))
+    Ok((parts.io.into_inner().into_inner(), ahead))
 }
 
 /// The link of another hub, with its buffers and limits.
@@ -178,6 +226,28 @@ mod tests {
             b"dGhlIHNhbXBsZSBub25jZ!==",
         ] {
             assert!(!is_key(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn of_the_subprotocols_that_are_offered_the_first_is_agreed_on() {
+        let offered = |offers: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for offer in offers {
+                let offer = HeaderValue::from_str(offer).expect("a header value");
+                headers.append(SEC_WEBSOCKET_PROTOCOL, offer);
+            }
+            first_protocol(&headers)
+        };
+        assert_eq!(offered(&[]), Ok(None));
+        for offers in [&["one"][..], &["one, two"], &[" one ,two"], &["one", "two"]] {
+            let agreed = offered(offers).expect("names").expect("one of them");
+            assert_eq!(agreed, "one", "{offers:?}");
+        }
+        for wrong in [
+            "", ",one", "one two", "one,,two", "a/b", "\"one\"", "\u{e9}",
+        ] {
+            assert_eq!(offered(&[wrong]), Err(BadHandshake::Protocol), "{wrong:?}");
         }
     }
 

@@ -139,3 +139,53 @@ async fn localhost_listens_on_one_port_for_all_its_addresses() {
         "{addrs:?}"
     );
 }
+
+/// Sends this, then waits for the end of the connection and of its task.
+async fn ended_after(served: &Served, text: &str) {
+    served.raw(text).await;
+    idle(served).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_kept_alive_and_asks_no_more_was_not_refused() {
+    let served = Served::new(&[("HEADER_TIMEOUT_MS", "100")]).await;
+    let request = "GET /health HTTP/1.1\r\nHost: hub\r\n\r\n";
+    ended_after(&served, request).await;
+    assert_eq!(served.refused(Refusal::HeaderTimeout), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_is_left_unfinished_was_refused_whatever_came_before_it() {
+    let served = Served::new(&[("HEADER_TIMEOUT_MS", "300")]).await;
+    ended_after(&served, "").await;
+    ended_after(&served, "GET /health HTTP/1.1\r\nHost: hub\r\n").await;
+    assert_eq!(served.refused(Refusal::HeaderTimeout), 2);
+
+    let mut stream = TcpStream::connect(served.addr).await.expect("connected");
+    let request = b"HEAD /health HTTP/1.1\r\nHost: hub\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let mut chunk = [0; 4096];
+    let read = timeout(TIMEOUT, stream.read(&mut chunk)).await;
+    assert_ne!(read.expect("in time").expect("an answer"), 0);
+    stream.write_all(b"GET /he").await.expect("sent");
+    let rest = timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await;
+    rest.expect("closed in time").expect("closed");
+    idle(&served).await;
+    assert_eq!(served.refused(Refusal::HeaderTimeout), 3);
+}
+
+#[tokio::test]
+async fn a_request_may_have_more_than_a_hundred_headers() {
+    let served = Served::new(&[]).await;
+    for count in [100, 101, 300, 1500] {
+        let names: Vec<String> = (0..count).map(|number| format!("x-{number}")).collect();
+        let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let answer = served.request("GET", "/health", &headers).await;
+        assert_eq!(answer.status, 200, "{count}");
+    }
+    let target = format!("/ws?peerId={PEER}");
+    let names: Vec<String> = (0..300).map(|number| format!("x-{number}")).collect();
+    let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    let socket = served.connect(&target, &headers).await;
+    assert!(socket.is_ok(), "a peer behind many proxies is let in");
+}

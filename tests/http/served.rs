@@ -255,6 +255,13 @@ impl Answer {
         }
     }
 
+    /// All values of a header, as one list.
+    pub fn list(&self, name: &str) -> String {
+        let found = self.headers.iter().filter(|(found, _)| found == name);
+        let values: Vec<&str> = found.map(|(_, value)| value.as_str()).collect();
+        values.join(", ")
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(found, _)| found == name);
         found.map(|(_, value)| value.as_str())

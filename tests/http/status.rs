@@ -156,3 +156,92 @@ async fn every_origin_may_read_by_default() {
     let headers = preflight.header("access-control-allow-headers");
     assert_eq!(headers, Some("Authorization, Content-Type"));
 }
+
+const TRACING: &str = "baggage,sentry-trace,traceparent";
+
+#[tokio::test]
+async fn a_preflight_of_an_allowed_page_is_granted_whatever_headers_it_asks_for() {
+    let page = "https://a.example";
+    for (allowed, origin, granted) in [
+        ("*", page, true),
+        (page, page, true),
+        ("null", "null", true),
+        (page, "https://b.example", false),
+    ] {
+        let served = Served::new(&[("CORS_ORIGIN", allowed)]).await;
+        let headers = [
+            ("Origin", origin),
+            ("Access-Control-Request-Method", "GET"),
+            ("Access-Control-Request-Headers", TRACING),
+            ("Access-Control-Request-Headers", "x-mine"),
+        ];
+        let answer = served.request("OPTIONS", "/peerjs/id", &headers).await;
+        assert_eq!(answer.status, 204);
+        let list = answer.list("access-control-allow-headers");
+        let reflected = list.contains(TRACING) && list.contains("x-mine");
+        assert_eq!(reflected, granted, "{origin} at {allowed}: {list}");
+        let may = answer.header("access-control-allow-origin").is_some();
+        assert_eq!(may, granted, "{origin} at {allowed}");
+        let vary = answer.list("vary");
+        assert!(vary.contains("Access-Control-Request-Headers"), "{vary}");
+        assert_eq!(vary.contains("Origin"), allowed != "*", "{vary}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_that_asks_for_no_headers_is_granted_the_usual_ones() {
+    let served = Served::new(&[]).await;
+    let page = [
+        ("Origin", "https://a.example"),
+        ("Access-Control-Request-Method", "GET"),
+        ("Access-Control-Request-Headers", ""),
+    ];
+    let answer = served.request("OPTIONS", "/health", &page).await;
+    assert_eq!(
+        answer.list("access-control-allow-headers"),
+        "Authorization, Content-Type"
+    );
+}
+
+#[tokio::test]
+async fn whoever_reads_json_as_well_as_text_gets_json() {
+    let served = Served::new(&[]).await;
+    let axios = [("Accept", "application/json, text/plain, */*")];
+    let answer = served.request("GET", "/metrics", &axios).await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert!(answer.body.starts_with('{'), "{}", answer.body);
+    assert!(answer.list("vary").contains("Accept"));
+    let both = [("Accept", "application/json;q=0.5"), ("Accept", "text/*")];
+    let answer = served.request("GET", "/metrics", &both).await;
+    assert!(answer.body.starts_with('#'), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_draining_hub_is_unwell_to_every_kind_of_health_check() {
+    let served = Served::new(&[]).await;
+    let checks = [
+        ("OPTIONS", "/"),
+        ("OPTIONS", "*"),
+        ("OPTIONS", "/health"),
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/peerjs/"),
+        ("GET", "/health"),
+        ("HEAD", "/health"),
+    ];
+    for (method, target) in checks {
+        let answer = served.request(method, target, &[]).await;
+        assert!(answer.status < 300, "{method} {target}: {}", answer.status);
+    }
+    served.app.drain();
+    for (method, target) in checks {
+        let answer = served.request(method, target, &[]).await;
+        assert_eq!(answer.status, 503, "{method} {target}");
+    }
+    let preflight = [
+        ("Origin", "https://a.example"),
+        ("Access-Control-Request-Method", "GET"),
+    ];
+    let answer = served.request("OPTIONS", "/metrics", &preflight).await;
+    assert_eq!(answer.status, 204, "what pages may read, they still may");
+}

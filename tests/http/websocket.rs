@@ -300,3 +300,27 @@ async fn who_comes_by_a_proxy_that_is_not_trusted_may_be_anybody() {
         );
     }
 }
+
+#[tokio::test]
+async fn the_first_subprotocol_that_is_offered_is_agreed_on() {
+    let served = Served::new(&[]).await;
+    let peer = format!("/ws?peerId={PEER}");
+    let client = "/peerjs?key=peerjs&id=ada&token=t";
+    // A client that is only let in to hear what is wrong hears it in a standard client too.
+    let stranger = "/peerjs?key=other&id=ada&token=t";
+    for target in [&peer, "/mesh", client, stranger] {
+        let offers = [("Sec-WebSocket-Protocol", "mqtt, wamp")];
+        // The client fails unless one of them is agreed on.
+        let socket = served.connect(target, &offers).await;
+        assert!(socket.is_ok(), "{target}");
+        let headers = [
+            ("Connection", "Upgrade, close"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Protocol", "a b"),
+        ];
+        let answer = served.request("GET", target, &headers).await;
+        assert_eq!(answer.status, 400, "{target}: {}", answer.body);
+    }
+}

@@ -84,6 +84,54 @@ const http = [
     expected: true,
   },
   {
+    name: 'a preflight for headers that tracing adds is granted',
+    async observe(lab) {
+      const names = 'baggage,sentry-trace,traceparent';
+      const { status, headers } = await lab.ask('OPTIONS', `${lab.settings.key}/id`, {
+        origin: ORIGIN,
+        'access-control-request-method': 'GET',
+        'access-control-request-headers': names,
+      });
+      return [status, headers.get('access-control-allow-headers').includes(names), headers.get('vary').includes('Headers')];
+    },
+    expected: [204, true, true],
+  },
+  {
+    name: 'a request with 300 headers',
+    async observe(lab) {
+      const many = Object.fromEntries(Array.from({ length: 300 }, (_, number) => [`x-${number}`, 'y']));
+      return (await lab.ask('GET', `${lab.settings.key}/id`, many)).status;
+    },
+    expected: 200,
+  },
+  {
+    name: 'the first subprotocol that a client offers is agreed on',
+    async observe(lab) {
+      const { status, headers } = await lab.askForSocket({ 'sec-websocket-protocol': 'mqtt, wamp' });
+      return `${status} ${headers.get('sec-websocket-protocol')}`;
+    },
+    expected: '101 mqtt',
+  },
+  {
+    name: 'a WebSocket that is asked for by HTTP/1.0',
+    async observe(lab) {
+      return `${(await lab.askForSocket({}, { version: '1.0' })).status}`;
+    },
+    expected: '426',
+    differs: {
+      observed: '101',
+      why: 'WebSockets need HTTP/1.1 (RFC 6455); it is a proxy that is set up wrong, and the answer says how to set it up',
+    },
+  },
+  {
+    name: 'a WebSocket whose Upgrade a proxy dropped',
+    async observe(lab) {
+      return `${(await lab.askForSocket({ connection: 'close', upgrade: 'none' })).status}`;
+    },
+    expected: '426',
+    differs: { observed: '404', why: 'the answer names the cause, and the log does' },
+  },
+  {
     name: 'GET {path}{key}/peers lists who is connected',
     needs: 'discovery',
     async observe(lab) {

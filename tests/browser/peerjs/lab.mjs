@@ -2,6 +2,8 @@
 // else uses. Closes what a check opened.
 
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 
 import { Client } from './client.mjs';
 
@@ -69,6 +71,32 @@ export class Lab {
   async get(path, { at = 'here', headers = {} } = {}) {
     const response = await fetch(new URL(path, this.at[at]), { headers });
     return { status: response.status, headers: response.headers, text: await response.text() };
+  }
+
+  /** Sends this head as it stands, and reads that of the answer: its status and its fields, in lower case. */
+  async ask(method, path, headers, { version = '1.1' } = {}) {
+    const { hostname, port, host, pathname, search } = new URL(path, this.at.here);
+    const socket = connect(Number(port), hostname);
+    const fields = Object.entries({ host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+    socket.write(`${method} ${pathname}${search} HTTP/${version}\r\n${fields.join('')}\r\n`);
+    let text = '';
+    while (!text.includes('\r\n\r\n')) text += (await once(socket, 'data'))[0].toString('latin1');
+    socket.destroy();
+    const [first, ...lines] = text.split('\r\n\r\n')[0].split('\r\n');
+    const pairs = lines.map((line) => [line.split(':')[0].toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]);
+    return { status: Number(first.split(' ')[1]), headers: new Headers(pairs) };
+  }
+
+  /** Asks for a WebSocket with these headers beside those that it takes. */
+  askForSocket(headers, options) {
+    const query = new URLSearchParams({ key: this.settings.key, id: this.name(), token: this.name('token') });
+    const upgrade = {
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': 13,
+      'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    };
+    return this.ask('GET', `peerjs?${query}`, { ...upgrade, ...headers }, options);
   }
 
   /** Waits until the server takes no connection any more. */
