@@ -113,26 +113,49 @@ need_compose() {
   have docker-compose || install_packages "Compose file check" docker-compose
 }
 
-# Debian's `prometheus` package would start a server on this machine; its promtool alone is taken.
-need_promtool() {
-  if have promtool; then return; fi
-  local obstacle download
+# Takes a program out of a Debian package that would start a server on this machine if it were installed.
+# $1: what is skipped without it; $2: the package; $3: the program's path in it.
+unpack_program() {
+  local purpose=$1 package=$2 path=$3 name=${3##*/} obstacle download
+  if have "$name"; then return; fi
   obstacle=$(install_obstacle)
   if [[ -n $obstacle ]]; then
-    skip "promtool on /metrics" "promtool not installed, and $obstacle"
+    skip "$purpose" "$name not installed, and $obstacle"
     return 1
   fi
-  refresh_package_lists || give_up_on promtool
-  printf 'unpacking promtool into target/tools\n'
+  refresh_package_lists || give_up_on "$name"
+  printf 'unpacking %s into target/tools\n' "$name"
   download=$(mktemp -d)
   mkdir -p "$TOOLS/bin"
   (
     cd "$download"
-    apt-get download -qq -o APT::Sandbox::User=root -o Acquire::Retries=3 prometheus </dev/null
-    dpkg-deb --extract prometheus_*.deb .
-    mv usr/bin/promtool "$TOOLS/bin/promtool"
-  ) || give_up_on promtool
+    apt-get download -qq -o APT::Sandbox::User=root -o Acquire::Retries=3 "$package" </dev/null
+    dpkg-deb --extract "$package"_*.deb .
+    mv "$path" "$TOOLS/bin/$name"
+  ) || give_up_on "$name"
   rm -rf "$download"
+}
+
+need_promtool() {
+  unpack_program "promtool on /metrics" prometheus usr/bin/promtool
+}
+
+# nginx and HAProxy, which tests put in front of a hub, with the libraries that they are linked to.
+need_proxies() {
+  local proxy
+  for proxy in nginx haproxy; do
+    if have "$proxy"; then continue; fi
+    unpack_program "tests behind $proxy" "$proxy" "usr/sbin/$proxy" || continue
+    install_libraries_of "$proxy"
+  done
+}
+
+install_libraries_of() {
+  local relation package libraries=()
+  while read -r relation package; do
+    if [[ $relation == Depends: && $package == lib* ]]; then libraries+=("$package"); fi
+  done < <(apt-cache depends "$1")
+  if ((${#libraries[@]})); then install_packages "tests behind $1" "${libraries[@]}" || true; fi
 }
 
 # Node, Chromium and the npm packages of the browser tests. Tells the tests where Chromium is, or,

@@ -61,6 +61,8 @@ fn furnished_machine() -> Workshop {
         "openssl",
         "curl",
         "script",
+        "nginx",
+        "haproxy",
         "chromium",
     ] {
         workshop.stub(tool, "");
@@ -204,14 +206,21 @@ fn on_a_bare_machine_the_missing_tools_are_installed_without_a_question() {
 [[ $DEBIAN_FRONTEND == noninteractive ]] || exit 9
 furnish() { printf '#!%s\n%s\n' "$WORKSHOP/bin/bash" "$2" >"$WORKSHOP/bin/$1"; chmod +x "$WORKSHOP/bin/$1"; }
 case "$*" in
-  *download*) : >prometheus_1_all.deb ;;
+  *download*) for last in "$@"; do :; done; : >"${last}_1_all.deb" ;;
   *python3-pip*) furnish python3 'mkdir -p target/tools/hadolint/bin; cp "$WORKSHOP/bin/shellcheck" target/tools/hadolint/bin/hadolint' ;;
   *nodejs*) furnish node "echo v22.1.0"; furnish npm "" ;;
   *install*) for last in "$@"; do :; done; furnish "$last" "" ;;
 esac
 "#,
     );
-    machine.stub("dpkg-deb", "mkdir -p usr/bin; : >usr/bin/promtool");
+    machine.stub(
+        "dpkg-deb",
+        "mkdir -p usr/bin usr/sbin; : >usr/bin/promtool; : >usr/sbin/nginx; : >usr/sbin/haproxy",
+    );
+    machine.stub(
+        "apt-cache",
+        r#"if [[ $* == "depends haproxy" ]]; then printf '  %s\n' "Depends: liblua" "Depends: adduser" "Suggests: libx"; fi"#,
+    );
     for tool in ["chmod", "cp"] {
         machine.borrow(tool);
     }
@@ -243,7 +252,16 @@ esac
         1,
         "the lists are fetched once"
     );
-    assert!(frame(&machine).join("target/tools/bin/promtool").is_file());
+    assert!(installs.contains(" liblua"), "{installs}");
+    assert!(!installs.contains("adduser") && !installs.contains("libx"));
+    assert!(
+        !installs.contains("nginx") && !installs.contains("haproxy"),
+        "that would start servers: {installs}"
+    );
+    for program in ["promtool", "nginx", "haproxy"] {
+        let unpacked = frame(&machine).join("target/tools/bin").join(program);
+        assert!(unpacked.is_file(), "{program}");
+    }
     assert_eq!(
         outcome.piped,
         format!(
@@ -296,6 +314,8 @@ fn expect_named_skips(machine: &Workshop, reason: &str) {
         "Dockerfile lint",
         "Compose file check",
         "promtool on /metrics",
+        "tests behind nginx",
+        "tests behind haproxy",
         "browser tests",
     ] {
         let line = outcome

@@ -4,6 +4,7 @@
 
 mod connections;
 mod misrouted;
+mod proxies;
 mod served;
 mod status;
 mod websocket;
