@@ -1,6 +1,6 @@
 //! From an HTTP request to a WebSocket, without the buffers that warp's own upgrade would allocate.
 //!
-//! [`Handshake::check`] reads the request, [`Handshake::response`] is the 101, and [`finish`] waits for hyper to let
+//! [`Handshake::check`] reads the request and has the 101 ready, and [`finish`] waits for hyper to let
 //! go of the connection and takes the bare [`Stream`] out of it. What arrived behind the request's head is copied
 //! out, because hyper's buffer would otherwise stay in memory as long as the WebSocket. Knows nothing of who may
 //! come in.
