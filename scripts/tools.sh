@@ -124,6 +124,10 @@ unpack_program() {
     return 1
   fi
   refresh_package_lists || give_up_on "$name"
+  if ! apt-cache show "$package" >/dev/null 2>&1; then
+    skip "$purpose" "this system's package sources have no $package"
+    return 1
+  fi
   printf 'unpacking %s into target/tools\n' "$name"
   download=$(mktemp -d)
   mkdir -p "$TOOLS/bin"
