@@ -157,7 +157,9 @@ need_proxies() {
 install_libraries_of() {
   local relation package libraries=()
   while read -r relation package; do
-    if [[ $relation == Depends: && $package == lib* ]]; then libraries+=("$package"); fi
+    if [[ $relation != Depends: || $package != lib* ]]; then continue; fi
+    # To install what is there would upgrade it.
+    dpkg-query --show "$package" >/dev/null 2>&1 || libraries+=("$package")
   done < <(apt-cache depends "$1")
   if ((${#libraries[@]})); then install_packages "tests behind $1" "${libraries[@]}" || true; fi
 }
