@@ -207,6 +207,9 @@ impl Driver {
         for token in letters.failed_tokens {
             self.core.handle_hub_message_failed(now, token);
         }
+        if let Some(source) = letters.forged {
+            self.core.note_forged(now, source);
+        }
         for link in letters.overflowed {
             self.core.drop_link(now, link, Bye::Overflow);
         }

@@ -44,6 +44,8 @@ pub struct Letters {
     pub failed_tokens: Vec<u64>,
     /// Links whose outbox overflowed.
     pub overflowed: Vec<LinkId>,
+    /// A hub in whose name a signal came of a peer that it does not hold: the last one.
+    pub forged: Option<HubId>,
 }
 
 impl Mailroom {
@@ -292,13 +294,7 @@ impl Router {
         let now = self.now();
         let mut exchange = self.exchange.lock();
         for frame in frames {
-            match frame {
-                Frame::Signal(signal) => {
-                    exchange.handle_signal(now, &*self.directory.read(), signal, link);
-                }
-                Frame::Ack(ack) => exchange.handle_ack(now, &*self.directory.read(), ack, link),
-                _ => {}
-            }
+            exchange.handle(now, &*self.directory.read(), frame, link);
             self.drain(&mut exchange);
         }
         Ok(())
@@ -333,6 +329,9 @@ impl Router {
                         .leave(|letters| letters.failed_tokens.push(token));
                 }
                 Effect::Failed(failed) => self.registry.failed(failed),
+                Effect::Forged { source } => {
+                    self.mailroom.leave(|letters| letters.forged = Some(source));
+                }
                 Effect::Counted(label) => self.metrics.exchange_events.inc(label),
             }
         }

@@ -284,12 +284,18 @@ async fn a_hub_speaks_for_its_own_peers_alone() {
                     .await
             );
             assert!(evil.stands().await);
-            counted(hub, (EVENTS, "event=\"forged\""), 2, async {
-                for (seq, from) in [(1, friend.as_str()), (2, victim.as_str())] {
-                    let frame = forged(&evil, seq, from, &victim);
-                    assert!(evil.data(&frame).await);
-                }
-            })
+            let alarm = ("hubmesh_alarms_total", "alarm=\"forged-signal\"");
+            counted(
+                hub,
+                alarm,
+                1,
+                counted(hub, (EVENTS, "event=\"forged\""), 2, async {
+                    for (seq, from) in [(1, friend.as_str()), (2, victim.as_str())] {
+                        let frame = forged(&evil, seq, from, &victim);
+                        assert!(evil.data(&frame).await);
+                    }
+                }),
+            )
             .await;
             let refused = evil
                 .until(|frame| matches!(frame, Frame::Ack(ack) if ack.upto >= 2))

@@ -261,6 +261,8 @@ pub struct Route {
     pub hop: Hop,
     /// The destination's present incarnation.
     pub incarnation: Incarnation,
+    /// Which part of the mesh it would be in without this hub: two hubs of one part reach each other past us.
+    pub part: u32,
 }
 
 /// [`Routes`] as the data path holds them.

@@ -73,6 +73,13 @@ impl Core {
         self.settle(now);
     }
 
+    /// A signal came of a peer that is not at the hub that is named as its own.
+    pub fn note_forged(&mut self, now: Now, source: HubId) {
+        self.alarm(now, "forged-signal", || {
+            format!("a signal came in the name of hub {source}, of a peer that is not there: that hub, or one between here and there, is not to be trusted")
+        });
+    }
+
     /// Tells the hubs that this one is shutting down; it takes no more peers.
     pub fn drain(&mut self, now: Now) {
         self.draining = true;

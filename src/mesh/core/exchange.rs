@@ -35,7 +35,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::api::{Route, SharedRoutes, Source};
-use super::ids::{ClaimNo, HubId, Incarnation, Moment, NetworkKey, PeerId, SignalKind};
+use super::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::mesh::frames::RefusedWhy;
 
 pub use config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
@@ -152,6 +152,8 @@ pub struct Exchange {
     config: ExchangeConfig,
     now: Moment,
     routes: SharedRoutes,
+    /// The hub at the other end of each link.
+    ends: BTreeMap<LinkId, HubId>,
     /// Hubs that have no window and were lost within the hold.
     lost: BTreeMap<HubId, Lost>,
     outgoing: HashMap<HubId, Outgoing, FixedState>,
@@ -176,6 +178,7 @@ impl Exchange {
             config,
             now: Moment::default(),
             routes: SharedRoutes::default(),
+            ends: BTreeMap::new(),
             lost: BTreeMap::new(),
             outgoing: HashMap::default(),
             first_number: 1,
@@ -288,6 +291,29 @@ impl Exchange {
         for (hub, mut pair) in self.incoming.drain() {
             self.alarms.clear(Alarm::Incoming(hub), &mut pair.alarm);
         }
+    }
+
+    /// A link leads to this hub.
+    pub fn on_link_up(&mut self, link: LinkId, hub: HubId) {
+        self.ends.insert(link, hub);
+    }
+
+    /// A link is over.
+    pub fn on_link_down(&mut self, link: LinkId) {
+        self.ends.remove(&link);
+    }
+
+    /// Whether no way leads from `source` to this link but through us: a frame in its name cannot be its own. Frames are
+    /// dropped for it before they are handled, at each hub on their way, and sent again if they were honest after all
+    /// and only ahead of the news. Which of several ways a frame takes is for others to choose.
+    pub fn is_astray(&self, source: HubId, arrived_by: LinkId) -> bool {
+        let Some(route) = self.routes.by_hub.get(&source) else {
+            return true;
+        };
+        let part_of = |hub: &HubId| self.routes.by_hub.get(hub).map(|near| near.part);
+        let end = self.ends.get(&arrived_by);
+        let comes_by = end.is_some_and(|end| *end == source || part_of(end) == Some(route.part));
+        !comes_by && route.hop.link != arrived_by
     }
 
     /// What the source still had waiting is forgotten: nobody is left to be told.

@@ -26,6 +26,7 @@ impl Core {
             return self.close(up.link, Bye::Full);
         }
         self.codecs.insert(up.link, Codec::new(up.hub, reach));
+        self.exchange.lock().on_link_up(up.link, up.hub);
         self.links
             .on_up_knowing(now.at, &up, self.topology.known(up.hub));
         self.dialer.on_neighbour_up(now.at, up.hub, up.dialed);
@@ -227,6 +228,7 @@ impl Core {
     /// Forgets what belongs to a link, the table of links aside.
     pub(super) fn forget_link(&mut self, link: LinkId) {
         self.codecs.remove(&link);
+        self.exchange.lock().on_link_down(link);
         self.farewells.end(link);
         self.serving.on_link_down(link);
         self.feeds.on_link_down(link);

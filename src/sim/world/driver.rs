@@ -156,6 +156,7 @@ impl World {
                 running.core.handle_hub_message_failed(now, token);
             }
             Effect::Failed(failed) => self.on_failed(no, &failed),
+            Effect::Forged { source } => running.core.note_forged(now, source),
             Effect::Counted(label) => *self.totals.counted.entry(label).or_default() += 1,
         }
         true
@@ -288,13 +289,7 @@ impl World {
         for frame in frames {
             self.sniff_arrival(link, &frame);
             let mut exchange = exchange.lock();
-            match frame {
-                Frame::Signal(signal) => {
-                    exchange.handle_signal(now.at, &*directory.read(), signal, link)
-                }
-                Frame::Ack(ack) => exchange.handle_ack(now.at, &*directory.read(), ack, link),
-                _ => {}
-            }
+            exchange.handle(now.at, &*directory.read(), frame, link);
         }
     }
 }

@@ -42,6 +42,12 @@ pub enum Effect {
         /// The token it was sent with.
         token: u64,
     },
+    /// A signal came of a peer that this hub does not hold, though it is named as the source's hub: that hub lies, or one
+    /// on the way does.
+    Forged {
+        /// The hub that is named.
+        source: HubId,
+    },
     /// Something to count, under one of the names in [`counted::ALL`].
     Counted(&'static str),
 }
@@ -56,6 +62,10 @@ pub mod counted {
     pub const STALE_LIFE: &str = "stale-life";
     /// A frame whose numbers cannot be; dropped.
     pub const MALFORMED: &str = "malformed";
+    /// A frame in the name of a hub from which no way leads to where it came from; dropped.
+    pub const ASTRAY: &str = "astray";
+    /// An acknowledgement of what was never sent: somebody spoke in our name. What may have been taken is given up.
+    pub const OUTPACED: &str = "outpaced";
     /// A signal that was here already; dropped and acknowledged again.
     pub const DUPLICATE: &str = "duplicate";
     /// A signal that came before an earlier one; kept.
@@ -76,7 +86,9 @@ pub mod counted {
     pub const ACK_UNSENT: &str = "ack-unsent";
 
     /// All of them.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 15] = [
+        ASTRAY,
+        OUTPACED,
         TTL,
         NO_WAY_ON,
         STALE_LIFE,

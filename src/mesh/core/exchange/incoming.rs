@@ -72,6 +72,11 @@ impl Incoming {
         self.life
     }
 
+    /// The number to be taken next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// The source keeps nothing below `base` any more, so that it need not be waited for nor answered.
     pub(super) fn raise_base(&mut self, base: u64) {
         if base <= self.base {

@@ -251,6 +251,13 @@ impl Outgoing {
         std::iter::from_fn(|| self.give_up_first()).collect()
     }
 
+    /// Lets go of all that is kept, and gives out numbers above `upto` from now on.
+    pub(super) fn skip_past(&mut self, upto: u64) -> Vec<(Letter, SignalFailure)> {
+        let gone = self.give_up_all();
+        self.base = self.base.max(upto.saturating_add(1));
+        gone
+    }
+
     fn give_up_first(&mut self) -> Option<(Letter, SignalFailure)> {
         let entry = self.pop()?;
         let why = match entry.sent_at {

@@ -10,11 +10,30 @@ use crate::mesh::core::api::{Delivery, Hop};
 use crate::mesh::core::ids::{HubId, Incarnation, LinkId, Moment};
 use crate::mesh::frames::{AckFrame, Frame, RefusedWhy, SignalBody, SignalFrame};
 
+use super::config::MAX_JUMP;
 use super::effects::{Effect, Effects, Owner, counted};
 use super::incoming::{Arrival, Incoming};
 use super::{Alarm, Exchange, Found, Resolve, Vouch, ttl_for};
 
 impl Exchange {
+    /// A frame of the data path, unless it is [astray](Self::is_astray).
+    pub fn handle(&mut self, now: Moment, dir: &dyn Resolve, frame: Frame, arrived_by: LinkId) {
+        let source = match &frame {
+            Frame::Signal(signal) => signal.source,
+            Frame::Ack(ack) => ack.source,
+            _ => return,
+        };
+        if self.is_astray(source, arrived_by) {
+            self.advance(now);
+            return self.effects.count(counted::ASTRAY);
+        }
+        match frame {
+            Frame::Signal(signal) => self.handle_signal(now, dir, signal, arrived_by),
+            Frame::Ack(ack) => self.handle_ack(now, dir, ack, arrived_by),
+            _ => {}
+        }
+    }
+
     /// A signal: for us, or to be forwarded.
     pub fn handle_signal(
         &mut self,
@@ -101,14 +120,19 @@ impl Exchange {
         {
             return Err(counted::MALFORMED);
         }
-        let known = match self.incoming.get(&frame.source) {
-            Some(pair) => Some(pair.life()),
-            None => self.life_by_routes(&frame.source),
-        };
+        let pair = self.incoming.get(&frame.source);
+        let known = self.life_by_routes(&frame.source);
+        let known = known.or_else(|| pair.map(Incoming::life));
+        // Also of a later life than its link record tells: whoever made it up could end the pair for good.
         if frame.dest_incarnation != self.me.life
-            || known.is_some_and(|known| frame.source_incarnation < known)
+            || known.is_some_and(|known| frame.source_incarnation != known)
         {
             return Err(counted::STALE_LIFE);
+        }
+        let next = pair.filter(|pair| pair.life() == frame.source_incarnation);
+        let next = next.map_or(0, Incoming::next);
+        if frame.base.saturating_sub(next) > MAX_JUMP {
+            return Err(counted::MALFORMED);
         }
         Ok(())
     }
@@ -283,6 +307,7 @@ impl Desk<'_> {
             }
             Vouch::Gone => {
                 self.effects.count(counted::FORGED);
+                self.effects.push(Effect::Forged { source: *hub });
                 return Err(RefusedWhy::Forged);
             }
         }

@@ -8,6 +8,7 @@ use crate::mesh::core::api::{Delivery, Route, SignalFailure, Source};
 use crate::mesh::core::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::mesh::frames::{AckFrame, Frame, RefusedWhy};
 
+use super::config::MAX_JUMP;
 use super::effects::{Effect, Owner, counted, failure_of};
 use super::outgoing::{Letter, Outgoing, Way};
 use super::{Alarm, Exchange, Found, Parcel, Resolve, Sent};
@@ -159,11 +160,25 @@ impl Exchange {
             frame.refused.iter().map(|r| (r.seq, r.why)).collect();
         let why = |seq| refused.get(&seq).copied();
         let Some(refused) = window.acknowledged(now, frame.upto, why, &self.config) else {
-            return self.effects.count(counted::MALFORMED);
+            return self.outpaced(hub, frame.upto);
         };
         for (letter, why) in refused {
             self.on_refused(now, dir, hub, letter, why);
         }
+    }
+
+    /// The destination has taken numbers that were never given out, so it takes none of ours below them any more. What
+    /// it may have of ours fails, and later signals are numbered above.
+    fn outpaced(&mut self, hub: HubId, upto: u64) {
+        let Some(window) = self.outgoing.get_mut(&hub) else {
+            return;
+        };
+        if upto - window.next() > MAX_JUMP {
+            return self.effects.count(counted::MALFORMED);
+        }
+        self.effects.count(counted::OUTPACED);
+        let gone = window.skip_past(upto);
+        self.fail(hub, gone);
     }
 
     fn on_refused(
@@ -336,7 +351,7 @@ impl Exchange {
         let route = self.routes.by_hub.get(&to).copied();
         let (life, way) = match (route, self.lost.get(&to)) {
             _ if to == self.me.hub => return Err(SignalFailure::NoRoute),
-            (Some(Route { hop, incarnation }), _) => (incarnation, Way::By(hop)),
+            (Some(route), _) => (route.incarnation, Way::By(route.hop)),
             (None, Some(lost)) => (lost.life, Way::LostSince(lost.since)),
             (None, None) => return Err(SignalFailure::NoRoute),
         };

@@ -65,9 +65,10 @@ impl Topology {
             .iter()
             .filter_map(|(hub, _)| Some((*hub, self.neighbours.get(hub)?.link)))
             .collect();
+        let parts = self.graph.parts(self.me);
         let paths = self.graph.shortest(self.me, &firsts);
         let mut by_hub = HashMap::with_capacity(self.records.len());
-        for ((hub, stored), path) in self.records.iter_mut().zip(paths) {
+        for (((hub, stored), path), part) in self.records.iter_mut().zip(paths).zip(parts) {
             if *hub == self.me {
                 continue;
             }
@@ -76,7 +77,12 @@ impl Topology {
             }
             if let Some(hop) = path.and_then(|path| hop(&hops, path)) {
                 let incarnation = stored.record.incarnation;
-                by_hub.insert(*hub, Route { hop, incarnation });
+                let route = Route {
+                    hop,
+                    incarnation,
+                    part,
+                };
+                by_hub.insert(*hub, route);
             }
         }
         if by_hub != self.routes.by_hub {

@@ -92,6 +92,26 @@ impl Graph {
         &self.paths
     }
 
+    /// Which part of the mesh each hub would be in without `me`, in the order of ids: the lowest number of its hubs.
+    pub(super) fn parts(&self, me: HubId) -> Vec<u32> {
+        let me = self.numbers.get(&me).copied();
+        let mut parts: Vec<u32> = (0..).take(self.ids.len()).collect();
+        for (at, edges) in (0..).zip(&self.edges) {
+            let later = edges.iter().filter(|edge| edge.to > at);
+            let beside = later.filter(|edge| Some(at) != me && Some(edge.to) != me);
+            for edge in beside.filter(|edge| self.lists(edge.to, at)) {
+                join(&mut parts, at, edge.to);
+            }
+        }
+        for at in 0..self.ids.len() {
+            let root = root(&mut parts, u32::try_from(at).unwrap_or(u32::MAX));
+            if let Some(part) = parts.get_mut(at) {
+                *part = root;
+            }
+        }
+        parts
+    }
+
     fn seed(&mut self, me: u32, firsts: &[(HubId, u16)]) {
         for (first, (hub, cost)) in (0..).zip(firsts) {
             let Some(to) = self.numbers.get(hub).copied() else {
@@ -151,6 +171,28 @@ impl Graph {
         self.edges
             .get(hub as usize)
             .is_some_and(|edges| edges.binary_search_by_key(&other, |edge| edge.to).is_ok())
+    }
+}
+
+/// The lowest of what is joined to `at`. Shortens the way there for the next who asks.
+fn root(parts: &mut [u32], mut at: u32) -> u32 {
+    loop {
+        let up = parts.get(at as usize).copied().unwrap_or(at);
+        if up == at {
+            return at;
+        }
+        let further = parts.get(up as usize).copied().unwrap_or(up);
+        if let Some(part) = parts.get_mut(at as usize) {
+            *part = further;
+        }
+        at = further;
+    }
+}
+
+fn join(parts: &mut [u32], one: u32, other: u32) {
+    let (one, other) = (root(parts, one), root(parts, other));
+    if let Some(part) = parts.get_mut(one.max(other) as usize) {
+        *part = one.min(other);
     }
 }
 

@@ -45,7 +45,12 @@ fn routes(ways: &[(usize, LinkId)]) -> Arc<Routes> {
             hops: 1,
         };
         let incarnation = life(1);
-        routes.by_hub.insert(hub(n), Route { hop, incarnation });
+        let route = Route {
+            hop,
+            incarnation,
+            part: 0,
+        };
+        routes.by_hub.insert(hub(n), route);
     }
     Arc::new(routes)
 }
@@ -325,19 +330,99 @@ fn frames_whose_numbers_cannot_be_are_dropped() {
 }
 
 #[test]
-fn the_highest_numbers_do_no_harm() {
+fn numbers_jump_so_far_and_no_further() {
+    for (base, taken) in [
+        (1 << 48, true),
+        ((1 << 48) + 1, false),
+        (u64::MAX - 1, false),
+    ] {
+        let mut bench = bench();
+        bench.receive(bench.signal(base, base));
+        let refused = is_counted(&bench.effects(), counted::MALFORMED);
+        assert_ne!(refused, taken, "{base}");
+        // What was refused changed nothing.
+        assert_eq!(bench.take(1, 1).len(), usize::from(!taken));
+    }
     let mut bench = bench();
-    let highest = u64::MAX - 1;
-    assert_eq!(bench.take(highest, highest).len(), 1);
-    assert_eq!(bench.take(highest, highest), [] as [u8; 0]);
-    assert_eq!(bench.owed(), (highest, vec![]));
+    assert_eq!(bench.take(1, 1), [1]);
+    bench.receive(bench.signal(u64::MAX - 1, u64::MAX - 1));
+    assert!(is_counted(&bench.effects(), counted::MALFORMED));
+    assert_eq!(bench.take(2, 1), [2]);
 }
 
 #[test]
-fn frames_of_and_for_lives_that_are_over_are_dropped() {
+fn whoever_acknowledges_what_was_never_sent_cannot_stop_what_is_sent_next() {
+    let mut bench = bench();
+    assert_eq!(bench.send(1), Ok(Sent::Window));
+    bench.effects();
+    bench.acknowledge(1_000, &[]);
+    let effects = bench.effects();
+    assert!(is_counted(&effects, counted::OUTPACED));
+    let unknown = |effect: &Effect| matches!(effect, Effect::Failed(failed) if failed.why == SignalFailure::Unknown);
+    assert!(effects.iter().any(unknown), "its sender is told");
+    assert_eq!(bench.send(2), Ok(Sent::Window));
+    let sent = bench.effects();
+    let numbers = sent.iter().find_map(|effect| match effect {
+        Effect::Link {
+            frame: Frame::Signal(signal),
+            ..
+        } => Some((signal.seq, signal.base)),
+        _ => None,
+    });
+    assert_eq!(
+        numbers,
+        Some((1_001, 1_001)),
+        "above what the other end has"
+    );
+    bench.acknowledge(u64::MAX - 2, &[]);
+    assert!(is_counted(&bench.effects(), counted::MALFORMED));
+}
+
+#[test]
+fn a_frame_comes_by_a_way_that_its_source_may_take() {
+    let apart = |parts: [u32; 3]| {
+        let ways = [(1, LINK), (2, OTHER_LINK), (3, LINK)];
+        let mut routes = Routes::clone(&routes(&ways));
+        for (n, part) in (1..).zip(parts) {
+            routes.by_hub.get_mut(&hub(n)).expect("a way").part = part;
+        }
+        let mut bench = bench();
+        bench.exchange.set_routes(NOW, Arc::new(routes));
+        bench.exchange.on_link_up(LINK, hub(1));
+        bench.exchange.on_link_up(OTHER_LINK, hub(2));
+        bench
+    };
+    // 3 is behind 1, and 2 knows nobody but us.
+    let leaf = apart([1, 2, 1]).exchange;
+    assert!(!leaf.is_astray(hub(1), LINK) && !leaf.is_astray(hub(3), LINK));
+    assert!(!leaf.is_astray(hub(2), OTHER_LINK));
+    assert!(leaf.is_astray(hub(1), OTHER_LINK) && leaf.is_astray(hub(3), OTHER_LINK));
+    assert!(leaf.is_astray(hub(2), LINK));
+    assert!(leaf.is_astray(hub(9), LINK), "nobody reaches it");
+    assert!(leaf.is_astray(hub(0), LINK), "it is ourselves");
+    assert!(leaf.is_astray(hub(1), LinkId(9)), "no link that is known");
+    // In a ring each may take either way round.
+    let ring = apart([1, 1, 1]).exchange;
+    for hub in [hub(1), hub(2), hub(3)] {
+        assert!(!ring.is_astray(hub, LINK) && !ring.is_astray(hub, OTHER_LINK));
+    }
+    let mut bench = apart([1, 2, 1]);
+    let frame = Frame::Signal(bench.signal(1, 1));
+    bench.exchange.handle(NOW, &bench.book, frame, OTHER_LINK);
+    assert_eq!(bench.effects(), [Effect::Counted(counted::ASTRAY)]);
+}
+
+#[test]
+fn only_the_life_of_the_link_record_is_listened_to() {
     let mut bench = bench();
     let mut newer = bench.signal(1, 1);
     newer.source_incarnation = life(2);
+    bench.receive(newer.clone());
+    assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
+    assert_eq!(bench.take(1, 1), [1], "the present life is not harmed");
+    let mut routes = Routes::clone(&routes(&[(1, LINK)]));
+    routes.by_hub.get_mut(&hub(1)).expect("a way").incarnation = life(2);
+    bench.exchange.set_routes(NOW, Arc::new(routes));
     bench.receive(newer);
     assert_eq!(bench.deliveries(), [1]);
     bench.receive(bench.signal(1, 1));

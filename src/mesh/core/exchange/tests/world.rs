@@ -229,7 +229,12 @@ impl World {
                     },
                 );
                 let incarnation = self.lives[next];
-                routes.by_hub.insert(hub(next), Route { hop, incarnation });
+                let route = Route {
+                    hop,
+                    incarnation,
+                    part: 0,
+                };
+                routes.by_hub.insert(hub(next), route);
                 queue.push_back((next, Some(hop)));
             }
         }
@@ -371,6 +376,7 @@ impl World {
                     .push(((sender, failed.target, failed.kind.0), failed.why));
             }
             Effect::HubMessageFailed { token, .. } => self.messages_failed.push(token),
+            Effect::Forged { .. } => {}
             Effect::Counted(label) => *self.counted.entry(label).or_default() += 1,
         }
     }
