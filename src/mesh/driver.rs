@@ -27,6 +27,9 @@ use crate::clock::unix_ms;
 
 /// How many inputs are taken before outputs are carried out.
 const INPUTS_AT_ONCE: usize = 256;
+/// How long inputs are taken at once, beyond the one that is under way, before outputs are carried out and others get
+/// their turn: peers of this hub wait for as long.
+const TURN: Duration = Duration::from_millis(2);
 /// How often gauges are set.
 const TICK: Duration = Duration::from_secs(1);
 /// How long links may take to say goodbye at the end.
@@ -112,21 +115,25 @@ impl Driver {
         loop {
             let deadline = self.deadline();
             let shared = Arc::clone(&self.shared);
-            tokio::select! {
+            let input = tokio::select! {
                 biased;
-                () = shared.router.mailroom.wake.notified() => {}
-                () = sleep_until(deadline) => {}
+                () = shared.router.mailroom.wake.notified() => None,
+                () = sleep_until(deadline) => None,
                 input = self.inputs.recv() => match input {
-                    Some(input) => self.take(input),
+                    Some(input) => Some(input),
                     None => break,
                 },
-            }
-            self.take_more();
+            };
+            let began = Instant::now();
+            self.take_inputs(input, began + TURN);
             self.take_letters();
             self.on_time();
             self.carry_out();
             if self.stopping.is_some() {
                 break;
+            }
+            if began.elapsed() >= TURN {
+                tokio::task::yield_now().await;
             }
         }
         self.part().await;
@@ -149,10 +156,15 @@ impl Driver {
         self.router.instant(due)
     }
 
-    fn take_more(&mut self) {
+    /// Takes this input, and what waits behind it, as long as there is time.
+    fn take_inputs(&mut self, first: Option<Input>, until: Instant) {
+        if let Some(input) = first {
+            self.take(input);
+        }
         for _ in 0..INPUTS_AT_ONCE {
             match self.inputs.try_recv() {
-                Ok(input) => self.take(input),
+                Ok(input) if Instant::now() < until => self.take(input),
+                Ok(input) => return self.take(input),
                 Err(_) => break,
             }
         }

@@ -374,6 +374,57 @@ async fn data_of_another_hub_s_peers_cannot_break_a_message() {
 }
 
 #[tokio::test]
+async fn a_message_of_more_than_a_hub_would_send_at_once_ends_the_link() {
+    let mut arena = Arena::open().await;
+    arena
+        .attack("a message of forty thousand claims of one id", async |hub| {
+            counted(hub, (ENDED, "reason=\"bad-frame\""), 1, async {
+                let mut evil = EvilHub::link(hub).await;
+                evil.enter().await;
+                let same = fresh_id();
+                let claims = (1..=40_000).map(|number| claim(number, "one", &same, None));
+                let frame = delta(evil.me.hub, evil.me.incarnation, claims.collect());
+                assert!(evil.control(&frame).await);
+                assert_eq!(evil.bye().await, Some(Bye::BadFrame));
+            })
+            .await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn many_claims_of_one_id_cost_others_nothing() {
+    let mut arena = Arena::open().await;
+    arena
+        .attack("forty thousand claims of one id", async |hub| {
+            let mut evil = EvilHub::link(hub).await;
+            evil.enter().await;
+            let same = fresh_id();
+            let mut entries = (1..=40_000).map(|seq| Entry {
+                seq,
+                change: claim(seq, "one", &same, None),
+            });
+            for part in 0..10 {
+                let entries: Vec<Entry> = entries.by_ref().take(4_000).collect();
+                let delta = Delta {
+                    origin: evil.me.hub,
+                    incarnation: evil.me.incarnation,
+                    from: part * 4_000,
+                    reset: part == 0,
+                    last: part == 9,
+                    to: (part + 1) * 4_000,
+                    entries,
+                };
+                assert!(evil.control(&Frame::Delta(delta)).await);
+            }
+            assert!(evil.stands().await);
+            let shown = hub.http_get("/stats").await.json();
+            assert!(shown["peers"].as_u64().expect("a number") < 10, "{shown}");
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn the_dictionary_of_a_link_is_bounded() {
     let mut arena = Arena::open().await;
     arena

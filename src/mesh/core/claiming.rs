@@ -185,13 +185,11 @@ impl Core {
     /// Of those who came to a full room at the same time on several hubs, each hub sends its own away that came last:
     /// who that is follows from the claims alone, so that all hubs agree.
     pub(super) fn clear_room(&mut self, network: &NetworkKey) {
-        if !network.is_room() || self.directory.read().size(network) <= self.room_limit {
-            return;
+        let directory = self.directory.read();
+        if network.is_room() && directory.size(network) > self.room_limit {
+            self.crowded
+                .extend(directory.own_latecomers(network, self.room_limit));
         }
-        let all = self.directory.read().by_seniority(network);
-        let late = all.into_iter().skip(self.room_limit);
-        self.crowded
-            .extend(late.filter(|(_, hub, _)| *hub == self.me).map(|(.., c)| c));
     }
 
     /// Sends away those that [`clear_room`](Self::clear_room) found. False if there were none.

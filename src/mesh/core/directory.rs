@@ -34,6 +34,9 @@ pub use log::Tombstone;
 /// The most networks with a name of their own.
 const MAX_NETWORKS: usize = 4_000_000;
 
+/// The most claims of one id in one network that one hub can have.
+const MAX_SAME: usize = 4;
+
 /// What one hub claims, as this hub has it.
 #[derive(Debug)]
 struct Origin {

@@ -11,6 +11,19 @@ use super::{Codec, Core};
 use crate::mesh::frames::{Change, Delta, Frame};
 use crate::mesh::reach::Reach;
 
+/// The most records, lines of digests and changes in one message: what bounds the work that it makes. A hub sends
+/// messages of about 16 KiB, in which there is room for half as many of the smallest.
+const MAX_PARTS: usize = 8192;
+
+fn parts_of(frame: &Frame) -> usize {
+    match frame {
+        Frame::Digest(lines) => lines.len(),
+        Frame::Records(records) => records.len(),
+        Frame::Delta(delta) => delta.entries.len(),
+        _ => 1,
+    }
+}
+
 impl Core {
     /// A handshake is done, with a hub from anywhere.
     pub fn handle_link_up(&mut self, now: Now, up: LinkUp) {
@@ -54,12 +67,12 @@ impl Core {
             Ok(frames) if self.farewells.contains(link) => {
                 self.handle_last_words(now, link, frames)
             }
-            Ok(frames) => {
+            Ok(frames) if frames.iter().map(parts_of).sum::<usize>() <= MAX_PARTS => {
                 for frame in frames {
                     self.handle_frame(now, link, frame);
                 }
             }
-            Err(_) => self.drop_link(now, link, Bye::BadFrame),
+            Ok(_) | Err(_) => self.drop_link(now, link, Bye::BadFrame),
         }
         self.settle(now);
     }

@@ -4,6 +4,7 @@
 //! decided, and changes of the directory reach peers, the waiting room and the losers of ids. Part of [`Core`],
 //! whose doc has the contract.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -260,6 +261,12 @@ impl Core {
         for (at, change) in changes.iter().enumerate() {
             self.pass_change_on(now, change, &changes[at..]);
         }
+        // Once for each room, however many changes it had.
+        let came = changes.iter().filter(|change| change.after.is_some());
+        let rooms: BTreeSet<&NetworkKey> = came.map(|change| &change.network).collect();
+        for room in rooms {
+            self.clear_room(room);
+        }
         true
     }
 
@@ -278,9 +285,6 @@ impl Core {
                 &change.network,
                 &change.peer,
             );
-        }
-        if change.after.is_some() {
-            self.clear_room(&change.network);
         }
         for claim in &change.lost {
             if self.directory.read().own_claim(*claim).is_none() {

@@ -39,6 +39,8 @@ pub(super) struct Log {
     base: u64,
     slots: Vec<Slot>,
     live: usize,
+    /// Pushed since slots were last moved.
+    pushed: usize,
     tombstones: VecDeque<Tombstone>,
     /// The highest sequence number whose retraction may be forgotten.
     floor: u64,
@@ -64,6 +66,16 @@ impl Log {
         self.floor = self.floor.max(seq);
     }
 
+    /// Whether a claim of this number can be put at the end: it lies less than 2^32 above the oldest. Slots are moved for
+    /// it only as often as is paid for by what was pushed, however the numbers jump.
+    pub fn reaches(&mut self, seq: u64, moved: impl FnMut(RecordNo, u32)) -> bool {
+        let far = |log: &Log| seq - log.base.min(seq) > u64::from(u32::MAX);
+        if self.live > 0 && far(self) && self.pushed >= self.live / 2 {
+            self.compact(moved);
+        }
+        self.live == 0 || !far(self)
+    }
+
     /// Puts a record at the end. `seq` is above every earlier one. Records that had to be moved to other
     /// slots, to make room, are reported through `moved`.
     pub fn push(&mut self, seq: u64, record: RecordNo, moved: impl FnMut(RecordNo, u32)) -> u32 {
@@ -73,6 +85,7 @@ impl Log {
         if self.slots.is_empty() {
             self.base = seq;
         }
+        self.pushed += 1;
         self.slots.push(Slot {
             offset: u32::try_from(seq - self.base).unwrap_or(u32::MAX),
             record,
@@ -97,6 +110,7 @@ impl Log {
     }
 
     fn compact(&mut self, mut moved: impl FnMut(RecordNo, u32)) {
+        self.pushed = 0;
         self.slots.retain(|slot| slot.record != HOLE);
         let first = self.slots.first().map_or(0, |slot| slot.offset);
         self.base += u64::from(first);
@@ -208,6 +222,35 @@ mod tests {
         assert_eq!(seqs(&log, 0), [2, 3, 4]);
         assert_eq!(seqs(&log, 2), [3, 4]);
         assert_eq!(seqs(&log, 4), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn numbers_that_jump_far_cost_no_more_than_others() {
+        let mut log = Log::default();
+        let mut moves = 0_u64;
+        for seq in 1..=10_000 {
+            log.push(seq, u32::try_from(seq).unwrap(), |_, _| moves += 1);
+        }
+        for far in 0..10_000_u64 {
+            let seq = (1 << 40) + far;
+            if log.reaches(seq, |_, _| moves += 1) {
+                log.push(seq, 0, |_, _| moves += 1);
+            }
+        }
+        assert!(moves <= 40_000, "{moves} slots were moved");
+        assert_eq!(seqs(&log, 0).len(), 10_000, "what is too far is left out");
+        assert!(seqs(&log, 0).is_sorted());
+    }
+
+    #[test]
+    fn a_log_that_lost_its_oldest_claims_reaches_on() {
+        let mut log = Log::default();
+        let old = log.push(1, 1, |_, _| {});
+        log.push(1 << 31, 2, |_, _| {});
+        log.vacate(old);
+        assert!(log.reaches((1 << 32) + 5, |_, _| {}));
+        log.push((1 << 32) + 5, 3, |_, _| {});
+        assert_eq!(seqs(&log, 0), [1 << 31, (1 << 32) + 5]);
     }
 
     #[test]

@@ -189,17 +189,35 @@ impl Directory {
             .collect()
     }
 
-    /// Who shows itself in a network, by clock: the first to come first.
-    pub fn by_seniority(&self, network: &NetworkKey) -> Vec<(Hlc, HubId, ClaimNo)> {
-        let mut all: Vec<_> = self
-            .shown_winners(network)
-            .map(|member| {
-                let (hlc, hub) = self.rank(member);
-                (hlc, hub, self.store.record(member).claim())
-            })
+    /// This hub's claims that came to a room after `most` others, by (clock, hub id). The others are counted once, and
+    /// not sorted: they may be as many as other hubs like.
+    pub fn own_latecomers(&self, network: &NetworkKey, most: usize) -> Vec<ClaimNo> {
+        let is_own = |no: &RecordNo| self.store.record(*no).origin == self.own_no;
+        let mut own: Vec<_> = self
+            .own_in(network)
+            .map(|no| (self.rank(no), 0_usize, self.store.record(no).claim()))
             .collect();
-        all.sort_unstable();
-        all
+        own.sort_unstable();
+        for other in self.shown_winners(network).filter(|no| !is_own(no)) {
+            let rank = self.rank(other);
+            let after = own.partition_point(|(own, ..)| *own < rank);
+            // Whom it came before counts it; counts are summed up below.
+            if let Some((_, before, _)) = own.get_mut(after) {
+                *before += 1;
+            }
+        }
+        let mut before = 0;
+        let late = own.into_iter().zip(0..).filter_map(|((_, more, claim), own_before)| {
+            before += more;
+            (before + own_before >= most).then_some(claim)
+        });
+        late.collect()
+    }
+
+    /// This hub's claims that a network shows, in no order.
+    fn own_in(&self, network: &NetworkKey) -> impl Iterator<Item = RecordNo> {
+        let winners = self.shown_winners(network);
+        winners.filter(|no| self.store.record(*no).origin == self.own_no)
     }
 
     /// The records that a network shows, one for each id, in no order.

@@ -6,7 +6,7 @@ use super::super::ids::{
 };
 use super::log::Log;
 use super::store::{NO_MEMBER, NetworkNo, OriginNo, Record, RecordNo};
-use super::{Directory, Held, KeyChange, MAX_NETWORKS, Network, Origin};
+use super::{Directory, Held, KeyChange, MAX_NETWORKS, MAX_SAME, Network, Origin};
 use crate::mesh::frames::Claim;
 
 impl Directory {
@@ -102,6 +102,9 @@ impl Directory {
             let record = self.store.record(*no);
             record.origin == origin && record.claim() == claim.claim
         });
+        if !own && !self.takes(origin, seq, network, &claim.peer, existing) {
+            return self.leave_unless_used(network);
+        }
         let no = match existing {
             Some(no) => {
                 self.unlog(no);
@@ -114,6 +117,45 @@ impl Directory {
         self.set_member(no, !claim.quiet);
         if interest {
             self.report(network, &claim.peer, before, LeaveReason::Closed);
+        }
+    }
+
+    /// Whether another hub's claim is one that an honest hub could have made: no further from its others than a log
+    /// reaches, and not the fifth of one id. A hub retracts the older of its own claims of an id at once, so two is what
+    /// one has for a moment.
+    fn takes(
+        &mut self,
+        origin: OriginNo,
+        seq: u64,
+        network: NetworkNo,
+        peer: &PeerId,
+        existing: Option<RecordNo>,
+    ) -> bool {
+        let of_origin = |no: &RecordNo| self.store.record(*no).origin == origin;
+        let same = self.store.find(network, peer).filter(of_origin);
+        if existing.is_none() && same.take(MAX_SAME).count() >= MAX_SAME {
+            return false;
+        }
+        let known = self.origins.get_mut(origin as usize);
+        let Some(known) = known.and_then(Option::as_mut) else {
+            return false;
+        };
+        let store = &mut self.store;
+        let moved = |moved, slot| store.record_mut(moved).slot = slot;
+        known.log.reaches(seq, moved)
+    }
+
+    /// A network that was named for a claim which was left out goes again, if nobody else is in it.
+    fn leave_unless_used(&mut self, no: NetworkNo) {
+        if self.network_at(no).is_some_and(|network| network.records == 0) {
+            self.free_network(no);
+        }
+    }
+
+    fn free_network(&mut self, no: NetworkNo) {
+        if let Some(network) = self.networks.get_mut(no as usize).and_then(Option::take) {
+            self.by_name.remove(&network.key);
+            self.free_networks.push(no);
         }
     }
 
@@ -257,10 +299,7 @@ impl Directory {
         network.records -= 1;
         network.own -= u32::from(own);
         if network.records == 0 {
-            let key = network.key.clone();
-            self.by_name.remove(&key);
-            self.networks[no as usize] = None;
-            self.free_networks.push(no);
+            self.free_network(no);
         }
     }
 

@@ -332,3 +332,69 @@ fn no_set_that_replaces_another_leaves_a_record_behind_that_nobody_owns() {
         assert!(directory.members(&global(), &peer("me")).is_empty());
     }
 }
+
+#[test]
+fn a_hub_has_few_claims_of_one_id_however_many_it_makes() {
+    let mut directory = directory(100);
+    let entries = (1..=10_000).map(|seq| entry(seq, claim("x", seq, seq)));
+    with_hub(&mut directory, OTHER, entries.collect());
+    with_hub(&mut directory, THIRD, vec![entry(1, claim("x", 1, 1))]);
+    assert_eq!(directory.origin_state(&OTHER).unwrap().claims, MAX_SAME);
+    assert_eq!(directory.origin_state(&THIRD).unwrap().claims, 1);
+    assert_eq!(directory.records(), MAX_SAME + 1);
+    // One that is retracted makes room for the next.
+    directory.apply(Moment(0), &OTHER, vec![gone(10_001, "x", 1)], 10_001);
+    let later = vec![entry(10_002, claim("x", 10_002, 99_999))];
+    directory.apply(Moment(0), &OTHER, later, 10_002);
+    let (found, _) = directory.holder(&global(), &peer("x")).unwrap();
+    assert_eq!((found.hub, found.claim), (OTHER, ClaimNo(10_002)));
+}
+
+#[test]
+fn a_network_that_was_named_in_vain_is_forgotten() {
+    let mut directory = directory(100);
+    with_hub(&mut directory, OTHER, vec![entry(1, claim("x", 1, 1))]);
+    let elsewhere = |number: u64| Claim {
+        network: NetworkKey::new(Dialect::Pigeon, &format!("n{number}")).unwrap(),
+        ..claim("y", number, 1)
+    };
+    let far = (0..100).map(|number| entry((1 << 40) + number, elsewhere(number)));
+    directory.apply(Moment(0), &OTHER, far.collect(), 1 << 41);
+    assert_eq!(directory.networks().len(), 1);
+    assert_eq!((directory.by_name.len(), directory.records()), (1, 1));
+}
+
+#[test]
+fn who_came_last_to_a_room_is_counted_as_if_all_were_sorted() {
+    let room = NetworkKey::new(Dialect::PeerJsRooms, "room").unwrap();
+    for round in 0..200_u64 {
+        let mut directory = directory(100);
+        let mut all = Vec::new();
+        for n in 0..12 {
+            let hlc = mix(round * 100 + n) % 20;
+            let claim = Claim {
+                network: room.clone(),
+                ..claim(&format!("p{n}"), n + 1, hlc)
+            };
+            let hub = [ME, OTHER, THIRD][(mix(n ^ round) % 3) as usize];
+            if hub == ME {
+                directory.author(&claim);
+            } else {
+                if directory.origin_state(&hub).is_none() {
+                    with_hub(&mut directory, hub, Vec::new());
+                }
+                directory.apply(Moment(0), &hub, vec![entry(n + 1, claim)], n + 1);
+            }
+            all.push((Hlc(hlc), hub, ClaimNo(n + 1)));
+        }
+        all.sort_unstable();
+        for most in [0, 1, 4, 11, 12] {
+            let late = all.iter().skip(most).filter(|(_, hub, _)| *hub == ME);
+            let mut late: Vec<ClaimNo> = late.map(|(.., claim)| *claim).collect();
+            let mut counted = directory.own_latecomers(&room, most);
+            late.sort_unstable();
+            counted.sort_unstable();
+            assert_eq!(counted, late, "round {round}, most {most}");
+        }
+    }
+}
