@@ -237,7 +237,7 @@ pub struct Metrics {
     pub links_up: IntCounter,
     /// Links to other hubs that ended, by reason.
     pub links_down: ByName,
-    /// Links to other hubs that stand.
+    /// Links to other hubs that stand, also where several lead to one hub.
     pub links_open: IntGauge,
     /// Dials that made no link, by reason.
     pub dials_failed: ByName,

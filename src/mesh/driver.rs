@@ -335,7 +335,7 @@ impl Driver {
         }
         metrics
             .links_open
-            .set(i64::try_from(self.core.links().neighbour_count()).unwrap_or(i64::MAX));
+            .set(i64::try_from(self.core.links().link_count()).unwrap_or(i64::MAX));
         let seen: Vec<HubId> = self
             .core
             .topology()

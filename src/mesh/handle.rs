@@ -35,7 +35,7 @@ use super::view::{MeshView, Published};
 use super::{dns, link};
 use crate::clock::unix_ms;
 use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
-use crate::limits::{ConnectRate, Origin};
+use crate::limits::{ConnectRate, Origin, Place, Places};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::MeshPort;
@@ -45,6 +45,9 @@ const QUEUE: usize = 4096;
 /// Which part of an outbox what has waited for its peer may fill: a roster and what comes meanwhile need the rest.
 const WAITING_SHARE_OF_OUTBOX: usize = 4;
 
+/// The most inbound links and handshakes of one address: half of what a hub accepts, so that no address alone keeps
+/// others out.
+const LINKS_PER_ADDRESS: usize = 128;
 /// How many warnings a minute one address may cause; the rest of what it does wrong is counted.
 const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
 /// When other hubs may dial again after this one's shutdown: a restart takes about that long.
@@ -64,6 +67,8 @@ pub struct Shared {
     published: Mutex<Arc<Published>>,
     inputs: mpsc::Sender<Input>,
     doorway: Doorway,
+    /// Inbound links and handshakes by address.
+    inbound: Places,
     /// Warnings about each address.
     warnings: ConnectRate,
     budget: Budget,
@@ -257,6 +262,7 @@ impl Mesh {
             published: Mutex::default(),
             inputs: inputs.clone(),
             doorway: Doorway::default(),
+            inbound: Places::default(),
             warnings: ConnectRate::new(WARNINGS_A_MINUTE),
             budget: Budget::default(),
             trust: Trust::default(),
@@ -282,7 +288,7 @@ impl Mesh {
         reach: Reach,
     ) {
         match self.greet(&mut socket, remote).await {
-            Ok(peered) => self.shared.carry(peered, None, socket, reach).await,
+            Ok((peered, _inbound)) => self.shared.carry(peered, None, socket, reach).await,
             Err(error) => {
                 self.shared.metrics.handshakes_refused.inc(error.label());
                 if is_for_operators(error) && self.shared.may_warn(remote) {
@@ -294,17 +300,24 @@ impl Mesh {
         }
     }
 
-    /// The handshake of one inbound link, as long as it has a place.
+    /// The handshake of one inbound link, as long as it has a place; and the place among the links of its address.
     async fn greet(
         &self,
         socket: &mut impl Socket,
         remote: SocketAddr,
-    ) -> Result<Peered, HandshakeError> {
+    ) -> Result<(Peered, Place), HandshakeError> {
+        let origin = Origin::of(remote.ip());
+        let allowed = |own, _: &_| own < LINKS_PER_ADDRESS;
+        let Some(inbound) = self.shared.inbound.try_take(origin, allowed) else {
+            return Err(handshake::turn_away(socket, Rejection::Unavailable).await);
+        };
         let place = self.shared.doorway.enter(remote.ip());
         if let Some(place) = place.filter(|_| self.enabled) {
             let me = self.shared.identity();
             tokio::select! {
-                done = handshake::accept(socket, &me, || place.spoke()) => return done,
+                done = handshake::accept(socket, &me, || place.spoke()) => {
+                    return done.map(|peered| (peered, inbound));
+                }
                 () = place.lost() => {}
             }
         }

@@ -425,6 +425,26 @@ async fn many_claims_of_one_id_cost_others_nothing() {
 }
 
 #[tokio::test]
+async fn one_hub_has_few_links_and_all_are_counted() {
+    let mut arena = Arena::open().await;
+    arena
+        .attack("two hundred links of one hub", async |hub| {
+            let me = identity(TOKEN);
+            counted(hub, (ENDED, "reason=\"full\""), 196, async {
+                let mut links = Vec::new();
+                for _ in 0..200 {
+                    links.push(EvilHub::try_link(hub, me.clone()).await);
+                }
+                let open = count(hub, "hubmesh_mesh_links_open", "").await;
+                assert!(open <= 1 + 4, "{open} links, one with the neighbour");
+                links
+            })
+            .await;
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn the_dictionary_of_a_link_is_bounded() {
     let mut arena = Arena::open().await;
     arena

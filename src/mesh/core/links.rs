@@ -12,6 +12,8 @@
 //!   other end knows it too, and neither is without a link in between.
 //! - A standing best link that does not answer within `rival_probe` of a rival's arrival is closed instead.
 //! - Of two lives of a hub only the later has links. A hub that raised its epoch (same nonce) lives on.
+//! - There are [`Links::MAX_PER_HUB`] links with one hub at most, and one that never answers a ping is closed as silent,
+//!   whatever else comes by it.
 //! - `NeighbourDown` means that no link with that hub is left; losing one of several is a `NeighbourSwitched`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -59,6 +61,9 @@ pub struct Links {
 }
 
 impl Links {
+    /// The most links with one hub: two that dial each other make two, and a lost one may still stand beside these.
+    pub const MAX_PER_HUB: usize = 4;
+
     /// No links yet.
     pub fn new(me: HubId, config: LinkConfig) -> Self {
         Links {
@@ -97,6 +102,9 @@ impl Links {
             Some(known) if is_later_life(up.incarnation, known) => {
                 self.end_life(up.hub, up.incarnation);
                 self.insert_first(now, up);
+            }
+            Some(_) if self.links_with(up.hub).len() >= Self::MAX_PER_HUB => {
+                self.close(up.link, Bye::Full);
             }
             Some(_) => self.insert_rival(now, up),
             None => self.insert_first(now, up),
@@ -187,7 +195,7 @@ impl Links {
         let links = self
             .links
             .values()
-            .map(|link| link.next_ping.min(link.heard + dead_after));
+            .map(|link| link.next_ping.min(link.silent_at(dead_after)));
         let probes = self
             .neighbours
             .values()
@@ -241,6 +249,11 @@ impl Links {
             since: link.since,
             rtt: link.rtt,
         })
+    }
+
+    /// How many links are open, also where several lead to one hub.
+    pub fn link_count(&self) -> usize {
+        self.links.len()
     }
 
     /// How many neighbours there are.
@@ -375,7 +388,7 @@ impl Links {
         };
         self.links
             .iter()
-            .filter(|(id, link)| link.heard + self.config.dead_after <= now || failed(id, link))
+            .filter(|(id, link)| link.silent_at(self.config.dead_after) <= now || failed(id, link))
             .map(|(id, _)| *id)
             .collect()
     }

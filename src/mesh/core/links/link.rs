@@ -67,6 +67,16 @@ impl Link {
         self.token
     }
 
+    /// When the link counts as silent, if nothing more comes: so long after the last frame, or after it came up if no ping
+    /// was ever answered.
+    pub(super) fn silent_at(&self, dead_after: Duration) -> Moment {
+        let last = match self.rtt {
+            Some(_) => self.heard,
+            None => self.since,
+        };
+        last + dead_after
+    }
+
     /// The time that the ping with this token took, if it was asked and not answered before.
     pub(super) fn answered(&mut self, now: Moment, token: u64) -> Option<Duration> {
         let place = self.asked.iter().position(|(asked, _)| *asked == token)?;

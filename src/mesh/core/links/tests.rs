@@ -555,3 +555,27 @@ fn both_ends_agree_on_one_of_three_links_in_many_random_orders() {
         assert_eq!(pair.downs, 0);
     }
 }
+
+#[test]
+fn links_with_one_hub_are_few_and_one_that_never_answers_goes() {
+    let mut links = links();
+    for number in 1..=100 {
+        links.on_up(at_ms(number), &up(number, false, number));
+        links.on_heard(at_ms(number), LinkId(number));
+    }
+    assert_eq!(links.link_count(), Links::MAX_PER_HUB);
+    let full = |event: &LinkEvent| matches!(event, LinkEvent::Close { bye: Bye::Full, .. });
+    assert_eq!(events(&mut links).iter().filter(|e| full(e)).count(), 96);
+    // They talk without end, and answer nothing.
+    for ms in (500..10_000).step_by(500) {
+        for link in 1..=4 {
+            links.on_heard(at_ms(ms), LinkId(link));
+        }
+        links.handle_timeout(at_ms(ms));
+    }
+    assert_eq!((links.link_count(), links.neighbour_count()), (0, 0));
+    let silent = |event: &LinkEvent| {
+        matches!(event, LinkEvent::Close { bye: Bye::Silent, .. })
+    };
+    assert_eq!(events(&mut links).iter().filter(|e| silent(e)).count(), 4);
+}
