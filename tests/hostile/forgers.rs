@@ -13,7 +13,7 @@ use crate::raw::fresh_id;
 const EVENTS: &str = "hubmesh_mesh_signal_events_total";
 
 /// A third hub, as whoever links up with one of its neighbours learns of it.
-async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
+pub async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
     let (me, victim) = (evil.me.hub, evil.victim);
     let is_third = move |hub: &HubId| *hub != me && *hub != victim;
     let told = evil

@@ -6,11 +6,13 @@
 //! nothing strange and are not made to wait, and afterwards the hub lives, has not panicked, and takes peers in.
 //!
 //! One file a kind of attacker: [`http`] before the upgrade, [`frames`] and [`messages`] after it, [`floods`] by
-//! sheer amount, [`hubs`] on `/mesh`, [`gossip`] by what hubs tell of, [`forgers`] in others' names, [`memory`] over time. [`limits`] hits each cap of the configuration once, those
+//! sheer amount, [`hubs`] on `/mesh`, [`gossip`] by what hubs tell of, [`forgers`] and
+//! [`exile`] in others' names, [`memory`] over time. [`limits`] hits each cap of the configuration once, those
 //! on PeerJS clients in [`peerjs_limits`].
 
 mod arena;
 mod evil_hub;
+mod exile;
 mod floods;
 mod forgers;
 mod frames;

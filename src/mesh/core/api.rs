@@ -234,6 +234,8 @@ pub enum Output {
     },
     /// Another live machine uses this hub's id: the core has left the mesh and closed its links.
     LeftMesh,
+    /// The core looks for links again, after it had left the mesh for a while.
+    BackInMesh,
 }
 
 /// The way to a hub.

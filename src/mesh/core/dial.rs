@@ -176,11 +176,17 @@ impl Dialer {
         }
     }
 
-    /// Dials nobody any more, whatever is learned from now on.
+    /// Dials nobody until [`resume`](Self::resume), whatever is learned meanwhile.
     pub fn stop(&mut self) {
         self.stopped = true;
         self.wake = None;
         self.ready = None;
+    }
+
+    /// Dials again.
+    pub fn resume(&mut self, now: Moment) {
+        self.stopped = false;
+        self.look_again(now);
     }
 
     /// These are the bootstrap addresses now. Those that were among them before keep their state.

@@ -35,6 +35,9 @@ impl Core {
         if self.left {
             return self.close(up.link, Bye::IdentityClash);
         }
+        if up.hub != self.me && !self.topology.can_live(up.hub, up.incarnation) {
+            return self.close(up.link, Bye::BadFrame);
+        }
         if up.dialed.is_none() && !self.dialer.may_accept(now.at, up.hub) {
             return self.close(up.link, Bye::Full);
         }

@@ -75,6 +75,10 @@ pub use counters::{Counters, Sent};
 const AUDIT_SHARES: u64 = 16;
 /// How long an origin's hidden claims are kept for its return.
 const DROP_AFTER: Duration = Duration::from_secs(60);
+/// For how long a hub leaves the mesh for another one with its id at first; then for twice as long each time.
+const ABSENCE: Duration = Duration::from_secs(120);
+/// The longest that it does.
+const MAX_ABSENCE: Duration = Duration::from_secs(30 * 60);
 /// How often an alarm of one kind is raised at most.
 const ALARM_EVERY: Duration = Duration::from_secs(60);
 
@@ -184,6 +188,9 @@ pub struct Core {
     alarms: BTreeMap<&'static str, Moment>,
     draining: bool,
     left: bool,
+    /// When it comes back, and how often it has left.
+    back: Option<Moment>,
+    absences: u32,
     outputs: VecDeque<Output>,
     counters: Counters,
     mutants: Mutants,
@@ -245,6 +252,8 @@ impl Core {
             alarms: BTreeMap::new(),
             draining: false,
             left: false,
+            back: None,
+            absences: 0,
             outputs: VecDeque::new(),
             counters: Counters::default(),
             mutants,
@@ -306,6 +315,9 @@ impl Core {
 
     /// What was due by `now` is done.
     pub fn handle_timeout(&mut self, now: Now) {
+        if self.back.is_some_and(|back| back <= now.at) {
+            self.come_back(now);
+        }
         self.links.handle_timeout(now.at);
         self.topology.handle_timeout(now.at);
         self.dialer.handle_timeout(now.at);
@@ -346,6 +358,7 @@ impl Core {
             self.farewells.poll_timeout(),
             self.exchange.lock().poll_timeout(),
             Some(self.next_audit),
+            self.back,
         ];
         parts.into_iter().flatten().min()
     }

@@ -14,7 +14,7 @@ use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, LinkId, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
 use super::topology::TopologyEvent;
-use super::{ALARM_EVERY, Core, DROP_AFTER};
+use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE};
 
 impl Core {
     /// The next thing to do; drained after every input.
@@ -222,6 +222,9 @@ impl Core {
             return;
         }
         self.left = true;
+        let absence = ABSENCE * 2_u32.saturating_pow(self.absences.min(8));
+        self.back = Some(now.at + absence.min(MAX_ABSENCE));
+        self.absences = self.absences.saturating_add(1);
         let me = self.me;
         self.alarm(now, "left-mesh", || {
             format!("another live machine has hub id {me}: this one leaves the mesh; give each its own HUB_ID")
@@ -234,6 +237,15 @@ impl Core {
             self.close(link, Bye::IdentityClash);
         }
         self.outputs.push_back(Output::LeftMesh);
+    }
+
+    /// Tries the mesh again: the other one with our id may be gone, or was made up.
+    pub(super) fn come_back(&mut self, now: Now) {
+        self.left = false;
+        self.back = None;
+        self.topology.forget_clash();
+        self.dialer.resume(now.at);
+        self.outputs.push_back(Output::BackInMesh);
     }
 
     /// Makes a hub's claims visible or not, as its reachability and its life say.

@@ -92,44 +92,65 @@ fn an_id_changes_hands_three_times_on_one_hub_and_after_that_from_the_dead_alone
     assert_eq!(verdicts(&mut core), [("superseded", 4), ("accepted", 6)]);
 }
 
+/// A link to a machine that uses our id, in this epoch.
+fn meet_clone(core: &mut Core, ms: u64, epoch: u32) {
+    let up = LinkUp {
+        link: LinkId(ms),
+        hub: ME,
+        incarnation: Incarnation { epoch, nonce: 7 },
+        dialed: None,
+        dial_number: 1,
+    };
+    core.handle_link_up(at(ms), up);
+}
+
+fn dials(core: &mut Core) -> usize {
+    let outputs = outputs(core).into_iter();
+    outputs
+        .filter(|output| matches!(output, Output::Dial { .. }))
+        .count()
+}
+
 #[test]
-fn a_hub_that_left_the_mesh_dials_nobody_any_more() {
+fn a_hub_that_left_the_mesh_dials_nobody_until_it_comes_back() {
     let mut core = core(CoreConfig {
         bootstrap: vec!["ws://first/mesh".to_owned()],
         ..CoreConfig::default()
     });
     core.handle_timeout(at(1));
-    let dialed = outputs(&mut core)
-        .into_iter()
-        .find_map(|output| match output {
-            Output::Dial { dial, .. } => Some(dial),
-            _ => None,
-        });
-    assert!(dialed.is_some());
-    // Nothing is above the highest epoch, so that this hub gives in at once.
-    let clone = Incarnation {
-        epoch: u32::MAX,
-        nonce: 7,
-    };
-    core.handle_link_up(
-        at(2),
-        LinkUp {
-            link: LinkId(1),
-            hub: ME,
-            incarnation: clone,
-            dialed,
-            dial_number: 1,
-        },
-    );
-    assert!(core.has_left());
-    core.set_bootstrap(at(3), vec!["ws://second/mesh".to_owned()]);
-    for second in 1..=300 {
-        core.handle_timeout(at(1_000 * second));
+    assert_eq!(dials(&mut core), 1);
+    let mut now = 1_000;
+    for absence in [120, 240, 480, 960, 1_800, 1_800] {
+        for rise in 1..=4 {
+            let above = core.incarnation().epoch + 1;
+            meet_clone(&mut core, now + rise, above);
+        }
+        assert!(core.has_left());
+        outputs(&mut core);
+        for second in 1..absence {
+            core.handle_timeout(at(now + 1_000 * second));
+            assert!(core.has_left());
+        }
+        assert_eq!(dials(&mut core), 0);
+        now += 1_000 * (absence + 1);
+        core.handle_timeout(at(now));
+        assert!(!core.has_left());
+        core.handle_timeout(at(now + 1));
+        assert_eq!(dials(&mut core), 1, "it looks for the mesh again");
+        now += 60_000;
     }
-    let dials = outputs(&mut core)
-        .into_iter()
-        .filter(|output| matches!(output, Output::Dial { .. }));
-    assert_eq!(dials.count(), 0);
+}
+
+#[test]
+fn no_life_that_is_too_far_above_makes_a_hub_rise_or_leave() {
+    let mut core = core(CoreConfig::default());
+    for (ms, epoch) in (1..).zip([u32::MAX, u32::MAX - 1, 1 << 31, (1 << 16) + 1]) {
+        meet_clone(&mut core, ms, epoch);
+        assert_eq!(core.incarnation().epoch, 0, "{epoch}");
+        assert!(!core.has_left());
+    }
+    meet_clone(&mut core, 9, 1 << 16);
+    assert_eq!(core.incarnation().epoch, (1 << 16) + 1);
 }
 
 fn gone(seq: u64, claim: u64) -> Entry {

@@ -12,7 +12,8 @@
 //! - A hub is reachable if a path of links leads to it that both ends list, each in its newest record.
 //! - Of paths of equal cost the one with fewer hops is taken, then the one by the lowest neighbour id; so the
 //!   same records give the same routes.
-//! - A hub unreachable for `forget_after` is forgotten, but not its life: an earlier one is never taken in.
+//! - A hub unreachable for `forget_after` is forgotten, but its life not for as long again: an earlier one is not taken
+//!   in meanwhile. A life that lies too far above what is known of its hub never is.
 //! - Nothing grows with what others send beyond `max_hubs` records, `max_lives` lives, and one set per link.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -225,8 +226,9 @@ impl Topology {
 
     /// Records that came by `link`.
     pub fn handle_records(&mut self, now: Moment, link: LinkId, records: Vec<LinkRecord>) {
+        self.expire_lives(now);
         for record in records {
-            if !is_sound(&record) {
+            if !is_sound(&record) || !self.can_live(record.hub, record.incarnation) {
                 self.refused += 1;
             } else if record.hub == self.me {
                 self.hear_of_self(now, link, &record);
@@ -257,8 +259,30 @@ impl Topology {
 
     /// Somebody knows this life of us: if it is higher than ours, ours is raised above it.
     pub fn on_stale(&mut self, now: Moment, known: Incarnation) {
-        if known > self.own.incarnation {
+        if known > self.own.incarnation && self.can_live(self.me, known) {
             self.bump(now, known);
+        }
+    }
+
+    /// Whether a hub can live this life, as far as is known of its past ones. Otherwise one made-up life at the highest
+    /// epoch would keep the hub out for good, because nothing is above it.
+    pub fn can_live(&self, hub: HubId, life: Incarnation) -> bool {
+        let known = match hub == self.me {
+            true => self.own.incarnation.epoch,
+            false => self.known(hub).map_or(0, |known| known.epoch),
+        };
+        life.epoch <= known.saturating_add(self.config.max_epoch_jump)
+    }
+
+    /// The clash with another hub of our id is over, as far as we know: we may rise again.
+    pub fn forget_clash(&mut self) {
+        self.own.forget_clash();
+    }
+
+    fn expire_lives(&mut self, now: Moment) {
+        let age = u64::try_from(self.config.forget_after.as_micros()).unwrap_or(u64::MAX);
+        if let Some(then) = now.0.checked_sub(age) {
+            self.lives.expire(Moment(then));
         }
     }
 
@@ -290,6 +314,7 @@ impl Topology {
     /// Makes the record that is due, runs the shortest paths that are due, forgets what is too old.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.make_due_record(now);
+        self.expire_lives(now);
         self.forget(now);
         self.run_due_spf(now);
     }
@@ -385,7 +410,7 @@ impl Topology {
             {
                 return self.answer(link, hub, true);
             }
-            if !self.make_room() {
+            if !self.make_room(now) {
                 self.refused += 1;
                 return;
             }
@@ -460,7 +485,7 @@ impl Topology {
     }
 
     /// Makes place for one more record, at the cost of the hub that is unreachable for longest.
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self, now: Moment) -> bool {
         if self.records.len() < self.config.max_hubs {
             return true;
         }
@@ -471,18 +496,18 @@ impl Topology {
             .min();
         match longest {
             Some((_, hub)) => {
-                self.drop_record(hub);
+                self.drop_record(now, hub);
                 true
             }
             None => false,
         }
     }
 
-    fn drop_record(&mut self, hub: HubId) {
+    fn drop_record(&mut self, now: Moment, hub: HubId) {
         let Some(stored) = self.records.remove(&hub) else {
             return;
         };
-        self.lives.remember(hub, stored.record.incarnation);
+        self.lives.remember(now, hub, stored.record.incarnation);
         for outbox in self.outboxes.values_mut() {
             outbox.due.remove(&hub);
         }
@@ -510,7 +535,7 @@ impl Topology {
             .map(|(hub, _)| *hub)
             .collect();
         for hub in old {
-            self.drop_record(hub);
+            self.drop_record(now, hub);
         }
         self.forget_due = self.next_forget();
     }

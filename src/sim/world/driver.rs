@@ -116,6 +116,7 @@ impl World {
             } => self.on_probe(no, claim, token, within),
             Output::Notify { network, to, event } => self.on_notify(no, &network, &to, &event),
             Output::Alarm { label, text } => self.on_alarm(no, label, &text),
+            Output::BackInMesh => self.mark(3 << 56 | no as u64),
             Output::LeftMesh => self.mark(2 << 56 | no as u64),
         }
     }

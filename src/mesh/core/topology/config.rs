@@ -14,7 +14,7 @@ pub struct TopologyConfig {
     pub region: String,
     /// The least time between two records of our own.
     pub pacing: Duration,
-    /// How long an unreachable hub is remembered.
+    /// How long an unreachable hub is remembered, and then its life for as long again.
     pub forget_after: Duration,
     /// The same for one that had been forgotten and that somebody's old copy brought back.
     pub forget_again_after: Duration,
@@ -30,6 +30,9 @@ pub struct TopologyConfig {
     pub max_hubs: usize,
     /// The most forgotten hubs whose life is remembered.
     pub max_lives: usize,
+    /// How far the epoch of a life may lie above that of the last one known of its hub, or above 0. A hub rises by one each
+    /// time that it restarts before it was forgotten.
+    pub max_epoch_jump: u32,
     /// How often the own epoch may be raised within `bump_window`.
     pub max_bumps: usize,
     /// See `max_bumps`.
@@ -52,6 +55,7 @@ impl Default for TopologyConfig {
             spf_every_per_hub: Duration::from_micros(100),
             max_hubs: 4_096,
             max_lives: 4_096,
+            max_epoch_jump: 1 << 16,
             max_bumps: 3,
             bump_window: Duration::from_secs(60),
             mutants: Mutants::NONE,

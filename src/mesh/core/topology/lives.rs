@@ -1,17 +1,18 @@
 //! The highest life of each hub whose record was forgotten.
 //!
-//! Bounded: past its capacity, what was remembered first is dropped. Called by `Topology` alone.
+//! Bounded: past its capacity, what was remembered first is dropped; and so is what is old, because a life that nobody
+//! lives may have been made up, and must not keep its hub out for good. Called by `Topology` alone.
 
 use std::collections::BTreeMap;
 
-use super::super::ids::{HubId, Incarnation};
+use super::super::ids::{HubId, Incarnation, Moment};
 
 /// Hub to highest life, for at most `capacity` hubs.
 #[derive(Debug)]
 pub(super) struct Lives {
     capacity: usize,
     by_hub: BTreeMap<HubId, (Incarnation, u64)>,
-    by_age: BTreeMap<u64, HubId>,
+    by_age: BTreeMap<u64, (Moment, HubId)>,
     /// Counts what was remembered.
     count: u64,
 }
@@ -31,16 +32,28 @@ impl Lives {
     }
 
     /// Remembers this life, or a higher one that is remembered already, as the latest.
-    pub(super) fn remember(&mut self, hub: HubId, life: Incarnation) {
+    pub(super) fn remember(&mut self, now: Moment, hub: HubId, life: Incarnation) {
         let life = self.take(hub).map_or(life, |known| known.max(life));
         self.count += 1;
         self.by_hub.insert(hub, (life, self.count));
-        self.by_age.insert(self.count, hub);
+        self.by_age.insert(self.count, (now, hub));
         while self.by_hub.len() > self.capacity {
-            let Some((_, oldest)) = self.by_age.pop_first() else {
+            let Some((_, (_, oldest))) = self.by_age.pop_first() else {
                 return;
             };
             self.by_hub.remove(&oldest);
+        }
+    }
+
+    /// Forgets what was remembered by `then`.
+    pub(super) fn expire(&mut self, then: Moment) {
+        while let Some(oldest) = self.by_age.first_entry() {
+            let (at, hub) = *oldest.get();
+            if at > then {
+                return;
+            }
+            oldest.remove();
+            self.by_hub.remove(&hub);
         }
     }
 

@@ -68,6 +68,12 @@ impl Own {
         self.number
     }
 
+    /// Whoever else used our id may be gone.
+    pub(super) fn forget_clash(&mut self) {
+        self.clashed = false;
+        self.bumps.clear();
+    }
+
     /// Raises the epoch above `known`, at most `max` times within `window`.
     pub(super) fn bump(
         &mut self,

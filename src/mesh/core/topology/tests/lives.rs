@@ -53,12 +53,51 @@ fn raises_a_minute_apart_are_no_clash() {
         topology.on_stale(at_ms(u64::from(n) * 20_000), life(n * 10, 9));
     }
     assert!(!events(&mut topology).contains(&TopologyEvent::IdentityClash));
-    topology.on_stale(at_ms(300_000), life(u32::MAX, 9));
-    assert_eq!(
-        events(&mut topology),
-        [TopologyEvent::IdentityClash],
-        "no epoch is left"
-    );
+}
+
+#[test]
+fn a_life_far_above_what_is_known_is_none() {
+    let mut topology = with_neighbours(2);
+    let jump = TopologyConfig::default().max_epoch_jump;
+    let living = |hub: u16, epoch: u32| LinkRecord {
+        incarnation: life(epoch, 9),
+        ..record(hub, 1, &[])
+    };
+    for epoch in [jump + 1, 1 << 31, u32::MAX] {
+        for hub in [0, 1, 7] {
+            topology.handle_records(at_ms(2_000), LinkId(2), vec![living(hub, epoch)]);
+        }
+        topology.on_stale(at_ms(2_000), life(epoch, 9));
+    }
+    assert_eq!(topology.incarnation(), life(0, 1));
+    assert_eq!(topology.known(id(1)), Some(life(0, 1)));
+    assert_eq!(topology.known(id(7)), None);
+    assert_eq!(topology.refused(), 9);
+    assert_eq!(events(&mut topology), []);
+    topology.handle_records(at_ms(2_000), LinkId(2), vec![living(7, jump)]);
+    assert_eq!(topology.known(id(7)), Some(life(jump, 9)));
+    let above = vec![living(7, jump + 1)];
+    topology.handle_records(at_ms(2_000), LinkId(2), above);
+    assert_eq!(topology.known(id(7)), Some(life(jump + 1, 9)), "its hub rises above");
+}
+
+#[test]
+fn the_life_of_a_hub_that_is_gone_keeps_nobody_out_for_good() {
+    let mut topology = with_neighbours(2);
+    let past = LinkRecord {
+        incarnation: life(60_000, 9),
+        ..record(7, 1, &[])
+    };
+    topology.handle_records(at_ms(2_000), LinkId(2), vec![past]);
+    let minutes = |minutes: u64| at_ms(2_000 + minutes * 60_000);
+    topology.handle_timeout(minutes(15));
+    assert_eq!(topology.record(id(7)), None);
+    topology.handle_timeout(minutes(29));
+    assert_eq!(topology.known(id(7)), Some(life(60_000, 9)));
+    topology.handle_timeout(minutes(30));
+    assert_eq!(topology.known(id(7)), None);
+    topology.handle_records(minutes(30), LinkId(2), vec![record(7, 1, &[])]);
+    assert_eq!(topology.known(id(7)), Some(life(0, 1)));
 }
 
 #[test]
@@ -110,10 +149,10 @@ fn an_old_copy_of_a_forgotten_hub_goes_sooner_the_second_time() {
 fn remembered_lives_are_bounded_and_the_oldest_goes_first() {
     let mut lives = Lives::new(3);
     for hub in 1..=3 {
-        lives.remember(id(hub), life(0, hub.into()));
+        lives.remember(at_ms(0), id(hub), life(0, hub.into()));
     }
-    lives.remember(id(1), life(0, 0));
-    lives.remember(id(4), life(0, 4));
+    lives.remember(at_ms(1), id(1), life(0, 0));
+    lives.remember(at_ms(1), id(4), life(0, 4));
     assert_eq!(
         lives.of(id(1)),
         Some(life(0, 1)),
@@ -121,6 +160,8 @@ fn remembered_lives_are_bounded_and_the_oldest_goes_first() {
     );
     assert_eq!(lives.of(id(2)), None);
     assert_eq!(lives.of(id(4)), Some(life(0, 4)));
+    lives.expire(at_ms(0));
+    assert_eq!(lives.of(id(3)), None, "it is the oldest");
     assert_eq!(lives.take(id(4)), Some(life(0, 4)));
     assert_eq!(lives.of(id(4)), None);
 }
