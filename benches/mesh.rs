@@ -133,6 +133,7 @@ fn exchange() -> Exchange {
     let route = Route {
         hop,
         incarnation: LIFE,
+        part: 0,
     };
     let mut routes = Routes::default();
     routes.by_hub.insert(OTHER, route);

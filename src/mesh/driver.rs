@@ -280,7 +280,9 @@ impl Driver {
                 tracing::warn!(alarm = label, "{text}");
             }
             Output::LeftMesh => {
-                tracing::error!("this hub has left the mesh; it serves its own peers only for a while")
+                tracing::error!(
+                    "this hub has left the mesh; it serves its own peers only for a while"
+                )
             }
             Output::BackInMesh => tracing::warn!("this hub tries the mesh again"),
         }

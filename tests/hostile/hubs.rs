@@ -377,18 +377,21 @@ async fn data_of_another_hub_s_peers_cannot_break_a_message() {
 async fn a_message_of_more_than_a_hub_would_send_at_once_ends_the_link() {
     let mut arena = Arena::open().await;
     arena
-        .attack("a message of forty thousand claims of one id", async |hub| {
-            counted(hub, (ENDED, "reason=\"bad-frame\""), 1, async {
-                let mut evil = EvilHub::link(hub).await;
-                evil.enter().await;
-                let same = fresh_id();
-                let claims = (1..=40_000).map(|number| claim(number, "one", &same, None));
-                let frame = delta(evil.me.hub, evil.me.incarnation, claims.collect());
-                assert!(evil.control(&frame).await);
-                assert_eq!(evil.bye().await, Some(Bye::BadFrame));
-            })
-            .await;
-        })
+        .attack(
+            "a message of forty thousand claims of one id",
+            async |hub| {
+                counted(hub, (ENDED, "reason=\"bad-frame\""), 1, async {
+                    let mut evil = EvilHub::link(hub).await;
+                    evil.enter().await;
+                    let same = fresh_id();
+                    let claims = (1..=40_000).map(|number| claim(number, "one", &same, None));
+                    let frame = delta(evil.me.hub, evil.me.incarnation, claims.collect());
+                    assert!(evil.control(&frame).await);
+                    assert_eq!(evil.bye().await, Some(Bye::BadFrame));
+                })
+                .await;
+            },
+        )
         .await;
 }
 
@@ -428,11 +431,12 @@ async fn many_claims_of_one_id_cost_others_nothing() {
 async fn one_hub_has_few_links_and_all_are_counted() {
     let mut arena = Arena::open().await;
     arena
-        .attack("two hundred links of one hub", async |hub| {
+        .attack("eighty links of one hub", async |hub| {
             let me = identity(TOKEN);
-            counted(hub, (ENDED, "reason=\"full\""), 196, async {
+            // The first ones are silent after 3 s, and leave places to others.
+            counted(hub, (ENDED, "reason=\"full\""), 20, async {
                 let mut links = Vec::new();
-                for _ in 0..200 {
+                for _ in 0..80 {
                     links.push(EvilHub::try_link(hub, me.clone()).await);
                 }
                 let open = count(hub, "hubmesh_mesh_links_open", "").await;

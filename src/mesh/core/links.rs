@@ -12,7 +12,7 @@
 //!   other end knows it too, and neither is without a link in between.
 //! - A standing best link that does not answer within `rival_probe` of a rival's arrival is closed instead.
 //! - Of two lives of a hub only the later has links. A hub that raised its epoch (same nonce) lives on.
-//! - There are [`Links::MAX_PER_HUB`] links with one hub at most, and one that never answers a ping is closed as silent,
+//! - There are [`Links::MAX_PER_HUB`] links with one hub at most, and one that answers none of its first pings is closed as silent,
 //!   whatever else comes by it.
 //! - `NeighbourDown` means that no link with that hub is left; losing one of several is a `NeighbourSwitched`.
 

@@ -207,10 +207,13 @@ impl Directory {
             }
         }
         let mut before = 0;
-        let late = own.into_iter().zip(0..).filter_map(|((_, more, claim), own_before)| {
-            before += more;
-            (before + own_before >= most).then_some(claim)
-        });
+        let late = own
+            .into_iter()
+            .zip(0..)
+            .filter_map(|((_, more, claim), own_before)| {
+                before += more;
+                (before + own_before >= most).then_some(claim)
+            });
         late.collect()
     }
 

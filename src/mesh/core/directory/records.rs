@@ -132,8 +132,8 @@ impl Directory {
         existing: Option<RecordNo>,
     ) -> bool {
         let of_origin = |no: &RecordNo| self.store.record(*no).origin == origin;
-        let same = self.store.find(network, peer).filter(of_origin);
-        if existing.is_none() && same.take(MAX_SAME).count() >= MAX_SAME {
+        let same = self.store.find(network, peer).filter(of_origin).count();
+        if existing.is_none() && same >= MAX_SAME {
             return false;
         }
         let known = self.origins.get_mut(origin as usize);
@@ -147,7 +147,10 @@ impl Directory {
 
     /// A network that was named for a claim which was left out goes again, if nobody else is in it.
     fn leave_unless_used(&mut self, no: NetworkNo) {
-        if self.network_at(no).is_some_and(|network| network.records == 0) {
+        if self
+            .network_at(no)
+            .is_some_and(|network| network.records == 0)
+        {
             self.free_network(no);
         }
     }

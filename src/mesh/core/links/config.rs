@@ -10,7 +10,7 @@ use super::super::ids::{HubId, Incarnation, LinkId, Moment};
 pub struct LinkConfig {
     /// How often each link is pinged.
     pub ping_every: Duration,
-    /// A link is closed after this long without any frame, or if no ping was answered so long after it came up.
+    /// A link is closed after this long without any frame, or if not one of its first three pings was answered.
     pub dead_after: Duration,
     /// How long a standing link has to answer once a rival has come.
     pub rival_probe: Duration,

@@ -34,6 +34,8 @@ pub(super) struct Link {
 impl Link {
     /// More pings in flight than this, and the oldest no longer counts.
     pub(super) const MAX_ASKED: usize = 8;
+    /// So many pings, each sent, without a single answer are silence.
+    pub(super) const MAX_UNANSWERED: u64 = 3;
     /// More pongs waiting than this, and the oldest is not sent.
     pub(super) const MAX_PONGS: usize = 4;
 
@@ -67,14 +69,17 @@ impl Link {
         self.token
     }
 
-    /// When the link counts as silent, if nothing more comes: so long after the last frame, or after it came up if no ping
-    /// was ever answered.
+    /// When the link counts as silent, if nothing more comes: so long after the last frame; and if none of the first pings
+    /// was answered, when the next one would be due.
     pub(super) fn silent_at(&self, dead_after: Duration) -> Moment {
-        let last = match self.rtt {
-            Some(_) => self.heard,
-            None => self.since,
-        };
-        last + dead_after
+        let quiet = self.heard + dead_after;
+        let unanswered =
+            self.rtt.is_none() && self.token >= Self::MAX_UNANSWERED && !self.ping_waits;
+        if unanswered {
+            self.next_ping.min(quiet)
+        } else {
+            quiet
+        }
     }
 
     /// The time that the ping with this token took, if it was asked and not answered before.

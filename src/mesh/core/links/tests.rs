@@ -570,12 +570,19 @@ fn links_with_one_hub_are_few_and_one_that_never_answers_goes() {
     for ms in (500..10_000).step_by(500) {
         for link in 1..=4 {
             links.on_heard(at_ms(ms), LinkId(link));
+            controls(&mut links, link);
         }
         links.handle_timeout(at_ms(ms));
     }
     assert_eq!((links.link_count(), links.neighbour_count()), (0, 0));
     let silent = |event: &LinkEvent| {
-        matches!(event, LinkEvent::Close { bye: Bye::Silent, .. })
+        matches!(
+            event,
+            LinkEvent::Close {
+                bye: Bye::Silent,
+                ..
+            }
+        )
     };
     assert_eq!(events(&mut links).iter().filter(|e| silent(e)).count(), 4);
 }

@@ -78,7 +78,11 @@ fn a_life_far_above_what_is_known_is_none() {
     assert_eq!(topology.known(id(7)), Some(life(jump, 9)));
     let above = vec![living(7, jump + 1)];
     topology.handle_records(at_ms(2_000), LinkId(2), above);
-    assert_eq!(topology.known(id(7)), Some(life(jump + 1, 9)), "its hub rises above");
+    assert_eq!(
+        topology.known(id(7)),
+        Some(life(jump + 1, 9)),
+        "its hub rises above"
+    );
 }
 
 #[test]
