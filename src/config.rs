@@ -102,6 +102,8 @@ pub struct PeerLimits {
     pub peerjs_timeout: Duration,
     /// Longest message, in bytes.
     pub max_message_bytes: usize,
+    /// What messages that have come in part may take together, in bytes. At least four of the longest.
+    pub message_budget_bytes: usize,
     /// Longest announced data, in bytes. At most `max_message_bytes`.
     pub max_announce_bytes: usize,
     /// Messages a second for long; `None` is no limit.
@@ -322,6 +324,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let app_name = reader.optional_text("FLY_APP_NAME", 64);
     if let Some(peer) = &peer {
         check_data_within_message(reader, peer);
+        check_message_budget(reader, peer);
         if let Some(discovery_limit) = discovery_limit {
             check_outbox(reader, peer, discovery_limit);
         }
@@ -408,6 +411,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let timeout = reader.millis("PEER_TIMEOUT_MS", 1_000..=86_400_000);
     let peerjs_timeout = reader.millis("PEERJS_ALIVE_TIMEOUT_MS", 1_000..=86_400_000);
     let max_message_bytes = reader.number("MAX_MESSAGE_BYTES", 1_024..=1_048_576);
+    let message_budget_bytes = reader.number("MESSAGE_BUDGET_BYTES", 1..=17_179_869_184);
     let max_announce_bytes = reader.number("MAX_ANNOUNCE_BYTES", 64..=1_048_576);
     let rate_per_sec: Option<u32> = reader.number("RATE_LIMIT_PER_SEC", 0..=1_000_000);
     let rate_burst = reader.number("RATE_LIMIT_BURST", 1..=1_000_000);
@@ -418,6 +422,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
         timeout: timeout?,
         peerjs_timeout: peerjs_timeout?,
         max_message_bytes: max_message_bytes?,
+        message_budget_bytes: message_budget_bytes?,
         max_announce_bytes: max_announce_bytes?,
         rate_per_sec: Some(rate_per_sec?).filter(|rate| *rate > 0),
         rate_burst: rate_burst?,
@@ -519,6 +524,20 @@ fn check_outbox(reader: &mut Reader, peer: &PeerLimits, discovery_limit: usize) 
             peer.outbox_bytes, peer.max_announce_bytes, peer.max_message_bytes
         );
         reader.problem("OUTBOX_BYTES", text);
+    }
+}
+
+/// Messages that an intake must hold, or two long ones at once would push each other out.
+const BUDGET_MESSAGES: usize = 4;
+
+fn check_message_budget(reader: &mut Reader, peer: &PeerLimits) {
+    let bytes = BUDGET_MESSAGES * peer.max_message_bytes;
+    if peer.message_budget_bytes < bytes {
+        let text = format!(
+            "{} is too few: four messages of MAX_MESSAGE_BYTES = {} need at least {bytes}",
+            peer.message_budget_bytes, peer.max_message_bytes
+        );
+        reader.problem("MESSAGE_BUDGET_BYTES", text);
     }
 }
 

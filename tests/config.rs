@@ -32,7 +32,7 @@ fn an_empty_environment_is_a_lone_hub_on_localhost() {
     assert_eq!(config.drain, Duration::from_secs(10));
     assert_eq!(config.log_format, LogFormat::Auto);
     assert_eq!(config.peer.timeout, Duration::from_secs(300));
-    assert_eq!(config.peer.max_message_bytes, 65_536);
+    assert_eq!(config.peer.max_message_bytes, 262_144);
     assert_eq!(
         (config.peer.rate_per_sec, config.peer.rate_burst),
         (Some(100), 1000)
@@ -414,13 +414,23 @@ fn an_outbox_holds_a_full_roster_or_the_configuration_is_refused() {
     let enough = [
         ("DISCOVERY_LIMIT", "20000"),
         ("OUTBOX_MESSAGES", "20256"),
-        ("OUTBOX_BYTES", "30982144"),
+        ("OUTBOX_BYTES", "31768576"),
     ];
     assert!(Config::from_vars(enough).is_ok());
     assert_eq!(
-        problems(&[enough[0], enough[1], ("OUTBOX_BYTES", "30982143")]).len(),
+        problems(&[enough[0], enough[1], ("OUTBOX_BYTES", "31768575")]).len(),
         1
     );
+}
+
+#[test]
+fn four_of_the_longest_messages_fit_into_their_budget() {
+    let long = ("MAX_MESSAGE_BYTES", "1000000");
+    let found = problems(&[long, ("MESSAGE_BUDGET_BYTES", "3999999")]);
+    assert_eq!(found[0].0, "MESSAGE_BUDGET_BYTES");
+    assert!(found[0].1.contains("4000000"), "{}", found[0].1);
+    let outbox = ("OUTBOX_BYTES", "10000000");
+    assert!(Config::from_vars([long, outbox, ("MESSAGE_BUDGET_BYTES", "4000000")]).is_ok());
 }
 
 #[test]

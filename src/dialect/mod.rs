@@ -25,6 +25,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
 use crate::mesh::core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 
+mod ends;
 mod envelope;
 pub mod json;
 pub mod peerjs;
@@ -292,6 +293,31 @@ pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> 
     match dialect {
         Dialect::Pigeon => pigeon::decode(text),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::decode(dialect, text),
+    }
+}
+
+/// What the sender of a message that was read past is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// Why it was.
+    Why,
+    /// That it does not reach whoever it was for.
+    Expired {
+        /// What its target was called, or the start of that.
+        name: String,
+        /// What kind it was.
+        kind: SignalKind,
+    },
+    /// Nothing.
+    Nothing,
+}
+
+/// Whom a message was for of which there are but the first bytes and the last.
+pub fn unread(dialect: Dialect, head: &[u8], tail: &[u8]) -> Told {
+    match dialect {
+        // Clients of these take an error for what it is.
+        Dialect::Pigeon | Dialect::PeerJsRooms => Told::Why,
+        Dialect::PeerJs => peerjs::unread(head, tail),
     }
 }
 

@@ -14,8 +14,11 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::ends;
 use super::envelope::{self, Envelope, Names};
-use super::{Command, Complaint, DecodeError, Event, Failing, Field, Message, Notice, Signal};
+use super::{
+    Command, Complaint, DecodeError, Event, Failing, Field, Message, Notice, Signal, Told,
+};
 use super::{json, push_id, start_of};
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
 use crate::mesh::core::ids::{Dialect, LeaveReason, PeerId, SignalKind};
@@ -165,6 +168,28 @@ pub const fn failing(kind: SignalKind) -> Failing {
         LEAVE => Failing::Untold,
         OFFER | ANSWER => Failing::Begins,
         _ => Failing::Follows,
+    }
+}
+
+/// What a client of a realm is told of a message of which there are but the ends: an error would end its connection.
+pub fn unread(head: &[u8], tail: &[u8]) -> Told {
+    let first = ends::first_members(head, &[NAMES.kind, NAMES.target]);
+    let [kind, target] = &first[..] else {
+        return Told::Nothing;
+    };
+    let kind = match kind.as_deref() {
+        Some("OFFER") => OFFER,
+        Some("ANSWER") => ANSWER,
+        Some("CANDIDATE") => CANDIDATE,
+        _ => return Told::Nothing,
+    };
+    let target = target.clone();
+    match target.or_else(|| ends::last_member(tail, NAMES.target)) {
+        Some(name) if !name.is_empty() => Told::Expired {
+            name: start_of(&name),
+            kind,
+        },
+        _ => Told::Nothing,
     }
 }
 

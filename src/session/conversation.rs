@@ -78,6 +78,7 @@ impl From<ReadError> for CloseReason {
     fn from(why: ReadError) -> Self {
         match why {
             ReadError::TooLong => CloseReason::MessageTooLong,
+            ReadError::Binary => CloseReason::Binary,
             ReadError::NotUtf8 => CloseReason::NotUtf8,
             ReadError::Protocol => CloseReason::Protocol,
         }
@@ -100,7 +101,7 @@ where
         let silence = limits.silence(newcomer.dialect);
         let deadlines = Deadlines::new(limits.announce_timeout, silence, Instant::now());
         Conversation {
-            socket: Socket::new(io, ahead, limits.max_message_bytes),
+            socket: Socket::new(io, ahead, Arc::clone(&shared.intake)),
             pace: Pace::new(limits.rate_per_sec, limits.rate_burst),
             timer: Box::pin(sleep_until(deadlines.next())),
             place: Place::fresh(),
@@ -369,7 +370,13 @@ where
             Incoming::Close => Err(CloseReason::PeerClosed),
             // All that a frame costs is paid for, also by those who send nothing else.
             Incoming::Ping | Incoming::Pong | Incoming::Fragment => self.is_in_pace().map(drop),
-            Incoming::Binary => Err(CloseReason::Binary),
+            Incoming::Unread(unread) => {
+                self.shared.metrics.bytes_received.inc_by(unread.size);
+                if self.is_in_pace()? {
+                    self.refuse_unread(&unread);
+                }
+                Ok(())
+            }
             Incoming::Text(text) => {
                 self.shared.metrics.bytes_received.inc_by(text.len() as u64);
                 if self.is_in_pace()? {
@@ -437,10 +444,15 @@ where
         }
     }
 
+    /// Counts what the peer did wrong, where it is not told or in other words.
+    pub(super) fn note_complaint(&self, code: &'static str) {
+        tracing::debug!(peer = %self.newcomer.peer, code, "complaint");
+        self.shared.metrics.complaints.inc(code);
+    }
+
     /// Tells the peer what it did wrong.
     pub(super) fn complain(&self, complaint: &Complaint<'_>) {
-        tracing::debug!(peer = %self.newcomer.peer, code = complaint.code, "complaint");
-        self.shared.metrics.complaints.inc(complaint.code);
+        self.note_complaint(complaint.code);
         self.tell(&Event::Error(complaint.clone()), Sent::Error);
     }
 }

@@ -56,8 +56,10 @@ where
                         self.carry_out(text, Heard::Now).await;
                     }
                 }
-                Incoming::Close | Incoming::Binary => break,
-                Incoming::Ping | Incoming::Pong | Incoming::Fragment => turn += 1,
+                Incoming::Close => break,
+                Incoming::Ping | Incoming::Pong | Incoming::Fragment | Incoming::Unread(_) => {
+                    turn += 1
+                }
             }
             if turn >= TURN {
                 turn = 0;

@@ -9,6 +9,7 @@
 //! Invariants: whoever was let in is counted out exactly once, and each claim that was asked for is given up
 //! exactly once, whether the session ends by itself, is dropped or panics; no client makes another wait.
 
+pub mod intake;
 pub mod mailbox;
 pub mod meter;
 pub mod port;
@@ -41,6 +42,7 @@ use crate::metrics::{Metrics, OpenConnection};
 use crate::registry::Registry;
 
 use conversation::Conversation;
+use intake::Intake;
 use mailbox::{Capacity, Mailbox};
 pub use port::MeshPort;
 use reason::CloseReason;
@@ -65,6 +67,7 @@ struct Shared<M> {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     limits: PeerLimits,
+    intake: Arc<Intake>,
     admission: Admission,
     /// Ids kept for clients whose connection broke.
     kept: Semaphore,
@@ -101,7 +104,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     // Nothing that it says is of interest: frames are not read, only thrown away.
-    let mut socket = Socket::new(io, ahead, 0);
+    let mut socket = Socket::new(io, ahead, Arc::new(Intake::new(0, 0)));
     let reason = CloseReason::Refused;
     let event = Event::Error(Complaint {
         code: reason.label(),
@@ -132,6 +135,10 @@ impl<M: MeshPort> Sessions<M> {
                 mesh,
                 registry,
                 metrics,
+                intake: Arc::new(Intake::new(
+                    limits.max_message_bytes,
+                    limits.message_budget_bytes,
+                )),
                 limits,
                 admission: Admission::new(room),
                 kept: Semaphore::new(room.connections),

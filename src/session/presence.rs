@@ -15,10 +15,11 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::conversation::Conversation;
 use super::deadlines::Waiting;
+use super::intake::{Unread, Why};
 use super::port::MeshPort;
 use super::reason::CloseReason;
 use super::{Shared, meter, socket};
-use crate::dialect::{self, Command, Complaint, Event, Message};
+use crate::dialect::{self, Command, Complaint, Event, Message, Told};
 use crate::mesh::core::api::{Join, SignalFailure, Source};
 use crate::mesh::core::ids::{
     BadId, ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -236,6 +237,34 @@ where
                 "unsupported-type",
                 format!("messages of type `{kind}` are not routed"),
             )),
+        }
+    }
+
+    /// Tells the peer of a message that was read past: why, or, where an error would end its connection, that whoever it
+    /// was for is not reached.
+    pub(super) fn refuse_unread(&self, unread: &Unread) {
+        let size = unread.size;
+        let text = match unread.why {
+            Why::TooLong => {
+                let longest = self.shared.limits.max_message_bytes;
+                format!("a message of {size} bytes is too long: MAX_MESSAGE_BYTES is {longest}")
+            }
+            Why::NoRoom => format!(
+                "there is no room for a message of {size} bytes: MESSAGE_BUDGET_BYTES are in use"
+            ),
+        };
+        let code = match unread.why {
+            Why::TooLong => "message-too-long",
+            Why::NoRoom => "no-room",
+        };
+        let (dialect, ends) = (self.newcomer.dialect, &unread.ends);
+        match dialect::unread(dialect, &ends.head, &ends.tail) {
+            Told::Why => self.complain(&complaint(code, text)),
+            Told::Expired { name, kind } => {
+                self.note_complaint(code);
+                self.nowhere(&name, kind);
+            }
+            Told::Nothing => self.note_complaint(code),
         }
     }
 

@@ -5,13 +5,15 @@
 //! back, so a socket at rest holds no buffer at all. All that waits is written in one call. Frame headers are
 //! `tungstenite`'s; knows nothing of peers, dialects or deadlines. Used by one session each.
 //!
-//! Invariants: no frame makes it hold more than one message of the permitted length, plus what one read gives;
-//! a frame is written whole or not begun.
+//! Invariants: beside what one read gives it holds a short message that is not whole, and a longer one as far as the
+//! hub's [`Intake`] has room for it; a message that is over a limit is read past, and those after it are read; a frame
+//! is written whole or not begun.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, Cursor};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -20,12 +22,17 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
+use super::intake::{FREE_BYTES, Intake, Partial, Unread};
+
 /// How much one read takes at most, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 /// The largest write buffer that a thread keeps for its next socket, in bytes.
 const KEPT_BYTES: usize = 128 * 1024;
 /// The most that a control frame carries, in bytes (RFC 6455, 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
+/// The longest message that is read past, in bytes; what announces to be longer never meant to be read. As much as
+/// PeerServer's library would read.
+const LONGEST_READ_PAST: u64 = 100 * 1024 * 1024;
 /// Pongs are left out while this much waits already, in bytes: nobody who floods pings gets memory by it.
 const PONG_BACKLOG_BYTES: usize = 64 * 1024;
 
@@ -39,13 +46,13 @@ thread_local! {
 pub enum Incoming {
     /// A whole text message.
     Text(Utf8Bytes),
-    /// A whole binary message; nobody here wants what is in it.
-    Binary,
+    /// A whole text message that was read past.
+    Unread(Box<Unread>),
     /// A ping, already answered.
     Ping,
     /// A pong.
     Pong,
-    /// A fragment of a message, not the last.
+    /// A fragment of a message, not the last; or as much of one that is read past as the longest message.
     Fragment,
     /// The client's last frame: its close, already answered unless it answers ours.
     Close,
@@ -54,9 +61,12 @@ pub enum Incoming {
 /// Why nothing more can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// A message over the limit.
+    /// A message so long that it is not even read past.
     #[error("a message is too long")]
     TooLong,
+    /// A binary message; nobody here wants what is in it.
+    #[error("a binary message")]
+    Binary,
     /// A text message, or the words of a close frame, that are not UTF-8.
     #[error("a text message is not UTF-8")]
     NotUtf8,
@@ -68,9 +78,9 @@ pub enum ReadError {
 /// The server's end of one WebSocket.
 pub struct Socket<S> {
     io: S,
-    max_message_bytes: usize,
+    intake: Arc<Intake>,
     inbox: BytesMut,
-    fragments: Option<Box<Fragments>>,
+    arriving: Option<Box<Arriving>>,
     out: Vec<u8>,
     sent: usize,
     written: u64,
@@ -80,24 +90,74 @@ pub struct Socket<S> {
     said_last: bool,
 }
 
-struct Fragments {
-    text: bool,
-    so_far: BytesMut,
+/// A message that comes in pieces, and the frame of it that is being read.
+struct Arriving {
+    message: Partial,
+    /// How much of the frame is still to come, in bytes.
+    left: u64,
+    is_last: bool,
+    /// Turned so that it begins with the next byte.
+    mask: [u8; 4],
+    /// How much was read past since that was last told, in bytes.
+    untold: u64,
 }
 
-struct Frame {
-    header: FrameHeader,
-    payload: BytesMut,
+impl Arriving {
+    fn new() -> Box<Self> {
+        Box::new(Arriving {
+            message: Partial::new(),
+            left: 0,
+            is_last: false,
+            mask: [0; 4],
+            untold: 0,
+        })
+    }
+
+    fn begin_frame(&mut self, head: &Head, longest: usize) -> Result<(), ReadError> {
+        let size = self.message.size().saturating_add(head.length);
+        if size > LONGEST_READ_PAST.max(longest as u64) {
+            return Err(ReadError::TooLong);
+        }
+        if size > longest as u64 {
+            self.message.read_past();
+        }
+        self.left = head.length;
+        self.is_last = head.is_last;
+        self.mask = head.mask;
+        Ok(())
+    }
+
+    fn add(&mut self, payload: &mut [u8], intake: &Arc<Intake>) {
+        let count = payload.len();
+        unmask(payload, self.mask);
+        self.mask.rotate_left(count % 4);
+        self.left = self.left.saturating_sub(count as u64);
+        self.message.add(payload, self.left, intake);
+        if self.message.is_past() {
+            self.untold += count as u64;
+        }
+    }
+}
+
+/// The head of a frame that may be.
+struct Head {
+    opcode: OpCode,
+    is_last: bool,
+    mask: [u8; 4],
+    /// Its own length, in bytes.
+    own: usize,
+    /// The payload's length, in bytes.
+    length: u64,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Takes over a stream after the handshake; `ahead` was read from it already.
-    pub fn new(io: S, ahead: &[u8], max_message_bytes: usize) -> Self {
+    pub fn new(io: S, ahead: &[u8], intake: Arc<Intake>) -> Self {
         Socket {
             io,
-            max_message_bytes,
+            intake,
             inbox: BytesMut::from(ahead),
-            fragments: None,
+            arriving: None,
             out: Vec::new(),
             sent: 0,
             written: 0,
@@ -118,51 +178,112 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// What the next frame among what was read brings.
     pub fn next_incoming(&mut self) -> Result<Option<Incoming>, ReadError> {
-        let Some(frame) = self.next_frame()? else {
+        if self
+            .arriving
+            .as_ref()
+            .is_some_and(|message| message.left > 0)
+        {
+            return self.read_on();
+        }
+        let Some(head) = self.next_head()? else {
             return Ok(None);
         };
-        let incoming = match frame.header.opcode {
-            OpCode::Control(control) => self.on_control(control, &frame)?,
-            OpCode::Data(data) => self.on_data(data, frame)?,
+        let data = match head.opcode {
+            OpCode::Data(data) => data,
+            OpCode::Control(control) => {
+                let Some(payload) = self.whole_payload(&head) else {
+                    return Ok(None);
+                };
+                return self.on_control(control, &payload).map(Some);
+            }
         };
-        Ok(Some(incoming))
+        match (data, &self.arriving) {
+            (Data::Binary, None) => Err(ReadError::Binary),
+            (Data::Text, None) => self.on_text(&head),
+            (Data::Continue, Some(_)) => self.on_piece(&head),
+            _ => Err(ReadError::Protocol),
+        }
     }
 
-    fn next_frame(&mut self) -> Result<Option<Frame>, ReadError> {
+    /// The head of the next frame. What may not be is refused before its payload is waited for.
+    fn next_head(&self) -> Result<Option<Head>, ReadError> {
         let mut cursor = Cursor::new(&self.inbox);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol)?;
-        let head = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
-        let Some((mut header, length)) = parsed else {
+        let Some((header, length)) = parsed else {
             return Ok(None);
         };
-        let length = usize::try_from(length).map_err(|_| ReadError::TooLong)?;
-        self.check(&header, length)?;
-        let Some(mask) = header.mask.take() else {
-            return Err(ReadError::Protocol);
-        };
-        if self.inbox.len().saturating_sub(head) < length {
-            return Ok(None);
+        let reserved = header.rsv1 || header.rsv2 || header.rsv3;
+        let control = matches!(header.opcode, OpCode::Control(_));
+        let fits = !control || header.is_final && length <= MAX_CONTROL_BYTES as u64;
+        match header.mask {
+            // The first bit of a length is none of it (RFC 6455, 5.2).
+            Some(mask) if fits && !reserved && length >> 63 == 0 => Ok(Some(Head {
+                opcode: header.opcode,
+                is_last: header.is_final,
+                mask,
+                own: usize::try_from(cursor.position()).unwrap_or(usize::MAX),
+                length,
+            })),
+            _ => Err(ReadError::Protocol),
         }
-        let mut payload = self.take(head + length);
-        payload.advance(head);
-        unmask(&mut payload, mask);
-        Ok(Some(Frame { header, payload }))
     }
 
-    /// Before the payload is waited for: a frame that may not be is not read to its end.
-    fn check(&self, header: &FrameHeader, length: usize) -> Result<(), ReadError> {
-        if header.rsv1 || header.rsv2 || header.rsv3 {
-            return Err(ReadError::Protocol);
+    /// Takes a frame out, if all of it has come.
+    fn whole_payload(&mut self, head: &Head) -> Option<BytesMut> {
+        let whole = head.own.saturating_add(usize::try_from(head.length).ok()?);
+        if self.inbox.len() < whole {
+            return None;
         }
-        match header.opcode {
-            OpCode::Control(_) if header.is_final && length <= MAX_CONTROL_BYTES => Ok(()),
-            OpCode::Control(_) => Err(ReadError::Protocol),
-            OpCode::Data(_) => {
-                let so_far = self.fragments.as_ref().map_or(0, |f| f.so_far.len());
-                let fits = length <= self.max_message_bytes.saturating_sub(so_far);
-                fits.then_some(()).ok_or(ReadError::TooLong)
+        let mut payload = self.take(whole);
+        payload.advance(head.own);
+        unmask(&mut payload, head.mask);
+        Some(payload)
+    }
+
+    /// A text message begins. Most are whole, and a short one is waited for where it is.
+    fn on_text(&mut self, head: &Head) -> Result<Option<Incoming>, ReadError> {
+        if head.is_last && head.length <= self.intake.longest() as u64 {
+            if let Some(payload) = self.whole_payload(head) {
+                return text_of(payload.freeze()).map(Some);
+            }
+            if head.length <= FREE_BYTES as u64 {
+                return Ok(None);
             }
         }
+        self.arriving = Some(Arriving::new());
+        self.on_piece(head)
+    }
+
+    /// A frame of the message that is arriving begins.
+    fn on_piece(&mut self, head: &Head) -> Result<Option<Incoming>, ReadError> {
+        if let Some(arriving) = &mut self.arriving {
+            arriving.begin_frame(head, self.intake.longest())?;
+        }
+        drop(self.take(head.own));
+        self.read_on()
+    }
+
+    /// Reads what has come of the frame that is being read.
+    fn read_on(&mut self) -> Result<Option<Incoming>, ReadError> {
+        let Some(mut arriving) = self.arriving.take() else {
+            return Ok(None);
+        };
+        let count = usize::try_from(arriving.left).unwrap_or(usize::MAX);
+        let mut payload = self.take(count);
+        arriving.add(&mut payload, &self.intake);
+        drop(payload);
+        if arriving.left == 0 && arriving.is_last {
+            return match arriving.message.finish() {
+                Ok(message) => text_of(message).map(Some),
+                Err(unread) => Ok(Some(Incoming::Unread(Box::new(unread)))),
+            };
+        }
+        let told = arriving.left == 0 || arriving.untold > self.intake.longest() as u64;
+        if told {
+            arriving.untold = 0;
+        }
+        self.arriving = Some(arriving);
+        Ok(told.then_some(Incoming::Fragment))
     }
 
     /// Takes `count` bytes out, and lets go of the memory once it is empty.
@@ -173,45 +294,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.inbox.split_to(count)
     }
 
-    fn on_control(&mut self, control: Control, frame: &Frame) -> Result<Incoming, ReadError> {
+    fn on_control(&mut self, control: Control, payload: &[u8]) -> Result<Incoming, ReadError> {
         match control {
             Control::Ping => {
                 if self.waiting() < PONG_BACKLOG_BYTES {
-                    self.put_frame(OpCode::Control(Control::Pong), &frame.payload);
+                    self.put_frame(OpCode::Control(Control::Pong), payload);
                 }
                 Ok(Incoming::Ping)
             }
             Control::Pong => Ok(Incoming::Pong),
             Control::Close => {
-                check_close(&frame.payload)?;
-                self.put_frame(OpCode::Control(Control::Close), &frame.payload);
+                check_close(payload)?;
+                self.put_frame(OpCode::Control(Control::Close), payload);
                 self.said_last = true;
                 Ok(Incoming::Close)
             }
             Control::Reserved(_) => Err(ReadError::Protocol),
         }
-    }
-
-    fn on_data(&mut self, data: Data, frame: Frame) -> Result<Incoming, ReadError> {
-        let Frame { header, payload } = frame;
-        let (text, message) = match (data, self.fragments.take()) {
-            (Data::Text | Data::Binary, None) => (data == Data::Text, payload),
-            (Data::Continue, Some(mut fragments)) => {
-                fragments.so_far.extend_from_slice(&payload);
-                (fragments.text, fragments.so_far)
-            }
-            _ => return Err(ReadError::Protocol),
-        };
-        if !header.is_final {
-            let so_far = message;
-            self.fragments = Some(Box::new(Fragments { text, so_far }));
-            return Ok(Incoming::Fragment);
-        }
-        if !text {
-            return Ok(Incoming::Binary);
-        }
-        let text = Utf8Bytes::try_from(message.freeze()).map_err(|_| ReadError::NotUtf8)?;
-        Ok(Incoming::Text(text))
     }
 
     /// Queues a text message.
@@ -327,6 +426,11 @@ pub fn share(message: &Utf8Bytes, part: &str) -> Bytes {
     }
     let whole: &Bytes = message.as_ref();
     whole.slice_ref(part.as_bytes())
+}
+
+fn text_of(message: Bytes) -> Result<Incoming, ReadError> {
+    let text = Utf8Bytes::try_from(message).map_err(|_| ReadError::NotUtf8)?;
+    Ok(Incoming::Text(text))
 }
 
 /// Whether a close frame's payload is none, or a code that may be sent and words (RFC 6455, 5.5.1 and 7.4).

@@ -35,6 +35,7 @@ caps! {
     PEER_TIMEOUT_MS => a_peer_may_be_silent_for_so_long;
     DISCOVERY_LIMIT => a_newcomer_is_told_of_so_many;
     MAX_MESSAGE_BYTES => a_message_may_be_so_long;
+    MESSAGE_BUDGET_BYTES => messages_in_part_may_take_so_much;
     MAX_ANNOUNCE_BYTES => announced_data_may_be_so_long;
     RATE_LIMIT_PER_SEC => a_peer_may_say_so_much_for_long;
     RATE_LIMIT_BURST => a_peer_may_say_so_much_at_once;
@@ -303,8 +304,60 @@ async fn a_message_may_be_so_long() {
     raw.say(&ping(1024)).await.expect("a live hub");
     raw.message_of("pong").await;
     raw.say(&ping(1025)).await.expect("a live hub");
-    let (_, close) = closed_after(&mut raw).await;
-    assert_eq!(close, Some((1009, "Message too long".to_owned())));
+    let told = raw.message_of("error").await;
+    assert_eq!(told["code"], "message-too-long");
+    let text = told["error"].as_str().expect("words");
+    assert!(
+        text.contains("1025") && text.contains("MAX_MESSAGE_BYTES is 1024"),
+        "{text}"
+    );
+    raw.say(&ping(1024)).await.expect("a live hub");
+    raw.message_of("pong").await;
+}
+
+async fn messages_in_part_may_take_so_much() {
+    /// As many as the budget has room for, and as many again.
+    const SLOW: usize = 8;
+    let hub = hub_with(&[
+        ("MAX_MESSAGE_BYTES", "65536"),
+        ("MESSAGE_BUDGET_BYTES", "262144"),
+    ])
+    .await;
+    let ping = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(60_000));
+    let frame = crate::raw::frame(crate::raw::TEXT, ping.as_bytes());
+    let (begin, end) = frame.split_at(frame.len() - 10);
+    let mut slow = Vec::new();
+    for _ in 0..SLOW {
+        let mut raw = Raw::member(&hub, &fresh_id(), "budget").await;
+        raw.send(begin).await.expect("a live hub");
+        slow.push(raw);
+    }
+    // Nobody who is quick notices.
+    let mut quick = Raw::member(&hub, &fresh_id(), "budget").await;
+    for _ in 0..3 {
+        quick.say(&ping).await.expect("a live hub");
+        quick.pong().await;
+    }
+    let mut refused = 0;
+    for mut raw in slow {
+        raw.send(end).await.expect("a live hub");
+        raw.say(r#"{"type":"ping"}"#).await.expect("a live hub");
+        loop {
+            let message = raw.message().await.expect("a live hub");
+            match message["type"].as_str() {
+                Some("pong") => break,
+                Some("error") => {
+                    assert_eq!(message["code"], "no-room");
+                    refused += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        (SLOW / 2..SLOW).contains(&refused),
+        "{refused} were refused"
+    );
 }
 
 async fn announced_data_may_be_so_long() {

@@ -281,3 +281,50 @@ async fn whoever_may_not_come_in_is_told_in_the_words_of_the_client() {
     let full = "Server has reached its concurrent user limit";
     assert_eq!(told(Way::new("bob", "b")).await, full);
 }
+
+#[tokio::test]
+async fn a_message_over_the_limit_expires_for_its_target_and_the_client_goes_on() {
+    let hub = HubProcess::start().await;
+    let mut ada = Client::open(&hub, "ada", "a").await;
+    let mut bob = Client::open(&hub, "bob", "b").await;
+    // As the client writes it, and with its target first.
+    let sdp = "x".repeat(300_000);
+    for message in [
+        format!(r#"{{"type":"OFFER","payload":{{"sdp":"{sdp}","dst":"eve"}},"dst":"bob"}}"#),
+        format!(r#"{{"type":"OFFER","dst":"bob","payload":{{"sdp":"{sdp}"}}}}"#),
+    ] {
+        ada.say_text(&message).await;
+        let expire = json!({"type": "EXPIRE", "src": "bob", "dst": "ada"});
+        assert_eq!(ada.next().await, expire);
+    }
+    // Nobody is known to wait for these.
+    ada.say_text(&format!(
+        r#"{{"type":"HEARTBEAT","payload":"{sdp}","dst":"bob"}}"#
+    ))
+    .await;
+    ada.say_text(&format!(
+        r#"{{"type":"OFFER","dst2":"bob","payload":"{sdp}"}}"#
+    ))
+    .await;
+    bob.hears_nothing_before(&mut ada).await;
+    ada.hears_nothing_before(&mut bob).await;
+}
+
+#[tokio::test]
+async fn a_description_of_a_quarter_of_a_megabyte_reaches_a_peer_on_either_hub() {
+    let hubs = pair(|hub| hub).await;
+    let mut ada = Client::open(&hubs[0], "ada", "a").await;
+    let mut here = Client::open(&hubs[0], "here", "h").await;
+    let mut there = Client::open(&hubs[1], "there", "t").await;
+    knows(&hubs[0], 3).await;
+    let sdp = "x".repeat(262_144 - 100);
+    for target in [&mut here, &mut there] {
+        ada.send("OFFER", &target.id.clone(), json!({"sdp": sdp}))
+            .await;
+        assert_eq!(target.next().await["payload"]["sdp"], sdp.as_str());
+    }
+    // For one who comes later, it waits.
+    ada.send("OFFER", "late", json!({"sdp": sdp})).await;
+    let mut late = Client::open(&hubs[1], "late", "l").await;
+    assert_eq!(late.next().await["payload"]["sdp"], sdp.as_str());
+}

@@ -8,14 +8,19 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame as Raw;
 
+use super::super::intake::Why;
 use super::*;
 
 const MAX: usize = 1000;
 
+fn socket_over(ours: DuplexStream, ahead: &[u8]) -> Socket<DuplexStream> {
+    Socket::new(ours, ahead, Arc::new(Intake::new(MAX, 4 * MAX)))
+}
+
 async fn pair() -> (Socket<DuplexStream>, WebSocketStream<DuplexStream>) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     let client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
-    (Socket::new(ours, &[], MAX), client)
+    (socket_over(ours, &[]), client)
 }
 
 async fn next(socket: &mut Socket<DuplexStream>) -> Result<Incoming, ReadError> {
@@ -51,19 +56,115 @@ async fn messages_in_pieces_are_put_together_around_pings() {
     assert_eq!(next(&mut socket).await, Ok(Incoming::Text("next".into())));
 }
 
+/// What was read past.
+async fn unread(socket: &mut Socket<DuplexStream>) -> Unread {
+    match next(socket).await {
+        Ok(Incoming::Unread(unread)) => *unread,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
-async fn pieces_together_may_not_be_longer_than_a_message() {
-    let (mut socket, mut client) = pair().await;
+async fn what_is_over_the_limit_is_read_past_in_pieces_or_not_and_what_follows_is_read() {
     let half: &'static str = Box::leak("x".repeat(MAX / 2 + 1).into_boxed_str());
-    client
-        .send(fragment(half, Data::Text, false))
-        .await
-        .expect("it is sent");
-    client
-        .send(fragment(half, Data::Continue, true))
-        .await
-        .expect("it is sent");
-    assert_eq!(next(&mut socket).await, Err(ReadError::TooLong));
+    for messages in [
+        vec![
+            fragment(half, Data::Text, false),
+            Message::Ping("?".into()),
+            fragment(half, Data::Continue, false),
+            fragment(half, Data::Continue, true),
+        ],
+        vec![Message::Ping("?".into()), Message::text(half.repeat(3))],
+    ] {
+        let (mut socket, mut client) = pair().await;
+        for message in messages {
+            client.send(message).await.expect("it is sent");
+        }
+        let next_one = client.send(Message::text("next")).await;
+        next_one.expect("it is sent");
+        assert_eq!(next(&mut socket).await, Ok(Incoming::Ping));
+        let unread = unread(&mut socket).await;
+        assert_eq!(
+            (unread.why, unread.size),
+            (Why::TooLong, 3 * half.len() as u64)
+        );
+        assert_eq!(next(&mut socket).await, Ok(Incoming::Text("next".into())));
+    }
+}
+
+#[tokio::test]
+async fn reading_past_holds_next_to_nothing_and_is_told_of_as_it_goes_on() {
+    let (mut socket, mut client) = pair().await;
+    let length = 20 * MAX;
+    let writer = tokio::spawn(async move {
+        let sent = client.send(Message::text("x".repeat(length))).await;
+        sent.expect("it is sent");
+        client
+    });
+    let mut told = 0;
+    loop {
+        match socket.next_incoming().expect("a fit frame") {
+            Some(Incoming::Fragment) => told += 1,
+            Some(Incoming::Unread(unread)) => break assert_eq!(unread.size, length as u64),
+            Some(other) => panic!("{other:?}"),
+            None => drop(poll_fn(|cx| socket.poll_fill(cx)).await.expect("it reads")),
+        }
+        assert!(socket.intake.taken() == 0 && socket.inbox.len() <= READ_BYTES);
+    }
+    assert!(told >= 1, "{told}");
+    assert!(socket.arriving.is_none());
+    writer.await.expect("all is sent");
+}
+
+#[tokio::test]
+async fn a_message_of_the_greatest_length_is_taken_however_it_is_cut() {
+    for cut in [1, 7, MAX - 1, MAX] {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let mut socket = socket_over(ours, &[]);
+        let text: String = "0123456789".repeat(MAX / 10);
+        let pieces: Vec<_> = text.as_bytes().chunks(cut).collect();
+        for (n, piece) in pieces.iter().enumerate() {
+            let last = if n + 1 == pieces.len() { 0x80 } else { 0 };
+            let opcode = if n == 0 { 1 } else { 0 };
+            let mut frame = vec![last | opcode];
+            match u8::try_from(piece.len()) {
+                Ok(short @ ..126) => frame.push(0x80 | short),
+                _ => {
+                    frame.push(0x80 | 126);
+                    frame.extend(u16::try_from(piece.len()).expect("two bytes").to_be_bytes());
+                }
+            }
+            let mask = [1, 2, 3, 4];
+            frame.extend(mask);
+            frame.extend(
+                piece
+                    .iter()
+                    .zip(mask.into_iter().cycle())
+                    .map(|(b, m)| b ^ m),
+            );
+            theirs.write_all(&frame).await.expect("it is written");
+        }
+        assert_eq!(
+            next(&mut socket).await,
+            Ok(Incoming::Text(text.into())),
+            "{cut}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_announces_more_than_is_read_past_and_a_length_that_is_none_are_refused() {
+    let head = |length: u64| [&[0x81, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
+    for (length, why) in [
+        (LONGEST_READ_PAST + 1, ReadError::TooLong),
+        ((1 << 63) - 1, ReadError::TooLong),
+        (1 << 63, ReadError::Protocol),
+        (u64::MAX, ReadError::Protocol),
+    ] {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut socket = socket_over(ours, &head(length));
+        assert_eq!(next(&mut socket).await, Err(why), "{length}");
+    }
 }
 
 #[tokio::test]
@@ -105,7 +206,7 @@ async fn frames_against_the_protocol_are_refused() {
         text_in_text,
     ] {
         let (ours, _theirs) = tokio::io::duplex(64);
-        let mut socket = Socket::new(ours, bytes, MAX);
+        let mut socket = socket_over(ours, bytes);
         assert_eq!(
             next(&mut socket).await,
             Err(ReadError::Protocol),
@@ -164,7 +265,7 @@ async fn a_ping_is_answered_with_its_own_words() {
 #[tokio::test]
 async fn a_flood_of_pings_costs_no_memory() {
     let (ours, mut theirs) = tokio::io::duplex(1 << 20);
-    let mut socket = Socket::new(ours, &[], MAX);
+    let mut socket = socket_over(ours, &[]);
     let ping = [vec![0x89, 0xfd, 0, 0, 0, 0], vec![b'x'; 125]].concat();
     for _ in 0..2000 {
         theirs.write_all(&ping).await.expect("it is written");
@@ -178,7 +279,7 @@ async fn a_flood_of_pings_costs_no_memory() {
 #[tokio::test]
 async fn the_close_frame_has_its_code_and_its_words() {
     let (ours, mut theirs) = tokio::io::duplex(1 << 10);
-    let mut socket = Socket::new(ours, &[], MAX);
+    let mut socket = socket_over(ours, &[]);
     socket.put_close(CloseCode::Again, "later");
     poll_fn(|cx| socket.poll_write(cx))
         .await
@@ -206,7 +307,7 @@ async fn a_close_is_answered_with_its_own_code_and_words_and_nothing_follows() {
     ];
     for payload in texts {
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);
-        let mut socket = Socket::new(ours, &close_with(payload), MAX);
+        let mut socket = socket_over(ours, &close_with(payload));
         assert_eq!(next(&mut socket).await, Ok(Incoming::Close));
         socket.put_text("too late");
         socket.put_close(CloseCode::Normal, "and so is this");
@@ -223,7 +324,7 @@ async fn a_close_is_answered_with_its_own_code_and_words_and_nothing_follows() {
 #[tokio::test]
 async fn a_close_that_answers_ours_is_not_answered() {
     let (ours, mut theirs) = tokio::io::duplex(1 << 10);
-    let mut socket = Socket::new(ours, &close_with(b"\x03\xf4"), MAX);
+    let mut socket = socket_over(ours, &close_with(b"\x03\xf4"));
     socket.put_close(CloseCode::Restart, "");
     assert_eq!(next(&mut socket).await, Ok(Incoming::Close));
     let written = poll_fn(|cx| socket.poll_write(cx)).await;
@@ -238,7 +339,7 @@ async fn a_close_that_answers_ours_is_not_answered() {
 async fn a_close_with_a_code_that_may_not_be_sent_or_words_that_are_no_text_is_refused() {
     for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 0xffff] {
         let (ours, _theirs) = tokio::io::duplex(64);
-        let mut socket = Socket::new(ours, &close_with(&code.to_be_bytes()), MAX);
+        let mut socket = socket_over(ours, &close_with(&code.to_be_bytes()));
         assert_eq!(next(&mut socket).await, Err(ReadError::Protocol), "{code}");
     }
     for (payload, why) in [
@@ -247,7 +348,7 @@ async fn a_close_with_a_code_that_may_not_be_sent_or_words_that_are_no_text_is_r
         (b"\x03\xe8\xed\xa0\xbd", ReadError::NotUtf8),
     ] {
         let (ours, _theirs) = tokio::io::duplex(64);
-        let mut socket = Socket::new(ours, &close_with(payload), MAX);
+        let mut socket = socket_over(ours, &close_with(payload));
         assert_eq!(next(&mut socket).await, Err(why), "{payload:?}");
     }
 }
@@ -265,7 +366,7 @@ proptest! {
     #[test]
     fn no_bytes_make_reading_panic_or_go_on_for_ever(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let (ours, _theirs) = tokio::io::duplex(64);
-        let mut socket = Socket::new(ours, &bytes, MAX);
+        let mut socket = socket_over(ours, &bytes);
         let mut seen = 0;
         while let Ok(Some(_)) = socket.next_incoming() {
             seen += 1;

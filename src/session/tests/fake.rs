@@ -225,6 +225,7 @@ pub fn limits() -> PeerLimits {
         timeout: Duration::from_secs(60),
         peerjs_timeout: Duration::from_secs(30),
         max_message_bytes: 64 * 1024,
+        message_budget_bytes: 1 << 20,
         max_announce_bytes: 1024,
         rate_per_sec: None,
         rate_burst: 1,

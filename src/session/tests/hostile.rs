@@ -181,15 +181,13 @@ async fn ends_with(message: Message, code: CloseCode, label: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn binary_messages_long_ones_and_text_that_is_none_end_the_connection() {
+async fn binary_messages_and_text_that_is_none_end_the_connection() {
     ends_with(
         Message::binary(vec![1, 2]),
         CloseCode::Unsupported,
         "binary",
     )
     .await;
-    let long = Message::text("x".repeat(64 * 1024 + 1));
-    ends_with(long, CloseCode::Size, "message-too-long").await;
     let text = OpCode::Data(Data::Text);
     let broken = Frame::message(vec![0xff, 0xfe], text, true);
     ends_with(Message::Frame(broken), CloseCode::Invalid, "not-utf8").await;
@@ -225,15 +223,43 @@ async fn a_close_that_breaks_the_rules_is_answered_with_what_it_breaks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_megabytes_are_refused_at_their_head() {
+async fn a_message_over_the_limit_is_refused_alone() {
     let hub = Hub::new();
     let mut a = hub.announce(0xaa, "room").await;
-    let head = [0x81, 0xff, 0, 0, 0, 0, 0, 0xa0, 0, 0, 1, 2, 3, 4];
+    a.send(&"x".repeat(64 * 1024 + 1)).await;
+    let seen = a.ping().await;
+    assert_eq!(types(&seen), ["error"]);
+    assert_eq!(seen[0]["code"], "message-too-long");
+    assert_eq!(
+        seen[0]["error"],
+        "a message of 65537 bytes is too long: MAX_MESSAGE_BYTES is 65536"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_announces_a_gigabyte_is_refused_at_its_head() {
+    let hub = Hub::new();
+    let mut a = hub.announce(0xaa, "room").await;
+    let head = [0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4];
     a.ws.get_mut()
         .write_all(&head)
         .await
         .expect("it is written");
     assert_eq!(a.end().await.1.code, CloseCode::Size);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_past_is_paid_for_and_who_sends_without_end_is_cut_off() {
+    let mut limits = limits();
+    limits.rate_per_sec = Some(1);
+    limits.rate_burst = 10;
+    limits.max_message_bytes = 1024;
+    let hub = Hub::with(limits);
+    let mut a = hub.connect(0xaa).await;
+    // The hub closes before all is written.
+    let _ = a.ws.send(Message::text("x".repeat(2 << 20))).await;
+    a.served().await.expect("it ends well");
+    assert!(hub.closed("rate-abuse"));
 }
 
 #[tokio::test(start_paused = true)]
