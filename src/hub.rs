@@ -224,6 +224,7 @@ impl Backend for Parts {
             proof: arrival.grant.proof,
             network: arrival.network,
         };
+        socket.bound_unsent();
         self.sessions.serve(socket, ahead, newcomer, permit).await;
     }
 

@@ -20,6 +20,7 @@ mod serve;
 mod status;
 mod stream;
 mod tls;
+mod unsent;
 mod upgrade;
 mod watched;
 

@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::unsent;
+
 /// A connection that came in.
 #[derive(Debug)]
 pub enum Stream {
@@ -22,6 +24,20 @@ pub enum Stream {
     Plain(TcpStream),
     /// With TLS, after its handshake.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Has the kernel hold little that it has not sent: for sockets whose pings must not wait behind what a slow client
+    /// has yet to read. Where it cannot be set, the socket works as any.
+    pub fn bound_unsent(&self) {
+        let tcp = match self {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(stream) => stream.get_ref().0,
+        };
+        if let Err(why) = unsent::bound(tcp) {
+            tracing::debug!(%why, "what is unsent is not bounded");
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,0 +1,73 @@
+//! How much of what was written to a client's socket the kernel may hold before it has sent it.
+//!
+//! Without a bound it takes megabytes for a client that reads slowly, and a ping waits behind all of them: the client has
+//! no way to show in time that it lives. No crate that the hub uses has this option, so the system call is here.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use tokio::net::TcpStream;
+
+/// How much may be unsent until the socket takes no more, in bytes; a segment of up to 64 KiB may be on top.
+const UNSENT_BYTES: u32 = 16 * 1024;
+
+/// Bounds what is unsent on this socket.
+pub(super) fn bound(stream: &TcpStream) -> io::Result<()> {
+    let value = UNSENT_BYTES;
+    let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+    // SAFETY: the descriptor is open for as long as the stream is borrowed, and the kernel copies `length` bytes of
+    // `value`, which is as long, before the call returns.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NOTSENT_LOWAT,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// How much a socket takes whose other end reads nothing.
+    async fn taken(bounded: bool) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let reader = tokio::net::TcpSocket::new_v4().expect("a socket");
+        reader.set_recv_buffer_size(16 * 1024).expect("it is set");
+        let (reader, accepted) = tokio::join!(reader.connect(address), listener.accept());
+        let _reader = reader.expect("it connects");
+        let (mut stream, _) = accepted.expect("it connects");
+        if bounded {
+            bound(&stream).expect("it is set");
+        }
+        let mut taken = 0;
+        // What it takes, it takes at once.
+        while let Ok(written) =
+            timeout(Duration::from_millis(300), stream.write(&[0; 16 * 1024])).await
+        {
+            taken += written.expect("it writes");
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_fills_no_megabytes_of_the_kernel() {
+        let (bounded, unbounded) = (taken(true).await, taken(false).await);
+        assert!(bounded < 256 * 1024, "{bounded}");
+        assert!(unbounded > 2 * bounded, "{unbounded}, {bounded} bounded");
+    }
+}
