@@ -263,7 +263,7 @@ impl Config {
         let Variables {
             known,
             mut problems,
-            cautions,
+            mut cautions,
         } = Variables::sort(vars);
         let raw: Raw = match envy::from_iter(known) {
             Ok(raw) => raw,
@@ -281,7 +281,10 @@ impl Config {
         problems.extend(reader.finish());
         problems.sort_by_key(|problem| place_of(&problem.name));
         match config {
-            Some(config) if problems.is_empty() => Ok(Config { cautions, ..config }),
+            Some(config) if problems.is_empty() => {
+                cautions.extend(hard_to_show(config.auth_token.as_ref()));
+                Ok(Config { cautions, ..config })
+            }
             _ => Err(ConfigError { problems, cautions }),
         }
     }
@@ -290,6 +293,23 @@ impl Config {
     pub fn settings() -> &'static [Setting] {
         SETTINGS
     }
+}
+
+/// What is in a token that an address cannot carry as it is, without the token.
+fn hard_to_show(token: Option<&Secret>) -> Option<Caution> {
+    let token = token?.expose();
+    let lost: Vec<String> = ['&', '#', '%']
+        .into_iter()
+        .filter(|odd| token.contains(*odd))
+        .map(|odd| format!("`{odd}`"))
+        .collect();
+    let name = String::from("AUTH_TOKEN");
+    let text = format!(
+        "has {}, which clients can show as ?token= only encoded, and PeerJS clients encode nothing: use letters, \
+         digits and -._~+/=",
+        lost.join(" and ")
+    );
+    (!lost.is_empty()).then_some(Caution { name, text })
 }
 
 /// Where a setting stands among all.

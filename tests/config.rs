@@ -511,6 +511,28 @@ fn what_cannot_be_printed_ends_the_daemon_with_70_and_no_panic() {
 }
 
 #[test]
+fn characters_that_cannot_be_shown_in_an_address_are_warned_of_without_the_token() {
+    for (token, named) in [
+        ("sesame&1", "`&`"),
+        ("sesame#1", "`#`"),
+        ("100%sesame", "`%`"),
+        ("se&sa#me%", "`&` and `#` and `%`"),
+    ] {
+        let output = daemon(&["--check-config"], &[("AUTH_TOKEN", token)]);
+        assert_eq!(output.status.code(), Some(0), "{token}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            told.contains("AUTH_TOKEN") && told.contains(named),
+            "{told}"
+        );
+        assert!(!told.contains("sesame") && !told.contains(token), "{told}");
+    }
+    let good = [("AUTH_TOKEN", "ab+cd/ef==-._~!*"), ("HUB_TOKEN", "a&b")];
+    let output = daemon(&["--check-config"], &good);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
 fn the_daemon_prints_its_settings_even_in_a_broken_environment() {
     let output = daemon(&["--print-settings"], &[("PORT", "no")]);
     assert_eq!(output.status.code(), Some(0));

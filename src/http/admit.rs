@@ -11,12 +11,11 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
 use hyper::upgrade::OnUpgrade;
-use url::form_urlencoded;
 use warp::reply::Response;
 
 use super::client_ip::{self, client_ip};
 use super::upgrade::{self, BadHandshake, Handshake};
-use super::{App, Arrival, Backend, Head, Places, reply};
+use super::{App, Arrival, Backend, Head, Places, query, reply};
 use crate::auth::{Denied, Grant, bearer};
 use crate::limits::{NoPlace, Origin};
 use crate::mesh::core::ids::{Dialect, PeerId};
@@ -243,7 +242,7 @@ pub(super) fn client<B: Backend>(app: &App<B>, head: &Head) -> Option<IpAddr> {
 
 /// The peer's id: the first `peerId` of the query, if it is 40 hex digits.
 fn peer_id(query: &str) -> Option<PeerId> {
-    let (_, id) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "peerId")?;
+    let id = query::values(query, "peerId").next()?.plain;
     let is_hex = id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| PeerId::new(&id).ok()).flatten()
 }
@@ -260,8 +259,8 @@ pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Deni
         .headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let query = form_urlencoded::parse(head.query.as_bytes()).find(|(name, _)| name == "token");
-    let query = query.as_ref().map(|(_, token)| token.as_ref());
+    let query = query::values(&head.query, "token").next();
+    let query = query.iter().flat_map(query::Value::readings);
     app.gate
         .check(header.and_then(bearer).into_iter().chain(query))
 }

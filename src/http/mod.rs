@@ -14,6 +14,7 @@ mod client_ip;
 mod cors;
 mod misrouted;
 mod peerjs;
+mod query;
 mod rates;
 mod reply;
 mod serve;

@@ -13,10 +13,10 @@ use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
-use url::form_urlencoded;
 use warp::reply::Response;
 
 use super::admit::{self, Refused};
+use super::query::{self, Value};
 use super::upgrade::{self, Handshake};
 use super::{App, Arrival, Backend, Head, Places, reply};
 use crate::auth::Grant;
@@ -25,7 +25,7 @@ use crate::limits::NoPlace;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Refusal;
 
-/// The longest id of a client, in characters.
+/// The longest id of a client, in characters; in bytes it is [`PeerId::MAX_BYTES`].
 const MAX_ID_CHARS: usize = 64;
 
 /// Texts that `peerjs` clients and their users know from PeerServer.
@@ -33,7 +33,7 @@ mod words {
     pub const INCOMPLETE: &str = "No id, token, or key supplied to websocket server";
     pub const WRONG_KEY: &str = "Invalid key provided";
     pub const FULL: &str = "Server has reached its concurrent user limit";
-    pub const BAD_ID: &str = "An id has 1 to 64 characters";
+    pub const BAD_ID: &str = "An id has 1 to 64 characters, and at most 128 bytes";
     pub const BAD_ROOM: &str = "The token names no room: 1 to 63 bytes are a room's name";
     pub const OTHER_ROOM: &str = "The token is for another room";
 }
@@ -120,26 +120,28 @@ fn ids<B: Backend>(app: &App<B>, key: &str, head: &Head) -> Result<Response, Ref
 #[derive(Default, PartialEq, Eq, Debug)]
 struct Query {
     key: String,
+    /// As PeerServer reads it: clients allow blanks in ids, and no `+`.
     id: String,
-    token: String,
+    token: Value,
 }
 
 impl Query {
-    /// Of two parameters with one name the first counts.
+    /// Of two parameters with one name the first counts that says something.
     fn read(query: &str) -> Self {
-        let mut read = Query::default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let field = match name.as_ref() {
-                "key" => &mut read.key,
-                "id" => &mut read.id,
-                "token" => &mut read.token,
-                _ => continue,
-            };
-            if field.is_empty() {
-                *field = value.into_owned();
-            }
+        let first = |name| {
+            let mut all = query::values(query, name);
+            all.find(|value| !value.form.is_empty()).unwrap_or_default()
+        };
+        Query {
+            key: first("key").form,
+            id: first("id").form,
+            token: first("token"),
         }
-        read
+    }
+
+    /// The token as its client has it: nobody who writes a `+` there means a blank.
+    fn token(&self) -> &str {
+        &self.token.plain
     }
 
     fn peer(&self) -> Option<PeerId> {
@@ -204,7 +206,7 @@ fn newcomer<B: Backend>(
     query: &Query,
     grant: Grant,
 ) -> Result<Newcomer, &'static str> {
-    if query.key.is_empty() || query.id.is_empty() || query.token.is_empty() {
+    if query.key.is_empty() || query.id.is_empty() || query.token().is_empty() {
         return Err(words::INCOMPLETE);
     }
     if !app.config.peerjs.keys.has(&query.key) {
@@ -230,7 +232,7 @@ fn network<B: Backend>(
     grant: &Grant,
 ) -> Result<NetworkKey, &'static str> {
     let (dialect, name) = if app.config.peerjs.rooms {
-        let room = room(grant, &query.token, opens_gate(app, &query.token))?;
+        let room = room(grant, &query.token, opens_gate(app, query))?;
         (Dialect::PeerJsRooms, format!("{}/{room}", query.key))
     } else {
         (Dialect::PeerJs, query.key.clone())
@@ -239,30 +241,31 @@ fn network<B: Backend>(
 }
 
 /// A token that lets its holder in names a room by what it says, any other by what it is.
-fn room<'r>(grant: &'r Grant, token: &'r str, opens_gate: bool) -> Result<&'r str, &'static str> {
+fn room<'r>(grant: &'r Grant, token: &'r Value, opens_gate: bool) -> Result<&'r str, &'static str> {
+    let names = |room: &str| token.readings().any(|token| token == room);
     match (&grant.room, opens_gate) {
-        (None, false) => Ok(token),
-        (Some(only), false) if only != token => Err(words::OTHER_ROOM),
+        (None, false) => Ok(&token.plain),
+        (Some(only), false) if !names(only) => Err(words::OTHER_ROOM),
         (Some(only), _) => Ok(only),
         (None, true) => Err(words::BAD_ROOM),
     }
 }
 
 /// Whether the token is one that clients are let in by.
-fn opens_gate<B: Backend>(app: &App<B>, token: &str) -> bool {
-    !app.gate.is_open() && app.gate.check([token]).is_ok()
+fn opens_gate<B: Backend>(app: &App<B>, query: &Query) -> bool {
+    !app.gate.is_open() && app.gate.check(query.token.readings()).is_ok()
 }
 
 /// Whether the token is the client's own: neither what many are let in by, nor the name of a room.
 fn is_own_secret<B: Backend>(app: &App<B>, query: &Query) -> bool {
-    !app.config.peerjs.rooms && !opens_gate(app, &query.token)
+    !app.config.peerjs.rooms && !opens_gate(app, query)
 }
 
 /// What stands for the client's secret between hubs, which the secret itself never reaches.
 fn secret_proof(query: &Query) -> Vec<u8> {
     Sha256::new()
         .chain_update("peerjs token\0")
-        .chain_update(&query.token)
+        .chain_update(query.token())
         .finalize()
         .to_vec()
 }
@@ -335,8 +338,8 @@ mod tests {
     #[test]
     fn of_two_parameters_with_one_name_the_first_counts() {
         let query = Query::read("key=k&id=a&id=b&token=t%20u&version=1.5.5");
-        let (key, id, token) = ("k".into(), "a".into(), "t u".into());
-        assert_eq!(query, Query { key, id, token });
+        let read = (query.key.as_str(), query.id.as_str(), query.token());
+        assert_eq!(read, ("k", "a", "t u"));
     }
 
     #[test]
@@ -346,18 +349,35 @@ mod tests {
             room: Some("attic".into()),
             ..Grant::default()
         };
-        assert_eq!(room(&free, "attic", false), Ok("attic"));
-        assert_eq!(room(&free, "a JWT", true), Err(words::BAD_ROOM));
-        assert_eq!(room(&bound, "a JWT", true), Ok("attic"));
-        assert_eq!(room(&bound, "attic", false), Ok("attic"));
-        assert_eq!(room(&bound, "cellar", false), Err(words::OTHER_ROOM));
+        let token = |text: &str| Query::read(&format!("token={text}")).token;
+        assert_eq!(room(&free, &token("attic"), false), Ok("attic"));
+        assert_eq!(room(&free, &token("a.JWT"), true), Err(words::BAD_ROOM));
+        assert_eq!(room(&bound, &token("a.JWT"), true), Ok("attic"));
+        assert_eq!(room(&bound, &token("attic"), false), Ok("attic"));
+        let other = token("cellar");
+        assert_eq!(room(&bound, &other, false), Err(words::OTHER_ROOM));
+        for spelling in ["a+b", "a%2Bb"] {
+            assert_eq!(room(&free, &token(spelling), false), Ok("a+b"));
+        }
+        let spaced = Grant {
+            room: Some("a b".into()),
+            ..Grant::default()
+        };
+        for spelling in ["a+b", "a%20b"] {
+            assert_eq!(room(&spaced, &token(spelling), false), Ok("a b"));
+        }
     }
 
     #[test]
-    fn an_id_has_one_to_sixty_four_characters() {
+    fn an_id_has_one_to_sixty_four_characters_and_at_most_128_bytes() {
         let id = |id: String| Query::read(&format!("id={id}")).peer();
         assert!(id("ä".repeat(64)).is_some());
         assert!(id("ä".repeat(65)).is_none());
+        assert!(id("中".repeat(42)).is_some());
+        assert!(id("中".repeat(43)).is_none());
         assert!(id(String::new()).is_none());
+        let half = PeerId::new("bob\u{fffd}").ok();
+        assert_eq!(id("bob%EF%BF%BD".into()), half);
+        assert_eq!(id("bob%ED%A0%BD".into()), half);
     }
 }

@@ -85,6 +85,16 @@ impl Client {
         }
     }
 
+    /// Connects to this path and query as they are written, as a browser does; the status if there is no WebSocket.
+    pub async fn dial(hub: &HubProcess, target: &str) -> Result<Self, u16> {
+        let connecting = connect_async(format!("{}{target}", hub.ws_url()));
+        match timeout(LIMIT, connecting).await.expect("an answer in time") {
+            Ok((socket, _)) => Ok(Self::over(socket, target)),
+            Err(tungstenite::Error::Http(answer)) => Err(answer.status().as_u16()),
+            Err(why) => panic!("no answer: {why}"),
+        }
+    }
+
     fn over(socket: Socket, id: &str) -> Self {
         let (out, mut incoming) = socket.split();
         let (hear, heard) = mpsc::unbounded_channel();

@@ -99,3 +99,47 @@ async fn a_list_is_as_long_as_it_may_be() {
     let ids = hub.http_get("/peerjs/peers").await.json();
     assert_eq!(ids.as_array().map(Vec::len), Some(2));
 }
+
+#[tokio::test]
+async fn a_token_opens_written_as_it_is_and_encoded() {
+    let hub = HubProcess::builder()
+        .env("AUTH_TOKEN", "ab+cd/ef==")
+        .start()
+        .await;
+    let native = |token: &str| format!("/ws?peerId={}&token={token}", "ab".repeat(20));
+    let peerjs = |token: &str| format!("/peerjs?key=peerjs&id=ada&token={token}&version=1.5.5");
+    for token in ["ab+cd/ef==", "ab%2Bcd%2Fef%3D%3D", "ab%2bcd/ef%3D="] {
+        let mut client = Client::dial(&hub, &native(token)).await.expect("let in");
+        assert_eq!(client.next().await["type"], "connected", "{token}");
+        client.close().await;
+        let mut client = Client::dial(&hub, &peerjs(token)).await.expect("let in");
+        assert_eq!(client.next().await["type"], "OPEN", "{token}");
+        client.close().await;
+    }
+    for token in ["ab%20cd/ef==", "ab-cd/ef==", "", "ab%252Bcd/ef=="] {
+        for target in [native(token), peerjs(token)] {
+            let refused = Client::dial(&hub, &target).await;
+            assert_eq!(refused.err(), Some(401), "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_room_is_the_same_however_its_name_is_written() {
+    let hub = HubProcess::builder()
+        .env("PEERJS_ROOMS", "true")
+        .start()
+        .await;
+    let of = |id: &str, token: &str| format!("/peerjs?key=peerjs&id={id}&token={token}");
+    let mut ada = Client::dial(&hub, &of("ada", "a+b/c=="))
+        .await
+        .expect("let in");
+    let mut bob = Client::dial(&hub, &of("bob", "a%2Bb%2Fc%3D%3D"))
+        .await
+        .expect("let in");
+    for client in [&mut ada, &mut bob] {
+        assert_eq!(client.next().await["type"], "OPEN");
+    }
+    ada.send("OFFER", "bob", json!(1)).await;
+    assert_eq!(bob.next().await["src"], "ada");
+}

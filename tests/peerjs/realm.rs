@@ -272,7 +272,7 @@ async fn whoever_may_not_come_in_is_told_in_the_words_of_the_client() {
     let incomplete = "No id, token, or key supplied to websocket server";
     assert_eq!(told(Way::new("", "t")).await, incomplete);
     assert_eq!(told(Way::new("ada", "")).await, incomplete);
-    let long = "An id has 1 to 64 characters";
+    let long = "An id has 1 to 64 characters, and at most 128 bytes";
     assert_eq!(
         told(Way::new(Box::leak("x".repeat(65).into_boxed_str()), "t")).await,
         long

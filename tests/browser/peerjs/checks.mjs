@@ -191,8 +191,8 @@ const door = [
       await client.settled();
       return noted(client.messages[0] ?? { type: String(client.closedWith) });
     },
-    expected: 'ERROR "An id has 1 to 64 characters"',
-    differs: { observed: 'OPEN', why: 'every hub of a mesh keeps every id, so they are bounded: 1 to 64 characters' },
+    expected: 'ERROR "An id has 1 to 64 characters, and at most 128 bytes"',
+    differs: { observed: 'OPEN', why: 'every hub of a mesh keeps every id, so they are bounded' },
   },
 ];
 
