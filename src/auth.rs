@@ -73,10 +73,10 @@ pub enum Denied {
     #[error("the bearer token is wrong")]
     Wrong,
     /// A JWT whose time is over.
-    #[error("the token has expired")]
+    #[error("the token has expired: its exp is over")]
     Expired,
     /// A JWT whose time has not come.
-    #[error("the token is not valid yet")]
+    #[error("the token is not valid yet: its nbf is to come")]
     NotYetValid,
     /// A JWT that somebody else has signed, or changed.
     #[error("the token's signature is wrong")]
@@ -84,14 +84,31 @@ pub enum Denied {
     /// A JWT with an algorithm that the configured key is not for.
     #[error("the token is signed with an algorithm that this hub does not take")]
     Algorithm,
+    /// A JWT that asks for an extension to be understood.
+    #[error("the token's header has crit, and this hub understands no extension")]
+    Critical,
     /// A JWT of another issuer, or of none.
-    #[error("the token is not of the issuer that this hub trusts")]
+    #[error("the token is not of the issuer that this hub trusts: see its iss")]
     Issuer,
     /// A JWT for another audience, or for none.
-    #[error("the token is not meant for this hub")]
+    #[error("the token is not meant for this hub: see its aud")]
     Audience,
-    /// A JWT without `exp`, or with a claim of the wrong type.
-    #[error("the token lacks exp, or has a claim of the wrong type")]
+    /// A JWT without `exp`, or with one that is no time.
+    #[error("the token lacks exp as a number of seconds since 1970")]
+    NoExpiry,
+    /// A JWT whose time is not in this era.
+    #[error("the token's {0} is beyond the year 9999: it counts seconds, not milliseconds")]
+    Milliseconds(&'static str),
+    /// A JWT with a claim of the wrong type.
+    #[error("the token's {claim} must be {want}")]
+    Claim {
+        /// Which.
+        claim: &'static str,
+        /// What it must be.
+        want: &'static str,
+    },
+    /// A JWT that claims nothing.
+    #[error("the token's claims are no JSON object")]
     Claims,
 }
 

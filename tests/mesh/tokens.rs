@@ -153,6 +153,11 @@ async fn what_is_wrong_with_a_token_is_told_and_the_token_is_not() {
         (token(json!({"nbf": 4_000_000_000_u32})), "not valid yet"),
         (token(json!({"iss": "others"})), "not of the issuer"),
         (token(json!({"exp": "never"})), "lacks exp"),
+        (
+            token(json!({"exp": 4_000_000_000_000_u64})),
+            "exp is beyond",
+        ),
+        (token(json!({"peerId": 7})), "peerId must be a string"),
         (tampered, "signature is wrong"),
         ("neither".to_owned(), "bearer token is wrong"),
     ];
@@ -167,7 +172,7 @@ async fn what_is_wrong_with_a_token_is_told_and_the_token_is_not() {
     connected.expect("in time").expect("the hub lets it in");
     let log = hub.log_lines().join("\n");
     assert!(log.contains("the token has expired"), "{log}");
-    for (token, _) in &cases[..5] {
+    for (token, _) in &cases[..7] {
         for part in token.split('.').skip(1) {
             assert!(!log.contains(part), "{log}");
         }

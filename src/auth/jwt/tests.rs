@@ -237,12 +237,149 @@ fn a_token_counts_from_nbf_to_exp_with_half_a_minute_of_grace() {
         outcome(json!({"exp": soon, "nbf": from_now(60)})),
         Err(Denied::NotYetValid)
     );
-    assert_eq!(outcome(json!({})), Err(Denied::Claims));
+    assert_eq!(outcome(json!({})), Err(Denied::NoExpiry));
     for odd in [json!("tomorrow"), json!(-1), json!([soon]), Value::Null] {
-        assert_eq!(outcome(json!({"exp": odd})), Err(Denied::Claims), "{odd}");
+        assert_eq!(outcome(json!({"exp": odd})), Err(Denied::NoExpiry), "{odd}");
     }
-    let odd = json!({"exp": soon, "nbf": "yesterday"});
-    assert_eq!(outcome(odd), Err(Denied::Claims));
+    assert_eq!(outcome(json!({"exp": soon as f64 + 0.5})), Ok(()));
+    for odd in [json!("yesterday"), json!(-1), Value::Null, json!({})] {
+        let refused = outcome(json!({"exp": soon, "nbf": odd})).expect_err("refused");
+        assert!(refused.to_string().contains("nbf must be"), "{refused}");
+    }
+}
+
+#[test]
+fn times_in_milliseconds_are_refused_by_name() {
+    let outcome = |claims: Value| with_secret().check(&hs256(&claims)).map(drop);
+    let soon = from_now(3600);
+    assert_eq!(outcome(json!({"exp": 253_402_300_799_u64})), Ok(()));
+    for late in [
+        json!(soon * 1000),
+        json!(253_402_300_800_u64),
+        json!(1e300),
+        json!(u64::MAX),
+    ] {
+        let refused = Err(Denied::Milliseconds("exp"));
+        assert_eq!(outcome(json!({"exp": late})), refused, "{late}");
+        let refused = Err(Denied::Milliseconds("nbf"));
+        assert_eq!(
+            outcome(json!({"exp": soon, "nbf": late})),
+            refused,
+            "{late}"
+        );
+    }
+}
+
+#[test]
+fn what_a_header_calls_critical_is_refused() {
+    let sign = hs(hmac::HMAC_SHA256, SECRET);
+    for critical in [
+        json!(["exp"]),
+        json!(["b64"]),
+        json!([]),
+        Value::Null,
+        json!("exp"),
+    ] {
+        let header = json!({"alg": "HS256", "crit": critical, "b64": true});
+        let token = minted(&header, &claims(json!({})), &sign);
+        assert_eq!(
+            with_secret().check(&token),
+            Err(Denied::Critical),
+            "{critical}"
+        );
+    }
+    // What only names a key is nobody's business.
+    let header = json!({"alg": "HS256", "kid": 7, "typ": null, "jwk": "odd"});
+    let token = minted(&header, &claims(json!({})), &sign);
+    assert_eq!(with_secret().check(&token), Ok(Grant::default()));
+}
+
+/// A token whose claims are exactly this text.
+fn of_text(claims: &str) -> String {
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let message = format!("{}.{}", part(r#"{"alg":"HS256"}"#), part(claims));
+    let sign = hs(hmac::HMAC_SHA256, SECRET);
+    format!(
+        "{message}.{}",
+        URL_SAFE_NO_PAD.encode(sign(message.as_bytes()))
+    )
+}
+
+#[test]
+fn claims_are_read_as_javascript_writes_them() {
+    let soon = from_now(3600);
+    let granted =
+        |rest: &str| with_secret().check(&of_text(&format!(r#"{{"exp":{soon},{rest}}}"#)));
+    let half = granted(r#""peerId":"bob\ud83d","\udca5":"\ud83d","room":"\ud83d\udca5""#);
+    let half = half.expect("valid");
+    assert_eq!(half.peer_id.as_deref(), Some("bob\u{fffd}"));
+    assert_eq!(half.room.as_deref(), Some("💥"));
+    let twice = granted(r#""peerId":"ada","peerId":"bob""#).expect("valid");
+    assert_eq!(twice.peer_id.as_deref(), Some("bob"));
+    let deep = format!(r#""deep":{}{}"#, "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(granted(&deep), Ok(Grant::default()));
+    for odd in ["7", "[]", "null", "", "{", "\"exp\"", "{} {}"] {
+        assert_eq!(
+            with_secret().check(&of_text(odd)),
+            Err(Denied::Claims),
+            "{odd}"
+        );
+    }
+}
+
+#[test]
+fn a_subject_that_is_a_number_is_its_decimal_text() {
+    let soon = from_now(3600);
+    let proof = |sub: &str| {
+        let token = of_text(&format!(r#"{{"exp":{soon},"sub":{sub}}}"#));
+        with_secret().check(&token).map(|grant| grant.proof)
+    };
+    for (number, text) in [
+        ("42", "42"),
+        ("-7", "-7"),
+        ("0", "0"),
+        ("-0", "0"),
+        ("42.0", "42"),
+        ("4.2e1", "42"),
+        ("1.5", "1.5"),
+        ("12345678901234567890123", "12345678901234567890123"),
+    ] {
+        let as_text = proof(&format!("\"{text}\""));
+        assert_eq!(proof(number), as_text, "{number}");
+        assert!(as_text.is_ok_and(|proof| proof.len() == 32));
+    }
+    assert_ne!(proof("42"), proof("43"));
+    for odd in ["true", "[42]", "{}", "1e999"] {
+        let claim = "sub";
+        let want = "a string or a number";
+        assert_eq!(proof(odd), Err(Denied::Claim { claim, want }), "{odd}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_claim_and_not_its_value() {
+    for claim in ["iss", "peerId", "room"] {
+        let token = hs256(&claims(json!({claim: ["sesame"]})));
+        let refused = with_secret()
+            .check(&token)
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            refused.contains(claim) && !refused.contains("sesame"),
+            "{refused}"
+        );
+    }
+    let named = [
+        (Denied::Expired, "exp"),
+        (Denied::NoExpiry, "exp"),
+        (Denied::NotYetValid, "nbf"),
+        (Denied::Issuer, "iss"),
+        (Denied::Audience, "aud"),
+        (Denied::Critical, "crit"),
+    ];
+    for (denied, claim) in named {
+        assert!(denied.to_string().contains(claim), "{denied}");
+    }
 }
 
 #[test]
@@ -294,7 +431,11 @@ fn the_id_and_the_room_of_a_token_are_handed_on() {
     assert!(grant.admits("ada") && !grant.admits("Ada") && !grant.admits("bob"));
     assert_eq!(grant.room.as_deref(), Some("chess"));
     let odd = hs256(&claims(json!({"peerId": 7})));
-    assert_eq!(with_secret().check(&odd), Err(Denied::Claims));
+    let (claim, want) = ("peerId", "a string");
+    assert_eq!(
+        with_secret().check(&odd),
+        Err(Denied::Claim { claim, want })
+    );
 }
 
 proptest! {
