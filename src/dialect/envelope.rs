@@ -84,9 +84,11 @@ pub(super) struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Takes a message apart.
     pub(super) fn read(text: &'a str, names: &'static Names) -> Result<Self, DecodeError> {
-        let mut parser = serde_json::Deserializer::from_str(text);
-        let read = parser.deserialize_map(Reader(names));
-        let read = read.and_then(|message| parser.end().map(|()| message));
+        let read = json::with_names(text, |how| {
+            let mut parser = serde_json::Deserializer::from_str(text);
+            let message = parser.deserialize_map(Reader { names, how })?;
+            parser.end().map(|()| message)
+        });
         read.map_err(|e| match e.classify() {
             // The one thing that the visitor itself refuses is what is not a map.
             Category::Data => DecodeError::NotAnObject,
@@ -98,13 +100,13 @@ impl<'a> Envelope<'a> {
     }
 
     /// Refuses a message in which a field is there twice.
-    pub(super) fn unambiguous(self) -> Result<Self, DecodeError> {
+    pub(super) fn unambiguous(&self) -> Result<(), DecodeError> {
         match self.duplicate {
             Some(field) => Err(DecodeError::Duplicate {
                 field,
                 name: self.names.of(field),
             }),
-            None => Ok(self),
+            None => Ok(()),
         }
     }
 
@@ -161,7 +163,10 @@ pub(super) fn bounded<'a>(
     }
 }
 
-struct Reader(&'static Names);
+struct Reader {
+    names: &'static Names,
+    how: json::Names,
+}
 
 impl<'de> Visitor<'de> for Reader {
     type Value = Envelope<'de>;
@@ -172,7 +177,7 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Envelope<'de>, A::Error> {
         let mut message = Envelope {
-            names: self.0,
+            names: self.names,
             kind: None,
             payload: None,
             target: None,
@@ -181,8 +186,8 @@ impl<'de> Visitor<'de> for Reader {
             has_more: false,
             duplicate: None,
         };
-        while let Some(name) = map.next_key::<&RawValue>()? {
-            let Some(field) = self.0.field(&json::key(name)) else {
+        while let Some(name) = json::next_name(&mut map, self.how)? {
+            let Some(field) = self.names.field(&name) else {
                 message.has_more = true;
                 map.next_value::<IgnoredAny>()?;
                 continue;

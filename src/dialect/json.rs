@@ -137,19 +137,22 @@ fn depth(valid: &str) -> usize {
 
 /// Rewrites an object without the members that `take` takes, on one level. `Ok(None)` if nothing is left.
 ///
-/// The members that stay keep their order and their bytes.
+/// The members that stay keep their order and the bytes of their values.
 pub fn strip_members(
     object: &RawValue,
-    take: impl FnMut(&str, &RawValue) -> bool,
+    mut take: impl FnMut(&str, &RawValue) -> bool,
 ) -> Result<Option<Bytes>, NotAnObject> {
     let mut rest = String::with_capacity(object.get().len());
-    let visitor = Strip {
-        take,
-        rest: &mut rest,
+    let strip = |names| {
+        rest.clear();
+        let visitor = Strip {
+            names,
+            take: &mut take,
+            rest: &mut rest,
+        };
+        serde_json::Deserializer::from_str(object.get()).deserialize_map(visitor)
     };
-    serde_json::Deserializer::from_str(object.get())
-        .deserialize_map(visitor)
-        .map_err(|_| NotAnObject)?;
+    with_names(object.get(), strip).map_err(|_| NotAnObject)?;
     if rest.is_empty() {
         return Ok(None);
     }
@@ -162,6 +165,7 @@ pub fn strip_members(
 pub struct NotAnObject;
 
 struct Strip<'a, F> {
+    names: Names,
     take: F,
     rest: &'a mut String,
 }
@@ -174,13 +178,13 @@ impl<'de, F: FnMut(&str, &RawValue) -> bool> Visitor<'de> for Strip<'_, F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<&RawValue>()? {
+        while let Some(name) = next_name(&mut map, self.names)? {
             let value: &RawValue = map.next_value()?;
-            if (self.take)(&key(name), value) {
+            if (self.take)(&name, value) {
                 continue;
             }
             self.rest.push(if self.rest.is_empty() { '{' } else { ',' });
-            self.rest.push_str(name.get());
+            push_string(self.rest, &name);
             self.rest.push(':');
             self.rest.push_str(value.get());
         }
@@ -196,16 +200,21 @@ pub fn members<'a>(
     most: usize,
 ) -> Option<&'a str> {
     let text = std::str::from_utf8(bytes).ok()?.trim_ascii();
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let any = parser.deserialize_map(Allowed(forbidden)).ok()?;
-    parser.end().ok()?;
-    if !any || !depth_is_bounded(text, most) {
+    let any = with_names(text, |names| {
+        let mut parser = serde_json::Deserializer::from_str(text);
+        let any = parser.deserialize_map(Allowed { names, forbidden })?;
+        parser.end().map(|()| any)
+    });
+    if !any.ok()? || !depth_is_bounded(text, most) {
         return None;
     }
     text.strip_prefix('{')?.strip_suffix('}')
 }
 
-struct Allowed(&'static [&'static str]);
+struct Allowed {
+    names: Names,
+    forbidden: &'static [&'static str],
+}
 
 impl<'de> Visitor<'de> for Allowed {
     type Value = bool;
@@ -216,8 +225,8 @@ impl<'de> Visitor<'de> for Allowed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let mut any = false;
-        while let Some(name) = map.next_key::<&RawValue>()? {
-            if self.0.contains(&key(name).as_ref()) {
+        while let Some(name) = next_name(&mut map, self.names)? {
+            if self.forbidden.contains(&name.as_ref()) {
                 return Err(A::Error::custom("a forbidden member"));
             }
             map.next_value::<IgnoredAny>()?;
@@ -227,11 +236,45 @@ impl<'de> Visitor<'de> for Allowed {
     }
 }
 
-/// What a member's name stands for.
-pub(super) fn key(name: &RawValue) -> Cow<'_, str> {
-    // A name is a string, or the text would not have been taken for an object.
-    string(name.get()).unwrap_or_default()
+/// How the names of an object's members are read.
+#[derive(Clone, Copy)]
+pub(super) enum Names {
+    /// By `serde_json`, which takes no half of a surrogate pair.
+    Usual,
+    /// As [`string`] reads them, which takes a tenth longer for a whole message.
+    Odd,
 }
+
+/// Reads an object in the usual way and, if that fails and escapes may be why, in the other.
+pub(super) fn with_names<T, E>(
+    text: &str,
+    mut read: impl FnMut(Names) -> Result<T, E>,
+) -> Result<T, E> {
+    match read(Names::Usual) {
+        Err(_) if text.contains("\\u") => read(Names::Odd),
+        read => read,
+    }
+}
+
+/// The next member's name.
+pub(super) fn next_name<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    names: Names,
+) -> Result<Option<Cow<'de, str>>, A::Error> {
+    match names {
+        Names::Usual => Ok(map.next_key()?.map(|Key(name)| name)),
+        // A name is a string, or the text would not have been taken for an object.
+        Names::Odd => {
+            let name: Option<&RawValue> = map.next_key()?;
+            Ok(name.map(|name| string(name.get()).unwrap_or_default()))
+        }
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,8 @@ const RESERVED_DATA: &[&str] = &["peerId", "isHub"];
 
 /// Reads one message of a client.
 pub fn decode(text: &str) -> Result<Message<'_>, DecodeError> {
-    let message = Envelope::read(text, &NAMES)?.unambiguous()?;
+    let message = Envelope::read(text, &NAMES)?;
+    message.unambiguous()?;
     Ok(Message {
         command: command(&message)?,
         sender: message.text(Field::Sender)?,

@@ -222,8 +222,8 @@ fn half_of_a_surrogate_pair_is_text_like_any_other() {
     let arrived = relayed("ada", text).expect("a signal");
     let expected = concat!(
         r#"{"type":"OFFER","src":"ada","dst":"bob"#,
-        "\u{fffd}",
-        r#"","\ud83d":"\udca5","payload":{"a":"\ud83d"}}"#
+        "\u{fffd}\",\"\u{fffd}",
+        r#"":"\udca5","payload":{"a":"\ud83d"}}"#
     );
     assert_eq!(arrived.as_str(), expected);
     // Whoever registers and whoever calls mean the same peer, however they spell it.
