@@ -3,7 +3,8 @@
 //! A single future polls the hub's word, the socket both ways and one timer, and handles one happening at a time,
 //! so what a peer asks for takes effect in order. Frames that were read are all handled before anything is
 //! written, and all that waits is written in one call; but after a turn's worth the other sessions go first. While
-//! the mesh decides on a join the socket is not read: later messages wait in order, at the sender's expense. Run by [`Sessions`](super::Sessions).
+//! the mesh decides on a join the end of the socket, a goodbye and pings are heeded, and all else waits in order. Run
+//! by [`Sessions`](super::Sessions).
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -14,10 +15,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::deadlines::{Deadlines, Due, Probe, Waiting};
+use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
+use super::held::Held;
 use super::mailbox::{Control, Mailbox, Roster};
 use super::port::MeshPort;
 use super::presence::{Heard, Place};
@@ -45,9 +47,10 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) newcomer: Newcomer,
     pub(super) place: Place<M>,
     pub(super) deadlines: Deadlines,
-    /// The message that made the peer join quietly, to be carried out once it has.
-    pub(super) held: Option<Utf8Bytes>,
-    /// It was told that it is connected. Nothing is written to it before, unless it has to go.
+    /// What is to be carried out once the peer has joined: the message that made it join quietly, and what it said
+    /// since it asked to.
+    pub(super) held: Held,
+    /// It was told that it is connected. No message is written to it before, unless it has to go.
     greeted: bool,
     pub(super) socket: Socket<S>,
     pace: Pace,
@@ -58,8 +61,7 @@ pub(super) struct Conversation<S, M: MeshPort> {
 enum Happened {
     Control(Control),
     Incoming(Incoming),
-    Held(Utf8Bytes),
-    SignsOfLife(Vec<Probe>),
+    Held(Utf8Bytes, Heard),
     Time,
     End(CloseReason),
 }
@@ -105,7 +107,7 @@ where
             pace: Pace::new(limits.rate_per_sec, limits.rate_burst),
             timer: Box::pin(sleep_until(deadlines.next())),
             place: Place::fresh(),
-            held: None,
+            held: Held::default(),
             greeted: false,
             roster: None,
             deadlines,
@@ -166,15 +168,20 @@ where
         let back = poll_fn(|cx| {
             self.mailbox.register(cx.waker());
             while let Some(control) = self.mailbox.next_control() {
-                // A probe is answered by the end of this, whatever that is.
+                // A probe is answered by the end of this, whatever that is; one that was open has no longer than it had.
                 if matches!(control, Control::Close(_)) {
                     return Poll::Ready(());
                 }
             }
             Poll::Pending
         });
+        let until = Instant::now() + KEPT;
+        let until = self
+            .deadlines
+            .probed_until()
+            .map_or(until, |at| at.min(until));
         // Either way the seat is given up next.
-        let _ = timeout(KEPT, back).await;
+        let _ = timeout_at(until, back).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
@@ -186,22 +193,20 @@ where
             if let Some(control) = self.mailbox.next_control() {
                 return Poll::Ready(Happened::Control(control));
             }
-            if self.greeted
-                && let Poll::Ready(Err(_)) = self.poll_write(cx)
-            {
+            let written = if self.greeted {
+                self.poll_write(cx)
+            } else {
+                self.poll_flush(cx)
+            };
+            if let Poll::Ready(Err(_)) = written {
                 return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
             }
-            if self.place.is_pending() {
+            if self.has_said_enough() {
                 return self.poll_timer(cx);
             }
             match self.socket.poll_fill(cx) {
                 Poll::Pending => return self.poll_timer(cx),
-                Poll::Ready(Ok(1..)) => {
-                    let answered = self.deadlines.hear(Instant::now());
-                    if !answered.is_empty() {
-                        return Poll::Ready(Happened::SignsOfLife(answered));
-                    }
-                }
+                Poll::Ready(Ok(1..)) => self.deadlines.hear(Instant::now()),
                 Poll::Ready(_) => {
                     return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
                 }
@@ -214,16 +219,23 @@ where
         if let Some(control) = self.mailbox.next_control() {
             return Some(Happened::Control(control));
         }
-        if self.place.is_pending() {
-            return None;
+        if !self.place.is_pending()
+            && let Some((text, heard)) = self.held.pop()
+        {
+            return Some(Happened::Held(text, heard));
         }
-        if let Some(held) = self.held.take() {
-            return Some(Happened::Held(held));
+        if self.has_said_enough() {
+            return None;
         }
         match self.socket.next_incoming() {
             Ok(incoming) => incoming.map(Happened::Incoming),
             Err(why) => Some(Happened::End(why.into())),
         }
+    }
+
+    /// Whether nothing more is read until the mesh has decided.
+    fn has_said_enough(&self) -> bool {
+        self.place.is_pending() && self.held.is_full()
     }
 
     /// Writes what waits; ready when there is nothing more.
@@ -233,16 +245,24 @@ where
             if !self.socket.is_behind() {
                 return Poll::Ready(Ok(()));
             }
-            let before = self.socket.written();
-            let written = self.socket.poll_write(cx);
-            if written.is_pending() {
-                let progress = self.socket.written() != before;
-                self.deadlines.stall(progress, Instant::now());
-                return Poll::Pending;
-            }
-            self.deadlines.flow();
-            ready!(written)?;
+            ready!(self.poll_flush(cx))?;
         }
+    }
+
+    /// Writes what the socket has been given, and nothing that waits in the mailbox.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.socket.is_behind() {
+            return Poll::Ready(Ok(()));
+        }
+        let before = self.socket.written();
+        let written = self.socket.poll_write(cx);
+        if written.is_pending() {
+            let progress = self.socket.written() != before;
+            self.deadlines.stall(progress, Instant::now());
+            return Poll::Pending;
+        }
+        self.deadlines.flow();
+        written
     }
 
     /// Moves messages from the mailbox to the socket's buffer, up to a batch.
@@ -289,14 +309,8 @@ where
         match happened {
             Happened::Control(control) => self.on_control(control).await,
             Happened::Incoming(incoming) => self.on_incoming(incoming).await,
-            Happened::Held(text) => {
-                self.carry_out(text, Heard::Before).await;
-                Ok(())
-            }
-            Happened::SignsOfLife(answered) => {
-                for probe in answered {
-                    self.answer(probe, true).await;
-                }
+            Happened::Held(text, heard) => {
+                self.carry_out(text, heard).await;
                 Ok(())
             }
             Happened::Time => self.on_time().await,
@@ -330,9 +344,7 @@ where
                     self.answer(probe, false).await;
                     return Ok(());
                 }
-                self.socket.put_ping();
-                self.deadlines.ping(now);
-                self.deadlines.probe(probe);
+                self.socket.put_ping(self.deadlines.probe(probe, now));
             }
         }
         Ok(())
@@ -350,10 +362,7 @@ where
                         return Err(CloseReason::Silent);
                     }
                 }
-                Due::Ping => {
-                    self.socket.put_ping();
-                    self.deadlines.ping(now);
-                }
+                Due::Ping => self.socket.put_ping(self.deadlines.ping(now)),
             }
         }
         Ok(())
@@ -368,10 +377,12 @@ where
     async fn on_incoming(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
         match incoming {
             Incoming::Close => Err(CloseReason::PeerClosed),
+            Incoming::Pong(number) => self.on_pong(number).await,
             // All that a frame costs is paid for, also by those who send nothing else.
-            Incoming::Ping | Incoming::Pong | Incoming::Fragment => self.is_in_pace().map(drop),
+            Incoming::Ping | Incoming::Fragment => self.is_in_pace().map(drop),
             Incoming::Unread(unread) => {
                 self.shared.metrics.bytes_received.inc_by(unread.size);
+                self.place.doubt();
                 if self.is_in_pace()? {
                     self.refuse_unread(&unread);
                 }
@@ -380,11 +391,23 @@ where
             Incoming::Text(text) => {
                 self.shared.metrics.bytes_received.inc_by(text.len() as u64);
                 if self.is_in_pace()? {
-                    self.carry_out(text, Heard::Now).await;
+                    self.heed(text).await;
+                } else {
+                    self.place.doubt();
                 }
                 Ok(())
             }
         }
+    }
+
+    /// An answer to a ping of the hub costs nothing: its number is not of the peer's choosing.
+    async fn on_pong(&mut self, number: Option<u64>) -> Result<(), CloseReason> {
+        match self.deadlines.pong(number) {
+            Echo::Answer(Some(probe)) => self.answer(probe, true).await,
+            Echo::Answer(None) => {}
+            Echo::Unasked => return self.is_in_pace().map(drop),
+        }
+        Ok(())
     }
 
     pub(super) fn is_in_pace(&mut self) -> Result<bool, CloseReason> {

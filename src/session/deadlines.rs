@@ -28,7 +28,7 @@ const PING_EVERY: Duration = Duration::from_secs(25);
 pub(super) enum Due {
     /// A ping.
     Ping,
-    /// To say that the peer gave no sign of life after a probe.
+    /// To say that the peer did not answer a probe.
     ProbeFailed(Probe),
     /// The end.
     Close(CloseReason),
@@ -40,6 +40,15 @@ pub(super) struct Probe {
     pub(super) claim: ClaimNo,
     pub(super) token: u64,
     pub(super) until: Instant,
+}
+
+/// What a pong tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Echo {
+    /// It answers a ping of ours, and with that perhaps a probe.
+    Answer(Option<Probe>),
+    /// It answers nothing that is open.
+    Unasked,
 }
 
 /// What the peer is waited for.
@@ -61,8 +70,11 @@ pub(super) struct Deadlines {
     waiting: (Waiting, Instant),
     heard: Instant,
     pinged: Instant,
+    /// The numbers of the last ping that was sent, and of the last one that was answered.
+    pings: (u64, u64),
     stalled: Option<Instant>,
-    probes: Vec<Probe>,
+    /// The probe that waits for the pong to a ping with this number, or to a later one.
+    probe: Option<(Probe, u64)>,
 }
 
 impl Deadlines {
@@ -73,34 +85,56 @@ impl Deadlines {
             waiting: (Waiting::Announcement, now),
             heard: now,
             pinged: now,
+            pings: (0, 0),
             stalled: None,
-            probes: Vec::new(),
+            probe: None,
         }
     }
 
     /// From now on it is waited for this.
     pub(super) fn wait(&mut self, what: Waiting, now: Instant) {
         if self.waiting.0 == Waiting::Mesh {
-            // Nothing was read meanwhile, so nothing could be heard.
+            // It may have said so much meanwhile that the hub read no further.
             self.heard = now;
         }
         self.waiting = (what, now);
     }
 
-    /// The peer gave a sign of life: the answer to these probes.
-    pub(super) fn hear(&mut self, now: Instant) -> Vec<Probe> {
+    /// Something was read. It answers no probe: it may have been on its way for long.
+    pub(super) fn hear(&mut self, now: Instant) {
         self.heard = now;
-        std::mem::take(&mut self.probes)
     }
 
-    /// A ping is on its way.
-    pub(super) fn ping(&mut self, now: Instant) {
+    /// A ping is to be sent; the number that it carries and its pong gives back.
+    pub(super) fn ping(&mut self, now: Instant) -> u64 {
         self.pinged = now;
+        self.pings.0 += 1;
+        self.pings.0
     }
 
-    /// The mesh asks.
-    pub(super) fn probe(&mut self, probe: Probe) {
-        self.probes.push(probe);
+    /// The mesh asks, and a ping is to be sent with this number. One probe is open at a time: the mesh asks again about a
+    /// claim when it has given up the first answer, and about another claim when the first is gone.
+    pub(super) fn probe(&mut self, probe: Probe, now: Instant) -> u64 {
+        let number = self.ping(now);
+        self.probe = Some((probe, number));
+        number
+    }
+
+    /// Until when the open probe waits.
+    pub(super) fn probed_until(&self) -> Option<Instant> {
+        self.probe.map(|(probe, _)| probe.until)
+    }
+
+    /// A pong came that carries this number, if it carries one. A peer need only answer the latest ping that it
+    /// got (RFC 6455, 5.5.3), so a pong answers the earlier ones too, and each is answered once.
+    pub(super) fn pong(&mut self, number: Option<u64>) -> Echo {
+        let (sent, answered) = self.pings;
+        let Some(number) = number.filter(|number| (answered + 1..=sent).contains(number)) else {
+            return Echo::Unasked;
+        };
+        self.pings.1 = number;
+        let probe = self.probe.take_if(|(_, asked)| *asked <= number);
+        Echo::Answer(probe.map(|(probe, _)| probe))
     }
 
     /// The socket takes no more; `progress` if it has just taken something.
@@ -136,8 +170,8 @@ impl Deadlines {
             .into_iter()
             .flatten()
             .find(|(at, _)| *at <= now)?;
-        if let Due::ProbeFailed(probe) = due {
-            self.probes.retain(|open| *open != probe);
+        if let Due::ProbeFailed(_) = due {
+            self.probe = None;
         }
         Some(due)
     }
@@ -158,14 +192,14 @@ impl Deadlines {
             (since + patience, Due::Close(CloseReason::WriteStalled))
         });
         let silent = (self.heard + self.silence, Due::Close(CloseReason::Silent));
-        let probe = self.probes.iter().min_by_key(|probe| probe.until);
         let quiet_since = self.heard.max(self.pinged);
         let ping = (quiet_since + self.ping_every(), Due::Ping);
         [
             wait,
             stall,
             reading.then_some(silent),
-            probe.map(|probe| (probe.until, Due::ProbeFailed(*probe))),
+            self.probe
+                .map(|(probe, _)| (probe.until, Due::ProbeFailed(probe))),
             reading.then_some(ping),
         ]
     }
@@ -218,23 +252,40 @@ mod tests {
         assert_eq!(deadlines.next(), second(start, 20));
     }
 
-    #[test]
-    fn a_probe_is_answered_by_any_sign_of_life_or_fails_once() {
-        let start = Instant::now();
-        let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
-        let probe = Probe {
+    fn probe(start: Instant) -> Probe {
+        Probe {
             claim: ClaimNo(1),
             token: 7,
             until: second(start, 2),
-        };
-        deadlines.probe(probe);
-        assert_eq!(deadlines.hear(second(start, 1)), [probe]);
-        assert_eq!(deadlines.hear(second(start, 1)), []);
-        deadlines.probe(probe);
-        assert_eq!(
-            deadlines.due(second(start, 2)),
-            Some(Due::ProbeFailed(probe))
-        );
+        }
+    }
+
+    #[test]
+    fn a_probe_is_answered_by_the_pong_to_its_ping_or_to_a_later_one_and_by_nothing_else() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
+        let before = deadlines.ping(start);
+        let asked = deadlines.probe(probe(start), start);
+        deadlines.hear(second(start, 1));
+        assert_eq!(deadlines.pong(Some(before)), Echo::Answer(None));
+        for unasked in [None, Some(0), Some(before), Some(asked + 1), Some(u64::MAX)] {
+            assert_eq!(deadlines.pong(unasked), Echo::Unasked, "{unasked:?}");
+        }
+        let later = deadlines.ping(start);
+        let answer = Echo::Answer(Some(probe(start)));
+        assert_eq!(deadlines.pong(Some(later)), answer);
+        assert_eq!(deadlines.pong(Some(later)), Echo::Unasked);
+        assert_eq!(deadlines.pong(Some(asked)), Echo::Unasked);
+    }
+
+    #[test]
+    fn a_probe_that_nothing_answers_fails_once() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
+        deadlines.probe(probe(start), start);
+        deadlines.hear(second(start, 1));
+        let failed = Due::ProbeFailed(probe(start));
+        assert_eq!(deadlines.due(second(start, 2)), Some(failed));
         assert_eq!(deadlines.due(second(start, 2)), None);
     }
 }

@@ -45,6 +45,11 @@ where
     /// Says the last word, and carries out what still comes until the client has said its own.
     async fn hear_out(&mut self, reason: CloseReason) -> io::Result<()> {
         self.place.vacate();
+        while let Some((text, heard)) = self.held.pop() {
+            if heard == Heard::Before || self.is_in_pace().unwrap_or(false) {
+                self.carry_out(text, heard).await;
+            }
+        }
         let mut turn = 0;
         while let Some(incoming) = poll_fn(|cx| self.poll_last(cx, reason)).await? {
             match incoming {
@@ -57,7 +62,7 @@ where
                     }
                 }
                 Incoming::Close => break,
-                Incoming::Ping | Incoming::Pong | Incoming::Fragment | Incoming::Unread(_) => {
+                Incoming::Ping | Incoming::Pong(_) | Incoming::Fragment | Incoming::Unread(_) => {
                     turn += 1
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
 //! `conversation` is that task's loop, `presence` what a peer's commands do to its place in the mesh,
-//! `deadlines` when silence is too long, `socket` the WebSocket, `mailbox` what others leave for it, `reason`
+//! `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket, `mailbox` what others leave for it, `reason`
 //! why it ends. A session asks the mesh through [`MeshPort`] and hears from it through the registry. It must not
 //! know how other hubs are reached, nor the words of a dialect.
 //!
@@ -19,6 +19,7 @@ pub mod socket;
 mod conversation;
 mod deadlines;
 mod farewell;
+mod held;
 mod presence;
 
 use std::net::IpAddr;

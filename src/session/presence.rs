@@ -3,7 +3,8 @@
 //! A peer is nowhere at first; announcing itself, or a first signal or ping without that (quietly: it can be
 //! reached but is not shown), asks the mesh for a claim; the claim stands once the mesh says so. Goodbye and an
 //! announcement for another network give it up. After goodbye only an announcement brings the peer back: a
-//! closing page sends more after it, and none of that is meant to. Knows no socket.
+//! closing page sends more after it, and none of that is meant to. So it is after an announcement that was refused: the
+//! network that the peer meant is not the one where it would end up. Knows no socket.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::conversation::Conversation;
 use super::deadlines::Waiting;
+use super::held::Held;
 use super::intake::{Unread, Why};
 use super::port::MeshPort;
 use super::reason::CloseReason;
@@ -37,6 +39,8 @@ pub(super) struct Place<M: MeshPort> {
 enum Stage {
     /// Nowhere yet.
     Fresh,
+    /// Nowhere yet, and what it said was refused and may have been an announcement.
+    Doubtful,
     /// Nowhere any more: it said goodbye.
     Departed,
     /// The mesh decides on its seat.
@@ -86,6 +90,14 @@ impl<M: MeshPort> Place<M> {
     pub(super) fn holds(&self, claim: ClaimNo) -> bool {
         let seat = self.seat.as_ref();
         seat.is_some_and(|seat| seat.peer.source().claim == claim)
+    }
+
+    /// What the peer said was refused unread, or was an announcement that cannot be. One that is nowhere yet may not be
+    /// where it believes to be, and nothing but an announcement says where that is.
+    pub(super) fn doubt(&mut self) {
+        if self.stage == Stage::Fresh {
+            self.stage = Stage::Doubtful;
+        }
     }
 
     /// The mesh has accepted this claim; whether that is news.
@@ -153,8 +165,8 @@ fn complaint(code: &'static str, text: impl Into<Cow<'static, str>>) -> Complain
     }
 }
 
-/// When a message came.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// When a message was first looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// Just now.
     Now,
@@ -175,6 +187,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
+    /// Carries a message out, unless it has to wait for the mesh. A goodbye does not: whoever goes away costs those that
+    /// want the same id no time.
+    pub(super) async fn heed(&mut self, text: Utf8Bytes) {
+        if self.place.is_pending() && !self.is_goodbye(&text) {
+            return self.held.push(text, Heard::Now);
+        }
+        self.carry_out(text, Heard::Now).await;
+    }
+
+    fn is_goodbye(&self, text: &str) -> bool {
+        let decoded = dialect::decode(self.newcomer.dialect, text);
+        decoded.is_ok_and(|message| matches!(message.command, Command::Goodbye))
+    }
+
     /// Does what a message asks for, or tells the peer why not.
     ///
     /// What waits for the mesh is boxed: it is rare, and would make the task of every idle peer larger by as much.
@@ -188,6 +214,7 @@ where
         }
         let command = match decoded {
             Err(why) => {
+                self.place.doubt();
                 self.complain(&why.complaint());
                 return;
             }
@@ -295,16 +322,17 @@ where
         claims_hub: bool,
     ) {
         let Ok(network) = network else {
-            self.complain(&complaint("bad-network", BadId::Network.to_string()));
-            return;
+            return self.refuse_network();
         };
         let most = self.shared.limits.max_announce_bytes;
         if data.as_ref().is_some_and(|data| data.len() > most) {
+            self.place.doubt();
             let text = format!("announced data may have {most} bytes");
             self.complain(&complaint("announce-too-long", text));
             return;
         }
-        if self.place.stage != Stage::Fresh && !self.may_announce_again() {
+        let first = matches!(self.place.stage, Stage::Fresh | Stage::Doubtful);
+        if !first && !self.may_announce_again() {
             return;
         }
         if claims_hub {
@@ -325,13 +353,17 @@ where
         self.join(network, data, false).await;
     }
 
+    fn refuse_network(&mut self) {
+        self.place.doubt();
+        self.complain(&complaint("bad-network", BadId::Network.to_string()));
+    }
+
     /// Joins unseen; the message that asked for it is carried out after that.
     async fn join_quietly(&mut self, network: Result<NetworkKey, BadId>, held: Utf8Bytes) {
         let Ok(network) = network else {
-            self.complain(&complaint("bad-network", BadId::Network.to_string()));
-            return;
+            return self.refuse_network();
         };
-        self.held = Some(held);
+        self.held.push(held, Heard::Before);
         self.join(network, None, true).await;
     }
 
@@ -366,11 +398,11 @@ where
 
     fn signal(&self, text: &Utf8Bytes, signal: Outgoing<'_>) {
         let Some(peer) = self.place.present() else {
-            self.complain(&complaint(
-                "not-announced",
-                "a peer that said goodbye sends nothing until it announces itself again",
-            ));
-            return;
+            let text = match self.place.stage {
+                Stage::Doubtful => "what came before was refused: announce a network first",
+                _ => "a peer that said goodbye sends nothing until it announces itself again",
+            };
+            return self.complain(&complaint("not-announced", text));
         };
         let source = peer.source();
         if signal
@@ -437,9 +469,10 @@ where
     /// Leaves. Whoever stays connected after it has as long as a newcomer to announce itself; saying goodbye
     /// without having been anywhere gives no time.
     async fn goodbye(&mut self) {
-        if self.place.present().is_some() {
+        if self.place.seat.is_some() {
             self.deadlines.wait(Waiting::Announcement, Instant::now());
         }
+        self.held = Held::default();
         self.place.leave(LeaveReason::Goodbye).await;
         if self.newcomer.network.is_some() {
             // It joined by connecting, so there is no way back on this socket.

@@ -50,8 +50,8 @@ pub enum Incoming {
     Unread(Box<Unread>),
     /// A ping, already answered.
     Ping,
-    /// A pong.
-    Pong,
+    /// A pong, with the number of the ping that it answers; none if it carries anything else.
+    Pong(Option<u64>),
     /// A fragment of a message, not the last; or as much of one that is read past as the longest message.
     Fragment,
     /// The client's last frame: its close, already answered unless it answers ours.
@@ -302,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 }
                 Ok(Incoming::Ping)
             }
-            Control::Pong => Ok(Incoming::Pong),
+            Control::Pong => Ok(Incoming::Pong(number(payload))),
             Control::Close => {
                 check_close(payload)?;
                 self.put_frame(OpCode::Control(Control::Close), payload);
@@ -318,9 +318,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.put_frame(OpCode::Data(Data::Text), text.as_bytes());
     }
 
-    /// Queues a ping.
-    pub fn put_ping(&mut self) {
-        self.put_frame(OpCode::Control(Control::Ping), b"");
+    /// Queues a ping that carries this number.
+    pub fn put_ping(&mut self, number: u64) {
+        self.put_frame(OpCode::Control(Control::Ping), &number.to_be_bytes());
     }
 
     /// Queues the last frame: what is put after it is dropped, and so is this one after the answer to the client's.
@@ -446,6 +446,10 @@ fn check_close(payload: &[u8]) -> Result<(), ReadError> {
     }
     let words = std::str::from_utf8(words);
     words.map(drop).map_err(|_| ReadError::NotUtf8)
+}
+
+fn number(payload: &[u8]) -> Option<u64> {
+    payload.try_into().ok().map(u64::from_be_bytes)
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {

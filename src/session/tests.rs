@@ -1,5 +1,6 @@
 //! Peers over in-memory streams, in paused time, against a mesh that is one table.
 
+mod contested;
 mod fake;
 mod hostile;
 mod peerjs;

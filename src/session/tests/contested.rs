@@ -1,0 +1,312 @@
+//! Probes of those who hold an id, and newcomers whose join the mesh has not decided on.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::fake::{Answer, Call, Client, Hub, PATIENCE, limits};
+use super::types;
+use crate::mesh::core::ids::{ClaimNo, LeaveReason};
+
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// Waits until the mesh has been asked or told this.
+async fn until(hub: &Hub, call: &Call) {
+    let done = async {
+        while !hub.calls().contains(call) {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Not by the clock, which is paused: it would run ahead of those who are waited for.
+    let turns = async {
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = done => {}
+        () = turns => panic!("{call:?} is not among {:?}", hub.calls()),
+    }
+}
+
+fn probed(token: u64, alive: bool) -> Call {
+    Call::Probe { token, alive }
+}
+
+fn left(claim: u64, reason: LeaveReason) -> Call {
+    Call::Leave { claim, reason }
+}
+
+/// The next ping that the hub sends; it is left unanswered until the next read or write.
+async fn next_ping(client: &mut Client) -> Bytes {
+    loop {
+        match timeout(PATIENCE, client.ws.next()).await {
+            Ok(Some(Ok(Message::Ping(payload)))) => return payload,
+            Ok(Some(Ok(_))) => {}
+            other => panic!("no ping: {other:?}"),
+        }
+    }
+}
+
+/// Waits for the hub to do all that `client` has sent, without reading what it says.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_on_its_way_before_the_ping_answers_no_probe() {
+    let hub = Hub::new();
+    let mut a = hub.announce(0xaa, "room").await;
+    hub.registry.probe(ClaimNo(1), 7, WITHIN);
+    settle().await;
+    // As from a connection whose other end is gone: what it sent last still comes in.
+    for early in [
+        Message::text(r#"{"type":"ping"}"#),
+        Message::Ping(Bytes::new()),
+        Message::Pong(Bytes::new()),
+        Message::Pong(Bytes::from_static(b"heartbeat")),
+    ] {
+        a.ws.send(early).await.expect("it is sent");
+    }
+    settle().await;
+    assert!(!hub.calls().contains(&probed(7, true)));
+    let ended = timeout(WITHIN + PATIENCE, &mut a.served).await;
+    ended.expect("it ends").expect("it ends well");
+    assert!(hub.calls().contains(&probed(7, false)));
+    assert!(hub.closed("silent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_goes_while_it_is_probed_frees_its_id_at_once() {
+    let hub = Hub::new();
+    let started = Instant::now();
+    for (claim, way) in (1..).zip(["close", "end", "goodbye"]) {
+        let mut a = hub.announce(claim, "room").await;
+        let claim = u64::from(claim);
+        hub.registry.probe(ClaimNo(claim), claim, WITHIN);
+        settle().await;
+        let reason = match way {
+            "close" => {
+                a.ws.send(Message::Close(None)).await.expect("it is sent");
+                LeaveReason::Closed
+            }
+            "goodbye" => {
+                a.send(r#"{"type":"goodbye","data":{}}"#).await;
+                LeaveReason::Goodbye
+            }
+            _ => {
+                drop(a);
+                until(&hub, &left(claim, LeaveReason::Closed)).await;
+                continue;
+            }
+        };
+        until(&hub, &left(claim, reason)).await;
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert!(
+        !hub.calls()
+            .iter()
+            .any(|c| matches!(c, Call::Probe { alive: true, .. }))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_id_is_kept_no_longer_than_the_probe_before_it_waits() {
+    let hub = Hub::new();
+    let mut a = hub.connect_peerjs_with_secret(1).await;
+    assert_eq!(a.next().await["type"], "OPEN");
+    let started = Instant::now();
+    hub.registry.probe(ClaimNo(1), 7, WITHIN);
+    sleep(Duration::from_millis(1_500)).await;
+    let Client { ws, served, .. } = a;
+    drop(ws);
+    assert!(served.await.is_ok());
+    assert_eq!(started.elapsed().as_millis(), WITHIN.as_millis());
+    assert!(hub.calls().contains(&left(1, LeaveReason::Closed)));
+}
+
+fn slow() -> crate::config::PeerLimits {
+    crate::config::PeerLimits {
+        rate_per_sec: Some(1),
+        rate_burst: 10,
+        ..limits()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answering_the_pings_of_the_hub_costs_a_peer_nothing() {
+    let hub = Hub::with(slow());
+    let mut a = hub.announce(0xaa, "room").await;
+    for token in 0..500 {
+        hub.registry.probe(ClaimNo(1), token, WITHIN);
+        let payload = next_ping(&mut a).await;
+        assert_eq!(payload.len(), 8);
+        // The answer to the ping is on its way with the next frame, and with a flush.
+        a.ws.flush().await.expect("it is sent");
+        until(&hub, &probed(token, true)).await;
+    }
+    assert_eq!(types(&a.ping().await), Vec::<&str>::new());
+    assert_eq!(hub.metrics.rate_limited.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pongs_that_answer_nothing_end_a_connection_as_other_messages_do() {
+    let hub = Hub::with(slow());
+    let mut a = hub.announce(0xaa, "room").await;
+    hub.registry.probe(ClaimNo(1), 7, WITHIN);
+    let payload = next_ping(&mut a).await;
+    for _ in 0..100 {
+        // A hub that has seen enough may close before all is written.
+        let _ = a.ws.send(Message::Pong(payload.clone())).await;
+    }
+    assert_eq!(a.end().await.1.code, CloseCode::Policy);
+    a.served().await.expect("it ends well");
+    assert!(hub.closed("rate-abuse"));
+}
+
+/// A client whose join the mesh has not decided on, and its claim.
+async fn pending(hub: &Hub, id: u8) -> Client {
+    hub.answer_joins(Answer::Never);
+    let client = hub.connect_peerjs_with_secret(id).await;
+    let joins = || {
+        hub.calls()
+            .iter()
+            .filter(|c| matches!(c, Call::Join { .. }))
+            .count()
+    };
+    while joins() < usize::from(id) {
+        tokio::task::yield_now().await;
+    }
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_whose_client_goes_is_withdrawn_at_once() {
+    let hub = Hub::new();
+    let started = Instant::now();
+    let mut closes = pending(&hub, 1).await;
+    closes
+        .ws
+        .send(Message::Close(None))
+        .await
+        .expect("it is sent");
+    until(&hub, &left(1, LeaveReason::Closed)).await;
+    drop(pending(&hub, 2).await.ws);
+    until(&hub, &left(2, LeaveReason::Closed)).await;
+    let mut leaves = pending(&hub, 3).await;
+    leaves
+        .send(r#"{"type":"OFFER","payload":1,"dst":"bob"}"#)
+        .await;
+    leaves.send(r#"{"type":"LEAVE"}"#).await;
+    until(&hub, &left(3, LeaveReason::Goodbye)).await;
+    assert_eq!(leaves.end().await.1.code, CloseCode::Normal);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert_eq!(hub.registry.local_peers(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_withdraws_a_native_join_and_what_was_said_before_it() {
+    let hub = Hub::new();
+    let mut b = hub.announce(0xbb, "room").await;
+    hub.answer_joins(Answer::Never);
+    let mut a = hub.connect(0xaa).await;
+    a.announce("room").await;
+    a.signal("offer", &b.id.clone(), "room", "1").await;
+    a.send(r#"{"type":"goodbye","data":{}}"#).await;
+    until(&hub, &left(2, LeaveReason::Goodbye)).await;
+    // Too late, and about nobody.
+    hub.registry.accepted(ClaimNo(2), Vec::new());
+    hub.answer_joins(Answer::Accept);
+    a.announce("room").await;
+    assert_eq!(types(&a.ping().await), ["peer-discovered"]);
+    assert_eq!(types(&b.ping().await), ["peer-discovered"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_join_is_pending_has_its_pings_answered_and_is_told_nothing_else() {
+    let hub = Hub::new();
+    let mut a = pending(&hub, 1).await;
+    a.ws.send(Message::Ping(Bytes::from_static(b"there?")))
+        .await
+        .expect("it is sent");
+    let answer = timeout(PATIENCE, a.ws.next())
+        .await
+        .expect("an answer in time");
+    assert!(
+        matches!(&answer, Some(Ok(Message::Pong(payload))) if payload == "there?".as_bytes()),
+        "{answer:?}"
+    );
+    hub.registry.probe(ClaimNo(1), 7, WITHIN);
+    next_ping(&mut a).await;
+    a.ws.flush().await.expect("it is sent");
+    until(&hub, &probed(7, true)).await;
+    hub.registry.accepted(ClaimNo(1), Vec::new());
+    assert_eq!(a.next().await["type"], "OPEN");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_too_much_while_its_join_is_pending_waits_and_loses_nothing() {
+    let hub = Hub::new();
+    let mut b = hub.announce(0xbb, "room").await;
+    hub.answer_joins(Answer::Never);
+    let mut a = hub.connect_silently(0xaa, 4096).await;
+    a.announce("room").await;
+    let to = b.id.clone();
+    let data = format!("\"{}\"", "x".repeat(1000));
+    let talk = tokio::spawn(async move {
+        for _ in 0..100 {
+            a.signal("offer", &to, "room", &data).await;
+        }
+        a
+    });
+    sleep(Duration::from_secs(5)).await;
+    assert!(!talk.is_finished(), "all of it was read");
+    hub.registry.accepted(ClaimNo(2), Vec::new());
+    for _ in 0..100 {
+        assert_eq!(b.next().await["type"], "offer");
+    }
+    talk.await.expect("all of it is sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_announcement_was_refused_is_nowhere_until_a_good_one_and_is_told_so() {
+    let long = "x".repeat(200);
+    for refused in [
+        r#"{"type":"announce","networkName":7}"#,
+        r#"{"type":"announce","networkName":"room","data":[]}"#,
+        &format!(r#"{{"type":"announce","networkName":"{long}"}}"#),
+        &format!(
+            r#"{{"type":"announce","networkName":"room","data":{{"d":"{}"}}}}"#,
+            "y".repeat(2000)
+        ),
+        r#"{"type":"announce","networkName":"room""#,
+        r#"{"type":"ping","networkName":7}"#,
+    ] {
+        let hub = Hub::new();
+        let mut stranger = hub.announce(0xbb, "global").await;
+        let mut a = hub.connect(0xaa).await;
+        a.send(refused).await;
+        assert_eq!(types(&a.ping().await), ["error"], "{refused}");
+        a.signal("offer", &stranger.id.clone(), "global", "1").await;
+        a.send(&format!(
+            r#"{{"type":"offer","targetPeerId":"{}","data":1}}"#,
+            stranger.id
+        ))
+        .await;
+        let told = a.ping().await;
+        let codes: Vec<_> = told.iter().map(|m| m["code"].as_str()).collect();
+        assert_eq!(codes, [Some("not-announced"); 2], "{refused}");
+        assert_eq!(types(&stranger.ping().await), Vec::<&str>::new());
+        assert_eq!(hub.registry.local_peers(), 1, "{refused}");
+        a.announce("room").await;
+        a.ping().await;
+        assert_eq!(hub.registry.local_peers(), 2, "{refused}");
+    }
+}
