@@ -219,6 +219,7 @@ impl Backend for Parts {
 
     async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Places<Self>) {
         let newcomer = Newcomer {
+            address: arrival.remote,
             dialect: arrival.dialect,
             peer: arrival.peer,
             proof: arrival.grant.proof,

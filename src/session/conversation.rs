@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
@@ -309,8 +309,9 @@ where
         match happened {
             Happened::Control(control) => self.on_control(control).await,
             Happened::Incoming(incoming) => self.on_incoming(incoming).await,
-            Happened::Held(text, heard) => {
-                self.carry_out(text, heard).await;
+            Happened::Held(text, Heard::Now) => self.on_text(text).await,
+            Happened::Held(text, Heard::Before) => {
+                self.carry_out(text, Heard::Before).await;
                 Ok(())
             }
             Happened::Time => self.on_time().await,
@@ -390,14 +391,23 @@ where
             }
             Incoming::Text(text) => {
                 self.shared.metrics.bytes_received.inc_by(text.len() as u64);
-                if self.is_in_pace()? {
-                    self.heed(text).await;
-                } else {
-                    self.place.doubt();
+                // It is judged in its turn as well, so that the peer is told in the order in which it spoke.
+                if self.place.is_pending() && !self.is_goodbye(&text) {
+                    self.held.push(text, Heard::Now);
+                    return Ok(());
                 }
-                Ok(())
+                self.on_text(text).await
             }
         }
+    }
+
+    async fn on_text(&mut self, text: Utf8Bytes) -> Result<(), CloseReason> {
+        if self.is_in_pace()? {
+            self.carry_out(text, Heard::Now).await;
+        } else {
+            self.place.doubt();
+        }
+        Ok(())
     }
 
     /// An answer to a ping of the hub costs nothing: its number is not of the peer's choosing.

@@ -80,6 +80,8 @@ struct Shared<M> {
 /// Who comes in, as the upgrade request tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newcomer {
+    /// Where it is.
+    pub address: IpAddr,
     /// What it speaks.
     pub dialect: Dialect,
     /// The id it is to be known by.

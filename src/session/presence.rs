@@ -22,6 +22,7 @@ use super::port::MeshPort;
 use super::reason::CloseReason;
 use super::{Shared, meter, socket};
 use crate::dialect::{self, Command, Complaint, Event, Message, Told};
+use crate::limits::Origin;
 use crate::mesh::core::api::{Join, SignalFailure, Source};
 use crate::mesh::core::ids::{
     BadId, ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -187,16 +188,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
-    /// Carries a message out, unless it has to wait for the mesh. A goodbye does not: whoever goes away costs those that
-    /// want the same id no time.
-    pub(super) async fn heed(&mut self, text: Utf8Bytes) {
-        if self.place.is_pending() && !self.is_goodbye(&text) {
-            return self.held.push(text, Heard::Now);
-        }
-        self.carry_out(text, Heard::Now).await;
-    }
-
-    fn is_goodbye(&self, text: &str) -> bool {
+    /// Whether a message says goodbye. That does not wait for the mesh: whoever goes away costs those that want the same id
+    /// no time.
+    pub(super) fn is_goodbye(&self, text: &str) -> bool {
         let decoded = dialect::decode(self.newcomer.dialect, text);
         decoded.is_ok_and(|message| matches!(message.command, Command::Goodbye))
     }
@@ -392,6 +386,7 @@ where
             data,
             quiet,
             proof: self.newcomer.proof.clone(),
+            address: Origin::of(self.newcomer.address),
         };
         self.shared.mesh.join(join).await;
     }

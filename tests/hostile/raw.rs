@@ -212,15 +212,21 @@ impl Raw {
         })
     }
 
-    /// The next message; pings and pongs are passed over. `None` once the hub closes.
+    /// The next message; pings are answered, and pongs passed over. `None` once the hub closes.
     pub async fn message(&mut self) -> Option<Value> {
         loop {
             match self.next_frame().await? {
                 (TEXT, text) => return Some(serde_json::from_slice(&text).expect("JSON")),
-                (PING | PONG, _) => {}
+                (PING, payload) => self.answer(&payload).await,
+                (PONG, _) => {}
                 _ => return None,
             }
         }
+    }
+
+    async fn answer(&mut self, ping: &[u8]) {
+        // A hub that is closing needs no answer.
+        let _ = self.send_frame(PONG, ping).await;
     }
 
     /// The next message of this type.
@@ -240,8 +246,17 @@ impl Raw {
         self.message_of("pong").await;
     }
 
-    /// Reads until the hub has closed.
+    /// Reads until the hub has closed, and answers nothing.
     pub async fn end(&mut self) -> End {
+        self.read_to_the_end(false).await
+    }
+
+    /// The same as a living client, which answers pings.
+    pub async fn end_alive(&mut self) -> End {
+        self.read_to_the_end(true).await
+    }
+
+    async fn read_to_the_end(&mut self, alive: bool) -> End {
         let mut end = End::default();
         while let Some((first, payload)) = self.next_frame().await {
             match first {
@@ -256,6 +271,7 @@ impl Raw {
                     let text = String::from_utf8(text.to_vec()).expect("UTF-8");
                     end.close = Some((u16::from_be_bytes(*code), text));
                 }
+                PING if alive => self.answer(&payload).await,
                 _ => {}
             }
         }

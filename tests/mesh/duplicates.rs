@@ -1,7 +1,7 @@
 //! One id, two connections: who keeps it, and that the other one knew.
 
 use hubmesh::client::{Client, Event, PeerId};
-use tokio::time::timeout;
+use tokio::time::{Duration, sleep, timeout};
 
 use crate::{
     hub_process::{HubBuilder, HubProcess, LIMIT},
@@ -112,6 +112,75 @@ async fn a_dead_holder_is_found_out_and_its_id_given_to_the_newcomer_on_another_
 #[tokio::test]
 async fn a_dead_holder_is_found_out_and_its_id_given_to_the_newcomer_on_the_same_hub() {
     a_dead_holder_gives_way(0).await;
+}
+
+/// What a page said before it was gone comes in while its hub asks whether it is there: that is no answer.
+async fn late_words_keep_no_id(to: usize) {
+    let hubs = pair(|hub| hub).await;
+    let mut dead = half_open(&hubs[0], "late").await;
+    let id = dead.id().clone();
+    let watcher = Peer::join(&hubs[to], "late").await;
+    watcher.sees(&id).await;
+
+    let new = Peer::ask_to_join(&hubs[to], "late", id.clone()).await;
+    let talk = async {
+        loop {
+            // Until it is closed.
+            let _ = dead.ping().await;
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = talk => {}
+        () = new.fence() => {}
+    }
+    watcher.reaches(&new, r#""are you there?""#).await;
+}
+
+#[tokio::test]
+async fn what_a_dead_holder_said_last_does_not_keep_its_id_on_the_same_hub() {
+    late_words_keep_no_id(0).await;
+}
+
+#[tokio::test]
+async fn what_a_dead_holder_said_last_does_not_keep_its_id_on_another_hub() {
+    late_words_keep_no_id(1).await;
+}
+
+/// Newcomers that want the id of a dead holder, and die before they have it.
+async fn the_living_gets_the_id(to: usize) {
+    let hubs = pair(|hub| hub).await;
+    let dead = half_open(&hubs[0], "impatient").await;
+    let id = dead.id().clone();
+    let watcher = Peer::join(&hubs[to], "impatient").await;
+    watcher.sees(&id).await;
+
+    for _ in 0..2 {
+        drop(Peer::ask_to_join(&hubs[to], "impatient", id.clone()).await);
+        let left = Peer::ask_to_join(&hubs[to], "impatient", id.clone()).await;
+        left.goodbye().await;
+    }
+    let mut lost = Vec::new();
+    for _ in 0..4 {
+        let connected = Client::connect(&way_to(&hubs[to], &id)).await;
+        let mut client = connected.expect("the hub lets it in");
+        let announced = client.announce("impatient", &()).await;
+        announced.expect("an open socket");
+        lost.push(client);
+    }
+    let living = Peer::join_as(&hubs[to], "impatient", id.clone()).await;
+    watcher.reaches(&living, r#""are you there?""#).await;
+    assert!(living.is_open());
+}
+
+#[tokio::test]
+async fn of_those_who_wait_for_a_dead_holder_the_living_gets_the_id_on_the_same_hub() {
+    the_living_gets_the_id(0).await;
+}
+
+#[tokio::test]
+async fn of_those_who_wait_for_a_dead_holder_the_living_gets_the_id_on_another_hub() {
+    the_living_gets_the_id(1).await;
 }
 
 /// The holder of an id lives: the newcomer, on `hubs[to]`, is told so and closed.

@@ -195,11 +195,21 @@ impl Client {
         }
     }
 
+    /// Reads nothing from now on, and so answers no ping: as a page that is gone, whose connection nobody has ended.
+    pub fn go_deaf(&self) {
+        self.reader.abort();
+    }
+
     /// Ends the connection in order.
     pub async fn close(mut self) {
+        self.say_close().await;
+        self.is_closed().await;
+    }
+
+    /// Asks for the end of the connection.
+    pub async fn say_close(&mut self) {
         let close = self.out.send(Message::Close(None)).await;
         close.expect("an open socket");
-        self.is_closed().await;
     }
 }
 

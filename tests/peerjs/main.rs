@@ -9,6 +9,7 @@ mod hub_process;
 mod proxy;
 
 mod client;
+mod contested;
 mod http;
 mod realm;
 mod reconnecting;

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use super::ids::{
     ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, NetworkKey, PeerId, SignalKind,
 };
+use crate::limits::Origin;
 
 /// A link whose handshake is done: both ends proved that they hold the mesh token, in one namespace.
 #[derive(Clone, Debug)]
@@ -109,6 +110,8 @@ pub struct Join {
     pub quiet: bool,
     /// What proves that an older holder of the id is the same party; empty proves nothing.
     pub proof: Bytes,
+    /// Where its client is, as far as the hub knows: who contests much is bounded by it.
+    pub address: Origin,
 }
 
 /// Why a local peer may not join.

@@ -55,7 +55,7 @@ impl Core {
 
     /// The answer to [`Output::Probe`].
     pub fn handle_probe_result(&mut self, now: Now, token: u64, alive: bool) {
-        self.contests.on_probe_result(token, alive);
+        self.contests.on_probe_result(now.at, token, alive);
         self.settle(now);
     }
 
@@ -69,7 +69,7 @@ impl Core {
     /// A message to another hub's control plane did not arrive, as far as is known.
     pub fn handle_hub_message_failed(&mut self, now: Now, token: u64) {
         self.contests
-            .on_message_failed(&self.directory.read(), token);
+            .on_message_failed(now.at, &self.directory.read(), token);
         self.settle(now);
     }
 

@@ -6,8 +6,15 @@
 //! of an id that changed hands too often of late: cloned clients, which all have the same proof, must not fight
 //! for it for ever, but one client that moves from network to network leaves dead connections behind.
 //!
+//! A newcomer that gets an id from a dead holder or a gone one shows a sign of life itself before: of all that wait for
+//! it, the first that does has it, and those that died while they waited cost it no time. How many wait for one id is
+//! bounded, and the address that has the most of them gives way.
+//!
 //! Knows nothing of links: messages to other hubs leave as [`Action::Send`] and travel like signals. Every
 //! pending join ends in exactly one [`Action::Claim`] or [`Action::Refuse`], unless it is withdrawn.
+
+mod pending;
+mod probes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -20,14 +27,16 @@ use super::api::{Join, JoinRefusal};
 use super::directory::Directory;
 use super::exchange::Found;
 use super::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId};
+use pending::{Contender, Id, Pending, Stage, Waiting};
+use probes::{Asked, Asker, Probe, Probes};
 
 /// How often an id may change hands within [`TAKEOVER_WINDOW`], as one hub sees it.
 const MAX_TAKEOVERS: usize = 3;
 const TAKEOVER_WINDOW: Duration = Duration::from_secs(30);
 /// How often a join is contested anew because the holder changed meanwhile.
 const MAX_TRIES: u8 = 3;
-/// The most joins pending at once: 100,000, about 30 MB.
-const MAX_PENDING: usize = 100_000;
+/// How much longer than its time a probe is waited for, which this hub's own session answers.
+const PROBE_GRACE: Duration = Duration::from_millis(500);
 /// How much longer than the probe itself its answer may take: another hub's round trip.
 const GRACE: Duration = Duration::from_millis(1_500);
 
@@ -99,43 +108,18 @@ enum Verdict {
     Alive,
 }
 
-#[derive(Debug)]
-struct Pending {
-    join: Join,
-    against: Found,
-    /// What the newcomer is told if the holder turns out to live.
-    refusal: JoinRefusal,
-    deadline: Moment,
-    tries: u8,
-}
-
-/// Who waits for a probe's result.
-#[derive(Debug, Clone, Copy)]
-enum Asker {
-    Local { token: u64 },
-    Hub { hub: HubId, token: u64 },
-}
-
-#[derive(Debug)]
-struct Probe {
-    claim: ClaimNo,
-    asker: Asker,
-    deadline: Moment,
-}
-
 /// All contests that this hub takes part in.
 #[derive(Debug)]
 pub struct Contests {
     me: HubId,
     config: ContestConfig,
     proofs: HashMap<ClaimNo, Bytes>,
-    pending: BTreeMap<u64, Pending>,
-    by_claim: HashMap<ClaimNo, u64>,
+    waiting: Waiting,
     ready: HashMap<ClaimNo, Join>,
-    probes: BTreeMap<u64, Probe>,
-    takeovers: BTreeMap<(NetworkKey, PeerId), VecDeque<Moment>>,
+    probes: Probes,
+    takeovers: BTreeMap<Id, VecDeque<Moment>>,
     next_token: u64,
-    /// Verdicts on this hub's own holders, for pending joins of its own.
+    /// Verdicts on this hub's own peers, for pending joins of its own.
     decided: VecDeque<(u64, Verdict)>,
     actions: VecDeque<Action>,
 }
@@ -147,10 +131,9 @@ impl Contests {
             me,
             config,
             proofs: HashMap::new(),
-            pending: BTreeMap::new(),
-            by_claim: HashMap::new(),
+            waiting: Waiting::default(),
             ready: HashMap::new(),
-            probes: BTreeMap::new(),
+            probes: Probes::new(config.probe_within + PROBE_GRACE),
             takeovers: BTreeMap::new(),
             next_token: 0,
             decided: VecDeque::new(),
@@ -164,9 +147,8 @@ impl Contests {
     }
 
     fn contest(&mut self, now: Moment, directory: &Directory, join: Join, tries: u8) {
-        let claim = join.claim;
         let Some((holder, _)) = directory.holder(&join.network, &join.peer) else {
-            return self.allow(join);
+            return self.contend(now, join, tries);
         };
         let limited = self.taken_over_too_often(now, &join.network, &join.peer);
         let local = holder.hub == self.me;
@@ -179,13 +161,12 @@ impl Contests {
         } else {
             JoinRefusal::Taken
         };
-        if tries >= MAX_TRIES || self.pending.len() >= MAX_PENDING {
-            return self.refuse(claim, refusal);
+        if tries >= MAX_TRIES || !self.makes_room(&join) {
+            return self.refuse(join.claim, refusal);
         }
         let token = self.token();
-        let deadline = now + self.config.probe_within.max(self.config.hold) + GRACE;
         if local {
-            self.probe(holder.claim, Asker::Local { token }, now);
+            self.ask(now, holder.claim, Asker::Local { token });
         } else {
             // Past the limit a proof is not shown, so that nothing but the holder's death makes way.
             let proof = if limited { &[] } else { join.proof.as_ref() };
@@ -198,17 +179,80 @@ impl Contests {
             };
             self.send(holder.hub, &message, token);
         }
-        self.by_claim.insert(claim, token);
-        self.pending.insert(
-            token,
-            Pending {
-                join,
-                against: holder,
-                refusal,
-                deadline,
-                tries,
-            },
-        );
+        let contender = Contender {
+            join,
+            refusal,
+            tries,
+        };
+        self.suspend(now, token, contender, Stage::Against(holder));
+    }
+
+    /// Nobody holds the id. Those that waited for it come first, if they are still there.
+    fn contend(&mut self, now: Moment, join: Join, tries: u8) {
+        if !self.waiting.contains_rival_of(&join) {
+            return self.allow(join);
+        }
+        let refusal = JoinRefusal::Taken;
+        if !self.makes_room(&join) {
+            return self.refuse(join.claim, refusal);
+        }
+        let contender = Contender {
+            join,
+            refusal,
+            tries,
+        };
+        self.prove(now, contender, None);
+    }
+
+    /// Has the newcomer show a sign of life, before it gets what this holder had.
+    fn prove(&mut self, now: Moment, contender: Contender, lost: Option<Found>) {
+        let token = self.token();
+        self.ask(now, contender.join.claim, Asker::Local { token });
+        self.suspend(now, token, contender, Stage::Proving(lost));
+    }
+
+    fn suspend(&mut self, now: Moment, token: u64, contender: Contender, stage: Stage) {
+        let patience = self.config.probe_within.max(self.config.hold) + GRACE;
+        let pending = Pending {
+            contender,
+            stage,
+            deadline: now + patience,
+        };
+        self.waiting.insert(token, pending);
+    }
+
+    /// Whether one more may wait; another may have to go for it.
+    fn makes_room(&mut self, join: &Join) -> bool {
+        let Ok(gives_way) = self.waiting.make_room(join) else {
+            return false;
+        };
+        if let Some(Pending { contender, .. }) = gives_way {
+            self.refuse(contender.join.claim, contender.refusal);
+        }
+        true
+    }
+
+    fn ask(&mut self, now: Moment, claim: ClaimNo, asker: Asker) {
+        let token = self.token();
+        match self.probes.ask(now, claim, asker, token) {
+            Asked::Probe(token) => self.actions.push_back(Action::Probe { claim, token }),
+            Asked::Joined => {}
+            // A hub that asks so often is told what costs its newcomers least: to come back later.
+            Asked::Alive | Asked::TooMany => self.tell(asker, Verdict::Alive),
+        }
+    }
+
+    fn tell(&mut self, asker: Asker, verdict: Verdict) {
+        match asker {
+            Asker::Hub { hub, token } => self.send(hub, &Message::Verdict { token, verdict }, 0),
+            Asker::Local { token } => self.decided.push_back((token, verdict)),
+        }
+    }
+
+    fn conclude(&mut self, probe: Probe, verdict: Verdict) {
+        for asker in probe.askers {
+            self.tell(asker, verdict);
+        }
     }
 
     fn same_party(&self, holder: ClaimNo, proof: &Bytes) -> bool {
@@ -235,23 +279,10 @@ impl Contests {
         self.actions.push_back(Action::Send { to, payload, token });
     }
 
-    fn probe(&mut self, claim: ClaimNo, asker: Asker, now: Moment) {
-        let token = self.token();
-        let deadline = now + self.config.probe_within + Duration::from_millis(500);
-        self.probes.insert(
-            token,
-            Probe {
-                claim,
-                asker,
-                deadline,
-            },
-        );
-        self.actions.push_back(Action::Probe { claim, token });
-    }
-
     /// Takes the join that an [`Action::Claim`] is about; its claim stands from now on.
     pub fn take_ready(&mut self, claim: ClaimNo) -> Option<Join> {
         let join = self.ready.remove(&claim)?;
+        self.probes.on_claimed(claim);
         if !join.proof.is_empty() {
             self.proofs.insert(claim, join.proof.clone());
         }
@@ -262,33 +293,21 @@ impl Contests {
     pub fn on_gone(&mut self, claim: ClaimNo) {
         self.proofs.remove(&claim);
         self.ready.remove(&claim);
-        if let Some(token) = self.by_claim.remove(&claim) {
-            self.pending.remove(&token);
+        if let Some(token) = self.waiting.token_of(claim) {
+            self.waiting.remove(token);
         }
-        let orphaned: Vec<u64> = self
-            .probes
-            .iter()
-            .filter(|(_, probe)| probe.claim == claim)
-            .map(|(token, _)| *token)
-            .collect();
-        for token in orphaned {
-            if let Some(probe) = self.probes.remove(&token) {
-                self.conclude(probe, Verdict::Gone);
-            }
+        if let Some(probe) = self.probes.on_gone(claim) {
+            self.conclude(probe, Verdict::Gone);
         }
     }
 
     /// The data of a pending join changed before it was decided. False if it is not pending.
     pub fn update_pending(&mut self, claim: ClaimNo, data: Option<Bytes>, quiet: bool) -> bool {
-        let Some(pending) = self
-            .by_claim
-            .get(&claim)
-            .and_then(|token| self.pending.get_mut(token))
-        else {
+        let Some(join) = self.waiting.join_mut(claim) else {
             return false;
         };
-        pending.join.data = data;
-        pending.join.quiet = quiet;
+        join.data = data;
+        join.quiet = quiet;
         true
     }
 
@@ -320,21 +339,15 @@ impl Contests {
     }
 
     /// The answer to [`Action::Probe`].
-    pub fn on_probe_result(&mut self, token: u64, alive: bool) {
-        let Some(probe) = self.probes.remove(&token) else {
+    pub fn on_probe_result(&mut self, now: Moment, token: u64, alive: bool) {
+        let Some(probe) = self.probes.answer(now, token, alive) else {
             return;
         };
-        if !alive {
+        // A newcomer has nothing to lose yet.
+        if !alive && self.waiting.token_of(probe.claim).is_none() {
             self.actions.push_back(Action::Expel(probe.claim));
         }
         self.conclude(probe, if alive { Verdict::Alive } else { Verdict::Dead });
-    }
-
-    fn conclude(&mut self, probe: Probe, verdict: Verdict) {
-        match probe.asker {
-            Asker::Hub { hub, token } => self.send(hub, &Message::Verdict { token, verdict }, 0),
-            Asker::Local { token } => self.decided.push_back((token, verdict)),
-        }
     }
 
     /// A message from another hub. Anything but a well-formed one is ignored.
@@ -357,34 +370,18 @@ impl Contests {
                         .is_some_and(|(view, (network, peer))| {
                             view.network == network && view.peer == peer
                         });
+                let asker = Asker::Hub { hub: from, token };
                 if !held {
-                    self.send(
-                        from,
-                        &Message::Verdict {
-                            token,
-                            verdict: Verdict::Gone,
-                        },
-                        0,
-                    );
+                    self.tell(asker, Verdict::Gone);
                 } else if self.same_party(claim, &Bytes::from(proof)) {
-                    self.send(
-                        from,
-                        &Message::Verdict {
-                            token,
-                            verdict: Verdict::SameParty,
-                        },
-                        0,
-                    );
-                } else if self.probes.len() < MAX_PENDING {
-                    self.probe(claim, Asker::Hub { hub: from, token }, now);
+                    self.tell(asker, Verdict::SameParty);
+                } else {
+                    self.ask(now, claim, asker);
                 }
             }
             Ok(Message::Verdict { token, verdict }) => {
-                let asked = self
-                    .pending
-                    .get(&token)
-                    .is_some_and(|pending| pending.against.hub == from);
-                if asked {
+                let asked = |stage| matches!(stage, Stage::Against(holder) if holder.hub == from);
+                if self.waiting.stage(token).is_some_and(asked) {
                     self.decide(now, directory, token, verdict);
                 }
             }
@@ -393,48 +390,66 @@ impl Contests {
     }
 
     /// A message to another hub did not arrive, as far as is known.
-    pub fn on_message_failed(&mut self, directory: &Directory, token: u64) {
-        self.give_up(directory, token);
+    pub fn on_message_failed(&mut self, now: Moment, directory: &Directory, token: u64) {
+        self.give_up(now, directory, token);
     }
 
     /// Without an answer the id is free only if nobody holds it any more.
-    fn give_up(&mut self, directory: &Directory, token: u64) {
-        let Some(pending) = self.remove_pending(token) else {
+    fn give_up(&mut self, now: Moment, directory: &Directory, token: u64) {
+        let Some(Pending {
+            contender, stage, ..
+        }) = self.waiting.remove(token)
+        else {
             return;
         };
-        if directory
-            .holder(&pending.join.network, &pending.join.peer)
-            .is_none()
-        {
-            self.allow(pending.join);
-        } else {
-            self.refuse(pending.join.claim, pending.refusal);
+        let join = &contender.join;
+        let held = directory.holder(&join.network, &join.peer).is_some();
+        match stage {
+            Stage::Against(lost) if !held => self.prove(now, contender, Some(lost)),
+            _ => self.refuse(join.claim, contender.refusal),
         }
-    }
-
-    fn remove_pending(&mut self, token: u64) -> Option<Pending> {
-        let pending = self.pending.remove(&token)?;
-        self.by_claim.remove(&pending.join.claim);
-        Some(pending)
     }
 
     fn decide(&mut self, now: Moment, directory: &Directory, token: u64, verdict: Verdict) {
-        let Some(pending) = self.remove_pending(token) else {
+        let Some(Pending {
+            contender, stage, ..
+        }) = self.waiting.remove(token)
+        else {
             return;
         };
-        if verdict == Verdict::Alive {
-            return self.refuse(pending.join.claim, pending.refusal);
+        match (stage, verdict) {
+            (Stage::Against(lost), Verdict::Dead | Verdict::Gone) => {
+                self.prove(now, contender, Some(lost));
+            }
+            (Stage::Against(lost), Verdict::SameParty) => {
+                self.replace(now, directory, contender, Some(lost));
+            }
+            (Stage::Proving(lost), Verdict::Alive | Verdict::SameParty) => {
+                self.replace(now, directory, contender, lost);
+            }
+            (Stage::Against(_), Verdict::Alive)
+            | (Stage::Proving(_), Verdict::Dead | Verdict::Gone) => {
+                self.refuse(contender.join.claim, contender.refusal);
+            }
         }
-        let holder = directory
-            .holder(&pending.join.network, &pending.join.peer)
-            .map(|(found, _)| found);
-        let same = holder.is_some_and(|holder| {
-            (holder.hub, holder.claim) == (pending.against.hub, pending.against.claim)
-        });
-        if same || holder.is_none() {
-            self.allow(pending.join);
-        } else {
-            self.contest(now, directory, pending.join, pending.tries + 1);
+    }
+
+    /// The join may be, unless another than the one that lost the id holds it by now.
+    fn replace(
+        &mut self,
+        now: Moment,
+        directory: &Directory,
+        contender: Contender,
+        lost: Option<Found>,
+    ) {
+        let Contender { join, tries, .. } = contender;
+        let claim_of = |found: Found| (found.hub, found.claim);
+        let holder = directory.holder(&join.network, &join.peer);
+        match holder.map(|(found, _)| claim_of(found)) {
+            Some(holder) if lost.map(claim_of) != Some(holder) => {
+                self.contest(now, directory, join, tries + 1);
+            }
+            _ => self.allow(join),
         }
     }
 
@@ -450,24 +465,13 @@ impl Contests {
 
     /// Ends what has waited long enough.
     pub fn handle_timeout(&mut self, now: Moment, directory: &Directory) {
-        let silent: Vec<u64> = self
-            .probes
-            .iter()
-            .filter(|(_, probe)| probe.deadline <= now)
-            .map(|(token, _)| *token)
-            .collect();
-        for token in silent {
-            self.on_probe_result(token, false);
+        while let Some(token) = self.probes.next_overdue(now) {
+            self.on_probe_result(now, token, false);
         }
-        let late: Vec<u64> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.deadline <= now)
-            .map(|(token, _)| *token)
-            .collect();
-        for token in late {
-            self.give_up(directory, token);
+        while let Some(token) = self.waiting.next_overdue(now) {
+            self.give_up(now, directory, token);
         }
+        self.probes.forget(now);
         self.takeovers.retain(|_, times| {
             times
                 .back()
@@ -477,10 +481,8 @@ impl Contests {
 
     /// When [`handle_timeout`](Self::handle_timeout) is next needed.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        // Deadlines rise with the tokens, since every wait is equally long.
-        let pending = self.pending.values().next().map(|pending| pending.deadline);
-        let probe = self.probes.values().next().map(|probe| probe.deadline);
-        pending.into_iter().chain(probe).min()
+        let deadlines = [self.waiting.poll_timeout(), self.probes.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// What is to be done next.
@@ -490,7 +492,7 @@ impl Contests {
 
     /// How many joins wait for a verdict.
     pub fn pending(&self) -> usize {
-        self.pending.len()
+        self.waiting.len()
     }
 }
 

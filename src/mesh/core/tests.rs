@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::api::{Join, JoinRefusal, LinkUp, PeerEvent};
 use super::ids::{Dialect, NetworkKey, PeerId};
 use super::*;
+use crate::limits::Origin;
 use crate::mesh::frames::{Change, Claim, Entry};
 
 const ME: HubId = HubId([1; 20]);
@@ -38,6 +39,7 @@ fn join(claim: u64, name: &str) -> Join {
         data: None,
         quiet: false,
         proof: Bytes::new(),
+        address: Origin::of(std::net::Ipv4Addr::LOCALHOST.into()),
     }
 }
 
@@ -83,13 +85,21 @@ fn an_id_changes_hands_three_times_on_one_hub_and_after_that_from_the_dead_alone
     };
     core.handle_probe_result(at(6), first, true);
     assert_eq!(verdicts(&mut core), [("refused", 5)]);
+    // It was alive just now.
     core.join(at(7), join(6, "wanted"));
+    assert_eq!(verdicts(&mut core), [("refused", 6)]);
+    core.join(at(1_007), join(7, "wanted"));
     let asked = verdicts(&mut core);
     let [("probed", second)] = asked[..] else {
         panic!("{asked:?}");
     };
-    core.handle_probe_result(at(8), second, false);
-    assert_eq!(verdicts(&mut core), [("superseded", 4), ("accepted", 6)]);
+    core.handle_probe_result(at(1_008), second, false);
+    let asked = verdicts(&mut core);
+    let [("superseded", 4), ("probed", newcomer)] = asked[..] else {
+        panic!("{asked:?}");
+    };
+    core.handle_probe_result(at(1_009), newcomer, true);
+    assert_eq!(verdicts(&mut core), [("accepted", 7)]);
 }
 
 /// A link to a machine that uses our id, in this epoch.

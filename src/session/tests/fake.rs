@@ -436,6 +436,7 @@ pub fn network(name: &str) -> NetworkKey {
 /// A native peer.
 pub fn newcomer(id: u8) -> Newcomer {
     Newcomer {
+        address: HERE,
         dialect: Dialect::Pigeon,
         peer: PeerId::Hex([id; 20]),
         proof: Bytes::new(),

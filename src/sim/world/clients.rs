@@ -1,10 +1,12 @@
 //! What clients do.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 
 use super::{HostNo, World};
+use crate::limits::Origin;
 use crate::mesh::core::api::{Join, Source};
 use crate::mesh::core::exchange::{Resolve, Sent};
 use crate::mesh::core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId};
@@ -152,6 +154,7 @@ impl World {
             data: who.data.clone(),
             quiet: who.quiet,
             proof: who.proof.clone(),
+            address: Origin::of(Ipv4Addr::LOCALHOST.into()),
         };
         let now = self.clocks(no);
         if let Some(running) = self.hosts[no].running.as_mut() {
