@@ -75,7 +75,9 @@ async fn malformed_json_is_complained_of_and_the_connection_goes_on() {
     .collect();
     arena
         .attack("malformed JSON", async |hub| {
-            let many = 4 * cases.len() as u64;
+            // A type that nobody knows is well-formed.
+            let malformed = cases.iter().filter(|(code, _)| *code != "unsupported-type");
+            let many = 4 * malformed.count() as u64;
             counted(hub, MALFORMED, many, async {
                 crowd(4, async |_| is_told(hub, "malformed", &cases).await).await
             })
