@@ -430,7 +430,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let announce_timeout = reader.millis("ANNOUNCE_TIMEOUT_MS", 100..=600_000);
     let timeout = reader.millis("PEER_TIMEOUT_MS", 1_000..=86_400_000);
     let peerjs_timeout = reader.millis("PEERJS_ALIVE_TIMEOUT_MS", 1_000..=86_400_000);
-    let max_message_bytes = reader.number("MAX_MESSAGE_BYTES", 1_024..=1_048_576);
+    let max_message_bytes = reader.number("MAX_MESSAGE_BYTES", 1_024..=16_777_216);
     let message_budget_bytes = reader.number("MESSAGE_BUDGET_BYTES", 1..=17_179_869_184);
     let max_announce_bytes = reader.number("MAX_ANNOUNCE_BYTES", 64..=1_048_576);
     let rate_per_sec: Option<u32> = reader.number("RATE_LIMIT_PER_SEC", 0..=1_000_000);

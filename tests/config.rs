@@ -434,6 +434,26 @@ fn four_of_the_longest_messages_fit_into_their_budget() {
 }
 
 #[test]
+fn messages_may_be_set_to_sixteen_mebibytes_and_what_holds_them_has_to_follow() {
+    let longest = ("MAX_MESSAGE_BYTES", "16777216");
+    let roster_and_four = ("OUTBOX_BYTES", "68644864");
+    assert!(Config::from_vars([longest, roster_and_four]).is_ok());
+    let found = problems(&[longest]);
+    assert_eq!(found[0].0, "OUTBOX_BYTES");
+    assert!(found[0].1.contains("68644864"), "{}", found[0].1);
+    let found = problems(&[
+        longest,
+        roster_and_four,
+        ("MESSAGE_BUDGET_BYTES", "67108863"),
+    ]);
+    assert_eq!(found[0].0, "MESSAGE_BUDGET_BYTES");
+    let found = problems(&[("MAX_MESSAGE_BYTES", "16777217")]);
+    assert_eq!(found[0].0, "MAX_MESSAGE_BYTES");
+    let found = problems(&[longest, roster_and_four, ("MAX_ANNOUNCE_BYTES", "1048577")]);
+    assert_eq!(found[0].0, "MAX_ANNOUNCE_BYTES");
+}
+
+#[test]
 fn announced_data_fits_into_a_message() {
     let found = problems(&[
         ("MAX_MESSAGE_BYTES", "1024"),

@@ -41,8 +41,8 @@ pub const DEFAULT_NETWORK: &str = "global";
 /// How long [`Client::close`] waits for the hub's half of the closing handshake.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// The largest message taken from a hub: a signal of the largest size that hubs commonly accept, with room to spare.
-const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// The largest message taken from a hub: a signal of the largest size that hubs accept, with room to spare.
+const MAX_MESSAGE_BYTES: usize = 17 * 1024 * 1024;
 
 /// Where to connect and as whom.
 #[derive(Clone, Debug)]

@@ -108,11 +108,11 @@ settings! {
     duplicate_peer = "refuse";
     /// Peers of a network that a newcomer is told of, 1 to 100000. In larger networks it learns of the nearest and of a sample.
     discovery_limit = "1000";
-    /// Longest message of a peer in bytes, 1024 to 1048576. A longer one is read past, and its sender told; one of more than 100 MiB closes its connection. The same on every hub.
+    /// Longest message of a peer in bytes, 1024 to 16777216. A longer one is read past, and its sender told; one of more than 100 MiB closes its connection. To peers of other hubs at most 1048576 of signal data go. The same on every hub.
     max_message_bytes = "262144";
     /// Bytes that messages of all peers may take together while they have come in part, at least 4 × `MAX_MESSAGE_BYTES`, up to 17179869184; beside 32 KiB for each peer. Over it the message is refused that has held the most for the longest.
     message_budget_bytes = "67108864";
-    /// Longest announced data of a peer in bytes, 64 up to `MAX_MESSAGE_BYTES`. Every hub keeps it while the peer is connected.
+    /// Longest announced data of a peer in bytes, 64 to 1048576, at most `MAX_MESSAGE_BYTES`. Every hub keeps it while the peer is connected.
     max_announce_bytes = "1024";
     /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit.
     rate_limit_per_sec = "100";
@@ -128,7 +128,7 @@ settings! {
     signal_wait_per_sender = "256";
     /// Signals for one target that may wait, 1 to 100000.
     signal_wait_per_target = "512";
-    /// Signals that may wait in all, 1 to 1000000. At worst this times `MAX_MESSAGE_BYTES` in memory.
+    /// Signals that may wait in all, 1 to 1000000. Together at most 16 MiB, or 4 × `MAX_MESSAGE_BYTES` if that is more.
     signal_wait_total = "4096";
     /// Paths under which PeerJS clients are served (their option `path`), a comma list. `off`: none.
     peerjs_path = "/,/peerjs";

@@ -44,6 +44,8 @@ use crate::session::MeshPort;
 const QUEUE: usize = 4096;
 /// Which part of an outbox what has waited for its peer may fill: a roster and what comes meanwhile need the rest.
 const WAITING_SHARE_OF_OUTBOX: usize = 4;
+/// How many of the longest messages may wait in all, or whoever sends one would leave others no room.
+const LONGEST_WAITING: usize = 4;
 
 /// The most inbound links and handshakes of one address: half of what a hub accepts, so that no address alone keeps
 /// others out.
@@ -490,6 +492,9 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
             wait_per_target: mesh.wait.per_target,
             wait_total: mesh.wait.total,
             wait_line_bytes: config.peer.outbox_bytes / WAITING_SHARE_OF_OUTBOX,
+            wait_total_bytes: ExchangeConfig::default()
+                .wait_total_bytes
+                .max(LONGEST_WAITING * config.peer.max_message_bytes),
             ..ExchangeConfig::default()
         },
         ..CoreConfig::default()

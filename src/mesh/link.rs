@@ -37,8 +37,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const MAX_WORDS: usize = 200;
 /// What one socket call moves at most, in bytes.
 const SOCKET_BUFFER: usize = 64 * 1024;
-/// The longest message between hubs, in bytes: a batch, and behind it the longest signal that
-/// `MAX_MESSAGE_BYTES` can allow anywhere, doubled.
+/// The longest message between hubs, in bytes: a batch, and behind it the longest signal between hubs
+/// ([`wire::MAX_PAYLOAD`]), doubled. Also what a stranger's handshake may take, so not to be raised for signals alone.
 const MAX_LINK_MESSAGE: usize = 2 * 1024 * 1024;
 
 /// What tungstenite is told about hub-to-hub sockets, at either end.

@@ -108,8 +108,9 @@ pub const FRAME_OVERHEAD: usize = 80;
 /// The most that a line of a digest takes.
 pub const DIGEST_ENTRY_SIZE: usize = 1 + 20 + 10 + 8 + 10;
 
-/// The longest payload of a signal and the longest data of a claim: the most that `MAX_MESSAGE_BYTES` can be. A
-/// longer one would pass this hub, and make the message too long in which it is passed on.
+/// The longest payload of a signal between hubs, and the longest data of a claim: the most that `MAX_ANNOUNCE_BYTES`
+/// can be. A longer one would make the message too long in which it is passed on; of `MAX_MESSAGE_BYTES` above it a
+/// signal that is longer reaches peers of its own hub alone.
 pub const MAX_PAYLOAD: usize = 1024 * 1024;
 
 /// Kinds of frames. Those with [`DATA_BIT`] belong to the data class.

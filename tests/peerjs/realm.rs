@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::{
     client::{Client, Way, knows, pair},
-    hub_process::{HubProcess, eventually},
+    hub_process::{HubBuilder, HubProcess, eventually},
 };
 
 fn taken() -> serde_json::Value {
@@ -327,4 +327,51 @@ async fn a_description_of_a_quarter_of_a_megabyte_reaches_a_peer_on_either_hub()
     ada.send("OFFER", "late", json!({"sdp": sdp})).await;
     let mut late = Client::open(&hubs[1], "late", "l").await;
     assert_eq!(late.next().await["payload"]["sdp"], sdp.as_str());
+}
+
+/// As long as messages can be, and what has to follow.
+fn longest(hub: HubBuilder) -> HubBuilder {
+    hub.env("MAX_MESSAGE_BYTES", "16777216")
+        .env("OUTBOX_BYTES", "68644864")
+}
+
+#[tokio::test]
+async fn a_description_of_many_megabytes_reaches_peers_of_its_hub_at_once_and_later() {
+    let hub = longest(HubProcess::builder()).start().await;
+    let mut ada = Client::open(&hub, "ada", "a").await;
+    let mut here = Client::open(&hub, "here", "h").await;
+    let sdp = "x".repeat(12 * 1024 * 1024);
+    ada.send("OFFER", "here", json!({"sdp": sdp})).await;
+    assert!(here.next().await["payload"]["sdp"] == sdp.as_str());
+    // The longest there can be waits for one who comes later.
+    let sdp = "x".repeat(16 * 1024 * 1024 - 100);
+    ada.send("OFFER", "late", json!({"sdp": sdp})).await;
+    let mut late = Client::open(&hub, "late", "l").await;
+    assert!(late.next().await["payload"]["sdp"] == sdp.as_str());
+    ada.hears_nothing_before(&mut here).await;
+}
+
+#[tokio::test]
+async fn a_description_too_long_for_another_hub_expires_and_the_link_stays() {
+    let hubs = pair(longest).await;
+    let mut ada = Client::open(&hubs[0], "ada", "a").await;
+    let mut bob = Client::open(&hubs[1], "bob", "b").await;
+    knows(&hubs[0], 2).await;
+    let long = "x".repeat(12 * 1024 * 1024);
+    ada.send("OFFER", "bob", json!({"sdp": long})).await;
+    let expire = json!({"type": "EXPIRE", "src": "bob", "dst": "ada"});
+    assert_eq!(ada.next().await, expire);
+    // One that waits learns it when its target appears elsewhere.
+    ada.send("OFFER", "late", json!({"sdp": long})).await;
+    let mut late = Client::open(&hubs[1], "late", "l").await;
+    let expire = json!({"type": "EXPIRE", "src": "late", "dst": "ada"});
+    assert_eq!(ada.next().await, expire);
+    let fits = "x".repeat(1024 * 1024 - 100);
+    ada.send("OFFER", "bob", json!({"sdp": fits})).await;
+    assert!(bob.next().await["payload"]["sdp"] == fits.as_str());
+    late.hears_nothing_before(&mut ada).await;
+    for hub in &hubs {
+        let metrics = hub.http_get("/metrics").await.body;
+        assert!(!metrics.contains("hubmesh_mesh_links_down_total{"));
+    }
 }

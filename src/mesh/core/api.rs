@@ -308,7 +308,8 @@ pub enum SignalFailure {
     NoSuchPeer,
     /// Its hub cannot be reached.
     NoRoute,
-    /// A limit was reached: the window to its hub, its own outbox, or what may wait for an absent peer.
+    /// A limit was reached: the window to its hub, the length of what goes to another hub, its own outbox, or what may
+    /// wait for an absent peer.
     Overload,
     /// Its hub was lost before it acknowledged; the signal may have arrived.
     Unknown,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::mesh::core::api::{Delivery, Route, SignalFailure, Source};
 use crate::mesh::core::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::mesh::frames::{AckFrame, Frame, RefusedWhy};
+use crate::mesh::wire::MAX_PAYLOAD;
 
 use super::config::MAX_JUMP;
 use super::effects::{Effect, Owner, counted, failure_of};
@@ -244,6 +245,10 @@ impl Exchange {
         if found.hub == self.me.hub {
             self.hand_over_here(found.claim, parcel);
             return Ok(Sent::Waiting);
+        }
+        if parcel.payload.len() > MAX_PAYLOAD {
+            // The next hub would close the link for it.
+            return Err((parcel, SignalFailure::Overload));
         }
         let letter = Letter::Peer {
             parcel,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::world::{MS, Weather, World, hub, peer};
 use crate::mesh::core::api::SignalFailure::{NoRoute, NoSuchPeer, Overload, Unknown};
 use crate::mesh::core::exchange::{ExchangeConfig, Sent, counted};
+use crate::mesh::wire::MAX_PAYLOAD;
 
 /// Peers 0, 2, 4 at hub 0, the others at hub 1.
 pub(super) fn two() -> World {
@@ -97,6 +98,22 @@ fn a_full_window_refuses_peers_at_once_but_has_room_for_hubs() {
     world.weather.lost = 0;
     world.run(MS * 3000);
     assert_eq!(world.messages, [(1, message)]);
+    world.check_accounts();
+}
+
+#[test]
+fn a_signal_too_long_for_another_hub_is_told_to_its_sender_and_sent_nowhere() {
+    let mut world = two();
+    let longest = Bytes::from(vec![0; MAX_PAYLOAD]);
+    let longer = Bytes::from(vec![0; MAX_PAYLOAD + 1]);
+    let here = world.book.winners[&peer(2)].claim;
+    let sent = world.send_with(0, 2, 0, longer.clone(), true);
+    assert_eq!(sent, Ok(Sent::Local(here)));
+    assert_eq!(world.send_with(0, 1, 1, longer, true), Err(Overload));
+    let sent = world.send_with(0, 1, 2, longest, true);
+    assert_eq!(sent, Ok(Sent::Window));
+    world.run(MS * 100);
+    assert_eq!(world.kinds_delivered(0, 1), [2]);
     world.check_accounts();
 }
 
