@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hubmesh::causes;
 use hubmesh::config::Config;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -36,11 +37,12 @@ pub(crate) fn check(config: &Config) -> ExitCode {
         Ok(status) if status.ends_with(" 200") => ExitCode::SUCCESS,
         Ok(status) => {
             let port = config.port;
-            crate::complain(format_args!("{host} port {port} answers {status:?}"));
+            crate::complain(format_args!("{host} port {port} answers {status}"));
             ExitCode::FAILURE
         }
         Err(error) => {
-            crate::complain(format_args!("{host} port {}: {error}", config.port));
+            let (port, why) = (config.port, causes::of_io(&error));
+            crate::complain(format_args!("{host} port {port}: {why}"));
             ExitCode::FAILURE
         }
     }

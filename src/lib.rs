@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod auth;
+pub mod causes;
 pub mod client;
 mod clock;
 pub mod config;

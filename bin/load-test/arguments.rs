@@ -28,7 +28,7 @@ A hub that limits its peers' rate needs RATE_LIMIT_PER_SEC=0 and enough MAX_CONN
 
 Examples:
   load-test relay --hub ws://localhost:8080 --paced 5000 --pid \"$(pidof hubmesh)\"
-  load-test relay --hub ws://localhost:8080 --hub-b ws://localhost:8081 --saturated --in-flight 8 --pid 101 --pid 102
+  load-test relay --hub ws://localhost:8080 --hub-b ws://localhost:8081 --saturated --in-flight 8 --pid 101,102
   load-test idle --hub ws://localhost:8080 --peers 5000 --pid 101
   load-test join-storm --hub ws://localhost:8080 --peers 500 --pid 101 --json
   load-test floor --listen 127.0.0.1:9000
@@ -78,9 +78,9 @@ pub struct Aim {
     /// What the server speaks.
     #[arg(long, value_enum, default_value = "pigeon")]
     pub dialect: Dialect,
-    /// A server's process, for CPU time and memory; repeat it for a pair.
-    #[arg(long = "pid", value_name = "PID")]
-    pub pids: Vec<u32>,
+    /// A server's process, for CPU time and memory; several between commas, or as `pidof` prints them.
+    #[arg(long = "pid", value_name = "PID", value_parser = pids)]
+    pids: Vec<Pids>,
     /// The bearer token of the hub.
     #[arg(long, env = "AUTH_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -237,6 +237,13 @@ impl Arguments {
     }
 }
 
+impl Aim {
+    /// The processes to watch, in the order in which they are named.
+    pub fn pids(&self) -> Vec<u32> {
+        self.pids.iter().flat_map(|named| named.0.clone()).collect()
+    }
+}
+
 impl Relay {
     pub fn options(&self) -> relay::Options {
         relay::Options {
@@ -281,6 +288,19 @@ impl Table {
             storm_peers: self.storm_peers,
             joins_per_s: self.joins,
         }
+    }
+}
+
+/// Processes that were named at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pids(pub Vec<u32>);
+
+fn pids(text: &str) -> Result<Pids, String> {
+    let words = text.split([',', ' ', '\n']).filter(|word| !word.is_empty());
+    let pids: Result<Vec<u32>, _> = words.map(str::parse).collect();
+    match pids {
+        Ok(pids) if !pids.is_empty() => Ok(Pids(pids)),
+        _ => Err("use the numbers of processes, between commas".to_owned()),
     }
 }
 
@@ -346,6 +366,27 @@ mod tests {
             &["load-test", "floor", "--workers", "0"],
         ] {
             assert!(refused(arguments), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn processes_are_named_one_by_one_between_commas_and_as_pidof_prints_them() {
+        let named = |arguments: &[&str]| {
+            let all = [&["load-test", "idle"], arguments].concat();
+            match Arguments::try_parse_from(all).ok()?.mode {
+                Mode::Idle(idle) => Some(idle.aim.pids()),
+                _ => None,
+            }
+        };
+        for arguments in [
+            &["--pid", "1,2"][..],
+            &["--pid", "1", "--pid", "2"],
+            &["--pid", "1 2\n"],
+        ] {
+            assert_eq!(named(arguments), Some(vec![1, 2]), "{arguments:?}");
+        }
+        for wrong in ["", ",", "1;2", "-1"] {
+            assert_eq!(named(&["--pid", wrong]), None, "{wrong:?}");
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::{cell::RefCell, io, time::Duration};
 
+use hubmesh::causes;
 use thiserror::Error;
 use tokio::{
     net::TcpStream,
@@ -30,9 +31,9 @@ thread_local! {
 /// Why a run cannot go on.
 #[derive(Debug, Error)]
 pub enum Failure {
-    #[error("cannot connect to {0}: {1}")]
+    #[error("cannot connect to {}: {}", .0, causes::of_io(.1))]
     Unreachable(String, io::Error),
-    #[error("a connection broke: {0}")]
+    #[error("a connection broke: {}", causes::of_io(.0))]
     Io(#[from] io::Error),
     #[error("a connection was {0}")]
     Dialect(#[from] DialectError),

@@ -12,7 +12,7 @@ mod peerjs;
 mod pigeon;
 mod websocket;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
 use hubmesh::client::{HubUrl, PeerId};
@@ -113,6 +113,14 @@ impl Candidate {
             slot.fill(stamp, &mut self.bytes);
         }
         out.extend_from_slice(&self.bytes);
+    }
+}
+
+impl fmt::Display for Dialect {
+    /// As it is called on the command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
     }
 }
 

@@ -168,7 +168,7 @@ async fn lab(aim: &Aim) -> Result<Rc<Lab>, Unable> {
     if let Some(hub) = &aim.hub_b {
         targets.push(Target::resolve(hub, aim.allow_remote).await?);
     }
-    let watched = Watched::new(aim.pids.clone());
+    let watched = Watched::new(aim.pids());
     // A wrong pid is said before the load, not after it.
     watched.sample().map_err(Failure::Unreadable)?;
     let token = aim.token.clone().filter(|token| !token.is_empty());

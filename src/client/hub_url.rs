@@ -9,6 +9,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::PeerId;
+use crate::causes;
 
 /// A hub's WebSocket address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub struct HubUrl(Url);
 /// Why an address is none.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidHubUrl {
-    #[error("`{0}` is no URL: {1}")]
-    NotAUrl(String, url::ParseError),
+    #[error("`{text}` is no URL of a hub: {}", causes::of_url(*.why))]
+    NotAUrl { text: String, why: url::ParseError },
     #[error(
         "a hub's URL begins with ws:// or wss:// (http:// and https:// are taken too), not {0}://"
     )]
@@ -76,8 +77,10 @@ impl FromStr for HubUrl {
         } else {
             format!("ws://{text}")
         };
-        let mut url = Url::parse(&with_scheme)
-            .map_err(|error| InvalidHubUrl::NotAUrl(text.to_owned(), error))?;
+        let mut url = Url::parse(&with_scheme).map_err(|why| InvalidHubUrl::NotAUrl {
+            text: text.to_owned(),
+            why,
+        })?;
         let scheme = match url.scheme() {
             "ws" | "http" => "ws",
             "wss" | "https" => "wss",

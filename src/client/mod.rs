@@ -31,6 +31,7 @@ use tokio_tungstenite::{
     },
 };
 
+use crate::causes;
 pub use event::{Event, SignalKind};
 pub use hub_url::{HubUrl, InvalidHubUrl};
 pub use peer_id::{InvalidPeerId, PeerId};
@@ -77,11 +78,12 @@ pub enum ConnectError {
     #[error("cannot reach {hub}: {reason}")]
     Unreachable { hub: HubUrl, reason: String },
     /// A hub answered and does not want this peer.
-    #[error("{hub} refused the connection: {status}{}", detail(.body))]
+    #[error("{hub} refused the connection: {status}{}", detail(.reason))]
     Refused {
         hub: HubUrl,
         status: StatusCode,
-        body: String,
+        /// In the hub's words; empty if it gave none.
+        reason: String,
     },
     /// The token has bytes that no HTTP header can carry.
     #[error("the token holds characters that an HTTP header cannot carry")]
@@ -90,7 +92,7 @@ pub enum ConnectError {
 
 /// Why a message could not be sent: the connection is gone, and [`Client::next_event`] says how it ended.
 #[derive(Debug, Error)]
-#[error("the connection to the hub is gone: {0}")]
+#[error("the connection to the hub is gone: {}", causes::of_socket(.0))]
 pub struct SendError(#[source] Box<WsError>);
 
 /// One open connection to a hub.
@@ -287,19 +289,11 @@ fn connect_error(hub: &HubUrl, error: WsError) -> ConnectError {
         WsError::Http(response) => ConnectError::Refused {
             hub: hub.clone(),
             status: response.status(),
-            body: response
-                .body()
-                .as_deref()
-                .map(String::from_utf8_lossy)
-                .unwrap_or_default()
-                .trim()
-                .chars()
-                .take(200)
-                .collect(),
+            reason: causes::said(response.body().as_deref().unwrap_or_default()),
         },
         other => ConnectError::Unreachable {
             hub: hub.clone(),
-            reason: other.to_string(),
+            reason: causes::of_socket(&other),
         },
     }
 }
@@ -322,15 +316,15 @@ fn broken(error: &WsError) -> Event {
     // 1006 is what RFC 6455 calls an end without a close frame.
     Event::Closed {
         code: 1006,
-        reason: error.to_string(),
+        reason: causes::of_socket(error),
     }
 }
 
-fn detail(body: &str) -> String {
-    if body.is_empty() {
+fn detail(reason: &str) -> String {
+    if reason.is_empty() {
         String::new()
     } else {
-        format!(": {body}")
+        format!(": {reason}")
     }
 }
 

@@ -242,8 +242,8 @@ async fn a_refusal_gives_the_status_and_a_closed_port_is_unreachable() {
     };
     let (result, ()) = tokio::join!(Client::connect(&options), refuse);
     match result.err() {
-        Some(ConnectError::Refused { status, body, .. }) => {
-            assert_eq!((status.as_u16(), body.as_str()), (401, "bad token"));
+        Some(ConnectError::Refused { status, reason, .. }) => {
+            assert_eq!((status.as_u16(), reason.as_str()), (401, "bad token"));
         }
         other => panic!("{other:?}"),
     }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use url::Url;
 
+use crate::causes;
+
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -77,8 +79,8 @@ impl FromStr for HubUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let url =
-            Url::parse(text).map_err(|why| format!("{why}; use ws://host:port or wss://host"))?;
+        let url = Url::parse(text)
+            .map_err(|why| format!("{}; use ws://host:port or wss://host", causes::of_url(why)))?;
         let plain =
             url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         if !matches!(url.scheme(), "ws" | "wss") {

@@ -106,6 +106,7 @@ fn ids<B: Backend>(app: &App<B>, key: &str, head: &Head) -> Result<Response, Ref
     let settings = &app.config.peerjs;
     if !settings.allow_discovery || !settings.keys.has(key) {
         let why = "ids are listed with PEERJS_ALLOW_DISCOVERY=true, and for a known key";
+        tracing::debug!(why, "a PeerJS client was refused the ids of a realm");
         return Ok(reply::error(StatusCode::UNAUTHORIZED, why));
     }
     admit::grant(app, head)?;
@@ -166,7 +167,7 @@ fn try_socket<B: Backend>(
                 let why = "a PeerJS client names a key that is not among PEERJS_KEY";
                 app.misrouted.warn(Some(client), None, why);
             }
-            return turn_away(app, handshake, Refusal::PeerJsQuery, why);
+            return turn_away(app, handshake, client, Refusal::PeerJsQuery, why);
         }
     };
     admit::its_own(&newcomer.grant, &newcomer.peer)?;
@@ -176,7 +177,7 @@ fn try_socket<B: Backend>(
     let places = match places(app, client) {
         Ok(places) => places,
         Err(NoPlace::AddressFull) => return Err(Refused::AddressFull),
-        Err(NoPlace::Full) => return turn_away(app, handshake, Refusal::Full, words::FULL),
+        Err(NoPlace::Full) => return turn_away(app, handshake, client, Refusal::Full, words::FULL),
     };
     let arrival = Arrival {
         dialect: app.peerjs_dialect(),
@@ -274,12 +275,14 @@ fn secret_proof(query: &Query) -> Vec<u8> {
 fn turn_away<B: Backend>(
     app: &Arc<App<B>>,
     handshake: Handshake,
+    client: IpAddr,
     counted: Refusal,
     why: &'static str,
 ) -> Result<Response, Refused> {
     let slot = Arc::clone(&app.http_slots).try_acquire_owned();
     let slot = slot.map_err(|_| Refused::Full)?;
     app.metrics.refusals.inc(counted);
+    tracing::debug!(%client, why, "a PeerJS client was turned away");
     let (switch, on_upgrade) = handshake.into_parts();
     let task = tell_why(Arc::clone(app), on_upgrade, why, slot);
     app.tasks.spawn(task);

@@ -279,6 +279,7 @@ pub(super) fn stats<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
 struct BootstrapEntry<'v> {
     uri: &'v str,
     connected: bool,
+    problem: Option<&'v str>,
     hub: Option<String>,
     last_attempt: Option<u64>,
     attempt_number: u32,
@@ -293,6 +294,7 @@ pub(super) fn hubstats<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
         .map(|hub| BootstrapEntry {
             uri: &hub.url,
             connected: hub.connected,
+            problem: hub.problem.as_deref(),
             hub: hub.hub.map(|id| id.to_string()),
             last_attempt: hub.last_attempt_ms,
             attempt_number: hub.attempt,

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 
 use super::address::endpoint_at;
 use super::driver::Input;
+use super::troubles::Trouble;
+use crate::causes;
 
 /// How often names are looked up.
 const EVERY: Duration = Duration::from_secs(30);
@@ -21,20 +23,21 @@ const MAX_ADDRESSES: usize = 1024;
 pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mpsc::Sender<Input>) {
     let mut known: Vec<BTreeSet<String>> = vec![BTreeSet::new(); names.len()];
     let mut told = BTreeSet::new();
-    let mut failing = false;
     loop {
         let mut complete = true;
         for ((name, port), addresses) in names.iter().zip(&mut known) {
-            match lookup_host((name.as_str(), *port)).await {
+            let trouble = match lookup_host((name.as_str(), *port)).await {
                 Ok(found) => {
                     *addresses = found.take(MAX_ADDRESSES).map(endpoint_at).collect();
-                    failing = false;
+                    addresses
+                        .is_empty()
+                        .then(|| unknown("the name has no address".to_owned()))
                 }
-                // The first failure in a row is an operator's business, the others are not.
-                Err(error) if !std::mem::replace(&mut failing, true) => {
-                    tracing::warn!(name, %error, "bootstrap name not found");
-                }
-                Err(error) => tracing::debug!(name, %error, "bootstrap name not found"),
+                Err(error) => Some(unknown(causes::of_io(&error))),
+            };
+            let name = format!("dns+ws://{name}:{port}");
+            if driver.send(Input::Name { name, trouble }).await.is_err() {
+                return;
             }
             complete &= !addresses.is_empty();
         }
@@ -57,9 +60,19 @@ pub async fn follow(names: Vec<(String, u16)>, statics: Vec<String>, driver: mps
     }
 }
 
+fn unknown(cause: String) -> Trouble {
+    Trouble {
+        label: "unknown-name",
+        cause,
+        stands: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn every_address_of_a_name_becomes_a_hub_until_nobody_asks() {
@@ -70,11 +83,13 @@ mod tests {
             statics,
             driver,
         ));
-        let input = tokio::time::timeout(Duration::from_secs(5), inputs.recv())
-            .await
-            .unwrap()
-            .unwrap();
-        let Input::Bootstrap(urls) = input else {
+        let mut next = async || {
+            let input = tokio::time::timeout(LIMIT, inputs.recv()).await;
+            input.expect("in time").expect("it is open")
+        };
+        let looked_up = next().await;
+        assert!(matches!(looked_up, Input::Name { trouble: None, .. }));
+        let Input::Bootstrap(urls) = next().await else {
             panic!("a bootstrap list is expected")
         };
         assert!(urls.contains(&"ws://static:1/mesh".to_owned()));
@@ -84,7 +99,7 @@ mod tests {
             "{urls:?}"
         );
         drop(inputs);
-        let end = tokio::time::timeout(Duration::from_secs(1), following);
+        let end = tokio::time::timeout(LIMIT, following);
         assert!(end.await.is_ok(), "nobody is left to be told");
     }
 }

@@ -21,7 +21,8 @@ use super::handle::Shared;
 use super::outbox::{BATCH, Outbox};
 use super::reach::Reach;
 use super::router::Router;
-use super::view::{Published, Sightings};
+use super::troubles::{Trouble, Troubles};
+use super::view::{ITSELF, Published, Sightings};
 use super::wire::Encoder;
 use crate::clock::unix_ms;
 
@@ -50,9 +51,18 @@ pub enum Input {
     /// A link's socket is gone.
     LinkDown { link: LinkId },
     /// A dial made no link.
-    DialFailed { dial: DialId, why: DialFailure },
+    DialFailed {
+        dial: DialId,
+        why: DialFailure,
+        trouble: Trouble,
+    },
     /// The addresses to dial for ever.
     Bootstrap(Vec<String>),
+    /// A name of `BOOTSTRAP_HUBS`, as it stands there, has addresses or is in trouble.
+    Name {
+        name: String,
+        trouble: Option<Trouble>,
+    },
     /// A local peer wants to be in a network.
     Join(Join),
     /// A local peer shows something else.
@@ -71,6 +81,18 @@ pub enum Input {
     Stop(oneshot::Sender<()>),
 }
 
+/// Whether trouble may be worth a warning.
+enum Tell {
+    Always,
+    Never,
+}
+
+fn url_of(target: &DialTarget) -> &str {
+    match target {
+        DialTarget::Bootstrap(url) | DialTarget::Learned { url, .. } => url,
+    }
+}
+
 /// The driver's state.
 pub struct Driver {
     core: Core,
@@ -79,6 +101,9 @@ pub struct Driver {
     inputs: mpsc::Receiver<Input>,
     live: BTreeMap<LinkId, Arc<Outbox>>,
     dials: JoinSet<()>,
+    /// Where the dials under way lead.
+    dialing: BTreeMap<DialId, DialTarget>,
+    troubles: Troubles,
     sightings: Sightings,
     counted: Counters,
     /// The routes of what was last published, and how many links and dials there had been.
@@ -100,6 +125,8 @@ impl Driver {
             inputs,
             live: BTreeMap::new(),
             dials: JoinSet::new(),
+            dialing: BTreeMap::new(),
+            troubles: Troubles::default(),
             sightings: Sightings::default(),
             counted: Counters::default(),
             published: (SharedRoutes::default(), u64::MAX),
@@ -178,6 +205,7 @@ impl Driver {
             Input::LinkUp { up, reach, outbox } => {
                 self.link_events += 1;
                 self.shared.metrics.links_up.inc();
+                self.note_success(now, &up);
                 self.live.insert(up.link, outbox);
                 self.core.handle_link_up_from(now, up, reach);
             }
@@ -190,13 +218,23 @@ impl Driver {
                     self.core.handle_link_down(now, link);
                 }
             }
-            Input::DialFailed { dial, why } => {
+            Input::DialFailed { dial, why, trouble } => {
                 self.link_events += 1;
+                if let Some(target) = self.dialing.remove(&dial) {
+                    self.note_failure(now, &target, trouble);
+                }
                 self.core.handle_dial_failed(now, dial, why);
             }
             Input::Bootstrap(urls) => {
                 self.link_events += 1;
                 self.core.set_bootstrap(now, urls);
+            }
+            Input::Name { name, trouble } => {
+                self.link_events += 1;
+                match trouble {
+                    Some(trouble) => self.tell(now, &name, trouble, Tell::Always),
+                    None => self.troubles.on_success(&name),
+                }
             }
             Input::Join(join) => self.core.join(now, join),
             Input::Update { claim, data, quiet } => self.core.update(now, claim, data, quiet),
@@ -296,8 +334,47 @@ impl Driver {
             }
         };
         while self.dials.try_join_next().is_some() {}
+        self.dialing.insert(dial, target.clone());
         let shared = Arc::clone(&self.shared);
         self.dials.spawn(shared.dial(dial, url, told_by));
+    }
+
+    /// A dial made a link. One that leads to this hub itself is no success.
+    fn note_success(&mut self, now: Now, up: &LinkUp) {
+        let Some(target) = up.dialed.and_then(|dial| self.dialing.remove(&dial)) else {
+            return;
+        };
+        let url = url_of(&target);
+        if up.hub != self.shared.me {
+            return self.troubles.on_success(url);
+        }
+        let trouble = Trouble {
+            label: "self",
+            cause: ITSELF.to_owned(),
+            stands: true,
+        };
+        // In a list that all hubs share, each finds itself: this is worth a warning where it is all that there is.
+        let is_alone = self.core.dialer().bootstrap_status().nth(1).is_none();
+        let tell = if is_alone { Tell::Always } else { Tell::Never };
+        self.tell(now, url, trouble, tell);
+    }
+
+    /// That a hub which another told of is out of reach is the mesh's business; all else may be an operator's.
+    fn note_failure(&mut self, now: Now, target: &DialTarget, trouble: Trouble) {
+        let tell = match target {
+            DialTarget::Learned { .. } if !trouble.stands => Tell::Never,
+            _ => Tell::Always,
+        };
+        self.tell(now, url_of(target), trouble, tell);
+    }
+
+    fn tell(&mut self, now: Now, url: &str, trouble: Trouble, tell: Tell) {
+        let (reason, cause) = (trouble.label, trouble.cause.clone());
+        let is_due = self.troubles.on_failure(now.at, url, trouble);
+        match tell {
+            Tell::Always if is_due => tracing::warn!(url, reason, cause, "no link"),
+            _ => tracing::debug!(url, reason, cause, "no link"),
+        }
     }
 
     fn close(&mut self, link: LinkId, bye: Bye) {
@@ -360,8 +437,12 @@ impl Driver {
 
     fn publish(&mut self, now: Now) {
         self.published = (self.core.topology().routes(), self.link_events);
-        self.shared
-            .publish(Published::of(&self.core, &self.sightings, now));
+        self.shared.publish(Published::of(
+            &self.core,
+            &self.sightings,
+            &self.troubles,
+            now,
+        ));
     }
 
     /// Lets the links write their last word.

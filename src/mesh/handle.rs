@@ -30,6 +30,7 @@ use super::link::{ConnectError, Destination};
 use super::outbox::Outbox;
 use super::reach::Reach;
 use super::router::Router;
+use super::troubles::Trouble;
 use super::trust::Trust;
 use super::view::{MeshView, Published};
 use super::{dns, link};
@@ -115,53 +116,41 @@ impl Shared {
         let (mut socket, reach) = match link::connect(destination, &self.trust).await {
             Ok(connected) => connected,
             Err(error) => {
-                let (why, label) = match &error {
-                    ConnectError::NotDialled(not) => {
-                        tracing::debug!(url, %error, "hub not dialled");
-                        (DialFailure::Unreachable, not.label())
-                    }
-                    ConnectError::Socket(_) => {
-                        tracing::debug!(url, %error, "hub not reached");
-                        (DialFailure::Unreachable, "unreachable")
-                    }
-                    ConnectError::Forbidden(_) => {
-                        tracing::warn!(url, %error, "no link");
-                        (DialFailure::Refused, "forbidden")
-                    }
-                    // Whom to believe is for an operator to say.
-                    ConnectError::Tls(_) | ConnectError::NoRoots(_) => {
-                        tracing::warn!(url, %error, "no link");
-                        (DialFailure::Unreachable, "tls")
-                    }
+                let why = match error {
+                    ConnectError::Forbidden(_) => DialFailure::Refused,
+                    _ => DialFailure::Unreachable,
                 };
-                return self.dial_failed(dial, why, label).await;
+                let trouble = Trouble {
+                    label: error.label(),
+                    cause: error.to_string(),
+                    stands: error.is_an_operators(),
+                };
+                return self.dial_failed(dial, why, trouble).await;
             }
         };
         match handshake::dial(&mut socket, &self.identity(), dial.0).await {
             Ok(peered) => self.carry(peered, Some(dial), socket, reach).await,
             Err(error) => {
-                let why = match error {
-                    // It has no place just now.
-                    HandshakeError::RefusedByOther(Rejection::Unavailable)
-                    | HandshakeError::Closed
-                    | HandshakeError::Late => {
-                        tracing::debug!(url, %error, "no link");
-                        DialFailure::Unreachable
-                    }
-                    HandshakeError::Refused(_) | HandshakeError::RefusedByOther(_) => {
-                        tracing::warn!(url, %error, "no link");
-                        DialFailure::Refused
-                    }
+                let stands = error.is_an_operators();
+                let trouble = Trouble {
+                    label: error.label(),
+                    cause: error.to_string(),
+                    stands,
                 };
-                self.dial_failed(dial, why, error.label()).await;
+                let why = match stands {
+                    true => DialFailure::Refused,
+                    false => DialFailure::Unreachable,
+                };
+                self.dial_failed(dial, why, trouble).await;
             }
         }
     }
 
-    async fn dial_failed(&self, dial: DialId, why: DialFailure, label: &'static str) {
-        self.metrics.dials_failed.inc(label);
+    async fn dial_failed(&self, dial: DialId, why: DialFailure, trouble: Trouble) {
+        self.metrics.dials_failed.inc(trouble.label);
+        let failed = Input::DialFailed { dial, why, trouble };
         // The driver is gone when the hub is: nobody is left to tell.
-        let _ = self.inputs.send(Input::DialFailed { dial, why }).await;
+        let _ = self.inputs.send(failed).await;
     }
 
     async fn carry(
@@ -181,7 +170,11 @@ impl Shared {
             dialed,
             dial_number: peered.dial_number,
         };
-        tracing::info!(link = link.0, hub = %peered.hub, dialed = dialed.is_some(), "link up");
+        if peered.hub == self.me {
+            tracing::debug!(link = link.0, "a link leads to this hub itself");
+        } else {
+            tracing::info!(link = link.0, hub = %peered.hub, dialed = dialed.is_some(), "link up");
+        }
         if self
             .inputs
             .send(Input::LinkUp {
@@ -294,9 +287,9 @@ impl Mesh {
             Err(error) => {
                 self.shared.metrics.handshakes_refused.inc(error.label());
                 if is_for_operators(error) && self.shared.may_warn(remote) {
-                    tracing::warn!(%remote, %error, "hub not admitted");
+                    tracing::warn!(%remote, reason = error.label(), %error, "hub not admitted");
                 } else {
-                    tracing::debug!(%remote, %error, "hub not admitted");
+                    tracing::debug!(%remote, reason = error.label(), %error, "hub not admitted");
                 }
             }
         }

@@ -77,6 +77,19 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The cause in words, of which either end is right.
+    const fn words(self) -> &'static str {
+        match self {
+            Rejection::Token => {
+                "the two hubs have different HUB_TOKENs (AUTH_TOKEN counts where HUB_TOKEN is unset)"
+            }
+            Rejection::Namespace => "the two hubs have different HUB_MESH_NAMESPACEs",
+            Rejection::Version => "the two hubs have no version of the link protocol in common",
+            Rejection::Malformed => "what answers does not speak as a hub does",
+            Rejection::Unavailable => "it takes no links now",
+        }
+    }
+
     /// The label in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {
@@ -93,13 +106,13 @@ impl Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
     /// We refused the other end, and told it.
-    #[error("refused: {}", .0.label())]
+    #[error("{}", .0.words())]
     Refused(Rejection),
     /// The other end refused us.
-    #[error("refused by the other hub: {}", .0.label())]
+    #[error("{}", .0.words())]
     RefusedByOther(Rejection),
     /// The socket ended, or its peer does not speak this protocol.
-    #[error("the connection ended")]
+    #[error("it ended the connection before it had shown itself to be a hub")]
     Closed,
     /// It took too long.
     #[error("no answer in time")]
@@ -107,6 +120,16 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
+    /// Whether it stands until an operator acts. A hub that has no place just now is none of these.
+    pub const fn is_an_operators(self) -> bool {
+        match self {
+            HandshakeError::RefusedByOther(Rejection::Unavailable)
+            | HandshakeError::Closed
+            | HandshakeError::Late => false,
+            HandshakeError::Refused(_) | HandshakeError::RefusedByOther(_) => true,
+        }
+    }
+
     /// The label in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {

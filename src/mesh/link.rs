@@ -26,6 +26,7 @@ use super::reach::Reach;
 use super::router::Router;
 use super::trust::{NoRoots, Trust};
 use super::wire;
+use crate::causes;
 
 /// How long dialling may take until the WebSocket stands, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -70,7 +71,7 @@ pub enum Destination<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No connection, no WebSocket, or neither in time.
-    #[error("{0}")]
+    #[error("{}", causes::of_socket(.0))]
     Socket(#[from] SocketError),
     /// What other hubs say is not to be dialled.
     #[error(transparent)]
@@ -80,7 +81,7 @@ pub enum ConnectError {
     #[error("refused at the door: {0}")]
     Forbidden(String),
     /// The two ends do not agree on TLS: mostly a certificate that is not believed here. An operator's to mend.
-    #[error("TLS: {0}")]
+    #[error("{}", causes::of_tls(.0))]
     Tls(rustls::Error),
     /// This end has nothing to verify the other with. An operator's to mend.
     #[error(transparent)]
@@ -88,6 +89,21 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// The label in metrics and logs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            ConnectError::Socket(_) => "unreachable",
+            ConnectError::NotDialled(not) => not.label(),
+            ConnectError::Forbidden(_) => "forbidden",
+            ConnectError::Tls(_) | ConnectError::NoRoots(_) => "tls",
+        }
+    }
+
+    /// Whether it stands until an operator acts.
+    pub fn is_an_operators(&self) -> bool {
+        !matches!(self, ConnectError::Socket(_) | ConnectError::NotDialled(_))
+    }
+
     /// What rustls minds comes wrapped in an error of the socket.
     fn of(why: SocketError) -> Self {
         match why {

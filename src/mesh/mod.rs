@@ -17,6 +17,7 @@ mod link;
 mod outbox;
 pub mod reach;
 mod router;
+mod troubles;
 mod trust;
 mod view;
 pub mod wire;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::core::directory::Directory;
 use super::core::ids::{HubId, Moment, Now};
+use super::troubles::Troubles;
 
 /// The mesh as this hub sees it.
 #[derive(Clone, Debug)]
@@ -60,8 +61,10 @@ pub struct HubView {
 pub struct BootstrapView {
     /// The address.
     pub url: String,
-    /// There is a link with the hub that it leads to, or it leads to this hub itself.
+    /// There is a link with the hub that it leads to.
     pub connected: bool,
+    /// Why there is none, as far as is known.
+    pub problem: Option<String>,
     /// The hub that it leads to, once known.
     pub hub: Option<HubId>,
     /// When it was last dialled, in Unix milliseconds.
@@ -101,10 +104,10 @@ pub(super) struct Published {
 }
 
 impl Published {
-    pub fn of(core: &Core, sightings: &Sightings, now: Now) -> Self {
+    pub fn of(core: &Core, sightings: &Sightings, troubles: &Troubles, now: Now) -> Self {
         Published {
             hubs: hubs(core, sightings, now),
-            bootstrap: bootstrap(core, now),
+            bootstrap: bootstrap(core, troubles, now),
             links: core.links().neighbour_count(),
         }
     }
@@ -160,7 +163,11 @@ fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
     reachable.collect()
 }
 
-fn bootstrap(core: &Core, now: Now) -> Vec<BootstrapView> {
+/// What is wrong with an address that leads to the hub that dials it.
+pub(super) const ITSELF: &str = "it leads to this hub itself";
+
+/// The addresses that are dialled, and the names that lead to none.
+fn bootstrap(core: &Core, troubles: &Troubles, now: Now) -> Vec<BootstrapView> {
     let wall = |at: Moment| {
         let ago = u64::try_from((now.at - at).as_millis()).unwrap_or(u64::MAX);
         now.wall_ms.saturating_sub(ago)
@@ -170,10 +177,23 @@ fn bootstrap(core: &Core, now: Now) -> Vec<BootstrapView> {
         .bootstrap_status()
         .map(|status| BootstrapView {
             url: status.url.to_owned(),
-            connected: status.connected.is_some() || status.ourselves,
+            connected: status.connected.is_some(),
+            problem: match status.connected {
+                Some(_) => None,
+                None if status.ourselves => Some(ITSELF.to_owned()),
+                None => troubles.cause(status.url).map(str::to_owned),
+            },
             hub: status.connected,
             last_attempt_ms: status.last_attempt.map(wall),
             attempt: status.attempt,
         });
-    status.collect()
+    let names = troubles.of_kind("dns+ws://").map(|case| BootstrapView {
+        url: case.address.to_owned(),
+        connected: false,
+        problem: Some(case.cause.to_owned()),
+        hub: None,
+        last_attempt_ms: Some(wall(case.last)),
+        attempt: case.failures,
+    });
+    status.chain(names).collect()
 }

@@ -182,6 +182,18 @@ async fn load_says_whom_it_cannot_reach_or_watch() {
 }
 
 #[tokio::test]
+async fn a_hub_s_reason_for_turning_load_away_is_shown() {
+    let hub = HubProcess::builder().env("MAX_CONNECTIONS", "1");
+    let hub = hub.start().await;
+    let (url, pid) = (hub.ws_url(), hub.pid());
+    let pids = format!("{pid},{pid}");
+    let full = run(LOAD, &["idle", "-n", "2", "--hub", &url, "--pid", &pids]).await;
+    assert_eq!(code(&full), 77, "{full:?}");
+    let told = "503 Service Unavailable: as many peers as this hub takes are connected";
+    assert!(stderr(&full).contains(told), "{full:?}");
+}
+
+#[tokio::test]
 async fn peerjs_clients_relay_idle_and_come_as_native_ones_do() {
     let hub = unlimited().start().await;
     let (root, below) = (hub.ws_url(), format!("{}/peerjs", hub.ws_url()));

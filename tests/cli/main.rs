@@ -243,6 +243,7 @@ async fn no_hub_is_69_and_a_wrong_token_77() {
     let url = format!("ws://{nobody}");
     let unreachable = run(PEER, &["--hub", &url, "--listen", "1s"]).await;
     assert_eq!(code(&unreachable), 69, "{unreachable:?}");
+    assert!(stderr(&unreachable).contains("nobody listens there"));
 
     let hub = HubProcess::builder()
         .env("AUTH_TOKEN", "open-sesame")

@@ -88,6 +88,7 @@ impl Backend for Echo {
                 BootstrapView {
                     url: "ws://127.0.0.1:1/".into(),
                     connected: true,
+                    problem: None,
                     hub: Some(neighbour),
                     last_attempt_ms: Some(900),
                     attempt: 1,
@@ -95,6 +96,7 @@ impl Backend for Echo {
                 BootstrapView {
                     url: "dns+ws://hubs:80".into(),
                     connected: false,
+                    problem: Some("the name has no address".into()),
                     hub: None,
                     last_attempt_ms: None,
                     attempt: 7,

@@ -103,7 +103,7 @@ async fn hubs_stats_and_hubstats_show_the_mesh() {
     );
     let second = json!({
         "uri": "dns+ws://hubs:80", "connected": false, "hub": null, "lastAttempt": null,
-        "attemptNumber": 7
+        "attemptNumber": 7, "problem": "the name has no address"
     });
     assert_eq!(hubstats["bootstrapHubs"][1], second);
 }

@@ -20,6 +20,7 @@ mod partition;
 mod restless;
 mod shapes;
 mod signals;
+mod silence;
 mod stage;
 mod tokens;
 mod trust;

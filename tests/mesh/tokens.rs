@@ -69,7 +69,7 @@ async fn shown(hub: &HubProcess, id: &PeerId, token: &str) -> Peer {
 /// The status and the words of a refusal.
 async fn refused(hub: &HubProcess, id: &PeerId, token: &str) -> (StatusCode, String) {
     match show(hub, id, token).await {
-        Err(ConnectError::Refused { status, body, .. }) => (status, body),
+        Err(ConnectError::Refused { status, reason, .. }) => (status, reason),
         Err(other) => panic!("not refused: {other}"),
         Ok(peer) => panic!("let in: {peer:?}"),
     }

@@ -7,8 +7,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::authority::{Authority, Files, files};
-use crate::hub_process::{LIMIT, eventually};
-use crate::stage::{hub, join, logged, metric, metric_is, wss_url};
+use crate::hub_process::{HubProcess, LIMIT, eventually};
+use crate::stage::{hub, is_logged, join, metric, metric_is, wss_url};
 
 const LINKS: &str = "hubmesh_mesh_links_open";
 const NO_TLS: &str = "hubmesh_mesh_dials_failed_total{reason=\"tls\"}";
@@ -51,12 +51,8 @@ async fn a_hub_whose_authority_is_unknown_is_not_linked_to_and_the_log_says_so()
         metric(&distrustful, &client, NO_TLS).await >= 1
     })
     .await;
-    let said = ["WARN", "no link", url.as_str(), "UnknownIssuer"];
-    assert!(
-        logged(&distrustful, &said) >= 1,
-        "{:#?}",
-        distrustful.log_lines()
-    );
+    let said = ["WARN", "no link", url.as_str(), "not believed here"];
+    is_logged(&distrustful, &said, 1).await;
     assert_eq!(metric(&distrustful, &client, LINKS).await, 0);
 }
 
@@ -76,7 +72,29 @@ async fn a_certificate_for_another_name_is_not_believed() {
         metric(&dialling, &client, NO_TLS).await >= 1
     })
     .await;
-    assert!(logged(&dialling, &["WARN", "no link", "hub.example.org"]) >= 1);
+    is_logged(&dialling, &["WARN", "no link", "is for hub.example.org"], 1).await;
+}
+
+#[tokio::test]
+async fn a_scheme_that_the_other_hub_does_not_speak_is_named() {
+    let authority = Authority::new();
+    let own = files(&authority);
+    let secured = hub(&own).start().await;
+    let plain = HubProcess::start().await;
+    let port = |hub: &HubProcess| hub.addr.port();
+    for (address, words) in [
+        (format!("wss://localhost:{}", port(&plain)), "ws://"),
+        (format!("ws://localhost:{}", port(&secured)), "wss://"),
+    ] {
+        let lost = HubProcess::builder()
+            .env("SSL_CERT_FILE", own.roots())
+            .env("BOOTSTRAP_HUBS", &address)
+            .start()
+            .await;
+        let told = format!(r#","url":"{address}/mesh""#);
+        let told = ["WARN", "no link", told.as_str(), words];
+        is_logged(&lost, &told, 1).await;
+    }
 }
 
 #[tokio::test]

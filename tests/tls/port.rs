@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::authority::{Authority, Files, files};
 use crate::hub_process::{HubProcess, LIMIT, eventually};
-use crate::stage::{ask, get, hub, join, logged, metric, metric_is, open, value};
+use crate::stage::{ask, get, hub, is_logged, join, metric, metric_is, open, value};
 
 const NO_TLS: &str = "hubmesh_refusals_total{reason=\"tls-handshake\"}";
 const LATE: &str = "hubmesh_refusals_total{reason=\"header-timeout\"}";
@@ -23,7 +23,7 @@ async fn pages_and_peers_are_served_in_either_version_of_tls() {
     let authority = Authority::new();
     let files = files(&authority);
     let hub = hub(&files).start().await;
-    assert_eq!(logged(&hub, &["hubmesh is serving", "\"url\":\"wss://"]), 1);
+    is_logged(&hub, &["hubmesh is serving", "\"url\":\"wss://"], 1).await;
     let versions = [
         (&TLS12, ProtocolVersion::TLSv1_2),
         (&TLS13, ProtocolVersion::TLSv1_3),

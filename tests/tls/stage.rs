@@ -88,8 +88,16 @@ pub async fn metric_is(hub: &HubProcess, client: &Arc<ClientConfig>, series: &st
     eventually(&what, async || metric(hub, client, series).await == value).await;
 }
 
+/// Waits until as many lines of the log have all of these in them, and sees that there are no more: what a hub has written
+/// may come after what it answered since.
+pub async fn is_logged(hub: &HubProcess, words: &[&str], times: usize) {
+    let what = format!("{words:?} is logged");
+    eventually(&what, async || logged(hub, words) >= times).await;
+    assert_eq!(logged(hub, words), times, "{:#?}", hub.log_lines());
+}
+
 /// How many lines of the log have all of these in them.
-pub fn logged(hub: &HubProcess, words: &[&str]) -> usize {
+fn logged(hub: &HubProcess, words: &[&str]) -> usize {
     let lines = hub.log_lines();
     let has_all = |line: &&String| words.iter().all(|word| line.contains(word));
     lines.iter().filter(has_all).count()

@@ -4,6 +4,7 @@
 //! masked once and then copied, which no WebSocket library offers and which keeps the generator cheaper than the server
 //! beside it. A frame above [`MESSAGE_LIMIT`] is an error, so a server cannot make the generator grow.
 
+use hubmesh::causes;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 use super::{Candidate, DialectError, Persona};
@@ -11,6 +12,9 @@ use crate::stamp::Slot;
 
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
 const HEAD_LIMIT: usize = 16 * 1024;
+/// As much of a refusal as is waited for.
+const BODY_LIMIT: usize = 4 * 1024;
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -146,7 +150,7 @@ impl WebSocket {
     }
 
     fn read_upgrade(&self, input: &[u8]) -> Result<Option<usize>, DialectError> {
-        let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else {
+        let Some(end) = memchr::memmem::find(input, END_OF_HEAD) else {
             return if input.len() > HEAD_LIMIT {
                 Err(DialectError::Malformed("an endless HTTP head"))
             } else {
@@ -157,7 +161,8 @@ impl WebSocket {
         let mut lines = head.lines();
         let status = lines.next().unwrap_or_default();
         if status.split_whitespace().nth(1) != Some("101") {
-            return Err(DialectError::Refused(status.to_owned()));
+            let body = input.get(end + END_OF_HEAD.len()..).unwrap_or_default();
+            return refusal(status, lines, body);
         }
         let expected = derive_accept_key(self.key.as_bytes());
         let accepted = lines
@@ -166,11 +171,35 @@ impl WebSocket {
                 name.eq_ignore_ascii_case("sec-websocket-accept") && value.trim() == expected
             });
         if accepted {
-            Ok(Some(end + 4))
+            Ok(Some(end + END_OF_HEAD.len()))
         } else {
             Err(DialectError::Malformed("the upgrade's accept key"))
         }
     }
+}
+
+/// An answer in place of the upgrade, once its body is whole: the status, and the server's reason.
+fn refusal<'a>(
+    status: &str,
+    mut headers: impl Iterator<Item = &'a str>,
+    body: &[u8],
+) -> Result<Option<usize>, DialectError> {
+    let length = headers.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse::<usize>().ok())?
+    });
+    if length.is_some_and(|length| body.len() < length.min(BODY_LIMIT)) {
+        return Ok(None);
+    }
+    let status = status
+        .split_once(' ')
+        .map_or(status, |(_version, status)| status);
+    let text = match causes::said(body) {
+        reason if reason.is_empty() => status.to_owned(),
+        reason => format!("{status}: {reason}"),
+    };
+    Err(DialectError::Refused(text))
 }
 
 fn parse(input: &[u8]) -> Result<Option<Frame<'_>>, DialectError> {
@@ -282,14 +311,23 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_other_than_101_is_a_refusal() {
-        let answer = b"HTTP/1.1 503 Service Unavailable\r\n\r\n";
-        let refused = WebSocket::new().read(answer, &mut Vec::new()).err();
-        assert_eq!(
-            refused,
-            Some(DialectError::Refused(
-                "HTTP/1.1 503 Service Unavailable".to_owned()
-            ))
-        );
+    fn an_answer_other_than_101_is_a_refusal_with_its_reason() {
+        let head = "HTTP/1.1 503 Service Unavailable\r\n";
+        let bare = format!("{head}\r\n");
+        let body = r#"{"error":"the hub is full"}"#;
+        let whole = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        for (answer, told) in [
+            (&bare, "503 Service Unavailable"),
+            (&whole, "503 Service Unavailable: the hub is full"),
+        ] {
+            let mut socket = WebSocket::new();
+            let refused = socket.read(answer.as_bytes(), &mut Vec::new());
+            let told = DialectError::Refused(told.to_owned());
+            assert_eq!(refused.err(), Some(told));
+        }
+        let cut = &whole.as_bytes()[..whole.len() - 1];
+        let mut socket = WebSocket::new();
+        let waits = socket.read(cut, &mut Vec::new());
+        assert!(matches!(waits, Ok(None)), "the reason is not whole");
     }
 }

@@ -19,7 +19,7 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
 
     let connections = options.connections as u64;
     let title = format!(
-        "accept: {connections} connections, {:?} dialect, {}",
+        "accept: {connections} connections, {} dialect, {}",
         lab.dialect,
         lab.hubs()
     );

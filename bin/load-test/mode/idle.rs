@@ -36,7 +36,7 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
     let after = lab.watched.sample()?;
 
     let title = format!(
-        "idle: {} announced peers, {:?} dialect, {}",
+        "idle: {} announced peers, {} dialect, {}",
         options.peers,
         lab.dialect,
         lab.hubs()

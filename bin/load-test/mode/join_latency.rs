@@ -60,7 +60,7 @@ struct Book {
 
 pub async fn run(lab: &Rc<Lab>, options: &Options) -> Result<Report, Failure> {
     if !lab.dialect.tells_of_peers() {
-        let complaint = format!("the {:?} dialect tells nobody of joins", lab.dialect);
+        let complaint = format!("the {} dialect tells nobody of joins", lab.dialect);
         return Err(Failure::Other(complaint));
     }
     let book = Rc::new(Book::default());

@@ -31,7 +31,7 @@ pub struct Options {
 
 pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
     if !lab.dialect.tells_of_peers() {
-        let complaint = format!("the {:?} dialect tells nobody of joins", lab.dialect);
+        let complaint = format!("the {} dialect tells nobody of joins", lab.dialect);
         return Err(Failure::Other(complaint));
     }
     let peers = lab.open_many(options.peers, options.peers).await?;

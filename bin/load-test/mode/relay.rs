@@ -315,7 +315,7 @@ fn report(lab: &Lab, options: &Options, tally: &Tally, measured: &Measured) -> R
         Load::Saturated(in_flight) => format!("saturated with {in_flight} in flight"),
     };
     let mut report = Report::new(format!(
-        "relay: {} pairs, {} bytes, {how}, {:?} dialect, {}",
+        "relay: {} pairs, {} bytes, {how}, {} dialect, {}",
         options.pairs,
         options.bytes,
         lab.dialect,

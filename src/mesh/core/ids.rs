@@ -76,6 +76,12 @@ pub struct Incarnation {
     pub nonce: u64,
 }
 
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "life {} ({:016x})", self.epoch, self.nonce)
+    }
+}
+
 /// A peer's name within its network: 1 to 128 bytes of text, kept byte for byte.
 ///
 /// Forty lower-case hex digits, which is what most clients use, take 20 bytes instead of 40.

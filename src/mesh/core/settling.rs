@@ -108,7 +108,7 @@ impl Core {
             }
             LinkEvent::IdentityClash { incarnation } => {
                 self.alarm(now, "identity-clash", || {
-                    format!("another machine uses this hub's id, as {incarnation:?}")
+                    format!("another machine uses this hub's id, in {incarnation}")
                 });
                 self.topology.on_stale(now.at, incarnation);
             }
@@ -213,7 +213,7 @@ impl Core {
         self.exchange.lock().set_incarnation(now.at, incarnation);
         self.serving.on_advance(&self.me);
         self.alarm(now, "new-incarnation", || {
-            format!("the mesh knew a later life of this hub: it goes on as {incarnation:?}")
+            format!("the mesh knew a later life of this hub: it goes on in {incarnation}")
         });
     }
 
