@@ -99,6 +99,16 @@ fn signals_between_hubs_are_read_and_forwarded_without_harm() {
 }
 
 #[test]
+fn a_websocket_reads_the_same_wherever_it_is_cut() {
+    smoke("ws", targets::ws);
+}
+
+#[test]
+fn no_history_of_links_frames_and_clients_harms_a_hub() {
+    smoke("core_world", targets::core_world);
+}
+
+#[test]
 fn no_handshake_without_the_token_makes_a_link() {
     smoke("greeting", targets::greeting);
 }

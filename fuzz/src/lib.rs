@@ -4,12 +4,16 @@
 //! passed on to others is well formed. `fuzz_targets/` hands these functions to libFuzzer, and `tests/fuzz_smoke.rs`
 //! runs them on the stable compiler, over the corpus and mutations of it. They know nothing of either.
 
+mod core_world;
 mod greeting;
 mod mesh;
 mod peerjs;
 mod pigeon;
+mod ws;
 
+pub use core_world::core_world;
 pub use greeting::greeting;
 pub use mesh::{mesh_control, mesh_data};
 pub use peerjs::peerjs;
 pub use pigeon::pigeon;
+pub use ws::ws;

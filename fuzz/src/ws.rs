@@ -1,0 +1,100 @@
+//! The server's end of a client's WebSocket: whatever is cut where, the same comes out.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use hubmesh::session::socket::{Incoming, ReadError, Socket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The longest message that is taken, in bytes.
+const LONGEST: usize = 300;
+
+/// Reads one client's bytes, of which the first says how many of the next tell where they are cut: in one piece, in these
+/// pieces, and byte by byte. What is read is the same, and no text is longer than allowed.
+pub fn ws(input: &[u8]) {
+    let Some((cuts, rest)) = input.split_first() else {
+        return;
+    };
+    let (cuts, data) = rest.split_at(usize::from(*cuts).min(rest.len()));
+    let whole = read(data, &[], 0);
+    assert_eq!(whole, read(data, cuts, 0), "cut as the input says");
+    let bytes = vec![0; data.len()];
+    assert_eq!(whole, read(data, &bytes, cuts.len()), "byte by byte");
+    for incoming in &whole.0 {
+        if let Incoming::Text(text) = incoming {
+            assert!(text.len() <= LONGEST);
+        }
+    }
+}
+
+/// What a socket reads of this, the first `ahead` bytes of which came with the request, until there is no more or
+/// something is wrong.
+fn read(data: &[u8], cuts: &[u8], ahead: usize) -> (Vec<Incoming>, Option<ReadError>) {
+    let (ahead, data) = data.split_at(ahead.min(data.len()));
+    let wire = Wire { data, cuts };
+    let mut socket = Socket::new(wire, ahead, LONGEST);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut got = Vec::new();
+    loop {
+        loop {
+            match socket.next_incoming() {
+                Ok(Some(incoming)) => got.push(incoming),
+                Ok(None) => break,
+                Err(why) => return (got, Some(why)),
+            }
+        }
+        // What it answers goes nowhere, and never waits.
+        let _ = socket.poll_write(&mut context);
+        match socket.poll_fill(&mut context) {
+            Poll::Ready(Ok(1..)) => {}
+            _ => return (got, None),
+        }
+    }
+}
+
+/// A connection that gives its bytes in pieces, and takes whatever is written.
+struct Wire<'a> {
+    data: &'a [u8],
+    /// The length of each piece, less one; then all the rest at once.
+    cuts: &'a [u8],
+}
+
+impl AsyncRead for Wire<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let piece = match self.cuts.split_first() {
+            Some((cut, rest)) => {
+                self.cuts = rest;
+                usize::from(*cut) + 1
+            }
+            None => usize::MAX,
+        };
+        let length = piece.min(buffer.remaining()).min(self.data.len());
+        let (now, later) = self.data.split_at(length);
+        buffer.put_slice(now);
+        self.data = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
