@@ -171,6 +171,10 @@ pub struct MeshSettings {
     pub auto_connect: bool,
     /// For how long the peers of an unreachable hub stay visible.
     pub hold: Duration,
+    /// Claims of one other hub that are kept.
+    pub claims_per_hub: usize,
+    /// Bytes of data of one other hub's peers that are kept.
+    pub data_per_hub: usize,
     /// Peers of a network that a newcomer is told of.
     pub discovery_limit: usize,
     /// What happens to a second connection with a living peer's id.
@@ -488,6 +492,8 @@ fn read_mesh(
     let hub_id = reader.optional("HUB_ID");
     let auto_connect = reader.flag("MESH_AUTO_CONNECT");
     let hold = reader.millis("MESH_HOLD_MS", 0..=60_000);
+    let claims_per_hub = reader.number("MESH_CLAIMS_PER_HUB", 1_000..=10_000_000);
+    let data_per_hub = reader.number("MESH_DATA_PER_HUB", 65_536..=4_294_967_296);
     let duplicate_peer = reader.parse("DUPLICATE_PEER");
     let wait = read_wait(reader);
     let fly_region = reader.optional_text("FLY_REGION", 32);
@@ -500,6 +506,8 @@ fn read_mesh(
         public_url,
         auto_connect: auto_connect?,
         hold: hold?,
+        claims_per_hub: claims_per_hub?,
+        data_per_hub: data_per_hub?,
         discovery_limit: discovery_limit?,
         duplicate_peer: duplicate_peer?,
         region: fly_region.or(region).unwrap_or_default(),

@@ -72,6 +72,10 @@ settings! {
     hub_id = "";
     /// `true`: link to hubs that others tell of. `false`: keep to `BOOTSTRAP_HUBS`.
     mesh_auto_connect = "true";
+    /// Peers of one other hub that this hub keeps, 1000 to 10000000; of all others together four times as many. More are left out, with the alarm `claims-left-out`. At worst about 100 bytes each.
+    mesh_claims_per_hub = "1000000";
+    /// Bytes of announced data of one other hub's peers that this hub keeps, 65536 to 4294967296; of all others together four times as much. More are left out likewise. At worst five times this, and as much while it arrives.
+    mesh_data_per_hub = "67108864";
     /// Milliseconds that the peers of a hub which cannot be reached stay visible, 0 to 60000.
     mesh_hold_ms = "2000";
     /// Bearer that peers must show, in `Authorization` or as `?token=`. Unset, and no JWT key set either: open to all.

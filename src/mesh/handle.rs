@@ -16,6 +16,7 @@ use super::advertised::Budget;
 use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source};
 use super::core::contest::ContestConfig;
 use super::core::dial::DialConfig;
+use super::core::directory::Shares;
 use super::core::exchange::ExchangeConfig;
 use super::core::ids::{
     ClaimNo, DialId, Dialect, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now,
@@ -461,6 +462,10 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         housekeeping: config.cleanup_interval,
         discovery_limit: mesh.discovery_limit,
         room_limit: config.peerjs.room_limit,
+        shares: Shares {
+            claims: mesh.claims_per_hub,
+            bytes: mesh.data_per_hub,
+        },
         contest: ContestConfig {
             replace,
             ..ContestConfig::default()

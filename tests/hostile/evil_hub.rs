@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use hubmesh::mesh::core::api::Bye;
-use hubmesh::mesh::core::ids::{HubId, Incarnation};
-use hubmesh::mesh::frames::{Frame, LinkRecord};
+use hubmesh::mesh::core::ids::{ClaimNo, Dialect, Hlc, HubId, Incarnation, NetworkKey, PeerId};
+use hubmesh::mesh::frames::{Change, Claim, Delta, Entry, Frame, LinkRecord};
 use hubmesh::mesh::handshake::{self, HandshakeError, Identity};
 use hubmesh::mesh::wire::{Decoder, Encoder, decode_data, encode_data, is_data};
 use tokio::net::TcpStream;
@@ -146,6 +146,32 @@ impl EvilHub {
         self.until(asks)
             .await
             .expect("the victim asks for the claims");
+    }
+
+    /// Claims so many peers of its own, who show this.
+    pub async fn claim_peers(&mut self, many: u64, data: &[u8]) -> bool {
+        let claim = |number: u64| Claim {
+            network: NetworkKey::new(Dialect::Pigeon, "made up").expect("a network"),
+            peer: PeerId::Hex(rand::random()),
+            claim: ClaimNo(number),
+            hlc: Hlc::from_wall(1_700_000_000_000),
+            quiet: false,
+            data: Some(Bytes::copy_from_slice(data)),
+        };
+        let entries = (1..=many).map(|seq| Entry {
+            seq,
+            change: Change::Claim(claim(seq)),
+        });
+        let delta = Delta {
+            origin: self.me.hub,
+            incarnation: self.me.incarnation,
+            from: 0,
+            reset: true,
+            last: true,
+            to: many,
+            entries: entries.collect(),
+        };
+        self.control(&Frame::Delta(delta)).await
     }
 
     /// The next frame that `wanted` picks, answering pings meanwhile; `None` once the link has ended.

@@ -9,7 +9,8 @@ use hubmesh::config::Config;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::arena::{count, counted};
+use crate::arena::{TOKEN, count, counted};
+use crate::evil_hub::EvilHub;
 use crate::hub_process::{HubProcess, LIMIT};
 use crate::peerjs_limits::{
     a_peerjs_client_may_be_silent_for_so_long, a_peerjs_message_waits_for_so_long,
@@ -51,6 +52,8 @@ caps! {
     PEERJS_CONCURRENT_LIMIT => so_many_peerjs_clients_are_connected;
     MAX_PEERS_PER_ROOM => so_many_peers_are_in_a_room;
     DRAIN_MS => a_drain_takes_so_long;
+    MESH_CLAIMS_PER_HUB => so_many_peers_of_another_hub_are_kept;
+    MESH_DATA_PER_HUB => so_much_data_of_another_hubs_peers_is_kept;
 }
 
 /// What says how the hub is, and bounds nothing that others do to it.
@@ -540,4 +543,30 @@ async fn a_drain_takes_so_long() {
     let took = began.elapsed();
     // What is over it is the farewell to neighbours and the end of the process.
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// Has another hub claim two thousand peers that show so many bytes each; gives how many are kept.
+async fn kept(cap: (&str, &str), bytes: usize) -> u64 {
+    let hub = hub_with(&[("HUB_TOKEN", TOKEN), cap]).await;
+    let mut evil = EvilHub::link(&hub).await;
+    evil.enter().await;
+    let alarm = ("hubmesh_alarms_total", "alarm=\"claims-left-out\"");
+    counted(&hub, alarm, 1, async {
+        let data = format!("{{\"a\":\"{}\"}}", "x".repeat(bytes));
+        assert!(evil.claim_peers(2_000, data.as_bytes()).await);
+        assert!(evil.stands().await);
+    })
+    .await;
+    hub.http_get("/stats").await.json()["peers"]
+        .as_u64()
+        .expect("a number")
+}
+
+async fn so_many_peers_of_another_hub_are_kept() {
+    assert_eq!(kept(("MESH_CLAIMS_PER_HUB", "1000"), 0).await, 1_000);
+}
+
+async fn so_much_data_of_another_hubs_peers_is_kept() {
+    let kept = kept(("MESH_DATA_PER_HUB", "65536"), 500).await;
+    assert!((120..=131).contains(&kept), "{kept}");
 }

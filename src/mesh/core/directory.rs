@@ -12,6 +12,7 @@
 mod log;
 mod reading;
 mod records;
+mod shares;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ use log::Log;
 use store::{NetworkNo, OriginNo, RecordNo, Store};
 
 pub use log::Tombstone;
+pub use shares::Shares;
+use shares::Use;
 
 /// The most networks with a name of their own.
 const MAX_NETWORKS: usize = 4_000_000;
@@ -50,6 +53,8 @@ struct Origin {
     log: Log,
     /// The wrapping sum of the claims' hashes, for audits.
     hash: u64,
+    /// What its claims take up.
+    used: Use,
 }
 
 #[derive(Debug)]
@@ -161,6 +166,11 @@ pub struct Directory {
     hidden_origins: usize,
     /// All networks are of interest, also those in which this hub has nobody (any more).
     keen: bool,
+    shares: Shares,
+    /// What the claims of all other hubs take up.
+    used: Use,
+    /// Claims that were left out for want of room, or because no honest hub makes them.
+    left_out: u64,
     mutants: Mutants,
 }
 
@@ -188,6 +198,9 @@ impl Directory {
             large,
             hidden_origins: 0,
             keen: false,
+            shares: Shares::default(),
+            used: Use::default(),
+            left_out: 0,
             mutants,
         };
         directory.own_no = directory.origin_no(me, incarnation);

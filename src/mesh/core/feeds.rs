@@ -9,11 +9,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::directory::{Directory, OriginState};
 use super::ids::{HubId, Incarnation, LinkId, Moment};
-use crate::mesh::frames::{Delta, Entry, Frame};
+use crate::mesh::frames::{Change, Delta, Entry, Frame};
 
-/// The most entries kept aside for one delta: 4 million changes, about 400 MB, of one authenticated hub.
+/// The most entries kept aside for all deltas together: 4 million changes, about 400 MB, of authenticated hubs.
 const MAX_STAGED: usize = 4_000_000;
 
 /// Where one hub's claims come from.
@@ -36,6 +38,8 @@ struct Stage {
     direct: bool,
     to: u64,
     entries: Vec<Entry>,
+    /// Of data in the entries.
+    bytes: usize,
 }
 
 /// What a delta brought.
@@ -59,14 +63,18 @@ pub struct Feeds {
     feeds: BTreeMap<HubId, Feed>,
     stages: BTreeMap<(LinkId, HubId), Stage>,
     frames: Vec<(LinkId, Frame)>,
+    /// The most bytes of data that are kept aside for all deltas together.
+    max_bytes: usize,
     unsubscribe_early: bool,
     no_cursor: bool,
 }
 
 impl Feeds {
-    /// No feeds yet. The two switches re-insert known faults, for tests of the tests.
-    pub fn new(unsubscribe_early: bool, no_cursor: bool) -> Self {
+    /// No feeds yet; at most so many bytes of data are kept aside. The two switches re-insert known faults, for tests of
+    /// the tests.
+    pub fn new(max_bytes: usize, unsubscribe_early: bool, no_cursor: bool) -> Self {
         Feeds {
+            max_bytes,
             unsubscribe_early,
             no_cursor,
             ..Feeds::default()
@@ -256,6 +264,14 @@ impl Feeds {
         ));
     }
 
+    /// Whether more is kept aside than may be.
+    fn is_over_full(&self) -> bool {
+        let staged = self.stages.values();
+        let entries: usize = staged.clone().map(|stage| stage.entries.len()).sum();
+        let bytes: usize = staged.map(|stage| stage.bytes).sum();
+        entries > MAX_STAGED || bytes > self.max_bytes
+    }
+
     fn stage(
         &mut self,
         now: Moment,
@@ -280,6 +296,7 @@ impl Feeds {
                 direct,
                 to: delta.from,
                 entries: Vec::new(),
+                bytes: 0,
             };
             self.stages.insert(key, stage);
         }
@@ -291,9 +308,10 @@ impl Feeds {
         if stage.direct {
             fresh = directory.apply(now, &delta.origin, delta.entries, delta.to);
         } else {
+            stage.bytes += delta.entries.iter().map(data_len).sum::<usize>();
             stage.entries.extend(delta.entries);
         }
-        if stage.entries.len() > MAX_STAGED {
+        if self.is_over_full() {
             self.stages.remove(&key);
             return Applied {
                 gap: true,
@@ -317,6 +335,13 @@ impl Feeds {
     }
 }
 
+fn data_len(entry: &Entry) -> usize {
+    match &entry.change {
+        Change::Claim(claim) => claim.data.as_ref().map_or(0, Bytes::len),
+        Change::Gone { .. } | Change::Unknown => 0,
+    }
+}
+
 /// A delta of one part, by far the most common.
 fn apply_whole(now: Moment, directory: &mut Directory, delta: Delta) -> Applied {
     let stage = Stage {
@@ -326,6 +351,7 @@ fn apply_whole(now: Moment, directory: &mut Directory, delta: Delta) -> Applied 
         direct: false,
         to: delta.to,
         entries: delta.entries,
+        bytes: 0,
     };
     finish(now, directory, &delta.origin, stage)
 }

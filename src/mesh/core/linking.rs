@@ -187,9 +187,19 @@ impl Core {
         // would be hidden, and come back a moment later.
         self.heed_topology(now);
         self.observe(now, &delta);
-        let applied = self
-            .feeds
-            .handle_delta(now.at, &mut self.directory.write(), link, delta);
+        let (applied, left_out) = {
+            let mut directory = self.directory.write();
+            let before = directory.left_out();
+            let applied = self
+                .feeds
+                .handle_delta(now.at, &mut directory, link, delta);
+            (applied, directory.left_out() - before)
+        };
+        if left_out > 0 {
+            self.alarm(now, "claims-left-out", || {
+                format!("hub {origin} claims more peers, or shows more data of them, than this hub keeps of one or of all: {left_out} claims were left out")
+            });
+        }
         self.counters.changes += applied.fresh as u64;
         self.counters.repeated += applied.repeated as u64;
         self.counters.resyncs += u64::from(applied.resync && applied.advanced);

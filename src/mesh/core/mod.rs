@@ -53,7 +53,7 @@ use api::{Bye, Output, SharedRoutes};
 use clock::Clock;
 use contest::{ContestConfig, Contests};
 use dial::{DialConfig, Dialer};
-use directory::Directory;
+use directory::{Directory, Shares};
 use exchange::{Exchange, ExchangeConfig};
 use farewells::Farewells;
 use feeds::Feeds;
@@ -102,6 +102,8 @@ pub struct CoreConfig {
     pub discovery_limit: usize,
     /// The most peers in a network that is a room.
     pub room_limit: usize,
+    /// What the claims of other hubs may take up.
+    pub shares: Shares,
     /// How contested ids are decided.
     pub contest: ContestConfig,
     /// Links.
@@ -127,6 +129,7 @@ impl Default for CoreConfig {
             housekeeping: Duration::from_secs(30),
             discovery_limit: 1_000,
             room_limit: 4,
+            shares: Shares::default(),
             contest: ContestConfig::default(),
             links: LinkConfig::default(),
             topology: TopologyConfig::default(),
@@ -235,6 +238,7 @@ impl Core {
             topology: Topology::new(me, incarnation, config.topology),
             dialer: Dialer::new(me, seed, config.dial),
             feeds: Feeds::new(
+                config.shares.bytes.saturating_mul(Shares::HUBS),
                 mutants.unsubscribe_early(),
                 mutants.subscribe_without_cursor(),
             ),
@@ -258,6 +262,7 @@ impl Core {
             counters: Counters::default(),
             mutants,
         };
+        core.directory.write().set_shares(config.shares);
         core.links.set_incarnation(incarnation);
         core.set_bootstrap(now, config.bootstrap);
         core

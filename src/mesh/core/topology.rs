@@ -80,6 +80,8 @@ pub struct Topology {
     forget_due: Option<Moment>,
     routes: SharedRoutes,
     refused: u64,
+    /// A record was refused for want of room, and not asked for again.
+    turned_away: bool,
     events: VecDeque<TopologyEvent>,
 }
 
@@ -112,6 +114,7 @@ impl Topology {
             forget_due: None,
             routes: Arc::default(),
             refused: 0,
+            turned_away: false,
             events: VecDeque::new(),
         };
         topology.own.number = 1;
@@ -410,8 +413,9 @@ impl Topology {
             {
                 return self.answer(link, hub, true);
             }
-            if !self.make_room(now) {
+            if !self.make_room(now, hub) {
                 self.refused += 1;
+                self.turned_away = true;
                 return;
             }
         }
@@ -484,8 +488,9 @@ impl Topology {
         self.want_spf(now);
     }
 
-    /// Makes place for one more record, at the cost of the hub that is unreachable for longest.
-    fn make_room(&mut self, now: Moment) -> bool {
+    /// Makes place for the record of one more hub, at the cost of the hub that is unreachable for longest. A neighbour
+    /// always gets one, at the cost of a hub that is none, so that no hubs that were made up keep it out.
+    fn make_room(&mut self, now: Moment, newcomer: HubId) -> bool {
         if self.records.len() < self.config.max_hubs {
             return true;
         }
@@ -494,12 +499,43 @@ impl Topology {
             .iter()
             .filter_map(|(hub, stored)| Some((stored.unreachable_since?, *hub)))
             .min();
-        match longest {
-            Some((_, hub)) => {
-                self.drop_record(now, hub);
-                true
-            }
-            None => false,
+        let is_neighbour = self.neighbours.contains_key(&newcomer);
+        let loser = match longest {
+            Some((_, hub)) => Some(hub),
+            None if is_neighbour => self.farthest(),
+            None => None,
+        };
+        if let Some(hub) = loser {
+            self.drop_record(now, hub);
+        }
+        loser.is_some()
+    }
+
+    /// The hub that is the most links away, and no neighbour.
+    fn farthest(&self) -> Option<HubId> {
+        let others = self.records.keys().filter(|hub| **hub != self.me);
+        let far = others.filter(|hub| !self.neighbours.contains_key(*hub));
+        far.copied().max_by_key(|hub| {
+            let route = self.routes.by_hub.get(hub);
+            (route.map_or(u8::MAX, |route| route.hop.hops), *hub)
+        })
+    }
+
+    /// Asks all neighbours anew for what we lack, once there is room for what was turned away.
+    pub(super) fn ask_for_turned_away(&mut self) {
+        let has_room = self.records.len() < self.config.max_hubs
+            || self.records.values().any(|stored| stored.unreachable_since.is_some());
+        if !self.turned_away || !has_room {
+            return;
+        }
+        self.turned_away = false;
+        let links: Vec<(HubId, LinkId)> = self
+            .neighbours
+            .iter()
+            .map(|(hub, neighbour)| (*hub, neighbour.link))
+            .collect();
+        for (hub, link) in links {
+            self.outbox(link).start_digest(hub);
         }
     }
 
@@ -537,6 +573,7 @@ impl Topology {
         for hub in old {
             self.drop_record(now, hub);
         }
+        self.ask_for_turned_away();
         self.forget_due = self.next_forget();
     }
 

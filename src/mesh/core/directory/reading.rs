@@ -352,6 +352,11 @@ impl Directory {
         network.members.iter().filter(visible).count()
     }
 
+    /// How many claims of other hubs were left out: there was no room for them, or no honest hub makes such.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// How many records there are, of all hubs, visible or not.
     pub fn records(&self) -> usize {
         self.store.len()

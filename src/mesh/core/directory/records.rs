@@ -5,6 +5,7 @@ use super::super::ids::{
     ClaimNo, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, mix, stable_hash,
 };
 use super::log::Log;
+use super::shares::Use;
 use super::store::{NO_MEMBER, NetworkNo, OriginNo, Record, RecordNo};
 use super::{Directory, Held, KeyChange, MAX_NETWORKS, MAX_SAME, Network, Origin};
 use crate::mesh::frames::Claim;
@@ -27,6 +28,7 @@ impl Directory {
             visible: false,
             log: Log::default(),
             hash: 0,
+            used: Use::default(),
         };
         let place = self
             .origins
@@ -102,7 +104,12 @@ impl Directory {
             let record = self.store.record(*no);
             record.origin == origin && record.claim() == claim.claim
         });
-        if !own && !self.takes(origin, seq, network, &claim.peer, existing) {
+        if !own && !self.takes(origin, seq, network, claim, existing) {
+            self.left_out += 1;
+            // Its older form is no more, and in no log if the whole set is being replaced.
+            if let Some(no) = existing {
+                self.take(no, LeaveReason::Closed);
+            }
             return self.leave_unless_used(network);
         }
         let no = match existing {
@@ -120,17 +127,18 @@ impl Directory {
         }
     }
 
-    /// Whether another hub's claim is one that an honest hub could have made: no further from its others than a log
-    /// reaches, and not the fifth of one id. A hub retracts the older of its own claims of an id at once, so two is what
+    /// Whether there is room for another hub's claim, and it is one that an honest hub could have made: no further from
+    /// its others than a log reaches, and not the fifth of one id. A hub retracts the older of its own claims of an id at once, so two is what
     /// one has for a moment.
     fn takes(
         &mut self,
         origin: OriginNo,
         seq: u64,
         network: NetworkNo,
-        peer: &PeerId,
+        claim: &Claim,
         existing: Option<RecordNo>,
     ) -> bool {
+        let peer = &claim.peer;
         let of_origin = |no: &RecordNo| self.store.record(*no).origin == origin;
         let same = self.store.find(network, peer).filter(of_origin).count();
         if existing.is_none() && same >= MAX_SAME {
@@ -140,6 +148,14 @@ impl Directory {
         let Some(known) = known.and_then(Option::as_mut) else {
             return false;
         };
+        // What takes the place of an older form counts in full beside that: on the safe side by one claim.
+        let more = Use {
+            claims: usize::from(existing.is_none()),
+            bytes: claim.data.as_ref().map_or(0, |data| data.len()),
+        };
+        if !self.shares.allow(more, known.used, self.used) {
+            return false;
+        }
         let store = &mut self.store;
         let moved = |moved, slot| store.record_mut(moved).slot = slot;
         known.log.reaches(seq, moved)
@@ -191,6 +207,14 @@ impl Directory {
         record.data = claim.data.clone().map(Box::new);
     }
 
+    fn use_of(&self, no: RecordNo) -> Use {
+        let data = &self.store.record(no).data;
+        Use {
+            claims: 1,
+            bytes: data.as_ref().map_or(0, |data| data.len()),
+        }
+    }
+
     pub(super) fn hash_of(&self, no: RecordNo) -> u64 {
         let record = self.store.record(no);
         let network = self
@@ -203,6 +227,8 @@ impl Directory {
 
     pub(super) fn enlog(&mut self, no: RecordNo, origin: OriginNo, seq: u64) {
         let hash = self.hash_of(no);
+        let used = self.use_of(no);
+        let own = origin == self.own_no;
         let Some(origin) = self
             .origins
             .get_mut(origin as usize)
@@ -211,6 +237,10 @@ impl Directory {
             return;
         };
         origin.hash = origin.hash.wrapping_add(hash);
+        origin.used.add(used);
+        if !own {
+            self.used.add(used);
+        }
         let store = &mut self.store;
         let slot = origin
             .log
@@ -220,14 +250,19 @@ impl Directory {
 
     pub(super) fn unlog(&mut self, no: RecordNo) {
         let hash = self.hash_of(no);
+        let used = self.use_of(no);
         let record = self.store.record(no);
         let (origin, slot) = (record.origin, record.slot);
+        if origin != self.own_no {
+            self.used.take(used);
+        }
         if let Some(origin) = self
             .origins
             .get_mut(origin as usize)
             .and_then(Option::as_mut)
         {
             origin.hash = origin.hash.wrapping_sub(hash);
+            origin.used.take(used);
             origin.log.vacate(slot);
         }
     }

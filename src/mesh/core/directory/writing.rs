@@ -7,10 +7,15 @@ use hashbrown::HashMap;
 use super::super::ids::{ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::{Log, Tombstone};
 use super::store::{OriginNo, Record, RecordNo};
-use super::{ClaimView, Directory, KeyChange, rising};
+use super::{ClaimView, Directory, KeyChange, Shares, rising};
 use crate::mesh::frames::{Change, Claim, Entry};
 
 impl Directory {
+    /// How much other hubs' claims may take up from now on.
+    pub fn set_shares(&mut self, shares: Shares) {
+        self.shares = shares;
+    }
+
     /// Claims an id for this hub, or changes what its claim shows. Returns the sequence number.
     pub fn author(&mut self, claim: &Claim) -> u64 {
         let seq = self.own_mut().seq + 1;

@@ -189,3 +189,37 @@ fn a_full_database_drops_the_longest_unreachable_hub_and_never_a_reachable_one()
     assert_eq!(topology.record(id(4)), None);
     assert_eq!(topology.refused(), 1);
 }
+
+#[test]
+fn a_neighbour_always_has_room_and_others_are_asked_for_when_there_is_some() {
+    let config = TopologyConfig {
+        max_hubs: 4,
+        ..TopologyConfig::default()
+    };
+    let mut topology = Topology::new(id(0), life(0, 1), config);
+    // 1 fills the place with hubs that it makes up.
+    topology.on_neighbour_up(at_ms(0), id(1), life(0, 1), LinkId(1));
+    let made_up = |hub| record(hub, 1, &[(1, 1)]);
+    let rogue = record(1, 1, &[(0, 1), (8, 1), (9, 1)]);
+    topology.handle_records(at_ms(0), LinkId(1), vec![rogue, made_up(8), made_up(9)]);
+    assert!(topology.is_reachable(id(8)) && topology.is_reachable(id(9)));
+    // 2 links up, and knows 3.
+    topology.on_neighbour_up(at_ms(1_000), id(2), life(0, 1), LinkId(2));
+    let honest = record(2, 1, &[(0, 1), (3, 1)]);
+    topology.handle_records(at_ms(1_000), LinkId(2), vec![honest, record(3, 1, &[(2, 1)])]);
+    topology.handle_timeout(at_ms(2_000));
+    assert!(topology.is_reachable(id(2)), "a neighbour has room");
+    assert!(!topology.is_reachable(id(3)), "another waits");
+    frames(&mut topology, 2);
+    // The rogue is gone, and with it what it made up.
+    topology.on_neighbour_down(at_ms(3_000), id(1));
+    topology.handle_timeout(at_ms(4_000));
+    let asked = frames(&mut topology, 2);
+    assert!(asked.iter().any(|frame| matches!(frame, Frame::Digest(_))), "{asked:?}");
+    topology.handle_records(at_ms(5_000), LinkId(2), vec![record(3, 1, &[(2, 1)])]);
+    topology.handle_timeout(at_ms(6_000));
+    assert!(topology.is_reachable(id(3)));
+    frames(&mut topology, 2);
+    topology.handle_timeout(at_ms(60_000));
+    assert_eq!(sent(&mut topology, 2), [], "asked once");
+}

@@ -1,0 +1,55 @@
+//! How much of this hub's memory the claims of other hubs may take up.
+//!
+//! Each hub is the author of as many claims as it likes, so what is kept of them is bounded for each and for all together.
+//! This hub's own claims are bounded by its places for peers, and do not count. Called by `records` alone.
+
+/// What one hub's claims may take up; all other hubs' together may take [`Shares::HUBS`] times that.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares {
+    /// Claims of one hub, at about 100 bytes each.
+    pub claims: usize,
+    /// Bytes of data that the claims of one hub show.
+    pub bytes: usize,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Shares {
+            claims: 1_000_000,
+            bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Shares {
+    /// How many hubs may take all that one may.
+    pub const HUBS: usize = 4;
+
+    /// Whether there is room for one more claim with so much data, where its hub and all others have so much.
+    pub(super) fn allow(&self, more: Use, of_hub: Use, of_all: Use) -> bool {
+        let fits = |used: Use, hubs: usize| {
+            used.claims + more.claims <= self.claims.saturating_mul(hubs)
+                && used.bytes + more.bytes <= self.bytes.saturating_mul(hubs)
+        };
+        fits(of_hub, 1) && fits(of_all, Self::HUBS)
+    }
+}
+
+/// What claims take up.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Use {
+    pub claims: usize,
+    pub bytes: usize,
+}
+
+impl Use {
+    pub fn add(&mut self, other: Use) {
+        self.claims += other.claims;
+        self.bytes += other.bytes;
+    }
+
+    pub fn take(&mut self, other: Use) {
+        self.claims = self.claims.saturating_sub(other.claims);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
