@@ -117,7 +117,13 @@ impl World {
         match choices.below(14) {
             0 => {
                 let spans = [
-                    1_000, 20_000, 150_000, 1_000_000, 3_000_000, 61_000_000, 901_000_000,
+                    1_000,
+                    20_000,
+                    150_000,
+                    1_000_000,
+                    3_000_000,
+                    61_000_000,
+                    901_000_000,
                 ];
                 self.micros += choices.of(spans);
             }
@@ -222,7 +228,7 @@ impl World {
         let mut exchange = self.core.exchange().lock();
         let seq = directory.own_seq(claim);
         // A refusal is as good an answer as any.
-        drop(exchange.send(now, &*directory, source, seq, &target, kind, payload, wait));
+        let _ = exchange.send(now, &*directory, source, seq, &target, kind, payload, wait);
     }
 
     fn transmit(&mut self, choices: &mut Choices<'_>) {

@@ -190,9 +190,7 @@ impl Core {
         let (applied, left_out) = {
             let mut directory = self.directory.write();
             let before = directory.left_out();
-            let applied = self
-                .feeds
-                .handle_delta(now.at, &mut directory, link, delta);
+            let applied = self.feeds.handle_delta(now.at, &mut directory, link, delta);
             (applied, directory.left_out() - before)
         };
         if left_out > 0 {

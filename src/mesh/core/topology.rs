@@ -524,7 +524,10 @@ impl Topology {
     /// Asks all neighbours anew for what we lack, once there is room for what was turned away.
     pub(super) fn ask_for_turned_away(&mut self) {
         let has_room = self.records.len() < self.config.max_hubs
-            || self.records.values().any(|stored| stored.unreachable_since.is_some());
+            || self
+                .records
+                .values()
+                .any(|stored| stored.unreachable_since.is_some());
         if !self.turned_away || !has_room {
             return;
         }

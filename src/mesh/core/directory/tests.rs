@@ -408,18 +408,40 @@ fn what_other_hubs_claim_takes_up_so_much_each_and_together() {
     });
     let with_data = |seq: u64, bytes: usize| {
         let data = Some(Bytes::from(vec![b'x'; bytes]));
-        entry(seq, Claim { data, ..claim(&format!("p{seq}"), seq, seq) })
+        entry(
+            seq,
+            Claim {
+                data,
+                ..claim(&format!("p{seq}"), seq, seq)
+            },
+        )
     };
     let hub = |n: u8| HubId([n; 20]);
     let claims = |directory: &Directory, n| directory.origin_state(&hub(n)).unwrap().claims;
-    with_hub(&mut directory, hub(10), (1..=20).map(|seq| with_data(seq, 1)).collect());
+    with_hub(
+        &mut directory,
+        hub(10),
+        (1..=20).map(|seq| with_data(seq, 1)).collect(),
+    );
     assert_eq!(claims(&directory, 10), 10, "of one hub, so many");
-    with_hub(&mut directory, hub(11), (1..=20).map(|seq| with_data(seq, 30)).collect());
+    with_hub(
+        &mut directory,
+        hub(11),
+        (1..=20).map(|seq| with_data(seq, 30)).collect(),
+    );
     assert_eq!(claims(&directory, 11), 3, "of one hub, so many bytes");
     for n in 12..20 {
-        with_hub(&mut directory, hub(n), (1..=10).map(|seq| with_data(seq, 1)).collect());
+        with_hub(
+            &mut directory,
+            hub(n),
+            (1..=10).map(|seq| with_data(seq, 1)).collect(),
+        );
     }
-    assert_eq!(directory.records(), 40, "of all together, four times as many");
+    assert_eq!(
+        directory.records(),
+        40,
+        "of all together, four times as many"
+    );
     assert_eq!(directory.left_out(), 10 + 17 + 53);
     // Whoever leaves makes room, and nothing is counted twice.
     directory.drop_origin(&hub(10), LeaveReason::HubLost);

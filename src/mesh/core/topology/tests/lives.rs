@@ -202,11 +202,16 @@ fn a_neighbour_always_has_room_and_others_are_asked_for_when_there_is_some() {
     let made_up = |hub| record(hub, 1, &[(1, 1)]);
     let rogue = record(1, 1, &[(0, 1), (8, 1), (9, 1)]);
     topology.handle_records(at_ms(0), LinkId(1), vec![rogue, made_up(8), made_up(9)]);
+    topology.handle_timeout(at_ms(500));
     assert!(topology.is_reachable(id(8)) && topology.is_reachable(id(9)));
     // 2 links up, and knows 3.
     topology.on_neighbour_up(at_ms(1_000), id(2), life(0, 1), LinkId(2));
     let honest = record(2, 1, &[(0, 1), (3, 1)]);
-    topology.handle_records(at_ms(1_000), LinkId(2), vec![honest, record(3, 1, &[(2, 1)])]);
+    topology.handle_records(
+        at_ms(1_000),
+        LinkId(2),
+        vec![honest, record(3, 1, &[(2, 1)])],
+    );
     topology.handle_timeout(at_ms(2_000));
     assert!(topology.is_reachable(id(2)), "a neighbour has room");
     assert!(!topology.is_reachable(id(3)), "another waits");
@@ -215,7 +220,10 @@ fn a_neighbour_always_has_room_and_others_are_asked_for_when_there_is_some() {
     topology.on_neighbour_down(at_ms(3_000), id(1));
     topology.handle_timeout(at_ms(4_000));
     let asked = frames(&mut topology, 2);
-    assert!(asked.iter().any(|frame| matches!(frame, Frame::Digest(_))), "{asked:?}");
+    assert!(
+        asked.iter().any(|frame| matches!(frame, Frame::Digest(_))),
+        "{asked:?}"
+    );
     topology.handle_records(at_ms(5_000), LinkId(2), vec![record(3, 1, &[(2, 1)])]);
     topology.handle_timeout(at_ms(6_000));
     assert!(topology.is_reachable(id(3)));
