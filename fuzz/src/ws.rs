@@ -2,8 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use hubmesh::session::intake::Intake;
 use hubmesh::session::socket::{Incoming, ReadError, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -33,12 +35,15 @@ pub fn ws(input: &[u8]) {
 fn read(data: &[u8], cuts: &[u8], ahead: usize) -> (Vec<Incoming>, Option<ReadError>) {
     let (ahead, data) = data.split_at(ahead.min(data.len()));
     let wire = Wire { data, cuts };
-    let mut socket = Socket::new(wire, ahead, LONGEST);
+    let intake = Arc::new(Intake::new(LONGEST, 4 * LONGEST));
+    let mut socket = Socket::new(wire, ahead, intake);
     let mut context = Context::from_waker(Waker::noop());
     let mut got = Vec::new();
     loop {
         loop {
             match socket.next_incoming() {
+                // How often a long message is told of while it comes depends on the pieces that it comes in.
+                Ok(Some(Incoming::Fragment)) => {}
                 Ok(Some(incoming)) => got.push(incoming),
                 Ok(None) => break,
                 Err(why) => return (got, Some(why)),
