@@ -497,6 +497,7 @@ impl Topology {
         let longest = self
             .records
             .iter()
+            .filter(|(hub, _)| !self.neighbours.contains_key(*hub))
             .filter_map(|(hub, stored)| Some((stored.unreachable_since?, *hub)))
             .min();
         let is_neighbour = self.neighbours.contains_key(&newcomer);
