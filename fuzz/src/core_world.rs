@@ -201,6 +201,7 @@ impl World {
             data: choices.data(),
             quiet: choices.one_in(4),
             proof,
+            address: choices.address(),
         };
         self.core.join(self.now(), join);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hubmesh::limits::Origin;
 use hubmesh::mesh::core::api::Bye;
 use hubmesh::mesh::core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -89,6 +90,11 @@ impl Choices<'_> {
             4 => PeerId::new("text").expect("a peer"),
             n => PeerId::Hex([n; 20]),
         }
+    }
+
+    /// Of three clients' homes.
+    pub fn address(&mut self) -> Origin {
+        Origin::of([192, 0, 2, self.below(3)].into())
     }
 
     pub fn data(&mut self) -> Option<Bytes> {
