@@ -31,6 +31,7 @@ Examples:
   load-test relay --hub ws://localhost:8080 --hub-b ws://localhost:8081 --saturated --in-flight 8 --pid 101,102
   load-test idle --hub ws://localhost:8080 --peers 5000 --pid 101
   load-test join-storm --hub ws://localhost:8080 --peers 500 --pid 101 --json
+  load-test join-storm --hub ws://localhost:8080 --peers 500 --spread 1s --pid 101
   load-test floor --listen 127.0.0.1:9000
   load-test relay --dialect peerjs --hub ws://localhost:9000/myapp --pid \"$(pidof node)\"
   load-test relay --dialect floor --hub 127.0.0.1:9000
@@ -148,6 +149,9 @@ pub struct JoinStorm {
     /// How many peers; each learns of all others.
     #[arg(long, short = 'n', default_value_t = 500, value_parser = count(2, 20_000))]
     pub peers: usize,
+    /// The joins come one after the other, evenly over this time; 0s: all at once.
+    #[arg(long, default_value = "0s", value_parser = bounded_or_none)]
+    pub spread: Duration,
     /// The longest that the storm may take.
     #[arg(long, default_value = "60s", value_parser = bounded)]
     pub limit: Duration,

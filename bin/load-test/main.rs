@@ -133,6 +133,7 @@ async fn run_mode(mode: Mode) -> Result<Outcome, Unable> {
         Mode::JoinStorm(storm) => {
             let options = join_storm::Options {
                 peers: storm.peers,
+                spread: storm.spread,
                 limit: storm.limit,
             };
             join_storm::run(&*lab(&storm.aim).await?, &options).await

@@ -107,10 +107,13 @@ async fn idle_peers_accepts_and_storms_are_counted() {
         100
     );
     let storm = load(&["join-storm", "-n", "30"], &aim).await;
-    assert_eq!(
-        (&storm["frames"], &storm["frames_missing"]),
-        (&(30 * 29).into(), &0.into())
-    );
+    let spread = ["join-storm", "-n", "60", "--spread", "200ms"];
+    for (storm, peers) in [(storm, 30), (load(&spread, &aim).await, 60)] {
+        assert_eq!(
+            (&storm["frames"], &storm["frames_missing"]),
+            (&(peers * (peers - 1)).into(), &0.into())
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! A join storm: many peers join one network at once, and each is told of all others.
+//! A join storm: many peers join one network, at once or one after the other, and each is told of all others.
 //!
-//! All are connected before the clock starts. `n` peers make n·(n−1) `peer-discovered` frames; the storm is over when
+//! All are connected before the clock starts, so what counts is the telling. `n` peers make n·(n−1) `peer-discovered` frames; the storm is over when
 //! all have come, or when none has come for a while (a hub with a discovery limit sends fewer, which is counted and
 //! said).
 
@@ -8,7 +8,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub peers: usize,
+    /// The joins come evenly over this time; none: all at once.
+    pub spread: Duration,
     pub limit: Duration,
 }
 
@@ -39,19 +41,21 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
     let before = lab.watched.sample()?;
     let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for peer in peers {
-        tasks.spawn_local(join_and_count(peer.connection, Rc::clone(&seen)));
+    for (turn, peer) in (0..).zip(peers) {
+        let at = began + options.spread * turn / options.peers.max(1) as u32;
+        tasks.spawn_local(join_and_count(at, peer.connection, Rc::clone(&seen)));
     }
     let expected = options.peers as u64 * (options.peers as u64).saturating_sub(1);
     let settled = tokio::select! {
-        settled = wait(lab, &seen, expected, options.limit) => settled,
+        settled = wait(lab, &seen, expected, options) => settled,
         Some(Ok(failure)) = tasks.join_next() => return Err(failure),
     };
     let used = lab.watched.sample()?.since(&before);
 
     let title = format!(
-        "join storm: {} peers into one network, {}",
+        "join storm: {} peers into one network{}, {}",
         options.peers,
+        pace(options.spread),
         lab.hubs()
     );
     let mut report = Report::new(title);
@@ -73,7 +77,9 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
     Ok(report)
 }
 
-async fn join_and_count(mut connection: Connection, seen: Rc<Cell<u64>>) -> Failure {
+/// Joins at this moment. What comes before it is read then.
+async fn join_and_count(at: Instant, mut connection: Connection, seen: Rc<Cell<u64>>) -> Failure {
+    sleep_until(at).await;
     connection.join();
     if let Err(failure) = connection.flush().await {
         return failure;
@@ -90,12 +96,21 @@ async fn join_and_count(mut connection: Connection, seen: Rc<Cell<u64>>) -> Fail
     }
 }
 
+fn pace(spread: Duration) -> String {
+    match spread {
+        Duration::ZERO => " at once".to_owned(),
+        spread => format!(" within {spread:?}"),
+    }
+}
+
 /// The moment of the last frame.
-async fn wait(lab: &Lab, seen: &Cell<u64>, expected: u64, limit: Duration) -> Instant {
+async fn wait(lab: &Lab, seen: &Cell<u64>, expected: u64, options: &Options) -> Instant {
     let bar = lab.progress("storming", expected);
-    let end = Instant::now() + limit;
+    let end = Instant::now() + options.spread + options.limit;
+    // Before the second peer has joined there is nothing to see.
+    let patience = SILENCE + options.spread / options.peers.max(1) as u32;
     let (mut last, mut at) = (0, Instant::now());
-    while seen.get() < expected && at.elapsed() < SILENCE && Instant::now() < end {
+    while seen.get() < expected && at.elapsed() < patience && Instant::now() < end {
         sleep(LOOK).await;
         if seen.get() != last {
             (last, at) = (seen.get(), Instant::now());

@@ -278,8 +278,12 @@ impl Trial {
                 (report, &[(Figure::IdleBytes, "bytes_per_peer")])
             }
             Self::JoinStorm => {
-                let (peers, limit) = (options.storm_peers, Duration::from_secs(60));
-                let report = join_storm::run(lab, &join_storm::Options { peers, limit }).await?;
+                let storm = join_storm::Options {
+                    peers: options.storm_peers,
+                    spread: Duration::ZERO,
+                    limit: Duration::from_secs(60),
+                };
+                let report = join_storm::run(lab, &storm).await?;
                 (report, &[(Figure::StormFrame, "cpu_us_per_unit")])
             }
             Self::JoinLatency => {
