@@ -8,7 +8,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hubmesh::dialect::{self, Command, Event, Signal};
 use hubmesh::mesh::core::api::{Delivery, PeerEvent, Recipients, Source};
-use hubmesh::mesh::core::ids::{ClaimNo, Dialect, NetworkKey, PeerId, SignalKind};
+use hubmesh::mesh::core::ids::{ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind};
 use hubmesh::metrics::Metrics;
 use hubmesh::registry::{Peer, Registry};
 use hubmesh::session::mailbox::{Capacity, Mailbox};
@@ -139,7 +139,7 @@ fn notify(c: &mut Criterion) {
     group.throughput(Throughput::Elements(members));
     group.bench_function("to mailboxes and out", |b| {
         b.iter(|| {
-            registry.notify(&network, Recipients::Network, event.clone());
+            registry.notify(Moment(0), &network, Recipients::Network, event.clone());
             for mailbox in &mailboxes {
                 mailbox.drain(usize::MAX, |text| {
                     black_box(text);

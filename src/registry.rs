@@ -16,22 +16,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::unix_ms;
-use crate::dialect::{self, Complaint, Event, Failing, Signal, json};
+use crate::dialect::{self, Complaint, Event, Failing, Notice, Signal, json};
 use crate::mesh::core::api::{Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Source};
-use crate::mesh::core::ids::{ClaimNo, Dialect, NetworkKey, PeerId, SignalKind, mix, stable_hash};
+use crate::mesh::core::ids::{
+    ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
+};
 use crate::mesh::frames::RefusedWhy;
 use crate::metrics::{Metrics, Sent};
-use crate::session::mailbox::{Control, Full, Mailbox, Roster};
+use crate::session::mailbox::{Control, Full, Mailbox, Roster, WakeUp};
 use crate::session::meter;
 use crate::session::reason::CloseReason;
 
+mod bursts;
 mod runs;
 
+use bursts::Bursts;
 use runs::Runs;
 
 /// Locks that the claims are spread over: more than threads, so that joins rarely meet signals.
@@ -131,6 +134,7 @@ impl Peer {
 pub struct Registry {
     shards: [RwLock<Claims>; SHARDS],
     members: RwLock<HashMap<NetworkKey, Claims>>,
+    bursts: Mutex<Bursts>,
     metrics: Arc<Metrics>,
 }
 
@@ -140,6 +144,7 @@ impl Registry {
         Registry {
             shards: std::array::from_fn(|_| RwLock::default()),
             members: RwLock::default(),
+            bursts: Mutex::default(),
             metrics,
         }
     }
@@ -295,8 +300,9 @@ impl Registry {
         }
     }
 
-    /// Tells local members of a network of a change: one encoding for all of them.
-    pub fn notify(&self, network: &NetworkKey, to: Recipients, event: PeerEvent) {
+    /// Tells local members of a network of a change: one encoding for all of them. When changes come fast it reaches
+    /// them a little later, so that it shares a write with others: see [`Registry::release`].
+    pub fn notify(&self, now: Moment, network: &NetworkKey, to: Recipients, event: PeerEvent) {
         let Some(dialect) = network.dialect() else {
             return;
         };
@@ -309,16 +315,33 @@ impl Registry {
                     return;
                 };
                 let notice = encode();
+                let wake = self.bursts.lock().on_notice(now, network, members.len());
                 let others = members.values().filter(|p| p.source.peer != *event.peer());
-                others.for_each(|peer| told += u64::from(push_all(peer, notice.messages())));
+                others.for_each(|peer| told += u64::from(push_all(peer, &notice, wake)));
             }
             Recipients::Only(claims) => {
                 let notice = encode();
+                let wake = self.bursts.lock().on_notice(now, network, claims.len());
                 let peers = claims.into_iter().filter_map(|claim| self.find(claim));
-                peers.for_each(|peer| told += u64::from(push_all(&peer, notice.messages())));
+                peers.for_each(|peer| told += u64::from(push_all(&peer, &notice, wake)));
             }
         }
         meter::count_notices(&self.metrics, &event, told);
+    }
+
+    /// When [`Registry::release`] has something to do; `None` if nothing is held back.
+    pub fn next_release(&self) -> Option<Moment> {
+        self.bursts.lock().poll_timeout()
+    }
+
+    /// Has the sessions write the notices that were held back for long enough.
+    pub fn release(&self, now: Moment) {
+        let mut bursts = self.bursts.lock();
+        while let Some(network) = bursts.poll_due(now) {
+            let networks = self.members.read();
+            let members = networks.get(&network).into_iter().flat_map(Claims::values);
+            members.for_each(|peer| peer.mailbox.release());
+        }
     }
 
     /// How many claims there are, quiet ones and those that still wait for the mesh included.
@@ -346,10 +369,10 @@ impl Registry {
 }
 
 /// Whether all of it found room.
-fn push_all<'a>(peer: &Peer, messages: impl Iterator<Item = &'a Utf8Bytes>) -> bool {
+fn push_all(peer: &Peer, notice: &Notice, wake: WakeUp) -> bool {
     let mut room = true;
-    for message in messages {
-        room &= peer.mailbox.push(message.clone()).is_ok();
+    for message in notice.messages() {
+        room &= peer.mailbox.push_notice(message.clone(), wake).is_ok();
     }
     room
 }

@@ -179,6 +179,8 @@ impl Driver {
         self.router.arm(Moment(u64::MAX));
         let due = self.core.poll_timeout().unwrap_or(Moment(u64::MAX / 2));
         let due = due.min(self.router.now() + TICK);
+        let release = self.router.registry().next_release();
+        let due = release.map_or(due, |release| due.min(release));
         self.router.arm(due);
         self.router.instant(due)
     }
@@ -275,6 +277,7 @@ impl Driver {
         if self.core.poll_timeout().is_some_and(|due| due <= now.at) {
             self.core.handle_timeout(now);
         }
+        self.router.registry().release(now.at);
         if self.next_tick <= Instant::now() {
             self.next_tick = Instant::now() + TICK;
             self.tick(now);
@@ -312,7 +315,9 @@ impl Driver {
                 token,
                 within,
             } => registry.probe(claim, token, within),
-            Output::Notify { network, to, event } => registry.notify(&network, to, event),
+            Output::Notify { network, to, event } => {
+                registry.notify(self.router.now(), &network, to, event);
+            }
             Output::Alarm { label, text } => {
                 self.shared.metrics.alarms.inc(label);
                 tracing::warn!(alarm = label, "{text}");

@@ -62,11 +62,15 @@ impl Room {
     }
 
     fn left(&self, peer: u8, to: Recipients) {
+        self.left_at(Moment(0), peer, to);
+    }
+
+    fn left_at(&self, now: Moment, peer: u8, to: Recipients) {
         let event = PeerEvent::Left {
             peer: id(peer),
             reason: LeaveReason::HubLost,
         };
-        self.registry.notify(&network("room"), to, event);
+        self.registry.notify(now, &network("room"), to, event);
     }
 }
 
@@ -265,4 +269,38 @@ fn a_network_whose_last_member_left_is_forgotten() {
     assert_eq!(room.registry.networks(), [(network("room"), 1)]);
     room.registry.remove(ClaimNo(2));
     assert_eq!(room.registry.networks(), []);
+}
+
+#[test]
+fn members_of_a_large_network_are_woken_once_for_changes_that_come_fast() {
+    let room = Room::new();
+    let members: Vec<_> = (1..=50).map(|n| room.join(u64::from(n), n)).collect();
+    let wakes = Arc::new(Wakes::default());
+    let count = || {
+        for mailbox in &members {
+            mailbox.register(&futures::task::waker(Arc::clone(&wakes)));
+        }
+        wakes.0.swap(0, Ordering::Relaxed)
+    };
+    count();
+    room.left(99, Recipients::Network);
+    assert_eq!((count(), room.registry.next_release()), (50, None));
+    members.iter().for_each(|mailbox| drop(texts(mailbox)));
+    for ms in 1..=5 {
+        room.left_at(Moment(ms * 1000), 99, Recipients::Network);
+    }
+    let due = room.registry.next_release().expect("notices wait");
+    assert_eq!((count(), due), (0, Moment(10_000)));
+    room.registry.release(due);
+    assert_eq!((count(), room.registry.next_release()), (50, None));
+    assert!(members.iter().all(|mailbox| texts(mailbox).len() == 5));
+}
+
+#[derive(Default)]
+struct Wakes(std::sync::atomic::AtomicUsize);
+
+impl futures::task::ArcWake for Wakes {
+    fn wake_by_ref(wakes: &Arc<Self>) {
+        wakes.0.fetch_add(1, Ordering::Relaxed);
+    }
 }

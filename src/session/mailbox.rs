@@ -63,6 +63,15 @@ impl Roster {
     }
 }
 
+/// When a session is woken for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WakeUp {
+    /// At once.
+    Now,
+    /// With the next message that wakes it, or when it is released.
+    Later,
+}
+
 /// What comes out next.
 #[derive(Debug)]
 pub enum Item {
@@ -96,6 +105,8 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     shut: bool,
+    /// Something waits that the session has not been woken for.
+    unannounced: bool,
 }
 
 #[derive(Default)]
@@ -118,16 +129,29 @@ impl Mailbox {
 
     /// Puts a message in; a mailbox that overflows refuses from then on, and its session ends.
     pub fn push(&self, text: Utf8Bytes) -> Result<(), Full> {
-        self.put(text.len(), Item::Text(text))
+        self.put(text.len(), Item::Text(text), WakeUp::Now)
+    }
+
+    /// Puts a notice in, under the same terms. With [`WakeUp::Later`] whoever calls releases it in time.
+    pub fn push_notice(&self, text: Utf8Bytes, wake: WakeUp) -> Result<(), Full> {
+        self.put(text.len(), Item::Text(text), wake)
+    }
+
+    /// Has the session look at what was put in without waking it.
+    pub fn release(&self) {
+        if std::mem::take(&mut self.queue.lock().unannounced) {
+            self.waker.wake();
+        }
     }
 
     /// Puts a roster in, under the same terms: a client that moves about and does not read must not pile them up.
     pub fn push_roster(&self, roster: Box<Roster>) -> Result<(), Full> {
-        self.put(roster.bytes(), Item::Roster(roster))
+        self.put(roster.bytes(), Item::Roster(roster), WakeUp::Now)
     }
 
-    /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already.
-    fn put(&self, bytes: usize, item: Item) -> Result<(), Full> {
+    /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already. An item
+    /// that wakes it later leaves that to the next one.
+    fn put(&self, bytes: usize, item: Item, wake: WakeUp) -> Result<(), Full> {
         let mut queue = self.queue.lock();
         if queue.shut {
             return Err(Full);
@@ -140,10 +164,11 @@ impl Mailbox {
             return Err(Full);
         }
         queue.bytes = bytes;
-        let was_empty = queue.items.is_empty();
+        let asleep = queue.items.is_empty() || queue.unannounced;
+        queue.unannounced = asleep && wake == WakeUp::Later;
         queue.items.push_back(item);
         drop(queue);
-        if was_empty {
+        if asleep && wake == WakeUp::Now {
             self.waker.wake();
         }
         Ok(())
@@ -209,6 +234,7 @@ impl Mailbox {
     /// that out.
     pub fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<Roster>> {
         let mut queue = self.queue.lock();
+        queue.unannounced = false;
         let mut written = 0;
         while written < enough {
             match queue.items.pop_front() {

@@ -130,6 +130,53 @@ fn a_session_is_woken_by_the_first_message_and_by_each_word_of_the_hub() {
 }
 
 #[test]
+fn notices_held_back_leave_in_order_with_the_message_that_wakes_the_session() {
+    let (mailbox, wakes) = (mailbox(10, 100), Arc::new(Wakes::default()));
+    let woken = || {
+        mailbox.register(&Arc::clone(&wakes).into());
+        wakes.0.swap(0, Ordering::Relaxed)
+    };
+    woken();
+    for notice in ["a", "b"] {
+        mailbox
+            .push_notice(notice.into(), WakeUp::Later)
+            .expect("there is room");
+    }
+    assert_eq!(woken(), 0);
+    mailbox.push("signal".into()).expect("there is room");
+    assert_eq!(woken(), 1);
+    mailbox
+        .push_notice("c".into(), WakeUp::Later)
+        .expect("there is room");
+    mailbox.release();
+    assert_eq!(woken(), 0, "it is awake already");
+    assert_eq!(take(&mailbox, usize::MAX), ["a", "b", "signal", "c"]);
+}
+
+#[test]
+fn a_release_wakes_a_session_that_has_something_held_back_and_no_other() {
+    let (mailbox, wakes) = (mailbox(10, 100), Arc::new(Wakes::default()));
+    let woken = || {
+        mailbox.register(&Arc::clone(&wakes).into());
+        wakes.0.swap(0, Ordering::Relaxed)
+    };
+    woken();
+    let hold = |text: &str| mailbox.push_notice(text.into(), WakeUp::Later);
+    mailbox.release();
+    assert_eq!(woken(), 0);
+    hold("a").expect("there is room");
+    mailbox.release();
+    assert_eq!(woken(), 1);
+    hold("b").expect("there is room");
+    assert_eq!(take(&mailbox, usize::MAX), ["a", "b"]);
+    mailbox.release();
+    assert_eq!(woken(), 0, "it has looked meanwhile");
+    hold("c").expect("there is room");
+    mailbox.release();
+    assert_eq!(woken(), 1);
+}
+
+#[test]
 fn the_hub_s_word_comes_in_order_but_closing_comes_first() {
     let mailbox = mailbox(10, 100);
     let probe = Control::Probe {

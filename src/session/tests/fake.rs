@@ -20,7 +20,9 @@ use crate::limits::Room;
 use crate::mesh::core::api::{
     Delivery, Join, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
 };
-use crate::mesh::core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
+use crate::mesh::core::ids::{
+    ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind,
+};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::{MeshPort, Newcomer, Sessions};
@@ -92,7 +94,7 @@ impl FakeMesh {
             let event = PeerEvent::Left { peer, reason };
             self.0
                 .registry
-                .notify(&join.network, Recipients::Network, event);
+                .notify(Moment(0), &join.network, Recipients::Network, event);
         }
     }
 
@@ -114,7 +116,7 @@ impl FakeMesh {
             };
             self.0
                 .registry
-                .notify(&join.network, Recipients::Network, event);
+                .notify(Moment(0), &join.network, Recipients::Network, event);
         }
     }
 }
@@ -167,7 +169,7 @@ impl MeshPort for FakeMesh {
             };
             self.0
                 .registry
-                .notify(&join.network, Recipients::Network, event);
+                .notify(Moment(0), &join.network, Recipients::Network, event);
         }
         self.0.state.lock().shown.insert(claim, join);
     }
