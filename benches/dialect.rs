@@ -114,6 +114,7 @@ fn hand_over(c: &mut Criterion) {
                 to: ClaimNo(2),
                 network: network.clone(),
                 from: id(1),
+                from_here: Some(ClaimNo(1)),
                 target,
                 kind,
                 payload: Bytes::copy_from_slice(payload.as_bytes()),

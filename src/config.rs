@@ -110,6 +110,8 @@ pub struct PeerLimits {
     pub rate_per_sec: Option<u32>,
     /// Messages at once; at least 1.
     pub rate_burst: u32,
+    /// Bytes of a message that count as one message; at least 1.
+    pub rate_message_bytes: usize,
     /// Messages that may wait for its socket. Holds a full roster and 256 more.
     pub outbox_messages: usize,
     /// Bytes that may wait for its socket. Holds a full roster and four of the longest messages.
@@ -117,6 +119,12 @@ pub struct PeerLimits {
 }
 
 impl PeerLimits {
+    /// As how many messages a message of so many bytes counts.
+    pub fn rate_cost(&self, bytes: usize) -> NonZeroU32 {
+        let parts = bytes.div_ceil(self.rate_message_bytes.max(1));
+        NonZeroU32::new(u32::try_from(parts).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
+    }
+
     /// Silence after which a peer of this dialect is closed.
     pub const fn silence(&self, dialect: Dialect) -> Duration {
         match dialect {
@@ -439,6 +447,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let max_announce_bytes = reader.number("MAX_ANNOUNCE_BYTES", 64..=1_048_576);
     let rate_per_sec: Option<u32> = reader.number("RATE_LIMIT_PER_SEC", 0..=1_000_000);
     let rate_burst = reader.number("RATE_LIMIT_BURST", 1..=1_000_000);
+    let rate_message_bytes = reader.number("RATE_LIMIT_MESSAGE_BYTES", 256..=16_777_216);
     let outbox_messages = reader.number("OUTBOX_MESSAGES", 1..=1_000_000);
     let outbox_bytes = reader.number("OUTBOX_BYTES", 1..=1_073_741_824);
     Some(PeerLimits {
@@ -450,6 +459,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
         max_announce_bytes: max_announce_bytes?,
         rate_per_sec: Some(rate_per_sec?).filter(|rate| *rate > 0),
         rate_burst: rate_burst?,
+        rate_message_bytes: rate_message_bytes?,
         outbox_messages: outbox_messages?,
         outbox_bytes: outbox_bytes?,
     })

@@ -121,13 +121,15 @@ impl Drop for Seat {
 /// that is abuse. A client that sends at less than twice its rate is only ever slowed down.
 const ABUSE_BURSTS: u32 = 5;
 
-/// How many messages' worth an announcement costs that is not a peer's first: everybody in its network is told.
-const ANNOUNCEMENT_COST: u32 = 20;
+/// How many messages' worth an announcement that is not a peer's first costs beyond being a message: everybody in its
+/// network is told.
+const ANNOUNCEMENT_COST: NonZeroU32 = NonZeroU32::MIN.saturating_add(18);
 
 /// One peer's allowance of messages.
 #[derive(Debug)]
 pub struct Pace {
-    announcement_cost: NonZeroU32,
+    /// Nothing costs more, or it could never be.
+    most_cost: NonZeroU32,
     limiter: Option<RateLimiter<NotKeyed, InMemoryState, DefaultClock>>,
     refused: u32,
     tolerated: u32,
@@ -154,20 +156,19 @@ impl Pace {
             .and_then(NonZeroU32::new)
             .map(|rate| RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)));
         Pace {
-            announcement_cost: NonZeroU32::new(ANNOUNCEMENT_COST - 1)
-                .map_or(NonZeroU32::MIN, |cost| cost.min(burst)),
+            most_cost: burst,
             limiter,
             refused: 0,
             tolerated: burst.get().saturating_mul(ABUSE_BURSTS),
         }
     }
 
-    /// Judges one message.
-    pub fn judge(&mut self) -> Verdict {
+    /// Judges one message, which counts as so many.
+    pub fn judge(&mut self, cost: NonZeroU32) -> Verdict {
         let Some(limiter) = &self.limiter else {
             return Verdict::Granted;
         };
-        if limiter.check().is_ok() {
+        if let Ok(Ok(())) = limiter.check_n(cost.min(self.most_cost)) {
             self.refused = self.refused.saturating_sub(1);
             return Verdict::Granted;
         }
@@ -179,7 +180,7 @@ impl Pace {
         let Some(limiter) = &self.limiter else {
             return Verdict::Granted;
         };
-        match limiter.check_n(self.announcement_cost) {
+        match limiter.check_n(ANNOUNCEMENT_COST.min(self.most_cost)) {
             Ok(Ok(())) => Verdict::Granted,
             _ => self.refuse(),
         }
@@ -200,6 +201,7 @@ mod tests {
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn admission(connections: usize, per_address: Option<usize>) -> Admission {
@@ -240,7 +242,7 @@ mod tests {
     #[test]
     fn a_peer_is_told_once_that_it_is_too_fast_and_parted_from_if_it_goes_on() {
         let mut pace = Pace::new(Some(1), 10);
-        let verdicts: Vec<_> = (0..100).map(|_| pace.judge()).collect();
+        let verdicts: Vec<_> = (0..100).map(|_| pace.judge(ONE)).collect();
         let count = |wanted| verdicts.iter().filter(|v| **v == wanted).count();
         assert!((10..=11).contains(&count(Verdict::Granted)));
         assert_eq!(count(Verdict::RefusedFirst), 1);
@@ -258,9 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn a_long_message_costs_as_much_as_many_and_one_is_always_affordable() {
+        let cost = NonZeroU32::MIN.saturating_add(9);
+        let mut pace = Pace::new(Some(1), 100);
+        let granted = (0..100).take_while(|_| pace.judge(cost) == Verdict::Granted);
+        assert_eq!(granted.count(), 10);
+        let mut small = Pace::new(Some(1), 3);
+        assert_eq!(small.judge(cost), Verdict::Granted);
+        assert_eq!(small.judge(ONE), Verdict::RefusedFirst);
+    }
+
+    #[test]
     fn without_a_rate_every_message_is_granted() {
         let mut pace = Pace::new(None, 1);
-        assert!((0..10_000).all(|_| pace.judge() == Verdict::Granted));
+        assert!((0..10_000).all(|_| pace.judge(ONE) == Verdict::Granted));
         assert!((0..10_000).all(|_| pace.judge_announcement() == Verdict::Granted));
     }
 }

@@ -10,6 +10,8 @@
 //! [`Registry::accepted`] and [`Registry::notify`] no change falls between the two and none is told twice.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,13 +23,15 @@ use tokio::time::Instant;
 
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event, Failing, Notice, Signal, json};
-use crate::mesh::core::api::{Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Source};
+use crate::mesh::core::api::{
+    Delivery, Failed, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
+};
 use crate::mesh::core::ids::{
     ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
 };
 use crate::mesh::frames::RefusedWhy;
 use crate::metrics::{Metrics, Sent};
-use crate::session::mailbox::{Control, Full, Mailbox, Roster, WakeUp};
+use crate::session::mailbox::{Author, Control, Full, Mailbox, Receipt, Roster, WakeUp};
 use crate::session::meter;
 use crate::session::reason::CloseReason;
 
@@ -135,6 +139,8 @@ pub struct Registry {
     shards: [RwLock<Claims>; SHARDS],
     members: RwLock<HashMap<NetworkKey, Claims>>,
     bursts: Mutex<Bursts>,
+    /// What numbers the ids of senders on other hubs: nobody can choose one that collides with another's.
+    numbers: foldhash::fast::RandomState,
     metrics: Arc<Metrics>,
 }
 
@@ -145,6 +151,7 @@ impl Registry {
             shards: std::array::from_fn(|_| RwLock::default()),
             members: RwLock::default(),
             bursts: Mutex::default(),
+            numbers: foldhash::fast::RandomState::default(),
             metrics,
         }
     }
@@ -199,8 +206,13 @@ impl Registry {
         };
         let text = dialect::encode_signal(peer.dialect, &signal, unix_ms());
         let text = text.ok_or(RefusedWhy::Forged)?;
+        let author = match delivery.from_here {
+            Some(claim) => Author::Here(claim),
+            None => Author::Elsewhere(self.numbers.hash_one(&delivery.from)),
+        };
+        let kind = delivery.kind;
         peer.mailbox
-            .push(text)
+            .push_signal(text, Receipt { author, kind })
             .map_err(|Full| RefusedWhy::Overload)?;
         let sent = meter::sent_signal(peer.dialect, delivery.kind);
         self.metrics.messages_sent.inc(sent);
@@ -209,17 +221,48 @@ impl Registry {
 
     /// Tells a sender that its signal was not delivered, or may not have been.
     pub fn failed(&self, failed: Failed) {
-        let Some(peer) = self.find(failed.source) else {
+        let Failed {
+            source,
+            target,
+            kind,
+            why,
+            follows,
+            ..
+        } = failed;
+        self.tell_failed(source, &target, kind, why, follows);
+    }
+
+    /// Tells the senders of signals that waited for a peer which is gone. Senders on other hubs are not told.
+    pub fn unread(&self, target: &PeerId, signals: &[Receipt]) {
+        let mut told = HashSet::new();
+        for signal in signals {
+            if let Author::Here(source) = signal.author {
+                let follows = !told.insert(source);
+                let why = SignalFailure::NoSuchPeer;
+                self.tell_failed(source, target, signal.kind, why, follows);
+            }
+        }
+    }
+
+    fn tell_failed(
+        &self,
+        source: ClaimNo,
+        target: &PeerId,
+        kind: SignalKind,
+        why: SignalFailure,
+        follows: bool,
+    ) {
+        let Some(peer) = self.find(source) else {
             return;
         };
-        self.metrics.signals_failed.inc(failed.why);
-        let was_told = peer.was_told(&failed.target.to_string(), failed.kind);
+        self.metrics.signals_failed.inc(why);
+        let was_told = peer.was_told(&target.to_string(), kind);
         let told = peer.tell(&Event::Undelivered {
             sender: &peer.source.peer,
-            target: &failed.target,
-            kind: failed.kind,
-            why: failed.why,
-            follows: failed.follows || was_told,
+            target,
+            kind,
+            why,
+            follows: follows || was_told,
         });
         if told {
             self.metrics.messages_sent.inc(Sent::Error);

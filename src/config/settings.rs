@@ -122,9 +122,11 @@ settings! {
     rate_limit_per_sec = "100";
     /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20.
     rate_limit_burst = "1000";
-    /// Messages that may wait for one peer's socket, at least `DISCOVERY_LIMIT` + 256, up to 1000000. More close it.
+    /// Bytes of a message that count as one for `RATE_LIMIT_PER_SEC` and `RATE_LIMIT_BURST`, 256 to 16777216; a longer one counts as several. So a peer may send about 1 MB a second for long, and 10 MB at once.
+    rate_limit_message_bytes = "10240";
+    /// Messages that may wait for one peer's socket, at least `DISCOVERY_LIMIT` + 256, up to 1000000. Signals may fill half, one sender a part of that; more are refused to their sender. What the hub has to say beyond it closes the socket.
     outbox_messages = "4096";
-    /// Bytes that may wait for one peer's socket, at least `DISCOVERY_LIMIT` × (`MAX_ANNOUNCE_BYTES` + 512) + 4 × `MAX_MESSAGE_BYTES`, up to 1073741824. More close it. At worst `MAX_CONNECTIONS` times this in all.
+    /// Bytes that may wait for one peer's socket, at least `DISCOVERY_LIMIT` × (`MAX_ANNOUNCE_BYTES` + 512) + 4 × `MAX_MESSAGE_BYTES`, up to 1073741824. Signals may fill half, as above. At worst `MAX_CONNECTIONS` times this in all.
     outbox_bytes = "4194304";
     /// Milliseconds that a signal waits for a target nobody holds yet, 0 to 60000. 0: its sender is told at once.
     signal_wait_ms = "5000";

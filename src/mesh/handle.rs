@@ -44,8 +44,8 @@ use crate::session::MeshPort;
 
 /// How many inputs may wait for the driver before whoever brings more has to wait too.
 const QUEUE: usize = 4096;
-/// Which part of an outbox what has waited for its peer may fill: a roster and what comes meanwhile need the rest.
-const WAITING_SHARE_OF_OUTBOX: usize = 4;
+/// Which part of an outbox what has waited for its peer may fill: less than the quarter that a sender alone may have there.
+const WAITING_SHARE_OF_OUTBOX: usize = 5;
 /// How many of the longest messages may wait in all, or whoever sends one would leave others no room.
 const LONGEST_WAITING: usize = 4;
 
@@ -489,7 +489,9 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
             wait_per_sender: mesh.wait.per_sender,
             wait_per_target: mesh.wait.per_target,
             wait_total: mesh.wait.total,
-            wait_line_bytes: config.peer.outbox_bytes / WAITING_SHARE_OF_OUTBOX,
+            // An outbox has room for four of the longest messages, so one of them may wait as well.
+            wait_line_bytes: (config.peer.outbox_bytes / WAITING_SHARE_OF_OUTBOX)
+                .max(config.peer.max_message_bytes),
             wait_total_bytes: ExchangeConfig::default()
                 .wait_total_bytes
                 .max(LONGEST_WAITING * config.peer.max_message_bytes),

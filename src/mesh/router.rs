@@ -206,6 +206,7 @@ impl Router {
             to,
             network: source.network.clone(),
             from: source.peer.clone(),
+            from_here: Some(source.claim),
             target: target.clone(),
             kind,
             payload,

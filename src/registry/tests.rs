@@ -22,7 +22,7 @@ impl Room {
         }
     }
 
-    fn insert(&self, claim: u64, peer: u8, capacity: usize, quiet: bool) -> Arc<Mailbox> {
+    fn insert(&self, claim: u64, peer: u8, capacity: u32, quiet: bool) -> Arc<Mailbox> {
         self.insert_of(claim, peer, capacity, quiet, network("room"))
     }
 
@@ -30,7 +30,7 @@ impl Room {
         &self,
         claim: u64,
         peer: u8,
-        capacity: usize,
+        capacity: u32,
         quiet: bool,
         network: NetworkKey,
     ) -> Arc<Mailbox> {
@@ -87,6 +87,7 @@ fn delivery(to: u64, target: u8, payload: &[u8]) -> Delivery {
         to: ClaimNo(to),
         network: network("room"),
         from: id(9),
+        from_here: None,
         target: id(target),
         kind: SignalKind(0),
         payload: Bytes::copy_from_slice(payload),
@@ -144,6 +145,42 @@ fn a_full_mailbox_costs_its_own_peer_alone() {
     assert_eq!(refused, Err(RefusedWhy::Overload));
     let close = Control::Close(CloseReason::OutboxFull);
     assert_eq!(full.next_control(), Some(close));
+}
+
+#[test]
+fn a_flood_of_signals_is_refused_to_its_sender_and_does_not_end_the_receiver() {
+    let room = Room::new();
+    let flooded = room.join(1, 1);
+    let mut flood = (0..100).map(|_| room.registry.deliver(delivery(1, 1, b"{}")));
+    assert!(flood.any(|taken| taken == Err(RefusedWhy::Overload)));
+    let mut other = delivery(1, 1, b"{}");
+    other.from = id(8);
+    assert_eq!(room.registry.deliver(other), Ok(()));
+    room.left(7, Recipients::Network);
+    assert_ne!(
+        flooded.next_control(),
+        Some(Control::Close(CloseReason::OutboxFull))
+    );
+}
+
+#[test]
+fn those_whose_signals_were_not_read_are_told_once_a_target() {
+    let room = Room::new();
+    let (a, b) = (room.join(1, 1), room.join(2, 2));
+    let target = room.join(3, 3);
+    for (claim, from) in [(1, 1), (2, 2), (1, 1)] {
+        let mut signal = delivery(3, 3, b"{}");
+        (signal.from, signal.from_here) = (id(from), Some(ClaimNo(claim)));
+        room.registry.deliver(signal).expect("there is room");
+    }
+    room.registry
+        .deliver(delivery(3, 3, b"{}"))
+        .expect("there is room");
+    room.registry.unread(&id(3), &target.shut());
+    assert_eq!(texts(&a).len(), 2);
+    let told = texts(&b);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("no-such-peer") && told[0].contains(&id(3).to_string()));
 }
 
 #[test]

@@ -128,6 +128,7 @@ where
         if reason == CloseReason::ConnectionLost && self.newcomer.may_be_back() {
             // Until this conversation is dropped.
             self.place.vacate();
+            self.give_back();
             return reason;
         }
         if reason.tells_why() {
@@ -139,6 +140,7 @@ where
         }
         // Boxed: it is no part of what an idle peer costs.
         Box::pin(self.part(reason)).await;
+        self.give_back();
         reason
     }
 
@@ -380,11 +382,11 @@ where
             Incoming::Close => Err(CloseReason::PeerClosed),
             Incoming::Pong(number) => self.on_pong(number).await,
             // All that a frame costs is paid for, also by those who send nothing else.
-            Incoming::Ping | Incoming::Fragment => self.is_in_pace().map(drop),
+            Incoming::Ping | Incoming::Fragment => self.is_in_pace(0).map(drop),
             Incoming::Unread(unread) => {
                 self.shared.metrics.bytes_received.inc_by(unread.size);
                 self.place.doubt();
-                if self.is_in_pace()? {
+                if self.is_in_pace(usize::try_from(unread.size).unwrap_or(usize::MAX))? {
                     self.refuse_unread(&unread);
                 }
                 Ok(())
@@ -402,7 +404,7 @@ where
     }
 
     async fn on_text(&mut self, text: Utf8Bytes) -> Result<(), CloseReason> {
-        if self.is_in_pace()? {
+        if self.is_in_pace(text.len())? {
             self.carry_out(text, Heard::Now).await;
         } else {
             self.place.doubt();
@@ -415,13 +417,13 @@ where
         match self.deadlines.pong(number) {
             Echo::Answer(Some(probe)) => self.answer(probe, true).await,
             Echo::Answer(None) => {}
-            Echo::Unasked => return self.is_in_pace().map(drop),
+            Echo::Unasked => return self.is_in_pace(0).map(drop),
         }
         Ok(())
     }
 
-    pub(super) fn is_in_pace(&mut self) -> Result<bool, CloseReason> {
-        let verdict = self.pace.judge();
+    pub(super) fn is_in_pace(&mut self, bytes: usize) -> Result<bool, CloseReason> {
+        let verdict = self.pace.judge(self.shared.limits.rate_cost(bytes));
         if verdict == Verdict::Abuse {
             self.shared.metrics.rate_limited.inc();
             return Err(CloseReason::RateAbuse);
@@ -487,5 +489,11 @@ where
     pub(super) fn complain(&self, complaint: &Complaint<'_>) {
         self.note_complaint(complaint.code);
         self.tell(&Event::Error(complaint.clone()), Sent::Error);
+    }
+
+    /// Takes in nothing more, and tells the senders of what was not handed to the socket.
+    pub(super) fn give_back(&self) {
+        let unread = self.mailbox.shut();
+        self.shared.registry.unread(&self.newcomer.peer, &unread);
     }
 }

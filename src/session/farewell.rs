@@ -46,7 +46,7 @@ where
     async fn hear_out(&mut self, reason: CloseReason) -> io::Result<()> {
         self.place.vacate();
         while let Some((text, heard)) = self.held.pop() {
-            if heard == Heard::Before || self.is_in_pace().unwrap_or(false) {
+            if heard == Heard::Before || self.is_in_pace(text.len()).unwrap_or(false) {
                 self.carry_out(text, heard).await;
             }
         }
@@ -57,7 +57,7 @@ where
                     turn += 1 + text.len() / 1024;
                     self.shared.metrics.bytes_received.inc_by(text.len() as u64);
                     // A place that it gives up now it does not get again.
-                    if self.is_in_pace().unwrap_or(false) && self.place.is_present() {
+                    if self.is_in_pace(text.len()).unwrap_or(false) && self.place.is_present() {
                         self.carry_out(text, Heard::Now).await;
                     }
                 }
@@ -103,7 +103,7 @@ where
         if reason.sends_the_rest() {
             poll_fn(|cx| self.poll_write(cx)).await?;
         }
-        self.mailbox.shut();
+        self.give_back();
         self.socket.part(reason.code(), reason.text()).await
     }
 }

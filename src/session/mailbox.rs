@@ -1,11 +1,16 @@
 //! What waits for one peer's socket: messages, and word from the hub to its session.
 //!
-//! Anyone may put something in, from any thread, and is never made to wait: the lock is held for moments, and a
-//! full mailbox refuses and marks its session for closing ([`CloseReason::OutboxFull`]). The session alone takes
-//! out. Knows no dialect and no socket; memory is given back whenever it runs empty.
+//! Anyone may put something in, from any thread, and is never made to wait: the lock is held for moments. Signals may
+//! fill half of it, and each sender a part of that which shrinks as it fills ([`shares`]); a signal over that is
+//! refused, at its sender's expense. Only what the hub itself has to say needs the other half: when that does not fit,
+//! the session is marked for closing ([`CloseReason::OutboxFull`]). The session alone takes out. Knows no dialect and
+//! no socket; memory is given back whenever it runs empty.
 //!
 //! Invariants: messages leave in the order in which they came in; what waits is bounded in messages and bytes, and
-//! a roster counts as the bytes that it may become; the first reason to close stays.
+//! a roster counts as the bytes that it may become; no signal ends a session; a signal that was taken in and never
+//! taken out is given back by [`Mailbox::shut`]; the first reason to close stays.
+
+mod shares;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +19,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::reason::CloseReason;
 use crate::config::ROSTER_ENVELOPE_BYTES;
-use crate::mesh::core::ids::{ClaimNo, NetworkKey, PeerId};
+use crate::mesh::core::ids::{ClaimNo, NetworkKey, PeerId, SignalKind};
+
+use shares::Shares;
 
 /// The mailbox did not take it: it is full, or its session is ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +79,31 @@ pub enum WakeUp {
     Later,
 }
 
+/// Whose signal it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Author {
+    /// A claim of this hub.
+    Here(ClaimNo),
+    /// A claim of another hub, by a number that its id stands for. Two may have one number; they share a share then.
+    Elsewhere(u64),
+}
+
+/// What has to be known of a signal to tell its sender that it was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Whose it is.
+    pub author: Author,
+    /// What kind it is.
+    pub kind: SignalKind,
+}
+
 /// What comes out next.
 #[derive(Debug)]
 pub enum Item {
-    /// One message.
+    /// One message of the hub.
     Text(Utf8Bytes),
+    /// One signal of another peer.
+    Signal(Utf8Bytes, Receipt),
     /// Many messages to come.
     Roster(Box<Roster>),
 }
@@ -85,10 +112,13 @@ pub enum Item {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// Messages.
-    pub messages: usize,
+    pub messages: u32,
     /// Bytes of their text.
-    pub bytes: usize,
+    pub bytes: u32,
 }
+
+/// Which part of a mailbox signals may fill.
+const SIGNALS_PART: u32 = 2;
 
 /// What waits for one session.
 pub struct Mailbox {
@@ -104,6 +134,7 @@ pub struct Mailbox {
 struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
+    signals: Shares,
     shut: bool,
     /// Something waits that the session has not been woken for.
     unannounced: bool,
@@ -113,6 +144,29 @@ struct Queue {
 struct Controls {
     items: VecDeque<Control>,
     close: Option<CloseReason>,
+}
+
+impl Queue {
+    /// Counts a signal of this length in, if it may be.
+    fn takes_signal(&mut self, capacity: Capacity, author: Author, bytes: usize) -> bool {
+        let part = Capacity {
+            messages: capacity.messages / SIGNALS_PART,
+            bytes: capacity.bytes / SIGNALS_PART,
+        };
+        let items = &self.items;
+        let waiting = || items.iter().filter_map(Item::as_signal);
+        self.signals.try_add(part, author, bytes, waiting)
+    }
+}
+
+impl Item {
+    /// Whose signal it is, and how long.
+    fn as_signal(&self) -> Option<(Author, usize)> {
+        match self {
+            Item::Signal(text, receipt) => Some((receipt.author, text.len())),
+            Item::Text(_) | Item::Roster(_) => None,
+        }
+    }
 }
 
 impl Mailbox {
@@ -127,7 +181,20 @@ impl Mailbox {
         }
     }
 
-    /// Puts a message in; a mailbox that overflows refuses from then on, and its session ends.
+    /// Puts a signal in, unless it is over what all signals or this sender's may fill; nothing else changes then.
+    pub fn push_signal(&self, text: Utf8Bytes, receipt: Receipt) -> Result<(), Full> {
+        let mut queue = self.queue.lock();
+        let bytes = queue.bytes.saturating_add(text.len());
+        let full = queue.items.len() >= self.capacity.messages as usize
+            || bytes > self.capacity.bytes as usize;
+        if queue.shut || full || !queue.takes_signal(self.capacity, receipt.author, text.len()) {
+            return Err(Full);
+        }
+        self.append(queue, bytes, Item::Signal(text, receipt), WakeUp::Now);
+        Ok(())
+    }
+
+    /// Puts a message of the hub in; a mailbox that overflows refuses from then on, and its session ends.
     pub fn push(&self, text: Utf8Bytes) -> Result<(), Full> {
         self.put(text.len(), Item::Text(text), WakeUp::Now)
     }
@@ -149,20 +216,27 @@ impl Mailbox {
         self.put(roster.bytes(), Item::Roster(roster), WakeUp::Now)
     }
 
-    /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already. An item
-    /// that wakes it later leaves that to the next one.
     fn put(&self, bytes: usize, item: Item, wake: WakeUp) -> Result<(), Full> {
         let mut queue = self.queue.lock();
         if queue.shut {
             return Err(Full);
         }
         let bytes = queue.bytes.saturating_add(bytes);
-        if queue.items.len() >= self.capacity.messages || bytes > self.capacity.bytes {
+        if queue.items.len() >= self.capacity.messages as usize
+            || bytes > self.capacity.bytes as usize
+        {
             queue.shut = true;
             drop(queue);
             self.close(CloseReason::OutboxFull);
             return Err(Full);
         }
+        self.append(queue, bytes, item, wake);
+        Ok(())
+    }
+
+    /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already. An item
+    /// that wakes it later leaves that to the next one.
+    fn append(&self, mut queue: MutexGuard<'_, Queue>, bytes: usize, item: Item, wake: WakeUp) {
         queue.bytes = bytes;
         let asleep = queue.items.is_empty() || queue.unannounced;
         queue.unannounced = asleep && wake == WakeUp::Later;
@@ -171,7 +245,6 @@ impl Mailbox {
         if asleep && wake == WakeUp::Now {
             self.waker.wake();
         }
-        Ok(())
     }
 
     /// Tells the session something.
@@ -191,14 +264,20 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Refuses everything from now on and drops what waits. For the session's end.
-    pub fn shut(&self) {
+    /// Refuses everything from now on and drops what waits: gives back the signals among it, in their order. For the
+    /// session's end.
+    pub fn shut(&self) -> Vec<Receipt> {
         let mut queue = self.queue.lock();
         queue.shut = true;
         queue.bytes = 0;
+        queue.signals = Shares::default();
         let dropped = std::mem::take(&mut queue.items);
         drop(queue);
-        drop(dropped);
+        let signals = dropped.into_iter().filter_map(|item| match item {
+            Item::Signal(_, receipt) => Some(receipt),
+            Item::Text(_) | Item::Roster(_) => None,
+        });
+        signals.collect()
     }
 
     /// Refuses everything from now on if nothing waits; whether that is so now. For an end that loses nothing.
@@ -243,6 +322,12 @@ impl Mailbox {
                     written += text.len();
                     write(&text);
                 }
+                Some(Item::Signal(text, receipt)) => {
+                    queue.bytes = queue.bytes.saturating_sub(text.len());
+                    queue.signals.subtract(receipt.author, text.len());
+                    written += text.len();
+                    write(&text);
+                }
                 Some(Item::Roster(roster)) => {
                     queue.bytes = queue.bytes.saturating_sub(roster.bytes());
                     return Some(roster);
@@ -252,6 +337,7 @@ impl Mailbox {
         }
         if queue.items.is_empty() {
             queue.items = VecDeque::new();
+            queue.signals = Shares::default();
         }
         None
     }

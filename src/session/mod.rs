@@ -191,8 +191,8 @@ impl<M: MeshPort> Sessions<M> {
         let shared = Arc::clone(&self.shared);
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let mailbox = Arc::new(Mailbox::new(Capacity {
-            messages: shared.limits.outbox_messages,
-            bytes: shared.limits.outbox_bytes,
+            messages: u32::try_from(shared.limits.outbox_messages).unwrap_or(u32::MAX),
+            bytes: u32::try_from(shared.limits.outbox_bytes).unwrap_or(u32::MAX),
         }));
         shared.open.lock().insert(number, Arc::clone(&mailbox));
         // After it is listed: either the drain finds it there, or it finds the drain here.
@@ -234,7 +234,8 @@ struct Admitted<M> {
 
 impl<M> Drop for Admitted<M> {
     fn drop(&mut self) {
-        self.mailbox.shut();
+        // A conversation that ran to its end has told the senders already.
+        drop(self.mailbox.shut());
         self.shared.open.lock().remove(&self.number);
         if std::thread::panicking() {
             self.counted.close(CloseReason::Internal.label());

@@ -40,6 +40,7 @@ caps! {
     MAX_ANNOUNCE_BYTES => announced_data_may_be_so_long;
     RATE_LIMIT_PER_SEC => a_peer_may_say_so_much_for_long;
     RATE_LIMIT_BURST => a_peer_may_say_so_much_at_once;
+    RATE_LIMIT_MESSAGE_BYTES => a_long_message_counts_as_so_many;
     OUTBOX_MESSAGES => so_many_messages_may_wait_for_a_peer;
     OUTBOX_BYTES => so_many_bytes_may_wait_for_a_peer;
     SIGNAL_WAIT_MS => a_signal_waits_for_so_long;
@@ -422,14 +423,30 @@ async fn a_peer_may_say_so_much_at_once() {
     assert!((20..=21).contains(&answered), "{answered}");
 }
 
-/// Has a peer that does not read closed for a full outbox.
+async fn a_long_message_counts_as_so_many() {
+    let hub = hub_with(&[
+        ("RATE_LIMIT_PER_SEC", "1"),
+        ("RATE_LIMIT_BURST", "100"),
+        ("RATE_LIMIT_MESSAGE_BYTES", "256"),
+    ])
+    .await;
+    let mut raw = Raw::member(&hub, &fresh_id(), "pace").await;
+    let long = format!(r#"{{"type":"ping","data":"{}"}}"#, "x".repeat(40 * 256));
+    for _ in 0..3 {
+        raw.say(&long).await.expect("a live hub");
+    }
+    assert_eq!(told(&mut raw).await, "rate-limited");
+}
+
+/// Has signals to a peer that does not read refused, and the peer not closed for it.
 async fn overflows(hub: &HubProcess) {
     let deaf = fresh_id();
     let mut victim = Raw::connect_narrow(hub).await.upgraded(&deaf).await;
     victim.announce("deaf").await;
     let mut peer = Raw::member(hub, &fresh_id(), "deaf").await;
     let offer = json!({"type": "offer", "targetPeerId": deaf, "data": "x".repeat(800)}).to_string();
-    counted(hub, ("hubmesh_outbox_overflows_total", ""), 1, async {
+    let refused = ("hubmesh_signals_failed_total", "reason=\"overload\"");
+    counted(hub, refused, 1, async {
         let flood = crate::raw::frame(crate::raw::TEXT, offer.as_bytes()).repeat(100);
         // The kernel takes some megabytes for the peer before the hub has to keep anything.
         for _ in 0..400 {
@@ -443,6 +460,7 @@ async fn overflows(hub: &HubProcess) {
         panic!("32 MB wait for a peer that does not read");
     })
     .await;
+    assert_eq!(count(hub, "hubmesh_outbox_overflows_total", "").await, 0);
 }
 
 async fn so_many_messages_may_wait_for_a_peer() {

@@ -293,6 +293,8 @@ pub struct Delivery {
     pub network: NetworkKey,
     /// The sender's id, vouched for by its hub.
     pub from: PeerId,
+    /// The sender's claim, if it is one of this hub's.
+    pub from_here: Option<ClaimNo>,
     /// The receiver's id.
     pub target: PeerId,
     /// What kind, in the network's dialect.

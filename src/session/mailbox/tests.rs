@@ -14,7 +14,7 @@ impl Wake for Wakes {
     }
 }
 
-fn mailbox(messages: usize, bytes: usize) -> Mailbox {
+fn mailbox(messages: u32, bytes: u32) -> Mailbox {
     Mailbox::new(Capacity { messages, bytes })
 }
 
@@ -24,6 +24,24 @@ fn roster(members: u8) -> Box<Roster> {
         network: NetworkKey::new(Dialect::Pigeon, "room").expect("a name"),
         left: left.collect(),
     })
+}
+
+/// What a roster of three takes.
+fn roster_bytes() -> u32 {
+    u32::try_from(roster(3).bytes()).expect("few")
+}
+
+fn by(author: u64) -> Receipt {
+    Receipt {
+        author: Author::Here(ClaimNo(author)),
+        kind: SignalKind(7),
+    }
+}
+
+/// How many signals of this sender and length are taken in until one is refused.
+fn fill(mailbox: &Mailbox, author: u64, bytes: usize) -> usize {
+    let signal = || mailbox.push_signal("x".repeat(bytes).into(), by(author));
+    std::iter::from_fn(|| signal().ok()).count()
 }
 
 fn take(mailbox: &Mailbox, enough: usize) -> Vec<String> {
@@ -79,7 +97,7 @@ fn an_emptied_mailbox_holds_no_memory() {
 
 #[test]
 fn rosters_that_pile_up_unread_close_the_session_like_messages() {
-    let mailbox = mailbox(1000, 10 * roster(3).bytes());
+    let mailbox = mailbox(1000, 10 * roster_bytes());
     for _ in 0..10 {
         mailbox.push_roster(roster(3)).expect("there is room");
     }
@@ -90,7 +108,7 @@ fn rosters_that_pile_up_unread_close_the_session_like_messages() {
 
 #[test]
 fn a_roster_that_is_taken_leaves_its_room_to_the_next() {
-    let mailbox = mailbox(10, roster(3).bytes());
+    let mailbox = mailbox(10, roster_bytes());
     for _ in 0..100 {
         mailbox.push_roster(roster(3)).expect("there is room");
         assert!(mailbox.drain(usize::MAX, |_| {}).is_some());
@@ -193,6 +211,64 @@ fn the_hub_s_word_comes_in_order_but_closing_comes_first() {
     mailbox.tell(Control::Close(CloseReason::Superseded));
     let close = Some(Control::Close(CloseReason::Superseded));
     assert_eq!(mailbox.next_control(), close);
+}
+
+#[test]
+fn signals_fill_half_at_most_and_end_no_session() {
+    let mailbox = mailbox(1000, 10_000);
+    for author in 0..100 {
+        fill(&mailbox, author, 10);
+    }
+    let queue = mailbox.queue.lock();
+    assert!(
+        (450..=500).contains(&queue.items.len()),
+        "{}",
+        queue.items.len()
+    );
+    assert!(queue.bytes <= 5_000);
+    drop(queue);
+    assert_eq!(mailbox.next_control(), None);
+    for _ in 0..400 {
+        mailbox
+            .push("notice".into())
+            .expect("there is room for the hub");
+    }
+}
+
+#[test]
+fn a_sender_alone_fills_half_of_what_signals_may_and_leaves_the_others_theirs() {
+    // By messages, and by bytes.
+    for (mailbox, bytes) in [(mailbox(800, 1 << 30), 1), (mailbox(1 << 20, 800), 1)] {
+        assert_eq!(fill(&mailbox, 1, bytes), 200);
+        assert_eq!(fill(&mailbox, 2, bytes), 100);
+        assert_eq!(fill(&mailbox, 3, bytes), 50);
+        assert_eq!(fill(&mailbox, 1, bytes), 0);
+        take(&mailbox, usize::MAX);
+        assert_eq!(fill(&mailbox, 1, bytes), 200);
+    }
+}
+
+#[test]
+fn what_a_sender_may_add_grows_as_the_mailbox_empties() {
+    let mailbox = mailbox(800, 1 << 30);
+    fill(&mailbox, 1, 10);
+    fill(&mailbox, 2, 10);
+    assert_eq!(take(&mailbox, 1000).len(), 100);
+    assert_eq!(fill(&mailbox, 1, 10), 50);
+}
+
+#[test]
+fn a_mailbox_that_shuts_gives_back_the_signals_in_it_in_order() {
+    let mailbox = mailbox(10, 1000);
+    mailbox.push("hub".into()).expect("there is room");
+    for author in [3, 1, 2] {
+        let pushed = mailbox.push_signal("signal".into(), by(author));
+        pushed.expect("there is room");
+    }
+    assert_eq!(take(&mailbox, 4), ["hub", "signal"]);
+    assert_eq!(mailbox.shut(), [by(1), by(2)]);
+    assert_eq!(mailbox.shut(), []);
+    assert_eq!(mailbox.push_signal("late".into(), by(1)), Err(Full));
 }
 
 #[test]

@@ -204,6 +204,7 @@ impl MeshPort for FakeMesh {
             to: to.ok_or(SignalFailure::NoSuchPeer)?,
             network: source.network.clone(),
             from: source.peer.clone(),
+            from_here: Some(source.claim),
             target: target.clone(),
             kind,
             payload,
@@ -231,6 +232,7 @@ pub fn limits() -> PeerLimits {
         max_announce_bytes: 1024,
         rate_per_sec: None,
         rate_burst: 1,
+        rate_message_bytes: 10 * 1024,
         outbox_messages: 1000,
         outbox_bytes: 1 << 20,
     }

@@ -282,7 +282,7 @@ async fn too_many_messages_are_refused_then_end_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_does_not_read_is_closed_and_nobody_else_notices() {
+async fn what_a_reader_does_not_read_is_refused_to_the_sender_and_nobody_else_notices() {
     let mut limits = limits();
     limits.outbox_messages = 100;
     let hub = Hub::with(limits);
@@ -307,10 +307,14 @@ async fn a_reader_that_does_not_read_is_closed_and_nobody_else_notices() {
         failures >= 100,
         "{failures} signals were reported as failed"
     );
-    let ended = tokio::time::timeout(Duration::from_secs(3), &mut slow.served).await;
-    ended.expect("it is closed").expect("it ends well");
-    assert!(hub.closed("outbox-full"));
-    assert_eq!(hub.metrics.outbox_overflows.get(), 1);
+    assert_eq!(hub.metrics.outbox_overflows.get(), 0);
+    let ended = tokio::time::timeout(Duration::from_secs(30), &mut slow.served).await;
+    ended.expect("it is closed in time").expect("it ends well");
+    assert!(hub.closed("write-stalled"));
+    // What still waited for it is told of as well.
+    let told = a.ping().await;
+    let unread = told.iter().filter(|m| m["code"] == "no-such-peer").count();
+    assert_eq!(unread, 25, "a sender's share of 100 messages");
 }
 
 #[tokio::test(start_paused = true)]

@@ -274,6 +274,7 @@ impl Desk<'_> {
                     to,
                     network,
                     from,
+                    from_here: None,
                     target,
                     kind,
                     payload,

@@ -266,6 +266,7 @@ impl Exchange {
             to,
             network: parcel.source.network,
             from: parcel.source.peer,
+            from_here: Some(source),
             target: parcel.target,
             kind: parcel.kind,
             payload: parcel.payload,

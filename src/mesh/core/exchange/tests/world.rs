@@ -330,6 +330,7 @@ impl World {
             to: self.book.winners[&peer(to)].claim,
             network: network(),
             from: peer(from),
+            from_here: Some(found.claim),
             target: peer(to),
             kind: SignalKind(kind),
             payload: Bytes::from_static(b"x"),

@@ -1,0 +1,105 @@
+//! How much of a mailbox the signals of each sender may fill.
+//!
+//! A sender may have as much waiting as there is still room for signals: alone it fills half of that room, two fill a
+//! third each, and whoever comes last still finds some. Who has how much is counted only while that can matter, so a
+//! mailbox that is mostly empty pays one comparison a signal.
+//!
+//! Invariants: what is counted is what waits; the table of senders is no longer than the queue.
+
+use hashbrown::HashMap;
+
+use super::{Author, Capacity};
+
+/// The signals that wait, in all and by sender.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    all: Load,
+    /// Built when it is first needed, and kept until the mailbox runs empty.
+    by_author: Option<Box<HashMap<Author, Load, foldhash::fast::RandomState>>>,
+}
+
+/// Messages and bytes.
+#[derive(Debug, Default, Clone, Copy)]
+struct Load {
+    messages: u32,
+    bytes: u32,
+}
+
+impl Load {
+    fn plus(self, bytes: u32) -> Self {
+        Load {
+            messages: self.messages.saturating_add(1),
+            bytes: self.bytes.saturating_add(bytes),
+        }
+    }
+
+    fn minus(self, bytes: u32) -> Self {
+        Load {
+            messages: self.messages.saturating_sub(1),
+            bytes: self.bytes.saturating_sub(bytes),
+        }
+    }
+
+    /// Whether it fits into what `used` leaves of `room`.
+    fn fits(self, room: Capacity, used: Load) -> bool {
+        self.messages <= room.messages.saturating_sub(used.messages)
+            && self.bytes <= room.bytes.saturating_sub(used.bytes)
+    }
+}
+
+impl Shares {
+    /// Counts one more signal in, unless its sender has its share already. `waiting` gives all that wait.
+    pub(super) fn try_add<I>(
+        &mut self,
+        room: Capacity,
+        author: Author,
+        bytes: usize,
+        waiting: impl FnOnce() -> I,
+    ) -> bool
+    where
+        I: Iterator<Item = (Author, usize)>,
+    {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let all = self.all.plus(bytes);
+        // Nobody has more than all have together.
+        if self.by_author.is_none() && !all.fits(room, self.all) {
+            self.by_author = Some(Box::new(count(waiting())));
+        }
+        if let Some(by_author) = &mut self.by_author {
+            let own = by_author.get(&author).copied().unwrap_or_default();
+            let own = own.plus(bytes);
+            if !own.fits(room, self.all) {
+                return false;
+            }
+            by_author.insert(author, own);
+        }
+        self.all = all;
+        true
+    }
+
+    /// Counts a signal out.
+    pub(super) fn subtract(&mut self, author: Author, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.all = self.all.minus(bytes);
+        let Some(by_author) = &mut self.by_author else {
+            return;
+        };
+        if let Some(own) = by_author.get_mut(&author) {
+            *own = own.minus(bytes);
+            if own.messages == 0 {
+                by_author.remove(&author);
+            }
+        }
+    }
+}
+
+fn count(
+    waiting: impl Iterator<Item = (Author, usize)>,
+) -> HashMap<Author, Load, foldhash::fast::RandomState> {
+    let mut by_author: HashMap<Author, Load, _> = HashMap::default();
+    for (author, bytes) in waiting {
+        let own = by_author.entry(author).or_default();
+        *own = own.plus(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+    by_author
+}
