@@ -24,9 +24,6 @@ use super::wire::{self, WireError};
 use crate::metrics::{LinkTraffic, Metrics, Via};
 use crate::registry::Registry;
 
-/// Up to which size, in bytes, a payload that has to wait is copied out of the block that it was read in.
-const COPIED: usize = 8 * 1024;
-
 /// What the data path leaves for the driver.
 #[derive(Debug, Default)]
 pub struct Mailroom {
@@ -253,12 +250,9 @@ impl Router {
         wait: bool,
     ) -> Result<(), SignalFailure> {
         let now = self.now();
-        // What is kept may be kept for seconds, and must not keep the whole block alive that it was read in.
-        let payload = if payload.len() < COPIED {
-            Bytes::copy_from_slice(&payload)
-        } else {
-            payload
-        };
+        // What is kept may be kept for seconds, and must not keep the whole block alive that it was read in: frames
+        // that were read together share it.
+        let payload = Bytes::copy_from_slice(&payload);
         let mut exchange = self.exchange.lock();
         let sent = {
             let directory = self.directory.read();

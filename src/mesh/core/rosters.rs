@@ -16,16 +16,44 @@ use super::directory::{Directory, KeyChange};
 use super::ids::{ClaimNo, NetworkKey, PeerId};
 
 /// Who knows whom in one large network.
+///
+/// Those who were there when it became large all know each other, which is noted once and not for each pair: a network
+/// that grows costs its size, not the square of it.
 #[derive(Debug, Default)]
 struct Large {
-    /// Whom each local claim has been told of.
+    /// The peers that the elders were told of before the network became large, and that are still there.
+    old: BTreeSet<PeerId>,
+    /// The local claims that have been told of all `old` ones but themselves, and their own ids.
+    elders: BTreeMap<ClaimNo, PeerId>,
+    /// Whom else each local claim has been told of.
     known: BTreeMap<ClaimNo, BTreeSet<PeerId>>,
     /// The local claims that have been told of each peer: `known` the other way round.
     watchers: BTreeMap<PeerId, BTreeSet<ClaimNo>>,
 }
 
 impl Large {
+    fn knows(&self, claim: ClaimNo, peer: &PeerId) -> bool {
+        let told_early = |own: &PeerId| own != peer && self.old.contains(peer);
+        let told_since = |known: &BTreeSet<PeerId>| known.contains(peer);
+        self.elders.get(&claim).is_some_and(told_early)
+            || self.known.get(&claim).is_some_and(told_since)
+    }
+
+    /// The local claims that have been told of a peer, in order.
+    fn watchers(&self, peer: &PeerId) -> Vec<ClaimNo> {
+        let since = self.watchers.get(peer).into_iter().flatten().copied();
+        if !self.old.contains(peer) {
+            return since.collect();
+        }
+        let elders = self.elders.iter().filter(|(_, own)| *own != peer);
+        let all: BTreeSet<ClaimNo> = since.chain(elders.map(|(claim, _)| *claim)).collect();
+        all.into_iter().collect()
+    }
+
     fn learn(&mut self, claim: ClaimNo, peer: &PeerId) -> bool {
+        if self.knows(claim, peer) {
+            return false;
+        }
         let fresh = self.known.entry(claim).or_default().insert(peer.clone());
         if fresh {
             self.watchers.entry(peer.clone()).or_default().insert(claim);
@@ -34,16 +62,22 @@ impl Large {
     }
 
     fn unlearn_peer(&mut self, peer: &PeerId) -> Vec<ClaimNo> {
-        let watchers = self.watchers.remove(peer).unwrap_or_default();
-        for claim in &watchers {
-            if let Some(known) = self.known.get_mut(claim) {
+        let told = self.watchers(peer);
+        self.old.remove(peer);
+        for claim in self.watchers.remove(peer).unwrap_or_default() {
+            if let Some(known) = self.known.get_mut(&claim) {
                 known.remove(peer);
             }
         }
-        watchers.into_iter().collect()
+        told
+    }
+
+    fn is_empty(&self) -> bool {
+        self.elders.is_empty() && self.known.is_empty()
     }
 
     fn forget_claim(&mut self, claim: ClaimNo) {
+        self.elders.remove(&claim);
         for peer in self.known.remove(&claim).unwrap_or_default() {
             if let Some(watchers) = self.watchers.get_mut(&peer) {
                 watchers.remove(&claim);
@@ -61,6 +95,18 @@ pub struct Rosters {
     /// 0: no limit.
     limit: usize,
     large: BTreeMap<NetworkKey, Large>,
+}
+
+#[cfg(test)]
+impl Rosters {
+    /// How many entries are kept of who knows whom.
+    pub(super) fn entries(&self) -> usize {
+        let of = |large: &Large| {
+            let pairs = large.known.values().map(BTreeSet::len).sum::<usize>();
+            large.old.len() + large.elders.len() + pairs
+        };
+        self.large.values().map(of).sum()
+    }
 }
 
 impl Rosters {
@@ -101,7 +147,7 @@ impl Rosters {
     pub fn forget(&mut self, network: &NetworkKey, claim: ClaimNo) {
         if let Some(large) = self.large.get_mut(network) {
             large.forget_claim(claim);
-            if large.known.is_empty() {
+            if large.is_empty() {
                 self.large.remove(network);
             }
         }
@@ -145,15 +191,7 @@ impl Rosters {
             (Some(before), Some(after)) if before.data != after.data => {
                 let to = match self.large.get(network) {
                     None => Recipients::Network,
-                    Some(large) => Recipients::Only(
-                        large
-                            .watchers
-                            .get(&peer)
-                            .into_iter()
-                            .flatten()
-                            .copied()
-                            .collect(),
-                    ),
+                    Some(large) => Recipients::Only(large.watchers(&peer)),
                 };
                 notify(
                     network,
@@ -224,21 +262,15 @@ impl Rosters {
             .collect();
         let going = || untold().filter(|change| change.before.is_some() && change.after.is_none());
         let mut large = Large::default();
+        let news = |peer: &PeerId| Some(peer) == joining || coming.contains(peer);
+        let here = directory.ids(network, usize::MAX);
+        large.old = here.into_iter().filter(|peer| !news(peer)).collect();
+        large.old.extend(going().map(|change| change.peer.clone()));
         for claim in directory.own_members(network) {
-            let Some(view) = directory.own_claim(claim) else {
-                continue;
-            };
-            if Some(&view.peer) == joining {
-                continue;
-            }
-            large.known.entry(claim).or_default();
-            for (other, _) in directory.members(network, &view.peer) {
-                if Some(&other) != joining && !coming.contains(&other) {
-                    large.learn(claim, &other);
-                }
-            }
-            for change in going().filter(|change| change.peer != view.peer) {
-                large.learn(claim, &change.peer);
+            if let Some(view) = directory.own_claim(claim)
+                && Some(&view.peer) != joining
+            {
+                large.elders.insert(claim, view.peer);
             }
         }
         self.large.insert(network.clone(), large);
@@ -262,11 +294,7 @@ impl Rosters {
                     continue;
                 };
                 for (peer, data) in directory.members(&network, &view.peer) {
-                    let known = large
-                        .known
-                        .get(&claim)
-                        .is_some_and(|known| known.contains(&peer));
-                    if !known {
+                    if !large.knows(claim, &peer) {
                         let to = Recipients::Only(vec![claim]);
                         outputs.extend(notify(&network, to, PeerEvent::Joined { peer, data }));
                     }

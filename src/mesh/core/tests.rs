@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::api::{Join, JoinRefusal, LinkUp, PeerEvent};
+use super::api::{Join, JoinRefusal, LinkUp, PeerEvent, Recipients};
 use super::ids::{Dialect, NetworkKey, PeerId};
 use super::*;
 use crate::limits::Origin;
@@ -243,6 +243,49 @@ fn nobody_hears_of_the_leave_of_a_peer_that_it_never_knew_when_a_network_becomes
         }
     }
     assert!(known.is_empty());
+}
+
+#[test]
+fn a_network_that_grows_over_the_limit_costs_its_size_and_not_the_square_of_it() {
+    const LIMIT: u64 = 200;
+    let mut core = core(CoreConfig {
+        discovery_limit: LIMIT as usize,
+        ..CoreConfig::default()
+    });
+    for n in 1..=LIMIT {
+        core.join(at(n), join(n, &format!("peer {n}")));
+    }
+    assert_eq!(core.rosters.entries(), 0);
+    outputs(&mut core);
+    core.join(at(1_000), join(1_000, "one more"));
+    let entries = core.rosters.entries();
+    assert!(entries <= 5 * LIMIT as usize, "{entries} entries");
+    // Who was there knows all that were there: each is told of a leave, but for the one that leaves.
+    outputs(&mut core);
+    core.leave(at(1_001), ClaimNo(7), LeaveReason::Closed);
+    let told = outputs(&mut core)
+        .into_iter()
+        .find_map(|output| match output {
+            Output::Notify {
+                to: Recipients::Only(claims),
+                event: PeerEvent::Left { .. },
+                ..
+            } => Some(claims),
+            _ => None,
+        });
+    let told = told.expect("they are told");
+    let elders = (1..=LIMIT).filter(|claim| *claim != 7).map(ClaimNo);
+    assert!(elders.into_iter().all(|claim| told.contains(&claim)));
+    assert!(!told.contains(&ClaimNo(7)));
+    // And of none twice.
+    core.join(at(1_002), join(1_002, "peer 7"));
+    outputs(&mut core);
+    core.leave(at(1_003), ClaimNo(1_002), LeaveReason::Closed);
+    core.leave(at(1_004), ClaimNo(1_000), LeaveReason::Closed);
+    for claim in (1..=LIMIT).filter(|claim| *claim != 7) {
+        core.leave(at(2_000 + claim), ClaimNo(claim), LeaveReason::Closed);
+    }
+    assert_eq!(core.rosters.entries(), 0);
 }
 
 fn room() -> NetworkKey {
