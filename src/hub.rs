@@ -16,7 +16,7 @@ use tokio_tungstenite::WebSocketStream;
 
 use crate::config::Config;
 use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Places, Stream};
-use crate::limits::{NoPlace, Permit, Room};
+use crate::limits::{NoPlace, Origin, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::reach::Reach;
 use crate::mesh::{Mesh, MeshView};
@@ -226,7 +226,10 @@ impl Backend for Parts {
             network: arrival.network,
         };
         socket.bound_unsent();
-        self.sessions.serve(socket, ahead, newcomer, permit).await;
+        let from = Origin::of(arrival.remote);
+        self.sessions
+            .serve(socket, ahead, newcomer, from, permit)
+            .await;
     }
 
     async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {

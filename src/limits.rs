@@ -125,6 +125,9 @@ const ABUSE_BURSTS: u32 = 5;
 /// network is told.
 const ANNOUNCEMENT_COST: NonZeroU32 = NonZeroU32::MIN.saturating_add(18);
 
+/// Telling this many members of a further announcement costs as much as a message of its own.
+const TOLD_FOR_ONE: usize = 10;
+
 /// One peer's allowance of messages.
 #[derive(Debug)]
 pub struct Pace {
@@ -175,12 +178,14 @@ impl Pace {
         self.refuse()
     }
 
-    /// Judges what a further announcement costs beyond being a message.
-    pub fn judge_announcement(&mut self) -> Verdict {
+    /// Judges what a further announcement, of which so many are told, costs beyond being a message.
+    pub fn judge_announcement(&mut self, told: usize) -> Verdict {
         let Some(limiter) = &self.limiter else {
             return Verdict::Granted;
         };
-        match limiter.check_n(ANNOUNCEMENT_COST.min(self.most_cost)) {
+        let for_each = u32::try_from(told / TOLD_FOR_ONE).unwrap_or(u32::MAX);
+        let cost = ANNOUNCEMENT_COST.saturating_add(for_each);
+        match limiter.check_n(cost.min(self.most_cost)) {
             Ok(Ok(())) => Verdict::Granted,
             _ => self.refuse(),
         }
@@ -252,11 +257,15 @@ mod tests {
     #[test]
     fn announcing_again_and_again_costs_more_than_other_messages() {
         let mut pace = Pace::new(Some(1), 100);
-        let granted = (0..100).take_while(|_| pace.judge_announcement() == Verdict::Granted);
+        let granted = (0..100).take_while(|_| pace.judge_announcement(0) == Verdict::Granted);
         assert_eq!(granted.count(), 5);
+        let mut in_a_crowd = Pace::new(Some(1), 100);
+        let granted =
+            (0..100).take_while(|_| in_a_crowd.judge_announcement(300) == Verdict::Granted);
+        assert_eq!(granted.count(), 2);
         let mut small = Pace::new(Some(1), 3);
-        assert_eq!(small.judge_announcement(), Verdict::Granted);
-        assert_eq!(small.judge_announcement(), Verdict::RefusedFirst);
+        assert_eq!(small.judge_announcement(1000), Verdict::Granted);
+        assert_eq!(small.judge_announcement(1000), Verdict::RefusedFirst);
     }
 
     #[test]
@@ -274,6 +283,6 @@ mod tests {
     fn without_a_rate_every_message_is_granted() {
         let mut pace = Pace::new(None, 1);
         assert!((0..10_000).all(|_| pace.judge(ONE) == Verdict::Granted));
-        assert!((0..10_000).all(|_| pace.judge_announcement() == Verdict::Granted));
+        assert!((0..10_000).all(|_| pace.judge_announcement(0) == Verdict::Granted));
     }
 }

@@ -18,6 +18,7 @@ mod query;
 mod rates;
 mod reply;
 mod serve;
+mod slots;
 mod status;
 mod stream;
 mod tls;
@@ -60,6 +61,7 @@ pub use bind::{BindError, bind};
 use misrouted::Misrouted;
 use rates::{Meter, Tally};
 use serve::accept;
+use slots::Slots;
 pub use stream::Stream;
 pub use tls::{BadFile, Certificates, Fault, check as check_tls};
 
@@ -137,7 +139,9 @@ pub struct App<B> {
     connect_rate: Option<ConnectRate>,
     /// For PeerJS clients.
     peerjs_places: Admission,
-    http_slots: Arc<Semaphore>,
+    http_slots: Slots,
+    /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
+    pages: Semaphore,
     accept_failures: Seldom,
     misrouted: Misrouted,
     meter: Mutex<Meter>,
@@ -165,7 +169,8 @@ impl<B: Backend> App<B> {
                 connections: config.peerjs.concurrent_limit,
                 per_address: None,
             }),
-            http_slots: Arc::new(Semaphore::new(config.max_http_connections)),
+            http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
+            pages: Semaphore::new(1),
             accept_failures: Seldom::default(),
             misrouted: Misrouted::default(),
             meter: Mutex::new(Meter::new(Tally {

@@ -12,7 +12,6 @@ use http::StatusCode;
 use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::sync::OwnedSemaphorePermit;
 use warp::reply::Response;
 
 use super::admit::{self, Refused};
@@ -21,7 +20,7 @@ use super::upgrade::{self, Handshake};
 use super::{App, Arrival, Backend, Head, Places, reply};
 use crate::auth::Grant;
 use crate::config::PeerJsPaths;
-use crate::limits::NoPlace;
+use crate::limits::{NoPlace, Place};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Refusal;
 
@@ -279,8 +278,7 @@ fn turn_away<B: Backend>(
     counted: Refusal,
     why: &'static str,
 ) -> Result<Response, Refused> {
-    let slot = Arc::clone(&app.http_slots).try_acquire_owned();
-    let slot = slot.map_err(|_| Refused::Full)?;
+    let slot = app.http_slots.try_take(client).ok_or(Refused::Full)?;
     app.metrics.refusals.inc(counted);
     tracing::debug!(%client, why, "a PeerJS client was turned away");
     let (switch, on_upgrade) = handshake.into_parts();
@@ -293,7 +291,7 @@ async fn tell_why<B: Backend>(
     app: Arc<App<B>>,
     on_upgrade: OnUpgrade,
     why: &'static str,
-    slot: OwnedSemaphorePermit,
+    slot: Place,
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {

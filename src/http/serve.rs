@@ -1,6 +1,6 @@
 //! TCP connections: accepts them, bounds them, and has hyper serve each with the routes.
 //!
-//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots, has `HEADER_TIMEOUT_MS` for its TLS
+//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots (see `slots`), has `HEADER_TIMEOUT_MS` for its TLS
 //! handshake, if there is to be one, and for each request's head, and lives for a bounded time. Errors of the listening
 //! socket, a lack of file descriptors among them, are counted and survived.
 
@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::ORIGIN;
+use http::header::{ORIGIN, UPGRADE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,13 +20,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::watched::{Owed, Watched};
 use super::{App, Backend, Certificates, Stream, cors, routes};
+use crate::limits::Place;
 use crate::metrics::Refusal;
 
 /// How long the listening socket is left alone when it cannot accept.
@@ -96,9 +97,9 @@ fn start<B: Backend>(
     caller: Caller,
     remote: SocketAddr,
 ) {
-    let Ok(slot) = Arc::clone(&app.http_slots).try_acquire_owned() else {
+    let Some(slot) = app.http_slots.try_take(remote.ip()) else {
         app.metrics.refusals.inc(Refusal::HttpFull);
-        tracing::debug!(%remote, "a connection was closed: MAX_HTTP_CONNECTIONS are open");
+        tracing::debug!(%remote, "a connection was closed: MAX_HTTP_CONNECTIONS are open, or its address has its share");
         return;
     };
     // A socket that closed meanwhile cannot be set, and ends at its first read.
@@ -117,7 +118,7 @@ async fn connection<B: Backend>(
     routes: BoxedFilter<(Response,)>,
     caller: Caller,
     remote: SocketAddr,
-    slot: OwnedSemaphorePermit,
+    slot: Place,
 ) {
     app.metrics.http_connections_open.inc();
     let stream = match caller.certificates {
@@ -222,10 +223,12 @@ async fn answer<B: Backend>(
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS {
         options(&app, request.headers())
-    } else {
+    } else if request.headers().contains_key(UPGRADE) {
         TowerToHyperService::new(warp::service(routes))
             .call(request)
             .await?
+    } else {
+        page(&app, routes, request).await?
     };
     cors::decorate(&mut response, &app.config.cors, origin.as_ref());
     app.metrics.http_responses.inc(class(response.status()));
@@ -238,6 +241,22 @@ fn options<B: Backend>(app: &App<B>, headers: &HeaderMap) -> Response {
         true => app.draining_response(),
         false => cors::preflight(headers, &app.config.cors),
     }
+}
+
+/// Makes one page, when it is its turn. After each one the sockets of all peers go first, so that no number of requests
+/// keeps them waiting for more than one page.
+async fn page<B: Backend>(
+    app: &App<B>,
+    routes: BoxedFilter<(Response,)>,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    // It is never closed.
+    let _turn = app.pages.acquire().await;
+    let response = TowerToHyperService::new(warp::service(routes))
+        .call(request)
+        .await;
+    yield_now().await;
+    response
 }
 
 fn class(status: StatusCode) -> &'static str {

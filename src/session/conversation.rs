@@ -29,6 +29,7 @@ use super::{Newcomer, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Pace, Verdict};
+use crate::mesh::core::ids::NetworkKey;
 use crate::metrics::Sent;
 
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
@@ -431,9 +432,10 @@ where
         Ok(self.is_granted(verdict))
     }
 
-    /// Whether one more announcement may be passed on.
-    pub(super) fn may_announce_again(&mut self) -> bool {
-        let verdict = self.pace.judge_announcement();
+    /// Whether one more announcement, for this network, may be passed on.
+    pub(super) fn may_announce_again(&mut self, network: &NetworkKey) -> bool {
+        let told = self.shared.registry.members_in(network);
+        let verdict = self.pace.judge_announcement(told);
         self.is_granted(verdict)
     }
 

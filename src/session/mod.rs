@@ -31,13 +31,12 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{Admission, NoPlace, Permit, Room};
+use crate::limits::{Admission, ByOrigin, NoPlace, Origin, Permit, Place, Places, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::registry::Registry;
@@ -71,10 +70,22 @@ struct Shared<M> {
     intake: Arc<Intake>,
     admission: Admission,
     /// Ids kept for clients whose connection broke.
-    kept: Semaphore,
+    kept: Places,
+    /// How many there may be.
+    most_kept: usize,
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     draining: AtomicBool,
+}
+
+impl<M> Shared<M> {
+    /// A place for an id that is kept: as many as there may be connections, and for one address no more than are left
+    /// for all others. Who comes and goes faster is not waited for.
+    fn keep_for(&self, from: Origin) -> Option<Place> {
+        self.kept.try_take(from, |own, all: &ByOrigin| {
+            own < self.most_kept.saturating_sub(all.values().sum())
+        })
+    }
 }
 
 /// Who comes in, as the upgrade request tells.
@@ -144,7 +155,8 @@ impl<M: MeshPort> Sessions<M> {
                 )),
                 limits,
                 admission: Admission::new(room),
-                kept: Semaphore::new(room.connections),
+                kept: Places::default(),
+                most_kept: room.connections,
                 open: Mutex::default(),
                 next: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
@@ -162,12 +174,18 @@ impl<M: MeshPort> Sessions<M> {
         self.shared.open.lock().len()
     }
 
-    /// Serves one peer until its connection ends. `ahead` is what was read after the upgrade request already.
+    /// Serves one peer, which counts with those of `from`, until its connection ends. `ahead` is what was read after the upgrade request already.
     ///
     /// Meant to be spawned; dropping it ends the connection, and its place in the mesh is given up all the same. The
     /// permit is dropped when the connection is over, which may be before this is done: an id may be kept for a moment.
-    pub async fn serve<S, P>(&self, io: S, ahead: Bytes, newcomer: Newcomer, permit: P)
-    where
+    pub async fn serve<S, P>(
+        &self,
+        io: S,
+        ahead: Bytes,
+        newcomer: Newcomer,
+        from: Origin,
+        permit: P,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let admitted = self.admit();
@@ -179,8 +197,7 @@ impl<M: MeshPort> Sessions<M> {
         admitted.counted.close(reason.label());
         drop(permit);
         if reason == CloseReason::ConnectionLost {
-            // As many as there may be connections: who comes and goes faster is not waited for.
-            let Ok(_kept) = self.shared.kept.try_acquire() else {
+            let Some(_kept) = self.shared.keep_for(from) else {
                 return;
             };
             conversation.keep_seat().await;

@@ -326,7 +326,7 @@ where
             return;
         }
         let first = matches!(self.place.stage, Stage::Fresh | Stage::Doubtful);
-        if !first && !self.may_announce_again() {
+        if !first && !self.may_announce_again(&network) {
             return;
         }
         if claims_hub {

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::LINGER;
 use super::conversation::Conversation;
+use crate::limits::Origin;
 use crate::mesh::core::api::JoinRefusal;
 use crate::mesh::core::ids::{ClaimNo, LeaveReason};
 use fake::{Answer, Call, FakeMesh, HERE, Hub, PATIENCE, network};
@@ -374,7 +375,11 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
     let permit = hub.sessions.try_admit(HERE).expect("there is room");
     let newcomer = fake::newcomer(1);
     let sessions = hub.sessions.clone();
-    tokio::spawn(async move { sessions.serve(ours, first.into(), newcomer, permit).await });
+    tokio::spawn(async move {
+        sessions
+            .serve(ours, first.into(), newcomer, Origin::of(HERE), permit)
+            .await
+    });
     let mut client = tokio_tungstenite::WebSocketStream::from_raw_socket(
         theirs,
         tokio_tungstenite::tungstenite::protocol::Role::Client,
@@ -427,7 +432,9 @@ fn a_session_at_rest_is_small() {
     let permit = hub.sessions.try_admit(HERE).expect("there is room");
     let newcomer = fake::newcomer(1);
     let (io, _theirs) = tokio::io::duplex(64);
-    let future = hub.sessions.serve(io, Bytes::new(), newcomer, permit);
+    let future = hub
+        .sessions
+        .serve(io, Bytes::new(), newcomer, Origin::of(HERE), permit);
     assert!(
         size_of_val(&future) <= 1800,
         "{} bytes",

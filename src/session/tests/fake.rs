@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::config::PeerLimits;
-use crate::limits::Room;
+use crate::limits::{Origin, Room};
 use crate::mesh::core::api::{
     Delivery, Join, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
 };
@@ -326,7 +326,9 @@ impl Hub {
         let id = newcomer.peer.to_string();
         let sessions = self.sessions.clone();
         let served = tokio::spawn(async move {
-            sessions.serve(ours, Bytes::new(), newcomer, permit).await;
+            sessions
+                .serve(ours, Bytes::new(), newcomer, Origin::of(HERE), permit)
+                .await;
         });
         Client {
             id,

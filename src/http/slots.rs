@@ -1,0 +1,80 @@
+//! Who may have a TCP connection that is no WebSocket (yet): `MAX_HTTP_CONNECTIONS` in all, and a share for each address.
+//!
+//! Whoever has no slot is closed before anything is read, so an address that could have them all would keep everybody
+//! else out. One address may have as many as are left for all others: alone half of them, and whoever comes last still
+//! finds some. Trusted proxies speak for many and are held to the number in all. Knows addresses but no sockets. Asked
+//! by `serve` for each connection, and by `peerjs` for those that are only told why they may not come in.
+
+use std::net::IpAddr;
+
+use crate::config::TrustedProxies;
+use crate::limits::{ByOrigin, Origin, Place, Places};
+
+/// The slots, and who has them.
+#[derive(Debug)]
+pub(super) struct Slots {
+    places: Places,
+    most: usize,
+    proxies: TrustedProxies,
+}
+
+impl Slots {
+    /// So many, none taken.
+    pub(super) fn new(most: usize, proxies: TrustedProxies) -> Self {
+        Slots {
+            places: Places::default(),
+            most,
+            proxies,
+        }
+    }
+
+    /// A slot, if there is one for this address; free again when dropped.
+    pub(super) fn try_take(&self, from: IpAddr) -> Option<Place> {
+        self.places
+            .try_take(Origin::of(from), |own, all: &ByOrigin| {
+                let free = self.most.saturating_sub(all.values().sum());
+                let share = if self.proxies.trusts(from.to_canonical()) {
+                    0
+                } else {
+                    own
+                };
+                share < free
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(slots: &Slots, from: &str) -> Vec<Place> {
+        let from: IpAddr = from.parse().expect("an address");
+        std::iter::from_fn(|| slots.try_take(from)).collect()
+    }
+
+    #[test]
+    fn an_address_gets_half_and_leaves_the_others_as_much_as_it_has() {
+        let slots = Slots::new(1024, TrustedProxies::default());
+        let first = take(&slots, "192.0.2.1");
+        assert_eq!(first.len(), 512);
+        let second = take(&slots, "192.0.2.2");
+        assert_eq!(second.len(), 256);
+        assert!(slots.try_take(IpAddr::from([192, 0, 2, 3])).is_some());
+        drop(first);
+        assert_eq!(take(&slots, "192.0.2.1").len(), 384);
+    }
+
+    #[test]
+    fn the_only_slot_is_anybody_s() {
+        let slots = Slots::new(1, TrustedProxies::default());
+        assert_eq!(take(&slots, "192.0.2.1").len(), 1);
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_have_them_all() {
+        let proxies: TrustedProxies = "192.0.2.0/24".parse().expect("a block");
+        let slots = Slots::new(100, proxies);
+        assert_eq!(take(&slots, "::ffff:192.0.2.1").len(), 100);
+        assert!(take(&slots, "198.51.100.1").is_empty());
+    }
+}
