@@ -98,7 +98,7 @@ settings! {
     max_connections_per_ip = "0";
     /// Requests for a peer's WebSocket a minute from one address (IPv6: one /64), 0 to 1000000, and as many at once; more get 429. 0: no limit. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
     connects_per_minute_per_ip = "0";
-    /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. At worst 16 KiB each, 100 KiB with TLS.
+    /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. One address (IPv6: one /64) has as many as are left for all others, alone half; trusted proxies are not held to that. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
     /// Milliseconds from a TCP connection to its whole request head, from the 101 to the WebSocket, and for a TLS handshake, 100 to 600000.
     header_timeout_ms = "10000";
@@ -120,7 +120,7 @@ settings! {
     max_announce_bytes = "1024";
     /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit.
     rate_limit_per_sec = "100";
-    /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20.
+    /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20, and one more for each 10 peers of the network here.
     rate_limit_burst = "1000";
     /// Bytes of a message that count as one for `RATE_LIMIT_PER_SEC` and `RATE_LIMIT_BURST`, 256 to 16777216; a longer one counts as several. So a peer may send about 1 MB a second for long, and 10 MB at once.
     rate_limit_message_bytes = "10240";

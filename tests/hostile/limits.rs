@@ -223,10 +223,12 @@ async fn an_address_may_ask_for_so_many_sockets_a_minute() {
 async fn no_more_connections_than_allowed_are_served() {
     let hub = hub_with(&[("MAX_HTTP_CONNECTIONS", "4")]).await;
     let mut held = Vec::new();
-    for _ in 0..4 {
-        held.push(Raw::connect(&hub).await);
+    // Of four, one address has two, and another one of the rest.
+    for host in [1, 1, 2] {
+        held.push(Raw::connect_from(&hub, [127, 0, 0, host]).await);
     }
-    assert_eq!(Raw::connect(&hub).await.rest().await, "");
+    let one_more = Raw::connect_from(&hub, [127, 0, 0, 1]).await;
+    assert_eq!(one_more.rest().await, "");
     for mut raw in held {
         use tokio::io::AsyncWriteExt;
         raw.stream.shutdown().await.expect("an open socket");

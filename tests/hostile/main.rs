@@ -6,9 +6,9 @@
 //! nothing strange and are not made to wait, and afterwards the hub lives, has not panicked, and takes peers in.
 //!
 //! One file a kind of attacker: [`http`] before the upgrade, [`frames`] and [`messages`] after it, [`floods`] by
-//! sheer amount, [`hubs`] on `/mesh`, [`gossip`] by what hubs tell of, [`forgers`] and
-//! [`exile`] in others' names, [`memory`] over time. [`limits`] hits each cap of the configuration once, those
-//! on PeerJS clients in [`peerjs_limits`].
+//! sheer amount, [`places`] by taking what others need, [`hubs`] on `/mesh`, [`gossip`] by what hubs tell of,
+//! [`forgers`] and [`exile`] in others' names, [`memory`] over time. [`limits`] hits each cap of the configuration once,
+//! those on PeerJS clients in [`peerjs_limits`].
 
 mod arena;
 mod evil_hub;
@@ -25,5 +25,6 @@ mod limits;
 mod memory;
 mod messages;
 mod peerjs_limits;
+mod places;
 mod raw;
 mod watcher;

@@ -86,6 +86,15 @@ impl Raw {
         Self::over(socket.connect(hub.addr).await.expect("the hub listens"))
     }
 
+    /// One from this address of the loopback network.
+    pub async fn connect_from(hub: &HubProcess, address: [u8; 4]) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind((address, 0).into())
+            .expect("an address of this machine");
+        Self::over(socket.connect(hub.addr).await.expect("the hub listens"))
+    }
+
     fn over(stream: TcpStream) -> Self {
         let unread = Vec::new();
         Self { stream, unread }
