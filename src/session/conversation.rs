@@ -387,7 +387,7 @@ where
             Incoming::Unread(unread) => {
                 self.shared.metrics.bytes_received.inc_by(unread.size);
                 self.place.doubt();
-                if self.is_in_pace(usize::try_from(unread.size).unwrap_or(usize::MAX))? {
+                if self.is_in_pace(0)? {
                     self.refuse_unread(&unread);
                 }
                 Ok(())

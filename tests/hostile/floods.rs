@@ -18,6 +18,7 @@ const CLOSED: &str = "hubmesh_connections_closed_total";
 fn narrow() -> HubBuilder {
     impatient()
         .env("DISCOVERY_LIMIT", "100")
+        .env("MAX_MESSAGE_BYTES", "65536")
         .env("OUTBOX_BYTES", "1048576")
 }
 

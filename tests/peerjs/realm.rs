@@ -333,6 +333,7 @@ async fn a_description_of_a_quarter_of_a_megabyte_reaches_a_peer_on_either_hub()
 fn longest(hub: HubBuilder) -> HubBuilder {
     hub.env("MAX_MESSAGE_BYTES", "16777216")
         .env("OUTBOX_BYTES", "68644864")
+        .env("RATE_LIMIT_MESSAGE_BYTES", "1048576")
 }
 
 #[tokio::test]
