@@ -105,12 +105,22 @@ async fn after_a_drain_all_that_came_have_gone_and_nothing_listens() {
 
 #[tokio::test]
 async fn a_stopped_hub_frees_its_port() {
+    // Another test may be given the port before it is bound again, but hardly each time.
+    for _ in 0..5 {
+        if next_hub_has_the_port_of_a_stopped_one().await {
+            return;
+        }
+    }
+    panic!("no hub could have the port of one that was stopped");
+}
+
+async fn next_hub_has_the_port_of_a_stopped_one() -> bool {
     let hub = start(&[]).await.expect("started");
     let _peer = connect(&hub, 1).await;
     let (addr, metrics) = (hub.addr(), hub.metrics().clone());
     timeout(TIMEOUT, hub.stop()).await.expect("an end in time");
     assert_eq!(metrics.connections_open(), 0);
-    assert!(start(&[("PORT", &addr.port().to_string())]).await.is_ok());
+    start(&[("PORT", &addr.port().to_string())]).await.is_ok()
 }
 
 #[tokio::test]
