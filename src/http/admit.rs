@@ -155,7 +155,7 @@ fn try_peer<B: Backend>(
         remote: client,
     };
     origin(app, &head)?;
-    let permit = app.backend.try_admit(client)?;
+    let permit = app.try_admit(client)?;
     Ok(take_in(app, handshake, arrival, (permit, None)))
 }
 

@@ -12,6 +12,7 @@ mod admit;
 mod bind;
 mod client_ip;
 mod cors;
+mod full;
 mod misrouted;
 mod peerjs;
 mod query;
@@ -58,6 +59,7 @@ use crate::mesh::reach::Reach;
 use crate::metrics::Metrics;
 
 pub use bind::{BindError, bind};
+use full::Full;
 use misrouted::Misrouted;
 use rates::{Meter, Tally};
 use serve::accept;
@@ -143,6 +145,7 @@ pub struct App<B> {
     /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
     pages: Semaphore,
     accept_failures: Seldom,
+    full: Full,
     misrouted: Misrouted,
     meter: Mutex<Meter>,
     draining: AtomicBool,
@@ -172,6 +175,7 @@ impl<B: Backend> App<B> {
             http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
             pages: Semaphore::new(1),
             accept_failures: Seldom::default(),
+            full: Full::new(&config),
             misrouted: Misrouted::default(),
             meter: Mutex::new(Meter::new(Tally {
                 at: Instant::now(),
@@ -254,6 +258,11 @@ impl<B: Backend> App<B> {
             true => Dialect::PeerJsRooms,
             false => Dialect::PeerJs,
         }
+    }
+
+    /// A place among all peers.
+    fn try_admit(&self, from: IpAddr) -> Result<B::Permit, NoPlace> {
+        self.full.peers.watch(self.backend.try_admit(from))
     }
 
     fn is_draining(&self) -> bool {

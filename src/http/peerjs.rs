@@ -190,8 +190,9 @@ fn try_socket<B: Backend>(
 
 /// A place among all peers, and one among those of this dialect.
 fn places<B: Backend>(app: &App<B>, client: IpAddr) -> Result<Places<B>, NoPlace> {
-    let of_dialect = app.peerjs_places.try_admit(client)?;
-    Ok((app.backend.try_admit(client)?, Some(of_dialect)))
+    let of_dialect = app.peerjs_places.try_admit(client);
+    let of_dialect = app.full.peerjs.watch(of_dialect)?;
+    Ok((app.try_admit(client)?, Some(of_dialect)))
 }
 
 /// Who a client may come in as.
@@ -278,7 +279,8 @@ fn turn_away<B: Backend>(
     counted: Refusal,
     why: &'static str,
 ) -> Result<Response, Refused> {
-    let slot = app.http_slots.try_take(client).ok_or(Refused::Full)?;
+    let slot = app.full.http.watch(app.http_slots.try_take(client));
+    let slot = slot.map_err(|_| Refused::Full)?;
     app.metrics.refusals.inc(counted);
     tracing::debug!(%client, why, "a PeerJS client was turned away");
     let (switch, on_upgrade) = handshake.into_parts();

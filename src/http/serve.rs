@@ -97,7 +97,7 @@ fn start<B: Backend>(
     caller: Caller,
     remote: SocketAddr,
 ) {
-    let Some(slot) = app.http_slots.try_take(remote.ip()) else {
+    let Ok(slot) = app.full.http.watch(app.http_slots.try_take(remote.ip())) else {
         app.metrics.refusals.inc(Refusal::HttpFull);
         tracing::debug!(%remote, "a connection was closed: MAX_HTTP_CONNECTIONS are open, or its address has its share");
         return;

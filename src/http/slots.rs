@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use crate::config::TrustedProxies;
-use crate::limits::{ByOrigin, Origin, Place, Places};
+use crate::limits::{ByOrigin, NoPlace, Origin, Place, Places};
 
 /// The slots, and who has them.
 #[derive(Debug)]
@@ -29,17 +29,23 @@ impl Slots {
     }
 
     /// A slot, if there is one for this address; free again when dropped.
-    pub(super) fn try_take(&self, from: IpAddr) -> Option<Place> {
-        self.places
+    pub(super) fn try_take(&self, from: IpAddr) -> Result<Place, NoPlace> {
+        let mut why = NoPlace::Full;
+        let slot = self
+            .places
             .try_take(Origin::of(from), |own, all: &ByOrigin| {
                 let free = self.most.saturating_sub(all.values().sum());
+                if free > 0 {
+                    why = NoPlace::AddressFull;
+                }
                 let share = if self.proxies.trusts(from.to_canonical()) {
                     0
                 } else {
                     own
                 };
                 share < free
-            })
+            });
+        slot.ok_or(why)
     }
 }
 
@@ -49,7 +55,7 @@ mod tests {
 
     fn take(slots: &Slots, from: &str) -> Vec<Place> {
         let from: IpAddr = from.parse().expect("an address");
-        std::iter::from_fn(|| slots.try_take(from)).collect()
+        std::iter::from_fn(|| slots.try_take(from).ok()).collect()
     }
 
     #[test]
@@ -59,7 +65,11 @@ mod tests {
         assert_eq!(first.len(), 512);
         let second = take(&slots, "192.0.2.2");
         assert_eq!(second.len(), 256);
-        assert!(slots.try_take(IpAddr::from([192, 0, 2, 3])).is_some());
+        assert_eq!(
+            slots.try_take(IpAddr::from([192, 0, 2, 1])).err(),
+            Some(NoPlace::AddressFull)
+        );
+        assert!(slots.try_take(IpAddr::from([192, 0, 2, 3])).is_ok());
         drop(first);
         assert_eq!(take(&slots, "192.0.2.1").len(), 384);
     }
@@ -76,6 +86,9 @@ mod tests {
         let slots = Slots::new(100, proxies);
         let held = take(&slots, "::ffff:192.0.2.1");
         assert_eq!(held.len(), 100);
-        assert!(take(&slots, "198.51.100.1").is_empty());
+        assert_eq!(
+            slots.try_take(IpAddr::from([198, 51, 100, 1])).err(),
+            Some(NoPlace::Full)
+        );
     }
 }

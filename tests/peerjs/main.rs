@@ -13,5 +13,6 @@ mod contested;
 mod http;
 mod realm;
 mod reconnecting;
+mod refused;
 mod rolling;
 mod rooms;

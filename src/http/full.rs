@@ -1,0 +1,60 @@
+//! A hub that is full says so: what lets in more, and how many come in now.
+//!
+//! The one that is turned away may be nobody who reads this hub's log, and a counter tells only those who look. Said once a
+//! minute at most for each of the caps, for anybody can fill a hub.
+
+use crate::config::Config;
+use crate::limits::NoPlace;
+use crate::log::Seldom;
+
+/// What may be full, each told of by itself.
+pub(super) struct Full {
+    pub peers: Cap,
+    pub peerjs: Cap,
+    pub http: Cap,
+}
+
+impl Full {
+    pub fn new(config: &Config) -> Self {
+        Full {
+            peers: Cap::new("MAX_CONNECTIONS", config.max_connections),
+            peerjs: Cap::new("PEERJS_CONCURRENT_LIMIT", config.peerjs.concurrent_limit),
+            http: Cap::new("MAX_HTTP_CONNECTIONS", config.max_http_connections),
+        }
+    }
+}
+
+/// A number that is not exceeded.
+pub(super) struct Cap {
+    setting: &'static str,
+    most: usize,
+    seldom: Seldom,
+}
+
+impl Cap {
+    fn new(setting: &'static str, most: usize) -> Self {
+        Cap {
+            setting,
+            most,
+            seldom: Seldom::default(),
+        }
+    }
+
+    /// Says that somebody was turned away because as many as may be are here.
+    pub fn warn(&self) {
+        if let Some(left_out) = self.seldom.due() {
+            let (setting, most) = (self.setting, self.most);
+            let message =
+                "this hub is full and turns clients away: raise the setting if it can bear more";
+            tracing::warn!(setting, most, left_out, "{message}");
+        }
+    }
+
+    /// The same of a place that was asked for, if that is why there is none.
+    pub fn watch<T>(&self, asked: Result<T, NoPlace>) -> Result<T, NoPlace> {
+        if matches!(asked, Err(NoPlace::Full)) {
+            self.warn();
+        }
+        asked
+    }
+}
