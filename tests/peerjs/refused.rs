@@ -80,7 +80,7 @@ async fn who_may_not_come_in_is_in_the_debug_log() {
         members.push(Client::open(&rooms, id, "attic").await);
     }
     is_told(&rooms, &Way::new("bob", "attic"), "in the room").await;
-    let long = "x".repeat(64);
+    let long = "x".repeat(128);
     is_told(&rooms, &Way::new("bob", &long), "names no room").await;
 
     let pages = hub(&[("CORS_ORIGIN", "https://here.example")]).await;
