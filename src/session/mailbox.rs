@@ -1,7 +1,7 @@
 //! What waits for one peer's socket: messages, and word from the hub to its session.
 //!
 //! Anyone may put something in, from any thread, and is never made to wait: the lock is held for moments. Signals may
-//! fill half of it, and each sender a part of that which shrinks as it fills ([`shares`]); a signal over that is
+//! fill half of it, and each sender a part of that which shrinks as it fills (`shares`); a signal over that is
 //! refused, at its sender's expense. Only what the hub itself has to say needs the other half: when that does not fit,
 //! the session is marked for closing ([`CloseReason::OutboxFull`]). The session alone takes out. Knows no dialect and
 //! no socket; memory is given back whenever it runs empty.
