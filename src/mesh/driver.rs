@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::core::api::{Bye, DialFailure, DialTarget, Join, LinkUp, Output, SharedRoutes};
+use super::core::dial::BootstrapStatus;
 use super::core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId, Moment, Now};
 use super::core::{Core, Counters};
 use super::frames::Frame;
@@ -358,8 +359,9 @@ impl Driver {
             cause: ITSELF.to_owned(),
             stands: true,
         };
-        // In a list that all hubs share, each finds itself: this is worth a warning where it is all that there is.
-        let is_alone = self.core.dialer().bootstrap_status().nth(1).is_none();
+        // In a list that all hubs share, each finds itself: this is worth a warning where nothing else is in it.
+        let is_ours = |status: BootstrapStatus<'_>| status.ourselves || status.url == url;
+        let is_alone = self.core.dialer().bootstrap_status().all(is_ours);
         let tell = if is_alone { Tell::Always } else { Tell::Never };
         self.tell(now, url, trouble, tell);
     }

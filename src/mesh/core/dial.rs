@@ -483,6 +483,10 @@ impl Dialer {
 
     /// The hub dialled us: whatever kept us from dialling it is over.
     fn on_inbound(&mut self, hub: HubId) {
+        if hub == self.me {
+            // The other end of a dial that led here. Other addresses of ours are no nearer for it.
+            return;
+        }
         if let Some(known) = self.hubs.get_mut(&hub) {
             known.backoff.reset();
         }

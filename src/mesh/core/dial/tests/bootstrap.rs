@@ -147,6 +147,29 @@ fn a_bootstrap_address_that_leads_to_ourselves_is_tried_now_and_then() {
 }
 
 #[test]
+fn however_many_addresses_lead_to_ourselves_each_rests_and_the_others_get_their_turn() {
+    let config = DialConfig::default();
+    let mut dialer = with_bootstrap(&["ws://me", "ws://me-too", "ws://stranger"]);
+    let mut tried = Vec::new();
+    while tried.len() < 3 {
+        let (now, dial, target) = next(&mut dialer);
+        assert!(now < at_ms(0) + config.retry_self, "{tried:?}");
+        if target == bootstrap("ws://stranger") {
+            dialer.on_dial_failed(now, dial, DialFailure::Unreachable);
+        } else {
+            // Both ends of the link are here.
+            dialer.on_neighbour_up(now, id(ME), Some(dial));
+            dialer.on_neighbour_up(now, id(ME), None);
+            dialer.on_bye(now, id(ME), Bye::SelfDial);
+        }
+        tried.push(target);
+    }
+    tried.sort_by_key(|target| format!("{target:?}"));
+    let all = ["ws://me", "ws://me-too", "ws://stranger"];
+    assert_eq!(tried, all.map(bootstrap));
+}
+
+#[test]
 fn a_new_set_of_bootstrap_addresses_keeps_the_state_of_those_that_stay() {
     let mut dialer = with_bootstrap(&["ws://a", "ws://b"]);
     let (now, dial, _) = next(&mut dialer);
