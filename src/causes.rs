@@ -10,9 +10,12 @@ use rustls::{CertificateError, Error as TlsError};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 
 /// The most characters that are repeated of what another end says.
-const MOST_SAID: usize = 200;
+const MOST_SAID: usize = 400;
 /// What the standard library says before the resolver's own words.
 const NO_NAME: &str = "failed to lookup address information: ";
+
+/// What webpki says of a certificate that is an authority's own, as `openssl req -x509` makes them by default.
+const OF_AUTHORITY: &str = "CaUsedAsEndEntity";
 
 /// Why a WebSocket was not opened.
 pub fn of_socket(error: &SocketError) -> String {
@@ -78,6 +81,10 @@ pub fn of_tls(error: &TlsError) -> String {
         TlsError::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
             "its certificate is not valid yet, or this machine's clock is behind"
         }
+        TlsError::InvalidCertificate(Bad::Other(why)) if why.to_string().contains(OF_AUTHORITY) => {
+            "its certificate is one of an authority, which is none of a server: make it with basicConstraints=CA:FALSE"
+        }
+        TlsError::InvalidCertificate(_) => "its certificate is of a kind that is not believed here",
         TlsError::InvalidMessage(_) => "it speaks no TLS: for that, ws:// is",
         TlsError::PeerIncompatible(_) => "it speaks no version of TLS that is spoken here",
         TlsError::AlertReceived(_) => "it broke TLS off",

@@ -267,6 +267,10 @@ fn the_variables_of_other_programs_are_none_of_the_hubs_business() {
         "_",
     ];
     assert_eq!(cautions(&others), [""; 0]);
+    // What every pod is told beside a service with the name of the hub.
+    let vars = [("HUBMESH_PORT", "tcp://10.0.0.1:8080")];
+    let config = Config::from_vars(vars).expect("no setting is wrong");
+    assert!(config.cautions.is_empty(), "{:?}", config.cautions);
 }
 
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\

@@ -2,7 +2,7 @@
 //!
 //! Knows names and the traces that other programs leave in values (quotes, `${…}`), not what a value means. Pure.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use strsim::damerau_levenshtein;
 
@@ -32,6 +32,7 @@ impl Variables {
         for (name, value) in vars {
             match names.iter().find(|known| name == known.as_str()) {
                 Some(name) => sorted.take(name, value),
+                None if is_of_a_service(&value) => {}
                 None => sorted.cautions.extend(caution(&name, &names)),
             }
         }
@@ -77,6 +78,12 @@ fn without_quotes(text: &str) -> Option<&str> {
 fn is_unexpanded(text: &str) -> bool {
     (text.starts_with("${") && text.ends_with('}'))
         || (text.starts_with("$(") && text.ends_with(')'))
+}
+
+/// Whether this is the address of another container, as Kubernetes and docker's links tell all of them.
+fn is_of_a_service(value: &OsStr) -> bool {
+    let value = value.to_str().unwrap_or_default();
+    value.starts_with("tcp://") || value.starts_with("udp://")
 }
 
 /// What this variable may have been meant as.

@@ -3,6 +3,8 @@
 //! The one that is turned away may be nobody who reads this hub's log, and a counter tells only those who look. Said once a
 //! minute at most for each of the caps, for anybody can fill a hub.
 
+use std::net::IpAddr;
+
 use crate::config::Config;
 use crate::limits::NoPlace;
 use crate::log::Seldom;
@@ -12,6 +14,7 @@ pub(super) struct Full {
     pub peers: Cap,
     pub peerjs: Cap,
     pub http: Cap,
+    share: Seldom,
 }
 
 impl Full {
@@ -20,6 +23,17 @@ impl Full {
             peers: Cap::new("MAX_CONNECTIONS", config.max_connections),
             peerjs: Cap::new("PEERJS_CONCURRENT_LIMIT", config.peerjs.concurrent_limit),
             http: Cap::new("MAX_HTTP_CONNECTIONS", config.max_http_connections),
+            share: Seldom::default(),
+        }
+    }
+
+    /// Says that an address has its share of the connections that are no peers. Behind a proxy that nobody has named,
+    /// everybody has one address.
+    pub fn warn_of_share(&self, address: IpAddr) {
+        if let Some(left_out) = self.share.due() {
+            let message = "one address has its share of MAX_HTTP_CONNECTIONS, and more of it are closed: if it is a proxy, \
+                           name it in TRUSTED_PROXIES";
+            tracing::warn!(%address, left_out, "{message}");
         }
     }
 }

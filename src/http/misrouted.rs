@@ -74,7 +74,7 @@ impl Misrouted {
     pub(super) fn warn(&self, client: Option<IpAddr>, path: Option<&str>, why: &str) {
         if let Some(left_out) = self.seldom.due() {
             let client = client.map(tracing::field::display);
-            let path = path.map(|path| path.chars().take(LONGEST_SHOWN).collect::<String>());
+            let path = path.map(start_of);
             let message = "a WebSocket was asked for in vain: something between a client and this hub is set up wrong";
             tracing::warn!(client, path, why, left_out, "{message}");
         }
@@ -83,6 +83,10 @@ impl Misrouted {
 
 /// The most of a path that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
+
+fn start_of(path: &str) -> String {
+    path.chars().take(LONGEST_SHOWN).collect()
+}
 
 /// Whether the headers are of a client that wants a WebSocket, though the ones that ask for it may be gone.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -117,6 +121,13 @@ pub(super) fn no_endpoint<B: Backend>(app: &App<B>, head: &Head, path: &str) -> 
     let why = where_else(path, app.config.is_hub, &app.config.peerjs.paths);
     app.metrics.refusals.inc(Refusal::Misrouted);
     let client = admit::client(app, head);
+    let shown = start_of(path);
+    tracing::debug!(
+        client = client.map(tracing::field::display),
+        path = shown,
+        why,
+        "a WebSocket was refused"
+    );
     app.misrouted.warn(client, Some(path), &why);
     reply::error(StatusCode::NOT_FOUND, &why)
 }
@@ -132,6 +143,9 @@ fn where_else(path: &str, is_hub: bool, peerjs: &PeerJsPaths) -> String {
         "mesh" | "ws" => off_the_path(prefix, last),
         "peerjs" if peerjs.iter().next().is_none() => {
             "PeerJS clients are not served here: PEERJS_PATH is off".into()
+        }
+        "peerjs" if peerjs.iter().any(|path| path == prefix) => {
+            format!("the WebSocket is at {prefix}/peerjs: take the / off its end")
         }
         "peerjs" => format!(
             "PeerJS clients are served under {}: {}",

@@ -27,7 +27,7 @@ use warp::reply::Response;
 
 use super::watched::{Owed, Watched};
 use super::{App, Backend, Certificates, Stream, cors, routes};
-use crate::limits::Place;
+use crate::limits::{NoPlace, Place};
 use crate::metrics::Refusal;
 
 /// How long the listening socket is left alone when it cannot accept.
@@ -97,10 +97,16 @@ fn start<B: Backend>(
     caller: Caller,
     remote: SocketAddr,
 ) {
-    let Ok(slot) = app.full.http.watch(app.http_slots.try_take(remote.ip())) else {
-        app.metrics.refusals.inc(Refusal::HttpFull);
-        tracing::debug!(%remote, "a connection was closed: MAX_HTTP_CONNECTIONS are open, or its address has its share");
-        return;
+    let slot = match app.full.http.watch(app.http_slots.try_take(remote.ip())) {
+        Ok(slot) => slot,
+        Err(why) => {
+            if why == NoPlace::AddressFull {
+                app.full.warn_of_share(remote.ip());
+            }
+            app.metrics.refusals.inc(Refusal::HttpFull);
+            tracing::debug!(%remote, "a connection was closed: MAX_HTTP_CONNECTIONS are open, or its address has its share");
+            return;
+        }
     };
     // A socket that closed meanwhile cannot be set, and ends at its first read.
     let _ = caller.tcp.set_nodelay(true);

@@ -84,11 +84,11 @@ impl Handshake {
         if !asked || head.method != http::Method::GET {
             return Err(Lost::of(head).map_or(BadHandshake::NotAsked, BadHandshake::Lost));
         }
-        if headers
-            .get(SEC_WEBSOCKET_VERSION)
-            .is_none_or(|version| version != "13")
-        {
-            return Err(BadHandshake::Version);
+        match headers.get(SEC_WEBSOCKET_VERSION) {
+            Some(version) if version == "13" => {}
+            // A proxy that sets `Upgrade` on whatever passes asks for nothing.
+            None if !headers.contains_key(SEC_WEBSOCKET_KEY) => return Err(BadHandshake::NotAsked),
+            _ => return Err(BadHandshake::Version),
         }
         let key = headers
             .get(SEC_WEBSOCKET_KEY)

@@ -433,6 +433,9 @@ fn text_of(message: Bytes) -> Result<Incoming, ReadError> {
     Ok(Incoming::Text(text))
 }
 
+/// A close code that was registered later than RFC 6455, and may be sent.
+const BAD_GATEWAY: u16 = 1014;
+
 /// Whether a close frame's payload is none, or a code that may be sent and words (RFC 6455, 5.5.1 and 7.4).
 fn check_close(payload: &[u8]) -> Result<(), ReadError> {
     let Some((code, words)) = payload.split_first_chunk() else {
@@ -441,7 +444,8 @@ fn check_close(payload: &[u8]) -> Result<(), ReadError> {
             _ => Err(ReadError::Protocol),
         };
     };
-    if !CloseCode::from(u16::from_be_bytes(*code)).is_allowed() {
+    let code = u16::from_be_bytes(*code);
+    if code != BAD_GATEWAY && !CloseCode::from(code).is_allowed() {
         return Err(ReadError::Protocol);
     }
     let words = std::str::from_utf8(words);

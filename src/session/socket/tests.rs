@@ -298,10 +298,11 @@ fn close_with(payload: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_close_is_answered_with_its_own_code_and_words_and_nothing_follows() {
-    let texts: [&[u8]; 5] = [
+    let texts: [&[u8]; 6] = [
         b"",
         b"\x03\xe8",
         b"\x03\xe9going away",
+        b"\x03\xf6",
         b"\x0b\xb8ours",
         b"\x13\x87\xc3\xa9",
     ];
