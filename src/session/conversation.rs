@@ -3,8 +3,8 @@
 //! A single future polls the hub's word, the socket both ways and one timer, and handles one happening at a time,
 //! so what a peer asks for takes effect in order. Frames that were read are all handled before anything is
 //! written, and all that waits is written in one call; but after a turn's worth the other sessions go first. While
-//! the mesh decides on a join the end of the socket, a goodbye and pings are heeded, and all else waits in order. Run
-//! by [`Sessions`](super::Sessions).
+//! the mesh decides on a join the socket is read all the same: its end, a goodbye, pings and pongs are heeded, and all
+//! else waits in order, as far as there is room. Run by [`Sessions`](super::Sessions).
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -49,7 +49,7 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) place: Place<M>,
     pub(super) deadlines: Deadlines,
     /// What is to be carried out once the peer has joined: the message that made it join quietly, and what it said
-    /// since it asked to.
+    /// since it asked to, in pace.
     pub(super) held: Held,
     /// It was told that it is connected. No message is written to it before, unless it has to go.
     greeted: bool,
@@ -204,9 +204,6 @@ where
             if let Poll::Ready(Err(_)) = written {
                 return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
             }
-            if self.has_said_enough() {
-                return self.poll_timer(cx);
-            }
             match self.socket.poll_fill(cx) {
                 Poll::Pending => return self.poll_timer(cx),
                 Poll::Ready(Ok(1..)) => self.deadlines.hear(Instant::now()),
@@ -227,18 +224,10 @@ where
         {
             return Some(Happened::Held(text, heard));
         }
-        if self.has_said_enough() {
-            return None;
-        }
         match self.socket.next_incoming() {
             Ok(incoming) => incoming.map(Happened::Incoming),
             Err(why) => Some(Happened::End(why.into())),
         }
-    }
-
-    /// Whether nothing more is read until the mesh has decided.
-    fn has_said_enough(&self) -> bool {
-        self.place.is_pending() && self.held.is_full()
     }
 
     /// Writes what waits; ready when there is nothing more.
@@ -312,9 +301,8 @@ where
         match happened {
             Happened::Control(control) => self.on_control(control).await,
             Happened::Incoming(incoming) => self.on_incoming(incoming).await,
-            Happened::Held(text, Heard::Now) => self.on_text(text).await,
-            Happened::Held(text, Heard::Before) => {
-                self.carry_out(text, Heard::Before).await;
+            Happened::Held(text, heard) => {
+                self.carry_out(text, heard).await;
                 Ok(())
             }
             Happened::Time => self.on_time().await,
@@ -394,23 +382,28 @@ where
             }
             Incoming::Text(text) => {
                 self.shared.metrics.bytes_received.inc_by(text.len() as u64);
-                // It is judged in its turn as well, so that the peer is told in the order in which it spoke.
-                if self.place.is_pending() && !self.is_goodbye(&text) {
-                    self.held.push(text, Heard::Now);
-                    return Ok(());
-                }
                 self.on_text(text).await
             }
         }
     }
 
     async fn on_text(&mut self, text: Utf8Bytes) -> Result<(), CloseReason> {
-        if self.is_in_pace(text.len())? {
-            self.carry_out(text, Heard::Now).await;
-        } else {
+        // Also while it is pending: who floods then is parted from, and not read for nothing.
+        if !self.is_in_pace(text.len())? {
             self.place.doubt();
+        } else if self.place.is_pending() && !self.is_goodbye(&text) {
+            self.hold(&text, Heard::Now);
+        } else {
+            self.carry_out(text, Heard::Now).await;
         }
         Ok(())
+    }
+
+    /// Keeps a message until the peer has joined, or tells it that there is no room.
+    pub(super) fn hold(&mut self, text: &str, heard: Heard) {
+        if let Err(unread) = self.held.push(text, heard, &self.shared.intake) {
+            self.refuse_unread(&unread);
+        }
     }
 
     /// An answer to a ping of the hub costs nothing: its number is not of the peer's choosing.

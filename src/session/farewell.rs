@@ -46,9 +46,7 @@ where
     async fn hear_out(&mut self, reason: CloseReason) -> io::Result<()> {
         self.place.vacate();
         while let Some((text, heard)) = self.held.pop() {
-            if heard == Heard::Before || self.is_in_pace(text.len()).unwrap_or(false) {
-                self.carry_out(text, heard).await;
-            }
+            self.carry_out(text, heard).await;
         }
         let mut turn = 0;
         while let Some(incoming) = poll_fn(|cx| self.poll_last(cx, reason)).await? {

@@ -1,9 +1,10 @@
-//! Messages that are not all here yet, and the memory that all of them may take together.
+//! Messages that are not all here yet, or cannot be carried out yet, and the memory that all of them may take together.
 //!
 //! A message that comes in pieces is a [`Partial`] until it is whole. Up to [`FREE_BYTES`] each has for itself; what is
 //! longer is counted by the hub's one [`Intake`]. When that has no room left, the message gives way that has held the most
 //! for the longest: who sends a long message byte by byte holds nothing that somebody else needs. A message that gave
 //! way, or is over the limit, is read past: no more than its two ends are kept, to tell its sender what became of it.
+//! What is whole and waits takes [`Room`], which gives way to nobody, and so has no more than half of all there is.
 //! Knows no socket, and nothing of what messages mean.
 //!
 //! Invariants: what is counted never exceeds the budget, and is given back with the message, however that ends.
@@ -31,6 +32,8 @@ pub struct Intake {
 #[derive(Debug, Default)]
 struct Shelf {
     taken: usize,
+    /// How much of that is [`Room`].
+    waiting: usize,
     next: u64,
     held: HashMap<u64, Held>,
 }
@@ -50,9 +53,9 @@ enum Content {
     Gone(Ends),
 }
 
-/// There is no room: the message is to be read past.
-#[derive(Debug)]
-struct NoRoom;
+/// There is no room: the message is to be read past, or refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
 
 impl Intake {
     /// Messages of up to `longest` bytes; those that are not whole may take `budget` bytes together.
@@ -106,6 +109,60 @@ impl Intake {
         held.bytes += more;
         shelf.taken += more;
         Ok(())
+    }
+
+    /// Counts so many bytes more for what waits, at the expense of what has come in part if need be.
+    fn set_aside(&self, more: usize) -> Result<(), NoRoom> {
+        let mut shelf = self.shelf.lock();
+        if shelf.waiting.saturating_add(more) > self.budget / 2 {
+            return Err(NoRoom);
+        }
+        while shelf.taken.saturating_add(more) > self.budget {
+            let greediest = shelf.greediest().ok_or(NoRoom)?;
+            shelf.give_way(greediest);
+        }
+        shelf.waiting += more;
+        shelf.taken += more;
+        Ok(())
+    }
+}
+
+/// What whole messages of one peer that wait take of the budget; given back when dropped.
+#[derive(Debug)]
+pub struct Room {
+    intake: Arc<Intake>,
+    bytes: usize,
+}
+
+impl Room {
+    /// None yet.
+    pub fn new(intake: Arc<Intake>) -> Self {
+        Room { intake, bytes: 0 }
+    }
+
+    /// Takes or gives back as much as makes it `bytes`. To give back cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// There is not so much: nothing has changed.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        if let Some(more) = bytes.checked_sub(self.bytes) {
+            self.intake.set_aside(more)?;
+        } else {
+            let mut shelf = self.intake.shelf.lock();
+            let less = self.bytes.saturating_sub(bytes);
+            shelf.waiting -= less;
+            shelf.taken -= less;
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Giving back cannot fail.
+        let _ = self.resize(0);
     }
 }
 
@@ -192,7 +249,8 @@ pub struct Ends {
 }
 
 impl Ends {
-    fn of(bytes: &[u8]) -> Self {
+    /// Those of a message.
+    pub fn of(bytes: &[u8]) -> Self {
         let mut ends = Ends::default();
         ends.add(bytes);
         ends

@@ -271,7 +271,7 @@ where
                 format!("a message of {size} bytes is too long: MAX_MESSAGE_BYTES is {longest}")
             }
             Why::NoRoom => format!(
-                "there is no room for a message of {size} bytes: MESSAGE_BUDGET_BYTES are in use"
+                "there is no room for a message of {size} bytes: too much waits already (MESSAGE_BUDGET_BYTES)"
             ),
         };
         let code = match unread.why {
@@ -357,7 +357,7 @@ where
         let Ok(network) = network else {
             return self.refuse_network();
         };
-        self.held.push(held, Heard::Before);
+        self.hold(&held, Heard::Before);
         self.join(network, None, true).await;
     }
 

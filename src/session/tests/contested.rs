@@ -251,28 +251,153 @@ async fn a_client_whose_join_is_pending_has_its_pings_answered_and_is_told_nothi
     assert_eq!(a.next().await["type"], "OPEN");
 }
 
+/// A native client with a contested id that has said this to the peer of that id; its claim is the second.
+async fn talkative(hub: &Hub, to: &str, said: &[String]) -> Client {
+    hub.answer_joins(Answer::Never);
+    let mut client = hub.connect_silently(0xaa, 4096).await;
+    assert_eq!(client.next().await["type"], "connected");
+    client.announce("room").await;
+    for data in said {
+        client.signal("offer", to, "room", data).await;
+    }
+    client
+}
+
+/// An offer's data, which takes so many bytes.
+fn data(bytes: usize) -> String {
+    format!("\"{}\"", "x".repeat(bytes - 2))
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_client_that_says_too_much_while_its_join_is_pending_waits_and_loses_nothing() {
+async fn whatever_a_newcomer_says_it_answers_a_probe_and_all_is_carried_out_once_it_is_let_in() {
+    for said in [
+        vec![data(20_000)],
+        vec![data(64_000)],
+        vec![data(4_000); 5],
+        vec![data(200); 150],
+        vec![data(3_000), data(40_000), data(10), data(20_000)],
+    ] {
+        let hub = Hub::new();
+        let mut b = hub.announce(0xbb, "room").await;
+        let started = Instant::now();
+        let mut a = talkative(&hub, &b.id, &said).await;
+        hub.registry.probe(ClaimNo(2), 7, WITHIN);
+        next_ping(&mut a).await;
+        a.ws.flush().await.expect("it is sent");
+        until(&hub, &probed(7, true)).await;
+        assert_eq!(types(&b.ping().await), Vec::<&str>::new());
+        hub.registry.accepted(ClaimNo(2), Vec::new());
+        for data in &said {
+            let offer = b.next().await;
+            assert_eq!(offer["type"], "offer");
+            assert_eq!(offer["data"].to_string(), *data);
+        }
+        assert_eq!(types(&a.ping().await), Vec::<&str>::new());
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_that_has_said_much_is_gone_as_soon_as_it_goes() {
+    for way in ["close", "end", "goodbye"] {
+        let hub = Hub::new();
+        let b = hub.announce(0xbb, "room").await;
+        let started = Instant::now();
+        let mut a = talkative(&hub, &b.id, &[data(20_000), data(20_000)]).await;
+        let reason = match way {
+            "goodbye" => {
+                a.send(r#"{"type":"goodbye","data":{}}"#).await;
+                LeaveReason::Goodbye
+            }
+            "close" => {
+                a.ws.send(Message::Close(None)).await.expect("it is sent");
+                LeaveReason::Closed
+            }
+            _ => {
+                drop(a.ws);
+                LeaveReason::Closed
+            }
+        };
+        until(&hub, &left(2, reason)).await;
+        assert_eq!(started.elapsed(), Duration::ZERO, "{way}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_room_for_is_refused_alone_and_its_sender_told_in_its_own_words() {
     let hub = Hub::new();
     let mut b = hub.announce(0xbb, "room").await;
-    hub.answer_joins(Answer::Never);
-    let mut a = hub.connect_silently(0xaa, 4096).await;
-    a.announce("room").await;
-    let to = b.id.clone();
-    let data = format!("\"{}\"", "x".repeat(1000));
-    let talk = tokio::spawn(async move {
-        for _ in 0..100 {
-            a.signal("offer", &to, "room", &data).await;
-        }
-        a
-    });
-    sleep(Duration::from_secs(5)).await;
-    assert!(!talk.is_finished(), "all of it was read");
+    let said = [data(60_000), data(60_001), data(10)];
+    let mut a = talkative(&hub, &b.id, &said).await;
+    let told = a.next().await;
+    assert_eq!(
+        (&told["type"], &told["code"]),
+        (&"error".into(), &"no-room".into())
+    );
     hub.registry.accepted(ClaimNo(2), Vec::new());
-    for _ in 0..100 {
-        assert_eq!(b.next().await["type"], "offer");
+    for data in [&said[0], &said[2]] {
+        assert_eq!(b.next().await["data"].to_string(), *data);
     }
-    talk.await.expect("all of it is sent");
+    assert_eq!(types(&b.ping().await), Vec::<&str>::new());
+
+    let hub = Hub::new();
+    let mut c = pending(&hub, 1).await;
+    for bytes in [60_000, 60_000] {
+        let payload = data(bytes);
+        c.send(&format!(
+            r#"{{"type":"OFFER","payload":{payload},"dst":"bob"}}"#
+        ))
+        .await;
+    }
+    settle().await;
+    hub.registry.accepted(ClaimNo(1), Vec::new());
+    assert_eq!(c.next().await["type"], "OPEN");
+    let told = c.next().await;
+    assert_eq!(
+        (&told["type"], &told["src"]),
+        (&"EXPIRE".into(), &"bob".into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_newcomers_together_hold_no_more_than_half_of_the_budget_and_give_it_back() {
+    let hub = Hub::new();
+    let b = hub.announce(0xbb, "room").await;
+    let intake = std::sync::Arc::clone(&hub.sessions.shared.intake);
+    let half = limits().message_budget_bytes / 2;
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        all.push(talkative(&hub, &b.id, &[data(60_000)]).await);
+        settle().await;
+        assert!(intake.taken() <= half, "{}", intake.taken());
+    }
+    assert!(intake.taken() > half / 2);
+    let last = all.last_mut().expect("there are twenty");
+    assert_eq!(last.next().await["code"], "no-room");
+    for client in all {
+        client.served().await.expect("it ends well");
+    }
+    assert_eq!(intake.taken(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_that_floods_is_parted_from_before_the_mesh_has_decided() {
+    let hub = Hub::with(slow());
+    let b = hub.announce(0xbb, "room").await;
+    hub.answer_joins(Answer::Never);
+    let mut a = hub.connect(0xaa).await;
+    a.announce("room").await;
+    for _ in 0..100 {
+        // A hub that has seen enough may close before all is written.
+        let to = format!(
+            r#"{{"type":"offer","data":1,"networkName":"room","targetPeerId":"{}"}}"#,
+            b.id
+        );
+        let _ = a.ws.send(Message::text(to)).await;
+    }
+    assert_eq!(a.end().await.1.code, CloseCode::Policy);
+    a.served().await.expect("it ends well");
+    assert!(hub.closed("rate-abuse"));
 }
 
 #[tokio::test(start_paused = true)]
