@@ -59,6 +59,14 @@ pub(super) struct Conversation<S, M: MeshPort> {
     roster: Option<Box<Roster>>,
 }
 
+/// The place of a peer whose connection is over; given up when dropped.
+pub(super) struct LeftSeat<M: MeshPort> {
+    mailbox: Arc<Mailbox>,
+    place: Place<M>,
+    /// When the probe that is open is to be answered.
+    probed_until: Option<Instant>,
+}
+
 enum Happened {
     Control(Control),
     Incoming(Incoming),
@@ -85,6 +93,31 @@ impl From<ReadError> for CloseReason {
             ReadError::NotUtf8 => CloseReason::NotUtf8,
             ReadError::Protocol => CloseReason::Protocol,
         }
+    }
+}
+
+impl<M: MeshPort> LeftSeat<M> {
+    /// Keeps the id of a client whose connection broke, if it has one to keep: until it is back, here or elsewhere, or
+    /// for as long as a silent holder of an id has to answer. What is for it waits meanwhile, as for somebody who is
+    /// not there.
+    pub(super) async fn keep(&mut self) {
+        if !self.place.is_vacated() {
+            return;
+        }
+        let back = poll_fn(|cx| {
+            self.mailbox.register(cx.waker());
+            while let Some(control) = self.mailbox.next_control() {
+                // A probe is answered by the end of this, whatever that is; one that was open has no longer than it had.
+                if matches!(control, Control::Close(_)) {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        });
+        let until = Instant::now() + KEPT;
+        let until = self.probed_until.map_or(until, |at| at.min(until));
+        // Either way the seat is given up next.
+        let _ = timeout_at(until, back).await;
     }
 }
 
@@ -127,7 +160,7 @@ where
         }
         let reason = self.converse().await;
         if reason == CloseReason::ConnectionLost && self.newcomer.may_be_back() {
-            // Until this conversation is dropped.
+            // Until its seat is dropped.
             self.place.vacate();
             self.give_back();
             return reason;
@@ -161,30 +194,13 @@ where
         }
     }
 
-    /// Keeps the id of a client whose connection broke, if it has one to keep: until it is back, here or elsewhere, or
-    /// for as long as a silent holder of an id has to answer. What is for it waits meanwhile, as for somebody who is
-    /// not there.
-    pub(super) async fn keep_seat(&mut self) {
-        if !self.place.is_vacated() {
-            return;
+    /// What is left when the connection is over: the socket is closed, and what it had read is gone.
+    pub(super) fn into_seat(self) -> LeftSeat<M> {
+        LeftSeat {
+            mailbox: self.mailbox,
+            place: self.place,
+            probed_until: self.deadlines.probed_until(),
         }
-        let back = poll_fn(|cx| {
-            self.mailbox.register(cx.waker());
-            while let Some(control) = self.mailbox.next_control() {
-                // A probe is answered by the end of this, whatever that is; one that was open has no longer than it had.
-                if matches!(control, Control::Close(_)) {
-                    return Poll::Ready(());
-                }
-            }
-            Poll::Pending
-        });
-        let until = Instant::now() + KEPT;
-        let until = self
-            .deadlines
-            .probed_until()
-            .map_or(until, |at| at.min(until));
-        // Either way the seat is given up next.
-        let _ = timeout_at(until, back).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {

@@ -195,12 +195,14 @@ impl<M: MeshPort> Sessions<M> {
         drop(ahead);
         let reason = conversation.run().await;
         admitted.counted.close(reason.label());
+        // Before the permit: a kept id keeps no socket.
+        let mut seat = conversation.into_seat();
         drop(permit);
         if reason == CloseReason::ConnectionLost {
             let Some(_kept) = self.shared.keep_for(from) else {
                 return;
             };
-            conversation.keep_seat().await;
+            seat.keep().await;
         }
     }
 
