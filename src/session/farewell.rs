@@ -2,7 +2,8 @@
 //!
 //! Where the hub's restart is the reason, nothing is lost that the client sent before it saw the close: the hub reads on
 //! until the client's own close frame and passes signals on, in the client's name, which it keeps until then. What
-//! others send to it meanwhile waits for it to be back, as for somebody who is not there. All of it takes
+//! others send to it meanwhile waits for it to be back, as for somebody who is not there. What a client said whose join is
+//! not decided yet is refused, and the client told. All of it takes
 //! [`LINGER`](super::LINGER) at most. Run by [`Conversation::run`].
 
 use std::future::poll_fn;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::LINGER;
 use super::conversation::{Conversation, TURN};
+use super::intake::{Ends, Unread, Why};
 use super::port::MeshPort;
 use super::presence::Heard;
 use super::reason::CloseReason;
@@ -27,7 +29,9 @@ where
     /// Gives up the place and closes the socket, in the order that the reason asks for.
     pub(super) async fn part(&mut self, reason: CloseReason) {
         let until = Instant::now() + LINGER;
-        if reason == CloseReason::Draining && self.place.is_present() {
+        if reason == CloseReason::Draining && !self.place.is_present() {
+            self.refuse_held();
+        } else if reason == CloseReason::Draining {
             // Whether it ends by itself or in time, the place is given up next.
             let _ = timeout_at(until, self.hear_out(reason)).await;
         }
@@ -39,6 +43,17 @@ where
         if reason != CloseReason::ConnectionLost {
             // Whether it ends by itself or in time, the socket is closed next.
             let _ = timeout_at(until, self.farewell(reason)).await;
+        }
+    }
+
+    /// Tells the client of each message that waited for a join which is not decided any more.
+    fn refuse_held(&mut self) {
+        while let Some((text, _)) = self.held.pop() {
+            self.refuse_unread(&Unread {
+                why: Why::Draining,
+                size: text.len() as u64,
+                ends: Ends::of(text.as_bytes()),
+            });
         }
     }
 

@@ -267,13 +267,15 @@ impl Ends {
     }
 }
 
-/// Why a message is read past.
+/// Why a message is read past, or not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// It is over the limit.
     TooLong,
     /// There was no room for it.
     NoRoom,
+    /// The hub goes before it could be carried out.
+    Draining,
 }
 
 /// A message that was read past.

@@ -270,11 +270,13 @@ where
                 let longest = self.shared.limits.max_message_bytes;
                 format!("a message of {size} bytes is too long: MAX_MESSAGE_BYTES is {longest}")
             }
+            Why::Draining => "the hub restarts: a message was not carried out".to_owned(),
             Why::NoRoom => format!(
                 "there is no room for a message of {size} bytes: too much waits already (MESSAGE_BUDGET_BYTES)"
             ),
         };
         let code = match unread.why {
+            Why::Draining => CloseReason::Draining.label(),
             Why::TooLong => "message-too-long",
             Why::NoRoom => "no-room",
         };

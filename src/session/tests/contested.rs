@@ -435,3 +435,51 @@ async fn a_peer_whose_announcement_was_refused_is_nowhere_until_a_good_one_and_i
         assert_eq!(hub.registry.local_peers(), 2, "{refused}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_tells_a_newcomer_of_each_message_that_it_does_not_carry_out() {
+    let hub = Hub::new();
+    let b = hub.announce(0xbb, "room").await;
+    let mut a = talkative(&hub, &b.id, &[data(10), data(20_000)]).await;
+    settle().await;
+    hub.sessions.drain(Duration::ZERO).await;
+    let (told, frame) = a.end().await;
+    let refused = told
+        .iter()
+        .filter(|m| m.to_string().contains("not carried out"));
+    assert_eq!(refused.count(), 2, "{told:?}");
+    assert_eq!(frame.code, CloseCode::Restart);
+
+    let hub = Hub::new();
+    let mut c = pending(&hub, 1).await;
+    c.send(r#"{"type":"OFFER","payload":1,"dst":"bob"}"#).await;
+    settle().await;
+    hub.sessions.drain(Duration::ZERO).await;
+    let (told, _) = c.end().await;
+    let expired = told
+        .iter()
+        .filter(|m| m["type"] == "EXPIRE" && m["src"] == "bob");
+    assert_eq!(expired.count(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_id_keeps_no_socket() {
+    let hub = Hub::new();
+    let a = hub.connect_peerjs_with_secret(1).await;
+    let Client { mut ws, served, .. } = a;
+    ws.next().await.expect("it opens").expect("it opens");
+    let started = Instant::now();
+    // Its sending half alone is broken: the other tells when the hub lets go.
+    let stream = ws.get_mut();
+    tokio::io::AsyncWriteExt::shutdown(stream)
+        .await
+        .expect("it is shut");
+    let mut rest = Vec::new();
+    let gone = tokio::io::AsyncReadExt::read_to_end(stream, &mut rest);
+    let gone = timeout(PATIENCE, gone).await.expect("the hub lets go");
+    gone.expect("in order");
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    assert!(!hub.calls().contains(&left(1, LeaveReason::Closed)));
+    served.await.expect("it ends well");
+    assert!(hub.calls().contains(&left(1, LeaveReason::Closed)));
+}
