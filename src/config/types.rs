@@ -84,7 +84,7 @@ impl FromStr for HubUrl {
         let plain =
             url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         if !matches!(url.scheme(), "ws" | "wss") {
-            return Err("it begins with neither ws:// nor wss://".into());
+            return Err("it has to begin with ws:// or wss://".into());
         }
         if url.port() == Some(0) || !plain || url.as_str().len() > Self::MAX_BYTES {
             let max = Self::MAX_BYTES;
