@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -93,7 +94,7 @@ fn join(registry: &Registry, number: u64) -> Arc<Mailbox> {
 
 /// Reading, looking the mailbox up, writing and handing over: all but the mesh's look-up of the claim.
 fn hand_over(c: &mut Criterion) {
-    let registry = Registry::new(Metrics::new());
+    let registry = Registry::new(Metrics::new(), Duration::from_secs(5));
     let mailbox = join(&registry, 2);
     let _others: Vec<_> = (1_000..11_000).map(|n| join(&registry, n)).collect();
     let network = network();
@@ -129,7 +130,7 @@ fn hand_over(c: &mut Criterion) {
 
 fn notify(c: &mut Criterion) {
     let members = 500;
-    let registry = Registry::new(Metrics::new());
+    let registry = Registry::new(Metrics::new(), Duration::from_secs(5));
     let mailboxes: Vec<_> = (1..=members).map(|n| join(&registry, n)).collect();
     let event = PeerEvent::Joined {
         peer: id(members + 1),

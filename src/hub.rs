@@ -56,7 +56,7 @@ impl Hub {
             .filter_map(|listener| listener.local_addr().ok())
             .collect();
         let config = Arc::new(config);
-        let registry = Arc::new(Registry::new(Arc::clone(&metrics)));
+        let registry = Arc::new(Registry::new(Arc::clone(&metrics), config.peerjs.expire));
         let mesh = Mesh::start(&config, Arc::clone(&registry), Arc::clone(&metrics));
         let sessions = Sessions::new(
             mesh.clone(),

@@ -102,19 +102,6 @@ impl Peer {
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    /// Whether its signal of this kind, which now failed for a target of this name, goes with one that it was told of:
-    /// of those that go together it is told once.
-    pub fn was_told(&self, target: &str, kind: SignalKind) -> bool {
-        let role = dialect::failing(self.dialect, kind);
-        let begins = match role {
-            Failing::Untold | Failing::Alone => return false,
-            Failing::Begins => true,
-            Failing::Follows => false,
-        };
-        let target = stable_hash(target.as_bytes());
-        self.failures.goes_with_one(target, begins, Instant::now())
-    }
-
     /// Whether there was something to tell, and room for it.
     fn tell(&self, event: &Event<'_>) -> bool {
         let network = self.source.network.name();
@@ -142,17 +129,20 @@ pub struct Registry {
     /// What numbers the ids of senders on other hubs: nobody can choose one that collides with another's.
     numbers: foldhash::fast::RandomState,
     metrics: Arc<Metrics>,
+    /// How long a signal that is told of together with others may wait for its target.
+    wait: Duration,
 }
 
 impl Registry {
-    /// An empty one.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    /// An empty one. Signals of which some are told of together may wait for their target for `wait`.
+    pub fn new(metrics: Arc<Metrics>, wait: Duration) -> Self {
         Registry {
             shards: std::array::from_fn(|_| RwLock::default()),
             members: RwLock::default(),
             bursts: Mutex::default(),
             numbers: foldhash::fast::RandomState::default(),
             metrics,
+            wait,
         }
     }
 
@@ -256,7 +246,7 @@ impl Registry {
             return;
         };
         self.metrics.signals_failed.inc(why);
-        let was_told = peer.was_told(&target.to_string(), kind);
+        let was_told = self.was_told(&peer, &target.to_string(), kind);
         let told = peer.tell(&Event::Undelivered {
             sender: &peer.source.peer,
             target,
@@ -267,6 +257,18 @@ impl Registry {
         if told {
             self.metrics.messages_sent.inc(Sent::Error);
         }
+    }
+
+    /// Whether this peer's signal of this kind, which now failed for a target of this name, goes with one that it was told
+    /// of: of those that go together it is told once.
+    pub fn was_told(&self, peer: &Peer, target: &str, kind: SignalKind) -> bool {
+        let begins = match dialect::failing(peer.dialect, kind) {
+            Failing::Untold | Failing::Alone => return false,
+            Failing::Begins => true,
+            Failing::Follows => false,
+        };
+        let (target, now) = (stable_hash(target.as_bytes()), Instant::now());
+        peer.failures.goes_with_one(target, begins, now, self.wait)
     }
 
     /// A claim stands: it becomes a member unless it is quiet, and is told who is there.

@@ -2,22 +2,22 @@
 //!
 //! A call is an offer and its candidates, and a client reports each word of failure to its application. What waited for
 //! its target fails together, at once; what fails as it comes is gathered here. A run begins with the first failure
-//! for a target, and anew with each that is for a call or its answer; what else fails for that target within [`LASTS`]
-//! goes with it.
+//! for a target, and anew with each that is for a call or its answer; what else fails for that target goes with it, until
+//! none has for as long as one may wait for its target and [`TRICKLE`] more.
 //!
-//! Bounded: [`KEPT`] targets for each claim, and nothing before the first failure. Who fails with more targets than
-//! that in turn hears more words than needed, and never fewer. Knows no dialect and no clock; used by the registry.
+//! Bounded: [`KEPT`] targets for each claim, 2 KiB, and nothing before the first failure. Who fails with more targets
+//! than that in turn hears more words than needed, and never fewer. Knows no dialect and no clock; used by the registry.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long a run lasts: as long as a signal waits for its target by default.
-const LASTS: Duration = Duration::from_secs(5);
+/// How long after a failure its sender may say more of the same call: a client finds its candidates one by one.
+const TRICKLE: Duration = Duration::from_secs(5);
 
-/// How many runs of one sender are told apart.
-const KEPT: usize = 8;
+/// How many runs of one sender are told apart: more than a client calls at once.
+const KEPT: usize = 64;
 
 /// A target, by a hash of its name, and the end of its run.
 type Run = (u64, Instant);
@@ -27,22 +27,22 @@ type Run = (u64, Instant);
 pub struct Runs(Mutex<Option<Box<[Option<Run>; KEPT]>>>);
 
 impl Runs {
-    /// Whether the failure that happens now goes with one that its sender was told of. If not, a run begins.
-    pub fn goes_with_one(&self, target: u64, begins: bool, now: Instant) -> bool {
+    /// Whether the failure that happens now goes with one that its sender was told of. If not, a run begins. What the
+    /// sender says now may wait for its target for `wait`.
+    pub fn goes_with_one(&self, target: u64, begins: bool, now: Instant, wait: Duration) -> bool {
         let mut runs = self.0.lock();
-        let runs = runs.get_or_insert_default();
+        let runs = runs.get_or_insert_with(|| Box::new([None; KEPT]));
         let its = |run: &&mut Option<Run>| run.is_some_and(|(name, _)| name == target);
         let slot = match runs.iter_mut().find(its) {
-            Some(Some((_, until))) if *until > now && !begins => return true,
             Some(slot) => Some(slot),
             None => runs
                 .iter_mut()
                 .min_by_key(|run| run.map(|(_, until)| until)),
         };
-        if let Some(slot) = slot {
-            *slot = Some((target, now + LASTS));
-        }
-        false
+        let Some(slot) = slot else { return false };
+        let goes_on = slot.is_some_and(|(name, until)| name == target && until > now);
+        *slot = Some((target, now + wait + TRICKLE));
+        goes_on && !begins
     }
 }
 
@@ -50,8 +50,10 @@ impl Runs {
 mod tests {
     use super::*;
 
+    const WAIT: Duration = Duration::from_secs(60);
+
     fn told(runs: &Runs, target: u64, begins: bool, now: Instant) -> bool {
-        !runs.goes_with_one(target, begins, now)
+        !runs.goes_with_one(target, begins, now, WAIT)
     }
 
     #[test]
@@ -68,13 +70,30 @@ mod tests {
     }
 
     #[test]
-    fn a_run_ends_in_time() {
+    fn a_run_ends_when_nothing_more_of_it_can_fail() {
         let (runs, now) = (Runs::default(), Instant::now());
+        let lasts = WAIT + TRICKLE;
         assert!(told(&runs, 1, false, now));
-        let last = now + LASTS - Duration::from_millis(1);
-        assert!(!told(&runs, 1, false, last));
-        assert!(told(&runs, 1, false, now + LASTS));
-        assert!(!told(&runs, 1, false, now + LASTS));
+        let last = now + lasts - Duration::from_millis(1);
+        assert!(
+            !told(&runs, 1, false, last),
+            "what waited from the first on"
+        );
+        let end = last + lasts;
+        assert!(!told(&runs, 1, false, end - Duration::from_millis(1)));
+        assert!(told(&runs, 1, false, end + lasts), "another");
+    }
+
+    #[test]
+    fn forty_calls_at_once_are_forty_words_however_their_candidates_come() {
+        let (runs, now) = (Runs::default(), Instant::now());
+        let at = |n: u64| now + Duration::from_millis(n);
+        let mut words = 0;
+        for failure in 0..40 * 9 {
+            let (peer, is_offer) = (failure % 40, failure < 40);
+            words += u32::from(told(&runs, peer, is_offer, at(failure)));
+        }
+        assert_eq!(words, 40);
     }
 
     #[test]
@@ -84,7 +103,7 @@ mod tests {
         for target in 0..=KEPT as u64 {
             assert!(told(&runs, target, true, at(target)));
         }
-        assert!(!told(&runs, 1, false, at(20)), "the second is kept");
-        assert!(told(&runs, 0, false, at(20)), "the first gave way");
+        assert!(!told(&runs, 1, false, at(99)), "the second is kept");
+        assert!(told(&runs, 0, false, at(99)), "the first gave way");
     }
 }

@@ -18,7 +18,7 @@ struct Room {
 impl Room {
     fn new() -> Self {
         Room {
-            registry: Registry::new(Metrics::new()),
+            registry: Registry::new(Metrics::new(), Duration::from_secs(5)),
         }
     }
 

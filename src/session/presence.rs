@@ -460,7 +460,7 @@ where
     /// Whether a failure goes with one that the peer was told of.
     fn was_told(&self, target: &str, kind: SignalKind) -> bool {
         let peer = self.place.present();
-        peer.is_some_and(|peer| peer.was_told(target, kind))
+        peer.is_some_and(|peer| self.shared.registry.was_told(peer, target, kind))
     }
 
     /// Leaves. Whoever stays connected after it has as long as a newcomer to announce itself; saying goodbye

@@ -245,7 +245,7 @@ impl Hub {
 
     pub fn with(limits: PeerLimits) -> Self {
         let metrics = Metrics::new();
-        let registry = Arc::new(Registry::new(Arc::clone(&metrics)));
+        let registry = Arc::new(Registry::new(Arc::clone(&metrics), Duration::from_secs(5)));
         let mesh = FakeMesh(Arc::new(Inner {
             registry: Arc::clone(&registry),
             state: Mutex::new(State {

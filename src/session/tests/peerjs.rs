@@ -160,7 +160,7 @@ async fn calls_to_several_at_once_get_a_word_each_and_late_candidates_another() 
     // A LEAVE that reached nobody is told to nobody, and hides nothing.
     call(&mut ada, "\"dan\"", &["LEAVE", "CANDIDATE", "CANDIDATE"]).await;
     assert_eq!(heard(&mut ada, &mut eve).await, ["dan"]);
-    advance(std::time::Duration::from_secs(5)).await;
+    advance(std::time::Duration::from_secs(10)).await;
     call(&mut ada, "\"bob\"", &["CANDIDATE", "CANDIDATE"]).await;
     assert_eq!(heard(&mut ada, &mut eve).await, ["bob"]);
 }
