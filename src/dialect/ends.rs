@@ -5,27 +5,36 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-/// The strings that the message has under these names, as far as the head shows them; in the order of `names`.
-pub(super) fn first_members(head: &[u8], names: &[&str]) -> Vec<Option<String>> {
-    let mut found = vec![None; names.len()];
-    let text = longest_text(head);
-    let mut parser = serde_json::Deserializer::from_str(text);
-    // It breaks off somewhere, and what was found before that is found.
-    let _ = parser.deserialize_map(First {
-        names,
+use super::json;
+
+/// The text of the value that the message has under this name, as far as its ends show it. Of two the last counts.
+pub(super) fn member<'a>(head: &'a [u8], tail: &'a [u8], name: &str) -> Option<&'a str> {
+    in_tail(end_of_text(tail), name).or_else(|| in_head(start_of_text(head), name))
+}
+
+fn in_head<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // A number that the text ends with may go on.
+    let text = text.trim_end_matches(is_of_a_word);
+    let mut found = None;
+    let reader = Members {
+        name,
         found: &mut found,
-    });
+    };
+    // It breaks off somewhere, and what was found before that is found.
+    let _ = serde_json::Deserializer::from_str(text).deserialize_map(reader);
     found
 }
 
-struct First<'a> {
-    names: &'a [&'a str],
-    found: &'a mut [Option<String>],
+struct Members<'n, 'f, 'de> {
+    name: &'n str,
+    found: &'f mut Option<&'de str>,
 }
 
-impl<'de> Visitor<'de> for First<'_> {
+impl<'de> Visitor<'de> for Members<'_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,53 +42,84 @@ impl<'de> Visitor<'de> for First<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<String>()? {
-            let mut slots = self.names.iter().zip(self.found.iter_mut());
-            match slots.find(|(known, _)| **known == name) {
-                Some((_, slot)) => *slot = Some(map.next_value()?),
-                None => drop(map.next_value::<IgnoredAny>()?),
+        while let Some(name) = json::next_name(&mut map, json::Names::Odd)? {
+            let value: &RawValue = map.next_value()?;
+            if name == self.name {
+                *self.found = Some(value.get());
             }
         }
         Ok(())
     }
 }
 
-/// The string that the message has as its last member, if that has this name.
-pub(super) fn last_member(tail: &[u8], name: &str) -> Option<String> {
-    let tail = tail.trim_ascii_end().strip_suffix(b"}")?.trim_ascii_end();
-    let inside = tail.strip_suffix(b"\"")?;
-    let opening = opening_quote(inside)?;
-    let (before, value) = tail.split_at_checked(opening)?;
-    let key = before.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
-    let key = key.strip_suffix(b"\"")?.strip_suffix(name.as_bytes())?;
-    let key = key.strip_suffix(b"\"")?.trim_ascii_end();
-    matches!(key.last(), Some(b',' | b'{')).then_some(())?;
-    serde_json::from_slice(value).ok()
-}
-
-/// Where the string begins that ends behind these bytes: the last quote that is not escaped.
-fn opening_quote(inside: &[u8]) -> Option<usize> {
-    let mut end = inside.len();
+fn in_tail<'a>(tail: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = before(tail, '}')?;
     loop {
-        let (before, _) = inside.split_at_checked(end)?;
-        let quote = before.iter().rposition(|byte| *byte == b'"')?;
-        let escapes = before.split_at_checked(quote)?.0;
-        let escapes = escapes.iter().rev().take_while(|byte| **byte == b'\\');
-        if escapes.count() % 2 == 0 {
-            return Some(quote);
+        let (members, value) = split_value(rest)?;
+        let (members, key) = split_value(before(members, ':')?)?;
+        if json::string(key)? == name {
+            // A key, and not a text that ends like one.
+            return members.ends_with([',', '{']).then_some(value);
         }
-        end = quote;
+        rest = before(members, ',')?;
     }
 }
 
+/// What comes before this, which is the last that is there.
+fn before(text: &str, last: char) -> Option<&str> {
+    text.trim_ascii_end().strip_suffix(last)
+}
+
+/// The value that the text ends with, and what comes before it; `None` if it begins before the text.
+fn split_value(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_ascii_end();
+    let (mut start, mut open) = (text.len(), 0_usize);
+    loop {
+        let rest = text.get(..start)?;
+        start = match rest.chars().next_back()? {
+            '"' => opening_quote(rest.strip_suffix('"')?)?,
+            of_a_word if is_of_a_word(of_a_word) => rest.trim_end_matches(is_of_a_word).len(),
+            _ => start - 1,
+        };
+        match text.as_bytes().get(start)? {
+            b'}' | b']' => open += 1,
+            b'{' | b'[' => open = open.checked_sub(1)?,
+            b',' | b':' | b' ' | b'\t' | b'\r' | b'\n' if open == 0 => return None,
+            _ => {}
+        }
+        if open == 0 {
+            let (before, value) = text.split_at_checked(start)?;
+            return Some((before.trim_ascii_end(), value));
+        }
+    }
+}
+
+/// Whether this may be in a number, or in `true`, `false` or `null`.
+const fn is_of_a_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
+}
+
+/// Where the string begins of which this is the end, without its last quote: the last quote that is not escaped.
+fn opening_quote(inside: &str) -> Option<usize> {
+    let mut quotes = inside.rmatch_indices('"').map(|(quote, _)| quote);
+    quotes.find(|quote| {
+        let before = inside.get(..*quote).unwrap_or_default();
+        let escapes = before.len() - before.trim_end_matches('\\').len();
+        escapes.is_multiple_of(2)
+    })
+}
+
 /// As much of it as is text: it may break off within a character.
-fn longest_text(bytes: &[u8]) -> &str {
-    let whole = match std::str::from_utf8(bytes) {
-        Ok(text) => return text,
-        Err(why) => why.valid_up_to(),
-    };
-    let text = bytes.split_at_checked(whole).map(|(text, _)| text);
-    text.and_then(|text| std::str::from_utf8(text).ok())
+fn start_of_text(bytes: &[u8]) -> &str {
+    let first = bytes.utf8_chunks().next();
+    first.map(|chunk| chunk.valid()).unwrap_or_default()
+}
+
+/// As much of it as is text: it may begin within a character.
+fn end_of_text(bytes: &[u8]) -> &str {
+    let last = bytes.utf8_chunks().last();
+    last.filter(|chunk| chunk.invalid().is_empty())
+        .map(|chunk| chunk.valid())
         .unwrap_or_default()
 }
 
@@ -89,53 +129,79 @@ mod tests {
 
     #[test]
     fn the_head_shows_members_of_the_message_and_none_of_its_payload() {
-        let found = |head: &str| first_members(head.as_bytes(), &["type", "dst"]);
-        let both = [Some("OFFER".to_owned()), Some("bob".to_owned())];
-        assert_eq!(
-            found(r#"{"type":"OFFER","dst":"bob","payload":{"sdp":"v=0"#),
-            both
-        );
-        assert_eq!(
-            found(r#"{"payload":{"dst":"no"},"dst":"bob","type":"OFFER"}"#),
-            both
-        );
-        let kind = [Some("OFFER".to_owned()), None];
-        assert_eq!(
-            found(r#"{"type":"OFFER","payload":{"dst":"no","more":"#),
-            kind
-        );
-        assert_eq!(
-            found(r#"{"type":"OFFER","payload":"é"#.split_at(29).0),
-            kind
-        );
-        for nothing in ["", "[", "{", "nonsense", r#"{"type":7,"dst":"x""#] {
+        let found = |head: &str| {
+            ["type", "dst"].map(|name| member(head.as_bytes(), b"", name).map(str::to_owned))
+        };
+        let both = [Some(r#""OFFER""#.to_owned()), Some(r#""bob""#.to_owned())];
+        for head in [
+            r#"{"type":"OFFER","dst":"bob","payload":{"sdp":"v=0"#,
+            r#"{"payload":{"dst":"no"},"dst":"bob","type":"OFFER"}"#,
+            r#"{"d\u0073t":"bob","\ud83d":[],"type":"OFFER","payload":""#,
+            r#"{"dst":"no","type":"OFFER","dst":"bob","dst":"un"#,
+            "\u{feff} {\"type\":\"OFFER\",\"dst\":\"bob\",",
+        ] {
+            assert_eq!(found(head), both, "{head}");
+        }
+        let kind = [both[0].clone(), None];
+        for head in [
+            r#"{"type":"OFFER","payload":{"dst":"no","more":"#,
+            r#"{"type":"OFFER","dst":12"#,
+            r#"{"type":"OFFER","dst":"12"#,
+        ] {
+            assert_eq!(found(head), kind, "{head}");
+        }
+        let half = r#"{"type":"OFFER","payload":"é"#.as_bytes();
+        let half = half.split_at(half.len() - 1).0;
+        assert_eq!(member(half, b"", "type"), Some(r#""OFFER""#));
+        let odd = br#"{"dst":"bob\ud83d","type":7,"#;
+        assert_eq!(member(odd, b"", "dst"), Some(r#""bob\ud83d""#));
+        assert_eq!(member(odd, b"", "type"), Some("7"));
+        for nothing in ["", "[", "{", "nonsense", r#"["type":"OFFER","dst":"x"]"#] {
             assert_eq!(found(nothing), [None, None], "{nothing}");
         }
     }
 
     #[test]
-    fn the_tail_shows_the_last_member_and_none_of_something_inside_it() {
-        let found = |tail: &str| last_member(tail.as_bytes(), "dst");
-        let name = |name: &str| Some(name.to_owned());
-        assert_eq!(found(r#"..."},"dst":"bob"}"#), name("bob"));
-        assert_eq!(found("...\"} ,\n \"dst\" : \"bob\" }\n"), name("bob"));
-        assert_eq!(
-            found(r#"...,"dst":"say \"hi\" \\"}"#),
-            name(r#"say "hi" \"#)
-        );
-        assert_eq!(found(r#"{"dst":""}"#), name(""));
+    fn the_tail_shows_the_last_members_and_none_of_something_inside_them() {
+        let found = |tail: &str| member(b"", tail.as_bytes(), "dst").map(str::to_owned);
+        for (tail, value) in [
+            (r#"..."},"dst":"bob"}"#, r#""bob""#),
+            ("...\"} ,\n \"dst\" : \"bob\" }\n", r#""bob""#),
+            (r#"...,"dst":"say \"hi\" \\"}"#, r#""say \"hi\" \\""#),
+            (r#"{"dst":""}"#, r#""""#),
+            (r#"...,"dst":7}"#, "7"),
+            (r#"...,"dst":-1.5e+3,"type":null}"#, "-1.5e+3"),
+            (r#"...,"dst":[1,{"dst":2}]}"#, r#"[1,{"dst":2}]"#),
+            (r#"...,"dst":"bob\ud83d"}"#, r#""bob\ud83d""#),
+            (r#"...,"d\u0073t":"bob","type":"OFFER"}"#, r#""bob""#),
+            (r#"...,"dst":"no","dst":"bob","n":7}"#, r#""bob""#),
+            (r#"...,"dst":"bob","a":{"dst":"}"},"b":[ ] }"#, r#""bob""#),
+            (
+                r#"...,"dst":"bob","a":"\",\"dst\":\"no\"","x":true}"#,
+                r#""bob""#,
+            ),
+        ] {
+            assert_eq!(found(tail).as_deref(), Some(value), "{tail}");
+        }
         for none in [
             "",
             "}",
             r#""}"#,
             r#"bob"}"#,
             r#""dst":"bob""#,
-            r#","dst":"bob","more":"x"}"#,
+            r#""dst":"bob"}"#,
+            r#","dst":"bob"}}"#,
+            r#","dst":"bob"}]}"#,
             r#","xdst":"bob"}"#,
             r#"a \",\"dst\":\"bob\"}"#,
-            r#","dst":7}"#,
+            r#"a,"dst":"bob" , }"#,
+            r#","dst":"bob","a":b "c"}"#,
         ] {
             assert_eq!(found(none), None, "{none}");
         }
+        let half = "é,\"dst\":\"bob\"}".as_bytes().split_at(1).1;
+        assert_eq!(member(b"", half, "dst"), Some(r#""bob""#));
+        let both = br#"{"dst":"no","#;
+        assert_eq!(member(both, half, "dst"), Some(r#""bob""#), "the last");
     }
 }

@@ -57,7 +57,16 @@ const NAMES: Names = Names {
 
 /// Reads one message of a client.
 pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> {
-    let message = Envelope::read(text, &NAMES)?;
+    let message = match Envelope::read(text, &NAMES) {
+        // An error would end a client's connection, and PeerServer says nothing either.
+        Err(_) if dialect == Dialect::PeerJs => {
+            return Ok(Message {
+                command: Command::Ignored,
+                sender: None,
+            });
+        }
+        message => message?,
+    };
     let sender = match dialect {
         Dialect::PeerJsRooms => message.text(Field::Sender)?,
         _ => None,
@@ -88,7 +97,7 @@ fn command<'a>(
         _ if dialect == Dialect::PeerJs => return Ok(Command::Ignored),
         other => return Ok(Command::unsupported(other)),
     };
-    let target = match named(message)? {
+    let target = match named(message) {
         Named::Nobody if kind == LEAVE => return Ok(Command::Goodbye),
         Named::Peer(target) => target,
         _ if dialect == Dialect::PeerJsRooms => message.peer(Field::Target)?,
@@ -118,10 +127,10 @@ fn command<'a>(
     })
 }
 
-/// Whether the type of a message is there and no string. Nothing is of such a type.
+/// Whether a message has no type that is a string. Nothing is of such a type.
 fn is_no_word(message: &Envelope<'_>) -> bool {
     let kind = message.present(Field::Type);
-    kind.is_some_and(|kind| !kind.starts_with('"'))
+    kind.is_none_or(|kind| !kind.starts_with('"'))
 }
 
 /// Whom a message is for.
@@ -132,24 +141,27 @@ enum Named {
     Nowhere(String),
 }
 
-/// A number is taken for the id that it is written as, since scripts do not tell the two apart.
-fn named(message: &Envelope<'_>) -> Result<Named, DecodeError> {
-    let Some(raw) = message.raw(Field::Target) else {
-        return Ok(Named::Nobody);
+fn named(message: &Envelope<'_>) -> Named {
+    let raw = message.raw(Field::Target);
+    let Some((raw, name)) = raw.and_then(|raw| Some((raw, name_in(raw)?))) else {
+        return Named::Nobody;
     };
+    let scalar = !raw.starts_with(['{', '[']);
+    match PeerId::new(&name).ok().filter(|_| scalar) {
+        Some(peer) => Named::Peer(peer),
+        None => Named::Nowhere(start_of(&name)),
+    }
+}
+
+/// What the text of a target names; `None` is nobody. A number is taken for the id that it is written as, since scripts
+/// do not tell the two apart.
+fn name_in(raw: &str) -> Option<Cow<'_, str>> {
     let name = if raw.starts_with('"') {
-        message.required(Field::Target)?
+        json::string(raw)?
     } else {
         Cow::Borrowed(raw)
     };
-    if name.is_empty() {
-        return Ok(Named::Nobody);
-    }
-    let scalar = !raw.starts_with(['{', '[']);
-    Ok(match PeerId::new(&name).ok().filter(|_| scalar) {
-        Some(peer) => Named::Peer(peer),
-        None => Named::Nowhere(start_of(&name)),
-    })
+    Some(name).filter(|name| !name.is_empty() && raw != "null")
 }
 
 /// The object that is left of a message without what the hub puts in.
@@ -173,23 +185,20 @@ pub const fn failing(kind: SignalKind) -> Failing {
 
 /// What a client of a realm is told of a message of which there are but the ends: an error would end its connection.
 pub fn unread(head: &[u8], tail: &[u8]) -> Told {
-    let first = ends::first_members(head, &[NAMES.kind, NAMES.target]);
-    let [kind, target] = &first[..] else {
-        return Told::Nothing;
-    };
-    let kind = match kind.as_deref() {
-        Some("OFFER") => OFFER,
-        Some("ANSWER") => ANSWER,
-        Some("CANDIDATE") => CANDIDATE,
+    let kind = ends::member(head, tail, NAMES.kind).map(json::string);
+    let kind = match kind.as_ref().map(Option::as_deref) {
+        // Most that is so long is a call. Its sender waits for an answer, whatever else its message was.
+        Some(Some("OFFER")) | None => OFFER,
+        Some(Some("ANSWER")) => ANSWER,
+        Some(Some("CANDIDATE")) => CANDIDATE,
         _ => return Told::Nothing,
     };
-    let target = target.clone();
-    match target.or_else(|| ends::last_member(tail, NAMES.target)) {
-        Some(name) if !name.is_empty() => Told::Expired {
+    match ends::member(head, tail, NAMES.target).and_then(name_in) {
+        Some(name) => Told::Expired {
             name: start_of(&name),
             kind,
         },
-        _ => Told::Nothing,
+        None => Told::Nothing,
     }
 }
 

@@ -55,6 +55,13 @@ async fn what_javascript_writes_crosses_hubs_and_ends_no_connection() {
         r#"{"type":7,"dst":"x"}"#,
         r#"{"type":["OFFER"],"dst":"x"}"#,
         r#"{"type":"OFFER","type":null,"dst":"x"}"#,
+        r#"{"dst":"x"}"#,
+        "{}",
+        "[]",
+        "null",
+        "7",
+        "OFFER{",
+        "",
         "\u{feff}{\"type\":\"HEARTBEAT\"}",
     ] {
         ada.say_text(odd).await;
@@ -292,6 +299,10 @@ async fn a_message_over_the_limit_expires_for_its_target_and_the_client_goes_on(
     for message in [
         format!(r#"{{"type":"OFFER","payload":{{"sdp":"{sdp}","dst":"eve"}},"dst":"bob"}}"#),
         format!(r#"{{"type":"OFFER","dst":"bob","payload":{{"sdp":"{sdp}"}}}}"#),
+        // As nobody writes it, and it may be written.
+        format!("\u{feff}{{\"dst\":\"bob\",\"payload\":\"{sdp}\",\"type\":\"OFFER\"}}"),
+        format!(r#"{{"payload":"{sdp}","\u0064st":"bob","type":"OFFER","more":{{"dst":7}}}}"#),
+        format!(r#"{{"payload":"{sdp}","type":"OFFER","dst":"bob","more":[]}}"#),
     ] {
         ada.say_text(&message).await;
         let expire = json!({"type": "EXPIRE", "src": "bob", "dst": "ada"});

@@ -176,14 +176,77 @@ fn only_a_room_takes_offence_at_a_forged_sender() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_with_a_reason() {
+fn what_cannot_be_read_is_a_mistake_in_rooms_alone() {
     let cases = [
         ("[]", DecodeError::NotAnObject),
+        ("7", DecodeError::NotAnObject),
+        ("null", DecodeError::NotAnObject),
+        ("\"OFFER\"", DecodeError::NotAnObject),
         ("{}", NAMES.missing(Field::Type)),
+        (r#"{"dst":"b"}"#, NAMES.missing(Field::Type)),
         ("", DecodeError::NotJson { line: 1, column: 0 }),
+        ("{", DecodeError::NotJson { line: 1, column: 1 }),
+        ("{}{", DecodeError::NotJson { line: 1, column: 3 }),
     ];
     for (text, why) in cases {
-        assert_eq!(decode(REALM, text), Err(why), "{text}");
+        let command = decode(REALM, text).map(|message| message.command);
+        assert_eq!(command, Ok(Command::Ignored), "{text}");
+        assert_eq!(decode(ROOMS, text), Err(why), "{text}");
+    }
+}
+
+#[test]
+fn a_message_of_which_there_are_the_ends_expires_for_its_target_however_it_is_written() {
+    let of = |head: &str, tail: &str| match unread(head.as_bytes(), tail.as_bytes()) {
+        Told::Expired { name, kind } => Some((name, kind)),
+        _ => None,
+    };
+    let expired = |name: &str, kind| Some((name.to_owned(), kind));
+    let head = r#"{"type":"CANDIDATE","payload":{"dst":"no","a":"x"#;
+    for (tail, name) in [
+        (r#"x"},"dst":"bob"}"#, "bob"),
+        (r#"x"},"dst":"bob\ud83d"}"#, "bob\u{fffd}"),
+        (r#"x"},"dst":7}"#, "7"),
+        (r#"x"},"dst":[7]}"#, "[7]"),
+        (r#"x"},"\u0064st":"bob","more":{"dst":"no"}}"#, "bob"),
+    ] {
+        assert_eq!(of(head, tail), expired(name, CANDIDATE), "{tail}");
+    }
+    let open = r#"{"payload":"xxx"#;
+    for (head, tail, name, kind) in [
+        (
+            r#"{"type":"ANSWER","dst":"b\ud83d","x":"#,
+            "",
+            "b\u{fffd}",
+            ANSWER,
+        ),
+        (
+            "\u{feff}{\"type\":\"ANSWER\",\"dst\":7,\"x\":",
+            "",
+            "7",
+            ANSWER,
+        ),
+        (open, r#"x","dst":"bob","type":"ANSWER"}"#, "bob", ANSWER),
+        (
+            r#"{"dst":"bob","x":"#,
+            r#"x","type":"ANSWER"}"#,
+            "bob",
+            ANSWER,
+        ),
+        // Its kind is anywhere: most that is so long calls somebody.
+        (open, r#"x","dst":"bob"}"#, "bob", OFFER),
+    ] {
+        assert_eq!(of(head, tail), expired(name, kind), "{head} {tail}");
+    }
+    for tail in [
+        r#"x","dst":"bob","type":"LEAVE"}"#,
+        r#"x","dst":"bob","type":7}"#,
+        r#"x","dst":"","type":"OFFER"}"#,
+        r#"x","dst":null,"type":"OFFER"}"#,
+        r#"x","type":"OFFER"}"#,
+        r#"x","y":{"dst":"bob","type":"OFFER"}}"#,
+    ] {
+        assert_eq!(of(open, tail), None, "{tail}");
     }
 }
 
