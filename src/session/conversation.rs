@@ -318,7 +318,7 @@ where
             Happened::Control(control) => self.on_control(control).await,
             Happened::Incoming(incoming) => self.on_incoming(incoming).await,
             Happened::Held(text, heard) => {
-                self.carry_out(text, heard).await;
+                self.carry_out_held(text, heard).await;
                 Ok(())
             }
             Happened::Time => self.on_time().await,
@@ -415,6 +415,14 @@ where
         Ok(())
     }
 
+    pub(super) async fn carry_out_held(&mut self, text: Utf8Bytes, heard: Heard) {
+        if heard == Heard::TooSoon {
+            self.complain_of_pace();
+        } else {
+            self.carry_out(text, heard).await;
+        }
+    }
+
     /// Keeps a message until the peer has joined, or tells it that there is no room.
     pub(super) fn hold(&mut self, text: &str, heard: Heard) {
         if let Err(unread) = self.held.push(text, heard, &self.shared.intake) {
@@ -448,20 +456,28 @@ where
         self.is_granted(verdict)
     }
 
-    fn is_granted(&self, verdict: Verdict) -> bool {
+    fn is_granted(&mut self, verdict: Verdict) -> bool {
         if verdict == Verdict::Granted {
             return true;
         }
         self.shared.metrics.rate_limited.inc();
         if verdict == Verdict::RefusedFirst {
-            self.complain(&Complaint {
-                code: "rate-limited",
-                text: Cow::Borrowed(
-                    "too many messages: this one and those that follow too soon are dropped",
-                ),
-            });
+            if self.place.is_pending() {
+                self.held.push_refusal();
+            } else {
+                self.complain_of_pace();
+            }
         }
         false
+    }
+
+    pub(super) fn complain_of_pace(&self) {
+        self.complain(&Complaint {
+            code: "rate-limited",
+            text: Cow::Borrowed(
+                "too many messages: this one and those that follow too soon are dropped",
+            ),
+        });
     }
 
     /// The first thing that the peer is told, before what waits for it already.

@@ -48,7 +48,11 @@ where
 
     /// Tells the client of each message that waited for a join which is not decided any more.
     fn refuse_held(&mut self) {
-        while let Some((text, _)) = self.held.pop() {
+        while let Some((text, heard)) = self.held.pop() {
+            if heard == Heard::TooSoon {
+                self.complain_of_pace();
+                continue;
+            }
             self.refuse_unread(&Unread {
                 why: Why::Draining,
                 size: text.len() as u64,
@@ -61,7 +65,7 @@ where
     async fn hear_out(&mut self, reason: CloseReason) -> io::Result<()> {
         self.place.vacate();
         while let Some((text, heard)) = self.held.pop() {
-            self.carry_out(text, heard).await;
+            self.carry_out_held(text, heard).await;
         }
         let mut turn = 0;
         while let Some(incoming) = poll_fn(|cx| self.poll_last(cx, reason)).await? {

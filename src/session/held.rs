@@ -50,13 +50,22 @@ impl Held {
         Ok(())
     }
 
+    /// Notes that what came now came too soon: the peer is told in the order in which it spoke.
+    pub(super) fn push_refusal(&mut self) {
+        // One after each message at most, so that it need not be counted.
+        if !matches!(self.messages.back(), Some((_, Heard::TooSoon))) {
+            self.messages
+                .push_back((Utf8Bytes::default(), Heard::TooSoon));
+        }
+    }
+
     /// The oldest.
     pub(super) fn pop(&mut self) -> Option<(Utf8Bytes, Heard)> {
         let (text, heard) = self.messages.pop_front()?;
         if self.messages.is_empty() {
             // With the memory that it took.
             *self = Held::default();
-        } else {
+        } else if heard != Heard::TooSoon {
             self.bytes -= MESSAGE_BYTES + text.len();
             if let Some(room) = &mut self.room {
                 // Giving back cannot fail.

@@ -173,6 +173,8 @@ pub(super) enum Heard {
     Now,
     /// Before the peer had a place; counted then.
     Before,
+    /// While its join waited, and too soon: there is no text, and the peer is told why.
+    TooSoon,
 }
 
 /// A signal that a client wants sent.
