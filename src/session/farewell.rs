@@ -78,10 +78,15 @@ where
                         self.carry_out(text, Heard::Now).await;
                     }
                 }
-                Incoming::Close => break,
-                Incoming::Ping | Incoming::Pong(_) | Incoming::Fragment | Incoming::Unread(_) => {
-                    turn += 1
+                Incoming::Unread(unread) => {
+                    turn += 1;
+                    self.shared.metrics.bytes_received.inc_by(unread.size);
+                    if self.is_in_pace(0).unwrap_or(false) {
+                        self.refuse_unread(&unread);
+                    }
                 }
+                Incoming::Close => break,
+                Incoming::Ping | Incoming::Pong(_) | Incoming::Fragment => turn += 1,
             }
             if turn >= TURN {
                 turn = 0;

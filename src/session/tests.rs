@@ -19,7 +19,7 @@ use super::conversation::Conversation;
 use crate::limits::Origin;
 use crate::mesh::core::api::JoinRefusal;
 use crate::mesh::core::ids::{ClaimNo, LeaveReason};
-use fake::{Answer, Call, FakeMesh, HERE, Hub, PATIENCE, network};
+use fake::{Answer, Call, FakeMesh, HERE, Hub, PATIENCE, limits, network};
 
 fn types(messages: &[Value]) -> Vec<&str> {
     let types = messages.iter().map(|m| m["type"].as_str().unwrap_or("?"));
@@ -300,6 +300,39 @@ async fn what_a_client_sends_before_it_sees_that_the_hub_restarts_arrives() {
     assert!(!drain.is_finished(), "who answers is not waited for");
     drop(peers);
     drain.await.expect("the drain ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_refuses_what_is_too_long_as_at_any_time_and_tells_whoever_can_still_be_told() {
+    let long = "x".repeat(limits().max_message_bytes);
+    // The close frame of one that reads nothing waits behind what is for it.
+    for (pipe, is_told) in [(1 << 20, false), (4096, true)] {
+        let hub = Hub::new();
+        let mut a = hub.connect_silently(0xaa, pipe).await;
+        assert_eq!(a.next().await["type"], "connected");
+        a.announce("room").await;
+        a.ping().await;
+        let mut b = hub.announce(0xbb, "room").await;
+        let data = format!("\"{}\"", "y".repeat(8192));
+        b.signal("offer", &a.id, "room", &data).await;
+        b.ping().await;
+        let sessions = hub.sessions.clone();
+        let drain = tokio::spawn(async move { sessions.drain(Duration::ZERO).await });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        a.signal("offer", &b.id, "room", &format!("\"{long}\""))
+            .await;
+        a.signal("offer", &b.id, "room", "7").await;
+        let (told, frame) = a.end().await;
+        assert_eq!(frame.code, CloseCode::Restart);
+        let codes: Vec<_> = told.iter().filter_map(|m| m["code"].as_str()).collect();
+        assert_eq!(codes.contains(&"message-too-long"), is_told, "{told:?}");
+        for client in [a, b] {
+            client.served().await.expect("it ends well");
+        }
+        let refused = hub.metrics.complaints.handle("message-too-long").get();
+        assert_eq!(refused, 1, "{pipe}");
+        drain.await.expect("the drain ends");
+    }
 }
 
 #[tokio::test(start_paused = true)]
