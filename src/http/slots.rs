@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use crate::config::TrustedProxies;
-use crate::limits::{ByOrigin, NoPlace, Origin, Place, Places};
+use crate::limits::{NoPlace, Origin, Place, Places};
 
 /// The slots, and who has them.
 #[derive(Debug)]
@@ -31,20 +31,18 @@ impl Slots {
     /// A slot, if there is one for this address; free again when dropped.
     pub(super) fn try_take(&self, from: IpAddr) -> Result<Place, NoPlace> {
         let mut why = NoPlace::Full;
-        let slot = self
-            .places
-            .try_take(Origin::of(from), |own, all: &ByOrigin| {
-                let free = self.most.saturating_sub(all.values().sum());
-                if free > 0 {
-                    why = NoPlace::AddressFull;
-                }
-                let share = if self.proxies.trusts(from.to_canonical()) {
-                    0
-                } else {
-                    own
-                };
-                share < free
-            });
+        let slot = self.places.try_take(Origin::of(from), |own, in_all| {
+            let free = self.most.saturating_sub(in_all);
+            if free > 0 {
+                why = NoPlace::AddressFull;
+            }
+            let share = if self.proxies.trusts(from.to_canonical()) {
+                0
+            } else {
+                own
+            };
+            share < free
+        });
         slot.ok_or(why)
     }
 }

@@ -39,29 +39,38 @@ pub type ByOrigin = HashMap<Origin, usize>;
 /// Places that are counted by address.
 #[derive(Debug, Default)]
 pub struct Places {
-    taken: Arc<Mutex<ByOrigin>>,
+    taken: Arc<Mutex<Taken>>,
+}
+
+/// Who has places.
+#[derive(Debug, Default)]
+struct Taken {
+    by_origin: ByOrigin,
+    /// Their sum.
+    in_all: usize,
 }
 
 /// One place; free again when dropped.
 #[derive(Debug)]
 pub struct Place {
-    taken: Arc<Mutex<ByOrigin>>,
+    taken: Arc<Mutex<Taken>>,
     origin: Origin,
 }
 
 impl Places {
-    /// A place for somebody from there, if it is allowed to who has so many already, where others have these.
+    /// A place for somebody from there, if it is allowed to who has so many already, where so many are taken in all.
     pub fn try_take(
         &self,
         origin: Origin,
-        allowed: impl FnOnce(usize, &ByOrigin) -> bool,
+        allowed: impl FnOnce(usize, usize) -> bool,
     ) -> Option<Place> {
         let mut taken = self.taken.lock();
-        let own = taken.get(&origin).copied().unwrap_or(0);
-        if !allowed(own, &taken) {
+        let own = taken.by_origin.get(&origin).copied().unwrap_or(0);
+        if !allowed(own, taken.in_all) {
             return None;
         }
-        taken.insert(origin, own + 1);
+        taken.by_origin.insert(origin, own + 1);
+        taken.in_all += 1;
         Some(Place {
             taken: Arc::clone(&self.taken),
             origin,
@@ -72,10 +81,11 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
-        if let Some(count) = taken.get_mut(&self.origin) {
+        taken.in_all -= 1;
+        if let Some(count) = taken.by_origin.get_mut(&self.origin) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.origin);
+                taken.by_origin.remove(&self.origin);
             }
         }
     }
@@ -183,7 +193,8 @@ mod tests {
         let third = take(here).expect("given back");
         assert!(take(here).is_none());
         drop((second, third));
-        assert!(places.taken.lock().is_empty());
+        let taken = places.taken.lock();
+        assert!(taken.by_origin.is_empty() && taken.in_all == 0);
     }
 
     #[test]

@@ -303,7 +303,7 @@ impl Mesh {
         remote: SocketAddr,
     ) -> Result<(Peered, Place), HandshakeError> {
         let origin = Origin::of(remote.ip());
-        let allowed = |own, _: &_| own < LINKS_PER_ADDRESS;
+        let allowed = |own, _| own < LINKS_PER_ADDRESS;
         let Some(inbound) = self.shared.inbound.try_take(origin, allowed) else {
             return Err(handshake::turn_away(socket, Rejection::Unavailable).await);
         };

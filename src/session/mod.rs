@@ -36,7 +36,7 @@ use tokio::time::timeout;
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{Admission, ByOrigin, NoPlace, Origin, Permit, Place, Places, Room};
+use crate::limits::{Admission, NoPlace, Origin, Permit, Place, Places, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::registry::Registry;
@@ -82,8 +82,8 @@ impl<M> Shared<M> {
     /// A place for an id that is kept: as many as there may be connections, and for one address no more than are left
     /// for all others. Who comes and goes faster is not waited for.
     fn keep_for(&self, from: Origin) -> Option<Place> {
-        self.kept.try_take(from, |own, all: &ByOrigin| {
-            own < self.most_kept.saturating_sub(all.values().sum())
+        self.kept.try_take(from, |own, in_all| {
+            own < self.most_kept.saturating_sub(in_all)
         })
     }
 }
