@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::arena::{Arena, counted, impatient};
 use crate::evil_hub::EvilHub;
+use crate::hub_process::HubProcess;
 
 const FAILED: &str = "hubmesh_mesh_dials_failed_total";
 
@@ -47,13 +48,13 @@ impl Bystander {
 }
 
 /// Tells the hub of so many made-up hubs, reachable by way of the attacker, with these addresses each.
-async fn tell(evil: &mut EvilHub, many: usize, urls: impl Fn(usize) -> Vec<String>) {
+async fn tell(evil: &mut EvilHub, many: usize, urls: &[String]) {
     evil.enter().await;
     let ghosts: Vec<HubId> = (0..many).map(|_| HubId(rand::random())).collect();
     let mut records = vec![evil.record(2, &ghosts)];
-    records.extend(ghosts.iter().enumerate().map(|(number, ghost)| LinkRecord {
+    records.extend(ghosts.iter().map(|ghost| LinkRecord {
         hub: *ghost,
-        urls: urls(number),
+        urls: urls.to_vec(),
         neighbours: vec![(evil.me.hub, 1)],
         ..evil.record(1, &[])
     }));
@@ -63,27 +64,37 @@ async fn tell(evil: &mut EvilHub, many: usize, urls: impl Fn(usize) -> Vec<Strin
     assert!(evil.stands().await);
 }
 
+/// Has a rogue link to the hub and tell of so many hubs with these addresses, and waits until the hub has called none of
+/// them so often, for this reason.
+async fn refused(
+    hub: &HubProcess,
+    link: impl Future<Output = EvilHub>,
+    (many, urls): (usize, &[String]),
+    (reason, times): (&str, u64),
+) {
+    let reason = format!("reason=\"{reason}\"");
+    let told = async {
+        let mut evil = link.await;
+        tell(&mut evil, many, urls).await;
+        evil
+    };
+    counted(hub, (FAILED, &reason), times, told).await;
+}
+
 #[tokio::test]
 async fn what_hubs_tell_of_is_dialled_at_the_path_of_hubs_alone() {
     let mut arena = Arena::open().await;
     let target = Bystander::listen().await;
     let port = target.port;
+    let urls = [
+        format!("ws://127.0.0.1:{port}/admin/shutdown?now=1"),
+        format!("ws://user:pw@127.0.0.1:{port}/mesh"),
+        format!("http://127.0.0.1:{port}/mesh"),
+        format!("ws://127.0.0.1:{port}/mesh?now=1"),
+    ];
     arena
         .attack("addresses of something else", async |hub| {
-            counted(hub, (FAILED, "reason=\"bad-address\""), 8, async {
-                let mut evil = EvilHub::link(hub).await;
-                tell(&mut evil, 5, |_| {
-                    vec![
-                        format!("ws://127.0.0.1:{port}/admin/shutdown?now=1"),
-                        format!("ws://user:pw@127.0.0.1:{port}/mesh"),
-                        format!("http://127.0.0.1:{port}/mesh"),
-                        format!("ws://127.0.0.1:{port}/mesh?now=1"),
-                    ]
-                })
-                .await;
-                evil
-            })
-            .await;
+            refused(hub, EvilHub::link(hub), (5, &urls), ("bad-address", 8)).await;
         })
         .await;
     assert_eq!(target.calls().await, 0);
@@ -100,23 +111,17 @@ async fn a_hub_that_is_far_away_cannot_have_its_neighbour_call_what_is_near() {
     .await;
     let target = Bystander::listen().await;
     let port = target.port;
+    let urls = [
+        format!("ws://127.0.0.1:{port}/mesh"),
+        format!("ws://localhost:{port}/mesh"),
+        format!("ws://[::ffff:127.0.0.1]:{port}/mesh"),
+        "ws://169.254.169.254:80/mesh".to_owned(),
+    ];
     for from in ["203.0.113.9", "10.1.2.3"] {
         arena
             .attack("loopback and the keys of the machine", async |hub| {
-                counted(hub, (FAILED, "reason=\"address-too-near\""), 4, async {
-                    let mut evil = EvilHub::link_from(hub, from).await;
-                    tell(&mut evil, 5, |_| {
-                        vec![
-                            format!("ws://127.0.0.1:{port}/mesh"),
-                            format!("ws://localhost:{port}/mesh"),
-                            format!("ws://[::ffff:127.0.0.1]:{port}/mesh"),
-                            "ws://169.254.169.254:80/mesh".to_owned(),
-                        ]
-                    })
-                    .await;
-                    evil
-                })
-                .await;
+                let link = EvilHub::link_from(hub, from);
+                refused(hub, link, (5, &urls), ("address-too-near", 4)).await;
             })
             .await;
     }
@@ -127,18 +132,10 @@ async fn a_hub_that_is_far_away_cannot_have_its_neighbour_call_what_is_near() {
 async fn one_address_is_not_called_for_each_hub_that_is_said_to_be_there() {
     let mut arena = Arena::open().await;
     let target = Bystander::listen().await;
-    let port = target.port;
+    let urls = [format!("ws://127.0.0.1:{}/mesh", target.port)];
     arena
         .attack("five hundred hubs at one address", async |hub| {
-            counted(hub, (FAILED, "reason=\"resting\""), 20, async {
-                let mut evil = EvilHub::link(hub).await;
-                tell(&mut evil, 500, |_| {
-                    vec![format!("ws://127.0.0.1:{port}/mesh")]
-                })
-                .await;
-                evil
-            })
-            .await;
+            refused(hub, EvilHub::link(hub), (500, &urls), ("resting", 20)).await;
         })
         .await;
     let calls = target.calls().await;
