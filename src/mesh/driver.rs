@@ -263,9 +263,6 @@ impl Driver {
         if let Some(source) = letters.forged {
             self.core.note_forged(now, source);
         }
-        for link in letters.overflowed {
-            self.core.drop_link(now, link, Bye::Overflow);
-        }
     }
 
     fn on_time(&mut self) {

@@ -237,6 +237,14 @@ pub enum SignalBody {
     },
 }
 
+impl SignalBody {
+    /// The payload.
+    pub fn payload(&self) -> &Bytes {
+        let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = self;
+        payload
+    }
+}
+
 /// What the destination has of a pair's signals.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AckFrame {

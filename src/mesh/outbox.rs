@@ -1,9 +1,16 @@
 //! What waits to be written to one hub-to-hub link.
 //!
 //! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by whoever sends it, from any
-//! thread, and bounded in bytes: an overflow ends the link, whose windows then send again by another way.
+//! thread. Once [`BACKED_UP`] bytes of signals wait, this hub's own peers are held to their shares (see
+//! [`Exchange::set_backed_up`](super::core::exchange::Exchange::set_backed_up)), and of the signals of each hub, this one
+//! included, as much may wait as there is still room for (`shares`); what is over that is dropped, and sent again by
+//! its source. No load ends a link. Acknowledgements overtake the signals of a link that is behind: whoever waits for
+//! them cannot send.
 //! *Control* is at most one message, pulled from the core when the last one has been taken, so that a slow link
-//! holds back a cursor and not a queue. Nothing here knows what the bytes mean.
+//! holds back a cursor and not a queue, and it never waits behind more than [`AT_ONCE`] of data and one signal.
+//! Nothing here knows what the bytes mean.
+
+mod shares;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,21 +20,126 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use std::task::{Context, Poll};
 
-use super::frames::Frame;
+use super::core::exchange::SIGNAL_COST;
+use super::frames::{Frame, SignalFrame};
 use super::wire;
+
+use shares::{Part, Shares};
 
 /// From how many bytes on a batch is not added to.
 pub const BATCH: usize = 16 * 1024;
+/// From how many waiting bytes of signals on a link is backed up: 42 ms of a link of 100 Mbit/s, and more than one peer
+/// says at once to many.
+pub const BACKED_UP: usize = 512 * 1024;
 /// How many bytes of signals may wait for a link.
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
+/// How many bytes of acknowledgements may wait in front of them; one that does not fit is made up for by the next.
+const MAX_ACKS: usize = 256 * 1024;
+/// From how many bytes of data on the writer is given no more at once.
+const AT_ONCE: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 struct Lanes {
-    data: VecDeque<BytesMut>,
-    data_bytes: usize,
+    acks: Lane,
+    data: Lane,
+    shares: Shares,
     control: Option<Bytes>,
     closing: Option<Bytes>,
-    overflowed: bool,
+}
+
+/// Batches, each of them one message.
+#[derive(Debug, Default)]
+struct Lane {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    message: BytesMut,
+    /// Whose signals are in it; of those alone that came while that was counted.
+    parts: Vec<Part>,
+}
+
+impl Lane {
+    /// Encodes a frame into the last batch, or into one of its own if that is long enough. Gives the batch, and how many
+    /// bytes it took.
+    fn put(&mut self, frame: &Frame) -> (&mut Batch, usize) {
+        if !matches!(self.batches.back(), Some(batch) if batch.message.len() < BATCH) {
+            self.batches.push_back(Batch {
+                message: BytesMut::with_capacity(1024),
+                parts: Vec::new(),
+            });
+        }
+        let last = self.batches.len() - 1;
+        let batch = &mut self.batches[last];
+        let before = batch.message.len();
+        wire::encode_data(frame, &mut batch.message);
+        let written = batch.message.len() - before;
+        self.bytes += written;
+        (batch, written)
+    }
+
+    fn pop(&mut self) -> Option<Batch> {
+        let batch = self.batches.pop_front()?;
+        self.bytes -= batch.message.len();
+        Some(batch)
+    }
+}
+
+impl Lanes {
+    fn put_signal(&mut self, frame: &Frame, signal: &SignalFrame) -> Pushed {
+        let counts = self.data.bytes > BACKED_UP || self.shares.is_counting();
+        let room = MAX_WAITING.saturating_sub(self.data.bytes);
+        let bytes = SIGNAL_COST + signal.body.payload().len();
+        if counts && !self.shares.fits(&signal.source, bytes, room) {
+            return Pushed::Dropped;
+        }
+        let (batch, written) = self.data.put(frame);
+        if counts {
+            self.shares.add(signal.source, written, &mut batch.parts);
+        }
+        if self.data.bytes > BACKED_UP {
+            Pushed::BackedUp
+        } else {
+            Pushed::Taken
+        }
+    }
+
+    /// Acknowledgements share messages with signals as long as little waits.
+    fn put_ack(&mut self, frame: &Frame) -> Pushed {
+        if self.data.bytes < BATCH && self.acks.bytes == 0 {
+            self.data.put(frame);
+        } else if self.acks.bytes < MAX_ACKS {
+            self.acks.put(frame);
+        } else {
+            return Pushed::Dropped;
+        }
+        Pushed::Taken
+    }
+
+    fn take_data(&mut self, messages: &mut Vec<Bytes>) {
+        let mut taken = 0;
+        while taken < AT_ONCE {
+            let Some(batch) = self.acks.pop().or_else(|| self.data.pop()) else {
+                return;
+            };
+            self.shares.subtract(&batch.parts);
+            taken += batch.message.len();
+            messages.push(batch.message.freeze());
+        }
+    }
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is written in its turn.
+    Taken,
+    /// It is written in its turn; from now on the link is backed up.
+    BackedUp,
+    /// There is no room: it is dropped.
+    Dropped,
 }
 
 /// The next thing for the writer to do.
@@ -53,31 +165,25 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a signal or an acknowledgement. False if there is no room: the link has to go.
-    pub fn push_data(&self, frame: &Frame) -> bool {
+    /// Adds a signal or an acknowledgement.
+    pub fn push_data(&self, frame: &Frame) -> Pushed {
         let mut lanes = self.lanes.lock();
-        if lanes.overflowed || lanes.closing.is_some() {
-            return !lanes.overflowed;
-        }
-        let fits = lanes.data.back().is_some_and(|batch| batch.len() < BATCH);
-        if !fits {
-            lanes.data.push_back(BytesMut::with_capacity(1024));
-        }
-        let mut written = 0;
-        if let Some(batch) = lanes.data.back_mut() {
-            let before = batch.len();
-            wire::encode_data(frame, batch);
-            written = batch.len() - before;
-        }
-        lanes.data_bytes += written;
-        if lanes.data_bytes > MAX_WAITING {
-            lanes.overflowed = true;
-            lanes.data = VecDeque::new();
-            return false;
-        }
+        let pushed = match frame {
+            // A link that closes sends nothing more, and the next way does.
+            _ if lanes.closing.is_some() => return Pushed::Taken,
+            Frame::Signal(signal) => lanes.put_signal(frame, signal),
+            _ => lanes.put_ack(frame),
+        };
         drop(lanes);
-        self.writer.wake();
-        true
+        if pushed != Pushed::Dropped {
+            self.writer.wake();
+        }
+        pushed
+    }
+
+    /// Whether a link that was backed up still is: until half of that is written.
+    pub fn is_backed_up(&self) -> bool {
+        self.lanes.lock().data.bytes > BACKED_UP / 2
     }
 
     /// Whether a control message may be put in.
@@ -108,14 +214,13 @@ impl Outbox {
         self.heard.swap(false, Ordering::Relaxed)
     }
 
-    /// Everything there is to write. Control goes first: it is one message of 16 KiB at most.
+    /// What there is to write, up to a bound. Control goes first, which is one message, and then acknowledgements.
     pub fn poll_work(&self, context: &Context<'_>) -> Poll<Work> {
         self.writer.register(context.waker());
         let mut lanes = self.lanes.lock();
         let mut messages: Vec<Bytes> = lanes.control.take().into_iter().collect();
         let control = !messages.is_empty();
-        lanes.data_bytes = 0;
-        messages.extend(lanes.data.drain(..).map(BytesMut::freeze));
+        lanes.take_data(&mut messages);
         if !messages.is_empty() {
             return Poll::Ready(Work::Write { messages, control });
         }
@@ -127,71 +232,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mesh::core::ids::{HubId, Incarnation};
-    use crate::mesh::frames::AckFrame;
-    use std::task::Waker;
-
-    fn ack(upto: u64) -> Frame {
-        let incarnation = Incarnation { epoch: 0, nonce: 1 };
-        Frame::Ack(AckFrame {
-            ttl: 4,
-            source: HubId([1; 20]),
-            source_incarnation: incarnation,
-            dest: HubId([2; 20]),
-            dest_incarnation: incarnation,
-            upto,
-            refused: Vec::new(),
-        })
-    }
-
-    fn poll(outbox: &Outbox) -> Poll<Work> {
-        outbox.poll_work(&Context::from_waker(Waker::noop()))
-    }
-
-    #[test]
-    fn frames_pushed_between_two_writes_share_a_message() {
-        let outbox = Outbox::default();
-        assert_eq!(poll(&outbox), Poll::Pending);
-        assert!(outbox.push_data(&ack(1)));
-        assert!(outbox.push_data(&ack(2)));
-        let Poll::Ready(Work::Write { messages, control }) = poll(&outbox) else {
-            panic!("there is work")
-        };
-        assert!(!control);
-        assert_eq!(messages.len(), 1);
-        assert_eq!(wire::decode_data(&messages[0]).unwrap(), [ack(1), ack(2)]);
-    }
-
-    #[test]
-    fn a_link_that_takes_nothing_overflows_once_and_frees_what_it_held() {
-        let outbox = Outbox::default();
-        let mut pushed = 0_u64;
-        while outbox.push_data(&ack(pushed)) {
-            pushed += 1;
-            assert!(pushed < 10_000_000);
-        }
-        assert!(!outbox.push_data(&ack(0)));
-        assert!(outbox.lanes.lock().data.is_empty());
-    }
-
-    #[test]
-    fn closing_comes_after_what_waits() {
-        let outbox = Outbox::default();
-        outbox.put_control(Bytes::from_static(b"control"));
-        outbox.close(Bytes::from_static(b"bye"));
-        assert!(!outbox.takes_control());
-        assert_eq!(
-            poll(&outbox),
-            Poll::Ready(Work::Write {
-                messages: vec![Bytes::from_static(b"control")],
-                control: true
-            })
-        );
-        assert_eq!(
-            poll(&outbox),
-            Poll::Ready(Work::Close(Bytes::from_static(b"bye")))
-        );
-    }
-}
+mod tests;

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 use super::core::api::{Delivery, SignalFailure, Source};
 use super::core::directory::Directory;
-use super::core::exchange::{Effect, Exchange, Resolve, Sent};
+use super::core::exchange::{Effect, Exchange, Resolve, Sent, counted};
 use super::core::ids::{HubId, LinkId, Moment, PeerId, SignalKind};
 use super::frames::{Frame, RefusedWhy};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Pushed};
 use super::wire::{self, WireError};
 use crate::metrics::{LinkTraffic, Metrics, Via};
 use crate::registry::Registry;
@@ -39,8 +39,6 @@ pub struct Letters {
     pub hub_messages: Vec<(HubId, Bytes)>,
     /// Tokens of messages to other hubs that failed.
     pub failed_tokens: Vec<u64>,
-    /// Links whose outbox overflowed.
-    pub overflowed: Vec<LinkId>,
     /// A hub in whose name a signal came of a peer that it does not hold: the last one.
     pub forged: Option<HubId>,
 }
@@ -254,6 +252,7 @@ impl Router {
         // that were read together share it.
         let payload = Bytes::copy_from_slice(&payload);
         let mut exchange = self.exchange.lock();
+        self.look_at_links(&mut exchange);
         let sent = {
             let directory = self.directory.read();
             let seq = directory.own_seq(source.claim);
@@ -307,13 +306,24 @@ impl Router {
 
     /// Carries out what was left in the exchange, if anything.
     pub fn drain_exchange(&self) {
-        self.drain(&mut self.exchange.lock());
+        let mut exchange = self.exchange.lock();
+        self.look_at_links(&mut exchange);
+        self.drain(&mut exchange);
+    }
+
+    /// Has the exchange forget the links that are backed up no more. Mostly there are none.
+    fn look_at_links(&self, exchange: &mut Exchange) {
+        if exchange.has_backed_up() {
+            let links = self.links.read();
+            let still = |link: &LinkId| links.get(link).is_some_and(|outbox| outbox.is_backed_up());
+            exchange.retain_backed_up(still);
+        }
     }
 
     fn drain(&self, exchange: &mut Exchange) {
         while let Some(effect) = exchange.poll_effect() {
             match effect {
-                Effect::Link { link, frame } => self.to_link(link, &frame),
+                Effect::Link { link, frame } => self.to_link(exchange, link, &frame),
                 Effect::Deliver(delivery) => exchange.settle(self.registry.deliver(delivery)),
                 Effect::HubMessage { from, payload } => {
                     self.mailroom
@@ -344,16 +354,20 @@ impl Router {
         }
     }
 
-    fn to_link(&self, link: LinkId, frame: &Frame) {
+    fn to_link(&self, exchange: &mut Exchange, link: LinkId, frame: &Frame) {
         let links = self.links.read();
         // A link that is gone takes nothing: the window sends again by the next way.
         let Some(outbox) = links.get(&link) else {
             return;
         };
-        if outbox.push_data(frame) {
-            self.data_out.inc();
-        } else {
-            self.mailroom.leave(|letters| letters.overflowed.push(link));
+        let pushed = outbox.push_data(frame);
+        if pushed == Pushed::Dropped {
+            exchange.on_dropped(frame);
+            return self.metrics.exchange_events.inc(counted::LINK_FULL);
+        }
+        self.data_out.inc();
+        if pushed == Pushed::BackedUp {
+            exchange.set_backed_up(link);
         }
     }
 }

@@ -28,7 +28,7 @@ mod sending;
 mod tests;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
@@ -36,7 +36,7 @@ use hashbrown::HashMap;
 
 use super::api::{Route, SharedRoutes, Source};
 use super::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
-use crate::mesh::frames::RefusedWhy;
+use crate::mesh::frames::{Frame, RefusedWhy};
 
 pub use config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
 pub use effects::{Effect, counted};
@@ -163,6 +163,8 @@ pub struct Exchange {
     room: Room,
     alarms: Alarms,
     effects: Effects,
+    /// Links that take less than is given to them.
+    backed_up: BTreeSet<LinkId>,
     /// The order of the last accepted signal.
     order: u64,
 }
@@ -186,6 +188,7 @@ impl Exchange {
             room: Room::default(),
             alarms: Alarms::default(),
             effects: Effects::default(),
+            backed_up: BTreeSet::new(),
             order: 0,
         }
     }
@@ -194,6 +197,32 @@ impl Exchange {
     /// caller may hand a signal to a local target without asking the exchange.
     pub fn waiting(&self) -> usize {
         self.room.len() + self.effects.local()
+    }
+
+    /// A link takes less than is given to it. Until [`retain_backed_up`](Self::retain_backed_up) lets go of it, a local
+    /// claim that has its share under way there is refused with `Overload`, and next to nothing is sent again by it.
+    pub fn set_backed_up(&mut self, link: LinkId) {
+        self.backed_up.insert(link);
+    }
+
+    /// A link had no room for a frame. If it is of this hub, it is sent again.
+    pub fn on_dropped(&mut self, frame: &Frame) {
+        if let Frame::Signal(signal) = frame
+            && signal.source == self.me.hub
+            && let Some(window) = self.outgoing.get_mut(&signal.dest)
+        {
+            window.dropped(signal.seq);
+        }
+    }
+
+    /// Whether any link is backed up.
+    pub fn has_backed_up(&self) -> bool {
+        !self.backed_up.is_empty()
+    }
+
+    /// Keeps those links alone that still are backed up.
+    pub fn retain_backed_up(&mut self, still: impl FnMut(&LinkId) -> bool) {
+        self.backed_up.retain(still);
     }
 
     /// Signals and messages that no destination has acknowledged yet.

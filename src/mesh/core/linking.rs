@@ -123,7 +123,7 @@ impl Core {
         self.links.on_heard(now.at, link);
     }
 
-    /// The driver has to give a link up: its outbox overflowed, or its data messages cannot be read.
+    /// The driver has to give a link up: its data messages cannot be read.
     pub fn drop_link(&mut self, now: Now, link: LinkId, bye: Bye) {
         if self.codecs.contains_key(&link) {
             self.links.on_down(now.at, link);

@@ -84,9 +84,14 @@ pub mod counted {
     pub const PLACED_AGAIN: &str = "placed-again";
     /// An acknowledgement could not be sent for want of a route.
     pub const ACK_UNSENT: &str = "ack-unsent";
+    /// As much as may waits for the next link: dropped, will be sent again.
+    pub const LINK_FULL: &str = "link-full";
+    /// A signal of a sender that has its share under way, where a link is backed up or half of the window is used;
+    /// refused.
+    pub const OVER_SHARE: &str = "over-share";
 
     /// All of them.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 17] = [
         ASTRAY,
         OUTPACED,
         TTL,
@@ -102,6 +107,8 @@ pub mod counted {
         FORGED,
         PLACED_AGAIN,
         ACK_UNSENT,
+        LINK_FULL,
+        OVER_SHARE,
     ];
 }
 

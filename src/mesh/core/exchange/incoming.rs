@@ -187,6 +187,5 @@ impl Incoming {
 }
 
 fn cost(body: &SignalBody) -> usize {
-    let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = body;
-    SIGNAL_COST + payload.len()
+    SIGNAL_COST + body.payload().len()
 }

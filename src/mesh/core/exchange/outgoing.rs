@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 use crate::mesh::core::api::{Hop, SignalFailure};
 use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment};
@@ -32,6 +34,14 @@ pub(super) enum Letter {
 }
 
 impl Letter {
+    /// The local claim that it is of, if it is no hub's.
+    fn sender(&self) -> Option<ClaimNo> {
+        match self {
+            Letter::Peer { parcel, .. } => Some(parcel.source.claim),
+            Letter::Hub { .. } => None,
+        }
+    }
+
     fn cost(&self) -> usize {
         let payload = match self {
             Letter::Peer { parcel, .. } => &parcel.payload,
@@ -68,6 +78,8 @@ struct Entry {
     queued_at: Moment,
     /// When it was last handed to a link.
     sent_at: Option<Moment>,
+    /// That link had no room for it.
+    dropped: bool,
 }
 
 /// Whether the destination can be reached.
@@ -76,6 +88,16 @@ pub(super) enum Way {
     By(Hop),
     LostSince(Moment),
 }
+
+/// What a sender may always have under way at a destination if the window has room, in bytes.
+const MODEST: usize = 16 * 1024;
+/// What has been under way for so long stands in line somewhere.
+const SLOW_AFTER: Duration = Duration::from_millis(500);
+/// By a link that is backed up, this many times as long passes until the oldest letter is sent again.
+const PATIENCE: u32 = 8;
+
+/// Bytes under way of each local claim.
+type BySender = HashMap<ClaimNo, usize, FixedState>;
 
 /// A window.
 #[derive(Debug)]
@@ -88,6 +110,8 @@ pub(super) struct Outgoing {
     base: u64,
     ring: VecDeque<Entry>,
     bytes: usize,
+    /// Built when shares first matter, and kept until nothing is under way.
+    by_sender: Option<Box<BySender>>,
     /// When to send again, while anything is kept.
     resend_at: Moment,
     /// Nothing was acknowledged since it was last sent again.
@@ -105,6 +129,7 @@ impl Outgoing {
             base: first,
             ring: VecDeque::new(),
             bytes: 0,
+            by_sender: None,
             resend_at: now,
             slowed: false,
             used_at: now,
@@ -134,12 +159,15 @@ impl Outgoing {
         matches!(self.way, Way::LostSince(lost) if lost + hold <= now)
     }
 
-    /// Keeps the letter, and sends it if there is a way. A refused letter is given back; nothing changed.
+    /// Keeps the letter, and sends it if there is a way. A refused letter is given back; nothing changed. From half a
+    /// window on, while the link is `backed_up`, or while acknowledgements are slow to come, only senders with little
+    /// under way may add to it.
     pub(super) fn push(
         &mut self,
         me: Me,
         now: Moment,
         letter: Letter,
+        backed_up: bool,
         config: &ExchangeConfig,
         effects: &mut Effects,
     ) -> Result<(), (Letter, SignalFailure)> {
@@ -153,6 +181,14 @@ impl Outgoing {
         let bytes = self.bytes + letter.cost();
         if bytes > config.window_bytes + reserve || self.ring.len() as u64 >= MAX_OUTSTANDING {
             return Err((letter, SignalFailure::Overload));
+        }
+        let is_full = backed_up || self.is_slow(now) || bytes > config.window_bytes / 2;
+        if is_full && !self.has_share_left(&letter) {
+            effects.count(counted::OVER_SHARE);
+            return Err((letter, SignalFailure::Overload));
+        }
+        if let Some((by_sender, sender)) = self.by_sender.as_mut().zip(letter.sender()) {
+            *by_sender.entry(sender).or_default() += letter.cost();
         }
         if self.ring.is_empty() {
             self.resend_at = now + config.resend_after;
@@ -173,6 +209,7 @@ impl Outgoing {
             letter,
             queued_at: now,
             sent_at,
+            dropped: false,
         });
         Ok(())
     }
@@ -190,14 +227,36 @@ impl Outgoing {
         }
     }
 
-    /// Sends all that was never sent, or last sent at least `ago` before now.
-    fn send_again(&mut self, me: Me, now: Moment, ago: Duration, effects: &mut Effects) {
+    /// Whether what is under way takes long, wherever on its way it stands in line.
+    fn is_slow(&self, now: Moment) -> bool {
+        let oldest = self.ring.front().and_then(|entry| entry.sent_at);
+        oldest.is_some_and(|sent| sent + SLOW_AFTER <= now)
+    }
+
+    /// Sends what was never sent, what no link took, and what was last sent at least `ago` before now: the first, and
+    /// more up to `most` bytes in all.
+    fn send_again(
+        &mut self,
+        me: Me,
+        now: Moment,
+        ago: Duration,
+        most: usize,
+        effects: &mut Effects,
+    ) {
         let Way::By(hop) = self.way else { return };
         let mut ring = std::mem::take(&mut self.ring);
+        let mut sent = 0;
         for (seq, entry) in (self.base..).zip(&mut ring) {
-            if entry.sent_at.is_some_and(|sent| now - sent < ago) {
+            let stays = |sent: Moment| !entry.dropped && now - sent < ago;
+            if entry.sent_at.is_some_and(stays) {
                 continue;
             }
+            let cost = entry.letter.cost();
+            if sent > 0 && sent + cost > most {
+                break;
+            }
+            sent += cost;
+            entry.dropped = false;
             if entry.sent_at.replace(now).is_some() {
                 effects.count(counted::RESENT);
             }
@@ -205,6 +264,16 @@ impl Outgoing {
             effects.link(hop.link, Frame::Signal(frame));
         }
         self.ring = ring;
+    }
+
+    /// The link had no room for what it was given last under this number: it does not stand in line there.
+    pub(super) fn dropped(&mut self, seq: u64) {
+        let place = seq.checked_sub(self.base).map(usize::try_from);
+        if let Some(Ok(place)) = place
+            && let Some(entry) = self.ring.get_mut(place)
+        {
+            entry.dropped = true;
+        }
     }
 
     /// The destination is reached by this hop from now on. All that is kept goes out again if that is
@@ -220,13 +289,36 @@ impl Outgoing {
         let before = self.link();
         self.way = Way::By(hop);
         if before != Some(hop.link) && !self.ring.is_empty() {
-            self.send_again(me, now, Duration::ZERO, effects);
+            self.send_again(me, now, Duration::ZERO, usize::MAX, effects);
             self.resend_at = now + config.resend_after;
             self.slowed = false;
         }
     }
 
-    fn link(&self) -> Option<LinkId> {
+    /// Whether this letter's sender has little under way here, the letter included, or less than half of its fair
+    /// share: who sends little gets through where others have filled the way. Messages of hubs always may.
+    fn has_share_left(&mut self, letter: &Letter) -> bool {
+        let Some(sender) = letter.sender() else {
+            return true;
+        };
+        let ring = &self.ring;
+        let by_sender = self.by_sender.get_or_insert_with(|| {
+            let mut by_sender = Box::<BySender>::default();
+            for entry in ring {
+                if let Some(sender) = entry.letter.sender() {
+                    *by_sender.entry(sender).or_default() += entry.letter.cost();
+                }
+            }
+            by_sender
+        });
+        let own = by_sender.get(&sender).copied();
+        let senders = by_sender.len() + usize::from(own.is_none());
+        let cost = letter.cost();
+        let own = own.unwrap_or(0) + cost;
+        own <= MODEST || own * senders * 2 <= self.bytes + cost
+    }
+
+    pub(super) fn link(&self) -> Option<LinkId> {
         match self.way {
             Way::By(hop) => Some(hop.link),
             Way::LostSince(_) => None,
@@ -267,10 +359,26 @@ impl Outgoing {
         Some((entry.letter, why))
     }
 
+    fn let_go(&mut self, letter: &Letter) {
+        if self.ring.is_empty() {
+            self.by_sender = None;
+        }
+        let Some((by_sender, sender)) = self.by_sender.as_mut().zip(letter.sender()) else {
+            return;
+        };
+        if let Some(own) = by_sender.get_mut(&sender) {
+            *own -= letter.cost();
+            if *own == 0 {
+                by_sender.remove(&sender);
+            }
+        }
+    }
+
     fn pop(&mut self) -> Option<Entry> {
         let entry = self.ring.pop_front()?;
         self.base = self.base.saturating_add(1);
         self.bytes -= entry.letter.cost();
+        self.let_go(&entry.letter);
         Some(entry)
     }
 
@@ -299,11 +407,12 @@ impl Outgoing {
         Some(back)
     }
 
-    /// Does what is due, and gives back what is given up.
+    /// Does what is due, and gives back what is given up. While the link is `backed_up`, next to nothing is sent again.
     pub(super) fn handle_alarm(
         &mut self,
         me: Me,
         now: Moment,
+        backed_up: bool,
         config: &ExchangeConfig,
         effects: &mut Effects,
     ) -> Vec<(Letter, SignalFailure)> {
@@ -318,7 +427,13 @@ impl Outgoing {
             gone.extend(self.give_up_first());
         }
         if self.resend_at <= now && self.link().is_some() {
-            self.send_again(me, now, config.resend_after, effects);
+            // What is late only because it stands in line would stand there twice; and the destination keeps no more
+            // than this of what comes behind a gap.
+            let (ago, most) = match backed_up {
+                true => (config.resend_after * PATIENCE, 0),
+                false => (config.resend_after, config.early_bytes),
+            };
+            self.send_again(me, now, ago, most, effects);
             let pause = config.resend_after * (1 + u32::from(self.slowed));
             self.slowed = true;
             self.resend_at = now + pause;

@@ -344,7 +344,17 @@ impl Exchange {
                 Err(why) => return Err((letter, why)),
             },
         };
-        window.push(self.me, now, letter, &self.config, &mut self.effects)?;
+        let backed_up = window
+            .link()
+            .is_some_and(|link| self.backed_up.contains(&link));
+        window.push(
+            self.me,
+            now,
+            letter,
+            backed_up,
+            &self.config,
+            &mut self.effects,
+        )?;
         if let Some(due) = window.due(&self.config) {
             let alarm = Alarm::Outgoing(to);
             self.alarms.set(alarm, &mut window.alarm, due);
@@ -421,7 +431,9 @@ impl Exchange {
             return;
         };
         window.alarm = None;
-        let gone = window.handle_alarm(self.me, now, &self.config, &mut self.effects);
+        let link = window.link();
+        let backed_up = link.is_some_and(|link| self.backed_up.contains(&link));
+        let gone = window.handle_alarm(self.me, now, backed_up, &self.config, &mut self.effects);
         if let Some(due) = window.due(&self.config) {
             // A setting of zero must not make one call of `handle_timeout` endless.
             let due = due.max(Moment(now.0.saturating_add(1)));

@@ -1,5 +1,6 @@
-//! The exchange, alone (`rules`, `waiting`) and in company over scripted links in virtual time (`histories`).
+//! The exchange, alone (`rules`, `waiting`, `congestion`) and in company over scripted links in virtual time (`histories`).
 
+mod congestion;
 mod histories;
 mod rules;
 mod waiting;

@@ -162,6 +162,7 @@ impl History {
                     lost,
                     doubled,
                     jitter_ms,
+                    full: self.world.chance(10),
                 };
             }
             Op::Rebirth { hub } => self.world.rebirth(hub),

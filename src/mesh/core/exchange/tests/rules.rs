@@ -81,14 +81,17 @@ fn a_refusal_whose_acknowledgement_is_lost_is_told_all_the_same() {
 
 #[test]
 fn a_full_window_refuses_peers_at_once_but_has_room_for_hubs() {
-    let mut world = two();
+    let mut world = two_with(ExchangeConfig {
+        window_bytes: 16 * 1024,
+        ..ExchangeConfig::default()
+    });
     world.weather.lost = 100;
-    let payload = Bytes::from(vec![0; 64 * 1024 - 128]);
-    for kind in 0..64 {
+    let payload = Bytes::from(vec![0; 1024 - 128]);
+    for kind in 0..16 {
         let sent = world.send_with(0, 1, kind, payload.clone(), true);
         assert_eq!(sent, Ok(Sent::Window));
     }
-    assert_eq!(world.send(0, 1, 64), Err(Overload));
+    assert_eq!(world.send(0, 1, 16), Err(Overload));
     let message = Bytes::from(vec![1; 30 * 1024]);
     for token in [7, 8] {
         world.hubs[0].send_hub_message(world.now, hub(1), message.clone(), token);

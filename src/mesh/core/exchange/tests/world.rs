@@ -106,6 +106,8 @@ pub(super) struct Weather {
     pub(super) lost: u64,
     pub(super) doubled: u64,
     pub(super) jitter_ms: u64,
+    /// The links have no room for anything.
+    pub(super) full: bool,
 }
 
 /// A signal, told by sender, target and kind.
@@ -183,6 +185,12 @@ impl World {
         self.made += 1;
         self.links.insert(LinkId(self.made), (a, b));
         self.publish_routes();
+    }
+
+    /// The link between two hubs.
+    pub(super) fn link(&self, a: usize, b: usize) -> LinkId {
+        let link = self.links.iter().find(|(_, ends)| **ends == (a, b));
+        *link.expect("they are linked").0
     }
 
     /// Takes the link down, with all that is under way on it.
@@ -394,6 +402,9 @@ impl World {
         let most = u8::try_from(self.hubs.len()).expect("few hubs");
         assert!(ttl <= ttl_for(most));
         self.frames += 1;
+        if self.weather.full {
+            return self.hubs[from].on_dropped(&frame);
+        }
         let to = if a == from { b } else { a };
         let copies = 1 + usize::from(self.chance(self.weather.doubled));
         for _ in 0..copies {
@@ -407,7 +418,7 @@ impl World {
         }
     }
 
-    fn chance(&mut self, in_100: u64) -> bool {
+    pub(super) fn chance(&mut self, in_100: u64) -> bool {
         self.random() % 100 < in_100
     }
 
