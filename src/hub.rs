@@ -19,7 +19,7 @@ use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates,
 use crate::limits::{NoPlace, Origin, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::reach::Reach;
-use crate::mesh::{Mesh, MeshView};
+use crate::mesh::{Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::{self, Newcomer, Sessions};
@@ -236,8 +236,14 @@ impl Backend for Parts {
         session::turn_away(socket, &ahead, dialect, why).await;
     }
 
-    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr, reach: Reach) {
-        self.mesh.accept(socket, remote, reach).await;
+    async fn hub(
+        &self,
+        socket: WebSocketStream<Observed<Stream>>,
+        remote: SocketAddr,
+        reach: Reach,
+    ) {
+        let progress = Arc::clone(socket.get_ref().progress());
+        self.mesh.accept(socket, progress, remote, reach).await;
     }
 
     fn view(&self) -> MeshView {

@@ -23,3 +23,4 @@ pub mod registry;
 pub mod session;
 #[doc(hidden)]
 pub mod sim;
+mod unsent;

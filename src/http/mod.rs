@@ -23,7 +23,6 @@ mod slots;
 mod status;
 mod stream;
 mod tls;
-mod unsent;
 mod upgrade;
 mod watched;
 
@@ -53,9 +52,9 @@ use crate::auth::{Gate, Grant};
 use crate::config::Config;
 use crate::limits::{Admission, ConnectRate, NoPlace, Permit, Room};
 use crate::log::Seldom;
-use crate::mesh::MeshView;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::reach::Reach;
+use crate::mesh::{MeshView, Observed};
 use crate::metrics::Metrics;
 
 pub use bind::{BindError, bind};
@@ -114,7 +113,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
     /// Serves one inbound link from another hub to its end; `reach` is how near that hub is, as far as is known.
     fn hub(
         &self,
-        socket: WebSocketStream<Stream>,
+        socket: WebSocketStream<Observed<Stream>>,
         remote: SocketAddr,
         reach: Reach,
     ) -> impl Future<Output = ()> + Send;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::unsent;
+use crate::unsent;
 
 /// A connection that came in.
 #[derive(Debug)]
@@ -27,16 +27,14 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Has the kernel hold little that it has not sent: for sockets whose pings must not wait behind what a slow client
-    /// has yet to read. Where it cannot be set, the socket works as any.
+    /// Has the kernel hold little that it has not sent: for sockets whose pings must not wait behind what a slow reader
+    /// has yet to read.
     pub fn bound_unsent(&self) {
         let tcp = match self {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(stream) => stream.get_ref().0,
         };
-        if let Err(why) = unsent::bound(tcp) {
-            tracing::debug!(%why, "what is unsent is not bounded");
-        }
+        unsent::bound(tcp);
     }
 }
 

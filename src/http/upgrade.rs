@@ -24,7 +24,7 @@ use warp::reply::Response;
 use super::misrouted::Lost;
 use super::watched::Watched;
 use super::{Head, Stream, reply};
-use crate::mesh::socket_config;
+use crate::mesh::{Observed, socket_config};
 
 /// The request cannot become a WebSocket. The client's fault; nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -206,8 +206,10 @@ pub(super) async fn finish(
 }
 
 /// The link of another hub, with its buffers and limits.
-pub(super) async fn hub_socket(stream: Stream, ahead: Bytes) -> WebSocketStream<Stream> {
+pub(super) async fn hub_socket(stream: Stream, ahead: Bytes) -> WebSocketStream<Observed<Stream>> {
     let config = Some(socket_config());
+    stream.bound_unsent();
+    let stream = Observed::new(stream);
     WebSocketStream::from_partially_read(stream, ahead.into(), Role::Server, config).await
 }
 

@@ -268,7 +268,7 @@ impl Driver {
     fn on_time(&mut self) {
         let now = self.now();
         for (link, outbox) in &self.live {
-            if outbox.take_heard() {
+            if outbox.progress().take_heard() {
                 self.core.handle_heard(now, *link);
             }
         }

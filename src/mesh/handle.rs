@@ -29,6 +29,7 @@ use super::driver::{Driver, Input};
 use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
 use super::link::{ConnectError, Destination};
 use super::outbox::Outbox;
+use super::progress::Progress;
 use super::reach::Reach;
 use super::router::Router;
 use super::troubles::Trouble;
@@ -114,7 +115,7 @@ impl Shared {
                 budget: &self.budget,
             },
         };
-        let (mut socket, reach) = match link::connect(destination, &self.trust).await {
+        let (mut socket, progress, reach) = match link::connect(destination, &self.trust).await {
             Ok(connected) => connected,
             Err(error) => {
                 let why = match error {
@@ -130,7 +131,10 @@ impl Shared {
             }
         };
         match handshake::dial(&mut socket, &self.identity(), dial.0).await {
-            Ok(peered) => self.carry(peered, Some(dial), socket, reach).await,
+            Ok(peered) => {
+                let outbox = Outbox::over(progress);
+                self.carry(peered, Some(dial), socket, outbox, reach).await;
+            }
             Err(error) => {
                 let stands = error.is_an_operators();
                 let trouble = Trouble {
@@ -159,10 +163,11 @@ impl Shared {
         peered: Peered,
         dialed: Option<DialId>,
         socket: impl Socket + 'static,
+        outbox: Outbox,
         reach: Reach,
     ) {
         let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(Outbox::default());
+        let outbox = Arc::new(outbox);
         self.router.set_link(link, Some(Arc::clone(&outbox)));
         let up = LinkUp {
             link,
@@ -276,15 +281,19 @@ impl Mesh {
         }
     }
 
-    /// Runs one inbound link to its end; `reach` is how near its other end is.
+    /// Runs one inbound link to its end; `progress` is that of its stream, and `reach` how near its other end is.
     pub async fn accept(
         &self,
         mut socket: impl Socket + 'static,
+        progress: Arc<Progress>,
         remote: SocketAddr,
         reach: Reach,
     ) {
         match self.greet(&mut socket, remote).await {
-            Ok((peered, _inbound)) => self.shared.carry(peered, None, socket, reach).await,
+            Ok((peered, _inbound)) => {
+                let outbox = Outbox::over(progress);
+                self.shared.carry(peered, None, socket, outbox, reach).await;
+            }
             Err(error) => {
                 self.shared.metrics.handshakes_refused.inc(error.label());
                 if is_for_operators(error) && self.shared.may_warn(remote) {

@@ -4,6 +4,7 @@
 //! driver; the writer takes everything there is to write from the outbox and flushes once. Waiting is only ever
 //! *towards* the driver, which never waits for a link. Knows nothing of topology or claims.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,15 +23,17 @@ use super::core::ids::LinkId;
 use super::driver::Input;
 use super::handshake::Socket;
 use super::outbox::{Outbox, Work};
+use super::progress::{Observed, Progress};
 use super::reach::Reach;
 use super::router::Router;
 use super::trust::{NoRoots, Trust};
 use super::wire;
-use crate::causes;
+use crate::{causes, unsent};
 
 /// How long dialling may take until the WebSocket stands, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long one batch may take to be written before the link counts as stuck.
+/// How long a socket may take nothing of what is to be written before the link counts as stuck; and how long all of it
+/// may take once the link is to close.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a closing link may take to write its last word.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -136,7 +139,7 @@ fn words(body: Option<&[u8]>) -> String {
 pub async fn connect(
     destination: Destination<'_>,
     trust: &Trust,
-) -> Result<(impl Socket + 'static, Reach), ConnectError> {
+) -> Result<(impl Socket + 'static, Arc<Progress>, Reach), ConnectError> {
     let opening = async {
         let (url, stream) = match destination {
             Destination::Configured(url) => (url.to_owned(), tcp_to(url).await?),
@@ -152,15 +155,18 @@ pub async fn connect(
             }
         };
         stream.set_nodelay(true).map_err(SocketError::Io)?;
+        unsent::bound(&stream);
         let reach = Reach::of(stream.peer_addr().map_err(SocketError::Io)?.ip());
         let connector = match url.starts_with("wss:") {
             true => trust.connector().await?,
             false => Connector::Plain,
         };
+        let stream = Observed::new(stream);
+        let progress = Arc::clone(stream.progress());
         let opened =
             client_async_tls_with_config(url, stream, Some(socket_config()), Some(connector)).await;
         let (socket, _) = opened.map_err(ConnectError::of)?;
-        Ok((socket, reach))
+        Ok((socket, progress, reach))
     };
     match tokio::time::timeout(CONNECT_WITHIN, opening).await {
         Ok(result) => result,
@@ -194,7 +200,7 @@ pub async fn carry(
 ) {
     let (sink, stream) = socket.split();
     let writing = write(sink, &outbox, &router);
-    let reading = read(link, stream, &outbox, &router, &driver);
+    let reading = read(link, stream, &router, &driver);
     // Whichever ends first ends the other: a link with one direction is none.
     let ended = future::select(Box::pin(writing), Box::pin(reading)).await;
     if let Either::Left((Closing::InOrder, reading)) = ended {
@@ -218,20 +224,36 @@ async fn write(
 ) -> Closing {
     loop {
         let work = future::poll_fn(|context| outbox.poll_work(context)).await;
-        let (done, within) = match work {
+        let done = match work {
             Work::Write { messages, control } => {
                 if control {
                     // Links with room for a control message are served whenever the driver is awake.
                     router.mailroom.wake.notify_one();
                 }
-                (write_all(&mut sink, messages, false), WRITE_WITHIN)
+                in_time(write_all(&mut sink, messages, false), outbox).await
             }
-            Work::Close(bye) => (write_all(&mut sink, vec![bye], true), CLOSE_WITHIN),
+            Work::Close(bye) => {
+                let done = write_all(&mut sink, vec![bye], true);
+                tokio::time::timeout(CLOSE_WITHIN, done).await.ok()
+            }
         };
-        match tokio::time::timeout(within, done).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return Closing::InOrder,
+        match done {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => return Closing::InOrder,
             _ => return Closing::Broken,
+        }
+    }
+}
+
+/// What comes of it, as long as the socket takes some of it now and then; a link that is to close has its time once.
+async fn in_time<T>(done: impl Future<Output = T>, outbox: &Outbox) -> Option<T> {
+    let mut done = pin!(done);
+    loop {
+        let before = outbox.progress().moves();
+        match tokio::time::timeout(WRITE_WITHIN, &mut done).await {
+            Ok(done) => return Some(done),
+            Err(_) if outbox.is_closing() || outbox.progress().moves() == before => return None,
+            Err(_) => {}
         }
     }
 }
@@ -255,7 +277,6 @@ async fn write_all(
 async fn read(
     link: LinkId,
     mut stream: impl StreamExt<Item = Result<Message, SocketError>> + Unpin,
-    outbox: &Outbox,
     router: &Router,
     driver: &mpsc::Sender<Input>,
 ) {
@@ -263,7 +284,6 @@ async fn read(
         let Message::Binary(bytes) = message else {
             continue;
         };
-        outbox.mark_heard();
         if wire::is_data(&bytes) {
             if router.handle_data(link, &bytes).is_err() {
                 if driver.send(Input::Unreadable { link }).await.is_err() {

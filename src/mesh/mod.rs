@@ -15,6 +15,7 @@ mod handle;
 pub mod handshake;
 mod link;
 mod outbox;
+mod progress;
 pub mod reach;
 mod router;
 mod troubles;
@@ -24,4 +25,5 @@ pub mod wire;
 
 pub use handle::Mesh;
 pub use link::socket_config;
+pub use progress::{Observed, Progress};
 pub use view::{BootstrapView, HubView, MeshView};

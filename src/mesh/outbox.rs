@@ -13,7 +13,7 @@
 mod shares;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::task::AtomicWaker;
@@ -22,6 +22,7 @@ use std::task::{Context, Poll};
 
 use super::core::exchange::SIGNAL_COST;
 use super::frames::{Frame, SignalFrame};
+use super::progress::Progress;
 use super::wire;
 
 use shares::{Part, Shares};
@@ -161,10 +162,18 @@ pub enum Work {
 pub struct Outbox {
     lanes: Mutex<Lanes>,
     writer: AtomicWaker,
-    heard: AtomicBool,
+    progress: Arc<Progress>,
 }
 
 impl Outbox {
+    /// What waits for the link over a stream of which this is seen.
+    pub fn over(progress: Arc<Progress>) -> Self {
+        Outbox {
+            progress,
+            ..Outbox::default()
+        }
+    }
+
     /// Adds a signal or an acknowledgement.
     pub fn push_data(&self, frame: &Frame) -> Pushed {
         let mut lanes = self.lanes.lock();
@@ -204,14 +213,14 @@ impl Outbox {
         self.writer.wake();
     }
 
-    /// Notes a sign of life of the other end.
-    pub fn mark_heard(&self) {
-        self.heard.store(true, Ordering::Relaxed);
+    /// Whether it is to close.
+    pub fn is_closing(&self) -> bool {
+        self.lanes.lock().closing.is_some()
     }
 
-    /// Whether there was one since this was last asked.
-    pub fn take_heard(&self) -> bool {
-        self.heard.swap(false, Ordering::Relaxed)
+    /// What is seen of the link's stream.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// What there is to write, up to a bound. Control goes first, which is one message, and then acknowledgements.

@@ -6,7 +6,7 @@
 //! nothing strange and are not made to wait, and afterwards the hub lives, has not panicked, and takes peers in.
 //!
 //! One file a kind of attacker: [`http`] before the upgrade, [`frames`] and [`messages`] after it, [`floods`] by
-//! sheer amount, [`places`] by taking what others need, [`hubs`] on `/mesh`, [`gossip`] by what hubs tell of,
+//! sheer amount, [`places`] by taking what others need, [`lines`] of bandwidth, [`hubs`] on `/mesh`, [`gossip`] by what hubs tell of,
 //! [`forgers`] and [`exile`] in others' names, [`memory`] over time. [`limits`] hits each cap of the configuration once,
 //! those on PeerJS clients in [`peerjs_limits`].
 
@@ -22,6 +22,7 @@ mod http;
 mod hub_process;
 mod hubs;
 mod limits;
+mod lines;
 mod memory;
 mod messages;
 mod peerjs_limits;

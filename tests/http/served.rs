@@ -12,10 +12,10 @@ use hubmesh::http::{App, Arrival, Backend, Places, Stream, bind};
 use hubmesh::limits::NoPlace;
 use hubmesh::mesh::core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh::mesh::reach::Reach;
-use hubmesh::mesh::{BootstrapView, HubView, MeshView};
+use hubmesh::mesh::{BootstrapView, HubView, MeshView, Observed};
 use hubmesh::metrics::{Metrics, Refusal};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -33,7 +33,10 @@ pub struct Echo {
 }
 
 impl Echo {
-    async fn echo(mut socket: WebSocketStream<Stream>, greeting: String) {
+    async fn echo<S>(mut socket: WebSocketStream<S>, greeting: String)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let _ = socket.send(Message::text(greeting)).await;
         while let Some(Ok(message)) = socket.next().await {
             if message.is_text() {
@@ -61,7 +64,7 @@ impl Backend for Echo {
         hubmesh::session::turn_away(socket, &ahead, dialect, why).await;
     }
 
-    async fn hub(&self, socket: WebSocketStream<Stream>, remote: SocketAddr, _: Reach) {
+    async fn hub(&self, socket: WebSocketStream<Observed<Stream>>, remote: SocketAddr, _: Reach) {
         Self::echo(socket, format!("hub from {}", remote.ip())).await;
     }
 

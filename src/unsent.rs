@@ -1,7 +1,7 @@
-//! How much of what was written to a client's socket the kernel may hold before it has sent it.
+//! How much of what was written to a socket the kernel may hold before it has sent it.
 //!
-//! Without a bound it takes megabytes for a client that reads slowly, and a ping waits behind all of them: the client has
-//! no way to show in time that it lives. No crate that the hub uses has this option, so the system call is here.
+//! Without a bound it takes megabytes for a client or a hub that reads slowly, and a ping waits behind all of them: the
+//! other end has no way to show in time that it lives. No crate that the hub uses has this option, so the system call is here.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -11,8 +11,14 @@ use tokio::net::TcpStream;
 /// How much may be unsent until the socket takes no more, in bytes; a segment of up to 64 KiB may be on top.
 const UNSENT_BYTES: u32 = 16 * 1024;
 
-/// Bounds what is unsent on this socket.
-pub(super) fn bound(stream: &TcpStream) -> io::Result<()> {
+/// Bounds what is unsent on this socket. Where it cannot be set, the socket works as any.
+pub fn bound(stream: &TcpStream) {
+    if let Err(why) = try_bound(stream) {
+        tracing::debug!(%why, "what is unsent is not bounded");
+    }
+}
+
+fn try_bound(stream: &TcpStream) -> io::Result<()> {
     let value = UNSENT_BYTES;
     let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
     // SAFETY: the descriptor is open for as long as the stream is borrowed, and the kernel copies `length` bytes of
@@ -52,7 +58,7 @@ mod tests {
         let _reader = reader.expect("it connects");
         let (mut stream, _) = accepted.expect("it connects");
         if bounded {
-            bound(&stream).expect("it is set");
+            try_bound(&stream).expect("it is set");
         }
         let mut taken = 0;
         // What it takes, it takes at once.

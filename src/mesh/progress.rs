@@ -1,0 +1,154 @@
+//! Signs of life of the other end of a link, byte by byte.
+//!
+//! A long message on a slow line takes longer than a hub may be silent, and nothing else comes by the link meanwhile. So
+//! what counts is not the message but its bytes: whatever is read, and that a socket which took no more takes more again,
+//! for that the other end has acknowledged something. That a socket takes bytes *at once* says nothing: the kernel takes
+//! pings for a machine that is gone for as long as it has room.
+//!
+//! Shared between the stream below a WebSocket, the link's writer and its outbox.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What was seen of a stream.
+#[derive(Debug, Default)]
+pub struct Progress {
+    heard: AtomicBool,
+    moves: AtomicU64,
+}
+
+impl Progress {
+    /// Notes a sign of life of the other end.
+    pub fn mark_heard(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there was one since this was last asked.
+    pub fn take_heard(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// How often a socket that took no more took more again; two counts that differ mean progress.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    fn mark_moved(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
+        self.mark_heard();
+    }
+}
+
+/// A stream that notes its progress.
+#[derive(Debug)]
+pub struct Observed<S> {
+    stream: S,
+    progress: Arc<Progress>,
+    /// It took no more when it was last written to, or flushed.
+    write_waits: bool,
+    flush_waits: bool,
+}
+
+impl<S> Observed<S> {
+    /// Observes this stream.
+    pub fn new(stream: S) -> Self {
+        Observed {
+            stream,
+            progress: Arc::default(),
+            write_waits: false,
+            flush_waits: false,
+        }
+    }
+
+    /// What is noted.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.progress.mark_heard();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let waited = std::mem::replace(&mut self.write_waits, written.is_pending());
+        if waited && matches!(written, Poll::Ready(Ok(1..))) {
+            self.progress.mark_moved();
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let waited = std::mem::replace(&mut self.flush_waits, flushed.is_pending());
+        if waited && matches!(flushed, Poll::Ready(Ok(()))) {
+            self.progress.mark_moved();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[test]
+    fn a_byte_that_is_read_is_a_sign_of_life() {
+        let (here, mut there) = duplex(8);
+        let mut here = Observed::new(here);
+        let mut buffer = [0; 8];
+        assert!(here.read(&mut buffer).now_or_never().is_none());
+        assert!(!here.progress().take_heard());
+        let written = there.write(b"x").now_or_never();
+        written.expect("there is room").expect("it is open");
+        let read = here.read(&mut buffer).now_or_never();
+        assert_eq!(read.expect("there is a byte").expect("it is open"), 1);
+        assert!(here.progress().take_heard());
+    }
+
+    #[test]
+    fn a_stream_that_takes_bytes_shows_life_only_once_it_took_no_more() {
+        let (here, mut there) = duplex(8);
+        let mut here = Observed::new(here);
+        for _ in 0..8 {
+            assert!(here.write(b"x").now_or_never().is_some());
+        }
+        for _ in 0..2 {
+            assert!(here.write(b"x").now_or_never().is_none());
+            assert!(!here.progress().take_heard());
+        }
+        assert!(there.read(&mut [0; 4]).now_or_never().is_some());
+        assert!(here.write(b"x").now_or_never().is_some());
+        assert!(here.progress().take_heard());
+        assert_eq!(here.progress().moves(), 1);
+    }
+}
