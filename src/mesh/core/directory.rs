@@ -31,8 +31,8 @@ use log::Log;
 use store::{NetworkNo, OriginNo, RecordNo, Store};
 
 pub use log::Tombstone;
-pub use shares::Shares;
 use shares::Use;
+pub use shares::{Shares, Use as Used};
 
 /// The most networks with a name of their own.
 const MAX_NETWORKS: usize = 4_000_000;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::super::exchange::Found;
 use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId, mix};
 use super::log::Step;
+use super::shares::Use;
 use super::store::{NetworkNo, OriginNo, Record, RecordNo};
 use super::{ClaimView, Directory, Network, Origin, OriginState, Part, Shown};
 use crate::mesh::frames::{Change, Claim, Entry};
@@ -29,9 +30,11 @@ impl Directory {
         found
     }
 
-    pub(super) fn rank(&self, no: RecordNo) -> (Hlc, HubId) {
+    /// What the winner is the highest by. The claim's number decides among claims of one hub alone, of which no honest
+    /// one makes two with one clock: without it the order in the table would decide, and change as others come and go.
+    pub(super) fn rank(&self, no: RecordNo) -> (Hlc, HubId, ClaimNo) {
         let record = self.store.record(no);
-        (record.hlc, self.origin_hub(record.origin))
+        (record.hlc, self.origin_hub(record.origin), record.claim())
     }
 
     pub(super) fn origin_visible(&self, no: OriginNo) -> bool {
@@ -350,6 +353,21 @@ impl Directory {
         }
         let visible = |no: &&RecordNo| self.origin_visible(self.store.record(**no).origin);
         network.members.iter().filter(visible).count()
+    }
+
+    /// What the claims of all other hubs take up.
+    pub fn used(&self) -> Use {
+        self.used
+    }
+
+    /// The most claims that one other hub has, and the most data.
+    pub fn most_used(&self) -> Use {
+        let others = self.origins.iter().flatten();
+        let others = others.filter(|origin| origin.hub != self.me);
+        others.fold(Use::default(), |most, origin| Use {
+            claims: most.claims.max(origin.used.claims),
+            bytes: most.bytes.max(origin.used.bytes),
+        })
     }
 
     /// How many claims of other hubs were left out: there was no room for them, or no honest hub makes such.

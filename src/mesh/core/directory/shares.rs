@@ -37,18 +37,20 @@ impl Shares {
 
 /// What claims take up.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Use {
+pub struct Use {
+    /// How many they are.
     pub claims: usize,
+    /// Bytes of their data.
     pub bytes: usize,
 }
 
 impl Use {
-    pub fn add(&mut self, other: Use) {
+    pub(super) fn add(&mut self, other: Use) {
         self.claims += other.claims;
         self.bytes += other.bytes;
     }
 
-    pub fn take(&mut self, other: Use) {
+    pub(super) fn take(&mut self, other: Use) {
         self.claims = self.claims.saturating_sub(other.claims);
         self.bytes = self.bytes.saturating_sub(other.bytes);
     }

@@ -459,3 +459,29 @@ fn what_other_hubs_claim_takes_up_so_much_each_and_together() {
     }
     assert_eq!(directory.records(), 50);
 }
+
+#[test]
+fn a_hub_that_claims_an_id_several_times_is_told_of_once() {
+    let mut directory = directory(usize::MAX);
+    directory.author(&claim("mine", 1, 1));
+    let same = (1..=4).map(|n| entry(n, claim("them", n, 5)));
+    with_hub(&mut directory, OTHER, same.collect());
+    assert_eq!(directory.take_changes().len(), 2, "our own, and theirs");
+    directory.set_visible(&OTHER, false, LeaveReason::HubLost);
+    let told = directory.take_changes();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].after, None);
+}
+
+#[test]
+fn of_a_hubs_claims_with_one_clock_the_same_one_wins_whatever_else_there_is() {
+    let mut directory = directory(usize::MAX);
+    directory.author(&claim("mine", 1, 1));
+    let same = (1..=4).map(|n| entry(n, claim("them", n, 5)));
+    with_hub(&mut directory, OTHER, same.collect());
+    for number in 0..3_000 {
+        let holder = directory.holder(&global(), &peer("them"));
+        assert_eq!(holder.map(|(found, _)| found.claim), Some(ClaimNo(4)));
+        directory.author(&claim(&format!("other {number}"), number + 2, 9));
+    }
+}

@@ -236,6 +236,7 @@ impl Directory {
             .log
             .records()
             .filter(|no| self.of_interest(self.store.record(*no).network))
+            .filter(|no| self.is_first_of_its_id(*no))
             .collect();
         let before: Vec<_> = affected.iter().map(|no| self.winner_of(*no)).collect();
         self.flip(no, visible);
@@ -247,6 +248,13 @@ impl Directory {
             let (network, peer) = (record.network, record.peer.clone());
             self.report(network, &peer, before, reason);
         }
+    }
+
+    /// Of several claims of one id by one hub, one stands for all: what becomes of the id is told once.
+    fn is_first_of_its_id(&self, no: RecordNo) -> bool {
+        let record = self.store.record(no);
+        let mut same = self.store.find(record.network, &record.peer);
+        same.find(|other| self.store.record(*other).origin == record.origin) == Some(no)
     }
 
     pub(super) fn flip(&mut self, no: OriginNo, visible: bool) {
