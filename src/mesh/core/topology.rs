@@ -37,6 +37,7 @@ mod lives;
 mod origin;
 mod outbox;
 mod own;
+mod room;
 mod routing;
 mod spf;
 #[cfg(test)]
@@ -82,6 +83,8 @@ pub struct Topology {
     refused: u64,
     /// A record was refused for want of room, and not asked for again.
     turned_away: bool,
+    /// When others were last asked for what had been refused.
+    asked_again: Option<Moment>,
     events: VecDeque<TopologyEvent>,
 }
 
@@ -115,6 +118,7 @@ impl Topology {
             routes: Arc::default(),
             refused: 0,
             turned_away: false,
+            asked_again: None,
             events: VecDeque::new(),
         };
         topology.own.number = 1;
@@ -319,6 +323,7 @@ impl Topology {
         self.make_due_record(now);
         self.expire_lives(now);
         self.forget(now);
+        self.ask_for_turned_away(now);
         self.run_due_spf(now);
     }
 
@@ -367,6 +372,11 @@ impl Topology {
         }
     }
 
+    /// How many forgotten hubs' lives are remembered.
+    pub fn lives(&self) -> usize {
+        self.lives.len()
+    }
+
     /// Whether a path leads to this hub. True of ourselves.
     pub fn is_reachable(&self, hub: HubId) -> bool {
         hub == self.me || self.routes.by_hub.contains_key(&hub)
@@ -413,7 +423,7 @@ impl Topology {
             {
                 return self.answer(link, hub, true);
             }
-            if !self.make_room(now, hub) {
+            if !self.make_room(now, &record) {
                 self.refused += 1;
                 self.turned_away = true;
                 return;
@@ -488,61 +498,6 @@ impl Topology {
         self.want_spf(now);
     }
 
-    /// Makes place for the record of one more hub, at the cost of the hub that is unreachable for longest. A neighbour
-    /// always gets one, at the cost of a hub that is none, so that no hubs that were made up keep it out.
-    fn make_room(&mut self, now: Moment, newcomer: HubId) -> bool {
-        if self.records.len() < self.config.max_hubs {
-            return true;
-        }
-        let longest = self
-            .records
-            .iter()
-            .filter(|(hub, _)| !self.neighbours.contains_key(*hub))
-            .filter_map(|(hub, stored)| Some((stored.unreachable_since?, *hub)))
-            .min();
-        let is_neighbour = self.neighbours.contains_key(&newcomer);
-        let loser = match longest {
-            Some((_, hub)) => Some(hub),
-            None if is_neighbour => self.farthest(),
-            None => None,
-        };
-        if let Some(hub) = loser {
-            self.drop_record(now, hub);
-        }
-        loser.is_some()
-    }
-
-    /// The hub that is the most links away, and no neighbour.
-    fn farthest(&self) -> Option<HubId> {
-        let others = self.records.keys().filter(|hub| **hub != self.me);
-        let far = others.filter(|hub| !self.neighbours.contains_key(*hub));
-        far.copied().max_by_key(|hub| {
-            let route = self.routes.by_hub.get(hub);
-            (route.map_or(u8::MAX, |route| route.hop.hops), *hub)
-        })
-    }
-
-    /// Asks all neighbours anew for what we lack, once there is room for what was turned away.
-    pub(super) fn ask_for_turned_away(&mut self) {
-        let has_room = self.records.len() < self.config.max_hubs
-            || self
-                .records
-                .values()
-                .any(|stored| stored.unreachable_since.is_some());
-        if !self.turned_away || !has_room {
-            return;
-        }
-        self.turned_away = false;
-        let links: Vec<(HubId, LinkId)> = self
-            .neighbours
-            .iter()
-            .map(|(hub, neighbour)| (*hub, neighbour.link))
-            .collect();
-        for (hub, link) in links {
-            self.outbox(link).start_digest(hub);
-        }
-    }
-
     fn drop_record(&mut self, now: Moment, hub: HubId) {
         let Some(stored) = self.records.remove(&hub) else {
             return;
@@ -577,7 +532,6 @@ impl Topology {
         for hub in old {
             self.drop_record(now, hub);
         }
-        self.ask_for_turned_away();
         self.forget_due = self.next_forget();
     }
 

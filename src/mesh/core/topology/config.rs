@@ -28,6 +28,8 @@ pub struct TopologyConfig {
     pub spf_every_per_hub: Duration,
     /// The most hubs with a record, this one included.
     pub max_hubs: usize,
+    /// How often others are asked at most for records that there was no room for.
+    pub ask_again_every: Duration,
     /// The most forgotten hubs whose life is remembered.
     pub max_lives: usize,
     /// How far the epoch of a life may lie above that of the last one known of its hub, or above 0. A hub rises by one each
@@ -54,6 +56,7 @@ impl Default for TopologyConfig {
             spf_every: Duration::from_millis(10),
             spf_every_per_hub: Duration::from_micros(100),
             max_hubs: 4_096,
+            ask_again_every: Duration::from_secs(5),
             max_lives: 4_096,
             max_epoch_jump: 1 << 16,
             max_bumps: 3,

@@ -27,6 +27,10 @@ impl Lives {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_hub.len()
+    }
+
     pub(super) fn of(&self, hub: HubId) -> Option<Incarnation> {
         self.by_hub.get(&hub).map(|(life, _)| *life)
     }

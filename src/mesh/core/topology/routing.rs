@@ -90,7 +90,7 @@ impl Topology {
             self.events.push_back(TopologyEvent::RoutesChanged);
         }
         self.forget_due = self.next_forget();
-        self.ask_for_turned_away();
+        self.ask_for_turned_away(now);
     }
 }
 

@@ -181,13 +181,54 @@ fn a_full_database_drops_the_longest_unreachable_hub_and_never_a_reachable_one()
     topology.handle_records(at_ms(0), LinkId(1), vec![record(1, 1, &[(0, 1)])]);
     topology.handle_records(at_ms(1_000), LinkId(1), vec![record(2, 1, &[])]);
     topology.handle_records(at_ms(2_000), LinkId(1), vec![record(3, 1, &[])]);
-    assert_eq!(topology.record(id(2)), None);
+    assert_eq!(
+        topology.record(id(3)),
+        None,
+        "no better than the one before"
+    );
+    assert_eq!(topology.refused(), 1);
     let both = vec![record(1, 2, &[(0, 1), (3, 1)]), record(3, 2, &[(1, 1)])];
     topology.handle_records(at_ms(3_000), LinkId(1), both);
+    assert_eq!(topology.record(id(2)), None);
     assert!(topology.is_reachable(id(3)));
     topology.handle_records(at_ms(4_000), LinkId(1), vec![record(4, 1, &[(1, 1)])]);
     assert_eq!(topology.record(id(4)), None);
-    assert_eq!(topology.refused(), 1);
+    assert_eq!(topology.refused(), 2);
+}
+
+#[test]
+fn hubs_that_nothing_leads_to_do_not_take_each_others_places_for_ever() {
+    let config = TopologyConfig {
+        max_hubs: 4,
+        ..TopologyConfig::default()
+    };
+    let hubs = [0, 1].map(|me| Topology::new(id(me), life(0, 1), config.clone()));
+    let [mut a, mut b] = hubs;
+    a.on_neighbour_up(at_ms(0), id(1), life(0, 1), LinkId(1));
+    b.on_neighbour_up(at_ms(0), id(0), life(0, 1), LinkId(1));
+    // Each hears of hubs that do not exist, other ones than the other.
+    let made_up = |from| (from..from + 9).map(|hub| record(hub, 1, &[])).collect();
+    a.handle_records(at_ms(0), LinkId(9), made_up(10));
+    b.handle_records(at_ms(0), LinkId(9), made_up(30));
+    let mut messages = 0;
+    for ms in 1..10_000 {
+        for turn in 0..2 {
+            let (from, to) = match turn {
+                0 => (&mut a, &mut b),
+                _ => (&mut b, &mut a),
+            };
+            from.handle_timeout(at_ms(ms));
+            for frame in frames(from, 1) {
+                messages += 1;
+                match frame {
+                    Frame::Digest(lines) => to.handle_digest(at_ms(ms), LinkId(1), &lines),
+                    Frame::Records(records) => to.handle_records(at_ms(ms), LinkId(1), records),
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert!(messages < 40, "{messages} messages about nobody");
 }
 
 #[test]
