@@ -10,7 +10,7 @@ use hubmesh::client::cli;
 use hubmesh::mesh::core::mutants::Mutants;
 use hubmesh::sim::figures::{self, Figure, Meters, Plan, Progress};
 use hubmesh::sim::history::{self, Outcome};
-use hubmesh::sim::scripts;
+use hubmesh::sim::{scripts, siege};
 
 /// Simulated meshes, in virtual time.
 #[derive(Parser)]
@@ -49,6 +49,9 @@ enum Command {
         /// How many at once.
         #[arg(long, default_value_t = 1)]
         threads: u64,
+        /// With a rogue hub in each.
+        #[arg(long)]
+        rogue: bool,
     },
     /// Plays one history again, twice, and shows what was broken.
     Replay {
@@ -58,6 +61,9 @@ enum Command {
         /// Print all that happens.
         #[arg(long)]
         verbose: bool,
+        /// One with a rogue hub.
+        #[arg(long)]
+        rogue: bool,
     },
     /// Plays the scripts of known troubles.
     Scripts {
@@ -95,8 +101,13 @@ fn main() -> ExitCode {
             count,
             seed,
             threads,
-        } => histories(count, seed, threads),
-        Command::Replay { seed, verbose } => replay(seed, verbose),
+            rogue,
+        } => histories(count, seed, threads, player(rogue)),
+        Command::Replay {
+            seed,
+            verbose,
+            rogue,
+        } => replay(seed, verbose, player(rogue)),
         Command::Scripts { only, large } => scripts(only.as_deref(), large),
         Command::Mutants { limit } => mutants(limit),
     }
@@ -181,7 +192,18 @@ fn print_progress(progress: Progress<'_>) {
     }
 }
 
-fn histories(count: u64, first: u64, threads: u64) -> ExitCode {
+/// What plays a history of this seed, aloud if asked to.
+type Player = fn(u64, Mutants, bool) -> Outcome;
+
+fn player(rogue: bool) -> Player {
+    if rogue {
+        siege::play_aloud
+    } else {
+        history::play_aloud
+    }
+}
+
+fn histories(count: u64, first: u64, threads: u64, play: Player) -> ExitCode {
     let (next, failed, slowest) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -192,7 +214,7 @@ fn histories(count: u64, first: u64, threads: u64) -> ExitCode {
                     if no >= count {
                         return;
                     }
-                    let outcome = history::play(first + no, Mutants::default());
+                    let outcome = play(first + no, Mutants::default(), false);
                     slowest.fetch_max(outcome.settled_after, Ordering::Relaxed);
                     if !outcome.faults.is_empty() {
                         failed.fetch_add(1, Ordering::Relaxed);
@@ -225,9 +247,9 @@ fn show(outcome: &Outcome) {
     }
 }
 
-fn replay(seed: u64, verbose: bool) -> ExitCode {
-    let first = history::play_aloud(seed, Mutants::default(), verbose);
-    let second = history::play(seed, Mutants::default());
+fn replay(seed: u64, verbose: bool, play: Player) -> ExitCode {
+    let first = play(seed, Mutants::default(), verbose);
+    let second = play(seed, Mutants::default(), false);
     println!(
         "trace {:016x}, settled after {:.1} s, signals {:?}",
         first.trace,

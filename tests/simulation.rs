@@ -4,7 +4,7 @@
 
 use hubmesh::mesh::core::mutants::Mutants;
 use hubmesh::sim::history::{self, Outcome};
-use hubmesh::sim::scripts;
+use hubmesh::sim::{scripts, siege};
 
 /// Seeds that once found a fault. They stay here when it is mended.
 const REGRESSIONS: &[u64] = &[
@@ -53,10 +53,21 @@ fn random_histories_break_no_invariant() {
 }
 
 #[test]
+fn a_rogue_hub_breaks_nothing_that_holds_among_honest_ones() {
+    let first = setting("HUBMESH_SIM_SEED", 1);
+    for seed in first..first + setting("HUBMESH_SIM_HISTORIES", 2_000) / 5 {
+        let outcome = siege::play(seed, Mutants::default());
+        assert!(outcome.faults.is_empty(), "{} --rogue", complain(&outcome));
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 1..20 {
         let [first, second] = [(); 2].map(|()| history::play(seed, Mutants::default()));
         assert_eq!(first.trace, second.trace, "seed {seed}");
+        let [first, second] = [(); 2].map(|()| siege::play(seed, Mutants::default()));
+        assert_eq!(first.trace, second.trace, "seed {seed} with a rogue");
     }
     assert_ne!(
         history::play(1, Mutants::default()).trace,

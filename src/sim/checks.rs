@@ -370,8 +370,8 @@ pub fn open_signals(world: &World, span: Duration) -> Vec<String> {
         .collect()
 }
 
-/// 13, 14: every live client sends to another; each signal arrives, over no hub twice.
-pub fn probe_signals(world: &mut World, within: Duration) {
+/// Every live client sends to another. Gives the signals and the sessions that they are for, after this time.
+pub fn signal_around(world: &mut World, within: Duration) -> Vec<(usize, SessionNo)> {
     let live: Vec<SessionNo> = (0..world.sessions.len())
         .filter(|no| world.sessions[*no].status == Status::Live && world.hub_of(*no).is_some())
         .collect();
@@ -400,7 +400,12 @@ pub fn probe_signals(world: &mut World, within: Duration) {
     }
     let _ = world.take_sniffed();
     world.run_for(within);
-    for (signal, to) in sent {
+    sent
+}
+
+/// 13, 14: every live client sends to another; each signal arrives, over no hub twice.
+pub fn probe_signals(world: &mut World, within: Duration) {
+    for (signal, to) in signal_around(world, within) {
         let state = &world.ledger.signals[signal];
         if state.delivered.map(|(to, _)| to) != Some(to) {
             let text = format!("14: signal {signal} to a peer that is there: {state:?}");

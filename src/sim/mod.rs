@@ -10,6 +10,7 @@
 //!
 //! Callers: `tests/simulation.rs`, `bin/mesh-sim.rs`.
 
+mod bounds;
 #[cfg(feature = "mutants")]
 pub mod catch;
 pub mod checks;
@@ -20,5 +21,6 @@ mod net;
 mod queue;
 pub mod scripts;
 mod sessions;
+pub mod siege;
 mod watch;
 pub mod world;

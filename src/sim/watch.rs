@@ -64,7 +64,7 @@ impl Watch {
         self.check_listed(world, boot, core, &mut faults);
         let directory = core.directory().read();
         let hubs = directory.hubs();
-        for hub in &hubs {
+        for hub in hubs.iter().filter(|hub| world.is_honest_id(hub)) {
             let Some(state) = directory.origin_state(hub).filter(|state| state.complete) else {
                 continue;
             };

@@ -8,6 +8,7 @@ mod clients;
 mod driver;
 mod fate;
 mod links;
+mod rogue;
 mod told;
 mod traffic;
 
@@ -26,6 +27,8 @@ use crate::mesh::core::rng::Rng;
 use crate::mesh::core::{Core, CoreConfig};
 
 pub use clients::Newcomer;
+pub use rogue::Manners;
+use rogue::Rogue;
 use traffic::Arriving;
 pub use traffic::{Sniffed, Totals};
 
@@ -136,6 +139,8 @@ pub struct World {
     /// The life of each boot as of its last input.
     lives_told: BTreeMap<Boot, Incarnation>,
     spins: (u64, u32),
+    /// Machines of rogues.
+    rogues: BTreeMap<HostNo, Rogue>,
 }
 
 impl World {
@@ -162,6 +167,7 @@ impl World {
             arriving: None,
             lives_told: BTreeMap::new(),
             spins: (0, 0),
+            rogues: BTreeMap::new(),
         }
     }
 
@@ -363,6 +369,10 @@ impl World {
         config.topology.urls = host.url.iter().cloned().collect();
         config.dial.auto_connect = host.auto_connect;
         config.dial.can_be_dialled = host.url.is_some();
+        if self.is_rogue(no) {
+            // What others make of its lies does not drive it away.
+            config.topology.max_bumps = usize::MAX;
+        }
         config
     }
 

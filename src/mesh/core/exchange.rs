@@ -266,6 +266,17 @@ impl Exchange {
         }
     }
 
+    /// How many hubs' signals are numbered here.
+    pub fn sources(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Bytes of early signals of the source that has the most.
+    pub fn most_early_bytes(&self) -> usize {
+        let early = self.incoming.values().map(Incoming::early_bytes);
+        early.max().unwrap_or(0)
+    }
+
     /// When [`Exchange::handle_timeout`] is to be called next. May be early, never late.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let alarm = self.alarms.first();

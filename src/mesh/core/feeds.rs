@@ -264,12 +264,16 @@ impl Feeds {
         ));
     }
 
+    /// Bytes of data in the changes that are kept aside.
+    pub fn staged_bytes(&self) -> usize {
+        self.stages.values().map(|stage| stage.bytes).sum()
+    }
+
     /// Whether more is kept aside than may be.
     fn is_over_full(&self) -> bool {
         let staged = self.stages.values();
-        let entries: usize = staged.clone().map(|stage| stage.entries.len()).sum();
-        let bytes: usize = staged.map(|stage| stage.bytes).sum();
-        entries > MAX_STAGED || bytes > self.max_bytes
+        let entries: usize = staged.map(|stage| stage.entries.len()).sum();
+        entries > MAX_STAGED || self.staged_bytes() > self.max_bytes
     }
 
     fn stage(

@@ -261,6 +261,18 @@ impl Links {
         self.neighbours.len()
     }
 
+    /// How many links there are with one hub, where they are most, and how old the oldest is that never answered a ping.
+    pub fn strain(&self, now: Moment) -> (usize, Duration) {
+        let mut of_hub: BTreeMap<HubId, usize> = BTreeMap::new();
+        for link in self.links.values() {
+            *of_hub.entry(link.hub).or_default() += 1;
+        }
+        let silent = self.links.values().filter(|link| link.rtt.is_none());
+        let since = silent.map(|link| link.since).min();
+        let age = since.map_or(Duration::ZERO, |since| now - since);
+        (of_hub.into_values().max().unwrap_or(0), age)
+    }
+
     fn refuse_own_id(&mut self, up: &LinkUp) {
         let ourselves = self
             .incarnation

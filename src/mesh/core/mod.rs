@@ -32,6 +32,7 @@ mod farewells;
 mod feeds;
 mod holds;
 pub mod ids;
+mod kept;
 mod linking;
 pub mod links;
 pub mod mutants;
@@ -70,6 +71,7 @@ use super::reach::Reach;
 use super::wire::{Decoder, Encoder};
 
 pub use counters::{Counters, Sent};
+pub use kept::Kept;
 
 /// A round of housekeeping audits one in this many of the origins.
 const AUDIT_SHARES: u64 = 16;

@@ -113,6 +113,12 @@ impl Serving {
             .is_some_and(|state| !state.ready.is_empty())
     }
 
+    /// How many subscriptions the link has that has the most.
+    pub fn most_subscriptions(&self) -> usize {
+        let links = self.links.values().map(|state| state.subscriptions.len());
+        links.max().unwrap_or(0)
+    }
+
     /// The links that take `origin`'s claims from this hub.
     pub fn children(&self, origin: &HubId) -> impl Iterator<Item = LinkId> + '_ {
         self.by_origin.get(origin).into_iter().flatten().copied()

@@ -31,7 +31,7 @@ impl World {
         self.pump_all(no);
         self.arm(no);
         self.note_life(no);
-        if self.config.watch {
+        if self.config.watch && !self.is_rogue(no) {
             self.look(no);
         }
     }
@@ -124,7 +124,7 @@ impl World {
     fn on_alarm(&mut self, no: HostNo, label: &'static str, text: &str) {
         self.log(|| format!("host {no} raises {label}: {text}"));
         *self.alarms.entry(label).or_default() += 1;
-        if matches!(label, "delta-gap" | "audit-mismatch") {
+        if matches!(label, "delta-gap" | "audit-mismatch") && self.rogues.is_empty() {
             self.fault(format!("8: host {no} raised {label}: {text}"));
         }
     }
@@ -205,6 +205,9 @@ impl World {
         let mut wrote = false;
         while let Some(message) = self.next_message(no, link, conn_no, side) {
             wrote |= !wire::is_data(&message);
+            let Some(message) = self.rogue_says(no, conn_no, message) else {
+                continue;
+            };
             self.count_message(no, &message);
             self.send(conn_no, side, Parcel::Message(message));
         }
@@ -262,6 +265,9 @@ impl World {
     /// A message came by a link.
     pub(super) fn receive(&mut self, no: HostNo, link: LinkId, message: &Bytes) {
         self.mark(stable_hash(message) ^ (no as u64) << 48);
+        if self.rogue_hears(no, link, message) {
+            return;
+        }
         let now = self.clocks(no);
         if wire::is_data(message) {
             self.receive_data(no, link, message);

@@ -113,7 +113,7 @@ impl World {
             .push(self.now + micros, Event::DialFailed { by, dial });
     }
 
-    fn reaches(&self, a: HostNo, b: HostNo) -> bool {
+    pub(super) fn reaches(&self, a: HostNo, b: HostNo) -> bool {
         self.hosts[b].powered && !self.blocked.contains(&(a, b)) && !self.blocked.contains(&(b, a))
     }
 
@@ -178,16 +178,18 @@ impl World {
         }
     }
 
-    fn link_up(&mut self, conn_no: ConnNo, side: Side, dialed: Option<DialId>) {
+    pub(super) fn link_up(&mut self, conn_no: ConnNo, side: Side, dialed: Option<DialId>) {
         let Some(conn) = self.conns.get(conn_no) else {
             return;
         };
         let (me, other) = (conn.ends[side].owner, conn.ends[1 - side].owner);
         let dial_number = conn.dial_number;
-        let hub = self.hosts[other.host].id;
         // The life that it told in the handshake. A hub that ended since is found out by the first message.
         let nobody = Incarnation { epoch: 0, nonce: 0 };
         let incarnation = self.lives_told.get(&other).copied().unwrap_or(nobody);
+        let (hub, incarnation) = self
+            .face(other.host, conn_no)
+            .unwrap_or((self.hosts[other.host].id, incarnation));
         let now = self.clocks(me.host);
         let Some(running) = self.hosts[me.host].running.as_mut() else {
             return;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::rogue::MADE_UP;
 use super::{HostNo, World};
 use crate::mesh::core::api::{Delivery, Failed, PeerEvent, Recipients};
 use crate::mesh::core::ids::{ClaimNo, NetworkKey, PeerId};
@@ -128,7 +129,12 @@ impl World {
             self.fault("13: a payload changed on its way".to_owned());
             return true;
         };
-        let signal = u64::from_be_bytes(*number) as usize;
+        let number = u64::from_be_bytes(*number);
+        if number >= MADE_UP && !self.rogues.is_empty() {
+            self.on_made_up(no, delivery);
+            return true;
+        }
+        let signal = number as usize;
         let session = &self.sessions[session_no];
         let source = self
             .ledger
@@ -151,6 +157,17 @@ impl World {
         );
         self.note(result);
         true
+    }
+
+    /// A signal of a rogue's making was delivered. It may speak as its own peers.
+    fn on_made_up(&mut self, no: HostNo, delivery: &Delivery) {
+        let honest = !World::is_made_up(&delivery.from);
+        if honest && !self.rogues.values().any(|rogue| rogue.manners.impostor) {
+            self.fault(format!(
+                "15: host {no} delivered what a rogue says as {:?}",
+                delivery.from
+            ));
+        }
     }
 
     pub(super) fn on_failed(&mut self, no: HostNo, failed: &Failed) {

@@ -42,7 +42,7 @@ pub struct Sniffed {
     pub changes: BTreeMap<(HubId, Incarnation, u64), u32>,
     /// Bytes of control messages by the kind of their first frame.
     pub bytes: BTreeMap<&'static str, u64>,
-    /// The machines that sent each signal on, in order, by source, destination and number.
+    /// The machines that sent each signal on, in order, by source, destination and number: of its last journey.
     pub paths: BTreeMap<(HubId, HubId, u64), Vec<HostNo>>,
 }
 
@@ -147,10 +147,18 @@ impl World {
     /// back.
     pub(super) fn sniff_signal(&mut self, no: HostNo, link: LinkId, frame: &Frame) {
         let Frame::Signal(signal) = frame else { return };
-        if let Some(sniffed) = self.sniffed.as_mut() {
-            sniffed.paths.entry(key(signal)).or_default().push(no);
-        }
         let me = self.hosts[no].id;
+        if let Some(sniffed) = self.sniffed.as_mut() {
+            let path = sniffed.paths.entry(key(signal)).or_default();
+            if signal.source == me {
+                // The source sends again what is not acknowledged in time, or when its way changes: a new journey.
+                path.clear();
+            }
+            path.push(no);
+        }
+        if self.is_rogue(no) {
+            return;
+        }
         let Some(came) = self
             .arriving
             .take_if(|came| came.key == key(signal) && signal.source != me)

@@ -72,6 +72,11 @@ impl Incoming {
         self.life
     }
 
+    /// What came before its turn takes up so much.
+    pub(super) fn early_bytes(&self) -> usize {
+        self.early_bytes
+    }
+
     /// The number to be taken next.
     pub(super) fn next(&self) -> u64 {
         self.next
