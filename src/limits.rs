@@ -5,6 +5,7 @@
 //! sockets nor dialects.
 
 mod addresses;
+mod doorway;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -16,6 +17,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 pub use addresses::{ByOrigin, ConnectRate, MAX_TRACKED, Origin, Place, Places};
+pub use doorway::{Doorway, DoorwayPlace};
 
 /// How many connections there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

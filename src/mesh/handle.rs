@@ -24,7 +24,6 @@ use super::core::ids::{
 };
 use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
-use super::doorway::Doorway;
 use super::driver::{Driver, Input};
 use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
 use super::link::{ConnectError, Destination};
@@ -38,7 +37,7 @@ use super::view::{MeshView, Published};
 use super::{dns, link};
 use crate::clock::unix_ms;
 use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
-use crate::limits::{ConnectRate, Origin, Place, Places};
+use crate::limits::{ConnectRate, Doorway, Origin, Place, Places};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::MeshPort;
@@ -50,6 +49,8 @@ const WAITING_SHARE_OF_OUTBOX: usize = 5;
 /// How many of the longest messages may wait in all, or whoever sends one would leave others no room.
 const LONGEST_WAITING: usize = 4;
 
+/// The most inbound handshakes at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
+const HANDSHAKES: usize = 64;
 /// The most inbound links and handshakes of one address: half of what a hub accepts, so that no address alone keeps
 /// others out.
 const LINKS_PER_ADDRESS: usize = 128;
@@ -262,7 +263,7 @@ impl Mesh {
             }),
             published: Mutex::default(),
             inputs: inputs.clone(),
-            doorway: Doorway::default(),
+            doorway: Doorway::new(HANDSHAKES),
             inbound: Places::default(),
             warnings: ConnectRate::new(WARNINGS_A_MINUTE),
             budget: Budget::default(),
@@ -316,7 +317,7 @@ impl Mesh {
         let Some(inbound) = self.shared.inbound.try_take(origin, allowed) else {
             return Err(handshake::turn_away(socket, Rejection::Unavailable).await);
         };
-        let place = self.shared.doorway.enter(remote.ip());
+        let place = self.shared.doorway.enter(origin, HANDSHAKES);
         if let Some(place) = place.filter(|_| self.enabled) {
             let me = self.shared.identity();
             tokio::select! {

@@ -8,7 +8,6 @@ pub mod address;
 mod advertised;
 pub mod core;
 mod dns;
-mod doorway;
 mod driver;
 pub mod frames;
 mod handle;

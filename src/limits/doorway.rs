@@ -1,0 +1,259 @@
+//! How many may be in a handshake at once, and who gives way when there is no place left.
+//!
+//! Whoever is in a handshake has shown nothing yet, and may take seconds over it. Anybody may take a place that is free,
+//! up to what one source may have. When none is, the source that has the most loses its oldest handshake in which nothing
+//! was said yet, or its oldest of all if the newcomer's source has fewer by two at least. So whoever holds many places
+//! without a word keeps nobody out, and a source never costs another a place that the other has a right to. Knows
+//! addresses but no sockets. One is for inbound links (`mesh::handle`), one for TLS (`http::serve`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{ByOrigin, Origin};
+
+/// The places, and who has them.
+#[derive(Clone, Debug)]
+pub struct Doorway {
+    entered: Arc<Mutex<Entered>>,
+    places: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entered {
+    /// The number of the last who entered.
+    last: u64,
+    /// The oldest first.
+    places: BTreeMap<u64, Entry>,
+    many: ByOrigin,
+}
+
+#[derive(Debug)]
+struct Entry {
+    origin: Origin,
+    spoke: bool,
+    over: CancellationToken,
+}
+
+/// A place; free again when dropped.
+#[derive(Debug)]
+pub struct DoorwayPlace {
+    doorway: Doorway,
+    number: u64,
+    over: CancellationToken,
+}
+
+impl Doorway {
+    /// With so many places.
+    pub fn new(places: usize) -> Self {
+        Doorway {
+            entered: Arc::default(),
+            places,
+        }
+    }
+
+    /// A place, if there is one for this source, which may have so many. Somebody else may have to give way.
+    pub fn enter(&self, origin: Origin, of_one: usize) -> Option<DoorwayPlace> {
+        let mut entered = self.entered.lock();
+        if entered.of(origin) >= of_one {
+            let loser = entered.silent_of(origin)?;
+            entered.end(loser);
+        } else if entered.places.len() >= self.places {
+            let loser = entered.gives_way(origin)?;
+            entered.end(loser);
+        }
+        let over = CancellationToken::new();
+        let number = entered.begin(origin, over.clone());
+        Some(DoorwayPlace {
+            doorway: self.clone(),
+            number,
+            over,
+        })
+    }
+}
+
+impl Entered {
+    fn of(&self, origin: Origin) -> usize {
+        self.many.get(&origin).copied().unwrap_or(0)
+    }
+
+    fn begin(&mut self, origin: Origin, over: CancellationToken) -> u64 {
+        self.last += 1;
+        *self.many.entry(origin).or_default() += 1;
+        let entry = Entry {
+            origin,
+            spoke: false,
+            over,
+        };
+        self.places.insert(self.last, entry);
+        self.last
+    }
+
+    fn end(&mut self, number: u64) {
+        let Some(entry) = self.places.remove(&number) else {
+            return;
+        };
+        entry.over.cancel();
+        if let Some(many) = self.many.get_mut(&entry.origin) {
+            *many -= 1;
+            if *many == 0 {
+                self.many.remove(&entry.origin);
+            }
+        }
+    }
+
+    /// The oldest place of a source whose handshake is silent.
+    fn silent_of(&self, origin: Origin) -> Option<u64> {
+        let mut places = self.places.iter();
+        let silent = places.find(|(_, entry)| entry.origin == origin && !entry.spoke);
+        silent.map(|(number, _)| *number)
+    }
+
+    /// Whose place a newcomer from there gets.
+    fn gives_way(&self, newcomer: Origin) -> Option<u64> {
+        let most = self.many.values().copied().max()?;
+        let has_most = |entry: &Entry| self.of(entry.origin) == most;
+        let mut of_the_largest = self.places.iter().filter(|(_, entry)| has_most(entry));
+        let silent = of_the_largest.clone().find(|(_, entry)| !entry.spoke);
+        let yields = self.of(newcomer) + 2 <= most;
+        let any = silent.or_else(|| of_the_largest.next().filter(|_| yields));
+        any.map(|(number, _)| *number)
+    }
+}
+
+impl DoorwayPlace {
+    /// Whoever has it said something that may be part of the handshake.
+    pub fn spoke(&self) {
+        let mut entered = self.doorway.entered.lock();
+        if let Some(entry) = entered.places.get_mut(&self.number) {
+            entry.spoke = true;
+        }
+    }
+
+    /// Waits until somebody else has it.
+    pub async fn lost(&self) {
+        self.over.cancelled().await;
+    }
+}
+
+impl Drop for DoorwayPlace {
+    fn drop(&mut self) {
+        self.doorway.entered.lock().end(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACES: usize = 64;
+
+    fn enter_up_to(
+        of_one: usize,
+        doorway: &Doorway,
+        from: &str,
+        times: usize,
+    ) -> Vec<DoorwayPlace> {
+        let from = Origin::of(from.parse().expect("an address"));
+        (0..times)
+            .filter_map(|_| doorway.enter(from, of_one))
+            .collect()
+    }
+
+    fn enter(doorway: &Doorway, from: &str, times: usize) -> Vec<DoorwayPlace> {
+        enter_up_to(PLACES, doorway, from, times)
+    }
+
+    fn lost(places: &[DoorwayPlace]) -> usize {
+        places
+            .iter()
+            .filter(|place| place.over.is_cancelled())
+            .count()
+    }
+
+    #[test]
+    fn the_oldest_silent_handshake_of_who_has_the_most_gives_way() {
+        let doorway = Doorway::new(PLACES);
+        let strangers = enter(&doorway, "192.0.2.1", 64);
+        assert_eq!((strangers.len(), lost(&strangers)), (64, 0));
+        let hubs: Vec<_> = (2..12)
+            .flat_map(|host| enter(&doorway, &format!("192.0.2.{host}"), 1))
+            .collect();
+        assert_eq!((hubs.len(), lost(&hubs)), (10, 0));
+        let given_way: Vec<bool> = strangers
+            .iter()
+            .map(|place| place.over.is_cancelled())
+            .collect();
+        assert!(given_way[..10].iter().all(|lost| *lost) && lost(&strangers) == 10);
+        let more = enter(&doorway, "192.0.2.1", 1_000);
+        assert_eq!(
+            (more.len(), lost(&hubs)),
+            (1_000, 0),
+            "a flood costs itself alone"
+        );
+    }
+
+    #[test]
+    fn who_speaks_gives_way_only_to_sources_that_have_fewer() {
+        let doorway = Doorway::new(PLACES);
+        let hubs = enter(&doorway, "192.0.2.1", 64);
+        hubs.iter().for_each(DoorwayPlace::spoke);
+        assert!(
+            enter(&doorway, "192.0.2.1", 1).is_empty(),
+            "they are all at it"
+        );
+        let other = enter(&doorway, "192.0.2.2", 1);
+        assert_eq!((other.len(), lost(&hubs)), (1, 1));
+    }
+
+    #[test]
+    fn many_strangers_share_what_there_is() {
+        let doorway = Doorway::new(PLACES);
+        let strangers: Vec<_> = (1..=5)
+            .flat_map(|host| enter(&doorway, &format!("192.0.2.{host}"), 40))
+            .collect();
+        strangers.iter().for_each(DoorwayPlace::spoke);
+        let hub = enter(&doorway, "198.51.100.1", 1);
+        assert_eq!(hub.len(), 1);
+        for host in 1..=5 {
+            let _again = enter(&doorway, &format!("192.0.2.{host}"), 40);
+        }
+        assert_eq!(lost(&hub), 0);
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_handshake_is_over() {
+        let doorway = Doorway::new(PLACES);
+        for _ in 0..100 {
+            let places = enter(&doorway, "::1", 64);
+            assert_eq!((places.len(), lost(&places)), (64, 0));
+        }
+        let entered = doorway.entered.lock();
+        assert!(entered.places.is_empty() && entered.many.is_empty());
+    }
+
+    #[test]
+    fn the_addresses_of_one_site_are_one_source() {
+        let doorway = Doorway::new(PLACES);
+        let site = enter(&doorway, "2001:db8:0:1::1", 40);
+        let other = enter(&doorway, "2001:db8:0:2::1", 24);
+        let same = enter(&doorway, "2001:db8:0:1:2:3:4:5", 1);
+        assert_eq!((same.len(), lost(&site), lost(&other)), (1, 1, 0));
+        let mapped = enter(&doorway, "::ffff:192.0.2.1", 2);
+        let plain = enter(&doorway, "192.0.2.1", 2);
+        assert_eq!((lost(&mapped), lost(&plain)), (0, 0));
+    }
+
+    #[test]
+    fn a_source_that_has_all_it_may_costs_itself_a_silent_one_or_gets_none() {
+        let doorway = Doorway::new(PLACES);
+        let own = enter_up_to(32, &doorway, "192.0.2.1", 40);
+        assert_eq!((own.len(), lost(&own)), (40, 8));
+        own.iter().for_each(DoorwayPlace::spoke);
+        assert!(enter_up_to(32, &doorway, "192.0.2.1", 1).is_empty());
+        let others = enter_up_to(32, &doorway, "192.0.2.2", 32);
+        assert_eq!((others.len(), lost(&own)), (32, 8));
+    }
+}
