@@ -58,6 +58,8 @@ pub struct Config {
     pub connects_per_minute_per_ip: Option<NonZeroU32>,
     /// TCP connections that are not peers.
     pub max_http_connections: usize,
+    /// TLS handshakes at once.
+    pub max_tls_handshakes: usize,
     /// From a TCP connection to its whole request head, and from the 101 to the WebSocket.
     pub header_timeout: Duration,
     /// Between two rounds of housekeeping.
@@ -345,6 +347,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let per_ip: Option<usize> = reader.number("MAX_CONNECTIONS_PER_IP", 0..=1_000_000);
     let connects_per_ip = reader.number("CONNECTS_PER_MINUTE_PER_IP", 0..=1_000_000);
     let max_http_connections = reader.number("MAX_HTTP_CONNECTIONS", 1..=1_000_000);
+    let max_tls_handshakes = reader.number("MAX_TLS_HANDSHAKES", 1..=1_000_000);
     let header_timeout = reader.millis("HEADER_TIMEOUT_MS", 100..=600_000);
     let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
     let peer = read_peer(reader);
@@ -374,6 +377,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         max_connections_per_ip: Some(per_ip?).filter(|max| *max > 0),
         connects_per_minute_per_ip: NonZeroU32::new(connects_per_ip?),
         max_http_connections: max_http_connections?,
+        max_tls_handshakes: max_tls_handshakes?,
         header_timeout: header_timeout?,
         cleanup_interval: cleanup_interval?,
         drain: drain?,

@@ -141,6 +141,8 @@ labels! {
         HeaderTimeout = "header-timeout",
         /// What came is no TLS, or client and hub do not agree on it; not of a client that just went away.
         TlsHandshake = "tls-handshake",
+        /// A TLS handshake found no place among `MAX_TLS_HANDSHAKES`, or gave way to another.
+        TlsFull = "tls-full",
         /// The connection was not switched to a WebSocket in time.
         UpgradeTimeout = "upgrade-timeout",
     }

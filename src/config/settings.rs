@@ -100,6 +100,8 @@ settings! {
     connects_per_minute_per_ip = "0";
     /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. One address (IPv6: one /64) has as many as are left for all others, alone half; trusted proxies are not held to that. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
+    /// TLS handshakes at once, 1 to 1000000. One address (IPv6: one /64) has half at most; trusted proxies are not held to that. Where there is no place, the oldest gives way in which the client has said nothing yet, of the address that has the most. At worst 100 KiB each, within the above.
+    max_tls_handshakes = "512";
     /// Milliseconds from a TCP connection to its whole request head, from the 101 to the WebSocket, and for a TLS handshake, 100 to 600000.
     header_timeout_ms = "10000";
     /// Milliseconds from the WebSocket to the first announcement, 100 to 600000. Later ones are closed.

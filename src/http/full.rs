@@ -14,7 +14,8 @@ pub(super) struct Full {
     pub peers: Cap,
     pub peerjs: Cap,
     pub http: Cap,
-    share: Seldom,
+    pub http_share: Share,
+    pub tls_share: Share,
 }
 
 impl Full {
@@ -23,17 +24,35 @@ impl Full {
             peers: Cap::new("MAX_CONNECTIONS", config.max_connections),
             peerjs: Cap::new("PEERJS_CONCURRENT_LIMIT", config.peerjs.concurrent_limit),
             http: Cap::new("MAX_HTTP_CONNECTIONS", config.max_http_connections),
-            share: Seldom::default(),
+            http_share: Share::new("MAX_HTTP_CONNECTIONS"),
+            tls_share: Share::new("MAX_TLS_HANDSHAKES"),
+        }
+    }
+}
+
+/// A number of which no address has more than its share.
+pub(super) struct Share {
+    setting: &'static str,
+    seldom: Seldom,
+}
+
+impl Share {
+    fn new(setting: &'static str) -> Self {
+        Share {
+            setting,
+            seldom: Seldom::default(),
         }
     }
 
-    /// Says that an address has its share of the connections that are no peers. Behind a proxy that nobody has named,
-    /// everybody has one address.
-    pub fn warn_of_share(&self, address: IpAddr) {
-        if let Some(left_out) = self.share.due() {
-            let message = "one address has its share of MAX_HTTP_CONNECTIONS, and more of it are closed: if it is a proxy, \
-                           name it in TRUSTED_PROXIES";
-            tracing::warn!(%address, left_out, "{message}");
+    /// Says that an address has its share. Behind a proxy that nobody has named, everybody has one address.
+    pub fn warn(&self, address: IpAddr) {
+        if let Some(left_out) = self.seldom.due() {
+            let setting = self.setting;
+            tracing::warn!(
+                %address, left_out,
+                "one address has its share of {setting}, and more of it are closed: if it is a proxy, name it in \
+                 TRUSTED_PROXIES"
+            );
         }
     }
 }

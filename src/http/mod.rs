@@ -50,7 +50,7 @@ use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
-use crate::limits::{Admission, ConnectRate, NoPlace, Permit, Room};
+use crate::limits::{Admission, ConnectRate, Doorway, DoorwayPlace, NoPlace, Origin, Permit, Room};
 use crate::log::Seldom;
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::reach::Reach;
@@ -141,6 +141,9 @@ pub struct App<B> {
     /// For PeerJS clients.
     peerjs_places: Admission,
     http_slots: Slots,
+    tls_doorway: Doorway,
+    /// The costly step of a TLS handshake is taken by one at a time.
+    tls_turn: Semaphore,
     /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
     pages: Semaphore,
     accept_failures: Seldom,
@@ -172,6 +175,8 @@ impl<B: Backend> App<B> {
                 per_address: None,
             }),
             http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
+            tls_doorway: Doorway::new(config.max_tls_handshakes),
+            tls_turn: Semaphore::new(1),
             pages: Semaphore::new(1),
             accept_failures: Seldom::default(),
             full: Full::new(&config),
@@ -262,6 +267,18 @@ impl<B: Backend> App<B> {
     /// A place among all peers.
     fn try_admit(&self, from: IpAddr) -> Result<B::Permit, NoPlace> {
         self.full.peers.watch(self.backend.try_admit(from))
+    }
+
+    /// A place for a TLS handshake, unless there is none. One address has half of them at most, but for proxies, which
+    /// speak for many.
+    fn enter_tls(&self, from: IpAddr) -> Option<DoorwayPlace> {
+        let places = self.config.max_tls_handshakes;
+        let proxies = &self.config.trusted_proxies;
+        let of_one = match proxies.trusts(from.to_canonical()) {
+            true => places,
+            false => places.div_ceil(2),
+        };
+        self.tls_doorway.enter(Origin::of(from), of_one)
     }
 
     fn is_draining(&self) -> bool {

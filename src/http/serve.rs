@@ -101,7 +101,7 @@ fn start<B: Backend>(
         Ok(slot) => slot,
         Err(why) => {
             if why == NoPlace::AddressFull {
-                app.full.warn_of_share(remote.ip());
+                app.full.http_share.warn(remote.ip());
             }
             app.metrics.refusals.inc(Refusal::HttpFull);
             tracing::debug!(%remote, "a connection was closed: MAX_HTTP_CONNECTIONS are open, or its address has its share");
@@ -139,15 +139,24 @@ async fn connection<B: Backend>(
     drop(slot);
 }
 
-/// TLS over a connection, if the client manages within `HEADER_TIMEOUT_MS`.
+/// TLS over a connection, if there is a place for its handshake, and the client manages within `HEADER_TIMEOUT_MS`.
 async fn secure<B: Backend>(
     app: &App<B>,
     certificates: &Certificates,
     tcp: TcpStream,
     remote: SocketAddr,
 ) -> Option<Stream> {
-    let shaking_hands = timeout(app.config.header_timeout, certificates.accept(tcp));
-    let why = match app.closing.run_until_cancelled(shaking_hands).await? {
+    let Some(place) = app.enter_tls(remote.ip()) else {
+        app.full.tls_share.warn(remote.ip());
+        return no_place_for_tls(app, remote);
+    };
+    let accepting = certificates.accept(tcp, &app.tls_turn, || place.spoke());
+    let shaking_hands = timeout(app.config.header_timeout, accepting);
+    let done = tokio::select! {
+        done = app.closing.run_until_cancelled(shaking_hands) => done?,
+        () = place.lost() => return no_place_for_tls(app, remote),
+    };
+    let why = match done {
         Ok(Ok(stream)) => return Some(stream),
         Ok(Err(why)) => why,
         Err(_late) => io::ErrorKind::TimedOut.into(),
@@ -159,6 +168,13 @@ async fn secure<B: Backend>(
         _ => {}
     }
     tracing::debug!(%remote, %why, "no TLS with a client");
+    None
+}
+
+/// A handshake found no place, or gave way to another.
+fn no_place_for_tls<B: Backend>(app: &App<B>, remote: SocketAddr) -> Option<Stream> {
+    app.metrics.refusals.inc(Refusal::TlsFull);
+    tracing::debug!(%remote, "a TLS handshake was ended: there are MAX_TLS_HANDSHAKES, or its address has its share");
     None
 }
 

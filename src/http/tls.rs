@@ -11,20 +11,24 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures::poll;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::Acceptor;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::Stream;
 use crate::config::TlsFiles;
@@ -142,12 +146,33 @@ impl Certificates {
         }
     }
 
-    /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
-    pub(super) async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
+    /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it, and
+    /// calls `spoke` when the client has said its first words.
+    ///
+    /// To answer these is what costs, up to a millisecond for a signature: that is done by one at a time, in `turns`, and the
+    /// sockets of peers go first after each.
+    pub(super) async fn accept(
+        &self,
+        tcp: TcpStream,
+        turns: &Semaphore,
+        spoke: impl FnOnce(),
+    ) -> io::Result<Stream> {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+        spoke();
+        // It is never closed.
+        let turn = turns.acquire().await;
         let config = Arc::clone(&self.in_force.lock());
-        let accepting = TlsAcceptor::from(config)
-            .accept_with(tcp, |tls| tls.set_buffer_limit(Some(UNWRITTEN_BYTES)));
-        Ok(Stream::Tls(Box::new(accepting.await?)))
+        let accepting =
+            begun.into_stream_with(config, |tls| tls.set_buffer_limit(Some(UNWRITTEN_BYTES)));
+        let mut accepting = pin!(accepting);
+        let answered = poll!(accepting.as_mut());
+        yield_now().await;
+        drop(turn);
+        let stream = match answered {
+            Poll::Ready(done) => done?,
+            Poll::Pending => accepting.await?,
+        };
+        Ok(Stream::Tls(Box::new(stream)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The hubs are processes of their own; the certificates are those of an authority that the test makes.
 
 mod authority;
+mod crowded;
 #[path = "../common/hub_process.rs"]
 mod hub_process;
 mod links;

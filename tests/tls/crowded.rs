@@ -1,0 +1,120 @@
+//! Clients that begin TLS and say nothing, or not enough, and those who come in all the same.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::authority::{Authority, files};
+use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually};
+use crate::stage::{ask, hub, metric, metric_is};
+
+const FULL: &str = "hubmesh_refusals_total{reason=\"tls-full\"}";
+/// The first bytes of a client's first words, and of how many there are more.
+const HALF_A_HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
+
+/// With so many places for handshakes, which nobody loses by time.
+fn crowded(hub: HubBuilder, places: usize) -> HubBuilder {
+    hub.env("MAX_TLS_HANDSHAKES", places.to_string())
+        .env("HEADER_TIMEOUT_MS", "600000")
+}
+
+async fn connect(hub: &HubProcess, from: [u8; 4]) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((from, 0))).expect("bound");
+    timeout(LIMIT, socket.connect(hub.addr))
+        .await
+        .expect("in time")
+        .expect("connected")
+}
+
+/// Connections of this address that say so much and then nothing.
+async fn mute(hub: &HubProcess, from: [u8; 4], many: usize, words: &[u8]) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..many {
+        let mut stream = connect(hub, from).await;
+        // One that gave way already takes nothing.
+        let _ = stream.write_all(words).await;
+        streams.push(stream);
+    }
+    streams
+}
+
+/// What a client from there is answered, over TLS.
+async fn asks(hub: &HubProcess, client: &Arc<ClientConfig>, from: [u8; 4]) -> io::Result<String> {
+    let tcp = connect(hub, from).await;
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connecting = TlsConnector::from(Arc::clone(client)).connect(name, tcp);
+    let stream = timeout(LIMIT, connecting).await.expect("in time")?;
+    Ok(ask(stream, "/health").await)
+}
+
+async fn is_served(hub: &HubProcess, client: &Arc<ClientConfig>, from: [u8; 4]) {
+    let answer = asks(hub, client, from).await.expect("TLS");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn silent_handshakes_of_one_address_keep_nobody_out_not_even_its_neighbours() {
+    let authority = Authority::new();
+    let files = files(&authority);
+    let client = authority.client();
+    let hub = crowded(hub(&files), 16).start().await;
+    let silent = mute(&hub, [127, 0, 0, 2], 40, b"").await;
+    // It has half of the places, and what is over gave way: no more of the connections are open.
+    metric_is(&hub, &client, FULL, 40 - 8).await;
+    for from in [[127, 0, 0, 1], [127, 0, 0, 3], [127, 0, 0, 2]] {
+        is_served(&hub, &client, from).await;
+    }
+    // The one that came from their own address cost one of them its place.
+    assert_eq!(metric(&hub, &client, FULL).await, 40 - 8 + 1);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn silent_handshakes_of_many_addresses_keep_nobody_out() {
+    for words in [&b""[..], HALF_A_HELLO] {
+        let authority = Authority::new();
+        let files = files(&authority);
+        let client = authority.client();
+        let hub = crowded(hub(&files), 16)
+            .env("MAX_HTTP_CONNECTIONS", "64")
+            .start()
+            .await;
+        let mut silent = Vec::new();
+        for host in 2..12 {
+            silent.push(mute(&hub, [127, 0, 1, host], 20, words).await);
+        }
+        let own = [127, 0, 0, 1];
+        // Those that were closed are gone once their tasks had their turn.
+        eventually("all have come", async || {
+            asks(&hub, &client, own).await.is_ok()
+        })
+        .await;
+        for _ in 0..8 {
+            is_served(&hub, &client, own).await;
+        }
+        drop(silent);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_trusted_may_have_more_than_half_of_the_places() {
+    let authority = Authority::new();
+    let files = files(&authority);
+    let client = authority.client();
+    let hub = crowded(hub(&files), 8)
+        .env("TRUSTED_PROXIES", "127.0.0.2")
+        .start()
+        .await;
+    let of_the_proxy = mute(&hub, [127, 0, 0, 2], 7, b"").await;
+    is_served(&hub, &client, [127, 0, 0, 1]).await;
+    assert_eq!(metric(&hub, &client, FULL).await, 0);
+    drop(of_the_proxy);
+}
