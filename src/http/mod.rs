@@ -14,6 +14,7 @@ mod client_ip;
 mod cors;
 mod full;
 mod misrouted;
+mod pages;
 mod peerjs;
 mod query;
 mod rates;
@@ -60,6 +61,7 @@ use crate::metrics::Metrics;
 pub use bind::{BindError, bind};
 use full::Full;
 use misrouted::Misrouted;
+use pages::Pages;
 use rates::{Meter, Tally};
 use serve::accept;
 use slots::Slots;
@@ -145,7 +147,8 @@ pub struct App<B> {
     /// The costly step of a TLS handshake is taken by one at a time.
     tls_turn: Semaphore,
     /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
-    pages: Semaphore,
+    page_turn: Semaphore,
+    pages: Pages<PageName>,
     accept_failures: Seldom,
     full: Full,
     misrouted: Misrouted,
@@ -177,7 +180,8 @@ impl<B: Backend> App<B> {
             http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
             tls_doorway: Doorway::new(config.max_tls_handshakes),
             tls_turn: Semaphore::new(1),
-            pages: Semaphore::new(1),
+            page_turn: Semaphore::new(1),
+            pages: Pages::new(),
             accept_failures: Seldom::default(),
             full: Full::new(&config),
             misrouted: Misrouted::default(),
@@ -290,6 +294,16 @@ impl<B: Backend> App<B> {
         let seconds = self.config.drain.as_secs().max(1);
         reply::retry_later("the hub is shutting down", seconds)
     }
+}
+
+/// The pages that grow with the mesh.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum PageName {
+    Metrics,
+    Hubs,
+    HubStats,
+    /// The ids of the realm with this key.
+    Ids(String),
 }
 
 /// The head of a request, as far as it matters here.

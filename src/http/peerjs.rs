@@ -17,7 +17,7 @@ use warp::reply::Response;
 use super::admit::{self, Refused};
 use super::query::{self, Value};
 use super::upgrade::{self, Handshake};
-use super::{App, Arrival, Backend, Head, Places, reply};
+use super::{App, Arrival, Backend, Head, PageName, Places, reply};
 use crate::auth::Grant;
 use crate::config::PeerJsPaths;
 use crate::limits::{NoPlace, Place};
@@ -109,11 +109,14 @@ fn ids<B: Backend>(app: &App<B>, key: &str, head: &Head) -> Result<Response, Ref
         return Ok(reply::error(StatusCode::UNAUTHORIZED, why));
     }
     admit::grant(app, head)?;
-    let ids = NetworkKey::new(Dialect::PeerJs, key)
-        .map(|realm| app.backend.ids(&realm, settings.discovery_limit))
-        .unwrap_or_default();
-    let ids: Vec<String> = ids.iter().map(PeerId::to_string).collect();
-    Ok(reply::json(StatusCode::OK, &json!(ids)))
+    let list = app.pages.get(PageName::Ids(key.to_owned()), || {
+        let ids = NetworkKey::new(Dialect::PeerJs, key)
+            .map(|realm| app.backend.ids(&realm, settings.discovery_limit))
+            .unwrap_or_default();
+        let ids: Vec<String> = ids.iter().map(PeerId::to_string).collect();
+        reply::to_json(&ids)
+    });
+    Ok(reply::text(StatusCode::OK, reply::JSON, list))
 }
 
 /// What the address of the socket says.

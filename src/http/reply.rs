@@ -1,5 +1,6 @@
 //! Answers: JSON, text, and errors that are JSON too.
 
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -8,16 +9,27 @@ use warp::reply::Response;
 /// The methods that pages answer.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 
+/// The type of JSON.
+pub(super) const JSON: &str = "application/json";
+
 /// This value as JSON. Status pages are never to be cached.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    text(status, JSON, to_json(value))
+}
+
+/// What `value` is as JSON.
+pub(super) fn to_json(value: &impl Serialize) -> Bytes {
     // What is given here are our own structs with text keys, which always serialize.
-    let body = serde_json::to_string(value).unwrap_or_default();
-    text(status, "application/json", body)
+    serde_json::to_vec(value).unwrap_or_default().into()
 }
 
 /// This text.
-pub(super) fn text(status: StatusCode, content_type: &'static str, body: String) -> Response {
-    let mut response = Response::new(body.into());
+pub(super) fn text(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response {
+    let mut response = Response::new(body.into().into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

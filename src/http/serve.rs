@@ -252,6 +252,10 @@ async fn answer<B: Backend>(
     } else {
         page(&app, routes, request).await?
     };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // A connection may have the next request at hand, and as many of them as it likes.
+        yield_now().await;
+    }
     cors::decorate(&mut response, &app.config.cors, origin.as_ref());
     app.metrics.http_responses.inc(class(response.status()));
     Ok(response)
@@ -273,7 +277,7 @@ async fn page<B: Backend>(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     // It is never closed.
-    let _turn = app.pages.acquire().await;
+    let _turn = app.page_turn.acquire().await;
     let response = TowerToHyperService::new(warp::service(routes))
         .call(request)
         .await;

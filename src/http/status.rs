@@ -15,7 +15,7 @@ use warp::reply::Response;
 
 use super::accept_header::wants_exposition;
 use super::rates::Tally;
-use super::{App, Backend, Head, reply};
+use super::{App, Backend, Head, PageName, reply};
 use crate::log::timestamp;
 use crate::mesh::core::ids::{Dialect, NetworkKey};
 use crate::mesh::{BootstrapView, HubView, MeshView};
@@ -109,7 +109,9 @@ pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
             text,
         )
     } else {
-        reply::json(StatusCode::OK, &metrics_json(app))
+        let make = || reply::to_json(&metrics_json(app));
+        let text = app.pages.get(PageName::Metrics, make);
+        reply::text(StatusCode::OK, reply::JSON, text)
     };
     response
         .headers_mut()
@@ -243,13 +245,15 @@ impl<'v> HubEntry<'v> {
 
 /// `GET /hubs`: the other hubs that can be reached.
 pub(super) fn hubs<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
-    let view = app.backend.view();
-    let body = json!({
-        "timestamp": timestamp(),
-        "totalHubs": view.hubs.len(),
-        "hubs": HubEntry::all(&view),
+    let text = app.pages.get(PageName::Hubs, || {
+        let view = app.backend.view();
+        reply::to_json(&json!({
+            "timestamp": timestamp(),
+            "totalHubs": view.hubs.len(),
+            "hubs": HubEntry::all(&view),
+        }))
     });
-    reply::json(StatusCode::OK, &body)
+    reply::text(StatusCode::OK, reply::JSON, text)
 }
 
 /// `GET /stats`: this hub in numbers.
@@ -287,7 +291,12 @@ struct BootstrapEntry<'v> {
 
 /// `GET /hubstats`: the other hubs, and how it goes with those of `BOOTSTRAP_HUBS`.
 pub(super) fn hubstats<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
-    let view = app.backend.view();
+    let make = || reply::to_json(&hubstats_json(&app.backend.view()));
+    let text = app.pages.get(PageName::HubStats, make);
+    reply::text(StatusCode::OK, reply::JSON, text)
+}
+
+fn hubstats_json(view: &MeshView) -> serde_json::Value {
     let bootstrap: Vec<BootstrapEntry<'_>> = view
         .bootstrap
         .iter()
@@ -300,11 +309,10 @@ pub(super) fn hubstats<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
             attempt_number: hub.attempt,
         })
         .collect();
-    let body = json!({
+    json!({
         "totalHubs": view.hubs.len(),
         "connectedHubs": view.hubs.iter().filter(|hub| hub.direct).count(),
-        "hubs": HubEntry::all(&view),
+        "hubs": HubEntry::all(view),
         "bootstrapHubs": bootstrap,
-    });
-    reply::json(StatusCode::OK, &body)
+    })
 }
