@@ -150,7 +150,7 @@ async fn secure<B: Backend>(
         app.full.tls_share.warn(remote.ip());
         return no_place_for_tls(app, remote);
     };
-    let accepting = certificates.accept(tcp, &app.tls_turn, || place.spoke());
+    let accepting = certificates.accept(tcp, &place, &app.tls_turn);
     let shaking_hands = timeout(app.config.header_timeout, accepting);
     let done = tokio::select! {
         done = app.closing.run_until_cancelled(shaking_hands) => done?,

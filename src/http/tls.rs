@@ -32,6 +32,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use super::Stream;
 use crate::config::TlsFiles;
+use crate::limits::DoorwayPlace;
 use crate::metrics::{Metrics, Reload};
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
@@ -146,20 +147,20 @@ impl Certificates {
         }
     }
 
-    /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it, and
-    /// calls `spoke` when the client has said its first words.
+    /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
     ///
-    /// To answer these is what costs, up to a millisecond for a signature: that is done by one at a time, in `turns`, and the
-    /// sockets of peers go first after each.
+    /// To answer the client's first words is what costs, up to a millisecond for a signature: that is done by one at a time,
+    /// in `turns` and by turns among the addresses, and the sockets of peers go first after each.
     pub(super) async fn accept(
         &self,
         tcp: TcpStream,
+        place: &DoorwayPlace,
         turns: &Semaphore,
-        spoke: impl FnOnce(),
     ) -> io::Result<Stream> {
         let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-        spoke();
-        // It is never closed.
+        place.spoke();
+        // Neither is ever closed.
+        let own_turn = place.turn().acquire().await;
         let turn = turns.acquire().await;
         let config = Arc::clone(&self.in_force.lock());
         let accepting =
@@ -167,7 +168,7 @@ impl Certificates {
         let mut accepting = pin!(accepting);
         let answered = poll!(accepting.as_mut());
         yield_now().await;
-        drop(turn);
+        drop((turn, own_turn));
         let stream = match answered {
             Poll::Ready(done) => done?,
             Poll::Pending => accepting.await?,

@@ -9,10 +9,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{ByOrigin, Origin};
+use super::Origin;
 
 /// The places, and who has them.
 #[derive(Clone, Debug)]
@@ -27,7 +29,14 @@ struct Entered {
     last: u64,
     /// The oldest first.
     places: BTreeMap<u64, Entry>,
-    many: ByOrigin,
+    sources: HashMap<Origin, Source>,
+}
+
+/// One that has places.
+#[derive(Debug)]
+struct Source {
+    places: usize,
+    turn: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -43,6 +52,7 @@ pub struct DoorwayPlace {
     doorway: Doorway,
     number: u64,
     over: CancellationToken,
+    turn: Arc<Semaphore>,
 }
 
 impl Doorway {
@@ -65,30 +75,37 @@ impl Doorway {
             entered.end(loser);
         }
         let over = CancellationToken::new();
-        let number = entered.begin(origin, over.clone());
+        let (number, turn) = entered.begin(origin, over.clone());
         Some(DoorwayPlace {
             doorway: self.clone(),
             number,
             over,
+            turn,
         })
     }
 }
 
 impl Entered {
     fn of(&self, origin: Origin) -> usize {
-        self.many.get(&origin).copied().unwrap_or(0)
+        let source = self.sources.get(&origin);
+        source.map_or(0, |source| source.places)
     }
 
-    fn begin(&mut self, origin: Origin, over: CancellationToken) -> u64 {
+    fn begin(&mut self, origin: Origin, over: CancellationToken) -> (u64, Arc<Semaphore>) {
         self.last += 1;
-        *self.many.entry(origin).or_default() += 1;
+        let source = self.sources.entry(origin).or_insert_with(|| Source {
+            places: 0,
+            turn: Arc::new(Semaphore::new(1)),
+        });
+        source.places += 1;
+        let turn = Arc::clone(&source.turn);
         let entry = Entry {
             origin,
             spoke: false,
             over,
         };
         self.places.insert(self.last, entry);
-        self.last
+        (self.last, turn)
     }
 
     fn end(&mut self, number: u64) {
@@ -96,10 +113,10 @@ impl Entered {
             return;
         };
         entry.over.cancel();
-        if let Some(many) = self.many.get_mut(&entry.origin) {
-            *many -= 1;
-            if *many == 0 {
-                self.many.remove(&entry.origin);
+        if let Some(source) = self.sources.get_mut(&entry.origin) {
+            source.places -= 1;
+            if source.places == 0 {
+                self.sources.remove(&entry.origin);
             }
         }
     }
@@ -113,7 +130,7 @@ impl Entered {
 
     /// Whose place a newcomer from there gets.
     fn gives_way(&self, newcomer: Origin) -> Option<u64> {
-        let most = self.many.values().copied().max()?;
+        let most = self.sources.values().map(|source| source.places).max()?;
         let has_most = |entry: &Entry| self.of(entry.origin) == most;
         let mut of_the_largest = self.places.iter().filter(|(_, entry)| has_most(entry));
         let silent = of_the_largest.clone().find(|(_, entry)| !entry.spoke);
@@ -130,6 +147,12 @@ impl DoorwayPlace {
         if let Some(entry) = entered.places.get_mut(&self.number) {
             entry.spoke = true;
         }
+    }
+
+    /// What of its work one handshake of its source does at a time: the others of that source wait for each other before
+    /// they wait for those of all, so that a source with many costs the others no more time than one with one.
+    pub fn turn(&self) -> &Semaphore {
+        &self.turn
     }
 
     /// Waits until somebody else has it.
@@ -231,7 +254,7 @@ mod tests {
             assert_eq!((places.len(), lost(&places)), (64, 0));
         }
         let entered = doorway.entered.lock();
-        assert!(entered.places.is_empty() && entered.many.is_empty());
+        assert!(entered.places.is_empty() && entered.sources.is_empty());
     }
 
     #[test]
