@@ -16,7 +16,7 @@ use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-pub use addresses::{ByOrigin, ConnectRate, MAX_TRACKED, Origin, Place, Places};
+pub use addresses::{ConnectRate, MAX_TRACKED, Origin, Place, Places};
 pub use doorway::{Doorway, DoorwayPlace};
 
 /// How many connections there may be.

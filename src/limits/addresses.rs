@@ -33,9 +33,6 @@ impl Origin {
     }
 }
 
-/// How many places each address has.
-pub type ByOrigin = HashMap<Origin, usize>;
-
 /// Places that are counted by address.
 #[derive(Debug, Default)]
 pub struct Places {
@@ -45,7 +42,7 @@ pub struct Places {
 /// Who has places.
 #[derive(Debug, Default)]
 struct Taken {
-    by_origin: ByOrigin,
+    by_origin: HashMap<Origin, usize>,
     /// Their sum.
     in_all: usize,
 }

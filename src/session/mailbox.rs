@@ -204,11 +204,13 @@ impl Mailbox {
         self.put(text.len(), Item::Text(text), wake)
     }
 
-    /// Has the session look at what was put in without waking it.
-    pub fn release(&self) {
-        if std::mem::take(&mut self.queue.lock().unannounced) {
+    /// Has the session look at what was put in without waking it; whether there was something.
+    pub fn release(&self) -> bool {
+        let unannounced = std::mem::take(&mut self.queue.lock().unannounced);
+        if unannounced {
             self.waker.wake();
         }
+        unannounced
     }
 
     /// Puts a roster in, under the same terms: a client that moves about and does not read must not pile them up.

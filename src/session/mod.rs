@@ -20,6 +20,7 @@ mod conversation;
 mod deadlines;
 mod farewell;
 mod held;
+mod kept;
 mod presence;
 
 use std::net::IpAddr;
@@ -31,18 +32,19 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{Admission, NoPlace, Origin, Permit, Place, Places, Room};
+use crate::limits::{Admission, NoPlace, Origin, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::registry::Registry;
 
 use conversation::Conversation;
 use intake::Intake;
+use kept::Kept;
 use mailbox::{Capacity, Mailbox};
 pub use port::MeshPort;
 use reason::CloseReason;
@@ -69,23 +71,11 @@ struct Shared<M> {
     limits: PeerLimits,
     intake: Arc<Intake>,
     admission: Admission,
-    /// Ids kept for clients whose connection broke.
-    kept: Places,
-    /// How many there may be.
-    most_kept: usize,
+    /// Ids kept for clients whose connection broke: as many as there may be connections.
+    kept: Kept,
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     draining: AtomicBool,
-}
-
-impl<M> Shared<M> {
-    /// A place for an id that is kept: as many as there may be connections, and for one address no more than are left
-    /// for all others. Who comes and goes faster is not waited for.
-    fn keep_for(&self, from: Origin) -> Option<Place> {
-        self.kept.try_take(from, |own, in_all| {
-            own < self.most_kept.saturating_sub(in_all)
-        })
-    }
 }
 
 /// Who comes in, as the upgrade request tells.
@@ -155,8 +145,7 @@ impl<M: MeshPort> Sessions<M> {
                 )),
                 limits,
                 admission: Admission::new(room),
-                kept: Places::default(),
-                most_kept: room.connections,
+                kept: Kept::new(room.connections),
                 open: Mutex::default(),
                 next: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
@@ -188,6 +177,7 @@ impl<M: MeshPort> Sessions<M> {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        let since = Instant::now();
         let admitted = self.admit();
         let shared = Arc::clone(&self.shared);
         let mailbox = Arc::clone(&admitted.mailbox);
@@ -199,10 +189,11 @@ impl<M: MeshPort> Sessions<M> {
         let mut seat = conversation.into_seat();
         drop(permit);
         if reason == CloseReason::ConnectionLost {
-            let Some(_kept) = self.shared.keep_for(from) else {
-                return;
-            };
-            seat.keep().await;
+            let kept = self.shared.kept.keep(from, since);
+            tokio::select! {
+                () = seat.keep() => {}
+                () = kept.lost() => {}
+            }
         }
     }
 

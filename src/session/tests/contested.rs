@@ -483,3 +483,35 @@ async fn a_kept_id_keeps_no_socket() {
     served.await.expect("it ends well");
     assert!(hub.calls().contains(&left(1, LeaveReason::Closed)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_breaks_off_again_and_again_pushes_out_no_id_of_a_neighbour_that_stood_for_longer() {
+    let hub = Hub::new();
+    let mut victim = hub.connect_peerjs_with_secret(1).await;
+    assert_eq!(victim.next().await["type"], "OPEN");
+    tokio::time::advance(Duration::from_millis(10)).await;
+    // There is room for a hundred.
+    for round in 0..3 {
+        let mut crowd = Vec::new();
+        for id in 0..60 {
+            let mut client = hub.connect_peerjs_with_secret(2 + round * 60 + id).await;
+            assert_eq!(client.next().await["type"], "OPEN");
+            crowd.push(client);
+        }
+        for client in crowd {
+            drop(client.ws);
+        }
+        settle().await;
+    }
+    drop(victim.ws);
+    settle().await;
+    let gave_way = |hub: &Hub| {
+        let calls = hub.calls().into_iter();
+        calls.filter(|c| matches!(c, Call::Leave { .. })).count()
+    };
+    assert_eq!(gave_way(&hub), 181 - 100);
+    assert!(!hub.calls().contains(&left(1, LeaveReason::Closed)));
+    tokio::time::advance(Duration::from_secs(3)).await;
+    settle().await;
+    assert_eq!(gave_way(&hub), 181);
+}

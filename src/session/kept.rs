@@ -1,0 +1,158 @@
+//! Whose ids are kept for a moment after their connection broke, and who gives way when there is no room.
+//!
+//! Anybody may have what is free. When more would be kept than may be, the address that has the most loses the one whose
+//! connection stood the shortest: who connects and breaks off again and again to push others out pushes out those that it
+//! just made, also where others share its address. Knows no ids and no sockets. Used by [`Sessions`](super::Sessions).
+//!
+//! Invariant: no more than `most` at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::Origin;
+
+/// The ids that are kept.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    shelf: Arc<Mutex<Shelf>>,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    last: u64,
+    len: usize,
+    /// Of each address, the one that stood the shortest last.
+    by_origin: HashMap<Origin, BTreeMap<Age, CancellationToken>>,
+}
+
+/// Since when a connection stood, and a number that no other has.
+type Age = (Instant, u64);
+
+/// One id that is kept; no more when dropped.
+#[derive(Debug)]
+pub(super) struct KeptId {
+    shelf: Arc<Mutex<Shelf>>,
+    origin: Origin,
+    age: Age,
+    over: CancellationToken,
+}
+
+impl Kept {
+    /// None, and room for so many.
+    pub(super) fn new(most: usize) -> Self {
+        Kept {
+            shelf: Arc::default(),
+            most,
+        }
+    }
+
+    /// Keeps the id of a client at this address whose connection stood since then, for as long as nobody has more right to
+    /// the room.
+    pub(super) fn keep(&self, origin: Origin, since: Instant) -> KeptId {
+        let mut shelf = self.shelf.lock();
+        shelf.last += 1;
+        let kept = KeptId {
+            shelf: Arc::clone(&self.shelf),
+            origin,
+            age: (since, shelf.last),
+            over: CancellationToken::new(),
+        };
+        let own = shelf.by_origin.entry(origin).or_default();
+        own.insert(kept.age, kept.over.clone());
+        shelf.len += 1;
+        if shelf.len > self.most {
+            shelf.one_gives_way();
+        }
+        kept
+    }
+}
+
+impl Shelf {
+    fn one_gives_way(&mut self) {
+        let all = self.by_origin.iter();
+        let last = |(origin, own): (&Origin, &BTreeMap<Age, _>)| {
+            own.last_key_value()
+                .map(|(age, _)| (own.len(), *age, *origin))
+        };
+        let largest = all
+            .filter_map(last)
+            .max_by_key(|(len, age, _)| (*len, *age));
+        if let Some((_, age, origin)) = largest {
+            self.remove(origin, age);
+        }
+    }
+
+    fn remove(&mut self, origin: Origin, age: Age) {
+        let Some(own) = self.by_origin.get_mut(&origin) else {
+            return;
+        };
+        if let Some(over) = own.remove(&age) {
+            over.cancel();
+            self.len -= 1;
+        }
+        if own.is_empty() {
+            self.by_origin.remove(&origin);
+        }
+    }
+}
+
+impl KeptId {
+    /// Waits until it has given way.
+    pub(super) async fn lost(&self) {
+        self.over.cancelled().await;
+    }
+}
+
+impl Drop for KeptId {
+    fn drop(&mut self) {
+        self.shelf.lock().remove(self.origin, self.age);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn origin(host: u8) -> Origin {
+        Origin::of([192, 0, 2, host].into())
+    }
+
+    fn lost(kept: &[KeptId]) -> usize {
+        kept.iter().filter(|kept| kept.over.is_cancelled()).count()
+    }
+
+    #[test]
+    fn who_breaks_off_on_purpose_pushes_out_what_it_just_made() {
+        let (kept, start) = (Kept::new(10), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let early = kept.keep(origin(1), at(0));
+        let strangers: Vec<_> = (0..50).map(|n| kept.keep(origin(1), at(100 + n))).collect();
+        let late = kept.keep(origin(1), at(50));
+        let elsewhere = kept.keep(origin(2), at(500));
+        assert_eq!(lost(&[early, late, elsewhere]), 0);
+        assert_eq!(lost(&strangers), 50 - (10 - 3));
+        assert!(!strangers[0].over.is_cancelled(), "the oldest stay");
+    }
+
+    #[test]
+    fn many_addresses_share_what_there_is() {
+        let (kept, now) = (Kept::new(100), Instant::now());
+        let all: Vec<Vec<_>> = (1..=20)
+            .map(|host| (0..50).map(|_| kept.keep(origin(host), now)).collect())
+            .collect();
+        for own in &all {
+            assert_eq!(own.len() - lost(own), 5);
+        }
+        drop(all);
+        let shelf = kept.shelf.lock();
+        assert!(shelf.by_origin.is_empty() && shelf.len == 0);
+    }
+}
