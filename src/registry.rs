@@ -44,6 +44,9 @@ use runs::Runs;
 /// Locks that the claims are spread over: more than threads, so that joins rarely meet signals.
 const SHARDS: usize = 32;
 
+/// How many members are woken for notices until the others get their turn: they wait for as many writes.
+const WOKEN_AT_ONCE: usize = 64;
+
 type Claims = HashMap<ClaimNo, Arc<Peer>, foldhash::fast::RandomState>;
 
 /// One claim of one session.
@@ -126,6 +129,8 @@ pub struct Registry {
     shards: [RwLock<Claims>; SHARDS],
     members: RwLock<HashMap<NetworkKey, Claims>>,
     bursts: Mutex<Bursts>,
+    /// The members that are still to be woken for what was held back.
+    waking: Mutex<Vec<Arc<Peer>>>,
     /// What numbers the ids of senders on other hubs: nobody can choose one that collides with another's.
     numbers: foldhash::fast::RandomState,
     metrics: Arc<Metrics>,
@@ -140,6 +145,7 @@ impl Registry {
             shards: std::array::from_fn(|_| RwLock::default()),
             members: RwLock::default(),
             bursts: Mutex::default(),
+            waking: Mutex::default(),
             numbers: foldhash::fast::RandomState::default(),
             metrics,
             wait,
@@ -345,8 +351,8 @@ impl Registry {
         }
     }
 
-    /// Tells local members of a network of a change: one encoding for all of them. When changes come fast it reaches
-    /// them a little later, so that it shares a write with others: see [`Registry::release`].
+    /// Tells local members of a network of a change: one encoding for all of them. In large networks their sessions are
+    /// woken by [`Registry::release`], when changes come fast a little later, so that they share a write.
     pub fn notify(&self, now: Moment, network: &NetworkKey, to: Recipients, event: PeerEvent) {
         let Some(dialect) = network.dialect() else {
             return;
@@ -376,17 +382,45 @@ impl Registry {
 
     /// When [`Registry::release`] has something to do; `None` if nothing is held back.
     pub fn next_release(&self) -> Option<Moment> {
-        self.bursts.lock().poll_timeout()
+        if self.waking.lock().is_empty() {
+            return self.bursts.lock().poll_timeout();
+        }
+        Some(Moment(0))
     }
 
-    /// Has the sessions write the notices that were held back for long enough.
-    pub fn release(&self, now: Moment) {
+    /// Has some sessions write the notices that were held back for long enough; whether there are more, who are to come
+    /// after everybody else had a turn.
+    pub fn release(&self, now: Moment) -> bool {
+        let mut waking = self.waking.lock();
+        if waking.is_empty() {
+            *waking = self.due(now);
+        }
+        let mut woken = 0;
+        while woken < WOKEN_AT_ONCE
+            && let Some(peer) = waking.pop()
+        {
+            woken += usize::from(peer.mailbox.release());
+        }
+        !waking.is_empty()
+    }
+
+    /// The members of the networks that are due.
+    fn due(&self, now: Moment) -> Vec<Arc<Peer>> {
         let mut bursts = self.bursts.lock();
+        let mut due = Vec::new();
         while let Some(network) = bursts.poll_due(now) {
             let networks = self.members.read();
-            let members = networks.get(&network).into_iter().flat_map(Claims::values);
-            members.for_each(|peer| peer.mailbox.release());
+            let before = due.len();
+            due.extend(
+                networks
+                    .get(&network)
+                    .into_iter()
+                    .flat_map(Claims::values)
+                    .cloned(),
+            );
+            bursts.pause(now, network, due.len() - before);
         }
+        due
     }
 
     /// How many claims there are, quiet ones and those that still wait for the mesh included.

@@ -155,12 +155,12 @@ impl Driver {
             let began = Instant::now();
             self.take_inputs(input, began + TURN);
             self.take_letters();
-            self.on_time();
+            let more = self.on_time();
             self.carry_out();
             if self.stopping.is_some() {
                 break;
             }
-            if began.elapsed() >= TURN {
+            if more || began.elapsed() >= TURN {
                 tokio::task::yield_now().await;
             }
         }
@@ -265,7 +265,8 @@ impl Driver {
         }
     }
 
-    fn on_time(&mut self) {
+    /// Does what is due; whether some of it is left for the next turn.
+    fn on_time(&mut self) -> bool {
         let now = self.now();
         for (link, outbox) in &self.live {
             if outbox.progress().take_heard() {
@@ -275,11 +276,12 @@ impl Driver {
         if self.core.poll_timeout().is_some_and(|due| due <= now.at) {
             self.core.handle_timeout(now);
         }
-        self.router.registry().release(now.at);
+        let more = self.router.registry().release(now.at);
         if self.next_tick <= Instant::now() {
             self.next_tick = Instant::now() + TICK;
             self.tick(now);
         }
+        more
     }
 
     fn carry_out(&mut self) {

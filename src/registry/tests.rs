@@ -309,9 +309,9 @@ fn a_network_whose_last_member_left_is_forgotten() {
 }
 
 #[test]
-fn members_of_a_large_network_are_woken_once_for_changes_that_come_fast() {
+fn members_of_a_large_network_are_woken_in_turns_and_once_for_changes_that_come_fast() {
     let room = Room::new();
-    let members: Vec<_> = (1..=50).map(|n| room.join(u64::from(n), n)).collect();
+    let members: Vec<_> = (1..=100).map(|n| room.join(u64::from(n), n)).collect();
     let wakes = Arc::new(Wakes::default());
     let count = || {
         for mailbox in &members {
@@ -319,17 +319,27 @@ fn members_of_a_large_network_are_woken_once_for_changes_that_come_fast() {
         }
         wakes.0.swap(0, Ordering::Relaxed)
     };
+    let registry = &room.registry;
     count();
-    room.left(99, Recipients::Network);
-    assert_eq!((count(), room.registry.next_release()), (50, None));
+    room.left(200, Recipients::Network);
+    let due = registry.next_release().expect("it waits for its turn");
+    assert_eq!((count(), due), (0, Moment(0)));
+    assert_eq!((registry.release(due), count()), (true, WOKEN_AT_ONCE));
+    assert_eq!(registry.next_release(), Some(due), "the rest is due");
+    assert_eq!(
+        (registry.release(due), count()),
+        (false, 100 - WOKEN_AT_ONCE)
+    );
+    assert_eq!(registry.next_release(), None);
     members.iter().for_each(|mailbox| drop(texts(mailbox)));
+
     for ms in 1..=5 {
-        room.left_at(Moment(ms * 1000), 99, Recipients::Network);
+        room.left_at(Moment(ms * 1000), 200, Recipients::Network);
     }
-    let due = room.registry.next_release().expect("notices wait");
+    let due = registry.next_release().expect("notices wait");
     assert_eq!((count(), due), (0, Moment(10_000)));
-    room.registry.release(due);
-    assert_eq!((count(), room.registry.next_release()), (50, None));
+    while registry.release(due) {}
+    assert_eq!((count(), registry.next_release()), (100, None));
     assert!(members.iter().all(|mailbox| texts(mailbox).len() == 5));
 }
 
