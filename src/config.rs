@@ -114,6 +114,8 @@ pub struct PeerLimits {
     pub rate_burst: u32,
     /// Bytes of a message that count as one message; at least 1.
     pub rate_message_bytes: usize,
+    /// Notices a second that peers of one address may cause by joining; `None` is no limit.
+    pub notices_per_sec_per_ip: Option<NonZeroU32>,
     /// Messages that may wait for its socket. Holds a full roster and 256 more.
     pub outbox_messages: usize,
     /// Bytes that may wait for its socket. Holds a full roster and four of the longest messages.
@@ -452,6 +454,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let rate_per_sec: Option<u32> = reader.number("RATE_LIMIT_PER_SEC", 0..=1_000_000);
     let rate_burst = reader.number("RATE_LIMIT_BURST", 1..=1_000_000);
     let rate_message_bytes = reader.number("RATE_LIMIT_MESSAGE_BYTES", 256..=16_777_216);
+    let notices = reader.number("NOTICES_PER_SEC_PER_IP", 0..=100_000_000);
     let outbox_messages = reader.number("OUTBOX_MESSAGES", 1..=1_000_000);
     let outbox_bytes = reader.number("OUTBOX_BYTES", 1..=1_073_741_824);
     Some(PeerLimits {
@@ -464,6 +467,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
         rate_per_sec: Some(rate_per_sec?).filter(|rate| *rate > 0),
         rate_burst: rate_burst?,
         rate_message_bytes: rate_message_bytes?,
+        notices_per_sec_per_ip: NonZeroU32::new(notices?),
         outbox_messages: outbox_messages?,
         outbox_bytes: outbox_bytes?,
     })

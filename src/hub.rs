@@ -108,6 +108,7 @@ async fn tidy_up(app: &App<Parts>, every: Duration) {
     loop {
         rounds.tick().await;
         app.forget_idle_addresses();
+        app.backend().sessions.forget_idle_addresses();
     }
 }
 

@@ -229,6 +229,8 @@ pub struct Metrics {
     pub announcements: IntCounter,
     /// Connections refused because a living peer holds their id.
     pub duplicates: IntCounter,
+    /// Joins that waited because those of their address have others told more than `NOTICES_PER_SEC_PER_IP` allows.
+    pub joins_delayed: IntCounter,
     /// Connections that took an id over from an older one.
     pub takeovers: IntCounter,
     /// Messages that named another sender than their own, which were refused, and announcements as a hub.
@@ -340,6 +342,10 @@ impl Metrics {
             outbox_overflows: r
                 .counter("outbox_overflows_total", "Peers closed for a full outbox."),
             announcements: r.counter("announcements_total", "Announcements accepted."),
+            joins_delayed: r.counter(
+                "joins_delayed_total",
+                "Joins that waited for their turn among those of their address.",
+            ),
             duplicates: r.counter("duplicates_total", "Connections refused for an id in use."),
             takeovers: r.counter("takeovers_total", "Connections that took an id over."),
             forged: r.counter(

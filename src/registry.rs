@@ -437,11 +437,6 @@ impl Registry {
             .collect()
     }
 
-    /// How many members a network has here.
-    pub fn members_in(&self, network: &NetworkKey) -> usize {
-        self.members.read().get(network).map_or(0, Claims::len)
-    }
-
     fn find(&self, claim: ClaimNo) -> Option<Arc<Peer>> {
         self.shard(claim).read().get(&claim).cloned()
     }

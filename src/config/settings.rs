@@ -98,6 +98,8 @@ settings! {
     max_connections_per_ip = "0";
     /// Requests for a peer's WebSocket a minute from one address (IPv6: one /64), 0 to 1000000, and as many at once; more get 429. 0: no limit. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
     connects_per_minute_per_ip = "0";
+    /// Notices a second that peers of one address (IPv6: one /64) may cause by joining, 0 to 100000000, and ten times as many at once; who comes later waits for its turn. 0: no limit. A join counts as three for each peer of the network, up to `DISCOVERY_LIMIT`: those that the newcomer is told of, and that are told that it came and that it left. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
+    notices_per_sec_per_ip = "200000";
     /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. One address (IPv6: one /64) has as many as are left for all others, alone half; trusted proxies are not held to that. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
     /// TLS handshakes at once, 1 to 1000000. One address (IPv6: one /64) has half at most; trusted proxies are not held to that. Where there is no place, the oldest gives way in which the client has said nothing yet, of the address that has the most. At worst 100 KiB each, within the above.
@@ -122,7 +124,7 @@ settings! {
     max_announce_bytes = "1024";
     /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit.
     rate_limit_per_sec = "100";
-    /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20, and one more for each 10 peers of the network here.
+    /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20, and one more for each 10 peers of the network, up to `DISCOVERY_LIMIT`.
     rate_limit_burst = "1000";
     /// Bytes of a message that count as one for `RATE_LIMIT_PER_SEC` and `RATE_LIMIT_BURST`, 256 to 16777216; a longer one counts as several. So a peer may send about 1 MB a second for long, and 10 MB at once.
     rate_limit_message_bytes = "10240";

@@ -212,6 +212,7 @@ pub struct Mesh {
     shared: Arc<Shared>,
     next_claim: Arc<AtomicU64>,
     room_limit: usize,
+    discovery_limit: usize,
     enabled: bool,
 }
 
@@ -278,6 +279,7 @@ impl Mesh {
             shared,
             next_claim: Arc::new(AtomicU64::new(1)),
             room_limit: config.peerjs.room_limit,
+            discovery_limit: config.mesh.discovery_limit,
             enabled: config.is_hub,
         }
     }
@@ -395,6 +397,14 @@ impl Mesh {
 impl MeshPort for Mesh {
     fn next_claim(&self) -> ClaimNo {
         ClaimNo(self.next_claim.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn told_in(&self, network: &NetworkKey) -> usize {
+        if !network.tells_of_peers() {
+            return 0;
+        }
+        let size = self.shared.router.directory().read().size(network);
+        size.min(self.discovery_limit)
     }
 
     async fn join(&self, join: Join) {

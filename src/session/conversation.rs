@@ -29,6 +29,7 @@ use super::{Newcomer, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Pace, Verdict};
+use crate::mesh::core::api::Join;
 use crate::mesh::core::ids::NetworkKey;
 use crate::metrics::Sent;
 
@@ -51,6 +52,8 @@ pub(super) struct Conversation<S, M: MeshPort> {
     /// What is to be carried out once the peer has joined: the message that made it join quietly, and what it said
     /// since it asked to, in pace.
     pub(super) held: Held,
+    /// The join that waits for its turn.
+    pub(super) postponed: Option<Box<Join>>,
     /// It was told that it is connected. No message is written to it before, unless it has to go.
     greeted: bool,
     pub(super) socket: Socket<S>,
@@ -142,6 +145,7 @@ where
             timer: Box::pin(sleep_until(deadlines.next())),
             place: Place::fresh(),
             held: Held::default(),
+            postponed: None,
             greeted: false,
             roster: None,
             deadlines,
@@ -370,6 +374,11 @@ where
                         return Err(CloseReason::Silent);
                     }
                 }
+                // Boxed for the same reason as the rare commands of `carry_out`.
+                Due::Join => match self.postponed.take() {
+                    Some(join) => Box::pin(self.ask(*join)).await,
+                    None => self.deadlines.wait(Waiting::Nothing, now),
+                },
                 Due::Ping => self.socket.put_ping(self.deadlines.ping(now)),
             }
         }
@@ -451,7 +460,7 @@ where
 
     /// Whether one more announcement, for this network, may be passed on.
     pub(super) fn may_announce_again(&mut self, network: &NetworkKey) -> bool {
-        let told = self.shared.registry.members_in(network);
+        let told = self.shared.mesh.told_in(network);
         let verdict = self.pace.judge_announcement(told);
         self.is_granted(verdict)
     }

@@ -28,6 +28,8 @@ const PING_EVERY: Duration = Duration::from_secs(25);
 pub(super) enum Due {
     /// A ping.
     Ping,
+    /// To ask the mesh for the join that waited for its turn.
+    Join,
     /// To say that the peer did not answer a probe.
     ProbeFailed(Probe),
     /// The end.
@@ -56,6 +58,8 @@ pub(super) enum Echo {
 pub(super) enum Waiting {
     /// To announce itself or be active otherwise.
     Announcement,
+    /// Not it, but its turn to join, which comes at this time.
+    Turn,
     /// Not it, but the mesh.
     Mesh,
     /// Nothing.
@@ -91,7 +95,7 @@ impl Deadlines {
         }
     }
 
-    /// From now on it is waited for this.
+    /// From now on it is waited for this; for a turn, until then.
     pub(super) fn wait(&mut self, what: Waiting, now: Instant) {
         if self.waiting.0 == Waiting::Mesh {
             // It may have said so much meanwhile that the hub read no further.
@@ -184,6 +188,7 @@ impl Deadlines {
                 since + self.announce_timeout,
                 Due::Close(CloseReason::AnnounceTimeout),
             )),
+            Waiting::Turn => Some((since, Due::Join)),
             Waiting::Mesh => Some((since + JOIN_PATIENCE, Due::Close(CloseReason::Internal))),
             Waiting::Nothing => None,
         };

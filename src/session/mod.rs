@@ -24,6 +24,7 @@ mod kept;
 mod presence;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -37,7 +38,7 @@ use tokio::time::{Instant, timeout};
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{Admission, NoPlace, Origin, Permit, Room};
+use crate::limits::{Admission, ConnectRate, NoPlace, Origin, Permit, Room};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::registry::Registry;
@@ -63,6 +64,9 @@ impl<M> Clone for Sessions<M> {
     }
 }
 
+/// A newcomer is told of each peer, and each is told that it came and, some day, that it left.
+const TOLD_PER_JOIN: usize = 3;
+
 /// What every session needs.
 struct Shared<M> {
     mesh: M,
@@ -71,11 +75,26 @@ struct Shared<M> {
     limits: PeerLimits,
     intake: Arc<Intake>,
     admission: Admission,
+    /// What joins may have others be told.
+    notices: Option<ConnectRate>,
     /// Ids kept for clients whose connection broke: as many as there may be connections.
     kept: Kept,
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     draining: AtomicBool,
+}
+
+impl<M: MeshPort> Shared<M> {
+    /// Whether somebody at this address may join this network now, for all that is told because of it. `Err`: after this
+    /// time.
+    fn may_join(&self, address: IpAddr, network: &NetworkKey) -> Result<(), Duration> {
+        let Some(notices) = &self.notices else {
+            return Ok(());
+        };
+        let told = self.mesh.told_in(network).saturating_mul(TOLD_PER_JOIN);
+        let told = NonZeroU32::new(u32::try_from(told).unwrap_or(u32::MAX));
+        told.map_or(Ok(()), |told| notices.check_many(Origin::of(address), told))
+    }
 }
 
 /// Who comes in, as the upgrade request tells.
@@ -143,6 +162,7 @@ impl<M: MeshPort> Sessions<M> {
                     limits.max_message_bytes,
                     limits.message_budget_bytes,
                 )),
+                notices: limits.notices_per_sec_per_ip.map(ConnectRate::per_second),
                 limits,
                 admission: Admission::new(room),
                 kept: Kept::new(room.connections),
@@ -156,6 +176,13 @@ impl<M: MeshPort> Sessions<M> {
     /// A place for one more from this address, to be taken before the upgrade.
     pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoPlace> {
         self.shared.admission.try_admit(from)
+    }
+
+    /// Gives back the memory of addresses whose peers have not joined lately.
+    pub fn forget_idle_addresses(&self) {
+        if let Some(notices) = &self.shared.notices {
+            notices.forget_idle();
+        }
     }
 
     /// How many are connected.

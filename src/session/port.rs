@@ -5,13 +5,16 @@ use std::future::Future;
 use bytes::Bytes;
 
 use crate::mesh::core::api::{Join, SignalFailure, Source};
-use crate::mesh::core::ids::{ClaimNo, LeaveReason, PeerId, SignalKind};
+use crate::mesh::core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
 
 /// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
 /// [`Registry`](crate::registry::Registry).
 pub trait MeshPort: Clone + Send + Sync + 'static {
     /// A claim number that this process has not used.
     fn next_claim(&self) -> ClaimNo;
+
+    /// How many peers of a network are told of a newcomer, and it of them, in the whole mesh.
+    fn told_in(&self, network: &NetworkKey) -> usize;
 
     /// Asks to be in a network.
     fn join(&self, join: Join) -> impl Future<Output = ()> + Send;

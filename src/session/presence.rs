@@ -382,7 +382,6 @@ where
             reason: LeaveReason::Closed,
             left: false,
         });
-        self.deadlines.wait(Waiting::Mesh, Instant::now());
         let join = Join {
             claim,
             network,
@@ -392,7 +391,26 @@ where
             proof: self.newcomer.proof.clone(),
             address: Origin::of(self.newcomer.address),
         };
-        self.shared.mesh.join(join).await;
+        self.ask(join).await;
+        if self.postponed.is_some() {
+            self.shared.metrics.joins_delayed.inc();
+            tracing::debug!(peer = %self.newcomer.peer, "a join waits: its address has others told too much");
+        }
+    }
+
+    /// Asks the mesh for a place, or waits for the time at which it may.
+    pub(super) async fn ask(&mut self, join: Join) {
+        let now = Instant::now();
+        match self.shared.may_join(self.newcomer.address, &join.network) {
+            Ok(()) => {
+                self.deadlines.wait(Waiting::Mesh, now);
+                self.shared.mesh.join(join).await;
+            }
+            Err(wait) => {
+                self.deadlines.wait(Waiting::Turn, now + wait);
+                self.postponed = Some(Box::new(join));
+            }
+        }
     }
 
     fn signal(&self, text: &Utf8Bytes, signal: Outgoing<'_>) {
@@ -472,6 +490,7 @@ where
             self.deadlines.wait(Waiting::Announcement, Instant::now());
         }
         self.held = Held::default();
+        self.postponed = None;
         self.place.leave(LeaveReason::Goodbye).await;
         if self.newcomer.network.is_some() {
             // It joined by connecting, so there is no way back on this socket.

@@ -30,7 +30,9 @@ caps! {
     MAX_CONNECTIONS => no_more_peers_than_allowed_are_connected;
     MAX_CONNECTIONS_PER_IP => no_more_peers_of_one_address_than_allowed_are_connected;
     CONNECTS_PER_MINUTE_PER_IP => an_address_may_ask_for_so_many_sockets_a_minute;
+    NOTICES_PER_SEC_PER_IP => peers_of_an_address_may_have_others_told_so_much;
     MAX_HTTP_CONNECTIONS => no_more_connections_than_allowed_are_served;
+    MAX_TLS_HANDSHAKES => no_more_tls_handshakes_than_allowed_are_under_way;
     HEADER_TIMEOUT_MS => a_request_has_so_long_to_arrive;
     ANNOUNCE_TIMEOUT_MS => a_peer_has_so_long_to_announce_itself;
     PEER_TIMEOUT_MS => a_peer_may_be_silent_for_so_long;
@@ -218,6 +220,64 @@ async fn an_address_may_ask_for_so_many_sockets_a_minute() {
     assert_eq!(asked_for(&hub, "2001:db8:0:1::1").await.0, Some(101));
     // Other pages are not counted.
     assert_eq!(hub.http_get("/health").await.status, 200);
+}
+
+/// Joins `crowd` from this address, and waits until the claim stands.
+async fn join_from(hub: &HubProcess, address: [u8; 4]) -> Raw {
+    let raw = Raw::connect_from(hub, address).await;
+    let mut raw = raw.upgraded(&fresh_id()).await;
+    raw.announce("crowd").await;
+    raw
+}
+
+async fn peers_of_an_address_may_have_others_told_so_much() {
+    const DELAYED: &str = "hubmesh_joins_delayed_total";
+    // A thousand at once; a join among ten takes thirty of them.
+    let hub = hub_with(&[("NOTICES_PER_SEC_PER_IP", "100")]).await;
+    let mut crowd = Vec::new();
+    for _ in 0..10 {
+        crowd.push(Raw::member(&hub, &fresh_id(), "crowd").await);
+    }
+    let loud = [127, 0, 0, 2];
+    for _ in 0..30 {
+        drop(join_from(&hub, loud).await);
+    }
+    assert_eq!(count(&hub, DELAYED, "").await, 0);
+    // Those that are too many come in at last.
+    let too_many = async {
+        for _ in 0..6 {
+            drop(join_from(&hub, loud).await);
+        }
+    };
+    counted(&hub, (DELAYED, ""), 2, too_many).await;
+    let before = count(&hub, DELAYED, "").await;
+    join_from(&hub, [127, 0, 0, 3]).await;
+    assert_eq!(
+        count(&hub, DELAYED, "").await,
+        before,
+        "others have their own"
+    );
+}
+
+/// Handshakes have a file of their own among the tests of TLS; here it is that one address has half of them.
+async fn no_more_tls_handshakes_than_allowed_are_under_way() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let cert = params.self_signed(&key).expect("signed");
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    std::fs::write(&paths[0], cert.pem()).expect("written");
+    std::fs::write(&paths[1], key.serialize_pem()).expect("written");
+    let hub = HubProcess::builder()
+        .env("TLS_CERT", &paths[0])
+        .env("TLS_KEY", &paths[1])
+        .env("MAX_TLS_HANDSHAKES", "4")
+        .env("HEADER_TIMEOUT_MS", "600000")
+        .start()
+        .await;
+    let mut first = Raw::connect(&hub).await;
+    let _rest = [Raw::connect(&hub).await, Raw::connect(&hub).await];
+    assert_eq!(first.answer_head().await, None, "it gives way to the third");
 }
 
 async fn no_more_connections_than_allowed_are_served() {

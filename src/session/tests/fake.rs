@@ -128,6 +128,12 @@ impl MeshPort for FakeMesh {
         ClaimNo(state.next)
     }
 
+    fn told_in(&self, network: &NetworkKey) -> usize {
+        let state = self.0.state.lock();
+        let shown = state.shown.values();
+        shown.filter(|join| join.network == *network).count()
+    }
+
     async fn join(&self, join: Join) {
         let answer = {
             let mut state = self.0.state.lock();
@@ -233,6 +239,7 @@ pub fn limits() -> PeerLimits {
         rate_per_sec: None,
         rate_burst: 1,
         rate_message_bytes: 10 * 1024,
+        notices_per_sec_per_ip: None,
         outbox_messages: 1000,
         outbox_bytes: 1 << 20,
     }

@@ -1,5 +1,6 @@
 //! Peers that do what they should not.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -8,8 +9,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 
-use super::fake::{Answer, Hub, limits};
+use super::fake::{Answer, Call, Hub, limits};
 use super::types;
+use crate::config::PeerLimits;
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_connects_and_says_nothing_is_closed_in_time() {
@@ -355,4 +357,36 @@ async fn a_mesh_that_never_answers_ends_the_session_as_its_own_fault() {
     a.announce("room").await;
     tokio::time::sleep(Duration::from_millis(19_900)).await;
     assert_eq!(a.end().await.1.code, CloseCode::Error);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_join_that_waits_for_its_turn_asks_nothing_of_the_mesh_and_goes_with_its_client() {
+    for way in ["end", "goodbye"] {
+        // Ten at once: the third join tells three times two, the fourth three times three.
+        let hub = Hub::with(PeerLimits {
+            notices_per_sec_per_ip: Some(NonZeroU32::MIN),
+            ..limits()
+        });
+        let mut crowd = Vec::new();
+        for id in 1..=3 {
+            let mut peer = hub.announce(id, "room").await;
+            peer.ping().await;
+            crowd.push(peer);
+        }
+        let mut late = hub.connect(4).await;
+        late.announce("room").await;
+        late.signal("offer", &"01".repeat(20), "room", "7").await;
+        let joins = |hub: &Hub| {
+            let calls = hub.calls().into_iter();
+            calls.filter(|c| matches!(c, Call::Join { .. })).count()
+        };
+        if way == "goodbye" {
+            late.send(r#"{"type":"goodbye"}"#).await;
+            late.ping().await;
+        }
+        late.served().await.expect("it ends well");
+        assert_eq!(hub.metrics.joins_delayed.get(), 1, "{way}");
+        assert_eq!(joins(&hub), 3, "{way}");
+        assert_eq!(hub.registry.local_peers(), crowd.len(), "{way}");
+    }
 }
