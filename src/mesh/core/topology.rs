@@ -19,49 +19,32 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::api::SharedRoutes;
 use super::ids::{HubId, Incarnation, LinkId, Moment};
 use crate::mesh::frames::{DigestEntry, Frame, LinkRecord};
 use crate::mesh::reach::Reach;
 use lives::Lives;
+use neighbours::Neighbour;
 use outbox::Outbox;
 use own::Own;
+use records::{Stored, epitaph, is_sound};
 use spf::Graph;
 
 pub use config::{TopologyConfig, TopologyEvent};
 
 mod config;
 mod lives;
+mod neighbours;
 mod origin;
 mod outbox;
 mod own;
+mod records;
 mod room;
 mod routing;
 mod spf;
 #[cfg(test)]
 mod tests;
-
-#[derive(Debug)]
-struct Neighbour {
-    link: LinkId,
-    incarnation: Incarnation,
-    cost: u16,
-    cost_set: Option<Moment>,
-}
-
-/// A record as it is held.
-#[derive(Debug)]
-struct Stored {
-    record: LinkRecord,
-    /// `None` while reachable.
-    unreachable_since: Option<Moment>,
-    /// It had been forgotten, and came back in the life that it was forgotten in.
-    again: bool,
-    /// The nearest hub that told us of these addresses.
-    told_by: Option<Reach>,
-}
 
 /// The link-state database and what follows from it.
 #[derive(Debug)]
@@ -125,72 +108,6 @@ impl Topology {
         let record = topology.own_record();
         topology.put_own(record);
         topology
-    }
-
-    /// A neighbour is there, or its new life is: `link` is the one to send by. A digest goes out on it.
-    pub fn on_neighbour_up(
-        &mut self,
-        now: Moment,
-        hub: HubId,
-        incarnation: Incarnation,
-        link: LinkId,
-    ) {
-        self.outboxes
-            .retain(|id, outbox| *id == link || outbox.hub != Some(hub));
-        self.outbox(link).start_digest(hub);
-        let neighbour = Neighbour {
-            link,
-            incarnation,
-            cost: 1,
-            cost_set: None,
-        };
-        self.neighbours.insert(hub, neighbour);
-        self.own_links_changed(now);
-    }
-
-    /// Another link is the one to send to this neighbour by. A digest goes out on it.
-    pub fn on_neighbour_switched(&mut self, now: Moment, hub: HubId, link: LinkId) {
-        let Some(neighbour) = self.neighbours.get_mut(&hub) else {
-            return;
-        };
-        neighbour.link = link;
-        // What the old link had still to say is kept until the neighbour is gone: it may be chosen again.
-        self.outbox(link).start_digest(hub);
-        self.run_spf(now);
-    }
-
-    /// A neighbour is gone.
-    pub fn on_neighbour_down(&mut self, now: Moment, hub: HubId) {
-        self.outboxes.retain(|_, outbox| outbox.hub != Some(hub));
-        if self.neighbours.remove(&hub).is_some() {
-            self.own_links_changed(now);
-        }
-    }
-
-    /// A link that is not, or no longer, a neighbour's active one is closed: what was kept for it is dropped.
-    pub fn on_link_closed(&mut self, link: LinkId) {
-        if self.neighbours.values().all(|n| n.link != link) {
-            self.outboxes.remove(&link);
-        }
-    }
-
-    /// The round-trip time to a neighbour was measured.
-    pub fn on_rtt(&mut self, now: Moment, hub: HubId, rtt: Duration) {
-        let step = self.config.rtt_step.as_micros().max(1);
-        let cost = u16::try_from(1 + rtt.as_micros() / step).unwrap_or(u16::MAX);
-        let every = self.config.cost_every;
-        let Some(neighbour) = self.neighbours.get_mut(&hub) else {
-            return;
-        };
-        let rested = neighbour.cost_set.is_none_or(|set| set + every <= now);
-        let differs = u32::from(cost.abs_diff(neighbour.cost)) * 4 > u32::from(neighbour.cost);
-        if rested && differs {
-            neighbour.cost = cost;
-            neighbour.cost_set = Some(now);
-            self.want_record(now);
-            self.want_spf(now);
-            self.run_due_spf(now);
-        }
     }
 
     /// This hub is shutting down, and its record is to say so.
@@ -406,165 +323,5 @@ impl Topology {
             }
         }
         self.outboxes.entry(link).or_insert_with(Outbox::new)
-    }
-
-    fn hear(&mut self, now: Moment, link: LinkId, record: LinkRecord) {
-        let hub = record.hub;
-        if let Some(stored) = self.records.get(&hub) {
-            let held = stored.record.version();
-            if record.version() <= held {
-                return self.answer(link, hub, record.version() < held);
-            }
-        } else {
-            if self
-                .lives
-                .of(hub)
-                .is_some_and(|life| record.incarnation < life)
-            {
-                return self.answer(link, hub, true);
-            }
-            if !self.make_room(now, &record) {
-                self.refused += 1;
-                self.turned_away = true;
-                return;
-            }
-        }
-        self.store(now, record);
-        self.flood(hub, Some(link));
-    }
-
-    /// The other end of `link` has a record that is not newer than ours: an older one is answered.
-    fn answer(&mut self, link: LinkId, hub: HubId, older: bool) {
-        let outbox = self.outbox(link);
-        if older {
-            outbox.due.insert(hub);
-        } else {
-            outbox.due.remove(&hub);
-        }
-    }
-
-    fn flood(&mut self, hub: HubId, from: Option<LinkId>) {
-        for (link, outbox) in &mut self.outboxes {
-            if Some(*link) == from {
-                outbox.due.remove(&hub);
-            } else {
-                outbox.due.insert(hub);
-            }
-        }
-    }
-
-    fn store(&mut self, now: Moment, record: LinkRecord) {
-        let hub = record.hub;
-        let incarnation = record.incarnation;
-        if self.known(hub).is_some_and(|known| known < incarnation) {
-            self.events
-                .push_back(TopologyEvent::IncarnationChanged { hub, incarnation });
-        }
-        match self.records.get_mut(&hub) {
-            Some(stored) => {
-                let old = std::mem::replace(&mut stored.record, record);
-                let new = &stored.record;
-                if old.urls != new.urls {
-                    stored.told_by = None;
-                }
-                if old.urls != new.urls || old.draining != new.draining {
-                    self.events.push_back(TopologyEvent::Learned { hub });
-                }
-                if old.neighbours != new.neighbours || old.incarnation != new.incarnation {
-                    if !self.graph_stale {
-                        self.graph.replace(new);
-                    }
-                    self.want_spf(now);
-                }
-            }
-            None => self.store_new(now, record),
-        }
-    }
-
-    fn store_new(&mut self, now: Moment, record: LinkRecord) {
-        let hub = record.hub;
-        let again = self.lives.take(hub) == Some(record.incarnation);
-        let stored = Stored {
-            record,
-            unreachable_since: Some(now),
-            again,
-            told_by: None,
-        };
-        let forget = self.forget_mark(&stored);
-        self.forget_due = self.forget_due.into_iter().chain(forget).min();
-        self.records.insert(hub, stored);
-        self.graph_stale = true;
-        self.events.push_back(TopologyEvent::Learned { hub });
-        self.want_spf(now);
-    }
-
-    fn drop_record(&mut self, now: Moment, hub: HubId) {
-        let Some(stored) = self.records.remove(&hub) else {
-            return;
-        };
-        self.lives.remember(now, hub, stored.record.incarnation);
-        for outbox in self.outboxes.values_mut() {
-            outbox.due.remove(&hub);
-        }
-        self.graph_stale = true;
-        self.events.push_back(TopologyEvent::Forgotten { hub });
-    }
-
-    fn forget_mark(&self, stored: &Stored) -> Option<Moment> {
-        let span = if stored.again {
-            self.config.forget_again_after
-        } else {
-            self.config.forget_after
-        };
-        Some(stored.unreachable_since? + span)
-    }
-
-    fn forget(&mut self, now: Moment) {
-        if self.forget_due.is_none_or(|due| due > now) {
-            return;
-        }
-        let old: Vec<HubId> = self
-            .records
-            .iter()
-            .filter(|(_, stored)| self.forget_mark(stored).is_some_and(|mark| mark <= now))
-            .map(|(hub, _)| *hub)
-            .collect();
-        for hub in old {
-            self.drop_record(now, hub);
-        }
-        self.forget_due = self.next_forget();
-    }
-
-    pub(super) fn next_forget(&self) -> Option<Moment> {
-        self.records
-            .values()
-            .filter_map(|stored| self.forget_mark(stored))
-            .min()
-    }
-}
-
-/// Whether a record keeps to the bounds and order that records have.
-fn is_sound(record: &LinkRecord) -> bool {
-    record.urls.len() <= LinkRecord::MAX_URLS
-        && record
-            .urls
-            .iter()
-            .all(|url| url.len() <= LinkRecord::MAX_URL_BYTES)
-        && record.region.len() <= LinkRecord::MAX_REGION_BYTES
-        && record.neighbours.len() <= LinkRecord::MAX_NEIGHBOURS
-        && record.neighbours.is_sorted_by(|a, b| a.0 < b.0)
-        && record.neighbours.iter().all(|(hub, _)| *hub != record.hub)
-}
-
-/// All that is left of a forgotten hub: the life that it has to rise above to be heard again.
-fn epitaph(hub: HubId, incarnation: Incarnation) -> LinkRecord {
-    LinkRecord {
-        hub,
-        incarnation,
-        number: 0,
-        draining: false,
-        urls: Vec::new(),
-        region: String::new(),
-        neighbours: Vec::new(),
     }
 }

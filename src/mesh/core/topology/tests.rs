@@ -4,6 +4,8 @@ mod flooding;
 mod lives;
 mod routing;
 
+use std::time::Duration;
+
 use super::*;
 
 fn id(n: u16) -> HubId {
