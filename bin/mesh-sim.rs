@@ -1,6 +1,7 @@
 //! Runs simulated meshes by hand: random histories, one history again, the known faults, and the figures.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -49,9 +50,8 @@ enum Command {
         /// How many at once.
         #[arg(long, default_value_t = 1)]
         threads: u64,
-        /// With a rogue hub in each.
-        #[arg(long)]
-        rogue: bool,
+        #[command(flatten)]
+        kind: Kind,
     },
     /// Plays one history again, twice, and shows what was broken.
     Replay {
@@ -61,9 +61,8 @@ enum Command {
         /// Print all that happens.
         #[arg(long)]
         verbose: bool,
-        /// One with a rogue hub.
-        #[arg(long)]
-        rogue: bool,
+        #[command(flatten)]
+        kind: Kind,
     },
     /// Plays the scripts of known troubles.
     Scripts {
@@ -80,6 +79,32 @@ enum Command {
         #[arg(long, default_value_t = 2_000)]
         limit: u64,
     },
+}
+
+/// Which kind of history a seed stands for.
+#[derive(clap::Args)]
+struct Kind {
+    /// With a rogue hub.
+    #[arg(long, conflicts_with = "hubs")]
+    rogue: bool,
+    /// With so many hubs, as 60-120; left out, 3 to 9, and now and then up to 27.
+    #[arg(long, value_parser = range)]
+    hubs: Option<RangeInclusive<usize>>,
+}
+
+impl Kind {
+    fn play(&self, seed: u64, verbose: bool) -> Outcome {
+        let mutants = Mutants::default();
+        if self.rogue {
+            return siege::play_aloud(seed, mutants, verbose);
+        }
+        history::play_as(&history::Plan {
+            seed,
+            mutants,
+            verbose,
+            hubs: self.hubs.clone(),
+        })
+    }
 }
 
 fn main() -> ExitCode {
@@ -101,13 +126,13 @@ fn main() -> ExitCode {
             count,
             seed,
             threads,
-            rogue,
-        } => histories(count, seed, threads, player(rogue)),
+            kind,
+        } => histories(count, seed, threads, &kind),
         Command::Replay {
             seed,
             verbose,
-            rogue,
-        } => replay(seed, verbose, player(rogue)),
+            kind,
+        } => replay(seed, verbose, &kind),
         Command::Scripts { only, large } => scripts(only.as_deref(), large),
         Command::Mutants { limit } => mutants(limit),
     }
@@ -192,18 +217,19 @@ fn print_progress(progress: Progress<'_>) {
     }
 }
 
-/// What plays a history of this seed, aloud if asked to.
-type Player = fn(u64, Mutants, bool) -> Outcome;
-
-fn player(rogue: bool) -> Player {
-    if rogue {
-        siege::play_aloud
-    } else {
-        history::play_aloud
+/// Reads `60-120`.
+fn range(text: &str) -> Result<RangeInclusive<usize>, String> {
+    let ends = text.split_once('-').unwrap_or((text, text));
+    let (Ok(least), Ok(most)) = (ends.0.parse(), ends.1.parse()) else {
+        return Err("two numbers with a dash between them, as 60-120".to_owned());
+    };
+    if least < 3 || most < least {
+        return Err("at least 3 hubs, the lower number first".to_owned());
     }
+    Ok(least..=most)
 }
 
-fn histories(count: u64, first: u64, threads: u64, play: Player) -> ExitCode {
+fn histories(count: u64, first: u64, threads: u64, kind: &Kind) -> ExitCode {
     let (next, failed, slowest) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -214,7 +240,7 @@ fn histories(count: u64, first: u64, threads: u64, play: Player) -> ExitCode {
                     if no >= count {
                         return;
                     }
-                    let outcome = play(first + no, Mutants::default(), false);
+                    let outcome = kind.play(first + no, false);
                     slowest.fetch_max(outcome.settled_after, Ordering::Relaxed);
                     if !outcome.faults.is_empty() {
                         failed.fetch_add(1, Ordering::Relaxed);
@@ -247,9 +273,9 @@ fn show(outcome: &Outcome) {
     }
 }
 
-fn replay(seed: u64, verbose: bool, play: Player) -> ExitCode {
-    let first = play(seed, Mutants::default(), verbose);
-    let second = play(seed, Mutants::default(), false);
+fn replay(seed: u64, verbose: bool, kind: &Kind) -> ExitCode {
+    let first = kind.play(seed, verbose);
+    let second = kind.play(seed, false);
     println!(
         "trace {:016x}, settled after {:.1} s, signals {:?}",
         first.trace,

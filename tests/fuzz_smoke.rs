@@ -135,7 +135,7 @@ mod seeds {
     };
     use hubmesh::mesh::frames::{
         AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-        SignalBody, SignalFrame,
+        SignalBody, SignalFrame, Summary,
     };
     use hubmesh::mesh::wire::{Encoder, encode_data};
 
@@ -205,6 +205,13 @@ mod seeds {
         vec![
             Frame::Digest(vec![digest(1), digest(2)]),
             Frame::Records(vec![record]),
+            Frame::Summary(Summary {
+                wants_all: true,
+                is_answer: true,
+                sums: vec![7; Summary::SHARES],
+            }),
+            Frame::Announce(vec![digest(2), digest(3)]),
+            Frame::Want(vec![HubId([3; 20]), HubId([4; 20])]),
         ]
     }
 

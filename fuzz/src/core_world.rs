@@ -17,7 +17,7 @@ use hubmesh::mesh::core::ids::{
     ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, SignalKind,
 };
 use hubmesh::mesh::core::{Core, CoreConfig};
-use hubmesh::mesh::frames::RefusedWhy;
+use hubmesh::mesh::frames::{PULLS_SINCE, RefusedWhy};
 use hubmesh::mesh::wire::{Encoder, decode_data, encode_data};
 
 use choices::Choices;
@@ -170,6 +170,7 @@ impl World {
             incarnation: choices.life(),
             dialed,
             dial_number: choices.number(),
+            version: PULLS_SINCE - u16::from(choices.one_in(3)),
         };
         self.core.handle_link_up(self.now(), up);
     }

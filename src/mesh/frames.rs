@@ -7,6 +7,11 @@ use super::core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
 };
 
+/// The version of the link protocol from which on a hub asks for the records that it hears of: it knows
+/// [`Frame::Summary`], [`Frame::Announce`] and [`Frame::Want`]. One of an earlier version is sent digests, and every
+/// record that is new.
+pub const PULLS_SINCE: u16 = 2;
+
 /// One frame between two hubs.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Frame {
@@ -26,6 +31,12 @@ pub enum Frame {
     Digest(Vec<DigestEntry>),
     /// Link records, new to the receiver as far as the sender knows.
     Records(Vec<LinkRecord>),
+    /// The first word on a link, and from time to time a check whether both ends hold the same records.
+    Summary(Summary),
+    /// Which link records the sender has. The receiver asks for those that it lacks.
+    Announce(Vec<DigestEntry>),
+    /// Asks for the link records of these hubs.
+    Want(Vec<HubId>),
     /// Asks for the claims of `origin` after `seq`, now and as they change.
     Subscribe {
         /// Whose claims.
@@ -64,7 +75,23 @@ pub enum Frame {
     },
 }
 
-/// One line of a [`Frame::Digest`].
+/// What one end of a link holds of the topology, in few bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// The sender knows nobody yet, and asks for all records.
+    pub wants_all: bool,
+    /// It answers one that differed, and is not to be answered.
+    pub is_answer: bool,
+    /// For each share of the hubs that the sender can reach, a sum over their records; none in a mere greeting.
+    pub sums: Vec<u32>,
+}
+
+impl Summary {
+    /// In so many shares hubs are summed up. A summary with another number of them is not compared.
+    pub const SHARES: usize = 32;
+}
+
+/// One line of a [`Frame::Digest`] or a [`Frame::Announce`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DigestEntry {
     /// Whose record.

@@ -176,6 +176,7 @@ impl Shared {
             incarnation: peered.incarnation,
             dialed,
             dial_number: peered.dial_number,
+            version: peered.version,
         };
         if peered.hub == self.me {
             tracing::debug!(link = link.0, "a link leads to this hub itself");

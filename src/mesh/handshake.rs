@@ -26,8 +26,9 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
 use super::core::ids::{HubId, Incarnation};
 
-/// The versions of the link protocol that this hub speaks.
-pub const VERSIONS: (u16, u16) = (1, 1);
+/// The versions of the link protocol that this hub speaks: see [`super::frames::PULLS_SINCE`] for what the second
+/// adds.
+pub const VERSIONS: (u16, u16) = (1, 2);
 /// The longest message of a handshake, in bytes.
 pub const MAX_GREETING: usize = 1024;
 /// How long a handshake may take.
@@ -542,7 +543,7 @@ mod tests {
         let me = identity(1, "m", "secret");
         let later = async {
             let hello = Greeting::Hello(Hello {
-                versions: (1, 2),
+                versions: (1, VERSIONS.1 + 1),
                 namespace: "m".to_owned(),
                 hub: me.hub,
                 incarnation: me.incarnation,
@@ -550,7 +551,7 @@ mod tests {
                 dial_number: 9,
             });
             let mut hello = encode(&hello)?.to_vec();
-            hello.extend_from_slice(b"a field of version 2");
+            hello.extend_from_slice(b"a field of a later version");
             let hello = Bytes::from(hello);
             send(&mut near, hello.clone()).await?;
             let (Greeting::Welcome(welcome), answer) = receive(&mut near).await? else {
@@ -565,6 +566,39 @@ mod tests {
         let acceptor = identity(2, "m", "secret");
         let (ready, peered) = tokio::join!(later, accept(&mut far, &acceptor, || ()));
         assert!(matches!(ready, Ok((Greeting::Ready, _))), "{ready:?}");
-        assert_eq!(peered.unwrap().dial_number, 9);
+        let peered = peered.unwrap();
+        assert_eq!(peered.dial_number, 9);
+        assert_eq!(peered.version, VERSIONS.1);
+    }
+
+    #[tokio::test]
+    async fn a_dialler_of_the_version_before_is_spoken_to_in_that_version() {
+        let (near, far) = tokio::io::duplex(4096);
+        let mut near = WebSocketStream::from_raw_socket(near, SocketRole::Client, None).await;
+        let mut far = WebSocketStream::from_raw_socket(far, SocketRole::Server, None).await;
+        let me = identity(1, "m", "secret");
+        let earlier = async {
+            let hello = encode(&Greeting::Hello(Hello {
+                versions: (1, 1),
+                namespace: "m".to_owned(),
+                hub: me.hub,
+                incarnation: me.incarnation,
+                nonce: [1; 32],
+                dial_number: 9,
+            }))?;
+            send(&mut near, hello.clone()).await?;
+            let (Greeting::Welcome(welcome), answer) = receive(&mut near).await? else {
+                panic!("a welcome is expected")
+            };
+            assert_eq!(welcome.version, 1);
+            let said = Said::new(&hello, &answer, &welcome);
+            let proof = Greeting::Proof(proof(&me, Role::Dialler, &said));
+            send(&mut near, encode(&proof)?).await?;
+            receive(&mut near).await
+        };
+        let acceptor = identity(2, "m", "secret");
+        let (ready, peered) = tokio::join!(earlier, accept(&mut far, &acceptor, || ()));
+        assert!(matches!(ready, Ok((Greeting::Ready, _))), "{ready:?}");
+        assert_eq!(peered.unwrap().version, 1);
     }
 }

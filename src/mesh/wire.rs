@@ -58,6 +58,10 @@
 //!   flags           0x01 reset, 0x02 last, 0x04 incarnation is the one last named for this hub,
 //!                   0x08 from is where the last delta of this hub ended, 0x10 to is the last entry's
 //!                   number (`from`, if there is none); other bits are ignored
+//! 0x0a Summary      flags u8 | (sum 4 bytes, big-endian)*
+//!   flags           0x01 the sender wants all records, 0x02 it answers a summary; other bits are ignored
+//! 0x0b Announce     (hub | incarnation | number varint)*
+//! 0x0c Want         hub*
 //! hub               0 | 20 bytes, which take the next free slot; or slot + 1, as varint
 //! network           0 | text, which takes the next free slot; or slot + 1, as varint
 //! incarnation       0: the one last named for this hub; or epoch + 1 varint | nonce
@@ -124,6 +128,9 @@ mod kind {
     pub(super) const UNSUBSCRIBE: u8 = 0x07;
     pub(super) const AUDIT: u8 = 0x08;
     pub(super) const DELTA: u8 = 0x09;
+    pub(super) const SUMMARY: u8 = 0x0a;
+    pub(super) const ANNOUNCE: u8 = 0x0b;
+    pub(super) const WANT: u8 = 0x0c;
     pub(super) const SIGNAL: u8 = 0x41;
     pub(super) const ACK: u8 = 0x42;
 }

@@ -1,5 +1,6 @@
 //! Random histories: what operators, clients and fate may do, drawn by weight, then peace, then the checks.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,8 +8,12 @@ use bytes::Bytes;
 use super::checks;
 use super::sessions::{SessionNo, Status};
 use super::world::{HostNo, Newcomer, World, WorldConfig};
+use crate::mesh::core::CoreConfig;
+use crate::mesh::core::dial::DialConfig;
 use crate::mesh::core::ids::{PeerId, mix};
 use crate::mesh::core::mutants::Mutants;
+use crate::mesh::core::rng::Rng;
+use crate::mesh::frames::PULLS_SINCE;
 
 /// How long a mesh may take, once left in peace, until every wanted link stands and all checks hold.
 const PEACE: Duration = Duration::from_secs(75);
@@ -31,17 +36,35 @@ pub struct Outcome {
     pub signals: (usize, usize),
 }
 
-/// Plays the history of this seed.
-pub fn play(seed: u64, mutants: Mutants) -> Outcome {
-    play_aloud(seed, mutants, false)
+/// How a history is played.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What all chance comes from.
+    pub seed: u64,
+    /// The faults to put into every core.
+    pub mutants: Mutants,
+    /// Print what happens.
+    pub verbose: bool,
+    /// How many hubs; none for as many as the seed says, 3 to 27.
+    pub hubs: Option<RangeInclusive<usize>>,
 }
 
-/// The same, printing what happens if asked to.
-pub fn play_aloud(seed: u64, mutants: Mutants, verbose: bool) -> Outcome {
-    let mut history = History::new(seed, mutants, verbose);
+/// Plays the history of this seed.
+pub fn play(seed: u64, mutants: Mutants) -> Outcome {
+    play_as(&Plan {
+        seed,
+        mutants,
+        verbose: false,
+        hubs: None,
+    })
+}
+
+/// Plays a history.
+pub fn play_as(plan: &Plan) -> Outcome {
+    let mut history = History::new(plan);
     history.disturb();
     let settled_after = history.make_peace();
-    outcome(seed, &history.world, settled_after)
+    outcome(plan.seed, &history.world, settled_after)
 }
 
 /// What became of the history that was played in this world.
@@ -61,23 +84,71 @@ pub(super) fn outcome(seed: u64, world: &World, settled_after: u64) -> Outcome {
     }
 }
 
+/// What kind of mesh a history is played in, drawn apart from what happens in it.
+struct Kind {
+    hubs: Option<usize>,
+    /// As if so few hubs were many: few links each, newcomers sent on, retries shared.
+    tight: bool,
+    /// Some hubs speak the version before this one, until a restart makes them another.
+    mixed: bool,
+}
+
+impl Kind {
+    fn draw(plan: &Plan) -> Self {
+        let mut rng = Rng::new(mix(plan.seed ^ 0x6b69_6e64));
+        let many = (rng.below(48) == 0).then_some(10..=27);
+        let range = plan.hubs.clone().or(many);
+        let hubs = range.map(|range| {
+            let span = range.end() - range.start() + 1;
+            range.start() + rng.below(span as u64) as usize
+        });
+        Kind {
+            hubs,
+            tight: rng.below(2) == 0,
+            mixed: rng.below(3) == 0,
+        }
+    }
+
+    fn core(&self) -> CoreConfig {
+        let mut core = CoreConfig::default();
+        if self.tight {
+            core.dial.full_mesh_up_to = 3;
+            core.dial.degree = 2;
+            core.dial.nat_links = 2;
+            core.dial.accept_up_to = 3;
+            core.dial.accept_never_past = 9;
+            core.dial.introduce = 2;
+            core.dial.share_retries_past = 4;
+        }
+        core
+    }
+}
+
 struct History {
     world: World,
     people: Vec<Newcomer>,
     /// The sessions of each of them that may still be open.
     open: Vec<Vec<SessionNo>>,
+    mixed: bool,
 }
 
 impl History {
-    fn new(seed: u64, mutants: Mutants, verbose: bool) -> Self {
+    fn new(plan: &Plan) -> Self {
+        let kind = Kind::draw(plan);
         let mut world = World::new(WorldConfig {
-            mutants,
-            verbose,
-            ..WorldConfig::checked(mix(seed))
+            mutants: plan.mutants,
+            verbose: plan.verbose,
+            core: kind.core(),
+            ..WorldConfig::checked(mix(plan.seed))
         });
         world.start_sniffing();
-        let hubs = 3 + world.rng.below(7) as usize;
+        let few = 3 + world.rng.below(7) as usize;
+        let hubs = kind.hubs.unwrap_or(few);
         let auto_connect = world.rng.below(3) > 0;
+        if !auto_connect {
+            // They have nowhere to go but to those that they were told of.
+            world.config.core.dial.accept_never_past = DialConfig::default().accept_never_past;
+        }
         for no in 0..hubs {
             let mut bootstrap: Vec<HostNo> = Vec::new();
             for _ in 0..no.min(1 + world.rng.below(2) as usize) {
@@ -92,6 +163,9 @@ impl History {
             }
             world.add_host(dialable, bootstrap);
             world.host(no).auto_connect = auto_connect;
+            if kind.mixed && world.rng.below(2) == 0 {
+                world.host(no).version = PULLS_SINCE - 1;
+            }
         }
         let people: Vec<Newcomer> = (0..2 + 2 * hubs).map(|no| person(no, &mut world)).collect();
         let open = vec![Vec::new(); people.len()];
@@ -106,6 +180,7 @@ impl History {
             world,
             people,
             open,
+            mixed: kind.mixed,
         }
     }
 
@@ -237,6 +312,7 @@ impl History {
             .find(|no| !self.world.is_up(*no));
         if let Some(no) = down {
             self.skew(no);
+            self.install(no);
             self.world.boot(no);
         }
     }
@@ -245,6 +321,8 @@ impl History {
         let no = self.host();
         for _ in 0..1 + self.below(2) {
             self.skew(no);
+            self.world.kill(no);
+            self.install(no);
             let skew = self.world.host(no).skew_ms;
             self.world.restart(no, skew);
             let pause = self.below(120_000) as u64;
@@ -260,6 +338,13 @@ impl History {
             _ => 0,
         };
         self.world.host(no).skew_ms = skew;
+    }
+
+    /// A hub that is down comes back in this version or the one before.
+    fn install(&mut self, no: HostNo) {
+        if self.mixed {
+            self.world.host(no).version = PULLS_SINCE - self.below(2) as u16;
+        }
     }
 
     fn jump_clock(&mut self) {

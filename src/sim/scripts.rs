@@ -4,6 +4,7 @@
 //! an `Err` with a sentence.
 
 mod large;
+mod meeting;
 mod partitions;
 mod routes;
 
@@ -106,6 +107,26 @@ pub const ALL: &[Script] = &[
         partitions::busy_halves,
     ),
     (
+        "newcomers at a full hub are sent on to hubs that live",
+        meeting::newcomers_at_a_full_hub,
+    ),
+    (
+        "a link that is given up at once is never listed",
+        meeting::link_that_is_given_up_at_once,
+    ),
+    (
+        "a hub that is left alone tries those that it knows itself",
+        meeting::tried_by_whoever_is_left,
+    ),
+    (
+        "records that a lost link left behind are found by comparing",
+        meeting::records_left_behind,
+    ),
+    (
+        "hubs of two versions are one mesh while they are replaced one by one",
+        meeting::two_versions,
+    ),
+    (
         "a crash in the middle of a snapshot leaves no half of a set",
         crash_in_a_snapshot,
     ),
@@ -126,6 +147,10 @@ pub const LARGE: &[Script] = &[
     (
         "a thousand hubs start at once",
         large::cold_start_of_a_thousand,
+    ),
+    (
+        "halves of a thousand hubs agree two seconds after their first link",
+        large::halves_of_a_thousand,
     ),
 ];
 
@@ -566,7 +591,7 @@ fn random_bytes(mutants: Mutants) -> Ended {
         {
             // A whole frame of a known kind: what is in it is read.
             *first = rest.len() as u8;
-            *second = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0x41, 0x42][rng.below(11) as usize];
+            *second = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x41, 0x42][rng.below(14) as usize];
         }
         world.inject(0, 1, &Bytes::from(bytes));
         world.run_for(Duration::from_millis(rng.below(400)));

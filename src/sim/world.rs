@@ -25,6 +25,7 @@ use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, Networ
 use crate::mesh::core::mutants::Mutants;
 use crate::mesh::core::rng::Rng;
 use crate::mesh::core::{Core, CoreConfig};
+use crate::mesh::frames::PULLS_SINCE;
 
 pub use clients::Newcomer;
 pub use rogue::Manners;
@@ -92,6 +93,9 @@ pub struct Host {
     pub bootstrap: Vec<HostNo>,
     /// Whether its hub dials what it learns of.
     pub auto_connect: bool,
+    /// The highest version of the link protocol that its hub speaks. One that is below what records are asked for
+    /// from on also does as the hubs of that version did. Changed while a hub runs, it counts at once.
+    pub version: u16,
     /// How far its wall clock is off, in milliseconds.
     pub skew_ms: i64,
     /// The machine is on: it refuses what its hub is not there to take.
@@ -135,7 +139,7 @@ pub struct World {
     disturbed_at: u64,
     totals: Totals,
     sniffed: Option<Sniffed>,
-    arriving: Option<Arriving>,
+    arriving: Vec<Arriving>,
     /// The life of each boot as of its last input.
     lives_told: BTreeMap<Boot, Incarnation>,
     spins: (u64, u32),
@@ -164,7 +168,7 @@ impl World {
             disturbed_at: 0,
             totals: Totals::default(),
             sniffed: None,
-            arriving: None,
+            arriving: Vec::new(),
             lives_told: BTreeMap::new(),
             spins: (0, 0),
             rogues: BTreeMap::new(),
@@ -218,6 +222,7 @@ impl World {
             url,
             bootstrap,
             auto_connect: true,
+            version: PULLS_SINCE,
             skew_ms: 0,
             powered: true,
             boots: 0,
@@ -369,6 +374,9 @@ impl World {
         config.topology.urls = host.url.iter().cloned().collect();
         config.dial.auto_connect = host.auto_connect;
         config.dial.can_be_dialled = host.url.is_some();
+        if host.version < PULLS_SINCE {
+            do_as_before(&mut config);
+        }
         if self.is_rogue(no) {
             // What others make of its lies does not drive it away.
             config.topology.max_bumps = usize::MAX;
@@ -437,4 +445,15 @@ impl World {
             Event::Gathered { conn, side } => self.on_gathered(conn, side),
         }
     }
+}
+
+/// What hubs of protocol 1 did otherwise, beside speaking it: each change of a link was said at once, newcomers were
+/// let in, and each hub tried each that was out of reach.
+fn do_as_before(config: &mut CoreConfig) {
+    config.topology.pacing_most = config.topology.pacing;
+    config.topology.settle = Duration::ZERO;
+    config.topology.settle_most = Duration::ZERO;
+    config.dial.introduce = 0;
+    config.dial.share_retries_past = usize::MAX;
+    config.dial.retry_spacing = Duration::ZERO;
 }

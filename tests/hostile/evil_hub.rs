@@ -107,8 +107,15 @@ impl EvilHub {
     }
 
     pub async fn control(&mut self, frame: &Frame) -> bool {
+        self.control_times(frame, 1).await
+    }
+
+    /// The same frame so often, in one message.
+    pub async fn control_times(&mut self, frame: &Frame, times: usize) -> bool {
         let mut message = BytesMut::new();
-        self.encoder.encode(frame, &mut message);
+        for _ in 0..times {
+            self.encoder.encode(frame, &mut message);
+        }
         self.send(message.freeze()).await
     }
 

@@ -18,12 +18,12 @@ pub async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
     let is_third = move |hub: &HubId| *hub != me && *hub != victim;
     let told = evil
         .until(|frame| match frame {
-            Frame::Digest(lines) => lines.iter().any(|line| is_third(&line.hub)),
+            Frame::Announce(lines) => lines.iter().any(|line| is_third(&line.hub)),
             _ => false,
         })
         .await;
-    let Some(Frame::Digest(lines)) = told else {
-        panic!("no digest names a third hub")
+    let Some(Frame::Announce(lines)) = told else {
+        panic!("nothing announces a third hub")
     };
     let line = lines.iter().find(|line| is_third(&line.hub));
     line.map(|line| (line.hub, line.incarnation))

@@ -10,7 +10,7 @@ use hubmesh::mesh::core::ids::{
 };
 use hubmesh::mesh::frames::{
     AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-    SignalBody, SignalFrame,
+    SignalBody, SignalFrame, Summary,
 };
 
 /// What is left of the input. When it is used up, every choice is the first.
@@ -199,7 +199,7 @@ impl Choices<'_> {
     }
 
     pub fn control_frame(&mut self) -> Frame {
-        match self.below(10) {
+        match self.below(13) {
             0 => Frame::Ping {
                 token: self.any_number(),
             },
@@ -221,7 +221,20 @@ impl Choices<'_> {
                 seq: self.number(),
                 hash: self.any_number(),
             },
+            9 => Frame::Announce(self.digest()),
+            10 => Frame::Want(self.many(6, Self::hub)),
+            11 => Frame::Summary(self.summary()),
             _ => Frame::Delta(self.delta()),
+        }
+    }
+
+    fn summary(&mut self) -> Summary {
+        let compares = self.one_in(2);
+        let sums = vec![u32::from(self.below(4)); Summary::SHARES];
+        Summary {
+            wants_all: self.one_in(2),
+            is_answer: self.one_in(2),
+            sums: if compares { sums } else { Vec::new() },
         }
     }
 

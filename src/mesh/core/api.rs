@@ -24,6 +24,8 @@ pub struct LinkUp {
     pub dialed: Option<DialId>,
     /// The dialler's count of its dials: of two links that one hub dialled, the higher is the newer.
     pub dial_number: u64,
+    /// The version of the link protocol to speak on it: the highest that both ends know.
+    pub version: u16,
 }
 
 /// Why a link is closed. Travels as the body of `Bye`; [`Bye::label`] is its metric label.

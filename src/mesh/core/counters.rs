@@ -17,8 +17,18 @@ pub struct Counters {
     pub resyncs: u64,
     /// Ids that changed hands.
     pub takeovers: u64,
-    /// Link records taken in.
+    /// Hubs that were sent on to others.
+    pub sent_on: u64,
+    /// Link records that came in.
     pub records: u64,
+    /// Of them, those that were newer than what was held.
+    pub records_fresh: u64,
+    /// Link records of this hub that were made.
+    pub records_own: u64,
+    /// Runs of the shortest paths.
+    pub spf_runs: u64,
+    /// Summaries of neighbours that differed from ours.
+    pub differed: u64,
     /// What was given to links.
     pub sent: Sent,
 }
@@ -34,8 +44,10 @@ pub struct Sent {
     pub delta_bytes: u64,
     /// Link records.
     pub records: u64,
-    /// The bytes of link records and digests.
+    /// The bytes of link records, and of all that is said about them: digests, summaries, announcements, requests.
     pub topology_bytes: u64,
+    /// Of them, those of the records.
+    pub record_bytes: u64,
 }
 
 impl Sent {
@@ -51,8 +63,11 @@ impl Sent {
             Frame::Records(records) => {
                 self.records += records.len() as u64;
                 self.topology_bytes += bytes;
+                self.record_bytes += bytes;
             }
-            Frame::Digest(_) => self.topology_bytes += bytes,
+            Frame::Digest(_) | Frame::Summary(_) | Frame::Announce(_) | Frame::Want(_) => {
+                self.topology_bytes += bytes;
+            }
             _ => {}
         }
     }
@@ -64,5 +79,6 @@ impl Sent {
         self.delta_bytes += after.delta_bytes - before.delta_bytes;
         self.records += after.records - before.records;
         self.topology_bytes += after.topology_bytes - before.topology_bytes;
+        self.record_bytes += after.record_bytes - before.record_bytes;
     }
 }

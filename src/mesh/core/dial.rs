@@ -12,7 +12,9 @@
 //!   `full_mesh_up_to` hubs, otherwise until `degree` links stand. Half of these are drawn at random (by the
 //!   seed), the others are the nearest by round-trip time as far as it was ever measured.
 //! - One that drains is left alone while it can be reached, and past that for as long as it asked, within bounds.
-//! - An unreachable one is tried about every `retry_unreachable`, however many links stand.
+//! - An unreachable one is tried about every `retry_unreachable`, however many links stand. Past `share_retries_past`
+//!   hubs that reach each other, they try it about so often together (`retries`).
+//! - Whoever reaches nobody first tries the hubs that it was told of when it was sent on (`admission`).
 //! - Of two hubs that can both be dialled the lower id dials at once, the higher a little later.
 //! - At most one new dial per `spacing`. Back-off is full jitter under a doubling ceiling; it is reset by a
 //!   link that stood for `reset_after` and by the other hub's dialling us.
@@ -27,12 +29,15 @@ use super::rng::Rng;
 use backoff::Backoff;
 use known::Known;
 
+pub use admission::Admission;
 pub use config::DialConfig;
 
+mod admission;
 mod backoff;
 mod config;
 mod known;
 mod plan;
+mod retries;
 #[cfg(test)]
 mod tests;
 
@@ -77,6 +82,12 @@ pub struct Dialer {
     hubs: BTreeMap<HubId, Known>,
     /// How many hubs a link stands with.
     standing: usize,
+    /// How many hubs can be reached, this one not counted.
+    reachable: usize,
+    /// Who was sent on to others, and when first.
+    sent_on: BTreeMap<HubId, Moment>,
+    /// No dial of an unreachable hub before this, while another can be reached.
+    retry_spaced: Moment,
     attempts: BTreeMap<DialId, Attempt>,
     last_dial: u64,
     /// No dial before this.
@@ -102,6 +113,9 @@ impl Dialer {
             bootstraps: BTreeMap::new(),
             hubs: BTreeMap::new(),
             standing: 0,
+            reachable: 0,
+            sent_on: BTreeMap::new(),
+            retry_spaced: Moment::default(),
             attempts: BTreeMap::new(),
             last_dial: 0,
             spaced: Moment::default(),
@@ -157,6 +171,7 @@ impl Dialer {
             known.learn(&[], false);
             known.recorded = false;
             if known.linked.is_none() {
+                self.reachable -= usize::from(known.reachable);
                 self.hubs.remove(&hub);
             }
         }
@@ -170,6 +185,7 @@ impl Dialer {
             Duration::ZERO
         };
         let known = self.hubs.entry(hub).or_insert_with(|| Known::new(now));
+        self.reachable += usize::from(!known.reachable);
         known.reachable = true;
         known.recorded = true;
         known.backoff.start_at(now + wait);
@@ -178,10 +194,12 @@ impl Dialer {
 
     /// No path leads to this hub any more.
     pub fn on_unreachable(&mut self, now: Moment, hub: HubId) {
-        let wait = self.rng.jitter(self.config.retry_unreachable, 0.5);
+        let wait = self.retry_wait();
         if let Some(known) = self.hubs.get_mut(&hub) {
+            self.reachable -= usize::from(known.reachable);
             known.reachable = false;
             known.backoff.start_at(now + wait);
+            self.rests_while_reachable(hub, Moment::default());
             self.look_again(now);
         }
     }
@@ -223,6 +241,7 @@ impl Dialer {
         known.backoff.lose(now, lasted, &self.config, &mut self.rng);
         if !known.recorded {
             // It was known by its link alone.
+            self.reachable -= usize::from(known.reachable);
             self.hubs.remove(&hub);
         }
         for bootstrap in self.bootstraps.values_mut() {
@@ -251,6 +270,11 @@ impl Dialer {
             }
             Bye::Full if self.hubs.get(&hub).is_some_and(|known| known.reachable) => {
                 let wait = self.rng.jitter(self.config.retry_full, 0.5);
+                self.rests_while_reachable(hub, now + wait);
+            }
+            // It told us of others, or we knew some: they come first.
+            Bye::Full if self.knows_others() => {
+                let wait = self.rng.jitter(self.config.introduce_rest, 0.5);
                 self.rest(hub, now + wait);
             }
             Bye::IdentityClash => self.rest(hub, now + self.config.backoff_most),
@@ -335,15 +359,6 @@ impl Dialer {
             })
     }
 
-    /// Whether a link that `hub` dialled may stay. A neighbour's further link always may (one of them will be
-    /// closed), and past `accept_up_to` a hub that has no other way into the mesh.
-    pub fn may_accept(&self, _now: Moment, hub: HubId) -> bool {
-        let reachable = self.hubs.get(&hub).is_some_and(|known| known.reachable);
-        self.is_linked(hub)
-            || self.standing < self.config.accept_up_to
-            || (!reachable && self.standing < self.config.accept_never_past)
-    }
-
     fn is_linked(&self, hub: HubId) -> bool {
         self.hubs
             .get(&hub)
@@ -410,9 +425,10 @@ impl Dialer {
                 }
             }
             DialTarget::Learned { hub, .. } => {
+                let wait = self.retry_wait();
                 if let Some(known) = self.hubs.get_mut(hub) {
                     known.next_url();
-                    known.fail(now, why, &self.config, &mut self.rng);
+                    known.fail(now, why, wait, &self.config, &mut self.rng);
                 }
             }
         }
@@ -430,6 +446,18 @@ impl Dialer {
         for bootstrap in self.bootstraps.values_mut() {
             if bootstrap.hub == Some(hub) {
                 bootstrap.backoff.reset();
+            }
+        }
+    }
+
+    /// Dials `hub` no more before `until`, as long as it can be reached: it is full.
+    fn rests_while_reachable(&mut self, hub: HubId, until: Moment) {
+        if let Some(known) = self.hubs.get_mut(&hub) {
+            known.backoff.rest_while_reachable(until);
+        }
+        for bootstrap in self.bootstraps.values_mut() {
+            if bootstrap.hub == Some(hub) {
+                bootstrap.backoff.rest_while_reachable(until);
             }
         }
     }

@@ -6,19 +6,24 @@
 use bytes::{Bytes, BytesMut};
 
 use super::api::{Bye, DialFailure, LinkUp, Output};
+use super::dial::Admission;
 use super::ids::{DialId, HubId, Incarnation, LeaveReason, LinkId, Now};
 use super::{Codec, Core};
-use crate::mesh::frames::{Change, Delta, Frame};
+use crate::mesh::frames::{Change, Delta, DigestEntry, Frame, PULLS_SINCE};
 use crate::mesh::reach::Reach;
 
-/// The most records, lines of digests and changes in one message: what bounds the work that it makes. A hub sends
+/// The most records, lines, requests and changes in one message: what bounds the work that it makes. A hub sends
 /// messages of about 16 KiB, in which there is room for half as many of the smallest.
 const MAX_PARTS: usize = 8192;
+/// A summary makes as much work as so many of these, since all records are gone through. A message has one or two.
+const SUMMARY_PARTS: usize = 1024;
 
 fn parts_of(frame: &Frame) -> usize {
     match frame {
-        Frame::Digest(lines) => lines.len(),
+        Frame::Digest(lines) | Frame::Announce(lines) => lines.len(),
         Frame::Records(records) => records.len(),
+        Frame::Want(hubs) => hubs.len(),
+        Frame::Summary(_) => SUMMARY_PARTS,
         Frame::Delta(delta) => delta.entries.len(),
         _ => 1,
     }
@@ -38,9 +43,15 @@ impl Core {
         if up.hub != self.me && !self.topology.can_live(up.hub, up.incarnation) {
             return self.close(up.link, Bye::BadFrame);
         }
-        if up.dialed.is_none() && !self.dialer.may_accept(now.at, up.hub) {
-            return self.close(up.link, Bye::Full);
+        if up.dialed.is_none() {
+            let follows = up.version >= PULLS_SINCE;
+            match self.dialer.admit(now.at, up.hub, follows) {
+                Admission::Welcome => {}
+                Admission::Full => return self.close(up.link, Bye::Full),
+                Admission::Elsewhere => return self.send_on(now, &up, reach),
+            }
         }
+        self.topology.on_link_up(up.link, up.version);
         self.codecs.insert(up.link, Codec::new(up.hub, reach));
         self.exchange.lock().on_link_up(up.link, up.hub);
         self.links
@@ -50,6 +61,22 @@ impl Core {
             // Refused at once: what the dialler takes for a neighbour is none.
             self.dialer.on_neighbour_down(now.at, up.hub);
         }
+        self.settle(now);
+    }
+
+    /// Names others to a hub that knows nobody, and parts from it.
+    fn send_on(&mut self, now: Now, up: &LinkUp, reach: Reach) {
+        let others = self.dialer.introductions();
+        let records = others
+            .iter()
+            .filter_map(|hub| self.topology.record(*hub).cloned())
+            .collect();
+        let mut codec = Codec::new(up.hub, reach);
+        codec.queue.push_back(Frame::Records(records));
+        codec.queue.push_back(Frame::Bye(Bye::Full));
+        self.codecs.insert(up.link, codec);
+        self.farewells.begin(now.at, up.link, Bye::Full);
+        self.counters.sent_on += 1;
         self.settle(now);
     }
 
@@ -144,18 +171,29 @@ impl Core {
                 let said = records.iter().map(|record| (record.hub, record.version()));
                 let said: Vec<_> = said.collect();
                 self.topology.handle_records(now.at, link, records);
-                if let Some(codec) = self.codecs.get(&link) {
-                    self.topology.note_tellers(&said, codec.reach);
-                }
+                self.note_tellers(link, &said);
             }
+            Frame::Summary(summary) => self.topology.handle_summary(now.at, link, &summary),
+            Frame::Announce(words) => {
+                self.topology.handle_announce(now.at, link, &words);
+                // Whoever has a record would have told it: to ask each for it again would be for nothing.
+                let version = |word: &DigestEntry| (word.incarnation, word.number);
+                let said: Vec<_> = words.iter().map(|word| (word.hub, version(word))).collect();
+                self.note_tellers(link, &said);
+            }
+            Frame::Want(hubs) => self.topology.handle_want(link, &hubs),
             Frame::Subscribe {
                 origin,
                 incarnation,
                 seq,
             } => {
                 self.serving.on_subscribe(link, origin, incarnation, seq);
+                self.topology.on_subscribed(link, origin);
             }
-            Frame::Unsubscribe { origin } => self.serving.on_unsubscribe(link, &origin),
+            Frame::Unsubscribe { origin } => {
+                self.serving.on_unsubscribe(link, &origin);
+                self.topology.on_unsubscribed(link, &origin);
+            }
             Frame::Delta(delta) => self.handle_delta(now, link, delta),
             Frame::Audit {
                 origin,
@@ -167,6 +205,13 @@ impl Core {
             }
             // Signals travel in messages of their own, which do not come this way; newer kinds are skipped.
             Frame::Signal(_) | Frame::Ack(_) | Frame::Unknown { .. } => {}
+        }
+    }
+
+    /// Records of these versions are held at the other end of `link`.
+    fn note_tellers(&mut self, link: LinkId, said: &[(HubId, (Incarnation, u64))]) {
+        if let Some(codec) = self.codecs.get(&link) {
+            self.topology.note_tellers(said, codec.reach);
         }
     }
 

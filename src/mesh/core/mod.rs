@@ -207,6 +207,7 @@ impl Core {
         let mutants = config.mutants;
         config.contest.hold = config.hold;
         config.topology.mutants = mutants;
+        config.dial.mutants = mutants;
         config.exchange.mutants = mutants;
         if mutants.incarnation_is_a_counter() {
             config.incarnation.nonce = 0;
@@ -307,7 +308,14 @@ impl Core {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        self.counters
+        let tally = self.topology.tally();
+        Counters {
+            records_fresh: tally.fresh,
+            records_own: tally.originated,
+            spf_runs: tally.spf_runs,
+            differed: tally.differed,
+            ..self.counters
+        }
     }
 
     /// Joins that wait for a verdict.

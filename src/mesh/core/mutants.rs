@@ -77,4 +77,15 @@ mutants! {
     acks_without_order,
     /// Signals, at a hop: a signal whose next hop is the link that it came by is sent back over it.
     forward_back,
+    /// Topology, where word of a newer record comes: the record is not asked for.
+    pull_forgotten,
+    /// Topology, where records are summed up to be compared: each counts by its hub alone, whatever its version.
+    summary_blind,
+    /// Dialler, where a newcomer is sent on to others: hubs that cannot be reached are named to it, and first.
+    introduced_to_the_dead,
+    /// Dialler, where the tries of hubs out of reach are shared: among all that are known, not those that reach each
+    /// other.
+    retries_shared_with_nobody,
+    /// Topology, where a link is met: it is listed before its other end has spoken by it.
+    unconfirmed_link_listed,
 }

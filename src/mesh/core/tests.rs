@@ -6,7 +6,7 @@ use super::api::{Join, JoinRefusal, LinkUp, PeerEvent, Recipients};
 use super::ids::{Dialect, NetworkKey, PeerId};
 use super::*;
 use crate::limits::Origin;
-use crate::mesh::frames::{Change, Claim, Entry};
+use crate::mesh::frames::{Change, Claim, Entry, PULLS_SINCE};
 
 const ME: HubId = HubId([1; 20]);
 const OTHER: HubId = HubId([2; 20]);
@@ -110,6 +110,7 @@ fn meet_clone(core: &mut Core, ms: u64, epoch: u32) {
         incarnation: Incarnation { epoch, nonce: 7 },
         dialed: None,
         dial_number: 1,
+        version: PULLS_SINCE,
     };
     core.handle_link_up(at(ms), up);
 }

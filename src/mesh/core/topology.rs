@@ -6,17 +6,20 @@
 //! events, frames per link, and routes.
 //!
 //! Promises:
-//! - Of each hub only the newest record is held, by (incarnation, number). Newer is flooded on to every link
-//!   but the one it came by; older is answered with what is held.
-//! - A record of our own is made at once if the last is `pacing` old, otherwise at that mark.
+//! - Of each hub only the newest record is held, by (incarnation, number). Newer goes on by every link but the one it
+//!   came by, as a record or as word of it; older is answered with what is held, and word of newer with a request.
+//! - A record of our own that cuts somebody off, or lists the only way to somebody, is made at once if the last is
+//!   old enough, otherwise at that mark; what can wait is said once nothing more of its kind comes up.
+//! - A link is listed once its other end has spoken by it.
 //! - A hub is reachable if a path of links leads to it that both ends list, each in its newest record.
 //! - Of paths of equal cost the one with fewer hops is taken, then the one by the lowest neighbour id; so the
 //!   same records give the same routes.
 //! - A hub unreachable for `forget_after` is forgotten, but its life not for as long again: an earlier one is not taken
 //!   in meanwhile. A life that lies too far above what is known of its hub never is.
-//! - Nothing grows with what others send beyond `max_hubs` records, `max_lives` lives, and one set per link.
+//! - Nothing grows with what others send beyond `max_hubs` records and as many questions, `max_lives` lives, and a
+//!   few sets of these for each link.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -24,21 +27,27 @@ use super::api::SharedRoutes;
 use super::ids::{HubId, Incarnation, LinkId, Moment};
 use crate::mesh::frames::{DigestEntry, Frame, LinkRecord};
 use crate::mesh::reach::Reach;
+use comparing::Start;
+use flooding::Root;
 use lives::Lives;
 use neighbours::Neighbour;
 use outbox::Outbox;
 use own::Own;
+use pulling::Pulls;
 use records::{Stored, epitaph, is_sound};
 use spf::Graph;
 
 pub use config::{TopologyConfig, TopologyEvent};
 
+mod comparing;
 mod config;
+mod flooding;
 mod lives;
 mod neighbours;
 mod origin;
 mod outbox;
 mod own;
+mod pulling;
 mod records;
 mod room;
 mod routing;
@@ -55,7 +64,14 @@ pub struct Topology {
     neighbours: BTreeMap<HubId, Neighbour>,
     records: BTreeMap<HubId, Stored>,
     lives: Lives,
+    /// Links whose other end does not ask for what it hears of.
+    flooded: BTreeSet<LinkId>,
     outboxes: BTreeMap<LinkId, Outbox>,
+    pulls: Pulls,
+    words_due: Option<Moment>,
+    compare_due: Option<Moment>,
+    start: Start,
+    root: Root,
     graph: Graph,
     /// Hubs came or went since the graph was built.
     graph_stale: bool,
@@ -68,7 +84,21 @@ pub struct Topology {
     turned_away: bool,
     /// When others were last asked for what had been refused.
     asked_again: Option<Moment>,
+    tally: Tally,
     events: VecDeque<TopologyEvent>,
+}
+
+/// What the topology did since it began, for figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records of others that were newer than what was held.
+    pub fresh: u64,
+    /// Records of this hub's own.
+    pub originated: u64,
+    /// Runs of the shortest paths.
+    pub spf_runs: u64,
+    /// Summaries of neighbours that differed from ours.
+    pub differed: u64,
 }
 
 impl Topology {
@@ -92,7 +122,16 @@ impl Topology {
             records: BTreeMap::new(),
             lives: Lives::new(config.max_lives),
             config,
+            flooded: BTreeSet::new(),
             outboxes: BTreeMap::new(),
+            pulls: Pulls::default(),
+            words_due: None,
+            compare_due: None,
+            start: Start::Alone,
+            root: Root {
+                hub: me,
+                link: None,
+            },
             graph,
             graph_stale: true,
             spf_last: None,
@@ -102,6 +141,7 @@ impl Topology {
             refused: 0,
             turned_away: false,
             asked_again: None,
+            tally: Tally::default(),
             events: VecDeque::new(),
         };
         topology.own.number = 1;
@@ -117,8 +157,8 @@ impl Topology {
     }
 
     /// A part of the digest of the hub at the other end of `link`: what it lacks is to be sent.
-    pub fn handle_digest(&mut self, _now: Moment, link: LinkId, entries: &[DigestEntry]) {
-        self.outbox(link);
+    pub fn handle_digest(&mut self, now: Moment, link: LinkId, entries: &[DigestEntry]) {
+        self.on_greeted(now, link);
         let Some(outbox) = self.outboxes.get_mut(&link) else {
             return;
         };
@@ -151,6 +191,7 @@ impl Topology {
     /// Records that came by `link`.
     pub fn handle_records(&mut self, now: Moment, link: LinkId, records: Vec<LinkRecord>) {
         self.expire_lives(now);
+        self.on_told(link);
         for record in records {
             if !is_sound(&record) || !self.can_live(record.hub, record.incarnation) {
                 self.refused += 1;
@@ -212,6 +253,10 @@ impl Topology {
 
     /// The next frame of topology for this link, of about `max_bytes` at most but never less than one entry.
     pub fn poll_transmit(&mut self, link: LinkId, max_bytes: usize) -> Option<Frame> {
+        let summary = self.outboxes.get_mut(&link)?.next_summary();
+        if let Some((wants_all, compare)) = summary {
+            return Some(self.summary(wants_all, compare));
+        }
         let Topology {
             outboxes,
             records,
@@ -219,15 +264,28 @@ impl Topology {
             ..
         } = self;
         let outbox = outboxes.get_mut(&link)?;
-        if let Some(part) = outbox.next_digest(records, max_bytes) {
-            return Some(Frame::Digest(part));
+        if !outbox.wants.is_empty() {
+            return Some(Frame::Want(outbox.next_wants(max_bytes)));
+        }
+        if let Some(part) = outbox.next_lines(records, max_bytes) {
+            if outbox.floods {
+                return Some(Frame::Digest(part));
+            }
+            if !part.is_empty() {
+                return Some(Frame::Announce(part));
+            }
         }
         let find = |hub: HubId| match records.get(&hub) {
             Some(stored) => Some(stored.record.clone()),
             None => Some(epitaph(hub, lives.of(hub)?)),
         };
         let due = outbox.next_records(find, max_bytes);
-        (!due.is_empty()).then_some(Frame::Records(due))
+        if !due.is_empty() {
+            return Some(Frame::Records(due));
+        }
+        let line = |hub: HubId| records.get(&hub).map(|stored| stored.record.digest());
+        let words = outbox.next_words(line, max_bytes);
+        (!words.is_empty()).then_some(Frame::Announce(words))
     }
 
     /// Whether there is something to say on this link.
@@ -235,9 +293,13 @@ impl Topology {
         self.outboxes.get(&link).is_some_and(Outbox::has_pending)
     }
 
-    /// Makes the record that is due, runs the shortest paths that are due, forgets what is too old.
+    /// Makes the record that is due, gives word, asks again and compares where it is time, runs the shortest paths
+    /// that are due, forgets what is too old.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.make_due_record(now);
+        self.give_due_words(now);
+        self.ask_again(now);
+        self.compare_due_links(now);
         self.expire_lives(now);
         self.forget(now);
         self.ask_for_turned_away(now);
@@ -247,7 +309,10 @@ impl Topology {
     /// When [`Topology::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Moment> {
         [
-            self.own.due(self.config.pacing),
+            self.own.due(&self.config),
+            self.words_due,
+            self.pulls.due,
+            self.compare_due,
             self.spf_due,
             self.forget_due,
         ]
@@ -304,7 +369,12 @@ impl Topology {
         self.own.incarnation
     }
 
-    /// How many records and digests were refused as malformed, or for want of room.
+    /// What was done so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// How many records, words and digests were refused as malformed, or for want of room.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -322,6 +392,9 @@ impl Topology {
                 self.outboxes.remove(&oldest);
             }
         }
-        self.outboxes.entry(link).or_insert_with(Outbox::new)
+        let floods = self.flooded.contains(&link);
+        self.outboxes
+            .entry(link)
+            .or_insert_with(|| Outbox::new(floods))
     }
 }

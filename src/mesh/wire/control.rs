@@ -5,9 +5,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::dictionary::{Named, Slots};
 use super::primitives::{MAX_VARINT, Reader, put_bytes, put_varint};
 use super::{DATA_BIT, DIGEST_ENTRY_SIZE, WireError, bye, close_frame, delta, kind, next_frame};
-use crate::mesh::frames::{DigestEntry, Frame, LinkRecord};
+use crate::mesh::core::ids::HubId;
+use crate::mesh::frames::{DigestEntry, Frame, LinkRecord, Summary};
 
+/// Of a record.
 const DRAINING: u8 = 0x01;
+/// Of a summary.
+const WANTS_ALL: u8 = 0x01;
+/// Of a summary.
+const IS_ANSWER: u8 = 0x02;
 
 /// Writes the control frames of one direction of one link, in order.
 #[derive(Default)]
@@ -54,6 +60,22 @@ impl Encoder {
                     self.put_record(out, record);
                 }
                 kind::RECORDS
+            }
+            Frame::Summary(summary) => {
+                put_summary(out, summary);
+                kind::SUMMARY
+            }
+            Frame::Announce(lines) => {
+                for line in lines {
+                    self.put_line(out, line);
+                }
+                kind::ANNOUNCE
+            }
+            Frame::Want(hubs) => {
+                for hub in hubs {
+                    self.named.put_hub(out, *hub);
+                }
+                kind::WANT
             }
             Frame::Subscribe {
                 origin,
@@ -120,6 +142,28 @@ impl Encoder {
     }
 }
 
+fn put_summary(out: &mut BytesMut, summary: &Summary) {
+    let wants_all = if summary.wants_all { WANTS_ALL } else { 0 };
+    let is_answer = if summary.is_answer { IS_ANSWER } else { 0 };
+    out.put_u8(wants_all | is_answer);
+    for sum in &summary.sums {
+        out.put_u32(*sum);
+    }
+}
+
+fn read_summary(body: &mut Reader<'_>) -> Result<Summary, WireError> {
+    let flags = body.u8()?;
+    let mut sums = Vec::new();
+    while !body.is_empty() {
+        sums.push(body.u32_be()?);
+    }
+    Ok(Summary {
+        wants_all: flags & WANTS_ALL != 0,
+        is_answer: flags & IS_ANSWER != 0,
+        sums,
+    })
+}
+
 /// The most that this record can take in a message.
 pub fn record_size(record: &LinkRecord) -> usize {
     let urls: usize = record.urls.iter().map(|url| MAX_VARINT + url.len()).sum();
@@ -164,6 +208,9 @@ impl Decoder {
             kind::BYE => bye::read(body.remainder()).map_or(Frame::Unknown { kind }, Frame::Bye),
             kind::DIGEST => Frame::Digest(self.read_list(body, Self::read_line)?),
             kind::RECORDS => Frame::Records(self.read_list(body, Self::read_record)?),
+            kind::SUMMARY => Frame::Summary(read_summary(body)?),
+            kind::ANNOUNCE => Frame::Announce(self.read_list(body, Self::read_line)?),
+            kind::WANT => Frame::Want(self.read_list(body, Self::read_hub)?),
             kind::SUBSCRIBE => {
                 let line = self.read_line(body)?;
                 Frame::Subscribe {
@@ -200,6 +247,10 @@ impl Decoder {
             list.push(read(self, body)?);
         }
         Ok(list)
+    }
+
+    fn read_hub(&mut self, body: &mut Reader<'_>) -> Result<HubId, WireError> {
+        Ok(self.slots.read_hub(body)?.0)
     }
 
     fn read_line(&mut self, body: &mut Reader<'_>) -> Result<DigestEntry, WireError> {

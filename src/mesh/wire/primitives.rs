@@ -56,6 +56,10 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
+    pub(super) fn u32_be(&mut self) -> Result<u32, WireError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
     pub(super) fn u64_be(&mut self) -> Result<u64, WireError> {
         self.array().map(u64::from_be_bytes)
     }

@@ -20,8 +20,8 @@ use crate::mesh::core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
 };
 use crate::mesh::frames::{
-    AckFrame, Change, Claim, Delta, Entry, Frame, LinkRecord, Refused, RefusedWhy, SignalBody,
-    SignalFrame,
+    AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
+    SignalBody, SignalFrame, Summary,
 };
 use strategies::{changes, control_frames, data_frames, records};
 
@@ -461,6 +461,23 @@ fn golden_frames() -> Vec<(Frame, &'static str)> {
             golden_delta(),
             "320904050018780e00067067616d657303626f620ec70102027b7d81222222222222222222222222222222222222222209010700",
         ),
+        (
+            Frame::Summary(Summary {
+                wants_all: true,
+                is_answer: false,
+                sums: vec![1, 0xdead_beef],
+            }),
+            "090a0100000001deadbeef",
+        ),
+        (
+            Frame::Announce(vec![DigestEntry {
+                hub: hub(7),
+                incarnation: life(1),
+                number: 3,
+            }]),
+            "030b040003",
+        ),
+        (Frame::Want(vec![hub(7)]), "010c04"),
         (Frame::Unknown { kind: 0x3f }, "003f"),
     ]
 }

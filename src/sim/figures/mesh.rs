@@ -204,7 +204,7 @@ fn restart(world: &mut World, plan: Plan, no: HostNo, meters: Meters, leg: &mut 
     world.run_for(Duration::from_secs(10));
     let sent = world.take_totals().sent;
     let per_hub = sent.topology_bytes as f64 / plan.hubs as f64 / 1e3;
-    let name = "... link records and digests sent per hub";
+    let name = "... link records, and words about them, sent per hub";
     let target = (plan.hubs <= 100).then_some(20.0);
     leg.push(name, per_hub, "kB", target);
     leg.add(

@@ -106,6 +106,10 @@ fn heal(world: &mut World, plan: Plan, half: usize, meters: Meters, leg: &mut Le
         1.0,
     );
     let topology = sent.topology_bytes as f64 / plan.hubs as f64 / 1e3;
-    leg.add("... link records and digests sent per hub", topology, "kB");
+    leg.add(
+        "... link records, and words about them, sent per hub",
+        topology,
+        "kB",
+    );
     leg.add("... CPU time, all hubs", meters.cpu_since(clock), "s");
 }

@@ -293,8 +293,8 @@ impl World {
             running.core.exchange().clone(),
             running.core.directory().clone(),
         );
+        self.sniff_arrivals(link, &frames);
         for frame in frames {
-            self.sniff_arrival(link, &frame);
             let mut exchange = exchange.lock();
             exchange.handle(now.at, &*directory.read(), frame, link);
         }

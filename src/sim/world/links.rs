@@ -184,6 +184,9 @@ impl World {
         };
         let (me, other) = (conn.ends[side].owner, conn.ends[1 - side].owner);
         let dial_number = conn.dial_number;
+        let version = self.hosts[me.host]
+            .version
+            .min(self.hosts[other.host].version);
         // The life that it told in the handshake. A hub that ended since is found out by the first message.
         let nobody = Incarnation { epoch: 0, nonce: 0 };
         let incarnation = self.lives_told.get(&other).copied().unwrap_or(nobody);
@@ -208,6 +211,7 @@ impl World {
                 incarnation,
                 dialed,
                 dial_number,
+                version,
             },
         );
         self.mark(4 << 56 | me.host as u64);

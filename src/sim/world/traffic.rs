@@ -46,7 +46,7 @@ pub struct Sniffed {
     pub paths: BTreeMap<(HubId, HubId, u64), Vec<HostNo>>,
 }
 
-/// The signal that is being handled.
+/// A signal that is being handled.
 #[derive(Clone, Copy)]
 pub(super) struct Arriving {
     key: (HubId, HubId, u64),
@@ -131,16 +131,20 @@ impl World {
         }
     }
 
-    /// A data frame is about to be handled.
-    pub(super) fn sniff_arrival(&mut self, link: LinkId, frame: &Frame) {
-        self.arriving = match frame {
-            Frame::Signal(signal) => Some(Arriving {
+    /// Data frames are about to be handled. A rogue may say one signal several times in a message, and all are
+    /// handled before the first is sent on.
+    pub(super) fn sniff_arrivals(&mut self, link: LinkId, frames: &[Frame]) {
+        let signals = frames.iter().filter_map(|frame| match frame {
+            Frame::Signal(signal) => Some(signal),
+            _ => None,
+        });
+        self.arriving = signals
+            .map(|signal| Arriving {
                 key: key(signal),
                 link,
                 ttl: signal.ttl,
-            }),
-            _ => None,
-        };
+            })
+            .collect();
     }
 
     /// A data frame is sent. One that came from elsewhere has less time to live than before, and does not go
@@ -159,12 +163,15 @@ impl World {
         if self.is_rogue(no) {
             return;
         }
-        let Some(came) = self
-            .arriving
-            .take_if(|came| came.key == key(signal) && signal.source != me)
-        else {
+        if signal.source == me {
+            return;
+        }
+        let same = |came: &Arriving| came.key == key(signal);
+        let came = self.arriving.iter().filter(|came| same(came));
+        let Some(came) = came.max_by_key(|came| came.ttl).copied() else {
             return;
         };
+        self.arriving.retain(|came| !same(came));
         if signal.ttl >= came.ttl {
             self.fault(format!(
                 "13: host {no} sent a signal on with a time to live of {}",
@@ -186,6 +193,7 @@ fn label(frame: &Frame) -> &'static str {
         Frame::Bye(_) => "bye",
         Frame::Digest(_) => "digest",
         Frame::Records(_) => "records",
+        Frame::Summary(_) | Frame::Announce(_) | Frame::Want(_) => "words",
         Frame::Subscribe { .. } | Frame::Unsubscribe { .. } => "subscribe",
         Frame::Delta(_) => "delta",
         Frame::Audit { .. } => "audit",

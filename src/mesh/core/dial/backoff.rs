@@ -14,6 +14,8 @@ pub(super) struct Backoff {
     next: Moment,
     /// Asked for by the other end.
     rest: Moment,
+    /// Asked for by the other end, which is full: for as long as it can be reached.
+    full: Moment,
 }
 
 impl Backoff {
@@ -30,7 +32,12 @@ impl Backoff {
 
     /// When to dial.
     pub(super) fn due(&self) -> Moment {
-        self.next.max(self.rest)
+        self.next.max(self.rests_until())
+    }
+
+    /// When the other end may be dialled again as far as it has a say.
+    pub(super) fn rests_until(&self) -> Moment {
+        self.rest.max(self.full)
     }
 
     /// The bound of the next wait.
@@ -85,6 +92,11 @@ impl Backoff {
         if self.attempt == 0 {
             self.next = at;
         }
+    }
+
+    /// No dial before `until`, until this is said again with another time: in the past, if it went out of reach.
+    pub(super) fn rest_while_reachable(&mut self, until: Moment) {
+        self.full = until;
     }
 
     /// No dial before `until`, whatever else happens but a [`Backoff::reset`].

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::super::mutants::Mutants;
+
 /// How a hub looks for links.
 #[derive(Clone, Copy, Debug)]
 pub struct DialConfig {
@@ -33,14 +35,29 @@ pub struct DialConfig {
     pub answer_within: Duration,
     /// How often an unreachable hub is tried, ± 50 %.
     pub retry_unreachable: Duration,
+    /// Of up to so many hubs that reach each other, each tries each that is unreachable so often; more of them share
+    /// the work.
+    pub share_retries_past: usize,
+    /// The least time between two dials of unreachable hubs, while another can be reached.
+    pub retry_spacing: Duration,
     /// When to dial a reachable hub again that was full, ± 50 %.
     pub retry_full: Duration,
+    /// So many others are named to a hub that knows nobody, once there are `accept_up_to` links; 0 lets it in at once.
+    pub introduce: usize,
+    /// How long a hub that was sent on leaves us alone, ± 50 %: it tries the others first.
+    pub introduce_rest: Duration,
+    /// Whoever comes back so long after it was sent on was not helped, and is let in.
+    pub introduce_again: Duration,
+    /// How long it is remembered that a hub was sent on.
+    pub introduce_memory: Duration,
     /// How long an address that led to ourselves is left alone.
     pub retry_self: Duration,
     /// How long the higher of two hubs leaves the dialling to the lower.
     pub yield_for: Duration,
     /// The least time between two links that are given up, see [`Dialer::poll_drop`].
     pub drop_spacing: Duration,
+    /// Known faults, for tests of the tests.
+    pub mutants: Mutants,
 }
 
 impl Default for DialConfig {
@@ -60,10 +77,17 @@ impl Default for DialConfig {
             spacing: Duration::from_millis(50),
             answer_within: Duration::from_secs(10),
             retry_unreachable: Duration::from_secs(15),
+            share_retries_past: 64,
+            retry_spacing: Duration::from_millis(500),
             retry_full: Duration::from_secs(120),
+            introduce: 12,
+            introduce_rest: Duration::from_secs(2),
+            introduce_again: Duration::from_secs(1),
+            introduce_memory: Duration::from_secs(30),
             retry_self: Duration::from_secs(30),
             yield_for: Duration::from_secs(1),
             drop_spacing: Duration::from_millis(100),
+            mutants: Mutants::NONE,
         }
     }
 }

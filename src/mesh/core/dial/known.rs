@@ -88,6 +88,11 @@ impl Known {
         all().nth(self.turn.checked_rem(all().count())?)
     }
 
+    /// Others can be sent on to it.
+    pub(super) fn is_presentable(&self) -> bool {
+        !self.draining && self.url().is_some()
+    }
+
     /// It may be dialled when its time comes. One that drained and is gone may be back in its next life, which
     /// only a dial can tell.
     pub(super) fn is_dialable(&self) -> bool {
@@ -95,16 +100,17 @@ impl Known {
         self.linked.is_none() && self.dial.is_none() && !drains && self.url().is_some()
     }
 
-    /// A dial failed. One that is unreachable is tried again no later than its interval.
+    /// A dial failed. One that is unreachable is tried again after `wait`, once its back-off is longer than the
+    /// interval of such tries.
     pub(super) fn fail(
         &mut self,
         now: Moment,
         why: DialFailure,
+        wait: Duration,
         config: &DialConfig,
         rng: &mut Rng,
     ) {
         if !self.reachable && self.backoff.ceiling(config) > config.retry_unreachable {
-            let wait = rng.jitter(config.retry_unreachable, 0.5);
             self.backoff.fail_for(now, wait);
         } else {
             self.backoff.on_failure(now, why, config, rng);

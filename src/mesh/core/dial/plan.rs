@@ -70,6 +70,9 @@ impl Dialer {
             DialTarget::Learned { hub, .. } => {
                 if let Some(known) = self.hubs.get_mut(hub) {
                     known.dial = Some(dial);
+                    if !known.reachable {
+                        self.retry_spaced = now + self.config.retry_spacing;
+                    }
                 }
             }
         }
@@ -86,7 +89,7 @@ impl Dialer {
             candidates.extend(self.wanted(tally).into_iter().filter_map(|hub| {
                 let known = self.hubs.get(&hub)?;
                 Some(Candidate {
-                    due: known.backoff.due(),
+                    due: self.due(known),
                     hub: Some(hub),
                     url: known.url()?,
                 })

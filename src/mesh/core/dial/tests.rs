@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use super::super::ids::Incarnation;
 use super::*;
 
+mod admission;
 mod bootstrap;
 mod mesh;
+mod retries;
 
 const ME: u8 = 100;
 
@@ -376,29 +378,6 @@ fn a_bootstrap_address_rests_in_a_large_mesh_while_its_hub_is_reachable() {
     dialer.on_unreachable(at_ms(3_600_000), id(3));
     let dials = targets(&run(&mut dialer, at_ms(3_630_000)));
     assert!(dials.contains(&bootstrap("ws://a")));
-}
-
-#[test]
-fn past_the_limit_only_hubs_without_another_way_are_accepted() {
-    let mut dialer = dialer();
-    meet(&mut dialer, at_ms(0), 0..60);
-    for hub in 0..31 {
-        dialer.on_neighbour_up(at_ms(0), id(hub), None);
-    }
-    assert!(dialer.may_accept(at_ms(0), id(59)));
-    dialer.on_neighbour_up(at_ms(0), id(31), None);
-    assert!(!dialer.may_accept(at_ms(0), id(59)), "it is reachable");
-    assert!(dialer.may_accept(at_ms(0), id(31)), "it is a neighbour");
-    assert!(
-        dialer.may_accept(at_ms(0), id(200)),
-        "it is new to the mesh"
-    );
-    let config = DialConfig {
-        accept_never_past: 32,
-        ..DialConfig::default()
-    };
-    dialer.config = config;
-    assert!(!dialer.may_accept(at_ms(0), id(200)));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::super::ids::DialId;
 use super::*;
+use crate::mesh::frames::PULLS_SINCE;
 
 const LOW: HubId = HubId([1; 20]);
 const HIGH: HubId = HubId([2; 20]);
@@ -25,6 +26,7 @@ fn up(link: u64, dialed: bool, dial_number: u64) -> LinkUp {
         incarnation: life(0, 7),
         dialed: dialed.then_some(DialId(dial_number)),
         dial_number,
+        version: PULLS_SINCE,
     }
 }
 
@@ -409,6 +411,7 @@ impl Pair {
                     incarnation: life(0, 1 - end as u64),
                     dialed: (dialler == end).then_some(DialId(dial_number)),
                     dial_number,
+                    version: PULLS_SINCE,
                 };
                 self.ends[end].on_up(now, &up);
             }

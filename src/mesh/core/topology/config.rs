@@ -12,8 +12,24 @@ pub struct TopologyConfig {
     pub urls: Vec<String>,
     /// Where it runs, for people to read; left out if longer than [`crate::mesh::frames::LinkRecord::MAX_REGION_BYTES`].
     pub region: String,
-    /// The least time between two records of our own.
+    /// The least time between two records of our own, after a pause.
     pub pacing: Duration,
+    /// The same while one follows the other: each doubles it, up to this.
+    pub pacing_most: Duration,
+    /// How long news that cuts nobody off waits for more of its kind: a further link, another cost.
+    pub settle: Duration,
+    /// The longest that such news waits.
+    pub settle_most: Duration,
+    /// How long word of a record waits, so that it need not be given to who has it from elsewhere by then. Up to
+    /// twice this: the two ends of a link are to differ.
+    pub announce_after: Duration,
+    /// After so long without the record, another that has it is asked for it.
+    pub ask_again_after: Duration,
+    /// How long a new neighbour is waited for to be in reach by other ways, before all is announced to it. The two
+    /// ends compare their records for the first time four to eight times as late.
+    pub compare_after: Duration,
+    /// How often the two ends of a link compare their records, ± 50 %.
+    pub compare_every: Duration,
     /// How long an unreachable hub is remembered, and then its life for as long again.
     pub forget_after: Duration,
     /// The same for one that had been forgotten and that somebody's old copy brought back.
@@ -49,6 +65,13 @@ impl Default for TopologyConfig {
             urls: Vec::new(),
             region: String::new(),
             pacing: Duration::from_millis(100),
+            pacing_most: Duration::from_secs(1),
+            settle: Duration::from_millis(500),
+            settle_most: Duration::from_millis(1_500),
+            announce_after: Duration::from_millis(50),
+            ask_again_after: Duration::from_millis(300),
+            compare_after: Duration::from_millis(200),
+            compare_every: Duration::from_secs(30),
             forget_after: Duration::from_secs(15 * 60),
             forget_again_after: Duration::from_secs(60),
             rtt_step: Duration::from_millis(5),

@@ -1,23 +1,46 @@
 //! What this hub says of itself: its record, and the life that it claims.
 
-use super::super::ids::{Incarnation, LinkId, Moment};
+use super::super::ids::{HubId, Incarnation, LinkId, Moment};
 use super::own::Bump;
 use super::{Stored, Topology, TopologyEvent};
 use crate::mesh::frames::LinkRecord;
 
 impl Topology {
-    pub(super) fn own_links_changed(&mut self, now: Moment) {
-        self.want_record(now);
-        self.run_spf(now);
-    }
-
     pub(super) fn want_record(&mut self, now: Moment) {
         self.own.want();
         self.make_due_record(now);
     }
 
+    /// As [`Topology::want_record`], for what cuts nobody off.
+    pub(super) fn want_record_in_a_while(&mut self, now: Moment) {
+        self.own.want_in_a_while(now);
+        self.make_due_record(now);
+    }
+
+    /// The neighbours that our last record lists, with the costs that it gives.
+    pub(super) fn listed(&self) -> &[(HubId, u16)] {
+        let own = self.records.get(&self.me);
+        own.map_or(&[], |stored| &stored.record.neighbours)
+    }
+
+    /// Whether our last record lists this neighbour.
+    pub(super) fn lists(&self, hub: HubId) -> bool {
+        let place = self.listed().binary_search_by_key(&hub, |(hub, _)| *hub);
+        place.is_ok()
+    }
+
+    /// A link that waits to be listed is needed after all: its hub went out of reach by other ways.
+    pub(super) fn list_what_is_needed(&mut self, now: Moment) {
+        let needed = self.neighbours.iter().any(|(hub, neighbour)| {
+            neighbour.confirmed && !self.is_reachable(*hub) && !self.lists(*hub)
+        });
+        if needed {
+            self.want_record(now);
+        }
+    }
+
     pub(super) fn make_due_record(&mut self, now: Moment) {
-        if self.own.due(self.config.pacing).is_none_or(|due| due > now) {
+        if self.own.due(&self.config).is_none_or(|due| due > now) {
             return;
         }
         let mut record = self.own_record();
@@ -26,11 +49,13 @@ impl Topology {
             .get(&self.me)
             .is_some_and(|stored| stored.record == record);
         if same {
-            return self.own.settled();
+            return self.own.rest();
         }
-        record.number = self.own.originate(now);
+        record.number = self.own.originate(now, &self.config);
+        self.tally.originated += 1;
         self.put_own(record);
-        self.flood(self.me, None);
+        self.flood(now, self.me, None);
+        self.run_spf(now);
     }
 
     /// What we have to say of ourselves now, under the number of our last record.
@@ -45,6 +70,7 @@ impl Topology {
             neighbours: self
                 .neighbours
                 .iter()
+                .filter(|(_, neighbour)| neighbour.confirmed)
                 .take(LinkRecord::MAX_NEIGHBOURS)
                 .map(|(hub, neighbour)| (*hub, neighbour.cost))
                 .collect(),
@@ -60,6 +86,7 @@ impl Topology {
             record,
             unreachable_since: None,
             again: false,
+            cost: None,
         };
         self.records.insert(self.me, stored);
     }

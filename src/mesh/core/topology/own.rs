@@ -1,12 +1,18 @@
 //! This hub's own record: when a new one may be made, and which life it tells of.
 //!
-//! Owns the pacing of originations and the count of raised epochs. Called by `Topology` alone, which builds
-//! the record and sends it.
+//! Owns the pacing of records and the count of raised epochs. Called by `Topology` alone, which builds the record
+//! and sends it.
+//!
+//! What cuts somebody off, or is the only way to somebody, is said as soon as the pacing allows. Further links and
+//! other costs wait for more of their kind, since a hub that has just started makes dozens of links, and gives many
+//! of them up. Records that follow on each other grow apart: the gap doubles from `pacing` to `pacing_most`, and is
+//! short again after a pause of twice `pacing_most`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::ids::{Incarnation, Moment};
+use super::TopologyConfig;
 
 /// What came of hearing about a higher life of ourselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +32,12 @@ pub(super) struct Own {
     pub(super) number: u64,
     pub(super) draining: bool,
     last: Option<Moment>,
-    wanted: bool,
+    /// The least time between the last record and the next.
+    gap: Duration,
+    /// Something that cannot wait is to be said.
+    urgent: bool,
+    /// When the first and the latest of what can wait came up.
+    waiting: Option<(Moment, Moment)>,
     bumps: VecDeque<Moment>,
     clashed: bool,
 }
@@ -38,31 +49,52 @@ impl Own {
             number: 0,
             draining: false,
             last: None,
-            wanted: false,
+            gap: Duration::ZERO,
+            urgent: false,
+            waiting: None,
             bumps: VecDeque::new(),
             clashed: false,
         }
     }
 
-    /// Asks for a new record.
+    /// Asks for a new record as soon as may be.
     pub(super) fn want(&mut self) {
-        self.wanted = true;
+        self.urgent = true;
     }
 
-    /// When the record that was asked for may be made: as soon as `pacing` has passed since the last one.
-    pub(super) fn due(&self, pacing: Duration) -> Option<Moment> {
-        let mark = self.last.map_or(Moment::default(), |last| last + pacing);
-        self.wanted.then_some(mark)
+    /// Asks for a new record once nothing more of its kind comes up.
+    pub(super) fn want_in_a_while(&mut self, now: Moment) {
+        let first = self.waiting.map_or(now, |(first, _)| first);
+        self.waiting = Some((first, now));
+    }
+
+    /// When the record that was asked for may be made.
+    pub(super) fn due(&self, config: &TopologyConfig) -> Option<Moment> {
+        let mark = self.last.map_or(Moment::default(), |last| last + self.gap);
+        if self.urgent {
+            return Some(mark);
+        }
+        let (first, latest) = self.waiting?;
+        let settled = (latest + config.settle).min(first + config.settle_most);
+        Some(settled.max(mark))
     }
 
     /// Nothing is wanted any more.
-    pub(super) fn settled(&mut self) {
-        self.wanted = false;
+    pub(super) fn rest(&mut self) {
+        self.urgent = false;
+        self.waiting = None;
     }
 
     /// A record is being made: gives its number.
-    pub(super) fn originate(&mut self, now: Moment) -> u64 {
-        self.wanted = false;
+    pub(super) fn originate(&mut self, now: Moment, config: &TopologyConfig) -> u64 {
+        self.rest();
+        let pause = config.pacing_most * 2;
+        let paused = self.last.is_none_or(|last| now - last >= pause);
+        self.gap = if paused {
+            config.pacing
+        } else {
+            (self.gap * 2).clamp(config.pacing, config.pacing_most)
+        };
         self.last = Some(now);
         self.number += 1;
         self.number

@@ -15,6 +15,8 @@ pub(super) struct Stored {
     pub(super) again: bool,
     /// The nearest hub that told us of these addresses.
     pub(super) told_by: Option<Reach>,
+    /// What the link to it last cost, while it was a neighbour.
+    pub(super) cost: Option<u16>,
 }
 
 impl Topology {
@@ -39,8 +41,10 @@ impl Topology {
                 return;
             }
         }
+        self.tally.fresh += 1;
+        self.pulls.on_record(hub, record.version());
         self.store(now, record);
-        self.flood(hub, Some(link));
+        self.flood(now, hub, Some(link));
     }
 
     /// The other end of `link` has a record that is not newer than ours: an older one is answered.
@@ -49,17 +53,7 @@ impl Topology {
         if older {
             outbox.due.insert(hub);
         } else {
-            outbox.due.remove(&hub);
-        }
-    }
-
-    pub(super) fn flood(&mut self, hub: HubId, from: Option<LinkId>) {
-        for (link, outbox) in &mut self.outboxes {
-            if Some(*link) == from {
-                outbox.due.remove(&hub);
-            } else {
-                outbox.due.insert(hub);
-            }
+            outbox.has(&hub);
         }
     }
 
@@ -81,10 +75,11 @@ impl Topology {
                     self.events.push_back(TopologyEvent::Learned { hub });
                 }
                 if old.neighbours != new.neighbours || old.incarnation != new.incarnation {
-                    if !self.graph_stale {
-                        self.graph.replace(new);
+                    // Most records of a mesh that starts list links that their other ends do not list yet.
+                    let matters = self.graph_stale || self.graph.replace(new);
+                    if matters || old.incarnation != new.incarnation {
+                        self.want_spf(now);
                     }
-                    self.want_spf(now);
                 }
             }
             None => self.store_new(now, record),
@@ -99,6 +94,7 @@ impl Topology {
             unreachable_since: Some(now),
             again,
             told_by: None,
+            cost: None,
         };
         let forget = self.forget_mark(&stored);
         self.forget_due = self.forget_due.into_iter().chain(forget).min();
@@ -114,7 +110,7 @@ impl Topology {
         };
         self.lives.remember(now, hub, stored.record.incarnation);
         for outbox in self.outboxes.values_mut() {
-            outbox.due.remove(&hub);
+            outbox.forget(&hub);
         }
         self.graph_stale = true;
         self.events.push_back(TopologyEvent::Forgotten { hub });

@@ -4,7 +4,7 @@
 //! that nothing leads to at the cost of another such, the two would go round in the mesh for ever: each hub that has
 //! dropped one takes it for news.
 
-use super::super::ids::{HubId, LinkId, Moment};
+use super::super::ids::{HubId, Moment};
 use super::Topology;
 use crate::mesh::frames::LinkRecord;
 
@@ -68,13 +68,9 @@ impl Topology {
         }
         self.turned_away = false;
         self.asked_again = Some(now);
-        let links: Vec<(HubId, LinkId)> = self
-            .neighbours
-            .iter()
-            .map(|(hub, neighbour)| (*hub, neighbour.link))
-            .collect();
-        for (hub, link) in links {
-            self.outbox(link).start_digest(hub);
+        let neighbours = self.neighbours.values();
+        for link in neighbours.map(|n| n.link).collect::<Vec<_>>() {
+            self.outbox(link).compare();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! When the shortest paths are run, and what follows from a run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 
@@ -8,6 +9,9 @@ use super::super::api::{Hop, Route, Routes};
 use super::super::ids::{HubId, LinkId, Moment};
 use super::spf::Path;
 use super::{Stored, Topology, TopologyEvent};
+
+/// Hubs that were out of reach for so long may hold other records than we do.
+const APART: Duration = Duration::from_secs(1);
 
 impl Topology {
     /// Whether everyone would still be reachable without the link to this neighbour. Costs a
@@ -43,20 +47,24 @@ impl Topology {
         }
     }
 
-    /// The neighbours that can be a first hop: those whose record tells of the life that the link leads to.
+    /// The neighbours that can be a first hop: those that our record lists, and whose record tells of the life that
+    /// the link leads to. They cost what our record says, so that everyone reckons with the same.
     fn firsts(&self) -> Vec<(HubId, u16)> {
-        self.neighbours
+        self.listed()
             .iter()
-            .filter(|(hub, neighbour)| {
-                self.records
-                    .get(*hub)
-                    .is_some_and(|stored| stored.record.incarnation >= neighbour.incarnation)
+            .filter(|(hub, _)| {
+                let neighbour = self.neighbours.get(hub);
+                let stored = self.records.get(hub);
+                neighbour.zip(stored).is_some_and(|(neighbour, stored)| {
+                    stored.record.incarnation >= neighbour.incarnation
+                })
             })
-            .map(|(hub, neighbour)| (*hub, neighbour.cost))
+            .copied()
             .collect()
     }
 
     pub(super) fn run_spf(&mut self, now: Moment) {
+        self.tally.spf_runs += 1;
         self.spf_last = Some(now);
         self.spf_due = None;
         self.refresh_graph();
@@ -68,11 +76,15 @@ impl Topology {
         let parts = self.graph.parts(self.me);
         let paths = self.graph.shortest(self.me, &firsts);
         let mut by_hub = HashMap::with_capacity(self.records.len());
+        let mut returned = false;
         for (((hub, stored), path), part) in self.records.iter_mut().zip(paths).zip(parts) {
             if *hub == self.me {
                 continue;
             }
+            let lost = stored.unreachable_since;
             if let Some(event) = note_path(stored, path.is_some(), now) {
+                let apart = lost.is_some_and(|lost| now - lost >= APART);
+                returned |= path.is_some() && apart;
                 self.events.push_back(event);
             }
             if let Some(hop) = path.and_then(|path| hop(&hops, path)) {
@@ -87,10 +99,15 @@ impl Topology {
         }
         if by_hub != self.routes.by_hub {
             self.routes = Arc::new(Routes { by_hub });
+            self.choose_root();
             self.events.push_back(TopologyEvent::RoutesChanged);
         }
         self.forget_due = self.next_forget();
         self.ask_for_turned_away(now);
+        self.list_what_is_needed(now);
+        if returned {
+            self.compare_soon(now);
+        }
     }
 }
 

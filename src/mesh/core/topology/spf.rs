@@ -39,6 +39,8 @@ pub(super) struct Graph {
     edges: Vec<Vec<Edge>>,
     paths: Vec<Option<Path>>,
     queue: BinaryHeap<Reverse<(Path, u32)>>,
+    /// The edges that a record had before the last one that was taken in; kept for its memory.
+    replaced: Vec<Edge>,
     mutants: Mutants,
 }
 
@@ -64,15 +66,24 @@ impl Graph {
         }
     }
 
-    /// Takes in a new record of a hub that is in the graph already.
-    pub(super) fn replace(&mut self, record: &LinkRecord) {
-        if let Some(edges) = self
-            .numbers
-            .get(&record.hub)
-            .and_then(|number| self.edges.get_mut(*number as usize))
-        {
-            fill(edges, &self.numbers, record);
-        }
+    /// Takes in a new record of a hub that is in the graph already. Says whether that can change a path: whether a
+    /// link that the other end lists as well is new, gone, or costs something else.
+    pub(super) fn replace(&mut self, record: &LinkRecord) -> bool {
+        let Some(number) = self.numbers.get(&record.hub).copied() else {
+            return false;
+        };
+        let Some(edges) = self.edges.get_mut(number as usize) else {
+            return false;
+        };
+        std::mem::swap(edges, &mut self.replaced);
+        fill(edges, &self.numbers, record);
+        let edges = self
+            .edges
+            .get(number as usize)
+            .map_or(&[][..], Vec::as_slice);
+        let news = differing(edges, &self.replaced);
+        let gone = differing(&self.replaced, edges);
+        news.chain(gone).any(|edge| self.lists(edge.to, number))
     }
 
     /// The best path from `me` to each hub in the order of ids, through these neighbours (in rising order of
@@ -194,6 +205,16 @@ fn join(parts: &mut [u32], one: u32, other: u32) {
     if let Some(part) = parts.get_mut(one.max(other) as usize) {
         *part = one.min(other);
     }
+}
+
+/// The edges of `some` that `others` has not, or at another cost. Both are in rising order of `to`.
+fn differing<'a>(some: &'a [Edge], others: &'a [Edge]) -> impl Iterator<Item = &'a Edge> {
+    some.iter().filter(|edge| {
+        let same = |other: &Edge| (other.to, other.cost);
+        others
+            .binary_search_by_key(&(edge.to, edge.cost), same)
+            .is_err()
+    })
 }
 
 /// Neighbours whose record is not known are left out: such a link cannot count.

@@ -14,7 +14,7 @@ use crate::mesh::core::ids::{
 };
 use crate::mesh::frames::{
     AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-    SignalBody, SignalFrame,
+    SignalBody, SignalFrame, Summary,
 };
 
 pub(super) fn hubs() -> impl Strategy<Value = HubId> {
@@ -126,6 +126,18 @@ pub(super) fn records() -> impl Strategy<Value = LinkRecord> {
         )
 }
 
+pub(super) fn summaries() -> impl Strategy<Value = Frame> {
+    (any::<bool>(), any::<bool>(), vec(any::<u32>(), 0..40)).prop_map(
+        |(wants_all, is_answer, sums)| {
+            Frame::Summary(Summary {
+                wants_all,
+                is_answer,
+                sums,
+            })
+        },
+    )
+}
+
 pub(super) fn byes() -> impl Strategy<Value = Bye> {
     prop_oneof![
         any::<u32>().prop_map(|ms| Bye::Draining {
@@ -158,6 +170,9 @@ pub(super) fn control_frames() -> impl Strategy<Value = Frame> {
         any::<u64>().prop_map(|token| Frame::Pong { token }),
         byes().prop_map(Frame::Bye),
         vec(lines(), 0..6).prop_map(Frame::Digest),
+        vec(lines(), 0..6).prop_map(Frame::Announce),
+        vec(hubs(), 0..6).prop_map(Frame::Want),
+        summaries(),
         vec(records(), 0..4).prop_map(Frame::Records),
         lines().prop_map(|line| Frame::Subscribe {
             origin: line.hub,

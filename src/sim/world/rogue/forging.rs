@@ -17,7 +17,7 @@ use crate::mesh::core::ids::{
 use crate::mesh::core::rng::Rng;
 use crate::mesh::frames::{
     AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-    SignalBody, SignalFrame,
+    SignalBody, SignalFrame, Summary,
 };
 
 /// Hubs that a rogue makes up are drawn from so many, most of the time.
@@ -122,6 +122,7 @@ impl Forger {
             }
             Frame::Pong { .. } if rng.below(12) == 0 => None,
             Frame::Subscribe { .. } | Frame::Digest(_) if rng.below(12) == 0 => None,
+            Frame::Announce(_) | Frame::Want(_) if rng.below(12) == 0 => None,
             frame => Some(frame),
         }
     }
@@ -424,6 +425,7 @@ impl Forger {
         listed.into_iter().collect()
     }
 
+    /// Which records it has, wants, or has the sums of.
     fn digest(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> Frame {
         let mut lines: Vec<DigestEntry> = Vec::new();
         for _ in 0..rng.below(12) {
@@ -438,7 +440,16 @@ impl Forger {
             lines.sort_by_key(|line| line.hub);
             lines.dedup_by_key(|line| line.hub);
         }
-        Frame::Digest(lines)
+        match rng.below(4) {
+            0 => Frame::Digest(lines),
+            1 => Frame::Want(lines.into_iter().map(|line| line.hub).collect()),
+            2 => Frame::Summary(Summary {
+                wants_all: rng.below(2) == 0,
+                is_answer: rng.below(2) == 0,
+                sums: vec![rng.below(3) as u32; Summary::SHARES],
+            }),
+            _ => Frame::Announce(lines),
+        }
     }
 
     fn signal(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> SignalFrame {

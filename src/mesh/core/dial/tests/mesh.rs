@@ -8,8 +8,8 @@ use super::super::super::api::{Bye, DialFailure, DialTarget, LinkUp};
 use super::super::super::ids::{DialId, HubId, Incarnation, LinkId, Moment};
 use super::super::super::links::{LinkConfig, LinkEvent, Links};
 use super::super::super::topology::{Topology, TopologyConfig, TopologyEvent};
-use super::super::{DialConfig, Dialer};
-use crate::mesh::frames::Frame;
+use super::super::{Admission, DialConfig, Dialer};
+use crate::mesh::frames::{Frame, PULLS_SINCE};
 
 const LATENCY: Duration = Duration::from_millis(5);
 
@@ -156,6 +156,7 @@ impl Mesh {
                 incarnation: self.nodes[other].topology.incarnation(),
                 dialed: (end == 0).then_some(dial),
                 dial_number: dial.0,
+                version: PULLS_SINCE,
             };
             let peer = (other, peer);
             let after = LATENCY * if end == 0 { 3 } else { 2 };
@@ -170,10 +171,14 @@ impl Mesh {
         match what {
             Happens::Up { up, peer } => {
                 node.open.insert(up.link, peer);
-                if up.dialed.is_none() && !node.dialer.may_accept(now, up.hub) {
+                let follows = false;
+                if up.dialed.is_none()
+                    && node.dialer.admit(now, up.hub, follows) != Admission::Welcome
+                {
                     self.close(n, up.link, Bye::Full);
                     return self.pump(n);
                 }
+                node.topology.on_link_up(up.link, up.version);
                 node.dialer.on_neighbour_up(now, up.hub, up.dialed);
                 let known = node.topology.known(up.hub);
                 node.links.on_up_knowing(now, &up, known);
@@ -202,6 +207,9 @@ impl Mesh {
                     Frame::Pong { token } => node.links.on_pong(now, link, token),
                     Frame::Digest(part) => node.topology.handle_digest(now, link, &part),
                     Frame::Records(records) => node.topology.handle_records(now, link, records),
+                    Frame::Summary(summary) => node.topology.handle_summary(now, link, &summary),
+                    Frame::Announce(words) => node.topology.handle_announce(now, link, &words),
+                    Frame::Want(hubs) => node.topology.handle_want(link, &hubs),
                     other => panic!("nobody sends {other:?}"),
                 }
             }

@@ -1,4 +1,4 @@
-//! What goes out on which link, and what is made of what comes in.
+//! What goes out on links to hubs of the version before, and what is made of what comes in.
 
 use super::*;
 
@@ -73,6 +73,10 @@ fn two_digests_in_any_number_of_parts_make_two_databases_one() {
         a.handle_records(at_ms(0), LinkId(50), batch(10..30, 2));
         b.handle_records(at_ms(0), LinkId(50), batch(20..40, 1));
         b.handle_records(at_ms(0), LinkId(50), batch(25..27, 9));
+        for link in [LinkId(1), LinkId(2)] {
+            a.on_link_up(link, FLOODS);
+            b.on_link_up(link, FLOODS);
+        }
         a.on_neighbour_up(at_ms(1_000), id(1), life(0, 1), LinkId(1));
         b.on_neighbour_up(at_ms(1_000), id(0), life(0, 1), LinkId(1));
         exchange(&mut a, &mut b, at_ms(1_000), max_bytes);
@@ -96,6 +100,7 @@ fn two_digests_in_any_number_of_parts_make_two_databases_one() {
 #[test]
 fn a_digest_on_a_link_that_is_not_chosen_yet_is_answered_once_it_is() {
     let mut topology = with_neighbours(1);
+    topology.on_link_up(LinkId(9), FLOODS);
     topology.handle_digest(at_ms(2_000), LinkId(9), &[]);
     topology.handle_records(at_ms(2_000), LinkId(1), vec![record(7, 1, &[])]);
     topology.on_neighbour_switched(at_ms(2_000), id(1), LinkId(9));

@@ -110,7 +110,7 @@ fn an_unreachable_hub_is_forgotten_after_a_quarter_of_an_hour_but_not_its_life()
     topology.on_neighbour_down(at_ms(2_000), id(1));
     events(&mut topology);
     let forgotten = at_ms(2_000 + 15 * 60_000);
-    assert_eq!(topology.own.due(Duration::ZERO), None);
+    assert_eq!(topology.own.due(&topology.config), None);
     assert_eq!(topology.poll_timeout(), Some(forgotten));
     topology.handle_timeout(forgotten);
     assert_eq!(
@@ -177,6 +177,7 @@ fn a_full_database_drops_the_longest_unreachable_hub_and_never_a_reachable_one()
         ..TopologyConfig::default()
     };
     let mut topology = Topology::new(id(0), life(0, 1), config);
+    topology.on_link_up(LinkId(1), FLOODS);
     topology.on_neighbour_up(at_ms(0), id(1), life(0, 1), LinkId(1));
     topology.handle_records(at_ms(0), LinkId(1), vec![record(1, 1, &[(0, 1)])]);
     topology.handle_records(at_ms(1_000), LinkId(1), vec![record(2, 1, &[])]);
@@ -233,11 +234,23 @@ fn hubs_that_nothing_leads_to_do_not_take_each_others_places_for_ever() {
 
 #[test]
 fn a_neighbour_always_has_room_and_others_are_asked_for_when_there_is_some() {
+    let digest = |frame: &Frame| matches!(frame, Frame::Digest(_));
+    asks_for_who_was_turned_away(FLOODS, digest);
+    let compares = |frame: &Frame| match frame {
+        Frame::Summary(summary) => summary.sums.len() == Summary::SHARES,
+        _ => false,
+    };
+    asks_for_who_was_turned_away(PULLS_SINCE, compares);
+}
+
+fn asks_for_who_was_turned_away(version: u16, asks: impl Fn(&Frame) -> bool) {
     let config = TopologyConfig {
         max_hubs: 4,
         ..TopologyConfig::default()
     };
     let mut topology = Topology::new(id(0), life(0, 1), config);
+    topology.on_link_up(LinkId(1), FLOODS);
+    topology.on_link_up(LinkId(2), version);
     // 1 fills the place with hubs that it makes up.
     topology.on_neighbour_up(at_ms(0), id(1), life(0, 1), LinkId(1));
     let made_up = |hub| record(hub, 1, &[(1, 1)]);
@@ -247,6 +260,7 @@ fn a_neighbour_always_has_room_and_others_are_asked_for_when_there_is_some() {
     assert!(topology.is_reachable(id(8)) && topology.is_reachable(id(9)));
     // 2 links up, and knows 3.
     topology.on_neighbour_up(at_ms(1_000), id(2), life(0, 1), LinkId(2));
+    topology.handle_summary(at_ms(1_000), LinkId(2), &Summary::default());
     let honest = record(2, 1, &[(0, 1), (3, 1)]);
     topology.handle_records(
         at_ms(1_000),
@@ -261,10 +275,7 @@ fn a_neighbour_always_has_room_and_others_are_asked_for_when_there_is_some() {
     topology.on_neighbour_down(at_ms(3_000), id(1));
     topology.handle_timeout(at_ms(4_000));
     let asked = frames(&mut topology, 2);
-    assert!(
-        asked.iter().any(|frame| matches!(frame, Frame::Digest(_))),
-        "{asked:?}"
-    );
+    assert!(asked.iter().any(asks), "{asked:?}");
     topology.handle_records(at_ms(5_000), LinkId(2), vec![record(3, 1, &[(2, 1)])]);
     topology.handle_timeout(at_ms(6_000));
     assert!(topology.is_reachable(id(3)));

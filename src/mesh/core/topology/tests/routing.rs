@@ -7,6 +7,7 @@ use super::*;
 #[test]
 fn a_link_counts_only_if_both_ends_list_it() {
     let mut topology = topology();
+    topology.on_link_up(LinkId(1), FLOODS);
     topology.on_neighbour_up(at_ms(0), id(1), life(0, 1), LinkId(1));
     topology.handle_records(at_ms(0), LinkId(1), vec![record(1, 1, &[(2, 1)])]);
     topology.handle_timeout(at_ms(500));
@@ -37,6 +38,7 @@ fn a_link_counts_only_if_both_ends_list_it() {
 #[test]
 fn a_neighbour_whose_record_tells_of_an_earlier_life_is_no_way_to_anyone() {
     let mut topology = with_neighbours(1);
+    topology.on_link_up(LinkId(9), FLOODS);
     topology.on_neighbour_up(at_ms(2_000), id(1), life(0, 5), LinkId(9));
     assert_eq!(hops(&topology, 1), None);
     let newer = LinkRecord {
@@ -93,12 +95,12 @@ fn a_cost_follows_the_round_trip_in_steps_seldom_and_only_if_it_matters() {
     topology.on_rtt(at_ms(61_999), id(1), ms(90));
     assert_eq!(cost(&topology), 8, "a minute has not passed");
     topology.on_rtt(at_ms(62_000), id(1), ms(45));
-    assert_eq!(cost(&topology), 8, "10 is 25 % above 8 and no more");
+    assert_eq!(cost(&topology), 8, "less than a quarter above 37 ms");
     topology.on_rtt(at_ms(62_000), id(1), ms(50));
     assert_eq!(cost(&topology), 11);
     topology.on_rtt(at_ms(130_000), id(1), Duration::from_secs(100_000));
     assert_eq!(cost(&topology), u16::MAX);
-    topology.handle_timeout(at_ms(130_000));
+    topology.handle_timeout(at_ms(130_500));
     assert_eq!(
         topology.record(id(0)).unwrap().neighbours,
         [(id(1), u16::MAX)]

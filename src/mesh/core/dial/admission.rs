@@ -1,0 +1,87 @@
+//! Who is let in, and who is sent on to others.
+//!
+//! A hub that has `accept_up_to` links needs no more of them, but may be the only one that a newcomer knows. So it
+//! names a dozen others to it that it can reach, and parts. Whoever comes back after a while was not helped, and is
+//! let in, up to `accept_never_past` links. Otherwise a thousand hubs that start with one bootstrap address would all
+//! link with it at once, and part from it one by one.
+
+use super::super::ids::{HubId, Moment};
+use super::Dialer;
+use super::known::Known;
+
+/// The most hubs of which it is remembered that they were sent on.
+const MAX_SENT_ON: usize = 4_096;
+
+/// What becomes of a link that another hub dialled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// It stays.
+    Welcome,
+    /// There are links enough, and the hub has others.
+    Full,
+    /// There are links enough, and the hub is to try [`Dialer::introductions`] first.
+    Elsewhere,
+}
+
+impl Dialer {
+    /// Whether a link that `hub` dialled may stay. A neighbour's further link always may: one of them will be closed.
+    /// `follows` says that the hub makes use of introductions.
+    pub fn admit(&mut self, now: Moment, hub: HubId, follows: bool) -> Admission {
+        if self.is_linked(hub) || self.standing < self.config.accept_up_to {
+            return Admission::Welcome;
+        }
+        if self.hubs.get(&hub).is_some_and(|known| known.reachable) {
+            return Admission::Full;
+        }
+        if follows && self.can_introduce() && !self.was_sent_on(now, hub) {
+            return Admission::Elsewhere;
+        }
+        if self.standing < self.config.accept_never_past {
+            Admission::Welcome
+        } else {
+            Admission::Full
+        }
+    }
+
+    /// Hubs to send another one on to, drawn at random.
+    pub fn introductions(&mut self) -> Vec<HubId> {
+        let mut others: Vec<HubId> = self.presentable().map(|(hub, _)| *hub).collect();
+        let many = others.len().min(self.config.introduce);
+        for place in 0..many {
+            let rest = (others.len() - place) as u64;
+            others.swap(place, place + self.rng.below(rest) as usize);
+        }
+        others.truncate(many);
+        others
+    }
+
+    /// Whether some hub is left to dial.
+    pub(super) fn knows_others(&self) -> bool {
+        let dials_them = self.config.auto_connect && self.config.introduce > 0;
+        dials_them && self.hubs.values().any(Known::is_dialable)
+    }
+
+    fn can_introduce(&self) -> bool {
+        self.config.introduce > 0 && self.presentable().next().is_some()
+    }
+
+    fn presentable(&self) -> impl Iterator<Item = (&HubId, &Known)> {
+        let dead = self.config.mutants.introduced_to_the_dead();
+        let fits = move |known: &Known| known.is_presentable() && known.reachable != dead;
+        self.hubs.iter().filter(move |(_, known)| fits(known))
+    }
+
+    /// Whether the hub was sent on a while ago. If not, it is being sent on now, and that is remembered.
+    fn was_sent_on(&mut self, now: Moment, hub: HubId) -> bool {
+        let memory = self.config.introduce_memory;
+        self.sent_on.retain(|_, at| now - *at < memory);
+        if let Some(at) = self.sent_on.get(&hub).copied() {
+            return now - at >= self.config.introduce_again;
+        }
+        if self.sent_on.len() >= MAX_SENT_ON {
+            return true;
+        }
+        self.sent_on.insert(hub, now);
+        false
+    }
+}

@@ -1,0 +1,45 @@
+//! How often hubs are tried that nobody reaches.
+//!
+//! All hubs that reach each other would find such a hub at the same time, so past `share_retries_past` of them each
+//! tries it more seldom by their number. The time is drawn from the interval's half up to what makes the mean of the
+//! whole right: the first of many comes as soon as the first of few.
+
+use std::time::Duration;
+
+use super::super::ids::Moment;
+use super::Dialer;
+use super::known::Known;
+
+impl Dialer {
+    /// How long to wait for the next try of an unreachable hub.
+    pub(super) fn retry_wait(&mut self) -> Duration {
+        let shared = self.sharing() as f64 / self.config.share_retries_past.max(1) as f64;
+        let spread = 2.0 * shared.max(1.0) - 1.0;
+        let interval = self.config.retry_unreachable;
+        interval / 2 + interval.mul_f64(spread * self.rng.unit())
+    }
+
+    /// How many hubs share the work: those that reach each other, this one included.
+    fn sharing(&self) -> usize {
+        if self.config.mutants.retries_shared_with_nobody() {
+            return self.hubs.len() + 1;
+        }
+        self.reachable + 1
+    }
+
+    /// When a hub may be dialled. Dials of unreachable ones are spaced, so that the loss of half a mesh does not
+    /// take up the other half. Whoever reaches nobody begins at once with those that it has not tried yet: it was
+    /// sent on to them.
+    pub(super) fn due(&self, known: &Known) -> Moment {
+        let due = known.backoff.due();
+        if known.reachable {
+            due
+        } else if self.reachable > 0 {
+            due.max(self.retry_spaced)
+        } else if known.backoff.attempt() == 0 && self.config.introduce > 0 {
+            known.backoff.rests_until()
+        } else {
+            due
+        }
+    }
+}

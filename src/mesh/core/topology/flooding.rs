@@ -1,0 +1,102 @@
+//! How a new record goes on: by the tree of its hub to those who lack it, and as a line of word to the others.
+//!
+//! Those that take the claims of a hub from us are given its records unasked: the tree of a hub's claims is the tree
+//! of its records. Everyone else gets word that the record exists, a moment later, unless they gave word of it to us
+//! meanwhile; who lacks it asks (`pulling`). So each hub is given each record once or little more often, and nothing
+//! depends on the trees being right. Our own records go to all neighbours at once, and a hub of protocol 1 is given
+//! every record.
+//!
+//! Nobody takes claims of a hub that is not in reach yet. Its records go by the tree of the lowest id in reach.
+
+use super::super::ids::{HubId, LinkId, Moment, mix, stable_hash};
+use super::Topology;
+
+/// The hub by whose tree records travel of hubs that nobody reaches yet, and the link towards it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Root {
+    pub(super) hub: HubId,
+    pub(super) link: Option<LinkId>,
+}
+
+impl Topology {
+    /// The neighbour at the other end takes the claims of this hub from us.
+    pub fn on_subscribed(&mut self, link: LinkId, hub: HubId) {
+        if self.records.contains_key(&hub)
+            && let Some(outbox) = self.outboxes.get_mut(&link)
+        {
+            outbox.adopt(hub);
+        }
+    }
+
+    /// It does so no longer.
+    pub fn on_unsubscribed(&mut self, link: LinkId, hub: &HubId) {
+        if let Some(outbox) = self.outboxes.get_mut(&link) {
+            outbox.children.remove(hub);
+        }
+    }
+
+    /// Passes the record of this hub on to all neighbours but the one that it came from.
+    pub(super) fn flood(&mut self, now: Moment, hub: HubId, from: Option<LinkId>) {
+        let all = hub == self.me;
+        let root = (!self.is_reachable(hub)).then_some(self.root);
+        for (link, outbox) in &mut self.outboxes {
+            let by_root = root.is_some_and(|root| {
+                root.link == Some(*link) || outbox.children.contains(&root.hub)
+            });
+            if Some(*link) == from {
+                outbox.has(&hub);
+            } else if all || by_root || outbox.floods || outbox.children.contains(&hub) {
+                outbox.give(hub);
+            } else {
+                outbox.tell_later(hub, word_due(self.me, *link, now, &self.config));
+                self.words_due = earliest(self.words_due, outbox.later_at);
+            }
+        }
+    }
+
+    /// Word of what the other end of `link` has an older version of, or none.
+    pub(super) fn tell_later(&mut self, now: Moment, link: LinkId, hub: HubId) {
+        let at = word_due(self.me, link, now, &self.config);
+        let outbox = self.outbox(link);
+        outbox.tell_later(hub, at);
+        let due = outbox.later_at;
+        self.words_due = earliest(self.words_due, due);
+    }
+
+    /// Word that has waited long enough is given.
+    pub(super) fn give_due_words(&mut self, now: Moment) {
+        if self.words_due.is_none_or(|due| due > now) {
+            return;
+        }
+        for outbox in self.outboxes.values_mut() {
+            outbox.ripen(now);
+        }
+        let due = self.outboxes.values().filter_map(|outbox| outbox.later_at);
+        self.words_due = due.min();
+    }
+
+    pub(super) fn choose_root(&mut self) {
+        let lowest = self.routes.by_hub.iter().min_by_key(|(hub, _)| **hub);
+        self.root = match lowest {
+            Some((hub, route)) if *hub < self.me => Root {
+                hub: *hub,
+                link: Some(route.hop.link),
+            },
+            _ => Root {
+                hub: self.me,
+                link: None,
+            },
+        };
+    }
+}
+
+/// When word is given on this link. Not the same time at both ends, so that one is earlier than the other.
+fn word_due(me: HubId, link: LinkId, now: Moment, config: &super::TopologyConfig) -> Moment {
+    let span = config.announce_after;
+    let part = mix(stable_hash(&me.0) ^ mix(link.0)) % 1_000;
+    now + span + span * u32::try_from(part).unwrap_or(0) / 1_000
+}
+
+pub(super) fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    one.into_iter().chain(other).min()
+}
