@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use hubmesh::client::cli;
 use hubmesh::mesh::core::mutants::Mutants;
-use hubmesh::sim::figures::{self, Figure, Meters, Plan, Progress};
+use hubmesh::sim::figures::scale::{self, Bootstraps, ScalePlan};
+use hubmesh::sim::figures::{self, Figure, Leg, Meters, Plan, Progress};
 use hubmesh::sim::history::{self, Outcome};
 use hubmesh::sim::{scripts, siege};
 
@@ -32,6 +33,25 @@ enum Command {
         /// as fit in memory, and all of them in a second leg on three hubs.
         #[arg(long, default_value_t = 1_000)]
         peers: usize,
+        /// What all chance comes from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print JSON in place of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measures how the control plane grows with the number of hubs: cold start, rest, restart, a hub that dies, a
+    /// split.
+    Scale {
+        /// How many hubs.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(4..))]
+        hubs: u16,
+        /// Whom the hubs are told of: the first alone, or the first and one other.
+        #[arg(long, value_enum, default_value_t = Told::Tree)]
+        bootstraps: Told,
+        /// All hubs speak the version of the link protocol before this one: digests, and every record on every link.
+        #[arg(long)]
+        before: bool,
         /// What all chance comes from.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -107,6 +127,15 @@ impl Kind {
     }
 }
 
+/// Whom hubs are told of.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Told {
+    /// The first hub alone.
+    One,
+    /// The first hub, and one other.
+    Tree,
+}
+
 fn main() -> ExitCode {
     let arguments = match cli::parse::<Arguments>() {
         Ok(arguments) => arguments,
@@ -120,7 +149,27 @@ fn main() -> ExitCode {
             json,
         } => {
             let hubs = usize::from(hubs);
-            measure(Plan { hubs, peers, seed }, json)
+            print(json, |meters| {
+                figures::measure(Plan { hubs, peers, seed }, meters)
+            })
+        }
+        Command::Scale {
+            hubs,
+            bootstraps,
+            before,
+            seed,
+            json,
+        } => {
+            let plan = ScalePlan {
+                hubs: hubs.into(),
+                bootstraps: match bootstraps {
+                    Told::One => Bootstraps::One,
+                    Told::Tree => Bootstraps::Tree,
+                },
+                before,
+                seed,
+            };
+            print(json, |meters| vec![scale::measure(plan, meters)])
         }
         Command::Histories {
             count,
@@ -176,16 +225,14 @@ fn status(name: &str) -> usize {
     number.and_then(|number| number.parse().ok()).unwrap_or(0) * 1024
 }
 
-fn measure(plan: Plan, json: bool) -> ExitCode {
-    let legs = figures::measure(
-        plan,
-        Meters {
-            memory: || ALLOCATED.load(Ordering::Relaxed),
-            resident: || status("VmRSS:"),
-            cpu: cpu_time,
-            told: if json { |_| {} } else { print_progress },
-        },
-    );
+/// Prints what is measured, as it comes or as JSON at the end.
+fn print(json: bool, measure: impl FnOnce(Meters) -> Vec<Leg>) -> ExitCode {
+    let legs = measure(Meters {
+        memory: || ALLOCATED.load(Ordering::Relaxed),
+        resident: || status("VmRSS:"),
+        cpu: cpu_time,
+        told: if json { |_| {} } else { print_progress },
+    });
     if json {
         match serde_json::to_string_pretty(&legs) {
             Ok(text) => println!("{text}"),

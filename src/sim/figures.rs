@@ -10,6 +10,7 @@
 
 mod mesh;
 mod remote;
+pub mod scale;
 mod split;
 mod ways;
 
