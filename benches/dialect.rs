@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hubmesh::dialect::{self, Command, Event, Signal};
-use hubmesh::mesh::core::api::{Delivery, PeerEvent, Recipients, Source};
+use hubmesh::mesh::core::api::{Delivery, PeerEvent, Recipients, Sender, Source};
 use hubmesh::mesh::core::ids::{ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind};
 use hubmesh::metrics::Metrics;
 use hubmesh::registry::{Peer, Registry};
@@ -115,7 +115,7 @@ fn hand_over(c: &mut Criterion) {
                 to: ClaimNo(2),
                 network: network.clone(),
                 from: id(1),
-                from_here: Some(ClaimNo(1)),
+                sender: Sender::Here(ClaimNo(1)),
                 target,
                 kind,
                 payload: Bytes::copy_from_slice(payload.as_bytes()),

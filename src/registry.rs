@@ -11,7 +11,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,18 +19,19 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event, Failing, Notice, Signal, json};
 use crate::mesh::core::api::{
-    Delivery, Failed, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
+    Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
 };
 use crate::mesh::core::ids::{
     ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
 };
 use crate::mesh::frames::RefusedWhy;
 use crate::metrics::{Metrics, Sent};
-use crate::session::mailbox::{Author, Control, Full, Mailbox, Receipt, Roster, WakeUp};
+use crate::session::mailbox::{Control, Full, Mailbox, Receipt, Roster, WakeUp};
 use crate::session::meter;
 use crate::session::reason::CloseReason;
 
@@ -107,10 +107,14 @@ impl Peer {
 
     /// Whether there was something to tell, and room for it.
     fn tell(&self, event: &Event<'_>) -> bool {
-        let network = self.source.network.name();
-        let text = dialect::encode(self.dialect, network, event, unix_ms());
         // A full mailbox is closing already.
-        text.is_some_and(|text| self.mailbox.push(text).is_ok())
+        self.encode(event)
+            .is_some_and(|text| self.mailbox.push(text).is_ok())
+    }
+
+    fn encode(&self, event: &Event<'_>) -> Option<Utf8Bytes> {
+        let network = self.source.network.name();
+        dialect::encode(self.dialect, network, event, unix_ms())
     }
 
     /// The last words to a peer that the mesh has let go.
@@ -131,8 +135,6 @@ pub struct Registry {
     bursts: Mutex<Bursts>,
     /// The members that are still to be woken for what was held back.
     waking: Mutex<Vec<Arc<Peer>>>,
-    /// What numbers the ids of senders on other hubs: nobody can choose one that collides with another's.
-    numbers: foldhash::fast::RandomState,
     metrics: Arc<Metrics>,
     /// How long a signal that is told of together with others may wait for its target.
     wait: Duration,
@@ -146,7 +148,6 @@ impl Registry {
             members: RwLock::default(),
             bursts: Mutex::default(),
             waking: Mutex::default(),
-            numbers: foldhash::fast::RandomState::default(),
             metrics,
             wait,
         }
@@ -202,13 +203,13 @@ impl Registry {
         };
         let text = dialect::encode_signal(peer.dialect, &signal, unix_ms());
         let text = text.ok_or(RefusedWhy::Forged)?;
-        let author = match delivery.from_here {
-            Some(claim) => Author::Here(claim),
-            None => Author::Elsewhere(self.numbers.hash_one(&delivery.from)),
+        let receipt = Receipt {
+            sender: delivery.sender,
+            to: delivery.to,
+            kind: delivery.kind,
         };
-        let kind = delivery.kind;
         peer.mailbox
-            .push_signal(text, Receipt { author, kind })
+            .push_signal(text, receipt)
             .map_err(|Full| RefusedWhy::Overload)?;
         let sent = meter::sent_signal(peer.dialect, delivery.kind);
         self.metrics.messages_sent.inc(sent);
@@ -225,19 +226,38 @@ impl Registry {
             follows,
             ..
         } = failed;
-        self.tell_failed(source, &target, kind, why, follows);
+        self.tell_failed(source, &target, kind, why, follows, Mailbox::push);
     }
 
-    /// Tells the senders of signals that waited for a peer which is gone. Senders on other hubs are not told.
-    pub fn unread(&self, target: &PeerId, signals: &[Receipt]) {
+    /// Tells a sender that its receiver on another hub left a signal unread. A sender that does not read either is not
+    /// told: another hub must not be able to fill its mailbox.
+    pub fn returned(&self, failed: Failed) {
+        let Failed {
+            source,
+            target,
+            kind,
+            why,
+            follows,
+            ..
+        } = failed;
+        self.tell_failed(source, &target, kind, why, follows, Mailbox::push_spare);
+    }
+
+    /// Tells the senders of signals that waited for a peer which is gone. Gives back those of other hubs' peers.
+    pub fn unread(&self, target: &PeerId, signals: &[Receipt]) -> Vec<Unread> {
         let mut told = HashSet::new();
-        for signal in signals {
-            if let Author::Here(source) = signal.author {
-                let follows = !told.insert(source);
-                let why = SignalFailure::NoSuchPeer;
-                self.tell_failed(source, target, signal.kind, why, follows);
+        let mut elsewhere = Vec::new();
+        for &Receipt { sender, to, kind } in signals {
+            match sender {
+                Sender::Here(source) => {
+                    let follows = !told.insert(source);
+                    let why = SignalFailure::NoSuchPeer;
+                    self.tell_failed(source, target, kind, why, follows, Mailbox::push);
+                }
+                Sender::There(sender) => elsewhere.push(Unread { sender, to, kind }),
             }
         }
+        elsewhere
     }
 
     fn tell_failed(
@@ -247,20 +267,23 @@ impl Registry {
         kind: SignalKind,
         why: SignalFailure,
         follows: bool,
+        push: impl FnOnce(&Mailbox, Utf8Bytes) -> Result<(), Full>,
     ) {
         let Some(peer) = self.find(source) else {
             return;
         };
         self.metrics.signals_failed.inc(why);
         let was_told = self.was_told(&peer, &target.to_string(), kind);
-        let told = peer.tell(&Event::Undelivered {
+        let event = Event::Undelivered {
             sender: &peer.source.peer,
             target,
             kind,
             why,
             follows: follows || was_told,
-        });
-        if told {
+        };
+        // A full mailbox is closing already, or its peer does not read.
+        let text = peer.encode(&event);
+        if text.is_some_and(|text| push(&peer.mailbox, text).is_ok()) {
             self.metrics.messages_sent.inc(Sent::Error);
         }
     }

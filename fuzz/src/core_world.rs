@@ -335,7 +335,7 @@ impl World {
                 self.core.handle_hub_message_failed(now, token);
             }
             Effect::Forged { source } => self.core.note_forged(now, source),
-            Effect::Failed(_) | Effect::Counted(_) => {}
+            Effect::Failed(_) | Effect::Returned(_) | Effect::Counted(_) => {}
         }
         true
     }

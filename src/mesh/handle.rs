@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::address::endpoint;
 use super::advertised::Budget;
-use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source};
+use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source, Unread};
 use super::core::contest::ContestConfig;
 use super::core::dial::DialConfig;
 use super::core::directory::Shares;
@@ -447,6 +447,10 @@ impl MeshPort for Mesh {
     ) -> Result<(), SignalFailure> {
         let router = &self.shared.router;
         router.signal(source, target, kind, payload, wait)
+    }
+
+    fn return_unread(&self, target: &PeerId, unread: &[Unread]) {
+        self.shared.router.return_unread(target, unread);
     }
 }
 

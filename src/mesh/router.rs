@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::core::api::{Delivery, SignalFailure, Source};
+use super::core::api::{Delivery, Sender, SignalFailure, Source, Unread};
 use super::core::directory::Directory;
 use super::core::exchange::{Effect, Exchange, Resolve, Sent, counted};
 use super::core::ids::{HubId, LinkId, Moment, PeerId, SignalKind};
@@ -201,7 +201,7 @@ impl Router {
             to,
             network: source.network.clone(),
             from: source.peer.clone(),
-            from_here: Some(source.claim),
+            sender: Sender::Here(source.claim),
             target: target.clone(),
             kind,
             payload,
@@ -281,6 +281,14 @@ impl Router {
         Ok(())
     }
 
+    /// A local peer of this id is gone and has left signals of other hubs' peers unread: has these told.
+    pub fn return_unread(&self, target: &PeerId, unread: &[Unread]) {
+        let now = self.now();
+        let mut exchange = self.exchange.lock();
+        exchange.return_unread(now, target, unread);
+        self.drain(&mut exchange);
+    }
+
     /// Takes in a data message of a link. One that cannot be read has the link closed by the caller.
     pub fn handle_data(&self, link: LinkId, message: &Bytes) -> Result<(), WireError> {
         let frames = wire::decode_data(message)?;
@@ -334,6 +342,7 @@ impl Router {
                         .leave(|letters| letters.failed_tokens.push(token));
                 }
                 Effect::Failed(failed) => self.registry.failed(failed),
+                Effect::Returned(failed) => self.registry.returned(failed),
                 Effect::Forged { source } => {
                     self.mailroom.leave(|letters| letters.forged = Some(source));
                 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::mesh::core::api::SignalFailure;
-use crate::mesh::core::ids::{LeaveReason, SignalKind};
+use crate::mesh::core::api::{Posted, SignalFailure};
+use crate::mesh::core::ids::{HubId, Incarnation, LeaveReason, SignalKind};
 use crate::session::mailbox::Capacity;
 
 fn id(n: u8) -> PeerId {
@@ -82,12 +82,22 @@ fn texts(mailbox: &Mailbox) -> Vec<String> {
     texts
 }
 
+/// A sender on another hub, and its first signal.
+fn posted(claim: u64) -> Sender {
+    Sender::There(Posted {
+        hub: HubId([9; 20]),
+        life: Incarnation { epoch: 0, nonce: 9 },
+        claim: ClaimNo(claim),
+        seq: 1,
+    })
+}
+
 fn delivery(to: u64, target: u8, payload: &[u8]) -> Delivery {
     Delivery {
         to: ClaimNo(to),
         network: network("room"),
         from: id(9),
-        from_here: None,
+        sender: posted(9),
         target: id(target),
         kind: SignalKind(0),
         payload: Bytes::copy_from_slice(payload),
@@ -154,7 +164,7 @@ fn a_flood_of_signals_is_refused_to_its_sender_and_does_not_end_the_receiver() {
     let mut flood = (0..100).map(|_| room.registry.deliver(delivery(1, 1, b"{}")));
     assert!(flood.any(|taken| taken == Err(RefusedWhy::Overload)));
     let mut other = delivery(1, 1, b"{}");
-    other.from = id(8);
+    (other.from, other.sender) = (id(8), posted(8));
     assert_eq!(room.registry.deliver(other), Ok(()));
     room.left(7, Recipients::Network);
     assert_ne!(
@@ -170,17 +180,46 @@ fn those_whose_signals_were_not_read_are_told_once_a_target() {
     let target = room.join(3, 3);
     for (claim, from) in [(1, 1), (2, 2), (1, 1)] {
         let mut signal = delivery(3, 3, b"{}");
-        (signal.from, signal.from_here) = (id(from), Some(ClaimNo(claim)));
+        (signal.from, signal.sender) = (id(from), Sender::Here(ClaimNo(claim)));
         room.registry.deliver(signal).expect("there is room");
     }
     room.registry
         .deliver(delivery(3, 3, b"{}"))
         .expect("there is room");
-    room.registry.unread(&id(3), &target.shut());
+    let elsewhere = room.registry.unread(&id(3), &target.shut());
+    let Sender::There(sender) = posted(9) else {
+        unreachable!("it is there");
+    };
+    let (to, kind) = (ClaimNo(3), SignalKind(0));
+    assert_eq!(elsewhere, [Unread { sender, to, kind }]);
     assert_eq!(texts(&a).len(), 2);
     let told = texts(&b);
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("no-such-peer") && told[0].contains(&id(3).to_string()));
+}
+
+#[test]
+fn what_other_hubs_say_was_left_unread_fills_no_mailbox() {
+    let room = Room::new();
+    let a = room.join(1, 1);
+    let returned = || Failed {
+        source: ClaimNo(1),
+        network: network("room"),
+        target: id(3),
+        kind: SignalKind(0),
+        why: SignalFailure::NoSuchPeer,
+        follows: false,
+    };
+    room.registry.returned(returned());
+    let told = texts(&a);
+    assert!(
+        told.len() == 1 && told[0].contains("no-such-peer"),
+        "{told:?}"
+    );
+    (0..10_000).for_each(|_| room.registry.returned(returned()));
+    assert_eq!(a.next_control(), Some(Control::Accepted(ClaimNo(1))));
+    assert_eq!(a.next_control(), None);
+    assert_eq!(texts(&a).len(), 50, "half of what it holds");
 }
 
 #[test]

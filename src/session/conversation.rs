@@ -529,7 +529,10 @@ where
 
     /// Takes in nothing more, and tells the senders of what was not handed to the socket.
     pub(super) fn give_back(&self) {
-        let unread = self.mailbox.shut();
-        self.shared.registry.unread(&self.newcomer.peer, &unread);
+        let (shared, peer) = (&self.shared, &self.newcomer.peer);
+        let elsewhere = shared.registry.unread(peer, &self.mailbox.shut());
+        if !elsewhere.is_empty() {
+            shared.mesh.return_unread(peer, &elsewhere);
+        }
     }
 }

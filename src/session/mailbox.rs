@@ -24,7 +24,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::reason::CloseReason;
 use crate::config::ROSTER_ENVELOPE_BYTES;
-use crate::mesh::core::ids::{ClaimNo, NetworkKey, PeerId, SignalKind};
+use crate::mesh::core::api::Sender;
+use crate::mesh::core::ids::{ClaimNo, HubId, NetworkKey, PeerId, SignalKind};
 
 use shares::Shares;
 
@@ -84,17 +85,28 @@ pub enum WakeUp {
 pub enum Author {
     /// A claim of this hub.
     Here(ClaimNo),
-    /// A claim of another hub, by a number that its id stands for. Two may have one number; they share a share then.
-    Elsewhere(u64),
+    /// A claim of another hub.
+    There(HubId, ClaimNo),
 }
 
 /// What has to be known of a signal to tell its sender that it was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// Whose it is.
-    pub author: Author,
+    pub sender: Sender,
+    /// The claim that it is for.
+    pub to: ClaimNo,
     /// What kind it is.
     pub kind: SignalKind,
+}
+
+impl Receipt {
+    fn author(&self) -> Author {
+        match self.sender {
+            Sender::Here(claim) => Author::Here(claim),
+            Sender::There(posted) => Author::There(posted.hub, posted.claim),
+        }
+    }
 }
 
 /// What comes out next.
@@ -163,7 +175,7 @@ impl Item {
     /// Whose signal it is, and how long.
     fn as_signal(&self) -> Option<(Author, usize)> {
         match self {
-            Item::Signal(text, receipt) => Some((receipt.author, text.len())),
+            Item::Signal(text, receipt) => Some((receipt.author(), text.len())),
             Item::Text(_) | Item::Roster(_) => None,
         }
     }
@@ -187,10 +199,23 @@ impl Mailbox {
         let bytes = queue.bytes.saturating_add(text.len());
         let full = queue.items.len() >= self.capacity.messages as usize
             || bytes > self.capacity.bytes as usize;
-        if queue.shut || full || !queue.takes_signal(self.capacity, receipt.author, text.len()) {
+        if queue.shut || full || !queue.takes_signal(self.capacity, receipt.author(), text.len()) {
             return Err(Full);
         }
         self.append(queue, bytes, Item::Signal(text, receipt), WakeUp::Now);
+        Ok(())
+    }
+
+    /// Puts a message of the hub in that others may cause without end: only where signals would find room too.
+    pub fn push_spare(&self, text: Utf8Bytes) -> Result<(), Full> {
+        let queue = self.queue.lock();
+        let bytes = queue.bytes.saturating_add(text.len());
+        let full = queue.items.len() >= (self.capacity.messages / SIGNALS_PART) as usize
+            || bytes > (self.capacity.bytes / SIGNALS_PART) as usize;
+        if queue.shut || full {
+            return Err(Full);
+        }
+        self.append(queue, bytes, Item::Text(text), WakeUp::Now);
         Ok(())
     }
 
@@ -326,7 +351,7 @@ impl Mailbox {
                 }
                 Some(Item::Signal(text, receipt)) => {
                     queue.bytes = queue.bytes.saturating_sub(text.len());
-                    queue.signals.subtract(receipt.author, text.len());
+                    queue.signals.subtract(receipt.author(), text.len());
                     written += text.len();
                     write(&text);
                 }

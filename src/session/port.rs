@@ -4,7 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use crate::mesh::core::api::{Join, SignalFailure, Source};
+use crate::mesh::core::api::{Join, SignalFailure, Source, Unread};
 use crate::mesh::core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
 
 /// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
@@ -51,4 +51,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
         payload: Bytes,
         wait: bool,
     ) -> Result<(), SignalFailure>;
+
+    /// Has the hubs told, whose peers' signals a peer of this id left unread.
+    fn return_unread(&self, target: &PeerId, unread: &[Unread]);
 }

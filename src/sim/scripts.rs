@@ -43,6 +43,10 @@ pub const ALL: &[Script] = &[
         routes::way_back,
     ),
     (
+        "senders are told of what a receiver has not read, also while links come and go",
+        routes::left_unread,
+    ),
+    (
         "a link lost and back within the hold tells no client",
         flap_within_the_hold,
     ),

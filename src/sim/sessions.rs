@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::queue::Boot;
-use crate::mesh::core::api::PeerEvent;
+use crate::mesh::core::api::{PeerEvent, Unread};
 use crate::mesh::core::ids::{ClaimNo, NetworkKey, PeerId};
 
 /// One connection of a client. Never used twice in a world.
@@ -48,6 +48,8 @@ pub struct Session {
     pub quiet: bool,
     /// Whom it knows.
     pub roster: BTreeMap<PeerId, Option<Bytes>>,
+    /// What it has been handed and not read; none if it reads at once.
+    pub(super) unread: Option<Vec<Unread>>,
     /// How many joins, updates and leaves it was told of after its first roster.
     pub told: u64,
     /// The same for leaves alone.

@@ -6,10 +6,9 @@
 //! nothing strange and are not made to wait, and afterwards the hub lives, has not panicked, and takes peers in.
 //!
 //! One file a kind of attacker: [`http`] before the upgrade, [`frames`] and [`messages`] after it, [`floods`] by
-//! sheer amount, [`places`] by taking what others need, [`lines`] of bandwidth, [`hubs`] on `/mesh`, [`gossip`] and
-//! [`words`] by what hubs tell of, [`forgers`] and [`exile`] in others' names, [`memory`] over time. [`limits`] hits
-//! each cap of the configuration once,
-//! those on PeerJS clients in [`peerjs_limits`].
+//! sheer amount, [`places`] by taking what others need, [`lines`] of bandwidth, [`unread`] by not reading, [`hubs`] on
+//! `/mesh`, [`gossip`] and [`words`] by what hubs tell of, [`forgers`] and [`exile`] in others' names, [`memory`] over
+//! time. [`limits`] hits each cap of the configuration once, those on PeerJS clients in [`peerjs_limits`].
 
 mod arena;
 mod evil_hub;
@@ -29,5 +28,6 @@ mod messages;
 mod peerjs_limits;
 mod places;
 mod raw;
+mod unread;
 mod watcher;
 mod words;

@@ -286,6 +286,39 @@ pub struct Source {
     pub peer: PeerId,
 }
 
+/// The claim that a signal is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sender {
+    /// One of this hub.
+    Here(ClaimNo),
+    /// One of another hub.
+    There(Posted),
+}
+
+/// A claim of another hub, and what that hub knows its signal by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Posted {
+    /// The hub.
+    pub hub: HubId,
+    /// Its life.
+    pub life: Incarnation,
+    /// The sending claim there.
+    pub claim: ClaimNo,
+    /// The number of the signal among all from there to here.
+    pub seq: u64,
+}
+
+/// A signal of another hub's peer that was handed to its receiver, who is gone and has not read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unread {
+    /// Whose it is.
+    pub sender: Posted,
+    /// The claim that it was for.
+    pub to: ClaimNo,
+    /// What kind it is.
+    pub kind: SignalKind,
+}
+
 /// A signal that arrived for a local claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivery {
@@ -295,8 +328,8 @@ pub struct Delivery {
     pub network: NetworkKey,
     /// The sender's id, vouched for by its hub.
     pub from: PeerId,
-    /// The sender's claim, if it is one of this hub's.
-    pub from_here: Option<ClaimNo>,
+    /// The sender's claim.
+    pub sender: Sender,
     /// The receiver's id.
     pub target: PeerId,
     /// What kind, in the network's dialect.

@@ -81,7 +81,7 @@ pub enum Action {
     Expel(ClaimNo),
 }
 
-/// What hubs say to each other about contested ids.
+/// What hubs say to each other about contested ids. The number 2 is what `core/exchange/unread.rs` begins with.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
 enum Message {
     /// May I have the id of this claim of yours?

@@ -272,4 +272,8 @@ impl Resolve for Directory {
         self.origin(hub)
             .is_some_and(|origin| origin.log.remembers(network, peer, claim))
     }
+
+    fn network_of(&self, claim: ClaimNo) -> Option<NetworkKey> {
+        Some(self.own_claim(claim)?.network)
+    }
 }

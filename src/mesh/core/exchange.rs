@@ -26,6 +26,7 @@ mod receiving;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +79,9 @@ pub trait Resolve {
         let _ = (hub, network, peer, claim);
         false
     }
+
+    /// The network of a claim of this hub, while it has one.
+    fn network_of(&self, claim: ClaimNo) -> Option<NetworkKey>;
 }
 
 /// A claim that was found.

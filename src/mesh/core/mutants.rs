@@ -88,4 +88,6 @@ mutants! {
     retries_shared_with_nobody,
     /// Topology, where a link is met: it is listed before its other end has spoken by it.
     unconfirmed_link_listed,
+    /// Signals, where a receiver goes: the hubs of those whose signals it has not read are not told.
+    unread_untold,
 }

@@ -33,7 +33,8 @@ fn roster_bytes() -> u32 {
 
 fn by(author: u64) -> Receipt {
     Receipt {
-        author: Author::Here(ClaimNo(author)),
+        sender: Sender::Here(ClaimNo(author)),
+        to: ClaimNo(0),
         kind: SignalKind(7),
     }
 }

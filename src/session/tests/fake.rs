@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use crate::config::PeerLimits;
 use crate::limits::{Origin, Room};
 use crate::mesh::core::api::{
-    Delivery, Join, JoinRefusal, PeerEvent, Recipients, SignalFailure, Source,
+    Delivery, Join, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
 };
 use crate::mesh::core::ids::{
     ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind,
@@ -51,6 +51,9 @@ pub enum Call {
     Probe {
         token: u64,
         alive: bool,
+    },
+    ReturnUnread {
+        signals: usize,
     },
 }
 
@@ -210,13 +213,19 @@ impl MeshPort for FakeMesh {
             to: to.ok_or(SignalFailure::NoSuchPeer)?,
             network: source.network.clone(),
             from: source.peer.clone(),
-            from_here: Some(source.claim),
+            sender: Sender::Here(source.claim),
             target: target.clone(),
             kind,
             payload,
         };
         let taken = self.0.registry.deliver_local(&delivery);
         taken.map_err(|_| SignalFailure::Overload)
+    }
+
+    fn return_unread(&self, _target: &PeerId, unread: &[Unread]) {
+        let signals = unread.len();
+        let mut state = self.0.state.lock();
+        state.calls.push(Call::ReturnUnread { signals });
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::fake::{Answer, Call, Client, Hub, PATIENCE};
-use crate::mesh::core::api::{Delivery, JoinRefusal};
+use crate::mesh::core::api::{Delivery, JoinRefusal, Sender};
 use crate::mesh::core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 use crate::mesh::frames::RefusedWhy;
 use crate::session::turn_away;
@@ -29,7 +29,7 @@ async fn a_client_is_open_once_the_mesh_has_taken_it_and_before_anything_else() 
         to: ClaimNo(1),
         network: realm(),
         from: PeerId::new("ada").expect("an id"),
-        from_here: None,
+        sender: Sender::Here(ClaimNo(9)),
         target: PeerId::Hex([1; 20]),
         kind: SignalKind(0),
         payload: Bytes::from_static(b"7"),
@@ -196,7 +196,7 @@ async fn a_broken_connection_keeps_its_id_for_a_moment_but_takes_nothing() {
         to: ClaimNo(1),
         network: realm(),
         from: PeerId::new("ada").expect("an id"),
-        from_here: None,
+        sender: Sender::Here(ClaimNo(9)),
         target: PeerId::Hex([1; 20]),
         kind: SignalKind(2),
         payload: Bytes::from_static(b"7"),

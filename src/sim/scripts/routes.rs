@@ -128,3 +128,20 @@ fn stream_through_a_cut(mut world: World, expected: &str) -> Ended {
     )?;
     settle(world, secs(75))
 }
+
+/// Clients of two hubs signal to one of a third, which does not read and leaves while their link is lost.
+pub(super) fn left_unread(mutants: Mutants) -> Ended {
+    let config = steady(mutants, 28);
+    let mut world = settle(World::wired(config, 3, &[(1, 0), (2, 1)]), secs(15))?;
+    let sessions = people(&mut world);
+    world.run_for(secs(1));
+    world.stop_reading(sessions[2]);
+    for no in 0..50 {
+        world.signal(sessions[no % 2], &who(2).peer, false);
+        world.run_for(STEP);
+    }
+    world.cut(1, 2);
+    world.leave(sessions[2]);
+    world.run_for(secs(10));
+    settle(world, secs(75))
+}

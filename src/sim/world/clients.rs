@@ -68,6 +68,7 @@ impl World {
             alive: true,
             quiet: who.quiet,
             roster: BTreeMap::new(),
+            unread: None,
             told: 0,
             leaves: 0,
         });
@@ -180,6 +181,25 @@ impl World {
         let claim = self.sessions[session_no].claim;
         self.close_session(no, claim, Status::Gone);
         self.retract(no, claim);
+        self.give_back(no, session_no);
+    }
+
+    /// A client reads no signals from now on. It is to leave by itself: what it has not read is lost with its hub.
+    pub fn stop_reading(&mut self, session_no: SessionNo) {
+        self.sessions[session_no].unread = Some(Vec::new());
+    }
+
+    /// The senders of what a client has not read are told.
+    fn give_back(&mut self, no: HostNo, session_no: SessionNo) {
+        let Some(unread) = self.sessions[session_no].unread.take() else {
+            return;
+        };
+        let target = self.sessions[session_no].peer.clone();
+        let at = self.clocks(no).at;
+        if let Some(core) = self.core(no) {
+            core.exchange().lock().return_unread(at, &target, &unread);
+        }
+        self.settle(no);
     }
 
     /// A client shows something else.

@@ -156,7 +156,7 @@ impl World {
             Effect::HubMessageFailed { token, .. } => {
                 running.core.handle_hub_message_failed(now, token);
             }
-            Effect::Failed(failed) => self.on_failed(no, &failed),
+            Effect::Failed(failed) | Effect::Returned(failed) => self.on_failed(no, &failed),
             Effect::Forged { source } => running.core.note_forged(now, source),
             Effect::Counted(label) => *self.totals.counted.entry(label).or_default() += 1,
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::rogue::MADE_UP;
 use super::{HostNo, World};
-use crate::mesh::core::api::{Delivery, Failed, PeerEvent, Recipients};
+use crate::mesh::core::api::{Delivery, Failed, PeerEvent, Recipients, Sender, Unread};
 use crate::mesh::core::ids::{ClaimNo, NetworkKey, PeerId};
 use crate::sim::queue::{Boot, Event};
 use crate::sim::sessions::Status;
@@ -148,6 +148,13 @@ impl World {
             });
         if !right {
             self.fault(format!("15: signal {signal} was delivered as {delivery:?}"));
+        }
+        if let (Some(unread), Sender::There(sender)) =
+            (&mut self.sessions[session_no].unread, delivery.sender)
+        {
+            let (to, kind) = (delivery.to, delivery.kind);
+            unread.push(Unread { sender, to, kind });
+            return true;
         }
         let result = self.ledger.delivered(
             signal,

@@ -35,6 +35,8 @@ pub enum Effect {
     },
     /// Tell the sender, if it is still there.
     Failed(Failed),
+    /// Tell the sender, if it is still there and has room for it, that its receiver on another hub left the signal unread.
+    Returned(Failed),
     /// A message to another hub was not delivered, or may not have been.
     HubMessageFailed {
         /// Which hub it was for.
@@ -84,6 +86,8 @@ pub mod counted {
     pub const PLACED_AGAIN: &str = "placed-again";
     /// An acknowledgement could not be sent for want of a route.
     pub const ACK_UNSENT: &str = "ack-unsent";
+    /// Another hub was told of signals that a receiver on this one left unread.
+    pub const RETURNED: &str = "returned";
     /// As much as may waits for the next link: dropped, will be sent again.
     pub const LINK_FULL: &str = "link-full";
     /// A signal of a sender that has its share under way, where a link is backed up or half of the window is used;
@@ -91,7 +95,7 @@ pub mod counted {
     pub const OVER_SHARE: &str = "over-share";
 
     /// All of them.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 18] = [
         ASTRAY,
         OUTPACED,
         TTL,
@@ -107,6 +111,7 @@ pub mod counted {
         FORGED,
         PLACED_AGAIN,
         ACK_UNSENT,
+        RETURNED,
         LINK_FULL,
         OVER_SHARE,
     ];

@@ -29,13 +29,14 @@ pub(super) enum Letter {
     },
     Hub {
         payload: Bytes,
-        token: u64,
+        /// What our control plane knows it by; none if nobody waits for word of it.
+        token: Option<u64>,
     },
 }
 
 impl Letter {
     /// The local claim that it is of, if it is no hub's.
-    fn sender(&self) -> Option<ClaimNo> {
+    pub(super) fn sender(&self) -> Option<ClaimNo> {
         match self {
             Letter::Peer { parcel, .. } => Some(parcel.source.claim),
             Letter::Hub { .. } => None,
@@ -73,13 +74,15 @@ impl Letter {
 }
 
 #[derive(Debug)]
-struct Entry {
-    letter: Letter,
+pub(super) struct Entry {
+    pub(super) letter: Letter,
     queued_at: Moment,
     /// When it was last handed to a link.
     sent_at: Option<Moment>,
     /// That link had no room for it.
     dropped: bool,
+    /// Its sender knows already what became of it.
+    pub(super) told: bool,
 }
 
 /// Whether the destination can be reached.
@@ -210,6 +213,7 @@ impl Outgoing {
             queued_at: now,
             sent_at,
             dropped: false,
+            told: false,
         });
         Ok(())
     }
@@ -268,12 +272,15 @@ impl Outgoing {
 
     /// The link had no room for what it was given last under this number: it does not stand in line there.
     pub(super) fn dropped(&mut self, seq: u64) {
-        let place = seq.checked_sub(self.base).map(usize::try_from);
-        if let Some(Ok(place)) = place
-            && let Some(entry) = self.ring.get_mut(place)
-        {
+        if let Some(entry) = self.entry(seq) {
             entry.dropped = true;
         }
+    }
+
+    /// What is kept under this number.
+    pub(super) fn entry(&mut self, seq: u64) -> Option<&mut Entry> {
+        let place = usize::try_from(seq.checked_sub(self.base)?).ok()?;
+        self.ring.get_mut(place)
     }
 
     /// The destination is reached by this hop from now on. All that is kept goes out again if that is
@@ -340,7 +347,9 @@ impl Outgoing {
 
     /// Lets go of all that is kept. It may have arrived if it was ever handed to a link.
     pub(super) fn give_up_all(&mut self) -> Vec<(Letter, SignalFailure)> {
-        std::iter::from_fn(|| self.give_up_first()).collect()
+        let mut gone = Vec::new();
+        while self.give_up_first(&mut gone) {}
+        gone
     }
 
     /// Lets go of all that is kept, and gives out numbers above `upto` from now on.
@@ -350,13 +359,19 @@ impl Outgoing {
         gone
     }
 
-    fn give_up_first(&mut self) -> Option<(Letter, SignalFailure)> {
-        let entry = self.pop()?;
+    /// Lets go of the oldest, if there is one: it is gone then, unless its sender knows already.
+    fn give_up_first(&mut self, gone: &mut Vec<(Letter, SignalFailure)>) -> bool {
+        let Some(entry) = self.pop() else {
+            return false;
+        };
         let why = match entry.sent_at {
             Some(_) => SignalFailure::Unknown,
             None => SignalFailure::NoRoute,
         };
-        Some((entry.letter, why))
+        if !entry.told {
+            gone.push((entry.letter, why));
+        }
+        true
     }
 
     fn let_go(&mut self, letter: &Letter) {
@@ -398,6 +413,7 @@ impl Outgoing {
         while self.base <= upto && self.ring.front().is_some_and(|e| e.sent_at.is_some()) {
             let why = refused(self.base);
             let Some(entry) = self.pop() else { break };
+            let why = why.filter(|_| !entry.told);
             back.extend(why.map(|why| (entry.letter, why)));
         }
         if self.base > before {
@@ -424,7 +440,7 @@ impl Outgoing {
             if first.queued_at + config.give_up_after > now {
                 break;
             }
-            gone.extend(self.give_up_first());
+            self.give_up_first(&mut gone);
         }
         if self.resend_at <= now && self.link().is_some() {
             // What is late only because it stands in line would stand there twice; and the destination keeps no more

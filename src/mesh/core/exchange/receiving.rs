@@ -6,14 +6,16 @@
 //! nothing. A hub is the only author of its claims, so believing it about one that is on its way gives it
 //! no power that it would not have by making that claim.
 
-use crate::mesh::core::api::{Delivery, Hop};
+use crate::mesh::core::api::{Delivery, Hop, Posted, Sender};
 use crate::mesh::core::ids::{HubId, Incarnation, LinkId, Moment};
 use crate::mesh::frames::{AckFrame, Frame, RefusedWhy, SignalBody, SignalFrame};
 
 use super::config::MAX_JUMP;
 use super::effects::{Effect, Effects, Owner, counted};
 use super::incoming::{Arrival, Incoming};
-use super::{Alarm, Exchange, Found, Resolve, Vouch, ttl_for};
+use super::outgoing::Outgoing;
+use super::unread::Message;
+use super::{Alarm, Exchange, Found, Me, Resolve, Vouch, ttl_for};
 
 impl Exchange {
     /// A frame of the data path, unless it is [astray](Self::is_astray).
@@ -61,10 +63,11 @@ impl Exchange {
             return;
         };
         let mut desk = Desk {
-            me: self.me.hub,
+            me: self.me,
             from: hub,
             dir,
             effects: &mut self.effects,
+            window: self.outgoing.get_mut(&hub),
         };
         pair.used_at = now;
         pair.raise_base(frame.base);
@@ -243,11 +246,13 @@ impl Exchange {
 }
 
 /// Where the signals of one hub are judged and taken, in their order.
-struct Desk<'a> {
-    me: HubId,
-    from: HubId,
-    dir: &'a dyn Resolve,
-    effects: &'a mut Effects,
+pub(super) struct Desk<'a> {
+    pub(super) me: Me,
+    pub(super) from: HubId,
+    pub(super) dir: &'a dyn Resolve,
+    pub(super) effects: &'a mut Effects,
+    /// What we sent to that hub.
+    pub(super) window: Option<&'a mut Outgoing>,
 }
 
 impl Desk<'_> {
@@ -259,11 +264,15 @@ impl Desk<'_> {
         match body {
             SignalBody::Hub { payload } => {
                 pair.took();
-                self.effects.push(Effect::HubMessage { from: hub, payload });
+                match Message::decode(&payload) {
+                    Some(unread) => self.take_unread(&unread),
+                    None => self.effects.push(Effect::HubMessage { from: hub, payload }),
+                }
             }
             SignalBody::Peer {
                 network,
                 from,
+                from_claim: claim,
                 target,
                 target_claim: to,
                 kind,
@@ -274,7 +283,12 @@ impl Desk<'_> {
                     to,
                     network,
                     from,
-                    from_here: None,
+                    sender: Sender::There(Posted {
+                        hub,
+                        life,
+                        claim,
+                        seq,
+                    }),
                     target,
                     kind,
                     payload,
@@ -313,7 +327,9 @@ impl Desk<'_> {
             }
         }
         match self.dir.resolve(network, target) {
-            Some(Found { hub, claim, .. }) if hub == self.me && claim == *target_claim => Ok(()),
+            Some(Found { hub, claim, .. }) if hub == self.me.hub && claim == *target_claim => {
+                Ok(())
+            }
             _ => Err(RefusedWhy::NotHere),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::mesh::core::api::{Delivery, Route, SignalFailure, Source};
+use crate::mesh::core::api::{Delivery, Route, Sender, SignalFailure, Source};
 use crate::mesh::core::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::mesh::frames::{AckFrame, Frame, RefusedWhy};
 use crate::mesh::wire::MAX_PAYLOAD;
@@ -112,7 +112,14 @@ impl Exchange {
     /// it is not, or perhaps not, delivered, [`Effect::HubMessageFailed`] has the `token`.
     pub fn send_hub_message(&mut self, now: Moment, to: HubId, payload: Bytes, token: u64) {
         let now = self.advance(now);
-        if let Err((letter, why)) = self.post(now, to, Letter::Hub { payload, token }) {
+        if let Err((letter, why)) = self.post(
+            now,
+            to,
+            Letter::Hub {
+                payload,
+                token: Some(token),
+            },
+        ) {
             self.fail(to, vec![(letter, why)]);
         }
     }
@@ -266,7 +273,7 @@ impl Exchange {
             to,
             network: parcel.source.network,
             from: parcel.source.peer,
-            from_here: Some(source),
+            sender: Sender::Here(source),
             target: parcel.target,
             kind: parcel.kind,
             payload: parcel.payload,
@@ -331,7 +338,7 @@ impl Exchange {
     }
 
     /// Puts a letter in the window to a hub.
-    fn post(
+    pub(super) fn post(
         &mut self,
         now: Moment,
         to: HubId,
@@ -459,7 +466,10 @@ impl Exchange {
                 }
                 Letter::Peer { parcel, .. } => self.effects.fail(parcel, why),
                 Letter::Hub { token, .. } => {
-                    self.effects.push(Effect::HubMessageFailed { to, token });
+                    let failed = token.map(|token| Effect::HubMessageFailed { to, token });
+                    failed
+                        .into_iter()
+                        .for_each(|effect| self.effects.push(effect));
                 }
             }
         }

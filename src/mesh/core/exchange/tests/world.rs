@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::mesh::core::api::{Delivery, Hop, Route, Routes, SignalFailure, Source};
+use crate::mesh::core::api::{Delivery, Hop, Route, Routes, Sender, SignalFailure, Source, Unread};
 use crate::mesh::core::exchange::{
     Effect, Exchange, ExchangeConfig, Found, Resolve, Sent, Vouch, ttl_for,
 };
@@ -98,6 +98,11 @@ impl Resolve for Book {
     fn left_lately(&self, at: &HubId, _: &NetworkKey, who: &PeerId, claim: ClaimNo) -> bool {
         self.left.contains(&(*at, who.clone(), claim))
     }
+
+    fn network_of(&self, claim: ClaimNo) -> Option<NetworkKey> {
+        let held = self.held.iter().any(|(_, _, held)| *held == claim);
+        held.then(network)
+    }
 }
 
 /// What the links do to frames, in parts of 100, and for how long they may hold one up.
@@ -119,6 +124,8 @@ pub(super) struct World {
     pub(super) lives: Vec<Incarnation>,
     pub(super) book: Book,
     pub(super) weather: Weather,
+    /// Receivers that do not read, and what they have not read.
+    pub(super) unread: BTreeMap<PeerId, Vec<(Tag, Unread)>>,
     /// The receivers at this hub take no more.
     pub(super) choked: Option<usize>,
     config: ExchangeConfig,
@@ -149,6 +156,7 @@ impl World {
             lives: vec![life(1); hubs],
             book: Book::default(),
             weather: Weather::default(),
+            unread: BTreeMap::new(),
             choked: None,
             config,
             links: BTreeMap::new(),
@@ -338,7 +346,7 @@ impl World {
             to: self.book.winners[&peer(to)].claim,
             network: network(),
             from: peer(from),
-            from_here: Some(found.claim),
+            sender: Sender::Here(found.claim),
             target: peer(to),
             kind: SignalKind(kind),
             payload: Bytes::from_static(b"x"),
@@ -370,13 +378,12 @@ impl World {
                     _ => Err(RefusedWhy::NotHere),
                 };
                 if result.is_ok() {
-                    let tag = (delivery.from, delivery.target, delivery.kind.0);
-                    self.delivered.push(tag);
+                    self.take(delivery);
                 }
                 self.hubs[n].settle(result);
             }
             Effect::HubMessage { payload, .. } => self.messages.push((n, payload)),
-            Effect::Failed(failed) => {
+            Effect::Failed(failed) | Effect::Returned(failed) => {
                 let sender = self.senders[&(n, failed.source)].clone();
                 if failed.follows {
                     self.following.push(failed.kind.0);
@@ -388,6 +395,31 @@ impl World {
             Effect::Forged { .. } => {}
             Effect::Counted(label) => *self.counted.entry(label).or_default() += 1,
         }
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        let tag = (delivery.from, delivery.target.clone(), delivery.kind.0);
+        let (to, kind) = (delivery.to, delivery.kind);
+        match (self.unread.get_mut(&delivery.target), delivery.sender) {
+            (Some(unread), Sender::There(sender)) => {
+                unread.push((tag, Unread { sender, to, kind }));
+            }
+            _ => self.delivered.push(tag),
+        }
+    }
+
+    /// The peer reads nothing from now on.
+    pub(super) fn read_no_more(&mut self, n: usize) {
+        self.unread.insert(peer(n), Vec::new());
+    }
+
+    /// The peer at this hub is gone, with what it has not read.
+    pub(super) fn leave_unread(&mut self, n: usize, at: usize) {
+        self.vanish(n);
+        let unread = self.unread.remove(&peer(n)).expect("it does not read");
+        let unread: Vec<Unread> = unread.into_iter().map(|(_, unread)| unread).collect();
+        self.hubs[at].return_unread(self.now, &peer(n), &unread);
+        self.settle();
     }
 
     fn transmit(&mut self, from: usize, link: LinkId, frame: Frame) {
