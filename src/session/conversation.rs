@@ -224,9 +224,10 @@ where
             if let Poll::Ready(Err(_)) = written {
                 return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
             }
+            let amid = self.socket.is_amid();
             match self.socket.poll_fill(cx) {
                 Poll::Pending => return self.poll_timer(cx),
-                Poll::Ready(Ok(1..)) => self.deadlines.hear(Instant::now()),
+                Poll::Ready(Ok(1..)) => self.deadlines.hear(amid, Instant::now()),
                 Poll::Ready(_) => {
                     return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
                 }
@@ -367,6 +368,7 @@ where
         while let Some(due) = self.deadlines.due(now) {
             match due {
                 Due::Close(reason) => return Err(reason),
+                Due::ProbeMet(probe) => self.answer(probe, true).await,
                 Due::ProbeFailed(probe) => {
                     self.answer(probe, false).await;
                     // It may have moved to another claim since it was asked.

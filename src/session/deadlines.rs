@@ -23,6 +23,9 @@ const PINGS_PER_SILENCE: u32 = 3;
 /// hours.
 const PING_EVERY: Duration = Duration::from_secs(25);
 
+/// What is read so long after a probe was asked, in the middle of a message, was not there when it was.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
@@ -30,6 +33,8 @@ pub(super) enum Due {
     Ping,
     /// To ask the mesh for the join that waited for its turn.
     Join,
+    /// To say that the peer is alive: it moves what its pong waits behind.
+    ProbeMet(Probe),
     /// To say that the peer did not answer a probe.
     ProbeFailed(Probe),
     /// The end.
@@ -78,7 +83,18 @@ pub(super) struct Deadlines {
     pings: (u64, u64),
     stalled: Option<Instant>,
     /// The probe that waits for the pong to a ping with this number, or to a later one.
-    probe: Option<(Probe, u64)>,
+    probe: Option<Open>,
+}
+
+/// A probe that is open.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    probe: Probe,
+    /// The number of its ping.
+    ping: u64,
+    asked: Instant,
+    /// The peer moves what its pong waits behind.
+    met: bool,
 }
 
 impl Deadlines {
@@ -104,9 +120,21 @@ impl Deadlines {
         self.waiting = (what, now);
     }
 
-    /// Something was read. It answers no probe: it may have been on its way for long.
-    pub(super) fn hear(&mut self, now: Instant) {
+    /// Something was read. It answers no probe, for it may have been on its way for long; unless it comes a while after
+    /// the probe was asked, `amid` a message: the pong comes behind that.
+    pub(super) fn hear(&mut self, amid: bool, now: Instant) {
         self.heard = now;
+        if let Some(open) = &mut self.probe {
+            open.met |= amid && open.asked + UNDER_WAY <= now;
+        }
+    }
+
+    /// The socket takes more after it took no more: the peer has acknowledged something, and the ping is behind it.
+    fn moved(&mut self, now: Instant) {
+        self.heard = now;
+        if let Some(open) = &mut self.probe {
+            open.met = true;
+        }
     }
 
     /// A ping is to be sent; the number that it carries and its pong gives back.
@@ -119,14 +147,19 @@ impl Deadlines {
     /// The mesh asks, and a ping is to be sent with this number. One probe is open at a time: the mesh asks again about a
     /// claim when it has given up the first answer, and about another claim when the first is gone.
     pub(super) fn probe(&mut self, probe: Probe, now: Instant) -> u64 {
-        let number = self.ping(now);
-        self.probe = Some((probe, number));
-        number
+        let ping = self.ping(now);
+        self.probe = Some(Open {
+            probe,
+            ping,
+            asked: now,
+            met: false,
+        });
+        ping
     }
 
     /// Until when the open probe waits.
     pub(super) fn probed_until(&self) -> Option<Instant> {
-        self.probe.map(|(probe, _)| probe.until)
+        self.probe.map(|open| open.probe.until)
     }
 
     /// A pong came that carries this number, if it carries one. A peer need only answer the latest ping that it
@@ -137,12 +170,15 @@ impl Deadlines {
             return Echo::Unasked;
         };
         self.pings.1 = number;
-        let probe = self.probe.take_if(|(_, asked)| *asked <= number);
-        Echo::Answer(probe.map(|(probe, _)| probe))
+        let open = self.probe.take_if(|open| open.ping <= number);
+        Echo::Answer(open.map(|open| open.probe))
     }
 
     /// The socket takes no more; `progress` if it has just taken something.
     pub(super) fn stall(&mut self, progress: bool, now: Instant) {
+        if progress && self.stalled.is_some() {
+            self.moved(now);
+        }
         if progress || self.stalled.is_none() {
             self.stalled = Some(now);
         }
@@ -150,7 +186,9 @@ impl Deadlines {
 
     /// The socket has taken everything.
     pub(super) fn flow(&mut self) {
-        self.stalled = None;
+        if self.stalled.take().is_some() {
+            self.moved(Instant::now());
+        }
     }
 
     fn ping_every(&self) -> Duration {
@@ -174,7 +212,7 @@ impl Deadlines {
             .into_iter()
             .flatten()
             .find(|(at, _)| *at <= now)?;
-        if let Due::ProbeFailed(_) = due {
+        if let Due::ProbeFailed(_) | Due::ProbeMet(_) = due {
             self.probe = None;
         }
         Some(due)
@@ -203,8 +241,10 @@ impl Deadlines {
             wait,
             stall,
             reading.then_some(silent),
-            self.probe
-                .map(|(probe, _)| (probe.until, Due::ProbeFailed(probe))),
+            self.probe.map(|open| match open.met {
+                true => (open.asked, Due::ProbeMet(open.probe)),
+                false => (open.probe.until, Due::ProbeFailed(open.probe)),
+            }),
             reading.then_some(ping),
         ]
     }
@@ -225,7 +265,7 @@ mod tests {
     fn a_peer_that_never_announces_itself_is_closed_however_alive_it_is() {
         let start = Instant::now();
         let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
-        deadlines.hear(second(start, 9));
+        deadlines.hear(false, second(start, 9));
         assert_eq!(deadlines.next(), second(start, 10));
         let due = deadlines.due(second(start, 10));
         assert_eq!(due, Some(Due::Close(CloseReason::AnnounceTimeout)));
@@ -271,7 +311,7 @@ mod tests {
         let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
         let before = deadlines.ping(start);
         let asked = deadlines.probe(probe(start), start);
-        deadlines.hear(second(start, 1));
+        deadlines.hear(false, second(start, 1));
         assert_eq!(deadlines.pong(Some(before)), Echo::Answer(None));
         for unasked in [None, Some(0), Some(before), Some(asked + 1), Some(u64::MAX)] {
             assert_eq!(deadlines.pong(unasked), Echo::Unasked, "{unasked:?}");
@@ -288,9 +328,39 @@ mod tests {
         let start = Instant::now();
         let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
         deadlines.probe(probe(start), start);
-        deadlines.hear(second(start, 1));
+        deadlines.hear(false, second(start, 1));
         let failed = Due::ProbeFailed(probe(start));
         assert_eq!(deadlines.due(second(start, 2)), Some(failed));
         assert_eq!(deadlines.due(second(start, 2)), None);
+    }
+
+    #[test]
+    fn what_comes_amid_a_message_answers_a_probe_that_was_asked_before_it_set_out() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
+        deadlines.probe(probe(start), start);
+        deadlines.hear(true, start + UNDER_WAY / 2);
+        assert_eq!(deadlines.due(second(start, 1)), None);
+        deadlines.hear(true, start + UNDER_WAY);
+        let met = Due::ProbeMet(probe(start));
+        assert_eq!(deadlines.due(start + UNDER_WAY), Some(met));
+        assert_eq!(deadlines.due(second(start, 2)), None);
+    }
+
+    #[test]
+    fn a_socket_that_takes_more_answers_a_probe_and_one_that_takes_no_more_does_not() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
+        deadlines.probe(probe(start), start);
+        // What it takes at first the kernel keeps.
+        deadlines.stall(true, start);
+        deadlines.stall(false, second(start, 1));
+        assert_eq!(deadlines.due(second(start, 1)), None);
+        deadlines.stall(true, second(start, 1));
+        let met = Due::ProbeMet(probe(start));
+        assert_eq!(deadlines.due(second(start, 1)), Some(met));
+        deadlines.probe(probe(start), start);
+        deadlines.flow();
+        assert_eq!(deadlines.due(second(start, 1)), Some(met));
     }
 }

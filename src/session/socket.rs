@@ -176,6 +176,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         })
     }
 
+    /// Whether part of a message has come and the rest has not, once all that was read is taken in.
+    pub fn is_amid(&self) -> bool {
+        self.arriving.is_some() || !self.inbox.is_empty()
+    }
+
     /// What the next frame among what was read brings.
     pub fn next_incoming(&mut self) -> Result<Option<Incoming>, ReadError> {
         if self

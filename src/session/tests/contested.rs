@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -81,6 +82,54 @@ async fn what_may_have_been_on_its_way_before_the_ping_answers_no_probe() {
     ended.expect("it ends").expect("it ends well");
     assert!(hub.calls().contains(&probed(7, false)));
     assert!(hub.closed("silent"));
+}
+
+/// The first bytes of a message that is longer than what follows.
+const HEAD: [u8; 14] = [0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_is_in_the_middle_of_a_long_message_is_alive_as_long_as_more_of_it_comes() {
+    let hub = Hub::new();
+    let mut a = hub.announce(0xaa, "room").await;
+    let line = a.ws.get_mut();
+    line.write_all(&HEAD).await.expect("it is open");
+    settle().await;
+    hub.registry.probe(ClaimNo(1), 7, WITHIN);
+    // What comes at once may have been on its way for long.
+    line.write_all(b"\"half of").await.expect("it is open");
+    settle().await;
+    assert!(!hub.calls().contains(&probed(7, true)));
+    sleep(WITHIN / 2).await;
+    line.write_all(b" a message").await.expect("it is open");
+    until(&hub, &probed(7, true)).await;
+    // And no more does: it is dead.
+    hub.registry.probe(ClaimNo(1), 8, WITHIN);
+    let ended = timeout(WITHIN + PATIENCE, &mut a.served).await;
+    ended.expect("it ends").expect("it ends well");
+    assert!(hub.calls().contains(&probed(8, false)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_reads_slowly_is_alive_as_long_as_it_takes_more_and_dead_when_it_does_not() {
+    let hub = Hub::new();
+    let mut slow = hub.connect_silently(0xbb, 256).await;
+    slow.announce("room").await;
+    settle().await;
+    let mut a = hub.announce(0xaa, "room").await;
+    let (to, data) = (slow.id.clone(), "7".repeat(10_000));
+    a.signal("offer", &to, "room", &data).await;
+    settle().await;
+    hub.registry.probe(ClaimNo(1), 7, WITHIN);
+    settle().await;
+    assert!(!hub.calls().contains(&probed(7, true)));
+    let mut some = [0; 100];
+    let line = slow.ws.get_mut();
+    line.read_exact(&mut some).await.expect("it is open");
+    until(&hub, &probed(7, true)).await;
+    hub.registry.probe(ClaimNo(1), 8, WITHIN);
+    let ended = timeout(WITHIN + PATIENCE, &mut slow.served).await;
+    ended.expect("it ends").expect("it ends well");
+    assert!(hub.calls().contains(&probed(8, false)));
 }
 
 #[tokio::test(start_paused = true)]
