@@ -133,14 +133,18 @@ async fn one_address_is_not_called_for_each_hub_that_is_said_to_be_there() {
     let mut arena = Arena::open().await;
     let target = Bystander::listen().await;
     let urls = [format!("ws://127.0.0.1:{}/mesh", target.port)];
+    let began = tokio::time::Instant::now();
     arena
         .attack("five hundred hubs at one address", async |hub| {
             refused(hub, EvilHub::link(hub), (500, &urls), ("resting", 20)).await;
         })
         .await;
     let calls = target.calls().await;
+    let seconds = u32::try_from(began.elapsed().as_secs()).expect("some");
+    // The neighbour hears of them as well.
+    let allowed = 2 * (10 + seconds / 4 + 1);
     assert!(
-        calls <= 20,
-        "{calls} calls, of which ten at once are allowed and one each 4 s"
+        calls <= allowed,
+        "{calls} calls, of which each hub may make ten at once and one each 4 s"
     );
 }
