@@ -144,7 +144,7 @@ pub struct App<B> {
     peerjs_places: Admission,
     http_slots: Slots,
     tls_doorway: Doorway,
-    /// The costly step of a TLS handshake is taken by one at a time.
+    /// The costly step of a TLS handshake is taken by few at a time.
     tls_turn: Semaphore,
     /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
     page_turn: Semaphore,
@@ -179,7 +179,7 @@ impl<B: Backend> App<B> {
             }),
             http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
             tls_doorway: Doorway::new(config.max_tls_handshakes),
-            tls_turn: Semaphore::new(1),
+            tls_turn: Semaphore::new(config.worker_threads * tls::ANSWERED_AT_ONCE),
             page_turn: Semaphore::new(1),
             pages: Pages::new(),
             accept_failures: Seldom::default(),

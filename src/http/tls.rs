@@ -37,6 +37,9 @@ use crate::metrics::{Metrics, Reload};
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// How many handshakes each thread answers between two looks at the sockets of peers: these wait some milliseconds at
+/// worst, and a hub that is busy lets clients in all the same.
+pub(super) const ANSWERED_AT_ONCE: usize = 4;
 /// What rustls keeps of one connection's unwritten bytes at most, in bytes: more is left to whoever writes.
 const UNWRITTEN_BYTES: usize = 16 * 1024;
 
@@ -149,8 +152,8 @@ impl Certificates {
 
     /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
     ///
-    /// To answer the client's first words is what costs, up to a millisecond for a signature: that is done by one at a time,
-    /// in `turns` and by turns among the addresses, and the sockets of peers go first after each.
+    /// To answer the client's first words is what costs, up to a millisecond for a signature: that is done by few at a time,
+    /// in `turns` and by turns among the addresses, and the sockets of peers go first after them.
     pub(super) async fn accept(
         &self,
         tcp: TcpStream,
