@@ -12,6 +12,7 @@ use tokio::time::{interval, sleep};
 
 use crate::arena::{count, counted};
 use crate::hub_process::{HubBuilder, HubProcess};
+use crate::proxy::Proxy;
 use crate::raw::{Raw, TEXT, frame, fresh_id};
 
 /// A way to `hub` that carries so many bytes a second each way, whatever the kernel's buffers take. Gives its address.
@@ -141,4 +142,20 @@ async fn a_message_that_takes_longer_than_a_hub_may_be_silent_ends_no_link() {
         assert_eq!(count(hub, "hubmesh_mesh_links_down_total", "").await, 0);
     }
     proxy.abort();
+}
+
+#[tokio::test]
+async fn a_link_whose_other_end_is_gone_is_closed_as_silent_however_much_is_sent_over_it() {
+    let near = lavish().start().await;
+    let wire = Proxy::to(near.addr).await;
+    let far = lavish().env("BOOTSTRAP_HUBS", wire.ws_url());
+    let far = far.start().await;
+    let mut floods = JoinSet::new();
+    for n in 0..2 {
+        let (here, there, id) = couple(&near, &far, &format!("loud {n}")).await;
+        floods.spawn(flood(here, there, id));
+    }
+    let silent = ("hubmesh_mesh_links_down_total", "reason=\"silent\"");
+    counted(&near, silent, 1, async { wire.stall() }).await;
+    floods.abort_all();
 }

@@ -27,6 +27,8 @@ mod memory;
 mod messages;
 mod peerjs_limits;
 mod places;
+#[path = "../common/proxy.rs"]
+mod proxy;
 mod raw;
 mod unread;
 mod watcher;
