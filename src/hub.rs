@@ -23,6 +23,7 @@ use crate::mesh::{Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::{self, Newcomer, Sessions};
+use crate::unsent::Unsent;
 
 /// The hub cannot start. Nothing is bound and nothing runs.
 #[derive(Debug, thiserror::Error)]
@@ -226,7 +227,7 @@ impl Backend for Parts {
             proof: arrival.grant.proof,
             network: arrival.network,
         };
-        socket.bound_unsent();
+        socket.bound_unsent(Unsent::OfPeer);
         let from = Origin::of(arrival.remote);
         self.sessions
             .serve(socket, ahead, newcomer, from, permit)

@@ -8,18 +8,24 @@ use std::os::fd::AsRawFd;
 
 use tokio::net::TcpStream;
 
-/// How much may be unsent until the socket takes no more, in bytes; a segment of up to 64 KiB may be on top.
-const UNSENT_BYTES: u32 = 16 * 1024;
+/// How much may be unsent until a socket takes no more, in bytes; a segment of up to 64 KiB may be on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsent {
+    /// On a peer's socket: there are many of them, and their lines may be slow.
+    OfPeer = 16 * 1024,
+    /// On a link's: it is woken less often, where it has much to write.
+    OfLink = 128 * 1024,
+}
 
 /// Bounds what is unsent on this socket. Where it cannot be set, the socket works as any.
-pub fn bound(stream: &TcpStream) {
-    if let Err(why) = try_bound(stream) {
+pub fn bound(stream: &TcpStream, most: Unsent) {
+    if let Err(why) = try_bound(stream, most) {
         tracing::debug!(%why, "what is unsent is not bounded");
     }
 }
 
-fn try_bound(stream: &TcpStream) -> io::Result<()> {
-    let value = UNSENT_BYTES;
+fn try_bound(stream: &TcpStream, most: Unsent) -> io::Result<()> {
+    let value = most as u32;
     let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
     // SAFETY: the descriptor is open for as long as the stream is borrowed, and the kernel copies `length` bytes of
     // `value`, which is as long, before the call returns.
@@ -58,7 +64,7 @@ mod tests {
         let _reader = reader.expect("it connects");
         let (mut stream, _) = accepted.expect("it connects");
         if bounded {
-            try_bound(&stream).expect("it is set");
+            try_bound(&stream, Unsent::OfPeer).expect("it is set");
         }
         let mut taken = 0;
         // What it takes, it takes at once.

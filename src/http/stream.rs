@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::unsent;
+use crate::unsent::{self, Unsent};
 
 /// A connection that came in.
 #[derive(Debug)]
@@ -29,12 +29,12 @@ pub enum Stream {
 impl Stream {
     /// Has the kernel hold little that it has not sent: for sockets whose pings must not wait behind what a slow reader
     /// has yet to read.
-    pub fn bound_unsent(&self) {
+    pub fn bound_unsent(&self, most: Unsent) {
         let tcp = match self {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(stream) => stream.get_ref().0,
         };
-        unsent::bound(tcp);
+        unsent::bound(tcp, most);
     }
 }
 

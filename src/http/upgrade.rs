@@ -25,6 +25,7 @@ use super::misrouted::Lost;
 use super::watched::Watched;
 use super::{Head, Stream, reply};
 use crate::mesh::{Observed, socket_config};
+use crate::unsent::Unsent;
 
 /// The request cannot become a WebSocket. The client's fault; nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -208,7 +209,7 @@ pub(super) async fn finish(
 /// The link of another hub, with its buffers and limits.
 pub(super) async fn hub_socket(stream: Stream, ahead: Bytes) -> WebSocketStream<Observed<Stream>> {
     let config = Some(socket_config());
-    stream.bound_unsent();
+    stream.bound_unsent(Unsent::OfLink);
     let stream = Observed::new(stream);
     WebSocketStream::from_partially_read(stream, ahead.into(), Role::Server, config).await
 }

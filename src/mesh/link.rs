@@ -28,7 +28,8 @@ use super::reach::Reach;
 use super::router::Router;
 use super::trust::{NoRoots, Trust};
 use super::wire;
-use crate::{causes, unsent};
+use crate::causes;
+use crate::unsent::{self, Unsent};
 
 /// How long dialling may take until the WebSocket stands, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -155,7 +156,7 @@ pub async fn connect(
             }
         };
         stream.set_nodelay(true).map_err(SocketError::Io)?;
-        unsent::bound(&stream);
+        unsent::bound(&stream, Unsent::OfLink);
         let reach = Reach::of(stream.peer_addr().map_err(SocketError::Io)?.ip());
         let connector = match url.starts_with("wss:") {
             true => trust.connector().await?,

@@ -29,9 +29,9 @@ use shares::{Part, Shares};
 
 /// From how many bytes on a batch is not added to.
 pub const BATCH: usize = 16 * 1024;
-/// From how many waiting bytes of signals on a link is backed up: 42 ms of a link of 100 Mbit/s, and more than one peer
-/// says at once to many.
-pub const BACKED_UP: usize = 512 * 1024;
+/// From how many waiting bytes of signals on a link is backed up: 84 ms of a link of 100 Mbit/s, and more than hundreds of
+/// peers say at once.
+pub const BACKED_UP: usize = 1024 * 1024;
 /// How many bytes of signals may wait for a link.
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// How many bytes of acknowledgements may wait in front of them; one that does not fit is made up for by the next.
