@@ -2,7 +2,7 @@
 //!
 //! Anyone may put something in, from any thread, and is never made to wait: the lock is held for moments. Signals may
 //! fill half of it, and each sender a part of that which shrinks as it fills (`shares`); a signal over that is
-//! refused, at its sender's expense. Only what the hub itself has to say needs the other half: when that does not fit,
+//! refused, at its sender's expense. What other hubs can make the hub say counts as a signal of its own. Only what the hub itself has to say needs the other half: when that does not fit,
 //! the session is marked for closing ([`CloseReason::OutboxFull`]). The session alone takes out. Knows no dialect and
 //! no socket; memory is given back whenever it runs empty.
 //!
@@ -87,6 +87,8 @@ pub enum Author {
     Here(ClaimNo),
     /// A claim of another hub.
     There(HubId, ClaimNo),
+    /// This hub, in words that others may cause without end.
+    Hub,
 }
 
 /// What has to be known of a signal to tell its sender that it was not read.
@@ -114,6 +116,8 @@ impl Receipt {
 pub enum Item {
     /// One message of the hub.
     Text(Utf8Bytes),
+    /// One message of the hub that counts as a signal.
+    Spare(Utf8Bytes),
     /// One signal of another peer.
     Signal(Utf8Bytes, Receipt),
     /// Many messages to come.
@@ -176,6 +180,7 @@ impl Item {
     fn as_signal(&self) -> Option<(Author, usize)> {
         match self {
             Item::Signal(text, receipt) => Some((receipt.author(), text.len())),
+            Item::Spare(text) => Some((Author::Hub, text.len())),
             Item::Text(_) | Item::Roster(_) => None,
         }
     }
@@ -195,27 +200,26 @@ impl Mailbox {
 
     /// Puts a signal in, unless it is over what all signals or this sender's may fill; nothing else changes then.
     pub fn push_signal(&self, text: Utf8Bytes, receipt: Receipt) -> Result<(), Full> {
-        let mut queue = self.queue.lock();
-        let bytes = queue.bytes.saturating_add(text.len());
-        let full = queue.items.len() >= self.capacity.messages as usize
-            || bytes > self.capacity.bytes as usize;
-        if queue.shut || full || !queue.takes_signal(self.capacity, receipt.author(), text.len()) {
-            return Err(Full);
-        }
-        self.append(queue, bytes, Item::Signal(text, receipt), WakeUp::Now);
-        Ok(())
+        let (author, bytes) = (receipt.author(), text.len());
+        self.put_within_share(author, bytes, Item::Signal(text, receipt))
     }
 
-    /// Puts a message of the hub in that others may cause without end: only where signals would find room too.
+    /// Puts a message of the hub in that others may cause without end: as a signal of the hub's own, so that such messages
+    /// and signals together leave the other half to what the hub has to say.
     pub fn push_spare(&self, text: Utf8Bytes) -> Result<(), Full> {
-        let queue = self.queue.lock();
-        let bytes = queue.bytes.saturating_add(text.len());
-        let full = queue.items.len() >= (self.capacity.messages / SIGNALS_PART) as usize
-            || bytes > (self.capacity.bytes / SIGNALS_PART) as usize;
-        if queue.shut || full {
+        let bytes = text.len();
+        self.put_within_share(Author::Hub, bytes, Item::Spare(text))
+    }
+
+    fn put_within_share(&self, author: Author, bytes: usize, item: Item) -> Result<(), Full> {
+        let mut queue = self.queue.lock();
+        let all = queue.bytes.saturating_add(bytes);
+        let full = queue.items.len() >= self.capacity.messages as usize
+            || all > self.capacity.bytes as usize;
+        if queue.shut || full || !queue.takes_signal(self.capacity, author, bytes) {
             return Err(Full);
         }
-        self.append(queue, bytes, Item::Text(text), WakeUp::Now);
+        self.append(queue, all, item, WakeUp::Now);
         Ok(())
     }
 
@@ -302,7 +306,7 @@ impl Mailbox {
         drop(queue);
         let signals = dropped.into_iter().filter_map(|item| match item {
             Item::Signal(_, receipt) => Some(receipt),
-            Item::Text(_) | Item::Roster(_) => None,
+            Item::Text(_) | Item::Spare(_) | Item::Roster(_) => None,
         });
         signals.collect()
     }
@@ -346,6 +350,12 @@ impl Mailbox {
             match queue.items.pop_front() {
                 Some(Item::Text(text)) => {
                     queue.bytes = queue.bytes.saturating_sub(text.len());
+                    written += text.len();
+                    write(&text);
+                }
+                Some(Item::Spare(text)) => {
+                    queue.bytes = queue.bytes.saturating_sub(text.len());
+                    queue.signals.subtract(Author::Hub, text.len());
                     written += text.len();
                     write(&text);
                 }

@@ -237,6 +237,21 @@ fn signals_fill_half_at_most_and_end_no_session() {
 }
 
 #[test]
+fn words_that_others_cause_and_signals_fill_half_together_and_end_no_session() {
+    let mailbox = mailbox(16, 1000);
+    let spare = || mailbox.push_spare("s".into()).ok();
+    assert_eq!(std::iter::from_fn(spare).count(), 4);
+    let signals: usize = (1..20).map(|author| fill(&mailbox, author, 1)).sum();
+    assert_eq!(signals, 4);
+    for text in ["notice"; 8] {
+        mailbox.push(text.into()).expect("the other half is free");
+    }
+    assert_eq!(mailbox.next_control(), None);
+    assert_eq!(take(&mailbox, 4), ["s"; 4]);
+    assert_eq!(mailbox.push_spare("s".into()), Ok(()));
+}
+
+#[test]
 fn a_sender_alone_fills_half_of_what_signals_may_and_leaves_the_others_theirs() {
     // By messages, and by bytes.
     for (mailbox, bytes) in [(mailbox(800, 1 << 30), 1), (mailbox(1 << 20, 800), 1)] {
