@@ -267,10 +267,10 @@ where
         if !self.socket.is_behind() {
             return Poll::Ready(Ok(()));
         }
-        let before = self.socket.written();
+        let before = self.socket.moves();
         let written = self.socket.poll_write(cx);
         if written.is_pending() {
-            let progress = self.socket.written() != before;
+            let progress = self.socket.moves() != before;
             self.deadlines.stall(progress, Instant::now());
             return Poll::Pending;
         }

@@ -174,7 +174,7 @@ impl Deadlines {
         Echo::Answer(open.map(|open| open.probe))
     }
 
-    /// The socket takes no more; `progress` if it has just taken something.
+    /// The socket takes no more; `progress` if it has just taken something after it took no more.
     pub(super) fn stall(&mut self, progress: bool, now: Instant) {
         if progress && self.stalled.is_some() {
             self.moved(now);

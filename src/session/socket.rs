@@ -83,7 +83,10 @@ pub struct Socket<S> {
     arriving: Option<Box<Arriving>>,
     out: Vec<u8>,
     sent: usize,
-    written: u64,
+    moves: u32,
+    /// The stream took no more when it was last written to, or flushed.
+    write_waits: bool,
+    flush_waits: bool,
     /// The stream may hold back what it took.
     unflushed: bool,
     /// Our close frame is queued or written: nothing may follow it.
@@ -160,7 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             arriving: None,
             out: Vec::new(),
             sent: 0,
-            written: 0,
+            moves: 0,
+            write_waits: false,
+            flush_waits: false,
             unflushed: false,
             said_last: false,
         }
@@ -363,26 +368,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.waiting() > 0 || self.unflushed
     }
 
-    /// How many bytes the stream has taken ever; two counts that differ mean progress.
-    pub fn written(&self) -> u64 {
-        self.written
+    /// How often the stream took more after it took no more; two counts that differ mean that the other end takes
+    /// something. That bytes are taken at once says nothing: TLS, and the kernel, keep some for a client that is gone.
+    pub fn moves(&self) -> u32 {
+        self.moves
     }
 
     /// Writes what is queued: as much as the stream takes, all of it when ready, and through whatever it has of
     /// buffers itself.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+            let written = Pin::new(&mut self.io).poll_write(cx, rest);
+            let waited = std::mem::replace(&mut self.write_waits, written.is_pending());
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => {
+                    self.moves = self.moves.wrapping_add(u32::from(waited));
                     self.sent += count;
-                    self.written = self.written.wrapping_add(count as u64);
                     self.unflushed = true;
                 }
             }
         }
         self.give_back();
-        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        let waited = std::mem::replace(&mut self.flush_waits, flushed.is_pending());
+        ready!(flushed)?;
+        self.moves = self.moves.wrapping_add(u32::from(waited));
         self.unflushed = false;
         Poll::Ready(Ok(()))
     }

@@ -1,6 +1,6 @@
 use std::future::poll_fn;
 
-use futures::SinkExt;
+use futures::{FutureExt, SinkExt};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_tungstenite::WebSocketStream;
@@ -242,6 +242,25 @@ async fn all_that_waits_is_written_and_no_buffer_is_kept() {
     client.send(Message::text("x")).await.expect("it is sent");
     assert_eq!(next(&mut socket).await, Ok(Incoming::Text("x".into())));
     assert_eq!((socket.out.capacity(), socket.inbox.capacity()), (0, 0));
+}
+
+#[tokio::test]
+async fn bytes_that_a_stream_takes_show_life_only_once_it_took_no_more() {
+    let (ours, mut theirs) = tokio::io::duplex(8);
+    let ours = tokio::io::BufWriter::with_capacity(1000, ours);
+    let mut socket = Socket::new(ours, &[], Arc::new(Intake::new(MAX, 4 * MAX)));
+    for _ in 0..3 {
+        socket.put_text("some words");
+        assert!(poll_fn(|cx| socket.poll_write(cx)).now_or_never().is_none());
+        assert_eq!(socket.moves(), 0);
+    }
+    let mut all = [0; 36];
+    let read = theirs.read_exact(&mut all);
+    let written = poll_fn(|cx| socket.poll_write(cx));
+    let (read, written) = tokio::join!(read, written);
+    read.expect("it is open");
+    written.expect("it is open");
+    assert_ne!(socket.moves(), 0);
 }
 
 #[tokio::test]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::fake::{Answer, Call, Client, Hub, PATIENCE, limits};
+use super::fake::{Answer, Call, Client, Hub, PATIENCE, limits, newcomer};
 use super::types;
 use crate::mesh::core::ids::{ClaimNo, LeaveReason};
 
@@ -127,6 +127,29 @@ async fn a_holder_that_reads_slowly_is_alive_as_long_as_it_takes_more_and_dead_w
     line.read_exact(&mut some).await.expect("it is open");
     until(&hub, &probed(7, true)).await;
     hub.registry.probe(ClaimNo(1), 8, WITHIN);
+    let ended = timeout(WITHIN + PATIENCE, &mut slow.served).await;
+    ended.expect("it ends").expect("it ends well");
+    assert!(hub.calls().contains(&probed(8, false)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_holder_is_not_alive_because_its_stream_holds_back_what_it_took() {
+    let hub = Hub::new();
+    let (ours, theirs) = tokio::io::duplex(256);
+    // As TLS does, it takes the ping although what is below takes no more.
+    let ours = BufWriter::with_capacity(64 * 1024, ours);
+    let mut slow = hub.connect_through(newcomer(0xbb), ours, theirs).await;
+    slow.announce("room").await;
+    settle().await;
+    let mut a = hub.announce(0xaa, "room").await;
+    let (to, data) = (slow.id.clone(), "7".repeat(10_000));
+    a.signal("offer", &to, "room", &data).await;
+    settle().await;
+    for token in [7, 8] {
+        hub.registry.probe(ClaimNo(1), token, WITHIN);
+        settle().await;
+        assert!(!hub.calls().contains(&probed(token, true)));
+    }
     let ended = timeout(WITHIN + PATIENCE, &mut slow.served).await;
     ended.expect("it ends").expect("it ends well");
     assert!(hub.calls().contains(&probed(8, false)));
