@@ -92,10 +92,12 @@ pub(super) enum Way {
     LostSince(Moment),
 }
 
-/// What a sender may always have under way at a destination if the window has room, in bytes.
+/// What a sender may have under way at a destination, however much others have, in bytes.
 const MODEST: usize = 16 * 1024;
-/// What has been under way for so long stands in line somewhere.
+/// What has been under way for so long stands in line somewhere, if it is more than [`A_LINE`].
 const SLOW_AFTER: Duration = Duration::from_millis(500);
+/// So many bytes under way are a line. What is less is late because it was lost, or its way was.
+const A_LINE: usize = 128 * 1024;
 /// By a link that is backed up, this many times as long passes until the oldest letter is sent again.
 const PATIENCE: u32 = 8;
 
@@ -231,10 +233,10 @@ impl Outgoing {
         }
     }
 
-    /// Whether what is under way takes long, wherever on its way it stands in line.
+    /// Whether what is under way takes long, wherever on its way it stands in line. Sending it again changes nothing.
     fn is_slow(&self, now: Moment) -> bool {
-        let oldest = self.ring.front().and_then(|entry| entry.sent_at);
-        oldest.is_some_and(|sent| sent + SLOW_AFTER <= now)
+        let oldest = self.ring.front().filter(|entry| entry.sent_at.is_some());
+        self.bytes > A_LINE && oldest.is_some_and(|entry| entry.queued_at + SLOW_AFTER <= now)
     }
 
     /// Sends what was never sent, what no link took, and what was last sent at least `ago` before now: the first, and
@@ -302,7 +304,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether this letter's sender has little under way here, the letter included, or less than half of its fair
+    /// Whether this letter's sender has nothing under way here, little with the letter, or less than half of its fair
     /// share: who sends little gets through where others have filled the way. Messages of hubs always may.
     fn has_share_left(&mut self, letter: &Letter) -> bool {
         let Some(sender) = letter.sender() else {
@@ -319,10 +321,11 @@ impl Outgoing {
             by_sender
         });
         let own = by_sender.get(&sender).copied();
-        let senders = by_sender.len() + usize::from(own.is_none());
+        let is_first = own.is_none();
+        let senders = by_sender.len() + usize::from(is_first);
         let cost = letter.cost();
         let own = own.unwrap_or(0) + cost;
-        own <= MODEST || own * senders * 2 <= self.bytes + cost
+        is_first || own <= MODEST || own * senders * 2 <= self.bytes + cost
     }
 
     pub(super) fn link(&self) -> Option<LinkId> {

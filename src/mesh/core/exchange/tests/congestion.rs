@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::mesh::core::api::SignalFailure;
 use crate::mesh::core::exchange::{Sent, counted};
 
 use super::rules::two;
@@ -16,6 +17,11 @@ fn flood(world: &mut World, from: usize, first: u8) -> usize {
             sent == Ok(Sent::Window)
         })
         .count()
+}
+
+/// Sends a session description of 20 KiB.
+fn offer(world: &mut World, from: usize) -> Result<Sent, SignalFailure> {
+    world.send_with(from, 1, 255, Bytes::from(vec![0; 20 * 1024]), true)
 }
 
 #[test]
@@ -53,10 +59,39 @@ fn while_acknowledgements_are_slow_to_come_only_those_get_through_who_send_littl
     world.run(MS);
     assert_eq!(flood(&mut world, 0, 100), 0);
     assert_eq!(world.send(2, 1, 0), Ok(Sent::Window));
+    world.run(MS * 600);
+    assert!(world.count(counted::RESENT) > 0);
+    assert_eq!(
+        flood(&mut world, 0, 100),
+        0,
+        "sent again, it is as old as before"
+    );
     world.weather.lost = 0;
     world.run(MS * 5000);
     assert_eq!(world.kinds_delivered(0, 1).len(), 7);
     assert!(flood(&mut world, 0, 100) > 0);
+}
+
+#[test]
+fn a_signal_that_was_lost_keeps_no_offer_back() {
+    let mut world = two();
+    world.weather.lost = 100;
+    assert_eq!(world.send(0, 1, 0), Ok(Sent::Window));
+    world.run(MS * 700);
+    assert_eq!(offer(&mut world, 0), Ok(Sent::Window));
+    assert_eq!(offer(&mut world, 2), Ok(Sent::Window));
+    world.weather.lost = 0;
+    world.run(MS * 5000);
+    world.check_accounts();
+}
+
+#[test]
+fn who_has_nothing_under_way_gets_one_large_message_through_where_the_way_is_full() {
+    let mut world = two();
+    let link = world.link(0, 1);
+    world.hubs[0].set_backed_up(link);
+    assert_eq!(offer(&mut world, 2), Ok(Sent::Window));
+    assert_eq!(offer(&mut world, 2), Err(SignalFailure::Overload));
 }
 
 #[test]
