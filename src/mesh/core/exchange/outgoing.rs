@@ -94,6 +94,10 @@ pub(super) enum Way {
 
 /// What a sender may have under way at a destination, however much others have, in bytes.
 const MODEST: usize = 16 * 1024;
+/// In the last quarter of a window that is no more than this part of the room left, so that many leave some for more.
+const MODEST_PART: usize = 64;
+/// What a sender that has nothing under way may send at once: this part of the room left.
+const FIRST_PART: usize = 8;
 /// What has been under way for so long stands in line somewhere, if it is more than [`A_LINE`].
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 /// So many bytes under way are a line. What is less is late because it was lost, or its way was.
@@ -187,8 +191,9 @@ impl Outgoing {
         if bytes > config.window_bytes + reserve || self.ring.len() as u64 >= MAX_OUTSTANDING {
             return Err((letter, SignalFailure::Overload));
         }
-        let is_full = backed_up || self.is_slow(now) || bytes > config.window_bytes / 2;
-        if is_full && !self.has_share_left(&letter) {
+        let half_left = config.window_bytes / 2 + letter.cost();
+        let is_full = backed_up || self.is_slow(now) || self.room(config) < half_left;
+        if is_full && !self.has_share_left(&letter, config) {
             effects.count(counted::OVER_SHARE);
             return Err((letter, SignalFailure::Overload));
         }
@@ -304,12 +309,22 @@ impl Outgoing {
         }
     }
 
+    /// The room left, in bytes; or the numbers left, each for what it is of a window, if that is less.
+    fn room(&self, config: &ExchangeConfig) -> usize {
+        let numbers = MAX_OUTSTANDING.saturating_sub(self.ring.len() as u64);
+        let by_number = (config.window_bytes as u64).saturating_mul(numbers) / MAX_OUTSTANDING;
+        let by_bytes = config.window_bytes.saturating_sub(self.bytes);
+        by_bytes.min(usize::try_from(by_number).unwrap_or(usize::MAX))
+    }
+
     /// Whether this letter's sender has nothing under way here, little with the letter, or less than half of its fair
-    /// share: who sends little gets through where others have filled the way. Messages of hubs always may.
-    fn has_share_left(&mut self, letter: &Letter) -> bool {
+    /// share: who sends little gets through where others have filled the way. The last quarter of a
+    /// window is for such senders alone, and what is little shrinks with it. Messages of hubs always may.
+    fn has_share_left(&mut self, letter: &Letter, config: &ExchangeConfig) -> bool {
         let Some(sender) = letter.sender() else {
             return true;
         };
+        let room = self.room(config);
         let ring = &self.ring;
         let by_sender = self.by_sender.get_or_insert_with(|| {
             let mut by_sender = Box::<BySender>::default();
@@ -325,7 +340,13 @@ impl Outgoing {
         let senders = by_sender.len() + usize::from(is_first);
         let cost = letter.cost();
         let own = own.unwrap_or(0) + cost;
-        is_first || own <= MODEST || own * senders * 2 <= self.bytes + cost
+        if is_first && cost <= room / FIRST_PART {
+            return true;
+        }
+        if room <= config.window_bytes / 4 {
+            return own <= MODEST.min(room / MODEST_PART);
+        }
+        own <= MODEST || own * senders * 2 <= self.bytes + cost
     }
 
     pub(super) fn link(&self) -> Option<LinkId> {

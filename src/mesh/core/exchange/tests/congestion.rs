@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::mesh::core::api::SignalFailure;
-use crate::mesh::core::exchange::{Sent, counted};
+use crate::mesh::core::exchange::{ExchangeConfig, Sent, counted};
 
 use super::rules::two;
 use super::world::{MS, World};
@@ -92,6 +92,35 @@ fn who_has_nothing_under_way_gets_one_large_message_through_where_the_way_is_ful
     world.hubs[0].set_backed_up(link);
     assert_eq!(offer(&mut world, 2), Ok(Sent::Window));
     assert_eq!(offer(&mut world, 2), Err(SignalFailure::Overload));
+}
+
+/// Has so many peers send as much as they may of signals of so many bytes, and says whether the next one finds room.
+fn is_room_beside(peers: usize, bytes: usize) -> bool {
+    let quiet = peers * 2;
+    let mut world = World::new(2, quiet + 2, ExchangeConfig::default(), 1);
+    world.join(0, 1);
+    world.weather.lost = 100;
+    let payload = Bytes::from(vec![0; bytes]);
+    for from in (0..quiet).step_by(2) {
+        let _ = (0..100).find(|kind| {
+            let sent = world.send_with(from, 1, *kind, payload.clone(), true);
+            sent.is_err()
+        });
+    }
+    assert!(world.count(counted::OVER_SHARE) > 0);
+    let candidate = Bytes::from(vec![0; 300]);
+    world.send_with(quiet, 1, 0, candidate, true) == Ok(Sent::Window)
+}
+
+#[test]
+fn however_many_send_a_little_there_is_room_for_the_quiet_one() {
+    assert!(is_room_beside(600, 900));
+    assert!(is_room_beside(600, 7000));
+}
+
+#[test]
+fn where_many_send_the_smallest_signals_there_are_numbers_for_the_quiet_one() {
+    assert!(is_room_beside(200, 1));
 }
 
 #[test]

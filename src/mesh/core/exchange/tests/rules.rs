@@ -87,7 +87,7 @@ fn a_full_window_refuses_peers_at_once_but_has_room_for_hubs() {
     });
     world.weather.lost = 100;
     let payload = Bytes::from(vec![0; 1024 - 128]);
-    for kind in 0..16 {
+    for kind in 0..12 {
         let sent = world.send_with(0, 1, kind, payload.clone(), true);
         assert_eq!(sent, Ok(Sent::Window));
     }
