@@ -245,13 +245,14 @@ impl Outgoing {
     }
 
     /// Sends what was never sent, what no link took, and what was last sent at least `ago` before now: the first, and
-    /// more up to `most` bytes in all.
+    /// more up to `most` bytes in all. If only `one` may, nothing that a link took is sent but the first of all.
     fn send_again(
         &mut self,
         me: Me,
         now: Moment,
         ago: Duration,
         most: usize,
+        one: bool,
         effects: &mut Effects,
     ) {
         let Way::By(hop) = self.way else { return };
@@ -260,6 +261,10 @@ impl Outgoing {
         for (seq, entry) in (self.base..).zip(&mut ring) {
             let stays = |sent: Moment| !entry.dropped && now - sent < ago;
             if entry.sent_at.is_some_and(stays) {
+                continue;
+            }
+            let was_taken = entry.sent_at.is_some() && !entry.dropped;
+            if one && was_taken && sent > 0 {
                 continue;
             }
             let cost = entry.letter.cost();
@@ -303,7 +308,7 @@ impl Outgoing {
         let before = self.link();
         self.way = Way::By(hop);
         if before != Some(hop.link) && !self.ring.is_empty() {
-            self.send_again(me, now, Duration::ZERO, usize::MAX, effects);
+            self.send_again(me, now, Duration::ZERO, usize::MAX, false, effects);
             self.resend_at = now + config.resend_after;
             self.slowed = false;
         }
@@ -447,7 +452,8 @@ impl Outgoing {
         Some(back)
     }
 
-    /// Does what is due, and gives back what is given up. While the link is `backed_up`, next to nothing is sent again.
+    /// Does what is due, and gives back what is given up. While the link is `backed_up`, little that it took is sent
+    /// again.
     pub(super) fn handle_alarm(
         &mut self,
         me: Me,
@@ -467,13 +473,11 @@ impl Outgoing {
             self.give_up_first(&mut gone);
         }
         if self.resend_at <= now && self.link().is_some() {
-            // What is late only because it stands in line would stand there twice; and the destination keeps no more
-            // than this of what comes behind a gap.
-            let (ago, most) = match backed_up {
-                true => (config.resend_after * PATIENCE, 0),
-                false => (config.resend_after, config.early_bytes),
-            };
-            self.send_again(me, now, ago, most, effects);
+            // What is late only because it stands in line would stand there twice. The destination keeps no more than
+            // `early_bytes` of what comes behind a gap.
+            let patience = if backed_up { PATIENCE } else { 1 };
+            let ago = config.resend_after * patience;
+            self.send_again(me, now, ago, config.early_bytes, backed_up, effects);
             let pause = config.resend_after * (1 + u32::from(self.slowed));
             self.slowed = true;
             self.resend_at = now + pause;
