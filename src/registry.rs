@@ -384,12 +384,15 @@ impl Registry {
         let mut told = 0;
         match to {
             Recipients::Network => {
+                // In the order of `due`: the other way round, the two could wait for each other.
+                let mut bursts = self.bursts.lock();
                 let networks = self.members.read();
                 let Some(members) = networks.get(network) else {
                     return;
                 };
+                let wake = bursts.on_notice(now, network, members.len());
+                drop(bursts);
                 let notice = encode();
-                let wake = self.bursts.lock().on_notice(now, network, members.len());
                 let others = members.values().filter(|p| p.source.peer != *event.peer());
                 others.for_each(|peer| told += u64::from(push_all(peer, &notice, wake)));
             }
