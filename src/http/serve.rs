@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ORIGIN, UPGRADE};
+use http::header::ORIGIN;
 use http::{HeaderMap, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,7 +26,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::watched::{Owed, Watched};
-use super::{App, Backend, Certificates, Stream, cors, routes};
+use super::{App, Backend, Certificates, Stream, cors, routes, upgrade};
 use crate::limits::{NoPlace, Place};
 use crate::metrics::Refusal;
 
@@ -245,7 +245,7 @@ async fn answer<B: Backend>(
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = if request.method() == Method::OPTIONS {
         options(&app, request.headers())
-    } else if request.headers().contains_key(UPGRADE) {
+    } else if is_for_a_socket(&request) {
         TowerToHyperService::new(warp::service(routes))
             .call(request)
             .await?
@@ -267,6 +267,13 @@ fn options<B: Backend>(app: &App<B>, headers: &HeaderMap) -> Response {
         true => app.draining_response(),
         false => cors::preflight(headers, &app.config.cors),
     }
+}
+
+/// Whether it asks for a WebSocket where there may be one. These wait for no page; what only says `Upgrade` does.
+fn is_for_a_socket<T>(request: &Request<T>) -> bool {
+    let path = request.uri().path();
+    let is_there = matches!(path, "/" | "/ws" | "/mesh") || path.ends_with("/peerjs");
+    is_there && request.method() == Method::GET && upgrade::is_requested(request.headers())
 }
 
 /// Makes one page, when it is its turn. After each one the sockets of all peers go first, so that no number of requests
@@ -292,5 +299,29 @@ fn class(status: StatusCode) -> &'static str {
         300..=399 => "3xx",
         400..=499 => "4xx",
         _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(method: &str, uri: &str, upgrade: &str) -> bool {
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header("upgrade", upgrade).body(());
+        !is_for_a_socket(&request.expect("a request"))
+    }
+
+    #[test]
+    fn only_a_request_for_a_websocket_where_one_may_be_waits_for_no_page() {
+        for socket in ["/", "/?peerId=a", "/ws", "/mesh", "/peerjs?key=a", "/a/peerjs"] {
+            assert!(!waits("GET", socket, "WebSocket"), "{socket}");
+            assert!(waits("GET", socket, "h2c"), "{socket}");
+            assert!(waits("HEAD", socket, "websocket"), "{socket}");
+        }
+        for page in ["/metrics", "/hubs", "/stats", "/peerjs/peers", "/ws/metrics"] {
+            assert!(waits("GET", page, "websocket"), "{page}");
+            assert!(waits("GET", page, "h2c"), "{page}");
+        }
     }
 }
