@@ -13,10 +13,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use futures::poll;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -152,8 +151,9 @@ impl Certificates {
 
     /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
     ///
-    /// To answer the client's first words is what costs, up to a millisecond for a signature: that is done by few at a time,
-    /// in `turns` and by turns among the addresses, and the sockets of peers go first after them.
+    /// To answer the client is what costs, up to a millisecond for a signature, whether it is its first words that are
+    /// answered with one or, after a HelloRetryRequest, later ones. So each step is taken by few at a time, in `turns` and by
+    /// turns among the addresses, and the sockets of peers go first after them.
     pub(super) async fn accept(
         &self,
         tcp: TcpStream,
@@ -162,21 +162,40 @@ impl Certificates {
     ) -> io::Result<Stream> {
         let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
         place.spoke();
-        // Neither is ever closed.
-        let own_turn = place.turn().acquire().await;
-        let turn = turns.acquire().await;
         let config = Arc::clone(&self.in_force.lock());
         let accepting =
             begun.into_stream_with(config, |tls| tls.set_buffer_limit(Some(UNWRITTEN_BYTES)));
-        let mut accepting = pin!(accepting);
-        let answered = poll!(accepting.as_mut());
+        let stream = in_turn(accepting, place.turn(), turns).await?;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+/// Takes each step of some work when it is its turn in both, which it has no longer than for the step.
+async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &Semaphore) -> W::Output {
+    let stirred = Arc::new(Stirred::default());
+    let waker = Waker::from(Arc::clone(&stirred));
+    let mut work = pin!(work);
+    loop {
+        // Neither is ever closed.
+        let own_turn = own_turns.acquire().await;
+        let turn = turns.acquire().await;
+        let step = work.as_mut().poll(&mut Context::from_waker(&waker));
         yield_now().await;
         drop((turn, own_turn));
-        let stream = match answered {
-            Poll::Ready(done) => done?,
-            Poll::Pending => accepting.await?,
-        };
-        Ok(Stream::Tls(Box::new(stream)))
+        if let Poll::Ready(done) = step {
+            return done;
+        }
+        stirred.0.notified().await;
+    }
+}
+
+/// Remembers that some work can go on, also while nobody waits for that.
+#[derive(Default)]
+struct Stirred(Notify);
+
+impl Wake for Stirred {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
     }
 }
 

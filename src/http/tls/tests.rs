@@ -1,9 +1,14 @@
 use std::io::Write;
 
 use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use tempfile::NamedTempFile;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::limits::{Doorway, Origin};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -88,4 +93,77 @@ fn an_encrypted_key_is_refused_without_being_shown() {
 fn no_two_pairs_have_one_hash() {
     assert_ne!(hash(b"ab", b"c"), hash(b"a", b"bc"));
     assert_eq!(hash(b"ab", b"c"), hash(b"ab", b"c"));
+}
+
+/// A client that believes this certificate.
+fn connector(cert: &str) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    let cert = CertificateDer::from_pem_slice(cert.as_bytes()).expect("a certificate");
+    roots.add(cert).expect("a root");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// Lets the others go on until this is so.
+async fn until(what: impl Fn() -> bool) {
+    let waiting = async {
+        while !what() {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), waiting)
+        .await
+        .expect("in time");
+}
+
+#[tokio::test]
+async fn each_step_of_a_handshake_waits_for_its_turn_and_not_the_first_alone() {
+    let (cert, key) = pair();
+    let (cert_file, key_file) = (file(&cert), file(&key.serialize_pem()));
+    let files = TlsFiles {
+        cert: cert_file.path().to_owned(),
+        key: key_file.path().to_owned(),
+    };
+    let certificates = Certificates::load(files, Metrics::new())
+        .await
+        .expect("a pair");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = listener.local_addr().expect("bound");
+    let turns = Arc::new(Semaphore::new(1));
+    let place = Arc::new(
+        Doorway::new(1)
+            .enter(Origin::of(addr.ip()), 1)
+            .expect("a place"),
+    );
+    let held = turns.acquire().await.expect("open");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let client = tokio::spawn(async move {
+        let tcp = TcpStream::connect(addr).await.expect("connected");
+        connector(&cert).connect(name, tcp).await
+    });
+    let server = {
+        let (turns, place) = (Arc::clone(&turns), Arc::clone(&place));
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.expect("a client");
+            certificates.accept(tcp, &place, &turns).await.map(drop)
+        })
+    };
+    until(|| place.turn().available_permits() == 0).await;
+    // It waits for its first step; whoever asks now has the turn after that.
+    let next = turns.acquire();
+    let mut next = pin!(next);
+    assert!(futures::poll!(next.as_mut()).is_pending());
+    drop(held);
+    let held = next.await.expect("open");
+    until(|| client.is_finished()).await;
+    until(|| server.is_finished() || place.turn().available_permits() == 0).await;
+    assert!(!server.is_finished(), "it took a step out of turn");
+    drop(held);
+    until(|| server.is_finished()).await;
+    server.await.expect("no panic").expect("TLS");
+    client.await.expect("no panic").expect("TLS");
 }
