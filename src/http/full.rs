@@ -15,6 +15,7 @@ pub(super) struct Full {
     pub peerjs: Cap,
     pub http: Cap,
     pub http_share: Share,
+    pub tls: Cap,
     pub tls_share: Share,
 }
 
@@ -25,6 +26,7 @@ impl Full {
             peerjs: Cap::new("PEERJS_CONCURRENT_LIMIT", config.peerjs.concurrent_limit),
             http: Cap::new("MAX_HTTP_CONNECTIONS", config.max_http_connections),
             http_share: Share::new("MAX_HTTP_CONNECTIONS"),
+            tls: Cap::new("MAX_TLS_HANDSHAKES", config.max_tls_handshakes),
             tls_share: Share::new("MAX_TLS_HANDSHAKES"),
         }
     }

@@ -275,14 +275,15 @@ impl<B: Backend> App<B> {
 
     /// A place for a TLS handshake, unless there is none. One address has half of them at most, but for proxies, which
     /// speak for many.
-    fn enter_tls(&self, from: IpAddr) -> Option<DoorwayPlace> {
+    fn enter_tls(&self, from: IpAddr) -> Result<DoorwayPlace, NoPlace> {
         let places = self.config.max_tls_handshakes;
         let proxies = &self.config.trusted_proxies;
         let of_one = match proxies.trusts(from.to_canonical()) {
             true => places,
             false => places.div_ceil(2),
         };
-        self.tls_doorway.enter(Origin::of(from), of_one)
+        let place = self.tls_doorway.enter(Origin::of(from), of_one);
+        self.full.tls.watch(place)
     }
 
     fn is_draining(&self) -> bool {

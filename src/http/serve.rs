@@ -146,9 +146,14 @@ async fn secure<B: Backend>(
     tcp: TcpStream,
     remote: SocketAddr,
 ) -> Option<Stream> {
-    let Some(place) = app.enter_tls(remote.ip()) else {
-        app.full.tls_share.warn(remote.ip());
-        return no_place_for_tls(app, remote);
+    let place = match app.enter_tls(remote.ip()) {
+        Ok(place) => place,
+        Err(why) => {
+            if why == NoPlace::AddressFull {
+                app.full.tls_share.warn(remote.ip());
+            }
+            return no_place_for_tls(app, remote);
+        }
     };
     let accepting = certificates.accept(tcp, &place, &app.tls_turn);
     let shaking_hands = timeout(app.config.header_timeout, accepting);
@@ -314,12 +319,25 @@ mod tests {
 
     #[test]
     fn only_a_request_for_a_websocket_where_one_may_be_waits_for_no_page() {
-        for socket in ["/", "/?peerId=a", "/ws", "/mesh", "/peerjs?key=a", "/a/peerjs"] {
+        for socket in [
+            "/",
+            "/?peerId=a",
+            "/ws",
+            "/mesh",
+            "/peerjs?key=a",
+            "/a/peerjs",
+        ] {
             assert!(!waits("GET", socket, "WebSocket"), "{socket}");
             assert!(waits("GET", socket, "h2c"), "{socket}");
             assert!(waits("HEAD", socket, "websocket"), "{socket}");
         }
-        for page in ["/metrics", "/hubs", "/stats", "/peerjs/peers", "/ws/metrics"] {
+        for page in [
+            "/metrics",
+            "/hubs",
+            "/stats",
+            "/peerjs/peers",
+            "/ws/metrics",
+        ] {
             assert!(waits("GET", page, "websocket"), "{page}");
             assert!(waits("GET", page, "h2c"), "{page}");
         }

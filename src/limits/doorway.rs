@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::Origin;
+use super::{NoPlace, Origin};
 
 /// The places, and who has them.
 #[derive(Clone, Debug)]
@@ -65,18 +65,18 @@ impl Doorway {
     }
 
     /// A place, if there is one for this source, which may have so many. Somebody else may have to give way.
-    pub fn enter(&self, origin: Origin, of_one: usize) -> Option<DoorwayPlace> {
+    pub fn enter(&self, origin: Origin, of_one: usize) -> Result<DoorwayPlace, NoPlace> {
         let mut entered = self.entered.lock();
         if entered.of(origin) >= of_one {
-            let loser = entered.silent_of(origin)?;
+            let loser = entered.silent_of(origin).ok_or(NoPlace::AddressFull)?;
             entered.end(loser);
         } else if entered.places.len() >= self.places {
-            let loser = entered.gives_way(origin)?;
+            let loser = entered.gives_way(origin).ok_or(NoPlace::Full)?;
             entered.end(loser);
         }
         let over = CancellationToken::new();
         let (number, turn) = entered.begin(origin, over.clone());
-        Some(DoorwayPlace {
+        Ok(DoorwayPlace {
             doorway: self.clone(),
             number,
             over,
@@ -181,7 +181,7 @@ mod tests {
     ) -> Vec<DoorwayPlace> {
         let from = Origin::of(from.parse().expect("an address"));
         (0..times)
-            .filter_map(|_| doorway.enter(from, of_one))
+            .filter_map(|_| doorway.enter(from, of_one).ok())
             .collect()
     }
 
@@ -267,6 +267,21 @@ mod tests {
         let mapped = enter(&doorway, "::ffff:192.0.2.1", 2);
         let plain = enter(&doorway, "192.0.2.1", 2);
         assert_eq!((lost(&mapped), lost(&plain)), (0, 0));
+    }
+
+    #[test]
+    fn who_gets_no_place_learns_whether_it_has_its_share_or_all_are_taken() {
+        let doorway = Doorway::new(4);
+        let others: Vec<_> = (1..=4)
+            .flat_map(|host| enter_up_to(2, &doorway, &format!("192.0.2.{host}"), 1))
+            .collect();
+        others.iter().for_each(DoorwayPlace::spoke);
+        let why = |from: &str, of_one| {
+            let from = Origin::of(from.parse().expect("an address"));
+            doorway.enter(from, of_one).err()
+        };
+        assert_eq!(why("192.0.2.9", 2), Some(NoPlace::Full));
+        assert_eq!(why("192.0.2.1", 1), Some(NoPlace::AddressFull));
     }
 
     #[test]

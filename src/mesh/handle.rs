@@ -321,7 +321,9 @@ impl Mesh {
             return Err(handshake::turn_away(socket, Rejection::Unavailable).await);
         };
         let place = self.shared.doorway.enter(origin, HANDSHAKES);
-        if let Some(place) = place.filter(|_| self.enabled) {
+        if let Ok(place) = place
+            && self.enabled
+        {
             let me = self.shared.identity();
             tokio::select! {
                 done = handshake::accept(socket, &me, || place.spoke()) => {
