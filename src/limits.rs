@@ -1,11 +1,12 @@
 //! Who may come in, and how fast they may speak.
 //!
 //! [`Admission`] counts connections, in all and by address, by permits that give themselves back; [`ConnectRate`] is
-//! what an address may ask for, [`Pace`] one peer's allowance of messages. All are told their numbers and know neither
-//! sockets nor dialects.
+//! what an address may ask for, [`Turns`] when it may have much, [`Pace`] one peer's allowance of messages. All are
+//! told their numbers and know neither sockets nor dialects.
 
 mod addresses;
 mod doorway;
+mod turns;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -18,6 +19,7 @@ use governor::{Quota, RateLimiter};
 
 pub use addresses::{ConnectRate, MAX_TRACKED, Origin, Place, Places};
 pub use doorway::{Doorway, DoorwayPlace};
+pub use turns::{Turn, Turns};
 
 /// How many connections there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -94,7 +94,7 @@ pub const MAX_TRACKED: usize = 65_536;
 type Limiter<C> =
     RateLimiter<Origin, HashMapStateStore<Origin>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-/// How many upgrade requests an address may make, or how much of something else.
+/// How many upgrade requests an address may make.
 pub struct ConnectRate<C: Clock = DefaultClock> {
     quota: Quota,
     clock: C,
@@ -105,13 +105,6 @@ impl ConnectRate {
     /// So many a minute for long, and as many at once.
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self::with_clock(Quota::per_minute(per_minute), DefaultClock::default())
-    }
-
-    /// So many a second for long, and as many at once as in ten.
-    pub fn per_second(rate: NonZeroU32) -> Self {
-        let at_once = rate.saturating_mul(NonZeroU32::MIN.saturating_add(9));
-        let quota = Quota::per_second(rate).allow_burst(at_once);
-        Self::with_clock(quota, DefaultClock::default())
     }
 }
 
@@ -127,20 +120,10 @@ impl<C: Clock + Clone> ConnectRate<C> {
 
     /// Counts one request from there. `Err`: it is one too many, and the next is granted after this time.
     pub fn check(&self, origin: Origin) -> Result<(), Duration> {
-        self.check_many(origin, NonZeroU32::MIN)
-    }
-
-    /// Counts so many from there, or as many as there may be at once. `Err`: none were counted, and these are granted after
-    /// this time.
-    pub fn check_many(&self, origin: Origin, many: NonZeroU32) -> Result<(), Duration> {
         let mut limiter = self.limiter.lock();
         self.make_room(&mut limiter);
-        let many = many.min(self.quota.burst_size());
-        match limiter.check_key_n(&origin, many) {
-            Ok(Err(not_until)) => Err(not_until.wait_time_from(self.clock.now())),
-            // More than there may be at once are not asked for.
-            Ok(Ok(())) | Err(_) => Ok(()),
-        }
+        let granted = limiter.check_key(&origin);
+        granted.map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 
     /// Forgets the addresses whose whole allowance is there again.
@@ -183,20 +166,6 @@ mod tests {
         let per_minute = NonZeroU32::new(per_minute).expect("a rate");
         let quota = Quota::per_minute(per_minute);
         (ConnectRate::with_clock(quota, clock.clone()), clock)
-    }
-
-    #[test]
-    fn much_at_once_is_counted_as_much_and_never_more_than_there_may_be() {
-        let (rate, clock) = rate(60);
-        let many = |n| NonZeroU32::new(n).expect("some");
-        let here = origin("192.0.2.1");
-        assert_eq!(rate.check_many(here, many(1_000)), Ok(()));
-        let wait = rate.check_many(here, many(5)).expect_err("all are used up");
-        assert_eq!(wait, Duration::from_secs(5));
-        assert_eq!(rate.check_many(origin("192.0.2.2"), many(60)), Ok(()));
-        clock.advance(wait);
-        assert_eq!(rate.check_many(here, many(5)), Ok(()));
-        assert!(rate.check_many(here, many(1)).is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ use tokio::time::{Instant, timeout};
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{Admission, ConnectRate, NoPlace, Origin, Permit, Room};
+use crate::limits::{Admission, NoPlace, Origin, Permit, Room, Turn, Turns};
 use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::registry::Registry;
@@ -76,7 +76,7 @@ struct Shared<M> {
     intake: Arc<Intake>,
     admission: Admission,
     /// What joins may have others be told.
-    notices: Option<ConnectRate>,
+    notices: Option<Arc<Turns>>,
     /// Ids kept for clients whose connection broke: as many as there may be connections.
     kept: Kept,
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
@@ -85,15 +85,12 @@ struct Shared<M> {
 }
 
 impl<M: MeshPort> Shared<M> {
-    /// Whether somebody at this address may join this network now, for all that is told because of it. `Err`: after this
-    /// time.
-    fn may_join(&self, address: IpAddr, network: &NetworkKey) -> Result<(), Duration> {
-        let Some(notices) = &self.notices else {
-            return Ok(());
-        };
+    /// The turn in which somebody at this address may join this network, for all that is told because of it. `None`: now.
+    fn turn_to_join(&self, address: IpAddr, network: &NetworkKey) -> Option<Turn> {
+        let notices = self.notices.as_ref()?;
         let told = self.mesh.told_in(network).saturating_mul(TOLD_PER_JOIN);
-        let told = NonZeroU32::new(u32::try_from(told).unwrap_or(u32::MAX));
-        told.map_or(Ok(()), |told| notices.check_many(Origin::of(address), told))
+        let told = NonZeroU32::new(u32::try_from(told).unwrap_or(u32::MAX))?;
+        notices.ask(Origin::of(address), told, Instant::now())
     }
 }
 
@@ -162,7 +159,7 @@ impl<M: MeshPort> Sessions<M> {
                     limits.max_message_bytes,
                     limits.message_budget_bytes,
                 )),
-                notices: limits.notices_per_sec_per_ip.map(ConnectRate::per_second),
+                notices: limits.notices_per_sec_per_ip.map(Turns::new),
                 limits,
                 admission: Admission::new(room),
                 kept: Kept::new(room.connections),
@@ -181,7 +178,7 @@ impl<M: MeshPort> Sessions<M> {
     /// Gives back the memory of addresses whose peers have not joined lately.
     pub fn forget_idle_addresses(&self) {
         if let Some(notices) = &self.shared.notices {
-            notices.forget_idle();
+            notices.forget_idle(Instant::now());
         }
     }
 

@@ -22,7 +22,7 @@ use super::port::MeshPort;
 use super::reason::CloseReason;
 use super::{Shared, meter, socket};
 use crate::dialect::{self, Command, Complaint, Event, Message, Told};
-use crate::limits::Origin;
+use crate::limits::{Origin, Turn};
 use crate::mesh::core::api::{Join, SignalFailure, Source};
 use crate::mesh::core::ids::{
     BadId, ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -54,6 +54,8 @@ enum Stage {
 struct Seat<M: MeshPort> {
     shared: Arc<Shared<M>>,
     peer: Arc<Peer>,
+    /// What its join waits for.
+    turn: Option<Box<Turn>>,
     reason: LeaveReason,
     left: bool,
 }
@@ -379,6 +381,7 @@ where
         self.place.seat = Some(Seat {
             shared: Arc::clone(&self.shared),
             peer,
+            turn: None,
             reason: LeaveReason::Closed,
             left: false,
         });
@@ -398,19 +401,22 @@ where
         }
     }
 
-    /// Asks the mesh for a place, or waits for the time at which it may.
+    /// Asks the mesh for a place, or waits for the turn in which it may, and is called again then.
     pub(super) async fn ask(&mut self, join: Join) {
         let now = Instant::now();
-        match self.shared.may_join(self.newcomer.address, &join.network) {
-            Ok(()) => {
-                self.deadlines.wait(Waiting::Mesh, now);
-                self.shared.mesh.join(join).await;
-            }
-            Err(wait) => {
-                self.deadlines.wait(Waiting::Turn, now + wait);
+        let shared = &self.shared;
+        if let Some(seat) = &mut self.place.seat {
+            if let Some(turn) = seat.turn.take() {
+                turn.came();
+            } else if let Some(turn) = shared.turn_to_join(self.newcomer.address, &join.network) {
+                self.deadlines.wait(Waiting::Turn, now + turn.wait());
+                seat.turn = Some(Box::new(turn));
                 self.postponed = Some(Box::new(join));
+                return;
             }
         }
+        self.deadlines.wait(Waiting::Mesh, now);
+        self.shared.mesh.join(join).await;
     }
 
     fn signal(&self, text: &Utf8Bytes, signal: Outgoing<'_>) {

@@ -1,0 +1,189 @@
+//! When those at one address who want much have their turn: one after the other, as they came.
+//!
+//! An address may have so much in a second for long, and ten seconds' worth at once. Whoever asks for more is given a turn
+//! of its own, which nobody who comes later delays, however little that one wants; it need not ask again. A turn that is
+//! not waited for is given back. Those behind it keep theirs, and those who come later are the sooner for it. Told the
+//! time, without a clock. Memory is bounded: at most [`MAX_TRACKED`] addresses. Asked by sessions, for joins.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::addresses::{MAX_TRACKED, Origin};
+
+/// As much as there is in this time may be had at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// The turns of all addresses.
+#[derive(Debug)]
+pub struct Turns {
+    per_second: NonZeroU32,
+    /// When each has its whole allowance again, if nobody asks meanwhile.
+    whole_again: Mutex<HashMap<Origin, Instant>>,
+}
+
+/// A turn that is still to come; given back when dropped before [`Turn::came`].
+#[derive(Debug)]
+pub struct Turn {
+    turns: Arc<Turns>,
+    origin: Origin,
+    /// As much as was asked for, as time.
+    cost: Duration,
+    wait: Duration,
+    came: bool,
+}
+
+impl Turns {
+    /// With so much in a second for each address.
+    pub fn new(per_second: NonZeroU32) -> Arc<Self> {
+        Arc::new(Turns {
+            per_second,
+            whole_again: Mutex::default(),
+        })
+    }
+
+    /// Counts so much from there, or as much as there may be at once. `None`: it may be had now.
+    pub fn ask(self: &Arc<Self>, origin: Origin, much: NonZeroU32, now: Instant) -> Option<Turn> {
+        let cost = Duration::from_secs(much.get().into()) / self.per_second.get();
+        let cost = cost.min(AT_ONCE);
+        let mut whole_again = self.whole_again.lock();
+        make_room(&mut whole_again, now);
+        let whole = whole_again.entry(origin).or_insert(now);
+        *whole = now.max(*whole) + cost;
+        let wait = whole.duration_since(now).saturating_sub(AT_ONCE);
+        (!wait.is_zero()).then(|| Turn {
+            turns: Arc::clone(self),
+            origin,
+            cost,
+            wait,
+            came: false,
+        })
+    }
+
+    /// Forgets the addresses whose whole allowance is there again.
+    pub fn forget_idle(&self, now: Instant) {
+        let mut whole_again = self.whole_again.lock();
+        whole_again.retain(|_, whole| *whole > now);
+        whole_again.shrink_to_fit();
+    }
+}
+
+/// As for [`ConnectRate`](super::ConnectRate): who has that many addresses is not held by a limit on each.
+fn make_room(whole_again: &mut HashMap<Origin, Instant>, now: Instant) {
+    if whole_again.len() < MAX_TRACKED {
+        return;
+    }
+    whole_again.retain(|_, whole| *whole > now);
+    if whole_again.len() > MAX_TRACKED / 2 {
+        whole_again.clear();
+    }
+}
+
+impl Turn {
+    /// How long after it was asked for it comes.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// It is made use of.
+    pub fn came(mut self) {
+        self.came = true;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.came {
+            return;
+        }
+        let mut whole_again = self.turns.whole_again.lock();
+        if let Some(whole) = whole_again.get_mut(&self.origin)
+            && let Some(sooner) = whole.checked_sub(self.cost)
+        {
+            *whole = sooner;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn here() -> Origin {
+        Origin::of(Ipv4Addr::new(192, 0, 2, 1).into())
+    }
+
+    fn turns(per_second: u32) -> Arc<Turns> {
+        Turns::new(NonZeroU32::new(per_second).expect("a rate"))
+    }
+
+    fn much(number: u32) -> NonZeroU32 {
+        NonZeroU32::new(number).expect("some")
+    }
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn much_at_once_is_counted_as_much_and_never_more_than_there_may_be() {
+        let (turns, now) = (turns(60), Instant::now());
+        assert!(turns.ask(here(), much(100_000), now).is_none());
+        let turn = turns
+            .ask(here(), much(5 * 60), now)
+            .expect("all is used up");
+        assert_eq!(turn.wait(), secs(5));
+        turn.came();
+        let there = Origin::of(Ipv4Addr::new(192, 0, 2, 2).into());
+        assert!(turns.ask(there, much(600), now).is_none());
+        assert!(turns.ask(here(), much(5 * 60), now + secs(10)).is_none());
+        assert!(turns.ask(here(), much(1), now + secs(10)).is_some());
+    }
+
+    #[test]
+    fn who_wants_much_is_not_kept_waiting_by_those_who_come_later_for_little() {
+        let (turns, now) = (turns(60), Instant::now());
+        assert!(turns.ask(here(), much(600), now).is_none());
+        let large = turns.ask(here(), much(600), now).expect("a turn");
+        assert_eq!(large.wait(), secs(10));
+        for second in 1..10 {
+            let small = turns.ask(here(), much(60), now + secs(second));
+            let small = small.expect("a turn");
+            assert_eq!(small.wait(), secs(10), "behind the large one");
+            small.came();
+        }
+    }
+
+    #[test]
+    fn a_turn_that_nobody_waits_for_is_given_back() {
+        let (turns, now) = (turns(60), Instant::now());
+        assert!(turns.ask(here(), much(600), now).is_none());
+        for _ in 0..100 {
+            let turn = turns.ask(here(), much(60), now).expect("a turn");
+            assert_eq!(turn.wait(), secs(1));
+        }
+        turns.forget_idle(now + secs(9));
+        assert_eq!(turns.whole_again.lock().len(), 1);
+        turns.forget_idle(now + secs(10));
+        assert!(turns.whole_again.lock().is_empty());
+    }
+
+    #[test]
+    fn no_more_addresses_are_remembered_than_fit() {
+        let (turns, now) = (turns(1), Instant::now());
+        let mut most = 0;
+        for number in 0..u32::try_from(MAX_TRACKED).expect("small") + 10 {
+            let origin = Origin::of(Ipv4Addr::from_bits(number).into());
+            assert!(turns.ask(origin, much(1), now).is_none());
+            most = most.max(turns.whole_again.lock().len());
+        }
+        assert_eq!(most, MAX_TRACKED);
+        assert!(turns.whole_again.lock().len() <= 10);
+    }
+}
