@@ -98,6 +98,9 @@ enum Command {
         /// How many histories each may take.
         #[arg(long, default_value_t = 2_000)]
         limit: u64,
+        /// Those alone whose name has this in it.
+        #[arg(long)]
+        only: Option<String>,
     },
 }
 
@@ -183,7 +186,7 @@ fn main() -> ExitCode {
             kind,
         } => replay(seed, verbose, &kind),
         Command::Scripts { only, large } => scripts(only.as_deref(), large),
-        Command::Mutants { limit } => mutants(limit),
+        Command::Mutants { limit, only } => mutants(limit, only.as_deref()),
     }
 }
 
@@ -365,9 +368,10 @@ fn scripts(only: Option<&str>, large: bool) -> ExitCode {
 
 /// Puts each known fault into the core, and plays scripts and histories until one finds it.
 #[cfg(feature = "mutants")]
-fn mutants(limit: u64) -> ExitCode {
+fn mutants(limit: u64, only: Option<&str>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
-    for (name, mutant) in Mutants::EACH {
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
+    for (name, mutant) in Mutants::EACH.iter().filter(|(name, _)| wanted(name)) {
         let row = hubmesh::sim::catch::catch(name, *mutant, limit);
         println!("{row}");
         if row.caught.is_none() {
@@ -378,7 +382,7 @@ fn mutants(limit: u64) -> ExitCode {
 }
 
 #[cfg(not(feature = "mutants"))]
-fn mutants(_limit: u64) -> ExitCode {
+fn mutants(_limit: u64, _only: Option<&str>) -> ExitCode {
     eprintln!("mesh-sim: build with --features mutants");
     ExitCode::from(64)
 }

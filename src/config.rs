@@ -171,6 +171,8 @@ impl PeerJsSettings {
 pub struct MeshSettings {
     /// This hub's id: set, or random at this start.
     pub hub_id: HubId,
+    /// Nobody set it.
+    pub random_id: bool,
     /// The mesh it belongs to.
     pub namespace: String,
     /// The token that all hubs of the mesh share; `None` is an open mesh.
@@ -517,6 +519,7 @@ fn read_mesh(
     let fly_region = reader.optional_text("FLY_REGION", 32);
     let region = reader.optional_text("REGION", 32);
     Some(MeshSettings {
+        random_id: hub_id.is_none(),
         hub_id: hub_id.unwrap_or_else(|| HubId(rand::random())),
         namespace: namespace?,
         token,

@@ -45,6 +45,8 @@ pub enum Input {
     Unreadable { link: LinkId },
     /// A link's handshake is done. Its other end is so near.
     LinkUp {
+        /// The id that this hub went by in it.
+        me: HubId,
         up: LinkUp,
         reach: Reach,
         outbox: Arc<Outbox>,
@@ -92,6 +94,13 @@ fn url_of(target: &DialTarget) -> &str {
     match target {
         DialTarget::Bootstrap(url) | DialTarget::Learned { url, .. } => url,
     }
+}
+
+/// The last message of a link.
+fn last_word(bye: Bye) -> Bytes {
+    let mut message = BytesMut::new();
+    Encoder::new().encode(&Frame::Bye(bye), &mut message);
+    message.freeze()
 }
 
 /// The driver's state.
@@ -205,7 +214,13 @@ impl Driver {
         match input {
             Input::Control { link, message } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
-            Input::LinkUp { up, reach, outbox } => {
+            Input::LinkUp { me, outbox, .. } if me != self.core.id() => {
+                // It knows us by an id that we have given up.
+                outbox.close(last_word(Bye::IdentityClash));
+            }
+            Input::LinkUp {
+                up, reach, outbox, ..
+            } => {
                 self.link_events += 1;
                 self.shared.metrics.links_up.inc();
                 self.note_success(now, &up);
@@ -289,7 +304,8 @@ impl Driver {
             self.on_output(output);
         }
         self.router.drain_exchange();
-        self.shared.set_incarnation(self.core.incarnation());
+        self.shared
+            .set_identity(self.core.id(), self.core.incarnation());
         self.publish_changes();
         for (link, outbox) in &self.live {
             if outbox.takes_control()
@@ -322,6 +338,11 @@ impl Driver {
                 self.shared.metrics.alarms.inc(label);
                 tracing::warn!(alarm = label, "{text}");
             }
+            Output::LeftMesh if self.shared.random_id => {
+                let (hub, nonce) = (HubId(rand::random()), rand::random());
+                self.core.take_new_id(self.now(), hub, nonce);
+                tracing::warn!(%hub, "this hub goes by another id from now on");
+            }
             Output::LeftMesh => {
                 tracing::error!(
                     "this hub has left the mesh; it serves its own peers only for a while"
@@ -350,7 +371,7 @@ impl Driver {
             return;
         };
         let url = url_of(&target);
-        if up.hub != self.shared.me {
+        if up.hub != self.core.id() {
             return self.troubles.on_success(url);
         }
         let trouble = Trouble {
@@ -396,9 +417,7 @@ impl Driver {
             }
             _ => tracing::info!(link = link.0, reason = bye.label(), "link closed"),
         }
-        let mut message = BytesMut::new();
-        Encoder::new().encode(&Frame::Bye(bye), &mut message);
-        outbox.close(message.freeze());
+        outbox.close(last_word(bye));
     }
 
     fn tick(&mut self, now: Now) {

@@ -63,7 +63,8 @@ const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
 /// What links, dials and the driver share.
 pub struct Shared {
-    pub(super) me: HubId,
+    /// Nobody chose this hub's id: it may draw another.
+    pub(super) random_id: bool,
     pub(super) namespace: String,
     pub(super) router: Arc<Router>,
     pub(super) metrics: Arc<Metrics>,
@@ -83,8 +84,11 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub(super) fn set_incarnation(&self, incarnation: Incarnation) {
-        self.identity.lock().incarnation = incarnation;
+    /// Who this hub says to be from now on.
+    pub(super) fn set_identity(&self, hub: HubId, incarnation: Incarnation) {
+        let mut identity = self.identity.lock();
+        identity.hub = hub;
+        identity.incarnation = incarnation;
     }
 
     pub(super) fn count_control_out(&self, bytes: usize) {
@@ -178,7 +182,7 @@ impl Shared {
             dial_number: peered.dial_number,
             version: peered.version,
         };
-        if peered.hub == self.me {
+        if peered.hub == peered.me {
             tracing::debug!(link = link.0, "a link leads to this hub itself");
         } else {
             tracing::info!(link = link.0, hub = %peered.hub, dialed = dialed.is_some(), "link up");
@@ -186,6 +190,7 @@ impl Shared {
         if self
             .inputs
             .send(Input::LinkUp {
+                me: peered.me,
                 up,
                 reach,
                 outbox: Arc::clone(&outbox),
@@ -237,14 +242,13 @@ impl Mesh {
         };
         let core = Core::new(core_config(config, incarnation, statics.clone()), now);
         let router = Arc::new(Router::new(
-            settings.hub_id,
             Arc::clone(core.directory()),
             Arc::clone(core.exchange()),
             registry,
             Arc::clone(&metrics),
         ));
         let shared = Arc::new(Shared {
-            me: settings.hub_id,
+            random_id: settings.random_id,
             namespace: settings.namespace.clone(),
             router,
             retry_after: RETRY_AFTER,
@@ -340,7 +344,7 @@ impl Mesh {
         let shared = &self.shared;
         let published = Arc::clone(&shared.published.lock());
         MeshView::of(
-            shared.me,
+            shared.identity().hub,
             &shared.namespace,
             &published,
             &shared.router.directory().read(),

@@ -52,6 +52,8 @@ pub struct Identity {
 /// What a handshake found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peered {
+    /// The id that this end went by.
+    pub me: HubId,
     /// Who is at the other end.
     pub hub: HubId,
     /// Its life.
@@ -263,6 +265,7 @@ async fn dial_unbounded(
     send(socket, encode(&Greeting::Proof(proof))?).await?;
     match receive(socket).await?.0 {
         Greeting::Ready => Ok(Peered {
+            me: me.hub,
             hub: welcome.hub,
             incarnation: welcome.incarnation,
             dial_number,
@@ -306,6 +309,7 @@ async fn accept_unbounded(
     }
     send(socket, encode(&Greeting::Ready)?).await?;
     Ok(Peered {
+        me: me.hub,
         hub: hello.hub,
         incarnation: hello.incarnation,
         dial_number: hello.dial_number,

@@ -78,7 +78,6 @@ impl Traffic {
 
 /// The data path's view of the mesh.
 pub struct Router {
-    me: HubId,
     started: Instant,
     directory: Arc<RwLock<Directory>>,
     exchange: Arc<Mutex<Exchange>>,
@@ -97,16 +96,14 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router of the hub `me`, without links.
+    /// A router without links.
     pub fn new(
-        me: HubId,
         directory: Arc<RwLock<Directory>>,
         exchange: Arc<Mutex<Exchange>>,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Router {
-            me,
             started: Instant::now(),
             directory,
             exchange,
@@ -179,8 +176,12 @@ impl Router {
         wait: bool,
     ) -> Result<(), SignalFailure> {
         if self.waiting.load(Ordering::Acquire) == 0 {
-            let found = self.directory.read().resolve(&source.network, target);
-            if let Some(found) = found.filter(|found| found.hub == self.me) {
+            let found = {
+                let directory = self.directory.read();
+                let found = directory.resolve(&source.network, target);
+                found.filter(|found| found.hub == directory.me())
+            };
+            if let Some(found) = found {
                 let delivery = self.delivery(source, target, found.claim, kind, payload);
                 return self.deliver_here(source, delivery, wait);
             }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{history, scripts};
+use super::{history, scripts, siege};
 use crate::mesh::core::mutants::Mutants;
 
 /// What found a fault.
@@ -13,8 +13,10 @@ use crate::mesh::core::mutants::Mutants;
 pub enum Finder {
     /// A script, by its name: no history was needed.
     Script(&'static str),
-    /// The history of this seed; all below it found nothing.
+    /// The history of this seed; all below it found nothing, nor did those with a rogue.
     Seed(u64),
+    /// The history with a rogue of this seed; all below it found nothing, nor did those without.
+    Rogue(u64),
 }
 
 /// What became of one known fault.
@@ -43,19 +45,24 @@ fn by_script(mutant: Mutants) -> Option<(Finder, String)> {
 
 fn by_seed(mutant: Mutants, limit: u64) -> Option<(Finder, String)> {
     (1..=limit).find_map(|seed| {
-        let fault = history::play(seed, mutant).faults.into_iter().next()?;
-        Some((Finder::Seed(seed), fault))
+        let honest = || history::play(seed, mutant).faults.into_iter().next();
+        let besieged = || siege::play(seed, mutant).faults.into_iter().next();
+        let fault = honest().map(|fault| (Finder::Seed(seed), fault));
+        fault.or_else(|| Some((Finder::Rogue(seed), besieged()?)))
     })
 }
 
 impl fmt::Display for Catch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<24} ", self.mutant)?;
+        write!(f, "{:<28} ", self.mutant)?;
         match &self.caught {
             Some((Finder::Script(name), why)) => {
                 write!(f, "0 seeds, by the script \"{name}\": {}", brief(why))
             }
             Some((Finder::Seed(seed), why)) => write!(f, "{seed} seeds: {}", brief(why)),
+            Some((Finder::Rogue(seed), why)) => {
+                write!(f, "{seed} seeds, with a rogue: {}", brief(why))
+            }
             None => write!(f, "SURVIVED"),
         }
     }

@@ -6,6 +6,7 @@
 mod large;
 mod meeting;
 mod partitions;
+mod rogues;
 mod routes;
 
 use std::time::Duration;
@@ -137,6 +138,58 @@ pub const ALL: &[Script] = &[
     (
         "a link stalled for long costs what was missed",
         stalled_link,
+    ),
+    (
+        "a message with too many changes ends its link",
+        rogues::long_message,
+    ),
+    (
+        "a link has as many subscriptions as there can be hubs",
+        rogues::subscriptions,
+    ),
+    (
+        "hubs that nothing leads to do not go round for ever",
+        rogues::nobodies,
+    ),
+    (
+        "a crowd of made-up hubs keeps no newcomer out",
+        rogues::crowd_of_nobodies,
+    ),
+    (
+        "who was turned away is asked for when there is room",
+        rogues::room_after_the_crowd,
+    ),
+    (
+        "one hub has few links with another, however many it opens",
+        rogues::links_of_one_hub,
+    ),
+    (
+        "what is kept aside of a delta is bounded",
+        rogues::kept_aside,
+    ),
+    (
+        "a later life in a signal ends no pair of hubs",
+        rogues::later_life_in_a_signal,
+    ),
+    (
+        "a number far ahead ends no pair of hubs",
+        rogues::number_far_ahead,
+    ),
+    (
+        "the signals of as many hubs are numbered as there is room for",
+        rogues::many_sources,
+    ),
+    (
+        "few signals that come before their turn are kept",
+        rogues::early_signals,
+    ),
+    (
+        "a hub that is driven away draws a new id, and is back",
+        rogues::new_id,
+    ),
+    (
+        "a life that nobody lives is forgotten",
+        rogues::forgotten_life,
     ),
     ("a chain of two hundred hubs agrees", large::long_chain),
 ];

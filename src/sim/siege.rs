@@ -33,7 +33,7 @@ const ARRIVES: Duration = Duration::from_secs(2);
 /// How long the honest mesh may take to form.
 const FORMS: Duration = Duration::from_secs(60);
 /// The longest that a hub which the rogue drove away may be gone for.
-const AWAY: Duration = Duration::from_secs(2 * 60 * 60);
+const AWAY: Duration = Duration::from_secs(40 * 60);
 
 /// Plays the history with a rogue of this seed.
 pub fn play(seed: u64, mutants: Mutants) -> Outcome {
@@ -80,6 +80,7 @@ impl Siege {
         for no in 0..honest {
             let bootstrap = if no == 0 { Vec::new() } else { vec![0] };
             world.add_host(true, bootstrap);
+            world.host(no).random_id = world.rng.below(2) == 0;
         }
         let impostor = world.rng.below(3) == 0;
         let leaf = world.rng.below(2) == 0;

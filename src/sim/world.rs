@@ -96,6 +96,8 @@ pub struct Host {
     /// The highest version of the link protocol that its hub speaks. One that is below what records are asked for
     /// from on also does as the hubs of that version did. Changed while a hub runs, it counts at once.
     pub version: u16,
+    /// Nobody chose its id: it draws another when somebody else uses it.
+    pub random_id: bool,
     /// How far its wall clock is off, in milliseconds.
     pub skew_ms: i64,
     /// The machine is on: it refuses what its hub is not there to take.
@@ -208,27 +210,33 @@ impl World {
     /// A new machine, switched on, without a hub yet.
     pub fn add_host(&mut self, dialable: bool, bootstrap: Vec<HostNo>) -> HostNo {
         let no = self.hosts.len();
-        let mut id = [0; 20];
-        for chunk in id.chunks_mut(8) {
-            let bytes = self.rng.next_u64().to_be_bytes();
-            chunk.copy_from_slice(&bytes[..chunk.len()]);
-        }
+        let id = self.draw_id();
         let url = dialable.then(|| format!("ws://host-{no}.example/mesh"));
         if let Some(url) = &url {
             self.by_url.insert(url.clone(), no);
         }
         self.hosts.push(Host {
-            id: HubId(id),
+            id,
             url,
             bootstrap,
             auto_connect: true,
             version: PULLS_SINCE,
+            random_id: false,
             skew_ms: 0,
             powered: true,
             boots: 0,
             running: None,
         });
         no
+    }
+
+    fn draw_id(&mut self) -> HubId {
+        let mut id = [0; 20];
+        for chunk in id.chunks_mut(8) {
+            let bytes = self.rng.next_u64().to_be_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
+        HubId(id)
     }
 
     /// The machine.

@@ -108,3 +108,27 @@ async fn a_life_that_was_made_up_does_not_keep_its_hub_out() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_hub_that_is_driven_away_is_back_at_once_under_a_new_id() {
+    let hub = impatient().start().await;
+    let neighbour = hub.neighbour().env("HUB_TOKEN", TOKEN).start().await;
+    let id = async || hub.http_get("/stats").await.json()["hubPeerId"].clone();
+    let old = id().await;
+    // Three times it rises above what it is told of; then somebody else has its id.
+    for epoch in [10, 20, 30, 40] {
+        let mut evil = EvilHub::link(&hub).await;
+        let bye = Bye::StaleIncarnation { known: life(epoch) };
+        let mut message = BytesMut::new();
+        Encoder::new().encode(&Frame::Bye(bye), &mut message);
+        assert!(evil.send(message.freeze()).await);
+        evil.bye().await;
+    }
+    let began = Instant::now();
+    while id().await == old || reached(&hub).await == 0 || reached(&neighbour).await == 0 {
+        assert!(began.elapsed() < LIMIT, "it stays away");
+        sleep(std::time::Duration::from_millis(25)).await;
+    }
+    let alarms = hub.log_lines();
+    assert!(alarms.iter().any(|line| line.contains("\"new-id\"")));
+}

@@ -237,7 +237,8 @@ pub enum Output {
         /// For a person.
         text: String,
     },
-    /// Another live machine uses this hub's id: the core has left the mesh and closed its links.
+    /// Another live machine uses this hub's id: the core has left the mesh and closed its links. If nobody chose the id,
+    /// another is to be drawn: [`take_new_id`](super::Core::take_new_id).
     LeftMesh,
     /// The core looks for links again, after it had left the mesh for a while.
     BackInMesh,

@@ -140,6 +140,11 @@ impl Dialer {
         self.look_again(now);
     }
 
+    /// We go by another id from now on.
+    pub fn set_id(&mut self, me: HubId) {
+        self.me = me;
+    }
+
     /// These are the bootstrap addresses now. Those that were among them before keep their state.
     pub fn set_bootstrap(&mut self, now: Moment, urls: Vec<String>) {
         let mut old = std::mem::take(&mut self.bootstraps);

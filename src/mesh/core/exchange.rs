@@ -337,6 +337,12 @@ impl Exchange {
         }
     }
 
+    /// This hub goes by another id from now on, in another life.
+    pub fn set_id(&mut self, now: Moment, me: HubId, incarnation: Incarnation) {
+        self.set_incarnation(now, incarnation);
+        self.me.hub = me;
+    }
+
     /// A link leads to this hub.
     pub fn on_link_up(&mut self, link: LinkId, hub: HubId) {
         self.ends.insert(link, hub);
@@ -357,7 +363,7 @@ impl Exchange {
         let part_of = |hub: &HubId| self.routes.by_hub.get(hub).map(|near| near.part);
         let end = self.ends.get(&arrived_by);
         let comes_by = end.is_some_and(|end| *end == source || part_of(end) == Some(route.part));
-        !comes_by && route.hop.link != arrived_by
+        !comes_by && route.hop.link != arrived_by && !self.config.mutants.nobody_is_astray()
     }
 
     /// What the source still had waiting is forgotten: nobody is left to be told.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::directory::{Directory, OriginState};
 use super::ids::{HubId, Incarnation, LinkId, Moment};
+use super::mutants::Mutants;
 use crate::mesh::frames::{Change, Delta, Entry, Frame};
 
 /// The most entries kept aside for all deltas together: 4 million changes, about 400 MB, of authenticated hubs.
@@ -65,18 +66,15 @@ pub struct Feeds {
     frames: Vec<(LinkId, Frame)>,
     /// The most bytes of data that are kept aside for all deltas together.
     max_bytes: usize,
-    unsubscribe_early: bool,
-    no_cursor: bool,
+    mutants: Mutants,
 }
 
 impl Feeds {
-    /// No feeds yet; at most so many bytes of data are kept aside. The two switches re-insert known faults, for tests of
-    /// the tests.
-    pub fn new(max_bytes: usize, unsubscribe_early: bool, no_cursor: bool) -> Self {
+    /// No feeds yet; at most so many bytes of data are kept aside.
+    pub fn new(max_bytes: usize, mutants: Mutants) -> Self {
         Feeds {
             max_bytes,
-            unsubscribe_early,
-            no_cursor,
+            mutants,
             ..Feeds::default()
         }
     }
@@ -107,14 +105,18 @@ impl Feeds {
         let whole = here.is_some_and(|here| here.complete && here.incarnation == incarnation);
         // Without a whole set there is nothing to lose by letting go first, and two parents must not build one
         // set at the same time.
-        if (self.unsubscribe_early || !whole)
+        if (self.mutants.unsubscribe_early() || !whole)
             && let Some(old) = feed.current.take()
         {
             self.frames.push((old, Frame::Unsubscribe { origin }));
             self.stages.remove(&(old, origin));
         }
         let seq = cursor(here, incarnation);
-        let seq = if self.no_cursor { 0 } else { seq };
+        let seq = if self.mutants.subscribe_without_cursor() {
+            0
+        } else {
+            seq
+        };
         self.frames.push((
             link,
             Frame::Subscribe {
@@ -220,7 +222,7 @@ impl Feeds {
         mut delta: Delta,
     ) -> Applied {
         let origin = delta.origin;
-        if self.no_cursor
+        if self.mutants.subscribe_without_cursor()
             && directory
                 .origin_state(&origin)
                 .is_some_and(|here| here.complete)
@@ -273,7 +275,8 @@ impl Feeds {
     fn is_over_full(&self) -> bool {
         let staged = self.stages.values();
         let entries: usize = staged.map(|stage| stage.entries.len()).sum();
-        entries > MAX_STAGED || self.staged_bytes() > self.max_bytes
+        let over = entries > MAX_STAGED || self.staged_bytes() > self.max_bytes;
+        over && !self.mutants.aside_without_end()
     }
 
     fn stage(

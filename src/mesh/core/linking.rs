@@ -97,7 +97,10 @@ impl Core {
             Ok(frames) if self.farewells.contains(link) => {
                 self.handle_last_words(now, link, frames)
             }
-            Ok(frames) if frames.iter().map(parts_of).sum::<usize>() <= MAX_PARTS => {
+            Ok(frames)
+                if frames.iter().map(parts_of).sum::<usize>() <= MAX_PARTS
+                    || self.mutants.endless_messages() =>
+            {
                 for frame in frames {
                     self.handle_frame(now, link, frame);
                 }

@@ -76,6 +76,12 @@ impl Links {
         }
     }
 
+    /// We go by another id from now on. No link is to be open.
+    pub fn set_id(&mut self, me: HubId, incarnation: Incarnation) {
+        self.me = me;
+        self.incarnation = Some(incarnation);
+    }
+
     /// Tells which life we live. Until told, every link with our own id counts as one with ourselves.
     pub fn set_incarnation(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
@@ -103,7 +109,10 @@ impl Links {
                 self.end_life(up.hub, up.incarnation);
                 self.insert_first(now, up);
             }
-            Some(_) if self.links_with(up.hub).len() >= Self::MAX_PER_HUB => {
+            Some(_)
+                if self.links_with(up.hub).len() >= Self::MAX_PER_HUB
+                    && !self.config.mutants.links_without_end() =>
+            {
                 self.close(up.link, Bye::Full);
             }
             Some(_) => self.insert_rival(now, up),
@@ -191,11 +200,10 @@ impl Links {
 
     /// When [`Links::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let dead_after = self.config.dead_after;
         let links = self
             .links
             .values()
-            .map(|link| link.next_ping.min(link.silent_at(dead_after)));
+            .map(|link| link.next_ping.min(link.silent_at(&self.config)));
         let probes = self
             .neighbours
             .values()
@@ -400,7 +408,7 @@ impl Links {
         };
         self.links
             .iter()
-            .filter(|(id, link)| link.silent_at(self.config.dead_after) <= now || failed(id, link))
+            .filter(|(id, link)| link.silent_at(&self.config) <= now || failed(id, link))
             .map(|(id, _)| *id)
             .collect()
     }

@@ -81,6 +81,8 @@ const DROP_AFTER: Duration = Duration::from_secs(60);
 const ABSENCE: Duration = Duration::from_secs(120);
 /// The longest that it does.
 const MAX_ABSENCE: Duration = Duration::from_secs(30 * 60);
+/// How long a hub that has drawn a new id stays away at least when it has to draw another.
+const RENAMED_EVERY: Duration = Duration::from_secs(60);
 /// How often an alarm of one kind is raised at most.
 const ALARM_EVERY: Duration = Duration::from_secs(60);
 
@@ -196,6 +198,8 @@ pub struct Core {
     /// When it comes back, and how often it has left.
     back: Option<Moment>,
     absences: u32,
+    /// When it last drew another id.
+    renamed: Option<Moment>,
     outputs: VecDeque<Output>,
     counters: Counters,
     mutants: Mutants,
@@ -209,6 +213,7 @@ impl Core {
         config.topology.mutants = mutants;
         config.dial.mutants = mutants;
         config.exchange.mutants = mutants;
+        config.links.mutants = mutants;
         if mutants.incarnation_is_a_counter() {
             config.incarnation.nonce = 0;
         }
@@ -240,12 +245,8 @@ impl Core {
             links: Links::new(me, config.links),
             topology: Topology::new(me, incarnation, config.topology),
             dialer: Dialer::new(me, seed, config.dial),
-            feeds: Feeds::new(
-                config.shares.bytes.saturating_mul(Shares::HUBS),
-                mutants.unsubscribe_early(),
-                mutants.subscribe_without_cursor(),
-            ),
-            serving: Serving::default(),
+            feeds: Feeds::new(config.shares.bytes.saturating_mul(Shares::HUBS), mutants),
+            serving: Serving::new(mutants),
             contests: Contests::new(me, config.contest),
             rosters: Rosters::new(config.discovery_limit),
             room_limit: config.room_limit,
@@ -261,6 +262,7 @@ impl Core {
             left: false,
             back: None,
             absences: 0,
+            renamed: None,
             outputs: VecDeque::new(),
             counters: Counters::default(),
             mutants,
@@ -294,6 +296,11 @@ impl Core {
     /// Who is dialled.
     pub fn dialer(&self) -> &Dialer {
         &self.dialer
+    }
+
+    /// The id that this hub goes by.
+    pub fn id(&self) -> HubId {
+        self.me
     }
 
     /// The life that this hub says it lives; part of every handshake.

@@ -90,4 +90,44 @@ mutants! {
     unconfirmed_link_listed,
     /// Signals, where a receiver goes: the hubs of those whose signals it has not read are not told.
     unread_untold,
+    /// Directory, where another hub's claim is taken: it may claim one id as often as it likes.
+    one_id_many_times,
+    /// The same: there is room for all claims, and all that they show.
+    claims_without_end,
+    /// The same: the claim's number may be as far from the others as it likes.
+    numbers_that_reach_too_far,
+    /// Feeds, where parts of a delta are kept aside: there is room for all.
+    aside_without_end,
+    /// Control messages: one may have as many changes as fit into its bytes.
+    endless_messages,
+    /// Subscriptions, where one comes: a link may have as many as it likes.
+    subscriptions_without_end,
+    /// Links, where one more with a hub comes: there may be as many as that hub likes.
+    links_without_end,
+    /// Links, where the silent ones are found: one that never answered a ping stands while anything comes by it.
+    silence_allowed,
+    /// Topology, where a life is told of: any epoch is believed.
+    any_epoch_believed,
+    /// Topology, where past lives are forgotten: they never are.
+    lives_for_ever,
+    /// Leaving the mesh: for good.
+    exile_for_ever,
+    /// Topology, where there is no room for a record: it is taken all the same.
+    records_without_end,
+    /// The same: a neighbour is a hub like others.
+    no_place_for_neighbours,
+    /// The same: any newcomer takes the place of the hub that is out of reach for longest.
+    nobodies_displace_each_other,
+    /// The same: who was turned away is never asked for again.
+    turned_away_for_good,
+    /// Signals, at the destination: a frame may name a later life than the link record.
+    life_by_frame,
+    /// Signals, at both ends: numbers may jump as far as they like.
+    numbers_jump_anywhere,
+    /// Signals, wherever one comes: it may come by any link.
+    nobody_is_astray,
+    /// Signals, at the destination: there is room for the numbers of all sources.
+    sources_without_end,
+    /// Signals, at the destination: there is room for all that comes before its turn.
+    early_without_end,
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::directory::Directory;
 use super::ids::{HubId, Incarnation, LinkId};
+use super::mutants::Mutants;
 use crate::mesh::frames::{Delta, Frame};
 use crate::mesh::wire;
 
@@ -40,9 +41,18 @@ struct LinkState {
 pub struct Serving {
     links: BTreeMap<LinkId, LinkState>,
     by_origin: BTreeMap<HubId, BTreeSet<LinkId>>,
+    mutants: Mutants,
 }
 
 impl Serving {
+    /// Nobody is subscribed.
+    pub fn new(mutants: Mutants) -> Self {
+        Serving {
+            mutants,
+            ..Serving::default()
+        }
+    }
+
     /// The neighbour wants `origin`'s claims after `seq` of that life. Past the bound it gets none.
     pub fn on_subscribe(
         &mut self,
@@ -53,6 +63,7 @@ impl Serving {
     ) {
         let state = self.links.entry(link).or_default();
         let room = state.subscriptions.len() < MAX_SUBSCRIPTIONS;
+        let room = room || self.mutants.subscriptions_without_end();
         if !room && !state.subscriptions.contains_key(&origin) {
             return;
         }

@@ -14,7 +14,7 @@ use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, LinkId, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
 use super::topology::TopologyEvent;
-use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE};
+use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, RENAMED_EVERY};
 
 impl Core {
     /// The next thing to do; drained after every input.
@@ -223,7 +223,8 @@ impl Core {
         }
         self.left = true;
         let absence = ABSENCE * 2_u32.saturating_pow(self.absences.min(8));
-        self.back = Some(now.at + absence.min(MAX_ABSENCE));
+        let back = now.at + absence.min(MAX_ABSENCE);
+        self.back = (!self.mutants.exile_for_ever()).then_some(back);
         self.absences = self.absences.saturating_add(1);
         let me = self.me;
         self.alarm(now, "left-mesh", || {
@@ -237,6 +238,33 @@ impl Core {
             self.close(link, Bye::IdentityClash);
         }
         self.outputs.push_back(Output::LeftMesh);
+    }
+
+    /// Goes by another id, in a first life, and back into the mesh: at once, or a minute after it last did so. To be called
+    /// after [`Output::LeftMesh`] by a hub whose id nobody chose. Its peers stay.
+    pub fn take_new_id(&mut self, now: Now, hub: HubId, nonce: u64) {
+        if !self.left {
+            return;
+        }
+        let old = std::mem::replace(&mut self.me, hub);
+        let incarnation = Incarnation { epoch: 0, nonce };
+        self.incarnation = incarnation;
+        self.links.set_id(hub, incarnation);
+        self.dialer.set_id(hub);
+        self.contests.set_id(hub);
+        self.directory.write().set_own_id(hub, incarnation);
+        self.exchange.lock().set_id(now.at, hub, incarnation);
+        self.topology.set_id(now.at, hub, incarnation);
+        self.alarm(now, "new-id", || {
+            format!("hub {old} goes by the id {hub} from now on: somebody else used its own")
+        });
+        let last = self.renamed.replace(now.at);
+        let back = last.map_or(now.at, |last| now.at.max(last + RENAMED_EVERY));
+        self.back = Some(back);
+        if back <= now.at {
+            self.come_back(now);
+        }
+        self.settle(now);
     }
 
     /// Tries the mesh again: the other one with our id may be gone, or was made up.

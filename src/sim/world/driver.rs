@@ -117,7 +117,22 @@ impl World {
             Output::Notify { network, to, event } => self.on_notify(no, &network, &to, &event),
             Output::Alarm { label, text } => self.on_alarm(no, label, &text),
             Output::BackInMesh => self.mark(3 << 56 | no as u64),
-            Output::LeftMesh => self.mark(2 << 56 | no as u64),
+            Output::LeftMesh => self.on_left(no),
+        }
+    }
+
+    fn on_left(&mut self, no: HostNo) {
+        self.mark(2 << 56 | no as u64);
+        if !self.hosts[no].random_id {
+            return;
+        }
+        let (hub, nonce) = (self.draw_id(), self.rng.next_u64());
+        self.disturb();
+        self.log(|| format!("host {no} goes by {hub:?} from now on"));
+        self.hosts[no].id = hub;
+        let now = self.clocks(no);
+        if let Some(running) = self.hosts[no].running.as_mut() {
+            running.core.take_new_id(now, hub, nonce);
         }
     }
 

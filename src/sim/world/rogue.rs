@@ -86,15 +86,31 @@ impl World {
         self.rogues.get(&host)?.faces.get(&conn).copied()
     }
 
-    /// A rogue opens a link that its core knows nothing of.
+    /// A rogue opens a link that its core knows nothing of, under any name.
     pub fn open_raw_link(&mut self, no: HostNo, to: HostNo) {
+        let heard = self.heard(no, to);
+        let Some(rogue) = self.rogues.get_mut(&no) else {
+            return;
+        };
+        let face = rogue.forger.face(&mut self.rng, rogue.manners, &heard);
+        let answers = self.rng.below(2) == 0;
+        self.open_raw_link_as(no, to, face, answers);
+    }
+
+    /// The same under this name; pings may be left unanswered.
+    pub fn open_raw_link_as(
+        &mut self,
+        no: HostNo,
+        to: HostNo,
+        face: (HubId, Incarnation),
+        answers: bool,
+    ) {
         let (Some(by), Some(callee)) = (self.boot_of(no), self.boot_of(to)) else {
             return;
         };
         if !self.reaches(no, to) {
             return;
         }
-        let heard = self.heard(no, to);
         let latency = self.latency(no, to);
         let end = |owner| End {
             owner,
@@ -111,9 +127,8 @@ impl World {
         let Some(rogue) = self.rogues.get_mut(&no) else {
             return;
         };
-        let face = rogue.forger.face(&mut self.rng, rogue.manners, &heard);
         rogue.faces.insert(conn, face);
-        if self.rng.below(2) == 0 {
+        if answers {
             rogue.answers.insert(conn);
         }
         let link = LinkId(RAW + conn);
@@ -207,6 +222,17 @@ impl World {
             .speak(&mut self.rng, rogue.manners, &heard, &rogue.passed);
         self.log(|| format!("rogue {no} says to host {other}: {}", brief(&frames)));
         self.rogue_tells(no, *conn, *side, &frames);
+    }
+
+    /// A rogue says just this to another machine's hub, by the first link between them.
+    pub fn rogue_sends(&mut self, no: HostNo, to: HostNo, frames: &[Frame]) {
+        let conn = self.conns_between(no, to).into_iter().find(|conn| {
+            let conn = self.conns.get(*conn);
+            conn.is_some_and(Conn::is_open)
+        });
+        let Some(conn) = conn else { return };
+        let dialler = self.conns.get(conn).map(|conn| conn.ends[0].owner.host);
+        self.rogue_tells(no, conn, usize::from(dialler != Some(no)), frames);
     }
 
     fn rogue_tells(&mut self, no: HostNo, conn: ConnNo, side: Side, frames: &[Frame]) {

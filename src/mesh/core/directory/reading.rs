@@ -64,6 +64,11 @@ impl Directory {
         self.networks.get(no as usize)?.as_ref()
     }
 
+    /// The hub that this is the directory of.
+    pub fn me(&self) -> HubId {
+        self.me
+    }
+
     /// What is known of a hub's set; `None` if nothing is.
     pub fn origin_state(&self, hub: &HubId) -> Option<OriginState> {
         self.origin(hub).map(|origin| OriginState {

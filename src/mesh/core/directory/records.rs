@@ -141,7 +141,7 @@ impl Directory {
         let peer = &claim.peer;
         let of_origin = |no: &RecordNo| self.store.record(*no).origin == origin;
         let same = self.store.find(network, peer).filter(of_origin).count();
-        if existing.is_none() && same >= MAX_SAME {
+        if existing.is_none() && same >= MAX_SAME && !self.mutants.one_id_many_times() {
             return false;
         }
         let known = self.origins.get_mut(origin as usize);
@@ -153,12 +153,13 @@ impl Directory {
             claims: usize::from(existing.is_none()),
             bytes: claim.data.as_ref().map_or(0, |data| data.len()),
         };
-        if !self.shares.allow(more, known.used, self.used) {
+        let fits = self.shares.allow(more, known.used, self.used);
+        if !fits && !self.mutants.claims_without_end() {
             return false;
         }
         let store = &mut self.store;
         let moved = |moved, slot| store.record_mut(moved).slot = slot;
-        known.log.reaches(seq, moved)
+        known.log.reaches(seq, moved) || self.mutants.numbers_that_reach_too_far()
     }
 
     /// A network that was named for a claim which was left out goes again, if nobody else is in it.

@@ -91,6 +91,16 @@ impl Directory {
         self.own_mut().incarnation = incarnation;
     }
 
+    /// This hub goes by another id from now on: the claims stay.
+    pub fn set_own_id(&mut self, me: HubId, incarnation: Incarnation) {
+        self.by_hub.remove(&self.me);
+        self.me = me;
+        self.by_hub.insert(me, self.own_no);
+        let own = self.own_mut();
+        own.hub = me;
+        own.incarnation = incarnation;
+    }
+
     /// Makes room for a hub's claims of this life, dropping those of an earlier one.
     pub fn begin(&mut self, hub: HubId, incarnation: Incarnation) {
         if self

@@ -128,16 +128,26 @@ impl Exchange {
         let known = known.or_else(|| pair.map(Incoming::life));
         // Also of a later life than its link record tells: whoever made it up could end the pair for good.
         if frame.dest_incarnation != self.me.life
-            || known.is_some_and(|known| frame.source_incarnation != known)
+            || known.is_some_and(|known| !self.is_life(frame, known))
         {
             return Err(counted::STALE_LIFE);
         }
         let next = pair.filter(|pair| pair.life() == frame.source_incarnation);
         let next = next.map_or(0, Incoming::next);
-        if frame.base.saturating_sub(next) > MAX_JUMP {
+        let far = frame.base.saturating_sub(next) > MAX_JUMP;
+        if far && !self.config.mutants.numbers_jump_anywhere() {
             return Err(counted::MALFORMED);
         }
         Ok(())
+    }
+
+    fn is_life(&self, frame: &SignalFrame, known: Incarnation) -> bool {
+        let named = frame.source_incarnation;
+        if self.config.mutants.life_by_frame() {
+            let heard = self.incoming.get(&frame.source).map(Incoming::life);
+            return named >= heard.map_or(known, |heard| heard.max(known));
+        }
+        named == known
     }
 
     fn life_by_routes(&self, hub: &HubId) -> Option<Incarnation> {
@@ -155,7 +165,9 @@ impl Exchange {
             }
             return true;
         }
-        if self.incoming.len() >= self.config.incoming_pairs && !self.forget_silent_pair(now) {
+        let full = self.incoming.len() >= self.config.incoming_pairs;
+        let full = full && !self.config.mutants.sources_without_end();
+        if full && !self.forget_silent_pair(now) {
             return false;
         }
         let pair = Incoming::new(life, frame.base, now);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::api::Bye;
 use super::super::ids::{HubId, Incarnation, LinkId, Moment};
+use super::super::mutants::Mutants;
 
 /// How links are watched.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ pub struct LinkConfig {
     pub dead_after: Duration,
     /// How long a standing link has to answer once a rival has come.
     pub rival_probe: Duration,
+    /// Known faults, for tests of the tests.
+    pub mutants: Mutants,
 }
 
 impl Default for LinkConfig {
@@ -22,6 +25,7 @@ impl Default for LinkConfig {
             ping_every: Duration::from_secs(1),
             dead_after: Duration::from_secs(3),
             rival_probe: Duration::from_secs(1),
+            mutants: Mutants::NONE,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::api::LinkUp;
 use super::super::ids::{HubId, Moment};
+use super::LinkConfig;
 
 /// Which of two links with one hub is better: the greater. The same at both ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -71,11 +72,11 @@ impl Link {
 
     /// When the link counts as silent, if nothing more comes: so long after the last frame; and if none of the first pings
     /// was answered, when the next one would be due.
-    pub(super) fn silent_at(&self, dead_after: Duration) -> Moment {
-        let quiet = self.heard + dead_after;
+    pub(super) fn silent_at(&self, config: &LinkConfig) -> Moment {
+        let quiet = self.heard + config.dead_after;
         let unanswered =
             self.rtt.is_none() && self.token >= Self::MAX_UNANSWERED && !self.ping_waits;
-        if unanswered {
+        if unanswered && !config.mutants.silence_allowed() {
             self.next_ping.min(quiet)
         } else {
             quiet

@@ -1,7 +1,7 @@
 //! What this hub says of itself: its record, and the life that it claims.
 
 use super::super::ids::{HubId, Incarnation, LinkId, Moment};
-use super::own::Bump;
+use super::own::{Bump, Own};
 use super::{Stored, Topology, TopologyEvent};
 use crate::mesh::frames::LinkRecord;
 
@@ -89,6 +89,20 @@ impl Topology {
             cost: None,
         };
         self.records.insert(self.me, stored);
+    }
+
+    /// This hub goes by another id from now on, in a first life. No neighbour is to be there.
+    pub fn set_id(&mut self, now: Moment, me: HubId, incarnation: Incarnation) {
+        self.records.remove(&self.me);
+        self.me = me;
+        let draining = self.own.draining;
+        self.own = Own::new(incarnation);
+        self.own.draining = draining;
+        self.own.number = 1;
+        let record = self.own_record();
+        self.put_own(record);
+        self.graph_stale = true;
+        self.run_spf(now);
     }
 
     pub(super) fn bump(&mut self, now: Moment, known: Incarnation) {

@@ -13,12 +13,16 @@ impl Topology {
     /// for longest. A neighbour always gets one, at the cost of a hub that is none, so that no hubs that were made up
     /// keep it out.
     pub(super) fn make_room(&mut self, now: Moment, newcomer: &LinkRecord) -> bool {
-        if self.records.len() < self.config.max_hubs {
+        let mutants = self.config.mutants;
+        if self.records.len() < self.config.max_hubs || mutants.records_without_end() {
             return true;
         }
         let is_neighbour = self.neighbours.contains_key(&newcomer.hub);
+        let is_neighbour = is_neighbour && !mutants.no_place_for_neighbours();
+        let is_better =
+            is_neighbour || self.is_linked_in(newcomer) || mutants.nobodies_displace_each_other();
         let loser = match self.longest_unreachable() {
-            Some(hub) if is_neighbour || self.is_linked_in(newcomer) => Some(hub),
+            Some(hub) if is_better => Some(hub),
             None if is_neighbour => self.farthest(),
             _ => None,
         };
@@ -63,7 +67,8 @@ impl Topology {
             self.records.len() < self.config.max_hubs || self.longest_unreachable().is_some();
         let every = self.config.ask_again_every;
         let rested = self.asked_again.is_none_or(|asked| asked + every <= now);
-        if !self.turned_away || !rested || !has_room {
+        let never = self.config.mutants.turned_away_for_good();
+        if !self.turned_away || !rested || !has_room || never {
             return;
         }
         self.turned_away = false;
