@@ -2,8 +2,9 @@
 //!
 //! A signal is acknowledged once it is in its receiver's mailbox. If the receiver goes before it reads it, its sender's
 //! hub is told by a message of its own, which travels like those of contests: once, in order, and sent again until it is
-//! acknowledged. Owns the layout of that message. A hub is believed about receivers that it holds or has held lately,
-//! and about numbers that were given out to it; a signal that is still kept is told of once, whatever else comes of it.
+//! acknowledged. Owns the layout of that message. A hub is believed about what was sent to it. A signal that is still
+//! kept proves itself, and is told of once, whatever else comes of it. One that is not kept must have a number that was
+//! given out, and no other hub may hold its receiver, unless the hub that speaks is known to have held it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::mesh::core::api::{Failed, SignalFailure, Unread};
 use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, Moment, NetworkKey, PeerId, SignalKind};
 
-use super::Exchange;
 use super::effects::{Effect, counted};
 use super::outgoing::{Letter, Outgoing};
 use super::receiving::Desk;
+use super::{Exchange, Vouch};
 
 /// The most signals that one message tells of; a longer one is ignored.
 const MOST: usize = 1024;
@@ -112,15 +113,21 @@ impl Desk<'_> {
         if message.life != self.me.life {
             return self.effects.count(counted::STALE_LIFE);
         }
-        let mut told = BTreeSet::new();
+        let (mut told, mut seen) = (BTreeSet::new(), BTreeSet::new());
         for line in &message.signals {
+            let mark = |window: &mut &mut Outgoing| window.mark_unread(line, &target);
+            let mark = self.window.as_mut().map_or(Mark::Unkept, mark);
+            if mark == Mark::Never || !seen.insert(line.seq) {
+                self.effects.count(counted::MALFORMED);
+                continue;
+            }
             // A sender that is gone itself need not be told.
             let Some(network) = self.dir.network_of(line.source) else {
                 continue;
             };
-            if !self.is_its_receiver(&network, &target, line.target_claim) {
-                self.effects.count(counted::FORGED);
-            } else if self.window.as_mut().is_none_or(|w| w.tell_of(line)) {
+            if mark == Mark::First
+                || mark == Mark::Unkept && self.may_have_held(&network, &target, line.target_claim)
+            {
                 self.effects.push(Effect::Returned(Failed {
                     source: line.source,
                     network,
@@ -133,26 +140,53 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether the hub that speaks holds this claim, or did a while ago.
-    fn is_its_receiver(&self, network: &NetworkKey, target: &PeerId, claim: ClaimNo) -> bool {
+    /// Whether the hub that speaks may have held this claim. Of a receiver that is gone its claims may tell no more; of
+    /// one that is elsewhere by now they must, or any hub could have any peer taken for gone.
+    fn may_have_held(&self, network: &NetworkKey, target: &PeerId, claim: ClaimNo) -> bool {
         let hub = &self.from;
-        self.dir.vouches(hub, network, target, claim, 0) == super::Vouch::Holds
+        let holder = self.dir.resolve(network, target);
+        holder.is_none_or(|holder| holder.hub == *hub)
+            || self.dir.vouches(hub, network, target, claim, 0) == Vouch::Holds
             || self.dir.left_lately(hub, network, target, claim)
     }
 }
 
+/// What a window says of a signal that was not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mark {
+    /// There never was one like it.
+    Never,
+    /// It was acknowledged.
+    Unkept,
+    /// It is kept, and its sender is not told of it again when it is acknowledged or given up.
+    First,
+    /// Its sender was told already.
+    Again,
+}
+
 impl Outgoing {
-    /// Whether the sender of this signal may be told now, and is not told again when it is acknowledged or given up. One
-    /// that is no longer kept was acknowledged.
-    fn tell_of(&mut self, line: &Line) -> bool {
+    fn mark_unread(&mut self, line: &Line, receiver: &PeerId) -> Mark {
         if line.seq >= self.next() {
-            return false;
+            return Mark::Never;
         }
         let Some(entry) = self.entry(line.seq) else {
-            return true;
+            return Mark::Unkept;
         };
-        let its = entry.letter.sender() == Some(line.source);
-        its && !std::mem::replace(&mut entry.told, true)
+        match &entry.letter {
+            Letter::Peer {
+                parcel,
+                target_claim,
+            } if parcel.source.claim == line.source
+                && parcel.target == *receiver
+                && *target_claim == line.target_claim =>
+            {
+                match std::mem::replace(&mut entry.told, true) {
+                    true => Mark::Again,
+                    false => Mark::First,
+                }
+            }
+            Letter::Peer { .. } | Letter::Hub { .. } => Mark::Never,
+        }
     }
 }
 

@@ -101,3 +101,61 @@ fn a_hub_is_not_believed_about_receivers_of_another_nor_about_what_was_never_sen
     assert_eq!(say(&mut world, 1, own, 9), 0);
     assert_eq!(say(&mut world, 1, own, 1), 1);
 }
+
+/// A signal of peer 0 to peer 1 on hub 1 has been acknowledged; and the claim that it was for.
+fn read_no_more() -> (World, ClaimNo) {
+    let mut world = World::line(3, 6);
+    world.send(0, 1, 0).expect("room");
+    world.run(MS * 100);
+    assert_eq!(world.hubs[0].unacknowledged(), 0);
+    let to = world.book.winners[&peer(1)].claim;
+    (world, to)
+}
+
+#[test]
+fn senders_are_told_also_when_nothing_tells_any_more_that_the_receiver_was_there() {
+    let (mut world, to) = read_no_more();
+    world.book.forget(&peer(1));
+    assert_eq!(say(&mut world, 1, to, 1), 1);
+    assert_eq!(world.count(counted::FORGED), 0);
+}
+
+#[test]
+fn a_receiver_that_is_elsewhere_by_now_was_unread_where_it_is_known_to_have_been() {
+    let (mut world, to) = read_no_more();
+    world.book.drop(&peer(1));
+    world.book.hold(hub(2), &peer(1));
+    assert_eq!(say(&mut world, 1, to, 1), 1);
+    world.book.left.clear();
+    assert_eq!(say(&mut world, 1, to, 1), 0);
+    assert_eq!(world.count(counted::FORGED), 0);
+}
+
+#[test]
+fn a_signal_that_is_still_kept_proves_that_its_receiver_was_there() {
+    let mut world = World::line(3, 6);
+    world.send(0, 1, 0).expect("room");
+    world.run(MS * 5);
+    assert_eq!(world.hubs[0].unacknowledged(), 1, "acknowledged too soon");
+    let to = world.book.winners[&peer(1)].claim;
+    world.book.forget(&peer(1));
+    world.book.hold(hub(2), &peer(1));
+    assert_eq!(say(&mut world, 1, to, 1), 1);
+}
+
+#[test]
+fn a_number_that_comes_several_times_in_one_message_is_told_of_once() {
+    let (mut world, to) = read_no_more();
+    let sender = Posted {
+        hub: hub(0),
+        life: life(1),
+        claim: world.book.winners[&peer(0)].claim,
+        seq: 1,
+    };
+    let kind = SignalKind(7);
+    let unread = [Unread { sender, to, kind }; 100];
+    world.hubs[1].return_unread(world.now, &peer(1), &unread);
+    world.settle();
+    world.run(MS * 100);
+    assert_eq!(world.failed.len(), 1);
+}

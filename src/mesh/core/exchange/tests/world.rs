@@ -41,7 +41,7 @@ pub(super) fn peer(n: usize) -> PeerId {
 pub(super) struct Book {
     pub(super) winners: BTreeMap<PeerId, Found>,
     held: BTreeSet<(HubId, PeerId, ClaimNo)>,
-    left: BTreeSet<(HubId, PeerId, ClaimNo)>,
+    pub(super) left: BTreeSet<(HubId, PeerId, ClaimNo)>,
     /// What our copies of all hubs' claims reach to.
     pub(super) head: u64,
     claims: u64,
