@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -299,6 +299,8 @@ impl Router {
         for frame in frames {
             exchange.handle(now, &*self.directory.read(), frame, link);
             self.drain(&mut exchange);
+            // A message holds hundreds of frames: who waits to send goes first.
+            MutexGuard::bump(&mut exchange);
         }
         Ok(())
     }

@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use hashbrown::HashMap;
+
 use super::super::ids::{ClaimNo, LeaveReason, Moment, NetworkKey, PeerId};
 use super::store::RecordNo;
 
@@ -42,6 +44,8 @@ pub(super) struct Log {
     /// Pushed since slots were last moved.
     pushed: usize,
     tombstones: VecDeque<Tombstone>,
+    /// The numbers of the tombstones by their claims; of a claim that has several, of the newest.
+    buried: HashMap<ClaimNo, u64, foldhash::fast::RandomState>,
     /// The highest sequence number whose retraction may be forgotten.
     floor: u64,
 }
@@ -125,11 +129,12 @@ impl Log {
 
     pub fn bury(&mut self, tombstone: Tombstone, forget_early: bool) {
         let now = tombstone.at;
+        self.buried.insert(tombstone.claim, tombstone.seq);
         self.tombstones.push_back(tombstone);
         self.prune(now);
-        if forget_early && let Some(gone) = self.tombstones.pop_front() {
+        if forget_early {
             // A mutant: forgets without saying so.
-            drop(gone);
+            self.forget_oldest();
         }
     }
 
@@ -141,7 +146,19 @@ impl Log {
                 break;
             }
             self.floor = self.floor.max(oldest.seq);
-            self.tombstones.pop_front();
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(Tombstone { seq, claim, .. }) = self.tombstones.pop_front() else {
+            return;
+        };
+        if self.buried.get(&claim) == Some(&seq) {
+            self.buried.remove(&claim);
+        }
+        if self.tombstones.is_empty() {
+            self.buried = HashMap::default();
         }
     }
 
@@ -170,12 +187,14 @@ impl Log {
         })
     }
 
-    /// Whether this claim was retracted, and not long ago.
+    /// Whether this claim was retracted, and not long ago. Costs the same however much was: other hubs make us ask.
     pub fn remembers(&self, network: &NetworkKey, peer: &PeerId, claim: ClaimNo) -> bool {
-        let newest_first = self.tombstones.iter().rev();
-        newest_first
-            .filter(|tombstone| tombstone.claim == claim)
-            .any(|tombstone| tombstone.network == *network && tombstone.peer == *peer)
+        let Some(seq) = self.buried.get(&claim) else {
+            return false;
+        };
+        let place = self.tombstones.partition_point(|buried| buried.seq < *seq);
+        let newest = self.tombstones.get(place);
+        newest.is_some_and(|buried| buried.network == *network && buried.peer == *peer)
     }
 
     /// All live records, in order.
@@ -276,6 +295,32 @@ mod tests {
         for (record, slot) in slots.iter().filter(|(record, _)| **record % 10 == 0) {
             assert_eq!(log.seq_of(*slot), u64::from(*record));
         }
+    }
+
+    #[test]
+    fn a_retraction_is_remembered_by_its_claim_as_long_as_it_is_kept() {
+        let mut log = Log::default();
+        for seq in 1..=5000 {
+            // As from a hub that gives its numbers out again.
+            let claim = ClaimNo(seq % 3000);
+            log.bury(
+                Tombstone {
+                    claim,
+                    ..tombstone(seq, seq)
+                },
+                seq % 7 == 0,
+            );
+        }
+        let Tombstone { network, peer, .. } = tombstone(1, 1);
+        for claim in (0..3000).map(ClaimNo) {
+            let kept = log.tombstones.iter().any(|buried| buried.claim == claim);
+            assert_eq!(log.remembers(&network, &peer, claim), kept, "{claim:?}");
+        }
+        assert_eq!(log.buried.len(), log.tombstones.len());
+        let another = PeerId::new("y").unwrap();
+        assert!(!log.remembers(&network, &another, ClaimNo(5000 % 3000)));
+        log.prune(Moment(61_000_000 + 5000));
+        assert_eq!(log.buried.capacity(), 0, "no memory is kept");
     }
 
     #[test]
