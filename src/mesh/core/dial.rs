@@ -100,6 +100,8 @@ pub struct Dialer {
     dropped: Option<HubId>,
     /// No more dials are made.
     stopped: bool,
+    /// The most hubs that shared the retries since waits were last drawn again.
+    drawn_among: usize,
 }
 
 impl Dialer {
@@ -124,6 +126,7 @@ impl Dialer {
             drop_spaced: Moment::default(),
             dropped: None,
             stopped: false,
+            drawn_among: 1,
         }
     }
 
@@ -205,6 +208,7 @@ impl Dialer {
             known.reachable = false;
             known.backoff.start_at(now + wait);
             self.rests_while_reachable(hub, Moment::default());
+            self.draw_again(now);
             self.look_again(now);
         }
     }

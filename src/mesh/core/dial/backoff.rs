@@ -68,6 +68,11 @@ impl Backoff {
         self.fail_for(now, ceiling.mul_f64(rng.unit()));
     }
 
+    /// Waits no longer than until then.
+    pub(super) fn wait_at_most(&mut self, until: Moment) {
+        self.next = self.next.min(until);
+    }
+
     /// Waits this long, and counts a failure.
     pub(super) fn fail_for(&mut self, now: Moment, wait: Duration) {
         self.next = now + wait;

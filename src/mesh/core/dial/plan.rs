@@ -141,7 +141,10 @@ impl Dialer {
         if large && !wanted.is_empty() {
             self.prefer(&mut wanted);
         }
-        wanted.extend(dialable(false));
+        // Of those that nobody reaches whoever has waited longest comes first, or those of the highest ids never would.
+        let mut lost: Vec<HubId> = dialable(false).collect();
+        lost.sort_by_cached_key(|hub| self.hubs.get(hub).map(|known| known.backoff.due()));
+        wanted.extend(lost);
         wanted
     }
 

@@ -6,17 +6,43 @@
 
 use std::time::Duration;
 
-use super::super::ids::Moment;
+use super::super::ids::{HubId, Moment};
 use super::Dialer;
 use super::known::Known;
 
 impl Dialer {
     /// How long to wait for the next try of an unreachable hub.
     pub(super) fn retry_wait(&mut self) -> Duration {
+        self.drawn_among = self.drawn_among.max(self.sharing());
+        let drawn = self.rng.unit();
+        self.wait_of(drawn)
+    }
+
+    /// The mesh became smaller. Once half of those that shared the work are lost, waits that are longer than any that
+    /// would be drawn now are drawn again.
+    pub(super) fn draw_again(&mut self, now: Moment) {
+        if self.sharing() * 2 > self.drawn_among {
+            return;
+        }
+        self.drawn_among = self.sharing();
+        let longest = now + self.wait_of(1.0);
+        let too_long = |known: &Known| !known.reachable && known.backoff.due() > longest;
+        let hubs = self.hubs.iter().filter(|(_, known)| too_long(known));
+        let hubs: Vec<HubId> = hubs.map(|(hub, _)| *hub).collect();
+        for hub in hubs {
+            let until = now + self.retry_wait();
+            if let Some(known) = self.hubs.get_mut(&hub) {
+                known.backoff.wait_at_most(until);
+            }
+        }
+    }
+
+    /// The wait that this part of what may be drawn makes.
+    fn wait_of(&self, drawn: f64) -> Duration {
         let shared = self.sharing() as f64 / self.config.share_retries_past.max(1) as f64;
         let spread = 2.0 * shared.max(1.0) - 1.0;
         let interval = self.config.retry_unreachable;
-        interval / 2 + interval.mul_f64(spread * self.rng.unit())
+        interval / 2 + interval.mul_f64(spread * drawn)
     }
 
     /// How many hubs share the work: those that reach each other, this one included.
