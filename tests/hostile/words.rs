@@ -70,6 +70,8 @@ async fn one_message_makes_a_bounded_amount_of_work() {
         ("8,193 words", Frame::Announce(made_up(8_193)), 1),
         ("8,193 requests", Frame::Want(hubs), 1),
         ("nine summaries", summary(1), 9),
+        ("nine digests of nothing", Frame::Digest(Vec::new()), 9),
+        ("8,193 words of nothing", Frame::Announce(Vec::new()), 8_193),
     ] {
         arena
             .attack(name, async |hub| {

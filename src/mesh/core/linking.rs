@@ -15,18 +15,22 @@ use crate::mesh::reach::Reach;
 /// The most records, lines, requests and changes in one message: what bounds the work that it makes. A hub sends
 /// messages of about 16 KiB, in which there is room for half as many of the smallest.
 const MAX_PARTS: usize = 8192;
-/// A summary makes as much work as so many of these, since all records are gone through. A message has one or two.
-const SUMMARY_PARTS: usize = 1024;
+/// A summary or a part of a digest makes as much work as this many records: all records are gone through, however
+/// short the frame is. A message has three at most.
+const COMPARISON_PARTS: usize = 1024;
 
 fn parts_of(frame: &Frame) -> usize {
-    match frame {
-        Frame::Digest(lines) | Frame::Announce(lines) => lines.len(),
+    let parts = match frame {
+        Frame::Digest(lines) => COMPARISON_PARTS + lines.len(),
+        Frame::Announce(lines) => lines.len(),
         Frame::Records(records) => records.len(),
         Frame::Want(hubs) => hubs.len(),
-        Frame::Summary(_) => SUMMARY_PARTS,
+        Frame::Summary(_) => COMPARISON_PARTS,
         Frame::Delta(delta) => delta.entries.len(),
         _ => 1,
-    }
+    };
+    // An empty frame is work too.
+    parts.max(1)
 }
 
 impl Core {

@@ -283,6 +283,7 @@ impl Topology {
             Some(stored) => Some(stored.record.clone()),
             None => Some(epitaph(hub, lives.of(hub)?)),
         };
+        outbox.take_more(records);
         let due = outbox.next_records(find, max_bytes);
         if !due.is_empty() {
             return Some(Frame::Records(due));
@@ -393,7 +394,7 @@ impl Topology {
             if let Some(oldest) = strays.next()
                 && strays.count() + 1 >= Self::MAX_STRAYS
             {
-                self.outboxes.remove(&oldest);
+                self.drop_outbox(oldest);
             }
         }
         let floods = self.flooded.contains(&link);

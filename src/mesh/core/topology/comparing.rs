@@ -62,7 +62,8 @@ impl Topology {
             return;
         }
         let mut rest = self.outboxes.iter_mut();
-        let other = rest.find(|(_, outbox)| outbox.hub.is_some() && !outbox.floods);
+        let other =
+            rest.find(|(_, outbox)| outbox.hub.is_some() && !outbox.floods && !outbox.closed);
         self.start = other.map_or(Start::Alone, |(link, outbox)| {
             outbox.say(true, Compare::No);
             Start::Asked(*link)
@@ -73,8 +74,7 @@ impl Topology {
     pub fn handle_summary(&mut self, now: Moment, link: LinkId, summary: &Summary) {
         self.on_greeted(now, link);
         if summary.wants_all {
-            let all: Vec<HubId> = self.records.keys().copied().collect();
-            self.outbox(link).due.extend(all);
+            self.outbox(link).give_all();
         }
         if summary.sums.len() == Summary::SHARES {
             self.compare(link, summary);

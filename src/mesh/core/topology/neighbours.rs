@@ -62,8 +62,11 @@ impl Topology {
         let Some(neighbour) = self.neighbours.get_mut(&hub) else {
             return;
         };
-        neighbour.link = link;
-        // What the old link had still to say is kept until the neighbour is gone: it may be chosen again.
+        let before = std::mem::replace(&mut neighbour.link, link);
+        // What the old link had still to say is kept while it is open: it may be chosen again.
+        if self.outboxes.get(&before).is_some_and(|old| old.closed) {
+            self.drop_outbox(before);
+        }
         self.meet(now, hub, link);
         self.run_spf(now);
     }
@@ -77,11 +80,14 @@ impl Topology {
         }
     }
 
-    /// A link that is not, or no longer, a neighbour's active one is closed: what was kept for it is dropped.
+    /// A link is closed: what was kept for it is dropped. For a neighbour's active link that comes with the word
+    /// that another one is chosen, or that the neighbour is gone.
     pub fn on_link_closed(&mut self, link: LinkId) {
         self.flooded.remove(&link);
         if self.neighbours.values().all(|n| n.link != link) {
             self.drop_outbox(link);
+        } else if let Some(outbox) = self.outboxes.get_mut(&link) {
+            outbox.closed = true;
         }
     }
 
@@ -139,7 +145,7 @@ impl Topology {
         }
     }
 
-    fn drop_outbox(&mut self, link: LinkId) {
+    pub(super) fn drop_outbox(&mut self, link: LinkId) {
         if self.outboxes.remove(&link).is_some() {
             self.pulls.on_link_gone(link);
             self.ask_another_for_all(link);

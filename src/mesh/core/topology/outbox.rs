@@ -19,6 +19,8 @@ const FRAME_BYTES: usize = 16;
 /// Bytes of a hub id, an incarnation and a number, at most.
 const ENTRY_BYTES: usize = 20 + 5 + 10 + 10;
 
+/// How many records of all are taken at a time where all are given.
+const ALL_AT_ONCE: usize = 256;
 /// Bytes of a hub id in a request, at most.
 const HUB_BYTES: usize = 21;
 
@@ -33,7 +35,7 @@ pub(super) enum Compare {
     Answer,
 }
 
-/// How far the lines of all records that we hold have gone out.
+/// How far all that we hold has gone out: the lines of the records, or they themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Lines {
     Done,
@@ -50,6 +52,8 @@ pub(super) struct Outbox {
     pub(super) floods: bool,
     /// The other end has greeted us by it.
     pub(super) greeted: bool,
+    /// The link is gone, and another is not chosen yet.
+    pub(super) closed: bool,
     /// Hubs whose claims the other end takes from us: it is given their records unasked.
     pub(super) children: BTreeSet<HubId>,
     /// Records that are to be given.
@@ -68,6 +72,7 @@ pub(super) struct Outbox {
     /// How often it was, since the greeting.
     pub(super) compared: u32,
     lines: Lines,
+    all: Lines,
     /// Up to where the other end's digest has come.
     pub(super) heard: Option<HubId>,
 }
@@ -78,6 +83,7 @@ impl Outbox {
             hub: None,
             floods,
             greeted: false,
+            closed: false,
             children: BTreeSet::new(),
             due: BTreeSet::new(),
             later: BTreeSet::new(),
@@ -88,6 +94,7 @@ impl Outbox {
             compare_at: None,
             compared: 0,
             lines: Lines::Done,
+            all: Lines::Done,
             heard: None,
         }
     }
@@ -95,6 +102,28 @@ impl Outbox {
     /// A line of each record that we hold goes out.
     pub(super) fn start_lines(&mut self) {
         self.lines = Lines::After(None);
+    }
+
+    /// All records that we hold go out.
+    pub(super) fn give_all(&mut self) {
+        self.all = Lines::After(None);
+    }
+
+    /// Where all records go out, takes more of them once those before are sent.
+    pub(super) fn take_more(&mut self, records: &BTreeMap<HubId, Stored>) {
+        let Lines::After(after) = self.all else {
+            return;
+        };
+        if !self.due.is_empty() {
+            return;
+        }
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let more = records.range((start, Bound::Unbounded));
+        self.due.extend(more.take(ALL_AT_ONCE).map(|(hub, _)| *hub));
+        self.all = match self.due.last() {
+            Some(last) => Lines::After(Some(*last)),
+            None => Lines::Done,
+        };
     }
 
     /// What the two ends hold is compared.
@@ -118,6 +147,7 @@ impl Outbox {
 
     pub(super) fn has_pending(&self) -> bool {
         self.lines != Lines::Done
+            || self.all != Lines::Done
             || self.summary.is_some()
             || [&self.due, &self.words, &self.wants]
                 .iter()

@@ -196,3 +196,21 @@ fn a_draining_hub_says_so_and_others_hear_of_it() {
         [TopologyEvent::Learned { hub: id(1) }]
     );
 }
+
+#[test]
+fn links_that_come_and_go_beside_a_neighbours_leave_nothing_behind() {
+    for version in [FLOODS, PULLS_SINCE] {
+        let mut topology = with_neighbours_of(2, version);
+        for link in 10..200 {
+            topology.on_link_up(LinkId(link), version);
+            let before = if link == 10 { 1 } else { link - 1 };
+            topology.on_link_closed(LinkId(before));
+            topology.on_neighbour_switched(at_ms(1_000 + link), id(1), LinkId(link));
+            frames(&mut topology, link);
+        }
+        assert_eq!(topology.outboxes.len(), 2);
+        topology.on_link_closed(LinkId(199));
+        topology.on_neighbour_down(at_ms(2_000), id(1));
+        assert_eq!(topology.outboxes.len(), 1);
+    }
+}

@@ -179,3 +179,33 @@ fn summaries_of_another_make_are_not_compared() {
     assert_eq!(frames(&mut topology, 1), []);
     assert_eq!(topology.tally().differed, 0);
 }
+
+#[test]
+fn who_asks_for_all_gets_each_record_once_and_costs_what_is_sent() {
+    let mut a = Topology::new(id(1), life(0, 1), TopologyConfig::default());
+    let known = (20..2_020).map(|other| record(other, 1, &[])).collect();
+    a.handle_records(at_ms(0), LinkId(50), known);
+    let wants_all = Summary {
+        wants_all: true,
+        ..Summary::default()
+    };
+    for _ in 0..1_000 {
+        a.handle_summary(at_ms(1), LinkId(1), &wants_all);
+    }
+    assert!(
+        a.outboxes[&LinkId(1)].due.is_empty(),
+        "nothing was gone through"
+    );
+    assert!(a.has_pending(LinkId(1)));
+    let all: Vec<(u16, u64)> = (20..2_020).map(|hub| (hub, 1)).collect();
+    let given = sent(&mut a, 1);
+    assert_eq!(
+        given
+            .iter()
+            .filter(|(hub, _)| *hub != 1)
+            .copied()
+            .collect::<Vec<_>>(),
+        all
+    );
+    assert!(!a.has_pending(LinkId(1)));
+}
