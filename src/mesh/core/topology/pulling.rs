@@ -1,13 +1,13 @@
 //! Records that neighbours have and we lack: one of them is asked at a time.
 //!
-//! A neighbour that does not answer in time, or whose link is lost, is followed by another that has the record. If
-//! there is none, the question is dropped: word of it comes again from whoever has it, at the latest when the two
-//! ends of a link compare what they hold (`comparing`).
+//! A neighbour that does not answer in time, or whose link is lost, is followed by another that has the record, in
+//! the order in which they told of it. If there is none, the question is dropped once it was sent: word of it comes
+//! again from whoever has it, at the latest when the two ends of a link compare what they hold (`comparing`).
 //!
 //! There are as many questions as records at most. Where one more comes up, the neighbour that most are asked of gives
 //! one up, so that nobody who tells of hubs that do not exist keeps us from asking others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::super::ids::{HubId, Incarnation, LinkId, Moment};
@@ -24,7 +24,7 @@ struct Question {
     /// When another is asked.
     until: Moment,
     /// Who else has a version that we lack.
-    others: Vec<LinkId>,
+    others: VecDeque<LinkId>,
 }
 
 /// What is asked for: at most one question for each hub.
@@ -52,7 +52,7 @@ impl Pulls {
                 version,
                 asked: link,
                 until,
-                others: Vec::new(),
+                others: VecDeque::new(),
             };
             self.questions.insert(hub, question);
             self.by_link.entry(link).or_default().insert(hub);
@@ -69,7 +69,7 @@ impl Pulls {
             link
         };
         if other != question.asked && !question.others.contains(&other) {
-            question.others.push(other);
+            question.others.push_back(other);
         }
         if newer {
             self.move_question(hub, before, Some(link));
@@ -97,9 +97,20 @@ impl Pulls {
         }
     }
 
-    /// Questions that were not answered in time.
-    pub(super) fn overdue(&mut self, now: Moment, within: Duration) -> Vec<Overdue> {
+    /// Questions that were not answered in time. One that was not sent yet, where nobody else has the record, is given
+    /// more.
+    fn overdue(
+        &mut self,
+        now: Moment,
+        within: Duration,
+        is_unsent: impl Fn(LinkId, HubId) -> bool,
+    ) -> Vec<Overdue> {
         let late = |question: &Question| question.until <= now;
+        for (hub, question) in &mut self.questions {
+            if late(question) && question.others.is_empty() && is_unsent(question.asked, *hub) {
+                question.until = now + within;
+            }
+        }
         let late: Vec<HubId> = self
             .questions
             .iter()
@@ -119,7 +130,7 @@ impl Pulls {
     fn pass_on(&mut self, hub: HubId, until: Moment) -> Option<Overdue> {
         let question = self.questions.get_mut(&hub)?;
         let asked = question.asked;
-        let next = question.others.pop();
+        let next = question.others.pop_front();
         match next {
             Some(link) => {
                 question.asked = link;
@@ -170,7 +181,12 @@ impl Topology {
             let (hub, version) = (entry.hub, (entry.incarnation, entry.number));
             let held = self.version_of(hub);
             if Some(version) < held {
-                self.tell_later(now, link, hub);
+                if self.records.contains_key(&hub) {
+                    self.tell_later(now, link, hub);
+                } else {
+                    // We know its life alone, and say that.
+                    self.outbox(link).give(hub);
+                }
                 continue;
             }
             self.outbox(link).has(&hub);
@@ -214,7 +230,12 @@ impl Topology {
         if self.pulls.due.is_none_or(|due| due > now) {
             return;
         }
-        for overdue in self.pulls.overdue(now, self.config.ask_again_after) {
+        let is_unsent = |link: LinkId, hub: HubId| {
+            let outbox = self.outboxes.get(&link);
+            outbox.is_some_and(|outbox| !outbox.closed && outbox.wants.contains(&hub))
+        };
+        let within = self.config.ask_again_after;
+        for overdue in self.pulls.overdue(now, within, is_unsent) {
             self.ask_next(&overdue);
         }
     }

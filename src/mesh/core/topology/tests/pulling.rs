@@ -76,11 +76,12 @@ fn who_hears_of_a_newer_record_asks_one_and_another_if_that_does_not_answer() {
         .collect();
     assert!(second.contains(&Frame::Want(vec![id(7)])));
     // The last that has it is asked at once when the link of the second is lost.
-    topology.on_neighbour_down(at_ms(3_310), id(3));
+    topology.on_neighbour_down(at_ms(3_310), id(2));
     topology.handle_timeout(at_ms(3_310));
-    assert!(frames(&mut topology, 2).contains(&Frame::Want(vec![id(7)])));
-    topology.handle_records(at_ms(3_320), LinkId(2), vec![record(7, 5, &[(1, 1)])]);
-    assert_eq!(topology.pulls.overdue(at_ms(9_000), Duration::ZERO), []);
+    assert!(frames(&mut topology, 3).contains(&Frame::Want(vec![id(7)])));
+    topology.handle_records(at_ms(3_320), LinkId(3), vec![record(7, 5, &[(1, 1)])]);
+    topology.handle_timeout(at_ms(9_000));
+    assert_eq!(topology.pulls.due, None);
 }
 
 #[test]
@@ -94,6 +95,44 @@ fn word_of_ever_newer_versions_does_not_keep_another_from_being_asked() {
     frames(&mut topology, 2);
     topology.handle_timeout(at_ms(3_300));
     assert!(frames(&mut topology, 2).contains(&Frame::Want(vec![id(7)])));
+}
+
+#[test]
+fn two_that_tell_of_ever_newer_versions_do_not_keep_a_third_from_being_asked() {
+    let mut topology = on_the_way_to_seven();
+    let mut number = 2;
+    let mut tell = |topology: &mut Topology, ms: u64, link: u64| {
+        let word = [record(7, number, &[]).digest()];
+        topology.handle_announce(at_ms(ms), LinkId(link), &word);
+        number += 1;
+    };
+    for link in [1, 2, 3] {
+        tell(&mut topology, 3_000, link);
+    }
+    let mut asked = Vec::new();
+    for at in (3_300..4_500).step_by(300) {
+        topology.handle_timeout(at_ms(at));
+        asked.extend((1..=3).filter(|link| {
+            let wants = Frame::Want(vec![id(7)]);
+            frames(&mut topology, *link).contains(&wants)
+        }));
+        for liar in [1, 3] {
+            tell(&mut topology, at + 1, liar);
+        }
+    }
+    assert!(asked.contains(&2), "{asked:?}");
+}
+
+#[test]
+fn a_request_that_could_not_go_out_is_not_dropped_where_nobody_else_has_the_record() {
+    let mut topology = on_the_way_to_seven();
+    topology.handle_announce(at_ms(3_000), LinkId(3), &[record(7, 2, &[]).digest()]);
+    topology.handle_timeout(at_ms(3_300));
+    topology.handle_timeout(at_ms(5_000));
+    assert!(frames(&mut topology, 3).contains(&Frame::Want(vec![id(7)])));
+    // Once it is out, an answer that does not come is waited for no longer than others.
+    topology.handle_timeout(at_ms(5_300));
+    assert_eq!(topology.pulls.due, None);
 }
 
 #[test]
