@@ -302,7 +302,7 @@ mod tests {
         let mut log = Log::default();
         for seq in 1..=5000 {
             // As from a hub that gives its numbers out again.
-            let claim = ClaimNo(seq % 3000);
+            let claim = ClaimNo(seq % 700);
             log.bury(
                 Tombstone {
                     claim,
@@ -312,13 +312,13 @@ mod tests {
             );
         }
         let Tombstone { network, peer, .. } = tombstone(1, 1);
-        for claim in (0..3000).map(ClaimNo) {
+        for claim in (0..1000).map(ClaimNo) {
             let kept = log.tombstones.iter().any(|buried| buried.claim == claim);
             assert_eq!(log.remembers(&network, &peer, claim), kept, "{claim:?}");
         }
-        assert_eq!(log.buried.len(), log.tombstones.len());
+        assert!(log.buried.len() <= log.tombstones.len());
         let another = PeerId::new("y").unwrap();
-        assert!(!log.remembers(&network, &another, ClaimNo(5000 % 3000)));
+        assert!(!log.remembers(&network, &another, ClaimNo(4999 % 700)));
         log.prune(Moment(61_000_000 + 5000));
         assert_eq!(log.buried.capacity(), 0, "no memory is kept");
     }
