@@ -2,8 +2,8 @@
 //!
 //! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by whoever sends it, from any
 //! thread. Once [`BACKED_UP`] bytes of signals wait, this hub's own peers are held to their shares (see
-//! [`Exchange::set_backed_up`](super::core::exchange::Exchange::set_backed_up)), and of the signals of each hub, this one
-//! included, as much may wait as there is still room for (`shares`); what is over that is dropped, and sent again by
+//! [`Exchange::set_backed_up`](super::core::exchange::Exchange::set_backed_up)), and of what came by each link, or
+//! began here, as much may wait as there is still room for (`shares`); what is over that is dropped, and sent again by
 //! its source. No load ends a link. Acknowledgements overtake the signals of a link that is behind: whoever waits for
 //! them cannot send.
 //! *Control* is at most one message, pulled from the core when the last one has been taken, so that a slow link
@@ -21,11 +21,12 @@ use parking_lot::Mutex;
 use std::task::{Context, Poll};
 
 use super::core::exchange::SIGNAL_COST;
-use super::frames::{Frame, SignalFrame};
+use super::core::ids::LinkId;
+use super::frames::{AckFrame, Frame, SignalFrame};
 use super::progress::Progress;
 use super::wire;
 
-use shares::{Part, Shares};
+use shares::{Owner, Part, Shares};
 
 /// From how many bytes on a batch is not added to.
 pub const BATCH: usize = 16 * 1024;
@@ -36,6 +37,9 @@ pub const BACKED_UP: usize = 1024 * 1024;
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
 /// How many bytes of acknowledgements may wait in front of them; one that does not fit is made up for by the next.
 const MAX_ACKS: usize = 256 * 1024;
+/// What an acknowledgement takes at most, in bytes; and for each refused signal in it.
+const ACK_COST: usize = 128;
+const REFUSED_COST: usize = 11;
 /// From how many bytes of data on the writer is given no more at once.
 const AT_ONCE: usize = 64 * 1024;
 
@@ -43,7 +47,6 @@ const AT_ONCE: usize = 64 * 1024;
 struct Lanes {
     acks: Lane,
     data: Lane,
-    shares: Shares,
     control: Option<Bytes>,
     closing: Option<Bytes>,
 }
@@ -53,19 +56,19 @@ struct Lanes {
 struct Lane {
     batches: VecDeque<Batch>,
     bytes: usize,
+    shares: Shares,
 }
 
 #[derive(Debug, Default)]
 struct Batch {
     message: BytesMut,
-    /// Whose signals are in it; of those alone that came while that was counted.
+    /// Whose frames are in it; of those alone that are counted.
     parts: Vec<Part>,
 }
 
 impl Lane {
-    /// Encodes a frame into the last batch, or into one of its own if that is long enough. Gives the batch, and how many
-    /// bytes it took.
-    fn put(&mut self, frame: &Frame) -> (&mut Batch, usize) {
+    /// Encodes a frame into the last batch, or into one of its own if that is long enough, and counts it as this owner's.
+    fn put(&mut self, frame: &Frame, counted: Option<Owner>) {
         if !matches!(self.batches.back(), Some(batch) if batch.message.len() < BATCH) {
             self.batches.push_back(Batch {
                 message: BytesMut::with_capacity(1024),
@@ -78,28 +81,32 @@ impl Lane {
         wire::encode_data(frame, &mut batch.message);
         let written = batch.message.len() - before;
         self.bytes += written;
-        (batch, written)
+        if let Some(owner) = counted {
+            self.shares.add(owner, written, &mut batch.parts);
+        }
     }
 
     fn pop(&mut self) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
         self.bytes -= batch.message.len();
+        self.shares.subtract(&batch.parts);
         Some(batch)
     }
 }
 
 impl Lanes {
-    fn put_signal(&mut self, frame: &Frame, signal: &SignalFrame) -> Pushed {
-        let counts = self.data.bytes > BACKED_UP || self.shares.is_counting();
+    fn put_signal(&mut self, frame: &Frame, signal: &SignalFrame, by: Option<LinkId>) -> Pushed {
+        let counts = self.data.bytes > BACKED_UP || self.data.shares.is_counting();
         let room = MAX_WAITING.saturating_sub(self.data.bytes);
         let bytes = SIGNAL_COST + signal.body.payload().len();
-        if counts && !self.shares.fits(&signal.source, bytes, room) {
+        let owner = Owner {
+            came_by: by,
+            source: signal.source,
+        };
+        if counts && !self.data.shares.fits(&owner, bytes, room) {
             return Pushed::Dropped;
         }
-        let (batch, written) = self.data.put(frame);
-        if counts {
-            self.shares.add(signal.source, written, &mut batch.parts);
-        }
+        self.data.put(frame, counts.then_some(owner));
         if self.data.bytes > BACKED_UP {
             Pushed::BackedUp
         } else {
@@ -108,14 +115,21 @@ impl Lanes {
     }
 
     /// Acknowledgements share messages with signals as long as little waits.
-    fn put_ack(&mut self, frame: &Frame) -> Pushed {
+    fn put_ack(&mut self, frame: &Frame, ack: &AckFrame, by: Option<LinkId>) -> Pushed {
         if self.data.bytes < BATCH && self.acks.bytes == 0 {
-            self.data.put(frame);
-        } else if self.acks.bytes < MAX_ACKS {
-            self.acks.put(frame);
-        } else {
+            self.data.put(frame, None);
+            return Pushed::Taken;
+        }
+        let room = MAX_ACKS.saturating_sub(self.acks.bytes);
+        let owner = Owner {
+            came_by: by,
+            source: ack.source,
+        };
+        let bytes = ACK_COST + REFUSED_COST * ack.refused.len();
+        if !self.acks.shares.fits(&owner, bytes, room) {
             return Pushed::Dropped;
         }
+        self.acks.put(frame, Some(owner));
         Pushed::Taken
     }
 
@@ -125,7 +139,6 @@ impl Lanes {
             let Some(batch) = self.acks.pop().or_else(|| self.data.pop()) else {
                 return;
             };
-            self.shares.subtract(&batch.parts);
             taken += batch.message.len();
             messages.push(batch.message.freeze());
         }
@@ -174,14 +187,16 @@ impl Outbox {
         }
     }
 
-    /// Adds a signal or an acknowledgement.
-    pub fn push_data(&self, frame: &Frame) -> Pushed {
+    /// Adds a signal or an acknowledgement that came by this link, or began here.
+    pub fn push_data(&self, frame: &Frame, came_by: Option<LinkId>) -> Pushed {
         let mut lanes = self.lanes.lock();
         let pushed = match frame {
             // A link that closes sends nothing more, and the next way does.
             _ if lanes.closing.is_some() => return Pushed::Taken,
-            Frame::Signal(signal) => lanes.put_signal(frame, signal),
-            _ => lanes.put_ack(frame),
+            Frame::Signal(signal) => lanes.put_signal(frame, signal, came_by),
+            Frame::Ack(ack) => lanes.put_ack(frame, ack, came_by),
+            // Nothing else is of the data path.
+            _ => return Pushed::Taken,
         };
         drop(lanes);
         if pushed != Pushed::Dropped {

@@ -298,7 +298,7 @@ impl Router {
         let mut exchange = self.exchange.lock();
         for frame in frames {
             exchange.handle(now, &*self.directory.read(), frame, link);
-            self.drain(&mut exchange);
+            self.drain_after(&mut exchange, Some(link));
             // A message holds hundreds of frames: who waits to send goes first.
             MutexGuard::bump(&mut exchange);
         }
@@ -332,9 +332,16 @@ impl Router {
     }
 
     fn drain(&self, exchange: &mut Exchange) {
+        self.drain_after(exchange, None);
+    }
+
+    /// Carries out what was left, after a frame that came by this link.
+    fn drain_after(&self, exchange: &mut Exchange, came_by: Option<LinkId>) {
         while let Some(effect) = exchange.poll_effect() {
             match effect {
-                Effect::Link { link, frame } => self.to_link(exchange, link, &frame),
+                Effect::Link { link, frame } => {
+                    self.to_link(exchange, link, &frame, came_by);
+                }
                 Effect::Deliver(delivery) => exchange.settle(self.registry.deliver(delivery)),
                 Effect::HubMessage { from, payload } => {
                     self.mailroom
@@ -366,13 +373,19 @@ impl Router {
         }
     }
 
-    fn to_link(&self, exchange: &mut Exchange, link: LinkId, frame: &Frame) {
+    fn to_link(
+        &self,
+        exchange: &mut Exchange,
+        link: LinkId,
+        frame: &Frame,
+        came_by: Option<LinkId>,
+    ) {
         let links = self.links.read();
         // A link that is gone takes nothing: the window sends again by the next way.
         let Some(outbox) = links.get(&link) else {
             return;
         };
-        let pushed = outbox.push_data(frame);
+        let pushed = outbox.push_data(frame, came_by.filter(|_| !exchange.is_own(frame)));
         if pushed == Pushed::Dropped {
             exchange.on_dropped(frame);
             return self.metrics.exchange_events.inc(counted::LINK_FULL);

@@ -209,6 +209,15 @@ impl Exchange {
         self.backed_up.insert(link);
     }
 
+    /// Whether a frame of the data path began here: all else that is sent is passed on.
+    pub fn is_own(&self, frame: &Frame) -> bool {
+        match frame {
+            Frame::Signal(signal) => signal.source == self.me.hub,
+            Frame::Ack(ack) => ack.source == self.me.hub,
+            _ => false,
+        }
+    }
+
     /// A link had no room for a frame. If it is of this hub, it is sent again.
     pub fn on_dropped(&mut self, frame: &Frame) {
         if let Frame::Signal(signal) = frame

@@ -1,62 +1,102 @@
-//! How much of what waits for a link is each hub's.
+//! How much of what waits for a link is whose.
 //!
-//! The signals of one hub may take as much as there is still room for: alone it fills half of the room, two fill a third
-//! each, and whoever comes last still finds some. Who has how much is counted only while a link is backed up, so one
-//! that is not pays a comparison a signal.
+//! What came by one link, or began here, may take as much as there is still room for: alone it fills half of the room,
+//! two fill a third each, and whoever comes last still finds some. A hub behind a link can name any source, but not the
+//! link; so what is named as one hub's may take half as much as what came by the same link may still grow by. Who has
+//! how much of the signals is counted only while a link is backed up, so one that is not pays a comparison a signal.
 //!
 //! Invariant: what is counted is what waits, but for what was there when counting began.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::mesh::core::ids::HubId;
+use crate::mesh::core::ids::{HubId, LinkId};
 
-/// What one hub has in a batch.
+/// Whose a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// The link that it came by; none if it began here.
+    pub(super) came_by: Option<LinkId>,
+    /// The hub that it names as its source.
+    pub(super) source: HubId,
+}
+
+/// What one owner has in a batch.
 #[derive(Debug)]
 pub(super) struct Part {
-    source: HubId,
+    owner: Owner,
     bytes: usize,
 }
 
-/// Bytes that wait, by the hub whose signals they are.
+/// What came by one link.
+#[derive(Debug, Default)]
+struct OfLink {
+    bytes: usize,
+    by_source: HashMap<HubId, usize, FixedState>,
+}
+
+/// Bytes that wait, by whose they are.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    by_source: HashMap<HubId, usize, FixedState>,
+    by_link: HashMap<Option<LinkId>, OfLink, FixedState>,
 }
 
 impl Shares {
     /// Whether it is counted who has how much.
     pub(super) fn is_counting(&self) -> bool {
-        !self.by_source.is_empty()
+        !self.by_link.is_empty()
     }
 
-    /// Whether so many bytes more of this hub fit where there is so much room left.
-    pub(super) fn fits(&self, source: &HubId, bytes: usize, room: usize) -> bool {
-        let own = self.by_source.get(source).copied().unwrap_or(0);
-        own + bytes <= room
+    /// Whether so many bytes more of this owner fit where there is so much room left.
+    pub(super) fn fits(&self, owner: &Owner, bytes: usize, room: usize) -> bool {
+        let Some(of_link) = self.by_link.get(&owner.came_by) else {
+            return bytes <= room;
+        };
+        let left = room.saturating_sub(of_link.bytes);
+        if owner.came_by.is_none() {
+            // All that began here is of one hub.
+            return bytes <= left;
+        }
+        let own = of_link.by_source.get(&owner.source).copied().unwrap_or(0);
+        (own + bytes) * 2 <= left
     }
 
     /// Counts what was added to a batch.
-    pub(super) fn add(&mut self, source: HubId, bytes: usize, parts: &mut Vec<Part>) {
-        *self.by_source.entry(source).or_default() += bytes;
+    pub(super) fn add(&mut self, owner: Owner, bytes: usize, parts: &mut Vec<Part>) {
+        let of_link = self.by_link.entry(owner.came_by).or_default();
+        of_link.bytes += bytes;
+        *of_link.by_source.entry(owner.source).or_default() += bytes;
         match parts.last_mut() {
-            Some(last) if last.source == source => last.bytes += bytes,
-            _ => parts.push(Part { source, bytes }),
+            Some(last) if last.owner == owner => last.bytes += bytes,
+            _ => parts.push(Part { owner, bytes }),
         }
     }
 
     /// Counts out what a batch has of each.
     pub(super) fn subtract(&mut self, parts: &[Part]) {
-        for Part { source, bytes } in parts {
-            if let Some(own) = self.by_source.get_mut(source) {
-                *own = own.saturating_sub(*bytes);
-                if *own == 0 {
-                    self.by_source.remove(source);
-                }
+        for Part { owner, bytes } in parts {
+            let Some(of_link) = self.by_link.get_mut(&owner.came_by) else {
+                continue;
+            };
+            of_link.subtract(&owner.source, *bytes);
+            if of_link.bytes == 0 {
+                self.by_link.remove(&owner.came_by);
             }
         }
-        if self.by_source.is_empty() {
-            self.by_source = HashMap::default();
+        if self.by_link.is_empty() {
+            self.by_link = HashMap::default();
+        }
+    }
+}
+
+impl OfLink {
+    fn subtract(&mut self, source: &HubId, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(own) = self.by_source.get_mut(source) {
+            *own = own.saturating_sub(bytes);
+            if *own == 0 {
+                self.by_source.remove(source);
+            }
         }
     }
 }

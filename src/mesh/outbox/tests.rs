@@ -41,8 +41,8 @@ fn poll(outbox: &Outbox) -> Poll<Work> {
 fn frames_pushed_between_two_writes_share_a_message() {
     let outbox = Outbox::default();
     assert_eq!(poll(&outbox), Poll::Pending);
-    assert_eq!(outbox.push_data(&ack(1)), Pushed::Taken);
-    assert_eq!(outbox.push_data(&ack(2)), Pushed::Taken);
+    assert_eq!(outbox.push_data(&ack(1), None), Pushed::Taken);
+    assert_eq!(outbox.push_data(&ack(2), None), Pushed::Taken);
     let Poll::Ready(Work::Write { messages, control }) = poll(&outbox) else {
         panic!("there is work")
     };
@@ -53,9 +53,14 @@ fn frames_pushed_between_two_writes_share_a_message() {
 
 /// Pushes signals of this hub until one is not `wanted`; gives how many bytes of signals wait then.
 fn push_while(outbox: &Outbox, source: u8, wanted: Pushed) -> usize {
+    push_while_by(outbox, None, source, wanted)
+}
+
+/// The same of signals that came by this link.
+fn push_while_by(outbox: &Outbox, by: Option<LinkId>, source: u8, wanted: Pushed) -> usize {
     let frame = signal(source, 1000);
     for _ in 0..20_000 {
-        if outbox.push_data(&frame) != wanted {
+        if outbox.push_data(&frame, by) != wanted {
             return outbox.lanes.lock().data.bytes;
         }
     }
@@ -85,27 +90,43 @@ fn a_link_that_takes_nothing_is_backed_up_and_then_drops_what_is_too_much() {
     let alone = push_while(&outbox, 1, Pushed::BackedUp);
     // Half of the room, and what was there before it was counted.
     assert!((MAX_WAITING / 2..MAX_WAITING / 2 + BACKED_UP).contains(&alone));
-    assert_eq!(outbox.push_data(&signal(1, 1000)), Pushed::Dropped);
+    assert_eq!(outbox.push_data(&signal(1, 1000), None), Pushed::Dropped);
 }
 
 #[test]
 fn whatever_the_loud_hubs_have_waiting_there_is_room_for_the_quiet_one() {
     let outbox = Outbox::default();
+    let by = Some(LinkId(1));
     for _ in 0..3 {
         for source in 1..=4 {
-            push_while(&outbox, source, Pushed::BackedUp);
-            push_while(&outbox, source, Pushed::Taken);
+            push_while_by(&outbox, by, source, Pushed::BackedUp);
+            push_while_by(&outbox, by, source, Pushed::Taken);
         }
     }
     for _ in 0..100 {
-        assert_eq!(outbox.push_data(&signal(9, 1000)), Pushed::BackedUp);
+        assert_eq!(outbox.push_data(&signal(9, 1000), by), Pushed::BackedUp);
     }
     assert!(outbox.lanes.lock().data.bytes <= MAX_WAITING);
     assert!(of_hub(&outbox, 4) > 100_000);
     while poll(&outbox).is_ready() {}
     let lanes = outbox.lanes.lock();
     assert_eq!(lanes.data.bytes, 0);
-    assert!(!lanes.shares.is_counting());
+    assert!(!lanes.data.shares.is_counting());
+}
+
+#[test]
+fn hubs_that_one_link_made_up_leave_others_the_room_of_one_link() {
+    let outbox = Outbox::default();
+    push_while_by(&outbox, Some(LinkId(1)), 1, Pushed::Taken);
+    for source in 1..=200 {
+        push_while_by(&outbox, Some(LinkId(1)), source, Pushed::BackedUp);
+    }
+    for (by, source) in [(Some(LinkId(2)), 201), (None, 202)] {
+        let before = outbox.lanes.lock().data.bytes;
+        let after = push_while_by(&outbox, by, source, Pushed::BackedUp);
+        assert!(after - before > MAX_WAITING / 16, "{}", after - before);
+    }
+    assert!(outbox.lanes.lock().data.bytes <= MAX_WAITING);
 }
 
 #[test]
@@ -113,7 +134,7 @@ fn control_and_acknowledgements_wait_behind_little_and_a_link_that_is_written_is
 {
     let outbox = Outbox::default();
     push_while(&outbox, 1, Pushed::Taken);
-    assert_eq!(outbox.push_data(&ack(7)), Pushed::Taken);
+    assert_eq!(outbox.push_data(&ack(7), None), Pushed::Taken);
     outbox.put_control(Bytes::from_static(b"control"));
     let mut rounds = 0;
     while let Poll::Ready(Work::Write { messages, control }) = poll(&outbox) {
@@ -132,13 +153,20 @@ fn control_and_acknowledgements_wait_behind_little_and_a_link_that_is_written_is
     assert!(!outbox.is_backed_up());
 }
 
+/// Pushes acknowledgements that came by this link until one is dropped; gives how many were not.
+fn push_acks(outbox: &Outbox, by: Option<LinkId>) -> usize {
+    let taken = (0..u64::MAX).take_while(|n| outbox.push_data(&ack(*n), by) == Pushed::Taken);
+    taken.count()
+}
+
 #[test]
-fn acknowledgements_that_nobody_takes_are_bounded() {
+fn acknowledgements_that_nobody_takes_are_bounded_and_leave_room_for_those_of_other_links() {
     let outbox = Outbox::default();
     push_while(&outbox, 1, Pushed::Taken);
-    let taken = (0..u64::MAX).take_while(|n| outbox.push_data(&ack(*n)) == Pushed::Taken);
-    assert!(taken.count() > 1000);
-    assert!(outbox.lanes.lock().acks.bytes < MAX_ACKS + 200);
+    assert!(push_acks(&outbox, Some(LinkId(1))) > 500);
+    assert!(push_acks(&outbox, Some(LinkId(2))) > 250);
+    assert!(push_acks(&outbox, None) > 250);
+    assert!(outbox.lanes.lock().acks.bytes < MAX_ACKS);
 }
 
 #[test]
