@@ -133,12 +133,16 @@ impl Lanes {
         Pushed::Taken
     }
 
+    /// Acknowledgements go first, but beyond half of it signals do: whoever sends acknowledgements faster than the link
+    /// takes them stops no signals.
     fn take_data(&mut self, messages: &mut Vec<Bytes>) {
         let mut taken = 0;
         while taken < AT_ONCE {
-            let Some(batch) = self.acks.pop().or_else(|| self.data.pop()) else {
-                return;
+            let batch = match taken < AT_ONCE / 2 {
+                true => self.acks.pop().or_else(|| self.data.pop()),
+                false => self.data.pop().or_else(|| self.acks.pop()),
             };
+            let Some(batch) = batch else { return };
             taken += batch.message.len();
             messages.push(batch.message.freeze());
         }
@@ -238,7 +242,8 @@ impl Outbox {
         &self.progress
     }
 
-    /// What there is to write, up to a bound. Control goes first, which is one message, and then acknowledgements.
+    /// What there is to write, up to a bound. Control goes first, which is one message, and then
+    /// acknowledgements, up to half of the bound while signals wait.
     pub fn poll_work(&self, context: &Context<'_>) -> Poll<Work> {
         self.writer.register(context.waker());
         let mut lanes = self.lanes.lock();

@@ -170,6 +170,21 @@ fn acknowledgements_that_nobody_takes_are_bounded_and_leave_room_for_those_of_ot
 }
 
 #[test]
+fn acknowledgements_that_come_faster_than_they_are_written_stop_no_signals() {
+    let outbox = Outbox::default();
+    push_while(&outbox, 1, Pushed::Taken);
+    let rounds = outbox.lanes.lock().data.bytes / (AT_ONCE / 4);
+    let are_written = (0..rounds).any(|_| {
+        for link in 1..=3 {
+            push_acks(&outbox, Some(LinkId(link)));
+        }
+        let _ = poll(&outbox);
+        outbox.lanes.lock().data.bytes == 0
+    });
+    assert!(are_written);
+}
+
+#[test]
 fn closing_comes_after_what_waits() {
     let outbox = Outbox::default();
     outbox.put_control(Bytes::from_static(b"control"));
