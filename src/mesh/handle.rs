@@ -486,6 +486,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
     let replace = mesh.duplicate_peer == DuplicatePeer::Replace;
     CoreConfig {
         me: mesh.hub_id,
+        random_id: mesh.random_id,
         incarnation,
         seed: rand::random(),
         bootstrap,

@@ -369,6 +369,7 @@ impl World {
         let host = &self.hosts[no];
         let mut config = CoreConfig {
             me: host.id,
+            random_id: host.random_id,
             incarnation,
             seed,
             bootstrap: host

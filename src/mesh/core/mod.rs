@@ -91,6 +91,8 @@ const ALARM_EVERY: Duration = Duration::from_secs(60);
 pub struct CoreConfig {
     /// This hub.
     pub me: HubId,
+    /// Nobody chose its id: driven out of the mesh, it draws another.
+    pub random_id: bool,
     /// Its life: a random nonce per boot.
     pub incarnation: Incarnation,
     /// What all choices "at random" are drawn from.
@@ -126,6 +128,7 @@ impl Default for CoreConfig {
     fn default() -> Self {
         CoreConfig {
             me: HubId([0; 20]),
+            random_id: false,
             incarnation: Incarnation { epoch: 0, nonce: 0 },
             seed: 0,
             bootstrap: Vec::new(),
@@ -198,6 +201,7 @@ pub struct Core {
     /// When it comes back, and how often it has left.
     back: Option<Moment>,
     absences: u32,
+    random_id: bool,
     /// When it last drew another id.
     renamed: Option<Moment>,
     outputs: VecDeque<Output>,
@@ -262,6 +266,7 @@ impl Core {
             left: false,
             back: None,
             absences: 0,
+            random_id: config.random_id,
             renamed: None,
             outputs: VecDeque::new(),
             counters: Counters::default(),

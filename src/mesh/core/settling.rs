@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::api::{Bye, Output, Route};
 use super::contest::Action;
 use super::directory::KeyChange;
-use super::ids::{HubId, Incarnation, LeaveReason, LinkId, NetworkKey, Now, PeerId};
+use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
 use super::topology::TopologyEvent;
 use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, RENAMED_EVERY};
@@ -231,11 +231,18 @@ impl Core {
             format!("another live machine has hub id {me}: this one leaves the mesh; give each its own HUB_ID")
         });
         self.dialer.stop();
+        // One that draws another id is to be dialled again when it is back.
+        let bye = match self.random_id {
+            true => Bye::Draining {
+                retry_after: self.back_with_a_new_id(now) - now.at,
+            },
+            false => Bye::IdentityClash,
+        };
         let links: Vec<LinkId> = self.codecs.keys().copied().collect();
         for link in links {
             self.links.on_down(now.at, link);
             self.forget_link(link);
-            self.close(link, Bye::IdentityClash);
+            self.close(link, bye);
         }
         self.outputs.push_back(Output::LeftMesh);
     }
@@ -258,13 +265,18 @@ impl Core {
         self.alarm(now, "new-id", || {
             format!("hub {old} goes by the id {hub} from now on: somebody else used its own")
         });
-        let last = self.renamed.replace(now.at);
-        let back = last.map_or(now.at, |last| now.at.max(last + RENAMED_EVERY));
+        let back = self.back_with_a_new_id(now);
+        self.renamed = Some(now.at);
         self.back = Some(back);
         if back <= now.at {
             self.come_back(now);
         }
         self.settle(now);
+    }
+
+    fn back_with_a_new_id(&self, now: Now) -> Moment {
+        let rested = self.renamed.map(|last| last + RENAMED_EVERY);
+        rested.map_or(now.at, |rested| rested.max(now.at))
     }
 
     /// Tries the mesh again: the other one with our id may be gone, or was made up.

@@ -239,6 +239,10 @@ pub(super) fn nobodies(mutants: Mutants) -> Ended {
 pub(super) fn new_id(mutants: Mutants) -> Ended {
     let (mut world, rogue) = besieged(mutants, 46, 3, 64);
     world.host(0).random_id = true;
+    // It is left to the others to dial it.
+    world.host(0).auto_connect = false;
+    world.restart(0, 0);
+    world.run_for(secs(20));
     let (here, there) = (world.join(0, &who(0)), world.join(1, &who(1)));
     world.run_for(secs(2));
     let old = world.host(0).id;
