@@ -5,12 +5,12 @@
 //! rogue does not shrink from, because nothing between hubs is signed:
 //!
 //! - **Always**: nothing that the rogue says ends a hub, stops time, or makes a hub keep more than its bounds
-//!   ([`bounds`]).
+//!   (`bounds`).
 //! - **A stranger** is linked to one honest hub and says whatever it likes, also in others' names, or is linked to many
 //!   and speaks for itself and for hubs that it made up; and it tells of no later lives of honest hubs. Then what holds
 //!   at every instant of any history holds among honest hubs, and in calm: no honest session ends, no honest client loses
 //!   sight of another, no link between honest hubs goes, nobody's life changes, and signals between honest clients
-//!   whose way does not lead through the rogue arrive within [`ARRIVES`].
+//!   whose way does not lead through the rogue arrive within `ARRIVES`.
 //! - **An impostor** does all of that and more: it links in others' names, tells of lives that they do not live, changes
 //!   what passes through it. While it is there, the mesh may suffer. Once it is gone, and the hubs that it drove away are
 //!   back, everything holds again; a hub about whose claims it lied lives on from its next start.

@@ -54,7 +54,7 @@ pub struct DialConfig {
     pub retry_self: Duration,
     /// How long the higher of two hubs leaves the dialling to the lower.
     pub yield_for: Duration,
-    /// The least time between two links that are given up, see [`Dialer::poll_drop`].
+    /// The least time between two links that are given up, see [`poll_drop`](super::Dialer::poll_drop).
     pub drop_spacing: Duration,
     /// Known faults, for tests of the tests.
     pub mutants: Mutants,
