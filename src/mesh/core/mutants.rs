@@ -116,8 +116,6 @@ mutants! {
     records_without_end,
     /// The same: a neighbour is a hub like others.
     no_place_for_neighbours,
-    /// The same: any newcomer takes the place of the hub that is out of reach for longest.
-    nobodies_displace_each_other,
     /// The same: who was turned away is never asked for again.
     turned_away_for_good,
     /// Signals, at the destination: a frame may name a later life than the link record.

@@ -19,8 +19,7 @@ impl Topology {
         }
         let is_neighbour = self.neighbours.contains_key(&newcomer.hub);
         let is_neighbour = is_neighbour && !mutants.no_place_for_neighbours();
-        let is_better =
-            is_neighbour || self.is_linked_in(newcomer) || mutants.nobodies_displace_each_other();
+        let is_better = is_neighbour || self.is_linked_in(newcomer);
         let loser = match self.longest_unreachable() {
             Some(hub) if is_better => Some(hub),
             None if is_neighbour => self.farthest(),
