@@ -140,6 +140,9 @@ pub struct Registry {
     wait: Duration,
 }
 
+/// How a text comes into a mailbox.
+type Push = fn(&Mailbox, Utf8Bytes) -> Result<(), Full>;
+
 impl Registry {
     /// An empty one. Signals of which some are told of together may wait for their target for `wait`.
     pub fn new(metrics: Arc<Metrics>, wait: Duration) -> Self {
@@ -218,20 +221,16 @@ impl Registry {
 
     /// Tells a sender that its signal was not delivered, or may not have been.
     pub fn failed(&self, failed: Failed) {
-        let Failed {
-            source,
-            target,
-            kind,
-            why,
-            follows,
-            ..
-        } = failed;
-        self.tell_failed(source, &target, kind, why, follows, Mailbox::push);
+        self.tell_of(failed, Mailbox::push);
     }
 
     /// Tells a sender that its receiver on another hub left a signal unread. A sender that does not read either is not
     /// told: another hub must not be able to fill its mailbox.
     pub fn returned(&self, failed: Failed) {
+        self.tell_of(failed, Mailbox::push_spare);
+    }
+
+    fn tell_of(&self, failed: Failed, push: Push) {
         let Failed {
             source,
             target,
@@ -240,7 +239,7 @@ impl Registry {
             follows,
             ..
         } = failed;
-        self.tell_failed(source, &target, kind, why, follows, Mailbox::push_spare);
+        self.tell_failed(source, &target, kind, why, follows, push);
     }
 
     /// Tells the senders of signals that waited for a peer which is gone. Gives back those of other hubs' peers.
@@ -267,7 +266,7 @@ impl Registry {
         kind: SignalKind,
         why: SignalFailure,
         follows: bool,
-        push: impl FnOnce(&Mailbox, Utf8Bytes) -> Result<(), Full>,
+        push: Push,
     ) {
         let Some(peer) = self.find(source) else {
             return;

@@ -154,6 +154,25 @@ pub(super) struct Conn {
 }
 
 impl Conn {
+    /// Dialled by the first of these, not accepted yet.
+    pub(super) fn new(
+        owners: [Boot; 2],
+        latency: u64,
+        bandwidth: Option<u64>,
+        dial_number: u64,
+    ) -> Self {
+        Conn {
+            ends: owners.map(|owner| End {
+                owner,
+                link: None,
+                closed: false,
+                lingers: false,
+            }),
+            pipes: [(); 2].map(|()| Pipe::new(latency, bandwidth)),
+            dial_number,
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.ends.iter().all(|end| end.open_link().is_some())
     }

@@ -54,6 +54,24 @@ async fn next_ping(client: &mut Client) -> Bytes {
     }
 }
 
+/// Announces this client, and has it sent more than its line takes; gives the sender.
+async fn is_sent_more_than_it_takes(hub: &Hub, slow: &mut Client) -> Client {
+    slow.announce("room").await;
+    settle().await;
+    let mut a = hub.announce(0xaa, "room").await;
+    let (to, data) = (slow.id.clone(), "7".repeat(10_000));
+    a.signal("offer", &to, "room", &data).await;
+    settle().await;
+    a
+}
+
+/// Waits for the end of a client that this probe finds dead.
+async fn is_found_dead(hub: &Hub, client: &mut Client, token: u64) {
+    let ended = timeout(WITHIN + PATIENCE, &mut client.served).await;
+    ended.expect("it ends").expect("it ends well");
+    assert!(hub.calls().contains(&probed(token, false)));
+}
+
 /// Waits for the hub to do all that `client` has sent, without reading what it says.
 async fn settle() {
     for _ in 0..100 {
@@ -78,9 +96,7 @@ async fn what_may_have_been_on_its_way_before_the_ping_answers_no_probe() {
     }
     settle().await;
     assert!(!hub.calls().contains(&probed(7, true)));
-    let ended = timeout(WITHIN + PATIENCE, &mut a.served).await;
-    ended.expect("it ends").expect("it ends well");
-    assert!(hub.calls().contains(&probed(7, false)));
+    is_found_dead(&hub, &mut a, 7).await;
     assert!(hub.closed("silent"));
 }
 
@@ -104,21 +120,14 @@ async fn a_holder_that_is_in_the_middle_of_a_long_message_is_alive_as_long_as_mo
     until(&hub, &probed(7, true)).await;
     // And no more does: it is dead.
     hub.registry.probe(ClaimNo(1), 8, WITHIN);
-    let ended = timeout(WITHIN + PATIENCE, &mut a.served).await;
-    ended.expect("it ends").expect("it ends well");
-    assert!(hub.calls().contains(&probed(8, false)));
+    is_found_dead(&hub, &mut a, 8).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_reads_slowly_is_alive_as_long_as_it_takes_more_and_dead_when_it_does_not() {
     let hub = Hub::new();
     let mut slow = hub.connect_silently(0xbb, 256).await;
-    slow.announce("room").await;
-    settle().await;
-    let mut a = hub.announce(0xaa, "room").await;
-    let (to, data) = (slow.id.clone(), "7".repeat(10_000));
-    a.signal("offer", &to, "room", &data).await;
-    settle().await;
+    let _sender = is_sent_more_than_it_takes(&hub, &mut slow).await;
     hub.registry.probe(ClaimNo(1), 7, WITHIN);
     settle().await;
     assert!(!hub.calls().contains(&probed(7, true)));
@@ -127,9 +136,7 @@ async fn a_holder_that_reads_slowly_is_alive_as_long_as_it_takes_more_and_dead_w
     line.read_exact(&mut some).await.expect("it is open");
     until(&hub, &probed(7, true)).await;
     hub.registry.probe(ClaimNo(1), 8, WITHIN);
-    let ended = timeout(WITHIN + PATIENCE, &mut slow.served).await;
-    ended.expect("it ends").expect("it ends well");
-    assert!(hub.calls().contains(&probed(8, false)));
+    is_found_dead(&hub, &mut slow, 8).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,20 +146,13 @@ async fn a_dead_holder_is_not_alive_because_its_stream_holds_back_what_it_took()
     // As TLS does, it takes the ping although what is below takes no more.
     let ours = BufWriter::with_capacity(64 * 1024, ours);
     let mut slow = hub.connect_through(newcomer(0xbb), ours, theirs).await;
-    slow.announce("room").await;
-    settle().await;
-    let mut a = hub.announce(0xaa, "room").await;
-    let (to, data) = (slow.id.clone(), "7".repeat(10_000));
-    a.signal("offer", &to, "room", &data).await;
-    settle().await;
+    let _sender = is_sent_more_than_it_takes(&hub, &mut slow).await;
     for token in [7, 8] {
         hub.registry.probe(ClaimNo(1), token, WITHIN);
         settle().await;
         assert!(!hub.calls().contains(&probed(token, true)));
     }
-    let ended = timeout(WITHIN + PATIENCE, &mut slow.served).await;
-    ended.expect("it ends").expect("it ends well");
-    assert!(hub.calls().contains(&probed(8, false)));
+    is_found_dead(&hub, &mut slow, 8).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use crate::mesh::core::api::{Bye, DialFailure, DialTarget, LinkUp};
 use crate::mesh::core::ids::{DialId, Incarnation, LinkId};
 use crate::mesh::frames::Frame;
 use crate::mesh::wire;
-use crate::sim::net::{Conn, ConnNo, End, Parcel, Pipe, Side};
+use crate::sim::net::{Conn, ConnNo, Parcel, Side};
 use crate::sim::queue::{Boot, Event};
 
 /// How long a dial is waited for that nobody answers.
@@ -133,18 +133,7 @@ impl World {
         let Some(callee) = self.boot_of(to) else {
             return self.fail_dial_in(latency, by, dial);
         };
-        let end = |owner| End {
-            owner,
-            link: None,
-            closed: false,
-            lingers: false,
-        };
-        let pipe = || Pipe::new(latency, self.config.bandwidth);
-        let conn = Conn {
-            ends: [end(by), end(callee)],
-            pipes: [pipe(), pipe()],
-            dial_number: dial.0,
-        };
+        let conn = Conn::new([by, callee], latency, self.config.bandwidth, dial.0);
         let conn_no = self.conns.add(conn);
         self.queue.push(
             self.now + latency,

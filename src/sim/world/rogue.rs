@@ -15,7 +15,7 @@ use super::{HostNo, World};
 use crate::mesh::core::ids::{HubId, Incarnation, LinkId, PeerId, mix};
 use crate::mesh::frames::Frame;
 use crate::mesh::wire::{self, Decoder, Encoder};
-use crate::sim::net::{Conn, ConnNo, End, Parcel, Pipe, Side};
+use crate::sim::net::{Conn, ConnNo, Parcel, Side};
 use crate::sim::queue::Event;
 
 /// Numbers of raw links, which the rogue's core knows nothing of, begin here.
@@ -112,18 +112,9 @@ impl World {
             return;
         }
         let latency = self.latency(no, to);
-        let end = |owner| End {
-            owner,
-            link: None,
-            closed: false,
-            lingers: false,
-        };
-        let pipe = || Pipe::new(latency, self.config.bandwidth);
-        let conn = self.conns.add(Conn {
-            ends: [end(by), end(callee)],
-            pipes: [pipe(), pipe()],
-            dial_number: self.rng.clone().below(1_000),
-        });
+        let dial_number = self.rng.clone().below(1_000);
+        let conn = Conn::new([by, callee], latency, self.config.bandwidth, dial_number);
+        let conn = self.conns.add(conn);
         let Some(rogue) = self.rogues.get_mut(&no) else {
             return;
         };
