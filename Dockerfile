@@ -16,6 +16,7 @@ FROM chef AS planner
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY bin bin
+COPY crates crates
 COPY benches benches
 RUN cargo chef prepare --recipe-path recipe.json
 
@@ -25,6 +26,7 @@ RUN cargo chef cook --release --locked --bins --recipe-path recipe.json
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY bin bin
+COPY crates crates
 COPY benches benches
 RUN cargo build --release --locked --bins \
     && mkdir /out \

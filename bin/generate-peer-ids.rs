@@ -1,6 +1,6 @@
 //! `generate-peer-ids`: prints fresh peer ids, and the URLs that connect them to hubs.
 //!
-//! Owns its command line alone; ids and URLs come from `hubmesh::client`. Talks to no hub. Standard output carries
+//! Owns its command line alone; ids and URLs come from `hubmesh_client`. Talks to no hub. Standard output carries
 //! nothing but the ids (or URLs, or JSON), so that it can be piped.
 
 use std::{
@@ -9,10 +9,8 @@ use std::{
 };
 
 use clap::Parser;
-use hubmesh::client::{
-    HubUrl, PeerId,
-    cli::{self, Exit},
-};
+use hubmesh_cli::{self as cli, Exit};
+use hubmesh_client::{HubUrl, PeerId};
 use serde::Serialize;
 
 /// Prints fresh peer ids: 40 hexadecimal digits each, from 20 random bytes.

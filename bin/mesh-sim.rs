@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use hubmesh::client::cli;
 use hubmesh::mesh::core::mutants::Mutants;
 use hubmesh::sim::figures::scale::{self, Bootstraps, ScalePlan};
 use hubmesh::sim::figures::{self, Figure, Leg, Meters, Plan, Progress};
 use hubmesh::sim::history::{self, Outcome};
 use hubmesh::sim::{scripts, siege};
+use hubmesh_cli as cli;
 
 /// Simulated meshes, in virtual time.
 #[derive(Parser)]

@@ -7,8 +7,6 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod auth;
-pub mod causes;
-pub mod client;
 mod clock;
 pub mod config;
 pub mod dialect;
@@ -18,7 +16,6 @@ pub mod limits;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
-pub mod open_files;
 pub mod registry;
 pub mod session;
 #[doc(hidden)]

@@ -12,10 +12,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use hubmesh::client::cli;
 use hubmesh::config::{Config, settings_table};
 use hubmesh::http::check_tls;
 use hubmesh::hub::{Hub, RunningHub, StartError};
+use hubmesh_cli as cli;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -69,9 +69,7 @@ fn main() -> ExitCode {
     for caution in &config.cautions {
         tracing::warn!("{caution}");
     }
-    if let Err(why) =
-        hubmesh::open_files::allow(config.max_connections + config.max_http_connections)
-    {
+    if let Err(why) = cli::open_files::allow(config.max_connections + config.max_http_connections) {
         tracing::warn!("{why}");
     }
     serve(config)

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::unix_ms;
-use crate::dialect::{self, Complaint, Event, Failing, Notice, Signal, json};
+use crate::dialect::{self, Complaint, Event, Failing, Notice, Signal};
 use crate::mesh::core::api::{
     Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
 };
@@ -34,6 +34,7 @@ use crate::metrics::{Metrics, Sent};
 use crate::session::mailbox::{Control, Full, Mailbox, Receipt, Roster, WakeUp};
 use crate::session::meter;
 use crate::session::reason::CloseReason;
+use hubmesh_json as json;
 
 mod bursts;
 mod runs;

@@ -519,7 +519,7 @@ fn the_map_names_every_source_file_and_no_other() {
         .split_once("\ntests/")
         .expect("the tests come after the code");
     let mut found = Vec::new();
-    for base in ["src", "bin"] {
+    for base in ["src", "bin", "crates"] {
         sources(&Path::new(ROOT).join(base), &mut found);
     }
     let found: BTreeSet<PathBuf> = found

@@ -5,7 +5,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use hubmesh::client::{HubUrl, cli};
+use hubmesh_cli as cli;
+use hubmesh_client::HubUrl;
 
 use crate::{
     dialect::Dialect,

@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, io, time::Duration};
 
-use hubmesh::causes;
+use hubmesh_causes as causes;
 use thiserror::Error;
 use tokio::{
     net::TcpStream,
@@ -212,7 +212,7 @@ pub async fn within<T>(
 
 #[cfg(test)]
 mod tests {
-    use hubmesh::client::PeerId;
+    use hubmesh_client::PeerId;
     use tokio::net::TcpListener;
 
     use super::*;

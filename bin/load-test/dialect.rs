@@ -15,7 +15,7 @@ mod websocket;
 use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
-use hubmesh::client::{HubUrl, PeerId};
+use hubmesh_client::{HubUrl, PeerId};
 use thiserror::Error;
 
 pub use floor::{ID_LEN, read_frame, write_frame};

@@ -6,7 +6,7 @@
 use std::{cell::Cell, io::IsTerminal, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use hubmesh::client::PeerId;
+use hubmesh_client::PeerId;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{

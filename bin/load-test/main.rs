@@ -22,7 +22,7 @@ use std::{
     rc::Rc,
 };
 
-use hubmesh::client::cli::{self, Exit};
+use hubmesh_cli::{self as cli, Exit};
 use tokio::{runtime::Builder, task::LocalSet};
 
 use arguments::{Aim, Arguments, Mode};
@@ -104,7 +104,7 @@ fn run(arguments: Arguments) -> Result<Outcome, Unable> {
     if let Mode::Floor(floor) = &arguments.mode {
         return run_floor(floor.listen, floor.workers, floor.allow_remote);
     }
-    hubmesh::open_files::allow(arguments.connections()).map_err(|reason| Unable {
+    cli::open_files::allow(arguments.connections()).map_err(|reason| Unable {
         exit: Exit::Failed,
         reason,
     })?;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hubmesh::client::HubUrl;
+use hubmesh_client::HubUrl;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use hubmesh::client::HubUrl;
+use hubmesh_client::HubUrl;
 use thiserror::Error;
 use tokio::net::TcpSocket;
 

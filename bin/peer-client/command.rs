@@ -3,7 +3,7 @@
 //! Owns the grammar and the help text. Knows neither hub nor terminal. A line is never sent anywhere unless it reads as
 //! a command as a whole.
 
-use hubmesh::client::SignalKind;
+use hubmesh_client::SignalKind;
 use serde_json::value::RawValue;
 
 pub const HELP: &str = "\

@@ -1,7 +1,7 @@
 //! `peer-client`: one native peer on the command line.
 //!
 //! Owns the command line and the exit codes; the conversation itself is in [`talk`], what is printed in [`output`], what
-//! may be typed in [`command`], and how it is read in [`typing`]. Speaks to the hub through `hubmesh::client` alone.
+//! may be typed in [`command`], and how it is read in [`typing`]. Speaks to the hub through `hubmesh_client` alone.
 //! Standard output carries what happens (lines for people, or one JSON object a line with `--json`), standard error
 //! carries diagnostics.
 
@@ -13,10 +13,8 @@ mod typing;
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
-use hubmesh::client::{
-    Client, ConnectError, ConnectOptions, DEFAULT_NETWORK, HubUrl, PeerId,
-    cli::{self, Exit},
-};
+use hubmesh_cli::{self as cli, Exit};
+use hubmesh_client::{Client, ConnectError, ConnectOptions, DEFAULT_NETWORK, HubUrl, PeerId};
 
 use output::Output;
 use talk::Talk;

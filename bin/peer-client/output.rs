@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use hubmesh::client::Event;
+use hubmesh_client::Event;
 use serde::Serialize;
 use serde_json::value::RawValue;
 

@@ -5,7 +5,8 @@
 
 use std::{collections::BTreeMap, future::pending, io, time::Duration};
 
-use hubmesh::client::{Client, Event, SendError, SignalKind, cli::Exit};
+use hubmesh_cli::Exit;
+use hubmesh_client::{Client, Event, SendError, SignalKind};
 use serde_json::{json, value::RawValue};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -249,7 +250,7 @@ impl Talk {
 
     /// The id that was meant: a whole id as it is, else the only discovered one that begins so.
     fn whole_id(&self, typed: &str) -> Option<String> {
-        if typed.parse::<hubmesh::client::PeerId>().is_ok() {
+        if typed.parse::<hubmesh_client::PeerId>().is_ok() {
             return Some(typed.to_owned());
         }
         let mut meant = self.peers.keys().filter(|id| id.starts_with(typed));

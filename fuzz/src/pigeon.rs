@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hubmesh::dialect::{
-    Command, Event, Message, Signal, decode, encode, encode_notice, encode_signal, json,
+    Command, Event, Message, Signal, decode, encode, encode_notice, encode_signal,
 };
 use hubmesh::mesh::core::api::PeerEvent;
 use hubmesh::mesh::core::ids::{Dialect, NetworkKey, PeerId};
+use hubmesh_json as json;
 use serde_json::value::RawValue;
 
 const DIALECT: Dialect = Dialect::Pigeon;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-use crate::causes;
+use hubmesh_causes as causes;
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

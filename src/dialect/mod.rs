@@ -20,6 +20,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use hubmesh_json as json;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::mesh::core::api::{PeerEvent, SignalFailure};
@@ -27,7 +28,6 @@ use crate::mesh::core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKin
 
 mod ends;
 mod envelope;
-pub mod json;
 pub mod peerjs;
 pub mod pigeon;
 

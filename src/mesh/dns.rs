@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::address::endpoint_at;
 use super::driver::Input;
 use super::troubles::Trouble;
-use crate::causes;
+use hubmesh_causes as causes;
 
 /// How often names are looked up.
 const EVERY: Duration = Duration::from_secs(30);

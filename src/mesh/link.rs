@@ -28,8 +28,8 @@ use super::reach::Reach;
 use super::router::Router;
 use super::trust::{NoRoots, Trust};
 use super::wire;
-use crate::causes;
 use crate::unsent::{self, Unsent};
+use hubmesh_causes as causes;
 
 /// How long dialling may take until the WebSocket stands, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! The command line tools, run as a person or a script runs them, against real hubs.
 
+mod example;
 #[path = "../common/hub_process.rs"]
 mod hub_process;
 mod load;
@@ -13,7 +14,7 @@ use std::{
 };
 
 use hub_process::{HubProcess, LIMIT, eventually, nobody};
-use hubmesh::client::PeerId;
+use hubmesh_client::PeerId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use terminal::Terminal;

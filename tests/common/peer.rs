@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use hubmesh::client::{Client, ConnectError, ConnectOptions, Event, PeerId, SignalKind};
+use hubmesh_client::{Client, ConnectError, ConnectOptions, Event, PeerId, SignalKind};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,

@@ -132,7 +132,7 @@ fn clippy_and_the_documentation_let_no_warning_pass() {
 
     assert_eq!(
         outcome.calls_of("cargo clippy"),
-        ["cargo clippy --locked --all-features --all-targets -- -D warnings"]
+        ["cargo clippy --locked --workspace --all-features --all-targets -- -D warnings"]
     );
     assert!(read("scripts/test").contains(r#"RUSTDOCFLAGS="-D warnings" cargo doc"#));
 }
@@ -405,7 +405,7 @@ fn fast_installs_nothing_and_leaves_the_big_suites_out() {
     assert_eq!(cargo_stages(&outcome), ["fmt", "clippy", "nextest"]);
     assert_eq!(
         outcome.calls_of("cargo nextest"),
-        ["cargo nextest run --locked --all-features --profile fast"]
+        ["cargo nextest run --locked --workspace --all-features --profile fast"]
     );
     assert_eq!(outcome.piped, "browser: --fast was asked for\n");
 }
@@ -419,7 +419,7 @@ fn without_nextest_the_tests_run_all_the_same_and_the_difference_is_named() {
 
     assert_eq!(
         outcome.calls_of("cargo").last(),
-        Some(&"cargo test --locked --all-features --lib --bins --tests")
+        Some(&"cargo test --locked --workspace --all-features --lib --bins --tests")
     );
     outcome.says("Skipped here: cargo-nextest");
 }

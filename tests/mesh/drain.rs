@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use hubmesh::client::{ConnectError, Event, PeerId, SignalKind};
+use hubmesh_client::{ConnectError, Event, PeerId, SignalKind};
 use tokio::time::Instant;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! One id, two connections: who keeps it, and that the other one knew.
 
-use hubmesh::client::{Client, Event, PeerId};
+use hubmesh_client::{Client, Event, PeerId};
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::{

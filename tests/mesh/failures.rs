@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hubmesh::client::{Event, PeerId, SignalKind};
+use hubmesh_client::{Event, PeerId, SignalKind};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hubmesh::client::{PeerId, SignalKind};
+use hubmesh_client::{PeerId, SignalKind};
 
 use crate::{
     hub_process::HubProcess,

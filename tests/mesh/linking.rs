@@ -1,6 +1,6 @@
 //! How hubs come to their links: by whatever address, and never more than one link for two hubs.
 
-use hubmesh::client::SignalKind;
+use hubmesh_client::SignalKind;
 
 use crate::{
     hub_process::HubProcess,

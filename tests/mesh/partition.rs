@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hubmesh::client::{Event, PeerId};
+use hubmesh_client::{Event, PeerId};
 
 use crate::{
     hub_process::HubProcess,

@@ -1,6 +1,6 @@
 //! Peers, links and hubs that give the mesh no rest: what is true once they do.
 
-use hubmesh::client::{Event, PeerId, SignalKind};
+use hubmesh_client::{Event, PeerId, SignalKind};
 
 use crate::{
     hub_process::{HubBuilder, HubProcess},

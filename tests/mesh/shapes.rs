@@ -1,6 +1,6 @@
 //! Peers on different hubs find each other and talk, whatever the shape of the mesh.
 
-use hubmesh::client::{Event, SignalKind};
+use hubmesh_client::{Event, SignalKind};
 
 use crate::{
     hub_process::HubProcess,

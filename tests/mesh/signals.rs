@@ -1,6 +1,6 @@
 //! Signals on links that fail under them: each arrives once and in order, or its sender is told.
 
-use hubmesh::client::{Event, SignalKind};
+use hubmesh_client::{Event, SignalKind};
 
 use crate::{
     hub_process::HubProcess,

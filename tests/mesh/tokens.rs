@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::StatusCode;
-use hubmesh::client::{ConnectError, PeerId};
+use hubmesh_client::{ConnectError, PeerId};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::time::timeout;

@@ -4,18 +4,16 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use http::StatusCode;
-use hubmesh::{
-    client::{ConnectError, Event, PeerId},
-    mesh::{
-        core::{
-            api::Bye,
-            ids::{HubId, Incarnation},
-        },
-        frames::Frame,
-        handshake::{self, HandshakeError, Identity, Peered, Rejection},
-        wire::Decoder,
+use hubmesh::mesh::{
+    core::{
+        api::Bye,
+        ids::{HubId, Incarnation},
     },
+    frames::Frame,
+    handshake::{self, HandshakeError, Identity, Peered, Rejection},
+    wire::Decoder,
 };
+use hubmesh_client::{ConnectError, Event, PeerId};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,

@@ -1,6 +1,6 @@
 //! Signals for ids that nobody holds: they wait for the id to appear anywhere, or their sender is told.
 
-use hubmesh::client::{Event, PeerId, SignalKind};
+use hubmesh_client::{Event, PeerId, SignalKind};
 
 use crate::{
     hub_process::HubProcess,

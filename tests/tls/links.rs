@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use hubmesh::client::PeerId;
+use hubmesh_client::PeerId;
 use tokio::process::Command;
 use tokio::time::timeout;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hubmesh::client::{ConnectOptions, PeerId};
+use hubmesh_client::{ConnectOptions, PeerId};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -4,7 +4,7 @@
 //! bytes, answered with a frame of no bytes. Every further frame is the receiver's id and a payload; it reaches the
 //! receiver with the sender's id in front. Both the client's half (here) and the relay (`mode/floor`) use these frames.
 
-use hubmesh::client::PeerId;
+use hubmesh_client::PeerId;
 
 use super::{Candidate, Codec, DialectError, Event};
 use crate::stamp::{self, Slot, Stamp};

@@ -3,7 +3,7 @@
 //! Every peer subscribes to a subject of its own (its id) and publishes to those of others. The server's `PONG` after
 //! the subscription is what counts as having joined. NATS has no notion of who is there, so nobody is announced.
 
-use hubmesh::client::PeerId;
+use hubmesh_client::PeerId;
 use memchr::memmem;
 use serde_json::json;
 

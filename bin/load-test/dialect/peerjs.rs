@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use hubmesh::client::PeerId;
+use hubmesh_client::PeerId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;

@@ -3,7 +3,7 @@
 //! Owns the JSON that goes out and the few fields that are read of what comes in. A candidate is recognised by its stamp
 //! before any JSON is parsed, because that is what nearly all messages of a relay test are.
 
-use hubmesh::client::PeerId;
+use hubmesh_client::PeerId;
 use serde::Deserialize;
 use serde_json::json;
 

@@ -4,7 +4,7 @@
 //! masked once and then copied, which no WebSocket library offers and which keeps the generator cheaper than the server
 //! beside it. A frame above [`MESSAGE_LIMIT`] is an error, so a server cannot make the generator grow.
 
-use hubmesh::causes;
+use hubmesh_causes as causes;
 use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
 
 use super::{Candidate, DialectError, Persona};

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::proof;
 use crate::auth::{Denied, Grant};
-use crate::dialect::json;
+use hubmesh_json as json;
 
 /// How far the clocks of issuer and hub may be apart, in seconds.
 const LEEWAY_SECONDS: f64 = 30.0;

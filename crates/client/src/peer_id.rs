@@ -23,6 +23,7 @@ impl PeerId {
         Self(hex::encode(rand::random::<[u8; DIGITS / 2]>()))
     }
 
+    /// The forty digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,8 +1,7 @@
 //! The client against a stand-in hub: one accepted socket whose other end the test holds.
 
-use std::{ffi::OsString, time::Duration};
+use std::time::Duration;
 
-use clap::{Arg, Command};
 use futures::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{
@@ -317,82 +316,4 @@ fn the_prefix_of_a_hubs_address_is_its_path_without_a_last_slash() {
     ] {
         assert_eq!(text.parse::<HubUrl>().unwrap().prefix(), prefix, "{text}");
     }
-}
-
-fn rewritten(arguments: &[&str]) -> Vec<String> {
-    let command = Command::new("tool")
-        .arg(Arg::new("n").short('n').long("count"))
-        .arg(Arg::new("name").long("name"))
-        .subcommand(Command::new("sub").arg(Arg::new("rate").long("rate")));
-    cli::double_dashes(&command, arguments.iter().map(OsString::from))
-        .into_iter()
-        .map(|argument| argument.into_string().unwrap())
-        .collect()
-}
-
-#[test]
-fn single_dashed_long_flags_get_their_second_dash() {
-    assert_eq!(
-        rewritten(&[
-            "tool", "-name", "ada", "-name=bo", "-n", "5", "-n5", "--name", "c", "sub", "-rate",
-            "1"
-        ]),
-        [
-            "tool",
-            "--name",
-            "ada",
-            "--name=bo",
-            "-n",
-            "5",
-            "-n5",
-            "--name",
-            "c",
-            "sub",
-            "--rate",
-            "1"
-        ]
-    );
-    assert_eq!(
-        rewritten(&["tool", "-help", "-h", "-version"]),
-        ["tool", "--help", "-h", "-version"]
-    );
-}
-
-#[test]
-fn what_is_no_known_flag_or_follows_a_double_dash_stays_as_it_is() {
-    let untouched = ["tool", "-nam", "-", "-é=1", "--", "-name"];
-    assert_eq!(rewritten(&untouched), untouched);
-}
-
-#[test]
-fn durations_read_as_go_writes_them() {
-    for (text, milliseconds) in [
-        ("10s", 10_000),
-        ("500ms", 500),
-        ("1m30s", 90_000),
-        ("1.5s", 1_500),
-        ("1h", 3_600_000),
-        ("0s", 0),
-    ] {
-        assert_eq!(
-            cli::duration(text),
-            Ok(Duration::from_millis(milliseconds)),
-            "{text}"
-        );
-    }
-    for wrong in [
-        "",
-        "10",
-        "s",
-        "-1s",
-        "1x",
-        "1 s",
-        "é",
-        "1e9h",
-        "99999999999999999999h",
-        "1..2s",
-    ] {
-        assert!(cli::duration(wrong).is_err(), "{wrong}");
-    }
-    assert!(cli::positive_duration("0s").is_err());
 }

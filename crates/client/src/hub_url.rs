@@ -8,8 +8,8 @@ use std::{fmt, str::FromStr};
 use thiserror::Error;
 use url::Url;
 
-use super::PeerId;
-use crate::causes;
+use crate::PeerId;
+use hubmesh_causes as causes;
 
 /// A hub's WebSocket address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +18,26 @@ pub struct HubUrl(Url);
 /// Why an address is none.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidHubUrl {
+    /// It is not written as a URL is.
     #[error("`{text}` is no URL of a hub: {}", causes::of_url(*.why))]
-    NotAUrl { text: String, why: url::ParseError },
+    NotAUrl {
+        /// The address as it was given.
+        text: String,
+        /// What is wrong with it.
+        why: url::ParseError,
+    },
+    /// The protocol is none that hubs speak.
     #[error(
         "a hub's URL begins with ws:// or wss:// (http:// and https:// are taken too), not {0}://"
     )]
     Scheme(String),
+    /// It has no host, or has parts that a hub's address must not have.
     #[error("a hub's URL has a host and carries no user, password, query or fragment")]
     Shape,
 }
 
 impl HubUrl {
+    /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         self.0.scheme() == "wss"
     }

@@ -8,13 +8,16 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::dialect::json;
+use hubmesh_json as json;
 
 /// The three kinds of signal of the dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignalKind {
+    /// A session description that asks for a connection.
     Offer,
+    /// The session description that accepts it.
     Answer,
+    /// An address at which the sender may be reached.
     IceCandidate,
 }
 
@@ -52,32 +55,65 @@ impl FromStr for SignalKind {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The hub greets this peer.
-    Connected { id: String },
-    /// A peer of this peer's network; `data` is what it announced, with `peerId` and `isHub` added by the hub.
-    Discovered {
+    Connected {
+        /// The id that the hub knows this peer by.
         id: String,
+    },
+    /// A peer of this peer's network.
+    Discovered {
+        /// Its id.
+        id: String,
+        /// The network that both are in.
         network: String,
+        /// What it announced, with `peerId` and `isHub` added by the hub.
         data: Box<RawValue>,
     },
     /// A peer said `goodbye`; [`Event::Disconnected`] follows.
-    Goodbye { id: String },
+    Goodbye {
+        /// Its id.
+        id: String,
+    },
     /// A peer left or was lost.
-    Disconnected { id: String, reason: String },
-    /// A signal from a peer, `data` byte for byte as it was sent.
+    Disconnected {
+        /// Its id.
+        id: String,
+        /// In the hub's words; empty if it gave none.
+        reason: String,
+    },
+    /// A signal from a peer.
     Signal {
+        /// What it is.
         kind: SignalKind,
+        /// The sender's id.
         from: String,
+        /// The network that both are in.
         network: String,
+        /// The payload, byte for byte as it was sent.
         data: Box<RawValue>,
     },
     /// The answer to a `ping`.
     Pong,
-    /// The hub did not do what was asked; `text` is the whole message, which may name the peer concerned.
-    Error { error: String, text: String },
+    /// The hub did not do what was asked.
+    Error {
+        /// Why, in the hub's words.
+        error: String,
+        /// The whole message, which may name the peer concerned.
+        text: String,
+    },
     /// A message of a kind that this client does not know.
-    Other { kind: String, text: String },
-    /// The connection is over. 1005: closed without a code; 1006: ended without a close frame.
-    Closed { code: u16, reason: String },
+    Other {
+        /// Its `type`, or `unreadable` or `binary` where it has none.
+        kind: String,
+        /// The whole message; empty for a binary one.
+        text: String,
+    },
+    /// The connection is over.
+    Closed {
+        /// The close code. 1005: closed without a code; 1006: ended without a close frame.
+        code: u16,
+        /// In the hub's words, or why the connection broke.
+        reason: String,
+    },
 }
 
 #[derive(Deserialize)]

@@ -3,10 +3,19 @@
 //!
 //! What comes from another hub is embedded without being taken apart, so it is judged first: text that is not
 //! one whole value could break out of the message around it. Invariant: text that passes here and is put where
-//! a value may stand yields JSON again. Knows no dialect; called by them, by the registry, and by who reads tokens.
+//! a value may stand yields JSON again. Knows no dialect; called by the dialects,
+//! the registry, the reader of tokens, and the client.
 //!
 //! Nothing here calls itself, and neither does `serde_json` where it skips a value or takes one raw: text of any
 //! depth is read on a stack of fixed size.
+#![warn(missing_docs)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 use std::borrow::Cow;
 use std::fmt;
@@ -238,7 +247,7 @@ impl<'de> Visitor<'de> for Allowed {
 
 /// How the names of an object's members are read.
 #[derive(Clone, Copy)]
-pub(super) enum Names {
+pub enum Names {
     /// By `serde_json`, which takes no half of a surrogate pair.
     Usual,
     /// As [`string`] reads them, which takes a tenth longer for a whole message.
@@ -246,10 +255,7 @@ pub(super) enum Names {
 }
 
 /// Reads an object in the usual way and, if that fails and escapes may be why, in the other.
-pub(super) fn with_names<T, E>(
-    text: &str,
-    mut read: impl FnMut(Names) -> Result<T, E>,
-) -> Result<T, E> {
+pub fn with_names<T, E>(text: &str, mut read: impl FnMut(Names) -> Result<T, E>) -> Result<T, E> {
     match read(Names::Usual) {
         Err(_) if text.contains("\\u") => read(Names::Odd),
         read => read,
@@ -257,7 +263,7 @@ pub(super) fn with_names<T, E>(
 }
 
 /// The next member's name.
-pub(super) fn next_name<'de, A: MapAccess<'de>>(
+pub fn next_name<'de, A: MapAccess<'de>>(
     map: &mut A,
     names: Names,
 ) -> Result<Option<Cow<'de, str>>, A::Error> {

@@ -2,6 +2,8 @@
 //!
 //! Knows the errors of the system, of rustls and of tungstenite, and nothing of hubs. The sentences go on from "cannot reach
 //! it: …". Called by the client and by the links between hubs.
+#![warn(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 use std::io;
 

@@ -1,15 +1,40 @@
-//! A small client of the native dialect: what the command line tools and the tests speak to a hub with.
+//! A client of hubmesh: one native peer of a WebRTC signaling hub.
 //!
-//! Owns one WebSocket to one hub, the peer's id and the network it announced. Knows the wire of the native dialect and
-//! nothing of how a hub works inside, so that it can be aimed at any hub that speaks the dialect.
+//! A peer connects to a hub with a [`PeerId`], announces itself in a network, hears of the other peers there, on
+//! whichever hub they are, and exchanges signals with them: offers, answers and ICE candidates. What it then does with
+//! these is up to the program; this crate knows nothing of WebRTC.
+//!
+//! ```no_run
+//! use hubmesh_client::{Client, ConnectOptions, Event, SignalKind};
+//! use serde_json::{json, value::to_raw_value};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = ConnectOptions::new("ws://localhost:8080".parse()?);
+//! let mut peer = Client::connect(&options).await?;
+//! peer.announce("chess", &json!({"name": "Ada"})).await?;
+//! loop {
+//!     match peer.next_event().await {
+//!         Event::Discovered { id, .. } => {
+//!             let offer = to_raw_value(&json!({"type": "offer", "sdp": "v=0…"}))?;
+//!             peer.signal(SignalKind::Offer, &id, &offer).await?;
+//!         }
+//!         Event::Signal { kind, from, data, .. } => println!("{kind} from {from}: {data}"),
+//!         Event::Closed { code, reason } => break println!("closed with {code}: {reason}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The example `two_peers` has a whole conversation. The client knows the wire of the native dialect and nothing of how a
+//! hub works inside, so that it can be aimed at any hub that speaks the dialect.
 //!
 //! Invariants: [`Client::next_event`] is cancel-safe and hands every message over exactly once; `data` of a signal is
-//! passed on as the bytes that came; nothing that a hub sends panics.
-//!
-//! Called by `peer-client`, `generate-peer-ids` and the integration tests. [`cli`] holds what the command line tools
-//! share: single-dash flags, durations and exit codes.
+//! passed on as the bytes that came; nothing that a hub sends panics. Runs on tokio, and spawns no task.
+#![warn(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-pub mod cli;
 mod event;
 mod hub_url;
 mod peer_id;
@@ -31,9 +56,9 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::causes;
 pub use event::{Event, SignalKind};
 pub use hub_url::{HubUrl, InvalidHubUrl};
+use hubmesh_causes as causes;
 pub use peer_id::{InvalidPeerId, PeerId};
 
 /// The network that a peer is in when it names none.
@@ -48,7 +73,9 @@ const MAX_MESSAGE_BYTES: usize = 17 * 1024 * 1024;
 /// Where to connect and as whom.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
+    /// Where the hub is.
     pub hub: HubUrl,
+    /// The id to be known by. No other peer may use it meanwhile.
     pub id: PeerId,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<String>,
@@ -76,11 +103,18 @@ impl ConnectOptions {
 pub enum ConnectError {
     /// Nothing answered: DNS, TCP or TLS failed, or the time was up.
     #[error("cannot reach {hub}: {reason}")]
-    Unreachable { hub: HubUrl, reason: String },
+    Unreachable {
+        /// The hub that was asked for.
+        hub: HubUrl,
+        /// Why, in words for whoever has to mend it.
+        reason: String,
+    },
     /// A hub answered and does not want this peer.
     #[error("{hub} refused the connection: {status}{}", detail(.reason))]
     Refused {
+        /// The hub that was asked for.
         hub: HubUrl,
+        /// The HTTP status of its answer.
         status: StatusCode,
         /// In the hub's words; empty if it gave none.
         reason: String,
@@ -140,6 +174,7 @@ impl Client {
         }
     }
 
+    /// The id that this peer connected with.
     pub fn id(&self) -> &PeerId {
         &self.id
     }

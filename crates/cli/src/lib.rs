@@ -1,8 +1,12 @@
-//! What the command line tools share: single-dash long flags, durations and exit codes.
+//! What the programs of hubmesh share: single-dash long flags, durations, exit codes, and the limit on open files.
 //!
 //! Owns no state and talks to no hub. The reference implementation's tools use the flag style of Go (`-listen 10s`), so
 //! [`parse`] turns `-name` into `--name` wherever `name` is a long flag of the command, and leaves everything else to
 //! clap: `-n 5` stays a short flag, and whatever follows `--` stays as it is.
+#![warn(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+pub mod open_files;
 
 use std::{collections::HashSet, ffi::OsString, process::ExitCode, time::Duration};
 
@@ -11,16 +15,24 @@ use clap::{Command, Parser};
 /// How a tool ended, with the numbers of `sysexits.h` where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// It did what was asked.
     Ok,
+    /// Something failed that has no code of its own.
     Failed,
+    /// The command line cannot be used (`EX_USAGE`).
     Usage,
+    /// The peer asked for is not there (`EX_NOHOST`).
     UnknownPeer,
+    /// Nothing answers at the address (`EX_UNAVAILABLE`).
     Unreachable,
+    /// What was waited for did not come in time (`EX_TEMPFAIL`).
     NoAnswer,
+    /// The hub refuses this peer (`EX_NOPERM`).
     Refused,
 }
 
 impl Exit {
+    /// The number to exit with.
     pub fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -132,5 +144,90 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be longer than zero".to_owned()),
         positive => Ok(positive),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Arg;
+
+    use super::*;
+
+    fn rewritten(arguments: &[&str]) -> Vec<String> {
+        let command = Command::new("tool")
+            .arg(Arg::new("n").short('n').long("count"))
+            .arg(Arg::new("name").long("name"))
+            .subcommand(Command::new("sub").arg(Arg::new("rate").long("rate")));
+        double_dashes(&command, arguments.iter().map(OsString::from))
+            .into_iter()
+            .map(|argument| argument.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn single_dashed_long_flags_get_their_second_dash() {
+        assert_eq!(
+            rewritten(&[
+                "tool", "-name", "ada", "-name=bo", "-n", "5", "-n5", "--name", "c", "sub",
+                "-rate", "1"
+            ]),
+            [
+                "tool",
+                "--name",
+                "ada",
+                "--name=bo",
+                "-n",
+                "5",
+                "-n5",
+                "--name",
+                "c",
+                "sub",
+                "--rate",
+                "1"
+            ]
+        );
+        assert_eq!(
+            rewritten(&["tool", "-help", "-h", "-version"]),
+            ["tool", "--help", "-h", "-version"]
+        );
+    }
+
+    #[test]
+    fn what_is_no_known_flag_or_follows_a_double_dash_stays_as_it_is() {
+        let untouched = ["tool", "-nam", "-", "-é=1", "--", "-name"];
+        assert_eq!(rewritten(&untouched), untouched);
+    }
+
+    #[test]
+    fn durations_read_as_go_writes_them() {
+        for (text, milliseconds) in [
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("1.5s", 1_500),
+            ("1h", 3_600_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for wrong in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1x",
+            "1 s",
+            "é",
+            "1e9h",
+            "99999999999999999999h",
+            "1..2s",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert!(positive_duration("0s").is_err());
     }
 }
