@@ -113,10 +113,11 @@ need_compose() {
   have docker-compose || install_packages "Compose file check" docker-compose
 }
 
-# Takes a program out of a Debian package that would start a server on this machine if it were installed.
-# $1: what is skipped without it; $2: the package; $3: the program's path in it.
+# Takes programs out of a Debian package that would start a server on this machine if it were installed.
+# $1: what is skipped without them; $2: the package; the rest: the programs' paths in it, the first one last to be there.
 unpack_program() {
   local purpose=$1 package=$2 path=$3 name=${3##*/} obstacle download
+  shift 2
   if have "$name"; then return; fi
   obstacle=$(install_obstacle)
   if [[ -n $obstacle ]]; then
@@ -135,7 +136,7 @@ unpack_program() {
     cd "$download"
     apt-get download -qq -o APT::Sandbox::User=root -o Acquire::Retries=3 "$package" </dev/null
     dpkg-deb --extract "$package"_*.deb .
-    mv "$path" "$TOOLS/bin/$name"
+    for path in "${@:2}" "$1"; do mv "$path" "$TOOLS/bin/${path##*/}"; done
   ) || give_up_on "$name"
   rm -rf "$download"
 }
@@ -150,10 +151,19 @@ need_proxies() {
   for proxy in nginx haproxy; do
     if have "$proxy"; then continue; fi
     unpack_program "tests behind $proxy" "$proxy" "usr/sbin/$proxy" || continue
-    install_libraries_of "$proxy"
+    install_libraries_of "$proxy" "tests behind $proxy"
   done
 }
 
+# coturn's server and its test clients.
+need_coturn() {
+  local purpose="tests against coturn" programs=(turnserver turnutils_stunclient turnutils_uclient turnutils_peer)
+  if have turnserver; then return; fi
+  unpack_program "$purpose" coturn "${programs[@]/#/usr/bin/}" || return 1
+  install_libraries_of coturn "$purpose"
+}
+
+# $1: the package; $2: what is skipped without them.
 install_libraries_of() {
   local relation package libraries=()
   while read -r relation package; do
@@ -161,7 +171,7 @@ install_libraries_of() {
     # To install what is there would upgrade it.
     dpkg-query --show "$package" >/dev/null 2>&1 || libraries+=("$package")
   done < <(apt-cache depends "$1")
-  if ((${#libraries[@]})); then install_packages "tests behind $1" "${libraries[@]}" || true; fi
+  if ((${#libraries[@]})); then install_packages "$2" "${libraries[@]}" || true; fi
 }
 
 # Node, Chromium and the npm packages of the browser tests. Tells the tests where Chromium is, or,

@@ -5,6 +5,7 @@
 //! environment, and this module opens no socket, and no file but the one that `JWT_PUBLIC_KEY` may name. `main` calls it first and exits with 64 if it refuses.
 
 mod log_filter;
+mod nat;
 mod origins;
 mod proxies;
 mod read;
@@ -22,6 +23,7 @@ use crate::auth::Secret;
 use crate::auth::jwt::Jwt;
 use crate::mesh::core::ids::{Dialect, HubId};
 
+pub use nat::{IceUrl, NatSettings};
 pub use origins::{CorsOrigins, Origin};
 pub use proxies::TrustedProxies;
 pub use settings::{SETTINGS, Setting, settings_table};
@@ -70,6 +72,8 @@ pub struct Config {
     pub peer: PeerLimits,
     /// How PeerJS clients are served.
     pub peerjs: PeerJsSettings,
+    /// How clients find their way through NATs.
+    pub nat: NatSettings,
     /// How this hub meets others.
     pub mesh: MeshSettings,
     /// How log lines look.
@@ -301,6 +305,8 @@ impl Config {
         match config {
             Some(config) if problems.is_empty() => {
                 cautions.extend(hard_to_show(config.auth_token.as_ref()));
+                let open = config.auth_token.is_none() && config.jwt.is_none();
+                cautions.extend(config.nat.cautions(open));
                 Ok(Config { cautions, ..config })
             }
             _ => Err(ConfigError { problems, cautions }),
@@ -356,6 +362,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
     let peer = read_peer(reader);
     let peerjs = read_peerjs(reader);
+    let nat = nat::read(reader);
     let drain = reader.millis("DRAIN_MS", 0..=600_000);
     let log_format = reader.parse("LOG_FORMAT");
     let log_filter = reader.log_filter("RUST_LOG");
@@ -387,6 +394,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         drain: drain?,
         peer: peer?,
         peerjs: peerjs?,
+        nat: nat?,
         mesh: mesh?,
         log_format: log_format?,
         log_filter: log_filter?,
@@ -506,7 +514,7 @@ fn read_mesh(
     discovery_limit: Option<usize>,
 ) -> Option<MeshSettings> {
     let namespace = reader.text("HUB_MESH_NAMESPACE", 64);
-    let bootstrap = reader.bootstrap("BOOTSTRAP_HUBS");
+    let bootstrap = reader.list("BOOTSTRAP_HUBS");
     let public_url = reader.optional("PUBLIC_URL");
     let token = reader.secret("HUB_TOKEN").or(auth_token);
     let hub_id = reader.optional("HUB_ID");

@@ -199,6 +199,8 @@ pub struct Metrics {
     pub http_connections_open: IntGauge,
     /// Requests answered, by status class.
     pub http_responses: ByName,
+    /// Answers of `/ice-servers` with servers in them.
+    pub ice_servers: IntCounter,
     /// Connections and requests refused.
     pub refusals: Family<Refusal>,
     /// Errors of the listening socket, such as a lack of file descriptors.
@@ -308,6 +310,10 @@ impl Metrics {
                 "http_responses_total",
                 "Requests answered, by status class.",
                 "class",
+            ),
+            ice_servers: r.counter(
+                "ice_servers_total",
+                "Clients that were told of STUN and TURN servers.",
             ),
             refusals: r.family(
                 "refusals_total",

@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use hubmesh::config::{
-    BootstrapHub, Config, ConfigError, CorsOrigins, DuplicatePeer, LogFormat, settings_table,
+    BootstrapHub, Config, ConfigError, CorsOrigins, DuplicatePeer, IceUrl, LogFormat,
+    settings_table,
 };
 
 const NONE: [(&str, &str); 0] = [];
@@ -510,6 +511,42 @@ fn near_misses_are_told_by_the_check_and_with_other_problems() {
     assert_eq!(output.status.code(), Some(64));
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("MAX_CONECTIONS is no setting"), "{told}");
+}
+
+#[test]
+fn turn_servers_are_checked_whole_and_their_secret_is_never_shown() {
+    let secret = ("TURN_SECRET", "north");
+    let turn = |urls| ("TURN_URLS", urls);
+    let config = Config::from_vars([turn("turn:a.example,stun:b.example:3478"), secret]);
+    let nat = config.expect("fine").nat;
+    let urls: Vec<&str> = nat.urls.iter().map(IceUrl::as_str).collect();
+    assert_eq!(urls, ["turn:a.example", "stun:b.example:3478"]);
+    assert_eq!(nat.ttl, Duration::from_secs(300));
+    assert!(Config::from_vars([turn("stun:b.example")]).is_ok());
+
+    let told = |vars: &[(&str, &str)]| {
+        let texts = problems(vars).into_iter();
+        let told: Vec<String> = texts.map(|(name, text)| format!("{name} {text}")).collect();
+        told.join("\n")
+    };
+    let both = told(&[turn("turn://a.example,turn:b.example,x"), secret]);
+    assert_eq!(both.lines().count(), 2, "{both}");
+    assert!(
+        both.contains("no slashes") && !both.contains("north"),
+        "{both}"
+    );
+    let password = told(&[turn("turn:ada:north@a.example"), secret]);
+    assert!(!password.contains("north"), "{password}");
+    assert!(told(&[turn("turn:a.example")]).starts_with("TURN_SECRET is unset"));
+    assert!(told(&[secret]).starts_with("TURN_SECRET has no effect"));
+
+    let output = daemon(&["--check-config"], &[turn("turn:a.example"), secret]);
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&output.stderr);
+    for caution in ["shorter than 16 bytes", "open to everybody"] {
+        assert!(told.contains(caution), "{told}");
+    }
+    assert!(!told.contains("north"), "{told}");
 }
 
 #[cfg(target_os = "linux")]

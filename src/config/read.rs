@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::log_filter;
 use super::settings::Setting;
-use super::types::{BootstrapHub, without_passwords};
+use super::types::{entries, without_passwords};
 use super::{Problem, SETTINGS};
 use crate::auth::Secret;
 use crate::auth::jwt::{BadKey, JwtKey};
@@ -96,6 +96,11 @@ impl Reader {
     /// A time in milliseconds within these bounds.
     pub(super) fn millis(&mut self, name: &str, bounds: RangeInclusive<u64>) -> Option<Duration> {
         self.number(name, bounds).map(Duration::from_millis)
+    }
+
+    /// A time in seconds within these bounds.
+    pub(super) fn seconds(&mut self, name: &str, bounds: RangeInclusive<u64>) -> Option<Duration> {
+        self.number(name, bounds).map(Duration::from_secs)
     }
 
     /// `true` or `false`, also written 1, 0, yes, no, on, off.
@@ -242,21 +247,20 @@ impl Reader {
         }
     }
 
-    /// A comma list of hubs. Every wrong entry is a problem of its own.
-    pub(super) fn bootstrap(&mut self, name: &str) -> Option<Vec<BootstrapHub>> {
+    /// A comma list, each value once. Every wrong entry is a problem of its own.
+    pub(super) fn list<T: FromStr<Err: Display> + PartialEq>(
+        &mut self,
+        name: &str,
+    ) -> Option<Vec<T>> {
         let text = self.text_of(name);
-        let mut hubs = Vec::new();
+        let mut values = Vec::new();
         let before = self.problems.len();
-        for entry in text
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty())
-        {
-            match self.parsed::<BootstrapHub>(name, entry) {
-                Some(hub) if !hubs.contains(&hub) => hubs.push(hub),
+        for entry in entries(&text) {
+            match self.parsed::<T>(name, entry) {
+                Some(value) if !values.contains(&value) => values.push(value),
                 _ => {}
             }
         }
-        (self.problems.len() == before).then_some(hubs)
+        (self.problems.len() == before).then_some(values)
     }
 }

@@ -158,6 +158,12 @@ settings! {
     peerjs_rooms = "false";
     /// Peers in one such room, mesh-wide, 1 to 1000; more get 429. The same on every hub.
     max_peers_per_room = "4";
+    /// STUN and TURN servers elsewhere that `/ice-servers` names: a comma list of up to 16 of `turn:host:port`, `turns:host:port` and `stun:host:port`, TURN also with `?transport=udp` or `?transport=tcp`. Unset: none.
+    turn_urls = "";
+    /// Secret that those TURN servers share with this hub (coturn's `static-auth-secret`), printable ASCII, at least 16 bytes for it not to be guessed. Every client is given credentials of its own that are made with it.
+    turn_secret = "";
+    /// Seconds that such credentials are good for, 30 to 86400. A relay that was opened with them meanwhile stays open.
+    turn_ttl_s = "300";
     /// Milliseconds over which peers are sent away when the hub is told to stop, 0 to 600000.
     drain_ms = "10000";
     /// `json` or `text`. `auto`: text on a terminal, JSON lines elsewhere.

@@ -31,6 +31,8 @@ pub(super) enum Refused {
     Draining,
     #[error("peerId must be 40 hex digits")]
     PeerId,
+    #[error("peerId must be text of 1 to {} bytes", PeerId::MAX_BYTES)]
+    PeerName,
     #[error("the token is for another peerId")]
     OtherPeer,
     #[error(transparent)]
@@ -69,7 +71,7 @@ impl Refused {
             Refused::Handshake(BadHandshake::Lost(_)) => Refusal::Misrouted,
             Refused::Handshake(_) | Refused::NoAddress => Refusal::Handshake,
             Refused::Draining => Refusal::Draining,
-            Refused::PeerId => Refusal::PeerId,
+            Refused::PeerId | Refused::PeerName => Refusal::PeerId,
             Refused::OtherPeer => Refusal::OtherPeer,
             Refused::Unauthorized(_) => Refusal::Unauthorized,
             Refused::Origin => Refusal::Origin,
@@ -90,9 +92,11 @@ impl Refused {
             Refused::AddressFull => reply::too_many(&why, RETRY_WHEN_FULL_SECONDS),
             Refused::AddressTooFast(wait) => reply::too_many(&why, wait.as_secs() + 1),
             Refused::RoomFull => reply::error(StatusCode::TOO_MANY_REQUESTS, &why),
-            Refused::PeerId | Refused::OtherPeer | Refused::Origin | Refused::OpenMesh => {
-                reply::error(StatusCode::FORBIDDEN, &why)
-            }
+            Refused::PeerId
+            | Refused::PeerName
+            | Refused::OtherPeer
+            | Refused::Origin
+            | Refused::OpenMesh => reply::error(StatusCode::FORBIDDEN, &why),
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
             Refused::Unauthorized(_) => {
                 let mut response = reply::error(StatusCode::UNAUTHORIZED, &why);
@@ -133,7 +137,7 @@ pub(super) fn answer<B: Backend>(
             app.misrouted.warn(client, None, &refused.to_string());
         }
         let client = client.map(tracing::field::display);
-        tracing::debug!(client, why = %refused, "a WebSocket was refused");
+        tracing::debug!(client, why = %refused, "a client was refused");
         refused.response(app.config.drain.as_secs().max(1))
     })
 }
@@ -167,6 +171,11 @@ pub(super) fn handshake<B: Backend>(
     client: Option<IpAddr>,
 ) -> Result<(Handshake, IpAddr), Refused> {
     let handshake = Handshake::check(head)?;
+    Ok((handshake, turn(app, client)?))
+}
+
+/// Whether it is this client's turn, on a hub that takes peers.
+pub(super) fn turn<B: Backend>(app: &App<B>, client: Option<IpAddr>) -> Result<IpAddr, Refused> {
     if app.is_draining() {
         return Err(Refused::Draining);
     }
@@ -175,7 +184,7 @@ pub(super) fn handshake<B: Backend>(
         let checked = rate.check(Origin::of(client));
         checked.map_err(Refused::AddressTooFast)?;
     }
-    Ok((handshake, client))
+    Ok(client)
 }
 
 /// Whether the page that asks may.

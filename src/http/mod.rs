@@ -13,6 +13,7 @@ mod bind;
 mod client_ip;
 mod cors;
 mod full;
+mod ice_servers;
 mod misrouted;
 mod pages;
 mod peerjs;
@@ -348,6 +349,7 @@ fn routes<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         ("hubs", status::hubs),
         ("stats", status::stats),
         ("hubstats", status::hubstats),
+        ("ice-servers", ice_servers::page),
     ];
     if app.config.is_hub {
         pages.push(("mesh", admit::hub));

@@ -96,9 +96,13 @@ fn about() -> Response {
 }
 
 fn id() -> Response {
+    reply::text(StatusCode::OK, "text/plain; charset=utf-8", fresh_id())
+}
+
+/// An id that nobody else has.
+pub(super) fn fresh_id() -> String {
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-    let id = id.hyphenated().to_string();
-    reply::text(StatusCode::OK, "text/plain; charset=utf-8", id)
+    id.hyphenated().to_string()
 }
 
 fn ids<B: Backend>(app: &App<B>, key: &str, head: &Head) -> Result<Response, Refused> {

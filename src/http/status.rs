@@ -60,6 +60,9 @@ pub(super) fn description<B: Backend>(app: &App<B>) -> Response {
     if let (true, Some(list)) = (app.config.is_hub, endpoints.as_object_mut()) {
         list.insert("mesh".into(), "/mesh".into());
     }
+    if let (false, Some(list)) = (app.config.nat.urls.is_empty(), endpoints.as_object_mut()) {
+        list.insert("iceServers".into(), "/ice-servers?peerId=<id>".into());
+    }
     let body = json!({
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),

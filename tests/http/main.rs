@@ -3,6 +3,7 @@
 //! Behind it stands a backend that echoes, so that nothing here depends on what peers and hubs say.
 
 mod connections;
+mod ice_servers;
 mod misrouted;
 mod proxies;
 mod served;

@@ -1,0 +1,86 @@
+//! Time-limited credentials for TURN servers, as coturn's `static-auth-secret` has them.
+//!
+//! Whoever holds the secret makes them and checks them, and nobody keeps them: the username is `expiry:name`, with the
+//! Unix time in seconds at which it ends, and the credential is the base64 of HMAC-SHA1 over the username
+//! (draft-uberti-behave-turn-rest-00; coturn, eturnal and LiveKit take them). Pure: the time is given in.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use sha1::Sha1;
+
+use crate::auth::Secret;
+
+/// What a name may not hold as it is: servers compare it byte by byte, and blanks do not survive everywhere.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// A username and what goes with it. It is not shown: whoever has it may relay at the operator's expense.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `expiry:name`.
+    pub username: String,
+    /// The password, in base64.
+    pub credential: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Credentials {
+    /// Those of `name`, good until `expiry_unix_s`. Letters beyond ASCII, blanks and `%` of the name are
+    /// percent-encoded.
+    pub fn new(secret: &Secret, name: &str, expiry_unix_s: u64) -> Self {
+        let name = utf8_percent_encode(name, ENCODED);
+        let username = format!("{expiry_unix_s}:{name}");
+        let credential = STANDARD.encode(mac(secret.expose(), &username));
+        Credentials {
+            username,
+            credential,
+        }
+    }
+}
+
+fn mac(secret: &str, username: &str) -> impl AsRef<[u8]> {
+    // HMAC takes keys of any length.
+    let keyed = Hmac::<Sha1>::new_from_slice(secret.as_bytes());
+    let mut mac = keyed.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    mac.update(username.as_bytes());
+    mac.finalize().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(name: &str) -> Credentials {
+        Credentials::new(&Secret::new("north"), name, 1_700_000_300)
+    }
+
+    #[test]
+    fn credentials_are_what_coturn_computes() {
+        // printf %s 1700000300:alice | openssl dgst -sha1 -hmac north -binary | base64
+        let made = made("alice");
+        assert_eq!(made.username, "1700000300:alice");
+        assert_eq!(made.credential, "9G1RQudwl1L/ozNGiXzitEuA3uc=");
+    }
+
+    #[test]
+    fn a_name_becomes_plain_ascii_and_stays_apart_from_all_others() {
+        let name = |name: &str| made(name).username["1700000300:".len()..].to_owned();
+        assert_eq!(name("a:b-c_d"), "a:b-c_d");
+        assert_eq!(name("a b"), "a%20b");
+        assert_eq!(name("a%20b"), "a%2520b");
+        assert_eq!(name("ä\n"), "%C3%A4%0A");
+    }
+
+    #[test]
+    fn credentials_do_not_print() {
+        assert_eq!(format!("{:?}", made("alice")), "[redacted]");
+    }
+}

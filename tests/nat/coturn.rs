@@ -1,0 +1,119 @@
+//! Debian's coturn: its server, started as people start it, and its test client.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::hub_process::LIMIT;
+
+/// A program of this machine, or a line that it has none.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .chain([tools])
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file());
+    if found.is_none() {
+        println!("skipped: {name} is not installed");
+    }
+    found
+}
+
+/// A loopback address that no other test of this machine has: the tests run in processes of their own.
+pub fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ipv4Addr::new(127, high.wrapping_add(number << 6) | 1, low, number)
+}
+
+/// coturn with a secret for time-limited credentials; ends when dropped.
+pub struct Coturn {
+    pub address: Ipv4Addr,
+    _child: Child,
+    _directory: TempDir,
+}
+
+impl Coturn {
+    pub const PORT: u16 = 3478;
+
+    pub async fn start(secret: &str) -> Option<Self> {
+        let turnserver = program("turnserver")?;
+        let directory = tempfile::tempdir().expect("a directory");
+        let address = own_address();
+        let mut command = Command::new(turnserver);
+        let ip = address.to_string();
+        command
+            .current_dir(&directory)
+            .args([
+                "-n",
+                "-L",
+                &ip,
+                "-E",
+                &ip,
+                "--use-auth-secret",
+                "--static-auth-secret",
+                secret,
+            ])
+            .args([
+                "--realm",
+                "test",
+                "--allow-loopback-peers",
+                "--no-cli",
+                "--no-tls",
+                "--no-dtls",
+            ])
+            .args([
+                "--log-file",
+                "stdout",
+                "--pidfile",
+                "pid",
+                "--userdb",
+                "db",
+                "--verbose",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("coturn starts");
+        let stdout = child.stdout.take().expect("piped");
+        let (listens, listening) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            let mut listens = Some(listens);
+            // Read to its end, or coturn would wait for a reader.
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains("Total General servers")
+                    && let Some(listens) = listens.take()
+                {
+                    // Whoever waited may have given up.
+                    let _ = listens.send(());
+                }
+            }
+        });
+        timeout(LIMIT, listening)
+            .await
+            .expect("coturn listens in time")
+            .expect("coturn goes on");
+        Some(Coturn {
+            address,
+            _child: child,
+            _directory: directory,
+        })
+    }
+}
+
+/// What coturn's client says to these arguments.
+pub async fn uclient(arguments: &[&str]) -> Option<Output> {
+    let mut command = Command::new(program("turnutils_uclient")?);
+    command.args(arguments).kill_on_drop(true);
+    let output = timeout(LIMIT, command.output()).await;
+    Some(output.expect("it ends in time").expect("it starts"))
+}

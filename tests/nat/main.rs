@@ -1,0 +1,10 @@
+//! STUN and TURN against the programs that others use: coturn's server and clients.
+//!
+//! Each server listens on a loopback address of its own, so that tests run at once and need no free port. A machine
+//! without coturn says so and tests nothing; scripts/tools.sh provides it.
+
+#[path = "../common/hub_process.rs"]
+mod hub_process;
+
+mod coturn;
+mod outside;
