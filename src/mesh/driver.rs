@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -40,7 +40,12 @@ const PART_WITHIN: Duration = Duration::from_secs(1);
 /// What happens to a core.
 pub enum Input {
     /// A control message came by a link.
-    Control { link: LinkId, message: Bytes },
+    Control {
+        link: LinkId,
+        message: Bytes,
+        /// Its share of what may wait, given back once the core has taken it.
+        waiting: OwnedSemaphorePermit,
+    },
     /// A data message came by a link, and could not be read.
     Unreadable { link: LinkId },
     /// A link's handshake is done. Its other end is so near.
@@ -212,7 +217,11 @@ impl Driver {
     fn take(&mut self, input: Input) {
         let now = self.now();
         match input {
-            Input::Control { link, message } => self.core.handle_message(now, link, &message),
+            Input::Control {
+                link,
+                message,
+                waiting: _waiting,
+            } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
             Input::LinkUp { me, outbox, .. } if me != self.core.id() => {
                 // It knows us by an id that we have given up.

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::address::endpoint;
 use super::advertised::Budget;
+use super::control_intake::ControlIntake;
 use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source, Unread};
 use super::core::contest::ContestConfig;
 use super::core::dial::DialConfig;
@@ -73,6 +74,7 @@ pub struct Shared {
     identity: Mutex<Identity>,
     published: Mutex<Arc<Published>>,
     inputs: mpsc::Sender<Input>,
+    control_intake: ControlIntake,
     doorway: Doorway,
     /// Inbound links and handshakes by address.
     inbound: Places,
@@ -203,7 +205,7 @@ impl Shared {
                 socket,
                 outbox,
                 Arc::clone(&self.router),
-                self.inputs.clone(),
+                self.control_intake.clone(),
             )
             .await;
         }
@@ -269,6 +271,7 @@ impl Mesh {
             }),
             published: Mutex::default(),
             inputs: inputs.clone(),
+            control_intake: ControlIntake::new(inputs.clone()),
             doorway: Doorway::new(HANDSHAKES),
             inbound: Places::default(),
             warnings: ConnectRate::new(WARNINGS_A_MINUTE),

@@ -13,14 +13,13 @@ use futures::future::{self, Either};
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tokio_tungstenite::{Connector, client_async_tls_with_config};
 
 use super::advertised::{Address, Budget, NotDialled};
+use super::control_intake::ControlIntake;
 use super::core::ids::LinkId;
-use super::driver::Input;
 use super::handshake::Socket;
 use super::outbox::{Outbox, Work};
 use super::progress::{Observed, Progress};
@@ -197,7 +196,7 @@ pub async fn carry(
     socket: impl Socket + 'static,
     outbox: Arc<Outbox>,
     router: Arc<Router>,
-    driver: mpsc::Sender<Input>,
+    driver: ControlIntake,
 ) {
     let (sink, stream) = socket.split();
     let writing = write(sink, &outbox, &router);
@@ -279,7 +278,7 @@ async fn read(
     link: LinkId,
     mut stream: impl StreamExt<Item = Result<Message, SocketError>> + Unpin,
     router: &Router,
-    driver: &mpsc::Sender<Input>,
+    driver: &ControlIntake,
 ) {
     while let Some(Ok(message)) = stream.next().await {
         let Message::Binary(bytes) = message else {
@@ -287,7 +286,7 @@ async fn read(
         };
         if wire::is_data(&bytes) {
             if router.handle_data(link, &bytes).is_err() {
-                if driver.send(Input::Unreadable { link }).await.is_err() {
+                if driver.unreadable(link).await.is_err() {
                     return;
                 }
                 // The driver has the writer say why, and that ends both.
@@ -296,14 +295,7 @@ async fn read(
             continue;
         }
         router.count_control(&bytes);
-        if driver
-            .send(Input::Control {
-                link,
-                message: bytes,
-            })
-            .await
-            .is_err()
-        {
+        if driver.put(link, bytes).await.is_err() {
             return;
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod address;
 mod advertised;
+mod control_intake;
 pub mod core;
 mod dns;
 mod driver;
