@@ -223,9 +223,14 @@ impl Driver {
                 waiting: _waiting,
             } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
-            Input::LinkUp { me, outbox, .. } if me != self.core.id() => {
-                // It knows us by an id that we have given up.
+            Input::LinkUp { me, up, outbox, .. } if me != self.core.id() => {
+                // It knows us by an id that we have given up. The dial that made it has come to nothing.
                 outbox.close(last_word(Bye::IdentityClash));
+                if let Some(dial) = up.dialed {
+                    self.dialing.remove(&dial);
+                    self.core
+                        .handle_dial_failed(now, dial, DialFailure::Unreachable);
+                }
             }
             Input::LinkUp {
                 up, reach, outbox, ..
@@ -350,6 +355,9 @@ impl Driver {
             Output::LeftMesh if self.shared.random_id => {
                 let (hub, nonce) = (HubId(rand::random()), rand::random());
                 self.core.take_new_id(self.now(), hub, nonce);
+                // The dials that follow in this same turn are to say it already.
+                self.shared
+                    .set_identity(self.core.id(), self.core.incarnation());
                 tracing::warn!(%hub, "this hub goes by another id from now on");
             }
             Output::LeftMesh => {
