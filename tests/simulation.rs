@@ -11,6 +11,9 @@ const REGRESSIONS: &[u64] = &[
     32, 54, 151, 156, 503, 878, 992, 1617, 2174, 2836, 3795, 4076, 11069, 12350,
 ];
 
+/// The same, of histories with a rogue.
+const ROGUE_REGRESSIONS: &[u64] = &[30251, 31022];
+
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
@@ -40,6 +43,10 @@ fn seeds_that_once_found_a_fault_find_none() {
     for seed in REGRESSIONS {
         let outcome = history::play(*seed, Mutants::default());
         assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
+    }
+    for seed in ROGUE_REGRESSIONS {
+        let outcome = siege::play(*seed, Mutants::default());
+        assert!(outcome.faults.is_empty(), "{} --rogue", complain(&outcome));
     }
 }
 

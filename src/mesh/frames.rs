@@ -270,6 +270,14 @@ impl SignalBody {
         let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = self;
         payload
     }
+
+    /// The same with a payload of its own: as it comes, it is a part of its link's message, and keeps all of that in
+    /// memory.
+    pub fn detached(mut self) -> Self {
+        let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = &mut self;
+        *payload = Bytes::copy_from_slice(payload);
+        self
+    }
 }
 
 /// What the destination has of a pair's signals.

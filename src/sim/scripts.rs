@@ -176,6 +176,10 @@ pub const ALL: &[Script] = &[
         rogues::number_far_ahead,
     ),
     (
+        "numbers that one hub skips are skipped for no other",
+        rogues::numbers_skipped,
+    ),
+    (
         "the signals of as many hubs are numbered as there is room for",
         rogues::many_sources,
     ),

@@ -39,7 +39,7 @@ use super::api::{Route, SharedRoutes, Source};
 use super::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::mesh::frames::{Frame, RefusedWhy};
 
-pub use config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
+pub use config::{ExchangeConfig, MAX_JUMP, MAX_OUTSTANDING, SIGNAL_COST};
 pub use effects::{Effect, counted};
 
 use alarms::{Alarm, Alarms};
@@ -338,7 +338,8 @@ impl Exchange {
         for (hub, mut window) in windows {
             self.alarms.clear(Alarm::Outgoing(hub), &mut window.alarm);
             let gone = window.give_up_all();
-            self.first_number = self.first_number.max(window.next());
+            let given_out = window.given_out(self.config.mutants);
+            self.first_number = self.first_number.max(given_out);
             self.fail(hub, gone);
         }
         for (hub, mut pair) in self.incoming.drain() {

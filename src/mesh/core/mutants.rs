@@ -122,6 +122,8 @@ mutants! {
     life_by_frame,
     /// Signals, at both ends: numbers may jump as far as they like.
     numbers_jump_anywhere,
+    /// Signals, where a window is forgotten: the numbers that its destination skipped count for all destinations.
+    skips_are_for_all,
     /// Signals, wherever one comes: it may come by any link.
     nobody_is_astray,
     /// Signals, at the destination: there is room for the numbers of all sources.

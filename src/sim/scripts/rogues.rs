@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::{Ended, checked, ensure, secs, settle, who};
 use crate::mesh::core::Kept;
+use crate::mesh::core::exchange::MAX_JUMP;
 use crate::mesh::core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, PeerId};
 use crate::mesh::core::mutants::Mutants;
 use crate::mesh::frames::{
-    Change, Claim, Delta, Entry, Frame, LinkRecord, SignalBody, SignalFrame,
+    AckFrame, Change, Claim, Delta, Entry, Frame, LinkRecord, SignalBody, SignalFrame,
 };
 use crate::sim::sessions::Status;
 use crate::sim::world::{HostNo, Manners, World, WorldConfig};
@@ -391,6 +392,38 @@ pub(super) fn number_far_ahead(mutants: Mutants) -> Ended {
     after_forgery(mutants, 50, |world, pair| {
         forged(world, pair, 0, u64::MAX - 1)
     })
+}
+
+/// A rogue says that it has what hub 0 never sent. Hubs that hub 0 has nothing under way to hear from it all the same.
+pub(super) fn numbers_skipped(mutants: Mutants) -> Ended {
+    let mut config = checked(mutants, 53);
+    config.core.exchange.outgoing_pairs = 1;
+    let (mut world, rogue) = beset(config, 2, &[0]);
+    let from = world.join(0, &who(0));
+    let (there, lure) = (world.join(1, &who(1)), world.join(rogue, &who(2)));
+    world.run_for(secs(1));
+    world.signal(from, &who(2).peer, false);
+    let lies = AckFrame {
+        ttl: 5,
+        source: world.host(rogue).id,
+        source_incarnation: lives(&world, rogue),
+        dest: world.host(0).id,
+        dest_incarnation: lives(&world, 0),
+        upto: MAX_JUMP + 1,
+        refused: Vec::new(),
+    };
+    world.rogue_sends(rogue, 0, &[Frame::Ack(lies)]);
+    world.leave(lure);
+    world.run_for(secs(1));
+    let signal = world.signal(from, &who(1).peer, false);
+    world.run_for(secs(1));
+    ensure(
+        signal.is_some_and(|signal| world.was_delivered(signal)),
+        "what one hub skips keeps signals from another",
+    )?;
+    world.leave(there);
+    world.kill(rogue);
+    settle(world, secs(75))
 }
 
 pub(super) fn many_sources(mutants: Mutants) -> Ended {

@@ -120,7 +120,7 @@ impl Incoming {
             return Arrival::NoRoom;
         }
         self.early_bytes = bytes;
-        self.early.insert(seq, body);
+        self.early.insert(seq, body.detached());
         Arrival::Early
     }
 

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 
 use crate::mesh::core::api::{Hop, SignalFailure};
 use crate::mesh::core::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment};
+use crate::mesh::core::mutants::Mutants;
 use crate::mesh::frames::{Frame, RefusedWhy, SignalBody, SignalFrame};
 
 use super::config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
@@ -117,6 +118,8 @@ pub(super) struct Outgoing {
     way: Way,
     /// The lowest number kept.
     base: u64,
+    /// How many numbers below were never given out, because the destination said that it had them.
+    skipped: u64,
     ring: VecDeque<Entry>,
     bytes: usize,
     /// Built when shares first matter, and kept until nothing is under way.
@@ -136,6 +139,7 @@ impl Outgoing {
             life,
             way,
             base: first,
+            skipped: 0,
             ring: VecDeque::new(),
             bytes: 0,
             by_sender: None,
@@ -161,6 +165,15 @@ impl Outgoing {
     /// The number that the next letter gets.
     pub(super) fn next(&self) -> u64 {
         self.base.saturating_add(self.ring.len() as u64)
+    }
+
+    /// The number that the next letter would get if this destination had skipped none. What one destination skips is
+    /// nothing to others, or a rogue could raise the numbers of all beyond what an honest hub takes.
+    pub(super) fn given_out(&self, mutants: Mutants) -> u64 {
+        if mutants.skips_are_for_all() {
+            return self.next();
+        }
+        self.next() - self.skipped
     }
 
     /// Whether the destination has been out of reach for the hold.
@@ -368,10 +381,12 @@ impl Outgoing {
         }
     }
 
-    /// The destination lives another life: what is kept will never be acknowledged.
+    /// The destination lives another life: what is kept will never be acknowledged, and it knows of no skipped numbers.
     pub(super) fn reborn(&mut self, life: Incarnation) -> Vec<(Letter, SignalFailure)> {
         self.life = life;
-        self.give_up_all()
+        let gone = self.give_up_all();
+        self.base -= std::mem::take(&mut self.skipped);
+        gone
     }
 
     /// Lets go of all that is kept. It may have arrived if it was ever handed to a link.
@@ -384,7 +399,9 @@ impl Outgoing {
     /// Lets go of all that is kept, and gives out numbers above `upto` from now on.
     pub(super) fn skip_past(&mut self, upto: u64) -> Vec<(Letter, SignalFailure)> {
         let gone = self.give_up_all();
-        self.base = self.base.max(upto.saturating_add(1));
+        let skipped = upto.saturating_add(1).saturating_sub(self.base);
+        self.base += skipped;
+        self.skipped += skipped;
         gone
     }
 

@@ -400,7 +400,8 @@ impl Exchange {
     fn close_window(&mut self, hub: HubId) {
         if let Some(mut window) = self.outgoing.remove(&hub) {
             self.alarms.clear(Alarm::Outgoing(hub), &mut window.alarm);
-            self.first_number = self.first_number.max(window.next());
+            let given_out = window.given_out(self.config.mutants);
+            self.first_number = self.first_number.max(given_out);
         }
     }
 

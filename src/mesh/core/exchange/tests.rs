@@ -1,7 +1,10 @@
-//! The exchange, alone (`rules`, `waiting`, `congestion`, `unread`) and in company over scripted links in virtual time (`histories`).
+//! The exchange: frame by frame (`windows`, `lies`), alone (`rules`, `waiting`, `congestion`, `unread`), and in company over scripted
+//! links in virtual time (`histories`).
 
+mod bench;
 mod congestion;
 mod histories;
+mod lies;
 mod rules;
 mod unread;
 mod waiting;
