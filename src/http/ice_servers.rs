@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use hubmesh_turn::Credentials;
 use serde::Serialize;
 use warp::reply::Response;
 
@@ -18,7 +19,6 @@ use crate::auth::Grant;
 use crate::clock;
 use crate::config::{IceUrl, NatSettings};
 use crate::mesh::core::ids::PeerId;
-use crate::nat::credentials::Credentials;
 
 /// What a client gives to `RTCPeerConnection`.
 #[derive(Serialize)]
@@ -86,7 +86,7 @@ fn servers<'s>(nat: &'s NatSettings, peer: &PeerId, now_ms: u64) -> Configuratio
     };
     let login = nat.secret.as_ref().map(|secret| {
         let expiry = (Duration::from_millis(now_ms) + nat.ttl).as_secs();
-        let made = Credentials::new(secret, &peer.to_string(), expiry);
+        let made = Credentials::new(secret.expose(), &peer.to_string(), expiry);
         Login {
             username: made.username,
             credential: made.credential,
@@ -127,7 +127,7 @@ mod tests {
             {
                 "urls": ["turn:a.example", "turns:a.example:443"],
                 "username": "1700000300:alice",
-                "credential": Credentials::new(&Secret::new("north"), "alice", 1_700_000_300).credential,
+                "credential": Credentials::new("north", "alice", 1_700_000_300).credential,
             },
         ]});
         assert_eq!(json, expected);

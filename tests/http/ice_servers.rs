@@ -2,9 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hubmesh::auth::Secret;
 use hubmesh::metrics::Refusal;
-use hubmesh::nat::credentials::Credentials;
+use hubmesh_turn::Credentials;
 use serde_json::json;
 
 use crate::served::{PEER, Served};
@@ -46,7 +45,7 @@ async fn a_client_gets_credentials_that_name_it_and_end_in_time() {
     assert_eq!(name, PEER);
     let expiry: u64 = expiry.parse().expect("seconds");
     assert!((before + 60..=after + 60).contains(&expiry), "{expiry}");
-    let same = Credentials::new(&Secret::new(TURN[1].1), PEER, expiry);
+    let same = Credentials::new(TURN[1].1, PEER, expiry);
     assert_eq!(turn["credential"], same.credential);
     assert_eq!(served.metrics.ice_servers.get(), 1);
 }

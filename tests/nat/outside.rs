@@ -2,8 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hubmesh::auth::Secret;
-use hubmesh::nat::credentials::Credentials;
+use hubmesh_turn::Credentials;
 
 use crate::coturn::{Coturn, uclient};
 use crate::hub_process::HubProcess;
@@ -43,7 +42,7 @@ async fn coturn_takes_the_credentials_and_refuses_expired_ones() {
 
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let past = now.expect("after 1970").as_secs() - 10;
-    let expired = Credentials::new(&Secret::new(SECRET), "ada", past);
+    let expired = Credentials::new(SECRET, "ada", past);
     assert!(!relays(&server, &expired.username, &expired.credential).await);
 
     let log = hub.log_lines().concat();

@@ -1,4 +1,4 @@
-//! Time-limited credentials for TURN servers, as coturn's `static-auth-secret` has them.
+//! Time-limited credentials, as coturn's `static-auth-secret` has them.
 //!
 //! Whoever holds the secret makes them and checks them, and nobody keeps them: the username is `expiry:name`, with the
 //! Unix time in seconds at which it ends, and the credential is the base64 of HMAC-SHA1 over the username
@@ -11,8 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha1::Sha1;
-
-use crate::auth::Secret;
 
 /// What a name may not hold as it is: servers compare it byte by byte, and blanks do not survive everywhere.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
@@ -35,10 +33,10 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// Those of `name`, good until `expiry_unix_s`. Letters beyond ASCII, blanks and `%` of the name are
     /// percent-encoded.
-    pub fn new(secret: &Secret, name: &str, expiry_unix_s: u64) -> Self {
+    pub fn new(secret: &str, name: &str, expiry_unix_s: u64) -> Self {
         let name = utf8_percent_encode(name, ENCODED);
         let username = format!("{expiry_unix_s}:{name}");
-        let credential = STANDARD.encode(mac(secret.expose(), &username));
+        let credential = password(secret, &username);
         Credentials {
             username,
             credential,
@@ -46,12 +44,21 @@ impl Credentials {
     }
 }
 
-fn mac(secret: &str, username: &str) -> impl AsRef<[u8]> {
+/// The password of a username.
+pub(crate) fn password(secret: &str, username: &str) -> String {
     // HMAC takes keys of any length.
     let keyed = Hmac::<Sha1>::new_from_slice(secret.as_bytes());
     let mut mac = keyed.unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
     mac.update(username.as_bytes());
-    mac.finalize().into_bytes()
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// When a username ends, and whom it names.
+pub(crate) fn parts(username: &str) -> Option<(u64, &str)> {
+    let (expiry, name) = username.split_once(':')?;
+    let is_number = !expiry.is_empty() && expiry.bytes().all(|byte| byte.is_ascii_digit());
+    let expiry = expiry.parse().ok().filter(|_| is_number)?;
+    (!name.is_empty()).then_some((expiry, name))
 }
 
 #[cfg(test)]
@@ -59,7 +66,7 @@ mod tests {
     use super::*;
 
     fn made(name: &str) -> Credentials {
-        Credentials::new(&Secret::new("north"), name, 1_700_000_300)
+        Credentials::new("north", name, 1_700_000_300)
     }
 
     #[test]
@@ -72,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_name_becomes_plain_ascii_and_stays_apart_from_all_others() {
-        let name = |name: &str| made(name).username["1700000300:".len()..].to_owned();
+        let name = |name: &str| made(name).username.replacen("1700000300:", "", 1);
         assert_eq!(name("a:b-c_d"), "a:b-c_d");
         assert_eq!(name("a b"), "a%20b");
         assert_eq!(name("a%20b"), "a%2520b");
@@ -82,5 +89,21 @@ mod tests {
     #[test]
     fn credentials_do_not_print() {
         assert_eq!(format!("{:?}", made("alice")), "[redacted]");
+    }
+
+    #[test]
+    fn a_username_is_a_time_and_a_name() {
+        assert_eq!(parts("12:a:b"), Some((12, "a:b")));
+        for wrong in [
+            "",
+            "12",
+            "12:",
+            ":a",
+            "+1:a",
+            "x:a",
+            "99999999999999999999:a",
+        ] {
+            assert_eq!(parts(wrong), None, "{wrong}");
+        }
     }
 }

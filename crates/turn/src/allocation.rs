@@ -1,0 +1,177 @@
+//! One relay: whose it is, until when, and which peers may send.
+//!
+//! Invariants: nothing passes for a peer without a permission that stands; a channel has one peer and a peer one channel;
+//! permissions and channels are bounded in number. The server asks, and ends it in time.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use stun_types::message::TransactionId;
+
+use crate::FiveTuple;
+use crate::codec::{Family, IntegrityKey};
+use crate::error_code::Code;
+
+/// For how long a peer may send (RFC 8656, section 9).
+pub(crate) const PERMISSION: Duration = Duration::from_secs(300);
+/// For how long a channel stands (RFC 8656, section 12).
+pub(crate) const CHANNEL: Duration = Duration::from_secs(600);
+/// Permissions of one relay, and channels: a client has some dozens of candidates of its peers at most.
+pub(crate) const MOST: usize = 128;
+/// RFC 8656 has channels to 0x4fff; clients of RFC 5766 use all of these.
+const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
+
+/// Names a relay; no two ever have the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AllocationId {
+    pub(crate) slot: usize,
+    pub(crate) serial: u64,
+}
+
+pub(crate) struct Allocation {
+    pub(crate) id: AllocationId,
+    pub(crate) client: FiveTuple,
+    /// `expiry:name`, as the client logged in.
+    pub(crate) username: String,
+    pub(crate) key: IntegrityKey,
+    /// Which user of the ledger.
+    pub(crate) user: usize,
+    /// As peers see it.
+    pub(crate) relayed: SocketAddr,
+    /// The request that made it: the same one again is answered as before.
+    pub(crate) made_by: TransactionId,
+    /// The lifetime that was answered, in seconds.
+    pub(crate) granted: u32,
+    pub(crate) expires: Instant,
+    /// Refreshed or not.
+    pub(crate) ends: Instant,
+    permissions: HashMap<IpAddr, Instant>,
+    channels: HashMap<u16, Channel>,
+    numbers: HashMap<SocketAddr, u16>,
+}
+
+#[derive(Clone, Copy)]
+struct Channel {
+    peer: SocketAddr,
+    expires: Instant,
+}
+
+/// What a new relay is.
+pub(crate) struct New {
+    pub(crate) id: AllocationId,
+    pub(crate) client: FiveTuple,
+    pub(crate) username: String,
+    pub(crate) key: IntegrityKey,
+    pub(crate) user: usize,
+    pub(crate) relayed: SocketAddr,
+    pub(crate) made_by: TransactionId,
+    pub(crate) granted: u32,
+    pub(crate) ends: Instant,
+}
+
+impl Allocation {
+    pub(crate) fn new(new: New, now: Instant) -> Self {
+        Allocation {
+            id: new.id,
+            client: new.client,
+            username: new.username,
+            key: new.key,
+            user: new.user,
+            relayed: new.relayed,
+            made_by: new.made_by,
+            granted: new.granted,
+            expires: (now + Duration::from_secs(new.granted.into())).min(new.ends),
+            ends: new.ends,
+            permissions: HashMap::new(),
+            channels: HashMap::new(),
+            numbers: HashMap::new(),
+        }
+    }
+
+    /// Gives it so much more time from now, but none beyond its end; gives the seconds that it has.
+    pub(crate) fn refresh(&mut self, lifetime: u32, now: Instant) -> u32 {
+        self.expires = (now + Duration::from_secs(lifetime.into())).min(self.ends);
+        let left = self.expires.saturating_duration_since(now).as_secs();
+        u32::try_from(left).unwrap_or(u32::MAX)
+    }
+
+    /// Whether what goes to or comes from this address passes.
+    pub(crate) fn permits(&self, peer: IpAddr, now: Instant) -> bool {
+        self.permissions
+            .get(&peer)
+            .is_some_and(|until| *until > now)
+    }
+
+    /// The peer of a channel that stands.
+    pub(crate) fn peer_of(&self, number: u16, now: Instant) -> Option<SocketAddr> {
+        let channel = self.channels.get(&number)?;
+        (channel.expires > now).then_some(channel.peer)
+    }
+
+    /// The channel of a peer, if one stands.
+    pub(crate) fn channel_to(&self, peer: SocketAddr, now: Instant) -> Option<u16> {
+        let number = *self.numbers.get(&peer)?;
+        self.peer_of(number, now).map(|_| number)
+    }
+
+    /// Lets all of these send, or none of them.
+    pub(crate) fn permit(&mut self, peers: &[SocketAddr], now: Instant) -> Result<(), Code> {
+        let is_new = |peer: &&SocketAddr| !self.permissions.contains_key(&peer.ip());
+        let more = peers.iter().filter(is_new).count();
+        if self.permissions.len() + more > MOST {
+            self.permissions.retain(|_, until| *until > now);
+        }
+        if self.permissions.len() + more > MOST {
+            return Err(Code::InsufficientCapacity);
+        }
+        for peer in peers {
+            self.permissions.insert(peer.ip(), now + PERMISSION);
+        }
+        Ok(())
+    }
+
+    /// Names a peer by a channel, and lets it send.
+    pub(crate) fn bind(&mut self, number: u16, peer: SocketAddr, now: Instant) -> Result<(), Code> {
+        if !CHANNELS.contains(&number) {
+            return Err(Code::BadRequest);
+        }
+        let is_other = |found: Option<SocketAddr>| found.is_some_and(|found| found != peer);
+        let has_other = self.channel_to(peer, now).is_some_and(|its| its != number);
+        if is_other(self.peer_of(number, now)) || has_other {
+            return Err(Code::BadRequest);
+        }
+        if self.channels.len() >= MOST {
+            self.forget_channels(now);
+        }
+        if self.channels.len() >= MOST && !self.channels.contains_key(&number) {
+            return Err(Code::InsufficientCapacity);
+        }
+        self.permit(&[peer], now)?;
+        self.unname(number);
+        if let Some(old) = self.numbers.insert(peer, number) {
+            self.channels.remove(&old);
+        }
+        let expires = now + CHANNEL;
+        self.channels.insert(number, Channel { peer, expires });
+        Ok(())
+    }
+
+    /// Takes the name from whoever had it.
+    fn unname(&mut self, number: u16) {
+        if let Some(old) = self.channels.remove(&number) {
+            self.numbers.remove(&old.peer);
+        }
+    }
+
+    fn forget_channels(&mut self, now: Instant) {
+        self.channels.retain(|_, channel| channel.expires > now);
+        let channels = &self.channels;
+        self.numbers
+            .retain(|_, number| channels.contains_key(number));
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        Family::of(&self.relayed)
+    }
+}

@@ -1,0 +1,99 @@
+//! What a server is told once: where it listens, what it relays, for whom, and how much of it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::codec::Family;
+use crate::policy::PeerPolicy;
+
+/// What a server is told once.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A port and the one that answers in its place when a client asks for a change of port (RFC 5780); both ways.
+    pub ports: Option<(u16, u16)>,
+    /// Relays; `None` is a STUN server.
+    pub turn: Option<TurnConfig>,
+    /// What nonces are signed with and relay ports drawn from. Random, and kept to itself.
+    pub seed: [u8; 32],
+}
+
+/// What relays need.
+#[derive(Clone)]
+pub struct TurnConfig {
+    /// What credentials are made with; see [`Credentials`](crate::Credentials).
+    pub secret: String,
+    /// The server's ports that relays are asked for on.
+    pub ports: Vec<u16>,
+    /// Where relays are reached.
+    pub relays: Relays,
+    /// Who may be a peer.
+    pub policy: PeerPolicy,
+    /// How much.
+    pub limits: Limits,
+}
+
+impl std::fmt::Debug for TurnConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("TurnConfig");
+        shown.field("ports", &self.ports);
+        shown.field("relays", &self.relays);
+        shown.field("policy", &self.policy);
+        shown.field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// The addresses of relays, as peers see them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Relays {
+    /// For relays of IPv4, if there are any.
+    pub v4: Option<Ipv4Addr>,
+    /// For relays of IPv6, if there are any.
+    pub v6: Option<Ipv6Addr>,
+    /// One port each.
+    pub ports: RangeInclusive<u16>,
+}
+
+impl Relays {
+    pub(crate) fn address(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4.map(IpAddr::V4),
+            Family::V6 => self.v6.map(IpAddr::V6),
+        }
+    }
+
+    /// Whether this is an address that relays have.
+    pub(crate) fn is_one(&self, address: SocketAddr) -> bool {
+        self.address(Family::of(&address)) == Some(address.ip())
+    }
+}
+
+/// How much is relayed at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Relays at once.
+    pub allocations: usize,
+    /// Relays of one user at once.
+    pub per_user: usize,
+    /// Bytes a second of one user, both ways together; `None`: no limit.
+    pub user_bytes_per_s: Option<u64>,
+    /// Bytes a second of all; `None`: no limit.
+    pub bytes_per_s: Option<u64>,
+    /// The longest time between two refreshes of a relay; at least 10 minutes, which clients count on.
+    pub lifetime: Duration,
+    /// The longest time from a relay's begin to its end, however often it is refreshed.
+    pub age: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            allocations: 1_000,
+            per_user: 10,
+            user_bytes_per_s: None,
+            bytes_per_s: None,
+            lifetime: Duration::from_secs(3_600),
+            age: Duration::from_secs(86_400),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Who has how many relays, and how many bytes they may still have relayed: of one user, of one address, and of all.
+//!
+//! A user is the name in its credentials, which the one who asks for them may choose on an open hub. So one address has at
+//! most as many relays as are left for all others: alone half of them. Of whoever has no relay nothing is kept.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::config::Limits;
+use crate::error_code::Code;
+use crate::rate::Bucket;
+
+struct User {
+    name: Arc<str>,
+    allocations: usize,
+    bucket: Bucket,
+}
+
+/// Relays and bytes, by whose they are.
+pub(crate) struct Ledger {
+    limits: Limits,
+    open: usize,
+    users: Slab<User>,
+    by_name: HashMap<Arc<str>, usize>,
+    addresses: HashMap<IpAddr, usize>,
+    all: Bucket,
+}
+
+/// What counts as one address: with IPv6, a network of 64 bits, which is what one customer has.
+fn group(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(limits: Limits, now: Instant) -> Self {
+        Ledger {
+            limits,
+            open: 0,
+            users: Slab::new(),
+            by_name: HashMap::new(),
+            addresses: HashMap::new(),
+            all: Bucket::new(limits.bytes_per_s, now),
+        }
+    }
+
+    /// One more relay of this user, at this address.
+    pub(crate) fn open(&mut self, name: &str, from: IpAddr, now: Instant) -> Result<usize, Code> {
+        let known = self.by_name.get(name).copied();
+        let has = known.and_then(|user| self.users.get(user));
+        if has.is_some_and(|user| user.allocations >= self.limits.per_user) {
+            return Err(Code::Quota);
+        }
+        let left = self.limits.allocations.saturating_sub(self.open);
+        let group = group(from);
+        let its = self.addresses.get(&group).copied().unwrap_or_default();
+        if its >= left {
+            return Err(Code::InsufficientCapacity);
+        }
+        self.open += 1;
+        *self.addresses.entry(group).or_default() += 1;
+        let user = known.unwrap_or_else(|| self.newcomer(name, now));
+        if let Some(user) = self.users.get_mut(user) {
+            user.allocations += 1;
+        }
+        Ok(user)
+    }
+
+    fn newcomer(&mut self, name: &str, now: Instant) -> usize {
+        let name: Arc<str> = name.into();
+        let user = self.users.insert(User {
+            name: Arc::clone(&name),
+            allocations: 0,
+            bucket: Bucket::new(self.limits.user_bytes_per_s, now),
+        });
+        self.by_name.insert(name, user);
+        user
+    }
+
+    /// One relay less.
+    pub(crate) fn close(&mut self, user: usize, from: IpAddr) {
+        self.open = self.open.saturating_sub(1);
+        let group = group(from);
+        if let Some(its) = self.addresses.get_mut(&group) {
+            *its -= 1;
+            if *its == 0 {
+                self.addresses.remove(&group);
+            }
+        }
+        let Some(entry) = self.users.get_mut(user) else {
+            return;
+        };
+        entry.allocations -= 1;
+        if entry.allocations == 0 {
+            let gone = self.users.remove(user);
+            self.by_name.remove(&gone.name);
+        }
+    }
+
+    /// Whether so many bytes of this user may pass now.
+    pub(crate) fn has_bytes(&mut self, user: usize, bytes: usize, now: Instant) -> bool {
+        let Some(user) = self.users.get_mut(user) else {
+            return false;
+        };
+        if !user.bucket.has(bytes, now) {
+            return false;
+        }
+        let passes = self.all.has(bytes, now);
+        if !passes {
+            user.bucket.give_back(bytes);
+        }
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(allocations: usize, per_user: usize) -> Ledger {
+        let limits = Limits {
+            allocations,
+            per_user,
+            ..Limits::default()
+        };
+        Ledger::new(limits, Instant::now())
+    }
+
+    fn ip(number: u8) -> IpAddr {
+        [192, 0, 2, number].into()
+    }
+
+    #[test]
+    fn a_user_has_as_many_as_it_may_and_gets_them_back() {
+        let now = Instant::now();
+        let mut ledger = ledger(100, 2);
+        let ada = ledger.open("ada", ip(1), now);
+        assert!(ada.is_ok() && ledger.open("ada", ip(2), now) == ada);
+        assert_eq!(ledger.open("ada", ip(3), now), Err(Code::Quota));
+        assert!(ledger.open("bob", ip(3), now).is_ok());
+        ledger.close(ada.unwrap_or_default(), ip(1));
+        assert!(ledger.open("ada", ip(1), now).is_ok());
+    }
+
+    #[test]
+    fn an_address_leaves_the_others_as_many_as_it_has_whatever_its_names() {
+        let now = Instant::now();
+        let mut ledger = ledger(8, 1);
+        let mut names = (0..).map(|number| number.to_string());
+        let mut open = |ledger: &mut Ledger, at: IpAddr| {
+            let name = names.next().unwrap_or_default();
+            ledger.open(&name, at, now)
+        };
+        let got =
+            |ledger: &mut Ledger,
+             at: IpAddr,
+             open: &mut dyn FnMut(&mut Ledger, IpAddr) -> Result<usize, Code>| {
+                (0..20).filter(|_| open(ledger, at).is_ok()).count()
+            };
+        assert_eq!(got(&mut ledger, ip(1), &mut open), 4);
+        assert_eq!(got(&mut ledger, ip(2), &mut open), 2);
+        let v6 = |text: &str| text.parse().unwrap_or(ip(9));
+        assert_eq!(got(&mut ledger, v6("2001:db8::1"), &mut open), 1);
+        assert_eq!(got(&mut ledger, v6("2001:db8::2"), &mut open), 0);
+        assert_eq!(got(&mut ledger, v6("2001:db8:0:1::1"), &mut open), 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_who_has_no_relay() {
+        let now = Instant::now();
+        let mut ledger = ledger(100, 2);
+        for number in 0..50 {
+            let user = ledger.open(&number.to_string(), ip(number), now);
+            ledger.close(user.unwrap_or_default(), ip(number));
+        }
+        let kept = ledger.users.len() + ledger.by_name.len() + ledger.addresses.len();
+        assert_eq!((kept, ledger.open), (0, 0));
+    }
+}

@@ -1,0 +1,85 @@
+//! A STUN and TURN server without IO: packets and the time go in, packets come out.
+//!
+//! [`Server`] answers STUN Binding requests (RFC 8489) and relays UDP for its clients (RFC 8656), who come by UDP, TCP or
+//! TLS. Its owner has the sockets: it hands in each packet with where it came from ([`Server::handle_client`],
+//! [`Server::handle_peer`]), sends what comes back, opens and closes ports when it is told to ([`Effect`]), and calls
+//! again when time is up ([`Server::poll_timeout`]). So the same packets at the same times give the same answers, and
+//! hours are tested in milliseconds.
+//!
+//! What holds at every instant:
+//!
+//! - Nothing is kept of a source that has not proved to have credentials; nonces are known again by their signature.
+//! - Nothing passes between a client and a peer without a permission that the client asked for in the last five minutes,
+//!   and none is given for an address that the [`PeerPolicy`] refuses.
+//! - No relay outlives its lifetime, and none its greatest age.
+//! - Who gets an answer without having proved anything gets no more than one and a half times what it sent, in bytes on the
+//!   wire.
+//!
+//! Not supported, and said so on the wire: relays that speak TCP with peers (442), DONT-FRAGMENT (420), reserved ports (508),
+//! two relays by one request (an ADDRESS-ERROR-CODE of 440 beside the one that is given).
+#![warn(missing_docs)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+mod allocation;
+mod auth;
+mod codec;
+mod config;
+mod counters;
+mod error_code;
+mod ledger;
+mod nonce;
+mod policy;
+mod ports;
+mod rate;
+mod requests;
+mod rest;
+mod server;
+mod stream;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+pub use allocation::AllocationId;
+pub use codec::{Family, Method};
+pub use config::{Config, Limits, Relays, TurnConfig};
+pub use counters::{Counted, Counter, Counters, Drop, End, Traffic};
+pub use error_code::Code;
+pub use policy::{PeerPolicy, Verdict};
+pub use rest::Credentials;
+pub use server::{Effect, Server, ToPeer};
+pub use stream::Frame;
+
+/// Now, by both clocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// For lifetimes.
+    pub at: Instant,
+    /// For credentials: the Unix time in seconds.
+    pub unix_s: u64,
+}
+
+/// What carries a client's packets.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// TCP, with or without TLS.
+    Stream,
+}
+
+/// Where a client is, and where it reached the server: relays belong to these (RFC 8656, section 2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FiveTuple {
+    /// By what.
+    pub transport: Transport,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The server's address and port, which answers come from.
+    pub server: SocketAddr,
+}

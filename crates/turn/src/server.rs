@@ -1,0 +1,340 @@
+//! The server: its state, what goes in and what comes out, and the way of data between clients and peers.
+//!
+//! Requests are answered in `requests.rs`. One owner calls; nothing here waits, and nothing is done that is not either
+//! returned or put among the effects, which the owner takes with [`Server::poll_effect`] after each call.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::allocation::{Allocation, AllocationId};
+use crate::codec::{self, Family, Packet, Sent};
+use crate::config::{Config, TurnConfig};
+use crate::counters::{Counters, Drop, End};
+use crate::ledger::Ledger;
+use crate::nonce::Nonces;
+use crate::policy::Verdict;
+use crate::ports::Ports;
+use crate::requests::Pending;
+use crate::{FiveTuple, Moment, Transport};
+
+/// What the owner of the sockets is to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Send this to a client, from where it reached the server or, in answer to a change of port, from the other one.
+    Send {
+        /// Whom, and from where.
+        to: FiveTuple,
+        /// The packet; of a stream, padded.
+        bytes: Vec<u8>,
+    },
+    /// Open a UDP port for a relay, and tell by [`Server::opened`] whether that worked.
+    Open {
+        /// Whose.
+        allocation: AllocationId,
+        /// Of which family.
+        family: Family,
+        /// Which.
+        port: u16,
+    },
+    /// Close the port of this relay, if it is open.
+    Close {
+        /// Whose.
+        allocation: AllocationId,
+    },
+}
+
+/// Data of a client for a peer, to be sent from the port of its relay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ToPeer<'p> {
+    /// From whose port.
+    pub allocation: AllocationId,
+    /// To whom.
+    pub peer: SocketAddr,
+    /// A part of the packet that went in.
+    pub data: &'p [u8],
+}
+
+/// A STUN and TURN server.
+pub struct Server {
+    pub(crate) config: Config,
+    pub(crate) nonces: Nonces,
+    pub(crate) turn: Option<Turn>,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// The relays.
+pub(crate) struct Turn {
+    pub(crate) config: TurnConfig,
+    pub(crate) allocations: Slab<Allocation>,
+    pub(crate) by_client: HashMap<FiveTuple, AllocationId>,
+    pub(crate) by_relayed: HashMap<SocketAddr, AllocationId>,
+    pub(crate) deadlines: BTreeSet<(Instant, AllocationId)>,
+    /// Relays whose port is being opened.
+    pub(crate) pending: HashMap<AllocationId, Pending>,
+    pub(crate) ledger: Ledger,
+    pub(crate) v4: Ports,
+    pub(crate) v6: Ports,
+    pub(crate) serial: u64,
+    pub(crate) draining: bool,
+}
+
+impl Server {
+    /// One without relays yet.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let turn = config.turn.clone();
+        Server {
+            nonces: Nonces::new(&config.seed, now),
+            turn: turn.map(|turn| Turn::new(turn, config.seed, now)),
+            effects: VecDeque::new(),
+            counters: Arc::default(),
+            config,
+        }
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// The next thing to do, if there is one.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let (deadline, _) = self.turn.as_ref()?.deadlines.first()?;
+        Some(*deadline)
+    }
+
+    /// Ends the relays whose time is over.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            let first = self.turn.as_ref().and_then(|turn| turn.deadlines.first());
+            let Some((_, id)) = first.copied() else {
+                return;
+            };
+            let ends = self.allocation(id).map(|allocation| allocation.ends);
+            let is_old = ends.is_some_and(|ends| ends <= now);
+            self.end(id, if is_old { End::TooOld } else { End::Expired });
+        }
+    }
+
+    /// Takes a packet of a client, as it came in a datagram or was cut out of a stream. What is returned goes to a peer;
+    /// anything else becomes an effect.
+    pub fn handle_client<'p>(
+        &mut self,
+        now: Moment,
+        from: FiveTuple,
+        packet: &'p [u8],
+    ) -> Option<ToPeer<'p>> {
+        self.handle_timeout(now.at);
+        match codec::parse(packet) {
+            Some(Packet::Channel { number, data }) => {
+                let allocation = self.allocation_of(from)?;
+                match allocation.peer_of(number, now.at) {
+                    Some(peer) => self.relay(now, from, Sent { peer, data }),
+                    None => self.drop_for(Drop::NoPermission),
+                }
+            }
+            Some(Packet::Send(sent)) => self.relay(now, from, sent),
+            Some(Packet::Request(request)) => {
+                self.answer(now, from, &request);
+                None
+            }
+            None => {
+                self.counters.ignored.one();
+                None
+            }
+        }
+    }
+
+    /// Takes a datagram that came to the port of a relay. If it passes, it is appended to `out` as its client is to get
+    /// it, and where that is is returned.
+    pub fn handle_peer(
+        &mut self,
+        now: Moment,
+        allocation: AllocationId,
+        peer: SocketAddr,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<FiveTuple> {
+        self.handle_timeout(now.at);
+        let turn = self.turn.as_mut()?;
+        let found = turn.allocations.get(allocation.slot);
+        let Some(found) = found.filter(|found| found.id == allocation) else {
+            return self.drop_for(Drop::NoAllocation);
+        };
+        if !found.permits(peer.ip(), now.at) {
+            return self.drop_for(Drop::NoPermission);
+        }
+        if !turn.ledger.has_bytes(found.user, data.len(), now.at) {
+            return self.drop_for(Drop::OverRate);
+        }
+        let to = found.client;
+        match found.channel_to(peer, now.at) {
+            Some(number) => {
+                codec::write_channel(out, number, data, to.transport == Transport::Stream);
+            }
+            None => codec::write_indication(out, turn.v4.transaction(), peer, data),
+        }
+        self.counters.to_clients.count(data.len());
+        Some(to)
+    }
+
+    /// A client's connection is gone.
+    pub fn client_gone(&mut self, client: FiveTuple) {
+        let turn = self.turn.as_ref();
+        if let Some(id) = turn.and_then(|turn| turn.by_client.get(&client)) {
+            self.end(*id, End::Disconnected);
+        }
+    }
+
+    /// Whether this client has a relay.
+    pub fn has_allocation(&self, client: FiveTuple) -> bool {
+        let turn = self.turn.as_ref();
+        turn.is_some_and(|turn| turn.by_client.contains_key(&client))
+    }
+
+    /// From now on there are no new relays, and those that there are end when their clients would refresh them, who are
+    /// told so.
+    pub fn drain(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.draining = true;
+        }
+    }
+
+    /// Ends all relays.
+    pub fn end_all(&mut self) {
+        let Some(turn) = &self.turn else { return };
+        let all: Vec<AllocationId> = turn.allocations.iter().map(|(_, one)| one.id).collect();
+        for id in all {
+            self.end(id, End::Drained);
+        }
+    }
+
+    pub(crate) fn allocation(&self, id: AllocationId) -> Option<&Allocation> {
+        let found = self.turn.as_ref()?.allocations.get(id.slot)?;
+        (found.id == id).then_some(found)
+    }
+
+    /// The relay of this client; that there is none is counted.
+    fn allocation_of(&self, client: FiveTuple) -> Option<&Allocation> {
+        let turn = self.turn.as_ref();
+        let id = turn.and_then(|turn| turn.by_client.get(&client));
+        match id.and_then(|id| self.allocation(*id)) {
+            None => self.drop_for(Drop::NoAllocation),
+            found => found,
+        }
+    }
+
+    fn drop_for<T>(&self, why: Drop) -> Option<T> {
+        self.counters.of(why).one();
+        None
+    }
+
+    /// Data of a client for a peer: what its peer is allowed by permission goes out, or straight to the client of another
+    /// relay of this server.
+    fn relay<'p>(&mut self, now: Moment, from: FiveTuple, sent: Sent<'p>) -> Option<ToPeer<'p>> {
+        let Sent { peer, data } = sent;
+        let found = self.allocation_of(from)?;
+        let (allocation, relayed, user) = (found.id, found.relayed, found.user);
+        let is_pending = self.is_pending(allocation);
+        let found = self.allocation(allocation)?;
+        if is_pending || found.family() != Family::of(&peer) || !found.permits(peer.ip(), now.at) {
+            return self.drop_for(Drop::NoPermission);
+        }
+        let turn = self.turn.as_mut()?;
+        if !turn.ledger.has_bytes(user, data.len(), now.at) {
+            return self.drop_for(Drop::OverRate);
+        }
+        if turn.config.relays.is_one(peer) {
+            let other = turn.by_relayed.get(&peer).copied();
+            if let Some(other) = other {
+                self.counters.to_peers.count(data.len());
+                self.hand_over(now, other, relayed, data);
+                return None;
+            }
+            if turn.config.policy.judge(peer.ip()) != Verdict::Allowed {
+                return self.drop_for(Drop::Forbidden);
+            }
+        }
+        self.counters.to_peers.count(data.len());
+        Some(ToPeer {
+            allocation,
+            peer,
+            data,
+        })
+    }
+
+    /// Two clients of this server meet here: nothing leaves it, so a NAT in front of it need not lead back.
+    fn hand_over(&mut self, now: Moment, to: AllocationId, from: SocketAddr, data: &[u8]) {
+        let mut bytes = Vec::with_capacity(data.len() + 64);
+        if let Some(to) = self.handle_peer(now, to, from, data, &mut bytes) {
+            self.effects.push_back(Effect::Send { to, bytes });
+        }
+    }
+
+    fn is_pending(&self, id: AllocationId) -> bool {
+        let turn = self.turn.as_ref();
+        turn.is_some_and(|turn| turn.pending.contains_key(&id))
+    }
+
+    /// Ends a relay, and forgets all of it.
+    pub(crate) fn end(&mut self, id: AllocationId, why: End) {
+        let Some(turn) = &mut self.turn else { return };
+        let is_there = turn.allocations.get(id.slot).is_some_and(|it| it.id == id);
+        if !is_there {
+            return;
+        }
+        let gone = turn.allocations.remove(id.slot);
+        turn.by_client.remove(&gone.client);
+        turn.by_relayed.remove(&gone.relayed);
+        turn.deadlines.remove(&(gone.expires, id));
+        turn.ledger.close(gone.user, gone.client.client.ip());
+        let pending = turn.pending.remove(&id);
+        let ports = turn.ports(gone.family());
+        for port in pending.into_iter().flat_map(|pending| pending.failed) {
+            ports.give_back(port);
+        }
+        ports.give_back(gone.relayed.port());
+        self.counters.of(why).one();
+        self.effects.push_back(Effect::Close { allocation: id });
+    }
+}
+
+impl Turn {
+    fn new(config: TurnConfig, seed: [u8; 32], now: Instant) -> Self {
+        let ports = |family: u8| {
+            let mut seed = seed;
+            // So that neither tells of the other.
+            seed.iter_mut().for_each(|byte| *byte ^= family);
+            Ports::new(config.relays.ports.clone(), seed)
+        };
+        Turn {
+            allocations: Slab::new(),
+            by_client: HashMap::new(),
+            by_relayed: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            pending: HashMap::new(),
+            ledger: Ledger::new(config.limits, now),
+            v4: ports(4),
+            v6: ports(6),
+            serial: 0,
+            draining: false,
+            config,
+        }
+    }
+
+    pub(crate) fn ports(&mut self, family: Family) -> &mut Ports {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+}
