@@ -23,7 +23,7 @@ use crate::auth::Secret;
 use crate::auth::jwt::Jwt;
 use crate::mesh::core::ids::{Dialect, HubId};
 
-pub use nat::{IceUrl, NatSettings};
+pub use nat::{IceUrl, NatSettings, StunSettings, TurnSettings};
 pub use origins::{CorsOrigins, Origin};
 pub use proxies::TrustedProxies;
 pub use settings::{SETTINGS, Setting, settings_table};

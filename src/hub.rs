@@ -21,6 +21,7 @@ use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::reach::Reach;
 use crate::mesh::{Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
+use crate::nat::{Bound, Nat, NatError, Port};
 use crate::registry::Registry;
 use crate::session::{self, Newcomer, Sessions};
 use crate::unsent::Unsent;
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The files of `TLS_CERT` and `TLS_KEY` cannot be used.
     #[error("the configuration cannot be used:\n  {0}")]
     Tls(#[from] BadFile),
+    /// STUN or TURN cannot be served.
+    #[error(transparent)]
+    Nat(#[from] NatError),
 }
 
 /// How long peers that were told to leave, with what they still sent, and answers under way, may take before they are
@@ -52,10 +56,12 @@ impl Hub {
             None => None,
         };
         let listeners = http::bind(&config.host, config.port).await?;
-        let addrs = listeners
+        let addrs: Vec<SocketAddr> = listeners
             .iter()
             .filter_map(|listener| listener.local_addr().ok())
             .collect();
+        let hosts: Vec<IpAddr> = addrs.iter().map(SocketAddr::ip).collect();
+        let bound = Nat::bind(&config, &hosts)?;
         let config = Arc::new(config);
         let registry = Arc::new(Registry::new(Arc::clone(&metrics), config.peerjs.expire));
         let mesh = Mesh::start(&config, Arc::clone(&registry), Arc::clone(&metrics));
@@ -71,6 +77,13 @@ impl Hub {
         );
         let parts = Parts { sessions, mesh };
         let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
+        let nat_ports = bound.as_ref().map_or_else(Vec::new, Bound::listening);
+        let nat = bound.map(|bound| bound.start(&config, certificates.clone()));
+        let nat = nat.transpose()?;
+        if let Some(nat) = &nat {
+            metrics.show_turn(&nat.own().counters, nat.own().most);
+            app.offer(nat.own().clone());
+        }
         app.serve(listeners, certificates.as_ref());
         let housekeeping = tokio::spawn(keep_house(
             Arc::clone(&app),
@@ -81,6 +94,8 @@ impl Hub {
             app,
             certificates,
             addrs,
+            nat,
+            nat_ports,
             config,
             metrics,
             housekeeping,
@@ -118,6 +133,8 @@ pub struct RunningHub {
     app: Arc<App<Parts>>,
     certificates: Option<Arc<Certificates>>,
     addrs: Vec<SocketAddr>,
+    nat: Option<Nat>,
+    nat_ports: Vec<Port>,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     housekeeping: JoinHandle<()>,
@@ -136,6 +153,11 @@ impl RunningHub {
     /// All addresses that it listens on.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// Where it serves STUN and TURN.
+    pub fn nat_ports(&self) -> &[Port] {
+        &self.nat_ports
     }
 
     /// What it was told.
@@ -163,9 +185,12 @@ impl RunningHub {
 
     /// Takes nobody in any more, tells the other hubs, sends the peers away evenly over `DRAIN_MS`, and ends.
     /// Takes `DRAIN_MS` and at most ten seconds more; without peers, next to no time.
-    pub async fn drain(self) {
+    pub async fn drain(mut self) {
         let parts = self.app.backend();
         self.app.drain();
+        if let Some(nat) = &self.nat {
+            nat.drain();
+        }
         parts.mesh.drain().await;
         // Also without peers: whoever is still on the way from the 101 is sent away on arrival.
         parts.sessions.drain(self.config.drain).await;
@@ -180,6 +205,9 @@ impl RunningHub {
             tracing::warn!("signals that still wait for their target are dropped");
         }
         parts.mesh.stop().await;
+        if let Some(nat) = self.nat.take() {
+            nat.stop().await;
+        }
         self.app.close();
         if timeout(GRACE, self.app.wait()).await.is_err() {
             self.stop().await;
@@ -187,8 +215,11 @@ impl RunningHub {
     }
 
     /// Ends everything where it stands: peers see their connections break, other hubs are parted from.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.app.kill();
+        if let Some(nat) = self.nat.take() {
+            nat.stop().await;
+        }
         self.app.backend().mesh.stop().await;
         self.app.wait().await;
     }

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod log;
 pub mod mesh;
 pub mod metrics;
+pub mod nat;
 pub mod registry;
 pub mod session;
 #[doc(hidden)]

@@ -100,13 +100,19 @@ where
         .finish()
 }
 
-/// What the WebSocket library says of single frames shows what is in them, so that is never kept.
-const NEVER_BELOW_WARN: [&str; 2] = ["tungstenite=warn", "tokio_tungstenite=warn"];
+/// What the WebSocket library says of single frames shows what is in them, and what the codecs of STUN say shows keys and
+/// is anybody's to cause, so these are never kept.
+const NEVER_KEPT: [&str; 4] = [
+    "tungstenite=warn",
+    "tokio_tungstenite=warn",
+    "stun_types=off",
+    "turn_types=off",
+];
 
 /// The configuration has checked that the directives parse.
 fn parse(filter: &str) -> EnvFilter {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let caps = NEVER_BELOW_WARN.iter().filter_map(|cap| cap.parse().ok());
+    let caps = NEVER_KEPT.iter().filter_map(|cap| cap.parse().ok());
     caps.fold(filter, EnvFilter::add_directive)
 }
 

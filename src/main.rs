@@ -15,6 +15,7 @@ use clap::Parser;
 use hubmesh::config::{Config, settings_table};
 use hubmesh::http::check_tls;
 use hubmesh::hub::{Hub, RunningHub, StartError};
+use hubmesh::nat::NatError;
 use hubmesh_cli as cli;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -69,7 +70,9 @@ fn main() -> ExitCode {
     for caution in &config.cautions {
         tracing::warn!("{caution}");
     }
-    if let Err(why) = cli::open_files::allow(config.max_connections + config.max_http_connections) {
+    if let Err(why) = cli::open_files::allow(
+        config.max_connections + config.max_http_connections + config.nat.sockets(),
+    ) {
         tracing::warn!("{why}");
     }
     serve(config)
@@ -142,8 +145,9 @@ async fn run(config: Config) -> ExitCode {
         Err(error) => {
             complain(&error);
             return ExitCode::from(match error {
-                StartError::Bind(_) => CANNOT_LISTEN,
-                StartError::Tls(_) => BAD_CONFIG,
+                StartError::Nat(NatError::Thread(_)) => SYSTEM_REFUSES,
+                StartError::Nat(NatError::Address(_)) | StartError::Tls(_) => BAD_CONFIG,
+                StartError::Bind(_) | StartError::Nat(NatError::Port(_)) => CANNOT_LISTEN,
             });
         }
     };
@@ -185,6 +189,10 @@ fn announce(hub: &RunningHub) {
         version = env!("CARGO_PKG_VERSION"),
         "hubmesh is serving"
     );
+    if !hub.nat_ports().is_empty() {
+        let ports: Vec<String> = hub.nat_ports().iter().map(ToString::to_string).collect();
+        tracing::info!(ports = ports.join(","), "STUN and TURN are served");
+    }
     if !config.is_hub && !config.mesh.bootstrap.is_empty() {
         tracing::warn!("BOOTSTRAP_HUBS has no effect: IS_HUB is false");
     }

@@ -9,12 +9,15 @@
 
 mod family;
 mod process;
+mod turn;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
+
+use hubmesh_turn::Counters;
 
 use crate::mesh::core::api::SignalFailure;
 
@@ -428,6 +431,12 @@ impl Metrics {
             ),
             registry: r.registry,
         })
+    }
+
+    /// Shows what this hub's own STUN and TURN count; once.
+    pub fn show_turn(&self, counters: &Arc<Counters>, most: usize) {
+        let collector = turn::TurnCollector::new(Arc::clone(counters), most);
+        Maker::must(self.registry.register(Box::new(collector)));
     }
 
     /// Counts a peer that was let in, until what is returned is closed or dropped.

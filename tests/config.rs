@@ -549,6 +549,78 @@ fn turn_servers_are_checked_whole_and_their_secret_is_never_shown() {
     assert!(!told.contains("north"), "{told}");
 }
 
+#[test]
+fn a_hub_s_own_stun_and_turn_are_off_unless_set_and_checked_whole() {
+    let nat = |vars: &[(&str, &str)]| Config::from_vars(vars.iter().copied()).expect("fine").nat;
+    let off = nat(&[]);
+    assert!(off.stun.is_none() && off.turn.is_none());
+    assert_eq!(off.sockets(), 0);
+    let on = nat(&[
+        ("STUN_PORT", "3478"),
+        ("TURN_PORT", "3478"),
+        ("TURN_ALLOW_PEERS", "10.1.0.0/16, ::1"),
+        ("TURN_PUBLIC_ADDRESS", "203.0.113.5,2001:db8::5"),
+        ("TURN_BYTES_PER_SEC_PER_USER", "0"),
+    ]);
+    let turn = on.turn.as_ref().expect("it is on");
+    assert_eq!(turn.relay_ports, 20_000..=29_999);
+    assert_eq!((turn.allow_peers.len(), on.public.len()), (2, 2));
+    assert_eq!(on.limits.user_bytes_per_s, None);
+    assert_eq!(on.sockets(), 1_000 + 1_024);
+    let port = ("TURN_PORT", "3478");
+    for (vars, name, text) in [
+        (&[("STUN_ALT_PORT", "1")][..], "STUN_ALT_PORT", "no effect"),
+        (
+            &[("STUN_PORT", "9"), ("STUN_ALT_PORT", "9")],
+            "STUN_ALT_PORT",
+            "another one",
+        ),
+        (&[("TURN_TLS_PORT", "1")], "TURN_TLS_PORT", "no effect"),
+        (&[port, ("TURN_TLS_PORT", "1")], "TURN_TLS_PORT", "TLS_CERT"),
+        (
+            &[port, ("TURN_RELAY_PORTS", "5-4")],
+            "TURN_RELAY_PORTS",
+            "the lower first",
+        ),
+        (
+            &[port, ("TURN_RELAY_PORTS", "9000-9009")],
+            "TURN_RELAY_PORTS",
+            "10 ports",
+        ),
+        (
+            &[("TURN_ALLOW_PEERS", "::ffff:10.0.0.0/104")],
+            "TURN_ALLOW_PEERS",
+            "without ::ffff:",
+        ),
+        (&[("TURN_ALLOW_PEERS", "lan")], "TURN_ALLOW_PEERS", "blocks"),
+        (
+            &[("TURN_PUBLIC_ADDRESS", "192.0.2.1,192.0.2.2")],
+            "TURN_PUBLIC_ADDRESS",
+            "two addresses",
+        ),
+        (
+            &[("TURN_PUBLIC_ADDRESS", "::")],
+            "TURN_PUBLIC_ADDRESS",
+            "nobody",
+        ),
+        (
+            &[("TURN_PUBLIC_NAME", "a b")],
+            "TURN_PUBLIC_NAME",
+            "no host name",
+        ),
+        (&[("TURN_PORT", "x")], "TURN_PORT", "65535"),
+        (
+            &[("TURN_MAX_LIFETIME_S", "5")],
+            "TURN_MAX_LIFETIME_S",
+            "600",
+        ),
+    ] {
+        let told = problems(vars);
+        let good = told.len() == 1 && told[0].0 == name && told[0].1.contains(text);
+        assert!(good, "{vars:?}: {told:?}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_printed_ends_the_daemon_with_70_and_no_panic() {

@@ -1,13 +1,17 @@
-//! How clients find their way through NATs: the ICE servers that `/ice-servers` names, and the secret of their
-//! credentials.
+//! How clients find their way through NATs: the ICE servers that `/ice-servers` names, the secret of their credentials,
+//! and this hub's own STUN and TURN.
 //!
 //! [`IceUrl`] is an address as RFC 7064 and RFC 7065 write it, checked as strictly as browsers do, because a browser
 //! refuses the whole list for one wrong entry. Knows nothing of HTTP.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
+
+use hubmesh_turn::Limits;
+use ipnet::IpNet;
 
 use super::read::Reader;
 use super::{Caution, Secret};
@@ -21,6 +25,75 @@ pub struct NatSettings {
     pub secret: Option<Secret>,
     /// For how long such credentials are good.
     pub ttl: Duration,
+    /// This hub's own STUN.
+    pub stun: Option<StunSettings>,
+    /// This hub's own TURN.
+    pub turn: Option<TurnSettings>,
+    /// Where clients and peers reach this hub, at most one address of each family; empty if it is not said.
+    pub public: Vec<IpAddr>,
+    /// The name that clients are told in place of addresses.
+    pub public_name: Option<String>,
+    /// How much is relayed.
+    pub limits: Limits,
+    /// TCP and TLS connections of TURN and STUN.
+    pub max_connections: usize,
+}
+
+/// This hub's own STUN.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StunSettings {
+    /// UDP and TCP; 0 takes a free one.
+    pub port: u16,
+    /// What answers who asks for a change of port; `None`: the next one.
+    pub alternate: Option<u16>,
+}
+
+/// This hub's own TURN.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TurnSettings {
+    /// UDP and TCP; 0 takes a free one.
+    pub port: u16,
+    /// TLS, with the hub's certificate; 0 takes a free one.
+    pub tls_port: Option<u16>,
+    /// One for each relay.
+    pub relay_ports: RangeInclusive<u16>,
+    /// Peers that are allowed beyond those on the internet.
+    pub allow_peers: Vec<IpNet>,
+}
+
+/// Two ports, the lower first.
+struct PortRange(RangeInclusive<u16>);
+
+impl FromStr for PortRange {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let ends = text
+            .split_once('-')
+            .map(|(low, high)| (low.trim().parse(), high.trim().parse()));
+        match ends {
+            Some((Ok(low @ 1..), Ok(high))) if low <= high => Ok(PortRange(low..=high)),
+            _ => Err("use two ports like 20000-29999, the lower first"),
+        }
+    }
+}
+
+/// A block of addresses, or one.
+#[derive(PartialEq)]
+struct Block(IpNet);
+
+impl FromStr for Block {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let one = text.parse::<IpAddr>().map(IpNet::from);
+        let block = one.or_else(|_| text.parse::<IpNet>());
+        let block = block.map_err(|_| "use addresses and blocks such as 10.1.0.0/16")?;
+        match block.network() {
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Err("write IPv4 without ::ffff:"),
+            _ => Ok(Block(block)),
+        }
+    }
 }
 
 /// The address of a STUN or TURN server: `stun:`, `stuns:`, `turn:` or `turns:`, a host, and perhaps a port and, for
@@ -141,24 +214,134 @@ pub(super) fn read(reader: &mut Reader) -> Option<NatSettings> {
         let why = format!("names more than {MAX_URLS} servers, and browsers ask each of them");
         reader.problem("TURN_URLS", why);
     }
-    // What is wrong with either is told already.
-    if urls.is_some() && names_turn != reader.is_set("TURN_SECRET") {
-        let why = match names_turn {
-            true => {
-                "is unset, while TURN_URLS names a TURN server: set the secret that it shares with this hub"
-            }
-            false => "has no effect without a turn: or turns: server in TURN_URLS",
-        };
+    let stun = read_stun(reader);
+    let max_allocations = reader.number("TURN_MAX_ALLOCATIONS", 1..=60_000);
+    let turn = read_turn(reader, max_allocations);
+    let has_secret = reader.is_set("TURN_SECRET");
+    // What is wrong with the list is told already.
+    if urls.is_some() && names_turn && !has_secret {
+        let why = "is unset, while TURN_URLS names a TURN server: set the secret that it shares with this hub";
         reader.problem("TURN_SECRET", why);
     }
+    if urls.is_some() && !names_turn && has_secret && !reader.is_set("TURN_PORT") {
+        let why = "has no effect without a turn: or turns: server in TURN_URLS, or TURN_PORT";
+        reader.problem("TURN_SECRET", why);
+    }
+    let public = read_public(reader);
+    let public_name = reader.name("TURN_PUBLIC_NAME");
+    let limits = read_limits(reader, max_allocations);
+    let max_connections = reader.number("TURN_MAX_CONNECTIONS", 1..=1_000_000);
     Some(NatSettings {
         urls: urls?,
         secret,
         ttl: ttl?,
+        stun: stun?,
+        turn: turn?,
+        public: public?,
+        public_name,
+        limits: limits?,
+        max_connections: max_connections?,
+    })
+}
+
+/// `None`: what is set cannot be used.
+fn read_stun(reader: &mut Reader) -> Option<Option<StunSettings>> {
+    let alternate_set = reader.is_set("STUN_ALT_PORT");
+    let alternate = reader.optional_port("STUN_ALT_PORT")?;
+    let Some(port) = reader.optional_port("STUN_PORT")? else {
+        if alternate_set {
+            reader.problem("STUN_ALT_PORT", "has no effect without STUN_PORT");
+        }
+        return Some(None);
+    };
+    if port != 0 && alternate == Some(port) {
+        reader.problem(
+            "STUN_ALT_PORT",
+            "is STUN_PORT itself: it has to be another one",
+        );
+    }
+    Some(Some(StunSettings { port, alternate }))
+}
+
+/// `None`: what is set cannot be used.
+fn read_turn(reader: &mut Reader, allocations: Option<usize>) -> Option<Option<TurnSettings>> {
+    let relay_ports = reader.parse::<PortRange>("TURN_RELAY_PORTS");
+    let allow_peers = reader.list::<Block>("TURN_ALLOW_PEERS");
+    let tls_port = reader.optional_port("TURN_TLS_PORT");
+    let port = reader.optional_port("TURN_PORT")?;
+    if let Some(Some(_)) = tls_port {
+        if port.is_none() {
+            reader.problem("TURN_TLS_PORT", "has no effect without TURN_PORT");
+        } else if !reader.is_set("TLS_CERT") {
+            let why = "needs the hub's certificate: set TLS_CERT and TLS_KEY";
+            reader.problem("TURN_TLS_PORT", why);
+        }
+    }
+    let (PortRange(relay_ports), allow_peers) = (relay_ports?, allow_peers?);
+    let Some(port) = port else { return Some(None) };
+    if allocations.is_some_and(|most| relay_ports.len() < most) {
+        let why = format!(
+            "are {} ports, fewer than the relays of TURN_MAX_ALLOCATIONS, which have one each",
+            relay_ports.len()
+        );
+        reader.problem("TURN_RELAY_PORTS", why);
+    }
+    Some(Some(TurnSettings {
+        port,
+        tls_port: tls_port?,
+        relay_ports,
+        allow_peers: allow_peers.into_iter().map(|Block(block)| block).collect(),
+    }))
+}
+
+fn read_public(reader: &mut Reader) -> Option<Vec<IpAddr>> {
+    let all = reader.list::<IpAddr>("TURN_PUBLIC_ADDRESS")?;
+    let two_alike = |family: fn(&IpAddr) -> bool| all.iter().filter(|ip| family(ip)).count() > 1;
+    if two_alike(IpAddr::is_ipv4) || two_alike(IpAddr::is_ipv6) {
+        reader.problem(
+            "TURN_PUBLIC_ADDRESS",
+            "names two addresses of one family: relays have one of each",
+        );
+    }
+    if all
+        .iter()
+        .any(|ip| ip.is_unspecified() || ip.is_multicast())
+    {
+        reader.problem(
+            "TURN_PUBLIC_ADDRESS",
+            "names an address at which nobody is reached",
+        );
+    }
+    Some(all)
+}
+
+fn read_limits(reader: &mut Reader, allocations: Option<usize>) -> Option<Limits> {
+    let per_user = reader.number("TURN_MAX_ALLOCATIONS_PER_USER", 1..=60_000);
+    let bytes: Option<u64> = reader.number("TURN_BYTES_PER_SEC", 0..=1_000_000_000_000);
+    let user_bytes: Option<u64> =
+        reader.number("TURN_BYTES_PER_SEC_PER_USER", 0..=1_000_000_000_000);
+    let lifetime = reader.seconds("TURN_MAX_LIFETIME_S", 600..=86_400);
+    let age = reader.seconds("TURN_MAX_AGE_S", 600..=31_536_000);
+    Some(Limits {
+        allocations: allocations?,
+        per_user: per_user?,
+        user_bytes_per_s: Some(user_bytes?).filter(|bytes| *bytes > 0),
+        bytes_per_s: Some(bytes?).filter(|bytes| *bytes > 0),
+        lifetime: lifetime?,
+        age: age?,
     })
 }
 
 impl NatSettings {
+    /// Sockets that the hub's own STUN and TURN may have open.
+    pub fn sockets(&self) -> usize {
+        let relays = self.turn.as_ref().map_or(0, |_| self.limits.allocations);
+        match self.stun.is_some() || self.turn.is_some() {
+            true => relays + self.max_connections,
+            false => 0,
+        }
+    }
+
     /// What may not be what was meant, on a hub that is `open` to everybody or not.
     pub(super) fn cautions(&self, open: bool) -> Vec<Caution> {
         let caution = |text: &str| Caution {
@@ -166,18 +349,16 @@ impl NatSettings {
             text: text.into(),
         };
         let mut cautions = Vec::new();
-        let Some(secret) = &self.secret else {
-            return cautions;
-        };
-        if secret.expose().len() < GOOD_SECRET_BYTES {
+        let secret = self.secret.as_ref().map(Secret::expose);
+        if secret.is_some_and(|secret| secret.len() < GOOD_SECRET_BYTES) {
             cautions.push(caution(
                 "is shorter than 16 bytes: whoever is given credentials can find it out by trying",
             ));
         }
-        if open {
+        if open && (secret.is_some() || self.turn.is_some()) {
             cautions.push(caution(
-                "is in use on a hub that is open to everybody, so everybody may relay: set AUTH_TOKEN or a JWT key \
-                 to choose who",
+                "makes credentials on a hub that is open to everybody, so everybody may relay: set AUTH_TOKEN or a \
+                 JWT key to choose who",
             ));
         }
         cautions

@@ -103,6 +103,14 @@ impl Reader {
         self.number(name, bounds).map(Duration::from_secs)
     }
 
+    /// A port, or nothing if unset; `None` if it is none.
+    pub(super) fn optional_port(&mut self, name: &str) -> Option<Option<u16>> {
+        match self.is_set(name) {
+            true => self.number(name, 0..=65_535).map(Some),
+            false => Some(None),
+        }
+    }
+
     /// `true` or `false`, also written 1, 0, yes, no, on, off.
     pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
         let text = self.text_of(name);
@@ -230,6 +238,19 @@ impl Reader {
                 "{text:?} is neither an address nor a host name: one of them, or :: or 0.0.0.0 for every \
                  interface (the port goes into PORT)"
             ),
+        );
+        None
+    }
+
+    /// A host name or an address, as it stands in a URL, or nothing if unset.
+    pub(super) fn name(&mut self, name: &str) -> Option<String> {
+        let text = self.optional_text(name, 253)?;
+        if is_host_name(&text) || text.parse::<std::net::Ipv4Addr>().is_ok() {
+            return Some(text);
+        }
+        self.problem(
+            name,
+            format!("{text:?} is no host name, such as turn.example.org"),
         );
         None
     }

@@ -160,10 +160,40 @@ settings! {
     max_peers_per_room = "4";
     /// STUN and TURN servers elsewhere that `/ice-servers` names: a comma list of up to 16 of `turn:host:port`, `turns:host:port` and `stun:host:port`, TURN also with `?transport=udp` or `?transport=tcp`. Unset: none.
     turn_urls = "";
-    /// Secret that those TURN servers share with this hub (coturn's `static-auth-secret`), printable ASCII, at least 16 bytes for it not to be guessed. Every client is given credentials of its own that are made with it.
+    /// Secret that those TURN servers share with this hub (coturn's `static-auth-secret`), and of this hub's own TURN; printable ASCII, at least 16 bytes for it not to be guessed. Every client is given credentials of its own that are made with it.
     turn_secret = "";
     /// Seconds that such credentials are good for, 30 to 86400. A relay that was opened with them meanwhile stays open.
     turn_ttl_s = "300";
+    /// Port of this hub's own STUN, UDP and TCP, at the addresses of `HOST`; 0 takes a free one. Unset: none.
+    stun_port = "";
+    /// Second port of STUN, from which it answers clients that ask for a change of port to find out what NAT they are behind. Unset: the one after `STUN_PORT`.
+    stun_alt_port = "";
+    /// Port of this hub's own TURN (and STUN), UDP and TCP, at the addresses of `HOST`; may be that of `STUN_PORT`; 0 takes a free one. Credentials come from `/ice-servers`, by `TURN_SECRET` or, if that is unset, by a secret that is drawn at each start. Unset: none.
+    turn_port = "";
+    /// Port of TURN over TLS, with the certificate of `TLS_CERT`; 0 takes a free one. Unset: none.
+    turn_tls_port = "";
+    /// Where clients and peers reach this hub's TURN and STUN: at most one IPv4 and one IPv6 address, comma between. Unset: the addresses of `HOST`; where that is every interface, the one that leads to the internet.
+    turn_public_address = "";
+    /// Host name that `/ice-servers` gives in place of the address; TLS needs the one in the certificate.
+    turn_public_name = "";
+    /// UDP ports of relays, one each; a firewall has to let them in. The default lies below what Linux hands out to others (32768 and up).
+    turn_relay_ports = "20000-29999";
+    /// Peers that relays may reach although they are not on the internet: a comma list of addresses and blocks such as `10.1.0.0/16`. Unset: this machine, private, shared and link-local networks, multicast and reserved addresses are refused, whatever form they are written in.
+    turn_allow_peers = "";
+    /// Relays at once, 1 to 60000; more get 508. One address (IPv6: one /64) has as many as are left for all others, alone half. Each takes a file descriptor, about 3 KB, at worst 40 KB, and what the system holds for its socket.
+    turn_max_allocations = "1000";
+    /// Relays of one user at once, 1 to 60000; more get 486. A user is the `peerId` that its credentials name.
+    turn_max_allocations_per_user = "10";
+    /// TCP and TLS connections of TURN and STUN, 1 to 1000000; more are closed at once. One address has as many as are left for all others. At worst 64 KiB of a packet that has come in part and 256 packets that wait for the client each, with TLS 100 KiB more.
+    turn_max_connections = "1024";
+    /// Bytes a second that all relays together pass on, both ways, 0 to 1000000000000, and as many at once; more are dropped. 0: no limit.
+    turn_bytes_per_sec = "0";
+    /// The same for one user.
+    turn_bytes_per_sec_per_user = "2500000";
+    /// Longest time between two refreshes of a relay that a client may ask for, in seconds, 600 to 86400.
+    turn_max_lifetime_s = "3600";
+    /// Seconds after which a relay ends however often it is refreshed, 600 to 31536000: credentials outlive their time for no longer.
+    turn_max_age_s = "86400";
     /// Milliseconds over which peers are sent away when the hub is told to stop, 0 to 600000.
     drain_ms = "10000";
     /// `json` or `text`. `auto`: text on a terminal, JSON lines elsewhere.

@@ -15,10 +15,11 @@ use warp::reply::Response;
 
 use super::admit::{self, Refused};
 use super::{App, Backend, Head, query, reply};
-use crate::auth::Grant;
+use crate::auth::{Grant, Secret};
 use crate::clock;
 use crate::config::{IceUrl, NatSettings};
 use crate::mesh::core::ids::PeerId;
+use crate::nat::OwnServers;
 
 /// What a client gives to `RTCPeerConnection`.
 #[derive(Serialize)]
@@ -41,8 +42,8 @@ struct Login {
 }
 
 pub(super) fn page<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    if app.config.nat.urls.is_empty() {
-        let why = "this hub names no ICE servers: it has none in TURN_URLS";
+    if !app.has_ice_servers() {
+        let why = "this hub names no ICE servers: it has none in TURN_URLS, and no STUN_PORT or TURN_PORT of its own";
         return reply::error(StatusCode::NOT_FOUND, why);
     }
     let client = admit::client(app, &head);
@@ -60,7 +61,8 @@ fn try_page<B: Backend>(
     admit::its_own(&grant, &peer)?;
     admit::origin(app, head)?;
     app.metrics.ice_servers.inc();
-    let servers = servers(&app.config.nat, &peer, clock::unix_ms());
+    let own = app.own_servers.get();
+    let servers = servers(&app.config.nat, own, &peer, clock::unix_ms());
     Ok(reply::json(StatusCode::OK, &servers))
 }
 
@@ -74,29 +76,43 @@ fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
     PeerId::new(&id).map_err(|_| Refused::PeerName)
 }
 
-/// STUN servers first, which ask for no credentials.
-fn servers<'s>(nat: &'s NatSettings, peer: &PeerId, now_ms: u64) -> Configuration<'s> {
-    let of_kind = |turn: bool| -> Vec<&'s str> {
+/// STUN servers first, which ask for no credentials. This hub's own ones come before others; its relays are left out when
+/// there is no place for one more.
+fn servers<'s>(
+    nat: &'s NatSettings,
+    own: Option<&'s OwnServers>,
+    peer: &PeerId,
+    now_ms: u64,
+) -> Configuration<'s> {
+    let elsewhere = |turn: bool| -> Vec<&'s str> {
         let urls = nat.urls.iter().filter(|url| url.is_turn() == turn);
         urls.map(IceUrl::as_str).collect()
     };
-    let stun = IceServer {
-        urls: of_kind(false),
-        credentials: None,
-    };
-    let login = nat.secret.as_ref().map(|secret| {
+    let login = |secret: &Secret| {
         let expiry = (Duration::from_millis(now_ms) + nat.ttl).as_secs();
         let made = Credentials::new(secret.expose(), &peer.to_string(), expiry);
         Login {
             username: made.username,
             credential: made.credential,
         }
+    };
+    let own_stun = own.into_iter().flat_map(|own| own.stun.iter());
+    let stun = IceServer {
+        urls: own_stun
+            .map(String::as_str)
+            .chain(elsewhere(false))
+            .collect(),
+        credentials: None,
+    };
+    let own_turn = own.filter(|own| !own.is_full()).map(|own| IceServer {
+        urls: own.turn.iter().map(String::as_str).collect(),
+        credentials: Some(login(&own.secret)),
     });
     let turn = IceServer {
-        urls: of_kind(true),
-        credentials: login,
+        urls: elsewhere(true),
+        credentials: nat.secret.as_ref().map(login),
     };
-    let all = [stun, turn].into_iter();
+    let all = [Some(stun), own_turn, Some(turn)].into_iter().flatten();
     Configuration {
         ice_servers: all.filter(|server| !server.urls.is_empty()).collect(),
     }
@@ -105,22 +121,18 @@ fn servers<'s>(nat: &'s NatSettings, peer: &PeerId, now_ms: u64) -> Configuratio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Secret;
+    use crate::config::Config;
 
-    fn nat(urls: &[&str]) -> NatSettings {
-        let parsed = urls.iter().map(|url| url.parse().expect("an address"));
-        NatSettings {
-            urls: parsed.collect(),
-            secret: Some(Secret::new("north")),
-            ttl: Duration::from_secs(300),
-        }
+    fn nat(urls: &str) -> NatSettings {
+        let vars = [("TURN_URLS", urls), ("TURN_SECRET", "north")];
+        Config::from_vars(vars).expect("fine").nat
     }
 
     #[test]
     fn the_answer_is_what_a_browser_takes_with_credentials_for_turn_alone() {
-        let nat = nat(&["turn:a.example", "stun:b.example", "turns:a.example:443"]);
+        let nat = nat("turn:a.example,stun:b.example,turns:a.example:443");
         let peer = PeerId::new("alice").expect("an id");
-        let answer = servers(&nat, &peer, 1_700_000_000_999);
+        let answer = servers(&nat, None, &peer, 1_700_000_000_999);
         let json = serde_json::to_value(&answer).expect("JSON");
         let expected = serde_json::json!({"iceServers": [
             { "urls": ["stun:b.example"] },
@@ -131,6 +143,41 @@ mod tests {
             },
         ]});
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn the_hub_s_own_servers_come_first_with_credentials_by_their_own_secret() {
+        let nat = nat("turn:a.example");
+        let mut own = OwnServers {
+            stun: vec!["stun:own.example".into()],
+            turn: vec!["turn:own.example".into()],
+            secret: Secret::new("south"),
+            most: 1,
+            counters: Arc::default(),
+        };
+        let peer = PeerId::new("alice").expect("an id");
+        let urls = |own: &OwnServers| {
+            let answer = servers(&nat, Some(own), &peer, 0);
+            let json = serde_json::to_value(&answer).expect("JSON");
+            let south = Credentials::new("south", "alice", 300).credential;
+            let list = json["iceServers"].as_array().expect("a list").clone();
+            assert!(list.iter().all(|one| {
+                (one["urls"][0] == "turn:own.example") == (one["credential"] == south.as_str())
+            }));
+            list.iter()
+                .map(|one| one["urls"][0].to_string())
+                .collect::<String>()
+        };
+        assert_eq!(
+            urls(&own),
+            "\"stun:own.example\"\"turn:own.example\"\"turn:a.example\""
+        );
+        own.most = 0;
+        assert_eq!(
+            urls(&own),
+            "\"stun:own.example\"\"turn:a.example\"",
+            "it is full"
+        );
     }
 
     #[test]

@@ -58,6 +58,7 @@ use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::mesh::reach::Reach;
 use crate::mesh::{MeshView, Observed};
 use crate::metrics::Metrics;
+use crate::nat::OwnServers;
 
 pub use bind::{BindError, bind};
 use full::Full;
@@ -65,7 +66,7 @@ use misrouted::Misrouted;
 use pages::Pages;
 use rates::{Meter, Tally};
 use serve::accept;
-use slots::Slots;
+pub(crate) use slots::Slots;
 pub use stream::Stream;
 pub use tls::{BadFile, Certificates, Fault, check as check_tls};
 
@@ -157,6 +158,8 @@ pub struct App<B> {
     draining: AtomicBool,
     started: Instant,
     bound: OnceLock<SocketAddr>,
+    /// This hub's own STUN and TURN.
+    own_servers: OnceLock<OwnServers>,
     /// One task for each peer.
     peers: TaskTracker,
     /// The listeners, TCP connections that are no WebSockets, and inbound links.
@@ -194,6 +197,7 @@ impl<B: Backend> App<B> {
             draining: AtomicBool::new(false),
             started: Instant::now(),
             bound: OnceLock::new(),
+            own_servers: OnceLock::new(),
             peers: TaskTracker::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -223,6 +227,17 @@ impl<B: Backend> App<B> {
             self.tasks
                 .spawn(accept(listener, Arc::clone(self), certificates.cloned()));
         }
+    }
+
+    /// Tells clients of this hub's own STUN and TURN from now on; once.
+    pub fn offer(&self, own: OwnServers) {
+        // There is one of them in a hub.
+        let _ = self.own_servers.set(own);
+    }
+
+    /// Whether clients are told of any STUN and TURN servers.
+    fn has_ice_servers(&self) -> bool {
+        !self.config.nat.urls.is_empty() || self.own_servers.get().is_some()
     }
 
     /// From now on no peer is let in, and `/health` says that the hub is draining.

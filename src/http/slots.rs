@@ -3,7 +3,8 @@
 //! Whoever has no slot is closed before anything is read, so an address that could have them all would keep everybody
 //! else out. One address may have as many as are left for all others: alone half of them, and whoever comes last still
 //! finds some. Trusted proxies speak for many and are held to the number in all. Knows addresses but no sockets. Asked
-//! by `serve` for each connection, and by `peerjs` for those that are only told why they may not come in.
+//! by `serve` for each connection, by `peerjs` for those that are only told why they may not come in, and by `nat` for
+//! connections of its own, which have slots of their own.
 
 use std::net::IpAddr;
 
@@ -12,7 +13,7 @@ use crate::limits::{NoPlace, Origin, Place, Places};
 
 /// The slots, and who has them.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     places: Places,
     most: usize,
     proxies: TrustedProxies,
@@ -20,7 +21,7 @@ pub(super) struct Slots {
 
 impl Slots {
     /// So many, none taken.
-    pub(super) fn new(most: usize, proxies: TrustedProxies) -> Self {
+    pub(crate) fn new(most: usize, proxies: TrustedProxies) -> Self {
         Slots {
             places: Places::default(),
             most,
@@ -29,7 +30,7 @@ impl Slots {
     }
 
     /// A slot, if there is one for this address; free again when dropped.
-    pub(super) fn try_take(&self, from: IpAddr) -> Result<Place, NoPlace> {
+    pub(crate) fn try_take(&self, from: IpAddr) -> Result<Place, NoPlace> {
         let mut why = NoPlace::Full;
         let slot = self.places.try_take(Origin::of(from), |own, in_all| {
             let free = self.most.saturating_sub(in_all);

@@ -60,7 +60,7 @@ pub(super) fn description<B: Backend>(app: &App<B>) -> Response {
     if let (true, Some(list)) = (app.config.is_hub, endpoints.as_object_mut()) {
         list.insert("mesh".into(), "/mesh".into());
     }
-    if let (false, Some(list)) = (app.config.nat.urls.is_empty(), endpoints.as_object_mut()) {
+    if let (true, Some(list)) = (app.has_ice_servers(), endpoints.as_object_mut()) {
         list.insert("iceServers".into(), "/ice-servers?peerId=<id>".into());
     }
     let body = json!({

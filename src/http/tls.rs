@@ -149,6 +149,13 @@ impl Certificates {
         }
     }
 
+    /// The pair that is in force now, for TURN: clients that name a protocol name another one there (RFC 7443).
+    pub(crate) fn for_turn(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.in_force.lock());
+        config.alpn_protocols = vec![b"stun.turn".to_vec(), b"stun.nat-discovery".to_vec()];
+        Arc::new(config)
+    }
+
     /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
     ///
     /// To answer the client is what costs, up to a millisecond for a signature, whether it is its first words that are

@@ -6,5 +6,9 @@
 #[path = "../common/hub_process.rs"]
 mod hub_process;
 
+mod abuse;
+mod client;
 mod coturn;
 mod outside;
+mod own;
+mod stage;

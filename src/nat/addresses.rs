@@ -1,0 +1,208 @@
+//! Which addresses the servers have: where they listen, where relays are reached, what clients are told, and what is the
+//! machine's own and therefore no peer.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use hubmesh_turn::{Config as ServerConfig, PeerPolicy, Relays, Server, TurnConfig};
+use tokio::time::Instant;
+
+use super::ports::Ports;
+use crate::auth::Secret;
+use crate::config::NatSettings;
+
+/// It is not known where this machine is reached.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "TURN_PUBLIC_ADDRESS is unset, and this machine has no address that leads to the internet: set it to the one that \
+     clients and peers reach this hub at"
+)]
+pub struct NoAddress;
+
+/// The addresses of the servers.
+pub(super) struct Addresses {
+    /// What sockets are bound to; `::` is IPv6 alone.
+    pub(super) listening: Vec<IpAddr>,
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
+    name: Option<String>,
+}
+
+/// An address as it stands in a URL.
+struct InUrl<'a>(&'a IpAddr);
+
+impl fmt::Display for InUrl<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(v4) => write!(f, "{v4}"),
+            IpAddr::V6(v6) => write!(f, "[{v6}]"),
+        }
+    }
+}
+
+impl Addresses {
+    /// Those that are set, else those that the hub listens on, else those that this machine uses towards the internet.
+    pub(super) fn find(nat: &NatSettings, hub: &[IpAddr]) -> Result<Self, NoAddress> {
+        let mut listening: Vec<IpAddr> = hub.to_vec();
+        // The hub's own is of both families.
+        if listening.contains(&IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+            listening.push(Ipv4Addr::UNSPECIFIED.into());
+        }
+        listening.sort_unstable();
+        listening.dedup();
+        let all: Vec<IpAddr> = match nat.public.as_slice() {
+            [] => listening.iter().filter_map(|ip| outward(*ip)).collect(),
+            set => set.to_vec(),
+        };
+        let has = |family: fn(&IpAddr) -> bool| listening.iter().any(family);
+        let v4 = all.iter().find_map(|ip| match ip {
+            IpAddr::V4(v4) if has(IpAddr::is_ipv4) => Some(*v4),
+            _ => None,
+        });
+        let v6 = all.iter().find_map(|ip| match ip {
+            IpAddr::V6(v6) if has(IpAddr::is_ipv6) => Some(*v6),
+            _ => None,
+        });
+        if v4.is_none() && v6.is_none() {
+            return Err(NoAddress);
+        }
+        Ok(Addresses {
+            listening,
+            v4,
+            v6,
+            name: nat.public_name.clone(),
+        })
+    }
+
+    /// What the ports of relays are bound to, of each family that has relays.
+    pub(super) fn relay_hosts(&self) -> Vec<IpAddr> {
+        let hosts = self.listening.iter().copied();
+        hosts
+            .filter(|ip| match ip {
+                IpAddr::V4(_) => self.v4.is_some(),
+                IpAddr::V6(_) => self.v6.is_some(),
+            })
+            .collect()
+    }
+
+    /// A server for these ports.
+    pub(super) fn server(&self, nat: &NatSettings, ports: &Ports, secret: &Secret) -> Server {
+        let turn = nat.turn.as_ref().map(|turn| TurnConfig {
+            secret: secret.expose().to_owned(),
+            ports: ports.turn(),
+            relays: Relays {
+                v4: self.v4,
+                v6: self.v6,
+                ports: turn.relay_ports.clone(),
+            },
+            policy: PeerPolicy {
+                allow: turn.allow_peers.clone(),
+                own: self.own(),
+            },
+            limits: nat.limits,
+        });
+        let config = ServerConfig {
+            ports: ports.change(),
+            turn,
+            seed: rand::random(),
+        };
+        Server::new(config, Instant::now().into_std())
+    }
+
+    /// This machine's addresses, as far as is known.
+    fn own(&self) -> Vec<IpAddr> {
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let public = [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)];
+        let all = interfaces.iter().map(if_addrs::Interface::ip);
+        let all = all.chain(public.into_iter().flatten());
+        all.chain(self.listening.iter().copied()).collect()
+    }
+
+    /// Each host that clients are told, for each of these ports.
+    fn urls(&self, port: Option<u16>, scheme: &str, end: &str) -> Vec<String> {
+        let addresses = [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)];
+        let hosts: Vec<String> = match &self.name {
+            Some(name) => vec![name.clone()],
+            None => {
+                let known = addresses.iter().flatten();
+                known.map(|ip| InUrl(ip).to_string()).collect()
+            }
+        };
+        let urls = hosts.iter().zip(std::iter::repeat(port));
+        urls.filter_map(|(host, port)| Some(format!("{scheme}:{host}:{}{end}", port?)))
+            .collect()
+    }
+
+    pub(super) fn stun_urls(&self, ports: &Ports) -> Vec<String> {
+        let one = self.urls(ports.stun_port(), "stun", "");
+        let other = self.urls(ports.alternate_port(), "stun", "");
+        [one, other].concat()
+    }
+
+    pub(super) fn turn_urls(&self, ports: &Ports) -> Vec<String> {
+        let udp = self.urls(ports.turn_port(), "turn", "?transport=udp");
+        let tcp = self.urls(ports.turn_port(), "turn", "?transport=tcp");
+        let tls = self.urls(ports.tls_port(), "turns", "?transport=tcp");
+        [udp, tcp, tls].concat()
+    }
+}
+
+/// The address that this machine has towards the internet, where it listens on all of them. Nothing is sent: the system
+/// is asked for a route.
+fn outward(listening: IpAddr) -> Option<IpAddr> {
+    if !listening.is_unspecified() {
+        return Some(listening);
+    }
+    // A root server of the domain name system, of each family.
+    let far: SocketAddr = match listening {
+        IpAddr::V4(_) => ([198, 41, 0, 4], 53).into(),
+        IpAddr::V6(_) => (Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30), 53).into(),
+    };
+    let socket = UdpSocket::bind((listening, 0)).ok()?;
+    socket.connect(far).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn settings(more: &[(&str, &str)]) -> NatSettings {
+        let vars = [("TURN_PORT", "0")].into_iter().chain(more.iter().copied());
+        Config::from_vars(vars).expect("fine").nat
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn relays_are_where_the_hub_listens_unless_it_is_said_where_they_are_reached() {
+        let localhost = [ip("127.0.0.1"), ip("::1")];
+        let found = Addresses::find(&settings(&[]), &localhost).expect("both");
+        assert_eq!(
+            (found.v4, found.v6),
+            (Some(Ipv4Addr::LOCALHOST), Some(Ipv6Addr::LOCALHOST))
+        );
+        assert_eq!(
+            found.urls(Some(9), "turn", ""),
+            ["turn:127.0.0.1:9", "turn:[::1]:9"]
+        );
+        let set = settings(&[("TURN_PUBLIC_ADDRESS", "203.0.113.5")]);
+        let found = Addresses::find(&set, &[ip("::")]).expect("one");
+        assert_eq!((found.v4, found.v6), (Some([203, 0, 113, 5].into()), None));
+        assert_eq!(found.relay_hosts(), [ip("0.0.0.0")]);
+        assert!(found.own().contains(&ip("203.0.113.5")));
+        assert!(found.own().contains(&ip("127.0.0.1")));
+        let named = settings(&[("TURN_PUBLIC_NAME", "turn.example.org")]);
+        let found = Addresses::find(&named, &localhost).expect("both");
+        assert_eq!(
+            found.urls(Some(9), "turns", ""),
+            ["turns:turn.example.org:9"]
+        );
+        let v6 = settings(&[("TURN_PUBLIC_ADDRESS", "2001:db8::5")]);
+        assert!(Addresses::find(&v6, &[ip("127.0.0.1")]).is_err());
+    }
+}

@@ -1,0 +1,247 @@
+//! The ports that STUN and TURN are served on: all that are asked for, or none.
+//!
+//! STUN and TURN have UDP and TCP on one number, and may have the same one. STUN has a second number, from which it answers
+//! who asks for a change of port.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::NatSettings;
+
+/// A port cannot be opened. Nothing is bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {addr} for {setting} ({protocol}): {why}")]
+pub struct PortError {
+    /// What asks for it.
+    pub setting: &'static str,
+    /// UDP or TCP.
+    pub protocol: &'static str,
+    /// Where.
+    pub addr: SocketAddr,
+    /// What the system says.
+    pub why: io::Error,
+}
+
+/// One port that is open.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Port {
+    /// `udp`, `tcp` or `tls`.
+    pub protocol: &'static str,
+    /// Where.
+    pub addr: SocketAddr,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.protocol, self.addr)
+    }
+}
+
+/// Which number is for what.
+#[derive(Clone, Copy, Default, Debug)]
+struct Numbers {
+    stun: Option<u16>,
+    alternate: Option<u16>,
+    turn: Option<u16>,
+    tls: Option<u16>,
+}
+
+/// Open sockets, each once for each address.
+#[derive(Default)]
+pub(super) struct Ports {
+    numbers: Numbers,
+    pub(super) udp: Vec<UdpSocket>,
+    pub(super) tcp: Vec<TcpListener>,
+    pub(super) tls: Vec<TcpListener>,
+}
+
+/// How often a free number is looked for that is free for all addresses and both protocols.
+const TRIES: usize = 32;
+/// How much may wait in the kernel for a socket that clients come to, in bytes: what comes in while others are served.
+const RECEIVE_BYTES: usize = 2 * 1024 * 1024;
+
+impl Ports {
+    pub(super) fn open(nat: &NatSettings, hosts: &[IpAddr]) -> Result<Self, PortError> {
+        let mut ports = Ports::default();
+        if let Some(stun) = &nat.stun {
+            let number = ports.both("STUN_PORT", hosts, stun.port)?;
+            ports.numbers.stun = Some(number);
+            let next = match stun.port {
+                0 => 0,
+                _ => number.checked_add(1).unwrap_or(number - 1),
+            };
+            let alternate = stun.alternate.unwrap_or(next);
+            ports.numbers.alternate = Some(ports.both("STUN_ALT_PORT", hosts, alternate)?);
+        }
+        let Some(turn) = &nat.turn else {
+            return Ok(ports);
+        };
+        let shares = nat
+            .stun
+            .as_ref()
+            .is_some_and(|stun| stun.port == turn.port && turn.port != 0);
+        ports.numbers.turn = match ports.numbers.stun {
+            Some(number) if shares => Some(number),
+            _ => Some(ports.both("TURN_PORT", hosts, turn.port)?),
+        };
+        if let Some(port) = turn.tls_port {
+            let (number, listeners) = tls("TURN_TLS_PORT", hosts, port)?;
+            ports.numbers.tls = Some(number);
+            ports.tls = listeners;
+        }
+        Ok(ports)
+    }
+
+    /// Opens one number on all addresses, for UDP and TCP.
+    fn both(
+        &mut self,
+        setting: &'static str,
+        hosts: &[IpAddr],
+        port: u16,
+    ) -> Result<u16, PortError> {
+        let mut tries = 1;
+        let (number, udp, tcp) = loop {
+            match try_both(setting, hosts, port) {
+                Err(error)
+                    if port == 0
+                        && tries < TRIES
+                        && error.why.kind() == io::ErrorKind::AddrInUse =>
+                {
+                    tries += 1;
+                }
+                done => break done?,
+            }
+        };
+        self.udp.extend(udp);
+        self.tcp.extend(tcp);
+        Ok(number)
+    }
+
+    pub(super) fn stun_port(&self) -> Option<u16> {
+        self.numbers.stun
+    }
+
+    pub(super) fn alternate_port(&self) -> Option<u16> {
+        self.numbers.alternate
+    }
+
+    pub(super) fn turn_port(&self) -> Option<u16> {
+        self.numbers.turn
+    }
+
+    pub(super) fn tls_port(&self) -> Option<u16> {
+        self.numbers.tls
+    }
+
+    /// Numbers that relays are asked for on.
+    pub(super) fn turn(&self) -> Vec<u16> {
+        let numbers = [self.numbers.turn, self.numbers.tls];
+        numbers.into_iter().flatten().collect()
+    }
+
+    /// The two numbers of STUN.
+    pub(super) fn change(&self) -> Option<(u16, u16)> {
+        Some((self.numbers.stun?, self.numbers.alternate?))
+    }
+
+    /// All that is open.
+    pub(super) fn all(&self) -> Vec<Port> {
+        let port = |protocol| {
+            move |addr: io::Result<SocketAddr>| {
+                Some(Port {
+                    protocol,
+                    addr: addr.ok()?,
+                })
+            }
+        };
+        let udp = self.udp.iter().map(UdpSocket::local_addr);
+        let tcp = self.tcp.iter().map(TcpListener::local_addr);
+        let tls = self.tls.iter().map(TcpListener::local_addr);
+        udp.filter_map(port("udp"))
+            .chain(tcp.filter_map(port("tcp")))
+            .chain(tls.filter_map(port("tls")))
+            .collect()
+    }
+}
+
+type Opened = (u16, Vec<UdpSocket>, Vec<TcpListener>);
+
+fn try_both(setting: &'static str, hosts: &[IpAddr], port: u16) -> Result<Opened, PortError> {
+    let (mut number, mut udp, mut tcp) = (port, Vec::new(), Vec::new());
+    for host in hosts {
+        let addr = SocketAddr::new(*host, number);
+        let failed = |protocol| {
+            move |why| PortError {
+                setting,
+                protocol,
+                addr,
+                why,
+            }
+        };
+        let socket = bind_udp(addr).map_err(failed("UDP"))?;
+        // It can only be 0 while none is bound.
+        number = socket.local_addr().map_or(number, |bound| bound.port());
+        let addr = SocketAddr::new(*host, number);
+        tcp.push(listen(addr).map_err(failed("TCP"))?);
+        udp.push(socket);
+    }
+    Ok((number, udp, tcp))
+}
+
+fn tls(
+    setting: &'static str,
+    hosts: &[IpAddr],
+    port: u16,
+) -> Result<(u16, Vec<TcpListener>), PortError> {
+    let (mut number, mut listeners) = (port, Vec::new());
+    for host in hosts {
+        let addr = SocketAddr::new(*host, number);
+        let failed = |why| PortError {
+            setting,
+            protocol: "TCP",
+            addr,
+            why,
+        };
+        let listener = listen(addr).map_err(failed)?;
+        number = listener.local_addr().map_or(number, |bound| bound.port());
+        listeners.push(listener);
+    }
+    Ok((number, listeners))
+}
+
+/// A socket of its own family alone, so that an address is always what it looks like.
+fn socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), kind, Some(protocol))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(addr, Type::DGRAM, Protocol::UDP)?;
+    // As much as the system grants.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BYTES);
+    let _ = socket.set_send_buffer_size(RECEIVE_BYTES);
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+/// The port of a relay.
+pub(super) fn bind_relay(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(addr, Type::DGRAM, Protocol::UDP)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(addr, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}

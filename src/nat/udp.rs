@@ -1,0 +1,216 @@
+//! One UDP socket: many datagrams read by one system call, and such as go the same way sent by one.
+//!
+//! Datagrams of one size from one socket to one address are put together and given to the kernel at once (segmentation
+//! offload); where it refuses that, they are sent one by one. What the kernel has no room for is lost, as on any wire.
+//! Fragmentation stays allowed: what TURN puts around a datagram may make it longer than the path bears.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use rustix::net::sockopt;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// Room for what the kernel puts together on the way in.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// Longer datagrams are sent one by one: a segment has to fit the path.
+const LONGEST_SEGMENT: usize = 1_400;
+/// The most that is sent at once.
+const LONGEST_BATCH: usize = 60_000;
+
+/// A socket.
+pub(super) struct Udp {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// What it is bound to.
+    pub(super) local: SocketAddr,
+}
+
+impl Udp {
+    pub(super) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        let local = socket.local_addr()?;
+        allow_fragments(&socket, local);
+        Ok(Udp {
+            socket: UdpSocket::from_std(socket)?,
+            state,
+            local,
+        })
+    }
+
+    /// Waits until there may be something to read.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Reads what there is, up to a batch of it, and hands each datagram over with where it came from and, if the system
+    /// tells, which of this machine's addresses it came to.
+    pub(super) fn read(
+        &self,
+        inbox: &mut Inbox,
+        mut take: impl FnMut(SocketAddr, Option<IpAddr>, &[u8]),
+    ) {
+        let Inbox { bytes, meta } = inbox;
+        let mut buffers = bytes.chunks_mut(BUFFER_BYTES).map(IoSliceMut::new);
+        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        let reading = || self.state.recv((&self.socket).into(), &mut buffers, meta);
+        // What a peer's host says about unreachable ports comes as an error, and is no reason to stop.
+        let Ok(count) = self.socket.try_io(Interest::READABLE, reading) else {
+            return;
+        };
+        for (meta, buffer) in meta.iter().zip(&buffers).take(count) {
+            let whole = buffer.get(..meta.len).unwrap_or_default();
+            for datagram in whole.chunks(meta.stride.max(1)) {
+                take(meta.addr, meta.dst_ip, datagram);
+            }
+        }
+    }
+
+    /// Sends one datagram, or several of `size` bytes each, the last one perhaps shorter.
+    fn send(&self, to: SocketAddr, from: Option<IpAddr>, bytes: &[u8], size: usize) {
+        let transmit = |contents, segment_size| Transmit {
+            destination: to,
+            ecn: None,
+            contents,
+            segment_size,
+            src_ip: from,
+        };
+        let sending = |transmit: &Transmit<'_>| {
+            let send = || self.state.try_send((&self.socket).into(), transmit);
+            self.socket.try_io(Interest::WRITABLE, send)
+        };
+        let is_batch = bytes.len() > size;
+        match sending(&transmit(bytes, is_batch.then_some(size))) {
+            Err(why) if is_batch && why.kind() != io::ErrorKind::WouldBlock => {
+                for datagram in bytes.chunks(size) {
+                    // Lost, as on any wire.
+                    let _ = sending(&transmit(datagram, None));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Undoes what is right for QUIC, which finds the path's own limit.
+fn allow_fragments(socket: &std::net::UdpSocket, local: SocketAddr) {
+    let done = match local {
+        SocketAddr::V4(_) => {
+            sockopt::set_ip_mtu_discover(socket, sockopt::Ipv4PathMtuDiscovery::DONT)
+                .map_err(io::Error::from)
+        }
+        SocketAddr::V6(_) => {
+            sockopt::set_ipv6_mtu_discover(socket, sockopt::Ipv6PathMtuDiscovery::DONT)
+                .map_err(io::Error::from)
+                .and_then(|()| allow_ipv6_fragments(socket))
+        }
+    };
+    if let Err(why) = done {
+        tracing::debug!(%why, "long datagrams may be lost");
+    }
+}
+
+/// No crate that the hub uses has this option, so the system call is here.
+fn allow_ipv6_fragments(socket: &std::net::UdpSocket) -> io::Result<()> {
+    let value: libc::c_int = 0;
+    let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+    // SAFETY: the descriptor is open for as long as the socket is borrowed, and the kernel copies `length` bytes of
+    // `value`, which is as long, before the call returns.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IPV6,
+            libc::IPV6_DONTFRAG,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Where datagrams are read into; one for all sockets of a thread.
+pub(super) struct Inbox {
+    bytes: Vec<u8>,
+    meta: [RecvMeta; BATCH_SIZE],
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Inbox {
+            bytes: vec![0; BUFFER_BYTES * BATCH_SIZE],
+            meta: [RecvMeta::default(); BATCH_SIZE],
+        }
+    }
+}
+
+/// Where datagrams go.
+#[derive(Clone)]
+struct Way {
+    socket: Rc<Udp>,
+    to: SocketAddr,
+    from: Option<IpAddr>,
+}
+
+impl Way {
+    fn is(&self, other: &Way) -> bool {
+        Rc::ptr_eq(&self.socket, &other.socket) && self.to == other.to && self.from == other.from
+    }
+}
+
+/// Datagrams on their way out; those that go the same way one after the other are sent at once.
+#[derive(Default)]
+pub(super) struct Outbox {
+    way: Option<Way>,
+    bytes: Vec<u8>,
+    /// Of each but the last.
+    size: usize,
+    /// The last one was shorter, so it is the last.
+    closed: bool,
+    count: usize,
+}
+
+impl Outbox {
+    /// Adds a datagram. It is sent at the latest by [`flush`](Self::flush).
+    pub(super) fn push(
+        &mut self,
+        socket: &Rc<Udp>,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        datagram: &[u8],
+    ) {
+        let socket = Rc::clone(socket);
+        let way = Way { socket, to, from };
+        let fits = self.way.as_ref().is_some_and(|its| its.is(&way))
+            && !self.closed
+            && datagram.len() <= self.size.min(LONGEST_SEGMENT)
+            && !datagram.is_empty()
+            && self.count < way.socket.state.max_gso_segments()
+            && self.bytes.len() + datagram.len() <= LONGEST_BATCH;
+        if !fits {
+            self.flush();
+            self.way = Some(way);
+            self.size = datagram.len();
+        }
+        self.closed = datagram.len() < self.size;
+        self.count += 1;
+        self.bytes.extend_from_slice(datagram);
+    }
+
+    /// Sends what is there.
+    pub(super) fn flush(&mut self) {
+        if let Some(way) = self.way.take() {
+            way.socket
+                .send(way.to, way.from, &self.bytes, self.size.max(1));
+        }
+        self.bytes.clear();
+        self.count = 0;
+        self.closed = false;
+    }
+}

@@ -1,0 +1,186 @@
+//! The hub's own TURN under attack, over real sockets.
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::Duration;
+
+use stun_types::message::*;
+use turn_types::attribute::{Lifetime, RequestedTransport};
+use turn_types::message::{ALLOCATE, REFRESH};
+
+use crate::client::{Client, EXPIRY};
+use crate::hub_process::HubProcess;
+use crate::stage::{SECRET, hub, ice_servers, metric, urls};
+
+/// A client at this address, of the hub at that one.
+fn client(from: Ipv4Addr, hub: Ipv4Addr, name: &str, expiry: u64) -> Client {
+    Client::new(from, (hub, 3478).into(), SECRET, (name, expiry))
+}
+
+/// Kilobytes of memory that a hub has.
+fn resident(hub: &HubProcess) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", hub.pid())).expect("it runs");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("a line");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kb| kb.parse().ok())
+        .expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_reaches_nothing_of_the_hub_s_own_network() {
+    let (address, builder) = hub();
+    let hub = builder.start().await;
+    let mut ada = client(Ipv4Addr::LOCALHOST, address, "ada", EXPIRY);
+    ada.allocate().expect("a relay");
+    let itself = hub.addr.to_string();
+    for peer in [
+        "127.0.0.1:22",
+        "10.0.0.1:80",
+        "169.254.169.254:80",
+        "192.168.0.1:80",
+        "0.0.0.0:80",
+        "224.0.0.1:80",
+        &itself,
+        &format!("{address}:3478"),
+    ] {
+        assert_eq!(ada.permit(peer), Err(403), "{peer}");
+    }
+    assert_eq!(ada.permit("[::1]:22"), Err(443));
+    assert_eq!(ada.permit("[::ffff:127.0.0.1]:22"), Err(443));
+    assert_eq!(ada.permit("1.1.1.1:80"), Ok(()));
+    let mut expired = client(Ipv4Addr::LOCALHOST, address, "ada", 1_000);
+    assert_eq!(expired.allocate(), Err(401));
+    let mut eve = client(Ipv4Addr::LOCALHOST, address, "eve", EXPIRY);
+    eve.username = ada.username.clone();
+    assert_eq!(eve.allocate(), Err(401));
+    assert_eq!(
+        metric(&hub, r#"hubmesh_turn_errors_total{code="403"}"#).await,
+        8
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_that_run_out_are_a_refusal_and_free_again_when_relays_end() {
+    let (address, builder) = hub();
+    let limits = [
+        ("TURN_RELAY_PORTS", "20000-20003"),
+        ("TURN_MAX_ALLOCATIONS", "4"),
+    ];
+    let builder = limits
+        .iter()
+        .fold(builder, |builder, (name, value)| builder.env(name, *value));
+    let hub = builder.start().await;
+    let at = |number: u8| {
+        client(
+            Ipv4Addr::new(127, 0, 0, number),
+            address,
+            &number.to_string(),
+            EXPIRY,
+        )
+    };
+    let mut clients: Vec<Client> = (1..=5).map(at).collect();
+    let got: Vec<Option<u16>> = clients
+        .iter_mut()
+        .map(|client| client.allocate().err())
+        .collect();
+    assert_eq!(got, [None, None, None, None, Some(508)]);
+    let end = Lifetime::new(0);
+    clients[0].ask(REFRESH, &[&end], None).expect("its end");
+    assert!(clients[4].allocate().is_ok());
+    assert_eq!(metric(&hub, "hubmesh_turn_allocations_open").await, 4);
+    let servers = ice_servers(&hub, "ada").await;
+    assert!(
+        urls(&servers, "turn:").is_empty(),
+        "a full hub offers no relay"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_relays_stand_and_end() {
+    const RELAYS: u32 = 10_000;
+    hubmesh_cli::open_files::allow(RELAYS as usize).expect("files may be opened");
+    let (address, builder) = hub();
+    let limits = [
+        ("TURN_RELAY_PORTS", "10000-29999"),
+        ("TURN_MAX_ALLOCATIONS", "12000"),
+    ];
+    let builder = limits
+        .iter()
+        .fold(builder, |builder, (name, value)| builder.env(name, *value));
+    let hub = builder.start().await;
+    let before = resident(&hub);
+    let clients = tokio::task::spawn_blocking(move || {
+        let mut clients = Vec::new();
+        for number in 0..RELAYS {
+            // At 20 addresses, since none may have more than are left for the others.
+            let from = Ipv4Addr::from(0x7f40_0000 + number % 20 + 1);
+            let mut one = client(from, address, &number.to_string(), EXPIRY);
+            one.allocate()
+                .unwrap_or_else(|code| panic!("{number}: {code}"));
+            clients.push(one);
+        }
+        clients
+    });
+    let clients = clients.await.expect("they have relays");
+    assert_eq!(
+        metric(&hub, "hubmesh_turn_allocations_open").await,
+        u64::from(RELAYS)
+    );
+    let each = (resident(&hub).saturating_sub(before)) * 1024 / u64::from(RELAYS);
+    println!("{each} bytes of memory a relay");
+    assert!(each < 8_000, "{each} bytes a relay");
+    assert_eq!(hub.http_get("/health").await.status, 200);
+    drop(clients);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_strangers_take_no_memory_and_no_time_of_peers() {
+    let (address, builder) = hub();
+    let hub = builder.start().await;
+    // Each from an address of its own, and each answered: by windows, so that none is lost on the way.
+    let flood = move |from: u32, count: u32| {
+        let udp = RequestedTransport::new(RequestedTransport::UDP);
+        let mut message = Message::builder_request(ALLOCATE, MessageWriteVec::new());
+        message.push_attribute_unchecked(&udp);
+        let packet = message.finish();
+        let mut answers = 0;
+        for window in (from..from + count).step_by(100) {
+            let sockets: Vec<UdpSocket> = (window..window + 100)
+                .map(|number| {
+                    let source = Ipv4Addr::from(0x7f80_0000 + number);
+                    let socket = UdpSocket::bind(SocketAddrV4::new(source, 4_000)).expect("a port");
+                    socket
+                        .set_read_timeout(Some(Duration::from_secs(5)))
+                        .expect("a time");
+                    socket
+                        .send_to(&packet, (address, 3478))
+                        .expect("it is sent");
+                    socket
+                })
+                .collect();
+            let answered = |socket: &UdpSocket| socket.recv(&mut [0; 512]).is_ok();
+            answers += sockets.iter().filter(|socket| answered(socket)).count();
+        }
+        answers
+    };
+    // What the first ones cost is the server's own.
+    let first = tokio::task::spawn_blocking(move || flood(1_000, 1_000));
+    assert_eq!(first.await.expect("sent"), 1_000);
+    let before = resident(&hub);
+    let flooding = tokio::task::spawn_blocking(move || flood(2_000, 100_000));
+    let mut asked = 0;
+    while !flooding.is_finished() {
+        assert_eq!(hub.http_get("/health").await.status, 200);
+        asked += 1;
+    }
+    assert_eq!(flooding.await.expect("sent"), 100_000);
+    let refused = r#"hubmesh_turn_errors_total{code="401"}"#;
+    assert_eq!(metric(&hub, refused).await, 101_000);
+    let grown = resident(&hub).saturating_sub(before);
+    println!("{grown} kB more after 100,000 strangers, {asked} pages meanwhile");
+    assert!(grown < 2_048, "{grown} kB");
+    assert_eq!(metric(&hub, "hubmesh_turn_allocations_total").await, 0);
+}
