@@ -104,6 +104,16 @@ fn a_websocket_reads_the_same_wherever_it_is_cut() {
 }
 
 #[test]
+fn packets_of_stun_and_turn_are_read_without_harm() {
+    smoke("stun", targets::stun);
+}
+
+#[test]
+fn no_history_of_turn_clients_relays_what_the_model_does_not() {
+    smoke("turn_world", targets::turn_world);
+}
+
+#[test]
 fn no_history_of_links_frames_and_clients_harms_a_hub() {
     smoke("core_world", targets::core_world);
 }

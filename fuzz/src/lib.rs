@@ -9,6 +9,7 @@ mod greeting;
 mod mesh;
 mod peerjs;
 mod pigeon;
+mod turn;
 mod ws;
 
 pub use core_world::core_world;
@@ -16,4 +17,5 @@ pub use greeting::greeting;
 pub use mesh::{mesh_control, mesh_data};
 pub use peerjs::peerjs;
 pub use pigeon::pigeon;
+pub use turn::{stun, turn_world};
 pub use ws::ws;

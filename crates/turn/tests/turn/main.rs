@@ -3,6 +3,7 @@
 mod abuse;
 mod allocations;
 mod binding;
+mod model;
 mod peers;
 mod properties;
 mod stage;
