@@ -12,6 +12,7 @@ mod node;
 mod peerjs;
 mod peerpigeon;
 mod readme;
+mod turn;
 
 use hub::Hub;
 use node::{Script, reason_to_skip};
