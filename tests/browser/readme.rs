@@ -1,4 +1,4 @@
-//! The examples of the README for browsers, bundled as it says and opened in Chromium.
+//! The examples of the README and of docs/nat.md for browsers, bundled as it says and opened in Chromium.
 //!
 //! Owns which hubs they are played on; `tests/browser/readme/page.mjs` takes them out of the README.
 
@@ -13,4 +13,31 @@ fn the_example_of_the_native_client_works_as_it_is_written() {
 #[test]
 fn the_example_of_peerjs_works_as_it_is_written() {
     play("readme", "peerjs", || Hub::two_linked(&[]), Hub::url);
+}
+
+/// Relays of two hubs of this machine, which are each other's peers on loopback.
+const RELAYS: [(&str, &str); 3] = [
+    ("STUN_PORT", "0"),
+    ("TURN_PORT", "0"),
+    ("TURN_ALLOW_PEERS", "127.0.0.1"),
+];
+
+#[test]
+fn the_lines_for_relays_work_with_the_native_client() {
+    play(
+        "readme",
+        "peerpigeon_relayed",
+        || Hub::two_linked(&RELAYS),
+        Hub::url,
+    );
+}
+
+#[test]
+fn the_lines_for_relays_work_with_peerjs() {
+    play(
+        "readme",
+        "peerjs_relayed",
+        || Hub::two_linked(&RELAYS),
+        Hub::url,
+    );
 }

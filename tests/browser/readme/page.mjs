@@ -6,7 +6,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const README = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+const read = (page) => readFileSync(new URL(`../../../${page}`, import.meta.url), 'utf8');
+const PAGES = read('README.md') + read('docs/nat.md');
 const MODULES = fileURLToPath(new URL('../node_modules/', import.meta.url));
 const ESBUILD = path.join(MODULES, 'esbuild/bin/esbuild');
 // Beside the packages that an example imports, where none of it is kept.
@@ -15,8 +16,8 @@ process.on('exit', () => rmSync(FOLDER, { recursive: true, force: true }));
 
 /** The fenced block behind the comment that names `test`. */
 function block(test) {
-  const found = README.match(new RegExp(`<!-- test: ${test} -->\n\`\`\`\\w+\n(.*?)\n\`\`\``, 's'));
-  if (!found) throw new Error(`the README has no block for ${test}`);
+  const found = PAGES.match(new RegExp(`<!-- test: ${test} -->\n\`\`\`\\w+\n(.*?)\n\`\`\``, 's'));
+  if (!found) throw new Error(`the pages have no block for ${test}`);
   return found[1];
 }
 
@@ -42,10 +43,34 @@ function native(hub) {
   return reworded(block('peerpigeon'), { 'ws://localhost:8080': hub });
 }
 
-function peerjs(hub, [own, other]) {
+function peerjs(hub, names) {
+  return named(block('peerjs'), hub, names);
+}
+
+function named(example, hub, [own, other]) {
   const { hostname, port } = new URL(hub);
   const there = { "'hub.example.org'": `'${hostname}'`, 'port: 443': `port: ${port}`, 'secure: true': 'secure: false' };
-  return reworded(block('peerjs'), { ...there, "'ada'": `'${own}'`, "connect('bob')": `connect('${other}')` });
+  return reworded(example, { ...there, "'ada'": `'${own}'`, "connect('bob')": `connect('${other}')` });
+}
+
+/** Where a page asks a hub for servers: the examples have another address. */
+function iceServers(text, hub) {
+  const url = new URL(hub);
+  url.protocol = 'http:';
+  return reworded(text, { "'https://hub.example.org/": `'${url.origin}/` });
+}
+
+/** The same examples with the lines of docs/nat.md, which give them the hub's relays. */
+function relayedNative(hub) {
+  const [first, ...rest] = native(hub).split('\n');
+  return [first, iceServers(block('peerpigeon-turn'), hub), ...rest].join('\n');
+}
+
+function relayedPeerjs(hub, names) {
+  const example = block('peerjs').split('\n');
+  const [config, made] = block('peerjs-turn').split('\n');
+  const lines = example.map((line) => (line.startsWith('const peer =') ? `${iceServers(config, hub)}\n${made}` : line));
+  return named(lines.join('\n'), hub, names);
 }
 
 const hubs = process.argv.slice(4);
@@ -59,6 +84,10 @@ export const CLIENT = {
     '/native-2.js': bundled('native-2', native(last)),
     '/ada.js': bundled('ada', peerjs(first, ['ada', 'bob'])),
     '/bob.js': bundled('bob', peerjs(last, ['bob', 'ada'])),
+    '/native-1-relayed.js': bundled('native-1-relayed', relayedNative(first)),
+    '/native-2-relayed.js': bundled('native-2-relayed', relayedNative(last)),
+    '/ada-relayed.js': bundled('ada-relayed', relayedPeerjs(first, ['ada', 'bob'])),
+    '/bob-relayed.js': bundled('bob-relayed', relayedPeerjs(last, ['bob', 'ada'])),
   },
   permissions: [],
   flags: [],

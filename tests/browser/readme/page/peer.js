@@ -8,10 +8,11 @@ window.DISABLE_LOCALHOST_MEDIA_REQUEST = true;
 window.peer = (() => {
   const connections = [];
   const said = [];
+  let allowed = {};
 
   window.RTCPeerConnection = class extends RTCPeerConnection {
-    constructor(...details) {
-      super(...details);
+    constructor(config, ...details) {
+      super({ ...config, ...allowed }, ...details);
       connections.push(this);
     }
   };
@@ -22,7 +23,8 @@ window.peer = (() => {
   };
 
   return {
-    start: async (_hub, { example }) => {
+    start: async (_hub, { example, relayed }) => {
+      if (relayed) allowed = { iceTransportPolicy: 'relay' };
       await import(`/${example}.js`);
     },
     isConnected: () => connections.some(({ connectionState }) => connectionState === 'connected'),
