@@ -63,6 +63,7 @@ fn furnished_machine() -> Workshop {
         "script",
         "nginx",
         "haproxy",
+        "turnserver",
         "chromium",
     ] {
         workshop.stub(tool, "");
@@ -215,7 +216,8 @@ esac
     );
     machine.stub(
         "dpkg-deb",
-        "mkdir -p usr/bin usr/sbin; : >usr/bin/promtool; : >usr/sbin/nginx; : >usr/sbin/haproxy",
+        "mkdir -p usr/bin usr/sbin; : >usr/bin/promtool; : >usr/sbin/nginx; : >usr/sbin/haproxy; \
+         for program in server utils_stunclient utils_uclient utils_peer; do : >usr/bin/turn$program; done",
     );
     machine.stub(
         "apt-cache",
@@ -255,10 +257,18 @@ esac
     assert!(installs.contains(" liblua"), "{installs}");
     assert!(!installs.contains("adduser") && !installs.contains("libx"));
     assert!(
-        !installs.contains("nginx") && !installs.contains("haproxy"),
+        ["nginx", "haproxy", "coturn"]
+            .iter()
+            .all(|server| !installs.contains(server)),
         "that would start servers: {installs}"
     );
-    for program in ["promtool", "nginx", "haproxy"] {
+    for program in [
+        "promtool",
+        "nginx",
+        "haproxy",
+        "turnserver",
+        "turnutils_uclient",
+    ] {
         let unpacked = frame(&machine).join("target/tools/bin").join(program);
         assert!(unpacked.is_file(), "{program}");
     }
@@ -316,6 +326,7 @@ fn expect_named_skips(machine: &Workshop, reason: &str) {
         "promtool on /metrics",
         "tests behind nginx",
         "tests behind haproxy",
+        "tests against coturn",
         "browser tests",
     ] {
         let line = outcome
