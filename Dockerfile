@@ -22,13 +22,13 @@ RUN cargo chef prepare --recipe-path recipe.json
 
 FROM chef AS builder
 COPY --from=planner /src/recipe.json recipe.json
-RUN cargo chef cook --release --locked --bins --recipe-path recipe.json
+RUN cargo chef cook --release --locked --workspace --bins --recipe-path recipe.json
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY bin bin
 COPY crates crates
 COPY benches benches
-RUN cargo build --release --locked --bins \
+RUN cargo build --release --locked --workspace --bins \
     && mkdir /out \
     && for name in hubmesh generate-peer-ids peer-client load-test mesh-sim; do \
          strip --strip-debug -o "/out/$name" "target/release/$name" || exit 1; \

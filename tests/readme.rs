@@ -56,6 +56,12 @@ fn block(page: &str, comment: &str) -> String {
 /// The ports that the blocks name.
 const PORTS: [&str; 5] = ["8081", "8082", "8085", "8086", "8443"];
 
+/// What the blocks begin with to build what they run.
+const BUILDS: [&str; 2] = [
+    "cargo build --release && export PATH=\"$PWD/target/release:$PATH\"",
+    "cargo build --release --package load-test",
+];
+
 /// How many ports each process of the tests has to itself.
 const PORTS_EACH: u32 = 20;
 
@@ -118,11 +124,11 @@ const PASTED: [Pasted; 4] = [
 ];
 
 impl Pasted {
-    /// The block as it stands there, but with free ports and without the build, which has been made.
+    /// The block as it stands there, but with free ports and without the builds, which have been made.
     fn text(&self, free: &[String]) -> String {
         let mut text = block(&page("README.md"), &format!("test: {}", self.name));
         if let Some((build, rest)) = text.split_once('\n')
-            && build == "cargo build --release && export PATH=\"$PWD/target/release:$PATH\""
+            && BUILDS.contains(&build)
         {
             text = rest.to_owned();
         }
@@ -137,6 +143,9 @@ impl Pasted {
     }
 
     async fn works_in(&self, terminal: &mut Terminal, free: &[String]) {
+        if self.name == "load" {
+            hub_process::built::program("load-test", "load-test");
+        }
         let (shown, code) = terminal.runs(&self.text(free)).await;
         assert_eq!(code, 0, "{}: {shown}", self.name);
         for words in self.shows {

@@ -3,15 +3,12 @@
 mod example;
 #[path = "../common/hub_process.rs"]
 mod hub_process;
-mod load;
 #[path = "../common/terminal.rs"]
 mod terminal;
+#[path = "../common/tool.rs"]
+mod tool;
 
-use std::{
-    collections::HashSet,
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::{collections::HashSet, process::Stdio, time::Duration};
 
 use hub_process::{HubProcess, LIMIT, eventually, nobody};
 use hubmesh_client::PeerId;
@@ -20,49 +17,13 @@ use serde_json::Value;
 use terminal::Terminal;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStdout},
     time::timeout,
 };
+use tool::{code, command, json, run, stderr, stdout};
 
 const GENERATE: &str = env!("CARGO_BIN_EXE_generate-peer-ids");
 const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
-const LOAD: &str = env!("CARGO_BIN_EXE_load-test");
-
-fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_remove("HUB_URL")
-        .env_remove("AUTH_TOKEN")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-async fn run(program: &str, arguments: &[&str]) -> Output {
-    timeout(LIMIT, command(program, arguments).output())
-        .await
-        .unwrap_or_else(|_| panic!("{program} {arguments:?} does not end"))
-        .unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
-}
-
-fn stdout(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
 
 /// A `peer-client --json` that runs beside the test.
 struct Listener {
@@ -164,21 +125,11 @@ async fn wrong_usage_is_64_and_help_and_version_are_0() {
         &[PEER, "--id", "xyz"],
         &[PEER, "--hub", "ws://h?q=1"],
         &[PEER, "--nonsense"],
-        &[LOAD],
-        &[LOAD, "relay", "--pairs", "0"],
-        &[LOAD, "relay", "--hub", "wss://127.0.0.1:1"],
     ] {
-        let output = run(wrong[0], &wrong[1..]).await;
-        assert_eq!(code(&output), 64, "{wrong:?}");
-        assert!(output.stdout.is_empty(), "{wrong:?}");
-        assert!(!output.stderr.is_empty(), "{wrong:?}");
+        tool::refuses(wrong[0], &wrong[1..]).await;
     }
-    for program in [GENERATE, PEER, LOAD] {
-        let help = run(program, &["-help"]).await;
-        assert_eq!(code(&help), 0);
-        assert!(stdout(&help).contains("Examples:") && stdout(&help).contains("Exit codes:"));
-        let version = run(program, &["--version"]).await;
-        assert!(stdout(&version).contains(env!("CARGO_PKG_VERSION")));
+    for program in [GENERATE, PEER] {
+        tool::explains_itself(program).await;
     }
 }
 

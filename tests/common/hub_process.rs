@@ -5,9 +5,12 @@
 //! not leak into the hub. Use it with `#[path = "common/hub_process.rs"] mod hub_process;`.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
+pub mod built;
+
 use std::{
     ffi::OsString,
     net::SocketAddr,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -28,6 +31,12 @@ use tokio::{
 
 /// The limit of every wait that names none of its own.
 pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// The hub's program: cargo names it to the tests of its own package.
+pub fn binary() -> PathBuf {
+    option_env!("CARGO_BIN_EXE_hubmesh")
+        .map_or_else(|| built::program("hubmesh", "hubmesh"), PathBuf::from)
+}
 
 /// A running hub.
 pub struct HubProcess {
@@ -92,7 +101,7 @@ impl HubBuilder {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hubmesh"));
+        let mut command = Command::new(binary());
         command.env_clear();
         for kept in ["PATH", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"] {
             if let Some(value) = std::env::var_os(kept) {

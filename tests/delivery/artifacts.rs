@@ -1,6 +1,7 @@
 //! The container, Fly, Compose and systemd files: what they must agree on with each other and with
 //! the sources, checked from their text because no engine runs here.
 
+use std::fs;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -25,12 +26,21 @@ fn number(text: &str, key: &str) -> u64 {
         .unwrap_or_else(|_| panic!("{key} is {value}, not a number"))
 }
 
+/// The programs of the daemon's package, and those of the packages below `bin`.
 fn binaries() -> Vec<String> {
-    let manifest = read("Cargo.toml");
-    manifest
-        .split("[[bin]]")
-        .skip(1)
-        .map(|entry| value(entry, "name"))
+    let below = fs::read_dir(repository().join("bin")).expect("the directory of the programs");
+    let below = below
+        .map(|entry| entry.expect("an entry").path().join("Cargo.toml"))
+        .filter(|manifest| manifest.exists())
+        .map(|manifest| fs::read_to_string(manifest).expect("a manifest"));
+    let manifests = below.chain([read("Cargo.toml")]);
+    manifests
+        .flat_map(|manifest| {
+            let entries = manifest.split("[[bin]]").skip(1);
+            entries
+                .map(|entry| value(entry, "name"))
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -43,7 +53,7 @@ fn the_image_is_built_with_the_toolchain_of_the_repository() {
 }
 
 #[test]
-fn the_image_carries_every_binary_of_the_manifest() {
+fn the_image_carries_every_binary_of_the_manifests() {
     let dockerfile = read("Dockerfile");
     let list = dockerfile
         .lines()
@@ -51,6 +61,7 @@ fn the_image_carries_every_binary_of_the_manifest() {
         .and_then(|rest| rest.split(';').next())
         .expect("the loop over the binaries");
     let shipped: Vec<&str> = list.split_whitespace().collect();
+    assert!(binaries().contains(&"load-test".to_owned()));
     for binary in binaries() {
         assert!(
             shipped.contains(&binary.as_str()),

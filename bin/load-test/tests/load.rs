@@ -1,16 +1,20 @@
 //! `load-test`: what it counts adds up, and it keeps to this machine.
 
+#[path = "../../../tests/common/hub_process.rs"]
+mod hub_process;
+#[path = "../../../tests/common/tool.rs"]
+mod tool;
+
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     time::timeout,
 };
 
-use crate::{
-    LOAD, code, command,
-    hub_process::{self, HubProcess, LIMIT, nobody},
-    json, run, stderr,
-};
+use hub_process::{HubProcess, LIMIT, nobody};
+use tool::{code, command, json, run, stderr};
+
+const LOAD: &str = env!("CARGO_BIN_EXE_load-test");
 
 /// Load on the hubs at `aim`, small and short.
 async fn load(mode: &[&str], aim: &[&str]) -> Value {
@@ -230,13 +234,14 @@ async fn joins_that_nobody_is_told_of_are_not_measured() {
 
 #[tokio::test]
 async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
+    let hub = hub_process::binary();
     let what = [
         "table",
         "--json",
         "--only",
         "peerjs",
         "--hub-binary",
-        env!("CARGO_BIN_EXE_hubmesh"),
+        hub.to_str().expect("a path in UTF-8"),
     ];
     let mut table = command(LOAD, &[&what, &SMALL[..], &SHORT].concat());
     // Eight servers start in turns, four of them Node's.
@@ -265,4 +270,16 @@ async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
         .iter()
         .find(|budget| budget["budget"] == "PeerJS signal, paced");
     assert_eq!(paced.unwrap()["found"].is_number(), is_installed);
+}
+
+#[tokio::test]
+async fn wrong_usage_is_64_and_help_and_version_are_0() {
+    for wrong in [
+        &[][..],
+        &["relay", "--pairs", "0"],
+        &["relay", "--hub", "wss://127.0.0.1:1"],
+    ] {
+        tool::refuses(LOAD, wrong).await;
+    }
+    tool::explains_itself(LOAD).await;
 }
