@@ -19,6 +19,4 @@ pub mod metrics;
 pub mod nat;
 pub mod registry;
 pub mod session;
-#[doc(hidden)]
-pub mod sim;
 mod unsent;

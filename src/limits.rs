@@ -17,8 +17,9 @@ use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-pub use addresses::{ConnectRate, MAX_TRACKED, Origin, Place, Places};
+pub use addresses::{ConnectRate, MAX_TRACKED, Place, Places};
 pub use doorway::{Doorway, DoorwayPlace};
+pub use hubmesh_core::reach::Origin;
 pub use turns::{Turn, Turns};
 
 /// How many connections there may be.

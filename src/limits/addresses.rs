@@ -4,7 +4,6 @@
 //! upgrade requests. Both are told addresses by `http::admit` and believe them. Memory is bounded: `Places` has an
 //! entry only for addresses with a place, `ConnectRate` at most [`MAX_TRACKED`].
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,24 +13,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use hashbrown::HashMap;
+use hubmesh_core::reach::Origin;
 use parking_lot::Mutex;
-
-/// Who counts as one: an IPv4 address, or a /64 of IPv6, which is the least that a single customer gets.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Origin(IpAddr);
-
-impl Origin {
-    /// What this address counts with.
-    pub fn of(address: IpAddr) -> Self {
-        Origin(match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let network = v6.to_bits() & (u128::from(u64::MAX) << 64);
-                IpAddr::V6(Ipv6Addr::from_bits(network))
-            }
-            v4 => v4,
-        })
-    }
-}
 
 /// Places that are counted by address.
 #[derive(Debug, Default)]
@@ -224,7 +207,7 @@ mod tests {
         let (rate, _clock) = rate(1);
         let mut most = 0;
         for number in 0..u32::try_from(MAX_TRACKED).expect("small") + 10 {
-            let address = IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
+            let address = std::net::IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
             assert_eq!(rate.check(Origin::of(address)), Ok(()));
             most = most.max(rate.tracked());
         }

@@ -13,7 +13,9 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::addresses::{MAX_TRACKED, Origin};
+use hubmesh_core::reach::Origin;
+
+use super::addresses::MAX_TRACKED;
 
 /// As much as there is in this time may be had at once.
 const AT_ONCE: Duration = Duration::from_secs(10);

@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::core::BootstrapStatus;
 use super::core::api::{Bye, DialFailure, DialTarget, Join, LinkUp, Output, SharedRoutes};
-use super::core::dial::BootstrapStatus;
 use super::core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId, Moment, Now};
 use super::core::{Core, Counters};
 use super::frames::Frame;

@@ -14,16 +14,16 @@ use tokio::time::sleep;
 use super::address::endpoint;
 use super::advertised::Budget;
 use super::control_intake::ControlIntake;
+use super::core::ContestConfig;
+use super::core::DialConfig;
+use super::core::TopologyConfig;
 use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source, Unread};
-use super::core::contest::ContestConfig;
-use super::core::dial::DialConfig;
 use super::core::directory::Shares;
 use super::core::exchange::ExchangeConfig;
 use super::core::ids::{
     ClaimNo, DialId, Dialect, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now,
     PeerId, SignalKind,
 };
-use super::core::topology::TopologyConfig;
 use super::core::{Core, CoreConfig};
 use super::driver::{Driver, Input};
 use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};

@@ -7,23 +7,21 @@
 pub mod address;
 mod advertised;
 mod control_intake;
-pub mod core;
 mod dns;
 mod driver;
-pub mod frames;
 mod handle;
 pub mod handshake;
 mod link;
 mod outbox;
 mod progress;
-pub mod reach;
 mod router;
 mod troubles;
 mod trust;
 mod view;
-pub mod wire;
 
 pub use handle::Mesh;
+pub use hubmesh_core as core;
+pub use hubmesh_core::{frames, reach, wire};
 pub use link::socket_config;
 pub use progress::{Observed, Progress};
 pub use view::{BootstrapView, HubView, MeshView};

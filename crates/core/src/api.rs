@@ -1,0 +1,383 @@
+//! What goes into the core and what comes out: the vocabulary between it, its driver and the simulator.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::ids::{
+    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, NetworkKey, PeerId, SignalKind,
+};
+use crate::reach::Origin;
+
+/// A link whose handshake is done: both ends proved that they hold the mesh token, in one namespace.
+#[derive(Clone, Debug)]
+pub struct LinkUp {
+    /// Our number for it.
+    pub link: LinkId,
+    /// Who is at the other end.
+    pub hub: HubId,
+    /// The other end's present life.
+    pub incarnation: Incarnation,
+    /// Our dial that made it; `None` if the other end dialled.
+    pub dialed: Option<DialId>,
+    /// The dialler's count of its dials: of two links that one hub dialled, the higher is the newer.
+    pub dial_number: u64,
+    /// The version of the link protocol to speak on it: the highest that both ends know.
+    pub version: u16,
+}
+
+/// Why a link is closed. Travels as the body of `Bye`; [`Bye::label`] is its metric label.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bye {
+    /// The hub is shutting down; dial again after this time.
+    Draining {
+        /// When to dial again.
+        retry_after: Duration,
+    },
+    /// Another link between the two hubs stands.
+    Duplicate,
+    /// The dialler reached itself.
+    SelfDial,
+    /// The other end's incarnation is below the highest one known for its id.
+    StaleIncarnation {
+        /// The highest known.
+        known: Incarnation,
+    },
+    /// Two live machines use one hub id.
+    IdentityClash,
+    /// The hub has as many links as it accepts.
+    Full,
+    /// A frame could not be read.
+    BadFrame,
+    /// No sign of life for the link timeout.
+    Silent,
+    /// The link's outbox overflowed.
+    Overflow,
+}
+
+impl Bye {
+    /// The label in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Bye::Draining { .. } => "draining",
+            Bye::Duplicate => "duplicate",
+            Bye::SelfDial => "self-dial",
+            Bye::StaleIncarnation { .. } => "stale-incarnation",
+            Bye::IdentityClash => "identity-clash",
+            Bye::Full => "full",
+            Bye::BadFrame => "bad-frame",
+            Bye::Silent => "silent",
+            Bye::Overflow => "overflow",
+        }
+    }
+}
+
+/// Where a dial goes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum DialTarget {
+    /// An address from `BOOTSTRAP_HUBS`, or one that a `dns+ws://` entry of it resolved to.
+    Bootstrap(String),
+    /// An address that a hub advertises.
+    Learned {
+        /// The hub that advertises it.
+        hub: HubId,
+        /// The address.
+        url: String,
+    },
+}
+
+/// Why a dial made no link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DialFailure {
+    /// No connection, no upgrade, or no answer in time.
+    Unreachable,
+    /// The other end refused the handshake: wrong token, namespace or version.
+    Refused,
+}
+
+/// A local peer that wants to be in a network.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// Its claim, drawn by the caller and never used before in this process.
+    pub claim: ClaimNo,
+    /// The network to be in.
+    pub network: NetworkKey,
+    /// The id to be known by.
+    pub peer: PeerId,
+    /// What the others are shown of it: JSON text, bounded by the caller.
+    pub data: Option<Bytes>,
+    /// It can be reached but is not shown to others, nor others to it.
+    pub quiet: bool,
+    /// What proves that an older holder of the id is the same party; empty proves nothing.
+    pub proof: Bytes,
+    /// Where its client is, as far as the hub knows: who contests much is bounded by it.
+    pub address: Origin,
+}
+
+/// Why a local peer may not join.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JoinRefusal {
+    /// A living peer holds the id, and it is someone else.
+    Taken,
+    /// The id changed hands too often in a short time, and its holder lives.
+    TakeoverLimit,
+    /// The network is a room, and as many peers are in it as may be.
+    RoomFull,
+    /// This hub is shutting down.
+    Draining,
+}
+
+/// What a living peer hears of another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PeerEvent {
+    /// It is there.
+    Joined {
+        /// Who.
+        peer: PeerId,
+        /// What it shows of itself: JSON text.
+        data: Option<Bytes>,
+    },
+    /// What it shows of itself is new.
+    Updated {
+        /// Who.
+        peer: PeerId,
+        /// What it shows of itself: JSON text.
+        data: Option<Bytes>,
+    },
+    /// It is gone.
+    Left {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: LeaveReason,
+    },
+}
+
+impl PeerEvent {
+    /// Whom it is about.
+    pub fn peer(&self) -> &PeerId {
+        match self {
+            PeerEvent::Joined { peer, .. }
+            | PeerEvent::Updated { peer, .. }
+            | PeerEvent::Left { peer, .. } => peer,
+        }
+    }
+}
+
+/// Which local claims a notification is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Recipients {
+    /// Every shown (not quiet) local claim of the network, except those of the peer that the event is about.
+    Network,
+    /// These alone.
+    Only(Vec<ClaimNo>),
+}
+
+/// What the core wants done. The driver carries it out; nothing here may block.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Dial; answer with `handle_link_up` or `handle_dial_failed` under the same number.
+    Dial {
+        /// Number of the attempt.
+        dial: DialId,
+        /// Where to.
+        target: DialTarget,
+    },
+    /// Close the link after what it still has to send, with this reason if there is one to tell.
+    /// The core has forgotten the link already; no `handle_link_down` is needed.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// What to tell the other end, and to count.
+        bye: Bye,
+    },
+    /// The local claim stands; `roster` lists the others that it is shown at first.
+    Accepted {
+        /// Which.
+        claim: ClaimNo,
+        /// The others in the network that it learns of now, itself left out.
+        roster: Vec<(PeerId, Option<Bytes>)>,
+    },
+    /// The local claim may not be: tell the peer and close it. The core has forgotten it.
+    Refused {
+        /// Which.
+        claim: ClaimNo,
+        /// Why.
+        why: JoinRefusal,
+    },
+    /// A newer connection has this claim's id: tell the peer and close it. The core has retracted it.
+    Superseded {
+        /// Which.
+        claim: ClaimNo,
+    },
+    /// Find out within `within` whether the claim's peer is alive; answer with `handle_probe_result`.
+    Probe {
+        /// Which.
+        claim: ClaimNo,
+        /// To be given back.
+        token: u64,
+        /// How long to wait for a sign of life.
+        within: Duration,
+    },
+    /// Tell local peers of another one.
+    Notify {
+        /// The network it happened in.
+        network: NetworkKey,
+        /// Whom to tell.
+        to: Recipients,
+        /// What to tell.
+        event: PeerEvent,
+    },
+    /// Something to log at this level, and to count under this label.
+    Alarm {
+        /// A stable name.
+        label: &'static str,
+        /// For a person.
+        text: String,
+    },
+    /// Another live machine uses this hub's id: the core has left the mesh and closed its links. If nobody chose the id,
+    /// another is to be drawn: [`take_new_id`](super::Core::take_new_id).
+    LeftMesh,
+    /// The core looks for links again, after it had left the mesh for a while.
+    BackInMesh,
+}
+
+/// The way to a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// The link to send by.
+    pub link: LinkId,
+    /// The hub at its other end.
+    pub neighbour: HubId,
+    /// Links to the destination, this one included.
+    pub hops: u8,
+}
+
+/// The ways to all hubs that can be reached now, published whole whenever one changes.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// Which way to go to each hub but this one.
+    pub by_hub: HashMap<HubId, Route>,
+}
+
+/// The way to a hub, and the life that it is known to live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// The first hop.
+    pub hop: Hop,
+    /// The destination's present incarnation.
+    pub incarnation: Incarnation,
+    /// Which part of the mesh it would be in without this hub: two hubs of one part reach each other past us.
+    pub part: u32,
+}
+
+/// [`Routes`] as the data path holds them.
+pub type SharedRoutes = Arc<Routes>;
+
+/// Where a signal comes from: the local claim that sends it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// The sending claim.
+    pub claim: ClaimNo,
+    /// Its network; the target must be in the same.
+    pub network: NetworkKey,
+    /// Its id, as the hub knows it.
+    pub peer: PeerId,
+}
+
+/// The claim that a signal is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sender {
+    /// One of this hub.
+    Here(ClaimNo),
+    /// One of another hub.
+    There(Posted),
+}
+
+/// A claim of another hub, and what that hub knows its signal by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Posted {
+    /// The hub.
+    pub hub: HubId,
+    /// Its life.
+    pub life: Incarnation,
+    /// The sending claim there.
+    pub claim: ClaimNo,
+    /// The number of the signal among all from there to here.
+    pub seq: u64,
+}
+
+/// A signal of another hub's peer that was handed to its receiver, who is gone and has not read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unread {
+    /// Whose it is.
+    pub sender: Posted,
+    /// The claim that it was for.
+    pub to: ClaimNo,
+    /// What kind it is.
+    pub kind: SignalKind,
+}
+
+/// A signal that arrived for a local claim.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// The receiving claim.
+    pub to: ClaimNo,
+    /// The network of both.
+    pub network: NetworkKey,
+    /// The sender's id, vouched for by its hub.
+    pub from: PeerId,
+    /// The sender's claim.
+    pub sender: Sender,
+    /// The receiver's id.
+    pub target: PeerId,
+    /// What kind, in the network's dialect.
+    pub kind: SignalKind,
+    /// The payload, byte for byte as the sender gave it.
+    pub payload: Bytes,
+}
+
+/// Why a signal was not delivered, or may not have been.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SignalFailure {
+    /// Nobody holds the id, and nobody took it up while the signal waited.
+    NoSuchPeer,
+    /// Its hub cannot be reached.
+    NoRoute,
+    /// A limit was reached: the window to its hub, the length of what goes to another hub, its own outbox, or what may
+    /// wait for an absent peer.
+    Overload,
+    /// Its hub was lost before it acknowledged; the signal may have arrived.
+    Unknown,
+}
+
+impl SignalFailure {
+    /// The label in metrics and logs, and the word that peers are told.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SignalFailure::NoSuchPeer => "no-such-peer",
+            SignalFailure::NoRoute => "no-route",
+            SignalFailure::Overload => "overload",
+            SignalFailure::Unknown => "unknown",
+        }
+    }
+}
+
+/// A failed signal: its sender is to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failed {
+    /// The sending claim.
+    pub source: ClaimNo,
+    /// The network of both.
+    pub network: NetworkKey,
+    /// Who was meant.
+    pub target: PeerId,
+    /// What kind it was.
+    pub kind: SignalKind,
+    /// Why.
+    pub why: SignalFailure,
+    /// Another one of the same sender for the same target failed in the same moment, and comes before this one.
+    pub follows: bool,
+}

@@ -1,0 +1,210 @@
+//! Local peers: their joins, updates and leaves, and what other hubs ask about contested ids.
+//!
+//! A join goes through the contests before it is authored; what is authored or retracted here is the hub's own
+//! set and nobody else's. Part of [`Core`], whose doc has the contract.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Core;
+use super::api::{Bye, Join, JoinRefusal, Output};
+use super::ids::{ClaimNo, HubId, LeaveReason, LinkId, NetworkKey, Now, PeerId};
+use crate::frames::Claim;
+
+impl Core {
+    /// A local peer wants to be in a network. Answered by `Accepted` or `Refused`, now or when up
+    /// to three contests are over: each takes the longer of a probe and the hold, and 1.5 s, at most.
+    pub fn join(&mut self, now: Now, join: Join) {
+        if self.draining {
+            let (claim, why) = (join.claim, JoinRefusal::Draining);
+            return self.outputs.push_back(Output::Refused { claim, why });
+        }
+        if !self.has_place(&join.network, &join.peer) {
+            let (claim, why) = (join.claim, JoinRefusal::RoomFull);
+            return self.outputs.push_back(Output::Refused { claim, why });
+        }
+        self.contests.begin(now.at, &self.directory.read(), join);
+        self.settle(now);
+    }
+
+    /// A local peer shows something else of itself, or is no longer quiet.
+    pub fn update(&mut self, now: Now, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
+        if self.contests.update_pending(claim, data.clone(), quiet) {
+            return;
+        }
+        let Some(view) = self.directory.read().own_claim(claim) else {
+            return;
+        };
+        let claim = Claim {
+            network: view.network,
+            peer: view.peer,
+            claim,
+            hlc: view.hlc,
+            quiet,
+            data,
+        };
+        self.author(now, &claim, view.quiet && !quiet);
+    }
+
+    /// A local peer is gone, or leaves its network.
+    pub fn leave(&mut self, now: Now, claim: ClaimNo, reason: LeaveReason) {
+        self.retract(now, claim, reason);
+        self.settle(now);
+    }
+
+    /// The answer to [`Output::Probe`].
+    pub fn handle_probe_result(&mut self, now: Now, token: u64, alive: bool) {
+        self.contests.on_probe_result(now.at, token, alive);
+        self.settle(now);
+    }
+
+    /// A message of another hub's control plane came through the exchange.
+    pub fn handle_hub_message(&mut self, now: Now, from: HubId, payload: &[u8]) {
+        self.contests
+            .on_message(now.at, &self.directory.read(), from, payload);
+        self.settle(now);
+    }
+
+    /// A message to another hub's control plane did not arrive, as far as is known.
+    pub fn handle_hub_message_failed(&mut self, now: Now, token: u64) {
+        self.contests
+            .on_message_failed(now.at, &self.directory.read(), token);
+        self.settle(now);
+    }
+
+    /// A signal came of a peer that is not at the hub that is named as its own.
+    pub fn note_forged(&mut self, now: Now, source: HubId) {
+        self.alarm(now, "forged-signal", || {
+            format!("a signal came in the name of hub {source}, of a peer that is not there: that hub, or one between here and there, is not to be trusted")
+        });
+    }
+
+    /// Tells the hubs that this one is shutting down; it takes no more peers.
+    pub fn drain(&mut self, now: Now) {
+        self.draining = true;
+        self.directory.write().be_keen();
+        self.topology.set_draining(now.at);
+        self.settle(now);
+    }
+
+    /// Says goodbye on every link: the last thing before the end.
+    pub fn part(&mut self, now: Now, retry_after: Duration) {
+        let links: Vec<LinkId> = self.codecs.keys().copied().collect();
+        for link in links {
+            self.drop_link(now, link, Bye::Draining { retry_after });
+        }
+    }
+
+    pub(super) fn claim(&mut self, now: Now, claim: ClaimNo) {
+        let Some(join) = self.contests.take_ready(claim) else {
+            return;
+        };
+        let Join {
+            network,
+            peer,
+            data,
+            quiet,
+            ..
+        } = join;
+        // It may have filled up while the id was contested.
+        if !self.has_place(&network, &peer) {
+            self.contests.on_gone(claim);
+            let why = JoinRefusal::RoomFull;
+            return self.outputs.push_back(Output::Refused { claim, why });
+        }
+        let above = self.directory.read().holder(&network, &peer);
+        if above.is_some() {
+            self.counters.takeovers += 1;
+            self.contests.note_takeover(now.at, &network, &peer);
+        }
+        let hlc = self.clock.draw(now.wall_ms, above.map(|(_, hlc)| hlc));
+        self.author(
+            now,
+            &Claim {
+                network,
+                peer,
+                claim,
+                hlc,
+                quiet,
+                data,
+            },
+            true,
+        );
+    }
+
+    pub(super) fn author(&mut self, now: Now, claim: &Claim, admits: bool) {
+        self.pass_changes_on(now);
+        let roster = {
+            let mut directory = self.directory.write();
+            directory.author(claim);
+            match (admits, claim.quiet) {
+                (true, false) => {
+                    self.rosters
+                        .admit(&directory, &claim.network, &claim.peer, claim.claim)
+                }
+                _ => Vec::new(),
+            }
+        };
+        if admits {
+            self.outputs.push_back(Output::Accepted {
+                claim: claim.claim,
+                roster,
+            });
+        }
+        self.serving.on_advance(&self.me);
+        self.settle(now);
+    }
+
+    pub(super) fn retract(&mut self, now: Now, claim: ClaimNo, reason: LeaveReason) {
+        self.contests.on_gone(claim);
+        let network = self
+            .directory
+            .read()
+            .own_claim(claim)
+            .map(|view| view.network);
+        if self.directory.write().retract(now.at, claim, reason) {
+            self.serving.on_advance(&self.me);
+        }
+        if let Some(network) = &network {
+            self.rosters.forget(network, claim);
+        }
+        // Clients of realms come back under their id, as all do whom a restart sends away, and what they said is for
+        // their target whoever hears the echo.
+        let heard_of = network.as_ref().is_none_or(NetworkKey::tells_of_peers);
+        if heard_of && reason != LeaveReason::Draining {
+            self.exchange.lock().on_source_gone(claim);
+        }
+    }
+
+    fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let directory = self.directory.read();
+        directory.has_place(network, peer, self.room_limit)
+    }
+
+    /// Of those who came to a full room at the same time on several hubs, each hub sends its own away that came last:
+    /// who that is follows from the claims alone, so that all hubs agree.
+    pub(super) fn clear_room(&mut self, network: &NetworkKey) {
+        let directory = self.directory.read();
+        if network.is_room() && directory.size(network) > self.room_limit {
+            self.crowded
+                .extend(directory.own_latecomers(network, self.room_limit));
+        }
+    }
+
+    /// Sends away those that [`clear_room`](Self::clear_room) found. False if there were none.
+    pub(super) fn send_latecomers_away(&mut self, now: Now) -> bool {
+        let late = std::mem::take(&mut self.crowded);
+        for claim in &late {
+            self.retract(now, *claim, LeaveReason::Closed);
+            let (claim, why) = (*claim, JoinRefusal::RoomFull);
+            self.outputs.push_back(Output::Refused { claim, why });
+        }
+        !late.is_empty()
+    }
+
+    pub(super) fn supersede(&mut self, now: Now, claim: ClaimNo) {
+        self.retract(now, claim, LeaveReason::Superseded);
+        self.outputs.push_back(Output::Superseded { claim });
+    }
+}

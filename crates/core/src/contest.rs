@@ -1,0 +1,518 @@
+//! Who may hold an id that somebody holds already.
+//!
+//! A newcomer claims a held id only when the holder is the same party (equal, non-empty proofs), is found
+//! dead, or is gone. The hub of the holder decides: it compares the proofs, else asks the holder for a sign of
+//! life and gives it two seconds. A living holder that is someone else keeps the id. So does any living holder
+//! of an id that changed hands too often of late: cloned clients, which all have the same proof, must not fight
+//! for it for ever, but one client that moves from network to network leaves dead connections behind.
+//!
+//! A newcomer that gets an id from a dead holder or a gone one shows a sign of life itself before: of all that wait for
+//! it, the first that does has it, and those that died while they waited cost it no time. How many wait for one id is
+//! bounded, and the address that has the most of them gives way.
+//!
+//! Knows nothing of links: messages to other hubs leave as [`Action::Send`] and travel like signals. Every
+//! pending join ends in exactly one [`Action::Claim`] or [`Action::Refuse`], unless it is withdrawn.
+
+mod pending;
+mod probes;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use super::api::{Join, JoinRefusal};
+use super::directory::Directory;
+use super::exchange::Found;
+use super::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId};
+use pending::{Contender, Id, Pending, Stage, Waiting};
+use probes::{Asked, Asker, Probe, Probes};
+
+/// How often an id may change hands within [`TAKEOVER_WINDOW`], as one hub sees it.
+const MAX_TAKEOVERS: usize = 3;
+const TAKEOVER_WINDOW: Duration = Duration::from_secs(30);
+/// How often a join is contested anew because the holder changed meanwhile.
+const MAX_TRIES: u8 = 3;
+/// How much longer than its time a probe is waited for, which this hub's own session answers.
+const PROBE_GRACE: Duration = Duration::from_millis(500);
+/// How much longer than the probe itself its answer may take: another hub's round trip.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+/// How contests are held.
+#[derive(Clone, Copy, Debug)]
+pub struct ContestConfig {
+    /// The newer connection always wins, without a question asked.
+    pub replace: bool,
+    /// How long a holder has to show a sign of life.
+    pub probe_within: Duration,
+    /// How long a hub that cannot be reached is still believed in: a contest with one of its peers waits
+    /// that long for it to be gone.
+    pub hold: Duration,
+}
+
+impl Default for ContestConfig {
+    fn default() -> Self {
+        ContestConfig {
+            replace: false,
+            probe_within: Duration::from_secs(2),
+            hold: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// The join may be: claim the id.
+    Claim(ClaimNo),
+    /// The join may not be.
+    Refuse {
+        /// The join's claim.
+        claim: ClaimNo,
+        /// The reason.
+        why: JoinRefusal,
+    },
+    /// Ask the holder of this claim for a sign of life.
+    Probe {
+        /// The holder's claim.
+        claim: ClaimNo,
+        /// Given back with the answer.
+        token: u64,
+    },
+    /// Send this to a hub; if it fails, say so with the token.
+    Send {
+        /// The hub.
+        to: HubId,
+        /// What it is sent.
+        payload: Bytes,
+        /// Given back where it fails.
+        token: u64,
+    },
+    /// The holder is dead: take its claim back and close it.
+    Expel(ClaimNo),
+}
+
+/// What hubs say to each other about contested ids. The number 2 is what `core/exchange/unread.rs` begins with.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
+enum Message {
+    /// May I have the id of this claim of yours?
+    Contest {
+        token: u64,
+        network: String,
+        peer: String,
+        claim: ClaimNo,
+        proof: Vec<u8>,
+    },
+    /// The answer to the contest with this token.
+    Verdict { token: u64, verdict: Verdict },
+}
+
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+enum Verdict {
+    /// The proofs are equal.
+    SameParty,
+    /// The holder showed no sign of life.
+    Dead,
+    /// There is no such claim.
+    Gone,
+    /// The holder lives and is someone else.
+    Alive,
+}
+
+/// All contests that this hub takes part in.
+#[derive(Debug)]
+pub struct Contests {
+    me: HubId,
+    config: ContestConfig,
+    proofs: HashMap<ClaimNo, Bytes>,
+    waiting: Waiting,
+    ready: HashMap<ClaimNo, Join>,
+    probes: Probes,
+    takeovers: BTreeMap<Id, VecDeque<Moment>>,
+    next_token: u64,
+    /// Verdicts on this hub's own peers, for pending joins of its own.
+    decided: VecDeque<(u64, Verdict)>,
+    actions: VecDeque<Action>,
+}
+
+impl Contests {
+    /// No contests yet.
+    pub fn new(me: HubId, config: ContestConfig) -> Self {
+        Contests {
+            me,
+            config,
+            proofs: HashMap::new(),
+            waiting: Waiting::default(),
+            ready: HashMap::new(),
+            probes: Probes::new(config.probe_within + PROBE_GRACE),
+            takeovers: BTreeMap::new(),
+            next_token: 0,
+            decided: VecDeque::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// This hub goes by another id from now on.
+    pub fn set_id(&mut self, me: HubId) {
+        self.me = me;
+    }
+
+    /// A local peer wants an id.
+    pub fn begin(&mut self, now: Moment, directory: &Directory, join: Join) {
+        self.contest(now, directory, join, 0);
+    }
+
+    fn contest(&mut self, now: Moment, directory: &Directory, join: Join, tries: u8) {
+        let Some((holder, _)) = directory.holder(&join.network, &join.peer) else {
+            return self.contend(now, join, tries);
+        };
+        let limited = self.taken_over_too_often(now, &join.network, &join.peer);
+        let local = holder.hub == self.me;
+        let freely = self.config.replace || (local && self.same_party(holder.claim, &join.proof));
+        if freely && !limited {
+            return self.allow(join);
+        }
+        let refusal = if limited {
+            JoinRefusal::TakeoverLimit
+        } else {
+            JoinRefusal::Taken
+        };
+        if tries >= MAX_TRIES || !self.makes_room(&join) {
+            return self.refuse(join.claim, refusal);
+        }
+        let token = self.token();
+        if local {
+            self.ask(now, holder.claim, Asker::Local { token });
+        } else {
+            // Past the limit a proof is not shown, so that nothing but the holder's death makes way.
+            let proof = if limited { &[] } else { join.proof.as_ref() };
+            let message = Message::Contest {
+                token,
+                network: join.network.as_str().to_owned(),
+                peer: join.peer.to_string(),
+                claim: holder.claim,
+                proof: proof.to_vec(),
+            };
+            self.send(holder.hub, &message, token);
+        }
+        let contender = Contender {
+            join,
+            refusal,
+            tries,
+        };
+        self.suspend(now, token, contender, Stage::Against(holder));
+    }
+
+    /// Nobody holds the id. Those that waited for it come first, if they are still there.
+    fn contend(&mut self, now: Moment, join: Join, tries: u8) {
+        if !self.waiting.contains_rival_of(&join) {
+            return self.allow(join);
+        }
+        let refusal = JoinRefusal::Taken;
+        if !self.makes_room(&join) {
+            return self.refuse(join.claim, refusal);
+        }
+        let contender = Contender {
+            join,
+            refusal,
+            tries,
+        };
+        self.prove(now, contender, None);
+    }
+
+    /// Has the newcomer show a sign of life, before it gets what this holder had.
+    fn prove(&mut self, now: Moment, contender: Contender, lost: Option<Found>) {
+        let token = self.token();
+        self.ask(now, contender.join.claim, Asker::Local { token });
+        self.suspend(now, token, contender, Stage::Proving(lost));
+    }
+
+    fn suspend(&mut self, now: Moment, token: u64, contender: Contender, stage: Stage) {
+        let patience = self.config.probe_within.max(self.config.hold) + GRACE;
+        let pending = Pending {
+            contender,
+            stage,
+            deadline: now + patience,
+        };
+        self.waiting.insert(token, pending);
+    }
+
+    /// Whether one more may wait; another may have to go for it.
+    fn makes_room(&mut self, join: &Join) -> bool {
+        let Ok(gives_way) = self.waiting.make_room(join) else {
+            return false;
+        };
+        if let Some(Pending { contender, .. }) = gives_way {
+            self.refuse(contender.join.claim, contender.refusal);
+        }
+        true
+    }
+
+    fn ask(&mut self, now: Moment, claim: ClaimNo, asker: Asker) {
+        let token = self.token();
+        match self.probes.ask(now, claim, asker, token) {
+            Asked::Probe(token) => self.actions.push_back(Action::Probe { claim, token }),
+            Asked::Joined => {}
+            // A hub that asks so often is told what costs its newcomers least: to come back later.
+            Asked::Alive | Asked::TooMany => self.tell(asker, Verdict::Alive),
+        }
+    }
+
+    fn tell(&mut self, asker: Asker, verdict: Verdict) {
+        match asker {
+            Asker::Hub { hub, token } => self.send(hub, &Message::Verdict { token, verdict }, 0),
+            Asker::Local { token } => self.decided.push_back((token, verdict)),
+        }
+    }
+
+    fn conclude(&mut self, probe: Probe, verdict: Verdict) {
+        for asker in probe.askers {
+            self.tell(asker, verdict);
+        }
+    }
+
+    fn same_party(&self, holder: ClaimNo, proof: &Bytes) -> bool {
+        !proof.is_empty() && self.proofs.get(&holder) == Some(proof)
+    }
+
+    fn allow(&mut self, join: Join) {
+        self.actions.push_back(Action::Claim(join.claim));
+        self.ready.insert(join.claim, join);
+    }
+
+    fn refuse(&mut self, claim: ClaimNo, why: JoinRefusal) {
+        self.actions.push_back(Action::Refuse { claim, why });
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    fn send(&mut self, to: HubId, message: &Message, token: u64) {
+        // Encoding into memory cannot fail for these types; an empty message is ignored by its receiver.
+        let payload = postcard::to_allocvec(message).unwrap_or_default().into();
+        self.actions.push_back(Action::Send { to, payload, token });
+    }
+
+    /// Takes the join that an [`Action::Claim`] is about; its claim stands from now on.
+    pub fn take_ready(&mut self, claim: ClaimNo) -> Option<Join> {
+        let join = self.ready.remove(&claim)?;
+        self.probes.on_claimed(claim);
+        if !join.proof.is_empty() {
+            self.proofs.insert(claim, join.proof.clone());
+        }
+        Some(join)
+    }
+
+    /// The claim is no more: withdrawn while pending, or retracted.
+    pub fn on_gone(&mut self, claim: ClaimNo) {
+        self.proofs.remove(&claim);
+        self.ready.remove(&claim);
+        if let Some(token) = self.waiting.token_of(claim) {
+            self.waiting.remove(token);
+        }
+        if let Some(probe) = self.probes.on_gone(claim) {
+            self.conclude(probe, Verdict::Gone);
+        }
+    }
+
+    /// The data of a pending join changed before it was decided. False if it is not pending.
+    pub fn update_pending(&mut self, claim: ClaimNo, data: Option<Bytes>, quiet: bool) -> bool {
+        let Some(join) = self.waiting.join_mut(claim) else {
+            return false;
+        };
+        join.data = data;
+        join.quiet = quiet;
+        true
+    }
+
+    /// An id changed hands.
+    pub fn note_takeover(&mut self, now: Moment, network: &NetworkKey, peer: &PeerId) {
+        let times = self
+            .takeovers
+            .entry((network.clone(), peer.clone()))
+            .or_default();
+        times.push_back(now);
+        if times.len() > MAX_TAKEOVERS {
+            times.pop_front();
+        }
+    }
+
+    fn taken_over_too_often(&self, now: Moment, network: &NetworkKey, peer: &PeerId) -> bool {
+        if self.takeovers.is_empty() {
+            return false;
+        }
+        self.takeovers
+            .get(&(network.clone(), peer.clone()))
+            .is_some_and(|times| {
+                times
+                    .iter()
+                    .filter(|at| now - **at < TAKEOVER_WINDOW)
+                    .count()
+                    >= MAX_TAKEOVERS
+            })
+    }
+
+    /// The answer to [`Action::Probe`].
+    pub fn on_probe_result(&mut self, now: Moment, token: u64, alive: bool) {
+        let Some(probe) = self.probes.answer(now, token, alive) else {
+            return;
+        };
+        // A newcomer has nothing to lose yet.
+        if !alive && self.waiting.token_of(probe.claim).is_none() {
+            self.actions.push_back(Action::Expel(probe.claim));
+        }
+        self.conclude(probe, if alive { Verdict::Alive } else { Verdict::Dead });
+    }
+
+    /// A message from another hub. Anything but a well-formed one is ignored.
+    pub fn on_message(&mut self, now: Moment, directory: &Directory, from: HubId, payload: &[u8]) {
+        match postcard::from_bytes(payload) {
+            Ok(Message::Contest {
+                token,
+                network,
+                peer,
+                claim,
+                proof,
+            }) => {
+                let key = NetworkKey::from_wire(&network)
+                    .ok()
+                    .zip(PeerId::new(&peer).ok());
+                let held =
+                    directory
+                        .own_claim(claim)
+                        .zip(key)
+                        .is_some_and(|(view, (network, peer))| {
+                            view.network == network && view.peer == peer
+                        });
+                let asker = Asker::Hub { hub: from, token };
+                if !held {
+                    self.tell(asker, Verdict::Gone);
+                } else if self.same_party(claim, &Bytes::from(proof)) {
+                    self.tell(asker, Verdict::SameParty);
+                } else {
+                    self.ask(now, claim, asker);
+                }
+            }
+            Ok(Message::Verdict { token, verdict }) => {
+                let asked = |stage| matches!(stage, Stage::Against(holder) if holder.hub == from);
+                if self.waiting.stage(token).is_some_and(asked) {
+                    self.decide(now, directory, token, verdict);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// A message to another hub did not arrive, as far as is known.
+    pub fn on_message_failed(&mut self, now: Moment, directory: &Directory, token: u64) {
+        self.give_up(now, directory, token);
+    }
+
+    /// Without an answer the id is free only if nobody holds it any more.
+    fn give_up(&mut self, now: Moment, directory: &Directory, token: u64) {
+        let Some(Pending {
+            contender, stage, ..
+        }) = self.waiting.remove(token)
+        else {
+            return;
+        };
+        let join = &contender.join;
+        let held = directory.holder(&join.network, &join.peer).is_some();
+        match stage {
+            Stage::Against(lost) if !held => self.prove(now, contender, Some(lost)),
+            _ => self.refuse(join.claim, contender.refusal),
+        }
+    }
+
+    fn decide(&mut self, now: Moment, directory: &Directory, token: u64, verdict: Verdict) {
+        let Some(Pending {
+            contender, stage, ..
+        }) = self.waiting.remove(token)
+        else {
+            return;
+        };
+        match (stage, verdict) {
+            (Stage::Against(lost), Verdict::Dead | Verdict::Gone) => {
+                self.prove(now, contender, Some(lost));
+            }
+            (Stage::Against(lost), Verdict::SameParty) => {
+                self.replace(now, directory, contender, Some(lost));
+            }
+            (Stage::Proving(lost), Verdict::Alive | Verdict::SameParty) => {
+                self.replace(now, directory, contender, lost);
+            }
+            (Stage::Against(_), Verdict::Alive)
+            | (Stage::Proving(_), Verdict::Dead | Verdict::Gone) => {
+                self.refuse(contender.join.claim, contender.refusal);
+            }
+        }
+    }
+
+    /// The join may be, unless another than the one that lost the id holds it by now.
+    fn replace(
+        &mut self,
+        now: Moment,
+        directory: &Directory,
+        contender: Contender,
+        lost: Option<Found>,
+    ) {
+        let Contender { join, tries, .. } = contender;
+        let claim_of = |found: Found| (found.hub, found.claim);
+        let holder = directory.holder(&join.network, &join.peer);
+        match holder.map(|(found, _)| claim_of(found)) {
+            Some(holder) if lost.map(claim_of) != Some(holder) => {
+                self.contest(now, directory, join, tries + 1);
+            }
+            _ => self.allow(join),
+        }
+    }
+
+    /// Carries verdicts on this hub's own holders to the joins that wait for them, each once all actions are
+    /// carried out: of two that wait for the same dead holder, the second has to deal with the first.
+    pub fn settle(&mut self, now: Moment, directory: &Directory) {
+        while self.actions.is_empty()
+            && let Some((token, verdict)) = self.decided.pop_front()
+        {
+            self.decide(now, directory, token, verdict);
+        }
+    }
+
+    /// Ends what has waited long enough.
+    pub fn handle_timeout(&mut self, now: Moment, directory: &Directory) {
+        while let Some(token) = self.probes.next_overdue(now) {
+            self.on_probe_result(now, token, false);
+        }
+        while let Some(token) = self.waiting.next_overdue(now) {
+            self.give_up(now, directory, token);
+        }
+        self.probes.forget(now);
+        self.takeovers.retain(|_, times| {
+            times
+                .back()
+                .is_some_and(|last| now - *last < TAKEOVER_WINDOW)
+        });
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is next needed.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let deadlines = [self.waiting.poll_timeout(), self.probes.poll_timeout()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// What is to be done next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// How many joins wait for a verdict.
+    pub fn pending(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

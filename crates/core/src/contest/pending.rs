@@ -1,0 +1,170 @@
+//! The joins that wait for a verdict, and how many may.
+//!
+//! Bounded in all, for each id and for each address. Where as many wait for an id as may, the address that has the
+//! most of them loses its latest to a newcomer from elsewhere: nobody keeps others out by asking often. Decides nothing
+//! else.
+//!
+//! Invariants: a join waits once; the indices name exactly those that wait.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use super::super::api::{Join, JoinRefusal};
+use super::super::exchange::Found;
+use super::super::ids::{ClaimNo, Moment, NetworkKey, PeerId};
+use crate::reach::Origin;
+
+/// The most that wait at once: 100,000, about 40 MB.
+const MAX_PENDING: usize = 100_000;
+/// The most of them that want one id.
+pub(super) const MAX_FOR_ID: usize = 16;
+/// The most of them that come from one address.
+const MAX_OF_ADDRESS: usize = 1_024;
+
+/// What is contested: a network, and an id in it.
+pub(super) type Id = (NetworkKey, PeerId);
+
+/// A newcomer that wants an id which is not free.
+#[derive(Debug)]
+pub(super) struct Contender {
+    pub(super) join: Join,
+    /// What it is told if the id is not for it.
+    pub(super) refusal: JoinRefusal,
+    /// How often it was contested anew because the holder changed meanwhile.
+    pub(super) tries: u8,
+}
+
+/// What a join waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stage {
+    /// What is to become of this holder.
+    Against(Found),
+    /// A sign of life of its own client, since this holder was found to be dead or gone, or there was none.
+    Proving(Option<Found>),
+}
+
+/// A join that waits.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) contender: Contender,
+    pub(super) stage: Stage,
+    pub(super) deadline: Moment,
+}
+
+/// There is no room for one more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// All that wait, by token.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    all: BTreeMap<u64, Pending>,
+    by_claim: HashMap<ClaimNo, u64>,
+    /// The oldest first.
+    by_id: BTreeMap<Id, Vec<u64>>,
+    by_address: HashMap<Origin, usize>,
+}
+
+impl Waiting {
+    /// One more waits. Its token is higher than all before, and its deadline no earlier than theirs.
+    pub(super) fn insert(&mut self, token: u64, pending: Pending) {
+        let join = &pending.contender.join;
+        self.by_claim.insert(join.claim, token);
+        self.by_id.entry(id_of(join)).or_default().push(token);
+        *self.by_address.entry(join.address).or_default() += 1;
+        self.all.insert(token, pending);
+    }
+
+    /// It waits no longer.
+    pub(super) fn remove(&mut self, token: u64) -> Option<Pending> {
+        let pending = self.all.remove(&token)?;
+        let join = &pending.contender.join;
+        self.by_claim.remove(&join.claim);
+        let id = id_of(join);
+        if let Some(rivals) = self.by_id.get_mut(&id) {
+            rivals.retain(|rival| *rival != token);
+            if rivals.is_empty() {
+                self.by_id.remove(&id);
+            }
+        }
+        if let Some(count) = self.by_address.get_mut(&join.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&join.address);
+            }
+        }
+        Some(pending)
+    }
+
+    /// What the join with this token waits for.
+    pub(super) fn stage(&self, token: u64) -> Option<Stage> {
+        Some(self.all.get(&token)?.stage)
+    }
+
+    /// The token of this claim's join, if it waits.
+    pub(super) fn token_of(&self, claim: ClaimNo) -> Option<u64> {
+        self.by_claim.get(&claim).copied()
+    }
+
+    /// This claim's join, if it waits.
+    pub(super) fn join_mut(&mut self, claim: ClaimNo) -> Option<&mut Join> {
+        let pending = self.all.get_mut(self.by_claim.get(&claim)?)?;
+        Some(&mut pending.contender.join)
+    }
+
+    /// Whether somebody waits for the id that this join wants.
+    pub(super) fn contains_rival_of(&self, join: &Join) -> bool {
+        // Nearly no id is contested, and then no key is built.
+        !self.by_id.is_empty() && self.by_id.contains_key(&id_of(join))
+    }
+
+    /// Makes room for one more, whoever has to wait no longer for that.
+    pub(super) fn make_room(&mut self, join: &Join) -> Result<Option<Pending>, Full> {
+        let own = self.by_address.get(&join.address).copied().unwrap_or(0);
+        if self.all.len() >= MAX_PENDING || own >= MAX_OF_ADDRESS {
+            return Err(Full);
+        }
+        let rivals = self.by_id.get(&id_of(join)).map_or(&[][..], Vec::as_slice);
+        if rivals.len() < MAX_FOR_ID {
+            return Ok(None);
+        }
+        let count = |from: Option<Origin>| {
+            let theirs = rivals.iter().filter(|rival| self.address(rival) == from);
+            theirs.count()
+        };
+        // Of equals, the latest.
+        let loudest = rivals.iter().max_by_key(|rival| count(self.address(rival)));
+        let fair = count(Some(join.address)) + 1;
+        let loudest = loudest.filter(|rival| count(self.address(rival)) > fair);
+        match loudest.copied() {
+            Some(rival) => Ok(self.remove(rival)),
+            None => Err(Full),
+        }
+    }
+
+    fn address(&self, token: &u64) -> Option<Origin> {
+        Some(self.all.get(token)?.contender.join.address)
+    }
+
+    /// The next one whose deadline has passed.
+    pub(super) fn next_overdue(&self, now: Moment) -> Option<u64> {
+        let (token, pending) = self.all.first_key_value()?;
+        (pending.deadline <= now).then_some(*token)
+    }
+
+    /// The next deadline.
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        self.all.values().next().map(|pending| pending.deadline)
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+}
+
+/// What this join wants.
+pub(super) fn id_of(join: &Join) -> Id {
+    (join.network.clone(), join.peer.clone())
+}

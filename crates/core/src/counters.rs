@@ -1,0 +1,84 @@
+//! What happened in a core, and what it gave to its links, counted since it began.
+//!
+//! Plain numbers for metrics and for the figures of a simulation; nothing decides by them. Called by `core`.
+
+use crate::frames::Frame;
+
+/// What happened, for metrics: counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Changes of other hubs that were new.
+    pub changes: u64,
+    /// Changes that came although they were here already.
+    pub repeated: u64,
+    /// Deltas that did not follow what was here: a fault.
+    pub gaps: u64,
+    /// Sets received from their start.
+    pub resyncs: u64,
+    /// Ids that changed hands.
+    pub takeovers: u64,
+    /// Hubs that were sent on to others.
+    pub sent_on: u64,
+    /// Link records that came in.
+    pub records: u64,
+    /// Of them, those that were newer than what was held.
+    pub records_fresh: u64,
+    /// Link records of this hub that were made.
+    pub records_own: u64,
+    /// Runs of the shortest paths.
+    pub spf_runs: u64,
+    /// Summaries of neighbours that differed from ours.
+    pub differed: u64,
+    /// What was given to links.
+    pub sent: Sent,
+}
+
+/// Frames given to links, without the headers of the messages that carry them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Deltas.
+    pub deltas: u64,
+    /// The changes in them.
+    pub changes: u64,
+    /// The bytes of the deltas.
+    pub delta_bytes: u64,
+    /// Link records.
+    pub records: u64,
+    /// The bytes of link records, and of all that is said about them: digests, summaries, announcements, requests.
+    pub topology_bytes: u64,
+    /// Of them, those of the records.
+    pub record_bytes: u64,
+}
+
+impl Sent {
+    /// A frame was written in so many bytes.
+    pub(super) fn count(&mut self, frame: &Frame, bytes: usize) {
+        let bytes = bytes as u64;
+        match frame {
+            Frame::Delta(delta) => {
+                self.deltas += 1;
+                self.changes += delta.entries.len() as u64;
+                self.delta_bytes += bytes;
+            }
+            Frame::Records(records) => {
+                self.records += records.len() as u64;
+                self.topology_bytes += bytes;
+                self.record_bytes += bytes;
+            }
+            Frame::Digest(_) | Frame::Summary(_) | Frame::Announce(_) | Frame::Want(_) => {
+                self.topology_bytes += bytes;
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds what was given to links between two counts of one core.
+    pub fn add_between(&mut self, before: &Sent, after: &Sent) {
+        self.deltas += after.deltas - before.deltas;
+        self.changes += after.changes - before.changes;
+        self.delta_bytes += after.delta_bytes - before.delta_bytes;
+        self.records += after.records - before.records;
+        self.topology_bytes += after.topology_bytes - before.topology_bytes;
+        self.record_bytes += after.record_bytes - before.record_bytes;
+    }
+}

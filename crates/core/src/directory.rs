@@ -1,0 +1,279 @@
+//! Who is where: every hub's claims, as far as this hub knows them, and the winner of each id.
+//!
+//! Each hub is the only author of its claims, so an `Origin`'s set here is always exactly what its author
+//! had at one sequence number. The core writes (its own claims, and deltas from neighbours); the data path
+//! only reads, behind one read lock. Nothing here knows of links, timers or sessions.
+//!
+//! - *Visible*: a claim counts only while its origin is visible, which the core decides from the topology.
+//! - *Winner* of (network, id): the visible claim with the highest (clock, hub id). A pure function of what
+//!   is visible, whatever the order of arrival.
+//! - *Interest*: changes are reported only for networks in which this hub holds a claim of its own.
+
+mod log;
+mod reading;
+mod records;
+mod shares;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writing;
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::exchange::{Found, Resolve, Vouch};
+use super::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
+use super::mutants::Mutants;
+use crate::frames::Entry;
+use log::Log;
+use store::{NetworkNo, OriginNo, RecordNo, Store};
+
+pub use log::Tombstone;
+use shares::Use;
+pub use shares::{Shares, Use as Used};
+
+/// The most networks with a name of their own.
+const MAX_NETWORKS: usize = 4_000_000;
+
+/// The most claims of one id in one network that one hub can have.
+const MAX_SAME: usize = 4;
+
+/// What one hub claims, as this hub has it.
+#[derive(Debug)]
+struct Origin {
+    hub: HubId,
+    incarnation: Incarnation,
+    /// Every change up to this one is applied.
+    seq: u64,
+    /// A first set has arrived whole.
+    complete: bool,
+    visible: bool,
+    log: Log,
+    /// The wrapping sum of the claims' hashes, for audits.
+    hash: u64,
+    /// What its claims take up.
+    used: Use,
+}
+
+#[derive(Debug)]
+struct Network {
+    key: NetworkKey,
+    hash: u64,
+    /// Shown records of any origin, visible or not, in no order.
+    members: Vec<RecordNo>,
+    /// All records, quiet ones too: the network goes with the last.
+    records: u32,
+    /// Records of this hub: there is interest while there are any.
+    own: u32,
+    /// The members by place, kept only while the network is large enough for it to be asked for.
+    places: Option<BTreeSet<(u64, RecordNo)>>,
+}
+
+/// What others may see of the holder of an id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// The holding hub.
+    pub hub: HubId,
+    /// Its claim.
+    pub claim: ClaimNo,
+    /// What the peer shows of itself.
+    pub data: Option<Bytes>,
+}
+
+/// How the holder of an id changed, in a network of interest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyChange {
+    /// The network.
+    pub network: NetworkKey,
+    /// The id.
+    pub peer: PeerId,
+    /// The shown holder before; none if there was none, or a quiet one.
+    pub before: Option<Shown>,
+    /// The shown holder now.
+    pub after: Option<Shown>,
+    /// Somebody, shown or quiet, holds the id now, and another claim (or none) held it before.
+    pub appeared: bool,
+    /// This hub's claims that lost the id to another hub's by this change.
+    pub lost: Vec<ClaimNo>,
+    /// Why the one before is gone.
+    pub reason: LeaveReason,
+}
+
+/// What is known of an origin's set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OriginState {
+    /// The life that the claims belong to.
+    pub incarnation: Incarnation,
+    /// Every change up to this one is here.
+    pub seq: u64,
+    /// A first set has arrived whole.
+    pub complete: bool,
+    /// Its claims count.
+    pub visible: bool,
+    /// How many claims it has.
+    pub claims: usize,
+    /// The wrapping sum of their hashes.
+    pub hash: u64,
+}
+
+/// One claim of a set, as tests and audits compare them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ClaimView {
+    /// Its network.
+    pub network: NetworkKey,
+    /// Its peer.
+    pub peer: PeerId,
+    /// Its number.
+    pub claim: ClaimNo,
+    /// Its sequence number.
+    pub seq: u64,
+    /// Its clock.
+    pub hlc: Hlc,
+    /// Whether it is hidden from other peers.
+    pub quiet: bool,
+    /// What it shows.
+    pub data: Option<Bytes>,
+}
+
+/// A part of a set for a subscriber: the entries, and whether they reach the head.
+#[derive(Debug)]
+pub struct Part {
+    /// In rising order.
+    pub entries: Vec<Entry>,
+    /// What the receiver has with them.
+    pub to: u64,
+    /// Nothing more is missing.
+    pub last: bool,
+}
+
+/// The table of all claims.
+#[derive(Debug)]
+pub struct Directory {
+    me: HubId,
+    store: Store,
+    networks: Vec<Option<Network>>,
+    free_networks: Vec<NetworkNo>,
+    by_name: HashMap<NetworkKey, NetworkNo>,
+    origins: Vec<Option<Origin>>,
+    by_hub: HashMap<HubId, OriginNo>,
+    own: HashMap<ClaimNo, RecordNo>,
+    own_no: OriginNo,
+    changes: Vec<KeyChange>,
+    /// From how many members on a network keeps them by place.
+    large: usize,
+    hidden_origins: usize,
+    /// All networks are of interest, also those in which this hub has nobody (any more).
+    keen: bool,
+    shares: Shares,
+    /// What the claims of all other hubs take up.
+    used: Use,
+    /// Claims that were left out for want of room, or because no honest hub makes them.
+    left_out: u64,
+    mutants: Mutants,
+}
+
+impl Directory {
+    /// The directory of the hub `me`, empty. `seed` keeps the tables' hashes from being guessed; a network of
+    /// more than `large` members also keeps them in order of place.
+    pub fn new(
+        me: HubId,
+        incarnation: Incarnation,
+        seed: u64,
+        large: usize,
+        mutants: Mutants,
+    ) -> Self {
+        let mut directory = Directory {
+            me,
+            store: Store::new(seed),
+            networks: Vec::new(),
+            free_networks: Vec::new(),
+            by_name: HashMap::new(),
+            origins: Vec::new(),
+            by_hub: HashMap::new(),
+            own: HashMap::new(),
+            own_no: 0,
+            changes: Vec::new(),
+            large,
+            hidden_origins: 0,
+            keen: false,
+            shares: Shares::default(),
+            used: Use::default(),
+            left_out: 0,
+            mutants,
+        };
+        directory.own_no = directory.origin_no(me, incarnation);
+        let own = directory.own_mut();
+        own.complete = true;
+        own.visible = true;
+        directory
+    }
+}
+
+/// The entries that will be applied: whatever does not rise is skipped.
+fn rising(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut seq = 0;
+    entries.retain(|entry| {
+        let rises = entry.seq > seq;
+        seq = seq.max(entry.seq);
+        rises
+    });
+    entries
+}
+
+/// Who holds an id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Held {
+    hub: HubId,
+    claim: ClaimNo,
+    shown: Option<Shown>,
+}
+
+impl Resolve for Directory {
+    fn resolve(&self, network: &NetworkKey, peer: &PeerId) -> Option<Found> {
+        let network = *self.by_name.get(network)?;
+        self.winner(network, peer).map(|no| self.found(no))
+    }
+
+    fn vouches(
+        &self,
+        hub: &HubId,
+        network: &NetworkKey,
+        peer: &PeerId,
+        claim: ClaimNo,
+        seq: u64,
+    ) -> Vouch {
+        let Some(origin) = self.origin(hub) else {
+            return Vouch::NotYet;
+        };
+        let held = self.by_name.get(network).is_some_and(|network| {
+            self.store.find(*network, peer).any(|no| {
+                let record = self.store.record(no);
+                record.claim() == claim && self.origin_hub(record.origin) == *hub
+            })
+        });
+        if held {
+            Vouch::Holds
+        } else if origin.seq < seq || !origin.complete {
+            Vouch::NotYet
+        } else {
+            Vouch::Gone
+        }
+    }
+
+    fn left_lately(
+        &self,
+        hub: &HubId,
+        network: &NetworkKey,
+        peer: &PeerId,
+        claim: ClaimNo,
+    ) -> bool {
+        self.origin(hub)
+            .is_some_and(|origin| origin.log.remembers(network, peer, claim))
+    }
+
+    fn network_of(&self, claim: ClaimNo) -> Option<NetworkKey> {
+        Some(self.own_claim(claim)?.network)
+    }
+}

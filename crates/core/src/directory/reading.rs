@@ -1,0 +1,448 @@
+//! What the directory can be asked: holders, members, neighbourhoods, and parts of a set for a subscriber.
+//!
+//! Changes nothing; the data path calls it behind the read lock.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::super::exchange::Found;
+use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId, mix};
+use super::log::Step;
+use super::shares::Use;
+use super::store::{NetworkNo, OriginNo, Record, RecordNo};
+use super::{ClaimView, Directory, Network, Origin, OriginState, Part, Shown};
+use crate::frames::{Change, Claim, Entry};
+
+impl Directory {
+    /// The network's number and the winner of the id in it.
+    pub(super) fn winner(&self, network: NetworkNo, peer: &PeerId) -> Option<RecordNo> {
+        let mut found: Option<RecordNo> = None;
+        for no in self.store.find(network, peer) {
+            let record = self.store.record(no);
+            if !self.origin_visible(record.origin) {
+                continue;
+            }
+            if found.is_none_or(|best| self.rank(no) > self.rank(best)) {
+                found = Some(no);
+            }
+        }
+        found
+    }
+
+    /// What the winner is the highest by. The claim's number decides among claims of one hub alone, of which no honest
+    /// one makes two with one clock: without it the order in the table would decide, and change as others come and go.
+    pub(super) fn rank(&self, no: RecordNo) -> (Hlc, HubId, ClaimNo) {
+        let record = self.store.record(no);
+        (record.hlc, self.origin_hub(record.origin), record.claim())
+    }
+
+    pub(super) fn origin_visible(&self, no: OriginNo) -> bool {
+        self.origin_at(no).is_some_and(|origin| origin.visible)
+    }
+
+    pub(super) fn origin_hub(&self, no: OriginNo) -> HubId {
+        self.origin_at(no).map_or(self.me, |origin| origin.hub)
+    }
+
+    pub(super) fn origin_at(&self, no: OriginNo) -> Option<&Origin> {
+        self.origins.get(no as usize)?.as_ref()
+    }
+
+    pub(super) fn origin(&self, hub: &HubId) -> Option<&Origin> {
+        self.origin_at(*self.by_hub.get(hub)?)
+    }
+
+    pub(super) fn own_mut(&mut self) -> &mut Origin {
+        let no = self.own_no as usize;
+        self.origins[no]
+            .as_mut()
+            .unwrap_or_else(|| unreachable!("this hub's own set is never dropped"))
+    }
+
+    pub(super) fn network_at(&self, no: NetworkNo) -> Option<&Network> {
+        self.networks.get(no as usize)?.as_ref()
+    }
+
+    /// The hub that this is the directory of.
+    pub fn me(&self) -> HubId {
+        self.me
+    }
+
+    /// What is known of a hub's set; `None` if nothing is.
+    pub fn origin_state(&self, hub: &HubId) -> Option<OriginState> {
+        self.origin(hub).map(|origin| OriginState {
+            incarnation: origin.incarnation,
+            seq: origin.seq,
+            complete: origin.complete,
+            visible: origin.visible,
+            claims: origin.log.live(),
+            hash: origin.hash,
+        })
+    }
+
+    /// The hubs of which there is a set, by id.
+    pub fn hubs(&self) -> Vec<HubId> {
+        let mut hubs: Vec<HubId> = self.by_hub.keys().copied().collect();
+        hubs.sort_unstable();
+        hubs
+    }
+
+    /// A hub's claims, in no order that means anything.
+    pub fn claims_of(&self, hub: &HubId) -> Vec<ClaimView> {
+        let Some(origin) = self.origin(hub) else {
+            return Vec::new();
+        };
+        origin
+            .log
+            .records()
+            .map(|no| self.view(origin, no))
+            .collect()
+    }
+
+    pub(super) fn view(&self, origin: &Origin, no: RecordNo) -> ClaimView {
+        let record = self.store.record(no);
+        ClaimView {
+            network: self.key_of(record.network),
+            peer: record.peer.clone(),
+            claim: record.claim(),
+            seq: origin.log.seq_of(record.slot),
+            hlc: record.hlc,
+            quiet: record.quiet(),
+            data: record.data.as_deref().cloned(),
+        }
+    }
+
+    pub(super) fn key_of(&self, no: NetworkNo) -> NetworkKey {
+        match self.network_at(no) {
+            Some(network) => network.key.clone(),
+            None => unreachable!("a record keeps its network"),
+        }
+    }
+
+    /// Who holds the id now, whether shown or quiet, and its clock.
+    pub fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(Found, Hlc)> {
+        let network = *self.by_name.get(network)?;
+        let no = self.winner(network, peer)?;
+        Some((self.found(no), self.store.record(no).hlc))
+    }
+
+    pub(super) fn found(&self, no: RecordNo) -> Found {
+        let record = self.store.record(no);
+        Found {
+            hub: self.origin_hub(record.origin),
+            claim: record.claim(),
+            seq: self
+                .origin_at(record.origin)
+                .map_or(0, |origin| origin.log.seq_of(record.slot)),
+        }
+    }
+
+    pub(super) fn shown(&self, no: RecordNo) -> Option<Shown> {
+        let record = self.store.record(no);
+        (!record.quiet()).then(|| Shown {
+            hub: self.origin_hub(record.origin),
+            claim: record.claim(),
+            data: record.data.as_deref().cloned(),
+        })
+    }
+
+    /// This hub's shown claims of an id.
+    pub fn own_holders(&self, network: &NetworkKey, peer: &PeerId) -> Vec<ClaimNo> {
+        let Some(network) = self.by_name.get(network) else {
+            return Vec::new();
+        };
+        self.store
+            .find(*network, peer)
+            .map(|no| self.store.record(no))
+            .filter(|record| record.origin == self.own_no && !record.quiet())
+            .map(Record::claim)
+            .collect()
+    }
+
+    /// What a peer shows of itself, if it is there and shown.
+    pub fn shown_data(&self, network: &NetworkKey, peer: &PeerId) -> Option<Option<Bytes>> {
+        let network = *self.by_name.get(network)?;
+        let shown = self.shown(self.winner(network, peer)?)?;
+        Some(shown.data)
+    }
+
+    /// How many shown claims a network has, contested and hidden ones included: an upper bound, at once.
+    pub fn size(&self, network: &NetworkKey) -> usize {
+        self.by_name
+            .get(network)
+            .and_then(|no| self.network_at(*no))
+            .map_or(0, |network| network.members.len())
+    }
+
+    /// The shown peers of a network, each id once, `except` left out.
+    pub fn members(&self, network: &NetworkKey, except: &PeerId) -> Vec<(PeerId, Option<Bytes>)> {
+        self.shown_winners(network)
+            .map(|member| self.store.record(member))
+            .filter(|record| record.peer != *except)
+            .map(|record| (record.peer.clone(), record.data.as_deref().cloned()))
+            .collect()
+    }
+
+    /// Whether a network has a place for this id: anything but a room has, and a room with less than `most` others.
+    pub fn has_place(&self, network: &NetworkKey, peer: &PeerId, most: usize) -> bool {
+        !network.is_room() || self.size(network) < most || self.members(network, peer).len() < most
+    }
+
+    /// The shown ids of a network, `most` of them at most.
+    pub fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
+        self.shown_winners(network)
+            .take(most)
+            .map(|member| self.store.record(member).peer.clone())
+            .collect()
+    }
+
+    /// This hub's claims that came to a room after `most` others, by (clock, hub id). The others are counted once, and
+    /// not sorted: they may be as many as other hubs like.
+    pub fn own_latecomers(&self, network: &NetworkKey, most: usize) -> Vec<ClaimNo> {
+        let is_own = |no: &RecordNo| self.store.record(*no).origin == self.own_no;
+        let mut own: Vec<_> = self
+            .own_in(network)
+            .map(|no| (self.rank(no), 0_usize, self.store.record(no).claim()))
+            .collect();
+        own.sort_unstable();
+        for other in self.shown_winners(network).filter(|no| !is_own(no)) {
+            let rank = self.rank(other);
+            let after = own.partition_point(|(own, ..)| *own < rank);
+            // Whom it came before counts it; counts are summed up below.
+            if let Some((_, before, _)) = own.get_mut(after) {
+                *before += 1;
+            }
+        }
+        let mut before = 0;
+        let late = own
+            .into_iter()
+            .zip(0..)
+            .filter_map(|((_, more, claim), own_before)| {
+                before += more;
+                (before + own_before >= most).then_some(claim)
+            });
+        late.collect()
+    }
+
+    /// This hub's claims that a network shows, in no order.
+    fn own_in(&self, network: &NetworkKey) -> impl Iterator<Item = RecordNo> {
+        let winners = self.shown_winners(network);
+        winners.filter(|no| self.store.record(*no).origin == self.own_no)
+    }
+
+    /// The records that a network shows, one for each id, in no order.
+    fn shown_winners(&self, network: &NetworkKey) -> impl Iterator<Item = RecordNo> {
+        let known = self.by_name.get(network);
+        let known = known.and_then(|no| Some((*no, self.network_at(*no)?)));
+        known.into_iter().flat_map(move |(no, network)| {
+            let winners = network.members.iter().copied();
+            winners.filter(move |member| self.is_winner(no, *member))
+        })
+    }
+
+    pub(super) fn is_winner(&self, network: NetworkNo, no: RecordNo) -> bool {
+        self.winner(network, &self.store.record(no).peer) == Some(no)
+    }
+
+    /// Up to `limit` shown peers of a large network: half of them nearest to `peer` by XOR of places, half
+    /// spread by a hash of it. Every hub with the same directory answers the same.
+    pub fn neighbourhood(&self, network: &NetworkKey, peer: &PeerId, limit: usize) -> Vec<PeerId> {
+        let Some((no, places)) = self
+            .by_name
+            .get(network)
+            .and_then(|no| Some((*no, self.network_at(*no)?.places.as_ref()?)))
+        else {
+            return self
+                .members(network, peer)
+                .into_iter()
+                .map(|(peer, _)| peer)
+                .take(limit)
+                .collect();
+        };
+        let here = peer.place();
+        let mut chosen = BTreeSet::new();
+        self.take_nearest(no, places, here, peer, limit.div_ceil(2), &mut chosen);
+        let mut point = mix(here);
+        for _ in 0..2 * limit {
+            if chosen.len() >= limit {
+                break;
+            }
+            point = mix(point.wrapping_add(0x9e37_79b9_7f4a_7c15));
+            let spread = places.range((point, 0)..).chain(places.iter()).take(4);
+            if let Some(found) = spread.map(|(_, no)| *no).find(|candidate| {
+                self.store.record(*candidate).peer != *peer && self.is_winner(no, *candidate)
+            }) {
+                chosen.insert(self.store.record(found).peer.clone());
+            }
+        }
+        chosen.into_iter().collect()
+    }
+
+    /// The `count` members nearest to `here` by XOR: subtrees of the binary trie over the places, nearest
+    /// first, each a contiguous range.
+    pub(super) fn take_nearest(
+        &self,
+        network: NetworkNo,
+        places: &BTreeSet<(u64, RecordNo)>,
+        here: u64,
+        except: &PeerId,
+        count: usize,
+        chosen: &mut BTreeSet<PeerId>,
+    ) {
+        let accept = |no: RecordNo, chosen: &mut BTreeSet<PeerId>| {
+            let peer = &self.store.record(no).peer;
+            if peer != except && self.is_winner(network, no) {
+                chosen.insert(peer.clone());
+            }
+        };
+        for (_, no) in places.range((here, 0)..=(here, RecordNo::MAX)).take(count) {
+            accept(*no, chosen);
+        }
+        for bit in 0..64 {
+            // The places that share all bits above `bit` with `here` and differ in it.
+            let low = (here ^ (1 << bit)) & !((1_u64 << bit) - 1);
+            let high = low | ((1_u64 << bit) - 1);
+            for (_, no) in places.range((low, 0)..=(high, RecordNo::MAX)) {
+                if chosen.len() >= count {
+                    return;
+                }
+                accept(*no, chosen);
+            }
+        }
+    }
+
+    /// How many peers are shown and visible, contested ones counted for each holder.
+    pub fn peers(&self) -> usize {
+        self.origins
+            .iter()
+            .flatten()
+            .filter(|origin| origin.visible)
+            .map(|origin| origin.log.live())
+            .sum()
+    }
+
+    /// How many peers this hub holds.
+    pub fn own_peers(&self) -> usize {
+        self.own.len()
+    }
+
+    /// The networks and how many peers each shows.
+    pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
+        let mut networks: Vec<(NetworkKey, usize)> = self
+            .networks
+            .iter()
+            .flatten()
+            .map(|network| (network.key.clone(), self.visible_members(network)))
+            .filter(|(_, members)| *members > 0)
+            .collect();
+        networks.sort_unstable();
+        networks
+    }
+
+    /// How many networks show a peer. Unlike [`networks`](Self::networks) it copies nothing.
+    pub fn network_count(&self) -> usize {
+        let visible = |no: &RecordNo| self.origin_visible(self.store.record(*no).origin);
+        let networks = self.networks.iter().flatten();
+        networks
+            .filter(|network| match self.hidden_origins {
+                0 => !network.members.is_empty(),
+                _ => network.members.iter().any(visible),
+            })
+            .count()
+    }
+
+    pub(super) fn visible_members(&self, network: &Network) -> usize {
+        if self.hidden_origins == 0 {
+            return network.members.len();
+        }
+        let visible = |no: &&RecordNo| self.origin_visible(self.store.record(**no).origin);
+        network.members.iter().filter(visible).count()
+    }
+
+    /// What the claims of all other hubs take up.
+    pub fn used(&self) -> Use {
+        self.used
+    }
+
+    /// The most claims that one other hub has, and the most data.
+    pub fn most_used(&self) -> Use {
+        let others = self.origins.iter().flatten();
+        let others = others.filter(|origin| origin.hub != self.me);
+        others.fold(Use::default(), |most, origin| Use {
+            claims: most.claims.max(origin.used.claims),
+            bytes: most.bytes.max(origin.used.bytes),
+        })
+    }
+
+    /// How many claims of other hubs were left out: there was no room for them, or no honest hub makes such.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// How many records there are, of all hubs, visible or not.
+    pub fn records(&self) -> usize {
+        self.store.len()
+    }
+
+    /// The part of a hub's set after `cursor`, of at most `budget` bytes as `size` measures them.
+    pub fn part(
+        &self,
+        hub: &HubId,
+        cursor: u64,
+        budget: usize,
+        size: impl Fn(&Entry) -> usize,
+    ) -> Option<Part> {
+        let origin = self.origin(hub)?;
+        let mut part = Part {
+            entries: Vec::new(),
+            to: origin.seq,
+            last: true,
+        };
+        let mut used = 0;
+        for step in origin.log.walk(cursor) {
+            let entry = self.entry(origin, step);
+            used += size(&entry);
+            if used > budget && !part.entries.is_empty() {
+                part.to = part.entries.last().map_or(cursor, |entry| entry.seq);
+                part.last = false;
+                break;
+            }
+            part.entries.push(entry);
+        }
+        Some(part)
+    }
+
+    pub(super) fn entry(&self, origin: &Origin, step: Step<'_>) -> Entry {
+        match step {
+            Step::Live { seq, record } => {
+                let view = self.view(origin, record);
+                Entry {
+                    seq,
+                    change: Change::Claim(Claim {
+                        network: view.network,
+                        peer: view.peer,
+                        claim: view.claim,
+                        hlc: view.hlc,
+                        quiet: view.quiet,
+                        data: view.data,
+                    }),
+                }
+            }
+            Step::Gone(tombstone) => Entry {
+                seq: tombstone.seq,
+                change: Change::Gone {
+                    network: tombstone.network.clone(),
+                    peer: tombstone.peer.clone(),
+                    claim: tombstone.claim,
+                    reason: tombstone.reason,
+                },
+            },
+        }
+    }
+
+    /// Below this sequence number a hub's retractions are forgotten: who has less must start anew.
+    pub fn floor(&self, hub: &HubId) -> u64 {
+        self.origin(hub).map_or(0, |origin| origin.log.floor())
+    }
+}

@@ -1,0 +1,312 @@
+//! What changes the directory: this hub's own claims, and what neighbours told of other hubs'.
+//!
+//! Called by the core alone, behind the write lock.
+
+use hashbrown::HashMap;
+
+use super::super::ids::{ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey};
+use super::log::{Log, Tombstone};
+use super::store::{OriginNo, Record, RecordNo};
+use super::{ClaimView, Directory, KeyChange, Shares, rising};
+use crate::frames::{Change, Claim, Entry};
+
+impl Directory {
+    /// How much other hubs' claims may take up from now on.
+    pub fn set_shares(&mut self, shares: Shares) {
+        self.shares = shares;
+    }
+
+    /// Claims an id for this hub, or changes what its claim shows. Returns the sequence number.
+    pub fn author(&mut self, claim: &Claim) -> u64 {
+        let seq = self.own_mut().seq + 1;
+        self.put(self.own_no, seq, claim);
+        self.own_mut().seq = seq;
+        seq
+    }
+
+    /// Takes a claim of this hub back. False if there is none of that number.
+    pub fn retract(&mut self, now: Moment, claim: ClaimNo, reason: LeaveReason) -> bool {
+        let Some(no) = self.own.get(&claim).copied() else {
+            return false;
+        };
+        let record = self.store.record(no);
+        let (network, peer) = (self.key_of(record.network), record.peer.clone());
+        let seq = self.own_mut().seq + 1;
+        self.take(no, reason);
+        let forget = self.mutants.tombstones_forgotten();
+        let own = self.own_mut();
+        own.seq = seq;
+        own.log.bury(
+            Tombstone {
+                seq,
+                at: now,
+                network,
+                peer,
+                claim,
+                reason,
+            },
+            forget,
+        );
+        true
+    }
+
+    /// The sequence number of this hub's claim of that number; 0 if there is none.
+    pub fn own_seq(&self, claim: ClaimNo) -> u64 {
+        self.own.get(&claim).map_or(0, |no| self.found(*no).seq)
+    }
+
+    /// This hub's claim of that number.
+    pub fn own_claim(&self, claim: ClaimNo) -> Option<ClaimView> {
+        let no = *self.own.get(&claim)?;
+        Some(self.view(self.origin_at(self.own_no)?, no))
+    }
+
+    /// This hub's shown claims in a network.
+    pub fn own_members(&self, network: &NetworkKey) -> Vec<ClaimNo> {
+        let Some(network) = self
+            .by_name
+            .get(network)
+            .and_then(|no| self.network_at(*no))
+        else {
+            return Vec::new();
+        };
+        let mut own: Vec<ClaimNo> = network
+            .members
+            .iter()
+            .map(|no| self.store.record(*no))
+            .filter(|record| record.origin == self.own_no)
+            .map(Record::claim)
+            .collect();
+        own.sort_unstable();
+        own
+    }
+
+    /// From now on every change is told, for what the peers that are sent away from here left waiting for others.
+    pub fn be_keen(&mut self) {
+        self.keen = true;
+    }
+
+    /// This hub begins a new life: the claims stay, under the new incarnation.
+    pub fn set_own_incarnation(&mut self, incarnation: Incarnation) {
+        self.own_mut().incarnation = incarnation;
+    }
+
+    /// This hub goes by another id from now on: the claims stay.
+    pub fn set_own_id(&mut self, me: HubId, incarnation: Incarnation) {
+        self.by_hub.remove(&self.me);
+        self.me = me;
+        self.by_hub.insert(me, self.own_no);
+        let own = self.own_mut();
+        own.hub = me;
+        own.incarnation = incarnation;
+    }
+
+    /// Makes room for a hub's claims of this life, dropping those of an earlier one.
+    pub fn begin(&mut self, hub: HubId, incarnation: Incarnation) {
+        if self
+            .origin(&hub)
+            .is_some_and(|origin| origin.incarnation != incarnation)
+        {
+            self.drop_origin(&hub, LeaveReason::HubLost);
+        }
+        self.origin_no(hub, incarnation);
+    }
+
+    /// Applies changes that follow what is here. Those at or below the present sequence number are skipped.
+    /// Returns how many were new.
+    pub fn apply(&mut self, now: Moment, hub: &HubId, entries: Vec<Entry>, to: u64) -> usize {
+        let Some(no) = self.by_hub.get(hub).copied() else {
+            return 0;
+        };
+        let Some(mut seq) = self.origin_at(no).map(|origin| origin.seq) else {
+            return 0;
+        };
+        let mut fresh = 0;
+        for entry in entries {
+            if entry.seq <= seq {
+                continue;
+            }
+            seq = entry.seq;
+            fresh += 1;
+            match entry.change {
+                Change::Claim(claim) => self.put(no, seq, &claim),
+                Change::Gone {
+                    network,
+                    peer,
+                    claim,
+                    reason,
+                } => {
+                    let tombstone = Tombstone {
+                        seq,
+                        at: now,
+                        network,
+                        peer,
+                        claim,
+                        reason,
+                    };
+                    self.gone(no, tombstone);
+                }
+                Change::Unknown => {}
+            }
+        }
+        if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
+            origin.seq = origin.seq.max(to).max(seq);
+        }
+        fresh
+    }
+
+    pub(super) fn gone(&mut self, origin: OriginNo, tombstone: Tombstone) {
+        let found = self.by_name.get(&tombstone.network).and_then(|network| {
+            self.store.find(*network, &tombstone.peer).find(|no| {
+                let record = self.store.record(*no);
+                record.origin == origin && record.claim() == tombstone.claim
+            })
+        });
+        if let Some(no) = found {
+            self.take(no, tombstone.reason);
+        }
+        let forget = self.mutants.tombstones_forgotten();
+        if let Some(origin) = self
+            .origins
+            .get_mut(origin as usize)
+            .and_then(Option::as_mut)
+        {
+            origin.log.bury(tombstone, forget);
+        }
+    }
+
+    /// A first set is whole: it may be shown, and knows of no retraction before `seq`.
+    pub fn complete(&mut self, hub: &HubId, seq: u64) {
+        if let Some(origin) = self.origin_mut(hub) {
+            origin.complete = true;
+            origin.log.set_floor(seq);
+        }
+    }
+
+    /// Replaces a hub's set, in one step, by the one that `entries` build from nothing.
+    pub fn replace(&mut self, now: Moment, hub: &HubId, entries: Vec<Entry>, to: u64) {
+        let Some(no) = self.by_hub.get(hub).copied() else {
+            return;
+        };
+        let entries = rising(entries);
+        let mut keep: HashMap<ClaimNo, Claim> = HashMap::new();
+        for entry in &entries {
+            match &entry.change {
+                Change::Claim(claim) => drop(keep.insert(claim.claim, claim.clone())),
+                Change::Gone { claim, .. } => drop(keep.remove(claim)),
+                Change::Unknown => {}
+            }
+        }
+        let stale: Vec<RecordNo> = self.origin_at(no).map_or_else(Vec::new, |origin| {
+            // A record that stays must be one that is put again: else no log would have it.
+            let kept = |no: &RecordNo| {
+                let record = self.store.record(*no);
+                keep.get(&record.claim()).is_some_and(|claim| {
+                    claim.peer == record.peer && claim.network == self.key_of(record.network)
+                })
+            };
+            origin.log.records().filter(|no| !kept(no)).collect()
+        });
+        for record in stale {
+            self.take(record, LeaveReason::Closed);
+        }
+        if let Some(origin) = self.origin_mut(hub) {
+            // What stays is put again at its own sequence number: the log must be free for it.
+            origin.seq = 0;
+        }
+        self.restart_log(no);
+        self.apply(now, hub, entries, to);
+        self.complete(hub, to);
+    }
+
+    /// Empties an origin's log, leaving its records to be put again.
+    pub(super) fn restart_log(&mut self, no: OriginNo) {
+        let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let records: Vec<RecordNo> = origin.log.records().collect();
+        origin.log = Log::default();
+        for record in records {
+            self.store.record_mut(record).slot = u32::MAX;
+        }
+    }
+
+    /// Shows or hides a hub's claims.
+    pub fn set_visible(&mut self, hub: &HubId, visible: bool, reason: LeaveReason) {
+        let Some(no) = self.by_hub.get(hub).copied() else {
+            return;
+        };
+        let Some(origin) = self.origin_at(no) else {
+            return;
+        };
+        if origin.visible == visible {
+            return;
+        }
+        let affected: Vec<RecordNo> = origin
+            .log
+            .records()
+            .filter(|no| self.of_interest(self.store.record(*no).network))
+            .filter(|no| self.is_first_of_its_id(*no))
+            .collect();
+        let before: Vec<_> = affected.iter().map(|no| self.winner_of(*no)).collect();
+        self.flip(no, visible);
+        if self.mutants.winner_not_recomputed() {
+            return;
+        }
+        for (record, before) in affected.into_iter().zip(before) {
+            let record = self.store.record(record);
+            let (network, peer) = (record.network, record.peer.clone());
+            self.report(network, &peer, before, reason);
+        }
+    }
+
+    /// Of several claims of one id by one hub, one stands for all: what becomes of the id is told once.
+    fn is_first_of_its_id(&self, no: RecordNo) -> bool {
+        let record = self.store.record(no);
+        let mut same = self.store.find(record.network, &record.peer);
+        same.find(|other| self.store.record(*other).origin == record.origin) == Some(no)
+    }
+
+    pub(super) fn flip(&mut self, no: OriginNo, visible: bool) {
+        if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
+            origin.visible = visible;
+            if visible {
+                self.hidden_origins = self.hidden_origins.saturating_sub(1);
+            } else {
+                self.hidden_origins += 1;
+            }
+        }
+    }
+
+    /// Forgets a hub and all its claims.
+    pub fn drop_origin(&mut self, hub: &HubId, reason: LeaveReason) {
+        let Some(no) = self.by_hub.get(hub).copied() else {
+            return;
+        };
+        if no == self.own_no {
+            return;
+        }
+        self.set_visible(hub, false, reason);
+        let records: Vec<RecordNo> = self
+            .origin_at(no)
+            .map_or_else(Vec::new, |origin| origin.log.records().collect());
+        for record in records {
+            self.take(record, reason);
+        }
+        self.origins[no as usize] = None;
+        self.by_hub.remove(hub);
+        self.hidden_origins = self.hidden_origins.saturating_sub(1);
+    }
+
+    /// What changed since this was last asked.
+    pub fn take_changes(&mut self) -> Vec<KeyChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Drops retractions that are too old to be of use to a subscriber.
+    pub fn prune(&mut self, now: Moment) {
+        for origin in self.origins.iter_mut().flatten() {
+            origin.log.prune(now);
+        }
+    }
+}

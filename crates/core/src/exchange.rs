@@ -1,0 +1,409 @@
+//! The exchange: the way of every signal that is not simply handed from one local peer to another.
+//!
+//! Owns a sequenced window per pair of hubs (`outgoing`, `incoming`) and the waiting room for signals whose
+//! target nobody holds (`waiting`). Must not know sockets, clocks or how claims and routes come about: it
+//! asks a [`Resolve`] and is given [`SharedRoutes`].
+//!
+//! Invariants: a signal is handed to its target at most once, and in order per pair of hubs; a signal that
+//! [`Exchange::send`] accepted ends in one hand-over or one [`Effect::Failed`] (only a failure of
+//! `SignalFailure::Unknown` may follow a hand-over), unless its source went while it waited; memory is
+//! bounded by [`ExchangeConfig`]; the same calls give the same effects.
+//!
+//! Called under one short lock by sessions, links and the control plane. Whoever of the data path changed
+//! something drains [`Exchange::poll_effect`] before it lets go of the lock; what the core leaves in here is
+//! drained by its driver, or by who comes first.
+#![expect(
+    clippy::result_large_err,
+    reason = "a signal that is refused is given back; a box would cost every accepted one an allocation"
+)]
+
+mod alarms;
+mod config;
+mod effects;
+mod incoming;
+mod outgoing;
+mod receiving;
+mod sending;
+#[cfg(test)]
+mod tests;
+mod unread;
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::api::{Route, SharedRoutes, Source};
+use super::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
+use crate::frames::{Frame, RefusedWhy};
+
+pub use config::{ExchangeConfig, MAX_JUMP, MAX_OUTSTANDING, SIGNAL_COST};
+pub use effects::{Effect, counted};
+
+use alarms::{Alarm, Alarms};
+use effects::{Effects, Settling, failure_of};
+use incoming::Incoming;
+use outgoing::Outgoing;
+use waiting::Room;
+
+/// Who holds what, as this hub sees it at the moment of the call.
+///
+/// An implementation answers from the live directory, never from a copy made before the exchange was
+/// locked: a claim must be resolvable before [`Exchange::on_appeared`] tells of it.
+pub trait Resolve {
+    /// The visible winner among the claims to this id, local or remote.
+    fn resolve(&self, network: &NetworkKey, peer: &PeerId) -> Option<Found>;
+
+    /// Whether `hub` holds this claim, by our copy of that hub's claims.
+    fn vouches(
+        &self,
+        hub: &HubId,
+        network: &NetworkKey,
+        peer: &PeerId,
+        claim: ClaimNo,
+        seq: u64,
+    ) -> Vouch;
+
+    /// Whether our copy of that hub's claims remembers this one as retracted: what tells a peer that has
+    /// just left from one that never was there, asked only after [`Vouch::Gone`]. Without such a memory
+    /// the last words of a peer that left before they arrived are refused.
+    fn left_lately(
+        &self,
+        hub: &HubId,
+        network: &NetworkKey,
+        peer: &PeerId,
+        claim: ClaimNo,
+    ) -> bool {
+        let _ = (hub, network, peer, claim);
+        false
+    }
+
+    /// The network of a claim of this hub, while it has one.
+    fn network_of(&self, claim: ClaimNo) -> Option<NetworkKey>;
+}
+
+/// A claim that was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// The hub that holds it.
+    pub hub: HubId,
+    /// Its number.
+    pub claim: ClaimNo,
+    /// Its sequence number in that hub's directory.
+    pub seq: u64,
+}
+
+/// What our copy of a hub's claims says of one of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vouch {
+    /// It is there.
+    Holds,
+    /// Our copy is older than the claim, or we have none.
+    NotYet,
+    /// Our copy is as new as the claim or newer, and does not have it.
+    Gone,
+}
+
+/// What became of an accepted signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// The target is this local claim: the caller hands the signal over; nothing is kept.
+    Local(ClaimNo),
+    /// It is in the window to the target's hub.
+    Window,
+    /// It waits: for its target, or behind others for a local target, and comes out as an effect.
+    Waiting,
+}
+
+/// One of our own lives.
+#[derive(Clone, Copy, Debug)]
+struct Me {
+    hub: HubId,
+    life: Incarnation,
+}
+
+/// A peer's signal while this hub answers for it.
+#[derive(Clone, Debug)]
+struct Parcel {
+    /// Its place among all signals that were accepted: what waits for one target leaves in this order.
+    order: u64,
+    source: Source,
+    from_seq: u64,
+    target: PeerId,
+    kind: SignalKind,
+    payload: Bytes,
+    /// It may wait for its target.
+    wait: bool,
+    /// The hub and claim that it was sent to in vain: it is placed once more, and never there.
+    in_vain: Option<(HubId, ClaimNo)>,
+}
+
+/// A hub that went out of reach not longer ago than the hold.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    since: Moment,
+    life: Incarnation,
+}
+
+/// The data path's state. See the module for what it promises.
+///
+/// Every call with a `now` may be given one that is a little older than the last; time does not go back.
+#[derive(Debug)]
+pub struct Exchange {
+    me: Me,
+    config: ExchangeConfig,
+    now: Moment,
+    routes: SharedRoutes,
+    /// The hub at the other end of each link.
+    ends: BTreeMap<LinkId, HubId>,
+    /// Hubs that have no window and were lost within the hold.
+    lost: BTreeMap<HubId, Lost>,
+    outgoing: HashMap<HubId, Outgoing, FixedState>,
+    /// Numbers below were used in windows that are forgotten.
+    first_number: u64,
+    incoming: HashMap<HubId, Incoming, FixedState>,
+    room: Room,
+    alarms: Alarms,
+    effects: Effects,
+    /// Links that take less than is given to them.
+    backed_up: BTreeSet<LinkId>,
+    /// The order of the last accepted signal.
+    order: u64,
+}
+
+impl Exchange {
+    /// An exchange without routes.
+    pub fn new(me: HubId, incarnation: Incarnation, config: ExchangeConfig) -> Self {
+        Exchange {
+            me: Me {
+                hub: me,
+                life: incarnation,
+            },
+            config,
+            now: Moment::default(),
+            routes: SharedRoutes::default(),
+            ends: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            outgoing: HashMap::default(),
+            first_number: 1,
+            incoming: HashMap::default(),
+            room: Room::default(),
+            alarms: Alarms::default(),
+            effects: Effects::default(),
+            backed_up: BTreeSet::new(),
+            order: 0,
+        }
+    }
+
+    /// Signals that a later one to a local target must not overtake: while this is 0, and only then, a
+    /// caller may hand a signal to a local target without asking the exchange.
+    pub fn waiting(&self) -> usize {
+        self.room.len() + self.effects.local()
+    }
+
+    /// A link takes less than is given to it. Until [`retain_backed_up`](Self::retain_backed_up) lets go of it, a local
+    /// claim that has its share under way there is refused with `Overload`, and next to nothing is sent again by it.
+    pub fn set_backed_up(&mut self, link: LinkId) {
+        self.backed_up.insert(link);
+    }
+
+    /// Whether a frame of the data path began here: all else that is sent is passed on.
+    pub fn is_own(&self, frame: &Frame) -> bool {
+        match frame {
+            Frame::Signal(signal) => signal.source == self.me.hub,
+            Frame::Ack(ack) => ack.source == self.me.hub,
+            _ => false,
+        }
+    }
+
+    /// A link had no room for a frame. If it is of this hub, it is sent again.
+    pub fn on_dropped(&mut self, frame: &Frame) {
+        if let Frame::Signal(signal) = frame
+            && signal.source == self.me.hub
+            && let Some(window) = self.outgoing.get_mut(&signal.dest)
+        {
+            window.dropped(signal.seq);
+        }
+    }
+
+    /// Whether any link is backed up.
+    pub fn has_backed_up(&self) -> bool {
+        !self.backed_up.is_empty()
+    }
+
+    /// Keeps those links alone that still are backed up.
+    pub fn retain_backed_up(&mut self, still: impl FnMut(&LinkId) -> bool) {
+        self.backed_up.retain(still);
+    }
+
+    /// Signals and messages that no destination has acknowledged yet.
+    pub fn unacknowledged(&self) -> usize {
+        self.outgoing.values().map(Outgoing::len).sum()
+    }
+
+    /// Whether all that it took has met its fate, and other hubs know it: nothing waits, and nothing is
+    /// unacknowledged either way.
+    pub fn is_settled(&self) -> bool {
+        let owed = self.incoming.values().any(|pair| pair.unacked > 0);
+        self.waiting() == 0 && self.unacknowledged() == 0 && !owed
+    }
+
+    /// The next thing to be done. A [`Effect::Deliver`] is answered with [`Exchange::settle`] before the
+    /// next call; left unanswered it counts as handed over.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.settle(Ok(()));
+        self.effects.poll()
+    }
+
+    /// Answers the [`Effect::Deliver`] that was polled last: the target took the signal, or why not.
+    /// Without one to be answered, nothing happens.
+    pub fn settle(&mut self, result: Result<(), RefusedWhy>) {
+        match self.effects.take_settling() {
+            None => {}
+            Some(Settling::Local(mut failed)) => {
+                if let Err(why) = result {
+                    failed.why = failure_of(why);
+                    self.effects.push(Effect::Failed(failed));
+                }
+            }
+            Some(Settling::Window { hub, life, seq }) => {
+                if let Some(pair) = self.incoming.get_mut(&hub)
+                    && pair.life() == life
+                {
+                    pair.settle(seq, result);
+                    self.owe_ack(hub);
+                }
+            }
+        }
+    }
+
+    /// How many hubs' signals are numbered here.
+    pub fn sources(&self) -> usize {
+        self.incoming.len()
+    }
+
+    /// Bytes of early signals of the source that has the most.
+    pub fn most_early_bytes(&self) -> usize {
+        let early = self.incoming.values().map(Incoming::early_bytes);
+        early.max().unwrap_or(0)
+    }
+
+    /// When [`Exchange::handle_timeout`] is to be called next. May be early, never late.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let alarm = self.alarms.first();
+        let deadline = self.room.first_deadline();
+        alarm.into_iter().chain(deadline).min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Moment, dir: &dyn Resolve) {
+        let now = self.advance(now);
+        while let Some(alarm) = self.alarms.ring(now) {
+            match alarm {
+                Alarm::Outgoing(hub) => self.on_outgoing_alarm(now, hub),
+                Alarm::Incoming(hub) => self.on_incoming_alarm(now, hub),
+            }
+        }
+        self.end_waiting(now, dir);
+    }
+
+    /// The hubs that can be reached, and how. Signals that were under way by a link that is no longer the
+    /// way to their hub are sent again; those for a hub that lives another life now, or that has been out
+    /// of reach for the hold, fail.
+    pub fn set_routes(&mut self, now: Moment, routes: SharedRoutes) {
+        let now = self.advance(now);
+        self.remember_lost(now, &routes);
+        self.routes = routes;
+        let mut hubs: Vec<HubId> = self.outgoing.keys().copied().collect();
+        hubs.sort_unstable();
+        for hub in hubs {
+            let route = self.routes.by_hub.get(&hub).copied();
+            self.reroute(now, hub, route);
+        }
+        self.forget_silent_sources(now);
+    }
+
+    /// This hub lives another life now: no destination will acknowledge what the old one sent, and no
+    /// source will take the old one's acknowledgements.
+    pub fn set_incarnation(&mut self, now: Moment, incarnation: Incarnation) {
+        self.advance(now);
+        if self.me.life == incarnation {
+            return;
+        }
+        self.me.life = incarnation;
+        let mut windows: Vec<(HubId, Outgoing)> = self.outgoing.drain().collect();
+        windows.sort_unstable_by_key(|(hub, _)| *hub);
+        for (hub, mut window) in windows {
+            self.alarms.clear(Alarm::Outgoing(hub), &mut window.alarm);
+            let gone = window.give_up_all();
+            let given_out = window.given_out(self.config.mutants);
+            self.first_number = self.first_number.max(given_out);
+            self.fail(hub, gone);
+        }
+        for (hub, mut pair) in self.incoming.drain() {
+            self.alarms.clear(Alarm::Incoming(hub), &mut pair.alarm);
+        }
+    }
+
+    /// This hub goes by another id from now on, in another life.
+    pub fn set_id(&mut self, now: Moment, me: HubId, incarnation: Incarnation) {
+        self.set_incarnation(now, incarnation);
+        self.me.hub = me;
+    }
+
+    /// A link leads to this hub.
+    pub fn on_link_up(&mut self, link: LinkId, hub: HubId) {
+        self.ends.insert(link, hub);
+    }
+
+    /// A link is over.
+    pub fn on_link_down(&mut self, link: LinkId) {
+        self.ends.remove(&link);
+    }
+
+    /// Whether no way leads from `source` to this link but through us: a frame in its name cannot be its own. Frames are
+    /// dropped for it before they are handled, at each hub on their way, and sent again if they were honest after all
+    /// and only ahead of the news. Which of several ways a frame takes is for others to choose.
+    pub fn is_astray(&self, source: HubId, arrived_by: LinkId) -> bool {
+        let Some(route) = self.routes.by_hub.get(&source) else {
+            return true;
+        };
+        let part_of = |hub: &HubId| self.routes.by_hub.get(hub).map(|near| near.part);
+        let end = self.ends.get(&arrived_by);
+        let comes_by = end.is_some_and(|end| *end == source || part_of(end) == Some(route.part));
+        !comes_by && route.hop.link != arrived_by && !self.config.mutants.nobody_is_astray()
+    }
+
+    /// What the source still had waiting is forgotten: nobody is left to be told.
+    ///
+    /// Not to be called for a source that is likely to be back under its id, whose words are still worth delivering.
+    pub fn on_source_gone(&mut self, claim: ClaimNo) {
+        self.room.forget_source(claim);
+    }
+
+    /// Begins a call: takes in its time; what it gives back never goes backwards.
+    fn advance(&mut self, now: Moment) -> Moment {
+        self.effects.begin_row();
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn remember_lost(&mut self, now: Moment, routes: &SharedRoutes) {
+        let hold = self.config.hold;
+        self.lost
+            .retain(|hub, lost| lost.since + hold > now && !routes.by_hub.contains_key(hub));
+        for (hub, Route { incarnation, .. }) in &self.routes.by_hub {
+            if !routes.by_hub.contains_key(hub) && !self.outgoing.contains_key(hub) {
+                let life = *incarnation;
+                self.lost.insert(*hub, Lost { since: now, life });
+            }
+        }
+    }
+}
+
+/// Links that a frame may cross whose destination is this many away: room for a detour, none for a loop.
+fn ttl_for(hops: u8) -> u8 {
+    hops.saturating_mul(2).saturating_add(4)
+}

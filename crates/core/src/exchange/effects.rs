@@ -1,0 +1,242 @@
+//! What the exchange wants done, in the order in which it came to want it.
+//!
+//! Owns the queue and the question which delivery the caller still has to answer for. Knows nothing of
+//! windows: it hands back what a settled delivery belongs to. Called by the exchange alone.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use crate::api::{Delivery, Failed, SignalFailure};
+use crate::frames::{Frame, RefusedWhy};
+use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, PeerId};
+
+use super::Parcel;
+
+/// What the exchange wants done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Hand the frame (a signal or an acknowledgement) to the link's outbox. If the link is gone, drop it:
+    /// the source sends again.
+    Link {
+        /// Which link.
+        link: LinkId,
+        /// What to send.
+        frame: Frame,
+    },
+    /// Hand the signal to the local claim, then say how that went with [`Exchange::settle`](super::Exchange::settle).
+    Deliver(Delivery),
+    /// A message of another hub's control plane.
+    HubMessage {
+        /// Which hub's.
+        from: HubId,
+        /// What it says.
+        payload: Bytes,
+    },
+    /// Tell the sender, if it is still there.
+    Failed(Failed),
+    /// Tell the sender, if it is still there and has room for it, that its receiver on another hub left the signal unread.
+    Returned(Failed),
+    /// A message to another hub was not delivered, or may not have been.
+    HubMessageFailed {
+        /// Which hub it was for.
+        to: HubId,
+        /// The token it was sent with.
+        token: u64,
+    },
+    /// A signal came of a peer that this hub does not hold, though it is named as the source's hub: that hub lies, or one
+    /// on the way does.
+    Forged {
+        /// The hub that is named.
+        source: HubId,
+    },
+    /// Something to count, under one of the names in [`counted::ALL`].
+    Counted(&'static str),
+}
+
+/// The names that [`Effect::Counted`] carries.
+pub mod counted {
+    /// A signal or acknowledgement crossed as many links as it may; dropped.
+    pub const TTL: &str = "ttl-expired";
+    /// A frame to be forwarded has no way on, or only the one it came by; dropped.
+    pub const NO_WAY_ON: &str = "no-way-on";
+    /// A signal or acknowledgement of or for a life that is over; dropped.
+    pub const STALE_LIFE: &str = "stale-life";
+    /// A frame whose numbers cannot be; dropped.
+    pub const MALFORMED: &str = "malformed";
+    /// A frame in the name of a hub from which no way leads to where it came from; dropped.
+    pub const ASTRAY: &str = "astray";
+    /// An acknowledgement of what was never sent: somebody spoke in our name. What may have been taken is given up.
+    pub const OUTPACED: &str = "outpaced";
+    /// A signal that was here already; dropped and acknowledged again.
+    pub const DUPLICATE: &str = "duplicate";
+    /// A signal that came before an earlier one; kept.
+    pub const EARLY: &str = "early";
+    /// A signal too far ahead, or one for which there is no room or no record free; dropped, will be sent again.
+    pub const NO_ROOM: &str = "no-room";
+    /// A signal that was sent again.
+    pub const RESENT: &str = "resent";
+    /// A signal whose source our copy of its hub's claims does not have yet; accepted.
+    pub const SOURCE_AHEAD: &str = "source-ahead";
+    /// A signal whose source has left meanwhile; accepted.
+    pub const SOURCE_LEFT: &str = "source-left";
+    /// A signal of a source that its hub does not hold; refused (counted there and at the hub that is told).
+    pub const FORGED: &str = "forged";
+    /// A signal whose target was elsewhere, or gone, was placed once more.
+    pub const PLACED_AGAIN: &str = "placed-again";
+    /// An acknowledgement could not be sent for want of a route.
+    pub const ACK_UNSENT: &str = "ack-unsent";
+    /// Another hub was told of signals that a receiver on this one left unread.
+    pub const RETURNED: &str = "returned";
+    /// As much as may waits for the next link: dropped, will be sent again.
+    pub const LINK_FULL: &str = "link-full";
+    /// A signal of a sender that has its share under way, where a link is backed up or half of the window is used;
+    /// refused.
+    pub const OVER_SHARE: &str = "over-share";
+
+    /// All of them.
+    pub const ALL: [&str; 18] = [
+        ASTRAY,
+        OUTPACED,
+        TTL,
+        NO_WAY_ON,
+        STALE_LIFE,
+        MALFORMED,
+        DUPLICATE,
+        EARLY,
+        NO_ROOM,
+        RESENT,
+        SOURCE_AHEAD,
+        SOURCE_LEFT,
+        FORGED,
+        PLACED_AGAIN,
+        ACK_UNSENT,
+        RETURNED,
+        LINK_FULL,
+        OVER_SHARE,
+    ];
+}
+
+/// What a delivery belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Owner {
+    /// The window of a hub.
+    Window {
+        hub: HubId,
+        life: Incarnation,
+        seq: u64,
+    },
+    /// A local claim, whose signal had to wait.
+    Local { source: ClaimNo },
+}
+
+/// A delivery that the caller has in its hands.
+#[derive(Debug)]
+pub(super) enum Settling {
+    Window {
+        hub: HubId,
+        life: Incarnation,
+        seq: u64,
+    },
+    /// What its sender is told, but for the reason, should it fail.
+    Local(Failed),
+}
+
+#[derive(Debug)]
+enum Queued {
+    Plain(Effect),
+    Deliver(Delivery, Owner),
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    queue: VecDeque<Queued>,
+    /// Deliveries between local claims that are queued or in the caller's hands.
+    local: usize,
+    settling: Option<Settling>,
+    /// Whose signals to whom have failed in the present row.
+    row: BTreeSet<(ClaimNo, PeerId)>,
+}
+
+impl Effects {
+    pub(super) fn link(&mut self, link: LinkId, frame: Frame) {
+        self.push(Effect::Link { link, frame });
+    }
+
+    pub(super) fn count(&mut self, label: &'static str) {
+        self.push(Effect::Counted(label));
+    }
+
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.queue.push_back(Queued::Plain(effect));
+    }
+
+    pub(super) fn deliver(&mut self, delivery: Delivery, owner: Owner) {
+        if matches!(owner, Owner::Local { .. }) {
+            self.local += 1;
+        }
+        self.queue.push_back(Queued::Deliver(delivery, owner));
+    }
+
+    /// The failure of a peer's signal.
+    pub(super) fn fail(&mut self, parcel: Parcel, why: SignalFailure) {
+        let pair = (parcel.source.claim, parcel.target.clone());
+        let follows = parcel.wait && !self.row.insert(pair);
+        self.push(Effect::Failed(Failed {
+            source: parcel.source.claim,
+            network: parcel.source.network,
+            target: parcel.target,
+            kind: parcel.kind,
+            why,
+            follows,
+        }));
+    }
+
+    /// What fails from now on does not follow what failed before.
+    pub(super) fn begin_row(&mut self) {
+        self.row.clear();
+    }
+
+    /// Local signals that must be handed over before any later one.
+    pub(super) fn local(&self) -> usize {
+        self.local
+    }
+
+    /// The next effect. The caller has answered for the delivery before it.
+    pub(super) fn poll(&mut self) -> Option<Effect> {
+        let (delivery, owner) = match self.queue.pop_front()? {
+            Queued::Plain(effect) => return Some(effect),
+            Queued::Deliver(delivery, owner) => (delivery, owner),
+        };
+        self.settling = Some(match owner {
+            Owner::Window { hub, life, seq } => Settling::Window { hub, life, seq },
+            Owner::Local { source } => Settling::Local(Failed {
+                source,
+                network: delivery.network.clone(),
+                target: delivery.target.clone(),
+                kind: delivery.kind,
+                why: SignalFailure::NoSuchPeer,
+                follows: false,
+            }),
+        });
+        Some(Effect::Deliver(delivery))
+    }
+
+    /// The delivery that the caller answers for now.
+    pub(super) fn take_settling(&mut self) -> Option<Settling> {
+        let settling = self.settling.take()?;
+        if matches!(settling, Settling::Local(_)) {
+            self.local -= 1;
+        }
+        Some(settling)
+    }
+}
+
+/// What a refusal means to the sender.
+pub(super) fn failure_of(why: RefusedWhy) -> SignalFailure {
+    match why {
+        RefusedWhy::Overload => SignalFailure::Overload,
+        RefusedWhy::NotHere | RefusedWhy::Forged => SignalFailure::NoSuchPeer,
+    }
+}

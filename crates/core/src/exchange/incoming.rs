@@ -1,0 +1,196 @@
+//! The receiving end of a pair of hubs: which numbers of one source were taken.
+//!
+//! Owns the order, the early arrivals, and what is owed to the source: an acknowledgement with every
+//! refusal that the source may not know of. Must not know what a signal says, nor whether its target is
+//! there. Invariants: each number is taken at most once, and in order; an acknowledgement never covers a
+//! delivery that the caller has not answered for, nor a refusal that it does not carry.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::frames::{AckFrame, Refused, RefusedWhy, SignalBody};
+use crate::ids::{Incarnation, Moment};
+use crate::mutants::Mutants;
+
+use super::config::{MAX_OUTSTANDING, SIGNAL_COST};
+
+/// What becomes of a signal that arrives.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// It is the next one: take it.
+    Next(SignalBody),
+    /// It came before an earlier one and is kept.
+    Early,
+    /// It was here before.
+    Duplicate,
+    /// It is dropped.
+    NoRoom,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    /// The source's life.
+    life: Incarnation,
+    /// The lowest number that the source still keeps, as far as it has told.
+    base: u64,
+    /// The number to be taken next.
+    next: u64,
+    /// Above `next`.
+    early: BTreeMap<u64, SignalBody>,
+    early_bytes: usize,
+    /// Taken, and in the hands of the caller.
+    unsettled: VecDeque<u64>,
+    /// Refused, and not below `base`.
+    refused: BTreeMap<u64, RefusedWhy>,
+    /// Signals since the last acknowledgement.
+    pub(super) unacked: u32,
+    /// When to acknowledge at the latest.
+    pub(super) ack_at: Option<Moment>,
+    pub(super) alarm: Option<Moment>,
+    pub(super) used_at: Moment,
+}
+
+impl Incoming {
+    /// Starts at the base that the source tells: what is below was settled before, or never will be.
+    pub(super) fn new(life: Incarnation, base: u64, now: Moment) -> Self {
+        Incoming {
+            life,
+            base,
+            next: base,
+            early: BTreeMap::new(),
+            early_bytes: 0,
+            unsettled: VecDeque::new(),
+            refused: BTreeMap::new(),
+            unacked: 0,
+            ack_at: None,
+            alarm: None,
+            used_at: now,
+        }
+    }
+
+    pub(super) fn life(&self) -> Incarnation {
+        self.life
+    }
+
+    /// What came before its turn takes up so much.
+    pub(super) fn early_bytes(&self) -> usize {
+        self.early_bytes
+    }
+
+    /// The number to be taken next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The source keeps nothing below `base` any more, so that it need not be waited for nor answered.
+    pub(super) fn raise_base(&mut self, base: u64) {
+        if base <= self.base {
+            return;
+        }
+        self.base = base;
+        self.refused = self.refused.split_off(&base);
+        if base > self.next {
+            self.next = base;
+            self.early = self.early.split_off(&base);
+            self.early_bytes = self.early.values().map(cost).sum();
+        }
+    }
+
+    /// Judges an arrival by its number; `early_bytes` bounds what is kept for later.
+    pub(super) fn admit(
+        &mut self,
+        seq: u64,
+        body: SignalBody,
+        early_bytes: usize,
+        mutants: Mutants,
+    ) -> Arrival {
+        if seq < self.next || self.early.contains_key(&seq) {
+            self.unacked += 1;
+            return Arrival::Duplicate;
+        }
+        if seq - self.base >= MAX_OUTSTANDING {
+            return Arrival::NoRoom;
+        }
+        if seq == self.next || mutants.acks_without_order() {
+            self.next = seq + 1;
+            return Arrival::Next(body);
+        }
+        let bytes = self.early_bytes + cost(&body);
+        if bytes > early_bytes && !mutants.early_without_end() {
+            return Arrival::NoRoom;
+        }
+        self.early_bytes = bytes;
+        self.early.insert(seq, body.detached());
+        Arrival::Early
+    }
+
+    /// The next signal, if it arrived before its turn.
+    pub(super) fn next_early(&mut self) -> Option<(u64, SignalBody)> {
+        let seq = self.next;
+        let body = self.early.remove(&seq)?;
+        self.early_bytes -= cost(&body);
+        self.next += 1;
+        Some((seq, body))
+    }
+
+    /// The signal goes to the caller, who will answer for it.
+    pub(super) fn hand_over(&mut self, seq: u64) {
+        self.unsettled.push_back(seq);
+    }
+
+    /// The caller's answer. Answers come in the order of the numbers.
+    pub(super) fn settle(&mut self, seq: u64, result: Result<(), RefusedWhy>) {
+        if self.unsettled.front() == Some(&seq) {
+            self.unsettled.pop_front();
+        }
+        match result {
+            Ok(()) => self.took(),
+            Err(why) => self.refuse(seq, why),
+        }
+    }
+
+    /// A signal was taken that needs no answer.
+    pub(super) fn took(&mut self) {
+        self.unacked += 1;
+    }
+
+    pub(super) fn refuse(&mut self, seq: u64, why: RefusedWhy) {
+        self.unacked += 1;
+        if seq >= self.base {
+            self.refused.insert(seq, why);
+        }
+    }
+
+    /// What to acknowledge: all up to a number, and which of these were refused.
+    pub(super) fn acknowledge(&mut self) -> (u64, Vec<Refused>) {
+        self.unacked = 0;
+        self.ack_at = None;
+        let settled = self.unsettled.front().unwrap_or(&self.next);
+        let mut upto = settled.saturating_sub(1);
+        let mut refused = Vec::new();
+        for (&seq, &why) in self.refused.range(..=upto) {
+            if refused.len() == AckFrame::MAX_REFUSED {
+                upto = seq.saturating_sub(1);
+                break;
+            }
+            refused.push(Refused { seq, why });
+        }
+        (upto, refused)
+    }
+
+    /// The source lives another life: what it sent early will never be completed. The numbers are kept,
+    /// so that a straggler of the old life is still known.
+    pub(super) fn source_reborn(&mut self) {
+        self.early.clear();
+        self.early_bytes = 0;
+    }
+
+    /// Nothing came for `span`, and nothing is in the caller's hands.
+    pub(super) fn is_silent(&self, now: Moment, span: std::time::Duration) -> bool {
+        self.unsettled.is_empty() && self.used_at + span <= now
+    }
+}
+
+fn cost(body: &SignalBody) -> usize {
+    SIGNAL_COST + body.payload().len()
+}

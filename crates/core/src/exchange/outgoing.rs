@@ -1,0 +1,513 @@
+//! The sending end of a pair of hubs: what one destination has not acknowledged yet, by number.
+//!
+//! Owns the numbers, the letters kept until they are acknowledged, and when to send them again. Must not
+//! know the directory: what a refused letter is worth is decided by the exchange. Invariants: the ring
+//! holds exactly the numbers `base..next`; a number is used once in a life of either hub; what was never
+//! handed to a link is never presumed delivered.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::api::{Hop, SignalFailure};
+use crate::frames::{Frame, RefusedWhy, SignalBody, SignalFrame};
+use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment};
+use crate::mutants::Mutants;
+
+use super::config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
+use super::effects::{Effects, counted};
+use super::{Me, Parcel, ttl_for};
+
+/// What is sent to another hub.
+#[derive(Debug)]
+pub(super) enum Letter {
+    Peer {
+        parcel: Parcel,
+        target_claim: ClaimNo,
+    },
+    Hub {
+        payload: Bytes,
+        /// What our control plane knows it by; none if nobody waits for word of it.
+        token: Option<u64>,
+    },
+}
+
+impl Letter {
+    /// The local claim that it is of, if it is no hub's.
+    pub(super) fn sender(&self) -> Option<ClaimNo> {
+        match self {
+            Letter::Peer { parcel, .. } => Some(parcel.source.claim),
+            Letter::Hub { .. } => None,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        let payload = match self {
+            Letter::Peer { parcel, .. } => &parcel.payload,
+            Letter::Hub { payload, .. } => payload,
+        };
+        SIGNAL_COST + payload.len()
+    }
+
+    fn body(&self) -> SignalBody {
+        match self {
+            Letter::Peer {
+                parcel,
+                target_claim,
+            } => SignalBody::Peer {
+                network: parcel.source.network.clone(),
+                from: parcel.source.peer.clone(),
+                from_claim: parcel.source.claim,
+                from_seq: parcel.from_seq,
+                target: parcel.target.clone(),
+                target_claim: *target_claim,
+                kind: parcel.kind,
+                payload: parcel.payload.clone(),
+            },
+            Letter::Hub { payload, .. } => SignalBody::Hub {
+                payload: payload.clone(),
+            },
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) letter: Letter,
+    queued_at: Moment,
+    /// When it was last handed to a link.
+    sent_at: Option<Moment>,
+    /// That link had no room for it.
+    dropped: bool,
+    /// Its sender knows already what became of it.
+    pub(super) told: bool,
+}
+
+/// Whether the destination can be reached.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    By(Hop),
+    LostSince(Moment),
+}
+
+/// What a sender may have under way at a destination, however much others have, in bytes.
+const MODEST: usize = 16 * 1024;
+/// In the last quarter of a window that is no more than this part of the room left, so that many leave some for more.
+const MODEST_PART: usize = 64;
+/// What a sender that has nothing under way may send at once: this part of the room left.
+const FIRST_PART: usize = 8;
+/// What has been under way for so long stands in line somewhere, if it is more than [`A_LINE`].
+const SLOW_AFTER: Duration = Duration::from_millis(500);
+/// So many bytes under way are a line. What is less is late because it was lost, or its way was.
+const A_LINE: usize = 128 * 1024;
+/// By a link that is backed up, this many times as long passes until the oldest letter is sent again.
+const PATIENCE: u32 = 8;
+
+/// Bytes under way of each local claim.
+type BySender = HashMap<ClaimNo, usize, FixedState>;
+
+/// A window.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    dest: HubId,
+    /// The destination's life.
+    life: Incarnation,
+    way: Way,
+    /// The lowest number kept.
+    base: u64,
+    /// How many numbers below were never given out, because the destination said that it had them.
+    skipped: u64,
+    ring: VecDeque<Entry>,
+    bytes: usize,
+    /// Built when shares first matter, and kept until nothing is under way.
+    by_sender: Option<Box<BySender>>,
+    /// When to send again, while anything is kept.
+    resend_at: Moment,
+    /// Nothing was acknowledged since it was last sent again.
+    slowed: bool,
+    pub(super) used_at: Moment,
+    pub(super) alarm: Option<Moment>,
+}
+
+impl Outgoing {
+    pub(super) fn new(dest: HubId, life: Incarnation, way: Way, first: u64, now: Moment) -> Self {
+        Outgoing {
+            dest,
+            life,
+            way,
+            base: first,
+            skipped: 0,
+            ring: VecDeque::new(),
+            bytes: 0,
+            by_sender: None,
+            resend_at: now,
+            slowed: false,
+            used_at: now,
+            alarm: None,
+        }
+    }
+
+    pub(super) fn life(&self) -> Incarnation {
+        self.life
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// The number that the next letter gets.
+    pub(super) fn next(&self) -> u64 {
+        self.base.saturating_add(self.ring.len() as u64)
+    }
+
+    /// The number that the next letter would get if this destination had skipped none. What one destination skips is
+    /// nothing to others, or a rogue could raise the numbers of all beyond what an honest hub takes.
+    pub(super) fn given_out(&self, mutants: Mutants) -> u64 {
+        if mutants.skips_are_for_all() {
+            return self.next();
+        }
+        self.next() - self.skipped
+    }
+
+    /// Whether the destination has been out of reach for the hold.
+    pub(super) fn is_past_hold(&self, now: Moment, hold: Duration) -> bool {
+        matches!(self.way, Way::LostSince(lost) if lost + hold <= now)
+    }
+
+    /// Keeps the letter, and sends it if there is a way. A refused letter is given back; nothing changed. From half a
+    /// window on, while the link is `backed_up`, or while acknowledgements are slow to come, only senders with little
+    /// under way may add to it.
+    pub(super) fn push(
+        &mut self,
+        me: Me,
+        now: Moment,
+        letter: Letter,
+        backed_up: bool,
+        config: &ExchangeConfig,
+        effects: &mut Effects,
+    ) -> Result<(), (Letter, SignalFailure)> {
+        if self.is_past_hold(now, config.hold) {
+            return Err((letter, SignalFailure::NoRoute));
+        }
+        let reserve = match letter {
+            Letter::Peer { .. } => 0,
+            Letter::Hub { .. } => config.hub_reserve,
+        };
+        let bytes = self.bytes + letter.cost();
+        if bytes > config.window_bytes + reserve || self.ring.len() as u64 >= MAX_OUTSTANDING {
+            return Err((letter, SignalFailure::Overload));
+        }
+        let half_left = config.window_bytes / 2 + letter.cost();
+        let is_full = backed_up || self.is_slow(now) || self.room(config) < half_left;
+        if is_full && !self.has_share_left(&letter, config) {
+            effects.count(counted::OVER_SHARE);
+            return Err((letter, SignalFailure::Overload));
+        }
+        if let Some((by_sender, sender)) = self.by_sender.as_mut().zip(letter.sender()) {
+            *by_sender.entry(sender).or_default() += letter.cost();
+        }
+        if self.ring.is_empty() {
+            self.resend_at = now + config.resend_after;
+            self.slowed = false;
+        }
+        let seq = self.next();
+        self.bytes = bytes;
+        self.used_at = now;
+        let sent_at = match self.way {
+            Way::By(hop) => {
+                let frame = self.frame(me, hop, seq, letter.body());
+                effects.link(hop.link, Frame::Signal(frame));
+                Some(now)
+            }
+            Way::LostSince(_) => None,
+        };
+        self.ring.push_back(Entry {
+            letter,
+            queued_at: now,
+            sent_at,
+            dropped: false,
+            told: false,
+        });
+        Ok(())
+    }
+
+    fn frame(&self, me: Me, hop: Hop, seq: u64, body: SignalBody) -> SignalFrame {
+        SignalFrame {
+            ttl: ttl_for(hop.hops),
+            source: me.hub,
+            source_incarnation: me.life,
+            dest: self.dest,
+            dest_incarnation: self.life,
+            seq,
+            base: self.base,
+            body,
+        }
+    }
+
+    /// Whether what is under way takes long, wherever on its way it stands in line. Sending it again changes nothing.
+    fn is_slow(&self, now: Moment) -> bool {
+        let oldest = self.ring.front().filter(|entry| entry.sent_at.is_some());
+        self.bytes > A_LINE && oldest.is_some_and(|entry| entry.queued_at + SLOW_AFTER <= now)
+    }
+
+    /// Sends what was never sent, what no link took, and what was last sent at least `ago` before now: the first, and
+    /// more up to `most` bytes in all. If only `one` may, nothing that a link took is sent but the first of all.
+    fn send_again(
+        &mut self,
+        me: Me,
+        now: Moment,
+        ago: Duration,
+        most: usize,
+        one: bool,
+        effects: &mut Effects,
+    ) {
+        let Way::By(hop) = self.way else { return };
+        let mut ring = std::mem::take(&mut self.ring);
+        let mut sent = 0;
+        for (seq, entry) in (self.base..).zip(&mut ring) {
+            let stays = |sent: Moment| !entry.dropped && now - sent < ago;
+            if entry.sent_at.is_some_and(stays) {
+                continue;
+            }
+            let was_taken = entry.sent_at.is_some() && !entry.dropped;
+            if one && was_taken && sent > 0 {
+                continue;
+            }
+            let cost = entry.letter.cost();
+            if sent > 0 && sent + cost > most {
+                break;
+            }
+            sent += cost;
+            entry.dropped = false;
+            if entry.sent_at.replace(now).is_some() {
+                effects.count(counted::RESENT);
+            }
+            let frame = self.frame(me, hop, seq, entry.letter.body());
+            effects.link(hop.link, Frame::Signal(frame));
+        }
+        self.ring = ring;
+    }
+
+    /// The link had no room for what it was given last under this number: it does not stand in line there.
+    pub(super) fn dropped(&mut self, seq: u64) {
+        if let Some(entry) = self.entry(seq) {
+            entry.dropped = true;
+        }
+    }
+
+    /// What is kept under this number.
+    pub(super) fn entry(&mut self, seq: u64) -> Option<&mut Entry> {
+        let place = usize::try_from(seq.checked_sub(self.base)?).ok()?;
+        self.ring.get_mut(place)
+    }
+
+    /// The destination is reached by this hop from now on. All that is kept goes out again if that is
+    /// another link than before: what was under way on the old one may be lost.
+    pub(super) fn found(
+        &mut self,
+        me: Me,
+        now: Moment,
+        hop: Hop,
+        config: &ExchangeConfig,
+        effects: &mut Effects,
+    ) {
+        let before = self.link();
+        self.way = Way::By(hop);
+        if before != Some(hop.link) && !self.ring.is_empty() {
+            self.send_again(me, now, Duration::ZERO, usize::MAX, false, effects);
+            self.resend_at = now + config.resend_after;
+            self.slowed = false;
+        }
+    }
+
+    /// The room left, in bytes; or the numbers left, each for what it is of a window, if that is less.
+    fn room(&self, config: &ExchangeConfig) -> usize {
+        let numbers = MAX_OUTSTANDING.saturating_sub(self.ring.len() as u64);
+        let by_number = (config.window_bytes as u64).saturating_mul(numbers) / MAX_OUTSTANDING;
+        let by_bytes = config.window_bytes.saturating_sub(self.bytes);
+        by_bytes.min(usize::try_from(by_number).unwrap_or(usize::MAX))
+    }
+
+    /// Whether this letter's sender has nothing under way here, little with the letter, or less than half of its fair
+    /// share: who sends little gets through where others have filled the way. The last quarter of a
+    /// window is for such senders alone, and what is little shrinks with it. Messages of hubs always may.
+    fn has_share_left(&mut self, letter: &Letter, config: &ExchangeConfig) -> bool {
+        let Some(sender) = letter.sender() else {
+            return true;
+        };
+        let room = self.room(config);
+        let ring = &self.ring;
+        let by_sender = self.by_sender.get_or_insert_with(|| {
+            let mut by_sender = Box::<BySender>::default();
+            for entry in ring {
+                if let Some(sender) = entry.letter.sender() {
+                    *by_sender.entry(sender).or_default() += entry.letter.cost();
+                }
+            }
+            by_sender
+        });
+        let own = by_sender.get(&sender).copied();
+        let is_first = own.is_none();
+        let senders = by_sender.len() + usize::from(is_first);
+        let cost = letter.cost();
+        let own = own.unwrap_or(0) + cost;
+        if is_first && cost <= room / FIRST_PART {
+            return true;
+        }
+        if room <= config.window_bytes / 4 {
+            return own <= MODEST.min(room / MODEST_PART);
+        }
+        own <= MODEST || own * senders * 2 <= self.bytes + cost
+    }
+
+    pub(super) fn link(&self) -> Option<LinkId> {
+        match self.way {
+            Way::By(hop) => Some(hop.link),
+            Way::LostSince(_) => None,
+        }
+    }
+
+    /// The destination cannot be reached from now on.
+    pub(super) fn lost(&mut self, now: Moment) {
+        if let Way::By(_) = self.way {
+            self.way = Way::LostSince(now);
+        }
+    }
+
+    /// The destination lives another life: what is kept will never be acknowledged, and it knows of no skipped numbers.
+    pub(super) fn reborn(&mut self, life: Incarnation) -> Vec<(Letter, SignalFailure)> {
+        self.life = life;
+        let gone = self.give_up_all();
+        self.base -= std::mem::take(&mut self.skipped);
+        gone
+    }
+
+    /// Lets go of all that is kept. It may have arrived if it was ever handed to a link.
+    pub(super) fn give_up_all(&mut self) -> Vec<(Letter, SignalFailure)> {
+        let mut gone = Vec::new();
+        while self.give_up_first(&mut gone) {}
+        gone
+    }
+
+    /// Lets go of all that is kept, and gives out numbers above `upto` from now on.
+    pub(super) fn skip_past(&mut self, upto: u64) -> Vec<(Letter, SignalFailure)> {
+        let gone = self.give_up_all();
+        let skipped = upto.saturating_add(1).saturating_sub(self.base);
+        self.base += skipped;
+        self.skipped += skipped;
+        gone
+    }
+
+    /// Lets go of the oldest, if there is one: it is gone then, unless its sender knows already.
+    fn give_up_first(&mut self, gone: &mut Vec<(Letter, SignalFailure)>) -> bool {
+        let Some(entry) = self.pop() else {
+            return false;
+        };
+        let why = match entry.sent_at {
+            Some(_) => SignalFailure::Unknown,
+            None => SignalFailure::NoRoute,
+        };
+        if !entry.told {
+            gone.push((entry.letter, why));
+        }
+        true
+    }
+
+    fn let_go(&mut self, letter: &Letter) {
+        if self.ring.is_empty() {
+            self.by_sender = None;
+        }
+        let Some((by_sender, sender)) = self.by_sender.as_mut().zip(letter.sender()) else {
+            return;
+        };
+        if let Some(own) = by_sender.get_mut(&sender) {
+            *own -= letter.cost();
+            if *own == 0 {
+                by_sender.remove(&sender);
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.ring.pop_front()?;
+        self.base = self.base.saturating_add(1);
+        self.bytes -= entry.letter.cost();
+        self.let_go(&entry.letter);
+        Some(entry)
+    }
+
+    /// All up to `upto` was taken; gives back what was refused, in order. `None` if that cannot be.
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Moment,
+        upto: u64,
+        refused: impl Fn(u64) -> Option<RefusedWhy>,
+        config: &ExchangeConfig,
+    ) -> Option<Vec<(Letter, RefusedWhy)>> {
+        if upto >= self.next() {
+            return None;
+        }
+        let mut back = Vec::new();
+        let before = self.base;
+        while self.base <= upto && self.ring.front().is_some_and(|e| e.sent_at.is_some()) {
+            let why = refused(self.base);
+            let Some(entry) = self.pop() else { break };
+            let why = why.filter(|_| !entry.told);
+            back.extend(why.map(|why| (entry.letter, why)));
+        }
+        if self.base > before {
+            self.resend_at = now + config.resend_after;
+            self.slowed = false;
+        }
+        Some(back)
+    }
+
+    /// Does what is due, and gives back what is given up. While the link is `backed_up`, little that it took is sent
+    /// again.
+    pub(super) fn handle_alarm(
+        &mut self,
+        me: Me,
+        now: Moment,
+        backed_up: bool,
+        config: &ExchangeConfig,
+        effects: &mut Effects,
+    ) -> Vec<(Letter, SignalFailure)> {
+        if self.is_past_hold(now, config.hold) {
+            return self.give_up_all();
+        }
+        let mut gone = Vec::new();
+        while let Some(first) = self.ring.front() {
+            if first.queued_at + config.give_up_after > now {
+                break;
+            }
+            self.give_up_first(&mut gone);
+        }
+        if self.resend_at <= now && self.link().is_some() {
+            // What is late only because it stands in line would stand there twice. The destination keeps no more than
+            // `early_bytes` of what comes behind a gap.
+            let patience = if backed_up { PATIENCE } else { 1 };
+            let ago = config.resend_after * patience;
+            self.send_again(me, now, ago, config.early_bytes, backed_up, effects);
+            let pause = config.resend_after * (1 + u32::from(self.slowed));
+            self.slowed = true;
+            self.resend_at = now + pause;
+        }
+        gone
+    }
+
+    /// When there is something to do, if nothing else happens before.
+    pub(super) fn due(&self, config: &ExchangeConfig) -> Option<Moment> {
+        let given_up = self.ring.front()?.queued_at + config.give_up_after;
+        Some(given_up.min(match self.way {
+            Way::By(_) => self.resend_at,
+            Way::LostSince(lost) => lost + config.hold,
+        }))
+    }
+}

@@ -1,0 +1,348 @@
+//! The exchange as the hub of the receiver, and as a hub on the way: order, judgement, acknowledgement, forwarding.
+//!
+//! **Who may speak for whom.** The hub that a signal names as its source is believed about the peers that
+//! our copy of its claims shows it to hold, or to have held lately, under the claim that the signal names;
+//! and about a claim that our copy is too old to show. Anything else is `Forged`: its receiver sees
+//! nothing. A hub is the only author of its claims, so believing it about one that is on its way gives it
+//! no power that it would not have by making that claim.
+
+use crate::api::{Delivery, Hop, Posted, Sender};
+use crate::frames::{AckFrame, Frame, RefusedWhy, SignalBody, SignalFrame};
+use crate::ids::{HubId, Incarnation, LinkId, Moment};
+
+use super::config::MAX_JUMP;
+use super::effects::{Effect, Effects, Owner, counted};
+use super::incoming::{Arrival, Incoming};
+use super::outgoing::Outgoing;
+use super::unread::Message;
+use super::{Alarm, Exchange, Found, Me, Resolve, Vouch, ttl_for};
+
+impl Exchange {
+    /// A frame of the data path, unless it is [astray](Self::is_astray).
+    pub fn handle(&mut self, now: Moment, dir: &dyn Resolve, frame: Frame, arrived_by: LinkId) {
+        let source = match &frame {
+            Frame::Signal(signal) => signal.source,
+            Frame::Ack(ack) => ack.source,
+            _ => return,
+        };
+        if self.is_astray(source, arrived_by) {
+            self.advance(now);
+            return self.effects.count(counted::ASTRAY);
+        }
+        match frame {
+            Frame::Signal(signal) => self.handle_signal(now, dir, signal, arrived_by),
+            Frame::Ack(ack) => self.handle_ack(now, dir, ack, arrived_by),
+            _ => {}
+        }
+    }
+
+    /// A signal: for us, or to be forwarded.
+    pub fn handle_signal(
+        &mut self,
+        now: Moment,
+        dir: &dyn Resolve,
+        frame: SignalFrame,
+        arrived_by: LinkId,
+    ) {
+        let now = self.advance(now);
+        if frame.dest != self.me.hub {
+            if let Some((link, ttl)) = self.way_on(&frame.dest, frame.ttl, arrived_by) {
+                let frame = Frame::Signal(SignalFrame { ttl, ..frame });
+                self.effects.link(link, frame);
+            }
+            return;
+        }
+        if let Err(label) = self.check(&frame) {
+            return self.effects.count(label);
+        }
+        let hub = frame.source;
+        if !self.open_pair(now, &frame) {
+            return self.effects.count(counted::NO_ROOM);
+        }
+        let Some(pair) = self.incoming.get_mut(&hub) else {
+            return;
+        };
+        let mut desk = Desk {
+            me: self.me,
+            from: hub,
+            dir,
+            effects: &mut self.effects,
+            window: self.outgoing.get_mut(&hub),
+        };
+        pair.used_at = now;
+        pair.raise_base(frame.base);
+        match pair.admit(
+            frame.seq,
+            frame.body,
+            self.config.early_bytes,
+            self.config.mutants,
+        ) {
+            Arrival::Next(body) => desk.take(pair, frame.seq, body),
+            Arrival::Early => desk.effects.count(counted::EARLY),
+            Arrival::Duplicate => desk.effects.count(counted::DUPLICATE),
+            Arrival::NoRoom => desk.effects.count(counted::NO_ROOM),
+        }
+        while let Some((seq, body)) = pair.next_early() {
+            desk.take(pair, seq, body);
+        }
+        self.owe_ack(hub);
+    }
+
+    /// Where a frame for another hub goes on, and how many links it may cross then.
+    pub(super) fn way_on(
+        &mut self,
+        dest: &HubId,
+        ttl: u8,
+        arrived_by: LinkId,
+    ) -> Option<(LinkId, u8)> {
+        let Some(ttl) = ttl.checked_sub(1) else {
+            self.effects.count(counted::TTL);
+            return None;
+        };
+        match self.hop(dest) {
+            Some(hop) if hop.link != arrived_by || self.config.mutants.forward_back() => {
+                Some((hop.link, ttl))
+            }
+            _ => {
+                self.effects.count(counted::NO_WAY_ON);
+                None
+            }
+        }
+    }
+
+    fn hop(&self, hub: &HubId) -> Option<Hop> {
+        self.routes.by_hub.get(hub).map(|route| route.hop)
+    }
+
+    /// Whether a signal for us can be one: of two lives that last, with numbers that can be.
+    fn check(&self, frame: &SignalFrame) -> Result<(), &'static str> {
+        if frame.source == self.me.hub
+            || frame.base == 0
+            || frame.seq < frame.base
+            || frame.seq == u64::MAX
+        {
+            return Err(counted::MALFORMED);
+        }
+        let pair = self.incoming.get(&frame.source);
+        let known = self.life_by_routes(&frame.source);
+        let known = known.or_else(|| pair.map(Incoming::life));
+        // Also of a later life than its link record tells: whoever made it up could end the pair for good.
+        if frame.dest_incarnation != self.me.life
+            || known.is_some_and(|known| !self.is_life(frame, known))
+        {
+            return Err(counted::STALE_LIFE);
+        }
+        let next = pair.filter(|pair| pair.life() == frame.source_incarnation);
+        let next = next.map_or(0, Incoming::next);
+        let far = frame.base.saturating_sub(next) > MAX_JUMP;
+        if far && !self.config.mutants.numbers_jump_anywhere() {
+            return Err(counted::MALFORMED);
+        }
+        Ok(())
+    }
+
+    fn is_life(&self, frame: &SignalFrame, known: Incarnation) -> bool {
+        let named = frame.source_incarnation;
+        if self.config.mutants.life_by_frame() {
+            let heard = self.incoming.get(&frame.source).map(Incoming::life);
+            return named >= heard.map_or(known, |heard| heard.max(known));
+        }
+        named == known
+    }
+
+    fn life_by_routes(&self, hub: &HubId) -> Option<Incarnation> {
+        self.routes.by_hub.get(hub).map(|route| route.incarnation)
+    }
+
+    /// Sees to it that there is a receiving end for the frame's source and life.
+    fn open_pair(&mut self, now: Moment, frame: &SignalFrame) -> bool {
+        let hub = frame.source;
+        let life = frame.source_incarnation;
+        if let Some(pair) = self.incoming.get_mut(&hub) {
+            if pair.life() != life {
+                self.alarms.clear(Alarm::Incoming(hub), &mut pair.alarm);
+                *pair = Incoming::new(life, frame.base, now);
+            }
+            return true;
+        }
+        let full = self.incoming.len() >= self.config.incoming_pairs;
+        let full = full && !self.config.mutants.sources_without_end();
+        if full && !self.forget_silent_pair(now) {
+            return false;
+        }
+        let pair = Incoming::new(life, frame.base, now);
+        self.incoming.insert(hub, pair);
+        true
+    }
+
+    /// Forgets the pair that has been silent the longest, if any has been for long enough.
+    fn forget_silent_pair(&mut self, now: Moment) -> bool {
+        let span = self.config.forget_after;
+        let silent = self.incoming.iter().filter(|(_, p)| p.is_silent(now, span));
+        let Some((_, hub)) = silent.map(|(hub, p)| (p.used_at, *hub)).min() else {
+            return false;
+        };
+        if let Some(mut pair) = self.incoming.remove(&hub) {
+            self.alarms.clear(Alarm::Incoming(hub), &mut pair.alarm);
+        }
+        true
+    }
+
+    /// Forgets the sources that cannot be reached and have long been silent, and the early signals of
+    /// lives that are over.
+    pub(super) fn forget_silent_sources(&mut self, now: Moment) {
+        let span = self.config.forget_after;
+        let (routes, alarms) = (&self.routes, &mut self.alarms);
+        self.incoming.retain(|hub, pair| {
+            match routes.by_hub.get(hub) {
+                Some(route) if route.incarnation > pair.life() => pair.source_reborn(),
+                None if pair.is_silent(now, span) => {
+                    alarms.clear(Alarm::Incoming(*hub), &mut pair.alarm);
+                    return false;
+                }
+                Some(_) | None => {}
+            }
+            true
+        });
+    }
+
+    /// Acknowledges at once if enough was taken, else in time.
+    pub(super) fn owe_ack(&mut self, hub: HubId) {
+        let Some(pair) = self.incoming.get_mut(&hub) else {
+            return;
+        };
+        if pair.unacked >= self.config.ack_every.max(1) {
+            return self.send_ack(hub);
+        }
+        if pair.unacked > 0 && pair.ack_at.is_none() {
+            let at = self.now + self.config.ack_delay;
+            pair.ack_at = Some(at);
+            self.alarms.set(Alarm::Incoming(hub), &mut pair.alarm, at);
+        }
+    }
+
+    pub(super) fn on_incoming_alarm(&mut self, now: Moment, hub: HubId) {
+        let Some(pair) = self.incoming.get_mut(&hub) else {
+            return;
+        };
+        pair.alarm = None;
+        match pair.ack_at {
+            Some(at) if at <= now => self.send_ack(hub),
+            Some(at) => self.alarms.set(Alarm::Incoming(hub), &mut pair.alarm, at),
+            None => {}
+        }
+    }
+
+    /// Acknowledges what was taken. If that is lost, or there is no route, the source sends again and is
+    /// acknowledged then.
+    fn send_ack(&mut self, hub: HubId) {
+        let hop = self.hop(&hub);
+        let Some(pair) = self.incoming.get_mut(&hub) else {
+            return;
+        };
+        let (upto, refused) = pair.acknowledge();
+        let Some(hop) = hop else {
+            return self.effects.count(counted::ACK_UNSENT);
+        };
+        let frame = AckFrame {
+            ttl: ttl_for(hop.hops),
+            source: self.me.hub,
+            source_incarnation: self.me.life,
+            dest: hub,
+            dest_incarnation: pair.life(),
+            upto,
+            refused,
+        };
+        self.effects.link(hop.link, Frame::Ack(frame));
+    }
+}
+
+/// Where the signals of one hub are judged and taken, in their order.
+pub(super) struct Desk<'a> {
+    pub(super) me: Me,
+    pub(super) from: HubId,
+    pub(super) dir: &'a dyn Resolve,
+    pub(super) effects: &'a mut Effects,
+    /// What we sent to that hub.
+    pub(super) window: Option<&'a mut Outgoing>,
+}
+
+impl Desk<'_> {
+    fn take(&mut self, pair: &mut Incoming, seq: u64, body: SignalBody) {
+        if let Err(why) = self.judge(&body) {
+            return pair.refuse(seq, why);
+        }
+        let (hub, life) = (self.from, pair.life());
+        match body {
+            SignalBody::Hub { payload } => {
+                pair.took();
+                match Message::decode(&payload) {
+                    Some(unread) => self.take_unread(&unread),
+                    None => self.effects.push(Effect::HubMessage { from: hub, payload }),
+                }
+            }
+            SignalBody::Peer {
+                network,
+                from,
+                from_claim: claim,
+                target,
+                target_claim: to,
+                kind,
+                payload,
+                ..
+            } => {
+                let delivery = Delivery {
+                    to,
+                    network,
+                    from,
+                    sender: Sender::There(Posted {
+                        hub,
+                        life,
+                        claim,
+                        seq,
+                    }),
+                    target,
+                    kind,
+                    payload,
+                };
+                pair.hand_over(seq);
+                self.effects
+                    .deliver(delivery, Owner::Window { hub, life, seq });
+            }
+        }
+    }
+
+    fn judge(&mut self, body: &SignalBody) -> Result<(), RefusedWhy> {
+        let SignalBody::Peer {
+            network,
+            from,
+            from_claim,
+            from_seq,
+            target,
+            target_claim,
+            ..
+        } = body
+        else {
+            return Ok(());
+        };
+        let hub = &self.from;
+        match self.dir.vouches(hub, network, from, *from_claim, *from_seq) {
+            Vouch::Holds => {}
+            Vouch::NotYet => self.effects.count(counted::SOURCE_AHEAD),
+            Vouch::Gone if self.dir.left_lately(hub, network, from, *from_claim) => {
+                self.effects.count(counted::SOURCE_LEFT);
+            }
+            Vouch::Gone => {
+                self.effects.count(counted::FORGED);
+                self.effects.push(Effect::Forged { source: *hub });
+                return Err(RefusedWhy::Forged);
+            }
+        }
+        match self.dir.resolve(network, target) {
+            Some(Found { hub, claim, .. }) if hub == self.me.hub && claim == *target_claim => {
+                Ok(())
+            }
+            _ => Err(RefusedWhy::NotHere),
+        }
+    }
+}

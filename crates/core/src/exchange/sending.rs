@@ -1,0 +1,484 @@
+//! The exchange as the hub of the sender: accepting signals, placing them, and learning what became of them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::api::{Delivery, Route, Sender, SignalFailure, Source};
+use crate::frames::{AckFrame, Frame, RefusedWhy};
+use crate::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
+use crate::wire::MAX_PAYLOAD;
+
+use super::config::MAX_JUMP;
+use super::effects::{Effect, Owner, counted, failure_of};
+use super::outgoing::{Letter, Outgoing, Way};
+use super::{Alarm, Exchange, Found, Parcel, Resolve, Sent};
+
+impl Exchange {
+    /// Sends a signal of a local claim to a peer of its network. `from_seq` is the sequence number of the
+    /// sender's claim in our directory; with `wait` the signal may wait for a target that nobody holds.
+    ///
+    /// Order per sender and target holds while the target stays at its hub, and from waiting to arrival.
+    /// When the target moves, signals that were on their way to its old hub may be overtaken.
+    ///
+    /// # Errors
+    /// Nothing is kept, and the sender is to be told: `NoSuchPeer`, `NoRoute` or `Overload`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the hot path takes the parts of a signal by reference, and keeps those that it must"
+    )]
+    pub fn send(
+        &mut self,
+        now: Moment,
+        dir: &dyn Resolve,
+        from: &Source,
+        from_seq: u64,
+        target: &PeerId,
+        kind: SignalKind,
+        payload: Bytes,
+        wait: bool,
+    ) -> Result<Sent, SignalFailure> {
+        let now = self.advance(now);
+        let mut found = dir.resolve(&from.network, target);
+        if self.room.len() > 0 {
+            if let Some(found) = found {
+                self.release(now, &from.network, target, found);
+            }
+            if self.room.holds(from.claim, &from.network, target) {
+                // What still waits of this sender may not be overtaken.
+                found = None;
+            }
+        }
+        if let Some(found) = found
+            && found.hub == self.me.hub
+            && self.effects.local() == 0
+        {
+            return Ok(Sent::Local(found.claim));
+        }
+        let parcel = Parcel {
+            order: self.next_order(),
+            source: from.clone(),
+            from_seq,
+            target: target.clone(),
+            kind,
+            payload,
+            wait,
+            in_vain: None,
+        };
+        let sent = match found {
+            Some(found) => self.dispatch(now, found, parcel),
+            None => self.let_wait(now, parcel),
+        };
+        sent.map_err(|(_, why)| why)
+    }
+
+    /// Lets a signal wait that its local target did not take, because it is not there although its claim is: until
+    /// another claim has the id. Everything else is as in [`send`](Self::send).
+    ///
+    /// # Errors
+    /// Nothing is kept, and the sender is to be told.
+    pub fn wait_for_another(
+        &mut self,
+        now: Moment,
+        dir: &dyn Resolve,
+        from: &Source,
+        from_seq: u64,
+        refused: Delivery,
+    ) -> Result<(), SignalFailure> {
+        let now = self.advance(now);
+        let parcel = Parcel {
+            order: self.next_order(),
+            source: from.clone(),
+            from_seq,
+            target: refused.target,
+            kind: refused.kind,
+            payload: Bytes::copy_from_slice(&refused.payload),
+            wait: true,
+            in_vain: Some((self.me.hub, refused.to)),
+        };
+        let target = parcel.target.clone();
+        self.let_wait(now, parcel).map_err(|(_, why)| why)?;
+        // Another may have taken the id up since the look-up.
+        self.on_appeared(now, dir, &from.network, &target);
+        Ok(())
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+
+    /// Sends a message of our control plane to another hub's, in order with the signals to that hub. If
+    /// it is not, or perhaps not, delivered, [`Effect::HubMessageFailed`] has the `token`.
+    pub fn send_hub_message(&mut self, now: Moment, to: HubId, payload: Bytes, token: u64) {
+        let now = self.advance(now);
+        if let Err((letter, why)) = self.post(
+            now,
+            to,
+            Letter::Hub {
+                payload,
+                token: Some(token),
+            },
+        ) {
+            self.fail(to, vec![(letter, why)]);
+        }
+    }
+
+    /// A claim became the visible winner of this id: what waits for it goes on its way.
+    pub fn on_appeared(
+        &mut self,
+        now: Moment,
+        dir: &dyn Resolve,
+        network: &NetworkKey,
+        peer: &PeerId,
+    ) {
+        let now = self.advance(now);
+        if self.room.len() == 0 {
+            return;
+        }
+        if let Some(found) = dir.resolve(network, peer) {
+            self.release(now, network, peer, found);
+        }
+    }
+
+    /// An acknowledgement: for us, or to be forwarded.
+    pub fn handle_ack(
+        &mut self,
+        now: Moment,
+        dir: &dyn Resolve,
+        frame: AckFrame,
+        arrived_by: LinkId,
+    ) {
+        let now = self.advance(now);
+        if frame.dest != self.me.hub {
+            if let Some((link, ttl)) = self.way_on(&frame.dest, frame.ttl, arrived_by) {
+                self.effects
+                    .link(link, Frame::Ack(AckFrame { ttl, ..frame }));
+            }
+            return;
+        }
+        let hub = frame.source;
+        let Some(window) = self.outgoing.get_mut(&hub) else {
+            return self.effects.count(counted::STALE_LIFE);
+        };
+        if frame.source_incarnation != window.life() || frame.dest_incarnation != self.me.life {
+            return self.effects.count(counted::STALE_LIFE);
+        }
+        let refused: BTreeMap<u64, RefusedWhy> =
+            frame.refused.iter().map(|r| (r.seq, r.why)).collect();
+        let why = |seq| refused.get(&seq).copied();
+        let Some(refused) = window.acknowledged(now, frame.upto, why, &self.config) else {
+            return self.outpaced(hub, frame.upto);
+        };
+        for (letter, why) in refused {
+            self.on_refused(now, dir, hub, letter, why);
+        }
+    }
+
+    /// The destination has taken numbers that were never given out, so it takes none of ours below them any more. What
+    /// it may have of ours fails, and later signals are numbered above.
+    fn outpaced(&mut self, hub: HubId, upto: u64) {
+        let Some(window) = self.outgoing.get_mut(&hub) else {
+            return;
+        };
+        let far = upto - window.next() > MAX_JUMP;
+        if far && !self.config.mutants.numbers_jump_anywhere() {
+            return self.effects.count(counted::MALFORMED);
+        }
+        self.effects.count(counted::OUTPACED);
+        let gone = window.skip_past(upto);
+        self.fail(hub, gone);
+    }
+
+    fn on_refused(
+        &mut self,
+        now: Moment,
+        dir: &dyn Resolve,
+        hub: HubId,
+        letter: Letter,
+        why: RefusedWhy,
+    ) {
+        if why == RefusedWhy::Forged {
+            self.effects.count(counted::FORGED);
+        }
+        match letter {
+            Letter::Peer {
+                mut parcel,
+                target_claim,
+            } if why == RefusedWhy::NotHere && parcel.in_vain.is_none() => {
+                parcel.in_vain = Some((hub, target_claim));
+                self.place_again(now, dir, parcel);
+            }
+            letter => self.fail(hub, vec![(letter, failure_of(why))]),
+        }
+    }
+
+    /// Sends a refused signal where its target is by now, or lets it wait.
+    fn place_again(&mut self, now: Moment, dir: &dyn Resolve, parcel: Parcel) {
+        self.effects.count(counted::PLACED_AGAIN);
+        let (network, target) = (&parcel.source.network, &parcel.target);
+        let mut found = dir.resolve(network, target);
+        if let Some(found) = found {
+            self.release(now, network, target, found);
+        }
+        if self.room.holds(parcel.source.claim, network, target) {
+            found = None;
+        }
+        let placed = match found {
+            Some(found) if !in_vain(&parcel, found) => self.dispatch(now, found, parcel),
+            _ => self.let_wait(now, parcel),
+        };
+        if let Err((parcel, why)) = placed {
+            self.effects.fail(parcel, why);
+        }
+    }
+
+    /// Sends what waits for a target that was found.
+    fn release(&mut self, now: Moment, network: &NetworkKey, target: &PeerId, found: Found) {
+        let stays = |parcel: &Parcel| in_vain(parcel, found);
+        for parcel in self.room.take_for(network, target, stays) {
+            if let Err((parcel, why)) = self.dispatch(now, found, parcel) {
+                self.effects.fail(parcel, why);
+            }
+        }
+    }
+
+    /// Sends a signal to the hub that was found.
+    fn dispatch(
+        &mut self,
+        now: Moment,
+        found: Found,
+        parcel: Parcel,
+    ) -> Result<Sent, (Parcel, SignalFailure)> {
+        if found.hub == self.me.hub {
+            self.hand_over_here(found.claim, parcel);
+            return Ok(Sent::Waiting);
+        }
+        if parcel.payload.len() > MAX_PAYLOAD {
+            // The next hub would close the link for it.
+            return Err((parcel, SignalFailure::Overload));
+        }
+        let letter = Letter::Peer {
+            parcel,
+            target_claim: found.claim,
+        };
+        match self.post(now, found.hub, letter) {
+            Err((Letter::Peer { parcel, .. }, why)) => Err((parcel, why)),
+            Ok(()) | Err((Letter::Hub { .. }, _)) => Ok(Sent::Window),
+        }
+    }
+
+    fn hand_over_here(&mut self, to: ClaimNo, parcel: Parcel) {
+        let source = parcel.source.claim;
+        let delivery = Delivery {
+            to,
+            network: parcel.source.network,
+            from: parcel.source.peer,
+            sender: Sender::Here(source),
+            target: parcel.target,
+            kind: parcel.kind,
+            payload: parcel.payload,
+        };
+        self.effects.deliver(delivery, Owner::Local { source });
+    }
+
+    fn let_wait(&mut self, now: Moment, parcel: Parcel) -> Result<Sent, (Parcel, SignalFailure)> {
+        let (wait, together) = self.config.wait_in(&parcel.source.network);
+        if !parcel.wait || wait.is_zero() {
+            return Err((parcel, SignalFailure::NoSuchPeer));
+        }
+        let first = if together {
+            self.room.deadline_of_first(&parcel)
+        } else {
+            None
+        };
+        let deadline = first.unwrap_or(now + wait);
+        let entered = self.room.enter(parcel, deadline, &self.config);
+        for evicted in entered.evicted {
+            self.fail_for_want_of_room(evicted, together);
+        }
+        match entered.refused {
+            None => Ok(Sent::Waiting),
+            Some(parcel) if first.is_some() => {
+                self.fail_for_want_of_room(parcel, together);
+                Ok(Sent::Waiting)
+            }
+            Some(parcel) => Err((parcel, SignalFailure::Overload)),
+        }
+    }
+
+    /// Fails a signal that may not wait; where signals wait together, with all that wait beside it: a sender who was
+    /// told that its target is not there must not reach it with half of what it said.
+    fn fail_for_want_of_room(&mut self, parcel: Parcel, together: bool) {
+        let (source, network) = (parcel.source.claim, parcel.source.network.clone());
+        let target = parcel.target.clone();
+        self.effects.fail(parcel, SignalFailure::Overload);
+        if together {
+            for beside in self.room.take_of(source, &network, &target) {
+                self.effects.fail(beside, SignalFailure::Overload);
+            }
+        }
+    }
+
+    /// Fails what has waited for too long, but looks for its target once more.
+    pub(super) fn end_waiting(&mut self, now: Moment, dir: &dyn Resolve) {
+        while let Some((order, network, target)) = self.room.overdue(now) {
+            if let Some(found) = dir.resolve(&network, &target) {
+                self.release(now, &network, &target, found);
+            }
+            if let Some(parcel) = self.room.remove(order) {
+                self.effects.fail(parcel, SignalFailure::NoSuchPeer);
+            }
+        }
+    }
+
+    /// Whether a signal whose hub was lost before it could be sent waits on: where all of a pair waits together.
+    fn waits_for_better(&self, parcel: &Parcel) -> bool {
+        let (_, together) = self.config.wait_in(&parcel.source.network);
+        parcel.wait && parcel.in_vain.is_none() && together
+    }
+
+    /// Puts a letter in the window to a hub.
+    pub(super) fn post(
+        &mut self,
+        now: Moment,
+        to: HubId,
+        letter: Letter,
+    ) -> Result<(), (Letter, SignalFailure)> {
+        let window = match self.outgoing.get_mut(&to) {
+            Some(window) => window,
+            None => match self.open_window(now, to) {
+                Ok(window) => self.outgoing.entry(to).or_insert(window),
+                Err(why) => return Err((letter, why)),
+            },
+        };
+        let backed_up = window
+            .link()
+            .is_some_and(|link| self.backed_up.contains(&link));
+        window.push(
+            self.me,
+            now,
+            letter,
+            backed_up,
+            &self.config,
+            &mut self.effects,
+        )?;
+        if let Some(due) = window.due(&self.config) {
+            let alarm = Alarm::Outgoing(to);
+            self.alarms.set(alarm, &mut window.alarm, due);
+        }
+        Ok(())
+    }
+
+    /// A window to a hub that has none yet, and room for it.
+    fn open_window(&mut self, now: Moment, to: HubId) -> Result<Outgoing, SignalFailure> {
+        let route = self.routes.by_hub.get(&to).copied();
+        let (life, way) = match (route, self.lost.get(&to)) {
+            _ if to == self.me.hub => return Err(SignalFailure::NoRoute),
+            (Some(route), _) => (route.incarnation, Way::By(route.hop)),
+            (None, Some(lost)) => (lost.life, Way::LostSince(lost.since)),
+            (None, None) => return Err(SignalFailure::NoRoute),
+        };
+        if self.outgoing.len() >= self.config.outgoing_pairs && !self.close_idle_window() {
+            return Err(SignalFailure::Overload);
+        }
+        Ok(Outgoing::new(to, life, way, self.first_number, now))
+    }
+
+    /// Forgets the window that has been idle the longest, if any is.
+    fn close_idle_window(&mut self) -> bool {
+        let idle = self.outgoing.iter().filter(|(_, window)| window.is_idle());
+        let Some((_, hub)) = idle.map(|(hub, w)| (w.used_at, *hub)).min() else {
+            return false;
+        };
+        self.close_window(hub);
+        true
+    }
+
+    /// Forgets an idle window. The numbers of later ones start above its own, so that the destination,
+    /// which may remember them, takes none for a duplicate.
+    fn close_window(&mut self, hub: HubId) {
+        if let Some(mut window) = self.outgoing.remove(&hub) {
+            self.alarms.clear(Alarm::Outgoing(hub), &mut window.alarm);
+            let given_out = window.given_out(self.config.mutants);
+            self.first_number = self.first_number.max(given_out);
+        }
+    }
+
+    /// Brings a window in line with the route to its hub.
+    pub(super) fn reroute(&mut self, now: Moment, hub: HubId, route: Option<Route>) {
+        let Some(window) = self.outgoing.get_mut(&hub) else {
+            return;
+        };
+        let expired = window.is_past_hold(now, self.config.hold);
+        let mut gone = if expired {
+            window.give_up_all()
+        } else {
+            Vec::new()
+        };
+        match route {
+            None => window.lost(now),
+            Some(route) => {
+                if route.incarnation != window.life() {
+                    gone.extend(window.reborn(route.incarnation));
+                }
+                window.found(self.me, now, route.hop, &self.config, &mut self.effects);
+            }
+        }
+        if let Some(due) = window.due(&self.config) {
+            self.alarms
+                .set(Alarm::Outgoing(hub), &mut window.alarm, due);
+        }
+        if expired && route.is_none() {
+            self.close_window(hub);
+        }
+        self.fail(hub, gone);
+    }
+
+    pub(super) fn on_outgoing_alarm(&mut self, now: Moment, hub: HubId) {
+        let Some(window) = self.outgoing.get_mut(&hub) else {
+            return;
+        };
+        window.alarm = None;
+        let link = window.link();
+        let backed_up = link.is_some_and(|link| self.backed_up.contains(&link));
+        let gone = window.handle_alarm(self.me, now, backed_up, &self.config, &mut self.effects);
+        if let Some(due) = window.due(&self.config) {
+            // A setting of zero must not make one call of `handle_timeout` endless.
+            let due = due.max(Moment(now.0.saturating_add(1)));
+            self.alarms
+                .set(Alarm::Outgoing(hub), &mut window.alarm, due);
+        }
+        self.fail(hub, gone);
+    }
+
+    /// Tells the senders of letters to a hub.
+    pub(super) fn fail(&mut self, to: HubId, letters: Vec<(Letter, SignalFailure)>) {
+        for (letter, why) in letters {
+            match letter {
+                Letter::Peer {
+                    mut parcel,
+                    target_claim,
+                } if why == SignalFailure::NoRoute && self.waits_for_better(&parcel) => {
+                    // It was never sent, and its target may be back elsewhere while its time lasts.
+                    parcel.in_vain = Some((to, target_claim));
+                    if let Err((parcel, why)) = self.let_wait(self.now, parcel) {
+                        self.effects.fail(parcel, why);
+                    }
+                }
+                Letter::Peer { parcel, .. } => self.effects.fail(parcel, why),
+                Letter::Hub { token, .. } => {
+                    let failed = token.map(|token| Effect::HubMessageFailed { to, token });
+                    failed
+                        .into_iter()
+                        .for_each(|effect| self.effects.push(effect));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the signal was refused by just this claim.
+fn in_vain(parcel: &Parcel, found: Found) -> bool {
+    parcel.in_vain == Some((found.hub, found.claim))
+}

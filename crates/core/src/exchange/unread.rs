@@ -1,0 +1,226 @@
+//! What a receiver left unread, told to the hub of its sender.
+//!
+//! A signal is acknowledged once it is in its receiver's mailbox. If the receiver goes before it reads it, its sender's
+//! hub is told by a message of its own, which travels like those of contests: once, in order, and sent again until it is
+//! acknowledged. Owns the layout of that message. A hub is believed about what was sent to it. A signal that is still
+//! kept proves itself, and is told of once, whatever else comes of it. One that is not kept must have a number that was
+//! given out, and no other hub may hold its receiver, unless the hub that speaks is known to have held it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Failed, SignalFailure, Unread};
+use crate::ids::{ClaimNo, HubId, Incarnation, Moment, NetworkKey, PeerId, SignalKind};
+
+use super::effects::{Effect, counted};
+use super::outgoing::{Letter, Outgoing};
+use super::receiving::Desk;
+use super::{Exchange, Vouch};
+
+/// The most signals that one message tells of; a longer one is ignored.
+const MOST: usize = 1024;
+/// What the message begins with: contests begin with less, and hubs that do not know it ignore it.
+const TAG: u8 = 2;
+
+/// The message.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    /// The life of the source in which they were sent.
+    life: Incarnation,
+    /// The receiver that is gone.
+    target: String,
+    signals: Vec<Line>,
+}
+
+/// One signal.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
+struct Line {
+    seq: u64,
+    source: ClaimNo,
+    target_claim: ClaimNo,
+    kind: u8,
+}
+
+impl Line {
+    fn of(unread: &Unread) -> Self {
+        Line {
+            seq: unread.sender.seq,
+            source: unread.sender.claim,
+            target_claim: unread.to,
+            kind: unread.kind.0,
+        }
+    }
+}
+
+impl Message {
+    fn encode(&self) -> Bytes {
+        // Encoding into memory cannot fail for these types; an empty message is ignored by its receiver.
+        postcard::to_allocvec(&(TAG, self))
+            .unwrap_or_default()
+            .into()
+    }
+
+    /// The message, if this is one.
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+        let (&TAG, rest) = payload.split_first()? else {
+            return None;
+        };
+        let message: Message = postcard::from_bytes(rest).ok()?;
+        (message.signals.len() <= MOST).then_some(message)
+    }
+}
+
+impl Exchange {
+    /// A receiver is gone, of this id, and has left signals of other hubs' peers unread: their senders are told.
+    pub fn return_unread(&mut self, now: Moment, target: &PeerId, unread: &[Unread]) {
+        if self.config.mutants.unread_untold() {
+            return;
+        }
+        let mut by_source: BTreeMap<(HubId, Incarnation), Vec<Line>> = BTreeMap::new();
+        for signal in unread {
+            let source = (signal.sender.hub, signal.sender.life);
+            by_source.entry(source).or_default().push(Line::of(signal));
+        }
+        for ((hub, life), mut lines) in by_source {
+            while !lines.is_empty() {
+                let rest = lines.split_off(MOST.min(lines.len()));
+                let message = Message {
+                    life,
+                    target: target.to_string(),
+                    signals: std::mem::replace(&mut lines, rest),
+                };
+                self.advance(now);
+                self.effects.count(counted::RETURNED);
+                let letter = Letter::Hub {
+                    payload: message.encode(),
+                    token: None,
+                };
+                // Whoever cannot be reached now, for want of a route or of room, is not told.
+                let _ = self.post(now, hub, letter);
+            }
+        }
+    }
+}
+
+impl Desk<'_> {
+    /// Tells our senders of what was not read.
+    pub(super) fn take_unread(&mut self, message: &Message) {
+        let Ok(target) = PeerId::new(&message.target) else {
+            return self.effects.count(counted::MALFORMED);
+        };
+        if message.life != self.me.life {
+            return self.effects.count(counted::STALE_LIFE);
+        }
+        let (mut told, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        for line in &message.signals {
+            let mark = |window: &mut &mut Outgoing| window.mark_unread(line, &target);
+            let mark = self.window.as_mut().map_or(Mark::Unkept, mark);
+            if mark == Mark::Never || !seen.insert(line.seq) {
+                self.effects.count(counted::MALFORMED);
+                continue;
+            }
+            // A sender that is gone itself need not be told.
+            let Some(network) = self.dir.network_of(line.source) else {
+                continue;
+            };
+            if mark == Mark::First
+                || mark == Mark::Unkept && self.may_have_held(&network, &target, line.target_claim)
+            {
+                self.effects.push(Effect::Returned(Failed {
+                    source: line.source,
+                    network,
+                    target: target.clone(),
+                    kind: SignalKind(line.kind),
+                    why: SignalFailure::NoSuchPeer,
+                    follows: !told.insert(line.source),
+                }));
+            }
+        }
+    }
+
+    /// Whether the hub that speaks may have held this claim. Of a receiver that is gone its claims may tell no more; of
+    /// one that is elsewhere by now they must, or any hub could have any peer taken for gone.
+    fn may_have_held(&self, network: &NetworkKey, target: &PeerId, claim: ClaimNo) -> bool {
+        let hub = &self.from;
+        let holder = self.dir.resolve(network, target);
+        holder.is_none_or(|holder| holder.hub == *hub)
+            || self.dir.vouches(hub, network, target, claim, 0) == Vouch::Holds
+            || self.dir.left_lately(hub, network, target, claim)
+    }
+}
+
+/// What a window says of a signal that was not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mark {
+    /// There never was one like it.
+    Never,
+    /// It was acknowledged.
+    Unkept,
+    /// It is kept, and its sender is not told of it again when it is acknowledged or given up.
+    First,
+    /// Its sender was told already.
+    Again,
+}
+
+impl Outgoing {
+    fn mark_unread(&mut self, line: &Line, receiver: &PeerId) -> Mark {
+        if line.seq >= self.next() {
+            return Mark::Never;
+        }
+        let Some(entry) = self.entry(line.seq) else {
+            return Mark::Unkept;
+        };
+        match &entry.letter {
+            Letter::Peer {
+                parcel,
+                target_claim,
+            } if parcel.source.claim == line.source
+                && parcel.target == *receiver
+                && *target_claim == line.target_claim =>
+            {
+                match std::mem::replace(&mut entry.told, true) {
+                    true => Mark::Again,
+                    false => Mark::First,
+                }
+            }
+            Letter::Peer { .. } | Letter::Hub { .. } => Mark::Never,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(signals: usize) -> Message {
+        let line = || Line {
+            seq: 300,
+            source: ClaimNo(4),
+            target_claim: ClaimNo(5),
+            kind: 6,
+        };
+        Message {
+            life: Incarnation { epoch: 1, nonce: 2 },
+            target: "bob".to_owned(),
+            signals: std::iter::repeat_with(line).take(signals).collect(),
+        }
+    }
+
+    #[test]
+    fn the_message_is_laid_out_as_documented() {
+        let bytes = message(1).encode();
+        assert_eq!(&bytes[..], b"\x02\x01\x02\x03bob\x01\xac\x02\x04\x05\x06");
+        assert_eq!(Message::decode(&bytes), Some(message(1)));
+    }
+
+    #[test]
+    fn what_is_no_such_message_or_too_long_is_left_alone() {
+        assert_eq!(Message::decode(b""), None);
+        assert_eq!(Message::decode(b"\x02\x01"), None);
+        assert_eq!(Message::decode(b"\x01\x05\x00"), None);
+        assert_eq!(Message::decode(&message(MOST + 1).encode()), None);
+        assert!(Message::decode(&message(MOST).encode()).is_some());
+    }
+}

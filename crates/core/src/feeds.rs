@@ -1,0 +1,424 @@
+//! The receiving half of the directory: from which link this hub takes each other hub's claims.
+//!
+//! For every hub that can be reached, the next hop towards it is also the parent to subscribe at: one
+//! shortest-path run gives both, and each change crosses each hub once. When the way changes, the new parent
+//! is asked first and the old one let go when the new one has answered, so that no change falls between.
+//! Parts of a delta are kept aside, per link and origin, until the last is here.
+//!
+//! Knows nothing of timers; `core` tells it of routes, links and deltas, and takes the frames it wants sent.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::directory::{Directory, OriginState};
+use super::ids::{HubId, Incarnation, LinkId, Moment};
+use super::mutants::Mutants;
+use crate::frames::{Change, Delta, Entry, Frame};
+
+/// The most entries kept aside for all deltas together: 4 million changes, about 400 MB, of authenticated hubs.
+const MAX_STAGED: usize = 4_000_000;
+
+/// Where one hub's claims come from.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Feed {
+    /// The parent that answers.
+    current: Option<LinkId>,
+    /// The parent that has been asked and has not answered yet.
+    next: Option<LinkId>,
+    /// The life that was asked for.
+    asked: Option<Incarnation>,
+}
+
+#[derive(Debug)]
+struct Stage {
+    incarnation: Incarnation,
+    from: u64,
+    reset: bool,
+    /// The set was empty when the walk began: parts went straight into the directory.
+    direct: bool,
+    to: u64,
+    entries: Vec<Entry>,
+    /// Of data in the entries.
+    bytes: usize,
+}
+
+/// What a delta brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Changes that were new.
+    pub fresh: usize,
+    /// Changes that were here already.
+    pub repeated: usize,
+    /// The set moved on: subscribers of ours have something to get.
+    pub advanced: bool,
+    /// It did not follow what is here, and was left out.
+    pub gap: bool,
+    /// A set was received from its start.
+    pub resync: bool,
+}
+
+/// All feeds of this hub.
+#[derive(Debug, Default)]
+pub struct Feeds {
+    feeds: BTreeMap<HubId, Feed>,
+    stages: BTreeMap<(LinkId, HubId), Stage>,
+    frames: Vec<(LinkId, Frame)>,
+    /// The most bytes of data that are kept aside for all deltas together.
+    max_bytes: usize,
+    mutants: Mutants,
+}
+
+impl Feeds {
+    /// No feeds yet; at most so many bytes of data are kept aside.
+    pub fn new(max_bytes: usize, mutants: Mutants) -> Self {
+        Feeds {
+            max_bytes,
+            mutants,
+            ..Feeds::default()
+        }
+    }
+
+    /// The way to `origin`, living `incarnation`, is by `link` now.
+    pub fn on_route(
+        &mut self,
+        directory: &Directory,
+        origin: HubId,
+        incarnation: Incarnation,
+        link: LinkId,
+    ) {
+        self.on_life(origin, incarnation);
+        let feed = self.feeds.entry(origin).or_default();
+        if feed.next == Some(link) || (feed.next.is_none() && feed.current == Some(link)) {
+            return;
+        }
+        if let Some(abandoned) = feed.next.take() {
+            self.frames.push((abandoned, Frame::Unsubscribe { origin }));
+            self.stages.remove(&(abandoned, origin));
+        }
+        if feed.current == Some(link) {
+            return;
+        }
+        feed.next = Some(link);
+        feed.asked = Some(incarnation);
+        let here = directory.origin_state(&origin);
+        let whole = here.is_some_and(|here| here.complete && here.incarnation == incarnation);
+        // Without a whole set there is nothing to lose by letting go first, and two parents must not build one
+        // set at the same time.
+        if (self.mutants.unsubscribe_early() || !whole)
+            && let Some(old) = feed.current.take()
+        {
+            self.frames.push((old, Frame::Unsubscribe { origin }));
+            self.stages.remove(&(old, origin));
+        }
+        let seq = cursor(here, incarnation);
+        let seq = if self.mutants.subscribe_without_cursor() {
+            0
+        } else {
+            seq
+        };
+        self.frames.push((
+            link,
+            Frame::Subscribe {
+                origin,
+                incarnation,
+                seq,
+            },
+        ));
+    }
+
+    /// `origin` lives `incarnation` now. What was asked of an earlier life ends here, even if the way to the
+    /// later one is still to be found: its claims are dropped, so nothing that continues them can follow.
+    pub fn on_life(&mut self, origin: HubId, incarnation: Incarnation) {
+        let asked = self.feeds.get(&origin).and_then(|feed| feed.asked);
+        if asked.is_some_and(|asked| asked < incarnation) {
+            self.on_route_lost(origin);
+        }
+    }
+
+    /// There is no way to `origin` now. What is here of it stays.
+    pub fn on_route_lost(&mut self, origin: HubId) {
+        let Some(feed) = self.feeds.remove(&origin) else {
+            return;
+        };
+        for link in [feed.current, feed.next].into_iter().flatten() {
+            self.frames.push((link, Frame::Unsubscribe { origin }));
+            self.stages.remove(&(link, origin));
+        }
+    }
+
+    /// The link is gone, and with it what was subscribed by it.
+    pub fn on_link_down(&mut self, link: LinkId) {
+        for feed in self.feeds.values_mut() {
+            feed.current = feed.current.filter(|current| *current != link);
+            feed.next = feed.next.filter(|next| *next != link);
+        }
+        self.stages.retain(|(staged, _), _| *staged != link);
+        self.frames.retain(|(to, _)| *to != link);
+    }
+
+    /// Frames to send, in order.
+    pub fn take_frames(&mut self) -> Vec<(LinkId, Frame)> {
+        std::mem::take(&mut self.frames)
+    }
+
+    /// The link that `origin`'s claims come by.
+    pub fn parent(&self, origin: &HubId) -> Option<LinkId> {
+        let feed = self.feeds.get(origin)?;
+        feed.current.or(feed.next)
+    }
+
+    fn on_answer(&mut self, link: LinkId, origin: HubId) {
+        let Some(feed) = self.feeds.get_mut(&origin) else {
+            return;
+        };
+        if feed.next == Some(link) {
+            feed.next = None;
+            if let Some(old) = feed.current.replace(link)
+                && old != link
+            {
+                self.stages.remove(&(old, origin));
+                self.frames.push((old, Frame::Unsubscribe { origin }));
+            }
+        }
+    }
+
+    fn subscribed(&self, link: LinkId, origin: &HubId) -> bool {
+        self.feeds
+            .get(origin)
+            .is_some_and(|feed| feed.current == Some(link) || feed.next == Some(link))
+    }
+
+    /// Whether this part belongs to another life than the one asked for, or answers an earlier subscription by
+    /// the same link, and was on its way when that ended.
+    ///
+    /// A later life counts only once the hub's link record tells of it: the hub may have died before it sent
+    /// one, and its next life be lower. The answer to the present subscription starts from nothing, or no later
+    /// than at what is here.
+    fn is_unasked(&self, directory: &Directory, link: LinkId, delta: &Delta) -> bool {
+        let Some(feed) = self.feeds.get(&delta.origin) else {
+            return true;
+        };
+        if feed.asked != Some(delta.incarnation) {
+            return true;
+        }
+        let begun = self
+            .stages
+            .get(&(link, delta.origin))
+            .is_some_and(|stage| stage.to == delta.from && stage.incarnation == delta.incarnation);
+        let follows = directory.origin_state(&delta.origin).is_some_and(|here| {
+            here.complete && here.incarnation == delta.incarnation && delta.from <= here.seq
+        });
+        let answers = delta.reset || delta.to == 0 || begun || follows;
+        feed.next == Some(link) && !answers
+    }
+
+    /// Takes a part in; with the last part, applies the whole. `me` authors its own set and takes none.
+    pub fn handle_delta(
+        &mut self,
+        now: Moment,
+        directory: &mut Directory,
+        link: LinkId,
+        mut delta: Delta,
+    ) -> Applied {
+        let origin = delta.origin;
+        if self.mutants.subscribe_without_cursor()
+            && directory
+                .origin_state(&origin)
+                .is_some_and(|here| here.complete)
+        {
+            delta.reset = false;
+        }
+        if !self.subscribed(link, &origin) || self.is_unasked(directory, link, &delta) {
+            return Applied::default();
+        }
+        if delta.last {
+            self.on_answer(link, origin);
+        }
+        let here = directory.origin_state(&origin);
+        if here.is_some_and(|here| here.incarnation > delta.incarnation) {
+            return Applied::default();
+        }
+        let applied = if delta.last && !self.stages.contains_key(&(link, origin)) {
+            apply_whole(now, directory, delta)
+        } else {
+            self.stage(now, directory, link, delta)
+        };
+        if applied.gap {
+            self.ask_again(directory, link, origin);
+        }
+        applied
+    }
+
+    /// What came did not follow what is here: a fault, mended by asking for what is missing.
+    fn ask_again(&mut self, directory: &Directory, link: LinkId, origin: HubId) {
+        let Some(incarnation) = self.feeds.get(&origin).and_then(|feed| feed.asked) else {
+            return;
+        };
+        let seq = cursor(directory.origin_state(&origin), incarnation);
+        self.frames.push((
+            link,
+            Frame::Subscribe {
+                origin,
+                incarnation,
+                seq,
+            },
+        ));
+    }
+
+    /// Bytes of data in the changes that are kept aside.
+    pub fn staged_bytes(&self) -> usize {
+        self.stages.values().map(|stage| stage.bytes).sum()
+    }
+
+    /// Whether more is kept aside than may be.
+    fn is_over_full(&self) -> bool {
+        let staged = self.stages.values();
+        let entries: usize = staged.map(|stage| stage.entries.len()).sum();
+        let over = entries > MAX_STAGED || self.staged_bytes() > self.max_bytes;
+        over && !self.mutants.aside_without_end()
+    }
+
+    fn stage(
+        &mut self,
+        now: Moment,
+        directory: &mut Directory,
+        link: LinkId,
+        delta: Delta,
+    ) -> Applied {
+        let key = (link, delta.origin);
+        let fits = self.stages.get(&key).is_some_and(|stage| {
+            !delta.reset && stage.to == delta.from && stage.incarnation == delta.incarnation
+        });
+        if !fits {
+            let building = self
+                .stages
+                .iter()
+                .any(|((_, origin), stage)| *origin == delta.origin && stage.direct);
+            let direct = delta.reset && !building && takes_directly(directory, &delta);
+            let stage = Stage {
+                incarnation: delta.incarnation,
+                from: delta.from,
+                reset: delta.reset,
+                direct,
+                to: delta.from,
+                entries: Vec::new(),
+                bytes: 0,
+            };
+            self.stages.insert(key, stage);
+        }
+        let Some(stage) = self.stages.get_mut(&key) else {
+            return Applied::default();
+        };
+        stage.to = delta.to;
+        let mut fresh = 0;
+        if stage.direct {
+            fresh = directory.apply(now, &delta.origin, delta.entries, delta.to);
+        } else {
+            stage.bytes += delta.entries.iter().map(data_len).sum::<usize>();
+            stage.entries.extend(delta.entries);
+        }
+        if self.is_over_full() {
+            self.stages.remove(&key);
+            return Applied {
+                gap: true,
+                ..Applied::default()
+            };
+        }
+        if !delta.last {
+            return Applied {
+                fresh,
+                ..Applied::default()
+            };
+        }
+        match self.stages.remove(&key) {
+            Some(stage) => {
+                let mut applied = finish(now, directory, &delta.origin, stage);
+                applied.fresh += fresh;
+                applied
+            }
+            None => Applied::default(),
+        }
+    }
+}
+
+fn data_len(entry: &Entry) -> usize {
+    match &entry.change {
+        Change::Claim(claim) => claim.data.as_ref().map_or(0, Bytes::len),
+        Change::Gone { .. } | Change::Unknown => 0,
+    }
+}
+
+/// A delta of one part, by far the most common.
+fn apply_whole(now: Moment, directory: &mut Directory, delta: Delta) -> Applied {
+    let stage = Stage {
+        incarnation: delta.incarnation,
+        from: delta.from,
+        reset: delta.reset,
+        direct: false,
+        to: delta.to,
+        entries: delta.entries,
+        bytes: 0,
+    };
+    finish(now, directory, &delta.origin, stage)
+}
+
+fn cursor(here: Option<OriginState>, incarnation: Incarnation) -> u64 {
+    match here {
+        Some(here) if here.complete && here.incarnation == incarnation => here.seq,
+        _ => 0,
+    }
+}
+
+/// A set that starts from nothing goes straight into the directory, where it stays out of sight until whole:
+/// no second copy of a million claims is kept aside.
+fn takes_directly(directory: &mut Directory, delta: &Delta) -> bool {
+    match directory.origin_state(&delta.origin) {
+        Some(here) if here.incarnation == delta.incarnation && here.complete => return false,
+        _ => {}
+    }
+    directory.drop_origin(&delta.origin, super::ids::LeaveReason::HubLost);
+    directory.begin(delta.origin, delta.incarnation);
+    true
+}
+
+fn finish(now: Moment, directory: &mut Directory, origin: &HubId, stage: Stage) -> Applied {
+    let here = directory.origin_state(origin);
+    let mut applied = Applied {
+        resync: stage.reset,
+        ..Applied::default()
+    };
+    let same_life = here.is_some_and(|here| here.incarnation == stage.incarnation);
+    let offered = stage.entries.len();
+    if stage.direct {
+        directory.complete(origin, stage.to);
+        applied.advanced = true;
+        return applied;
+    }
+    if !stage.reset {
+        let follows = here.is_some_and(|here| here.complete && stage.from <= here.seq);
+        if !same_life || !follows {
+            applied.gap = stage.to != 0;
+            return applied;
+        }
+        let before = here.map_or(0, |here| here.seq);
+        applied.fresh = directory.apply(now, origin, stage.entries, stage.to);
+        applied.advanced = stage.to > before;
+    } else if same_life && here.is_some_and(|here| here.complete) {
+        if here.is_some_and(|here| stage.to <= here.seq) {
+            applied.repeated = offered;
+            return applied;
+        }
+        directory.replace(now, origin, stage.entries, stage.to);
+        applied.fresh = offered;
+        applied.advanced = true;
+    } else {
+        directory.drop_origin(origin, super::ids::LeaveReason::HubLost);
+        directory.begin(*origin, stage.incarnation);
+        applied.fresh = directory.apply(now, origin, stage.entries, stage.to);
+        directory.complete(origin, stage.to);
+        applied.advanced = true;
+    }
+    applied.repeated = offered - applied.fresh;
+    applied
+}

@@ -1,0 +1,323 @@
+//! The frames that hubs exchange once a link is up, as values. `wire` turns them to bytes and back.
+
+use bytes::Bytes;
+
+use crate::api::Bye;
+use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
+
+/// The version of the link protocol from which on a hub asks for the records that it hears of: it knows
+/// [`Frame::Summary`], [`Frame::Announce`] and [`Frame::Want`]. One of an earlier version is sent digests, and every
+/// record that is new.
+pub const PULLS_SINCE: u16 = 2;
+
+/// One frame between two hubs.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Frame {
+    /// Asks for a [`Frame::Pong`] with the same token.
+    Ping {
+        /// Given back.
+        token: u64,
+    },
+    /// Answers a ping.
+    Pong {
+        /// The ping's.
+        token: u64,
+    },
+    /// The last frame of a link.
+    Bye(Bye),
+    /// Which link records the sender has. The receiver sends back those that it has newer, or alone.
+    Digest(Vec<DigestEntry>),
+    /// Link records, new to the receiver as far as the sender knows.
+    Records(Vec<LinkRecord>),
+    /// The first word on a link, and from time to time a check whether both ends hold the same records.
+    Summary(Summary),
+    /// Which link records the sender has. The receiver asks for those that it lacks.
+    Announce(Vec<DigestEntry>),
+    /// Asks for the link records of these hubs.
+    Want(Vec<HubId>),
+    /// Asks for the claims of `origin` after `seq`, now and as they change.
+    Subscribe {
+        /// Whose claims.
+        origin: HubId,
+        /// The life that `seq` belongs to.
+        incarnation: Incarnation,
+        /// What the sender has: all changes up to this one.
+        seq: u64,
+    },
+    /// Ends a subscription.
+    Unsubscribe {
+        /// Whose claims.
+        origin: HubId,
+    },
+    /// Changes to the claims of one hub.
+    Delta(Delta),
+    /// What a hub holds of another's claims, to be compared by the receiver: an alarm, not a repair.
+    Audit {
+        /// Whose claims.
+        origin: HubId,
+        /// Of which life.
+        incarnation: Incarnation,
+        /// All changes up to this one.
+        seq: u64,
+        /// The sum (wrapping) of the claims' hashes.
+        hash: u64,
+    },
+    /// A signal on its way to a hub.
+    Signal(SignalFrame),
+    /// An acknowledgement on its way back.
+    Ack(AckFrame),
+    /// A frame of a kind that this version does not know; skipped.
+    Unknown {
+        /// Its kind.
+        kind: u8,
+    },
+}
+
+/// What one end of a link holds of the topology, in few bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// The sender knows nobody yet, and asks for all records.
+    pub wants_all: bool,
+    /// It answers one that differed, and is not to be answered.
+    pub is_answer: bool,
+    /// For each share of the hubs that the sender can reach, a sum over their records; none in a mere greeting.
+    pub sums: Vec<u32>,
+}
+
+impl Summary {
+    /// In so many shares hubs are summed up. A summary with another number of them is not compared.
+    pub const SHARES: usize = 32;
+}
+
+/// One line of a [`Frame::Digest`] or a [`Frame::Announce`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DigestEntry {
+    /// Whose record.
+    pub hub: HubId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// Its number.
+    pub number: u64,
+}
+
+/// What a hub says of itself and its links. Newer means a higher (incarnation, number).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkRecord {
+    /// Whose.
+    pub hub: HubId,
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// Rises with each record of an incarnation.
+    pub number: u64,
+    /// The hub is shutting down: dial it no more.
+    pub draining: bool,
+    /// Where it can be dialled: at most [`LinkRecord::MAX_URLS`]; none for a hub that cannot be.
+    pub urls: Vec<String>,
+    /// Where it runs, for people to read; may be empty.
+    pub region: String,
+    /// Its neighbours and the cost of the link to each, by hub id in rising order.
+    pub neighbours: Vec<(HubId, u16)>,
+}
+
+impl LinkRecord {
+    /// The most addresses in a record.
+    pub const MAX_URLS: usize = 4;
+    /// The longest address, in bytes.
+    pub const MAX_URL_BYTES: usize = 256;
+    /// The longest region, in bytes.
+    pub const MAX_REGION_BYTES: usize = 32;
+    /// The most neighbours in a record.
+    pub const MAX_NEIGHBOURS: usize = 512;
+
+    /// Its place in a digest.
+    pub fn digest(&self) -> DigestEntry {
+        DigestEntry {
+            hub: self.hub,
+            incarnation: self.incarnation,
+            number: self.number,
+        }
+    }
+
+    /// What newer and older are compared by.
+    pub fn version(&self) -> (Incarnation, u64) {
+        (self.incarnation, self.number)
+    }
+}
+
+/// Changes to one hub's claims, in the order of their sequence numbers.
+///
+/// Parts with `last == false` are kept aside until the part with `last == true` is here: only then do they
+/// bring the receiver from `from` of the first part to `to` of the last.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Delta {
+    /// Whose claims.
+    pub origin: HubId,
+    /// Of which life.
+    pub incarnation: Incarnation,
+    /// What the receiver must have already: all changes up to this one. 0 with `reset`.
+    pub from: u64,
+    /// The receiver starts from an empty set.
+    pub reset: bool,
+    /// Nothing more is missing up to `to`.
+    pub last: bool,
+    /// What the receiver has once this part is applied.
+    pub to: u64,
+    /// The changes.
+    pub entries: Vec<Entry>,
+}
+
+/// One change.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Entry {
+    /// Its place in the author's sequence, from 1.
+    pub seq: u64,
+    /// What changed.
+    pub change: Change,
+}
+
+/// What a change is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// The claim is there, or has new data.
+    Claim(Claim),
+    /// The claim is gone.
+    Gone {
+        /// The claim's network.
+        network: NetworkKey,
+        /// The claim's peer.
+        peer: PeerId,
+        /// Which claim of that peer.
+        claim: ClaimNo,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// A change of a kind that this version does not know; its sequence number counts all the same.
+    Unknown,
+}
+
+/// A hub's word that it holds a peer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The network.
+    pub network: NetworkKey,
+    /// The peer.
+    pub peer: PeerId,
+    /// The number of the claim.
+    pub claim: ClaimNo,
+    /// When it was made: the higher of two for one id wins.
+    pub hlc: Hlc,
+    /// It can be reached but is not shown.
+    pub quiet: bool,
+    /// What it shows of itself: JSON text.
+    pub data: Option<Bytes>,
+}
+
+/// A signal between two hubs. Hops look at `ttl` and `dest` alone.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SignalFrame {
+    /// Links that it may still cross.
+    pub ttl: u8,
+    /// The hub that sent it.
+    pub source: HubId,
+    /// Its life.
+    pub source_incarnation: Incarnation,
+    /// The hub that it goes to.
+    pub dest: HubId,
+    /// The life that it is meant for.
+    pub dest_incarnation: Incarnation,
+    /// Its number between these two, from 1.
+    pub seq: u64,
+    /// The lowest number that the sender still keeps: nothing below is sent again.
+    pub base: u64,
+    /// What is in it.
+    pub body: SignalBody,
+}
+
+/// What a signal says.
+#[derive(Clone, PartialEq, Debug)]
+pub enum SignalBody {
+    /// From a peer to a peer.
+    Peer {
+        /// The network of both.
+        network: NetworkKey,
+        /// The sending peer.
+        from: PeerId,
+        /// Its claim at the source hub.
+        from_claim: ClaimNo,
+        /// The sequence number of that claim in the source hub's directory.
+        from_seq: u64,
+        /// The receiving peer.
+        target: PeerId,
+        /// Its claim at the destination hub.
+        target_claim: ClaimNo,
+        /// What kind.
+        kind: SignalKind,
+        /// The payload, as given.
+        payload: Bytes,
+    },
+    /// From a hub to a hub: the bodies are the control plane's own.
+    Hub {
+        /// Encoded by `core::contest`.
+        payload: Bytes,
+    },
+}
+
+impl SignalBody {
+    /// The payload.
+    pub fn payload(&self) -> &Bytes {
+        let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = self;
+        payload
+    }
+
+    /// The same with a payload of its own: as it comes, it is a part of its link's message, and keeps all of that in
+    /// memory.
+    pub fn detached(mut self) -> Self {
+        let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = &mut self;
+        *payload = Bytes::copy_from_slice(payload);
+        self
+    }
+}
+
+/// What the destination has of a pair's signals.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AckFrame {
+    /// Links that it may still cross.
+    pub ttl: u8,
+    /// The acknowledging hub: the signals' destination.
+    pub source: HubId,
+    /// Its life.
+    pub source_incarnation: Incarnation,
+    /// The hub that the signals came from.
+    pub dest: HubId,
+    /// The life that sent them.
+    pub dest_incarnation: Incarnation,
+    /// Every signal up to this number was taken: delivered, or refused as in `refused`.
+    pub upto: u64,
+    /// The refused ones that the source may not know of yet.
+    pub refused: Vec<Refused>,
+}
+
+impl AckFrame {
+    /// The most refusals in one, so that it stays well within a message. Who has more to tell acknowledges less.
+    pub const MAX_REFUSED: usize = 512;
+}
+
+/// A signal that its destination could not deliver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Which.
+    pub seq: u64,
+    /// Why.
+    pub why: RefusedWhy,
+}
+
+/// Why a destination refused a signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RefusedWhy {
+    /// The target's claim is not (or no longer) here.
+    NotHere,
+    /// The target cannot take more.
+    Overload,
+    /// The source hub does not hold the peer that it names, or the networks differ.
+    Forged,
+}

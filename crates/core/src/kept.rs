@@ -1,0 +1,67 @@
+//! How much a core keeps because others said so: what its bounds are about.
+//!
+//! Plain numbers for those who check the bounds from outside; nothing decides by them. Part of [`Core`].
+
+use std::time::Duration;
+
+use super::Core;
+use super::directory::Used;
+use super::ids::Moment;
+use super::links::Links;
+
+/// What is kept, at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Hubs with a link record.
+    pub records: usize,
+    /// Forgotten hubs whose life is remembered.
+    pub lives: usize,
+    /// Links with one hub, where they are most.
+    pub links_with_one: usize,
+    /// How old the oldest link is that never answered a ping.
+    pub unanswered_for: Duration,
+    /// Subscriptions of one link, where they are most.
+    pub subscriptions: usize,
+    /// Bytes of data in changes that are kept aside until the last part of their delta is here.
+    pub staged_bytes: usize,
+    /// Claims of another hub, and bytes of their data, where they are most.
+    pub of_one: Used,
+    /// The same of all other hubs together.
+    pub of_others: Used,
+    /// Hubs whose signals are numbered.
+    pub sources: usize,
+    /// Bytes of signals of one source that came before their turn, where they are most.
+    pub early_bytes: usize,
+    /// Frames that wait for one link, where they are most.
+    pub queued: usize,
+}
+
+impl Core {
+    /// The most links with one hub.
+    pub const MAX_LINKS_PER_HUB: usize = Links::MAX_PER_HUB;
+
+    /// What it keeps now.
+    pub fn kept(&self, now: Moment) -> Kept {
+        let directory = self.directory.read();
+        let exchange = self.exchange.lock();
+        let (links_with_one, unanswered_for) = self.links.strain(now);
+        Kept {
+            records: self.topology.records().count(),
+            lives: self.topology.lives(),
+            links_with_one,
+            unanswered_for,
+            subscriptions: self.serving.most_subscriptions(),
+            staged_bytes: self.feeds.staged_bytes(),
+            of_one: directory.most_used(),
+            of_others: directory.used(),
+            sources: exchange.sources(),
+            early_bytes: exchange.most_early_bytes(),
+            queued: self
+                .codecs
+                .values()
+                .map(|codec| codec.queue.len())
+                .max()
+                .unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! The control plane, without IO: no sockets, no clock, no tokio, no randomness of its own.
+//!
+//! # Contract
+//!
+//! [`Core`] has one owner. It hands in what happened (`handle_*`, `join`, `update`, `leave`) with the present
+//! time, which never goes back, and then drains [`Core::poll_output`] until it is empty. When
+//! [`Core::poll_timeout`] has passed it calls [`Core::handle_timeout`]. Bytes for a link are *pulled* by
+//! [`Core::poll_transmit`] when its socket can take them; what a slow link has not taken costs nothing but a
+//! cursor. The same inputs at the same times give the same outputs, to the byte.
+//!
+//! Two parts are shared with the data path: the [`Directory`] behind a read-write lock that only the core
+//! writes, and the [`Exchange`] (signal windows) behind a mutex. Whoever touches the exchange, the core
+//! included, leaves effects in it that its caller must drain. Locks are taken in the order exchange,
+//! directory, and the core holds neither when it returns.
+//!
+//! # The parts
+//!
+//! `links` decides which socket is *the* link to a neighbour; `topology` learns the graph and the ways;
+//! `dial` chooses whom to dial; `feeds` and `serving` move the [`directory`]; `contest` decides who may
+//! hold an id; `rosters` decides who is told; [`exchange`] carries signals. Each is a state machine of its own that
+//! knows none of the others: this module alone passes their events on.
+//!
+//! # The face
+//!
+//! What others see: the vocabulary ([`ids`], [`api`], [`reach`]), [`Core`] with its configuration, the two parts that the
+//! data path shares ([`directory`], [`exchange`]), and what travels between hubs ([`frames`] as values, [`wire`] as
+//! bytes). [`rng`] and [`mutants`] are there for whoever drives a core in a test.
+#![warn(missing_docs)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+pub mod api;
+mod claiming;
+mod clock;
+mod contest;
+mod counters;
+mod dial;
+pub mod directory;
+pub mod exchange;
+mod farewells;
+mod feeds;
+pub mod frames;
+mod holds;
+pub mod ids;
+mod kept;
+mod linking;
+mod links;
+pub mod mutants;
+pub mod reach;
+pub mod rng;
+mod rosters;
+mod serving;
+mod settling;
+#[cfg(test)]
+mod tests;
+mod topology;
+pub mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use api::{Bye, Output, SharedRoutes};
+use clock::Clock;
+use contest::Contests;
+use dial::Dialer;
+use directory::{Directory, Shares};
+use exchange::{Exchange, ExchangeConfig};
+use farewells::Farewells;
+use feeds::Feeds;
+use holds::{Due, Holds};
+use ids::{ClaimNo, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
+use links::Links;
+use mutants::Mutants;
+use rosters::Rosters;
+use serving::Serving;
+use topology::Topology;
+
+use crate::frames::Frame;
+use crate::reach::Reach;
+use crate::wire::{Decoder, Encoder};
+
+pub use contest::ContestConfig;
+pub use counters::{Counters, Sent};
+pub use dial::{BootstrapStatus, DialConfig};
+pub use kept::Kept;
+pub use links::LinkConfig;
+pub use topology::TopologyConfig;
+
+/// A round of housekeeping audits one in this many of the origins.
+const AUDIT_SHARES: u64 = 16;
+/// How long an origin's hidden claims are kept for its return.
+const DROP_AFTER: Duration = Duration::from_secs(60);
+/// For how long a hub leaves the mesh for another one with its id at first; then for twice as long each time.
+const ABSENCE: Duration = Duration::from_secs(120);
+/// The longest that it does.
+const MAX_ABSENCE: Duration = Duration::from_secs(30 * 60);
+/// How long a hub that has drawn a new id stays away at least when it has to draw another.
+const RENAMED_EVERY: Duration = Duration::from_secs(60);
+/// How often an alarm of one kind is raised at most.
+const ALARM_EVERY: Duration = Duration::from_secs(60);
+
+/// What a core is made of.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// This hub.
+    pub me: HubId,
+    /// Nobody chose its id: driven out of the mesh, it draws another.
+    pub random_id: bool,
+    /// Its life: a random nonce per boot.
+    pub incarnation: Incarnation,
+    /// What all choices "at random" are drawn from.
+    pub seed: u64,
+    /// Addresses to dial for ever.
+    pub bootstrap: Vec<String>,
+    /// How long an unreachable hub's peers stay visible.
+    pub hold: Duration,
+    /// How often old retractions are forgotten, a sixteenth of the origins is audited, and networks that have
+    /// become small are told of as such.
+    pub housekeeping: Duration,
+    /// The size from which a network's peers learn of a neighbourhood only; 0 for never.
+    pub discovery_limit: usize,
+    /// The most peers in a network that is a room.
+    pub room_limit: usize,
+    /// What the claims of other hubs may take up.
+    pub shares: Shares,
+    /// How contested ids are decided.
+    pub contest: ContestConfig,
+    /// Links.
+    pub links: LinkConfig,
+    /// The graph.
+    pub topology: TopologyConfig,
+    /// Dialling.
+    pub dial: DialConfig,
+    /// Signals.
+    pub exchange: ExchangeConfig,
+    /// Known faults, for tests of the tests.
+    pub mutants: Mutants,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        CoreConfig {
+            me: HubId([0; 20]),
+            random_id: false,
+            incarnation: Incarnation { epoch: 0, nonce: 0 },
+            seed: 0,
+            bootstrap: Vec::new(),
+            hold: Duration::from_secs(2),
+            housekeeping: Duration::from_secs(30),
+            discovery_limit: 1_000,
+            room_limit: 4,
+            shares: Shares::default(),
+            contest: ContestConfig::default(),
+            links: LinkConfig::default(),
+            topology: TopologyConfig::default(),
+            dial: DialConfig::default(),
+            exchange: ExchangeConfig::default(),
+            mutants: Mutants::NONE,
+        }
+    }
+}
+
+struct Codec {
+    hub: HubId,
+    /// How near the other end is.
+    reach: Reach,
+    encoder: Encoder,
+    decoder: Decoder,
+    queue: VecDeque<Frame>,
+}
+
+impl Codec {
+    fn new(hub: HubId, reach: Reach) -> Self {
+        Codec {
+            hub,
+            reach,
+            encoder: Encoder::new(),
+            decoder: Decoder::new(),
+            queue: VecDeque::new(),
+        }
+    }
+}
+
+/// One hub's control plane.
+pub struct Core {
+    me: HubId,
+    incarnation: Incarnation,
+    hold: Duration,
+    housekeeping: Duration,
+    probe_within: Duration,
+    directory: Arc<RwLock<Directory>>,
+    exchange: Arc<Mutex<Exchange>>,
+    clock: Clock,
+    links: Links,
+    topology: Topology,
+    dialer: Dialer,
+    feeds: Feeds,
+    serving: Serving,
+    contests: Contests,
+    rosters: Rosters,
+    room_limit: usize,
+    /// Claims of this hub that are too many in their rooms.
+    crowded: BTreeSet<ClaimNo>,
+    codecs: BTreeMap<LinkId, Codec>,
+    holds: Holds,
+    farewells: Farewells,
+    /// The routes that the feeds were last told of.
+    routed: SharedRoutes,
+    next_audit: Moment,
+    audits: u64,
+    alarms: BTreeMap<&'static str, Moment>,
+    draining: bool,
+    left: bool,
+    /// When it comes back, and how often it has left.
+    back: Option<Moment>,
+    absences: u32,
+    random_id: bool,
+    /// When it last drew another id.
+    renamed: Option<Moment>,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+    mutants: Mutants,
+}
+
+impl Core {
+    /// A hub without links or peers.
+    pub fn new(mut config: CoreConfig, now: Now) -> Self {
+        let mutants = config.mutants;
+        config.contest.hold = config.hold;
+        config.topology.mutants = mutants;
+        config.dial.mutants = mutants;
+        config.exchange.mutants = mutants;
+        config.links.mutants = mutants;
+        if mutants.incarnation_is_a_counter() {
+            config.incarnation.nonce = 0;
+        }
+        let CoreConfig {
+            me,
+            incarnation,
+            seed,
+            ..
+        } = config;
+        let large = match config.discovery_limit {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let mut core = Core {
+            me,
+            incarnation,
+            hold: config.hold,
+            housekeeping: config.housekeeping,
+            probe_within: config.contest.probe_within,
+            directory: Arc::new(RwLock::new(Directory::new(
+                me,
+                incarnation,
+                seed,
+                large,
+                mutants,
+            ))),
+            exchange: Arc::new(Mutex::new(Exchange::new(me, incarnation, config.exchange))),
+            clock: Clock::default(),
+            links: Links::new(me, config.links),
+            topology: Topology::new(me, incarnation, config.topology),
+            dialer: Dialer::new(me, seed, config.dial),
+            feeds: Feeds::new(config.shares.bytes.saturating_mul(Shares::HUBS), mutants),
+            serving: Serving::new(mutants),
+            contests: Contests::new(me, config.contest),
+            rosters: Rosters::new(config.discovery_limit),
+            room_limit: config.room_limit,
+            crowded: BTreeSet::new(),
+            codecs: BTreeMap::new(),
+            holds: Holds::default(),
+            farewells: Farewells::default(),
+            routed: SharedRoutes::default(),
+            next_audit: now.at + config.housekeeping,
+            audits: 0,
+            alarms: BTreeMap::new(),
+            draining: false,
+            left: false,
+            back: None,
+            absences: 0,
+            random_id: config.random_id,
+            renamed: None,
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            mutants,
+        };
+        core.directory.write().set_shares(config.shares);
+        core.links.set_incarnation(incarnation);
+        core.set_bootstrap(now, config.bootstrap);
+        core
+    }
+
+    /// All claims. Only the core writes.
+    pub fn directory(&self) -> &Arc<RwLock<Directory>> {
+        &self.directory
+    }
+
+    /// The signal windows.
+    pub fn exchange(&self) -> &Arc<Mutex<Exchange>> {
+        &self.exchange
+    }
+
+    /// The graph.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The links.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Who is dialled.
+    pub fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// The id that this hub goes by.
+    pub fn id(&self) -> HubId {
+        self.me
+    }
+
+    /// The life that this hub says it lives; part of every handshake.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Whether another machine with this hub's id made it leave.
+    pub fn has_left(&self) -> bool {
+        self.left
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        let tally = self.topology.tally();
+        Counters {
+            records_fresh: tally.fresh,
+            records_own: tally.originated,
+            spf_runs: tally.spf_runs,
+            differed: tally.differed,
+            ..self.counters
+        }
+    }
+
+    /// Joins that wait for a verdict.
+    pub fn contested(&self) -> usize {
+        self.contests.pending()
+    }
+
+    /// The link that a hub's claims come by.
+    pub fn parent(&self, origin: &HubId) -> Option<LinkId> {
+        self.feeds.parent(origin)
+    }
+
+    /// What was due by `now` is done.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if self.back.is_some_and(|back| back <= now.at) {
+            self.come_back(now);
+        }
+        self.links.handle_timeout(now.at);
+        self.topology.handle_timeout(now.at);
+        self.dialer.handle_timeout(now.at);
+        self.shed_link(now);
+        while let Some(link) = self.farewells.due(now.at) {
+            self.end_farewell(link);
+        }
+        self.contests.handle_timeout(now.at, &self.directory.read());
+        for due in self.holds.take_due(now.at) {
+            match due {
+                Due::Hide(hub) => self.show(hub, LeaveReason::HubLost),
+                Due::Drop(hub) => self
+                    .directory
+                    .write()
+                    .drop_origin(&hub, LeaveReason::HubLost),
+            }
+        }
+        if self.next_audit <= now.at {
+            self.next_audit = now.at + self.housekeeping;
+            self.keep_house(now);
+        }
+        self.exchange
+            .lock()
+            .handle_timeout(now.at, &*self.directory.read());
+        self.settle(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is next needed. The exchange's own deadlines are part of
+    /// it as they are now; whoever gives the exchange an earlier one sees to it itself.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let parts = [
+            self.links.poll_timeout(),
+            self.topology.poll_timeout(),
+            self.dialer.poll_timeout(),
+            self.dialer.drop_timeout(),
+            self.contests.poll_timeout(),
+            self.holds.poll_timeout(),
+            self.farewells.poll_timeout(),
+            self.exchange.lock().poll_timeout(),
+            Some(self.next_audit),
+            self.back,
+        ];
+        parts.into_iter().flatten().min()
+    }
+
+    /// With more links than wanted, parts from a neighbour that can be done without.
+    fn shed_link(&mut self, now: Now) {
+        let Some(hub) = self.dialer.poll_drop(now.at) else {
+            return;
+        };
+        if let Some(link) = self.links.link_to(hub)
+            && self.topology.is_redundant(hub)
+        {
+            self.links.close_link(now.at, link, Bye::Full);
+        }
+    }
+
+    fn keep_house(&mut self, now: Now) {
+        self.audits += 1;
+        let share = self.audits % AUDIT_SHARES;
+        let directory = self.directory.read();
+        for origin in directory.hubs() {
+            if stable_hash(&origin.0) % AUDIT_SHARES != share {
+                continue;
+            }
+            let Some(here) = directory.origin_state(&origin).filter(|here| here.complete) else {
+                continue;
+            };
+            for link in self.serving.children(&origin) {
+                if let Some(codec) = self.codecs.get_mut(&link) {
+                    let OriginAudit {
+                        incarnation,
+                        seq,
+                        hash,
+                    } = here.into();
+                    codec.queue.push_back(Frame::Audit {
+                        origin,
+                        incarnation,
+                        seq,
+                        hash,
+                    });
+                }
+            }
+        }
+        drop(directory);
+        // Who learns of a network that became small must not hear of what came before that only afterwards.
+        self.pass_changes_on(now);
+        let mut directory = self.directory.write();
+        directory.prune(now.at);
+        self.outputs.extend(self.rosters.shrink(&directory));
+    }
+}
+
+struct OriginAudit {
+    incarnation: Incarnation,
+    seq: u64,
+    hash: u64,
+}
+
+impl From<directory::OriginState> for OriginAudit {
+    fn from(state: directory::OriginState) -> Self {
+        OriginAudit {
+            incarnation: state.incarnation,
+            seq: state.seq,
+            hash: state.hash,
+        }
+    }
+}

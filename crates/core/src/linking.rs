@@ -1,0 +1,378 @@
+//! What comes and goes by links: handshakes done, control messages, what is to be sent, and dials.
+//!
+//! Passes each frame to the part that it concerns, and asks the parts in turn for what a link is to be sent.
+//! Part of [`Core`], whose doc has the contract.
+
+use bytes::{Bytes, BytesMut};
+
+use super::api::{Bye, DialFailure, LinkUp, Output};
+use super::dial::Admission;
+use super::ids::{DialId, HubId, Incarnation, LeaveReason, LinkId, Now};
+use super::{Codec, Core};
+use crate::frames::{Change, Delta, DigestEntry, Frame, PULLS_SINCE};
+use crate::reach::Reach;
+
+/// The most records, lines, requests and changes in one message: what bounds the work that it makes. A hub sends
+/// messages of about 16 KiB, in which there is room for half as many of the smallest.
+const MAX_PARTS: usize = 8192;
+/// A summary or a part of a digest makes as much work as this many records: all records are gone through, however
+/// short the frame is. A message has three at most.
+const COMPARISON_PARTS: usize = 1024;
+
+fn parts_of(frame: &Frame) -> usize {
+    let parts = match frame {
+        Frame::Digest(lines) => COMPARISON_PARTS + lines.len(),
+        Frame::Announce(lines) => lines.len(),
+        Frame::Records(records) => records.len(),
+        Frame::Want(hubs) => hubs.len(),
+        Frame::Summary(_) => COMPARISON_PARTS,
+        Frame::Delta(delta) => delta.entries.len(),
+        _ => 1,
+    };
+    // An empty frame is work too.
+    parts.max(1)
+}
+
+impl Core {
+    /// A handshake is done, with a hub from anywhere.
+    pub fn handle_link_up(&mut self, now: Now, up: LinkUp) {
+        self.handle_link_up_from(now, up, Reach::Global);
+    }
+
+    /// A handshake is done, with a hub that is so near.
+    pub fn handle_link_up_from(&mut self, now: Now, up: LinkUp, reach: Reach) {
+        if self.left {
+            return self.close(up.link, Bye::IdentityClash);
+        }
+        if up.hub != self.me && !self.topology.can_live(up.hub, up.incarnation) {
+            return self.close(up.link, Bye::BadFrame);
+        }
+        if up.dialed.is_none() {
+            let follows = up.version >= PULLS_SINCE;
+            match self.dialer.admit(now.at, up.hub, follows) {
+                Admission::Welcome => {}
+                Admission::Full => return self.close(up.link, Bye::Full),
+                Admission::Elsewhere => return self.send_on(now, &up, reach),
+            }
+        }
+        self.topology.on_link_up(up.link, up.version);
+        self.codecs.insert(up.link, Codec::new(up.hub, reach));
+        self.exchange.lock().on_link_up(up.link, up.hub);
+        self.links
+            .on_up_knowing(now.at, &up, self.topology.known(up.hub));
+        self.dialer.on_neighbour_up(now.at, up.hub, up.dialed);
+        if self.links.link_to(up.hub).is_none() {
+            // Refused at once: what the dialler takes for a neighbour is none.
+            self.dialer.on_neighbour_down(now.at, up.hub);
+        }
+        self.settle(now);
+    }
+
+    /// Names others to a hub that knows nobody, and parts from it.
+    fn send_on(&mut self, now: Now, up: &LinkUp, reach: Reach) {
+        let others = self.dialer.introductions();
+        let records = others
+            .iter()
+            .filter_map(|hub| self.topology.record(*hub).cloned())
+            .collect();
+        let mut codec = Codec::new(up.hub, reach);
+        codec.queue.push_back(Frame::Records(records));
+        codec.queue.push_back(Frame::Bye(Bye::Full));
+        self.codecs.insert(up.link, codec);
+        self.farewells.begin(now.at, up.link, Bye::Full);
+        self.counters.sent_on += 1;
+        self.settle(now);
+    }
+
+    /// The socket is gone.
+    pub fn handle_link_down(&mut self, now: Now, link: LinkId) {
+        self.links.on_down(now.at, link);
+        self.forget_link(link);
+        self.settle(now);
+    }
+
+    /// A control message came by a link. One that cannot be read closes the link.
+    pub fn handle_message(&mut self, now: Now, link: LinkId, message: &Bytes) {
+        let Some(codec) = self.codecs.get_mut(&link) else {
+            return;
+        };
+        self.links.on_heard(now.at, link);
+        match codec.decoder.decode(message) {
+            Ok(frames) if self.farewells.contains(link) => {
+                self.handle_last_words(now, link, frames)
+            }
+            Ok(frames)
+                if frames.iter().map(parts_of).sum::<usize>() <= MAX_PARTS
+                    || self.mutants.endless_messages() =>
+            {
+                for frame in frames {
+                    self.handle_frame(now, link, frame);
+                }
+            }
+            Ok(_) | Err(_) => self.drop_link(now, link, Bye::BadFrame),
+        }
+        self.settle(now);
+    }
+
+    /// Why a link that is still open is over, if it is: its other end may close it first.
+    pub fn last_word(&self, link: LinkId) -> Option<Bye> {
+        self.farewells.said(link)
+    }
+
+    /// Says why the link is over, and leaves it open for the other end's word.
+    pub(super) fn say_farewell(&mut self, now: Now, link: LinkId, bye: Bye) {
+        self.serving.on_link_down(link);
+        self.feeds.on_link_down(link);
+        self.topology.on_link_closed(link);
+        if let Some(codec) = self.codecs.get_mut(&link) {
+            codec.queue.clear();
+            codec.queue.push_back(Frame::Bye(bye));
+            self.farewells.begin(now.at, link, bye);
+        }
+    }
+
+    /// Of a link that is over, only why it is over for the other end counts.
+    pub(super) fn handle_last_words(&mut self, now: Now, link: LinkId, frames: Vec<Frame>) {
+        for frame in frames {
+            let Frame::Bye(said) = frame else { continue };
+            let echo = self.farewells.said(link) == Some(said);
+            if let Bye::StaleIncarnation { known } = said
+                && !echo
+            {
+                self.topology.on_stale(now.at, known);
+            }
+            self.end_farewell(link);
+        }
+    }
+
+    pub(super) fn end_farewell(&mut self, link: LinkId) {
+        if let Some(bye) = self.farewells.end(link) {
+            self.forget_link(link);
+            self.close(link, bye);
+        }
+    }
+
+    /// A data message came by a link: a sign of life.
+    pub fn handle_heard(&mut self, now: Now, link: LinkId) {
+        self.links.on_heard(now.at, link);
+    }
+
+    /// The driver has to give a link up: its data messages cannot be read.
+    pub fn drop_link(&mut self, now: Now, link: LinkId, bye: Bye) {
+        if self.codecs.contains_key(&link) {
+            self.links.on_down(now.at, link);
+            self.forget_link(link);
+            self.close(link, bye);
+            self.settle(now);
+        }
+    }
+
+    pub(super) fn handle_frame(&mut self, now: Now, link: LinkId, frame: Frame) {
+        match frame {
+            Frame::Ping { token } => self.links.on_ping(link, token),
+            Frame::Pong { token } => self.links.on_pong(now.at, link, token),
+            Frame::Bye(bye) => self.handle_bye(now, link, bye),
+            Frame::Digest(entries) => self.topology.handle_digest(now.at, link, &entries),
+            Frame::Records(records) => {
+                self.counters.records += records.len() as u64;
+                let said = records.iter().map(|record| (record.hub, record.version()));
+                let said: Vec<_> = said.collect();
+                self.topology.handle_records(now.at, link, records);
+                self.note_tellers(link, &said);
+            }
+            Frame::Summary(summary) => self.topology.handle_summary(now.at, link, &summary),
+            Frame::Announce(words) => {
+                self.topology.handle_announce(now.at, link, &words);
+                // Whoever has a record would have told it: to ask each for it again would be for nothing.
+                let version = |word: &DigestEntry| (word.incarnation, word.number);
+                let said: Vec<_> = words.iter().map(|word| (word.hub, version(word))).collect();
+                self.note_tellers(link, &said);
+            }
+            Frame::Want(hubs) => self.topology.handle_want(link, &hubs),
+            Frame::Subscribe {
+                origin,
+                incarnation,
+                seq,
+            } => {
+                self.serving.on_subscribe(link, origin, incarnation, seq);
+                self.topology.on_subscribed(link, origin);
+            }
+            Frame::Unsubscribe { origin } => {
+                self.serving.on_unsubscribe(link, &origin);
+                self.topology.on_unsubscribed(link, &origin);
+            }
+            Frame::Delta(delta) => self.handle_delta(now, link, delta),
+            Frame::Audit {
+                origin,
+                incarnation,
+                seq,
+                hash,
+            } => {
+                self.handle_audit(now, origin, incarnation, seq, hash);
+            }
+            // Signals travel in messages of their own, which do not come this way; newer kinds are skipped.
+            Frame::Signal(_) | Frame::Ack(_) | Frame::Unknown { .. } => {}
+        }
+    }
+
+    /// Records of these versions are held at the other end of `link`.
+    fn note_tellers(&mut self, link: LinkId, said: &[(HubId, (Incarnation, u64))]) {
+        if let Some(codec) = self.codecs.get(&link) {
+            self.topology.note_tellers(said, codec.reach);
+        }
+    }
+
+    pub(super) fn handle_bye(&mut self, now: Now, link: LinkId, bye: Bye) {
+        if let Bye::StaleIncarnation { known } = bye {
+            self.farewells.tell(link);
+            self.topology.on_stale(now.at, known);
+        }
+        self.links.on_bye(now.at, link, bye);
+    }
+
+    pub(super) fn handle_delta(&mut self, now: Now, link: LinkId, delta: Delta) {
+        let origin = delta.origin;
+        if origin == self.me {
+            return;
+        }
+        // Records of the same message may have changed who is reachable: a hub whose hold has not begun yet
+        // would be hidden, and come back a moment later.
+        self.heed_topology(now);
+        self.observe(now, &delta);
+        let (applied, left_out) = {
+            let mut directory = self.directory.write();
+            let before = directory.left_out();
+            let applied = self.feeds.handle_delta(now.at, &mut directory, link, delta);
+            (applied, directory.left_out() - before)
+        };
+        if left_out > 0 {
+            self.alarm(now, "claims-left-out", || {
+                format!("hub {origin} claims more peers, or shows more data of them, than this hub keeps of one or of all: {left_out} claims were left out")
+            });
+        }
+        self.counters.changes += applied.fresh as u64;
+        self.counters.repeated += applied.repeated as u64;
+        self.counters.resyncs += u64::from(applied.resync && applied.advanced);
+        if applied.gap {
+            self.counters.gaps += 1;
+            self.alarm(now, "delta-gap", || {
+                format!("hub {origin} sent changes that do not follow")
+            });
+        }
+        if applied.advanced {
+            self.serving.on_advance(&origin);
+            self.show(origin, LeaveReason::HubLost);
+        }
+    }
+
+    pub(super) fn observe(&mut self, now: Now, delta: &Delta) {
+        let newest = delta
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.change {
+                Change::Claim(claim) => Some(claim.hlc),
+                _ => None,
+            });
+        let Some(newest) = newest.max() else { return };
+        if !self.clock.observe(now.wall_ms, newest) {
+            let origin = delta.origin;
+            self.alarm(now, "clock-ahead", || {
+                format!("the clock of hub {origin} is over 10 s ahead")
+            });
+        }
+    }
+
+    pub(super) fn handle_audit(
+        &mut self,
+        now: Now,
+        origin: HubId,
+        incarnation: Incarnation,
+        seq: u64,
+        hash: u64,
+    ) {
+        let Some(here) = self.directory.read().origin_state(&origin) else {
+            return;
+        };
+        let same = here.complete && here.incarnation == incarnation && here.seq == seq;
+        if same && here.hash != hash {
+            self.alarm(now, "audit-mismatch", || {
+                format!("the claims of hub {origin} differ from our neighbour's")
+            });
+        }
+    }
+
+    /// Forgets what belongs to a link, the table of links aside.
+    pub(super) fn forget_link(&mut self, link: LinkId) {
+        self.codecs.remove(&link);
+        self.exchange.lock().on_link_down(link);
+        self.farewells.end(link);
+        self.serving.on_link_down(link);
+        self.feeds.on_link_down(link);
+        self.topology.on_link_closed(link);
+    }
+
+    pub(super) fn close(&mut self, link: LinkId, bye: Bye) {
+        self.outputs.push_back(Output::Close { link, bye });
+    }
+
+    /// The next control message for a link, of about `max` bytes at most, but for single frames that are
+    /// longer. Link control goes first, then topology, then the directory.
+    pub fn poll_transmit(&mut self, link: LinkId, max: usize) -> Option<Bytes> {
+        let mut message = BytesMut::new();
+        while message.len() < max {
+            let Some(frame) = self.next_frame(link, max - message.len()) else {
+                break;
+            };
+            let codec = self.codecs.get_mut(&link)?;
+            let before = message.len();
+            codec.encoder.encode(&frame, &mut message);
+            self.counters.sent.count(&frame, message.len() - before);
+        }
+        (!message.is_empty()).then(|| message.freeze())
+    }
+
+    pub(super) fn next_frame(&mut self, link: LinkId, budget: usize) -> Option<Frame> {
+        if !self.codecs.contains_key(&link) {
+            return None;
+        }
+        if let Some(frame) = self.links.poll_control(link) {
+            return Some(frame);
+        }
+        if let Some(frame) = self.topology.poll_transmit(link, budget) {
+            return Some(frame);
+        }
+        if let Some(frame) = self
+            .codecs
+            .get_mut(&link)
+            .and_then(|codec| codec.queue.pop_front())
+        {
+            return Some(frame);
+        }
+        self.serving
+            .poll_delta(&self.directory.read(), link, budget)
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) may have something for this link.
+    pub fn has_pending(&self, link: LinkId) -> bool {
+        let queued = self
+            .codecs
+            .get(&link)
+            .is_some_and(|codec| !codec.queue.is_empty());
+        queued
+            || self.links.has_control(link)
+            || self.topology.has_pending(link)
+            || self.serving.has_pending(link)
+    }
+
+    /// The addresses to dial for ever; called again when DNS answers otherwise.
+    pub fn set_bootstrap(&mut self, now: Now, urls: Vec<String>) {
+        self.dialer.set_bootstrap(now.at, urls);
+        self.settle(now);
+    }
+
+    /// A dial made no link.
+    pub fn handle_dial_failed(&mut self, now: Now, dial: DialId, why: DialFailure) {
+        self.dialer.on_dial_failed(now.at, dial, why);
+        self.settle(now);
+    }
+}

@@ -1,0 +1,405 @@
+//! Who is in the mesh, and the way to each: link-state routing.
+//!
+//! Owns the newest link record of every hub, this hub's own record and life, the routes that follow, and per
+//! link the set of records still to be sent. Knows nothing of sockets, of peers, or of which of several links
+//! with a neighbour is chosen. The core tells it of neighbours and of what came by the links; it answers with
+//! events, frames per link, and routes.
+//!
+//! Promises:
+//! - Of each hub only the newest record is held, by (incarnation, number). Newer goes on by every link but the one it
+//!   came by, as a record or as word of it; older is answered with what is held, and word of newer with a request.
+//! - A record of our own that cuts somebody off, or lists the only way to somebody, is made at once if the last is
+//!   old enough, otherwise at that mark; what can wait is said once nothing more of its kind comes up.
+//! - A link is listed once its other end has spoken by it.
+//! - A hub is reachable if a path of links leads to it that both ends list, each in its newest record.
+//! - Of paths of equal cost the one with fewer hops is taken, then the one by the lowest neighbour id; so the
+//!   same records give the same routes.
+//! - A hub unreachable for `forget_after` is forgotten, but its life not for as long again: an earlier one is not taken
+//!   in meanwhile. A life that lies too far above what is known of its hub never is.
+//! - Nothing grows with what others send beyond `max_hubs` records and as many questions, `max_lives` lives, and a
+//!   few sets of these for each link.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::api::SharedRoutes;
+use super::ids::{HubId, Incarnation, LinkId, Moment};
+use crate::frames::{DigestEntry, Frame, LinkRecord};
+use crate::reach::Reach;
+use comparing::Start;
+use flooding::Root;
+use lives::Lives;
+use neighbours::Neighbour;
+use outbox::Outbox;
+use own::Own;
+use pulling::Pulls;
+use records::{Stored, epitaph, is_sound};
+use spf::Graph;
+
+pub use config::{TopologyConfig, TopologyEvent};
+
+mod comparing;
+mod config;
+mod flooding;
+mod lives;
+mod neighbours;
+mod origin;
+mod outbox;
+mod own;
+mod pulling;
+mod records;
+mod room;
+mod routing;
+mod spf;
+#[cfg(test)]
+mod tests;
+
+/// The link-state database and what follows from it.
+#[derive(Debug)]
+pub struct Topology {
+    me: HubId,
+    config: TopologyConfig,
+    own: Own,
+    neighbours: BTreeMap<HubId, Neighbour>,
+    records: BTreeMap<HubId, Stored>,
+    lives: Lives,
+    /// Links whose other end does not ask for what it hears of.
+    flooded: BTreeSet<LinkId>,
+    outboxes: BTreeMap<LinkId, Outbox>,
+    pulls: Pulls,
+    words_due: Option<Moment>,
+    compare_due: Option<Moment>,
+    start: Start,
+    root: Root,
+    graph: Graph,
+    /// Hubs came or went since the graph was built.
+    graph_stale: bool,
+    spf_last: Option<Moment>,
+    spf_due: Option<Moment>,
+    forget_due: Option<Moment>,
+    routes: SharedRoutes,
+    refused: u64,
+    /// A record was refused for want of room, and not asked for again.
+    turned_away: bool,
+    /// When others were last asked for what had been refused.
+    asked_again: Option<Moment>,
+    tally: Tally,
+    events: VecDeque<TopologyEvent>,
+}
+
+/// What the topology did since it began, for figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records of others that were newer than what was held.
+    pub fresh: u64,
+    /// Records of this hub's own.
+    pub originated: u64,
+    /// Runs of the shortest paths.
+    pub spf_runs: u64,
+    /// Summaries of neighbours that differed from ours.
+    pub differed: u64,
+}
+
+impl Topology {
+    /// Links that spoke to us without being a neighbour's active link: past this many the oldest is dropped.
+    const MAX_STRAYS: usize = 64;
+
+    /// A hub without links. Its first record, which lists none, is there already.
+    pub fn new(me: HubId, incarnation: Incarnation, mut config: TopologyConfig) -> Self {
+        let graph = Graph::new(config.mutants);
+        config
+            .urls
+            .retain(|url| url.len() <= LinkRecord::MAX_URL_BYTES);
+        config.urls.truncate(LinkRecord::MAX_URLS);
+        if config.region.len() > LinkRecord::MAX_REGION_BYTES {
+            config.region.clear();
+        }
+        let mut topology = Topology {
+            me,
+            own: Own::new(incarnation),
+            neighbours: BTreeMap::new(),
+            records: BTreeMap::new(),
+            lives: Lives::new(config.max_lives),
+            config,
+            flooded: BTreeSet::new(),
+            outboxes: BTreeMap::new(),
+            pulls: Pulls::default(),
+            words_due: None,
+            compare_due: None,
+            start: Start::Alone,
+            root: Root {
+                hub: me,
+                link: None,
+            },
+            graph,
+            graph_stale: true,
+            spf_last: None,
+            spf_due: None,
+            forget_due: None,
+            routes: Arc::default(),
+            refused: 0,
+            turned_away: false,
+            asked_again: None,
+            tally: Tally::default(),
+            events: VecDeque::new(),
+        };
+        topology.own.number = 1;
+        let record = topology.own_record();
+        topology.put_own(record);
+        topology
+    }
+
+    /// This hub is shutting down, and its record is to say so.
+    pub fn set_draining(&mut self, now: Moment) {
+        self.own.draining = true;
+        self.want_record(now);
+    }
+
+    /// A part of the digest of the hub at the other end of `link`: what it lacks is to be sent.
+    pub fn handle_digest(&mut self, now: Moment, link: LinkId, entries: &[DigestEntry]) {
+        self.on_greeted(now, link);
+        let Some(outbox) = self.outboxes.get_mut(&link) else {
+            return;
+        };
+        let start = outbox.heard.map_or(Bound::Unbounded, Bound::Excluded);
+        let first_ok = match (outbox.heard, entries.first()) {
+            (Some(heard), Some(first)) => heard < first.hub,
+            _ => true,
+        };
+        if !first_ok || !entries.is_sorted_by(|a, b| a.hub < b.hub) {
+            outbox.heard = None;
+            self.refused += 1;
+            return;
+        }
+        outbox.heard = entries.last().map(|entry| entry.hub);
+        let end = outbox.heard.map_or(Bound::Unbounded, Bound::Included);
+        let mut theirs = entries.iter().peekable();
+        for (hub, stored) in self.records.range((start, end)) {
+            while theirs.next_if(|entry| entry.hub < *hub).is_some() {}
+            let held = theirs
+                .next_if(|entry| entry.hub == *hub)
+                .map(|entry| (entry.incarnation, entry.number));
+            if held < Some(stored.record.version()) {
+                outbox.due.insert(*hub);
+            } else {
+                outbox.due.remove(hub);
+            }
+        }
+    }
+
+    /// Records that came by `link`.
+    pub fn handle_records(&mut self, now: Moment, link: LinkId, records: Vec<LinkRecord>) {
+        self.expire_lives(now);
+        self.on_told(link);
+        for record in records {
+            if !is_sound(&record) || !self.can_live(record.hub, record.incarnation) {
+                self.refused += 1;
+            } else if record.hub == self.me {
+                self.hear_of_self(now, link, &record);
+            } else {
+                self.hear(now, link, record);
+            }
+        }
+        self.run_due_spf(now);
+    }
+
+    /// Records of these versions came by a link whose other end is so near.
+    pub fn note_tellers(&mut self, said: &[(HubId, (Incarnation, u64))], reach: Reach) {
+        for (hub, version) in said {
+            if let Some(stored) = self.records.get_mut(hub)
+                && stored.record.version() == *version
+            {
+                let nearest = stored.told_by.map_or(reach, |known| known.min(reach));
+                stored.told_by = Some(nearest);
+            }
+        }
+    }
+
+    /// How near the nearest hub is that told us of this one's present addresses.
+    pub fn told_by(&self, hub: HubId) -> Reach {
+        let told_by = self.records.get(&hub).and_then(|stored| stored.told_by);
+        told_by.unwrap_or(Reach::Global)
+    }
+
+    /// Somebody knows this life of us: if it is higher than ours, ours is raised above it.
+    pub fn on_stale(&mut self, now: Moment, known: Incarnation) {
+        if known > self.own.incarnation && self.can_live(self.me, known) {
+            self.bump(now, known);
+        }
+    }
+
+    /// Whether a hub can live this life, as far as is known of its past ones. Otherwise one made-up life at the highest
+    /// epoch would keep the hub out for good, because nothing is above it.
+    pub fn can_live(&self, hub: HubId, life: Incarnation) -> bool {
+        let known = match hub == self.me {
+            true => self.own.incarnation.epoch,
+            false => self.known(hub).map_or(0, |known| known.epoch),
+        };
+        let near = life.epoch <= known.saturating_add(self.config.max_epoch_jump);
+        near || self.config.mutants.any_epoch_believed()
+    }
+
+    /// The clash with another hub of our id is over, as far as we know: we may rise again.
+    pub fn forget_clash(&mut self) {
+        self.own.forget_clash();
+    }
+
+    fn expire_lives(&mut self, now: Moment) {
+        if self.config.mutants.lives_for_ever() {
+            return;
+        }
+        let age = u64::try_from(self.config.forget_after.as_micros()).unwrap_or(u64::MAX);
+        if let Some(then) = now.0.checked_sub(age) {
+            self.lives.expire(Moment(then));
+        }
+    }
+
+    /// The next frame of topology for this link, of about `max_bytes` at most but never less than one entry.
+    pub fn poll_transmit(&mut self, link: LinkId, max_bytes: usize) -> Option<Frame> {
+        let summary = self.outboxes.get_mut(&link)?.next_summary();
+        if let Some((wants_all, compare)) = summary {
+            return Some(self.summary(wants_all, compare));
+        }
+        let Topology {
+            outboxes,
+            records,
+            lives,
+            ..
+        } = self;
+        let outbox = outboxes.get_mut(&link)?;
+        if !outbox.wants.is_empty() {
+            return Some(Frame::Want(outbox.next_wants(max_bytes)));
+        }
+        if let Some(part) = outbox.next_lines(records, max_bytes) {
+            if outbox.floods {
+                return Some(Frame::Digest(part));
+            }
+            if !part.is_empty() {
+                return Some(Frame::Announce(part));
+            }
+        }
+        let find = |hub: HubId| match records.get(&hub) {
+            Some(stored) => Some(stored.record.clone()),
+            None => Some(epitaph(hub, lives.of(hub)?)),
+        };
+        outbox.take_more(records);
+        let due = outbox.next_records(find, max_bytes);
+        if !due.is_empty() {
+            return Some(Frame::Records(due));
+        }
+        let line = |hub: HubId| records.get(&hub).map(|stored| stored.record.digest());
+        let words = outbox.next_words(line, max_bytes);
+        (!words.is_empty()).then_some(Frame::Announce(words))
+    }
+
+    /// Whether there is something to say on this link.
+    pub fn has_pending(&self, link: LinkId) -> bool {
+        self.outboxes.get(&link).is_some_and(Outbox::has_pending)
+    }
+
+    /// Makes the record that is due, gives word, asks again and compares where it is time, runs the shortest paths
+    /// that are due, forgets what is too old.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        self.make_due_record(now);
+        self.give_due_words(now);
+        self.ask_again(now);
+        self.compare_due_links(now);
+        self.expire_lives(now);
+        self.forget(now);
+        self.ask_for_turned_away(now);
+        self.run_due_spf(now);
+    }
+
+    /// When [`Topology::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        [
+            self.own.due(&self.config),
+            self.words_due,
+            self.pulls.due,
+            self.compare_due,
+            self.spf_due,
+            self.forget_due,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The next thing that changed.
+    pub fn poll_event(&mut self) -> Option<TopologyEvent> {
+        self.events.pop_front()
+    }
+
+    /// The ways to all reachable hubs. The same `Arc` until [`TopologyEvent::RoutesChanged`].
+    pub fn routes(&self) -> SharedRoutes {
+        Arc::clone(&self.routes)
+    }
+
+    /// The link to send to this hub by; also the link to its parent in the tree of what this hub authors.
+    pub fn next_hop(&self, hub: HubId) -> Option<LinkId> {
+        self.routes.by_hub.get(&hub).map(|route| route.hop.link)
+    }
+
+    /// The newest record of this hub (also our own).
+    pub fn record(&self, hub: HubId) -> Option<&LinkRecord> {
+        self.records.get(&hub).map(|stored| &stored.record)
+    }
+
+    /// All records, our own included, in the order of hub ids.
+    pub fn records(&self) -> impl Iterator<Item = &LinkRecord> + '_ {
+        self.records.values().map(|stored| &stored.record)
+    }
+
+    /// The highest life of this hub that a record told of, also after the record was forgotten.
+    pub fn known(&self, hub: HubId) -> Option<Incarnation> {
+        match self.records.get(&hub) {
+            Some(stored) => Some(stored.record.incarnation),
+            None => self.lives.of(hub),
+        }
+    }
+
+    /// How many forgotten hubs' lives are remembered.
+    pub fn lives(&self) -> usize {
+        self.lives.len()
+    }
+
+    /// Whether a path leads to this hub. True of ourselves.
+    pub fn is_reachable(&self, hub: HubId) -> bool {
+        hub == self.me || self.routes.by_hub.contains_key(&hub)
+    }
+
+    /// The life that this hub lives now.
+    pub fn incarnation(&self) -> Incarnation {
+        self.own.incarnation
+    }
+
+    /// What was done so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// How many records, words and digests were refused as malformed, or for want of room.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn outbox(&mut self, link: LinkId) -> &mut Outbox {
+        if !self.outboxes.contains_key(&link) {
+            let mut strays = self
+                .outboxes
+                .iter()
+                .filter(|(_, outbox)| outbox.hub.is_none())
+                .map(|(id, _)| *id);
+            if let Some(oldest) = strays.next()
+                && strays.count() + 1 >= Self::MAX_STRAYS
+            {
+                self.drop_outbox(oldest);
+            }
+        }
+        let floods = self.flooded.contains(&link);
+        self.outboxes
+            .entry(link)
+            .or_insert_with(|| Outbox::new(floods))
+    }
+}

@@ -1,0 +1,200 @@
+//! Whether the two ends of a link hold the same records.
+//!
+//! Each end greets the other with a summary. One that knows nobody yet asks for all records with it, and asks on
+//! until somebody has told it. A link over which alone its other end can be reached joins two parts that may know
+//! different things: all that is held is announced on it. A moment later, and from then on every now and then, the
+//! lower id of the two sends the sums of what it holds by shares of the hubs, and where these differ both announce
+//! what is in the share. That finds what was lost with a link, and all else that went wrong.
+//!
+//! Only hubs in reach are summed up: of others, each end may have forgotten what the other has not.
+
+use super::super::ids::{HubId, LinkId, Moment, mix, stable_hash};
+use super::Topology;
+use super::flooding::earliest;
+use super::outbox::Compare;
+use crate::frames::{Frame, LinkRecord, Summary};
+
+/// How a hub that knows nobody comes to know all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Start {
+    /// Nobody was asked.
+    Alone,
+    /// The neighbour at the other end was asked for all records.
+    Asked(LinkId),
+    /// Somebody told us all.
+    Told,
+}
+
+fn share(hub: &HubId) -> usize {
+    stable_hash(&hub.0) as usize % Summary::SHARES
+}
+
+impl Topology {
+    /// Greets the other end of a link.
+    pub(super) fn greet(&mut self, now: Moment, link: LinkId) {
+        let wants_all = self.start == Start::Alone;
+        if wants_all {
+            self.start = Start::Asked(link);
+        }
+        let at = now + self.config.compare_after;
+        let outbox = self.outbox(link);
+        outbox.say(wants_all, Compare::No);
+        outbox.compared = 0;
+        outbox.compare_at = Some(at);
+        self.compare_due = earliest(self.compare_due, Some(at));
+    }
+
+    /// Records came by `link`. Who sends us on to others tells of some without a greeting: these are not all.
+    pub(super) fn on_told(&mut self, link: LinkId) {
+        let greeted = || {
+            self.outboxes
+                .get(&link)
+                .is_some_and(|outbox| outbox.greeted)
+        };
+        if self.start == Start::Asked(link) && greeted() {
+            self.start = Start::Told;
+        }
+    }
+
+    /// A link is gone: if all was asked for by it, another neighbour is asked.
+    pub(super) fn ask_another_for_all(&mut self, gone: LinkId) {
+        if self.start != Start::Asked(gone) {
+            return;
+        }
+        let mut rest = self.outboxes.iter_mut();
+        let other =
+            rest.find(|(_, outbox)| outbox.hub.is_some() && !outbox.floods && !outbox.closed);
+        self.start = other.map_or(Start::Alone, |(link, outbox)| {
+            outbox.say(true, Compare::No);
+            Start::Asked(*link)
+        });
+    }
+
+    /// The other end greets us, or compares what it holds with what we do.
+    pub fn handle_summary(&mut self, now: Moment, link: LinkId, summary: &Summary) {
+        self.on_greeted(now, link);
+        if summary.wants_all {
+            self.outbox(link).give_all();
+        }
+        if summary.sums.len() == Summary::SHARES {
+            self.compare(link, summary);
+        }
+    }
+
+    fn compare(&mut self, link: LinkId, theirs: &Summary) {
+        let ours = self.sums();
+        if ours == theirs.sums {
+            return;
+        }
+        let differs = |hub: &HubId| ours.get(share(hub)) != theirs.sums.get(share(hub));
+        let hubs: Vec<HubId> = self.in_reach().map(|record| record.hub).collect();
+        let outbox = self.outbox(link);
+        for hub in hubs.into_iter().filter(differs) {
+            outbox.tell(hub);
+        }
+        if !theirs.is_answer {
+            outbox.say(false, Compare::Answer);
+        }
+        self.tally.differed += 1;
+    }
+
+    fn in_reach(&self) -> impl Iterator<Item = &LinkRecord> {
+        let stored = self.records.values();
+        stored
+            .filter(|stored| stored.unreachable_since.is_none())
+            .map(|stored| &stored.record)
+    }
+
+    fn sums(&self) -> Vec<u32> {
+        let blind = self.config.mutants.summary_blind();
+        let mut sums = vec![0_u32; Summary::SHARES];
+        for record in self.in_reach() {
+            let (life, number) = record.version();
+            let version = mix(life.nonce ^ mix(u64::from(life.epoch) ^ mix(number)));
+            let version = if blind { 0 } else { version };
+            let hash = mix(stable_hash(&record.hub.0) ^ version);
+            if let Some(sum) = sums.get_mut(share(&record.hub)) {
+                *sum = sum.wrapping_add(hash as u32);
+            }
+        }
+        sums
+    }
+
+    /// The summary that is due on a link.
+    pub(super) fn summary(&self, wants_all: bool, compare: Compare) -> Frame {
+        let sums = if compare == Compare::No {
+            Vec::new()
+        } else {
+            self.sums()
+        };
+        Frame::Summary(Summary {
+            wants_all,
+            is_answer: compare == Compare::Answer,
+            sums,
+        })
+    }
+
+    /// Looks after those links whose time has come.
+    pub(super) fn compare_due_links(&mut self, now: Moment) {
+        if self.compare_due.is_none_or(|due| due > now) {
+            return;
+        }
+        let due = |at: Option<Moment>| at.is_some_and(|at| at <= now);
+        let links: Vec<(LinkId, Option<HubId>)> = self
+            .outboxes
+            .iter()
+            .filter(|(_, outbox)| due(outbox.compare_at))
+            .map(|(link, outbox)| (*link, outbox.hub))
+            .collect();
+        for (link, hub) in links {
+            let next = hub.map(|hub| self.compare_link(now, link, hub));
+            self.outbox(link).compare_at = next;
+        }
+        let due = self
+            .outboxes
+            .values()
+            .filter_map(|outbox| outbox.compare_at);
+        self.compare_due = due.min();
+    }
+
+    /// Does what is due on this link, and gives the time of the next comparison.
+    fn compare_link(&mut self, now: Moment, link: LinkId, hub: HubId) -> Moment {
+        let first = self.outbox(link).compared == 0;
+        let joins_two_parts = first && !self.is_redundant(hub);
+        let asks = self.me < hub;
+        // Whoever was asked for all is not asked again.
+        let told = [Start::Told, Start::Asked(link)].contains(&self.start);
+        let (after, every) = (self.config.compare_after, self.config.compare_every);
+        let outbox = self.outbox(link);
+        let part = (mix(link.0 ^ mix(u64::from(outbox.compared))) % 1_000) as u32;
+        outbox.compared = outbox.compared.wrapping_add(1).max(1);
+        if !first {
+            if asks {
+                outbox.say(false, Compare::Ask);
+            }
+            return now + every / 2 + every * part / 1_000;
+        }
+        if joins_two_parts {
+            outbox.start_lines();
+        }
+        if !told {
+            outbox.say(true, Compare::No);
+        }
+        now + after * 4 + after * part / 250
+    }
+
+    /// Hubs came back into reach whose records were held meanwhile: their side may hold others than we do. All
+    /// neighbours are compared with soon.
+    pub(super) fn compare_soon(&mut self, now: Moment) {
+        let after = self.config.compare_after;
+        for (link, outbox) in &mut self.outboxes {
+            if outbox.compared == 0 {
+                continue;
+            }
+            let part = (mix(link.0 ^ mix(now.0)) % 1_000) as u32;
+            let at = Some(now + after + after * part / 1_000);
+            outbox.compare_at = earliest(outbox.compare_at, at);
+            self.compare_due = earliest(self.compare_due, at);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What the topology is told at the start, and what it tells.
+
+use std::time::Duration;
+
+use super::super::ids::{HubId, Incarnation};
+use super::super::mutants::Mutants;
+
+/// How the topology behaves, and what this hub says of itself.
+#[derive(Clone, Debug)]
+pub struct TopologyConfig {
+    /// Where this hub can be dialled; empty if it cannot. Cut to [`crate::frames::LinkRecord::MAX_URLS`].
+    pub urls: Vec<String>,
+    /// Where it runs, for people to read; left out if longer than [`crate::frames::LinkRecord::MAX_REGION_BYTES`].
+    pub region: String,
+    /// The least time between two records of our own, after a pause.
+    pub pacing: Duration,
+    /// The same while one follows the other: each doubles it, up to this.
+    pub pacing_most: Duration,
+    /// How long news that cuts nobody off waits for more of its kind: a further link, another cost.
+    pub settle: Duration,
+    /// The longest that such news waits.
+    pub settle_most: Duration,
+    /// How long word of a record waits, so that it need not be given to who has it from elsewhere by then. Up to
+    /// twice this: the two ends of a link are to differ.
+    pub announce_after: Duration,
+    /// After so long without the record, another that has it is asked for it.
+    pub ask_again_after: Duration,
+    /// How long a new neighbour is waited for to be in reach by other ways, before all is announced to it. The two
+    /// ends compare their records for the first time four to eight times as late.
+    pub compare_after: Duration,
+    /// How often the two ends of a link compare their records, ± 50 %.
+    pub compare_every: Duration,
+    /// How long an unreachable hub is remembered, and then its life for as long again.
+    pub forget_after: Duration,
+    /// The same for one that had been forgotten and that somebody's old copy brought back.
+    pub forget_again_after: Duration,
+    /// The round-trip time that adds 1 to a link's cost.
+    pub rtt_step: Duration,
+    /// A link's cost changes at most once in this time.
+    pub cost_every: Duration,
+    /// The least time between two shortest-path runs that changes elsewhere cause.
+    pub spf_every: Duration,
+    /// What each known hub adds to that time.
+    pub spf_every_per_hub: Duration,
+    /// The most hubs with a record, this one included.
+    pub max_hubs: usize,
+    /// How often others are asked at most for records that there was no room for.
+    pub ask_again_every: Duration,
+    /// The most forgotten hubs whose life is remembered.
+    pub max_lives: usize,
+    /// How far the epoch of a life may lie above that of the last one known of its hub, or above 0. A hub rises by one each
+    /// time that it restarts before it was forgotten.
+    pub max_epoch_jump: u32,
+    /// How often the own epoch may be raised within `bump_window`.
+    pub max_bumps: usize,
+    /// See `max_bumps`.
+    pub bump_window: Duration,
+    /// Known faults, for tests of the tests.
+    pub mutants: Mutants,
+}
+
+impl Default for TopologyConfig {
+    fn default() -> Self {
+        TopologyConfig {
+            urls: Vec::new(),
+            region: String::new(),
+            pacing: Duration::from_millis(100),
+            pacing_most: Duration::from_secs(1),
+            settle: Duration::from_millis(500),
+            settle_most: Duration::from_millis(1_500),
+            announce_after: Duration::from_millis(50),
+            ask_again_after: Duration::from_millis(300),
+            compare_after: Duration::from_millis(200),
+            compare_every: Duration::from_secs(30),
+            forget_after: Duration::from_secs(15 * 60),
+            forget_again_after: Duration::from_secs(60),
+            rtt_step: Duration::from_millis(5),
+            cost_every: Duration::from_secs(60),
+            spf_every: Duration::from_millis(10),
+            spf_every_per_hub: Duration::from_micros(100),
+            max_hubs: 4_096,
+            ask_again_every: Duration::from_secs(5),
+            max_lives: 4_096,
+            max_epoch_jump: 1 << 16,
+            max_bumps: 3,
+            bump_window: Duration::from_secs(60),
+            mutants: Mutants::NONE,
+        }
+    }
+}
+
+/// What changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TopologyEvent {
+    /// A path leads to this hub now.
+    Reachable {
+        /// Who.
+        hub: HubId,
+        /// Its life.
+        incarnation: Incarnation,
+    },
+    /// No path leads to this hub any more.
+    Unreachable {
+        /// Who.
+        hub: HubId,
+    },
+    /// A hub that was known before shows a later life (or a raised epoch) in its record.
+    IncarnationChanged {
+        /// Who.
+        hub: HubId,
+        /// Its life.
+        incarnation: Incarnation,
+    },
+    /// The hub is new, or its addresses or its draining flag are: look at [`super::Topology::record`].
+    Learned {
+        /// Who.
+        hub: HubId,
+    },
+    /// The hub was unreachable for so long that its record is dropped.
+    Forgotten {
+        /// Who.
+        hub: HubId,
+    },
+    /// [`super::Topology::routes`] gives new routes.
+    RoutesChanged,
+    /// This hub lives on under this incarnation.
+    OwnIncarnation(Incarnation),
+    /// Another live machine uses this hub's id. Said once.
+    IdentityClash,
+}

@@ -1,0 +1,187 @@
+//! The neighbours: who they are, by which link each is sent to, and what the link to each costs.
+//!
+//! A link is listed once its other end has spoken by it: one that is closed again at once, because there are links
+//! enough or because another link to the same hub stands, costs nobody a record. A hub of protocol 1 lists its links
+//! at once, and so do we those with it.
+
+use std::time::Duration;
+
+use super::super::ids::{HubId, Incarnation, LinkId, Moment};
+use super::Topology;
+use crate::frames::PULLS_SINCE;
+
+#[derive(Debug)]
+pub(super) struct Neighbour {
+    pub(super) link: LinkId,
+    pub(super) incarnation: Incarnation,
+    pub(super) cost: u16,
+    cost_set: Option<Moment>,
+    /// The round trip that was measured when the cost was set, or first.
+    rtt: Option<Duration>,
+    /// Its hub takes us for a neighbour too.
+    pub(super) confirmed: bool,
+}
+
+impl Topology {
+    /// A link is there, to be spoken on in this version of the link protocol once it is chosen. To be called before
+    /// anything else is said of the link.
+    pub fn on_link_up(&mut self, link: LinkId, version: u16) {
+        if version < PULLS_SINCE {
+            self.flooded.insert(link);
+        }
+    }
+
+    /// A neighbour is there, or its new life is: `link` is the one to send by. A greeting goes out on it.
+    pub fn on_neighbour_up(
+        &mut self,
+        now: Moment,
+        hub: HubId,
+        incarnation: Incarnation,
+        link: LinkId,
+    ) {
+        self.drop_outboxes(hub, Some(link));
+        let remembered = self.records.get(&hub).and_then(|stored| stored.cost);
+        let neighbour = Neighbour {
+            link,
+            incarnation,
+            cost: remembered.unwrap_or(1),
+            cost_set: None,
+            rtt: None,
+            confirmed: false,
+        };
+        let again = self.neighbours.insert(hub, neighbour).is_some();
+        self.meet(now, hub, link);
+        if again {
+            // What the links of its former life were good for is over.
+            self.run_spf(now);
+        }
+    }
+
+    /// Another link is the one to send to this neighbour by. A greeting goes out on it.
+    pub fn on_neighbour_switched(&mut self, now: Moment, hub: HubId, link: LinkId) {
+        let Some(neighbour) = self.neighbours.get_mut(&hub) else {
+            return;
+        };
+        let before = std::mem::replace(&mut neighbour.link, link);
+        // What the old link had still to say is kept while it is open: it may be chosen again.
+        if self.outboxes.get(&before).is_some_and(|old| old.closed) {
+            self.drop_outbox(before);
+        }
+        self.meet(now, hub, link);
+        self.run_spf(now);
+    }
+
+    /// A neighbour is gone.
+    pub fn on_neighbour_down(&mut self, now: Moment, hub: HubId) {
+        self.drop_outboxes(hub, None);
+        if self.neighbours.remove(&hub).is_some() {
+            self.want_record(now);
+            self.run_spf(now);
+        }
+    }
+
+    /// A link is closed: what was kept for it is dropped. For a neighbour's active link that comes with the word
+    /// that another one is chosen, or that the neighbour is gone.
+    pub fn on_link_closed(&mut self, link: LinkId) {
+        self.flooded.remove(&link);
+        if self.neighbours.values().all(|n| n.link != link) {
+            self.drop_outbox(link);
+        } else if let Some(outbox) = self.outboxes.get_mut(&link) {
+            outbox.closed = true;
+        }
+    }
+
+    /// Begins to speak with a neighbour by this link.
+    fn meet(&mut self, now: Moment, hub: HubId, link: LinkId) {
+        let hasty = self.config.mutants.unconfirmed_link_listed();
+        let outbox = self.outbox(link);
+        outbox.hub = Some(hub);
+        if outbox.floods {
+            outbox.start_lines();
+        } else {
+            self.greet(now, link);
+        }
+        let outbox = self.outbox(link);
+        if outbox.floods || outbox.greeted || hasty {
+            self.confirm(now, link);
+        }
+    }
+
+    /// The other end of this link has greeted us, though perhaps by a link that is not chosen yet.
+    pub(super) fn on_greeted(&mut self, now: Moment, link: LinkId) {
+        self.outbox(link).greeted = true;
+        self.confirm(now, link);
+    }
+
+    fn confirm(&mut self, now: Moment, link: LinkId) {
+        let news = self
+            .neighbours
+            .iter_mut()
+            .find(|(_, neighbour)| neighbour.link == link && !neighbour.confirmed);
+        let Some((hub, neighbour)) = news else { return };
+        neighbour.confirmed = true;
+        let hub = *hub;
+        if self.lists(hub) {
+            // It was lost, and is back before we could say so: no word is needed, but ways lead over it again.
+            self.run_spf(now);
+        }
+        if self.is_reachable(hub) {
+            self.want_record_in_a_while(now);
+        } else {
+            self.want_record(now);
+        }
+    }
+
+    /// Drops what was kept for the links with a hub, but for this one.
+    fn drop_outboxes(&mut self, hub: HubId, but: Option<LinkId>) {
+        let gone: Vec<LinkId> = self
+            .outboxes
+            .iter()
+            .filter(|(link, outbox)| outbox.hub == Some(hub) && Some(**link) != but)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in gone {
+            self.drop_outbox(link);
+        }
+    }
+
+    pub(super) fn drop_outbox(&mut self, link: LinkId) {
+        if self.outboxes.remove(&link).is_some() {
+            self.pulls.on_link_gone(link);
+            self.ask_another_for_all(link);
+        }
+    }
+
+    /// The round-trip time to a neighbour was measured. The cost that follows is taken over at most every
+    /// `cost_every`, and only if the round trip differs by a step and a quarter from the one that the cost was set
+    /// for: at the edge of a step it would go to and fro.
+    pub fn on_rtt(&mut self, now: Moment, hub: HubId, rtt: Duration) {
+        let step = self.config.rtt_step;
+        let cost = rtt.as_micros() / step.as_micros().max(1);
+        let cost = u16::try_from(1 + cost).unwrap_or(u16::MAX);
+        let Some(neighbour) = self.neighbours.get_mut(&hub) else {
+            return;
+        };
+        let every = self.config.cost_every;
+        let rested = neighbour.cost_set.is_none_or(|set| set + every <= now);
+        let differs = match neighbour.rtt {
+            Some(set) => rtt.abs_diff(set) > step.max(set / 4),
+            None => u32::from(cost.abs_diff(neighbour.cost)) * 4 > u32::from(neighbour.cost),
+        };
+        let changes = rested && differs && cost != neighbour.cost;
+        if changes {
+            neighbour.cost = cost;
+            neighbour.cost_set = Some(now);
+        }
+        if changes || neighbour.rtt.is_none() {
+            neighbour.rtt = Some(rtt);
+        }
+        let cost = Some(neighbour.cost);
+        if let Some(stored) = self.records.get_mut(&hub) {
+            stored.cost = cost;
+        }
+        if changes {
+            self.want_record_in_a_while(now);
+        }
+    }
+}

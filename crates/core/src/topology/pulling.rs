@@ -1,0 +1,261 @@
+//! Records that neighbours have and we lack: one of them is asked at a time.
+//!
+//! A neighbour that does not answer in time, or whose link is lost, is followed by another that has the record, in
+//! the order in which they told of it. If there is none, the question is dropped once it was sent: word of it comes
+//! again from whoever has it, at the latest when the two ends of a link compare what they hold (`comparing`).
+//!
+//! There are as many questions as records at most. Where one more comes up, the neighbour that most are asked of gives
+//! one up, so that nobody who tells of hubs that do not exist keeps us from asking others.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::super::ids::{HubId, Incarnation, LinkId, Moment};
+use super::Topology;
+use super::flooding::earliest;
+use crate::frames::DigestEntry;
+
+type Version = (Incarnation, u64);
+
+#[derive(Debug)]
+struct Question {
+    version: Version,
+    asked: LinkId,
+    /// When another is asked.
+    until: Moment,
+    /// Who else has a version that we lack.
+    others: VecDeque<LinkId>,
+}
+
+/// What is asked for: at most one question for each hub.
+#[derive(Debug, Default)]
+pub(super) struct Pulls {
+    questions: BTreeMap<HubId, Question>,
+    /// Whose records are asked for by each link.
+    by_link: BTreeMap<LinkId, BTreeSet<HubId>>,
+    pub(super) due: Option<Moment>,
+}
+
+/// A request that is withdrawn where it was not sent yet, and the link to ask by instead, if there is another.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Overdue {
+    hub: HubId,
+    asked: LinkId,
+    next: Option<LinkId>,
+}
+
+impl Pulls {
+    /// Word of a record that we lack came by `link`. Says whether it is to be asked for there.
+    fn on_word(&mut self, link: LinkId, hub: HubId, version: Version, until: Moment) -> bool {
+        let Some(question) = self.questions.get_mut(&hub) else {
+            let question = Question {
+                version,
+                asked: link,
+                until,
+                others: VecDeque::new(),
+            };
+            self.questions.insert(hub, question);
+            self.by_link.entry(link).or_default().insert(hub);
+            self.due = earliest(self.due, Some(until));
+            return true;
+        };
+        let newer = question.version < version;
+        let before = question.asked;
+        // Whoever tells of ever newer versions does not put off that another is asked: `until` stays.
+        let other = if newer {
+            question.version = version;
+            std::mem::replace(&mut question.asked, link)
+        } else {
+            link
+        };
+        if other != question.asked && !question.others.contains(&other) {
+            question.others.push_back(other);
+        }
+        if newer {
+            self.move_question(hub, before, Some(link));
+        }
+        newer
+    }
+
+    /// A record was taken in.
+    pub(super) fn on_record(&mut self, hub: HubId, version: Version) {
+        let answered = |question: &Question| question.version <= version;
+        if self.questions.get(&hub).is_some_and(answered) {
+            self.drop_question(hub);
+        }
+    }
+
+    /// A link is gone: whoever was asked by it will not answer.
+    pub(super) fn on_link_gone(&mut self, link: LinkId) {
+        let at_once = Moment::default();
+        for question in self.questions.values_mut() {
+            question.others.retain(|other| *other != link);
+            if question.asked == link {
+                question.until = at_once;
+                self.due = Some(at_once);
+            }
+        }
+    }
+
+    /// Questions that were not answered in time. One that was not sent yet, where nobody else has the record, is given
+    /// more.
+    fn overdue(
+        &mut self,
+        now: Moment,
+        within: Duration,
+        is_unsent: impl Fn(LinkId, HubId) -> bool,
+    ) -> Vec<Overdue> {
+        let late = |question: &Question| question.until <= now;
+        for (hub, question) in &mut self.questions {
+            if late(question) && question.others.is_empty() && is_unsent(question.asked, *hub) {
+                question.until = now + within;
+            }
+        }
+        let late: Vec<HubId> = self
+            .questions
+            .iter()
+            .filter(|(_, question)| late(question))
+            .map(|(hub, _)| *hub)
+            .collect();
+        let overdue = late
+            .into_iter()
+            .filter_map(|hub| self.pass_on(hub, now + within))
+            .collect();
+        let due = self.questions.values().map(|question| question.until);
+        self.due = due.min();
+        overdue
+    }
+
+    /// The next that has the record is asked, until then; if there is none, nobody is.
+    fn pass_on(&mut self, hub: HubId, until: Moment) -> Option<Overdue> {
+        let question = self.questions.get_mut(&hub)?;
+        let asked = question.asked;
+        let next = question.others.pop_front();
+        match next {
+            Some(link) => {
+                question.asked = link;
+                question.until = until;
+                self.move_question(hub, asked, next);
+            }
+            None => self.drop_question(hub),
+        }
+        Some(Overdue { hub, asked, next })
+    }
+
+    /// Makes place for one more question by this link, if another link has more: gives what is not asked there any more.
+    fn make_room(&mut self, link: LinkId) -> Option<Overdue> {
+        let ours = self.by_link.get(&link).map_or(0, BTreeSet::len);
+        let (asked, most) = self.by_link.iter().max_by_key(|(_, hubs)| hubs.len())?;
+        if most.len() <= ours + 1 {
+            return None;
+        }
+        let (asked, hub) = (*asked, *most.last()?);
+        self.drop_question(hub);
+        let next = None;
+        Some(Overdue { hub, asked, next })
+    }
+
+    fn drop_question(&mut self, hub: HubId) {
+        if let Some(question) = self.questions.remove(&hub) {
+            self.move_question(hub, question.asked, None);
+        }
+    }
+
+    fn move_question(&mut self, hub: HubId, from: LinkId, to: Option<LinkId>) {
+        if let Some(hubs) = self.by_link.get_mut(&from) {
+            hubs.remove(&hub);
+            if hubs.is_empty() {
+                self.by_link.remove(&from);
+            }
+        }
+        if let Some(to) = to {
+            self.by_link.entry(to).or_default().insert(hub);
+        }
+    }
+}
+
+impl Topology {
+    /// The other end of `link` has these.
+    pub fn handle_announce(&mut self, now: Moment, link: LinkId, entries: &[DigestEntry]) {
+        for entry in entries {
+            let (hub, version) = (entry.hub, (entry.incarnation, entry.number));
+            let held = self.version_of(hub);
+            if Some(version) < held {
+                if self.records.contains_key(&hub) {
+                    self.tell_later(now, link, hub);
+                } else {
+                    // We know its life alone, and say that.
+                    self.outbox(link).give(hub);
+                }
+                continue;
+            }
+            self.outbox(link).has(&hub);
+            if !self.can_live(hub, entry.incarnation) {
+                self.refused += 1;
+            } else if Some(version) > held {
+                self.hear_word(now, link, hub, version);
+            }
+        }
+    }
+
+    fn hear_word(&mut self, now: Moment, link: LinkId, hub: HubId, version: Version) {
+        let known = self.pulls.questions.contains_key(&hub);
+        if !known && self.pulls.questions.len() >= self.config.max_hubs {
+            let Some(given_up) = self.pulls.make_room(link) else {
+                self.refused += 1;
+                return;
+            };
+            self.ask_next(&given_up);
+        }
+        let until = now + self.config.ask_again_after;
+        let asks = self.pulls.on_word(link, hub, version, until);
+        if asks && !self.config.mutants.pull_forgotten() {
+            self.outbox(link).wants.insert(hub);
+        }
+    }
+
+    /// The version of this hub's record that whoever asks for it gets.
+    fn version_of(&self, hub: HubId) -> Option<Version> {
+        if hub == self.me {
+            return Some((self.own.incarnation, self.own.number));
+        }
+        match self.records.get(&hub) {
+            Some(stored) => Some(stored.record.version()),
+            None => self.lives.of(hub).map(|life| (life, 0)),
+        }
+    }
+
+    /// Asks others for what was not answered.
+    pub(super) fn ask_again(&mut self, now: Moment) {
+        if self.pulls.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let is_unsent = |link: LinkId, hub: HubId| {
+            let outbox = self.outboxes.get(&link);
+            outbox.is_some_and(|outbox| !outbox.closed && outbox.wants.contains(&hub))
+        };
+        let within = self.config.ask_again_after;
+        for overdue in self.pulls.overdue(now, within, is_unsent) {
+            self.ask_next(&overdue);
+        }
+    }
+
+    fn ask_next(&mut self, overdue: &Overdue) {
+        if let Some(outbox) = self.outboxes.get_mut(&overdue.asked) {
+            outbox.wants.remove(&overdue.hub);
+        }
+        let next = overdue.next.and_then(|next| self.outboxes.get_mut(&next));
+        if let Some(outbox) = next {
+            outbox.wants.insert(overdue.hub);
+        }
+    }
+
+    /// The other end of `link` wants the records of these.
+    pub fn handle_want(&mut self, link: LinkId, hubs: &[HubId]) {
+        for hub in hubs {
+            if self.version_of(*hub).is_some() {
+                self.outbox(link).give(*hub);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Which ways are taken, what they cost, and when they are looked for anew.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+#[test]
+fn a_link_counts_only_if_both_ends_list_it() {
+    let mut topology = topology();
+    topology.on_link_up(LinkId(1), FLOODS);
+    topology.on_neighbour_up(at_ms(0), id(1), life(0, 1), LinkId(1));
+    topology.handle_records(at_ms(0), LinkId(1), vec![record(1, 1, &[(2, 1)])]);
+    topology.handle_timeout(at_ms(500));
+    assert_eq!(hops(&topology, 1), None, "hub 1 does not list us yet");
+    topology.handle_records(
+        at_ms(1_000),
+        LinkId(1),
+        vec![record(1, 2, &[(0, 1), (2, 1)])],
+    );
+    topology.handle_records(at_ms(1_000), LinkId(1), vec![record(2, 1, &[(3, 1)])]);
+    topology.handle_timeout(at_ms(2_000));
+    assert_eq!(hops(&topology, 1), Some((1, 1)));
+    assert_eq!(hops(&topology, 2), None, "hub 2 does not list hub 1");
+    topology.handle_records(at_ms(3_000), LinkId(1), vec![record(2, 2, &[(1, 1)])]);
+    assert_eq!(hops(&topology, 2), Some((1, 2)));
+    assert_eq!(topology.next_hop(id(2)), Some(LinkId(1)));
+    events(&mut topology);
+    topology.handle_records(at_ms(4_000), LinkId(1), vec![record(1, 3, &[(0, 1)])]);
+    assert_eq!(
+        events(&mut topology),
+        [
+            TopologyEvent::Unreachable { hub: id(2) },
+            TopologyEvent::RoutesChanged
+        ]
+    );
+}
+
+#[test]
+fn a_neighbour_whose_record_tells_of_an_earlier_life_is_no_way_to_anyone() {
+    let mut topology = with_neighbours(1);
+    topology.on_link_up(LinkId(9), FLOODS);
+    topology.on_neighbour_up(at_ms(2_000), id(1), life(0, 5), LinkId(9));
+    assert_eq!(hops(&topology, 1), None);
+    let newer = LinkRecord {
+        incarnation: life(0, 5),
+        ..record(1, 1, &[(0, 1)])
+    };
+    events(&mut topology);
+    topology.handle_records(at_ms(3_000), LinkId(9), vec![newer]);
+    assert_eq!(
+        events(&mut topology),
+        [
+            TopologyEvent::IncarnationChanged {
+                hub: id(1),
+                incarnation: life(0, 5)
+            },
+            TopologyEvent::Reachable {
+                hub: id(1),
+                incarnation: life(0, 5)
+            },
+            TopologyEvent::RoutesChanged,
+        ]
+    );
+    assert_eq!(hops(&topology, 1), Some((9, 1)));
+}
+
+#[test]
+fn of_equal_ways_the_one_with_fewer_hops_is_taken_and_then_the_lowest_neighbour() {
+    // To hub 9: by 1 and 4 at cost 3 in three hops; by 2 or by 3 at cost 3 in two.
+    let mut topology = with_neighbours(3);
+    let records = vec![
+        record(1, 2, &[(0, 1), (4, 1)]),
+        record(2, 2, &[(0, 1), (9, 2)]),
+        record(3, 2, &[(0, 1), (9, 2)]),
+        record(4, 1, &[(1, 1), (9, 1)]),
+        record(9, 1, &[(2, 2), (3, 2), (4, 1)]),
+    ];
+    topology.handle_records(at_ms(2_000), LinkId(1), records);
+    topology.handle_timeout(at_ms(3_000));
+    assert_eq!(hops(&topology, 9), Some((2, 2)));
+    topology.handle_records(at_ms(4_000), LinkId(1), vec![record(2, 3, &[(0, 1)])]);
+    topology.handle_timeout(at_ms(5_000));
+    assert_eq!(hops(&topology, 9), Some((3, 2)));
+}
+
+#[test]
+fn a_cost_follows_the_round_trip_in_steps_seldom_and_only_if_it_matters() {
+    let mut topology = with_neighbours(1);
+    let cost = |topology: &Topology| topology.neighbours[&id(1)].cost;
+    let ms = Duration::from_millis;
+    topology.on_rtt(at_ms(2_000), id(1), ms(4));
+    assert_eq!(cost(&topology), 1);
+    topology.on_rtt(at_ms(2_000), id(1), ms(37));
+    assert_eq!(cost(&topology), 8);
+    topology.on_rtt(at_ms(61_999), id(1), ms(90));
+    assert_eq!(cost(&topology), 8, "a minute has not passed");
+    topology.on_rtt(at_ms(62_000), id(1), ms(45));
+    assert_eq!(cost(&topology), 8, "less than a quarter above 37 ms");
+    topology.on_rtt(at_ms(62_000), id(1), ms(50));
+    assert_eq!(cost(&topology), 11);
+    topology.on_rtt(at_ms(130_000), id(1), Duration::from_secs(100_000));
+    assert_eq!(cost(&topology), u16::MAX);
+    topology.handle_timeout(at_ms(130_500));
+    assert_eq!(
+        topology.record(id(0)).unwrap().neighbours,
+        [(id(1), u16::MAX)]
+    );
+}
+
+#[test]
+fn changes_elsewhere_share_a_run_and_changes_of_our_own_links_do_not_wait() {
+    let mut topology = with_neighbours(1);
+    let grow = |number, hub| {
+        vec![
+            record(1, number, &[(0, 1), (hub, 1)]),
+            record(hub, 1, &[(1, 1)]),
+        ]
+    };
+    topology.handle_records(at_ms(2_000), LinkId(1), grow(2, 5));
+    // The first of the two made a run due at once; the second is taken in by it as well.
+    assert!(topology.is_reachable(id(5)));
+    topology.handle_records(at_ms(2_001), LinkId(1), grow(3, 6));
+    assert!(!topology.is_reachable(id(6)));
+    // Three hubs were known when the run became due: 10 ms and 3 x 0.1 ms after the last.
+    assert_eq!(topology.poll_timeout(), Some(Moment(2_010_300)));
+    topology.handle_timeout(Moment(2_010_300));
+    assert!(topology.is_reachable(id(6)));
+    assert!(!topology.is_reachable(id(5)));
+    topology.on_neighbour_down(Moment(2_010_301), id(1));
+    assert!(!topology.is_reachable(id(6)));
+}
+
+#[test]
+fn routes_are_the_same_object_until_they_change() {
+    let mut topology = with_neighbours(2);
+    let routes = topology.routes();
+    topology.handle_records(at_ms(2_000), LinkId(1), vec![record(7, 1, &[(8, 1)])]);
+    assert!(Arc::ptr_eq(&routes, &topology.routes()));
+    assert_eq!(
+        events(&mut topology),
+        [TopologyEvent::Learned { hub: id(7) }]
+    );
+    topology.on_neighbour_switched(at_ms(3_000), id(1), LinkId(9));
+    assert_eq!(events(&mut topology), [TopologyEvent::RoutesChanged]);
+    assert_eq!(topology.next_hop(id(1)), Some(LinkId(9)));
+}
+
+#[test]
+fn a_link_is_redundant_if_its_neighbour_can_be_reached_without_it() {
+    let mut topology = with_neighbours(3);
+    let records = vec![
+        record(1, 2, &[(0, 1), (2, 1)]),
+        record(2, 2, &[(0, 1), (1, 1)]),
+    ];
+    topology.handle_records(at_ms(2_000), LinkId(1), records);
+    assert!(topology.is_redundant(id(1)));
+    assert!(topology.is_redundant(id(2)));
+    assert!(!topology.is_redundant(id(3)));
+    assert!(!topology.is_redundant(id(99)));
+    assert_eq!(hops(&topology, 1), Some((1, 1)), "asking changes nothing");
+}
+
+#[test]
+fn the_shortest_paths_are_those_of_a_plain_search_on_random_graphs() {
+    let mut rng = crate::rng::Rng::new(11);
+    for _ in 0..50 {
+        let hubs = 12;
+        let mut links = BTreeSet::new();
+        for _ in 0..20 {
+            let (a, b) = (rng.below(hubs) as u16, rng.below(hubs) as u16);
+            let one_way = rng.below(4) == 0;
+            links.extend((a != b).then_some((a, b)));
+            links.extend((a != b && !one_way).then_some((b, a)));
+        }
+        let cost = |a: u16, b: u16| 1 + (a * 5 + b * 3) % 4;
+        let all: Vec<LinkRecord> = (0..hubs as u16)
+            .map(|hub| {
+                let listed = links.iter().filter(|link| link.0 == hub);
+                let listed: Vec<_> = listed.map(|(_, to)| (*to, cost(hub, *to))).collect();
+                record(hub, 1, &listed)
+            })
+            .collect();
+        let mut graph = Graph::default();
+        graph.rebuild(all.iter());
+        let found: Vec<Option<u32>> = graph
+            .shortest(id(0), &all[0].neighbours)
+            .iter()
+            .map(|path| path.map(|path| path.cost))
+            .collect();
+        assert_eq!(found, plain_search(hubs as u16, &links, cost));
+    }
+}
+
+/// Bellman and Ford: relax every link that both ends list until nothing changes.
+fn plain_search(
+    hubs: u16,
+    links: &BTreeSet<(u16, u16)>,
+    cost: impl Fn(u16, u16) -> u16,
+) -> Vec<Option<u32>> {
+    let mut best = vec![None; hubs.into()];
+    best[0] = Some(0);
+    for _ in 0..hubs {
+        for (a, b) in links.iter().filter(|(a, b)| links.contains(&(*b, *a))) {
+            if let Some(known) = best[usize::from(*a)] {
+                let way = known + u32::from(cost(*a, *b));
+                let there = &mut best[usize::from(*b)];
+                *there = Some(there.map_or(way, |best: u32| best.min(way)));
+            }
+        }
+    }
+    best[0] = None;
+    best
+}

@@ -1,0 +1,206 @@
+//! Signals and acknowledgements: stateless, so that any task may write them, and cheap to pass on.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::dictionary::read_network_name;
+use super::primitives::{Reader, put_above, put_bytes, put_incarnation, put_peer, put_varint};
+use super::{DATA_BIT, MAX_PAYLOAD, WireError, close_frame, kind, next_frame};
+use crate::frames::{AckFrame, Frame, Refused, RefusedWhy, SignalBody, SignalFrame};
+use crate::ids::{ClaimNo, HubId, Incarnation, SignalKind};
+
+const PEER: u8 = 0;
+const HUB: u8 = 1;
+
+/// Appends `frame`, a signal or an acknowledgement, to the message in `out`; other frames write nothing.
+pub fn encode_data(frame: &Frame, out: &mut BytesMut) {
+    match frame {
+        Frame::Signal(signal) => encode_signal(signal, out),
+        Frame::Ack(ack) => encode_ack(ack, out),
+        _ => {}
+    }
+}
+
+struct Ends {
+    dest: HubId,
+    dest_incarnation: Incarnation,
+    source: HubId,
+    source_incarnation: Incarnation,
+}
+
+fn put_head(out: &mut BytesMut, ttl: u8, ends: &Ends) {
+    out.put_u8(ttl);
+    out.put_slice(&ends.dest.0);
+    put_incarnation(out, ends.dest_incarnation);
+    out.put_slice(&ends.source.0);
+    put_incarnation(out, ends.source_incarnation);
+}
+
+fn encode_signal(signal: &SignalFrame, out: &mut BytesMut) {
+    let start = out.len();
+    put_head(
+        out,
+        signal.ttl,
+        &Ends {
+            dest: signal.dest,
+            dest_incarnation: signal.dest_incarnation,
+            source: signal.source,
+            source_incarnation: signal.source_incarnation,
+        },
+    );
+    put_varint(out, signal.seq);
+    put_above(out, signal.seq, signal.base);
+    let payload = match &signal.body {
+        SignalBody::Peer {
+            network,
+            from,
+            from_claim,
+            from_seq,
+            target,
+            target_claim,
+            kind,
+            payload,
+        } => {
+            out.put_u8(PEER);
+            put_bytes(out, network.as_str().as_bytes());
+            put_peer(out, from);
+            put_varint(out, from_claim.0);
+            put_varint(out, *from_seq);
+            put_peer(out, target);
+            put_varint(out, target_claim.0);
+            out.put_u8(kind.0);
+            payload
+        }
+        SignalBody::Hub { payload } => {
+            out.put_u8(HUB);
+            payload
+        }
+    };
+    close_frame(out, start, kind::SIGNAL, payload.len());
+    out.put_slice(payload);
+}
+
+fn encode_ack(ack: &AckFrame, out: &mut BytesMut) {
+    let start = out.len();
+    put_head(
+        out,
+        ack.ttl,
+        &Ends {
+            dest: ack.dest,
+            dest_incarnation: ack.dest_incarnation,
+            source: ack.source,
+            source_incarnation: ack.source_incarnation,
+        },
+    );
+    put_varint(out, ack.upto);
+    for refused in &ack.refused {
+        put_above(out, ack.upto, refused.seq);
+        out.put_u8(match refused.why {
+            RefusedWhy::NotHere => 0,
+            RefusedWhy::Overload => 1,
+            RefusedWhy::Forged => 2,
+        });
+    }
+    close_frame(out, start, kind::ACK, 0);
+}
+
+/// The frames of a data message, in order. Payloads are slices of `message`, not copies.
+pub fn decode_data(message: &Bytes) -> Result<Vec<Frame>, WireError> {
+    let mut reader = Reader::new(message);
+    let mut frames = Vec::new();
+    while !reader.is_empty() {
+        let (kind, body) = next_frame(&mut reader)?;
+        frames.push(read_frame(message, kind, Reader::new(body))?);
+    }
+    if frames.is_empty() {
+        return Err(WireError::Empty);
+    }
+    Ok(frames)
+}
+
+fn read_frame(message: &Bytes, kind: u8, mut body: Reader<'_>) -> Result<Frame, WireError> {
+    match kind {
+        kind::SIGNAL => read_signal(message, &mut body),
+        kind::ACK => read_ack(&mut body),
+        data if data & DATA_BIT != 0 => Ok(Frame::Unknown { kind }),
+        _ => Err(WireError::WrongClass),
+    }
+}
+
+fn read_head(body: &mut Reader<'_>) -> Result<(u8, Ends), WireError> {
+    let ttl = body.u8()?;
+    let ends = Ends {
+        dest: body.hub()?,
+        dest_incarnation: body.incarnation()?,
+        source: body.hub()?,
+        source_incarnation: body.incarnation()?,
+    };
+    Ok((ttl, ends))
+}
+
+fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<Frame, WireError> {
+    let (ttl, ends) = read_head(body)?;
+    let seq = body.varint()?;
+    // The difference is seq - base, so base lies that far below.
+    let base = seq.wrapping_sub(body.above(0)?);
+    let variant = match body.u8()? {
+        PEER => SignalBody::Peer {
+            network: read_network_name(body)?,
+            from: body.peer()?,
+            from_claim: ClaimNo(body.varint()?),
+            from_seq: body.varint()?,
+            target: body.peer()?,
+            target_claim: ClaimNo(body.varint()?),
+            kind: SignalKind(body.u8()?),
+            payload: read_payload(message, body)?,
+        },
+        HUB => SignalBody::Hub {
+            payload: read_payload(message, body)?,
+        },
+        _ => return Ok(Frame::Unknown { kind: kind::SIGNAL }),
+    };
+    Ok(Frame::Signal(SignalFrame {
+        ttl,
+        source: ends.source,
+        source_incarnation: ends.source_incarnation,
+        dest: ends.dest,
+        dest_incarnation: ends.dest_incarnation,
+        seq,
+        base,
+        body: variant,
+    }))
+}
+
+fn read_payload(message: &Bytes, body: &mut Reader<'_>) -> Result<Bytes, WireError> {
+    if body.len() > MAX_PAYLOAD {
+        return Err(WireError::TooLong);
+    }
+    Ok(message.slice_ref(body.remainder()))
+}
+
+fn read_ack(body: &mut Reader<'_>) -> Result<Frame, WireError> {
+    let (ttl, ends) = read_head(body)?;
+    let upto = body.varint()?;
+    let mut refused = Vec::new();
+    while !body.is_empty() {
+        if refused.len() == AckFrame::MAX_REFUSED {
+            return Err(WireError::TooLong);
+        }
+        refused.push(Refused {
+            seq: upto.wrapping_sub(body.above(0)?),
+            why: match body.u8()? {
+                1 => RefusedWhy::Overload,
+                2 => RefusedWhy::Forged,
+                _ => RefusedWhy::NotHere,
+            },
+        });
+    }
+    Ok(Frame::Ack(AckFrame {
+        ttl,
+        source: ends.source,
+        source_incarnation: ends.source_incarnation,
+        dest: ends.dest,
+        dest_incarnation: ends.dest_incarnation,
+        upto,
+        refused,
+    }))
+}

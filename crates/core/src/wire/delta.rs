@@ -1,0 +1,330 @@
+//! Deltas and their entries: the hottest of the control frames.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::dictionary::{Bases, Named, Slots};
+use super::primitives::{MAX_VARINT, Reader, put_above, put_bytes, put_varint};
+use super::{MAX_PAYLOAD, WireError};
+use crate::frames::{Change, Claim, Delta, Entry};
+use crate::ids::{ClaimNo, Hlc, HubId, LeaveReason, NetworkKey, PeerId};
+
+mod flag {
+    pub(super) const RESET: u8 = 0x01;
+    pub(super) const LAST: u8 = 0x02;
+    pub(super) const SAME_INCARNATION: u8 = 0x04;
+    pub(super) const FROM_FOLLOWS: u8 = 0x08;
+    pub(super) const TO_IS_LAST_ENTRY: u8 = 0x10;
+}
+
+mod tag {
+    pub(super) const CHANGE: u8 = 0x07;
+    pub(super) const CLAIM: u8 = 0;
+    pub(super) const GONE: u8 = 1;
+    /// What this version writes for a change that it did not know when it read it.
+    pub(super) const UNKNOWN: u8 = 7;
+    pub(super) const NUMBERED: u8 = 0x08;
+    pub(super) const QUIET: u8 = 0x10;
+    pub(super) const DATA: u8 = 0x20;
+    pub(super) const TEXT_PEER: u8 = 0x40;
+    pub(super) const SAME_NETWORK: u8 = 0x80;
+}
+
+/// The most that this entry can take in a delta.
+pub fn entry_size(entry: &Entry) -> usize {
+    let tag_and_seq = 1 + MAX_VARINT;
+    let key = |network: &NetworkKey, peer: &PeerId| {
+        2 * MAX_VARINT
+            + network.as_str().len()
+            + match peer {
+                PeerId::Hex(packed) => packed.len(),
+                PeerId::Text(text) => text.len(),
+            }
+    };
+    tag_and_seq
+        + match &entry.change {
+            Change::Claim(claim) => {
+                let data = claim
+                    .data
+                    .as_ref()
+                    .map_or(0, |data| MAX_VARINT + data.len());
+                key(&claim.network, &claim.peer) + 3 * MAX_VARINT + data
+            }
+            Change::Gone { network, peer, .. } => key(network, peer) + MAX_VARINT + 1,
+            Change::Unknown => 1,
+        }
+}
+
+pub(super) fn put(out: &mut BytesMut, named: &mut Named, delta: &Delta) {
+    let slot = named.put_hub(out, delta.origin);
+    let mut bases = named.bases(slot);
+    let flags = flags_of(delta, bases);
+    out.put_u8(flags);
+    if flags & flag::SAME_INCARNATION == 0 {
+        named.put_incarnation(out, slot, delta.incarnation);
+        bases = named.bases(slot);
+    }
+    if flags & flag::FROM_FOLLOWS == 0 {
+        put_varint(out, delta.from);
+    }
+    if flags & flag::TO_IS_LAST_ENTRY == 0 {
+        put_above(out, delta.to, delta.from);
+    }
+    let mut writer = EntryWriter {
+        named,
+        bases,
+        seq: delta.from,
+        network: None,
+    };
+    for entry in &delta.entries {
+        writer.put(out, entry);
+    }
+    let mut bases = writer.bases;
+    bases.seq = delta.to;
+    named.rebase(slot, bases);
+}
+
+fn flags_of(delta: &Delta, bases: Bases) -> u8 {
+    let same_incarnation = bases.incarnation == Some(delta.incarnation);
+    let base = if same_incarnation { bases.seq } else { 0 };
+    let last = delta.entries.last().map_or(delta.from, |entry| entry.seq);
+    [
+        (flag::RESET, delta.reset),
+        (flag::LAST, delta.last),
+        (flag::SAME_INCARNATION, same_incarnation),
+        (flag::FROM_FOLLOWS, delta.from == base),
+        (flag::TO_IS_LAST_ENTRY, delta.to == last),
+    ]
+    .iter()
+    .filter(|(_, set)| *set)
+    .fold(0, |flags, (flag, _)| flags | flag)
+}
+
+/// Writes the entries of one delta.
+struct EntryWriter<'a, 'b> {
+    named: &'a mut Named,
+    bases: Bases,
+    seq: u64,
+    network: Option<&'b NetworkKey>,
+}
+
+impl<'b> EntryWriter<'_, 'b> {
+    fn put(&mut self, out: &mut BytesMut, entry: &'b Entry) {
+        let expected = self.seq.wrapping_add(1);
+        let numbered = if entry.seq == expected {
+            0
+        } else {
+            tag::NUMBERED
+        };
+        out.put_u8(numbered | self.tag_of(&entry.change));
+        if numbered != 0 {
+            put_above(out, entry.seq, expected);
+        }
+        self.seq = entry.seq;
+        match &entry.change {
+            Change::Claim(claim) => self.put_claim(out, claim),
+            Change::Gone {
+                network,
+                peer,
+                claim,
+                reason,
+            } => {
+                self.put_key(out, network, peer);
+                put_above(out, claim.0, self.bases.claim);
+                out.put_u8(reason.code());
+            }
+            Change::Unknown => out.put_u8(0),
+        }
+    }
+
+    fn tag_of(&self, change: &Change) -> u8 {
+        let key = |network: &NetworkKey, peer: &PeerId| {
+            let same = if self.network == Some(network) {
+                tag::SAME_NETWORK
+            } else {
+                0
+            };
+            match peer {
+                PeerId::Hex(_) => same,
+                PeerId::Text(_) => same | tag::TEXT_PEER,
+            }
+        };
+        match change {
+            Change::Claim(claim) => {
+                let quiet = if claim.quiet { tag::QUIET } else { 0 };
+                let data = if claim.data.is_some() { tag::DATA } else { 0 };
+                tag::CLAIM | key(&claim.network, &claim.peer) | quiet | data
+            }
+            Change::Gone { network, peer, .. } => tag::GONE | key(network, peer),
+            Change::Unknown => tag::UNKNOWN,
+        }
+    }
+
+    fn put_key(&mut self, out: &mut BytesMut, network: &'b NetworkKey, peer: &PeerId) {
+        if self.network != Some(network) {
+            self.named.put_network(out, network);
+            self.network = Some(network);
+        }
+        match peer {
+            PeerId::Hex(packed) => out.put_slice(packed),
+            PeerId::Text(text) => put_bytes(out, text.as_bytes()),
+        }
+    }
+
+    fn put_claim(&mut self, out: &mut BytesMut, claim: &'b Claim) {
+        self.put_key(out, &claim.network, &claim.peer);
+        put_above(out, claim.claim.0, self.bases.claim);
+        put_above(out, claim.hlc.wall_ms(), self.bases.wall_ms);
+        put_varint(out, claim.hlc.0 & 0xffff);
+        if let Some(data) = &claim.data {
+            put_bytes(out, data);
+        }
+        self.bases.claim = claim.claim.0;
+        self.bases.wall_ms = claim.hlc.wall_ms();
+    }
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, slots: &mut Slots) -> Result<Delta, WireError> {
+    let (origin, slot) = slots.read_hub(reader)?;
+    let flags = reader.u8()?;
+    let incarnation = if flags & flag::SAME_INCARNATION == 0 {
+        slots.read_incarnation(reader, slot)?
+    } else {
+        slots.last_incarnation(slot)?
+    };
+    let bases = slots.bases(slot);
+    let from = if flags & flag::FROM_FOLLOWS == 0 {
+        reader.varint()?
+    } else {
+        bases.seq
+    };
+    let to = if flags & flag::TO_IS_LAST_ENTRY == 0 {
+        Some(reader.above(from)?)
+    } else {
+        None
+    };
+    let mut entries = EntryReader {
+        slots,
+        bases,
+        seq: from,
+        network: None,
+    };
+    let read = entries.read_all(reader)?;
+    let to = to.unwrap_or(entries.seq);
+    let mut bases = entries.bases;
+    bases.seq = to;
+    slots.rebase(slot, bases);
+    Ok(delta_of(origin, incarnation, (from, to), flags, read))
+}
+
+fn delta_of(
+    origin: HubId,
+    incarnation: crate::ids::Incarnation,
+    (from, to): (u64, u64),
+    flags: u8,
+    entries: Vec<Entry>,
+) -> Delta {
+    Delta {
+        origin,
+        incarnation,
+        from,
+        reset: flags & flag::RESET != 0,
+        last: flags & flag::LAST != 0,
+        to,
+        entries,
+    }
+}
+
+/// Reads the entries of one delta.
+struct EntryReader<'a> {
+    slots: &'a mut Slots,
+    bases: Bases,
+    seq: u64,
+    network: Option<NetworkKey>,
+}
+
+impl EntryReader<'_> {
+    fn read_all(&mut self, reader: &mut Reader<'_>) -> Result<Vec<Entry>, WireError> {
+        let mut entries = Vec::new();
+        while !reader.is_empty() {
+            entries.push(self.read(reader)?);
+        }
+        Ok(entries)
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<Entry, WireError> {
+        let tag = reader.u8()?;
+        let expected = self.seq.wrapping_add(1);
+        let seq = if tag & tag::NUMBERED == 0 {
+            expected
+        } else {
+            reader.above(expected)?
+        };
+        self.seq = seq;
+        let change = match tag & tag::CHANGE {
+            tag::CLAIM => Change::Claim(self.read_claim(reader, tag)?),
+            tag::GONE => self.read_gone(reader, tag)?,
+            _ => {
+                let length = reader.bounded(reader.len())?;
+                reader.take(length)?;
+                Change::Unknown
+            }
+        };
+        Ok(Entry { seq, change })
+    }
+
+    fn read_key(
+        &mut self,
+        reader: &mut Reader<'_>,
+        tag: u8,
+    ) -> Result<(NetworkKey, PeerId), WireError> {
+        let network = if tag & tag::SAME_NETWORK == 0 {
+            self.slots.read_network(reader)?
+        } else {
+            self.network.take().ok_or(WireError::BadReference)?
+        };
+        self.network = Some(network.clone());
+        let peer = if tag & tag::TEXT_PEER == 0 {
+            reader.packed_peer()?
+        } else {
+            reader.text_peer()?
+        };
+        Ok((network, peer))
+    }
+
+    fn read_claim(&mut self, reader: &mut Reader<'_>, tag: u8) -> Result<Claim, WireError> {
+        let (network, peer) = self.read_key(reader, tag)?;
+        let claim = reader.above(self.bases.claim)?;
+        let wall_ms = reader.above(self.bases.wall_ms)?;
+        let counter = reader.varint()?;
+        if counter > 0xffff || wall_ms >> 48 != 0 {
+            return Err(WireError::OutOfRange);
+        }
+        let data = if tag & tag::DATA == 0 {
+            None
+        } else {
+            let length = reader.bounded(reader.len().min(MAX_PAYLOAD))?;
+            // A copy: a slice would keep the whole message alive for as long as the claim.
+            Some(Bytes::copy_from_slice(reader.take(length)?))
+        };
+        self.bases.claim = claim;
+        self.bases.wall_ms = wall_ms;
+        Ok(Claim {
+            network,
+            peer,
+            claim: ClaimNo(claim),
+            hlc: Hlc(wall_ms << 16 | counter),
+            quiet: tag & tag::QUIET != 0,
+            data,
+        })
+    }
+
+    fn read_gone(&mut self, reader: &mut Reader<'_>, tag: u8) -> Result<Change, WireError> {
+        let (network, peer) = self.read_key(reader, tag)?;
+        Ok(Change::Gone {
+            network,
+            peer,
+            claim: ClaimNo(reader.above(self.bases.claim)?),
+            reason: LeaveReason::from_code(reader.u8()?),
+        })
+    }
+}

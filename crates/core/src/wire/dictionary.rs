@@ -1,0 +1,228 @@
+//! What both ends of a link direction remember of the control messages so far.
+//!
+//! [`Named`] is the writer's side and [`Slots`] the reader's; both give slots to names in the order in which
+//! they are first written, and both keep the same [`Bases`] per hub.
+
+use std::hash::Hash;
+
+use bytes::{BufMut, BytesMut};
+use hashbrown::{Equivalent, HashMap};
+
+use super::WireError;
+use super::primitives::{Reader, put_bytes, put_varint};
+use crate::ids::{HubId, Incarnation, NetworkKey};
+
+/// The most hubs, and the most networks, in a dictionary.
+pub const MAX_SLOTS: usize = 4096;
+
+/// What the numbers of a hub's deltas are counted from.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Bases {
+    /// Last named.
+    pub(super) incarnation: Option<Incarnation>,
+    /// Where the last delta ended.
+    pub(super) seq: u64,
+    /// Of the last claim entry.
+    pub(super) claim: u64,
+    /// Of the last claim entry's HLC.
+    pub(super) wall_ms: u64,
+}
+
+impl Bases {
+    /// Takes note of a named incarnation.
+    fn name(&mut self, incarnation: Incarnation) {
+        if self.incarnation != Some(incarnation) {
+            *self = Bases {
+                incarnation: Some(incarnation),
+                ..Bases::default()
+            };
+        }
+    }
+}
+
+/// A hub as written or read: its slot, if it has one.
+pub(super) type Slot = Option<usize>;
+
+/// The writer's side.
+#[derive(Default)]
+pub(super) struct Named {
+    hubs: HashMap<HubId, u32, foldhash::fast::FixedState>,
+    networks: HashMap<NetworkKey, u32, foldhash::fast::FixedState>,
+    bases: Vec<Bases>,
+}
+
+/// The slot of `name`, or `None` after giving it the next one if there is one.
+fn slot_of<K, Q>(
+    map: &mut HashMap<K, u32, foldhash::fast::FixedState>,
+    name: &Q,
+    own: impl FnOnce() -> K,
+) -> Option<u32>
+where
+    K: Hash + Eq,
+    Q: Hash + Equivalent<K> + ?Sized,
+{
+    if let Some(slot) = map.get(name) {
+        return Some(*slot);
+    }
+    if map.len() < MAX_SLOTS {
+        let next = map.len() as u32;
+        map.insert(own(), next);
+    }
+    None
+}
+
+impl Named {
+    pub(super) fn put_hub(&mut self, out: &mut BytesMut, hub: HubId) -> Slot {
+        if let Some(slot) = slot_of(&mut self.hubs, &hub, || hub) {
+            put_varint(out, u64::from(slot) + 1);
+            return Some(slot as usize);
+        }
+        out.put_u8(0);
+        out.put_slice(&hub.0);
+        if self.hubs.len() == self.bases.len() {
+            return None;
+        }
+        self.bases.push(Bases::default());
+        Some(self.bases.len() - 1)
+    }
+
+    pub(super) fn put_network(&mut self, out: &mut BytesMut, network: &NetworkKey) {
+        match slot_of(&mut self.networks, network, || network.clone()) {
+            Some(slot) => put_varint(out, u64::from(slot) + 1),
+            None => {
+                out.put_u8(0);
+                put_bytes(out, network.as_str().as_bytes());
+            }
+        }
+    }
+
+    pub(super) fn put_incarnation(
+        &mut self,
+        out: &mut BytesMut,
+        slot: Slot,
+        incarnation: Incarnation,
+    ) {
+        if self.bases(slot).incarnation == Some(incarnation) {
+            out.put_u8(0);
+            return;
+        }
+        put_varint(out, u64::from(incarnation.epoch) + 1);
+        out.put_u64(incarnation.nonce);
+        self.name(slot, incarnation);
+    }
+
+    pub(super) fn name(&mut self, slot: Slot, incarnation: Incarnation) {
+        if let Some(bases) = slot.and_then(|slot| self.bases.get_mut(slot)) {
+            bases.name(incarnation);
+        }
+    }
+
+    pub(super) fn bases(&self, slot: Slot) -> Bases {
+        slot.and_then(|slot| self.bases.get(slot).copied())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn rebase(&mut self, slot: Slot, bases: Bases) {
+        if let Some(kept) = slot.and_then(|slot| self.bases.get_mut(slot)) {
+            *kept = bases;
+        }
+    }
+}
+
+/// The reader's side.
+#[derive(Default)]
+pub(super) struct Slots {
+    /// Apart from the bases: link records name a dozen hubs each, and need these alone.
+    hubs: Vec<HubId>,
+    bases: Vec<Bases>,
+    networks: Vec<NetworkKey>,
+}
+
+/// What a reference says: the slot, or `None` if the name follows.
+fn read_slot(reader: &mut Reader<'_>) -> Result<Slot, WireError> {
+    let reference = reader.varint()?;
+    match reference.checked_sub(1) {
+        None => Ok(None),
+        Some(slot) => usize::try_from(slot)
+            .map(Some)
+            .map_err(|_| WireError::BadReference),
+    }
+}
+
+impl Slots {
+    pub(super) fn read_hub(&mut self, reader: &mut Reader<'_>) -> Result<(HubId, Slot), WireError> {
+        if let Some(slot) = read_slot(reader)? {
+            let hub = self.hubs.get(slot).ok_or(WireError::BadReference)?;
+            return Ok((*hub, Some(slot)));
+        }
+        let hub = reader.hub()?;
+        if self.hubs.len() == MAX_SLOTS {
+            return Ok((hub, None));
+        }
+        self.hubs.push(hub);
+        self.bases.push(Bases::default());
+        Ok((hub, Some(self.hubs.len() - 1)))
+    }
+
+    pub(super) fn read_network(
+        &mut self,
+        reader: &mut Reader<'_>,
+    ) -> Result<NetworkKey, WireError> {
+        if let Some(slot) = read_slot(reader)? {
+            return self
+                .networks
+                .get(slot)
+                .cloned()
+                .ok_or(WireError::BadReference);
+        }
+        let network = read_network_name(reader)?;
+        if self.networks.len() < MAX_SLOTS {
+            self.networks.push(network.clone());
+        }
+        Ok(network)
+    }
+
+    pub(super) fn read_incarnation(
+        &mut self,
+        reader: &mut Reader<'_>,
+        slot: Slot,
+    ) -> Result<Incarnation, WireError> {
+        let Some(epoch) = reader.varint()?.checked_sub(1) else {
+            return self.last_incarnation(slot);
+        };
+        let incarnation = Incarnation {
+            epoch: u32::try_from(epoch).map_err(|_| WireError::OutOfRange)?,
+            nonce: reader.u64_be()?,
+        };
+        self.name(slot, incarnation);
+        Ok(incarnation)
+    }
+
+    pub(super) fn last_incarnation(&self, slot: Slot) -> Result<Incarnation, WireError> {
+        self.bases(slot).incarnation.ok_or(WireError::BadReference)
+    }
+
+    pub(super) fn name(&mut self, slot: Slot, incarnation: Incarnation) {
+        if let Some(bases) = slot.and_then(|slot| self.bases.get_mut(slot)) {
+            bases.name(incarnation);
+        }
+    }
+
+    pub(super) fn bases(&self, slot: Slot) -> Bases {
+        slot.and_then(|slot| self.bases.get(slot).copied())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn rebase(&mut self, slot: Slot, bases: Bases) {
+        if let Some(kept) = slot.and_then(|slot| self.bases.get_mut(slot)) {
+            *kept = bases;
+        }
+    }
+}
+
+/// A network in full.
+pub(super) fn read_network_name(reader: &mut Reader<'_>) -> Result<NetworkKey, WireError> {
+    // The dialect's letter is at most 4 bytes.
+    let text = reader.text(NetworkKey::MAX_NAME_BYTES + 4)?;
+    NetworkKey::from_wire(text).map_err(|_| WireError::BadText)
+}

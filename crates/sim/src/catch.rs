@@ -1,0 +1,73 @@
+//! The tests of the tests: puts one known fault into every core, and says what finds it.
+//!
+//! The scripts are played first, in their order, then random histories from seed 1 on. Must not know what any
+//! fault does. Called by `tests/simulation.rs` and `mesh-sim mutants`.
+
+use std::fmt;
+
+use super::{history, scripts, siege};
+use hubmesh_core::mutants::Mutants;
+
+/// What found a fault.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Finder {
+    /// A script, by its name: no history was needed.
+    Script(&'static str),
+    /// The history of this seed; all below it found nothing, nor did those with a rogue.
+    Seed(u64),
+    /// The history with a rogue of this seed; all below it found nothing, nor did those without.
+    Rogue(u64),
+}
+
+/// What became of one known fault.
+#[derive(Clone, Debug)]
+pub struct Catch {
+    /// The fault's name.
+    pub mutant: &'static str,
+    /// What found it, and what that saw; none if it survived everything.
+    pub caught: Option<(Finder, String)>,
+}
+
+/// Plays until something finds the fault, at most `limit` histories.
+pub fn catch(name: &'static str, mutant: Mutants, limit: u64) -> Catch {
+    Catch {
+        mutant: name,
+        caught: by_script(mutant).or_else(|| by_seed(mutant, limit)),
+    }
+}
+
+fn by_script(mutant: Mutants) -> Option<(Finder, String)> {
+    scripts::ALL.iter().find_map(|(name, script)| {
+        let why = script(mutant).err()?;
+        Some((Finder::Script(name), why))
+    })
+}
+
+fn by_seed(mutant: Mutants, limit: u64) -> Option<(Finder, String)> {
+    (1..=limit).find_map(|seed| {
+        let honest = || history::play(seed, mutant).faults.into_iter().next();
+        let besieged = || siege::play(seed, mutant).faults.into_iter().next();
+        let fault = honest().map(|fault| (Finder::Seed(seed), fault));
+        fault.or_else(|| Some((Finder::Rogue(seed), besieged()?)))
+    })
+}
+
+impl fmt::Display for Catch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<28} ", self.mutant)?;
+        match &self.caught {
+            Some((Finder::Script(name), why)) => {
+                write!(f, "0 seeds, by the script \"{name}\": {}", brief(why))
+            }
+            Some((Finder::Seed(seed), why)) => write!(f, "{seed} seeds: {}", brief(why)),
+            Some((Finder::Rogue(seed), why)) => {
+                write!(f, "{seed} seeds, with a rogue: {}", brief(why))
+            }
+            None => write!(f, "SURVIVED"),
+        }
+    }
+}
+
+fn brief(why: &str) -> String {
+    why.chars().take(160).collect()
+}

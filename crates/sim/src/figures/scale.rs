@@ -1,0 +1,335 @@
+//! How the control plane grows with the number of hubs: a cold start, a mesh at rest, a restart, a hub that dies, a
+//! split. No peers but a few that join one at a time.
+//!
+//! Each figure is for all that was said until nothing of the topology was said for five seconds. Called by `mesh-sim
+//! scale`.
+
+use std::time::Duration;
+
+use super::ways::Ways;
+use super::{Leg, Meters, authored, person, quantile, seconds, until_shown};
+use crate::checks;
+use crate::world::{HostNo, World, WorldConfig};
+use hubmesh_core::Counters;
+use hubmesh_core::frames::PULLS_SINCE;
+use hubmesh_core::ids::HubId;
+
+/// Whom the hubs are told of at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootstraps {
+    /// All of the first hub alone.
+    One,
+    /// Each of the first hub, and of one other: a tree.
+    Tree,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct ScalePlan {
+    /// How many hubs: four at least.
+    pub hubs: usize,
+    /// Whom they are told of.
+    pub bootstraps: Bootstraps,
+    /// All speak the version of the link protocol before this one.
+    pub before: bool,
+    /// What all chance comes from.
+    pub seed: u64,
+}
+
+/// Nothing of the topology was said for so long: there is peace.
+const STILL: Duration = Duration::from_secs(5);
+/// The longest that peace is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the halves are apart.
+const APART: Duration = Duration::from_secs(60);
+
+/// Runs the plan.
+pub fn measure(plan: ScalePlan, meters: Meters) -> Leg {
+    let told = match plan.bootstraps {
+        Bootstraps::One => "of one hub alone",
+        Bootstraps::Tree => "of one hub and one other",
+    };
+    let version = if plan.before {
+        PULLS_SINCE - 1
+    } else {
+        PULLS_SINCE
+    };
+    let mut leg = Leg::new(
+        format!(
+            "{} hubs that were told {told}, link protocol {version}, links of 2-82 ms, seed {}",
+            plan.hubs, plan.seed
+        ),
+        meters,
+    );
+    let mut world = world(plan, version);
+    cold_start(&mut world, plan, meters, &mut leg);
+    joins(&mut world, plan, &mut leg);
+    rest(&mut world, &mut leg);
+    restart(&mut world, plan.hubs / 3, meters, &mut leg);
+    kill(&mut world, plan.hubs / 2, meters, &mut leg);
+    split(&mut world, plan, meters, &mut leg);
+    let faults = checks::quiet_faults(&world).len();
+    leg.compare("invariants broken at the end", faults as f64, "", 0.0);
+    leg
+}
+
+fn world(plan: ScalePlan, version: u16) -> World {
+    let mut world = World::new(WorldConfig {
+        latency: 1_000..41_000,
+        jitter: 500,
+        window: 1024 * 1024,
+        gather: 2_000,
+        watch: false,
+        ..WorldConfig::checked(plan.seed)
+    });
+    for no in 0..plan.hubs {
+        let told = match plan.bootstraps {
+            _ if no == 0 => Vec::new(),
+            Bootstraps::One => vec![0],
+            Bootstraps::Tree => vec![no / 2, 0],
+        };
+        world.add_host(true, told);
+        world.host(no).version = version;
+    }
+    world
+}
+
+/// What the cores counted, all together.
+fn counted(world: &World) -> Counters {
+    let mut all = Counters::default();
+    for no in 0..world.host_count() {
+        let Some(core) = world.core(no) else { continue };
+        let one = core.counters();
+        all.records += one.records;
+        all.records_own += one.records_own;
+        all.spf_runs += one.spf_runs;
+    }
+    all
+}
+
+fn live(world: &World) -> Vec<HostNo> {
+    let all = 0..world.host_count();
+    all.filter(|no| world.is_up(*no)).collect()
+}
+
+/// Whether every hub reaches every other.
+fn is_whole(world: &World) -> bool {
+    let live = live(world);
+    let reached = |no: &HostNo| {
+        let core = world.core(*no);
+        core.map(|core| core.topology().routes().by_hub.len() + 1)
+    };
+    live.iter().all(|no| reached(no) == Some(live.len()))
+}
+
+/// When all reached all, and when the last word was said, since this began.
+struct Peace {
+    whole: Option<Duration>,
+    still: Option<Duration>,
+}
+
+/// Lets time pass until there is peace.
+fn make_peace(world: &mut World) -> Peace {
+    let began = world.now();
+    let since = |now: u64| Duration::from_micros(now - began);
+    let said = |world: &World| {
+        let open = world.conns.values().filter(|conn| conn.is_open());
+        (counted(world).records_own, open.count())
+    };
+    let mut whole = None;
+    let mut last = (said(world), began);
+    let step = Duration::from_millis(50);
+    let still = world.run_until_true(step, PATIENCE, |world| {
+        let now = world.now();
+        if whole.is_none() && is_whole(world) {
+            whole = Some(since(now));
+        }
+        let said = said(world);
+        if said != last.0 {
+            last = (said, now);
+        }
+        whole.is_some() && Duration::from_micros(now - last.1) >= STILL
+    });
+    Peace {
+        whole,
+        still: still.then(|| since(last.1)),
+    }
+}
+
+/// The costs of what happens between two moments.
+struct Costs {
+    cpu: Duration,
+    before: Counters,
+}
+
+impl Costs {
+    fn begin(world: &mut World, meters: Meters) -> Self {
+        let _ = world.take_totals();
+        Costs {
+            cpu: (meters.cpu)(),
+            before: counted(world),
+        }
+    }
+
+    /// `most` are the targets: records that come in, and kilobytes of what is said of them, per hub.
+    fn end(self, world: &mut World, most: (Option<f64>, Option<f64>), leg: &mut Leg) {
+        let (totals, after) = (world.take_totals(), counted(world));
+        let hubs = live(world).len().max(1) as f64;
+        // A hub that was restarted has begun to count anew.
+        let per_hub = |after: u64, before: u64| after.saturating_sub(before) as f64 / hubs;
+        let records = per_hub(after.records, self.before.records);
+        let bytes = totals.sent.topology_bytes as f64 / hubs / 1e3;
+        leg.push(
+            "... link records that came in, per hub",
+            records,
+            "",
+            most.0,
+        );
+        leg.push(
+            "... sent of them and about them, per hub",
+            bytes,
+            "kB",
+            most.1,
+        );
+        let own = per_hub(after.records_own, self.before.records_own);
+        leg.add("... records of its own that a hub made", own, "");
+        let sent = totals.by_host.values();
+        let most_sent = sent.clone().copied().max().unwrap_or(0) as f64;
+        let mean = sent.sum::<u64>() as f64 / hubs;
+        leg.add("... bytes sent per hub, all control", mean / 1e3, "kB");
+        leg.compare(
+            "... the busiest hub, by the mean",
+            most_sent / mean,
+            "",
+            20.0,
+        );
+        let runs = per_hub(after.spf_runs, self.before.spf_runs);
+        leg.add("... runs of the shortest paths, per hub", runs, "");
+        leg.add(
+            "... CPU time, all hubs",
+            leg.meters.cpu_since(self.cpu),
+            "s",
+        );
+    }
+}
+
+fn cold_start(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg) {
+    let memory = (meters.memory)();
+    let costs = Costs::begin(world, meters);
+    (0..plan.hubs).for_each(|no| world.boot(no));
+    let peace = make_peace(world);
+    leg.add("cold start: all reach all after", seconds(peace.whole), "s");
+    leg.compare("... peace after", seconds(peace.still), "s", 3.0);
+    costs.end(world, (Some(4_000.0), Some(700.0)), leg);
+    let grown = (meters.memory)().saturating_sub(memory) as f64;
+    let known = (plan.hubs * plan.hubs) as f64;
+    leg.add("... memory per hub and hub known to it", grown / known, "B");
+    leg.add("... links per hub", Ways::of(world).degree(), "");
+}
+
+fn joins(world: &mut World, plan: ScalePlan, leg: &mut Leg) {
+    let ways = Ways::of(world);
+    let (mut times, mut shortest) = (Vec::new(), Vec::new());
+    for round in 0..60 {
+        let at = round * 7 % plan.hubs;
+        world.join_unwatched(at, &person(round));
+        let version = authored(world, at);
+        let (step, limit) = (Duration::from_micros(200), Duration::from_secs(1));
+        let took = until_shown(world, live(world), version.as_slice(), step, limit);
+        times.push(seconds(took) * 1e3);
+        shortest.push(ways.farthest(at) as f64 / 1e3);
+        world.run_for(Duration::from_millis(20));
+    }
+    leg.add("join on the last hub, p50", quantile(&mut times, 0.5), "ms");
+    let best = quantile(&mut shortest, 0.99);
+    let p99 = quantile(&mut times, 0.99);
+    let target = (112.0 * best).round() / 100.0;
+    leg.compare("join on the last hub, p99", p99, "ms", target);
+    leg.add("... shortest way, p99", best, "ms");
+}
+
+fn rest(world: &mut World, leg: &mut Leg) {
+    let span = Duration::from_secs(30);
+    let totals = world.take_totals_over(span);
+    let links = Ways::of(world).count().max(1) as f64;
+    let rate = (totals.control_bytes + totals.data_bytes) as f64 / span.as_secs_f64() / links;
+    leg.compare("at rest: traffic per link, both ways", rate, "B/s", 100.0);
+}
+
+fn restart(world: &mut World, no: HostNo, meters: Meters, leg: &mut Leg) {
+    let costs = Costs::begin(world, meters);
+    world.restart(no, 0);
+    let peace = make_peace(world);
+    leg.add(
+        "restart of a hub: all reach all after",
+        seconds(peace.whole),
+        "s",
+    );
+    leg.add("... peace after", seconds(peace.still), "s");
+    costs.end(world, (None, Some(5.0)), leg);
+}
+
+fn kill(world: &mut World, no: HostNo, meters: Meters, leg: &mut Leg) {
+    let costs = Costs::begin(world, meters);
+    let gone = world.hosts[no].id;
+    let began = world.now();
+    world.kill(no);
+    let step = Duration::from_millis(5);
+    let hidden = world.run_until_true(step, Duration::from_secs(20), |world| {
+        live(world).iter().all(|no| !reaches(world, *no, gone))
+    });
+    let took = hidden.then(|| Duration::from_micros(world.now() - began));
+    leg.add("a hub dies: nobody reaches it after", seconds(took), "s");
+    make_peace(world);
+    costs.end(world, (None, None), leg);
+}
+
+fn reaches(world: &World, no: HostNo, hub: HubId) -> bool {
+    let core = world.core(no);
+    core.is_some_and(|core| core.topology().is_reachable(hub))
+}
+
+/// Halves that cannot reach each other for a minute, each with a newcomer that the other has not heard of.
+fn split(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg) {
+    let half = plan.hubs / 2;
+    let sides: [Vec<HostNo>; 2] = [(0..half).collect(), (half..plan.hubs).collect()];
+    world.partition(&[&sides[0], &sides[1]]);
+    world.run_for(APART);
+    let newcomers = [0, plan.hubs - 1];
+    for (no, at) in newcomers.into_iter().enumerate() {
+        world.join_unwatched(at, &person(1_000 + no));
+    }
+    let sets: Vec<_> = newcomers
+        .iter()
+        .filter_map(|no| authored(world, *no))
+        .collect();
+    let costs = Costs::begin(world, meters);
+    let healed = world.now();
+    world.heal();
+    let (step, limit) = (Duration::from_millis(5), Duration::from_secs(60));
+    let linked = world.run_until_true(step, limit, |world| {
+        world.conns.values().any(|conn| {
+            let (a, b) = (conn.ends[0].owner.host, conn.ends[1].owner.host);
+            conn.is_open() && (a < half) != (b < half)
+        })
+    });
+    let first = linked.then(|| Duration::from_micros(world.now() - healed));
+    leg.add(
+        "halves apart for 60 s: first link after",
+        seconds(first),
+        "s",
+    );
+    let linked_at = world.now();
+    let agreed = until_shown(world, live(world), &sets, step, limit);
+    let whole = world.run_until_true(step, limit, |world| is_whole(world));
+    let took = agreed.filter(|_| whole);
+    let took = took.map(|_| Duration::from_micros(world.now() - linked_at));
+    leg.compare(
+        "... all agree after the first link",
+        seconds(took),
+        "s",
+        2.0,
+    );
+    make_peace(world);
+    costs.end(world, (None, None), leg);
+}

@@ -1,0 +1,104 @@
+//! What is still to happen, in the order of time and, within one instant, of scheduling.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+
+use super::net::{ConnNo, Side};
+use super::world::HostNo;
+use hubmesh_core::api::DialTarget;
+use hubmesh_core::ids::{ClaimNo, DialId};
+
+/// A machine in one of its boots: what happens to an earlier boot is void.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Boot {
+    pub(super) host: HostNo,
+    pub(super) boot: u32,
+}
+
+/// Something that happens.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A core's timer.
+    Timer(Boot),
+    /// The next parcel of a pipe is at its end.
+    Arrive { conn: ConnNo, from: Side },
+    /// An end learns that its connection is gone.
+    Lost { conn: ConnNo, side: Side },
+    /// A dial reaches the machine at its address, if there is one.
+    Dialed {
+        by: Boot,
+        dial: DialId,
+        target: DialTarget,
+    },
+    /// The handshake of a dial is done at its dialler.
+    HandshakeDone { conn: ConnNo, dial: DialId },
+    /// A dial that nobody will answer has been waited for long enough.
+    DialFailed { by: Boot, dial: DialId },
+    /// A client answers, or has not answered, a sign-of-life probe.
+    Probed {
+        host: Boot,
+        claim: ClaimNo,
+        token: u64,
+        alive: bool,
+    },
+    /// A link has waited long enough for more to write.
+    Gathered { conn: ConnNo, side: Side },
+    /// Bytes that no hub wrote arrive at the end of a pipe.
+    Garbage {
+        conn: ConnNo,
+        from: Side,
+        bytes: Bytes,
+    },
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// The queue of a world.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    order: u64,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        let order = self.order;
+        self.heap.push(Reverse(Scheduled { at, order, event }));
+    }
+
+    /// The next event that is due by `until`, and when it was.
+    pub(super) fn pop_until(&mut self, until: u64) -> Option<(u64, Event)> {
+        if self.heap.peek()?.0.at > until {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(next)| (next.at, next.event))
+    }
+}

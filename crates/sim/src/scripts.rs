@@ -1,0 +1,668 @@
+//! Known troubles, each a script: what happens, and what must be true after it.
+//!
+//! A script returns the world that it played in; `settle` has checked it. What a script finds on its own is
+//! an `Err` with a sentence.
+
+mod large;
+mod meeting;
+mod partitions;
+mod rogues;
+mod routes;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::checks;
+use super::sessions::{SessionNo, Status};
+use super::world::{HostNo, Newcomer, World, WorldConfig};
+use hubmesh_core::mutants::Mutants;
+use hubmesh_core::rng::Rng;
+
+/// What a script ends with.
+pub type Ended = Result<World, String>;
+
+/// A script, under its name. It is given the faults to put into every core.
+pub type Script = (&'static str, fn(Mutants) -> Ended);
+
+/// All of them, the quick ones first.
+pub const ALL: &[Script] = &[
+    (
+        "a link that one end alone believes in carries nothing",
+        routes::one_sided_link,
+    ),
+    (
+        "a parent that does not answer delays no change",
+        routes::parent_that_does_not_answer,
+    ),
+    (
+        "signals lost on the way are waited for by those behind them",
+        routes::gap_on_the_way,
+    ),
+    (
+        "signals never go back over the link that they came by",
+        routes::way_back,
+    ),
+    (
+        "senders are told of what a receiver has not read, also while links come and go",
+        routes::left_unread,
+    ),
+    (
+        "a link lost and back within the hold tells no client",
+        flap_within_the_hold,
+    ),
+    (
+        "two hubs that dial each other at once share one link",
+        simultaneous_dial,
+    ),
+    ("a link that loses one way is replaced", one_way_loss),
+    ("a half-open link is found out", half_open_link),
+    (
+        "a hub comes back with its clock back, ahead and equal",
+        restart_with_another_clock,
+    ),
+    (
+        "two restarts in one pacing window are two lives",
+        two_restarts_in_one_window,
+    ),
+    (
+        "a mesh split in three and healed is one",
+        three_way_partition,
+    ),
+    ("a link that flaps at twice the pacing settles", flapping),
+    ("a slow hub delays nobody else", slow_hub),
+    ("two machines with one id notice and leave", cloned_hub),
+    ("clones of a client do not fight for ever", cloned_client),
+    (
+        "a hub is back after its claims were dropped",
+        back_after_its_claims_were_dropped,
+    ),
+    (
+        "a star outlives the restart of its root",
+        star_root_restarts,
+    ),
+    ("half of the hubs crash for good", permanent_crashes),
+    (
+        "a hub restarts ten times back to back",
+        back_to_back_restarts,
+    ),
+    (
+        "a change crosses each link of the tree once",
+        copies_of_a_change,
+    ),
+    (
+        "a peer that moves hubs within the hold does not leave",
+        move_within_the_hold,
+    ),
+    (
+        "split halves find each other without their bootstrap",
+        halves_without_bootstrap,
+    ),
+    (
+        "two hubs restarted while apart meet in their new lives",
+        both_restarted_while_apart,
+    ),
+    ("random bytes hurt nobody", random_bytes),
+    (
+        "the bootstrap hub is linked again within seconds of a ten-minute absence",
+        partitions::bootstrap_absent,
+    ),
+    (
+        "rosters agree within three seconds of the end of a partition",
+        partitions::busy_halves,
+    ),
+    (
+        "newcomers at a full hub are sent on to hubs that live",
+        meeting::newcomers_at_a_full_hub,
+    ),
+    (
+        "a link that is given up at once is never listed",
+        meeting::link_that_is_given_up_at_once,
+    ),
+    (
+        "a hub that is left alone tries those that it knows itself",
+        meeting::tried_by_whoever_is_left,
+    ),
+    (
+        "records that a lost link left behind are found by comparing",
+        meeting::records_left_behind,
+    ),
+    (
+        "hubs of two versions are one mesh while they are replaced one by one",
+        meeting::two_versions,
+    ),
+    (
+        "a crash in the middle of a snapshot leaves no half of a set",
+        crash_in_a_snapshot,
+    ),
+    (
+        "a link stalled for long costs what was missed",
+        stalled_link,
+    ),
+    (
+        "a message with too many changes ends its link",
+        rogues::long_message,
+    ),
+    (
+        "a link has as many subscriptions as there can be hubs",
+        rogues::subscriptions,
+    ),
+    (
+        "hubs that nothing leads to do not go round for ever",
+        rogues::nobodies,
+    ),
+    (
+        "a crowd of made-up hubs keeps no newcomer out",
+        rogues::crowd_of_nobodies,
+    ),
+    (
+        "who was turned away is asked for when there is room",
+        rogues::room_after_the_crowd,
+    ),
+    (
+        "one hub has few links with another, however many it opens",
+        rogues::links_of_one_hub,
+    ),
+    (
+        "what is kept aside of a delta is bounded",
+        rogues::kept_aside,
+    ),
+    (
+        "a later life in a signal ends no pair of hubs",
+        rogues::later_life_in_a_signal,
+    ),
+    (
+        "a number far ahead ends no pair of hubs",
+        rogues::number_far_ahead,
+    ),
+    (
+        "numbers that one hub skips are skipped for no other",
+        rogues::numbers_skipped,
+    ),
+    (
+        "the signals of as many hubs are numbered as there is room for",
+        rogues::many_sources,
+    ),
+    (
+        "few signals that come before their turn are kept",
+        rogues::early_signals,
+    ),
+    (
+        "a hub that is driven away draws a new id, and is back",
+        rogues::new_id,
+    ),
+    (
+        "a life that nobody lives is forgotten",
+        rogues::forgotten_life,
+    ),
+    ("a chain of two hundred hubs agrees", large::long_chain),
+];
+
+/// Those that take too long for every run of the tests.
+pub const LARGE: &[Script] = &[
+    ("two hundred hubs start at once", large::cold_start),
+    (
+        "two hundred hubs that were told of one alone start at once",
+        large::cold_start_around_one,
+    ),
+    (
+        "a thousand hubs start at once",
+        large::cold_start_of_a_thousand,
+    ),
+    (
+        "halves of a thousand hubs agree two seconds after their first link",
+        large::halves_of_a_thousand,
+    ),
+];
+
+fn ensure(holds: bool, what: impl Into<String>) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what.into()) }
+}
+
+fn who(no: usize) -> Newcomer {
+    Newcomer::new("global", &format!("{no:040x}"), &format!("proof-{no}"))
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Waits until everything holds, then sends signals between all clients.
+fn settle(mut world: World, within: Duration) -> Ended {
+    let mut last = Vec::new();
+    let settled = world.run_until_true(Duration::from_millis(500), within, |world| {
+        last = checks::quiet_faults(world);
+        last.extend(checks::missing_links(world));
+        last.is_empty()
+    });
+    ensure(settled, format!("not settled after {within:?}: {last:?}"))?;
+    checks::probe_signals(&mut world, secs(2));
+    let open = checks::open_signals(&world, secs(5));
+    ensure(open.is_empty(), open.join("; "))?;
+    ensure(world.faults().is_empty(), world.faults().join("; "))?;
+    Ok(world)
+}
+
+fn checked(mutants: Mutants, seed: u64) -> WorldConfig {
+    WorldConfig {
+        mutants,
+        ..WorldConfig::checked(seed)
+    }
+}
+
+fn mesh(mutants: Mutants, seed: u64, hubs: usize) -> World {
+    World::mesh(checked(mutants, seed), hubs)
+}
+
+/// One client at each hub.
+fn people(world: &mut World) -> Vec<SessionNo> {
+    (0..world.host_count())
+        .map(|no| world.join(no, &who(no)))
+        .collect()
+}
+
+fn ring(hubs: usize) -> Vec<(HostNo, HostNo)> {
+    (0..hubs).map(|no| (no, (no + 1) % hubs)).collect()
+}
+
+fn chain(hubs: usize) -> Vec<(HostNo, HostNo)> {
+    (1..hubs).map(|no| (no, no - 1)).collect()
+}
+
+fn simultaneous_dial(mutants: Mutants) -> Ended {
+    let mut world = World::wired(checked(mutants, 1), 2, &[(0, 1), (1, 0)]);
+    people(&mut world);
+    settle(world, secs(10))
+}
+
+fn one_way_loss(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 2, 3), secs(15))?;
+    people(&mut world);
+    world.block(0, 1);
+    world.run_for(secs(10));
+    ensure(!world.linked(0, 1), "the link with one way still stands")?;
+    world.heal();
+    settle(world, secs(75))
+}
+
+fn half_open_link(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 3, 3), secs(15))?;
+    people(&mut world);
+    world.run_for(secs(1));
+    world.cut_unnoticed(0, 1);
+    settle(world, secs(75))
+}
+
+fn crash_in_a_snapshot(mutants: Mutants) -> Ended {
+    let mut config = checked(mutants, 4);
+    config.bandwidth = Some(80_000);
+    config.watch = false;
+    let mut world = World::wired(config, 3, &chain(3));
+    for no in 0..2_000 {
+        world.join_unwatched(0, &who(no));
+    }
+    world.config.watch = true;
+    let reader = world.join(2, &who(9_999));
+    world.run_for(Duration::from_millis(600));
+    let known = |world: &World| {
+        world
+            .core(1)
+            .map_or(0, |core| core.directory().read().peers())
+    };
+    ensure(
+        known(&world) < 2_000,
+        "the snapshot was over before the crash",
+    )?;
+    world.restart(0, 0);
+    world.run_for(secs(12));
+    ensure(
+        world.session(reader).roster.is_empty(),
+        "clients of the first life are still shown",
+    )?;
+    settle(world, secs(60))
+}
+
+fn restart_with_another_clock(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 5, 4), secs(15))?;
+    people(&mut world);
+    for skew_ms in [-3_600_000, 3_600_000, 0] {
+        // Past the window in which an id may change hands only so often.
+        world.run_for(secs(31));
+        world.restart(1, skew_ms);
+        world.join(1, &who(1));
+        world.run_for(secs(3));
+        // The client of the hub with the odd clock moves on, and must win there.
+        let moved = world.join(2, &who(1));
+        world.run_for(secs(4));
+        ensure(
+            world.session(moved).status == Status::Live,
+            "a client lost its id to a clock",
+        )?;
+    }
+    settle(world, secs(75))
+}
+
+fn two_restarts_in_one_window(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 6, 4), secs(15))?;
+    people(&mut world);
+    world.run_for(secs(1));
+    world.restart(2, 0);
+    world.run_for(Duration::from_millis(40));
+    world.restart(2, 0);
+    world.join(2, &who(2));
+    settle(world, secs(75))
+}
+
+fn three_way_partition(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 7, 9), secs(20))?;
+    let sessions = people(&mut world);
+    world.run_for(secs(1));
+    world.partition(&[&[0, 1, 2], &[3, 4, 5], &[6, 7, 8]]);
+    world.run_for(secs(10));
+    for no in 0..9 {
+        world.join(no, &who(100 + no));
+    }
+    // One client goes to each part: three hubs hold its id when they meet again.
+    for no in [1, 4, 7] {
+        world.join(no, &who(50));
+    }
+    world.leave(sessions[8]);
+    world.run_for(secs(20));
+    world.heal();
+    settle(world, secs(75))
+}
+
+fn flapping(mutants: Mutants) -> Ended {
+    let mut world = settle(World::wired(checked(mutants, 8), 5, &ring(5)), secs(15))?;
+    people(&mut world);
+    for _ in 0..100 {
+        world.cut(0, 1);
+        world.run_for(Duration::from_millis(50));
+    }
+    settle(world, secs(75))
+}
+
+fn slow_hub(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 9, 4), secs(15))?;
+    people(&mut world);
+    world.run_for(secs(2));
+    for no in 0..3 {
+        world.throttle(no, 3, Some(2_000));
+    }
+    for no in 0..400 {
+        world.join_unwatched(0, &who(1_000 + no));
+    }
+    world.run_for(Duration::from_millis(300));
+    for no in [1, 2] {
+        let peers = world
+            .core(no)
+            .map_or(0, |core| core.directory().read().peers());
+        ensure(
+            peers == 404,
+            format!("hub {no} knows {peers} of 404 while another is slow"),
+        )?;
+    }
+    for no in 0..3 {
+        world.throttle(no, 3, None);
+    }
+    settle(world, secs(75))
+}
+
+fn cloned_hub(mutants: Mutants) -> Ended {
+    let mut world = World::new(checked(mutants, 10));
+    let first = world.add_host(true, Vec::new());
+    let second = world.add_host(true, vec![first]);
+    let clone = world.add_host(true, vec![first, second]);
+    world.host(clone).id = world.host(second).id;
+    for no in [first, second, clone] {
+        world.boot(no);
+    }
+    world.run_for(secs(90));
+    let left = [second, clone]
+        .iter()
+        .filter(|no| world.core(**no).is_some_and(|core| core.has_left()))
+        .count();
+    ensure(left > 0, "nobody left the mesh")?;
+    ensure(
+        world.alarms().contains_key("identity-clash"),
+        "nobody said so",
+    )?;
+    ensure(
+        !world.core(first).is_some_and(|core| core.has_left()),
+        "a bystander left the mesh",
+    )?;
+    Ok(world)
+}
+
+fn cloned_client(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 11, 3), secs(15))?;
+    let twin = Newcomer::new("global", "twin", "shared-proof");
+    let mut accepted = 0;
+    for round in 0..40 {
+        let session = world.join(round % 3, &twin);
+        world.run_for(Duration::from_millis(200));
+        accepted += usize::from(world.session(session).status == Status::Live);
+    }
+    ensure(
+        accepted < 20,
+        format!("the id changed hands {accepted} times in 8 s"),
+    )?;
+    settle(world, secs(75))
+}
+
+fn back_after_its_claims_were_dropped(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 12, 3), secs(15))?;
+    people(&mut world);
+    world.run_for(secs(1));
+    world.partition(&[&[0, 1], &[2]]);
+    world.run_for(secs(90));
+    let dropped = world
+        .core(0)
+        .is_some_and(|core| core.directory().read().hubs().len() == 2);
+    ensure(
+        dropped,
+        "the claims of an unreachable hub are kept for ever",
+    )?;
+    world.heal();
+    settle(world, secs(75))
+}
+
+fn star_root_restarts(mutants: Mutants) -> Ended {
+    let edges: Vec<(HostNo, HostNo)> = (1..8).map(|no| (no, 0)).collect();
+    let mut world = settle(World::wired(checked(mutants, 14), 8, &edges), secs(15))?;
+    people(&mut world);
+    world.run_for(secs(1));
+    world.power_off(0);
+    world.run_for(secs(8));
+    world.boot(0);
+    world.join(0, &who(0));
+    settle(world, secs(75))
+}
+
+fn permanent_crashes(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 15, 8), secs(20))?;
+    people(&mut world);
+    world.run_for(secs(1));
+    for no in [1, 3, 5] {
+        world.power_off(no);
+    }
+    world.kill(7);
+    world.run_for(Duration::from_millis(5_500));
+    let ghosts = world
+        .core(0)
+        .map_or(0, |core| core.directory().read().peers());
+    ensure(
+        ghosts == 4,
+        format!("{ghosts} of 4 peers are shown 5.5 s after the crashes"),
+    )?;
+    settle(world, secs(75))
+}
+
+fn back_to_back_restarts(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 16, 4), secs(15))?;
+    people(&mut world);
+    for _ in 0..10 {
+        world.restart(1, 0);
+        world.run_for(Duration::from_millis(30));
+    }
+    world.join(1, &who(1));
+    settle(world, secs(75))
+}
+
+fn copies_of_a_change(mutants: Mutants) -> Ended {
+    let mut world = World::new(checked(mutants, 17));
+    world.start_sniffing();
+    for no in 0..10 {
+        world.add_host(true, if no == 0 { Vec::new() } else { vec![0] });
+    }
+    (0..10).for_each(|no| world.boot(no));
+    let mut world = settle(world, secs(20))?;
+    world.run_for(secs(75));
+    let _ = world.take_sniffed();
+    people(&mut world);
+    world.run_for(secs(1));
+    let seen = world.take_sniffed().changes;
+    ensure(
+        seen.len() == 10,
+        format!("{} changes were seen, not 10", seen.len()),
+    )?;
+    for (change, copies) in seen {
+        ensure(copies == 9, format!("{change:?} crossed {copies} links"))?;
+    }
+    Ok(world)
+}
+
+fn told(world: &World, sessions: &[SessionNo]) -> u64 {
+    sessions
+        .iter()
+        .map(|session| world.session(*session).told)
+        .sum()
+}
+
+fn flap_within_the_hold(mutants: Mutants) -> Ended {
+    let mut world = settle(World::wired(checked(mutants, 18), 2, &[(1, 0)]), secs(10))?;
+    let sessions = people(&mut world);
+    world.run_for(secs(35));
+    let before = told(&world, &sessions);
+    world.cut(0, 1);
+    world.run_for(secs(10));
+    ensure(world.linked(0, 1), "the link did not come back")?;
+    ensure(
+        told(&world, &sessions) == before,
+        "a client was told of a link's loss",
+    )?;
+    settle(world, secs(30))
+}
+
+fn move_within_the_hold(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 19, 4), secs(15))?;
+    let sessions = people(&mut world);
+    world.run_for(secs(2));
+    // The socket to its old hub is dead, and the hub has not noticed yet.
+    world.go_silent(sessions[1]);
+    world.join(2, &who(1));
+    world.run_for(secs(5));
+    let leaves: u64 = [0, 2, 3]
+        .iter()
+        .map(|no| world.session(sessions[*no]).leaves)
+        .sum();
+    ensure(
+        leaves == 0,
+        format!("{leaves} clients were told of a leave"),
+    )?;
+    ensure(
+        world.session(sessions[1]).status == Status::Superseded,
+        "the old connection was not told",
+    )?;
+    settle(world, secs(30))
+}
+
+fn halves_without_bootstrap(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 20, 7), secs(20))?;
+    people(&mut world);
+    world.run_for(secs(1));
+    world.partition(&[&[0, 1, 2, 3], &[4, 5, 6]]);
+    world.run_for(secs(30));
+    world.kill(0);
+    world.run_for(secs(10));
+    world.heal();
+    let met = world.run_until_true(secs(1), secs(60), |world| {
+        checks::components(world).len() == 1
+    });
+    ensure(met, "the halves are apart 60 s after the partition healed")?;
+    settle(world, secs(75))
+}
+
+fn stalled_link(mutants: Mutants) -> Ended {
+    // Looking at whole sets after each of so many changes would take longer than all other scripts.
+    let mut config = checked(mutants, 21);
+    config.watch = false;
+    let mut world = settle(World::wired(config, 3, &chain(3)), secs(15))?;
+    for no in 0..2_000 {
+        world.join_unwatched(0, &who(no));
+    }
+    world.run_for(secs(5));
+    world.block(1, 2);
+    world.block(2, 1);
+    // The same few clients come and go: a cursor coalesces what a queue would keep.
+    for round in 0..45 {
+        for no in 0..20 {
+            let claim = world.join_unwatched(0, &who(5_000 + no));
+            world.run_for(secs(1) / 20);
+            if round < 44 {
+                world.leave_unwatched(0, claim);
+            }
+        }
+    }
+    let _ = world.take_totals();
+    world.heal();
+    let mut world = settle(world, secs(75))?;
+    let bytes = world.take_totals().control_bytes;
+    ensure(
+        bytes < 45_000,
+        format!("{bytes} bytes for 20 new claims and 880 retractions"),
+    )?;
+    Ok(world)
+}
+
+fn both_restarted_while_apart(mutants: Mutants) -> Ended {
+    let mut world = settle(World::wired(checked(mutants, 22), 2, &[(1, 0)]), secs(15))?;
+    people(&mut world);
+    for _ in 0..4 {
+        world.partition(&[&[0], &[1]]);
+        world.restart(0, 0);
+        world.restart(1, 0);
+        world.run_for(secs(10));
+        world.heal();
+        world = settle(world, secs(75))?;
+    }
+    Ok(world)
+}
+
+fn random_bytes(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 23, 3), secs(15))?;
+    people(&mut world);
+    let mut rng = Rng::new(23);
+    for round in 0..500 {
+        let length = rng.below(200) as usize;
+        let mut bytes: Vec<u8> = (0..length).map(|_| rng.next_u64() as u8).collect();
+        if let [first, second, rest @ ..] = bytes.as_mut_slice()
+            && rest.len() < 128
+            && round % 2 == 0
+        {
+            // A whole frame of a known kind: what is in it is read.
+            *first = rest.len() as u8;
+            *second = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x41, 0x42][rng.below(14) as usize];
+        }
+        world.inject(0, 1, &Bytes::from(bytes));
+        world.run_for(Duration::from_millis(rng.below(400)));
+    }
+    // Hub 0 may have forged anything of its own; what hub 2 says is as hub 2 says it.
+    let id = world.host(2).id;
+    let claims = world
+        .core(1)
+        .map_or(0, |core| core.directory().read().claims_of(&id).len());
+    ensure(claims == 1, format!("hub 1 has {claims} claims of hub 2"))?;
+    ensure(world.is_up(1), "hub 1 is down")?;
+    Ok(world)
+}

@@ -1,0 +1,663 @@
+//! What a rogue says: frames of every kind, some built from what it has heard, some at random.
+//!
+//! Must not know the world: it is given what the rogue knows ([`Heard`]) and what it does not shrink from
+//! ([`Manners`]). All it makes can be encoded.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{MADE_UP, Manners, made_up_id};
+use hubmesh_core::api::Bye;
+use hubmesh_core::directory::ClaimView;
+use hubmesh_core::frames::{
+    AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
+    SignalBody, SignalFrame, Summary,
+};
+use hubmesh_core::ids::{
+    ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
+};
+use hubmesh_core::rng::Rng;
+
+/// Hubs that a rogue makes up are drawn from so many, most of the time.
+const CAST: u64 = 24;
+
+/// What the rogue knows when it speaks.
+pub(super) struct Heard {
+    pub(super) wall_ms: u64,
+    /// The rogue's own id and life.
+    pub(super) me: HubId,
+    pub(super) life: Incarnation,
+    /// The hub that it speaks to.
+    pub(super) to: HubId,
+    /// Of honest hubs.
+    pub(super) records: Vec<LinkRecord>,
+    pub(super) claims: Vec<(HubId, ClaimView)>,
+}
+
+/// What it said before, so that what it says next may follow.
+#[derive(Default)]
+pub(super) struct Forger {
+    /// The life and the number of the last record of each hub of its own making, itself included.
+    lives: BTreeMap<HubId, (Incarnation, u64)>,
+    /// The last change of each.
+    changes: BTreeMap<HubId, u64>,
+    /// Claims that it made, for the signals in their name.
+    claims: Vec<(HubId, ClaimNo, u64, NetworkKey, PeerId)>,
+    /// The last number of each pair of hubs.
+    signals: BTreeMap<(HubId, HubId), u64>,
+    count: u64,
+}
+
+impl Forger {
+    /// Who it says to be on a link of its own.
+    pub(super) fn face(
+        &mut self,
+        rng: &mut Rng,
+        manners: Manners,
+        heard: &Heard,
+    ) -> (HubId, Incarnation) {
+        match rng.below(10) {
+            0..=3 => (heard.me, self.life(rng, heard, heard.me, manners)),
+            4 if manners.impostor => self.honest(rng, heard, manners),
+            _ => {
+                let hub = self.made_up(rng);
+                (hub, self.life(rng, heard, hub, manners))
+            }
+        }
+    }
+
+    /// What it says of its own accord: often one frame, sometimes many.
+    pub(super) fn speak(
+        &mut self,
+        rng: &mut Rng,
+        manners: Manners,
+        heard: &Heard,
+        passed: &VecDeque<Frame>,
+    ) -> Vec<Frame> {
+        let many = match rng.below(60) {
+            0 => 200,
+            1..=10 => 10,
+            _ => 1 + rng.below(3),
+        };
+        (0..many)
+            .map(|_| self.frame(rng, manners, heard, passed))
+            .collect()
+    }
+
+    /// What it makes of a signal or an acknowledgement that it was to pass on: it may be lost, doubled, sent on with
+    /// another time to live, or changed.
+    pub(super) fn pass(&mut self, rng: &mut Rng, manners: Manners, frame: Frame) -> Vec<Frame> {
+        match rng.below(12) {
+            0 => Vec::new(),
+            1 => vec![frame.clone(), frame],
+            2 => match frame {
+                Frame::Signal(signal) => {
+                    let ttl = signal.ttl.saturating_sub(rng.below(4) as u8);
+                    vec![Frame::Signal(SignalFrame { ttl, ..signal })]
+                }
+                frame => vec![frame],
+            },
+            3 if manners.thief => match frame {
+                Frame::Signal(signal) => {
+                    let body = SignalBody::Hub {
+                        payload: Bytes::from_static(b"stolen"),
+                    };
+                    vec![Frame::Signal(SignalFrame { body, ..signal })]
+                }
+                frame => vec![frame],
+            },
+            _ => vec![frame],
+        }
+    }
+
+    /// What it makes of what its own core says. Mostly it lets it be: a hub that answers nothing is soon alone.
+    pub(super) fn tell(&mut self, rng: &mut Rng, manners: Manners, frame: Frame) -> Option<Frame> {
+        match frame {
+            Frame::Delta(_) if rng.below(6) == 0 => None,
+            Frame::Delta(mut delta) if manners.thief && rng.below(4) == 0 => {
+                delta.entries.truncate(rng.below(3) as usize);
+                Some(Frame::Delta(delta))
+            }
+            Frame::Pong { .. } if rng.below(12) == 0 => None,
+            Frame::Subscribe { .. } | Frame::Digest(_) if rng.below(12) == 0 => None,
+            Frame::Announce(_) | Frame::Want(_) if rng.below(12) == 0 => None,
+            frame => Some(frame),
+        }
+    }
+
+    fn frame(
+        &mut self,
+        rng: &mut Rng,
+        manners: Manners,
+        heard: &Heard,
+        passed: &VecDeque<Frame>,
+    ) -> Frame {
+        self.count += 1;
+        match rng.below(100) {
+            0..=29 => Frame::Delta(self.delta(rng, manners, heard)),
+            30..=49 => self.records(rng, manners, heard),
+            50..=53 => self.digest(rng, manners, heard),
+            54..=57 => {
+                let origin = self.anybody(rng, heard);
+                Frame::Subscribe {
+                    origin,
+                    incarnation: self.life(rng, heard, origin, manners),
+                    seq: number(rng, 5),
+                }
+            }
+            58 => Frame::Unsubscribe {
+                origin: self.anybody(rng, heard),
+            },
+            59..=60 => {
+                let origin = self.anybody(rng, heard);
+                Frame::Audit {
+                    origin,
+                    incarnation: self.life(rng, heard, origin, manners),
+                    seq: number(rng, 5),
+                    hash: rng.next_u64(),
+                }
+            }
+            61..=80 => Frame::Signal(self.signal(rng, manners, heard)),
+            81..=87 => Frame::Ack(self.ack(rng, manners, heard)),
+            88..=90 => Frame::Ping {
+                token: number(rng, 3),
+            },
+            91..=93 => Frame::Pong {
+                token: number(rng, 3),
+            },
+            94 => self.bye(rng, manners, heard),
+            _ => {
+                let last = passed.len() as u64;
+                let again = passed.get(rng.below(last) as usize).cloned();
+                again.unwrap_or(Frame::Pong { token: 0 })
+            }
+        }
+    }
+
+    /// A hub that does not exist; sometimes one that was never named before.
+    fn made_up(&mut self, rng: &mut Rng) -> HubId {
+        match rng.below(12) {
+            0 => made_up_id(rng.next_u64()),
+            _ => made_up_id(rng.below(CAST)),
+        }
+    }
+
+    fn honest(&mut self, rng: &mut Rng, heard: &Heard, manners: Manners) -> (HubId, Incarnation) {
+        let hub = pick(rng, &heard.records).map_or(heard.to, |record| record.hub);
+        (hub, self.life(rng, heard, hub, manners))
+    }
+
+    fn anybody(&mut self, rng: &mut Rng, heard: &Heard) -> HubId {
+        match rng.below(10) {
+            0..=2 => heard.me,
+            3..=5 => self.made_up(rng),
+            6 => heard.to,
+            _ => pick(rng, &heard.records).map_or(heard.me, |record| record.hub),
+        }
+    }
+
+    /// A life that this hub lives, lived or could live. Of an honest hub none that is later than the one it lives,
+    /// unless the rogue is an impostor.
+    fn life(&mut self, rng: &mut Rng, heard: &Heard, hub: HubId, manners: Manners) -> Incarnation {
+        let known = heard.records.iter().find(|record| record.hub == hub);
+        let Some(known) = known.map(|record| record.incarnation) else {
+            let first = match hub == heard.me {
+                true => heard.life,
+                false => Incarnation {
+                    epoch: 0,
+                    nonce: rng.next_u64(),
+                },
+            };
+            let (life, _) = *self.lives.entry(hub).or_insert((first, 0));
+            let life = match rng.below(20) {
+                0 => later(rng, life),
+                1 => Incarnation {
+                    epoch: u32::MAX - rng.below(2) as u32,
+                    nonce: life.nonce,
+                },
+                _ => life,
+            };
+            return life;
+        };
+        match rng.below(4) {
+            0 if manners.impostor => later(rng, known),
+            1 => Incarnation {
+                epoch: known.epoch,
+                nonce: rng.below(known.nonce.max(1)),
+            },
+            _ => known,
+        }
+    }
+
+    fn delta(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> Delta {
+        let origin = match rng.below(10) {
+            0..=4 => heard.me,
+            5..=7 if manners.in_names => self.anybody(rng, heard),
+            _ => self.made_up(rng),
+        };
+        let incarnation = self.life(rng, heard, origin, manners);
+        let reset = rng.below(4) == 0;
+        let before = self.changes.get(&origin).copied().unwrap_or(0);
+        let from = match rng.below(8) {
+            0 => number(rng, 20),
+            1 => before.saturating_add(rng.below(3)),
+            _ if reset => 0,
+            _ => before,
+        };
+        let entries = self.entries(rng, manners, heard, origin, from.max(before));
+        let end = entries.last().map_or(from, |entry| entry.seq);
+        let to = if rng.below(12) == 0 {
+            number(rng, 50)
+        } else {
+            end
+        };
+        self.changes.insert(origin, end);
+        Delta {
+            origin,
+            incarnation,
+            from,
+            reset,
+            last: rng.below(6) > 0,
+            to,
+            entries,
+        }
+    }
+
+    fn entries(
+        &mut self,
+        rng: &mut Rng,
+        manners: Manners,
+        heard: &Heard,
+        origin: HubId,
+        above: u64,
+    ) -> Vec<Entry> {
+        let many = match rng.below(200) {
+            0 => 9_000,
+            1..=20 => 80,
+            _ => 1 + rng.below(6),
+        };
+        // One id again and again, in some.
+        let same = (rng.below(6) == 0).then(|| self.peer(rng));
+        let mut seq = above;
+        let mut entries = Vec::new();
+        for _ in 0..many {
+            seq = match rng.below(40) {
+                0 => seq.saturating_add(rng.next_u64() >> rng.below(64)),
+                1 => seq,
+                _ => seq.saturating_add(1),
+            };
+            let change = self.change(rng, manners, heard, origin, seq, same.as_ref());
+            entries.push(Entry { seq, change });
+        }
+        entries
+    }
+
+    fn change(
+        &mut self,
+        rng: &mut Rng,
+        manners: Manners,
+        heard: &Heard,
+        origin: HubId,
+        seq: u64,
+        same: Option<&PeerId>,
+    ) -> Change {
+        let known = pick(rng, &heard.claims).cloned();
+        let network = match (&known, rng.below(8)) {
+            (_, 0) => fresh_network(rng),
+            (Some((_, claim)), _) => claim.network.clone(),
+            _ => fresh_network(rng),
+        };
+        let peer = match (known, same) {
+            (Some((_, claim)), _) if manners.thief && rng.below(4) == 0 => claim.peer,
+            (_, Some(same)) => same.clone(),
+            _ => self.peer(rng),
+        };
+        let claim = ClaimNo(if same.is_some() { seq } else { number(rng, 40) } & (u64::MAX >> 1));
+        match rng.below(20) {
+            0 => Change::Unknown,
+            1..=3 => Change::Gone {
+                network,
+                peer,
+                claim,
+                reason: LeaveReason::from_code(rng.below(8) as u8),
+            },
+            _ => {
+                if self.claims.len() < 200 {
+                    let made = (origin, claim, seq, network.clone(), peer.clone());
+                    self.claims.push(made);
+                }
+                let ahead = match rng.below(12) {
+                    0 => 1 << 40,
+                    1 => 3_600_000,
+                    _ => rng.below(1_000),
+                };
+                Change::Claim(Claim {
+                    network,
+                    peer,
+                    claim,
+                    hlc: Hlc::from_wall((heard.wall_ms + ahead) & (u64::MAX >> 16)),
+                    quiet: rng.below(8) == 0,
+                    data: data(rng),
+                })
+            }
+        }
+    }
+
+    fn peer(&mut self, rng: &mut Rng) -> PeerId {
+        let number = match rng.below(3) {
+            0 => rng.below(100_000),
+            _ => rng.below(12),
+        };
+        PeerId::Text(format!("rogue-{number}").into())
+    }
+
+    fn records(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> Frame {
+        let many = match rng.below(40) {
+            0 => 120,
+            1..=4 => 20,
+            _ => 1 + rng.below(3),
+        };
+        let anew = rng.below(3) == 0;
+        let mut records = Vec::new();
+        for _ in 0..many {
+            let hub = match rng.below(10) {
+                0..=2 => heard.me,
+                3..=7 if anew => made_up_id(rng.next_u64()),
+                3..=7 => self.made_up(rng),
+                _ => self.honest(rng, heard, manners).0,
+            };
+            records.push(self.record(rng, manners, heard, hub));
+        }
+        Frame::Records(records)
+    }
+
+    fn record(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard, hub: HubId) -> LinkRecord {
+        let incarnation = self.life(rng, heard, hub, manners);
+        let known = heard.records.iter().find(|record| record.hub == hub);
+        let number = match known {
+            // Word of an honest hub that is older than its last, or as old and otherwise.
+            Some(known) if !manners.impostor => known.number.saturating_sub(rng.below(3)),
+            Some(known) => known.number.saturating_add(rng.below(4)),
+            None => {
+                let (life, number) = self.lives.entry(hub).or_insert((incarnation, 0));
+                *life = (*life).max(incarnation);
+                *number = number.saturating_add(rng.below(3));
+                *number
+            }
+        };
+        LinkRecord {
+            hub,
+            incarnation,
+            number,
+            draining: rng.below(10) == 0,
+            urls: urls(rng, heard),
+            region: "nowhere".into(),
+            neighbours: self.neighbours(rng, heard, hub),
+        }
+    }
+
+    /// Itself, hubs of its making that list each other, honest ones that list none of them.
+    fn neighbours(&mut self, rng: &mut Rng, heard: &Heard, of: HubId) -> Vec<(HubId, u16)> {
+        let mut listed = BTreeMap::new();
+        let cost = |rng: &mut Rng| match rng.below(3) {
+            0 => 0,
+            1 => 1 + rng.below(20) as u16,
+            _ => u16::MAX,
+        };
+        if of == heard.me {
+            for record in &heard.records {
+                if rng.below(8) > 0 {
+                    listed.insert(record.hub, cost(rng));
+                }
+            }
+            for made in 0..rng.below(CAST) {
+                listed.insert(made_up_id(made), cost(rng));
+            }
+        } else {
+            listed.insert(heard.me, cost(rng));
+            for _ in 0..rng.below(4) {
+                listed.insert(self.anybody(rng, heard), cost(rng));
+            }
+        }
+        listed.remove(&of);
+        listed.into_iter().collect()
+    }
+
+    /// Which records it has, wants, or has the sums of.
+    fn digest(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> Frame {
+        let mut lines: Vec<DigestEntry> = Vec::new();
+        for _ in 0..rng.below(12) {
+            let hub = self.anybody(rng, heard);
+            lines.push(DigestEntry {
+                hub,
+                incarnation: self.life(rng, heard, hub, manners),
+                number: number(rng, 20),
+            });
+        }
+        if rng.below(3) > 0 {
+            lines.sort_by_key(|line| line.hub);
+            lines.dedup_by_key(|line| line.hub);
+        }
+        match rng.below(4) {
+            0 => Frame::Digest(lines),
+            1 => Frame::Want(lines.into_iter().map(|line| line.hub).collect()),
+            2 => Frame::Summary(Summary {
+                wants_all: rng.below(2) == 0,
+                is_answer: rng.below(2) == 0,
+                sums: vec![rng.below(3) as u32; Summary::SHARES],
+            }),
+            _ => Frame::Announce(lines),
+        }
+    }
+
+    fn signal(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> SignalFrame {
+        let source = self.speaker(rng, manners, heard);
+        let dest = self.addressee(rng, heard);
+        let last = self.signals.entry((source, dest)).or_default();
+        let seq = match rng.below(12) {
+            0 => *last + rng.below(100),
+            1 => *last + (1 << 47),
+            2 => *last + (1 << 48) + rng.below(3),
+            3 => u64::MAX - rng.below(3),
+            _ => *last + 1,
+        };
+        // Numbers that jump at once are given up, so that more than one can be said.
+        *last = if seq - *last < 1_000 { seq } else { *last };
+        let base = match rng.below(8) {
+            0 => seq,
+            1 => number(rng, 10),
+            _ => 1,
+        };
+        SignalFrame {
+            ttl: rng.below(9) as u8,
+            source,
+            source_incarnation: self.life(rng, heard, source, manners),
+            dest,
+            dest_incarnation: self.life(rng, heard, dest, manners),
+            seq,
+            base: base.min(seq),
+            body: self.body(rng, heard, source, dest),
+        }
+    }
+
+    fn speaker(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> HubId {
+        match rng.below(10) {
+            0..=3 => heard.me,
+            4..=7 if manners.in_names => pick(rng, &heard.records).map_or(heard.me, |r| r.hub),
+            _ => self.made_up(rng),
+        }
+    }
+
+    fn addressee(&mut self, rng: &mut Rng, heard: &Heard) -> HubId {
+        match rng.below(10) {
+            0..=5 => heard.to,
+            6 => self.anybody(rng, heard),
+            _ => pick(rng, &heard.records).map_or(heard.to, |record| record.hub),
+        }
+    }
+
+    fn body(&mut self, rng: &mut Rng, heard: &Heard, source: HubId, dest: HubId) -> SignalBody {
+        let there: Vec<&(HubId, ClaimView)> = heard
+            .claims
+            .iter()
+            .filter(|(hub, _)| *hub == dest)
+            .collect();
+        let target = there.get(rng.below(there.len() as u64) as usize);
+        let Some((_, target)) = target.filter(|_| rng.below(4) > 0) else {
+            return SignalBody::Hub {
+                payload: self.hub_message(rng, heard),
+            };
+        };
+        let of_source = heard.claims.iter().filter(|(hub, _)| *hub == source);
+        let own = self.claims.iter().filter(|(hub, ..)| *hub == source);
+        let from = own
+            .map(|(_, claim, seq, _, peer)| (peer.clone(), *claim, *seq))
+            .chain(of_source.map(|(_, claim)| (claim.peer.clone(), claim.claim, claim.seq)))
+            .nth(rng.below(6) as usize);
+        let (from, from_claim, from_seq) = from.unwrap_or((
+            PeerId::Text("rogue-nobody".into()),
+            ClaimNo(1),
+            number(rng, 9),
+        ));
+        SignalBody::Peer {
+            network: target.network.clone(),
+            from,
+            from_claim,
+            from_seq,
+            target: target.peer.clone(),
+            target_claim: target.claim,
+            kind: SignalKind(rng.below(256) as u8),
+            payload: self.payload(rng),
+        }
+    }
+
+    fn payload(&mut self, rng: &mut Rng) -> Bytes {
+        let mut payload = (MADE_UP | (self.count & 0xffff)).to_be_bytes().to_vec();
+        if rng.below(6) == 0 {
+            payload.resize(8 + (1 << rng.below(13)), b'x');
+        }
+        Bytes::from(payload)
+    }
+
+    /// A word about a contested id, as hubs say it to each other: a contest, a verdict, or nonsense.
+    fn hub_message(&mut self, rng: &mut Rng, heard: &Heard) -> Bytes {
+        let known = pick(rng, &heard.claims).filter(|_| rng.below(4) > 0);
+        let message = match known {
+            Some((_, claim)) => {
+                let contest = (
+                    0_u8,
+                    number(rng, 9),
+                    claim.network.as_str(),
+                    claim.peer.to_string(),
+                    claim.claim,
+                    b"forged".to_vec(),
+                );
+                postcard::to_allocvec(&contest)
+            }
+            None => postcard::to_allocvec(&(1_u8, number(rng, 30), rng.below(5) as u8)),
+        };
+        Bytes::from(message.unwrap_or_default())
+    }
+
+    fn ack(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> AckFrame {
+        let source = self.speaker(rng, manners, heard);
+        let dest = self.addressee(rng, heard);
+        let upto = match rng.below(6) {
+            0 => u64::MAX,
+            1 => 1 << 48,
+            2 => 1 << 49,
+            _ => rng.below(30),
+        };
+        let mut refused = Vec::new();
+        for back in 0..rng.below(4) {
+            let why = match rng.below(3) {
+                0 => RefusedWhy::NotHere,
+                1 => RefusedWhy::Overload,
+                _ => RefusedWhy::Forged,
+            };
+            let seq = upto.saturating_sub(back);
+            refused.push(Refused { seq, why });
+        }
+        AckFrame {
+            ttl: rng.below(9) as u8,
+            source,
+            source_incarnation: self.life(rng, heard, source, manners),
+            dest,
+            dest_incarnation: self.life(rng, heard, dest, manners),
+            upto,
+            refused,
+        }
+    }
+
+    fn bye(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> Frame {
+        Frame::Bye(match rng.below(9) {
+            0 => Bye::Draining {
+                retry_after: Duration::from_millis(rng.next_u64() >> rng.below(64)),
+            },
+            1 => Bye::Duplicate,
+            2 => Bye::SelfDial,
+            3 if manners.impostor => Bye::StaleIncarnation {
+                known: self.life(rng, heard, heard.to, manners),
+            },
+            4 => Bye::IdentityClash,
+            5 => Bye::Full,
+            6 => Bye::BadFrame,
+            7 => Bye::Silent,
+            _ => Bye::Overflow,
+        })
+    }
+}
+
+/// A life above this one, by a little or by far.
+fn later(rng: &mut Rng, life: Incarnation) -> Incarnation {
+    let up = match rng.below(5) {
+        0 => 1 << 16,
+        1 => (1 << 16) + 1,
+        2 => u32::MAX,
+        _ => 1 + rng.below(3) as u32,
+    };
+    Incarnation {
+        epoch: life.epoch.saturating_add(up),
+        nonce: match rng.below(2) {
+            0 => life.nonce,
+            _ => rng.next_u64(),
+        },
+    }
+}
+
+/// Small, most of the time; sometimes any.
+fn number(rng: &mut Rng, small: u64) -> u64 {
+    match rng.below(10) {
+        0 => rng.next_u64() >> rng.below(64),
+        _ => rng.below(small),
+    }
+}
+
+fn pick<'a, T>(rng: &mut Rng, list: &'a [T]) -> Option<&'a T> {
+    list.get(rng.below(list.len() as u64) as usize)
+}
+
+fn data(rng: &mut Rng) -> Option<Bytes> {
+    let size = match rng.below(10) {
+        0..=5 => return None,
+        6 => 9_000,
+        7 => 1_000,
+        _ => 20,
+    };
+    Some(Bytes::from(vec![b'x'; size]))
+}
+
+fn fresh_network(rng: &mut Rng) -> NetworkKey {
+    let name = format!("progue{}", rng.below(50));
+    NetworkKey::from_wire(&name).unwrap_or_else(|_| unreachable!("a short name is valid"))
+}
+
+fn urls(rng: &mut Rng, heard: &Heard) -> Vec<String> {
+    match rng.below(4) {
+        0 => pick(rng, &heard.records).map_or_else(Vec::new, |record| record.urls.clone()),
+        1 => vec![format!("ws://nowhere-{}.example/mesh", rng.below(30))],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,202 @@
+//! What crosses the links, counted, and looked into where a check asks for it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{HostNo, World};
+use crate::net::websocket_header;
+use hubmesh_core::Sent;
+use hubmesh_core::frames::{Frame, SignalFrame};
+use hubmesh_core::ids::{HubId, Incarnation, LinkId};
+use hubmesh_core::wire::{self, Decoder};
+
+/// Messages and bytes, WebSocket headers included, since the world began or was last asked.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Control messages.
+    pub control_messages: u64,
+    /// Their bytes.
+    pub control_bytes: u64,
+    /// Signals and acknowledgements.
+    pub data_messages: u64,
+    /// Their bytes.
+    pub data_bytes: u64,
+    /// What of it were deltas and link records, without headers.
+    pub sent: Sent,
+    /// Events that clients were to be told.
+    pub notified: u64,
+    /// Control bytes sent, per machine.
+    pub by_host: BTreeMap<HostNo, u64>,
+    /// Links that cores closed, by reason.
+    pub closed: BTreeMap<&'static str, u64>,
+    /// What the exchanges counted.
+    pub counted: BTreeMap<&'static str, u64>,
+}
+
+/// What was seen while somebody looked.
+#[derive(Default)]
+pub struct Sniffed {
+    decoders: BTreeMap<(HostNo, u32, LinkId), Decoder>,
+    /// How often each change crossed a link.
+    pub changes: BTreeMap<(HubId, Incarnation, u64), u32>,
+    /// Bytes of control messages by the kind of their first frame.
+    pub bytes: BTreeMap<&'static str, u64>,
+    /// The machines that sent each signal on, in order, by source, destination and number: of its last journey.
+    pub paths: BTreeMap<(HubId, HubId, u64), Vec<HostNo>>,
+}
+
+/// A signal that is being handled.
+#[derive(Clone, Copy)]
+pub(super) struct Arriving {
+    key: (HubId, HubId, u64),
+    link: LinkId,
+    /// Its time to live on arrival.
+    ttl: u8,
+}
+
+fn key(signal: &SignalFrame) -> (HubId, HubId, u64) {
+    (signal.source, signal.dest, signal.seq)
+}
+
+impl World {
+    pub(super) fn count_message(&mut self, no: HostNo, message: &Bytes) {
+        let size = (message.len() + websocket_header(message.len())) as u64;
+        let totals = &mut self.totals;
+        if wire::is_data(message) {
+            totals.data_messages += 1;
+            totals.data_bytes += size;
+        } else {
+            totals.control_messages += 1;
+            totals.control_bytes += size;
+            *totals.by_host.entry(no).or_default() += size;
+        }
+    }
+
+    /// What crossed the links since this was last called.
+    pub fn take_totals(&mut self) -> Totals {
+        std::mem::take(&mut self.totals)
+    }
+
+    /// What crosses the links in this time from now.
+    pub fn take_totals_over(&mut self, span: std::time::Duration) -> Totals {
+        self.totals = Totals::default();
+        self.run_for(span);
+        self.take_totals()
+    }
+
+    /// Starts to look into what crosses the links. To be called before the first link is made, for messages
+    /// are read in their order from the start of a link.
+    pub fn start_sniffing(&mut self) {
+        self.sniffed = Some(Sniffed::default());
+    }
+
+    /// What was seen since the last call.
+    pub fn take_sniffed(&mut self) -> Sniffed {
+        let Some(sniffed) = self.sniffed.as_mut() else {
+            return Sniffed::default();
+        };
+        let decoders = std::mem::take(&mut sniffed.decoders);
+        std::mem::replace(
+            sniffed,
+            Sniffed {
+                decoders,
+                ..Sniffed::default()
+            },
+        )
+    }
+
+    pub(super) fn sniff_control(&mut self, no: HostNo, link: LinkId, message: &Bytes) {
+        let Some(boot) = self.boot_of(no) else { return };
+        let Some(sniffed) = self.sniffed.as_mut() else {
+            return;
+        };
+        let decoder = sniffed.decoders.entry((no, boot.boot, link)).or_default();
+        let Ok(frames) = decoder.decode(message) else {
+            return;
+        };
+        let size = (message.len() + websocket_header(message.len())) as u64;
+        *sniffed
+            .bytes
+            .entry(frames.first().map_or("none", label))
+            .or_default() += size;
+        for frame in frames {
+            let Frame::Delta(delta) = frame else { continue };
+            for entry in &delta.entries {
+                *sniffed
+                    .changes
+                    .entry((delta.origin, delta.incarnation, entry.seq))
+                    .or_default() += 1;
+            }
+        }
+    }
+
+    /// Data frames are about to be handled. A rogue may say one signal several times in a message, and all are
+    /// handled before the first is sent on.
+    pub(super) fn sniff_arrivals(&mut self, link: LinkId, frames: &[Frame]) {
+        let signals = frames.iter().filter_map(|frame| match frame {
+            Frame::Signal(signal) => Some(signal),
+            _ => None,
+        });
+        self.arriving = signals
+            .map(|signal| Arriving {
+                key: key(signal),
+                link,
+                ttl: signal.ttl,
+            })
+            .collect();
+    }
+
+    /// A data frame is sent. One that came from elsewhere has less time to live than before, and does not go
+    /// back.
+    pub(super) fn sniff_signal(&mut self, no: HostNo, link: LinkId, frame: &Frame) {
+        let Frame::Signal(signal) = frame else { return };
+        let me = self.hosts[no].id;
+        if let Some(sniffed) = self.sniffed.as_mut() {
+            let path = sniffed.paths.entry(key(signal)).or_default();
+            if signal.source == me {
+                // The source sends again what is not acknowledged in time, or when its way changes: a new journey.
+                path.clear();
+            }
+            path.push(no);
+        }
+        if self.is_rogue(no) {
+            return;
+        }
+        if signal.source == me {
+            return;
+        }
+        let same = |came: &Arriving| came.key == key(signal);
+        let came = self.arriving.iter().filter(|came| same(came));
+        let Some(came) = came.max_by_key(|came| came.ttl).copied() else {
+            return;
+        };
+        self.arriving.retain(|came| !same(came));
+        if signal.ttl >= came.ttl {
+            self.fault(format!(
+                "13: host {no} sent a signal on with a time to live of {}",
+                signal.ttl
+            ));
+        }
+        if link == came.link {
+            self.fault(format!(
+                "13: host {no} sent signal {:?} back over the link that it came by",
+                came.key
+            ));
+        }
+    }
+}
+
+fn label(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Ping { .. } | Frame::Pong { .. } => "ping",
+        Frame::Bye(_) => "bye",
+        Frame::Digest(_) => "digest",
+        Frame::Records(_) => "records",
+        Frame::Summary(_) | Frame::Announce(_) | Frame::Want(_) => "words",
+        Frame::Subscribe { .. } | Frame::Unsubscribe { .. } => "subscribe",
+        Frame::Delta(_) => "delta",
+        Frame::Audit { .. } => "audit",
+        Frame::Signal(_) | Frame::Ack(_) | Frame::Unknown { .. } => "other",
+    }
+}

@@ -1,0 +1,107 @@
+//! Whole meshes in virtual time: the scripts, the known faults of the past, and random histories.
+//!
+//! `HUBMESH_SIM_HISTORIES` sets how many histories are played, `HUBMESH_SIM_SEED` the first seed.
+
+use hubmesh_core::mutants::Mutants;
+use hubmesh_sim::history::{self, Outcome};
+use hubmesh_sim::{scripts, siege};
+
+/// Seeds that once found a fault. They stay here when it is mended.
+const REGRESSIONS: &[u64] = &[
+    32, 54, 151, 156, 503, 878, 992, 1617, 2174, 2836, 3795, 4076, 11069, 12350,
+];
+
+/// The same, of histories with a rogue.
+const ROGUE_REGRESSIONS: &[u64] = &[30251, 31022];
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn complain(outcome: &Outcome) -> String {
+    format!(
+        "seed {}: {:#?}\nplay it again with: cargo run --release --package mesh-sim -- replay --verbose --seed {}",
+        outcome.seed, outcome.faults, outcome.seed
+    )
+}
+
+#[test]
+fn every_script_ends_well() {
+    let failed: Vec<String> = scripts::ALL
+        .iter()
+        .filter_map(|(name, script)| {
+            script(Mutants::default())
+                .err()
+                .map(|why| format!("{name}: {why}"))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn seeds_that_once_found_a_fault_find_none() {
+    for seed in REGRESSIONS {
+        let outcome = history::play(*seed, Mutants::default());
+        assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
+    }
+    for seed in ROGUE_REGRESSIONS {
+        let outcome = siege::play(*seed, Mutants::default());
+        assert!(outcome.faults.is_empty(), "{} --rogue", complain(&outcome));
+    }
+}
+
+#[test]
+fn random_histories_break_no_invariant() {
+    let first = setting("HUBMESH_SIM_SEED", 1);
+    for seed in first..first + setting("HUBMESH_SIM_HISTORIES", 2_000) {
+        let outcome = history::play(seed, Mutants::default());
+        assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
+    }
+}
+
+#[test]
+fn a_rogue_hub_breaks_nothing_that_holds_among_honest_ones() {
+    let first = setting("HUBMESH_SIM_SEED", 1);
+    for seed in first..first + setting("HUBMESH_SIM_HISTORIES", 2_000) / 5 {
+        let outcome = siege::play(seed, Mutants::default());
+        assert!(outcome.faults.is_empty(), "{} --rogue", complain(&outcome));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 1..20 {
+        let [first, second] = [(); 2].map(|()| history::play(seed, Mutants::default()));
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+        let [first, second] = [(); 2].map(|()| siege::play(seed, Mutants::default()));
+        assert_eq!(first.trace, second.trace, "seed {seed} with a rogue");
+    }
+    assert_ne!(
+        history::play(1, Mutants::default()).trace,
+        history::play(2, Mutants::default()).trace
+    );
+}
+
+/// The most histories that may pass before a known fault is found.
+#[cfg(feature = "mutants")]
+const SEEDS_PER_MUTANT: u64 = 100;
+
+#[test]
+#[cfg(feature = "mutants")]
+fn every_known_fault_is_caught() {
+    use hubmesh_sim::catch::{self, Catch};
+
+    let table: Vec<Catch> = Mutants::EACH
+        .iter()
+        .map(|(name, mutant)| catch::catch(name, *mutant, SEEDS_PER_MUTANT))
+        .collect();
+    for row in &table {
+        println!("{row}");
+    }
+    let survivors: Vec<&str> = table
+        .iter()
+        .filter(|row| row.caught.is_none())
+        .map(|row| row.mutant)
+        .collect();
+    assert!(survivors.is_empty(), "nothing finds {survivors:?}");
+}

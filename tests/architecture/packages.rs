@@ -1,0 +1,69 @@
+//! What the packages depend on, as cargo sees it: the manifests are the walls, and these tests say which.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// The names of all packages that this one is built from, itself included.
+fn built_into(package: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--locked", "--offline", "--prefix", "none"])
+        .args(["--edges", "normal", "--package", package])
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "{output:?}");
+    let tree = String::from_utf8(output.stdout).expect("names of packages");
+    let names: BTreeSet<String> = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
+    assert!(names.contains(package), "{names:?}");
+    names
+}
+
+fn is_built_without(package: &str, others: &[&str]) {
+    let names = built_into(package);
+    for other in others {
+        assert!(!names.contains(*other), "{package} is built with {other}");
+    }
+}
+
+#[test]
+fn the_core_has_no_runtime_no_http_no_clock_and_no_entropy() {
+    let others = [
+        "tokio",
+        "hyper",
+        "warp",
+        "futures",
+        "rand",
+        "getrandom",
+        "quanta",
+        "chrono",
+        "time",
+    ];
+    is_built_without("hubmesh-core", &others);
+    is_built_without("hubmesh-sim", &others);
+}
+
+#[test]
+fn what_others_use_is_built_without_the_daemon() {
+    for package in [
+        "hubmesh-client",
+        "hubmesh-core",
+        "hubmesh-sim",
+        "load-test",
+        "mesh-sim",
+    ] {
+        is_built_without(package, &["hubmesh"]);
+    }
+    is_built_without("hubmesh-client", &["hubmesh-core", "clap"]);
+}
+
+#[test]
+fn the_daemon_is_built_without_what_only_the_tools_need() {
+    is_built_without(
+        "hubmesh",
+        &["indicatif", "hdrhistogram", "hubmesh-sim", "load-test"],
+    );
+}
