@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hubmesh::dialect::{self, Command, Event, Signal};
-use hubmesh::mesh::core::api::{Delivery, PeerEvent, Recipients, Sender, Source};
-use hubmesh::mesh::core::ids::{ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind};
 use hubmesh::metrics::Metrics;
 use hubmesh::registry::{Peer, Registry};
 use hubmesh::session::mailbox::{Capacity, Mailbox};
+use hubmesh_core::api::{Delivery, PeerEvent, Recipients, Sender, Source};
+use hubmesh_core::ids::{ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind};
 
 const DIALECT: Dialect = Dialect::Pigeon;
 const NOW: u64 = 1_700_000_000_000;

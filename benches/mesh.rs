@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use hubmesh::mesh::core::api::{Hop, Route, Routes, Source};
-use hubmesh::mesh::core::directory::Directory;
-use hubmesh::mesh::core::exchange::{Effect, Exchange, ExchangeConfig, Resolve};
-use hubmesh::mesh::core::ids::{
+use hubmesh_core::api::{Hop, Route, Routes, Source};
+use hubmesh_core::directory::Directory;
+use hubmesh_core::exchange::{Effect, Exchange, ExchangeConfig, Resolve};
+use hubmesh_core::frames::{AckFrame, Change, Claim, Delta, Entry, Frame};
+use hubmesh_core::ids::{
     ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, PeerId,
     SignalKind, mix,
 };
-use hubmesh::mesh::core::mutants::Mutants;
-use hubmesh::mesh::frames::{AckFrame, Change, Claim, Delta, Entry, Frame};
-use hubmesh::mesh::wire::{self, Decoder, Encoder};
+use hubmesh_core::mutants::Mutants;
+use hubmesh_core::wire::{self, Decoder, Encoder};
 
 const ME: HubId = HubId([1; 20]);
 const OTHER: HubId = HubId([2; 20]);

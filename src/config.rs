@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use crate::auth::Secret;
 use crate::auth::jwt::Jwt;
-use crate::mesh::core::ids::{Dialect, HubId};
 
+use hubmesh_core::ids::{Dialect, HubId};
 pub use nat::{IceUrl, NatSettings, StunSettings, TurnSettings};
 pub use origins::{CorsOrigins, Origin};
 pub use proxies::TrustedProxies;

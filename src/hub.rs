@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use hubmesh_core::reach::Reach;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
@@ -17,8 +19,6 @@ use tokio_tungstenite::WebSocketStream;
 use crate::config::Config;
 use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Places, Stream};
 use crate::limits::{NoPlace, Origin, Permit, Room};
-use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
-use crate::mesh::reach::Reach;
 use crate::mesh::{Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};

@@ -14,12 +14,10 @@ mod turn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hubmesh_core::api::SignalFailure;
+use hubmesh_turn::Counters;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
-
-use hubmesh_turn::Counters;
-
-use crate::mesh::core::api::SignalFailure;
 
 pub use family::{ByName, Family, Label};
 

@@ -17,24 +17,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use hubmesh_core::api::{
+    Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
+};
+use hubmesh_core::frames::RefusedWhy;
+use hubmesh_core::ids::{
+    ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
+};
+use hubmesh_json as json;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event, Failing, Notice, Signal};
-use crate::mesh::core::api::{
-    Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
-};
-use crate::mesh::core::ids::{
-    ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
-};
-use crate::mesh::frames::RefusedWhy;
 use crate::metrics::{Metrics, Sent};
 use crate::session::mailbox::{Control, Full, Mailbox, Receipt, Roster, WakeUp};
 use crate::session::meter;
 use crate::session::reason::CloseReason;
-use hubmesh_json as json;
 
 mod bursts;
 mod runs;

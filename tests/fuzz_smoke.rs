@@ -139,15 +139,15 @@ fn the_binary_seeds_are_written_anew() {
 
 mod seeds {
     use bytes::{Bytes, BytesMut};
-    use hubmesh::mesh::core::api::Bye;
-    use hubmesh::mesh::core::ids::{
-        ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
-    };
-    use hubmesh::mesh::frames::{
+    use hubmesh_core::api::Bye;
+    use hubmesh_core::frames::{
         AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
         SignalBody, SignalFrame, Summary,
     };
-    use hubmesh::mesh::wire::{Encoder, encode_data};
+    use hubmesh_core::ids::{
+        ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
+    };
+    use hubmesh_core::wire::{Encoder, encode_data};
 
     const LIFE: Incarnation = Incarnation {
         epoch: 1,

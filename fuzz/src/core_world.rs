@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hubmesh::mesh::core::api::{DialFailure, Join, LinkUp, Output, Source};
-use hubmesh::mesh::core::exchange::{Effect, Resolve};
-use hubmesh::mesh::core::ids::{
+use hubmesh_core::api::{DialFailure, Join, LinkUp, Output, Source};
+use hubmesh_core::exchange::{Effect, Resolve};
+use hubmesh_core::frames::{PULLS_SINCE, RefusedWhy};
+use hubmesh_core::ids::{
     ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, SignalKind,
 };
-use hubmesh::mesh::core::{Core, CoreConfig};
-use hubmesh::mesh::frames::{PULLS_SINCE, RefusedWhy};
-use hubmesh::mesh::wire::{Encoder, decode_data, encode_data};
+use hubmesh_core::wire::{Encoder, decode_data, encode_data};
+use hubmesh_core::{Core, CoreConfig};
 
 use choices::Choices;
 
@@ -256,7 +256,7 @@ impl World {
         let directory = self.core.directory().read();
         let mut exchange = self.core.exchange().lock();
         for frame in frames {
-            use hubmesh::mesh::frames::Frame::{Ack, Signal};
+            use hubmesh_core::frames::Frame::{Ack, Signal};
             match frame {
                 frame if checked => exchange.handle(now, &*directory, frame, link),
                 // As if its source could be behind any link: what is checked first must not be all that protects.

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::{Sink, Stream};
-use hubmesh::mesh::core::ids::{HubId, Incarnation};
 use hubmesh::mesh::handshake::{self, HandshakeError, Identity};
+use hubmesh_core::ids::{HubId, Incarnation};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// The other end: says what it was given, each message with a byte of kind and one of length in front, then closes.

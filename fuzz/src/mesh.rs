@@ -1,8 +1,8 @@
 //! What hubs tell each other once a link stands: control messages with their dictionary, and data messages.
 
 use bytes::{Bytes, BytesMut};
-use hubmesh::mesh::frames::Frame;
-use hubmesh::mesh::wire::{Decoder, Encoder, MAX_SLOTS, decode_data, encode_data, is_data};
+use hubmesh_core::frames::Frame;
+use hubmesh_core::wire::{Decoder, Encoder, MAX_SLOTS, decode_data, encode_data, is_data};
 
 /// Reads the control messages of one link, each with two bytes of length in front. What was read is written again
 /// by one encoder, and reads the same at the other end of it: both ends hold the same dictionary.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hubmesh::dialect::{
     Command, Event, Message, Signal, decode, encode, encode_notice, encode_signal,
 };
-use hubmesh::mesh::core::api::PeerEvent;
-use hubmesh::mesh::core::ids::{Dialect, NetworkKey, PeerId};
+use hubmesh_core::api::PeerEvent;
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_json as json;
 use serde_json::value::RawValue;
 

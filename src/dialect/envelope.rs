@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use hubmesh_core::ids::PeerId;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::{DecodeError, Field, json};
-use crate::mesh::core::ids::PeerId;
 
 /// What a dialect calls the fields that it reads; one without a name is not read.
 pub(super) struct Names {

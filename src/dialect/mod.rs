@@ -20,11 +20,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use hubmesh_core::api::{PeerEvent, SignalFailure};
+use hubmesh_core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 use hubmesh_json as json;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
-
-use crate::mesh::core::api::{PeerEvent, SignalFailure};
-use crate::mesh::core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 
 mod ends;
 mod envelope;

@@ -11,6 +11,8 @@
 
 use std::borrow::Cow;
 
+use hubmesh_core::api::{PeerEvent, SignalFailure};
+use hubmesh_core::ids::{Dialect, LeaveReason, PeerId, SignalKind};
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -20,8 +22,6 @@ use super::{
     Command, Complaint, DecodeError, Event, Failing, Field, Message, Notice, Signal, Told,
 };
 use super::{json, push_id, start_of};
-use crate::mesh::core::api::{PeerEvent, SignalFailure};
-use crate::mesh::core::ids::{Dialect, LeaveReason, PeerId, SignalKind};
 
 /// The kind of an `OFFER`.
 pub const OFFER: SignalKind = SignalKind(0);

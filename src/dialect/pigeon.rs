@@ -11,14 +11,14 @@
 
 use std::borrow::Cow;
 
+use hubmesh_core::api::{PeerEvent, SignalFailure};
+use hubmesh_core::ids::{LeaveReason, NetworkKey, PeerId, SignalKind};
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::envelope::{self, Envelope, Names};
 use super::{Command, Complaint, DecodeError, Event, Field, Message, Notice, Signal, json};
 use super::{push_id, push_number};
-use crate::mesh::core::api::{PeerEvent, SignalFailure};
-use crate::mesh::core::ids::{LeaveReason, NetworkKey, PeerId, SignalKind};
 
 /// The network of a client that names none.
 pub const DEFAULT_NETWORK: &str = "global";

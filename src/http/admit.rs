@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
+use hubmesh_core::ids::{Dialect, PeerId};
+use hubmesh_core::reach::Reach;
 use hyper::upgrade::OnUpgrade;
 use warp::reply::Response;
 
@@ -18,8 +20,6 @@ use super::upgrade::{self, BadHandshake, Handshake};
 use super::{App, Arrival, Backend, Head, Places, query, reply};
 use crate::auth::{Denied, Grant, bearer};
 use crate::limits::{NoPlace, Origin};
-use crate::mesh::core::ids::{Dialect, PeerId};
-use crate::mesh::reach::Reach;
 use crate::metrics::Refusal;
 
 /// Why a WebSocket is refused. Nothing changed.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use hubmesh_core::ids::PeerId;
 use hubmesh_turn::Credentials;
 use serde::Serialize;
 use warp::reply::Response;
@@ -18,7 +19,6 @@ use super::{App, Backend, Head, query, reply};
 use crate::auth::{Grant, Secret};
 use crate::clock;
 use crate::config::{IceUrl, NatSettings};
-use crate::mesh::core::ids::PeerId;
 use crate::nat::OwnServers;
 
 /// What a client gives to `RTCPeerConnection`.

@@ -37,6 +37,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use hubmesh_core::reach::Reach;
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -54,8 +56,6 @@ use crate::auth::{Gate, Grant};
 use crate::config::Config;
 use crate::limits::{Admission, ConnectRate, Doorway, DoorwayPlace, NoPlace, Origin, Permit, Room};
 use crate::log::Seldom;
-use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
-use crate::mesh::reach::Reach;
 use crate::mesh::{MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::OwnServers;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,7 +22,6 @@ use super::{App, Arrival, Backend, Head, PageName, Places, reply};
 use crate::auth::Grant;
 use crate::config::PeerJsPaths;
 use crate::limits::{NoPlace, Place};
-use crate::mesh::core::ids::{Dialect, NetworkKey, PeerId};
 use crate::metrics::Refusal;
 
 /// The longest id of a client, in characters; in bytes it is [`PeerId::MAX_BYTES`].

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::{ACCEPT, VARY};
+use hubmesh_core::ids::{Dialect, NetworkKey};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -17,7 +18,6 @@ use super::accept_header::wants_exposition;
 use super::rates::Tally;
 use super::{App, Backend, Head, PageName, reply};
 use crate::log::timestamp;
-use crate::mesh::core::ids::{Dialect, NetworkKey};
 use crate::mesh::{BootstrapView, HubView, MeshView};
 
 impl<B: Backend> App<B> {

@@ -10,12 +10,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use hubmesh_core::reach::Reach;
 use parking_lot::Mutex;
 use tokio::net::lookup_host;
 use url::{Host, Url};
 
 use super::address::MESH_PATH;
-use super::reach::Reach;
 use crate::limits::{ConnectRate, Origin};
 
 /// Dials of one IP address and port at once; refilled at [`PER_ADDRESS_A_MINUTE`].

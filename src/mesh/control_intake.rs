@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hubmesh_core::ids::LinkId;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::core::ids::LinkId;
 use super::driver::Input;
 
 /// How many bytes of control messages may wait for the driver. A longer message than this waits for an empty queue.

@@ -9,22 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hubmesh_core::api::{Bye, DialFailure, DialTarget, Join, LinkUp, Output, SharedRoutes};
+use hubmesh_core::frames::Frame;
+use hubmesh_core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId, Moment, Now};
+use hubmesh_core::reach::Reach;
+use hubmesh_core::wire::Encoder;
+use hubmesh_core::{BootstrapStatus, Core, Counters};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::core::BootstrapStatus;
-use super::core::api::{Bye, DialFailure, DialTarget, Join, LinkUp, Output, SharedRoutes};
-use super::core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId, Moment, Now};
-use super::core::{Core, Counters};
-use super::frames::Frame;
 use super::handle::Shared;
 use super::outbox::{BATCH, Outbox};
-use super::reach::Reach;
 use super::router::Router;
 use super::troubles::{Trouble, Troubles};
 use super::view::{ITSELF, Published, Sightings};
-use super::wire::Encoder;
 use crate::clock::unix_ms;
 
 /// How many inputs are taken before outputs are carried out.

@@ -7,6 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hubmesh_core::api::{DialFailure, Join, LinkUp, SignalFailure, Source, Unread};
+use hubmesh_core::directory::Shares;
+use hubmesh_core::exchange::ExchangeConfig;
+use hubmesh_core::ids::{
+    ClaimNo, DialId, Dialect, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now,
+    PeerId, SignalKind,
+};
+use hubmesh_core::reach::Reach;
+use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, TopologyConfig};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -14,23 +23,11 @@ use tokio::time::sleep;
 use super::address::endpoint;
 use super::advertised::Budget;
 use super::control_intake::ControlIntake;
-use super::core::ContestConfig;
-use super::core::DialConfig;
-use super::core::TopologyConfig;
-use super::core::api::{DialFailure, Join, LinkUp, SignalFailure, Source, Unread};
-use super::core::directory::Shares;
-use super::core::exchange::ExchangeConfig;
-use super::core::ids::{
-    ClaimNo, DialId, Dialect, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now,
-    PeerId, SignalKind,
-};
-use super::core::{Core, CoreConfig};
 use super::driver::{Driver, Input};
 use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
 use super::link::{ConnectError, Destination};
 use super::outbox::Outbox;
 use super::progress::Progress;
-use super::reach::Reach;
 use super::router::Router;
 use super::troubles::Trouble;
 use super::trust::Trust;

@@ -19,14 +19,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
+use hubmesh_core::ids::{HubId, Incarnation};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
-use super::core::ids::{HubId, Incarnation};
-
-/// The versions of the link protocol that this hub speaks: see [`super::frames::PULLS_SINCE`] for what the second
+/// The versions of the link protocol that this hub speaks: see [`hubmesh_core::frames::PULLS_SINCE`] for what the second
 /// adds.
 pub const VERSIONS: (u16, u16) = (1, 2);
 /// The longest message of a handshake, in bytes.

@@ -12,6 +12,10 @@ use bytes::Bytes;
 use futures::future::{self, Either};
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
+use hubmesh_causes as causes;
+use hubmesh_core::ids::LinkId;
+use hubmesh_core::reach::Reach;
+use hubmesh_core::wire;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
@@ -19,16 +23,12 @@ use tokio_tungstenite::{Connector, client_async_tls_with_config};
 
 use super::advertised::{Address, Budget, NotDialled};
 use super::control_intake::ControlIntake;
-use super::core::ids::LinkId;
 use super::handshake::Socket;
 use super::outbox::{Outbox, Work};
 use super::progress::{Observed, Progress};
-use super::reach::Reach;
 use super::router::Router;
 use super::trust::{NoRoots, Trust};
-use super::wire;
 use crate::unsent::{self, Unsent};
-use hubmesh_causes as causes;
 
 /// How long dialling may take until the WebSocket stands, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

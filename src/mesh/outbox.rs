@@ -2,7 +2,7 @@
 //!
 //! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by whoever sends it, from any
 //! thread. Once [`BACKED_UP`] bytes of signals wait, this hub's own peers are held to their shares (see
-//! [`Exchange::set_backed_up`](super::core::exchange::Exchange::set_backed_up)), and of what came by each link, or
+//! [`Exchange::set_backed_up`](hubmesh_core::exchange::Exchange::set_backed_up)), and of what came by each link, or
 //! began here, as much may wait as there is still room for (`shares`); what is over that is dropped, and sent again by
 //! its source. No load ends a link. Acknowledgements overtake the signals of a link that is behind: whoever waits for
 //! them cannot send.
@@ -17,14 +17,14 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::task::AtomicWaker;
+use hubmesh_core::exchange::SIGNAL_COST;
+use hubmesh_core::frames::{AckFrame, Frame, SignalFrame};
+use hubmesh_core::ids::LinkId;
+use hubmesh_core::wire;
 use parking_lot::Mutex;
 use std::task::{Context, Poll};
 
-use super::core::exchange::SIGNAL_COST;
-use super::core::ids::LinkId;
-use super::frames::{AckFrame, Frame, SignalFrame};
 use super::progress::Progress;
-use super::wire;
 
 use shares::{Owner, Part, Shares};
 

@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use hubmesh_core::api::{Delivery, Sender, SignalFailure, Source, Unread};
+use hubmesh_core::directory::Directory;
+use hubmesh_core::exchange::{Effect, Exchange, Resolve, Sent, counted};
+use hubmesh_core::frames::{Frame, RefusedWhy};
+use hubmesh_core::ids::{HubId, LinkId, Moment, PeerId, SignalKind};
+use hubmesh_core::wire::{self, WireError};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::core::api::{Delivery, Sender, SignalFailure, Source, Unread};
-use super::core::directory::Directory;
-use super::core::exchange::{Effect, Exchange, Resolve, Sent, counted};
-use super::core::ids::{HubId, LinkId, Moment, PeerId, SignalKind};
-use super::frames::{Frame, RefusedWhy};
 use super::outbox::{Outbox, Pushed};
-use super::wire::{self, WireError};
 use crate::metrics::{LinkTraffic, Metrics, Via};
 use crate::registry::Registry;
 
@@ -194,7 +194,7 @@ impl Router {
         &self,
         source: &Source,
         target: &PeerId,
-        to: super::core::ids::ClaimNo,
+        to: hubmesh_core::ids::ClaimNo,
         kind: SignalKind,
         payload: Bytes,
     ) -> Delivery {

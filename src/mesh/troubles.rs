@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::core::ids::Moment;
+use hubmesh_core::ids::Moment;
 
 /// How long an address may be out of reach before it is worth a line: hubs that start together miss each other at first.
 const GRACE: Duration = Duration::from_secs(2);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::core::Core;
-use super::core::directory::Directory;
-use super::core::ids::{HubId, Moment, Now};
+use hubmesh_core::Core;
+use hubmesh_core::directory::Directory;
+use hubmesh_core::ids::{HubId, Moment, Now};
+
 use super::troubles::Troubles;
 
 /// The mesh as this hub sees it.

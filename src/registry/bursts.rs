@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use hubmesh_core::ids::{Moment, NetworkKey};
 
-use crate::mesh::core::ids::{Moment, NetworkKey};
 use crate::session::mailbox::WakeUp;
 
 /// How long notices wait for more of their kind, at least.
@@ -92,7 +92,7 @@ impl Bursts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh::core::ids::Dialect;
+    use hubmesh_core::ids::Dialect;
 
     fn network(name: &str) -> NetworkKey {
         NetworkKey::new(Dialect::Pigeon, name).expect("a network's name")

@@ -1,6 +1,7 @@
+use hubmesh_core::api::{Posted, SignalFailure};
+use hubmesh_core::ids::{HubId, Incarnation, LeaveReason, SignalKind};
+
 use super::*;
-use crate::mesh::core::api::{Posted, SignalFailure};
-use crate::mesh::core::ids::{HubId, Incarnation, LeaveReason, SignalKind};
 use crate::session::mailbox::Capacity;
 
 fn id(n: u8) -> PeerId {

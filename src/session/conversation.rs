@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hubmesh_core::api::Join;
+use hubmesh_core::ids::NetworkKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -29,8 +31,6 @@ use super::{Newcomer, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Pace, Verdict};
-use crate::mesh::core::api::Join;
-use crate::mesh::core::ids::NetworkKey;
 use crate::metrics::Sent;
 
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.

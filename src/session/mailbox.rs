@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
+use hubmesh_core::api::Sender;
+use hubmesh_core::ids::{ClaimNo, HubId, NetworkKey, PeerId, SignalKind};
 use parking_lot::{Mutex, MutexGuard};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::reason::CloseReason;
 use crate::config::ROSTER_ENVELOPE_BYTES;
-use crate::mesh::core::api::Sender;
-use crate::mesh::core::ids::{ClaimNo, HubId, NetworkKey, PeerId, SignalKind};
 
 use shares::Shares;
 

@@ -1,8 +1,9 @@
 //! Which counter a message moves: the words of the dialects, matched with those of the metrics.
 
+use hubmesh_core::api::PeerEvent;
+use hubmesh_core::ids::{Dialect, LeaveReason, SignalKind};
+
 use crate::dialect::{Command, DecodeError, Message, peerjs, pigeon};
-use crate::mesh::core::api::PeerEvent;
-use crate::mesh::core::ids::{Dialect, LeaveReason, SignalKind};
 use crate::metrics::{Metrics, Received, Sent};
 
 /// What a client's message counts as.

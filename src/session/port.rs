@@ -3,9 +3,8 @@
 use std::future::Future;
 
 use bytes::Bytes;
-
-use crate::mesh::core::api::{Join, SignalFailure, Source, Unread};
-use crate::mesh::core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
+use hubmesh_core::api::{Join, SignalFailure, Source, Unread};
+use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
 
 /// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
 /// [`Registry`](crate::registry::Registry).

@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hubmesh_core::api::{Join, SignalFailure, Source};
+use hubmesh_core::ids::{BadId, ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -23,10 +25,6 @@ use super::reason::CloseReason;
 use super::{Shared, meter, socket};
 use crate::dialect::{self, Command, Complaint, Event, Message, Told};
 use crate::limits::{Origin, Turn};
-use crate::mesh::core::api::{Join, SignalFailure, Source};
-use crate::mesh::core::ids::{
-    BadId, ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind,
-};
 use crate::metrics::Sent;
 use crate::registry::Peer;
 

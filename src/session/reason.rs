@@ -3,10 +3,9 @@
 //! The real `peerpigeon` client reconnects after every close but its own, with back-off, whatever the code; the
 //! codes are chosen for the clients and the people that do look. Knows no dialect and no socket.
 
+use hubmesh_core::api::JoinRefusal;
+use hubmesh_core::ids::LeaveReason;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-
-use crate::mesh::core::api::JoinRefusal;
-use crate::mesh::core::ids::LeaveReason;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use hubmesh_core::api::JoinRefusal;
+use hubmesh_core::ids::{ClaimNo, LeaveReason};
 use serde_json::{Value, json};
 use tokio::time::{advance, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -17,8 +19,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::LINGER;
 use super::conversation::Conversation;
 use crate::limits::Origin;
-use crate::mesh::core::api::JoinRefusal;
-use crate::mesh::core::ids::{ClaimNo, LeaveReason};
 use fake::{Answer, Call, FakeMesh, HERE, Hub, PATIENCE, limits, network};
 
 fn types(messages: &[Value]) -> Vec<&str> {

@@ -81,8 +81,9 @@ const WALLS: &[Wall] = &[
             "crate::mesh",
             "crate::registry",
             "crate::session",
+            "hubmesh_core",
         ],
-        except: &["crate::mesh::core::api", "crate::mesh::core::ids"],
+        except: &["hubmesh_core::api", "hubmesh_core::ids"],
         reason: "a dialect turns bytes into signals and back: of the hub it knows the vocabulary alone",
     },
     Wall {
@@ -296,7 +297,7 @@ fn a_breach_is_named_by_file_line_and_reason() {
 
 #[test]
 fn a_dialect_knows_the_vocabulary_and_nothing_else_of_the_hub() {
-    let vocabulary = "use crate::mesh::core::{api::PeerEvent, ids::PeerId};";
+    let vocabulary = "use hubmesh_core::{api::PeerEvent, ids::PeerId};";
     assert_eq!(
         breaches_in("src/dialect/pigeon.rs", vocabulary),
         Vec::<String>::new()
@@ -306,7 +307,7 @@ fn a_dialect_knows_the_vocabulary_and_nothing_else_of_the_hub() {
         "use crate::registry::Registry;",
         "use super::super::session::Session;",
         "fn f(_: crate::mesh::driver::Driver) {}",
-        "use crate::{dialect::json, mesh::core::links};",
+        "use hubmesh_core::{ids::PeerId, Core};",
         "use crate::mesh::*;",
         "fn f() { std::time::SystemTime::now(); }",
     ] {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
-use hubmesh::mesh::core::api::Bye;
-use hubmesh::mesh::core::ids::{ClaimNo, Dialect, Hlc, HubId, Incarnation, NetworkKey, PeerId};
-use hubmesh::mesh::frames::{Change, Claim, Delta, Entry, Frame, LinkRecord};
 use hubmesh::mesh::handshake::{self, HandshakeError, Identity};
-use hubmesh::mesh::wire::{Decoder, Encoder, decode_data, encode_data, is_data};
+use hubmesh_core::api::Bye;
+use hubmesh_core::frames::{Change, Claim, Delta, Entry, Frame, LinkRecord};
+use hubmesh_core::ids::{ClaimNo, Dialect, Hlc, HubId, Incarnation, NetworkKey, PeerId};
+use hubmesh_core::wire::{Decoder, Encoder, decode_data, encode_data, is_data};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;

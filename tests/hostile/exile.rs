@@ -1,10 +1,10 @@
 //! Hubs that make lives of others up, so that these leave the mesh or are not let back in.
 
 use bytes::BytesMut;
-use hubmesh::mesh::core::api::Bye;
-use hubmesh::mesh::core::ids::{HubId, Incarnation};
-use hubmesh::mesh::frames::{Frame, LinkRecord};
-use hubmesh::mesh::wire::Encoder;
+use hubmesh_core::api::Bye;
+use hubmesh_core::frames::{Frame, LinkRecord};
+use hubmesh_core::ids::{HubId, Incarnation};
+use hubmesh_core::wire::Encoder;
 use tokio::time::{Instant, sleep};
 
 use crate::arena::{Arena, TOKEN, impatient};

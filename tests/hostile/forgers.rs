@@ -1,10 +1,8 @@
 //! Hubs that speak in the name of others: signals, acknowledgements, and lives.
 
 use bytes::Bytes;
-use hubmesh::mesh::core::ids::{
-    ClaimNo, Dialect, HubId, Incarnation, NetworkKey, PeerId, SignalKind,
-};
-use hubmesh::mesh::frames::{AckFrame, Frame, SignalBody, SignalFrame};
+use hubmesh_core::frames::{AckFrame, Frame, SignalBody, SignalFrame};
+use hubmesh_core::ids::{ClaimNo, Dialect, HubId, Incarnation, NetworkKey, PeerId, SignalKind};
 
 use crate::arena::{Arena, counted};
 use crate::evil_hub::EvilHub;

@@ -1,7 +1,7 @@
 //! Hubs that tell of addresses which are none of a hub's, or none of theirs to tell of.
 
-use hubmesh::mesh::core::ids::HubId;
-use hubmesh::mesh::frames::{Frame, LinkRecord};
+use hubmesh_core::frames::{Frame, LinkRecord};
+use hubmesh_core::ids::HubId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 

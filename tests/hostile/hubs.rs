@@ -5,15 +5,15 @@
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use hubmesh::mesh::core::api::Bye;
-use hubmesh::mesh::core::ids::{
-    ClaimNo, Dialect, Hlc, HubId, Incarnation, NetworkKey, PeerId, SignalKind,
-};
-use hubmesh::mesh::frames::{
+use hubmesh::mesh::handshake::{HandshakeError, Identity, Rejection};
+use hubmesh_core::api::Bye;
+use hubmesh_core::frames::{
     Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, RefusedWhy, SignalBody,
     SignalFrame,
 };
-use hubmesh::mesh::handshake::{HandshakeError, Identity, Rejection};
+use hubmesh_core::ids::{
+    ClaimNo, Dialect, Hlc, HubId, Incarnation, NetworkKey, PeerId, SignalKind,
+};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 

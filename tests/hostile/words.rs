@@ -1,8 +1,8 @@
 //! Hubs that tell of link records, ask for them and compare them without end.
 
-use hubmesh::mesh::core::api::Bye;
-use hubmesh::mesh::core::ids::{HubId, Incarnation};
-use hubmesh::mesh::frames::{DigestEntry, Frame, Summary};
+use hubmesh_core::api::Bye;
+use hubmesh_core::frames::{DigestEntry, Frame, Summary};
+use hubmesh_core::ids::{HubId, Incarnation};
 
 use crate::arena::{Arena, counted};
 use crate::evil_hub::EvilHub;

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use http::StatusCode;
-use hubmesh::mesh::{
-    core::{
-        api::Bye,
-        ids::{HubId, Incarnation},
-    },
+use hubmesh::mesh::handshake::{self, HandshakeError, Identity, Peered, Rejection};
+use hubmesh_client::{ConnectError, Event, PeerId};
+use hubmesh_core::{
+    api::Bye,
     frames::Frame,
-    handshake::{self, HandshakeError, Identity, Peered, Rejection},
+    ids::{HubId, Incarnation},
     wire::Decoder,
 };
-use hubmesh_client::{ConnectError, Event, PeerId};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
@@ -263,7 +261,7 @@ async fn farewell(mut link: Link) -> Bye {
     let reading = async {
         while let Some(message) = link.next().await {
             let frames = match message {
-                Ok(Message::Binary(bytes)) if !hubmesh::mesh::wire::is_data(&bytes) => {
+                Ok(Message::Binary(bytes)) if !hubmesh_core::wire::is_data(&bytes) => {
                     decoder.decode(&bytes).expect("readable frames")
                 }
                 Ok(_) => continue,

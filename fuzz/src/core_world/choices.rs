@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubmesh::limits::Origin;
-use hubmesh::mesh::core::api::Bye;
-use hubmesh::mesh::core::ids::{
-    ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
-};
-use hubmesh::mesh::frames::{
+use hubmesh_core::api::Bye;
+use hubmesh_core::frames::{
     AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
     SignalBody, SignalFrame, Summary,
+};
+use hubmesh_core::ids::{
+    ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
 };
 
 /// What is left of the input. When it is used up, every choice is the first.

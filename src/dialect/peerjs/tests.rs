@@ -6,11 +6,11 @@
     reason = "a test that panics has failed, and nothing here comes from a peer"
 )]
 
+use hubmesh_core::ids::NetworkKey;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::mesh::core::ids::NetworkKey;
 
 const REALM: Dialect = Dialect::PeerJs;
 const ROOMS: Dialect = Dialect::PeerJsRooms;

@@ -6,12 +6,12 @@
     reason = "a test that panics has failed, and nothing here comes from a peer"
 )]
 
+use hubmesh_core::ids::Dialect;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::ECHOED_CHARS;
 use super::*;
-use crate::mesh::core::ids::Dialect;
 
 const NOW: u64 = 1_700_000_000_123;
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

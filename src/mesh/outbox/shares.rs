@@ -9,8 +9,7 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-
-use crate::mesh::core::ids::{HubId, LinkId};
+use hubmesh_core::ids::{HubId, LinkId};
 
 /// Whose a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

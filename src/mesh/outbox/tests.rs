@@ -1,6 +1,7 @@
+use hubmesh_core::frames::{AckFrame, SignalBody};
+use hubmesh_core::ids::{HubId, Incarnation};
+
 use super::*;
-use crate::mesh::core::ids::{HubId, Incarnation};
-use crate::mesh::frames::{AckFrame, SignalBody};
 use std::task::Waker;
 
 fn ack(upto: u64) -> Frame {

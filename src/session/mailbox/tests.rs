@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
+use hubmesh_core::ids::Dialect;
+
 use super::*;
-use crate::mesh::core::ids::Dialect;
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);

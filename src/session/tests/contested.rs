@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use hubmesh_core::ids::{ClaimNo, LeaveReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -11,7 +12,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::fake::{Answer, Call, Client, Hub, PATIENCE, limits, newcomer};
 use super::types;
-use crate::mesh::core::ids::{ClaimNo, LeaveReason};
 
 const WITHIN: Duration = Duration::from_secs(2);
 

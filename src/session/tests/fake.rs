@@ -7,6 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hashbrown::HashMap;
+use hubmesh_core::api::{
+    Delivery, Join, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
+};
+use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -17,12 +21,6 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::config::PeerLimits;
 use crate::limits::{Origin, Room};
-use crate::mesh::core::api::{
-    Delivery, Join, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
-};
-use crate::mesh::core::ids::{
-    ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind,
-};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::{MeshPort, Newcomer, Sessions};

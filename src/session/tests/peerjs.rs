@@ -1,6 +1,9 @@
 //! Clients that join by connecting.
 
 use bytes::Bytes;
+use hubmesh_core::api::{Delivery, JoinRefusal, Sender};
+use hubmesh_core::frames::RefusedWhy;
+use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 use serde_json::json;
 use tokio::time::advance;
 use tokio_tungstenite::WebSocketStream;
@@ -8,9 +11,6 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::fake::{Answer, Call, Client, Hub, PATIENCE};
-use crate::mesh::core::api::{Delivery, JoinRefusal, Sender};
-use crate::mesh::core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
-use crate::mesh::frames::RefusedWhy;
 use crate::session::turn_away;
 
 fn realm() -> NetworkKey {
