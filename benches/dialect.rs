@@ -9,8 +9,8 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hubmesh::dialect::{self, Command, Event, Signal};
 use hubmesh::metrics::Metrics;
-use hubmesh::registry::{Peer, Registry};
-use hubmesh::session::mailbox::{Capacity, Mailbox};
+use hubmesh::peers::mailbox::{Capacity, Mailbox};
+use hubmesh::peers::registry::{Peer, Registry};
 use hubmesh_core::api::{Delivery, PeerEvent, Recipients, Sender, Source};
 use hubmesh_core::ids::{ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind};
 

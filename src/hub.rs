@@ -22,7 +22,7 @@ use crate::limits::{NoPlace, Origin, Permit, Room};
 use crate::mesh::{Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
-use crate::registry::Registry;
+use crate::peers::registry::Registry;
 use crate::session::{self, Newcomer, Sessions};
 use crate::unsent::Unsent;
 

@@ -2,7 +2,7 @@
 //!
 //! A hub lets peers in over WebSocket, links to other hubs, and hands every signal to the hub that holds its
 //! target. The tree shows the way of a message: [`http`] admits a connection and switches it to a WebSocket,
-//! [`session`] serves it to its end, [`dialect`] turns its messages into commands and back, [`registry`] knows who
+//! [`session`] serves it to its end, [`dialect`] turns its messages into commands and back, [`peers`] knows who
 //! is here, and [`mesh`] knows who is elsewhere and carries signals there. [`hub`] puts the parts together.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -17,6 +17,6 @@ pub mod log;
 pub mod mesh;
 pub mod metrics;
 pub mod nat;
-pub mod registry;
+pub mod peers;
 pub mod session;
 mod unsent;

@@ -37,8 +37,8 @@ use crate::clock::unix_ms;
 use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
 use crate::limits::{ConnectRate, Doorway, Origin, Place, Places};
 use crate::metrics::Metrics;
-use crate::registry::Registry;
-use crate::session::MeshPort;
+use crate::peers::port::MeshPort;
+use crate::peers::registry::Registry;
 
 /// How many inputs may wait for the driver before whoever brings more has to wait too.
 const QUEUE: usize = 4096;

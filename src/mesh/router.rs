@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::outbox::{Outbox, Pushed};
 use crate::metrics::{LinkTraffic, Metrics, Via};
-use crate::registry::Registry;
+use crate::peers::registry::Registry;
 
 /// What the data path leaves for the driver.
 #[derive(Debug, Default)]

@@ -22,16 +22,16 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
 use super::held::Held;
-use super::mailbox::{Control, Mailbox, Roster};
-use super::port::MeshPort;
 use super::presence::{Heard, Place};
-use super::reason::CloseReason;
 use super::socket::{Incoming, ReadError, Socket};
 use super::{Newcomer, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Pace, Verdict};
 use crate::metrics::Sent;
+use crate::peers::mailbox::{Control, Mailbox, Roster};
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
 
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
 const BATCH_BYTES: usize = 32 * 1024;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hubmesh_core::ids::ClaimNo;
 use tokio::time::Instant;
 
-use super::reason::CloseReason;
+use crate::peers::reason::CloseReason;
 
 /// How long a client may leave what waits for it unread, at most; never longer than its silence may last.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);

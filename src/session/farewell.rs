@@ -16,10 +16,10 @@ use tokio::time::{Instant, timeout_at};
 use super::LINGER;
 use super::conversation::{Conversation, TURN};
 use super::intake::{Ends, Unread, Why};
-use super::port::MeshPort;
 use super::presence::Heard;
-use super::reason::CloseReason;
 use super::socket::Incoming;
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
 
 impl<S, M> Conversation<S, M>
 where

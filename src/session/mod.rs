@@ -2,18 +2,14 @@
 //!
 //! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
 //! `conversation` is that task's loop, `presence` what a peer's commands do to its place in the mesh,
-//! `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket, `mailbox` what others leave for it, `reason`
-//! why it ends. A session asks the mesh through [`MeshPort`] and hears from it through the registry. It must not
-//! know how other hubs are reached, nor the words of a dialect.
+//! `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket. A session
+//! asks the mesh through [`MeshPort`] and hears from it through its mailbox, both in [`peers`](crate::peers). It must
+//! not know how other hubs are reached, nor the words of a dialect.
 //!
 //! Invariants: whoever was let in is counted out exactly once, and each claim that was asked for is given up
 //! exactly once, whether the session ends by itself, is dropped or panics; no client makes another wait.
 
 pub mod intake;
-pub mod mailbox;
-pub mod meter;
-pub mod port;
-pub mod reason;
 pub mod socket;
 
 mod conversation;
@@ -41,14 +37,14 @@ use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{Admission, NoPlace, Origin, Permit, Room, Turn, Turns};
 use crate::metrics::{Metrics, OpenConnection};
-use crate::registry::Registry;
+use crate::peers::mailbox::{Capacity, Mailbox};
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
+use crate::peers::registry::Registry;
 
 use conversation::Conversation;
 use intake::Intake;
 use kept::Kept;
-use mailbox::{Capacity, Mailbox};
-pub use port::MeshPort;
-use reason::CloseReason;
 use socket::Socket;
 
 /// All peers that are connected to this hub. Cheap to clone.

@@ -20,13 +20,14 @@ use super::conversation::Conversation;
 use super::deadlines::Waiting;
 use super::held::Held;
 use super::intake::{Unread, Why};
-use super::port::MeshPort;
-use super::reason::CloseReason;
-use super::{Shared, meter, socket};
+use super::{Shared, socket};
 use crate::dialect::{self, Command, Complaint, Event, Message, Told};
 use crate::limits::{Origin, Turn};
 use crate::metrics::Sent;
-use crate::registry::Peer;
+use crate::peers::meter;
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
+use crate::peers::registry::Peer;
 
 /// Where a peer is.
 pub(super) struct Place<M: MeshPort> {

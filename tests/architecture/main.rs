@@ -79,7 +79,7 @@ const WALLS: &[Wall] = &[
             "crate::http",
             "crate::hub",
             "crate::mesh",
-            "crate::registry",
+            "crate::peers",
             "crate::session",
             "hubmesh_core",
         ],
@@ -304,7 +304,7 @@ fn a_dialect_knows_the_vocabulary_and_nothing_else_of_the_hub() {
     );
 
     for source in [
-        "use crate::registry::Registry;",
+        "use crate::peers::Registry;",
         "use super::super::session::Session;",
         "fn f(_: crate::mesh::driver::Driver) {}",
         "use hubmesh_core::{ids::PeerId, Core};",
@@ -316,7 +316,13 @@ fn a_dialect_knows_the_vocabulary_and_nothing_else_of_the_hub() {
             "nobody minds: {source}"
         );
     }
-    assert!(!breaches_in("src/dialect/mod.rs", "use super::registry::Registry;").is_empty());
+    assert!(
+        !breaches_in(
+            "src/dialect/mod.rs",
+            "use super::peers::registry::Registry;"
+        )
+        .is_empty()
+    );
     assert!(
         breaches_in("src/dialect/pigeon.rs", "use super::session::Turn;").is_empty(),
         "a module of its own"

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     pub line: usize,
-    /// Absolute, as `std::time::Instant` or `crate::registry`. A macro ends in `!`, a glob in `*`.
+    /// Absolute, as `std::time::Instant` or `crate::peers::registry`. A macro ends in `!`, a glob in `*`.
     pub path: String,
 }
 

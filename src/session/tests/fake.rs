@@ -22,8 +22,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use crate::config::PeerLimits;
 use crate::limits::{Origin, Room};
 use crate::metrics::Metrics;
-use crate::registry::Registry;
-use crate::session::{MeshPort, Newcomer, Sessions};
+use crate::peers::port::MeshPort;
+use crate::peers::registry::Registry;
+use crate::session::{Newcomer, Sessions};
 
 /// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@ use hubmesh_core::api::{Posted, SignalFailure};
 use hubmesh_core::ids::{HubId, Incarnation, LeaveReason, SignalKind};
 
 use super::*;
-use crate::session::mailbox::Capacity;
+use crate::peers::mailbox::Capacity;
 
 fn id(n: u8) -> PeerId {
     PeerId::Hex([n; 20])

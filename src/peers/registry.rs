@@ -32,9 +32,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::clock::unix_ms;
 use crate::dialect::{self, Complaint, Event, Failing, Notice, Signal};
 use crate::metrics::{Metrics, Sent};
-use crate::session::mailbox::{Control, Full, Mailbox, Receipt, Roster, WakeUp};
-use crate::session::meter;
-use crate::session::reason::CloseReason;
+use crate::peers::mailbox::{Control, Full, Mailbox, Receipt, Roster, WakeUp};
+use crate::peers::meter;
+use crate::peers::reason::CloseReason;
 
 mod bursts;
 mod runs;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use hubmesh_core::ids::{Moment, NetworkKey};
 
-use crate::session::mailbox::WakeUp;
+use crate::peers::mailbox::WakeUp;
 
 /// How long notices wait for more of their kind, at least.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);

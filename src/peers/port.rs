@@ -7,7 +7,7 @@ use hubmesh_core::api::{Join, SignalFailure, Source, Unread};
 use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
 
 /// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
-/// [`Registry`](crate::registry::Registry).
+/// [`Registry`](crate::peers::registry::Registry).
 pub trait MeshPort: Clone + Send + Sync + 'static {
     /// A claim number that this process has not used.
     fn next_claim(&self) -> ClaimNo;
