@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hubmesh_core::ids::LinkId;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::driver::Input;
+use super::input::Input;
 
 /// How many bytes of control messages may wait for the driver. A longer message than this waits for an empty queue.
 const MOST_WAITING: usize = 8 * 1024 * 1024;

@@ -7,7 +7,7 @@ use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 
 use super::address::endpoint_at;
-use super::driver::Input;
+use super::input::Input;
 use super::troubles::Trouble;
 use hubmesh_causes as causes;
 

@@ -9,19 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hubmesh_core::api::{Bye, DialFailure, DialTarget, Join, LinkUp, Output, SharedRoutes};
+use hubmesh_core::api::{Bye, DialFailure, DialTarget, LinkUp, Output, SharedRoutes};
 use hubmesh_core::frames::Frame;
-use hubmesh_core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId, Moment, Now};
-use hubmesh_core::reach::Reach;
+use hubmesh_core::ids::{DialId, HubId, LinkId, Moment, Now};
 use hubmesh_core::wire::Encoder;
 use hubmesh_core::{BootstrapStatus, Core, Counters};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::handle::Shared;
+use super::input::Input;
 use super::outbox::{BATCH, Outbox};
 use super::router::Router;
+use super::shared::Shared;
 use super::troubles::{Trouble, Troubles};
 use super::view::{ITSELF, Published, Sightings};
 use crate::clock::unix_ms;
@@ -35,58 +35,6 @@ const TURN: Duration = Duration::from_millis(2);
 const TICK: Duration = Duration::from_secs(1);
 /// How long links may take to say goodbye at the end.
 const PART_WITHIN: Duration = Duration::from_secs(1);
-
-/// What happens to a core.
-pub enum Input {
-    /// A control message came by a link.
-    Control {
-        link: LinkId,
-        message: Bytes,
-        /// Its share of what may wait, given back once the core has taken it.
-        waiting: OwnedSemaphorePermit,
-    },
-    /// A data message came by a link, and could not be read.
-    Unreadable { link: LinkId },
-    /// A link's handshake is done. Its other end is so near.
-    LinkUp {
-        /// The id that this hub went by in it.
-        me: HubId,
-        up: LinkUp,
-        reach: Reach,
-        outbox: Arc<Outbox>,
-    },
-    /// A link's socket is gone.
-    LinkDown { link: LinkId },
-    /// A dial made no link.
-    DialFailed {
-        dial: DialId,
-        why: DialFailure,
-        trouble: Trouble,
-    },
-    /// The addresses to dial for ever.
-    Bootstrap(Vec<String>),
-    /// A name of `BOOTSTRAP_HUBS`, as it stands there, has addresses or is in trouble.
-    Name {
-        name: String,
-        trouble: Option<Trouble>,
-    },
-    /// A local peer wants to be in a network.
-    Join(Join),
-    /// A local peer shows something else.
-    Update {
-        claim: ClaimNo,
-        data: Option<Bytes>,
-        quiet: bool,
-    },
-    /// A local peer is gone.
-    Leave { claim: ClaimNo, reason: LeaveReason },
-    /// The answer to a probe.
-    ProbeResult { token: u64, alive: bool },
-    /// The hub is shutting down: say so.
-    Drain,
-    /// The hub is done: part from the others.
-    Stop(oneshot::Sender<()>),
-}
 
 /// Whether trouble may be worth a warning.
 enum Tell {

@@ -1,41 +1,33 @@
 //! The mesh as the rest of the hub holds it: a cheap handle to the driver and to the data path.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubmesh_core::api::{DialFailure, Join, LinkUp, SignalFailure, Source, Unread};
+use hubmesh_core::api::{Join, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Shares;
 use hubmesh_core::exchange::ExchangeConfig;
 use hubmesh_core::ids::{
-    ClaimNo, DialId, Dialect, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now,
-    PeerId, SignalKind,
+    ClaimNo, Dialect, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId, SignalKind,
 };
 use hubmesh_core::reach::Reach;
 use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, TopologyConfig};
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::address::endpoint;
-use super::advertised::Budget;
-use super::control_intake::ControlIntake;
-use super::driver::{Driver, Input};
-use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
-use super::link::{ConnectError, Destination};
-use super::outbox::Outbox;
+use super::dns;
+use super::driver::Driver;
+use super::handshake::Socket;
+use super::input::Input;
 use super::progress::Progress;
 use super::router::Router;
-use super::troubles::Trouble;
-use super::trust::Trust;
-use super::view::{MeshView, Published};
-use super::{dns, link};
+use super::shared::Shared;
+use super::view::MeshView;
 use crate::clock::unix_ms;
 use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
-use crate::limits::{ConnectRate, Doorway, Origin, Place, Places};
 use crate::metrics::Metrics;
 use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
@@ -47,169 +39,8 @@ const WAITING_SHARE_OF_OUTBOX: usize = 5;
 /// How many of the longest messages may wait in all, or whoever sends one would leave others no room.
 const LONGEST_WAITING: usize = 4;
 
-/// The most inbound handshakes at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
-const HANDSHAKES: usize = 64;
-/// The most inbound links and handshakes of one address: half of what a hub accepts, so that no address alone keeps
-/// others out.
-const LINKS_PER_ADDRESS: usize = 128;
-/// How many warnings a minute one address may cause; the rest of what it does wrong is counted.
-const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
-/// When other hubs may dial again after this one's shutdown: a restart takes about that long.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often a hub that ends looks whether signals are still on their way: longer than acknowledgements are kept back.
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
-
-/// What links, dials and the driver share.
-pub struct Shared {
-    /// Nobody chose this hub's id: it may draw another.
-    pub(super) random_id: bool,
-    pub(super) namespace: String,
-    pub(super) router: Arc<Router>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) retry_after: Duration,
-    control_out: (prometheus::IntCounter, prometheus::IntCounter),
-    identity: Mutex<Identity>,
-    published: Mutex<Arc<Published>>,
-    inputs: mpsc::Sender<Input>,
-    control_intake: ControlIntake,
-    doorway: Doorway,
-    /// Inbound links and handshakes by address.
-    inbound: Places,
-    /// Warnings about each address.
-    warnings: ConnectRate,
-    budget: Budget,
-    trust: Trust,
-    next_link: AtomicU64,
-}
-
-impl Shared {
-    /// Who this hub says to be from now on.
-    pub(super) fn set_identity(&self, hub: HubId, incarnation: Incarnation) {
-        let mut identity = self.identity.lock();
-        identity.hub = hub;
-        identity.incarnation = incarnation;
-    }
-
-    pub(super) fn count_control_out(&self, bytes: usize) {
-        self.control_out.0.inc();
-        self.control_out.1.inc_by(bytes as u64);
-    }
-
-    pub(super) fn publish(&self, published: Published) {
-        *self.published.lock() = Arc::new(published);
-    }
-
-    /// Whether a warning about this address is due: what strangers do wrong must not fill the log.
-    fn may_warn(&self, remote: SocketAddr) -> bool {
-        self.warnings.check(Origin::of(remote.ip())).is_ok()
-    }
-
-    fn identity(&self) -> Identity {
-        self.identity.lock().clone()
-    }
-
-    /// One dial, to the end of the link that it makes. What hubs told of is dialled if such as those may tell of it;
-    /// without `told_by`, the address is the operator's.
-    pub(super) async fn dial(self: Arc<Self>, dial: DialId, url: String, told_by: Option<Reach>) {
-        let destination = match told_by {
-            None => Destination::Configured(&url),
-            Some(told_by) => Destination::Advertised {
-                url: &url,
-                told_by,
-                budget: &self.budget,
-            },
-        };
-        let (mut socket, progress, reach) = match link::connect(destination, &self.trust).await {
-            Ok(connected) => connected,
-            Err(error) => {
-                let why = match error {
-                    ConnectError::Forbidden(_) => DialFailure::Refused,
-                    _ => DialFailure::Unreachable,
-                };
-                let trouble = Trouble {
-                    label: error.label(),
-                    cause: error.to_string(),
-                    stands: error.is_an_operators(),
-                };
-                return self.dial_failed(dial, why, trouble).await;
-            }
-        };
-        match handshake::dial(&mut socket, &self.identity(), dial.0).await {
-            Ok(peered) => {
-                let outbox = Outbox::over(progress);
-                self.carry(peered, Some(dial), socket, outbox, reach).await;
-            }
-            Err(error) => {
-                let stands = error.is_an_operators();
-                let trouble = Trouble {
-                    label: error.label(),
-                    cause: error.to_string(),
-                    stands,
-                };
-                let why = match stands {
-                    true => DialFailure::Refused,
-                    false => DialFailure::Unreachable,
-                };
-                self.dial_failed(dial, why, trouble).await;
-            }
-        }
-    }
-
-    async fn dial_failed(&self, dial: DialId, why: DialFailure, trouble: Trouble) {
-        self.metrics.dials_failed.inc(trouble.label);
-        let failed = Input::DialFailed { dial, why, trouble };
-        // The driver is gone when the hub is: nobody is left to tell.
-        let _ = self.inputs.send(failed).await;
-    }
-
-    async fn carry(
-        &self,
-        peered: Peered,
-        dialed: Option<DialId>,
-        socket: impl Socket + 'static,
-        outbox: Outbox,
-        reach: Reach,
-    ) {
-        let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(outbox);
-        self.router.set_link(link, Some(Arc::clone(&outbox)));
-        let up = LinkUp {
-            link,
-            hub: peered.hub,
-            incarnation: peered.incarnation,
-            dialed,
-            dial_number: peered.dial_number,
-            version: peered.version,
-        };
-        if peered.hub == peered.me {
-            tracing::debug!(link = link.0, "a link leads to this hub itself");
-        } else {
-            tracing::info!(link = link.0, hub = %peered.hub, dialed = dialed.is_some(), "link up");
-        }
-        if self
-            .inputs
-            .send(Input::LinkUp {
-                me: peered.me,
-                up,
-                reach,
-                outbox: Arc::clone(&outbox),
-            })
-            .await
-            .is_ok()
-        {
-            link::carry(
-                link,
-                socket,
-                outbox,
-                Arc::clone(&self.router),
-                self.control_intake.clone(),
-            )
-            .await;
-        }
-        self.router.set_link(link, None);
-        let _ = self.inputs.send(Input::LinkDown { link }).await;
-    }
-}
 
 /// A handle to the mesh.
 #[derive(Clone)]
@@ -218,7 +49,6 @@ pub struct Mesh {
     next_claim: Arc<AtomicU64>,
     room_limit: usize,
     discovery_limit: usize,
-    enabled: bool,
 }
 
 impl Mesh {
@@ -246,36 +76,13 @@ impl Mesh {
             registry,
             Arc::clone(&metrics),
         ));
-        let shared = Arc::new(Shared {
-            random_id: settings.random_id,
-            namespace: settings.namespace.clone(),
+        let shared = Arc::new(Shared::new(
+            config,
+            incarnation,
             router,
-            retry_after: RETRY_AFTER,
-            control_out: (
-                metrics.mesh_sent.frames.handle("control"),
-                metrics.mesh_sent.bytes.handle("control"),
-            ),
             metrics,
-            identity: Mutex::new(Identity {
-                hub: settings.hub_id,
-                incarnation,
-                namespace: settings.namespace.clone(),
-                token: settings
-                    .token
-                    .as_ref()
-                    .map(|token| token.expose().to_owned())
-                    .unwrap_or_default(),
-            }),
-            published: Mutex::default(),
-            inputs: inputs.clone(),
-            control_intake: ControlIntake::new(inputs.clone()),
-            doorway: Doorway::new(HANDSHAKES),
-            inbound: Places::default(),
-            warnings: ConnectRate::new(WARNINGS_A_MINUTE),
-            budget: Budget::default(),
-            trust: Trust::default(),
-            next_link: AtomicU64::new(1),
-        });
+            inputs.clone(),
+        ));
         tokio::spawn(Driver::new(core, Arc::clone(&shared), receiver).run());
         if !names.is_empty() {
             tokio::spawn(dns::follow(names, statics, inputs));
@@ -285,68 +92,27 @@ impl Mesh {
             next_claim: Arc::new(AtomicU64::new(1)),
             room_limit: config.peerjs.room_limit,
             discovery_limit: config.mesh.discovery_limit,
-            enabled: config.is_hub,
         }
     }
 
     /// Runs one inbound link to its end; `progress` is that of its stream, and `reach` how near its other end is.
     pub async fn accept(
         &self,
-        mut socket: impl Socket + 'static,
+        socket: impl Socket + 'static,
         progress: Arc<Progress>,
         remote: SocketAddr,
         reach: Reach,
     ) {
-        match self.greet(&mut socket, remote).await {
-            Ok((peered, _inbound)) => {
-                let outbox = Outbox::over(progress);
-                self.shared.carry(peered, None, socket, outbox, reach).await;
-            }
-            Err(error) => {
-                self.shared.metrics.handshakes_refused.inc(error.label());
-                if is_for_operators(error) && self.shared.may_warn(remote) {
-                    tracing::warn!(%remote, reason = error.label(), %error, "hub not admitted");
-                } else {
-                    tracing::debug!(%remote, reason = error.label(), %error, "hub not admitted");
-                }
-            }
-        }
-    }
-
-    /// The handshake of one inbound link, as long as it has a place; and the place among the links of its address.
-    async fn greet(
-        &self,
-        socket: &mut impl Socket,
-        remote: SocketAddr,
-    ) -> Result<(Peered, Place), HandshakeError> {
-        let origin = Origin::of(remote.ip());
-        let allowed = |own, _| own < LINKS_PER_ADDRESS;
-        let Some(inbound) = self.shared.inbound.try_take(origin, allowed) else {
-            return Err(handshake::turn_away(socket, Rejection::Unavailable).await);
-        };
-        let place = self.shared.doorway.enter(origin, HANDSHAKES);
-        if let Ok(place) = place
-            && self.enabled
-        {
-            let me = self.shared.identity();
-            tokio::select! {
-                done = handshake::accept(socket, &me, || place.spoke()) => {
-                    return done.map(|peered| (peered, inbound));
-                }
-                () = place.lost() => {}
-            }
-        }
-        Err(handshake::turn_away(socket, Rejection::Unavailable).await)
+        self.shared.accept(socket, progress, remote, reach).await;
     }
 
     /// What operators see of the mesh.
     pub fn view(&self) -> MeshView {
         let shared = &self.shared;
-        let published = Arc::clone(&shared.published.lock());
         MeshView::of(
             shared.identity().hub,
             &shared.namespace,
-            &published,
+            &shared.published(),
             &shared.router.directory().read(),
         )
     }
@@ -458,13 +224,6 @@ impl MeshPort for Mesh {
     fn return_unread(&self, target: &PeerId, unread: &[Unread]) {
         self.shared.router.return_unread(target, unread);
     }
-}
-
-/// Whether this is what a hub of ours with a wrong setting looks like: its operator has to act.
-fn is_for_operators(error: HandshakeError) -> bool {
-    use Rejection::{Namespace, Token, Version};
-    let refused = matches!(error, HandshakeError::Refused(Token | Namespace | Version));
-    refused || matches!(error, HandshakeError::RefusedByOther(_))
 }
 
 /// Addresses to dial, and names to look up.

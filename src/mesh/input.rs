@@ -1,0 +1,66 @@
+//! What the driver is told: by links, dials, the lookup of names, and the rest of the hub.
+//!
+//! A file of its own, because all of them and the driver know it, and none of them another.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hubmesh_core::api::{DialFailure, Join, LinkUp};
+use hubmesh_core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId};
+use hubmesh_core::reach::Reach;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::outbox::Outbox;
+use super::troubles::Trouble;
+
+/// What happens to a core.
+pub enum Input {
+    /// A control message came by a link.
+    Control {
+        link: LinkId,
+        message: Bytes,
+        /// Its share of what may wait, given back once the core has taken it.
+        waiting: OwnedSemaphorePermit,
+    },
+    /// A data message came by a link, and could not be read.
+    Unreadable { link: LinkId },
+    /// A link's handshake is done. Its other end is so near.
+    LinkUp {
+        /// The id that this hub went by in it.
+        me: HubId,
+        up: LinkUp,
+        reach: Reach,
+        outbox: Arc<Outbox>,
+    },
+    /// A link's socket is gone.
+    LinkDown { link: LinkId },
+    /// A dial made no link.
+    DialFailed {
+        dial: DialId,
+        why: DialFailure,
+        trouble: Trouble,
+    },
+    /// The addresses to dial for ever.
+    Bootstrap(Vec<String>),
+    /// A name of `BOOTSTRAP_HUBS`, as it stands there, has addresses or is in trouble.
+    Name {
+        name: String,
+        trouble: Option<Trouble>,
+    },
+    /// A local peer wants to be in a network.
+    Join(Join),
+    /// A local peer shows something else.
+    Update {
+        claim: ClaimNo,
+        data: Option<Bytes>,
+        quiet: bool,
+    },
+    /// A local peer is gone.
+    Leave { claim: ClaimNo, reason: LeaveReason },
+    /// The answer to a probe.
+    ProbeResult { token: u64, alive: bool },
+    /// The hub is shutting down: say so.
+    Drain,
+    /// The hub is done: part from the others.
+    Stop(oneshot::Sender<()>),
+}

@@ -1,0 +1,297 @@
+//! What links, dials and the driver share, and the ways to a link: a dial, and an inbound socket.
+//!
+//! One for each hub. Knows the driver by its inbox alone.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hubmesh_core::api::{DialFailure, LinkUp};
+use hubmesh_core::ids::{DialId, HubId, Incarnation, LinkId};
+use hubmesh_core::reach::Reach;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::advertised::Budget;
+use super::control_intake::ControlIntake;
+use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
+use super::input::Input;
+use super::link::{self, ConnectError, Destination};
+use super::outbox::Outbox;
+use super::progress::Progress;
+use super::router::Router;
+use super::troubles::Trouble;
+use super::trust::Trust;
+use super::view::Published;
+use crate::config::Config;
+use crate::limits::{ConnectRate, Doorway, Origin, Place, Places};
+use crate::metrics::Metrics;
+
+/// The most inbound handshakes at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
+const HANDSHAKES: usize = 64;
+/// The most inbound links and handshakes of one address: half of what a hub accepts, so that no address alone keeps
+/// others out.
+const LINKS_PER_ADDRESS: usize = 128;
+/// How many warnings a minute one address may cause; the rest of what it does wrong is counted.
+const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
+/// When other hubs may dial again after this one's shutdown: a restart takes about that long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What links, dials and the driver share.
+pub struct Shared {
+    /// Whether there are links at all.
+    enabled: bool,
+    /// Nobody chose this hub's id: it may draw another.
+    pub(super) random_id: bool,
+    pub(super) namespace: String,
+    pub(super) router: Arc<Router>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) retry_after: Duration,
+    control_out: (prometheus::IntCounter, prometheus::IntCounter),
+    identity: Mutex<Identity>,
+    published: Mutex<Arc<Published>>,
+    pub(super) inputs: mpsc::Sender<Input>,
+    control_intake: ControlIntake,
+    doorway: Doorway,
+    /// Inbound links and handshakes by address.
+    inbound: Places,
+    /// Warnings about each address.
+    warnings: ConnectRate,
+    budget: Budget,
+    trust: Trust,
+    next_link: AtomicU64,
+}
+
+impl Shared {
+    /// What a hub of this configuration shares, before there is any link.
+    pub(super) fn new(
+        config: &Config,
+        incarnation: Incarnation,
+        router: Arc<Router>,
+        metrics: Arc<Metrics>,
+        inputs: mpsc::Sender<Input>,
+    ) -> Self {
+        let settings = &config.mesh;
+        Shared {
+            enabled: config.is_hub,
+            random_id: settings.random_id,
+            namespace: settings.namespace.clone(),
+            router,
+            retry_after: RETRY_AFTER,
+            control_out: (
+                metrics.mesh_sent.frames.handle("control"),
+                metrics.mesh_sent.bytes.handle("control"),
+            ),
+            metrics,
+            identity: Mutex::new(Identity {
+                hub: settings.hub_id,
+                incarnation,
+                namespace: settings.namespace.clone(),
+                token: settings
+                    .token
+                    .as_ref()
+                    .map(|token| token.expose().to_owned())
+                    .unwrap_or_default(),
+            }),
+            published: Mutex::default(),
+            control_intake: ControlIntake::new(inputs.clone()),
+            inputs,
+            doorway: Doorway::new(HANDSHAKES),
+            inbound: Places::default(),
+            warnings: ConnectRate::new(WARNINGS_A_MINUTE),
+            budget: Budget::default(),
+            trust: Trust::default(),
+            next_link: AtomicU64::new(1),
+        }
+    }
+
+    /// Who this hub says to be from now on.
+    pub(super) fn set_identity(&self, hub: HubId, incarnation: Incarnation) {
+        let mut identity = self.identity.lock();
+        identity.hub = hub;
+        identity.incarnation = incarnation;
+    }
+
+    pub(super) fn count_control_out(&self, bytes: usize) {
+        self.control_out.0.inc();
+        self.control_out.1.inc_by(bytes as u64);
+    }
+
+    pub(super) fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.lock())
+    }
+
+    pub(super) fn publish(&self, published: Published) {
+        *self.published.lock() = Arc::new(published);
+    }
+
+    /// Whether a warning about this address is due: what strangers do wrong must not fill the log.
+    fn may_warn(&self, remote: SocketAddr) -> bool {
+        self.warnings.check(Origin::of(remote.ip())).is_ok()
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity.lock().clone()
+    }
+
+    /// One dial, to the end of the link that it makes. What hubs told of is dialled if such as those may tell of it;
+    /// without `told_by`, the address is the operator's.
+    pub(super) async fn dial(self: Arc<Self>, dial: DialId, url: String, told_by: Option<Reach>) {
+        let destination = match told_by {
+            None => Destination::Configured(&url),
+            Some(told_by) => Destination::Advertised {
+                url: &url,
+                told_by,
+                budget: &self.budget,
+            },
+        };
+        let (mut socket, progress, reach) = match link::connect(destination, &self.trust).await {
+            Ok(connected) => connected,
+            Err(error) => {
+                let why = match error {
+                    ConnectError::Forbidden(_) => DialFailure::Refused,
+                    _ => DialFailure::Unreachable,
+                };
+                let trouble = Trouble {
+                    label: error.label(),
+                    cause: error.to_string(),
+                    stands: error.is_an_operators(),
+                };
+                return self.dial_failed(dial, why, trouble).await;
+            }
+        };
+        match handshake::dial(&mut socket, &self.identity(), dial.0).await {
+            Ok(peered) => {
+                let outbox = Outbox::over(progress);
+                self.carry(peered, Some(dial), socket, outbox, reach).await;
+            }
+            Err(error) => {
+                let stands = error.is_an_operators();
+                let trouble = Trouble {
+                    label: error.label(),
+                    cause: error.to_string(),
+                    stands,
+                };
+                let why = match stands {
+                    true => DialFailure::Refused,
+                    false => DialFailure::Unreachable,
+                };
+                self.dial_failed(dial, why, trouble).await;
+            }
+        }
+    }
+
+    async fn dial_failed(&self, dial: DialId, why: DialFailure, trouble: Trouble) {
+        self.metrics.dials_failed.inc(trouble.label);
+        let failed = Input::DialFailed { dial, why, trouble };
+        // The driver is gone when the hub is: nobody is left to tell.
+        let _ = self.inputs.send(failed).await;
+    }
+
+    async fn carry(
+        &self,
+        peered: Peered,
+        dialed: Option<DialId>,
+        socket: impl Socket + 'static,
+        outbox: Outbox,
+        reach: Reach,
+    ) {
+        let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
+        let outbox = Arc::new(outbox);
+        self.router.set_link(link, Some(Arc::clone(&outbox)));
+        let up = LinkUp {
+            link,
+            hub: peered.hub,
+            incarnation: peered.incarnation,
+            dialed,
+            dial_number: peered.dial_number,
+            version: peered.version,
+        };
+        if peered.hub == peered.me {
+            tracing::debug!(link = link.0, "a link leads to this hub itself");
+        } else {
+            tracing::info!(link = link.0, hub = %peered.hub, dialed = dialed.is_some(), "link up");
+        }
+        if self
+            .inputs
+            .send(Input::LinkUp {
+                me: peered.me,
+                up,
+                reach,
+                outbox: Arc::clone(&outbox),
+            })
+            .await
+            .is_ok()
+        {
+            link::carry(
+                link,
+                socket,
+                outbox,
+                Arc::clone(&self.router),
+                self.control_intake.clone(),
+            )
+            .await;
+        }
+        self.router.set_link(link, None);
+        let _ = self.inputs.send(Input::LinkDown { link }).await;
+    }
+
+    /// Runs one inbound link to its end; `progress` is that of its stream, and `reach` how near its other end is.
+    pub(super) async fn accept(
+        &self,
+        mut socket: impl Socket + 'static,
+        progress: Arc<Progress>,
+        remote: SocketAddr,
+        reach: Reach,
+    ) {
+        match self.greet(&mut socket, remote).await {
+            Ok((peered, _inbound)) => {
+                let outbox = Outbox::over(progress);
+                self.carry(peered, None, socket, outbox, reach).await;
+            }
+            Err(error) => {
+                self.metrics.handshakes_refused.inc(error.label());
+                if is_for_operators(error) && self.may_warn(remote) {
+                    tracing::warn!(%remote, reason = error.label(), %error, "hub not admitted");
+                } else {
+                    tracing::debug!(%remote, reason = error.label(), %error, "hub not admitted");
+                }
+            }
+        }
+    }
+
+    /// The handshake of one inbound link, as long as it has a place; and the place among the links of its address.
+    async fn greet(
+        &self,
+        socket: &mut impl Socket,
+        remote: SocketAddr,
+    ) -> Result<(Peered, Place), HandshakeError> {
+        let origin = Origin::of(remote.ip());
+        let allowed = |own, _| own < LINKS_PER_ADDRESS;
+        let Some(inbound) = self.inbound.try_take(origin, allowed) else {
+            return Err(handshake::turn_away(socket, Rejection::Unavailable).await);
+        };
+        let place = self.doorway.enter(origin, HANDSHAKES);
+        if let Ok(place) = place
+            && self.enabled
+        {
+            let me = self.identity();
+            tokio::select! {
+                done = handshake::accept(socket, &me, || place.spoke()) => {
+                    return done.map(|peered| (peered, inbound));
+                }
+                () = place.lost() => {}
+            }
+        }
+        Err(handshake::turn_away(socket, Rejection::Unavailable).await)
+    }
+}
+
+/// Whether this is what a hub of ours with a wrong setting looks like: its operator has to act.
+fn is_for_operators(error: HandshakeError) -> bool {
+    use Rejection::{Namespace, Token, Version};
+    let refused = matches!(error, HandshakeError::Refused(Token | Namespace | Version));
+    refused || matches!(error, HandshakeError::RefusedByOther(_))
+}
