@@ -7,61 +7,13 @@
 
 use std::net::IpAddr;
 
-use http::header::{
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-};
-use http::{HeaderMap, StatusCode, Version};
-use url::form_urlencoded;
+use http::StatusCode;
 use warp::reply::Response;
 
-use super::{App, Backend, Head, admit, reply, upgrade};
+use super::{App, Backend, Head, admit, reply};
 use crate::config::PeerJsPaths;
 use crate::log::Seldom;
 use crate::metrics::Refusal;
-
-/// What became of a client's request for a WebSocket on its way to an endpoint.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum Lost {
-    /// HTTP/1.0 knows no upgrade.
-    #[error(
-        "this request for a WebSocket came by HTTP/1.0, which has none. If there is a proxy in front, have it speak \
-         HTTP/1.1 and pass Upgrade on; nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
-         proxy_set_header Connection \"upgrade\";"
-    )]
-    Version,
-    /// `Upgrade` is missing.
-    #[error(
-        "this request for a WebSocket came without Upgrade: websocket. If there is a proxy in front, have it pass \
-         Upgrade on; nginx: proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\"; Apache: \
-         ProxyPass ... upgrade=websocket"
-    )]
-    Upgrade,
-    /// `Connection` does not name it.
-    #[error(
-        "this request for a WebSocket came without Connection: Upgrade. If there is a proxy in front, have it set that; \
-         nginx: proxy_set_header Connection \"upgrade\";"
-    )]
-    Connection,
-}
-
-impl Lost {
-    /// What a request for a WebSocket lacks; `None` if it was meant for none, or lacks nothing of this.
-    pub(super) fn of(head: &Head) -> Option<Self> {
-        if head.method != http::Method::GET || !is_meant(head) {
-            return None;
-        }
-        let headers = &head.headers;
-        match (
-            upgrade::is_requested(headers),
-            upgrade::is_connected(headers),
-        ) {
-            _ if head.version < Version::HTTP_11 => Some(Lost::Version),
-            (false, _) => Some(Lost::Upgrade),
-            (true, false) => Some(Lost::Connection),
-            (true, true) => None,
-        }
-    }
-}
 
 /// Says of misrouted requests that there are some.
 #[derive(Default)]
@@ -86,34 +38,6 @@ const LONGEST_SHOWN: usize = 200;
 
 fn start_of(path: &str) -> String {
     path.chars().take(LONGEST_SHOWN).collect()
-}
-
-/// Whether the headers are of a client that wants a WebSocket, though the ones that ask for it may be gone.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    let signs = [
-        SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_VERSION,
-        SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_EXTENSIONS,
-    ];
-    upgrade::is_requested(headers) || signs.iter().any(|sign| headers.contains_key(sign))
-}
-
-/// Whether a request was meant for a WebSocket, by its headers or by a query that is only asked of one.
-pub(super) fn is_meant(head: &Head) -> bool {
-    is_wanted(&head.headers) || names(head, &["peerId"]) || is_peerjs(head)
-}
-
-/// Whether the query is that of a PeerJS client's WebSocket and not of a native peer's.
-pub(super) fn is_peerjs(head: &Head) -> bool {
-    names(head, &["key", "id", "token"]) && !names(head, &["peerId"])
-}
-
-fn names(head: &Head, all: &[&str]) -> bool {
-    let has = |wanted: &&str| {
-        form_urlencoded::parse(head.query.as_bytes()).any(|(name, _)| name == *wanted)
-    };
-    all.iter().all(has)
 }
 
 /// There is no WebSocket at this path: counts it, says it in the log, and answers where there are some.

@@ -9,6 +9,7 @@
 
 mod accept_header;
 mod admit;
+mod asked;
 mod bind;
 mod client_ip;
 mod cors;
@@ -391,7 +392,7 @@ fn route<B: Backend>(
     let page_alone = !matches!(path, "" | "ws" | "mesh");
     here.and(head())
         .map(move |head: Head| match head.method {
-            Method::GET if page_alone && misrouted::is_wanted(&head.headers) => {
+            Method::GET if page_alone && asked::is_wanted(&head.headers) => {
                 misrouted::no_endpoint(&app, &head, &format!("/{path}"))
             }
             Method::GET | Method::HEAD => page(&app, head),
@@ -406,14 +407,14 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
     warp::path::full()
         .and(head())
         .map(move |path: FullPath, head: Head| {
-            let wanted = misrouted::is_meant(&head);
+            let wanted = asked::is_meant(&head);
             let page = peerjs::page(&app.config.peerjs.paths, path.as_str(), wanted);
             match (page, &head.method) {
                 (None | Some(peerjs::Page::About), _) if wanted => {
                     misrouted::no_endpoint(&app, &head, path.as_str())
                 }
                 (Some(page), &Method::GET)
-                    if page != peerjs::Page::Socket && misrouted::is_wanted(&head.headers) =>
+                    if page != peerjs::Page::Socket && asked::is_wanted(&head.headers) =>
                 {
                     misrouted::no_endpoint(&app, &head, path.as_str())
                 }
@@ -430,9 +431,9 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
 /// A WebSocket here without `peerId` is refused like any other; clients that cannot name themselves in the address
 /// would be told apart here, by their first message.
 fn root<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    if misrouted::is_peerjs(&head) && app.config.peerjs.is_served() {
+    if asked::is_peerjs(&head) && app.config.peerjs.is_served() {
         misrouted::no_endpoint(app, &head, "/")
-    } else if misrouted::is_meant(&head) {
+    } else if asked::is_meant(&head) {
         admit::peer(app, head)
     } else if app.is_draining() {
         app.draining_response()

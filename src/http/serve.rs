@@ -26,7 +26,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::watched::{Owed, Watched};
-use super::{App, Backend, Certificates, Stream, cors, routes, upgrade};
+use super::{App, Backend, Certificates, Stream, asked, cors, routes};
 use crate::limits::{NoPlace, Place};
 use crate::metrics::Refusal;
 
@@ -278,7 +278,7 @@ fn options<B: Backend>(app: &App<B>, headers: &HeaderMap) -> Response {
 fn is_for_a_socket<T>(request: &Request<T>) -> bool {
     let path = request.uri().path();
     let is_there = matches!(path, "/" | "/ws" | "/mesh") || path.ends_with("/peerjs");
-    is_there && request.method() == Method::GET && upgrade::is_requested(request.headers())
+    is_there && request.method() == Method::GET && asked::is_requested(request.headers())
 }
 
 /// Makes one page, when it is its turn. After each one the sockets of all peers go first, so that no number of requests

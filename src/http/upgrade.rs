@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use warp::reply::Response;
 
-use super::misrouted::Lost;
+use super::asked::{Lost, is_connected, is_requested};
 use super::watched::Watched;
 use super::{Head, Stream, reply};
 use crate::mesh::{Observed, socket_config};
@@ -144,26 +144,6 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.chars().all(fits)
 }
 
-/// Whether the request asks for a WebSocket, well or badly.
-pub(super) fn is_requested(headers: &HeaderMap) -> bool {
-    has_token(headers, &UPGRADE, "websocket")
-}
-
-/// Whether the upgrade is for the connection that it came by.
-pub(super) fn is_connected(headers: &HeaderMap) -> bool {
-    has_token(headers, &CONNECTION, "upgrade")
-}
-
-fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {
-    let values = headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|part| part.trim().eq_ignore_ascii_case(token))
-}
-
 /// Sixteen bytes in base64 are 22 characters and two of padding.
 fn is_key(key: &[u8]) -> bool {
     let Some(digits) = key.strip_suffix(b"==") else {
@@ -252,13 +232,5 @@ mod tests {
         ] {
             assert_eq!(offered(&[wrong]), Err(BadHandshake::Protocol), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn tokens_are_found_in_lists_whatever_their_case() {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
-        assert!(has_token(&headers, &CONNECTION, "upgrade"));
-        assert!(!has_token(&headers, &CONNECTION, "close"));
     }
 }
