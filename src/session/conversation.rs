@@ -21,8 +21,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
-use super::held::Held;
-use super::presence::{Heard, Place};
+use super::held::{Heard, Held};
+use super::place::Place;
 use super::socket::{Incoming, ReadError, Socket};
 use super::{Newcomer, Shared};
 use crate::clock::unix_ms;

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::LINGER;
 use super::conversation::{Conversation, TURN};
+use super::held::Heard;
 use super::intake::{Ends, Unread, Why};
-use super::presence::Heard;
 use super::socket::Incoming;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;

@@ -11,7 +11,17 @@ use std::sync::Arc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::intake::{Ends, FREE_BYTES, Intake, Room, Unread, Why};
-use super::presence::Heard;
+
+/// When a message was first looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Just now.
+    Now,
+    /// Before the peer had a place; counted then.
+    Before,
+    /// While its join waited, and too soon: there is no text, and the peer is told why.
+    TooSoon,
+}
 
 /// What a message counts beside its text, in bytes.
 const MESSAGE_BYTES: usize = 128;

@@ -1,7 +1,7 @@
 //! One connected peer, whatever its dialect: its socket, its outbox, its deadlines and its limits.
 //!
 //! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
-//! `conversation` is that task's loop, `presence` what a peer's commands do to its place in the mesh,
+//! `conversation` is that task's loop, `presence` what a peer's commands do to its `place` in the mesh,
 //! `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket. A session
 //! asks the mesh through [`MeshPort`] and hears from it through its mailbox, both in [`peers`](crate::peers). It must
 //! not know how other hubs are reached, nor the words of a dialect.
@@ -17,6 +17,7 @@ mod deadlines;
 mod farewell;
 mod held;
 mod kept;
+mod place;
 mod presence;
 
 use std::net::IpAddr;

@@ -11,171 +11,29 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hubmesh_core::api::{Join, SignalFailure, Source};
-use hubmesh_core::ids::{BadId, ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
+use hubmesh_core::ids::{BadId, LeaveReason, NetworkKey, PeerId, SignalKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::conversation::Conversation;
 use super::deadlines::Waiting;
-use super::held::Held;
+use super::held::{Heard, Held};
 use super::intake::{Unread, Why};
-use super::{Shared, socket};
+use super::socket;
 use crate::dialect::{self, Command, Complaint, Event, Message, Told};
-use crate::limits::{Origin, Turn};
+use crate::limits::Origin;
 use crate::metrics::Sent;
 use crate::peers::meter;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 use crate::peers::registry::Peer;
 
-/// Where a peer is.
-pub(super) struct Place<M: MeshPort> {
-    stage: Stage,
-    seat: Option<Seat<M>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Nowhere yet.
-    Fresh,
-    /// Nowhere yet, and what it said was refused and may have been an announcement.
-    Doubtful,
-    /// Nowhere any more: it said goodbye.
-    Departed,
-    /// The mesh decides on its seat.
-    Pending,
-    /// In its seat.
-    Present,
-}
-
-/// A claim, given up when dropped.
-struct Seat<M: MeshPort> {
-    shared: Arc<Shared<M>>,
-    peer: Arc<Peer>,
-    /// What its join waits for.
-    turn: Option<Box<Turn>>,
-    reason: LeaveReason,
-    left: bool,
-}
-
-impl<M: MeshPort> Drop for Seat<M> {
-    fn drop(&mut self) {
-        let claim = self.peer.source().claim;
-        self.shared.registry.remove(claim);
-        if !self.left && !self.peer.is_forgotten() {
-            self.shared.mesh.leave_now(claim, self.reason);
-        }
-    }
-}
-
-impl<M: MeshPort> Place<M> {
-    /// Nowhere yet.
-    pub(super) fn fresh() -> Self {
-        Place {
-            stage: Stage::Fresh,
-            seat: None,
-        }
-    }
-
-    /// Whether the mesh has yet to decide.
-    pub(super) fn is_pending(&self) -> bool {
-        self.stage == Stage::Pending
-    }
-
-    /// Whether it is in its seat.
-    pub(super) fn is_present(&self) -> bool {
-        self.present().is_some()
-    }
-
-    /// Whether this is the peer's claim now, decided on or not.
-    pub(super) fn holds(&self, claim: ClaimNo) -> bool {
-        let seat = self.seat.as_ref();
-        seat.is_some_and(|seat| seat.peer.source().claim == claim)
-    }
-
-    /// What the peer said was refused unread, or was an announcement that cannot be. One that is nowhere yet may not be
-    /// where it believes to be, and nothing but an announcement says where that is.
-    pub(super) fn doubt(&mut self) {
-        if self.stage == Stage::Fresh {
-            self.stage = Stage::Doubtful;
-        }
-    }
-
-    /// The mesh has accepted this claim; whether that is news.
-    pub(super) fn accept(&mut self, claim: ClaimNo) -> bool {
-        if self.is_pending() && self.holds(claim) {
-            self.stage = Stage::Present;
-            return true;
-        }
-        false
-    }
-
-    /// The network that the peer is told to be in.
-    pub(super) fn network(&self, dialect: Dialect) -> &str {
-        match &self.seat {
-            Some(seat) => seat.peer.source().network.name(),
-            None => dialect::default_network(dialect),
-        }
-    }
-
-    /// Stays in the seat, if there is one, but takes nothing any more.
-    pub(super) fn vacate(&self) {
-        if let Some(peer) = self.present() {
-            peer.go_absent();
-        }
-    }
-
-    /// Whether it is in the seat and takes nothing.
-    pub(super) fn is_vacated(&self) -> bool {
-        self.present().is_some_and(|peer| peer.is_absent())
-    }
-
-    /// Leaves without waiting, for good.
-    pub(super) fn give_up(&mut self, reason: LeaveReason) {
-        self.stage = Stage::Departed;
-        if let Some(mut seat) = self.seat.take() {
-            seat.reason = reason;
-        }
-    }
-
-    /// Leaves; the mesh has heard of it when this is done.
-    async fn leave(&mut self, reason: LeaveReason) {
-        self.stage = Stage::Departed;
-        let Some(mut seat) = self.seat.take() else {
-            return;
-        };
-        seat.reason = reason;
-        let claim = seat.peer.source().claim;
-        seat.shared.registry.remove(claim);
-        if !seat.peer.is_forgotten() {
-            seat.shared.mesh.leave(claim, reason).await;
-        }
-        seat.left = true;
-    }
-
-    fn present(&self) -> Option<&Arc<Peer>> {
-        let seat = self.seat.as_ref()?;
-        (self.stage == Stage::Present).then_some(&seat.peer)
-    }
-}
-
 fn complaint(code: &'static str, text: impl Into<Cow<'static, str>>) -> Complaint<'static> {
     Complaint {
         code,
         text: text.into(),
     }
-}
-
-/// When a message was first looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// Just now.
-    Now,
-    /// Before the peer had a place; counted then.
-    Before,
-    /// While its join waited, and too soon: there is no text, and the peer is told why.
-    TooSoon,
 }
 
 /// A signal that a client wants sent.
@@ -218,7 +76,7 @@ where
             Ok(message) if self.is_forged(&message) => return,
             Ok(message) => message.command,
         };
-        if self.place.stage == Stage::Fresh
+        if self.place.is_fresh()
             && let Command::Signal { network, .. } | Command::Ping { network } = &command
         {
             let network = self.network_key(network.as_deref());
@@ -330,7 +188,7 @@ where
             self.complain(&complaint("announce-too-long", text));
             return;
         }
-        let first = matches!(self.place.stage, Stage::Fresh | Stage::Doubtful);
+        let first = self.place.is_fresh() || self.place.is_doubtful();
         if !first && !self.may_announce_again(&network) {
             return;
         }
@@ -376,14 +234,7 @@ where
         let mailbox = Arc::clone(&self.mailbox);
         let peer = Arc::new(Peer::new(source, self.newcomer.dialect, mailbox, quiet));
         self.shared.registry.insert(claim, Arc::clone(&peer));
-        self.place.stage = Stage::Pending;
-        self.place.seat = Some(Seat {
-            shared: Arc::clone(&self.shared),
-            peer,
-            turn: None,
-            reason: LeaveReason::Closed,
-            left: false,
-        });
+        self.place.ask(Arc::clone(&self.shared), peer);
         let join = Join {
             claim,
             network,
@@ -404,12 +255,12 @@ where
     pub(super) async fn ask(&mut self, join: Join) {
         let now = Instant::now();
         let shared = &self.shared;
-        if let Some(seat) = &mut self.place.seat {
-            if let Some(turn) = seat.turn.take() {
+        if let Some(waiting) = self.place.turn() {
+            if let Some(turn) = waiting.take() {
                 turn.came();
             } else if let Some(turn) = shared.turn_to_join(self.newcomer.address, &join.network) {
                 self.deadlines.wait(Waiting::Turn, now + turn.wait());
-                seat.turn = Some(Box::new(turn));
+                *waiting = Some(Box::new(turn));
                 self.postponed = Some(Box::new(join));
                 return;
             }
@@ -420,9 +271,10 @@ where
 
     fn signal(&self, text: &Utf8Bytes, signal: Outgoing<'_>) {
         let Some(peer) = self.place.present() else {
-            let text = match self.place.stage {
-                Stage::Doubtful => "what came before was refused: announce a network first",
-                _ => "a peer that said goodbye sends nothing until it announces itself again",
+            let text = if self.place.is_doubtful() {
+                "what came before was refused: announce a network first"
+            } else {
+                "a peer that said goodbye sends nothing until it announces itself again"
             };
             return self.complain(&complaint("not-announced", text));
         };
@@ -491,7 +343,7 @@ where
     /// Leaves. Whoever stays connected after it has as long as a newcomer to announce itself; saying goodbye
     /// without having been anywhere gives no time.
     async fn goodbye(&mut self) {
-        if self.place.seat.is_some() {
+        if self.place.has_seat() {
             self.deadlines.wait(Waiting::Announcement, Instant::now());
         }
         self.held = Held::default();
