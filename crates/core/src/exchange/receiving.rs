@@ -6,15 +6,17 @@
 //! nothing. A hub is the only author of its claims, so believing it about one that is on its way gives it
 //! no power that it would not have by making that claim.
 
-use crate::api::{Delivery, Hop, Posted, Sender};
+use std::collections::BTreeSet;
+
+use crate::api::{Delivery, Failed, Hop, Posted, Sender, SignalFailure};
 use crate::frames::{AckFrame, Frame, RefusedWhy, SignalBody, SignalFrame};
-use crate::ids::{HubId, Incarnation, LinkId, Moment};
+use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 
 use super::config::MAX_JUMP;
 use super::effects::{Effect, Effects, Owner, counted};
 use super::incoming::{Arrival, Incoming};
 use super::outgoing::Outgoing;
-use super::unread::Message;
+use super::unread::{Mark, Message};
 use super::{Alarm, Exchange, Found, Me, Resolve, Vouch, ttl_for};
 
 impl Exchange {
@@ -344,5 +346,50 @@ impl Desk<'_> {
             }
             _ => Err(RefusedWhy::NotHere),
         }
+    }
+
+    /// Tells our senders of what was not read.
+    fn take_unread(&mut self, message: &Message) {
+        let Ok(target) = PeerId::new(&message.target) else {
+            return self.effects.count(counted::MALFORMED);
+        };
+        if message.life != self.me.life {
+            return self.effects.count(counted::STALE_LIFE);
+        }
+        let (mut told, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        for line in &message.signals {
+            let mark = |window: &mut &mut Outgoing| window.mark_unread(line, &target);
+            let mark = self.window.as_mut().map_or(Mark::Unkept, mark);
+            if mark == Mark::Never || !seen.insert(line.seq) {
+                self.effects.count(counted::MALFORMED);
+                continue;
+            }
+            // A sender that is gone itself need not be told.
+            let Some(network) = self.dir.network_of(line.source) else {
+                continue;
+            };
+            if mark == Mark::First
+                || mark == Mark::Unkept && self.may_have_held(&network, &target, line.target_claim)
+            {
+                self.effects.push(Effect::Returned(Failed {
+                    source: line.source,
+                    network,
+                    target: target.clone(),
+                    kind: SignalKind(line.kind),
+                    why: SignalFailure::NoSuchPeer,
+                    follows: !told.insert(line.source),
+                }));
+            }
+        }
+    }
+
+    /// Whether the hub that speaks may have held this claim. Of a receiver that is gone its claims may tell no more; of
+    /// one that is elsewhere by now they must, or any hub could have any peer taken for gone.
+    fn may_have_held(&self, network: &NetworkKey, target: &PeerId, claim: ClaimNo) -> bool {
+        let hub = &self.from;
+        let holder = self.dir.resolve(network, target);
+        holder.is_none_or(|holder| holder.hub == *hub)
+            || self.dir.vouches(hub, network, target, claim, 0) == Vouch::Holds
+            || self.dir.left_lately(hub, network, target, claim)
     }
 }

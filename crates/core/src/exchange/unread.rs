@@ -2,22 +2,21 @@
 //!
 //! A signal is acknowledged once it is in its receiver's mailbox. If the receiver goes before it reads it, its sender's
 //! hub is told by a message of its own, which travels like those of contests: once, in order, and sent again until it is
-//! acknowledged. Owns the layout of that message. A hub is believed about what was sent to it. A signal that is still
+//! acknowledged. Owns the layout of that message; `receiving` carries it out. A hub is believed about what was sent to it. A signal that is still
 //! kept proves itself, and is told of once, whatever else comes of it. One that is not kept must have a number that was
 //! given out, and no other hub may hold its receiver, unless the hub that speaks is known to have held it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{Failed, SignalFailure, Unread};
-use crate::ids::{ClaimNo, HubId, Incarnation, Moment, NetworkKey, PeerId, SignalKind};
+use crate::api::Unread;
+use crate::ids::{ClaimNo, HubId, Incarnation, Moment, PeerId};
 
-use super::effects::{Effect, counted};
+use super::Exchange;
+use super::effects::counted;
 use super::outgoing::{Letter, Outgoing};
-use super::receiving::Desk;
-use super::{Exchange, Vouch};
 
 /// The most signals that one message tells of; a longer one is ignored.
 const MOST: usize = 1024;
@@ -28,19 +27,19 @@ const TAG: u8 = 2;
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
 pub(super) struct Message {
     /// The life of the source in which they were sent.
-    life: Incarnation,
+    pub(super) life: Incarnation,
     /// The receiver that is gone.
-    target: String,
-    signals: Vec<Line>,
+    pub(super) target: String,
+    pub(super) signals: Vec<Line>,
 }
 
 /// One signal.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
-struct Line {
-    seq: u64,
-    source: ClaimNo,
-    target_claim: ClaimNo,
-    kind: u8,
+pub(super) struct Line {
+    pub(super) seq: u64,
+    pub(super) source: ClaimNo,
+    pub(super) target_claim: ClaimNo,
+    pub(super) kind: u8,
 }
 
 impl Line {
@@ -104,56 +103,9 @@ impl Exchange {
     }
 }
 
-impl Desk<'_> {
-    /// Tells our senders of what was not read.
-    pub(super) fn take_unread(&mut self, message: &Message) {
-        let Ok(target) = PeerId::new(&message.target) else {
-            return self.effects.count(counted::MALFORMED);
-        };
-        if message.life != self.me.life {
-            return self.effects.count(counted::STALE_LIFE);
-        }
-        let (mut told, mut seen) = (BTreeSet::new(), BTreeSet::new());
-        for line in &message.signals {
-            let mark = |window: &mut &mut Outgoing| window.mark_unread(line, &target);
-            let mark = self.window.as_mut().map_or(Mark::Unkept, mark);
-            if mark == Mark::Never || !seen.insert(line.seq) {
-                self.effects.count(counted::MALFORMED);
-                continue;
-            }
-            // A sender that is gone itself need not be told.
-            let Some(network) = self.dir.network_of(line.source) else {
-                continue;
-            };
-            if mark == Mark::First
-                || mark == Mark::Unkept && self.may_have_held(&network, &target, line.target_claim)
-            {
-                self.effects.push(Effect::Returned(Failed {
-                    source: line.source,
-                    network,
-                    target: target.clone(),
-                    kind: SignalKind(line.kind),
-                    why: SignalFailure::NoSuchPeer,
-                    follows: !told.insert(line.source),
-                }));
-            }
-        }
-    }
-
-    /// Whether the hub that speaks may have held this claim. Of a receiver that is gone its claims may tell no more; of
-    /// one that is elsewhere by now they must, or any hub could have any peer taken for gone.
-    fn may_have_held(&self, network: &NetworkKey, target: &PeerId, claim: ClaimNo) -> bool {
-        let hub = &self.from;
-        let holder = self.dir.resolve(network, target);
-        holder.is_none_or(|holder| holder.hub == *hub)
-            || self.dir.vouches(hub, network, target, claim, 0) == Vouch::Holds
-            || self.dir.left_lately(hub, network, target, claim)
-    }
-}
-
 /// What a window says of a signal that was not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mark {
+pub(super) enum Mark {
     /// There never was one like it.
     Never,
     /// It was acknowledged.
@@ -165,7 +117,8 @@ enum Mark {
 }
 
 impl Outgoing {
-    fn mark_unread(&mut self, line: &Line, receiver: &PeerId) -> Mark {
+    /// Notes that a signal was not read.
+    pub(super) fn mark_unread(&mut self, line: &Line, receiver: &PeerId) -> Mark {
         if line.seq >= self.next() {
             return Mark::Never;
         }
