@@ -17,12 +17,15 @@ mod ways;
 use std::time::Duration;
 
 use super::world::{HostNo, Newcomer, World};
-use hubmesh_core::ids::{HubId, Incarnation, mix};
+use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, mix};
 
 /// The most records that the hubs of the mesh hold together: about 1.5 GB.
 const MOST_RECORDS: usize = 10_000_000;
 /// Peers in one network.
 const NETWORK: usize = 50;
+
+/// The claims that each machine was given, by machine.
+type Claims = Vec<Vec<ClaimNo>>;
 
 /// A figure, beside what it should be.
 #[derive(Clone, Debug, serde::Serialize)]

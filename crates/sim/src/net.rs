@@ -7,14 +7,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::queue::Boot;
+use super::ids::{Boot, ConnNo};
 use hubmesh_core::ids::LinkId;
-
-/// One connection. Never used twice in a world.
-pub(super) type ConnNo = u64;
-
-/// One end of a connection: the dialler has side 0.
-pub(super) type Side = usize;
 
 /// What one end is.
 #[derive(Debug)]

@@ -5,17 +5,9 @@ use std::collections::BinaryHeap;
 
 use bytes::Bytes;
 
-use super::net::{ConnNo, Side};
-use super::world::HostNo;
+use super::ids::{Boot, ConnNo, Side};
 use hubmesh_core::api::DialTarget;
 use hubmesh_core::ids::{ClaimNo, DialId};
-
-/// A machine in one of its boots: what happens to an earlier boot is void.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Boot {
-    pub(super) host: HostNo,
-    pub(super) boot: u32,
-}
 
 /// Something that happens.
 #[derive(Debug)]

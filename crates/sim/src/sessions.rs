@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::queue::Boot;
+use super::ids::Boot;
 use hubmesh_core::api::{PeerEvent, Unread};
 use hubmesh_core::ids::{ClaimNo, NetworkKey, PeerId};
 

@@ -11,30 +11,31 @@ mod links;
 mod rogue;
 mod told;
 mod traffic;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
+use super::ids::{Boot, ConnNo, Side};
 use super::ledger::Ledger;
-use super::net::{ConnNo, Conns, Side};
-use super::queue::{Boot, Event, Queue};
+use super::net::Conns;
+use super::queue::{Event, Queue};
 use super::sessions::{Session, SessionNo};
-use super::watch::Watch;
+
 use hubmesh_core::frames::PULLS_SINCE;
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, Now, mix};
 use hubmesh_core::mutants::Mutants;
 use hubmesh_core::rng::Rng;
 use hubmesh_core::{Core, CoreConfig};
 
+pub use super::ids::HostNo;
 pub use clients::Newcomer;
 pub use rogue::Manners;
 use rogue::Rogue;
 use traffic::Arriving;
 pub use traffic::{Sniffed, Totals};
-
-/// A machine. Never used twice in a world.
-pub type HostNo = usize;
+use watch::Watch;
 
 /// The Unix time at which worlds begin, in milliseconds.
 const EPOCH_MS: u64 = 1_800_000_000_000;

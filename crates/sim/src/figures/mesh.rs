@@ -6,14 +6,12 @@
 use std::time::Duration;
 
 use super::ways::Ways;
-use super::{Leg, Meters, Plan, authored, known, person, quantile, seconds, split, until_shown};
+use super::{
+    Claims, Leg, Meters, Plan, authored, known, person, quantile, seconds, split, until_shown,
+};
 use crate::checks;
 use crate::world::{HostNo, World, WorldConfig};
 use hubmesh_core::CoreConfig;
-use hubmesh_core::ids::ClaimNo;
-
-/// The claims that each machine was given, by machine.
-pub(super) type Claims = Vec<Vec<ClaimNo>>;
 
 const TICK: Duration = Duration::from_micros(100);
 

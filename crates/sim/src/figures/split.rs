@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::mesh::Claims;
-use super::{Leg, Meters, Plan, authored, person, seconds, until_shown};
+use super::{Claims, Leg, Meters, Plan, authored, person, seconds, until_shown};
 use crate::world::{HostNo, World};
 
 /// Changes on each side while they are apart.

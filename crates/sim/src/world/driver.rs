@@ -3,8 +3,10 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{HostNo, World};
-use crate::net::{ConnNo, Parcel, Side};
-use crate::queue::{Boot, Event};
+use crate::ids::Boot;
+use crate::ids::{ConnNo, Side};
+use crate::net::Parcel;
+use crate::queue::Event;
 use hubmesh_core::api::{Bye, Output};
 use hubmesh_core::exchange::Effect;
 use hubmesh_core::frames::{Frame, RefusedWhy};

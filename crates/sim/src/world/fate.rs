@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{HostNo, World};
-use crate::net::{Conn, ConnNo, Parcel, Side};
+use crate::ids::{ConnNo, Side};
+use crate::net::{Conn, Parcel};
 use crate::queue::Event;
 use crate::sessions::Status;
 use hubmesh_core::ids::mix;

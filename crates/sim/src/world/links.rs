@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::{HostNo, World};
-use crate::net::{Conn, ConnNo, Parcel, Side};
-use crate::queue::{Boot, Event};
+use crate::ids::Boot;
+use crate::ids::{ConnNo, Side};
+use crate::net::{Conn, Parcel};
+use crate::queue::Event;
 use hubmesh_core::api::{Bye, DialFailure, DialTarget, LinkUp};
 use hubmesh_core::frames::Frame;
 use hubmesh_core::ids::{DialId, Incarnation, LinkId};

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::{Bytes, BytesMut};
 
 use super::{HostNo, World};
-use crate::net::{Conn, ConnNo, Parcel, Side};
+use crate::ids::{ConnNo, Side};
+use crate::net::{Conn, Parcel};
 use crate::queue::Event;
 use hubmesh_core::frames::Frame;
 use hubmesh_core::ids::{HubId, Incarnation, LinkId, PeerId, mix};

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::rogue::MADE_UP;
 use super::{HostNo, World};
-use crate::queue::{Boot, Event};
+use crate::ids::Boot;
+use crate::queue::Event;
 use crate::sessions::Status;
 use hubmesh_core::api::{Delivery, Failed, PeerEvent, Recipients, Sender, Unread};
 use hubmesh_core::ids::{ClaimNo, NetworkKey, PeerId};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::queue::Boot;
-use super::world::{HostNo, World};
+use super::{HostNo, World};
+use crate::ids::Boot;
 use hubmesh_core::Core;
 use hubmesh_core::directory::{ClaimView, OriginState};
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, mix, stable_hash};

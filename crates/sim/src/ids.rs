@@ -1,0 +1,17 @@
+//! What is numbered in a world.
+
+/// A machine. Never used twice in a world.
+pub type HostNo = usize;
+
+/// One connection. Never used twice in a world.
+pub(super) type ConnNo = u64;
+
+/// One end of a connection: the dialler has side 0.
+pub(super) type Side = usize;
+
+/// A machine in one of its boots: what happens to an earlier boot is void.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Boot {
+    pub(super) host: HostNo,
+    pub(super) boot: u32,
+}
