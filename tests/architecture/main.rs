@@ -7,6 +7,7 @@
 //!
 //! To change a wall, change [`WALLS`], and say why in the commit.
 
+mod circles;
 mod packages;
 mod paths;
 

@@ -1,0 +1,165 @@
+//! No circles: what stands side by side in a directory depends on its neighbours in one direction alone.
+//!
+//! In each directory, a file and the directory of the same name are one. It depends on a neighbour when something in it
+//! names something in that. A module may name what holds it, and what it holds: they are one thing in two files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::{collect, module_of, paths};
+
+type Module = Vec<String>;
+/// For each module that holds others: which of these depend on which, each with a place that shows it.
+type Neighbours = BTreeMap<Module, BTreeMap<String, BTreeMap<String, String>>>;
+
+/// Not yet: its engine and its streams name each other, and it takes the port's certificates out of `http`.
+const OPEN: &str = "src/nat";
+
+fn neighbours(repository: &Path, sources: &str) -> Neighbours {
+    let mut files = Vec::new();
+    collect(repository, Path::new(sources), &mut files);
+    let modules: BTreeSet<Module> = files.iter().map(|file| module_of(file)).collect();
+    let mut found = Neighbours::new();
+    for file in files.iter().filter(|file| !file.starts_with(OPEN)) {
+        let module = module_of(file);
+        let text = std::fs::read_to_string(repository.join(file)).expect("a readable source");
+        for named in paths::named_in(&text, &module) {
+            let target: Module = named.path.split("::").map(str::to_owned).collect();
+            let target = holder(&target, &modules);
+            if let Some((level, from, to)) = apart(&module, &target) {
+                let place = format!("{}:{}: {}", file.display(), named.line, named.path);
+                let of_level = found.entry(level).or_default();
+                of_level.entry(from).or_default().entry(to).or_insert(place);
+            }
+        }
+    }
+    found
+}
+
+/// The module that holds what this path names; nothing for a path of another package.
+fn holder(path: &[String], modules: &BTreeSet<Module>) -> Module {
+    let mut longest_first = (0..=path.len()).rev().map(|length| &path[..length]);
+    let held = longest_first.find(|start| modules.contains(*start));
+    held.unwrap_or_default().to_vec()
+}
+
+/// Where two modules part: what holds both, and the neighbours in it that they belong to.
+fn apart(from: &[String], to: &[String]) -> Option<(Module, String, String)> {
+    let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+    let (first, second) = (from.get(common)?, to.get(common)?);
+    (common > 0).then(|| (from[..common].to_vec(), first.clone(), second.clone()))
+}
+
+/// One circle among neighbours, if there is one: each depends on the next, and the last on the first.
+fn circle(edges: &BTreeMap<String, BTreeMap<String, String>>) -> Option<Vec<String>> {
+    let mut left: BTreeMap<&str, BTreeSet<&str>> = edges
+        .iter()
+        .map(|(from, to)| (from.as_str(), to.keys().map(String::as_str).collect()))
+        .collect();
+    // What depends on nothing that is left is in no circle.
+    loop {
+        let known: BTreeSet<&str> = left.keys().copied().collect();
+        left.values_mut()
+            .for_each(|to| to.retain(|to| known.contains(to)));
+        let before = left.len();
+        left.retain(|_, to| !to.is_empty());
+        if left.len() == before {
+            break;
+        }
+    }
+    let mut way: Vec<&str> = vec![left.keys().next()?];
+    loop {
+        let next = *left[way.last()?].iter().next()?;
+        if let Some(start) = way.iter().position(|seen| *seen == next) {
+            return Some(way[start..].iter().map(|name| (*name).to_owned()).collect());
+        }
+        way.push(next);
+    }
+}
+
+fn told(
+    level: &[String],
+    circle: &[String],
+    edges: &BTreeMap<String, BTreeMap<String, String>>,
+) -> String {
+    let following = circle.iter().cycle().skip(1);
+    let lines = circle.iter().zip(following).map(|(from, to)| {
+        let place = &edges[from][to];
+        format!("  {from} -> {to}  ({place})")
+    });
+    let lines: Vec<String> = lines.collect();
+    format!("a circle in {}:\n{}", level.join("::"), lines.join("\n"))
+}
+
+fn circles(repository: &Path, sources: &str) -> Vec<String> {
+    let neighbours = neighbours(repository, sources);
+    let found = neighbours
+        .iter()
+        .filter_map(|(level, edges)| circle(edges).map(|circle| told(level, &circle, edges)));
+    found.collect()
+}
+
+#[test]
+fn no_files_or_directories_side_by_side_form_a_circle() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut packages: Vec<String> = std::fs::read_dir(repository.join("crates"))
+        .expect("the packages")
+        .map(|entry| {
+            format!(
+                "crates/{}/src",
+                entry.expect("an entry").file_name().display()
+            )
+        })
+        .collect();
+    packages.push("src".to_owned());
+    let found: Vec<String> = packages
+        .iter()
+        .flat_map(|sources| circles(repository, sources))
+        .collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+fn edges(of: &[(&str, &[&str])]) -> BTreeMap<String, BTreeMap<String, String>> {
+    let to = |to: &&str| ((*to).to_owned(), "somewhere".to_owned());
+    of.iter()
+        .map(|(from, all)| ((*from).to_owned(), all.iter().map(to).collect()))
+        .collect()
+}
+
+#[test]
+fn a_circle_is_found_whatever_leads_to_it_and_from_it() {
+    let tree = edges(&[("a", &["b", "c"]), ("b", &["d"]), ("c", &["d"])]);
+    assert_eq!(circle(&tree), None);
+    let round = edges(&[
+        ("a", &["b"]),
+        ("b", &["c", "e"]),
+        ("c", &["d"]),
+        ("d", &["b"]),
+    ]);
+    let found = circle(&round).expect("b leads to c, to d, to b");
+    assert_eq!(found, ["b", "c", "d"]);
+    let shown = told(&["crate".to_owned()], &found, &round);
+    assert!(shown.contains("d -> b  (somewhere)"), "{shown}");
+}
+
+#[test]
+fn only_neighbours_form_circles() {
+    let module = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
+    let between = |from: &str, to: &str| apart(&module(from), &module(to));
+    let expected = (module("crate"), "mesh".to_owned(), "http".to_owned());
+    assert_eq!(
+        between("crate::mesh::link", "crate::http::serve"),
+        Some(expected)
+    );
+    assert_eq!(
+        between("crate::mesh::link", "crate::mesh"),
+        None,
+        "what holds it"
+    );
+    assert_eq!(
+        between("crate::mesh", "crate::mesh::link"),
+        None,
+        "what it holds"
+    );
+    assert_eq!(between("crate::mesh", ""), None, "another package");
+}
