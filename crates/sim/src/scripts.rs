@@ -6,6 +6,7 @@
 mod large;
 mod meeting;
 mod partitions;
+mod restarts;
 mod rogues;
 mod routes;
 
@@ -59,11 +60,11 @@ pub const ALL: &[Script] = &[
     ("a half-open link is found out", half_open_link),
     (
         "a hub comes back with its clock back, ahead and equal",
-        restart_with_another_clock,
+        restarts::restart_with_another_clock,
     ),
     (
         "two restarts in one pacing window are two lives",
-        two_restarts_in_one_window,
+        restarts::two_restarts_in_one_window,
     ),
     (
         "a mesh split in three and healed is one",
@@ -71,20 +72,29 @@ pub const ALL: &[Script] = &[
     ),
     ("a link that flaps at twice the pacing settles", flapping),
     ("a slow hub delays nobody else", slow_hub),
-    ("two machines with one id notice and leave", cloned_hub),
-    ("clones of a client do not fight for ever", cloned_client),
+    (
+        "two machines with one id notice and leave",
+        restarts::cloned_hub,
+    ),
+    (
+        "clones of a client do not fight for ever",
+        restarts::cloned_client,
+    ),
     (
         "a hub is back after its claims were dropped",
-        back_after_its_claims_were_dropped,
+        restarts::back_after_its_claims_were_dropped,
     ),
     (
         "a star outlives the restart of its root",
-        star_root_restarts,
+        restarts::star_root_restarts,
     ),
-    ("half of the hubs crash for good", permanent_crashes),
+    (
+        "half of the hubs crash for good",
+        restarts::permanent_crashes,
+    ),
     (
         "a hub restarts ten times back to back",
-        back_to_back_restarts,
+        restarts::back_to_back_restarts,
     ),
     (
         "a change crosses each link of the tree once",
@@ -100,7 +110,7 @@ pub const ALL: &[Script] = &[
     ),
     (
         "two hubs restarted while apart meet in their new lives",
-        both_restarted_while_apart,
+        restarts::both_restarted_while_apart,
     ),
     ("random bytes hurt nobody", random_bytes),
     (
@@ -133,7 +143,7 @@ pub const ALL: &[Script] = &[
     ),
     (
         "a crash in the middle of a snapshot leaves no half of a set",
-        crash_in_a_snapshot,
+        restarts::crash_in_a_snapshot,
     ),
     (
         "a link stalled for long costs what was missed",
@@ -293,66 +303,6 @@ fn half_open_link(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-fn crash_in_a_snapshot(mutants: Mutants) -> Ended {
-    let mut config = checked(mutants, 4);
-    config.bandwidth = Some(80_000);
-    config.watch = false;
-    let mut world = World::wired(config, 3, &chain(3));
-    for no in 0..2_000 {
-        world.join_unwatched(0, &who(no));
-    }
-    world.config.watch = true;
-    let reader = world.join(2, &who(9_999));
-    world.run_for(Duration::from_millis(600));
-    let known = |world: &World| {
-        world
-            .core(1)
-            .map_or(0, |core| core.directory().read().peers())
-    };
-    ensure(
-        known(&world) < 2_000,
-        "the snapshot was over before the crash",
-    )?;
-    world.restart(0, 0);
-    world.run_for(secs(12));
-    ensure(
-        world.session(reader).roster.is_empty(),
-        "clients of the first life are still shown",
-    )?;
-    settle(world, secs(60))
-}
-
-fn restart_with_another_clock(mutants: Mutants) -> Ended {
-    let mut world = settle(mesh(mutants, 5, 4), secs(15))?;
-    people(&mut world);
-    for skew_ms in [-3_600_000, 3_600_000, 0] {
-        // Past the window in which an id may change hands only so often.
-        world.run_for(secs(31));
-        world.restart(1, skew_ms);
-        world.join(1, &who(1));
-        world.run_for(secs(3));
-        // The client of the hub with the odd clock moves on, and must win there.
-        let moved = world.join(2, &who(1));
-        world.run_for(secs(4));
-        ensure(
-            world.session(moved).status == Status::Live,
-            "a client lost its id to a clock",
-        )?;
-    }
-    settle(world, secs(75))
-}
-
-fn two_restarts_in_one_window(mutants: Mutants) -> Ended {
-    let mut world = settle(mesh(mutants, 6, 4), secs(15))?;
-    people(&mut world);
-    world.run_for(secs(1));
-    world.restart(2, 0);
-    world.run_for(Duration::from_millis(40));
-    world.restart(2, 0);
-    world.join(2, &who(2));
-    settle(world, secs(75))
-}
-
 fn three_way_partition(mutants: Mutants) -> Ended {
     let mut world = settle(mesh(mutants, 7, 9), secs(20))?;
     let sessions = people(&mut world);
@@ -405,107 +355,6 @@ fn slow_hub(mutants: Mutants) -> Ended {
     for no in 0..3 {
         world.throttle(no, 3, None);
     }
-    settle(world, secs(75))
-}
-
-fn cloned_hub(mutants: Mutants) -> Ended {
-    let mut world = World::new(checked(mutants, 10));
-    let first = world.add_host(true, Vec::new());
-    let second = world.add_host(true, vec![first]);
-    let clone = world.add_host(true, vec![first, second]);
-    world.host(clone).id = world.host(second).id;
-    for no in [first, second, clone] {
-        world.boot(no);
-    }
-    world.run_for(secs(90));
-    let left = [second, clone]
-        .iter()
-        .filter(|no| world.core(**no).is_some_and(|core| core.has_left()))
-        .count();
-    ensure(left > 0, "nobody left the mesh")?;
-    ensure(
-        world.alarms().contains_key("identity-clash"),
-        "nobody said so",
-    )?;
-    ensure(
-        !world.core(first).is_some_and(|core| core.has_left()),
-        "a bystander left the mesh",
-    )?;
-    Ok(world)
-}
-
-fn cloned_client(mutants: Mutants) -> Ended {
-    let mut world = settle(mesh(mutants, 11, 3), secs(15))?;
-    let twin = Newcomer::new("global", "twin", "shared-proof");
-    let mut accepted = 0;
-    for round in 0..40 {
-        let session = world.join(round % 3, &twin);
-        world.run_for(Duration::from_millis(200));
-        accepted += usize::from(world.session(session).status == Status::Live);
-    }
-    ensure(
-        accepted < 20,
-        format!("the id changed hands {accepted} times in 8 s"),
-    )?;
-    settle(world, secs(75))
-}
-
-fn back_after_its_claims_were_dropped(mutants: Mutants) -> Ended {
-    let mut world = settle(mesh(mutants, 12, 3), secs(15))?;
-    people(&mut world);
-    world.run_for(secs(1));
-    world.partition(&[&[0, 1], &[2]]);
-    world.run_for(secs(90));
-    let dropped = world
-        .core(0)
-        .is_some_and(|core| core.directory().read().hubs().len() == 2);
-    ensure(
-        dropped,
-        "the claims of an unreachable hub are kept for ever",
-    )?;
-    world.heal();
-    settle(world, secs(75))
-}
-
-fn star_root_restarts(mutants: Mutants) -> Ended {
-    let edges: Vec<(HostNo, HostNo)> = (1..8).map(|no| (no, 0)).collect();
-    let mut world = settle(World::wired(checked(mutants, 14), 8, &edges), secs(15))?;
-    people(&mut world);
-    world.run_for(secs(1));
-    world.power_off(0);
-    world.run_for(secs(8));
-    world.boot(0);
-    world.join(0, &who(0));
-    settle(world, secs(75))
-}
-
-fn permanent_crashes(mutants: Mutants) -> Ended {
-    let mut world = settle(mesh(mutants, 15, 8), secs(20))?;
-    people(&mut world);
-    world.run_for(secs(1));
-    for no in [1, 3, 5] {
-        world.power_off(no);
-    }
-    world.kill(7);
-    world.run_for(Duration::from_millis(5_500));
-    let ghosts = world
-        .core(0)
-        .map_or(0, |core| core.directory().read().peers());
-    ensure(
-        ghosts == 4,
-        format!("{ghosts} of 4 peers are shown 5.5 s after the crashes"),
-    )?;
-    settle(world, secs(75))
-}
-
-fn back_to_back_restarts(mutants: Mutants) -> Ended {
-    let mut world = settle(mesh(mutants, 16, 4), secs(15))?;
-    people(&mut world);
-    for _ in 0..10 {
-        world.restart(1, 0);
-        world.run_for(Duration::from_millis(30));
-    }
-    world.join(1, &who(1));
     settle(world, secs(75))
 }
 
@@ -622,20 +471,6 @@ fn stalled_link(mutants: Mutants) -> Ended {
         bytes < 45_000,
         format!("{bytes} bytes for 20 new claims and 880 retractions"),
     )?;
-    Ok(world)
-}
-
-fn both_restarted_while_apart(mutants: Mutants) -> Ended {
-    let mut world = settle(World::wired(checked(mutants, 22), 2, &[(1, 0)]), secs(15))?;
-    people(&mut world);
-    for _ in 0..4 {
-        world.partition(&[&[0], &[1]]);
-        world.restart(0, 0);
-        world.restart(1, 0);
-        world.run_for(secs(10));
-        world.heal();
-        world = settle(world, secs(75))?;
-    }
     Ok(world)
 }
 
