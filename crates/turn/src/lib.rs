@@ -34,6 +34,7 @@ mod counters;
 mod error_code;
 mod ledger;
 mod nonce;
+mod pending;
 mod policy;
 mod ports;
 mod rate;

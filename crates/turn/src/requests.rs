@@ -9,6 +9,7 @@ use crate::auth::{self, Identity, REALM, Unproved};
 use crate::codec::{self, Answer, Family, Method, Packet, Request};
 use crate::counters::End;
 use crate::error_code::Code;
+use crate::pending::Pending;
 use crate::policy::Verdict;
 use crate::server::{Effect, Server, Turn};
 use crate::{FiveTuple, Moment, Transport};
@@ -19,16 +20,6 @@ const LIFETIME_S: u32 = 600;
 const TRIES: usize = 16;
 /// The number of UDP among protocols.
 const UDP: u8 = 17;
-
-/// A relay whose port is being opened.
-pub(crate) struct Pending {
-    /// Answered when it is.
-    request: Vec<u8>,
-    /// Ports that could not be opened: others have them.
-    pub(crate) failed: Vec<u16>,
-    even: bool,
-    two_families: bool,
-}
 
 impl Server {
     pub(crate) fn answer(&mut self, now: Moment, from: FiveTuple, request: &Request<'_>) {

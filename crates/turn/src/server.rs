@@ -16,9 +16,9 @@ use crate::config::{Config, TurnConfig};
 use crate::counters::{Counters, Drop, End};
 use crate::ledger::Ledger;
 use crate::nonce::Nonces;
+use crate::pending::Pending;
 use crate::policy::Verdict;
 use crate::ports::Ports;
-use crate::requests::Pending;
 use crate::{FiveTuple, Moment, Transport};
 
 /// What the owner of the sockets is to do.
