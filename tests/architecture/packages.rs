@@ -44,6 +44,10 @@ fn the_core_has_no_runtime_no_http_no_clock_and_no_entropy() {
     ];
     is_built_without("hubmesh-core", &others);
     is_built_without("hubmesh-sim", &others);
+    is_built_without(
+        "hubmesh-turn",
+        &["tokio", "hyper", "warp", "futures", "hubmesh-core"],
+    );
 }
 
 #[test]
@@ -52,6 +56,7 @@ fn what_others_use_is_built_without_the_daemon() {
         "hubmesh-client",
         "hubmesh-core",
         "hubmesh-sim",
+        "hubmesh-turn",
         "load-test",
         "mesh-sim",
     ] {
