@@ -381,6 +381,7 @@ pub fn signal_around(world: &mut World, within: Duration) -> Vec<(usize, Session
         .collect();
     let groups = components(world);
     let mut sent = Vec::new();
+    let _ = world.take_sniffed();
     for from in &live {
         let mates: Vec<SessionNo> = live
             .iter()
@@ -402,12 +403,11 @@ pub fn signal_around(world: &mut World, within: Duration) -> Vec<(usize, Session
                 .map(|signal| (signal, to)),
         );
     }
-    let _ = world.take_sniffed();
     world.run_for(within);
     sent
 }
 
-/// 13, 14: every live client sends to another; each signal arrives, over no hub twice.
+/// 13, 14: every live client sends to another; each signal arrives, and passes no hub twice.
 pub fn probe_signals(world: &mut World, within: Duration) {
     for (signal, to) in signal_around(world, within) {
         let state = &world.ledger.signals[signal];
@@ -417,9 +417,8 @@ pub fn probe_signals(world: &mut World, within: Duration) {
         }
     }
     for (key, path) in world.take_sniffed().paths {
-        let hubs: BTreeSet<&HostNo> = path.iter().collect();
-        if hubs.len() != path.len() {
-            world.fault(format!("13: signal {key:?} went {path:?}"));
+        if let Some(no) = path.passed_twice() {
+            world.fault(format!("13: signal {key:?} passed host {no} twice"));
         }
     }
 }

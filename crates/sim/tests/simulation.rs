@@ -12,7 +12,7 @@ const REGRESSIONS: &[u64] = &[
 ];
 
 /// The same, of histories with a rogue.
-const ROGUE_REGRESSIONS: &[u64] = &[30251, 31022];
+const ROGUE_REGRESSIONS: &[u64] = &[30251, 31022, 40735, 41020, 42013];
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))

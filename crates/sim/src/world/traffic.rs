@@ -42,8 +42,23 @@ pub struct Sniffed {
     pub changes: BTreeMap<(HubId, Incarnation, u64), u32>,
     /// Bytes of control messages by the kind of their first frame.
     pub bytes: BTreeMap<&'static str, u64>,
-    /// The machines that sent each signal on, in order, by source, destination and number: of its last journey.
-    pub paths: BTreeMap<(HubId, HubId, u64), Vec<HostNo>>,
+    /// How often each machine sent a signal, or sent it on, by its source, destination and number.
+    pub paths: BTreeMap<(HubId, HubId, u64), Path>,
+}
+
+/// Who sent a signal on. Its source may send it again while an earlier one of it is still on its way.
+pub struct Path {
+    source: HostNo,
+    sent: BTreeMap<HostNo, u32>,
+}
+
+impl Path {
+    /// A machine that sent the signal on more often than its source sent it: it passed there twice.
+    pub fn passed_twice(&self) -> Option<HostNo> {
+        let begun = self.sent.get(&self.source)?;
+        let more = self.sent.iter().find(|(_, sent)| *sent > begun);
+        more.map(|(no, _)| *no)
+    }
 }
 
 /// A signal that is being handled.
@@ -153,12 +168,15 @@ impl World {
         let Frame::Signal(signal) = frame else { return };
         let me = self.hosts[no].id;
         if let Some(sniffed) = self.sniffed.as_mut() {
-            let path = sniffed.paths.entry(key(signal)).or_default();
+            // What was on its way before anybody looked is not judged.
             if signal.source == me {
-                // The source sends again what is not acknowledged in time, or when its way changes: a new journey.
-                path.clear();
+                let (source, sent) = (no, BTreeMap::new());
+                let path = sniffed.paths.entry(key(signal));
+                path.or_insert(Path { source, sent });
             }
-            path.push(no);
+            if let Some(path) = sniffed.paths.get_mut(&key(signal)) {
+                *path.sent.entry(no).or_default() += 1;
+            }
         }
         if self.is_rogue(no) {
             return;
