@@ -1,0 +1,58 @@
+//! What has to hold between two settings, each of which is within its bounds: limits of peers that need room for each
+//! other.
+//!
+//! Told as a problem of the setting that has to grow. Knows the limits and nothing of how they are read.
+
+use super::PeerLimits;
+use super::read::Reader;
+
+/// What an envelope adds to a peer's data in a roster: ids, network name, type, timestamp and WebSocket header.
+pub(crate) const ROSTER_ENVELOPE_BYTES: usize = 512;
+/// Messages that an outbox must hold beside a full roster.
+const ROSTER_HEADROOM: usize = 256;
+
+/// A newcomer's roster goes into its outbox at once, so an outbox that cannot hold it would close every newcomer.
+pub(super) fn check_outbox(reader: &mut Reader, peer: &PeerLimits, discovery_limit: usize) {
+    let messages = discovery_limit + ROSTER_HEADROOM;
+    if peer.outbox_messages < messages {
+        let text = format!(
+            "{} is too few: a roster of DISCOVERY_LIMIT = {discovery_limit} peers needs at least {messages}",
+            peer.outbox_messages
+        );
+        reader.problem("OUTBOX_MESSAGES", text);
+    }
+    let bytes = discovery_limit * (peer.max_announce_bytes + ROSTER_ENVELOPE_BYTES)
+        + 4 * peer.max_message_bytes;
+    if peer.outbox_bytes < bytes {
+        let text = format!(
+            "{} is too few: a roster of DISCOVERY_LIMIT = {discovery_limit} peers with MAX_ANNOUNCE_BYTES = {} \
+             each, and four messages of MAX_MESSAGE_BYTES = {}, need at least {bytes}",
+            peer.outbox_bytes, peer.max_announce_bytes, peer.max_message_bytes
+        );
+        reader.problem("OUTBOX_BYTES", text);
+    }
+}
+
+/// Messages that an intake must hold, or two long ones at once would push each other out.
+const BUDGET_MESSAGES: usize = 4;
+
+pub(super) fn check_message_budget(reader: &mut Reader, peer: &PeerLimits) {
+    let bytes = BUDGET_MESSAGES * peer.max_message_bytes;
+    if peer.message_budget_bytes < bytes {
+        let text = format!(
+            "{} is too few: four messages of MAX_MESSAGE_BYTES = {} need at least {bytes}",
+            peer.message_budget_bytes, peer.max_message_bytes
+        );
+        reader.problem("MESSAGE_BUDGET_BYTES", text);
+    }
+}
+
+pub(super) fn check_data_within_message(reader: &mut Reader, peer: &PeerLimits) {
+    if peer.max_announce_bytes > peer.max_message_bytes {
+        let text = format!(
+            "{} is more than MAX_MESSAGE_BYTES = {}, in which it must arrive",
+            peer.max_announce_bytes, peer.max_message_bytes
+        );
+        reader.problem("MAX_ANNOUNCE_BYTES", text);
+    }
+}
