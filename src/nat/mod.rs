@@ -13,6 +13,7 @@ mod udp;
 
 use std::io;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread;
 
@@ -67,6 +68,23 @@ impl OwnServers {
     }
 }
 
+/// Says that Linux hands ports of relays out to others too, who then have them when a relay wants one.
+fn warn_of_shared_ports(relays: &RangeInclusive<u16>) {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let text = text.unwrap_or_default();
+    let mut ends = text.split_whitespace().map(str::parse::<u16>);
+    if let (Some(Ok(low)), Some(Ok(high))) = (ends.next(), ends.next())
+        && low <= *relays.end()
+        && high >= *relays.start()
+    {
+        tracing::warn!(
+            low,
+            high,
+            "TURN_RELAY_PORTS overlaps the ports that this system hands out to others: relays find some of them taken"
+        );
+    }
+}
+
 /// Ports that are open, and nobody reads yet.
 pub struct Bound {
     ports: Ports,
@@ -93,6 +111,9 @@ impl Nat {
     pub fn bind(config: &Config, listening: &[IpAddr]) -> Result<Option<Bound>, NatError> {
         if config.nat.stun.is_none() && config.nat.turn.is_none() {
             return Ok(None);
+        }
+        if let Some(turn) = &config.nat.turn {
+            warn_of_shared_ports(&turn.relay_ports);
         }
         let addresses = Addresses::find(&config.nat, listening)?;
         let ports = Ports::open(&config.nat, &addresses.listening)?;
