@@ -14,17 +14,12 @@ use super::{Stored, Topology, TopologyEvent};
 const APART: Duration = Duration::from_secs(1);
 
 impl Topology {
-    /// Whether everyone would still be reachable without the link to this neighbour. Costs a
-    /// shortest-path run.
+    /// Whether everyone would still be reachable without the link to this neighbour.
     pub fn is_redundant(&mut self, neighbour: HubId) -> bool {
         self.refresh_graph();
         let mut firsts = self.firsts();
         firsts.retain(|(hub, _)| *hub != neighbour);
-        let Some(place) = self.records.keys().position(|hub| *hub == neighbour) else {
-            return false;
-        };
-        let paths = self.graph.shortest(self.me, &firsts);
-        paths.get(place).copied().flatten().is_some()
+        self.graph.reaches(self.me, &firsts, neighbour)
     }
 
     pub(super) fn want_spf(&mut self, now: Moment) {

@@ -2,7 +2,8 @@
 //!
 //! Owns a dense copy of the graph (hubs numbered in the order of their ids) and the buffers of a run, so that
 //! a run allocates nothing once warm. Knows nothing of time, of links or of who asks. A link counts only if
-//! both ends list it. Called by `Topology`, which also decides when a run is worth its cost.
+//! both ends list it, which is noted with each edge when a record comes in: runs are many, and records few. Called by
+//! `Topology`, which also decides when a run is worth its cost.
 
 use super::super::mutants::Mutants;
 use std::cmp::Reverse;
@@ -28,6 +29,8 @@ pub(super) struct Path {
 struct Edge {
     to: u32,
     cost: u16,
+    /// The other end lists it as well.
+    counts: bool,
 }
 
 /// The graph, and the buffers of a run.
@@ -41,6 +44,10 @@ pub(super) struct Graph {
     queue: BinaryHeap<Reverse<(Path, u32)>>,
     /// The edges that a record had before the last one that was taken in; kept for its memory.
     replaced: Vec<Edge>,
+    /// Hubs that a search has still to look at; kept for its memory.
+    open: Vec<u32>,
+    /// Hubs that a search has seen; kept for its memory.
+    seen: Vec<bool>,
     mutants: Mutants,
 }
 
@@ -64,6 +71,9 @@ impl Graph {
         for (edges, record) in self.edges.iter_mut().zip(records) {
             fill(edges, &self.numbers, record);
         }
+        for number in (0..).take(self.ids.len()) {
+            self.note_what_counts(number, number);
+        }
     }
 
     /// Takes in a new record of a hub that is in the graph already. Says whether that can change a path: whether a
@@ -77,13 +87,20 @@ impl Graph {
         };
         std::mem::swap(edges, &mut self.replaced);
         fill(edges, &self.numbers, record);
-        let edges = self
-            .edges
-            .get(number as usize)
-            .map_or(&[][..], Vec::as_slice);
-        let news = differing(edges, &self.replaced);
-        let gone = differing(&self.replaced, edges);
-        news.chain(gone).any(|edge| self.lists(edge.to, number))
+        self.note_what_counts(number, 0);
+        let replaced = std::mem::take(&mut self.replaced);
+        let edges = self.edges(number);
+        let news = differing(edges, &replaced).any(|edge| edge.counts);
+        let gone: Vec<u32> = differing(&replaced, edges)
+            .filter(|edge| edge.counts)
+            .map(|edge| edge.to)
+            .collect();
+        for to in &gone {
+            let still = self.edge(number, *to).is_some();
+            self.set_counts(*to, number, still);
+        }
+        self.replaced = replaced;
+        news || !gone.is_empty()
     }
 
     /// The best path from `me` to each hub in the order of ids, through these neighbours (in rising order of
@@ -104,23 +121,60 @@ impl Graph {
     }
 
     /// Which part of the mesh each hub would be in without `me`, in the order of ids: the lowest number of its hubs.
-    pub(super) fn parts(&self, me: HubId) -> Vec<u32> {
+    pub(super) fn parts(&mut self, me: HubId) -> Vec<u32> {
         let me = self.numbers.get(&me).copied();
         let mut parts: Vec<u32> = (0..).take(self.ids.len()).collect();
-        for (at, edges) in (0..).zip(&self.edges) {
-            let later = edges.iter().filter(|edge| edge.to > at);
-            let beside = later.filter(|edge| Some(at) != me && Some(edge.to) != me);
-            for edge in beside.filter(|edge| self.lists(edge.to, at)) {
-                join(&mut parts, at, edge.to);
-            }
-        }
-        for at in 0..self.ids.len() {
-            let root = root(&mut parts, u32::try_from(at).unwrap_or(u32::MAX));
-            if let Some(part) = parts.get_mut(at) {
-                *part = root;
+        self.forget_search();
+        for part in (0..).take(self.ids.len()).filter(|hub| Some(*hub) != me) {
+            self.see(part);
+            while let Some(at) = self.open.pop() {
+                if let Some(place) = parts.get_mut(at as usize) {
+                    *place = part;
+                }
+                self.see_neighbours(me, at);
             }
         }
         parts
+    }
+
+    /// Whether a path leads from `me` to this hub that begins with one of these neighbours.
+    pub(super) fn reaches(&mut self, me: HubId, firsts: &[(HubId, u16)], hub: HubId) -> bool {
+        let (Some(me), Some(hub)) = (self.numbers.get(&me), self.numbers.get(&hub)) else {
+            return false;
+        };
+        let (me, hub) = (*me, *hub);
+        self.forget_search();
+        for (first, _) in firsts {
+            let first = self.numbers.get(first).copied();
+            if let Some(first) = first.filter(|first| self.lists(*first, me)) {
+                self.see(first);
+            }
+        }
+        while let Some(at) = self.open.pop() {
+            if at == hub {
+                return true;
+            }
+            self.see_neighbours(Some(me), at);
+        }
+        false
+    }
+
+    fn forget_search(&mut self) {
+        self.open.clear();
+        self.seen.clear();
+        self.seen.resize(self.ids.len(), false);
+    }
+
+    fn see(&mut self, hub: u32) {
+        see(&mut self.seen, &mut self.open, hub);
+    }
+
+    fn see_neighbours(&mut self, me: Option<u32>, at: u32) {
+        let edges = self.edges.get(at as usize).map_or(&[][..], Vec::as_slice);
+        let others = edges.iter().filter(|edge| Some(edge.to) != me);
+        for edge in others.filter(|edge| edge.counts) {
+            see(&mut self.seen, &mut self.open, edge.to);
+        }
     }
 
     fn seed(&mut self, me: u32, firsts: &[(HubId, u16)]) {
@@ -151,9 +205,7 @@ impl Graph {
                 hops: path.hops + 1,
                 first: path.first,
             };
-            // Cheapest test first: whether both list the link is asked only of what would be better.
-            let better = self.path(edge.to).is_none_or(|known| longer < known);
-            if edge.to != me && better && self.lists(edge.to, at) {
+            if edge.counts && edge.to != me {
                 self.offer(edge.to, longer);
             }
         }
@@ -175,35 +227,63 @@ impl Graph {
         self.paths.get(hub as usize).copied().flatten()
     }
 
+    /// Notes, at both ends, which links of this hub with those from this number on both ends list.
+    fn note_what_counts(&mut self, hub: u32, from: u32) {
+        let links = self.edges(hub).partition_point(|edge| edge.to < from)..;
+        for place in links.take(self.edges(hub).len()) {
+            let Some(to) = self.edges(hub).get(place).map(|edge| edge.to) else {
+                return;
+            };
+            let counts = self.lists(to, hub);
+            if counts {
+                self.set_counts(to, hub, true);
+            }
+            let edges = self.edges.get_mut(hub as usize);
+            if let Some(edge) = edges.and_then(|edges| edges.get_mut(place)) {
+                edge.counts = counts;
+            }
+        }
+    }
+
+    fn set_counts(&mut self, hub: u32, other: u32, counts: bool) {
+        let counts = counts || self.mutants.no_two_way_check();
+        if let Some(edges) = self.edges.get_mut(hub as usize)
+            && let Ok(place) = edges.binary_search_by_key(&other, |edge| edge.to)
+            && let Some(edge) = edges.get_mut(place)
+        {
+            edge.counts = counts;
+        }
+    }
+
+    /// The links that both ends list, by the numbers of these, each from both ends.
+    #[cfg(test)]
+    pub(super) fn counting(&self) -> Vec<(usize, u32)> {
+        let all = self.edges.iter().enumerate();
+        let counting = all.flat_map(|(hub, edges)| edges.iter().map(move |edge| (hub, edge)));
+        let counting = counting.filter(|(_, edge)| edge.counts);
+        counting.map(|(hub, edge)| (hub, edge.to)).collect()
+    }
+
+    fn edges(&self, hub: u32) -> &[Edge] {
+        self.edges.get(hub as usize).map_or(&[], Vec::as_slice)
+    }
+
+    fn edge(&self, hub: u32, other: u32) -> Option<&Edge> {
+        let edges = self.edges(hub);
+        let place = edges.binary_search_by_key(&other, |edge| edge.to).ok()?;
+        edges.get(place)
+    }
+
     fn lists(&self, hub: u32, other: u32) -> bool {
-        if self.mutants.no_two_way_check() {
-            return true;
-        }
-        self.edges
-            .get(hub as usize)
-            .is_some_and(|edges| edges.binary_search_by_key(&other, |edge| edge.to).is_ok())
+        self.mutants.no_two_way_check() || self.edge(hub, other).is_some()
     }
 }
 
-/// The lowest of what is joined to `at`. Shortens the way there for the next who asks.
-fn root(parts: &mut [u32], mut at: u32) -> u32 {
-    loop {
-        let up = parts.get(at as usize).copied().unwrap_or(at);
-        if up == at {
-            return at;
-        }
-        let further = parts.get(up as usize).copied().unwrap_or(up);
-        if let Some(part) = parts.get_mut(at as usize) {
-            *part = further;
-        }
-        at = further;
-    }
-}
-
-fn join(parts: &mut [u32], one: u32, other: u32) {
-    let (one, other) = (root(parts, one), root(parts, other));
-    if let Some(part) = parts.get_mut(one.max(other) as usize) {
-        *part = one.min(other);
+fn see(seen: &mut [bool], open: &mut Vec<u32>, hub: u32) {
+    if let Some(seen) = seen.get_mut(hub as usize)
+        && !std::mem::replace(seen, true)
+    {
+        open.push(hub);
     }
 }
 
@@ -224,6 +304,7 @@ fn fill(edges: &mut Vec<Edge>, numbers: &HashMap<HubId, u32, FixedState>, record
         Some(Edge {
             to: *numbers.get(hub)?,
             cost: *cost,
+            counts: false,
         })
     }));
 }

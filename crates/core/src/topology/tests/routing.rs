@@ -191,6 +191,78 @@ fn the_shortest_paths_are_those_of_a_plain_search_on_random_graphs() {
     }
 }
 
+/// A graph of twelve hubs, some of whose links one end alone lists.
+fn drawn(rng: &mut crate::rng::Rng) -> Vec<LinkRecord> {
+    let hubs = 12;
+    let mut links = vec![BTreeSet::new(); hubs];
+    for _ in 0..16 {
+        let (a, b) = (rng.below(12) as usize, rng.below(12) as usize);
+        if a != b {
+            links[a].insert(b as u16);
+            if rng.below(4) > 0 {
+                links[b].insert(a as u16);
+            }
+        }
+    }
+    let all = links.iter().enumerate().map(|(hub, to)| {
+        let listed: Vec<_> = to.iter().map(|to| (*to, 1)).collect();
+        record(hub as u16, 1, &listed)
+    });
+    all.collect()
+}
+
+/// The lowest hub that each reaches without hub 0, by trying all links over and over.
+fn plain_parts(all: &[LinkRecord]) -> Vec<u32> {
+    let lists = |a: usize, b: usize| {
+        let found = all[a].neighbours.iter();
+        found
+            .clone()
+            .any(|(hub, _)| usize::from(number_of(*hub)) == b)
+    };
+    let mut parts: Vec<u32> = (0..all.len() as u32).collect();
+    for _ in 0..all.len() {
+        for a in 1..all.len() {
+            for b in 1..all.len() {
+                if lists(a, b) && lists(b, a) {
+                    parts[a] = parts[a].min(parts[b]);
+                }
+            }
+        }
+    }
+    parts
+}
+
+#[test]
+fn records_taken_in_one_by_one_give_the_graph_that_they_give_at_once() {
+    let mut rng = crate::rng::Rng::new(12);
+    let (mut kept, mut all) = (Graph::default(), drawn(&mut rng));
+    kept.rebuild(all.iter());
+    for _ in 0..100 {
+        let drawn = drawn(&mut rng);
+        for hub in 0..4 {
+            let hub = (hub + rng.below(9)) as usize;
+            let links = |all: &[LinkRecord]| {
+                let mut graph = Graph::default();
+                graph.rebuild(all.iter());
+                graph.counting()
+            };
+            let before = links(&all);
+            all[hub] = drawn[hub].clone();
+            let matters = kept.replace(&all[hub]);
+            let after = links(&all);
+            assert_eq!(matters, before != after);
+            assert_eq!(kept.counting(), after);
+        }
+        assert_eq!(kept.parts(id(0)), plain_parts(&all));
+        let firsts = all[0].neighbours.clone();
+        let reached = kept.shortest(id(0), &firsts).to_vec();
+        for hub in 1..12 {
+            let reaches = kept.reaches(id(0), &firsts, id(hub));
+            assert_eq!(reaches, reached[usize::from(hub)].is_some());
+        }
+    }
+}
+
 /// Bellman and Ford: relax every link that both ends list until nothing changes.
 fn plain_search(
     hubs: u16,
