@@ -3,7 +3,7 @@
 //! One lost connection must not become thousands of leaves and joins, so an unreachable hub's peers stay
 //! visible for the hold-down, and its data stays for a while after, so that its return is a delta.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::{HubId, Moment};
 
@@ -12,6 +12,15 @@ struct Hold {
     hide_at: Moment,
     drop_at: Moment,
     hidden: bool,
+}
+
+impl Hold {
+    fn due(&self) -> Moment {
+        match self.hidden {
+            true => self.drop_at,
+            false => self.hide_at.min(self.drop_at),
+        }
+    }
 }
 
 /// What is due for an unreachable hub.
@@ -27,21 +36,26 @@ pub enum Due {
 #[derive(Debug, Default)]
 pub struct Holds {
     holds: BTreeMap<HubId, Hold>,
+    /// By when something is due. The loss of half a large mesh would otherwise be looked through at every input.
+    by_due: BTreeSet<(Moment, HubId)>,
 }
 
 impl Holds {
     /// The hub cannot be reached from now on. One that is held already goes on as it was.
     pub fn start(&mut self, hub: HubId, hide_at: Moment, drop_at: Moment) {
-        self.holds.entry(hub).or_insert(Hold {
+        let hold = self.holds.entry(hub).or_insert(Hold {
             hide_at,
             drop_at,
             hidden: false,
         });
+        self.by_due.insert((hold.due(), hub));
     }
 
     /// The hub can be reached again, or is forgotten.
     pub fn clear(&mut self, hub: &HubId) {
-        self.holds.remove(hub);
+        if let Some(hold) = self.holds.remove(hub) {
+            self.by_due.remove(&(hold.due(), *hub));
+        }
     }
 
     /// Unreachable, and still shown.
@@ -52,29 +66,35 @@ impl Holds {
     /// What is due by `now`, each once.
     pub fn take_due(&mut self, now: Moment) -> Vec<Due> {
         let mut due = Vec::new();
-        for (hub, hold) in &mut self.holds {
+        while let Some(hub) = self.next_by(now) {
+            let Some(hold) = self.holds.get_mut(&hub) else {
+                continue;
+            };
             if !hold.hidden && hold.hide_at <= now {
                 hold.hidden = true;
-                due.push(Due::Hide(*hub));
+                due.push(Due::Hide(hub));
             }
             if hold.drop_at <= now {
-                due.push(Due::Drop(*hub));
+                self.holds.remove(&hub);
+                due.push(Due::Drop(hub));
+            } else {
+                self.by_due.insert((hold.due(), hub));
             }
         }
-        self.holds.retain(|_, hold| hold.drop_at > now);
         due
+    }
+
+    fn next_by(&mut self, now: Moment) -> Option<HubId> {
+        let (at, _) = self.by_due.first()?;
+        if *at > now {
+            return None;
+        }
+        self.by_due.pop_first().map(|(_, hub)| hub)
     }
 
     /// When something is next due.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let next = |hold: &Hold| {
-            if hold.hidden {
-                hold.drop_at
-            } else {
-                hold.hide_at
-            }
-        };
-        self.holds.values().map(next).min()
+        self.by_due.first().map(|(at, _)| *at)
     }
 }
 
