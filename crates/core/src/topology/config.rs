@@ -36,6 +36,8 @@ pub struct TopologyConfig {
     pub forget_again_after: Duration,
     /// The round-trip time that adds 1 to a link's cost.
     pub rtt_step: Duration,
+    /// A round trip that differs by no more than this, or by no more than a quarter, changes no cost.
+    pub rtt_differs: Duration,
     /// A link's cost changes at most once in this time.
     pub cost_every: Duration,
     /// The least time between two shortest-path runs that changes elsewhere cause.
@@ -74,7 +76,8 @@ impl Default for TopologyConfig {
             compare_every: Duration::from_secs(30),
             forget_after: Duration::from_secs(15 * 60),
             forget_again_after: Duration::from_secs(60),
-            rtt_step: Duration::from_millis(5),
+            rtt_step: Duration::from_millis(1),
+            rtt_differs: Duration::from_millis(5),
             cost_every: Duration::from_secs(60),
             spf_every: Duration::from_millis(10),
             spf_every_per_hub: Duration::from_micros(100),

@@ -16,7 +16,7 @@ pub(super) struct Neighbour {
     pub(super) incarnation: Incarnation,
     pub(super) cost: u16,
     cost_set: Option<Moment>,
-    /// The round trip that was measured when the cost was set, or first.
+    /// The round trip that was measured when the cost was set, or first; or that a remembered cost stands for.
     rtt: Option<Duration>,
     /// Its hub takes us for a neighbour too.
     pub(super) confirmed: bool,
@@ -46,7 +46,7 @@ impl Topology {
             incarnation,
             cost: remembered.unwrap_or(1),
             cost_set: None,
-            rtt: None,
+            rtt: remembered.map(|cost| self.config.rtt_step * u32::from(cost.saturating_sub(1))),
             confirmed: false,
         };
         let again = self.neighbours.insert(hub, neighbour).is_some();
@@ -153,8 +153,8 @@ impl Topology {
     }
 
     /// The round-trip time to a neighbour was measured. The cost that follows is taken over at most every
-    /// `cost_every`, and only if the round trip differs by a step and a quarter from the one that the cost was set
-    /// for: at the edge of a step it would go to and fro.
+    /// `cost_every`, and only if the round trip differs by `rtt_differs` and a quarter from the one that the cost was set
+    /// for: costs are fine, so that the ways are short, and would go to and fro with every measurement.
     pub fn on_rtt(&mut self, now: Moment, hub: HubId, rtt: Duration) {
         let step = self.config.rtt_step;
         let cost = rtt.as_micros() / step.as_micros().max(1);
@@ -164,10 +164,10 @@ impl Topology {
         };
         let every = self.config.cost_every;
         let rested = neighbour.cost_set.is_none_or(|set| set + every <= now);
-        let differs = match neighbour.rtt {
-            Some(set) => rtt.abs_diff(set) > step.max(set / 4),
-            None => u32::from(cost.abs_diff(neighbour.cost)) * 4 > u32::from(neighbour.cost),
-        };
+        let least = self.config.rtt_differs;
+        let differs = neighbour
+            .rtt
+            .is_none_or(|set| rtt.abs_diff(set) > least.max(set / 4));
         let changes = rested && differs && cost != neighbour.cost;
         if changes {
             neighbour.cost = cost;

@@ -88,16 +88,16 @@ fn a_cost_follows_the_round_trip_in_steps_seldom_and_only_if_it_matters() {
     let mut topology = with_neighbours(1);
     let cost = |topology: &Topology| topology.neighbours[&id(1)].cost;
     let ms = Duration::from_millis;
-    topology.on_rtt(at_ms(2_000), id(1), ms(4));
+    topology.on_rtt(at_ms(2_000), id(1), Duration::from_micros(900));
     assert_eq!(cost(&topology), 1);
     topology.on_rtt(at_ms(2_000), id(1), ms(37));
-    assert_eq!(cost(&topology), 8);
+    assert_eq!(cost(&topology), 38);
     topology.on_rtt(at_ms(61_999), id(1), ms(90));
-    assert_eq!(cost(&topology), 8, "a minute has not passed");
+    assert_eq!(cost(&topology), 38, "a minute has not passed");
     topology.on_rtt(at_ms(62_000), id(1), ms(45));
-    assert_eq!(cost(&topology), 8, "less than a quarter above 37 ms");
+    assert_eq!(cost(&topology), 38, "less than a quarter above 37 ms");
     topology.on_rtt(at_ms(62_000), id(1), ms(50));
-    assert_eq!(cost(&topology), 11);
+    assert_eq!(cost(&topology), 51);
     topology.on_rtt(at_ms(130_000), id(1), Duration::from_secs(100_000));
     assert_eq!(cost(&topology), u16::MAX);
     topology.handle_timeout(at_ms(130_500));
@@ -105,6 +105,23 @@ fn a_cost_follows_the_round_trip_in_steps_seldom_and_only_if_it_matters() {
         topology.record(id(0)).unwrap().neighbours,
         [(id(1), u16::MAX)]
     );
+}
+
+#[test]
+fn a_short_round_trip_that_varies_a_little_costs_what_it_first_did() {
+    let mut topology = with_neighbours(1);
+    let cost = |topology: &Topology| topology.neighbours[&id(1)].cost;
+    topology.on_rtt(at_ms(2_000), id(1), Duration::from_millis(4));
+    assert_eq!(cost(&topology), 5);
+    topology.on_rtt(at_ms(70_000), id(1), Duration::from_millis(9));
+    assert_eq!(cost(&topology), 5);
+    // Neither does one of a neighbour that was away.
+    topology.on_neighbour_down(at_ms(80_000), id(1));
+    topology.on_neighbour_up(at_ms(81_000), id(1), life(0, 1), LinkId(1));
+    topology.on_rtt(at_ms(81_000), id(1), Duration::from_millis(8));
+    assert_eq!(cost(&topology), 5);
+    topology.on_rtt(at_ms(82_000), id(1), Duration::from_millis(10));
+    assert_eq!(cost(&topology), 11);
 }
 
 #[test]
