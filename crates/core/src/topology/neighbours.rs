@@ -74,7 +74,8 @@ impl Topology {
     /// A neighbour is gone.
     pub fn on_neighbour_down(&mut self, now: Moment, hub: HubId) {
         self.drop_outboxes(hub, None);
-        if self.neighbours.remove(&hub).is_some() {
+        // One that was never listed led nowhere, and nobody has heard of it.
+        if self.neighbours.remove(&hub).is_some() && self.lists(hub) {
             self.want_record(now);
             self.run_spf(now);
         }

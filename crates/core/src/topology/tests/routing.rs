@@ -125,6 +125,23 @@ fn a_short_round_trip_that_varies_a_little_costs_what_it_first_did() {
 }
 
 #[test]
+fn the_loss_of_a_link_that_was_never_listed_makes_no_record_and_runs_no_paths() {
+    let mut topology = with_neighbours(2);
+    topology.on_link_up(LinkId(3), PULLS_SINCE);
+    topology.on_rtt(at_ms(2_000), id(1), Duration::from_millis(40));
+    topology.on_neighbour_up(at_ms(2_100), id(3), life(0, 1), LinkId(3));
+    let before = (topology.tally(), topology.poll_timeout());
+    assert_eq!(before.1, Some(at_ms(2_300)), "the first comparison");
+    topology.on_neighbour_down(at_ms(2_200), id(3));
+    assert_eq!(topology.tally(), before.0);
+    // What waits is not said before its time.
+    topology.handle_timeout(at_ms(2_499));
+    assert_eq!(topology.tally().originated, before.0.originated);
+    topology.handle_timeout(at_ms(2_500));
+    assert_eq!(topology.tally().originated, before.0.originated + 1);
+}
+
+#[test]
 fn changes_elsewhere_share_a_run_and_changes_of_our_own_links_do_not_wait() {
     let mut topology = with_neighbours(1);
     let grow = |number, hub| {
