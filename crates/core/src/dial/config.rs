@@ -86,7 +86,7 @@ impl Default for DialConfig {
             introduce_memory: Duration::from_secs(30),
             retry_self: Duration::from_secs(30),
             yield_for: Duration::from_secs(1),
-            drop_spacing: Duration::from_millis(100),
+            drop_spacing: Duration::from_millis(25),
             mutants: Mutants::NONE,
         }
     }

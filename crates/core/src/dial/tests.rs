@@ -390,11 +390,11 @@ fn surplus_links_are_proposed_in_turn_one_per_spacing() {
     }
     assert_eq!(dialer.drop_timeout(), Some(at_ms(0)));
     let proposed: Vec<_> = (0..34)
-        .map(|turn| dialer.poll_drop(at_ms(turn * 100)))
+        .map(|turn| dialer.poll_drop(at_ms(turn * 25)))
         .collect();
     let expected: Vec<_> = (0..33).chain([0]).map(|hub| Some(id(hub))).collect();
     assert_eq!(proposed, expected);
-    assert_eq!(dialer.poll_drop(at_ms(3_399)), None, "too soon");
+    assert_eq!(dialer.poll_drop(at_ms(849)), None, "too soon");
     dialer.on_neighbour_down(at_ms(4_000), id(4));
     assert_eq!(dialer.poll_drop(at_ms(5_000)), None);
     assert_eq!(dialer.drop_timeout(), None);
