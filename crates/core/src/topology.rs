@@ -192,6 +192,9 @@ impl Topology {
     pub fn handle_records(&mut self, now: Moment, link: LinkId, records: Vec<LinkRecord>) {
         self.expire_lives(now);
         self.on_told(link);
+        if let Some(outbox) = self.outboxes.get_mut(&link) {
+            outbox.told_at = Some(now);
+        }
         for record in records {
             if !is_sound(&record) || !self.can_live(record.hub, record.incarnation) {
                 self.refused += 1;
@@ -210,8 +213,9 @@ impl Topology {
             if let Some(stored) = self.records.get_mut(hub)
                 && stored.record.version() == *version
             {
-                let nearest = stored.told_by.map_or(reach, |known| known.min(reach));
-                stored.told_by = Some(nearest);
+                stored.note_teller(reach);
+            } else {
+                self.pulls.note_teller(*hub, *version, reach);
             }
         }
     }

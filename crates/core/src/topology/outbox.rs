@@ -73,6 +73,8 @@ pub(super) struct Outbox {
     pub(super) compared: u32,
     lines: Lines,
     all: Lines,
+    /// When records last came by it.
+    pub(super) told_at: Option<Moment>,
     /// Up to where the other end's digest has come.
     pub(super) heard: Option<HubId>,
 }
@@ -95,6 +97,7 @@ impl Outbox {
             compared: 0,
             lines: Lines::Done,
             all: Lines::Done,
+            told_at: None,
             heard: None,
         }
     }

@@ -1,7 +1,8 @@
 //! Records that neighbours have and we lack: one of them is asked at a time.
 //!
 //! A neighbour that does not answer in time, or whose link is lost, is followed by another that has the record, in
-//! the order in which they told of it. If there is none, the question is dropped once it was sent: word of it comes
+//! the order in which they told of it. One that sends other records meanwhile is waited for, within bounds: on a slow
+//! link ours may stand behind them. If there is none, the question is dropped once it was sent: word of it comes
 //! again from whoever has it, at the latest when the two ends of a link compare what they hold (`comparing`).
 //!
 //! There are as many questions as records at most. Where one more comes up, the neighbour that most are asked of gives
@@ -14,15 +15,22 @@ use super::super::ids::{HubId, Incarnation, LinkId, Moment};
 use super::Topology;
 use super::flooding::earliest;
 use crate::frames::DigestEntry;
+use crate::reach::Reach;
 
 type Version = (Incarnation, u64);
+
+/// Whoever keeps sending other records is waited for up to so many times as long as who sends none.
+const PATIENCE: u32 = 4;
 
 #[derive(Debug)]
 struct Question {
     version: Version,
     asked: LinkId,
+    since: Moment,
     /// When another is asked.
     until: Moment,
+    /// The nearest hub that told of this version.
+    told_by: Option<Reach>,
     /// Who else has a version that we lack.
     others: VecDeque<LinkId>,
 }
@@ -46,12 +54,20 @@ pub(super) struct Overdue {
 
 impl Pulls {
     /// Word of a record that we lack came by `link`. Says whether it is to be asked for there.
-    fn on_word(&mut self, link: LinkId, hub: HubId, version: Version, until: Moment) -> bool {
+    fn on_word(
+        &mut self,
+        now: Moment,
+        link: LinkId,
+        (hub, version): (HubId, Version),
+        until: Moment,
+    ) -> bool {
         let Some(question) = self.questions.get_mut(&hub) else {
             let question = Question {
                 version,
                 asked: link,
+                since: now,
                 until,
+                told_by: None,
                 others: VecDeque::new(),
             };
             self.questions.insert(hub, question);
@@ -64,6 +80,7 @@ impl Pulls {
         // Whoever tells of ever newer versions does not put off that another is asked: `until` stays.
         let other = if newer {
             question.version = version;
+            question.told_by = None;
             std::mem::replace(&mut question.asked, link)
         } else {
             link
@@ -77,11 +94,22 @@ impl Pulls {
         newer
     }
 
-    /// A record was taken in.
-    pub(super) fn on_record(&mut self, hub: HubId, version: Version) {
-        let answered = |question: &Question| question.version <= version;
-        if self.questions.get(&hub).is_some_and(answered) {
+    /// A record was taken in. Gives how near the nearest hub is that told of this version meanwhile.
+    pub(super) fn on_record(&mut self, hub: HubId, version: Version) -> Option<Reach> {
+        let question = self.questions.get(&hub)?;
+        let told_by = question.told_by.filter(|_| question.version == version);
+        if question.version <= version {
             self.drop_question(hub);
+        }
+        told_by
+    }
+
+    /// A hub that is so near has a version that may be asked for.
+    pub(super) fn note_teller(&mut self, hub: HubId, version: Version, reach: Reach) {
+        if let Some(question) = self.questions.get_mut(&hub)
+            && question.version == version
+        {
+            question.told_by = Some(question.told_by.map_or(reach, |known| known.min(reach)));
         }
     }
 
@@ -98,18 +126,27 @@ impl Pulls {
     }
 
     /// Questions that were not answered in time. One that was not sent yet, where nobody else has the record, is given
-    /// more.
+    /// more; so is one whose link has brought other records so lately that ours may be behind them.
     fn overdue(
         &mut self,
         now: Moment,
         within: Duration,
         is_unsent: impl Fn(LinkId, HubId) -> bool,
+        told_at: impl Fn(LinkId) -> Option<Moment>,
     ) -> Vec<Overdue> {
         let late = |question: &Question| question.until <= now;
         for (hub, question) in &mut self.questions {
-            if late(question) && question.others.is_empty() && is_unsent(question.asked, *hub) {
+            if !late(question) {
+                continue;
+            }
+            if question.others.is_empty() && is_unsent(question.asked, *hub) {
                 question.until = now + within;
             }
+            let comes = told_at(question.asked).map(|told| told + within);
+            let most = question.since + within * PATIENCE;
+            question.until = question
+                .until
+                .max(comes.map_or(now, |comes| comes.min(most)));
         }
         let late: Vec<HubId> = self
             .questions
@@ -119,7 +156,7 @@ impl Pulls {
             .collect();
         let overdue = late
             .into_iter()
-            .filter_map(|hub| self.pass_on(hub, now + within))
+            .filter_map(|hub| self.pass_on(now, hub, now + within))
             .collect();
         let due = self.questions.values().map(|question| question.until);
         self.due = due.min();
@@ -127,13 +164,14 @@ impl Pulls {
     }
 
     /// The next that has the record is asked, until then; if there is none, nobody is.
-    fn pass_on(&mut self, hub: HubId, until: Moment) -> Option<Overdue> {
+    fn pass_on(&mut self, now: Moment, hub: HubId, until: Moment) -> Option<Overdue> {
         let question = self.questions.get_mut(&hub)?;
         let asked = question.asked;
         let next = question.others.pop_front();
         match next {
             Some(link) => {
                 question.asked = link;
+                question.since = now;
                 question.until = until;
                 self.move_question(hub, asked, next);
             }
@@ -208,7 +246,7 @@ impl Topology {
             self.ask_next(&given_up);
         }
         let until = now + self.config.ask_again_after;
-        let asks = self.pulls.on_word(link, hub, version, until);
+        let asks = self.pulls.on_word(now, link, (hub, version), until);
         if asks && !self.config.mutants.pull_forgotten() {
             self.outbox(link).wants.insert(hub);
         }
@@ -234,8 +272,12 @@ impl Topology {
             let outbox = self.outboxes.get(&link);
             outbox.is_some_and(|outbox| !outbox.closed && outbox.wants.contains(&hub))
         };
+        let told_at = |link: LinkId| {
+            let outbox = self.outboxes.get(&link);
+            outbox.filter(|outbox| !outbox.closed)?.told_at
+        };
         let within = self.config.ask_again_after;
-        for overdue in self.pulls.overdue(now, within, is_unsent) {
+        for overdue in self.pulls.overdue(now, within, is_unsent, told_at) {
             self.ask_next(&overdue);
         }
     }

@@ -19,6 +19,12 @@ pub(super) struct Stored {
     pub(super) cost: Option<u16>,
 }
 
+impl Stored {
+    pub(super) fn note_teller(&mut self, reach: Reach) {
+        self.told_by = Some(self.told_by.map_or(reach, |known| known.min(reach)));
+    }
+}
+
 impl Topology {
     pub(super) fn hear(&mut self, now: Moment, link: LinkId, record: LinkRecord) {
         let hub = record.hub;
@@ -42,8 +48,11 @@ impl Topology {
             }
         }
         self.tally.fresh += 1;
-        self.pulls.on_record(hub, record.version());
+        let told_by = self.pulls.on_record(hub, record.version());
         self.store(now, record);
+        if let (Some(reach), Some(stored)) = (told_by, self.records.get_mut(&hub)) {
+            stored.note_teller(reach);
+        }
         self.flood(now, hub, Some(link));
     }
 

@@ -85,6 +85,50 @@ fn who_hears_of_a_newer_record_asks_one_and_another_if_that_does_not_answer() {
 }
 
 #[test]
+fn who_sends_other_records_meanwhile_is_waited_for_but_not_for_ever() {
+    let mut topology = on_the_way_to_seven();
+    for link in [2, 3] {
+        topology.handle_announce(at_ms(3_000), LinkId(link), &[record(7, 5, &[]).digest()]);
+    }
+    frames(&mut topology, 2);
+    let mut asked = None;
+    for turn in 1..=20 {
+        let at = at_ms(3_000 + turn * 100);
+        topology.handle_records(at, LinkId(2), vec![record(2, 2 + turn, &[(0, 1)])]);
+        topology.handle_timeout(at);
+        let said = frames(&mut topology, 3);
+        if said.contains(&Frame::Want(vec![id(7)])) {
+            asked = asked.or(Some(at));
+        }
+    }
+    assert_eq!(asked, Some(at_ms(4_200)));
+}
+
+#[test]
+fn the_nearest_that_told_of_a_record_is_known_once_another_has_sent_it() {
+    let mut topology = on_the_way_to_seven();
+    let version = (life(0, 1), 5);
+    for (link, reach) in [(3, Reach::Loopback), (2, Reach::Global)] {
+        topology.handle_announce(at_ms(3_000), LinkId(link), &[record(7, 5, &[]).digest()]);
+        topology.note_tellers(&[(id(7), version)], reach);
+    }
+    let moved = LinkRecord {
+        urls: vec!["ws://elsewhere".into()],
+        ..record(7, 5, &[(1, 1)])
+    };
+    topology.handle_records(at_ms(3_010), LinkId(2), vec![moved.clone()]);
+    topology.note_tellers(&[(id(7), version)], Reach::Global);
+    assert_eq!(topology.told_by(id(7)), Reach::Loopback);
+    // Who told of an earlier version may not have told of these addresses.
+    let word = [record(7, 6, &[]).digest()];
+    topology.handle_announce(at_ms(4_000), LinkId(3), &word);
+    topology.note_tellers(&[(id(7), (life(0, 1), 6))], Reach::Loopback);
+    topology.handle_records(at_ms(4_010), LinkId(2), vec![record(7, 7, &[(1, 1)])]);
+    topology.note_tellers(&[(id(7), (life(0, 1), 7))], Reach::Global);
+    assert_eq!(topology.told_by(id(7)), Reach::Global);
+}
+
+#[test]
 fn word_of_ever_newer_versions_does_not_keep_another_from_being_asked() {
     let mut topology = on_the_way_to_seven();
     topology.handle_announce(at_ms(3_000), LinkId(2), &[record(7, 2, &[]).digest()]);
