@@ -4,13 +4,13 @@
 //! Each figure is for all that was said until nothing of the topology was said for five seconds. Called by `mesh-sim
 //! scale`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ways::Ways;
 use super::{Leg, Meters, authored, person, quantile, seconds, until_shown};
 use crate::checks;
 use crate::world::{HostNo, World, WorldConfig};
-use hubmesh_core::Counters;
 use hubmesh_core::frames::PULLS_SINCE;
 use hubmesh_core::ids::HubId;
 
@@ -94,17 +94,44 @@ fn world(plan: ScalePlan, version: u16) -> World {
     world
 }
 
-/// What the cores counted, all together.
-fn counted(world: &World) -> Counters {
-    let mut all = Counters::default();
-    for no in 0..world.host_count() {
-        let Some(core) = world.core(no) else { continue };
-        let one = core.counters();
-        all.records += one.records;
-        all.records_own += one.records_own;
-        all.spf_runs += one.spf_runs;
+/// What a core counted.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Counted {
+    records: u64,
+    own: u64,
+    runs: u64,
+}
+
+/// What each boot of a machine's hub counted: one that starts anew counts anew.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Counts(BTreeMap<(HostNo, u32), Counted>);
+
+impl Counts {
+    fn of(world: &World) -> Self {
+        let counted = (0..world.host_count()).filter_map(|no| {
+            let boot = world.boot_of(no)?;
+            let counters = world.core(no)?.counters();
+            let counted = Counted {
+                records: counters.records,
+                own: counters.records_own,
+                runs: counters.spf_runs,
+            };
+            Some(((no, boot.boot), counted))
+        });
+        Counts(counted.collect())
     }
-    all
+
+    /// What those that run now counted since then, together.
+    fn since(&self, before: &Counts) -> Counted {
+        let mut all = Counted::default();
+        for (boot, now) in &self.0 {
+            let then = before.0.get(boot).copied().unwrap_or_default();
+            all.records += now.records - then.records;
+            all.own += now.own - then.own;
+            all.runs += now.runs - then.runs;
+        }
+        all
+    }
 }
 
 fn live(world: &World) -> Vec<HostNo> {
@@ -134,7 +161,8 @@ fn make_peace(world: &mut World) -> Peace {
     let since = |now: u64| Duration::from_micros(now - began);
     let said = |world: &World| {
         let open = world.conns.values().filter(|conn| conn.is_open());
-        (counted(world).records_own, open.count())
+        let own = Counts::of(world).since(&Counts::default()).own;
+        (own, open.count())
     };
     let mut whole = None;
     let mut last = (said(world), began);
@@ -159,7 +187,7 @@ fn make_peace(world: &mut World) -> Peace {
 /// The costs of what happens between two moments.
 struct Costs {
     cpu: Duration,
-    before: Counters,
+    before: Counts,
 }
 
 impl Costs {
@@ -167,17 +195,17 @@ impl Costs {
         let _ = world.take_totals();
         Costs {
             cpu: (meters.cpu)(),
-            before: counted(world),
+            before: Counts::of(world),
         }
     }
 
     /// `most` are the targets: records that come in, and kilobytes of what is said of them, per hub.
     fn end(self, world: &mut World, most: (Option<f64>, Option<f64>), leg: &mut Leg) {
-        let (totals, after) = (world.take_totals(), counted(world));
+        let counted = Counts::of(world).since(&self.before);
+        let totals = world.take_totals();
         let hubs = live(world).len().max(1) as f64;
-        // A hub that was restarted has begun to count anew.
-        let per_hub = |after: u64, before: u64| after.saturating_sub(before) as f64 / hubs;
-        let records = per_hub(after.records, self.before.records);
+        let per_hub = |counted: u64| counted as f64 / hubs;
+        let records = per_hub(counted.records);
         let bytes = totals.sent.topology_bytes as f64 / hubs / 1e3;
         leg.push(
             "... link records that came in, per hub",
@@ -191,7 +219,7 @@ impl Costs {
             "kB",
             most.1,
         );
-        let own = per_hub(after.records_own, self.before.records_own);
+        let own = per_hub(counted.own);
         leg.add("... records of its own that a hub made", own, "");
         let sent = totals.by_host.values();
         let most_sent = sent.clone().copied().max().unwrap_or(0) as f64;
@@ -203,7 +231,7 @@ impl Costs {
             "",
             20.0,
         );
-        let runs = per_hub(after.spf_runs, self.before.spf_runs);
+        let runs = per_hub(counted.runs);
         leg.add("... runs of the shortest paths, per hub", runs, "");
         leg.add(
             "... CPU time, all hubs",
