@@ -10,7 +10,7 @@ use hubmesh_client::HubUrl;
 
 use crate::{
     dialect::Dialect,
-    mode::{join_latency, relay, table},
+    mode::{join_latency, mesh, relay, table},
     target,
 };
 
@@ -33,6 +33,7 @@ Examples:
   load-test idle --hub ws://localhost:8080 --peers 5000 --pid 101
   load-test join-storm --hub ws://localhost:8080 --peers 500 --pid 101 --json
   load-test join-storm --hub ws://localhost:8080 --peers 500 --spread 1s --pid 101
+  load-test mesh --hub-binary target/release/hubmesh --hubs 40 --peers 2000 --kill 10
   load-test floor --listen 127.0.0.1:9000
   load-test relay --dialect peerjs --hub ws://localhost:9000/myapp --pid \"$(pidof node)\"
   load-test relay --dialect floor --hub 127.0.0.1:9000
@@ -62,6 +63,8 @@ pub enum Mode {
     Accept(Accept),
     /// Time until a join is seen, on the second hub where there is one.
     JoinLatency(JoinLatency),
+    /// Start a mesh of live hubs, kill some at once, start them again: time until all agree, memory of each.
+    Mesh(Mesh),
     /// Serve the floor: a relay of raw frames that others are compared with.
     Floor(Floor),
     /// Start floor, hubs, NATS and PeerServer in turns, measure each, and print the tables of budgets.
@@ -182,6 +185,25 @@ pub struct JoinLatency {
 }
 
 #[derive(Debug, Args)]
+pub struct Mesh {
+    /// The hubmesh binary to start.
+    #[arg(long, value_name = "PATH")]
+    hub_binary: PathBuf,
+    /// How many hubs, each told of the one before it.
+    #[arg(long, default_value_t = 40, value_parser = count(2, 200))]
+    hubs: usize,
+    /// How many native peers, on all hubs in turns.
+    #[arg(long, short = 'n', default_value_t = 2_000, value_parser = count(1, MOST_PEERS))]
+    peers: usize,
+    /// How many hubs are killed at once: half of them at most.
+    #[arg(long, default_value_t = 10, value_parser = count(1, 100))]
+    kill: usize,
+    /// The longest that the hubs may take to agree, each time.
+    #[arg(long, default_value = "60s", value_parser = bounded)]
+    limit: Duration,
+}
+
+#[derive(Debug, Args)]
 pub struct Floor {
     /// Where to listen; port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
@@ -236,6 +258,7 @@ impl Arguments {
             Mode::JoinStorm(storm) => storm.peers,
             Mode::Accept(accept) => accept.connections,
             Mode::JoinLatency(joins) => joins.options().connections(),
+            Mode::Mesh(mesh) => mesh.peers + mesh.hubs,
             Mode::Floor(_) => 0,
             Mode::Table(table) => table::connections(&table.options()),
         }
@@ -273,6 +296,22 @@ impl JoinLatency {
             warmup: self.time.warmup,
             duration: self.time.duration,
         }
+    }
+}
+
+impl Mesh {
+    pub fn options(&self) -> Result<mesh::Options, String> {
+        if self.kill * 2 > self.hubs {
+            let most = self.hubs / 2;
+            return Err(format!("--kill: of {} hubs at most {most}", self.hubs));
+        }
+        Ok(mesh::Options {
+            hub_binary: self.hub_binary.clone(),
+            hubs: self.hubs,
+            peers: self.peers,
+            kill: self.kill,
+            limit: self.limit,
+        })
     }
 }
 
@@ -369,6 +408,15 @@ mod tests {
             &["load-test", "relay", "--saturated", "--paced", "10"],
             &["load-test", "idle", "--peers", "1"],
             &["load-test", "floor", "--workers", "0"],
+            &["load-test", "mesh"],
+            &[
+                "load-test",
+                "mesh",
+                "--hub-binary",
+                "hubmesh",
+                "--hubs",
+                "1",
+            ],
         ] {
             assert!(refused(arguments), "{arguments:?}");
         }

@@ -29,7 +29,7 @@ use arguments::{Aim, Arguments, Mode};
 use connection::Failure;
 use dialect::DialectError;
 use lab::Lab;
-use mode::{accept, floor, idle, join_latency, join_storm, relay, table};
+use mode::{accept, floor, idle, join_latency, join_storm, mesh, relay, table};
 use process::Watched;
 use target::{BadTarget, Target};
 
@@ -146,6 +146,13 @@ async fn run_mode(mode: Mode) -> Result<Outcome, Unable> {
         }
         Mode::JoinLatency(joins) => {
             join_latency::run(&lab(&joins.aim).await?, &joins.options()).await
+        }
+        Mode::Mesh(started) => {
+            let options = started.options().map_err(|reason| Unable {
+                exit: Exit::Usage,
+                reason,
+            })?;
+            mesh::run(&options).await
         }
         Mode::Table(table) => {
             let compared = table::run(&table.options(), false).await?;

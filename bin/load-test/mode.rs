@@ -8,5 +8,6 @@ pub mod floor;
 pub mod idle;
 pub mod join_latency;
 pub mod join_storm;
+pub mod mesh;
 pub mod relay;
 pub mod table;

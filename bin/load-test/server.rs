@@ -57,27 +57,37 @@ impl Server {
 
     /// A hub of `binary`, linked to `bootstrap` where there is one, without limits that load would meet.
     pub async fn hub(binary: &Path, bootstrap: Option<&HubUrl>) -> Result<Self, Failure> {
-        let mut command = Command::new(binary);
-        command
-            .env("HOST", "127.0.0.1")
-            .env("PORT", "0")
-            .env("LOG_FORMAT", "json")
-            .env("RUST_LOG", "info")
-            .env("RATE_LIMIT_PER_SEC", "0")
-            .env("MAX_CONNECTIONS", MOST_CLIENTS)
-            .env("PEERJS_CONCURRENT_LIMIT", MOST_CLIENTS)
-            .env_remove("AUTH_TOKEN")
-            .env_remove("HUB_TOKEN")
-            .env_remove("BOOTSTRAP_HUBS")
-            .env_remove("PEERJS_KEY")
-            .env_remove("PEERJS_PATH")
-            .env_remove("PEERJS_ROOMS");
-        if let Some(bootstrap) = bootstrap {
-            command.env("BOOTSTRAP_HUBS", bootstrap.to_string());
-        }
+        Self::serve(hub_command(binary, 0, bootstrap)).await
+    }
+
+    /// The same at this port, where other hubs can dial it, linked to the hub at another port of this machine.
+    pub async fn meshed_hub(
+        binary: &Path,
+        port: u16,
+        bootstrap: Option<u16>,
+    ) -> Result<Self, Failure> {
+        let url = |port: u16| target::parse(&format!("ws://127.0.0.1:{port}"));
+        let bootstrap = bootstrap.map(url).transpose().map_err(Failure::Other)?;
+        let mut command = hub_command(binary, port, bootstrap.as_ref());
+        command.env("PUBLIC_URL", format!("ws://127.0.0.1:{port}"));
+        Self::serve(command).await
+    }
+
+    async fn serve(mut command: Command) -> Result<Self, Failure> {
         let (child, lines) = start(&mut command)?;
         let address = within(START_LIMIT, "for a hub to serve", first(lines, hub_address)).await?;
         Self::at(child, &address)
+    }
+
+    /// Ends the process at once, without a word.
+    pub fn kill(&mut self) -> Result<(), Failure> {
+        Ok(self.child.start_kill()?)
+    }
+
+    /// Waits until the process has ended.
+    pub async fn ended(&mut self) -> Result<(), Failure> {
+        self.child.wait().await?;
+        Ok(())
     }
 
     /// A NATS server with a port for a cluster, and the route to another's.
@@ -115,6 +125,29 @@ impl Server {
         let hub = target::parse(address).map_err(Failure::Other)?;
         Ok(Self { child, hub })
     }
+}
+
+fn hub_command(binary: &Path, port: u16, bootstrap: Option<&HubUrl>) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .env("HOST", "127.0.0.1")
+        .env("PORT", port.to_string())
+        .env("LOG_FORMAT", "json")
+        .env("RUST_LOG", "info")
+        .env("RATE_LIMIT_PER_SEC", "0")
+        .env("MAX_CONNECTIONS", MOST_CLIENTS)
+        .env("PEERJS_CONCURRENT_LIMIT", MOST_CLIENTS)
+        .env_remove("AUTH_TOKEN")
+        .env_remove("HUB_TOKEN")
+        .env_remove("BOOTSTRAP_HUBS")
+        .env_remove("PUBLIC_URL")
+        .env_remove("PEERJS_KEY")
+        .env_remove("PEERJS_PATH")
+        .env_remove("PEERJS_ROOMS");
+    if let Some(bootstrap) = bootstrap {
+        command.env("BOOTSTRAP_HUBS", bootstrap.to_string());
+    }
+    command
 }
 
 /// Whether there is a `nats-server` to compare with.

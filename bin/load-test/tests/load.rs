@@ -233,6 +233,31 @@ async fn joins_that_nobody_is_told_of_are_not_measured() {
 }
 
 #[tokio::test]
+async fn a_mesh_of_live_hubs_agrees_after_some_were_killed_and_after_they_are_back() {
+    let hub = hub_process::binary();
+    let binary = ["--hub-binary", hub.to_str().expect("a path in UTF-8")];
+    let size = [
+        "--hubs", "5", "--peers", "12", "--kill", "2", "--limit", "30s",
+    ];
+    let arguments = [&["mesh", "--json"], &binary[..], &size].concat();
+    // Seven hubs start one after the other, and peers of killed ones are shown for the hold.
+    let output = timeout(3 * LIMIT, command(LOAD, &arguments).output());
+    let output = output.await.unwrap().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    let figures = json(&output)["figures"].clone();
+    // Peers 1, 3, 6, 8 and 11 were on hubs 1 and 3.
+    assert_eq!(figures["peers_gone"], 5, "{figures}");
+    assert_eq!(figures["peers_lost"], 0, "{figures}");
+    for span in ["formed_s", "spread_s", "agreed_s", "back_s"] {
+        assert!(figures[span].as_f64().unwrap() < 30.0, "{figures}");
+    }
+    assert!(figures["resident_mib"].as_f64().unwrap() > 1.0, "{figures}");
+    let most = ["--hubs", "5", "--kill", "3"];
+    let output = run(LOAD, &[&["mesh"], &binary[..], &most].concat()).await;
+    assert_eq!(code(&output), 64, "{output:?}");
+}
+
+#[tokio::test]
 async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
     let hub = hub_process::binary();
     let what = [
