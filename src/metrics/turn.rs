@@ -53,6 +53,7 @@ fn drop_reason(why: Drop) -> &'static str {
         Drop::NoPermission => "no-permission",
         Drop::Forbidden => "forbidden",
         Drop::OverRate => "over-rate",
+        Drop::TooLong => "too-long",
     }
 }
 

@@ -29,6 +29,10 @@ pub(crate) use stun_types::message::IntegrityKey;
 pub(crate) const CHANNEL_HEADER: usize = 4;
 /// Bytes in front of the attributes of a message.
 pub(crate) const MESSAGE_HEADER: usize = 20;
+/// Bytes of a packet at most: what a datagram of IPv4 holds. Nearer to 64 KiB the codec's lengths would wrap.
+pub(crate) const LONGEST_PACKET: usize = 65_507;
+/// Bytes of data at most, so that a message around them has a length of 16 bits.
+pub(crate) const LONGEST_DATA: usize = 65_500;
 
 pub(crate) const CHANGE_REQUEST: AttributeType = AttributeType::new(0x0003);
 /// Comprehension-required attributes that requests may have.
@@ -140,6 +144,9 @@ pub(crate) struct Sent<'p> {
 /// Reads what came in one datagram, or was cut out of a stream. What is no packet of either protocol, and what asks for no
 /// answer, is `None`.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
+    if bytes.len() > LONGEST_PACKET {
+        return None;
+    }
     match bytes.first()? >> 6 {
         0 => parse_message(bytes),
         1 => parse_channel(bytes),
@@ -453,7 +460,7 @@ impl Answer {
     }
 }
 
-/// Appends data from a peer as a Data indication.
+/// Appends data from a peer, at most [`LONGEST_DATA`] bytes of it, as a Data indication.
 pub(crate) fn write_indication(
     out: &mut Vec<u8>,
     transaction: u128,
@@ -471,7 +478,7 @@ pub(crate) fn write_indication(
 
 /// Appends data from a peer by its channel, padded if it goes into a stream.
 pub(crate) fn write_channel(out: &mut Vec<u8>, number: u16, data: &[u8], padded: bool) {
-    // What comes in a datagram is shorter than 64 KiB.
+    // It is at most LONGEST_DATA.
     let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&number.to_be_bytes());
     out.extend_from_slice(&length.to_be_bytes());

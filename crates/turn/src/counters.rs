@@ -66,15 +66,18 @@ pub enum Drop {
     Forbidden,
     /// Its user, or all together, have had their bytes for now.
     OverRate,
+    /// There is more of it than a packet carries.
+    TooLong,
 }
 
 impl Drop {
     /// All of them, each at its place.
-    pub const ALL: [Drop; 4] = [
+    pub const ALL: [Drop; 5] = [
         Drop::NoAllocation,
         Drop::NoPermission,
         Drop::Forbidden,
         Drop::OverRate,
+        Drop::TooLong,
     ];
 }
 

@@ -165,6 +165,9 @@ impl Server {
         out: &mut Vec<u8>,
     ) -> Option<FiveTuple> {
         self.handle_timeout(now.at);
+        if data.len() > codec::LONGEST_DATA {
+            return self.drop_for(Drop::TooLong);
+        }
         let turn = self.turn.as_mut()?;
         let found = turn.allocations.get(allocation.slot);
         let Some(found) = found.filter(|found| found.id == allocation) else {
@@ -248,6 +251,9 @@ impl Server {
         let found = self.allocation(allocation)?;
         if is_pending || found.family() != Family::of(&peer) || !found.permits(peer.ip(), now.at) {
             return self.drop_for(Drop::NoPermission);
+        }
+        if data.len() > codec::LONGEST_DATA {
+            return self.drop_for(Drop::TooLong);
         }
         let turn = self.turn.as_mut()?;
         if !turn.ledger.has_bytes(user, data.len(), now.at) {

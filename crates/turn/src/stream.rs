@@ -3,7 +3,7 @@
 //! A message says its own length; the data of a channel is padded to four bytes. Pure; whoever reads the stream keeps
 //! the bytes.
 
-use crate::codec::{CHANNEL_HEADER, MESSAGE_HEADER};
+use crate::codec::{CHANNEL_HEADER, LONGEST_PACKET, MESSAGE_HEADER};
 
 /// What stands at the front of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +17,7 @@ pub enum Frame {
         /// To be taken from the stream.
         padded: usize,
     },
-    /// Neither STUN nor TURN: nothing behind it can be read either.
+    /// Neither STUN nor TURN, or longer than a packet may be: nothing behind it is read either.
     Broken,
 }
 
@@ -31,16 +31,17 @@ impl Frame {
             };
         };
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
-        match first >> 6 {
-            0 if length.is_multiple_of(4) => Frame::Packet {
-                length: MESSAGE_HEADER + length,
-                padded: MESSAGE_HEADER + length,
-            },
-            1 => Frame::Packet {
-                length: CHANNEL_HEADER + length,
-                padded: (CHANNEL_HEADER + length).next_multiple_of(4),
-            },
-            _ => Frame::Broken,
+        let length = match first >> 6 {
+            0 if length.is_multiple_of(4) => MESSAGE_HEADER + length,
+            1 => CHANNEL_HEADER + length,
+            _ => return Frame::Broken,
+        };
+        if length > LONGEST_PACKET {
+            return Frame::Broken;
+        }
+        Frame::Packet {
+            length,
+            padded: length.next_multiple_of(4),
         }
     }
 }
@@ -59,6 +60,10 @@ mod tests {
         assert_eq!(Frame::at(b"GET / HTTP/1.1"), packet(4 + 0x5420, 4 + 0x5420));
         assert_eq!(Frame::at(&[0x80]), Frame::Broken);
         assert_eq!(Frame::at(&[0x16, 3, 1, 2, 0]), Frame::Broken);
+        assert_eq!(Frame::at(&[0, 1, 0xff, 0xcc]), packet(65_504, 65_504));
+        assert_eq!(Frame::at(&[0, 1, 0xff, 0xd0]), Frame::Broken);
+        assert_eq!(Frame::at(&[0x40, 0, 0xff, 0xdf]), packet(65_507, 65_508));
+        assert_eq!(Frame::at(&[0x40, 0, 0xff, 0xe0]), Frame::Broken);
         for few in [&[][..], &[0], &[0x40, 0, 0]] {
             assert_eq!(Frame::at(few), Frame::Unknown);
         }

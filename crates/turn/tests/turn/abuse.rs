@@ -1,7 +1,8 @@
 //! What nobody may get: relays without the right credentials, ways into the network of the server, big answers to
 //! small questions, and memory.
 
-use hubmesh_turn::{Code, Drop, FiveTuple, PeerPolicy};
+use hubmesh_turn::{Code, Drop, FiveTuple, Frame, PeerPolicy, Transport};
+use stun_types::AddressFamily;
 use stun_types::attribute::*;
 use stun_types::message::*;
 use turn_types::attribute::*;
@@ -276,6 +277,74 @@ fn attributes_behind_the_signature_do_not_count() {
     packet[2..4].copy_from_slice(&length.to_be_bytes());
     stage.client(ada.path, &packet);
     assert!(ada.send(&mut stage, "192.0.2.10:1", b"x").is_none());
+}
+
+/// The frames that a client finds in its stream.
+fn frames(mut stream: &[u8]) -> Vec<&[u8]> {
+    let mut all = Vec::new();
+    while let Frame::Packet { length, padded } = Frame::at(stream) {
+        all.push(&stream[..length]);
+        stream = &stream[padded..];
+    }
+    assert!(stream.is_empty(), "what is left is no frame");
+    all
+}
+
+#[test]
+fn no_data_is_so_long_that_a_stream_shows_a_frame_of_the_peer_s_own() {
+    for address in ["192.0.2.9:1", "[2606:4700::9]:1"] {
+        let mut stage = Stage::new();
+        let mut ada = Client::new("192.0.2.1:4000", "ada");
+        ada.path.transport = Transport::Stream;
+        let family = RequestedAddressFamily::new(match at(address).is_ipv4() {
+            true => AddressFamily::IPV4,
+            false => AddressFamily::IPV6,
+        });
+        let relay = ada.allocate_with(&mut stage, &[&family]).expect("a relay");
+        ada.permit(&mut stage, &[address]).expect("leave");
+        // Frames all through, wherever the length would wrap.
+        let evil = [0x40, 1, 0, 4, 0xba, 0xd0, 0xba, 0xd0].repeat(8_192);
+        for by_channel in [false, true] {
+            for length in [60_000, 65_400, 65_500, 65_501, 65_507, 65_517, 65_535] {
+                let got = stage.peer(relay.port(), address, &evil[..length]);
+                assert_eq!(got.is_some(), length <= 65_500, "{length}");
+                let Some(got) = got else { continue };
+                let declared = usize::from(u16::from_be_bytes([got[2], got[3]]));
+                let header = if by_channel { 4 } else { 20 };
+                assert_eq!(got.len(), (header + declared).next_multiple_of(4));
+                assert!(got.len() > length);
+            }
+            ada.bind(&mut stage, 0x4000, address).expect("a channel");
+        }
+        assert_eq!(stage.server.counters().of(Drop::TooLong).total(), 8);
+        let short = stage.peer(relay.port(), address, &evil[..800]);
+        assert_eq!(frames(&short.expect("it passes")).len(), 1);
+    }
+}
+
+#[test]
+fn a_client_sends_no_more_than_a_packet_carries_and_no_request_near_64_kib_is_read() {
+    let mut stage = Stage::new();
+    let mut ada = Client::new("192.0.2.1:4000", "ada");
+    ada.allocate(&mut stage).expect("a relay");
+    ada.bind(&mut stage, 0x4000, "192.0.2.9:1")
+        .expect("a channel");
+    for (length, passes) in [(65_500, true), (65_501, false), (65_503, false)] {
+        let sent = ada.channel(&mut stage, 0x4000, &vec![7; length]);
+        assert_eq!(sent.is_some(), passes, "{length}");
+    }
+    assert_eq!(stage.server.counters().of(Drop::TooLong).total(), 2);
+    for length in [65_504, 65_535] {
+        assert!(ada.channel(&mut stage, 0x4000, &vec![7; length]).is_none());
+    }
+    assert_eq!(stage.server.counters().ignored.total(), 2);
+    for filling in [65_300, 65_400, 65_420, 65_424, 65_440, 65_480] {
+        let filling = RawAttribute::new_owned(AttributeType::new(0xc000), vec![0; filling].into());
+        let packet = ada.signed(REFRESH, &[&filling], &[]);
+        stage.client(ada.path, &packet);
+        let answered = stage.sent.pop().is_some();
+        assert_eq!(answered, packet.len() <= 65_507, "{}", packet.len());
+    }
 }
 
 #[test]
