@@ -68,7 +68,8 @@ impl Relays {
     }
 }
 
-/// How much is relayed at most.
+/// How much is relayed at most. Bytes are those of data and, for each datagram, of its headers: 28, and with IPv6 48. A
+/// user's may pass from the begin of its first relay on, as many each second; unused ones are kept for a second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Relays at once.

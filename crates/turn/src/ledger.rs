@@ -77,7 +77,8 @@ impl Ledger {
         let user = self.users.insert(User {
             name: Arc::clone(&name),
             allocations: 0,
-            bucket: Bucket::new(self.limits.user_bytes_per_s, now),
+            // Empty, or a user would have more by asking for relay after relay.
+            bucket: Bucket::empty(self.limits.user_bytes_per_s, now),
         });
         self.by_name.insert(name, user);
         user
@@ -103,8 +104,19 @@ impl Ledger {
         }
     }
 
-    /// Whether so many bytes of this user may pass now.
-    pub(crate) fn has_bytes(&mut self, user: usize, bytes: usize, now: Instant) -> bool {
+    /// Whether a datagram of so much data, from or to this peer, may pass now for this user.
+    pub(crate) fn has_datagram(
+        &mut self,
+        user: usize,
+        (data, peer): (usize, IpAddr),
+        now: Instant,
+    ) -> bool {
+        // The headers of IP and UDP count too, or what is empty would cost nothing.
+        let headers = if peer.is_ipv4() { 28 } else { 48 };
+        self.has_bytes(user, data + headers, now)
+    }
+
+    fn has_bytes(&mut self, user: usize, bytes: usize, now: Instant) -> bool {
         let Some(user) = self.users.get_mut(user) else {
             return false;
         };
@@ -121,6 +133,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn ledger(allocations: usize, per_user: usize) -> Ledger {
@@ -169,6 +183,27 @@ mod tests {
         assert_eq!(got(&mut ledger, v6("2001:db8::1"), &mut open), 1);
         assert_eq!(got(&mut ledger, v6("2001:db8::2"), &mut open), 0);
         assert_eq!(got(&mut ledger, v6("2001:db8:0:1::1"), &mut open), 1);
+    }
+
+    #[test]
+    fn a_user_has_no_more_bytes_by_giving_its_relays_back_and_asking_again() {
+        let start = Instant::now();
+        let limits = Limits {
+            user_bytes_per_s: Some(10_000),
+            ..Limits::default()
+        };
+        let mut ledger = Ledger::new(limits, start);
+        let mut passed = 0;
+        for began in (0..2_000).step_by(50) {
+            let at = |ms| start + Duration::from_millis(ms);
+            let user = ledger.open("ada", ip(1), at(began)).unwrap_or_default();
+            for now in [at(began), at(began + 50)] {
+                let tries = 0..100;
+                passed += tries.filter(|_| ledger.has_bytes(user, 100, now)).count();
+            }
+            ledger.close(user, ip(1));
+        }
+        assert_eq!(passed, 200, "two seconds' worth");
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// Nanoseconds.
+const SECOND: u128 = 1_000_000_000;
+
 /// Bytes that may pass, at most as many as in one second.
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
@@ -21,13 +24,21 @@ impl Bucket {
         }
     }
 
+    /// One that fills from now on.
+    pub(crate) fn empty(rate: Option<u64>, now: Instant) -> Self {
+        Bucket {
+            rate,
+            level: 0,
+            at: now,
+        }
+    }
+
     /// Whether so many bytes may pass now; if so, they have.
     pub(crate) fn has(&mut self, bytes: usize, now: Instant) -> bool {
         let Some(rate) = self.rate else { return true };
         let bytes = bytes as u64;
-        if self.level < bytes {
-            self.fill(rate, now);
-        }
+        // Each time, or a pause would count twice: as a full bucket, and as time since it was last filled.
+        self.fill(rate, now);
         let passes = self.level >= bytes;
         if passes {
             self.level -= bytes;
@@ -43,13 +54,15 @@ impl Bucket {
 
     fn fill(&mut self, rate: u64, now: Instant) {
         let passed = now.saturating_duration_since(self.at);
-        let passed = passed.min(Duration::from_secs(1)).as_micros() as u64;
-        let more = rate.saturating_mul(passed) / 1_000_000;
-        // Or what is less than a byte would be lost time and again.
-        if more > 0 {
-            self.level = self.level.saturating_add(more).min(rate);
-            self.at = now;
+        if passed >= Duration::from_secs(1) {
+            (self.level, self.at) = (rate, now);
+            return;
         }
+        let wide = u128::from(rate).max(1);
+        let more = wide * passed.as_nanos() / SECOND;
+        // Time that is worth less than a byte is kept, or it would be lost time and again.
+        self.at += Duration::from_nanos((more * SECOND).div_ceil(wide) as u64);
+        self.level = self.level.saturating_add(more as u64).min(rate);
     }
 }
 
@@ -73,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rate_everything_passes() {
+    fn without_a_wideeverything_passes() {
         let now = Instant::now();
         let mut bucket = Bucket::new(None, now);
         assert!((0..1000).all(|_| bucket.has(65_535, now)));

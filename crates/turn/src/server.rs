@@ -176,7 +176,10 @@ impl Server {
         if !found.permits(peer.ip(), now.at) {
             return self.drop_for(Drop::NoPermission);
         }
-        if !turn.ledger.has_bytes(found.user, data.len(), now.at) {
+        if !turn
+            .ledger
+            .has_datagram(found.user, (data.len(), peer.ip()), now.at)
+        {
             return self.drop_for(Drop::OverRate);
         }
         let to = found.client;
@@ -256,7 +259,10 @@ impl Server {
             return self.drop_for(Drop::TooLong);
         }
         let turn = self.turn.as_mut()?;
-        if !turn.ledger.has_bytes(user, data.len(), now.at) {
+        if !turn
+            .ledger
+            .has_datagram(user, (data.len(), peer.ip()), now.at)
+        {
             return self.drop_for(Drop::OverRate);
         }
         if turn.config.relays.is_one(peer) {

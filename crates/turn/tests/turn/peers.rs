@@ -188,17 +188,48 @@ fn what_is_over_the_rate_is_dropped_of_one_user_and_of_all() {
         client.permit(&mut stage, &[PEER]).expect("leave");
     }
     let [ada, too, bob] = clients;
+    assert!(
+        ada.send(&mut stage, PEER, b"").is_none(),
+        "nobody has any yet"
+    );
+    stage.pass(1);
     assert!(ada.send(&mut stage, PEER, &[0; 600]).is_some());
     assert!(
-        too.send(&mut stage, PEER, &[0; 600]).is_none(),
-        "ada has had 600 of 1000"
+        too.send(&mut stage, PEER, &[0; 345]).is_none(),
+        "ada has had 628 of 1000"
     );
-    assert!(bob.send(&mut stage, PEER, &[0; 900]).is_some());
+    assert!(too.send(&mut stage, PEER, &[0; 344]).is_some());
+    assert!(bob.send(&mut stage, PEER, &[0; 450]).is_some());
     assert!(
-        bob.send(&mut stage, PEER, &[0; 100]).is_none(),
-        "all have had 1500 of 1500"
+        bob.send(&mut stage, PEER, b"").is_none(),
+        "all have had 1478 of 1500"
     );
-    assert_eq!(stage.server.counters().of(Drop::OverRate).total(), 2);
+    assert_eq!(stage.server.counters().of(Drop::OverRate).total(), 3);
     stage.pass(1);
     assert!(too.send(&mut stage, PEER, &[0; 900]).is_some());
+}
+
+#[test]
+fn empty_datagrams_are_not_free_and_those_of_ipv6_cost_more() {
+    let limits = Limits {
+        user_bytes_per_s: Some(480),
+        ..limits()
+    };
+    let mut stage = Stage::with(config(limits));
+    let v6 = RequestedAddressFamily::new(stun_types::AddressFamily::IPV6);
+    let mut ada = Client::new("192.0.2.1:4000", "ada");
+    let mut bob = Client::new("192.0.2.2:4000", "bob");
+    let at_ada = ada.allocate(&mut stage).expect("a relay");
+    let at_bob = bob.allocate_with(&mut stage, &[&v6]).expect("a relay");
+    let far = "[2606:4700::9]:1";
+    ada.permit(&mut stage, &[PEER]).expect("leave");
+    bob.permit(&mut stage, &[far]).expect("leave");
+    for (port, client, peer, most) in [(at_ada, ada, PEER, 17), (at_bob.port(), bob, far, 10)] {
+        stage.pass(1);
+        let out = (0..30).filter(|_| client.send(&mut stage, peer, b"").is_some());
+        assert_eq!(out.count(), most);
+        stage.pass(1);
+        let back = (0..30).filter(|_| stage.peer(port, peer, b"").is_some());
+        assert_eq!(back.count(), most);
+    }
 }
