@@ -1,8 +1,8 @@
 //! Which addresses may be peers: a relay without this is a door into the network that it stands in.
 //!
 //! By default a peer has to be somewhere on the internet. What is refused is this machine, private and shared networks,
-//! link-local addresses (clouds keep a machine's keys there), multicast, what is reserved, and every IPv6 form of such an
-//! IPv4 address. A list of blocks allows what is needed nevertheless. Pure.
+//! link-local addresses (clouds keep a machine's keys there), multicast, what is reserved, and IPv6 forms of IPv4 addresses,
+//! but for NAT64's, which are judged by what is in them. A list of blocks allows what is needed nevertheless. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,9 +22,10 @@ pub enum Verdict {
 /// What is allowed beyond the internet, and which addresses are the server's own.
 #[derive(Clone, Debug, Default)]
 pub struct PeerPolicy {
-    /// Allowed whatever else is said.
+    /// Allowed although they are not on the internet. One of the server's own addresses is among them only if it is named by
+    /// itself, as a block of one.
     pub allow: Vec<IpNet>,
-    /// The server's own addresses, unmapped.
+    /// The server's own addresses, unmapped. Those of its relays need not be listed.
     pub own: Vec<IpAddr>,
 }
 
@@ -37,9 +38,9 @@ const fn v6(first: u16, second: u16, length: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(address, length))
 }
 
-/// Of the registries of special-purpose addresses (RFC 6890), what is not on the internet, and one address at which a
-/// cloud answers its machines (Azure's). The blocks for documentation lead nowhere and are left out.
-const REFUSED: [IpNet; 20] = [
+/// Of the registry of special-purpose addresses (RFC 6890), what is not on the internet, and one address at which a cloud
+/// answers its machines (Azure's). The blocks for documentation lead nowhere and are left out.
+const REFUSED_V4: [IpNet; 12] = [
     v4(0, 0, 0, 0, 8),
     v4(10, 0, 0, 0, 8),
     v4(100, 64, 0, 0, 10),
@@ -52,42 +53,37 @@ const REFUSED: [IpNet; 20] = [
     v4(192, 168, 0, 0, 16),
     v4(198, 18, 0, 0, 15),
     v4(224, 0, 0, 0, 3),
-    // IPv4-compatible, IPv4-mapped, unspecified and loopback: no peer is reached so.
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 80)),
-    v6(0x0100, 0, 64),
-    // Teredo and 6to4 wrap IPv4 addresses, and hardly anybody is reached so any more.
-    v6(0x2001, 0, 32),
-    v6(0x2002, 0, 16),
-    v6(0x5f00, 0, 16),
-    v6(0xfc00, 0, 7),
-    v6(0xfe80, 0, 9),
-    v6(0xff00, 0, 8),
 ];
 
-/// Where NAT64 puts IPv4 addresses, into the last four bytes: of these a provider's own are used inside its network.
+/// All of IPv6 that is given out for the internet. Beside it are this machine, private networks, and forms of IPv4 addresses
+/// that a translator may lead anywhere.
+const INTERNET_V6: IpNet = v6(0x2000, 0, 3);
+/// Of that, what is for protocols (Teredo among it) and 6to4: these wrap IPv4 addresses, and hardly anybody is reached so.
+const REFUSED_V6: [IpNet; 2] = [v6(0x2001, 0, 23), v6(0x2002, 0, 16)];
+/// Where NAT64 puts IPv4 addresses, into the last four bytes.
 const NAT64: IpNet = v6(0x0064, 0xff9b, 96);
-const NAT64_LOCAL: IpNet = IpNet::V6(Ipv6Net::new_assert(
-    Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0),
-    48,
-));
 
 impl PeerPolicy {
-    /// Whether this address may be a peer.
+    /// Whether this address may be a peer. What is allowed or the server's own is so in its IPv4-mapped form too.
     pub fn judge(&self, peer: IpAddr) -> Verdict {
-        let within = |blocks: &[IpNet], ip: IpAddr| blocks.iter().any(|block| block.contains(&ip));
         let plain = peer.to_canonical();
-        if within(&self.allow, plain) {
+        if self.allow.contains(&IpNet::from(plain)) {
             return Verdict::Allowed;
         }
         if self.own.contains(&plain) {
             return Verdict::Own;
         }
-        if within(&REFUSED, peer) || NAT64_LOCAL.contains(&peer) {
-            return Verdict::Refused;
-        }
-        match behind_nat64(peer).map(|inner| self.judge(inner)) {
-            None | Some(Verdict::Allowed) => Verdict::Allowed,
-            Some(Verdict::Own | Verdict::Refused) => Verdict::Refused,
+        let within = |blocks: &[IpNet]| blocks.iter().any(|block| block.contains(&peer));
+        let allowed = self.allow.iter().any(|block| block.contains(&plain));
+        let is_good = match (peer, behind_nat64(peer)) {
+            _ if allowed => true,
+            (IpAddr::V4(_), _) => !within(&REFUSED_V4),
+            (_, Some(inner)) => self.judge(inner) == Verdict::Allowed,
+            (IpAddr::V6(_), None) => INTERNET_V6.contains(&peer) && !within(&REFUSED_V6),
+        };
+        match is_good {
+            true => Verdict::Allowed,
+            false => Verdict::Refused,
         }
     }
 }
@@ -120,6 +116,8 @@ mod tests {
             "172.32.0.1",
             "100.128.0.1",
             "2606:4700::1111",
+            "2001:200::1",
+            "3ffe::1",
             "64:ff9b::1.1.1.1",
         ] {
             assert_eq!(own().judge(ip(peer)), Verdict::Allowed, "{peer}");
@@ -145,11 +143,19 @@ mod tests {
             "::7f00:1",
             "::ffff:10.0.0.1",
             "::ffff:8.8.8.8",
+            "::ffff:0:10.0.0.1",
+            "::ffff:0:8.8.8.8",
+            "100::1",
+            "1fff::1",
+            "4000::1",
+            "5f00::1",
             "64:ff9b::10.0.0.1",
             "64:ff9b::203.0.113.5",
             "64:ff9b:1::1.1.1.1",
             "2002:a00:1::1",
             "2001::1",
+            "2001:2::1",
+            "2001:20::1",
             "fc00::1",
             "fd00:ec2::254",
             "fe80::1",
@@ -179,7 +185,7 @@ mod tests {
         let policy = PeerPolicy {
             allow: vec![
                 block("10.1.0.0/16"),
-                block("127.0.0.0/8"),
+                block("127.0.0.1/32"),
                 block("fd00::/16"),
             ],
             ..own()
@@ -195,6 +201,33 @@ mod tests {
         }
         for peer in ["10.2.0.1", "fd01::1", "64:ff9b::10.2.0.1"] {
             assert_eq!(policy.judge(ip(peer)), Verdict::Refused, "{peer}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_allowed_does_not_open_the_server_itself() {
+        let block = |text: &str| text.parse::<IpNet>().unwrap_or_else(|_| panic!("{text}"));
+        let mut policy = PeerPolicy {
+            allow: ["127.0.0.0/8", "203.0.113.0/24", "2001:db8::/32"]
+                .map(block)
+                .to_vec(),
+            ..own()
+        };
+        let all = [
+            "127.0.0.1",
+            "203.0.113.5",
+            "::ffff:203.0.113.5",
+            "2001:db8::5",
+        ];
+        for peer in all {
+            assert_eq!(policy.judge(ip(peer)), Verdict::Own, "{peer}");
+        }
+        assert_eq!(policy.judge(ip("127.0.0.2")), Verdict::Allowed);
+        assert_eq!(policy.judge(ip("203.0.113.6")), Verdict::Allowed);
+        let named = ["127.0.0.1/32", "203.0.113.5/32", "2001:db8::5/128"];
+        policy.allow.extend(named.map(block));
+        for peer in all {
+            assert_eq!(policy.judge(ip(peer)), Verdict::Allowed, "{peer}");
         }
     }
 }

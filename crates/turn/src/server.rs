@@ -4,7 +4,7 @@
 //! returned or put among the effects, which the owner takes with [`Server::poll_effect`] after each call.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -321,7 +321,10 @@ impl Server {
 }
 
 impl Turn {
-    fn new(config: TurnConfig, seed: [u8; 32], now: Instant) -> Self {
+    fn new(mut config: TurnConfig, seed: [u8; 32], now: Instant) -> Self {
+        let relays = &config.relays;
+        let relays = [relays.v4.map(IpAddr::V4), relays.v6.map(IpAddr::V6)];
+        config.policy.own.extend(relays.into_iter().flatten());
         let ports = |family: u8| {
             let mut seed = seed;
             // So that neither tells of the other.

@@ -142,6 +142,26 @@ fn leave_for_another_relay_of_the_server_is_none_for_the_server_itself() {
 }
 
 #[test]
+fn the_addresses_of_relays_are_the_server_s_own_whether_listed_or_not_and_whatever_block_is_allowed()
+ {
+    let mut config = config(limits());
+    if let Some(turn) = &mut config.turn {
+        turn.policy = PeerPolicy {
+            allow: vec!["203.0.113.0/24".parse().expect("a block")],
+            own: Vec::new(),
+        };
+    }
+    let mut stage = Stage::with(config);
+    let mut ada = Client::new("192.0.2.1:4000", "ada");
+    ada.allocate(&mut stage).expect("a relay");
+    assert_eq!(ada.permit(&mut stage, &["203.0.113.5:8080"]), Err(403));
+    ada.permit(&mut stage, &["203.0.113.5:20001", "203.0.113.6:80"])
+        .expect("another relay, and what is allowed");
+    assert!(ada.send(&mut stage, "203.0.113.5:8080", b"x").is_none());
+    assert!(ada.send(&mut stage, "203.0.113.6:80", b"x").is_some());
+}
+
+#[test]
 fn what_the_operator_allows_is_reached() {
     let mut config = config(limits());
     if let Some(turn) = &mut config.turn {
