@@ -241,13 +241,18 @@ mod tests {
         }
     }
 
+    impl Captured {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().clone()).expect("log lines are UTF-8")
+        }
+    }
+
     fn logged(filter: &str, log: impl FnOnce()) -> Vec<Value> {
         let captured = Captured::default();
         let writer = captured.clone();
         let subscriber = json_lines(filter, move || writer.clone());
         tracing::subscriber::with_default(subscriber, log);
-        let bytes = captured.0.lock().clone();
-        let text = String::from_utf8(bytes).expect("log lines are UTF-8");
+        let text = captured.text();
         text.lines()
             .map(|line| serde_json::from_str(line).expect("a line is JSON"))
             .collect()
@@ -334,6 +339,48 @@ mod tests {
             });
             assert_eq!(lines.len(), 1, "{filter}: {lines:?}");
         }
+    }
+
+    /// What a stranger may send to a STUN port: an attribute that is cut off, a wrong fingerprint, an attribute behind it.
+    fn malformed_packets() {
+        let now = tokio::time::Instant::now().into_std();
+        let config = hubmesh_turn::Config {
+            ports: None,
+            turn: None,
+            seed: [0; 32],
+        };
+        let mut server = hubmesh_turn::Server::new(config, now);
+        let from = hubmesh_turn::FiveTuple {
+            transport: hubmesh_turn::Transport::Udp,
+            client: ([192, 0, 2, 1], 4000).into(),
+            server: ([203, 0, 113, 5], 3478).into(),
+        };
+        let now = hubmesh_turn::Moment { at: now, unix_s: 0 };
+        let integrity = [&[0, 8, 0, 20][..], &[0; 20]].concat();
+        let behind = [integrity, vec![0x7f, 0, 0, 0]].concat();
+        let (cut_off, wrong) = (vec![0, 6, 0, 99], vec![0x80, 0x28, 0, 4, 1, 2, 3, 4]);
+        for attributes in [cut_off, wrong, behind] {
+            let length = attributes.len() as u8;
+            let head = [0, 1, 0, length, 0x21, 0x12, 0xa4, 0x42];
+            let packet = [&head[..], &[7; 12], &attributes].concat();
+            server.handle_client(now, from, &packet);
+        }
+    }
+
+    #[test]
+    fn a_stranger_s_malformed_packets_write_no_lines() {
+        for filter in ["info", "trace", "stun_types=trace,turn_types=trace"] {
+            let lines = logged(filter, malformed_packets);
+            assert!(lines.is_empty(), "{filter}: {lines:?}");
+        }
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let without_caps = tracing_subscriber::fmt()
+            .with_env_filter("info")
+            .with_writer(move || writer.clone());
+        tracing::subscriber::with_default(without_caps.finish(), malformed_packets);
+        let would_be = captured.text().lines().count();
+        assert!(would_be >= 3, "the codec complains of each: {would_be}");
     }
 
     #[test]
