@@ -43,7 +43,7 @@ mod rest;
 mod server;
 mod stream;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 pub use allocation::AllocationId;
@@ -83,4 +83,23 @@ pub struct FiveTuple {
     pub client: SocketAddr,
     /// The server's address and port, which answers come from.
     pub server: SocketAddr,
+}
+
+impl FiveTuple {
+    /// The same, with IPv4 addresses as such where a socket of both families shows them mapped to IPv6.
+    pub fn canonical(self) -> Self {
+        FiveTuple {
+            client: canonical(self.client),
+            server: canonical(self.server),
+            ..self
+        }
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        v4 @ IpAddr::V4(_) => SocketAddr::new(v4, address.port()),
+        // Its zone stays.
+        IpAddr::V6(_) => address,
+    }
 }

@@ -59,6 +59,8 @@ pub struct ToPeer<'p> {
 }
 
 /// A STUN and TURN server.
+///
+/// IPv4 addresses may come mapped to IPv6, as sockets of both families show them; they are taken for IPv4, and go out so.
 pub struct Server {
     pub(crate) config: Config,
     pub(crate) nonces: Nonces,
@@ -133,6 +135,7 @@ impl Server {
         from: FiveTuple,
         packet: &'p [u8],
     ) -> Option<ToPeer<'p>> {
+        let from = from.canonical();
         self.handle_timeout(now.at);
         match codec::parse(packet) {
             Some(Packet::Channel { number, data }) => {
@@ -164,6 +167,7 @@ impl Server {
         data: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<FiveTuple> {
+        let peer = crate::canonical(peer);
         self.handle_timeout(now.at);
         if data.len() > codec::LONGEST_DATA {
             return self.drop_for(Drop::TooLong);
@@ -196,7 +200,7 @@ impl Server {
     /// A client's connection is gone.
     pub fn client_gone(&mut self, client: FiveTuple) {
         let turn = self.turn.as_ref();
-        if let Some(id) = turn.and_then(|turn| turn.by_client.get(&client)) {
+        if let Some(id) = turn.and_then(|turn| turn.by_client.get(&client.canonical())) {
             self.end(*id, End::Disconnected);
         }
     }
@@ -204,7 +208,7 @@ impl Server {
     /// Whether this client has a relay.
     pub fn has_allocation(&self, client: FiveTuple) -> bool {
         let turn = self.turn.as_ref();
-        turn.is_some_and(|turn| turn.by_client.contains_key(&client))
+        turn.is_some_and(|turn| turn.by_client.contains_key(&client.canonical()))
     }
 
     /// From now on there are no new relays, and those that there are end when their clients would refresh them, who are
