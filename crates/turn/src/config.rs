@@ -8,7 +8,7 @@ use crate::codec::Family;
 use crate::policy::PeerPolicy;
 
 /// What a server is told once.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// A port and the one that answers in its place when a client asks for a change of port (RFC 5780); both ways.
     pub ports: Option<(u16, u16)>,
@@ -16,6 +16,14 @@ pub struct Config {
     pub turn: Option<TurnConfig>,
     /// What nonces are signed with and relay ports drawn from. Random, and kept to itself.
     pub seed: [u8; 32],
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Config");
+        shown.field("ports", &self.ports);
+        shown.field("turn", &self.turn).finish_non_exhaustive()
+    }
 }
 
 /// What relays need.
@@ -90,11 +98,41 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             allocations: 1_000,
-            per_user: 10,
+            per_user: 50,
             user_bytes_per_s: None,
             bytes_per_s: None,
             lifetime: Duration::from_secs(3_600),
             age: Duration::from_secs(86_400),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_print() {
+        let config = Config {
+            ports: Some((3478, 3479)),
+            turn: Some(TurnConfig {
+                secret: "sesame".into(),
+                ports: vec![3478],
+                relays: Relays {
+                    v4: None,
+                    v6: None,
+                    ports: 20_000..=20_009,
+                },
+                policy: PeerPolicy::default(),
+                limits: Limits::default(),
+            }),
+            seed: [173; 32],
+        };
+        let shown = format!("{config:?}");
+        assert!(shown.contains("3479") && shown.contains("20009"), "{shown}");
+        assert!(
+            !shown.contains("sesame") && !shown.contains("173"),
+            "{shown}"
+        );
     }
 }
