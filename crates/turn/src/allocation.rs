@@ -43,6 +43,8 @@ pub(crate) struct Allocation {
     pub(crate) made_by: TransactionId,
     /// The lifetime that was answered, in seconds.
     pub(crate) granted: u32,
+    /// Whether a second relay was asked for, of the other family, which is answered too.
+    pub(crate) two_families: bool,
     pub(crate) expires: Instant,
     /// Refreshed or not.
     pub(crate) ends: Instant,
@@ -67,6 +69,7 @@ pub(crate) struct New {
     pub(crate) relayed: SocketAddr,
     pub(crate) made_by: TransactionId,
     pub(crate) granted: u32,
+    pub(crate) two_families: bool,
     pub(crate) ends: Instant,
 }
 
@@ -81,6 +84,7 @@ impl Allocation {
             relayed: new.relayed,
             made_by: new.made_by,
             granted: new.granted,
+            two_families: new.two_families,
             expires: (now + Duration::from_secs(new.granted.into())).min(new.ends),
             ends: new.ends,
             permissions: HashMap::new(),

@@ -8,6 +8,4 @@ pub(crate) struct Pending {
     pub(crate) failed: Vec<u16>,
     /// The port has to be an even one.
     pub(crate) even: bool,
-    /// The client asked for a relay of both families.
-    pub(crate) two_families: bool,
 }

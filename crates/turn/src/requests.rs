@@ -175,6 +175,7 @@ impl Server {
             relayed: (address, port).into(),
             made_by: request.transaction(),
             granted,
+            two_families: wanted.two_families,
             ends: now.at + turn.config.limits.age,
         };
         turn.serial += 1;
@@ -201,6 +202,10 @@ impl Server {
     pub fn opened(&mut self, allocation: AllocationId, is_open: bool) {
         let Some(turn) = &mut self.turn else { return };
         let Some(mut pending) = turn.pending.remove(&allocation) else {
+            // It ended meanwhile, and was told to close what was not open yet.
+            if is_open && self.allocation(allocation).is_none() {
+                self.effects.push_back(Effect::Close { allocation });
+            }
             return;
         };
         let found = turn.allocations.get_mut(allocation.slot);
@@ -208,7 +213,7 @@ impl Server {
             return;
         };
         let (to, key, family) = (found.client, found.key.clone(), found.family());
-        if !is_open && pending.failed.len() < TRIES {
+        if !is_open && pending.failed.len() + 1 < TRIES {
             pending.failed.push(found.relayed.port());
             let old = found.relayed;
             let ports = match family {
@@ -233,11 +238,7 @@ impl Server {
             return;
         };
         let answer = if is_open {
-            let answer = success(found, &request);
-            match pending.two_families {
-                true => answer.no_second_family(Code::AddressFamily),
-                false => answer,
-            }
+            success(found, &request)
         } else {
             self.refusal(&request, Code::InsufficientCapacity)
         };
@@ -336,10 +337,14 @@ fn most_for_stranger(to: FiveTuple, request: usize) -> usize {
 }
 
 fn success(allocation: &Allocation, request: &Request<'_>) -> Answer {
-    Answer::success(request)
+    let answer = Answer::success(request)
         .relayed(allocation.relayed)
         .lifetime(allocation.granted)
-        .mapped(allocation.client.client)
+        .mapped(allocation.client.client);
+    match allocation.two_families {
+        true => answer.no_second_family(Code::AddressFamily),
+        false => answer,
+    }
 }
 
 /// What an Allocate request asks for.
@@ -388,7 +393,6 @@ impl Wanted {
             request: request.bytes().to_vec(),
             failed: Vec::new(),
             even: self.even,
-            two_families: self.two_families,
         }
     }
 }

@@ -4,6 +4,7 @@ mod abuse;
 mod allocations;
 mod binding;
 mod model;
+mod opening;
 mod peers;
 mod properties;
 mod stage;

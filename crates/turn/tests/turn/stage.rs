@@ -60,6 +60,12 @@ pub struct Stage {
     pub open: Vec<(AllocationId, u16)>,
     /// Ports that others have.
     pub taken: HashSet<u16>,
+    /// Whether ports stay as they are until [`Stage::let_open`].
+    pub holds: bool,
+    /// Ports that are to be opened.
+    pub held: Vec<(AllocationId, u16)>,
+    /// How often a port was to be opened.
+    pub tries: usize,
 }
 
 impl Stage {
@@ -79,6 +85,9 @@ impl Stage {
             sent: Vec::new(),
             open: Vec::new(),
             taken: HashSet::new(),
+            holds: false,
+            held: Vec::new(),
+            tries: 0,
         }
     }
 
@@ -97,15 +106,34 @@ impl Stage {
                 Effect::Open {
                     allocation, port, ..
                 } => {
-                    let is_free = !self.taken.contains(&port);
-                    if is_free {
-                        assert!(self.open.iter().all(|(_, other)| *other != port));
-                        self.open.push((allocation, port));
+                    self.tries += 1;
+                    self.held.push((allocation, port));
+                    if !self.holds {
+                        self.open_first();
                     }
-                    self.server.opened(allocation, is_free);
                 }
                 Effect::Close { allocation } => self.open.retain(|(id, _)| *id != allocation),
             }
+        }
+    }
+
+    /// Opens the port that waits longest, if it is free, and tells the server.
+    fn open_first(&mut self) {
+        let (allocation, port) = self.held.remove(0);
+        let is_free = !self.taken.contains(&port);
+        if is_free {
+            assert!(self.open.iter().all(|(_, other)| *other != port));
+            self.open.push((allocation, port));
+        }
+        self.server.opened(allocation, is_free);
+    }
+
+    /// Opens the ports that were held back.
+    pub fn let_open(&mut self) {
+        self.holds = false;
+        while !self.held.is_empty() {
+            self.open_first();
+            self.settle();
         }
     }
 
@@ -219,10 +247,15 @@ impl Client {
             stage.client(self.path, &packet);
             let bytes = stage.answer();
             let answer = Message::from_bytes(&bytes).expect("a message");
+            let asked = Message::from_bytes(&packet).expect("a message");
+            assert_eq!(answer.transaction_id(), asked.transaction_id());
+            assert_eq!(answer.method(), method);
             let Ok(error) = answer.attribute::<ErrorCode>() else {
+                assert!(answer.has_class(MessageClass::Success));
                 assert!(answer.validate_integrity_with_key(&self.key()).is_ok());
                 return Ok(bytes);
             };
+            assert!(answer.has_class(MessageClass::Error));
             if error.code() != ErrorCode::STALE_NONCE {
                 return Err(error.code());
             }
