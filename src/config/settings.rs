@@ -178,17 +178,17 @@ settings! {
     turn_public_name = "";
     /// UDP ports of relays, one each; a firewall has to let them in. The default lies below what Linux hands out to others (32768 and up).
     turn_relay_ports = "20000-29999";
-    /// Peers that relays may reach although they are not on the internet: a comma list of addresses and blocks such as `10.1.0.0/16`. Unset: this machine, private, shared and link-local networks, multicast and reserved addresses are refused, whatever form they are written in.
+    /// Peers that relays may reach although they are not on the internet: a comma list of addresses and blocks such as `10.1.0.0/16`. Of this machine's own addresses only those that are named one by one are allowed. Unset: this machine, private, shared and link-local networks, multicast and reserved addresses are refused, whatever form they are written in.
     turn_allow_peers = "";
     /// Relays at once, 1 to 60000; more get 508. One address (IPv6: one /64) has as many as are left for all others, alone half. Each takes a file descriptor, about 3 KB, at worst 40 KB, and what the system holds for its socket.
     turn_max_allocations = "1000";
-    /// Relays of one user at once, 1 to 60000; more get 486. A user is the `peerId` that its credentials name.
-    turn_max_allocations_per_user = "10";
+    /// Relays of one user at once, 1 to 60000; more get 486. A user is the name in its credentials at one address (IPv6: one /64): its `peerId`, or what stands for the `sub` of a JWT that is bound to no `peerId`. A browser takes a relay for each connection, TURN address and interface.
+    turn_max_allocations_per_user = "50";
     /// TCP and TLS connections of TURN and STUN, 1 to 1000000; more are closed at once. One address has as many as are left for all others. At worst 64 KiB of a packet that has come in part and 256 packets that wait for the client each, with TLS 100 KiB more.
     turn_max_connections = "1024";
-    /// Bytes a second that all relays together pass on, both ways, 0 to 1000000000000, and as many at once; more are dropped. 0: no limit.
+    /// Bytes a second that all relays together pass on, both ways, 28 (IPv6: 48) for the headers of each datagram among them, 0 to 1000000000000, and as many at once; more are dropped. 0: no limit.
     turn_bytes_per_sec = "0";
-    /// The same for one user.
+    /// The same for one user, whose first second begins with its first relay.
     turn_bytes_per_sec_per_user = "2500000";
     /// Longest time between two refreshes of a relay that a client may ask for, in seconds, 600 to 86400.
     turn_max_lifetime_s = "3600";

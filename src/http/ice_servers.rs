@@ -1,8 +1,8 @@
 //! `GET /ice-servers`: the STUN and TURN servers for a client's `RTCPeerConnection`, with credentials of its own.
 //!
 //! Whoever may open a WebSocket may ask, by the same token, from the same pages and within the same rate: a request here
-//! counts as one there. The credentials name the peer, so that a TURN server can hold each peer to its limits, and they
-//! end after `TURN_TTL_S`. They are in the answer and nowhere else.
+//! counts as one there. The credentials name the peer, or whoever a token proves it to be, so that a TURN server can hold
+//! each to its limits, and they end after `TURN_TTL_S`. They are in the answer and nowhere else.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use http::StatusCode;
 use hubmesh_core::ids::PeerId;
 use hubmesh_turn::Credentials;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use warp::reply::Response;
 
 use super::admit::{self, Refused};
@@ -62,11 +63,26 @@ fn try_page<B: Backend>(
     admit::origin(app, head)?;
     app.metrics.ice_servers.inc();
     let own = app.own_servers.get();
-    let servers = servers(&app.config.nat, own, &peer, clock::unix_ms());
+    let servers = servers(&app.config.nat, own, &user(&grant, &peer), clock::unix_ms());
     Ok(reply::json(StatusCode::OK, &servers))
 }
 
-/// Whom the credentials name: `peerId`, else the one id that the token is for, else an id that nobody else has.
+/// The name in the credentials: the peer's; but who is known and may have any id is named by what it proved, or it would
+/// have the limits of as many users as it thinks of ids.
+fn user(grant: &Grant, peer: &PeerId) -> String {
+    if grant.proof.is_empty() || grant.peer_id.is_some() {
+        return peer.to_string();
+    }
+    // The proof itself is not for TURN servers to see.
+    let hash = Sha256::new_with_prefix("hubmesh turn user\0");
+    let hash = hash.chain_update(&grant.proof).finalize();
+    hash.iter()
+        .take(10)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Which peer asks: `peerId`, else the one id that the token is for, else an id that nobody else has.
 fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
     if let Some(named) = query::values(query, "peerId").next() {
         return PeerId::new(&named.plain).map_err(|_| Refused::PeerName);
@@ -81,7 +97,7 @@ fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
 fn servers<'s>(
     nat: &'s NatSettings,
     own: Option<&'s OwnServers>,
-    peer: &PeerId,
+    user: &str,
     now_ms: u64,
 ) -> Configuration<'s> {
     let elsewhere = |turn: bool| -> Vec<&'s str> {
@@ -90,7 +106,7 @@ fn servers<'s>(
     };
     let login = |secret: &Secret| {
         let expiry = (Duration::from_millis(now_ms) + nat.ttl).as_secs();
-        let made = Credentials::new(secret.expose(), &peer.to_string(), expiry);
+        let made = Credentials::new(secret.expose(), user, expiry);
         Login {
             username: made.username,
             credential: made.credential,
@@ -131,8 +147,7 @@ mod tests {
     #[test]
     fn the_answer_is_what_a_browser_takes_with_credentials_for_turn_alone() {
         let nat = nat("turn:a.example,stun:b.example,turns:a.example:443");
-        let peer = PeerId::new("alice").expect("an id");
-        let answer = servers(&nat, None, &peer, 1_700_000_000_999);
+        let answer = servers(&nat, None, "alice", 1_700_000_000_999);
         let json = serde_json::to_value(&answer).expect("JSON");
         let expected = serde_json::json!({"iceServers": [
             { "urls": ["stun:b.example"] },
@@ -155,9 +170,8 @@ mod tests {
             most: 1,
             counters: Arc::default(),
         };
-        let peer = PeerId::new("alice").expect("an id");
         let urls = |own: &OwnServers| {
-            let answer = servers(&nat, Some(own), &peer, 0);
+            let answer = servers(&nat, Some(own), "alice", 0);
             let json = serde_json::to_value(&answer).expect("JSON");
             let south = Credentials::new("south", "alice", 300).credential;
             let list = json["iceServers"].as_array().expect("a list").clone();
@@ -194,5 +208,23 @@ mod tests {
         assert_eq!(named(&long, &bound), Err(Refused::PeerName));
         let open = Grant::default();
         assert_ne!(named("", &open), named("", &open));
+    }
+
+    #[test]
+    fn whoever_is_known_is_one_user_whatever_id_it_thinks_of() {
+        let grant = |proof: &'static [u8], only: Option<&str>| Grant {
+            proof: bytes::Bytes::from_static(proof),
+            peer_id: only.map(str::to_owned),
+            ..Grant::default()
+        };
+        let id = |name: &str| PeerId::new(name).expect("an id");
+        let known = grant(b"sub 1", None);
+        let named = user(&known, &id("ada"));
+        assert_eq!(named, user(&known, &id("bob")));
+        assert_eq!(named.len(), 20);
+        assert!(!named.contains("ada"));
+        assert_ne!(named, user(&grant(b"sub 2", None), &id("ada")));
+        assert_eq!(user(&grant(b"sub 1", Some("ada")), &id("ada")), "ada");
+        assert_eq!(user(&grant(b"", None), &id("ada")), "ada");
     }
 }

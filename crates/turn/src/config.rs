@@ -82,7 +82,7 @@ impl Relays {
 pub struct Limits {
     /// Relays at once.
     pub allocations: usize,
-    /// Relays of one user at once.
+    /// Relays of one user at once: of one name at one address, or one network of 64 bits with IPv6.
     pub per_user: usize,
     /// Bytes a second of one user, both ways together; `None`: no limit.
     pub user_bytes_per_s: Option<u64>,

@@ -1,7 +1,8 @@
 //! Who has how many relays, and how many bytes they may still have relayed: of one user, of one address, and of all.
 //!
-//! A user is the name in its credentials, which the one who asks for them may choose on an open hub. So one address has at
-//! most as many relays as are left for all others: alone half of them. Of whoever has no relay nothing is kept.
+//! A user is the name in its credentials, which the one who asks for them may choose on an open hub. So a name counts at
+//! each address for itself, or anybody could use up what another may have; and one address has at most as many relays as are
+//! left for all others: alone half of them. Of whoever has no relay nothing is kept.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,8 +15,11 @@ use crate::config::Limits;
 use crate::error_code::Code;
 use crate::rate::Bucket;
 
+/// A name at an address.
+type Key = (Box<str>, IpAddr);
+
 struct User {
-    name: Arc<str>,
+    key: Arc<Key>,
     allocations: usize,
     bucket: Bucket,
 }
@@ -25,7 +29,7 @@ pub(crate) struct Ledger {
     limits: Limits,
     open: usize,
     users: Slab<User>,
-    by_name: HashMap<Arc<str>, usize>,
+    by_key: HashMap<Arc<Key>, usize>,
     addresses: HashMap<IpAddr, usize>,
     all: Bucket,
 }
@@ -44,7 +48,7 @@ impl Ledger {
             limits,
             open: 0,
             users: Slab::new(),
-            by_name: HashMap::new(),
+            by_key: HashMap::new(),
             addresses: HashMap::new(),
             all: Bucket::new(limits.bytes_per_s, now),
         }
@@ -52,35 +56,35 @@ impl Ledger {
 
     /// One more relay of this user, at this address.
     pub(crate) fn open(&mut self, name: &str, from: IpAddr, now: Instant) -> Result<usize, Code> {
-        let known = self.by_name.get(name).copied();
+        let key = (name.into(), group(from));
+        let known = self.by_key.get(&key).copied();
         let has = known.and_then(|user| self.users.get(user));
         if has.is_some_and(|user| user.allocations >= self.limits.per_user) {
             return Err(Code::Quota);
         }
         let left = self.limits.allocations.saturating_sub(self.open);
-        let group = group(from);
-        let its = self.addresses.get(&group).copied().unwrap_or_default();
+        let its = self.addresses.get(&key.1).copied().unwrap_or_default();
         if its >= left {
             return Err(Code::InsufficientCapacity);
         }
         self.open += 1;
-        *self.addresses.entry(group).or_default() += 1;
-        let user = known.unwrap_or_else(|| self.newcomer(name, now));
+        *self.addresses.entry(key.1).or_default() += 1;
+        let user = known.unwrap_or_else(|| self.newcomer(key, now));
         if let Some(user) = self.users.get_mut(user) {
             user.allocations += 1;
         }
         Ok(user)
     }
 
-    fn newcomer(&mut self, name: &str, now: Instant) -> usize {
-        let name: Arc<str> = name.into();
+    fn newcomer(&mut self, key: Key, now: Instant) -> usize {
+        let key = Arc::new(key);
         let user = self.users.insert(User {
-            name: Arc::clone(&name),
+            key: Arc::clone(&key),
             allocations: 0,
             // Empty, or a user would have more by asking for relay after relay.
             bucket: Bucket::empty(self.limits.user_bytes_per_s, now),
         });
-        self.by_name.insert(name, user);
+        self.by_key.insert(key, user);
         user
     }
 
@@ -100,7 +104,7 @@ impl Ledger {
         entry.allocations -= 1;
         if entry.allocations == 0 {
             let gone = self.users.remove(user);
-            self.by_name.remove(&gone.name);
+            self.by_key.remove(&gone.key);
         }
     }
 
@@ -155,11 +159,31 @@ mod tests {
         let now = Instant::now();
         let mut ledger = ledger(100, 2);
         let ada = ledger.open("ada", ip(1), now);
-        assert!(ada.is_ok() && ledger.open("ada", ip(2), now) == ada);
-        assert_eq!(ledger.open("ada", ip(3), now), Err(Code::Quota));
-        assert!(ledger.open("bob", ip(3), now).is_ok());
+        assert!(ada.is_ok() && ledger.open("ada", ip(1), now) == ada);
+        assert_eq!(ledger.open("ada", ip(1), now), Err(Code::Quota));
+        assert!(ledger.open("bob", ip(1), now).is_ok());
         ledger.close(ada.unwrap_or_default(), ip(1));
         assert!(ledger.open("ada", ip(1), now).is_ok());
+    }
+
+    #[test]
+    fn nobody_elsewhere_uses_up_what_a_user_may_have() {
+        let now = Instant::now();
+        let mut ledger = ledger(100, 2);
+        let v6 = |text: &str| text.parse().unwrap_or(ip(9));
+        let eve = [ip(66), v6("2001:db8::66")];
+        for at in eve {
+            assert!(
+                (0..3)
+                    .filter(|_| ledger.open("ada", at, now).is_ok())
+                    .count()
+                    == 2
+            );
+        }
+        assert!(ledger.open("ada", ip(1), now).is_ok());
+        assert!(ledger.open("ada", v6("2001:db8:0:1::1"), now).is_ok());
+        let near = v6("2001:db8::67");
+        assert_eq!(ledger.open("ada", near, now), Err(Code::Quota), "one /64");
     }
 
     #[test]
@@ -214,7 +238,7 @@ mod tests {
             let user = ledger.open(&number.to_string(), ip(number), now);
             ledger.close(user.unwrap_or_default(), ip(number));
         }
-        let kept = ledger.users.len() + ledger.by_name.len() + ledger.addresses.len();
+        let kept = ledger.users.len() + ledger.by_key.len() + ledger.addresses.len();
         assert_eq!((kept, ledger.open), (0, 0));
     }
 }

@@ -245,14 +245,16 @@ fn a_port_that_somebody_else_has_is_not_used_and_without_any_there_is_no_relay()
 fn a_user_has_its_share_and_no_more() {
     let mut stage = Stage::new();
     let mut clients: Vec<Client> = (0..4)
-        .map(|number| Client::new(&format!("192.0.2.{number}:4000"), "ada"))
+        .map(|number| Client::new(&format!("192.0.2.1:400{number}"), "ada"))
         .collect();
     for (number, client) in clients.iter_mut().enumerate() {
         let expected = if number < 3 { None } else { Some(486) };
         assert_eq!(client.allocate(&mut stage).err(), expected);
     }
-    let mut bob = Client::new("192.0.2.9:4000", "bob");
+    let mut bob = Client::new("192.0.2.1:4009", "bob");
     assert!(bob.allocate(&mut stage).is_ok());
+    let mut elsewhere = Client::new("192.0.2.2:4000", "ada");
+    assert!(elsewhere.allocate(&mut stage).is_ok());
     assert_eq!(clients[0].refresh(&mut stage, 0), Ok(0));
     assert!(clients[3].allocate(&mut stage).is_ok());
 }

@@ -9,6 +9,9 @@ use crate::stage::{Client, Stage, at, code, indication, udp};
 
 const PEER: &str = "192.0.2.77:5000";
 
+/// What ends the relay of a client.
+type Ends = fn(&mut Stage, &Client);
+
 /// A client that asked for a relay, by which packet, and whose port is not open yet.
 fn asked() -> (Stage, Client, Vec<u8>) {
     let mut stage = Stage::new();
@@ -61,12 +64,12 @@ fn a_relay_that_is_not_open_yet_cannot_be_used() {
 
 #[test]
 fn a_port_that_opens_for_nobody_is_closed_again() {
-    let ends: [(End, &dyn Fn(&mut Stage, &Client)); 3] = [
-        (End::Disconnected, &|stage, ada| {
+    let ends: [(End, Ends); 3] = [
+        (End::Disconnected, |stage, ada| {
             stage.server.client_gone(ada.path);
         }),
-        (End::Expired, &|stage, _| stage.pass(600)),
-        (End::Drained, &|stage, _| stage.server.end_all()),
+        (End::Expired, |stage, _| stage.pass(600)),
+        (End::Drained, |stage, _| stage.server.end_all()),
     ];
     for (why, end) in ends {
         let (mut stage, ada, _) = asked();

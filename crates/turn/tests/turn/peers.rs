@@ -180,7 +180,7 @@ fn what_is_over_the_rate_is_dropped_of_one_user_and_of_all() {
     let mut stage = Stage::with(config(limits));
     let mut clients = [
         Client::new("192.0.2.1:4000", "ada"),
-        Client::new("192.0.2.2:4000", "ada"),
+        Client::new("192.0.2.1:4001", "ada"),
         Client::new("192.0.2.3:4000", "bob"),
     ];
     for client in &mut clients {
