@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use slab::Slab;
 use stun_types::message::TransactionId;
 
 use crate::FiveTuple;
@@ -25,8 +26,8 @@ const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
 /// Names a relay; no two ever have the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AllocationId {
-    pub(crate) slot: usize,
-    pub(crate) serial: u64,
+    slot: usize,
+    serial: u64,
 }
 
 pub(crate) struct Allocation {
@@ -59,9 +60,44 @@ struct Channel {
     expires: Instant,
 }
 
+/// All relays.
+#[derive(Default)]
+pub(crate) struct Allocations {
+    slots: Slab<Allocation>,
+    serial: u64,
+}
+
+impl Allocations {
+    pub(crate) fn get(&self, id: AllocationId) -> Option<&Allocation> {
+        self.slots.get(id.slot).filter(|found| found.id == id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: AllocationId) -> Option<&mut Allocation> {
+        self.slots.get_mut(id.slot).filter(|found| found.id == id)
+    }
+
+    pub(crate) fn insert(&mut self, new: New, now: Instant) -> &Allocation {
+        self.serial += 1;
+        let place = self.slots.vacant_entry();
+        let id = AllocationId {
+            slot: place.key(),
+            serial: self.serial,
+        };
+        place.insert(Allocation::new(id, new, now))
+    }
+
+    pub(crate) fn remove(&mut self, id: AllocationId) -> Option<Allocation> {
+        self.get(id)?;
+        self.slots.try_remove(id.slot)
+    }
+
+    pub(crate) fn ids(&self) -> Vec<AllocationId> {
+        self.slots.iter().map(|(_, one)| one.id).collect()
+    }
+}
+
 /// What a new relay is.
 pub(crate) struct New {
-    pub(crate) id: AllocationId,
     pub(crate) client: FiveTuple,
     pub(crate) username: String,
     pub(crate) key: IntegrityKey,
@@ -74,9 +110,9 @@ pub(crate) struct New {
 }
 
 impl Allocation {
-    pub(crate) fn new(new: New, now: Instant) -> Self {
+    fn new(id: AllocationId, new: New, now: Instant) -> Self {
         Allocation {
-            id: new.id,
+            id,
             client: new.client,
             username: new.username,
             key: new.key,

@@ -204,7 +204,7 @@ fn value_at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
         .get(..usize::from(u16::from_be_bytes(length)))
 }
 
-/// Half of what a client asks by CHANGE-REQUEST.
+/// What of the server's address is to be another one in the answer, by CHANGE-REQUEST (RFC 5780).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Change {
     pub(crate) ip: bool,

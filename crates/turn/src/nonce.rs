@@ -41,7 +41,7 @@ impl Nonces {
         URL_SAFE_NO_PAD.encode(short)
     }
 
-    /// Whether this was made for that client, within the last ten minutes.
+    /// Whether this was made for that client, within the last ten minutes or, because slots count whole, up to eleven.
     pub(crate) fn is_good(&self, nonce: &str, client: SocketAddr, now: Instant) -> bool {
         let Ok(bytes) = URL_SAFE_NO_PAD.decode(nonce) else {
             return false;

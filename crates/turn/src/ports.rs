@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
 /// Ports that are free, in no order.
 pub(crate) struct Ports {
@@ -12,10 +12,10 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    pub(crate) fn new(range: RangeInclusive<u16>, seed: [u8; 32]) -> Self {
+    pub(crate) fn new(range: RangeInclusive<u16>, rng: StdRng) -> Self {
         Ports {
             free: range.filter(|port| *port > 0).collect(),
-            rng: StdRng::from_seed(seed),
+            rng,
         }
     }
 
@@ -36,20 +36,17 @@ impl Ports {
     pub(crate) fn give_back(&mut self, port: u16) {
         self.free.push(port);
     }
-
-    /// A number for a transaction.
-    pub(crate) fn transaction(&mut self) -> u128 {
-        self.rng.random::<u128>() >> 32
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
 
     #[test]
     fn every_port_is_given_out_once_and_even_ones_where_asked() {
-        let mut ports = Ports::new(100..=109, [1; 32]);
+        let mut ports = Ports::new(100..=109, StdRng::from_seed([1; 32]));
         let even: Vec<u16> = std::iter::from_fn(|| ports.take(true)).collect();
         assert!(even.len() == 5 && even.iter().all(|port| port % 2 == 0));
         let mut rest: Vec<u16> = std::iter::from_fn(|| ports.take(false)).collect();

@@ -85,7 +85,7 @@ impl Server {
         self.counters.of(method).one();
         let Some(turn) = &self.turn else { return };
         let existing = turn.by_client.get(&from).copied();
-        let allocation = existing.and_then(|id| turn.allocations.get(id.slot));
+        let allocation = existing.and_then(|id| turn.allocations.get(id));
         let secret = &turn.config.secret;
         let who = auth::identify(request, secret, &self.nonces, (now, from), allocation);
         let who = match who {
@@ -132,11 +132,6 @@ impl Server {
         self.answer_stranger(from, request, answer);
     }
 
-    fn is_opening(&self, id: AllocationId) -> bool {
-        let turn = self.turn.as_ref();
-        turn.is_some_and(|turn| turn.pending.contains_key(&id))
-    }
-
     /// `Ok(None)`: the answer comes when the port is open.
     fn allocate(
         &mut self,
@@ -147,7 +142,7 @@ impl Server {
     ) -> Result<Option<Answer>, Code> {
         let turn = self.turn.as_mut().ok_or(Code::InsufficientCapacity)?;
         if let Some(id) = turn.by_client.get(&from) {
-            let allocation = turn.allocations.get(id.slot);
+            let allocation = turn.allocations.get(*id);
             let same = allocation
                 .filter(|it| it.made_by == request.transaction() && it.username == who.username);
             let same = same.ok_or(Code::AllocationMismatch)?;
@@ -166,8 +161,7 @@ impl Server {
             return Err(Code::InsufficientCapacity);
         };
         let granted = turn.grant(wanted.lifetime);
-        let new = |id| New {
-            id,
+        let new = New {
             client: from,
             username: who.username.clone(),
             key: who.key.clone(),
@@ -178,13 +172,8 @@ impl Server {
             two_families: wanted.two_families,
             ends: now.at + turn.config.limits.age,
         };
-        turn.serial += 1;
-        let place = turn.allocations.vacant_entry();
-        let id = AllocationId {
-            slot: place.key(),
-            serial: turn.serial,
-        };
-        let allocation = place.insert(Allocation::new(new(id), now.at));
+        let allocation = turn.allocations.insert(new, now.at);
+        let id = allocation.id;
         turn.by_client.insert(from, id);
         turn.by_relayed.insert(allocation.relayed, id);
         turn.deadlines.insert((allocation.expires, id));
@@ -208,41 +197,22 @@ impl Server {
             }
             return;
         };
-        let found = turn.allocations.get_mut(allocation.slot);
-        let Some(found) = found.filter(|found| found.id == allocation) else {
+        if !is_open && let Some(open) = turn.try_another(allocation, &mut pending) {
+            turn.pending.insert(allocation, pending);
+            return self.effects.push_back(open);
+        }
+        let Some(found) = self.allocation(allocation) else {
             return;
         };
-        let (to, key, family) = (found.client, found.key.clone(), found.family());
-        if !is_open && pending.failed.len() + 1 < TRIES {
-            pending.failed.push(found.relayed.port());
-            let old = found.relayed;
-            let ports = match family {
-                Family::V4 => &mut turn.v4,
-                Family::V6 => &mut turn.v6,
-            };
-            if let Some(port) = ports.take(pending.even) {
-                found.relayed.set_port(port);
-                turn.by_relayed.remove(&old);
-                turn.by_relayed.insert(found.relayed, allocation);
-                turn.pending.insert(allocation, pending);
-                return self.effects.push_back(Effect::Open {
-                    allocation,
-                    family,
-                    port,
-                });
-            }
-            // The last of the failed ones is still the relay's own, and given back with it.
-            pending.failed.pop();
-        }
         let Some(Packet::Request(request)) = codec::parse(&pending.request) else {
             return;
         };
-        let answer = if is_open {
-            success(found, &request)
-        } else {
-            self.refusal(&request, Code::InsufficientCapacity)
+        let (to, family) = (found.client, found.family());
+        let answer = match is_open {
+            true => success(found, &request),
+            false => self.refusal(&request, Code::InsufficientCapacity),
         };
-        let bytes = answer.finish(&request, Some(&key));
+        let bytes = answer.finish(&request, Some(&found.key));
         self.effects.push_back(Effect::Send { to, bytes });
         self.settle(allocation, family, pending.failed, is_open);
     }
@@ -269,7 +239,7 @@ impl Server {
         let turn = self.turn.as_mut().ok_or(Code::AllocationMismatch)?;
         let is_draining = turn.draining;
         let granted = turn.grant(wanted);
-        let found = turn.allocations.get_mut(id.slot);
+        let found = turn.allocations.get_mut(id);
         let found = found.ok_or(Code::AllocationMismatch)?;
         if family.is_some_and(|family| family != found.family()) {
             return Err(Code::PeerFamily);
@@ -296,7 +266,7 @@ impl Server {
     ) -> Result<Answer, Code> {
         let peers = request.peers()?;
         let turn = self.turn.as_mut().ok_or(Code::AllocationMismatch)?;
-        let found = turn.allocations.get_mut(id.slot);
+        let found = turn.allocations.get_mut(id);
         let found = found.ok_or(Code::AllocationMismatch)?;
         if peers.is_empty() {
             return Err(Code::BadRequest);
@@ -318,7 +288,7 @@ impl Server {
         let peers = request.peers()?;
         let peer = *peers.first().ok_or(Code::BadRequest)?;
         let turn = self.turn.as_mut().ok_or(Code::AllocationMismatch)?;
-        let found = turn.allocations.get_mut(id.slot);
+        let found = turn.allocations.get_mut(id);
         let found = found.ok_or(Code::AllocationMismatch)?;
         turn.config.check_peer(found.family(), peer)?;
         found.bind(number, peer, now.at)?;
@@ -398,6 +368,26 @@ impl Wanted {
 }
 
 impl Turn {
+    /// Has another port of this relay opened, if there is one to try.
+    fn try_another(&mut self, id: AllocationId, pending: &mut Pending) -> Option<Effect> {
+        let old = self.allocations.get(id)?.relayed;
+        let family = Family::of(&old);
+        if pending.failed.len() + 1 >= TRIES {
+            return None;
+        }
+        let port = self.ports(family).take(pending.even)?;
+        pending.failed.push(old.port());
+        let found = self.allocations.get_mut(id)?;
+        found.relayed.set_port(port);
+        self.by_relayed.remove(&old);
+        self.by_relayed.insert(found.relayed, id);
+        Some(Effect::Open {
+            allocation: id,
+            family,
+            port,
+        })
+    }
+
     /// The lifetime that a client gets which asks for this one, in seconds.
     fn grant(&self, wanted: Option<u32>) -> u32 {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);

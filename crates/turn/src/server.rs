@@ -8,9 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use slab::Slab;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
-use crate::allocation::{Allocation, AllocationId};
+use crate::allocation::{Allocation, AllocationId, Allocations};
 use crate::codec::{self, Family, Packet, Sent};
 use crate::config::{Config, TurnConfig};
 use crate::counters::{Counters, Drop, End};
@@ -72,7 +73,7 @@ pub struct Server {
 /// The relays.
 pub(crate) struct Turn {
     pub(crate) config: TurnConfig,
-    pub(crate) allocations: Slab<Allocation>,
+    pub(crate) allocations: Allocations,
     pub(crate) by_client: HashMap<FiveTuple, AllocationId>,
     pub(crate) by_relayed: HashMap<SocketAddr, AllocationId>,
     pub(crate) deadlines: BTreeSet<(Instant, AllocationId)>,
@@ -81,8 +82,9 @@ pub(crate) struct Turn {
     pub(crate) ledger: Ledger,
     pub(crate) v4: Ports,
     pub(crate) v6: Ports,
-    pub(crate) serial: u64,
     pub(crate) draining: bool,
+    /// For the numbers of transactions.
+    rng: StdRng,
 }
 
 impl Server {
@@ -173,8 +175,7 @@ impl Server {
             return self.drop_for(Drop::TooLong);
         }
         let turn = self.turn.as_mut()?;
-        let found = turn.allocations.get(allocation.slot);
-        let Some(found) = found.filter(|found| found.id == allocation) else {
+        let Some(found) = turn.allocations.get(allocation) else {
             return self.drop_for(Drop::NoAllocation);
         };
         if !found.permits(peer.ip(), now.at) {
@@ -191,7 +192,7 @@ impl Server {
             Some(number) => {
                 codec::write_channel(out, number, data, to.transport == Transport::Stream);
             }
-            None => codec::write_indication(out, turn.v4.transaction(), peer, data),
+            None => codec::write_indication(out, turn.rng.random::<u128>() >> 32, peer, data),
         }
         self.counters.to_clients.count(data.len());
         Some(to)
@@ -222,15 +223,13 @@ impl Server {
     /// Ends all relays.
     pub fn end_all(&mut self) {
         let Some(turn) = &self.turn else { return };
-        let all: Vec<AllocationId> = turn.allocations.iter().map(|(_, one)| one.id).collect();
-        for id in all {
+        for id in turn.allocations.ids() {
             self.end(id, End::Drained);
         }
     }
 
     pub(crate) fn allocation(&self, id: AllocationId) -> Option<&Allocation> {
-        let found = self.turn.as_ref()?.allocations.get(id.slot)?;
-        (found.id == id).then_some(found)
+        self.turn.as_ref()?.allocations.get(id)
     }
 
     /// The relay of this client; that there is none is counted.
@@ -254,9 +253,8 @@ impl Server {
         let Sent { peer, data } = sent;
         let found = self.allocation_of(from)?;
         let (allocation, relayed, user) = (found.id, found.relayed, found.user);
-        let is_pending = self.is_pending(allocation);
-        let found = self.allocation(allocation)?;
-        if is_pending || found.family() != Family::of(&peer) || !found.permits(peer.ip(), now.at) {
+        let passes = found.family() == Family::of(&peer) && found.permits(peer.ip(), now.at);
+        if !passes || self.is_opening(allocation) {
             return self.drop_for(Drop::NoPermission);
         }
         if data.len() > codec::LONGEST_DATA {
@@ -296,7 +294,7 @@ impl Server {
         }
     }
 
-    fn is_pending(&self, id: AllocationId) -> bool {
+    pub(crate) fn is_opening(&self, id: AllocationId) -> bool {
         let turn = self.turn.as_ref();
         turn.is_some_and(|turn| turn.pending.contains_key(&id))
     }
@@ -304,11 +302,9 @@ impl Server {
     /// Ends a relay, and forgets all of it.
     pub(crate) fn end(&mut self, id: AllocationId, why: End) {
         let Some(turn) = &mut self.turn else { return };
-        let is_there = turn.allocations.get(id.slot).is_some_and(|it| it.id == id);
-        if !is_there {
+        let Some(gone) = turn.allocations.remove(id) else {
             return;
-        }
-        let gone = turn.allocations.remove(id.slot);
+        };
         turn.by_client.remove(&gone.client);
         turn.by_relayed.remove(&gone.relayed);
         turn.deadlines.remove(&(gone.expires, id));
@@ -329,14 +325,13 @@ impl Turn {
         let relays = &config.relays;
         let relays = [relays.v4.map(IpAddr::V4), relays.v6.map(IpAddr::V6)];
         config.policy.own.extend(relays.into_iter().flatten());
-        let ports = |family: u8| {
-            let mut seed = seed;
-            // So that neither tells of the other.
-            seed.iter_mut().for_each(|byte| *byte ^= family);
-            Ports::new(config.relays.ports.clone(), seed)
+        let seeded = |which: u8| {
+            // So that none tells of another.
+            StdRng::from_seed(seed.map(|byte| byte ^ which))
         };
+        let ports = |family| Ports::new(config.relays.ports.clone(), seeded(family));
         Turn {
-            allocations: Slab::new(),
+            allocations: Allocations::default(),
             by_client: HashMap::new(),
             by_relayed: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -344,8 +339,8 @@ impl Turn {
             ledger: Ledger::new(config.limits, now),
             v4: ports(4),
             v6: ports(6),
-            serial: 0,
             draining: false,
+            rng: seeded(1),
             config,
         }
     }
