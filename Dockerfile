@@ -28,6 +28,7 @@ COPY src src
 COPY bin bin
 COPY crates crates
 COPY benches benches
+COPY web/dist web/dist
 RUN cargo build --release --locked --workspace --bins \
     && mkdir /out \
     && for name in hubmesh generate-peer-ids peer-client load-test mesh-sim; do \

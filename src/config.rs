@@ -49,6 +49,8 @@ pub struct Config {
     pub is_hub: bool,
     /// Pages that may use this hub.
     pub cors: CorsOrigins,
+    /// Whether the page at `/` has a demo.
+    pub demo: bool,
     /// What peers must show.
     pub auth_token: Option<Secret>,
     /// What makes a JWT one that peers may show instead.
@@ -355,6 +357,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let discovery_limit = reader.number("DISCOVERY_LIMIT", 1..=100_000);
     let mesh = read_mesh(reader, auth_token.clone(), discovery_limit);
     let cors = reader.parse("CORS_ORIGIN");
+    let demo = reader.flag("DEMO");
     let max_connections = reader.number("MAX_CONNECTIONS", 1..=1_000_000);
     let trusted_proxies = reader.parse("TRUSTED_PROXIES");
     let per_ip: Option<usize> = reader.number("MAX_CONNECTIONS_PER_IP", 0..=1_000_000);
@@ -384,6 +387,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         tls,
         is_hub: is_hub?,
         cors: cors?,
+        demo: demo?,
         auth_token,
         jwt,
         max_connections: max_connections?,

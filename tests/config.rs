@@ -86,6 +86,7 @@ fn nonsense_is_refused_with_what_is_allowed() {
         ("PORT", "-1", "0 to 65535"),
         ("PORT", "80.0", "0 to 65535"),
         ("IS_HUB", "maybe", "true nor false"),
+        ("DEMO", "perhaps", "true nor false"),
         ("HOST", "localhost:80", "PORT"),
         ("HUB_ID", "abc", "40 hex digits"),
         ("PUBLIC_URL", "http://a", "ws:// or wss://"),

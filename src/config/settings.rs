@@ -90,6 +90,8 @@ settings! {
     jwt_audience = "";
     /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`. `https://*.example.org` stands for all its subdomains, `null` and `file://` for pages that are files or sandboxed.
     cors_origin = "*";
+    /// `true`: the page at `/` has a demo, a room for two browsers with a data channel. `false`: it has none.
+    demo = "true";
     /// Proxies that are believed when they name the client's address, in `X-Forwarded-For`: a comma list of addresses, blocks such as `10.0.0.0/8`, and `fly` for Fly.io's proxy and its `Fly-Client-IP`. Unset: every client is where its connection comes from.
     trusted_proxies = "";
     /// Peers connected at once, 1 to 1000000; more get 503. Each takes a file descriptor (`ulimit -n`) and, idle, about 6 KiB, with TLS 14 KiB; at worst `OUTBOX_BYTES` more.

@@ -1,8 +1,11 @@
-//! Whether a client of `/metrics` wants JSON or the Prometheus text, as RFC 9110, section 12.5.1 has it.
+//! Whether a client wants JSON, or the Prometheus text of `/metrics` or the page at `/`, as RFC 9110, section 12.5.1
+//! has it.
 //!
-//! For each of the two the most specific range that fits decides, not the best one. JSON is what one gets without a
-//! preference: the text is for those to whom it is strictly better. Pure; called by `status`.
+//! For each of the types the most specific range that fits decides, not the best one. JSON is what one gets without a
+//! preference: the others are for those to whom they are strictly better. Pure; called by `status` and `web`.
 
+use http::HeaderMap;
+use http::header::ACCEPT;
 use mediatype::names::Q;
 use mediatype::{MediaType, MediaTypeList, ReadParams};
 
@@ -11,12 +14,30 @@ const TEXT: [&str; 2] = [
     "text/plain; version=0.0.4; charset=utf-8",
     "application/openmetrics-text",
 ];
+const PAGE: [&str; 1] = ["text/html; charset=utf-8"];
 const JSON: [&str; 1] = ["application/json"];
 
-/// Whether an `Accept` header asks for the Prometheus text rather than for JSON.
-pub(super) fn wants_exposition(accept: &str) -> bool {
+/// Whether these headers ask for the Prometheus text rather than for JSON.
+pub(super) fn wants_exposition(headers: &HeaderMap) -> bool {
+    is_better(&accept(headers), &TEXT)
+}
+
+/// Whether they ask for a page rather than for JSON.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    is_better(&accept(headers), &PAGE)
+}
+
+/// A list may be spread over several headers.
+fn accept(headers: &HeaderMap) -> String {
+    let all = headers.get_all(ACCEPT).into_iter();
+    let texts: Vec<&str> = all.filter_map(|value| value.to_str().ok()).collect();
+    texts.join(",")
+}
+
+/// Whether one of these types is better than JSON to who asks so.
+fn is_better(accept: &str, types: &[&str]) -> bool {
     let ranges: Vec<MediaType<'_>> = MediaTypeList::new(accept).flatten().collect();
-    best(&ranges, &TEXT) > best(&ranges, &JSON)
+    best(&ranges, types) > best(&ranges, &JSON)
 }
 
 /// The quality of the one of these types that the client likes best, in thousandths.
@@ -63,7 +84,7 @@ fn weight(range: &MediaType<'_>) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::wants_exposition;
+    use super::{PAGE, TEXT, is_better};
 
     #[test]
     fn scrapers_get_the_text() {
@@ -82,7 +103,7 @@ mod tests {
             "application/openmetrics-text, */*;q=0.9",
             "text/plain, application/json;q=0",
         ] {
-            assert!(wants_exposition(accept), "{accept:?}");
+            assert!(is_better(accept, &TEXT), "{accept:?}");
         }
     }
 
@@ -110,7 +131,28 @@ mod tests {
             ";;;,,,",
             "*/plain",
         ] {
-            assert!(!wants_exposition(accept), "{accept:?}");
+            assert!(!is_better(accept, &TEXT), "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn browsers_get_the_page_and_everyone_else_json() {
+        for accept in [
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "text/html",
+            "application/json;q=0.5, text/*",
+        ] {
+            assert!(is_better(accept, &PAGE), "{accept:?}");
+        }
+        for accept in [
+            "",
+            "*/*",
+            "application/json, text/html",
+            "application/json, */*;q=0.5",
+            "text/html;q=0",
+            "text/plain",
+        ] {
+            assert!(!is_better(accept, &PAGE), "{accept:?}");
         }
     }
 }

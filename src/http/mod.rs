@@ -28,6 +28,7 @@ mod stream;
 mod tls;
 mod upgrade;
 mod watched;
+mod web;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -37,7 +38,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::header::VARY;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use hyper::upgrade::OnUpgrade;
@@ -366,6 +368,7 @@ fn routes<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         ("stats", status::stats),
         ("hubstats", status::hubstats),
         ("ice-servers", ice_servers::page),
+        ("page.json", web::about),
     ];
     if app.config.is_hub {
         pages.push(("mesh", admit::hub));
@@ -409,6 +412,12 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         .map(move |path: FullPath, head: Head| {
             let wanted = asked::is_meant(&head);
             let page = peerjs::page(&app.config.peerjs.paths, path.as_str(), wanted);
+            if let (None, Some(asset)) = (page, web::asset(path.as_str())) {
+                return match head.method {
+                    Method::GET | Method::HEAD => asset.response(&head.headers),
+                    _ => reply::method_not_allowed(),
+                };
+            }
             match (page, &head.method) {
                 (None | Some(peerjs::Page::About), _) if wanted => {
                     misrouted::no_endpoint(&app, &head, path.as_str())
@@ -426,7 +435,7 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// `/` is a peer's WebSocket, or says what this is.
+/// `/` is a peer's WebSocket, or says what this is: to a browser by a page, to all others in JSON.
 ///
 /// A WebSocket here without `peerId` is refused like any other; clients that cannot name themselves in the address
 /// would be told apart here, by their first message.
@@ -438,6 +447,12 @@ fn root<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     } else if app.is_draining() {
         app.draining_response()
     } else {
-        status::description(app)
+        let mut response = match web::is_wanted(&head.headers) {
+            true => web::page(&head.headers),
+            false => status::description(app),
+        };
+        let vary = HeaderValue::from_static("Accept");
+        response.headers_mut().append(VARY, vary);
+        response
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::{ACCEPT, VARY};
+use http::header::VARY;
 use hubmesh_core::ids::{Dialect, NetworkKey};
 use serde::Serialize;
 use serde_json::json;
@@ -97,13 +97,7 @@ pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
 
 /// `GET /metrics`: the Prometheus text for those who ask for it, JSON for all others.
 pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    let accepts = head
-        .headers
-        .get_all(ACCEPT)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    let accept = accepts.collect::<Vec<_>>().join(",");
-    let mut response = if wants_exposition(&accept) {
+    let mut response = if wants_exposition(&head.headers) {
         refresh_gauges(app);
         let text = app.metrics.exposition();
         reply::text(

@@ -5,6 +5,7 @@
 mod connections;
 mod ice_servers;
 mod misrouted;
+mod page;
 mod proxies;
 mod served;
 mod status;
