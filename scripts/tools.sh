@@ -186,7 +186,7 @@ need_browser() {
   fi
 }
 
-# As `engines` in tests/browser/package.json has it.
+# As `engines` in the package.json of tests/browser and web have it.
 OLDEST_NODE=20
 
 node_is_new_enough() {
@@ -196,27 +196,39 @@ node_is_new_enough() {
   ((${version%%.*} >= OLDEST_NODE))
 }
 
-provide_browser() {
-  if ! have node || ! have npm; then install_packages "browser tests" nodejs npm || return 1; fi
+# $1: what is skipped without it.
+provide_node() {
+  if ! have node || ! have npm; then install_packages "$1" nodejs npm || return 1; fi
   if ! node_is_new_enough; then
-    skip "browser tests" "node $(node --version) is older than $OLDEST_NODE"
+    skip "$1" "node $(node --version) is older than $OLDEST_NODE"
     return 1
   fi
+}
+
+# What the page of a hub is built with.
+need_bundler() {
+  provide_node "page bundle" && provide_npm_packages web "page bundle"
+}
+
+provide_browser() {
+  provide_node "browser tests" || return 1
   if ! have chromium && ! have chromium-browser && ! have google-chrome && [[ -z ${CHROMIUM:-} ]]; then
     install_packages "browser tests" chromium || return 1
   fi
-  provide_npm_packages
+  provide_npm_packages tests/browser "browser tests"
 }
 
 # npm writes node_modules/.package-lock.json last: older than the lock file means stale or half done.
+# $1: the folder with the lock file; $2: what is skipped without its packages.
 provide_npm_packages() {
-  local lock=tests/browser/package-lock.json done=tests/browser/node_modules/.package-lock.json
+  local folder=$1 purpose=$2
+  local lock=$folder/package-lock.json done=$folder/node_modules/.package-lock.json
   if [[ ! -f $lock || $done -nt $lock ]]; then return; fi
   if [[ -n ${NO_INSTALL:-} ]]; then
-    skip "browser tests" "tests/browser/node_modules is missing or older than its lock file, and NO_INSTALL is set"
+    skip "$purpose" "$folder/node_modules is missing or older than its lock file, and NO_INSTALL is set"
     return 1
   fi
-  printf 'installing the npm packages of tests/browser\n'
-  npm --prefix tests/browser ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null ||
-    give_up_on "the npm packages of tests/browser"
+  printf 'installing the npm packages of %s\n' "$folder"
+  npm --prefix "$folder" ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null ||
+    give_up_on "the npm packages of $folder"
 }

@@ -167,6 +167,53 @@ fn the_fuzz_targets_are_checked_as_soon_as_there_are_any() {
     );
 }
 
+/// A furnished machine, and a repository whose page npm "builds" as BUNDLE says.
+fn bundling_machine() -> Workshop {
+    let machine = furnished_machine();
+    let web = frame(&machine).join("web");
+    fs::create_dir_all(web.join("dist")).expect("a directory");
+    for (file, text) in [
+        ("package.json", "{}"),
+        ("package-lock.json", "{}"),
+        ("dist/index.html", "a page\n"),
+    ] {
+        fs::write(web.join(file), text).expect("a file");
+    }
+    machine.borrow("diff");
+    machine.stub(
+        "npm",
+        r#"
+if [[ $3 == ci ]]; then mkdir -p "$2/node_modules" && echo {} >"$2/node_modules/.package-lock.json"; fi
+if [[ $3 == run ]]; then mkdir -p target/web-dist && echo "${BUNDLE:-a page}" >target/web-dist/index.html; fi
+"#,
+    );
+    machine
+}
+
+#[test]
+fn the_page_is_built_again_and_compared_with_what_is_committed() {
+    let machine = bundling_machine();
+    let outcome = check(&machine, &["--lint"]);
+    outcome.succeeded();
+    assert_eq!(outcome.calls_of("npm --prefix web ci").len(), 1);
+    assert_eq!(outcome.calls_of("npm --prefix web run").len(), 1);
+
+    let outcome = check(&machine.set("BUNDLE", "another page"), &["--lint"]);
+    assert_ne!(outcome.code, Some(0), "{}", outcome.stdout);
+    outcome.complains("web/dist is not what web gives");
+}
+
+#[test]
+fn without_npm_the_page_is_left_out_by_name() {
+    let machine = bundling_machine();
+    fs::remove_file(machine.path().join("bin/npm")).expect("the stub is removed");
+
+    let outcome = check(&machine.set("NO_INSTALL", "1"), &["--lint"]);
+
+    outcome.succeeded();
+    outcome.says("Skipped here: page bundle: nodejs npm not installed, and NO_INSTALL is set");
+}
+
 #[test]
 fn without_a_c_plus_plus_compiler_the_fuzz_targets_are_left_out_by_name() {
     let machine = fuzzing_machine();
