@@ -9,6 +9,7 @@
 mod conformance;
 mod hub;
 mod node;
+mod page;
 mod peerjs;
 mod peerpigeon;
 mod readme;

@@ -77,6 +77,17 @@ export class Stage {
     return peer;
   }
 
+  /** Opens a hub's own page in a profile of its own. `before` runs in it ahead of the page's scripts. */
+  async visitor(name, url, { before } = {}) {
+    const context = await this.#browser.newContext({ viewport: { width: 1200, height: 900 } });
+    const page = await context.newPage();
+    if (before) await page.addInitScript(before);
+    const visitor = new Visitor(name, page, new URL(url).host);
+    this.peers.push(visitor);
+    await page.goto(url);
+    return visitor;
+  }
+
   async wire(hub) {
     const wire = await Wire.to(hub);
     this.#wires.push(wire);
@@ -185,6 +196,26 @@ export class Peer {
       const status = await this.ask('status').catch((error) => error.message);
       note(`channels: ${JSON.stringify(status)}`);
     }
+  }
+}
+
+/** Somebody who looks at the page of the hub at `host`. */
+class Visitor {
+  errors = [];
+  foreign = [];
+
+  constructor(name, page, host) {
+    this.name = name;
+    this.page = page;
+    page.on('console', (message) => message.type() === 'error' && this.errors.push(message.text()));
+    page.on('pageerror', (error) => this.errors.push(`uncaught: ${error.message}`));
+    page.on('request', (request) => new URL(request.url()).host === host || this.foreign.push(request.url()));
+  }
+
+  async explain() {
+    note(`--- ${this.name}`);
+    for (const line of this.errors) note(`console: ${line.slice(0, 300)}`);
+    if (!this.page.isClosed()) note(await this.page.locator('body').innerText());
   }
 }
 
