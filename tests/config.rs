@@ -1,4 +1,4 @@
-//! The configuration: defaults, what is refused and how that is told, and that the README says the same.
+//! The configuration: defaults, what is refused and how that is told, and that docs/configuration.md says the same.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -718,12 +718,12 @@ fn bytes_that_are_no_text_are_refused() {
     assert!(told.contains("HOST: is not UTF-8"), "{told}");
 }
 
-/// The table between the README's markers: what a reader is promised.
+/// The table between the markers of docs/configuration.md: what a reader is promised.
 #[test]
 fn the_readme_lists_exactly_the_settings_with_their_defaults() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).expect("the README is there");
-    let (_, rest) = readme
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let text = std::fs::read_to_string(path).expect("the page is there");
+    let (_, rest) = text
         .split_once("<!-- settings:begin -->")
         .expect("the table begins");
     let (table, _) = rest

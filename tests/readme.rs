@@ -1,7 +1,7 @@
 //! The documentation against the thing that it describes.
 //!
-//! What the README shows is run, or compared with what real hubs answer; what the other pages name has to exist. The
-//! README marks what belongs to a test by a comment in front of the block: `<!-- test: … -->`, `<!-- answer: /path -->`.
+//! What the README and the pages in docs/ show is run, or compared with what real hubs answer; what they name has to exist.
+//! They mark what belongs to a test by a comment in front of the block: `<!-- test: … -->`, `<!-- answer: /path -->`.
 
 #[path = "common/hub_process.rs"]
 mod hub_process;
@@ -26,25 +26,48 @@ use hub_process::{HubProcess, LIMIT, eventually};
 use terminal::Terminal;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const PAGES: [&str; 7] = [
+/// The pages for users whose blocks are run or compared.
+const MANUAL: [&str; 9] = [
     "README.md",
+    "docs/tools.md",
+    "docs/configuration.md",
+    "docs/deployment.md",
+    "docs/http.md",
+    "docs/mesh-operation.md",
+    "docs/operations.md",
+    "docs/peerjs.md",
+    "docs/protocol.md",
+];
+/// The other pages.
+const OTHERS: [&str; 9] = [
     "ARCHITECTURE.md",
     "MESH.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/nat.md",
+    "docs/page.md",
+    "docs/peerjs-differences.md",
+    "docs/performance.md",
 ];
+/// The README is for who comes for the first time; the rest is in docs/.
+const README_LINES: usize = 200;
+
+fn pages() -> impl Iterator<Item = &'static str> {
+    MANUAL.into_iter().chain(OTHERS)
+}
 
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The fenced block behind this comment.
-fn block(page: &str, comment: &str) -> String {
+/// The fenced block behind this comment, on whichever page of the manual.
+fn block(comment: &str) -> String {
     let marker = format!("<!-- {comment} -->\n```");
-    let (_, rest) = page
-        .split_once(&marker)
+    let manual = MANUAL.map(page);
+    let (_, rest) = manual
+        .iter()
+        .find_map(|page| page.split_once(&marker))
         .unwrap_or_else(|| panic!("no block behind {marker:?}"));
     let (block, _) = rest.split_once("\n```").expect("the block ends");
     let (_language, block) = block.split_once('\n').expect("the block has lines");
@@ -95,7 +118,7 @@ struct Pasted {
     shows: &'static [&'static str],
 }
 
-/// In the order of the page.
+/// In the order of the pages.
 const PASTED: [Pasted; 4] = [
     Pasted {
         name: "conversation",
@@ -126,7 +149,7 @@ const PASTED: [Pasted; 4] = [
 impl Pasted {
     /// The block as it stands there, but with free ports and without the builds, which have been made.
     fn text(&self, free: &[String]) -> String {
-        let mut text = block(&page("README.md"), &format!("test: {}", self.name));
+        let mut text = block(&format!("test: {}", self.name));
         if let Some((build, rest)) = text.split_once('\n')
             && BUILDS.contains(&build)
         {
@@ -218,7 +241,7 @@ async fn all_blocks_work_one_after_the_other_and_leave_nothing_behind() {
 
 /// A command behind `$`, and what is shown for it.
 fn transcript(name: &str) -> (String, String) {
-    let block = block(&page("README.md"), &format!("test: {name}"));
+    let block = block(&format!("test: {name}"));
     let (command, shown) = block.split_once('\n').expect("an answer");
     let command = command.strip_prefix("$ ").expect("a command");
     (command.to_owned(), format!("{shown}\n"))
@@ -241,7 +264,7 @@ fn without_ids(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn commands_answer_as_the_readme_shows() {
+async fn commands_answer_as_the_pages_show() {
     if terminal::is_skipped(&[]) {
         return;
     }
@@ -254,7 +277,7 @@ async fn commands_answer_as_the_readme_shows() {
 }
 
 #[tokio::test]
-async fn a_peer_prints_what_the_readme_shows() {
+async fn a_peer_prints_what_the_pages_show() {
     if terminal::is_skipped(&[]) {
         return;
     }
@@ -293,15 +316,16 @@ const NOT_RUN: [&str; 5] = [
 
 #[test]
 fn every_block_for_a_shell_is_run_or_takes_what_a_test_has_not() {
-    let readme = page("README.md");
     let mut blocks = 0;
-    for language in ["```sh\n", "```console\n"] {
-        for (place, _) in readme.match_indices(language) {
-            blocks += 1;
-            let (before, block) = (&readme[..place], &readme[place + language.len()..]);
-            let is_run = before.ends_with(" -->\n");
-            let is_excused = NOT_RUN.iter().any(|beginning| block.starts_with(beginning));
-            assert!(is_run || is_excused, "nobody runs {}", &block[..40]);
+    for (name, page) in MANUAL.map(|name| (name, page(name))) {
+        for language in ["```sh\n", "```console\n"] {
+            for (place, _) in page.match_indices(language) {
+                blocks += 1;
+                let (before, block) = (&page[..place], &page[place + language.len()..]);
+                let is_run = before.ends_with(" -->\n");
+                let is_excused = NOT_RUN.iter().any(|beginning| block.starts_with(beginning));
+                assert!(is_run || is_excused, "{name}: nobody runs {}", &block[..40]);
+            }
         }
     }
     assert!(blocks > 8, "only {blocks} blocks for a shell");
@@ -379,19 +403,18 @@ async fn two_hubs_with_ada_and_bob() -> ([HubProcess; 2], [Listener; 2]) {
 }
 
 #[tokio::test]
-async fn every_page_answers_with_the_keys_that_the_readme_shows() {
-    let readme = page("README.md");
+async fn every_path_answers_with_the_keys_that_the_pages_show() {
     let ([_first, second], _peers) = two_hubs_with_ada_and_bob().await;
     for path in ["/", "/health", "/hubs", "/hubstats", "/stats", "/metrics"] {
-        let shown = block(&readme, &format!("answer: {path}"));
-        let shown: Value = serde_json::from_str(&shown).expect("the README shows JSON");
+        let shown = block(&format!("answer: {path}"));
+        let shown: Value = serde_json::from_str(&shown).expect("the page shows JSON");
         let answered = second.http_get(path).await.json();
         assert_eq!(shape(&shown), shape(&answered), "{path}");
     }
 }
 
 #[tokio::test]
-async fn every_message_of_a_hub_has_the_keys_that_the_readme_shows() {
+async fn every_message_of_a_hub_has_the_keys_that_the_pages_show() {
     let (_hubs, [mut ada, mut bob]) = two_hubs_with_ada_and_bob().await;
     let target = "1".repeat(40);
     bob.say(&format!(
@@ -406,10 +429,10 @@ async fn every_message_of_a_hub_has_the_keys_that_the_readme_shows() {
     bob.say(r#"{"type":"goodbye"}"#).await;
     ada.hear("peer-disconnected").await;
 
-    let shown = block(&page("README.md"), "test: messages");
+    let shown = block("test: messages");
     let shown: BTreeMap<String, Value> = shown
         .lines()
-        .map(|line| serde_json::from_str(line).expect("the README shows JSON"))
+        .map(|line| serde_json::from_str(line).expect("the page shows JSON"))
         .map(|message: Value| (message["type"].as_str().expect("a type").into(), message))
         .collect();
     let shapes = |messages: &BTreeMap<String, Value>| -> BTreeMap<String, Value> {
@@ -436,7 +459,7 @@ fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
 fn every_metric_that_a_page_names_is_one() {
     let source = page("src/metrics.rs") + &page("src/metrics/turn.rs");
     let mut named = 0;
-    for name in PAGES {
+    for name in pages() {
         for word in words(&page(name), "hubmesh_") {
             let metric = word.trim_start_matches("hubmesh_");
             let metric = ["_bucket", "_sum", "_count"]
@@ -473,14 +496,33 @@ fn anchors(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_readme_is_short_and_names_every_page() {
+    let readme = page("README.md");
+    let lines = readme.lines().count();
+    assert!(lines <= README_LINES, "{lines} lines");
+    for file in fs::read_dir(Path::new(ROOT).join("docs")).expect("pages") {
+        let name = file.expect("a page").file_name().into_string();
+        let name = format!("docs/{}", name.expect("a name"));
+        if name.ends_with(".md") {
+            assert!(readme.contains(&format!("]({name})")), "{name}");
+            assert!(pages().any(|page| page == name), "no test reads {name}");
+        }
+    }
+}
+
+#[test]
 fn every_link_of_a_page_leads_somewhere() {
-    for name in PAGES {
+    for name in pages() {
         let text = page(name);
         for link in links(&text) {
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let file = if file.is_empty() { name } else { file };
-            assert!(Path::new(ROOT).join(file).exists(), "{name}: {link}");
-            let known = || anchors(&page(file)).contains(anchor);
+            let file = match Path::new(name).parent() {
+                Some(directory) if file != name => directory.join(file),
+                _ => PathBuf::from(file),
+            };
+            assert!(Path::new(ROOT).join(&file).exists(), "{name}: {link}");
+            let known = || anchors(&page(&file.to_string_lossy())).contains(anchor);
             assert!(anchor.is_empty() || known(), "{name}: {link}");
         }
     }

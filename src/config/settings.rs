@@ -1,7 +1,7 @@
 //! The one list of what can be set: name, default, meaning.
 //!
 //! Everything else about a setting is derived from its line here: the field that `envy` fills, the default that
-//! applies when the variable is unset, and the table that `hubmesh --print-settings` prints and the README shows.
+//! applies when the variable is unset, and the table that `hubmesh --print-settings` prints and docs/configuration.md shows.
 //! This file must not know what a value means; `config.rs` reads and checks the values.
 
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ impl Setting {
 
 macro_rules! settings {
     ($($(#[doc = $line:literal])+ $field:ident = $default:literal;)+) => {
-        /// Every setting, in the order of the README's table.
+        /// Every setting, in the order of the table in docs/configuration.md.
         pub const SETTINGS: &[Setting] = &[
             $(Setting { field: stringify!($field), default: $default, description: concat!($($line),+) },)+
         ];
@@ -212,7 +212,7 @@ settings! {
     fly_app_name = "";
 }
 
-/// The README's table of settings, in Markdown, with its header and without the markers around it.
+/// The table of settings in docs/configuration.md, in Markdown, with its header and without the markers around it.
 pub fn settings_table() -> String {
     let mut table = String::from("| variable | default | meaning |\n|---|---|---|\n");
     for setting in SETTINGS {

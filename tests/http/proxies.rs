@@ -164,7 +164,7 @@ async fn nginx_that_passes_upgrade_alone_is_told_what_else() {
     }
 }
 
-/// What the README tells people to write.
+/// What docs/deployment.md tells people to write.
 const AS_DOCUMENTED: &str = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
     proxy_set_header Connection \"upgrade\"; proxy_set_header Host $host;";
 
