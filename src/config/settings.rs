@@ -186,7 +186,7 @@ settings! {
     turn_max_allocations = "1000";
     /// Relays of one user at once, 1 to 60000; more get 486. A user is the name in its credentials at one address (IPv6: one /64): its `peerId`, or what stands for the `sub` of a JWT that is bound to no `peerId`. A browser takes a relay for each connection, TURN address and interface.
     turn_max_allocations_per_user = "50";
-    /// TCP and TLS connections of TURN and STUN, 1 to 1000000; more are closed at once. One address has as many as are left for all others. At worst 64 KiB of a packet that has come in part and 256 packets that wait for the client each, with TLS 100 KiB more.
+    /// TCP and TLS connections of TURN and STUN, 1 to 1000000; more are closed at once. One address has as many as are left for all others. At worst 64 KiB of a packet that has come in part and 256 KiB that wait for the client each, with TLS 100 KiB more.
     turn_max_connections = "1024";
     /// Bytes a second that all relays together pass on, both ways, 28 (IPv6: 48) for the headers of each datagram among them, 0 to 1000000000000, and as many at once; more are dropped. 0: no limit.
     turn_bytes_per_sec = "0";

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use hubmesh_turn::{Config as ServerConfig, PeerPolicy, Relays, Server, TurnConfig};
+use hubmesh_turn::{Config as ServerConfig, PeerPolicy, Relays, Server, TurnConfig, Verdict};
 use tokio::time::Instant;
 
 use super::ports::Ports;
@@ -18,6 +18,19 @@ use crate::config::NatSettings;
      clients and peers reach this hub at"
 )]
 pub struct NoAddress;
+
+/// Says that clients elsewhere are given addresses that they cannot reach, as behind a cloud's NAT or in a container.
+fn warn_of_private(found: impl Iterator<Item = IpAddr>) {
+    for address in found {
+        if PeerPolicy::default().judge(address) != Verdict::Allowed {
+            tracing::warn!(
+                %address,
+                "STUN and TURN tell clients a private address of this machine; set TURN_PUBLIC_ADDRESS to the one that \
+                 clients reach it at"
+            );
+        }
+    }
+}
 
 /// The addresses of the servers.
 pub(super) struct Addresses {
@@ -65,6 +78,9 @@ impl Addresses {
         });
         if v4.is_none() && v6.is_none() {
             return Err(NoAddress);
+        }
+        if nat.public.is_empty() {
+            warn_of_private(v4.map(IpAddr::from).into_iter().chain(v6.map(IpAddr::from)));
         }
         Ok(Addresses {
             listening,

@@ -1,8 +1,9 @@
 //! The one owner of the server: hands it what the sockets read, and does what it wants done.
 //!
 //! Everything here is on one thread and behind one [`RefCell`], which is never borrowed across an await. A task reads each
-//! socket; each batch that it reads is handled whole before another task has its turn. Sending never waits: what a
-//! socket or a connection has no room for is lost, and clients of TURN expect no better.
+//! socket; each batch that it reads is handled whole, and then the others have their turn, so that a flood on one socket
+//! keeps none of them waiting. Sending never waits: what a socket or a connection has no room for is lost, and clients of
+//! TURN expect no better.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,15 +12,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hubmesh_turn::{AllocationId, Effect, Family, FiveTuple, Moment, Server, ToPeer, Transport};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local, yield_now};
 use tokio::time::{Instant, interval};
 
 use super::Order;
 use super::ports::{Ports, bind_relay};
-use super::streams::{self, Streams};
+use super::streams::{self, Queue, Streams};
 use super::udp::{Inbox, Outbox, Udp};
 use crate::clock;
 use crate::config::Config;
@@ -34,10 +34,8 @@ pub(super) struct Engine {
     listening: Vec<Rc<Udp>>,
     relays: HashMap<AllocationId, Relay>,
     /// Where packets for clients in streams go.
-    connections: HashMap<FiveTuple, mpsc::Sender<Bytes>>,
+    connections: HashMap<FiveTuple, Queue>,
     hosts: Vec<IpAddr>,
-    /// Since tasks had their turn. Those that end let go of their ports when they have it.
-    has_closed: bool,
     outbox: Outbox,
     scratch: Vec<u8>,
     pub(super) streams: Rc<Streams>,
@@ -73,7 +71,6 @@ impl Engine {
             relays: HashMap::new(),
             connections: HashMap::new(),
             hosts,
-            has_closed: false,
             outbox: Outbox::default(),
             scratch: Vec::new(),
             streams: Rc::new(Streams::new(config, certificates)),
@@ -112,8 +109,8 @@ impl Engine {
                 Effect::Close { allocation } => {
                     if let Some(relay) = self.relays.remove(&allocation) {
                         self.outbox.flush();
+                        // It lets go of the port when it has its turn.
                         relay.reading.abort();
-                        self.has_closed = true;
                     }
                 }
             }
@@ -125,7 +122,7 @@ impl Engine {
         if to.transport == Transport::Stream {
             if let Some(connection) = self.connections.get(&to) {
                 // A client that does not read loses what it does not take.
-                let _ = connection.try_send(Bytes::copy_from_slice(bytes));
+                connection.put(bytes);
             }
             return;
         }
@@ -165,8 +162,8 @@ impl Engine {
     }
 
     /// A client that came by a stream, until it is gone.
-    pub(super) fn connected(&mut self, client: FiveTuple, packets: mpsc::Sender<Bytes>) {
-        self.connections.insert(client, packets);
+    pub(super) fn connected(&mut self, client: FiveTuple, queue: Queue) {
+        self.connections.insert(client, queue);
     }
 
     pub(super) fn disconnected(this: &Shared, client: FiveTuple) {
@@ -256,10 +253,8 @@ async fn read_clients(this: Shared, socket: Rc<Udp>) {
             });
         });
         Engine::flush(&this);
-        let has_closed = std::mem::take(&mut this.borrow_mut().has_closed);
-        if has_closed {
-            yield_now().await;
-        }
+        // As long as there is more to read, `readable` does not wait.
+        yield_now().await;
     }
 }
 
@@ -282,5 +277,6 @@ async fn read_relay(this: Shared, id: AllocationId, socket: Rc<Udp>) {
             engine.settle(&this);
             engine.outbox.flush();
         });
+        yield_now().await;
     }
 }

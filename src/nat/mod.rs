@@ -16,11 +16,13 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use hubmesh_turn::Counters;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 use crate::auth::Secret;
 use crate::config::Config;
@@ -45,6 +47,9 @@ pub enum NatError {
     #[error("cannot start the thread of STUN and TURN: {0}")]
     Thread(io::Error),
 }
+
+/// How long the thread may take to end.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// What clients are told of this hub's own servers.
 #[derive(Clone, Debug)]
@@ -133,8 +138,8 @@ impl Nat {
     /// Ends all relays, and the thread.
     pub async fn stop(mut self) {
         self.orders.send_replace(Order::Stop);
-        // It ends in any case, told or not.
-        let _ = (&mut self.ended).await;
+        // It ends in any case, told or not; a hub that ends does not wait for one that hangs.
+        let _ = timeout(STOP_WITHIN, &mut self.ended).await;
     }
 }
 

@@ -1,9 +1,10 @@
 //! Clients that come by TCP or TLS: their connections, bounded in number, time and memory.
 //!
 //! A connection without a relay may take short packets only and not long: one that shows no credentials within
-//! `HEADER_TIMEOUT_MS` is closed. With a relay it lasts as long as that does. What goes to a client waits in a short queue;
-//! what does not fit is lost, as it would be by UDP, so that who does not read harms nobody else.
+//! `HEADER_TIMEOUT_MS` is closed, whatever else it says. With a relay it lasts as long as that does. What goes to a client
+//! waits in a short [`Queue`]; what does not fit is lost, as it would be by UDP, so that who does not read harms nobody else.
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::engine::{Engine, Shared, now};
@@ -26,10 +27,70 @@ use crate::http::{Certificates, Slots};
 const LONGEST_UNPROVED: usize = 2 * 1024;
 /// Packets that may wait for one client.
 const WAITING: usize = 256;
+/// How many bytes they may have: a packet may be as long as a datagram, and the shortest are many.
+const WAITING_BYTES: usize = 256 * 1024;
 /// How long the listening socket is left alone when it cannot accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What one read may bring, in bytes.
 const READ_BYTES: usize = 16 * 1024;
+
+/// What goes to one client, bounded in packets and in bytes.
+pub(super) struct Queue {
+    packets: mpsc::Sender<Bytes>,
+    /// Bytes that the writer has not taken yet.
+    waiting: Rc<Cell<usize>>,
+}
+
+/// The other end of a [`Queue`].
+struct Waiting {
+    packets: mpsc::Receiver<Bytes>,
+    waiting: Rc<Cell<usize>>,
+}
+
+fn queue() -> (Queue, Waiting) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let waiting = Rc::new(Cell::new(0));
+    let queue = Queue {
+        packets: sender,
+        waiting: Rc::clone(&waiting),
+    };
+    let packets = receiver;
+    (queue, Waiting { packets, waiting })
+}
+
+impl Queue {
+    /// Puts a packet at the end, or loses it: a client that does not read loses what it does not take.
+    pub(super) fn put(&self, packet: &[u8]) {
+        let waiting = self.waiting.get() + packet.len();
+        if waiting <= WAITING_BYTES
+            && self
+                .packets
+                .try_send(Bytes::copy_from_slice(packet))
+                .is_ok()
+        {
+            self.waiting.set(waiting);
+        }
+    }
+}
+
+impl Waiting {
+    async fn next(&mut self) -> Option<Bytes> {
+        let packet = self.packets.recv().await;
+        self.took(packet)
+    }
+
+    /// The next one, if it is there already.
+    fn ready(&mut self) -> Option<Bytes> {
+        let packet = self.packets.try_recv().ok();
+        self.took(packet)
+    }
+
+    fn took(&self, packet: Option<Bytes>) -> Option<Bytes> {
+        let bytes = packet.as_ref().map_or(0, Bytes::len);
+        self.waiting.set(self.waiting.get() - bytes);
+        packet
+    }
+}
 
 /// What all connections share.
 pub(super) struct Streams {
@@ -106,8 +167,8 @@ where
 {
     let patience = this.borrow().streams.patience;
     let (reader, writer) = split(stream);
-    let (packets, waiting) = mpsc::channel(WAITING);
-    this.borrow_mut().connected(from, packets);
+    let (queue, waiting) = queue();
+    this.borrow_mut().connected(from, queue);
     let writing = spawn_local(write(writer, waiting, secure));
     let done = read(this, reader, from, patience).await;
     Engine::disconnected(this, from);
@@ -121,13 +182,9 @@ where
 
 /// Writes what waits for a client, all that is there before it is flushed. Over TLS each packet is a record of its own,
 /// because there are clients that take a record for a packet.
-async fn write<S: AsyncWrite + Unpin>(
-    mut writer: S,
-    mut waiting: mpsc::Receiver<Bytes>,
-    secure: bool,
-) {
+async fn write<S: AsyncWrite + Unpin>(mut writer: S, mut waiting: Waiting, secure: bool) {
     let mut batch = Vec::new();
-    while let Some(first) = waiting.recv().await {
+    while let Some(first) = waiting.next().await {
         let mut next = Some(first);
         while let Some(packet) = next {
             batch.extend_from_slice(&packet);
@@ -138,7 +195,7 @@ async fn write<S: AsyncWrite + Unpin>(
             if is_whole {
                 batch.clear();
             }
-            next = waiting.try_recv().ok();
+            next = waiting.ready();
         }
         let written = async {
             writer.write_all(&batch).await?;
@@ -160,8 +217,12 @@ async fn read<S: AsyncRead + Unpin>(
     patience: Duration,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(LONGEST_UNPROVED);
+    let mut deadline = Instant::now() + patience;
     loop {
         let has_relay = this.borrow().has_allocation(from);
+        if has_relay {
+            deadline = Instant::now() + patience;
+        }
         if !take_packets(this, &mut buffer, from, has_relay) {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -170,7 +231,7 @@ async fn read<S: AsyncRead + Unpin>(
         } else {
             LONGEST_UNPROVED
         });
-        match timeout(patience, reader.read_buf(&mut buffer)).await {
+        match timeout_at(deadline, reader.read_buf(&mut buffer)).await {
             Ok(Ok(0)) => return Ok(()),
             Ok(Ok(_)) => {}
             Ok(Err(why)) => return Err(why),
@@ -199,4 +260,28 @@ fn take_packets(this: &Shared, buffer: &mut BytesMut, from: FiveTuple, has_relay
     };
     Engine::flush(this);
     good
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_a_client_is_bounded_in_bytes() {
+        let (queue, mut waiting) = queue();
+        let packet = vec![0; 60_000];
+        for _ in 0..10 {
+            queue.put(&packet);
+        }
+        assert!(waiting.next().await.is_some());
+        queue.put(&packet);
+        let rest = std::iter::from_fn(|| waiting.ready()).count();
+        assert_eq!(
+            rest,
+            WAITING_BYTES / packet.len(),
+            "one more for the one taken"
+        );
+        queue.put(&packet);
+        assert!(waiting.ready().is_some(), "there is room for all again");
+    }
 }

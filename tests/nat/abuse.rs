@@ -4,11 +4,14 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use stun_types::message::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use turn_types::attribute::{Lifetime, RequestedTransport};
 use turn_types::message::{ALLOCATE, REFRESH};
 
 use crate::client::{Client, EXPIRY};
-use crate::hub_process::HubProcess;
+use crate::hub_process::{HubProcess, LIMIT};
 use crate::stage::{SECRET, hub, ice_servers, metric, urls};
 
 /// A client at this address, of the hub at that one.
@@ -183,4 +186,21 @@ async fn a_hundred_thousand_strangers_take_no_memory_and_no_time_of_peers() {
     println!("{grown} kB more after 100,000 strangers, {asked} pages meanwhile");
     assert!(grown < 2_048, "{grown} kB");
     assert_eq!(metric(&hub, "hubmesh_turn_allocations_total").await, 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_opens_no_relay_is_closed_in_time_whatever_it_asks() {
+    let (address, builder) = hub();
+    let _hub = builder.env("HEADER_TIMEOUT_MS", "500").start().await;
+    let mut stream = TcpStream::connect((address, 3478)).await.expect("open");
+    let asking = async {
+        let binding = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
+        let mut answer = [0; 512];
+        while stream.write_all(binding).await.is_ok() {
+            if let Ok(0) | Err(_) = stream.read(&mut answer).await {
+                break;
+            }
+        }
+    };
+    timeout(LIMIT, asking).await.expect("it is closed");
 }

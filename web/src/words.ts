@@ -29,8 +29,12 @@ export function hubName(id: string | null, region: string): string {
 
 /** The web address of a hub that tells where it is reached, as far as a browser may follow it. */
 export function webOrigin(url: string | null): string | null {
-  if (!url || !URL.canParse(url)) return null;
-  const { protocol, host } = new URL(url);
-  const scheme = { 'ws:': 'http', 'wss:': 'https' }[protocol];
-  return scheme ? `${scheme}://${host}` : null;
+  // Older browsers have no URL.canParse.
+  try {
+    const { protocol, host } = new URL(url ?? '');
+    const scheme = { 'ws:': 'http', 'wss:': 'https' }[protocol];
+    return scheme ? `${scheme}://${host}` : null;
+  } catch {
+    return null;
+  }
 }

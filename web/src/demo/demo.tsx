@@ -40,9 +40,13 @@ function useVisit(about: About) {
   };
   useEffect(() => {
     const go = () => session.current?.leave();
+    // A page that the browser kept and shows again, as after Back, has left its room: it begins anew.
+    const shown = (event: PageTransitionEvent) => event.persisted && location.reload();
     addEventListener('pagehide', go);
+    addEventListener('pageshow', shown);
     return () => {
       removeEventListener('pagehide', go);
+      removeEventListener('pageshow', shown);
       go();
     };
   }, []);
