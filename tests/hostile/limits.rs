@@ -1,7 +1,7 @@
 //! Each cap of the configuration, set low and hit once: none is there for show.
 //!
-//! [`CAPS`] names a test for every setting that bounds what others may do, [`NOT_CAPS`] the other settings; a setting
-//! that is in neither fails the build of this list, so that a new cap comes with its test.
+//! [`CAPS`] names a test for every setting that bounds what others may do, [`CAPS_OF_RELAYS`] those that are hit elsewhere,
+//! [`NOT_CAPS`] the other settings; a setting that is in none fails the build of this list, so that a new cap comes with its test.
 
 use std::time::Duration;
 
@@ -59,8 +59,32 @@ caps! {
     MESH_DATA_PER_HUB => so_much_data_of_another_hubs_peers_is_kept;
 }
 
+/// Caps of the relays, hit where relays are tested: connections, relays and ports in `tests/nat`; a user's share, bytes,
+/// lifetime and age in `crates/turn/tests`, in virtual time.
+const CAPS_OF_RELAYS: &[&str] = &[
+    "TURN_RELAY_PORTS",
+    "TURN_MAX_ALLOCATIONS",
+    "TURN_MAX_ALLOCATIONS_PER_USER",
+    "TURN_MAX_CONNECTIONS",
+    "TURN_BYTES_PER_SEC",
+    "TURN_BYTES_PER_SEC_PER_USER",
+    "TURN_MAX_LIFETIME_S",
+    "TURN_MAX_AGE_S",
+    "TURN_TTL_S",
+];
+
 /// What says how the hub is, and bounds nothing that others do to it.
 const NOT_CAPS: &[&str] = &[
+    "DEMO",
+    "STUN_PORT",
+    "STUN_ALT_PORT",
+    "TURN_PORT",
+    "TURN_TLS_PORT",
+    "TURN_PUBLIC_ADDRESS",
+    "TURN_PUBLIC_NAME",
+    "TURN_ALLOW_PEERS",
+    "TURN_SECRET",
+    "TURN_URLS",
     "HOST",
     "PORT",
     "TLS_CERT",
@@ -96,7 +120,8 @@ const NOT_CAPS: &[&str] = &[
 
 #[test]
 fn every_setting_is_a_cap_with_a_test_or_none() {
-    let mut listed: Vec<&str> = CAPS.iter().chain(NOT_CAPS).copied().collect();
+    let lists = CAPS.iter().chain(CAPS_OF_RELAYS).chain(NOT_CAPS);
+    let mut listed: Vec<&str> = lists.copied().collect();
     let mut settings: Vec<String> = Config::settings()
         .iter()
         .map(|setting| setting.name())

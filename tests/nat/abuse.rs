@@ -188,19 +188,34 @@ async fn a_hundred_thousand_strangers_take_no_memory_and_no_time_of_peers() {
     assert_eq!(metric(&hub, "hubmesh_turn_allocations_total").await, 0);
 }
 
+const BINDING: &[u8] = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
+
+/// Whether a Binding request by this connection has an answer; else it is closed.
+async fn is_answered(stream: &mut TcpStream) -> bool {
+    let asking = async {
+        let mut answer = [0; 512];
+        let sent = stream.write_all(BINDING).await;
+        sent.is_ok() && matches!(stream.read(&mut answer).await, Ok(1..))
+    };
+    timeout(LIMIT, asking).await.expect("an answer or an end")
+}
+
 #[tokio::test]
 async fn a_connection_that_opens_no_relay_is_closed_in_time_whatever_it_asks() {
     let (address, builder) = hub();
     let _hub = builder.env("HEADER_TIMEOUT_MS", "500").start().await;
     let mut stream = TcpStream::connect((address, 3478)).await.expect("open");
-    let asking = async {
-        let binding = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
-        let mut answer = [0; 512];
-        while stream.write_all(binding).await.is_ok() {
-            if let Ok(0) | Err(_) = stream.read(&mut answer).await {
-                break;
-            }
-        }
-    };
+    let asking = async { while is_answered(&mut stream).await {} };
     timeout(LIMIT, asking).await.expect("it is closed");
+}
+
+#[tokio::test]
+async fn one_address_has_as_many_connections_as_are_left_for_all_others() {
+    let (address, builder) = hub();
+    let _hub = builder.env("TURN_MAX_CONNECTIONS", "2").start().await;
+    let mut first = TcpStream::connect((address, 3478)).await.expect("open");
+    assert!(is_answered(&mut first).await);
+    let mut second = TcpStream::connect((address, 3478)).await.expect("open");
+    assert!(!is_answered(&mut second).await);
+    assert!(is_answered(&mut first).await);
 }
