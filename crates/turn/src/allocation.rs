@@ -49,6 +49,12 @@ pub(crate) struct Allocation {
     pub(crate) expires: Instant,
     /// Refreshed or not.
     pub(crate) ends: Instant,
+    pub(crate) peers: Peers,
+}
+
+/// Which peers may send to a relay, and by which channels they are named.
+#[derive(Default)]
+pub(crate) struct Peers {
     permissions: HashMap<IpAddr, Instant>,
     channels: HashMap<u16, Channel>,
     numbers: HashMap<SocketAddr, u16>,
@@ -76,14 +82,15 @@ impl Allocations {
         self.slots.get_mut(id.slot).filter(|found| found.id == id)
     }
 
-    pub(crate) fn insert(&mut self, new: New, now: Instant) -> &Allocation {
+    /// One more, made for the id that it gets.
+    pub(crate) fn insert(&mut self, make: impl FnOnce(AllocationId) -> Allocation) -> &Allocation {
         self.serial += 1;
         let place = self.slots.vacant_entry();
         let id = AllocationId {
             slot: place.key(),
             serial: self.serial,
         };
-        place.insert(Allocation::new(id, new, now))
+        place.insert(make(id))
     }
 
     pub(crate) fn remove(&mut self, id: AllocationId) -> Option<Allocation> {
@@ -96,46 +103,20 @@ impl Allocations {
     }
 }
 
-/// What a new relay is.
-pub(crate) struct New {
-    pub(crate) client: FiveTuple,
-    pub(crate) username: String,
-    pub(crate) key: IntegrityKey,
-    pub(crate) user: usize,
-    pub(crate) relayed: SocketAddr,
-    pub(crate) made_by: TransactionId,
-    pub(crate) granted: u32,
-    pub(crate) two_families: bool,
-    pub(crate) ends: Instant,
-}
-
 impl Allocation {
-    fn new(id: AllocationId, new: New, now: Instant) -> Self {
-        Allocation {
-            id,
-            client: new.client,
-            username: new.username,
-            key: new.key,
-            user: new.user,
-            relayed: new.relayed,
-            made_by: new.made_by,
-            granted: new.granted,
-            two_families: new.two_families,
-            expires: (now + Duration::from_secs(new.granted.into())).min(new.ends),
-            ends: new.ends,
-            permissions: HashMap::new(),
-            channels: HashMap::new(),
-            numbers: HashMap::new(),
-        }
-    }
-
     /// Gives it so much more time from now, but none beyond its end; gives the seconds that it has.
     pub(crate) fn refresh(&mut self, lifetime: u32, now: Instant) -> u32 {
-        self.expires = (now + Duration::from_secs(lifetime.into())).min(self.ends);
+        self.expires = expiry(lifetime, now, self.ends);
         let left = self.expires.saturating_duration_since(now).as_secs();
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
+    pub(crate) fn family(&self) -> Family {
+        Family::of(&self.relayed)
+    }
+}
+
+impl Peers {
     /// Whether what goes to or comes from this address passes.
     pub(crate) fn permits(&self, peer: IpAddr, now: Instant) -> bool {
         self.permissions
@@ -210,8 +191,9 @@ impl Allocation {
         self.numbers
             .retain(|_, number| channels.contains_key(number));
     }
+}
 
-    pub(crate) fn family(&self) -> Family {
-        Family::of(&self.relayed)
-    }
+/// When a relay that is given this lifetime in seconds is over, if it is not refreshed.
+pub(crate) fn expiry(lifetime: u32, now: Instant, ends: Instant) -> Instant {
+    (now + Duration::from_secs(lifetime.into())).min(ends)
 }

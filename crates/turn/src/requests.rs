@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::allocation::{Allocation, AllocationId, New};
+use crate::allocation::{Allocation, AllocationId, Peers, expiry};
 use crate::auth::{self, Identity, REALM, Unproved};
 use crate::codec::{self, Answer, Family, Method, Packet, Request};
 use crate::counters::End;
@@ -161,7 +161,9 @@ impl Server {
             return Err(Code::InsufficientCapacity);
         };
         let granted = turn.grant(wanted.lifetime);
-        let new = New {
+        let ends = now.at + turn.config.limits.age;
+        let allocation = turn.allocations.insert(|id| Allocation {
+            id,
             client: from,
             username: who.username.clone(),
             key: who.key.clone(),
@@ -170,9 +172,10 @@ impl Server {
             made_by: request.transaction(),
             granted,
             two_families: wanted.two_families,
-            ends: now.at + turn.config.limits.age,
-        };
-        let allocation = turn.allocations.insert(new, now.at);
+            expires: expiry(granted, now.at, ends),
+            ends,
+            peers: Peers::default(),
+        });
         let id = allocation.id;
         turn.by_client.insert(from, id);
         turn.by_relayed.insert(allocation.relayed, id);
@@ -274,7 +277,7 @@ impl Server {
         for peer in &peers {
             turn.config.check_peer(found.family(), *peer)?;
         }
-        found.permit(&peers, now.at)?;
+        found.peers.permit(&peers, now.at)?;
         Ok(Answer::success(request))
     }
 
@@ -291,7 +294,7 @@ impl Server {
         let found = turn.allocations.get_mut(id);
         let found = found.ok_or(Code::AllocationMismatch)?;
         turn.config.check_peer(found.family(), peer)?;
-        found.bind(number, peer, now.at)?;
+        found.peers.bind(number, peer, now.at)?;
         Ok(Answer::success(request))
     }
 }

@@ -142,7 +142,7 @@ impl Server {
         match codec::parse(packet) {
             Some(Packet::Channel { number, data }) => {
                 let allocation = self.allocation_of(from)?;
-                match allocation.peer_of(number, now.at) {
+                match allocation.peers.peer_of(number, now.at) {
                     Some(peer) => self.relay(now, from, Sent { peer, data }),
                     None => self.drop_for(Drop::NoPermission),
                 }
@@ -178,7 +178,7 @@ impl Server {
         let Some(found) = turn.allocations.get(allocation) else {
             return self.drop_for(Drop::NoAllocation);
         };
-        if !found.permits(peer.ip(), now.at) {
+        if !found.peers.permits(peer.ip(), now.at) {
             return self.drop_for(Drop::NoPermission);
         }
         if !turn
@@ -188,7 +188,7 @@ impl Server {
             return self.drop_for(Drop::OverRate);
         }
         let to = found.client;
-        match found.channel_to(peer, now.at) {
+        match found.peers.channel_to(peer, now.at) {
             Some(number) => {
                 codec::write_channel(out, number, data, to.transport == Transport::Stream);
             }
@@ -253,7 +253,7 @@ impl Server {
         let Sent { peer, data } = sent;
         let found = self.allocation_of(from)?;
         let (allocation, relayed, user) = (found.id, found.relayed, found.user);
-        let passes = found.family() == Family::of(&peer) && found.permits(peer.ip(), now.at);
+        let passes = found.family() == Family::of(&peer) && found.peers.permits(peer.ip(), now.at);
         if !passes || self.is_opening(allocation) {
             return self.drop_for(Drop::NoPermission);
         }
