@@ -58,10 +58,10 @@ impl Bucket {
             (self.level, self.at) = (rate, now);
             return;
         }
-        let wide = u128::from(rate).max(1);
-        let more = wide * passed.as_nanos() / SECOND;
+        let per_second = u128::from(rate).max(1);
+        let more = per_second * passed.as_nanos() / SECOND;
         // Time that is worth less than a byte is kept, or it would be lost time and again.
-        self.at += Duration::from_nanos((more * SECOND).div_ceil(wide) as u64);
+        self.at += Duration::from_nanos((more * SECOND).div_ceil(per_second) as u64);
         self.level = self.level.saturating_add(more as u64).min(rate);
     }
 }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_wideeverything_passes() {
+    fn without_a_rate_everything_passes() {
         let now = Instant::now();
         let mut bucket = Bucket::new(None, now);
         assert!((0..1000).all(|_| bucket.has(65_535, now)));
