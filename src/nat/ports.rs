@@ -88,7 +88,7 @@ impl Ports {
             _ => Some(ports.both("TURN_PORT", hosts, turn.port)?),
         };
         if let Some(port) = turn.tls_port {
-            let (number, listeners) = tls("TURN_TLS_PORT", hosts, port)?;
+            let (number, _, listeners) = open("TURN_TLS_PORT", hosts, port, Over::Tcp)?;
             ports.numbers.tls = Some(number);
             ports.tls = listeners;
         }
@@ -102,19 +102,7 @@ impl Ports {
         hosts: &[IpAddr],
         port: u16,
     ) -> Result<u16, PortError> {
-        let mut tries = 1;
-        let (number, udp, tcp) = loop {
-            match try_both(setting, hosts, port) {
-                Err(error)
-                    if port == 0
-                        && tries < TRIES
-                        && error.why.kind() == io::ErrorKind::AddrInUse =>
-                {
-                    tries += 1;
-                }
-                done => break done?,
-            }
-        };
+        let (number, udp, tcp) = open(setting, hosts, port, Over::Both)?;
         self.udp.extend(udp);
         self.tcp.extend(tcp);
         Ok(number)
@@ -167,9 +155,41 @@ impl Ports {
     }
 }
 
+/// What a number is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Both,
+    Tcp,
+}
+
 type Opened = (u16, Vec<UdpSocket>, Vec<TcpListener>);
 
-fn try_both(setting: &'static str, hosts: &[IpAddr], port: u16) -> Result<Opened, PortError> {
+/// Opens one number on all addresses; 0 stands for one that is free on all of them.
+fn open(
+    setting: &'static str,
+    hosts: &[IpAddr],
+    port: u16,
+    over: Over,
+) -> Result<Opened, PortError> {
+    let mut tries = 1;
+    loop {
+        match try_open(setting, hosts, port, over) {
+            Err(error)
+                if port == 0 && tries < TRIES && error.why.kind() == io::ErrorKind::AddrInUse =>
+            {
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn try_open(
+    setting: &'static str,
+    hosts: &[IpAddr],
+    port: u16,
+    over: Over,
+) -> Result<Opened, PortError> {
     let (mut number, mut udp, mut tcp) = (port, Vec::new(), Vec::new());
     for host in hosts {
         let addr = SocketAddr::new(*host, number);
@@ -181,35 +201,17 @@ fn try_both(setting: &'static str, hosts: &[IpAddr], port: u16) -> Result<Opened
                 why,
             }
         };
-        let socket = bind_udp(addr).map_err(failed("UDP"))?;
-        // It can only be 0 while none is bound.
-        number = socket.local_addr().map_or(number, |bound| bound.port());
-        let addr = SocketAddr::new(*host, number);
-        tcp.push(listen(addr).map_err(failed("TCP"))?);
-        udp.push(socket);
+        // The number can only be 0 while none is bound.
+        if over == Over::Both {
+            let socket = bind_udp(addr).map_err(failed("UDP"))?;
+            number = socket.local_addr().map_or(number, |bound| bound.port());
+            udp.push(socket);
+        }
+        let listener = listen(SocketAddr::new(*host, number)).map_err(failed("TCP"))?;
+        number = listener.local_addr().map_or(number, |bound| bound.port());
+        tcp.push(listener);
     }
     Ok((number, udp, tcp))
-}
-
-fn tls(
-    setting: &'static str,
-    hosts: &[IpAddr],
-    port: u16,
-) -> Result<(u16, Vec<TcpListener>), PortError> {
-    let (mut number, mut listeners) = (port, Vec::new());
-    for host in hosts {
-        let addr = SocketAddr::new(*host, number);
-        let failed = |why| PortError {
-            setting,
-            protocol: "TCP",
-            addr,
-            why,
-        };
-        let listener = listen(addr).map_err(failed)?;
-        number = listener.local_addr().map_or(number, |bound| bound.port());
-        listeners.push(listener);
-    }
-    Ok((number, listeners))
 }
 
 /// A socket of its own family alone, so that an address is always what it looks like.
