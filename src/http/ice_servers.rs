@@ -75,11 +75,9 @@ fn user(grant: &Grant, peer: &PeerId) -> String {
     }
     // The proof itself is not for TURN servers to see.
     let hash = Sha256::new_with_prefix("hubmesh turn user\0");
-    let hash = hash.chain_update(&grant.proof).finalize();
-    hash.iter()
-        .take(10)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut name = hex::encode(hash.chain_update(&grant.proof).finalize());
+    name.truncate(20);
+    name
 }
 
 /// Which peer asks: `peerId`, else the one id that the token is for, else an id that nobody else has.

@@ -79,15 +79,22 @@ impl Addresses {
         if v4.is_none() && v6.is_none() {
             return Err(NoAddress);
         }
-        if nat.public.is_empty() {
-            warn_of_private(v4.map(IpAddr::from).into_iter().chain(v6.map(IpAddr::from)));
-        }
-        Ok(Addresses {
+        let found = Addresses {
             listening,
             v4,
             v6,
             name: nat.public_name.clone(),
-        })
+        };
+        if nat.public.is_empty() {
+            warn_of_private(found.reached());
+        }
+        Ok(found)
+    }
+
+    /// Where relays are reached, one address of each family at most.
+    fn reached(&self) -> impl Iterator<Item = IpAddr> {
+        let (v4, v6) = (self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6));
+        v4.into_iter().chain(v6)
     }
 
     /// What the ports of relays are bound to, of each family that has relays.
@@ -128,21 +135,16 @@ impl Addresses {
     /// This machine's addresses, as far as is known.
     fn own(&self) -> Vec<IpAddr> {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let public = [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)];
         let all = interfaces.iter().map(if_addrs::Interface::ip);
-        let all = all.chain(public.into_iter().flatten());
+        let all = all.chain(self.reached());
         all.chain(self.listening.iter().copied()).collect()
     }
 
     /// Each host that clients are told, for each of these ports.
     fn urls(&self, port: Option<u16>, scheme: &str, end: &str) -> Vec<String> {
-        let addresses = [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)];
         let hosts: Vec<String> = match &self.name {
             Some(name) => vec![name.clone()],
-            None => {
-                let known = addresses.iter().flatten();
-                known.map(|ip| InUrl(ip).to_string()).collect()
-            }
+            None => self.reached().map(|ip| InUrl(&ip).to_string()).collect(),
         };
         let urls = hosts.iter().zip(std::iter::repeat(port));
         urls.filter_map(|(host, port)| Some(format!("{scheme}:{host}:{}{end}", port?)))

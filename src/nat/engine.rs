@@ -121,7 +121,6 @@ impl Engine {
     fn send(&mut self, to: FiveTuple, bytes: &[u8]) {
         if to.transport == Transport::Stream {
             if let Some(connection) = self.connections.get(&to) {
-                // A client that does not read loses what it does not take.
                 connection.put(bytes);
             }
             return;
