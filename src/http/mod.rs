@@ -38,8 +38,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::VARY;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use hyper::upgrade::OnUpgrade;
@@ -447,12 +446,9 @@ fn root<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     } else if app.is_draining() {
         app.draining_response()
     } else {
-        let mut response = match web::is_wanted(&head.headers) {
+        reply::by_accept(match accept_header::wants_page(&head.headers) {
             true => web::page(&head.headers),
             false => status::description(app),
-        };
-        let vary = HeaderValue::from_static("Accept");
-        response.headers_mut().append(VARY, vary);
-        response
+        })
     }
 }

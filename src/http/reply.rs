@@ -1,7 +1,7 @@
 //! Answers: JSON, text, and errors that are JSON too.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use warp::reply::Response;
@@ -60,6 +60,13 @@ fn after(seconds: u64, mut response: Response) -> Response {
     response
         .headers_mut()
         .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// Says that what is answered depends on what the client accepts.
+pub(super) fn by_accept(mut response: Response) -> Response {
+    let vary = HeaderValue::from_static("Accept");
+    response.headers_mut().append(VARY, vary);
     response
 }
 

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::VARY;
 use hubmesh_core::ids::{Dialect, NetworkKey};
 use serde::Serialize;
 use serde_json::json;
@@ -97,7 +96,7 @@ pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
 
 /// `GET /metrics`: the Prometheus text for those who ask for it, JSON for all others.
 pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    let mut response = if wants_exposition(&head.headers) {
+    let response = if wants_exposition(&head.headers) {
         refresh_gauges(app);
         let text = app.metrics.exposition();
         reply::text(
@@ -110,10 +109,7 @@ pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
         let text = app.pages.get(PageName::Metrics, make);
         reply::text(StatusCode::OK, reply::JSON, text)
     };
-    response
-        .headers_mut()
-        .append(VARY, http::HeaderValue::from_static("Accept"));
-    response
+    reply::by_accept(response)
 }
 
 /// Counting the directory's networks takes a moment, so its gauges are set for those alone who look.

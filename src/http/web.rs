@@ -18,7 +18,6 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use warp::reply::Response;
 
-use super::accept_header::wants_page;
 use super::{App, Backend, Head, reply};
 
 static DIST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web/dist");
@@ -115,11 +114,6 @@ pub(super) fn asset(path: &str) -> Option<&'static Asset> {
     path.starts_with("/assets/")
         .then(|| ASSETS.get(path))
         .flatten()
-}
-
-/// Whether who asks for `/` is a browser that shows pages.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    wants_page(headers)
 }
 
 /// `GET /` of a browser.
