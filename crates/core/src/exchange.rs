@@ -336,10 +336,8 @@ impl Exchange {
         let mut windows: Vec<(HubId, Outgoing)> = self.outgoing.drain().collect();
         windows.sort_unstable_by_key(|(hub, _)| *hub);
         for (hub, mut window) in windows {
-            self.alarms.clear(Alarm::Outgoing(hub), &mut window.alarm);
             let gone = window.give_up_all();
-            let given_out = window.given_out(self.config.mutants);
-            self.first_number = self.first_number.max(given_out);
+            self.forget(hub, &mut window);
             self.fail(hub, gone);
         }
         for (hub, mut pair) in self.incoming.drain() {

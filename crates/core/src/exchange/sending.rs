@@ -399,10 +399,15 @@ impl Exchange {
     /// which may remember them, takes none for a duplicate.
     fn close_window(&mut self, hub: HubId) {
         if let Some(mut window) = self.outgoing.remove(&hub) {
-            self.alarms.clear(Alarm::Outgoing(hub), &mut window.alarm);
-            let given_out = window.given_out(self.config.mutants);
-            self.first_number = self.first_number.max(given_out);
+            self.forget(hub, &mut window);
         }
+    }
+
+    /// What is left to do with a window that is taken out.
+    pub(super) fn forget(&mut self, hub: HubId, window: &mut Outgoing) {
+        self.alarms.clear(Alarm::Outgoing(hub), &mut window.alarm);
+        let given_out = window.given_out(self.config.mutants);
+        self.first_number = self.first_number.max(given_out);
     }
 
     /// Brings a window in line with the route to its hub.
