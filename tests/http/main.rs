@@ -2,6 +2,9 @@
 //!
 //! Behind it stands a backend that echoes, so that nothing here depends on what peers and hubs say.
 
+#[path = "../common/installed.rs"]
+mod installed;
+
 mod connections;
 mod ice_servers;
 mod misrouted;

@@ -3,7 +3,7 @@
 //! Each is started on a socket in a directory of its own, with its own configuration, and ends with the test. A machine
 //! that has neither says so and tests nothing; scripts/tools.sh provides them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use http::StatusCode;
@@ -15,21 +15,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use crate::installed::program;
 use crate::served::{PEER, Served, TIMEOUT};
-
-/// A program of this machine, or a line that it has none.
-fn program(name: &str) -> Option<PathBuf> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .chain([tools, "/usr/sbin".into()])
-        .map(|directory| directory.join(name))
-        .find(|program| program.is_file());
-    if found.is_none() {
-        println!("skipped: {name} is not installed");
-    }
-    found
-}
 
 /// A proxy in front of a hub; ends when dropped.
 struct Proxy {

@@ -1,7 +1,6 @@
 //! Debian's coturn: its server, started as people start it, and its test client.
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,20 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::hub_process::LIMIT;
-
-/// A program of this machine, or a line that it has none.
-pub fn program(name: &str) -> Option<PathBuf> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .chain([tools])
-        .map(|directory| directory.join(name))
-        .find(|program| program.is_file());
-    if found.is_none() {
-        println!("skipped: {name} is not installed");
-    }
-    found
-}
+use crate::installed::program;
 
 /// A loopback address that no other test of this machine has: the tests run in processes of their own.
 pub fn own_address() -> Ipv4Addr {

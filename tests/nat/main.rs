@@ -5,6 +5,8 @@
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
+#[path = "../common/installed.rs"]
+mod installed;
 
 mod abuse;
 mod client;

@@ -8,8 +8,9 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::coturn::{program, uclient};
+use crate::coturn::uclient;
 use crate::hub_process::{HubProcess, LIMIT};
+use crate::installed::program;
 use crate::stage::{SECRET, hub, ice_servers, metric, place, urls};
 
 /// Whether coturn's client came through with all of its packets.
