@@ -90,6 +90,8 @@ pub use topology::TopologyConfig;
 
 /// A round of housekeeping audits one in this many of the origins.
 const AUDIT_SHARES: u64 = 16;
+/// After how long the next few peers are told of others, of those that leaves left with hardly anybody.
+const REFILL_PAUSE: Duration = Duration::from_millis(10);
 /// How long an origin's hidden claims are kept for its return.
 const DROP_AFTER: Duration = Duration::from_secs(60);
 /// For how long a hub leaves the mesh for another one with its id at first; then for twice as long each time.
@@ -209,6 +211,8 @@ pub struct Core {
     /// The routes that the feeds were last told of.
     routed: SharedRoutes,
     next_audit: Moment,
+    /// While a peer is owed a fuller roster.
+    next_refill: Option<Moment>,
     audits: u64,
     alarms: BTreeMap<&'static str, Moment>,
     draining: bool,
@@ -275,6 +279,7 @@ impl Core {
             farewells: Farewells::default(),
             routed: SharedRoutes::default(),
             next_audit: now.at + config.housekeeping,
+            next_refill: None,
             audits: 0,
             alarms: BTreeMap::new(),
             draining: false,
@@ -400,6 +405,7 @@ impl Core {
             self.farewells.poll_timeout(),
             self.exchange.lock().poll_timeout(),
             Some(self.next_audit),
+            self.next_refill,
             self.back,
         ];
         parts.into_iter().flatten().min()

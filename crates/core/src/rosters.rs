@@ -3,7 +3,8 @@
 //! In a network of up to `limit` peers everybody hears of everybody. In a larger one that would cost the
 //! square of its size, so a peer that joins learns of a neighbourhood of `limit` ids, and only those learn of
 //! it: every hub computes the same neighbourhood from the same directory. Who was told of whom is then kept
-//! per local peer, so that leaves and updates reach exactly those, and joins and leaves alternate.
+//! per local peer, so that leaves and updates reach exactly those, and joins and leaves alternate. A peer whose
+//! neighbourhood has nearly all left learns of the one that it has now, so that nobody ends up alone in a crowd.
 //!
 //! In networks of dialects whose peers are not told of each other nobody hears of anybody.
 
@@ -14,6 +15,12 @@ use bytes::Bytes;
 use super::api::{Output, PeerEvent, Recipients};
 use super::directory::{Directory, KeyChange};
 use super::ids::{ClaimNo, NetworkKey, PeerId};
+
+/// A peer knows hardly anybody when it knows fewer others than this part of the limit.
+const LONELY: usize = 8;
+
+/// How many of these are told of others in one go: each costs up to `limit` notices, and many may be left at once.
+const REFILLS_AT_ONCE: usize = 4;
 
 /// Who knows whom in one large network.
 ///
@@ -48,6 +55,14 @@ impl Large {
         let elders = self.elders.iter().filter(|(_, own)| *own != peer);
         let all: BTreeSet<ClaimNo> = since.chain(elders.map(|(claim, _)| *claim)).collect();
         all.into_iter().collect()
+    }
+
+    /// How many others a local claim has been told of that are still there.
+    fn known_to(&self, claim: ClaimNo) -> usize {
+        let early = self.elders.get(&claim).map_or(0, |own| {
+            self.old.len() - usize::from(self.old.contains(own))
+        });
+        early + self.known.get(&claim).map_or(0, BTreeSet::len)
     }
 
     fn learn(&mut self, claim: ClaimNo, peer: &PeerId) -> bool {
@@ -95,6 +110,8 @@ pub struct Rosters {
     /// 0: no limit.
     limit: usize,
     large: BTreeMap<NetworkKey, Large>,
+    /// Local claims that a leave left with few others, until they are told of more.
+    lonely: BTreeSet<(NetworkKey, ClaimNo)>,
 }
 
 #[cfg(test)]
@@ -115,6 +132,7 @@ impl Rosters {
         Rosters {
             limit,
             large: BTreeMap::new(),
+            lonely: BTreeSet::new(),
         }
     }
 
@@ -205,7 +223,14 @@ impl Rosters {
             (Some(_), None) => {
                 let to = match self.large.get_mut(network) {
                     None => Recipients::Network,
-                    Some(large) => Recipients::Only(large.unlearn_peer(&peer)),
+                    Some(large) => {
+                        let told = large.unlearn_peer(&peer);
+                        let few = self.limit.div_ceil(LONELY);
+                        let lonely = told.iter().filter(|claim| large.known_to(**claim) < few);
+                        let lonely = lonely.map(|claim| (network.clone(), *claim));
+                        self.lonely.extend(lonely);
+                        Recipients::Only(told)
+                    }
                 };
                 notify(
                     network,
@@ -274,6 +299,46 @@ impl Rosters {
             }
         }
         self.large.insert(network.clone(), large);
+    }
+
+    /// Whether somebody is still to be told of more others.
+    pub fn owes(&self) -> bool {
+        !self.lonely.is_empty()
+    }
+
+    /// Tells a few of those whom leaves left with hardly anybody of others, once nobody is owed an earlier change.
+    pub fn refill_some(&mut self, directory: &Directory) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        for _ in 0..REFILLS_AT_ONCE {
+            let Some((network, claim)) = self.lonely.pop_first() else {
+                break;
+            };
+            outputs.extend(self.refill(directory, &network, claim));
+        }
+        outputs
+    }
+
+    /// A local claim of a large network that knows few is told of its neighbourhood as it is now.
+    fn refill(
+        &mut self,
+        directory: &Directory,
+        network: &NetworkKey,
+        claim: ClaimNo,
+    ) -> Vec<Output> {
+        let (Some(large), Some(view)) = (self.large.get_mut(network), directory.own_claim(claim))
+        else {
+            return Vec::new();
+        };
+        let mut outputs = Vec::new();
+        for peer in directory.neighbourhood(network, &view.peer, self.limit) {
+            if let Some(data) = directory.shown_data(network, &peer)
+                && large.learn(claim, &peer)
+            {
+                let to = Recipients::Only(vec![claim]);
+                outputs.extend(notify(network, to, PeerEvent::Joined { peer, data }));
+            }
+        }
+        outputs
     }
 
     /// Networks that have become small again: everybody is told of those that it does not know yet.

@@ -14,7 +14,7 @@ use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
 use super::topology::TopologyEvent;
-use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, RENAMED_EVERY};
+use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, REFILL_PAUSE, RENAMED_EVERY};
 
 impl Core {
     /// The next thing to do; drained after every input.
@@ -38,10 +38,23 @@ impl Core {
         while let Some((dial, target)) = self.dialer.poll_dial() {
             self.outputs.push_back(Output::Dial { dial, target });
         }
+        self.refill_rosters(now);
         for (link, frame) in self.feeds.take_frames() {
             if let Some(codec) = self.codecs.get_mut(&link) {
                 codec.queue.push_back(frame);
             }
+        }
+    }
+
+    /// A few at a time, so that a crowd that leaves at once does not hold the hub up.
+    fn refill_rosters(&mut self, now: Now) {
+        if self.next_refill.is_none_or(|next| next <= now.at) && self.rosters.owes() {
+            let directory = self.directory.read();
+            self.outputs.extend(self.rosters.refill_some(&directory));
+            self.next_refill = None;
+        }
+        if self.next_refill.is_none() && self.rosters.owes() {
+            self.next_refill = Some(now.at + REFILL_PAUSE);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the core promises beyond what its parts do each for itself.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 
 use super::api::{Join, JoinRefusal, LinkUp, PeerEvent, Recipients};
@@ -244,6 +246,75 @@ fn nobody_hears_of_the_leave_of_a_peer_that_it_never_knew_when_a_network_becomes
         }
     }
     assert!(known.is_empty());
+}
+
+#[test]
+fn whoever_loses_its_whole_neighbourhood_in_a_large_network_learns_of_another() {
+    const OTHERS: u64 = 400;
+    const LIMIT: usize = 16;
+    let mut core = core(CoreConfig {
+        discovery_limit: LIMIT,
+        ..CoreConfig::default()
+    });
+    for n in 1..=OTHERS {
+        core.join(at(n), join(n, &format!("peer {n}")));
+    }
+    outputs(&mut core);
+    // More than are told of others in one go.
+    let mut rosters = Rosters::default();
+    for n in OTHERS + 1..=OTHERS + 12 {
+        rosters.insert(ClaimNo(n), BTreeSet::new());
+        core.join(at(n), join(n, &format!("peer {n}")));
+    }
+    replay(&mut core, &mut rosters);
+    // Everybody that one of them knows leaves.
+    let known: BTreeSet<PeerId> = rosters.values().flatten().cloned().collect();
+    let leaving = |n: &u64| known.contains(&peer(&format!("peer {n}")));
+    for n in (1..=OTHERS).filter(leaving) {
+        core.leave(at(2_000), ClaimNo(n), LeaveReason::Closed);
+    }
+    let soon = at(2_100).at;
+    while let Some(next) = core.poll_timeout().filter(|next| *next <= soon) {
+        core.handle_timeout(at(next.0.div_ceil(1_000)));
+    }
+    replay(&mut core, &mut rosters);
+    for (claim, roster) in &rosters {
+        assert!(roster.len() >= LIMIT / 8, "{claim:?} knows {roster:?}");
+    }
+}
+
+/// Who each of some claims knows.
+type Rosters = BTreeMap<ClaimNo, BTreeSet<PeerId>>;
+
+/// What the core has to say to these claims; their joins and leaves alternate.
+fn replay(core: &mut Core, rosters: &mut Rosters) {
+    for output in outputs(core) {
+        match output {
+            Output::Accepted { claim, roster, .. } => {
+                if let Some(known) = rosters.get_mut(&claim) {
+                    known.extend(roster.into_iter().map(|(peer, _)| peer));
+                }
+            }
+            Output::Notify {
+                to: Recipients::Only(claims),
+                event,
+                ..
+            } => {
+                for claim in claims {
+                    let Some(known) = rosters.get_mut(&claim) else {
+                        continue;
+                    };
+                    let alternates = match &event {
+                        PeerEvent::Joined { peer, .. } => known.insert(peer.clone()),
+                        PeerEvent::Left { peer, .. } => known.remove(peer),
+                        PeerEvent::Updated { .. } => true,
+                    };
+                    assert!(alternates, "{claim:?}: {event:?}");
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 #[test]
