@@ -71,6 +71,10 @@ pub struct Config {
     pub header_timeout: Duration,
     /// Between two rounds of housekeeping.
     pub cleanup_interval: Duration,
+    /// After which a hub is ready although it did not get into the mesh.
+    pub ready_timeout: Duration,
+    /// Between telling those who ask for `/ready` of the end, and the rest of it.
+    pub drain_pause: Duration,
     /// Over which peers are sent away at the end.
     pub drain: Duration,
     /// What a single peer may do and cost.
@@ -369,6 +373,8 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let peer = read_peer(reader);
     let peerjs = read_peerjs(reader);
     let nat = nat::read(reader);
+    let ready_timeout = reader.millis("READY_TIMEOUT_MS", 0..=600_000);
+    let drain_pause = reader.millis("DRAIN_PAUSE_MS", 0..=600_000);
     let drain = reader.millis("DRAIN_MS", 0..=600_000);
     let log_format = reader.parse("LOG_FORMAT");
     let log_filter = reader.log_filter("RUST_LOG");
@@ -398,6 +404,8 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         max_tls_handshakes: max_tls_handshakes?,
         header_timeout: header_timeout?,
         cleanup_interval: cleanup_interval?,
+        ready_timeout: ready_timeout?,
+        drain_pause: drain_pause?,
         drain: drain?,
         peer: peer?,
         peerjs: peerjs?,

@@ -13,7 +13,7 @@ use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::Config;
@@ -183,9 +183,14 @@ impl RunningHub {
         &self.app.backend().mesh
     }
 
-    /// Takes nobody in any more, tells the other hubs, sends the peers away evenly over `DRAIN_MS`, and ends.
-    /// Takes `DRAIN_MS` and at most ten seconds more; without peers, next to no time.
+    /// Says so at `/ready`, and where somebody asks there, waits for `DRAIN_PAUSE_MS`. Then takes nobody in any more, tells
+    /// the other hubs, sends the peers away evenly over `DRAIN_MS`, and ends. That takes `DRAIN_MS` and at most ten seconds
+    /// more; without peers, next to no time.
     pub async fn drain(mut self) {
+        self.app.leave();
+        if self.app.is_watched() {
+            sleep(self.config.drain_pause).await;
+        }
         let parts = self.app.backend();
         self.app.drain();
         if let Some(nat) = &self.nat {
@@ -281,6 +286,10 @@ impl Backend for Parts {
 
     fn view(&self) -> MeshView {
         self.mesh.view()
+    }
+
+    fn is_running(&self) -> bool {
+        self.mesh.is_running()
     }
 
     fn networks(&self) -> Vec<(NetworkKey, usize)> {

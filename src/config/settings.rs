@@ -196,6 +196,10 @@ settings! {
     turn_max_lifetime_s = "3600";
     /// Seconds after which a relay ends however often it is refreshed, 600 to 31536000: credentials outlive their time for no longer.
     turn_max_age_s = "86400";
+    /// Milliseconds after the start from which `/ready` is 200 although no hub of `BOOTSTRAP_HUBS` was reached, or its peers are not known yet, 0 to 600000. 0: at once.
+    ready_timeout_ms = "10000";
+    /// Milliseconds between the end of `/ready` and the rest of a drain, 0 to 600000: how long proxies have to notice while peers are let in as before. Only where somebody has asked for `/ready` within the last minute.
+    drain_pause_ms = "5000";
     /// Milliseconds over which peers are sent away when the hub is told to stop, 0 to 600000.
     drain_ms = "10000";
     /// `json` or `text`. `auto`: text on a terminal, JSON lines elsewhere.

@@ -20,6 +20,7 @@ mod pages;
 mod peerjs;
 mod query;
 mod rates;
+mod ready;
 mod reply;
 mod serve;
 mod slots;
@@ -67,6 +68,7 @@ use full::Full;
 use misrouted::Misrouted;
 use pages::Pages;
 use rates::{Meter, Tally};
+use ready::Readiness;
 use serve::accept;
 pub(crate) use slots::Slots;
 pub use stream::Stream;
@@ -130,6 +132,9 @@ pub trait Backend: Sized + Send + Sync + 'static {
     /// The networks of the whole mesh, and how many peers each has.
     fn networks(&self) -> Vec<(NetworkKey, usize)>;
 
+    /// Whether what the peers are served by still runs. Not so is a hub that has to be started anew.
+    fn is_running(&self) -> bool;
+
     /// The ids in a network, mesh-wide, `most` of them at most.
     fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId>;
 
@@ -157,6 +162,7 @@ pub struct App<B> {
     full: Full,
     misrouted: Misrouted,
     meter: Mutex<Meter>,
+    readiness: Readiness,
     draining: AtomicBool,
     started: Instant,
     bound: OnceLock<SocketAddr>,
@@ -196,6 +202,7 @@ impl<B: Backend> App<B> {
                 messages: 0,
                 errors: 0,
             })),
+            readiness: Readiness::default(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             bound: OnceLock::new(),
@@ -362,6 +369,8 @@ fn routes<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         ("", root),
         ("ws", admit::peer),
         ("health", status::health),
+        ("live", ready::live),
+        ("ready", ready::ready),
         ("metrics", status::metrics),
         ("hubs", status::hubs),
         ("stats", status::stats),

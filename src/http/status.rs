@@ -51,6 +51,8 @@ pub(super) fn description<B: Backend>(app: &App<B>) -> Response {
     let mut endpoints = json!({
         "peer": "/ws?peerId=<40 hex digits>",
         "health": "/health",
+        "live": "/live",
+        "ready": "/ready",
         "metrics": "/metrics",
         "hubs": "/hubs",
         "stats": "/stats",

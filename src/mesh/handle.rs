@@ -117,6 +117,11 @@ impl Mesh {
         )
     }
 
+    /// Whether the driver still runs.
+    pub fn is_running(&self) -> bool {
+        !self.shared.inputs.is_closed()
+    }
+
     /// The networks with peers in them by name, and how many each has, mesh-wide. As long as they are many.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
         self.shared.router.directory().read().networks()

@@ -30,6 +30,13 @@ pub struct MeshView {
     pub links: usize,
 }
 
+impl MeshView {
+    /// Whether there are other hubs, and the peers of all that can be reached are known.
+    pub fn is_synced(&self) -> bool {
+        !self.hubs.is_empty() && self.hubs.iter().all(|hub| hub.synced)
+    }
+}
+
 /// One other hub.
 #[derive(Clone, Debug)]
 pub struct HubView {
@@ -49,6 +56,8 @@ pub struct HubView {
     pub rtt: Option<Duration>,
     /// Its peers.
     pub peers: usize,
+    /// All of its peers are known here.
+    pub synced: bool,
     /// It is shutting down.
     pub draining: bool,
     /// When it was first reached, in Unix milliseconds.
@@ -124,10 +133,12 @@ impl MeshView {
     ) -> Self {
         let hubs = published.hubs.iter().cloned().map(|hub| {
             let state = directory.origin_state(&hub.id);
-            let peers = state
-                .filter(|state| state.visible)
-                .map_or(0, |state| state.claims);
-            HubView { peers, ..hub }
+            let whole = state.filter(|state| state.visible);
+            HubView {
+                peers: whole.map_or(0, |state| state.claims),
+                synced: whole.is_some(),
+                ..hub
+            }
         });
         MeshView {
             hub_id: me,
@@ -156,6 +167,7 @@ fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
             hops: route.hop.hops,
             rtt: core.links().rtt(record.hub),
             peers: 0,
+            synced: false,
             draining: record.draining,
             first_seen_ms,
             last_seen_ms,

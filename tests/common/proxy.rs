@@ -83,6 +83,10 @@ impl Proxy {
         self.state.send_modify(|state| state.header = Some(header));
     }
 
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub fn ws_url(&self) -> String {
         format!("ws://{}", self.addr)
     }

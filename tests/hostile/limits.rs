@@ -105,6 +105,8 @@ const NOT_CAPS: &[&str] = &[
     "CORS_ORIGIN",
     "TRUSTED_PROXIES",
     "CLEANUP_INTERVAL_MS",
+    "READY_TIMEOUT_MS",
+    "DRAIN_PAUSE_MS",
     "DUPLICATE_PEER",
     "PEERJS_PATH",
     "PEERJS_KEY",

@@ -10,6 +10,7 @@ mod ice_servers;
 mod misrouted;
 mod page;
 mod proxies;
+mod ready;
 mod served;
 mod status;
 mod websocket;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +31,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// Echoes to peers and hubs, behind a greeting that says who they are to it.
 pub struct Echo {
     places: Arc<Semaphore>,
+    pub links: AtomicUsize,
+    pub is_synced: AtomicBool,
+    pub is_running: AtomicBool,
 }
 
 impl Echo {
@@ -82,6 +86,7 @@ impl Backend for Echo {
                 hops: 1,
                 rtt: Some(Duration::from_micros(1500)),
                 peers: 4,
+                synced: self.is_synced.load(Ordering::Relaxed),
                 first_seen_ms: 1000,
                 last_seen_ms: 2000,
                 draining: false,
@@ -107,8 +112,12 @@ impl Backend for Echo {
             ],
             local_peers: 2,
             peers: 6,
-            links: 1,
+            links: self.links.load(Ordering::Relaxed),
         }
+    }
+
+    fn is_running(&self) -> bool {
+        self.is_running.load(Ordering::Relaxed)
     }
 
     fn networks(&self) -> Vec<(NetworkKey, usize)> {
@@ -143,6 +152,9 @@ impl Served {
         let metrics = Metrics::new();
         let echo = Echo {
             places: Arc::new(Semaphore::new(config.max_connections)),
+            links: AtomicUsize::new(1),
+            is_synced: AtomicBool::new(true),
+            is_running: AtomicBool::new(true),
         };
         let listeners = bind(&config.host, config.port).await.expect("a free port");
         let addr = listeners[0].local_addr().expect("a bound socket");

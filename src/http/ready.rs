@@ -1,0 +1,114 @@
+//! What orchestrators ask: `/live`, whether to start this hub anew, and `/ready`, whether to send it peers.
+//!
+//! Neither says anything of peers or networks, so both may be asked by anybody. A hub is ready from when it knows of the
+//! peers that the mesh has, or from when that took too long: a hub that reaches no other serves its own peers, and to turn
+//! them away would help nobody. What was ready stays so until it is told to stop. A full hub is ready too, or nobody could
+//! roll out a larger `MAX_CONNECTIONS`.
+//!
+//! Whoever leaves first says so here, and peers are let in as before for a while: a proxy has to ask before it can know.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::time::Instant;
+use warp::reply::Response;
+
+use super::{App, Backend, Head, reply};
+
+/// Who has not asked for so long will not ask in time to notice anything.
+const WATCHED_FOR: Duration = Duration::from_secs(60);
+
+/// Whether peers should come here.
+#[derive(Debug, Default)]
+pub(super) struct Readiness {
+    /// It has been ready.
+    was: AtomicBool,
+    leaving: AtomicBool,
+    asked: Mutex<Option<Instant>>,
+}
+
+/// Why peers had better go elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+enum NotReady {
+    #[error("the hub is shutting down")]
+    Draining,
+    #[error("the hub has no link with another one yet")]
+    NoLink,
+    #[error("the hub does not know all peers of the mesh yet")]
+    NotSynced,
+}
+
+impl NotReady {
+    const fn word(self) -> &'static str {
+        match self {
+            NotReady::Draining => "draining",
+            NotReady::NoLink => "no-link",
+            NotReady::NotSynced => "not-synced",
+        }
+    }
+}
+
+impl<B: Backend> App<B> {
+    /// From now on `/ready` says that peers should go elsewhere. They are let in as before.
+    pub fn leave(&self) {
+        self.readiness.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asks for `/ready` now and then, and so can notice what it says.
+    pub fn is_watched(&self) -> bool {
+        let asked = *self.readiness.asked.lock();
+        asked.is_some_and(|asked| asked.elapsed() < WATCHED_FOR)
+    }
+
+    fn readiness(&self) -> Result<(), NotReady> {
+        let readiness = &self.readiness;
+        if readiness.leaving.load(Ordering::Relaxed) || self.is_draining() {
+            return Err(NotReady::Draining);
+        }
+        if !readiness.was.load(Ordering::Relaxed) {
+            self.has_joined()?;
+            readiness.was.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether this hub is a part of the mesh, if it is to be, or has tried for long enough.
+    fn has_joined(&self) -> Result<(), NotReady> {
+        let config = &self.config;
+        let alone = !config.is_hub || config.mesh.bootstrap.is_empty();
+        if alone || self.started.elapsed() >= config.ready_timeout {
+            return Ok(());
+        }
+        let view = self.backend.view();
+        match view.links {
+            0 => Err(NotReady::NoLink),
+            _ if view.is_synced() => Ok(()),
+            _ => Err(NotReady::NotSynced),
+        }
+    }
+}
+
+/// `GET /live`: 200, unless the hub can serve nobody any more and has to be started anew.
+pub(super) fn live<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
+    if app.is_draining() || app.backend.is_running() {
+        return reply::json(StatusCode::OK, &json!({ "status": "live" }));
+    }
+    let body = json!({ "status": "stopped", "error": "the mesh's task has ended: this is a bug" });
+    reply::json(StatusCode::SERVICE_UNAVAILABLE, &body)
+}
+
+/// `GET /ready`: 200 while peers should come here, 503 with the reason while they should not.
+pub(super) fn ready<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
+    *app.readiness.asked.lock() = Some(Instant::now());
+    match app.readiness() {
+        Ok(()) => reply::json(StatusCode::OK, &json!({ "status": "ready" })),
+        Err(why) => {
+            let body = json!({ "status": why.word(), "error": why.to_string() });
+            reply::json(StatusCode::SERVICE_UNAVAILABLE, &body)
+        }
+    }
+}
