@@ -1,12 +1,17 @@
 //! What the process itself takes, read from `/proc` when the metrics are asked for.
 //!
-//! The names are those that every Prometheus client uses. Where there is no `/proc`, the values are left out.
+//! The names are those that every Prometheus client uses. Where there is no `/proc`, what is in it is left out. When the
+//! process started is when it began to count: all counters began at zero then, and no `/proc/stat` has to be there,
+//! which sandboxes hide.
 
 use std::fs;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, Opts};
+use rustix::process::{Resource, getrlimit};
+
+use crate::clock::unix_ms;
 
 /// Clock ticks of `/proc/self/stat` a second: what Linux shows to programs on every architecture in use.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -22,6 +27,7 @@ struct Reading {
 /// Reads `/proc` on each collection.
 pub(super) struct ProcessCollector {
     descs: Vec<Desc>,
+    started_ms: u64,
 }
 
 const CPU: (&str, &str) = (
@@ -31,6 +37,14 @@ const CPU: (&str, &str) = (
 const RESIDENT: (&str, &str) = ("process_resident_memory_bytes", "Resident memory.");
 const VIRTUAL: (&str, &str) = ("process_virtual_memory_bytes", "Virtual memory.");
 const FDS: (&str, &str) = ("process_open_fds", "Open file descriptors.");
+const MAX_FDS: (&str, &str) = (
+    "process_max_fds",
+    "File descriptors that may be open; absent where nothing limits them.",
+);
+const START: (&str, &str) = (
+    "process_start_time_seconds",
+    "When the process started, in Unix seconds.",
+);
 
 impl ProcessCollector {
     pub(super) fn new() -> Self {
@@ -44,10 +58,11 @@ impl ProcessCollector {
             .ok()
         };
         ProcessCollector {
-            descs: [CPU, RESIDENT, VIRTUAL, FDS]
+            descs: [CPU, RESIDENT, VIRTUAL, FDS, MAX_FDS, START]
                 .iter()
                 .filter_map(describe)
                 .collect(),
+            started_ms: unix_ms(),
         }
     }
 }
@@ -58,27 +73,30 @@ impl Collector for ProcessCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = gauge(START, self.started_ms as f64 / 1e3);
+        if let Some(max) = getrlimit(Resource::Nofile).current {
+            families.extend(gauge(MAX_FDS, max as f64));
+        }
         let Some(reading) = read() else {
-            return Vec::new();
+            return families;
         };
-        let mut families = Vec::new();
         if let Ok(counter) = Counter::with_opts(Opts::new(CPU.0, CPU.1)) {
             counter.inc_by(reading.cpu_seconds);
             families.extend(counter.collect());
         }
-        let gauges = [
-            (RESIDENT, reading.resident_bytes),
-            (VIRTUAL, reading.virtual_bytes),
-            (FDS, reading.open_fds),
-        ];
-        for ((name, help), value) in gauges {
-            if let Ok(gauge) = Gauge::with_opts(Opts::new(name, help)) {
-                gauge.set(value);
-                families.extend(gauge.collect());
-            }
-        }
+        families.extend(gauge(RESIDENT, reading.resident_bytes));
+        families.extend(gauge(VIRTUAL, reading.virtual_bytes));
+        families.extend(gauge(FDS, reading.open_fds));
         families
     }
+}
+
+fn gauge((name, help): (&str, &str), value: f64) -> Vec<MetricFamily> {
+    let Ok(gauge) = Gauge::with_opts(Opts::new(name, help)) else {
+        return Vec::new();
+    };
+    gauge.set(value);
+    gauge.collect()
 }
 
 /// What `/proc` says of this process now, if there is one.

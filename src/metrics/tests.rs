@@ -58,20 +58,30 @@ fn what_is_counted_per_message_is_shown_from_the_start() {
     assert!(text.contains("hubmesh_build_info{version="), "{text}");
 }
 
+fn value(text: &str, name: &str) -> f64 {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let found = lines.find(|(series, _)| *series == name);
+    let (_, value) = found.unwrap_or_else(|| panic!("{name} is missing in {text}"));
+    value.parse().expect("a number")
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_process_shows_what_it_takes() {
     let text = Metrics::new().exposition();
+    // A young process may have spent less than a tick.
+    assert!(value(&text, "process_cpu_seconds_total") >= 0.0);
     for name in [
-        "process_cpu_seconds_total",
         "process_resident_memory_bytes",
         "process_open_fds",
+        "process_max_fds",
     ] {
-        assert!(
-            text.lines().any(|line| line.starts_with(name)),
-            "{name} is missing in {text}"
-        );
+        assert!(value(&text, name) > 0.0, "{name} in {text}");
     }
+    assert!(value(&text, "process_max_fds") >= value(&text, "process_open_fds"));
+    let started = value(&text, "process_start_time_seconds");
+    let age = crate::clock::unix_ms() as f64 / 1e3 - started;
+    assert!((0.0..60.0).contains(&age), "{age} s old");
 }
 
 /// Runs where `promtool` is installed (Debian's package `prometheus`); says so elsewhere.
