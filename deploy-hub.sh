@@ -27,7 +27,7 @@ Options:
   --org ORG           Fly organization for new apps         [FLY_ORG, flyctl's default]
   --config FILE       Fly configuration                     [FLY_CONFIG, fly.toml beside this script]
   --image IMAGE       deploy this image, build none         [FLY_IMAGE]
-  --timeout SECONDS   wait this long for each /health       [HEALTH_TIMEOUT, 180]
+  --timeout SECONDS   wait this long for each /ready        [HEALTH_TIMEOUT, 180]
   --keep-secrets      leave the secrets of the apps alone; then HUB_TOKEN is not needed
   --dry-run           print the commands, run none
   --help              print this
@@ -180,7 +180,7 @@ wait_for_health() {
   local app=$1
   run curl --silent --show-error --fail --output /dev/null --max-time 5 \
     --retry 100000 --retry-delay 2 --retry-all-errors --retry-max-time "$timeout" \
-    "https://$app.$domain/health"
+    "https://$app.$domain/ready"
 }
 
 show_hubs() {

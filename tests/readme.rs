@@ -306,9 +306,10 @@ async fn a_peer_prints_what_the_pages_show() {
 }
 
 /// What a block may begin with that no test runs, because of what it takes or how long.
-const NOT_RUN: [&str; 5] = [
+const NOT_RUN: [&str; 6] = [
     "cargo run --release",
     "docker ",
+    "kubectl ",
     "TURN_URLS=",
     "TURN_PORT=",
     "HUB_TOKEN=$(openssl rand -hex 32) ./deploy-hub.sh",

@@ -130,11 +130,12 @@ fn the_runtime_image_has_no_root_and_asks_the_daemon_itself_for_its_health() {
 fn fly_waits_for_the_drain_before_it_kills() {
     let fly = read("fly.toml");
     assert_eq!(value(&fly, "kill_signal"), "SIGTERM");
-    assert!(number(&fly, "kill_timeout") * 1000 > number(&fly, "DRAIN_MS"));
+    let needed = number(&fly, "DRAIN_PAUSE_MS") + number(&fly, "DRAIN_MS") + 11_000;
+    assert!(number(&fly, "kill_timeout") * 1000 > needed);
 }
 
 #[test]
-fn fly_asks_the_port_that_the_daemon_listens_on_for_health_and_metrics() {
+fn fly_asks_the_port_that_the_daemon_listens_on_whether_it_is_ready_and_for_metrics() {
     let fly = read("fly.toml");
     let port = number(&fly, "PORT");
     assert_eq!(number(&fly, "internal_port"), port);
@@ -145,7 +146,7 @@ fn fly_asks_the_port_that_the_daemon_listens_on_for_health_and_metrics() {
         .split("[[http_service.checks]]")
         .nth(1)
         .expect("a health check");
-    assert_eq!(value(check, "path"), "/health");
+    assert_eq!(value(check, "path"), "/ready");
 }
 
 #[test]
@@ -177,7 +178,8 @@ fn compose_runs_three_hubs_of_which_two_dial_the_first() {
 #[test]
 fn compose_waits_for_the_drain_and_watches_the_health_of_its_hubs() {
     let compose = read("docker-compose.yml");
-    assert!(number(&compose, "stop_grace_period") * 1000 > number(&compose, "DRAIN_MS"));
+    let drain = number(&compose, "DRAIN_MS") + 5_000 + 11_000;
+    assert!(number(&compose, "stop_grace_period") * 1000 > drain);
     assert!(compose.contains(r#"test: ["CMD", "/usr/local/bin/hubmesh", "--healthcheck"]"#));
     assert_eq!(
         compose.matches("<<: *hub\n").count(),
@@ -186,12 +188,79 @@ fn compose_waits_for_the_drain_and_watches_the_health_of_its_hubs() {
     );
 }
 
+/// The files of the base, by name.
+fn kubernetes() -> Vec<(String, String)> {
+    let folder = repository().join("packaging/k8s");
+    let entries = fs::read_dir(folder).expect("the base");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.into_string().expect("text"));
+    names
+        .map(|name| (name.clone(), read(&format!("packaging/k8s/{name}"))))
+        .collect()
+}
+
+#[test]
+fn the_base_for_kustomize_lists_each_of_its_files() {
+    let list = read("packaging/k8s/kustomization.yaml");
+    let files = kubernetes();
+    assert!(files.len() > 5);
+    for (name, _) in files {
+        let is_listed = list.lines().any(|line| line == format!("  - {name}"));
+        assert_eq!(is_listed, name != "kustomization.yaml", "{name}");
+    }
+}
+
+#[test]
+fn everything_in_the_base_is_about_its_own_pods() {
+    let files = kubernetes();
+    let others = files
+        .iter()
+        .filter(|(name, _)| name != "kustomization.yaml");
+    for (name, text) in others {
+        for resource in text.split("\n---\n") {
+            assert!(
+                resource.contains("app.kubernetes.io/name: hubmesh"),
+                "{name} selects whatever is in its namespace"
+            );
+        }
+        assert!(!text.contains("elector: {}"), "{name}");
+    }
+}
+
+#[test]
+fn kubernetes_waits_for_the_pause_and_the_drain_before_it_kills() {
+    let settings = read("packaging/k8s/kustomization.yaml");
+    let hubs = read("packaging/k8s/statefulset.yaml");
+    let millis = |name: &str| number(&settings, &format!("- {name}"));
+    let needed = millis("DRAIN_PAUSE_MS") + millis("DRAIN_MS") + 11_000;
+    assert!(number(&hubs, "terminationGracePeriodSeconds") * 1000 > needed);
+    let probe = hubs.split("readinessProbe:").nth(1).expect("a probe");
+    assert!(probe.contains("path: /ready"), "{probe}");
+    let noticed = number(probe, "periodSeconds") * number(probe, "failureThreshold");
+    assert!(noticed * 1000 < millis("DRAIN_PAUSE_MS"));
+    let probe = hubs.split("livenessProbe:").nth(1).expect("a probe");
+    assert_eq!(value(probe, "path"), "/live");
+}
+
+#[test]
+fn hubs_in_kubernetes_find_each_other_before_they_are_ready() {
+    let hubs = read("packaging/k8s/statefulset.yaml");
+    let services = read("packaging/k8s/services.yaml");
+    let headless = services.split("\n---\n").next().expect("a service");
+    let name = value(headless, "name");
+    assert_eq!(value(&hubs, "serviceName"), name);
+    assert!(hubs.contains(&format!("ws://$(POD_NAME).{name}:8080")));
+    assert!(hubs.contains(&format!("dns+ws://{name}:8080")));
+    assert_eq!(value(headless, "publishNotReadyAddresses"), "true");
+    assert_eq!(value(&hubs, "enableServiceLinks"), "false");
+}
+
 #[test]
 fn systemd_waits_for_the_drain_before_it_kills() {
     let unit = read("packaging/hubmesh.service");
     let sample = read("packaging/hubmesh.env");
     assert_eq!(value(&unit, "KillSignal"), "SIGTERM");
-    let drain = number(&sample, "#DRAIN_MS");
+    let drain = number(&sample, "#DRAIN_PAUSE_MS") + number(&sample, "#DRAIN_MS") + 11_000;
     assert!(number(&unit, "TimeoutStopSec") * 1000 > drain);
     assert_eq!(value(&unit, "RestartPreventExitStatus"), "64");
 }

@@ -25,6 +25,8 @@ const FRAME: &[&str] = &[
     "deploy-hub.sh",
     "Dockerfile",
     "docker-compose.yml",
+    "scripts/kubernetes-validate.txt",
+    "packaging/k8s/pdb.yaml",
 ];
 
 /// A workshop with a copy of the scripts and no tool beyond the shell's own and `cargo`.
@@ -55,6 +57,7 @@ fn furnished_machine() -> Workshop {
         "c++",
         "shellcheck",
         "hadolint",
+        "kubernetes-validate",
         "docker",
         "systemd-analyze",
         "promtool",
@@ -118,6 +121,7 @@ fn everything_runs_in_order_and_the_test_runner_has_the_last_word() {
     for lint in [
         "hadolint Dockerfile",
         "docker compose -f docker-compose.yml config --quiet",
+        "kubernetes-validate --strict --no-warn packaging/k8s/pdb.yaml",
     ] {
         assert!(
             outcome.calls.iter().any(|call| call == lint),
@@ -255,7 +259,9 @@ fn on_a_bare_machine_the_missing_tools_are_installed_without_a_question() {
 furnish() { printf '#!%s\n%s\n' "$WORKSHOP/bin/bash" "$2" >"$WORKSHOP/bin/$1"; chmod +x "$WORKSHOP/bin/$1"; }
 case "$*" in
   *download*) for last in "$@"; do :; done; : >"${last}_1_all.deb" ;;
-  *python3-pip*) furnish python3 'mkdir -p target/tools/hadolint/bin; cp "$WORKSHOP/bin/shellcheck" target/tools/hadolint/bin/hadolint' ;;
+  *python3-pip*) furnish python3 'for tool in hadolint kubernetes-validate; do
+    mkdir -p target/tools/$tool/bin; cp "$WORKSHOP/bin/shellcheck" target/tools/$tool/bin/$tool
+  done' ;;
   *nodejs*) furnish node "echo v22.1.0"; furnish npm "" ;;
   *install*) for last in "$@"; do :; done; furnish "$last" "" ;;
 esac
@@ -370,6 +376,7 @@ fn expect_named_skips(machine: &Workshop, reason: &str) {
         "shell lint",
         "Dockerfile lint",
         "Compose file check",
+        "Kubernetes files",
         "promtool on /metrics",
         "tests behind nginx",
         "tests behind haproxy",
@@ -508,7 +515,7 @@ fn a_failing_stage_fails_the_run_by_name() {
 
 #[test]
 fn a_failing_lint_fails_the_run() {
-    for linter in ["shellcheck", "hadolint"] {
+    for linter in ["shellcheck", "hadolint", "kubernetes-validate"] {
         let machine = furnished_machine();
         machine.stub(linter, "exit 1");
         let outcome = check(&machine, &[]);

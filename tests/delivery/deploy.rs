@@ -18,7 +18,7 @@ esac
 
 const CURL: &str = r#"
 case "$*" in
-  *"${UNHEALTHY:-nothing at all}"*/health) exit 22 ;;
+  *"${UNHEALTHY:-nothing at all}"*/ready) exit 22 ;;
   */hubs) [[ -z ${NO_HUBS:-} ]] && printf '%s' '{"totalHubs":2}' ;;
 esac
 "#;
@@ -110,9 +110,9 @@ fn each_hub_is_healthy_before_the_next_one_is_touched() {
         order,
         [
             "hubmesh-iad",
-            "https://hubmesh-iad.fly.dev/health",
+            "https://hubmesh-iad.fly.dev/ready",
             "hubmesh-fra",
-            "https://hubmesh-fra.fly.dev/health",
+            "https://hubmesh-fra.fly.dev/ready",
             "https://hubmesh-iad.fly.dev/hubs",
         ]
     );
@@ -298,7 +298,7 @@ fn a_dry_run_prints_every_step_and_needs_no_tool_and_no_token() {
         "+ flyctl apps create hubmesh-iad",
         "+ flyctl secrets import --app hubmesh-fra --stage",
         "BOOTSTRAP_HUBS=wss://hubmesh-iad.fly.dev",
-        "https://hubmesh-fra.fly.dev/health",
+        "https://hubmesh-fra.fly.dev/ready",
         "https://hubmesh-iad.fly.dev/hubs",
     ] {
         assert!(

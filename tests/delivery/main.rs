@@ -7,4 +7,7 @@
 mod artifacts;
 mod checks;
 mod deploy;
+#[path = "../common/hub_process.rs"]
+mod hub_process;
+mod observed;
 mod workshop;
