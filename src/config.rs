@@ -32,7 +32,7 @@ pub use types::{BootstrapHub, DuplicatePeer, HubUrl, LogFormat, PeerJsKeys, Peer
 
 use read::Reader;
 pub(crate) use relations::ROSTER_ENVELOPE_BYTES;
-use relations::{check_data_within_message, check_message_budget, check_outbox};
+use relations::{check_data_within_message, check_message_budget, check_outbox, check_ports};
 use settings::Raw;
 use variables::Variables;
 
@@ -386,6 +386,9 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         if let Some(discovery_limit) = discovery_limit {
             check_outbox(reader, peer, discovery_limit);
         }
+    }
+    if let (Some(port), Some(nat)) = (port, &nat) {
+        check_ports(reader, port, nat);
     }
     Some(Config {
         host: host?,

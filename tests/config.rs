@@ -622,6 +622,74 @@ fn a_hub_s_own_stun_and_turn_are_off_unless_set_and_checked_whole() {
     }
 }
 
+#[test]
+fn ports_of_one_hub_differ() {
+    let tls = [("TLS_CERT", "cert"), ("TLS_KEY", "key")];
+    let stun = ("STUN_PORT", "3478");
+    for (vars, name, other) in [
+        (&[("PORT", "3478"), stun][..], "STUN_PORT", "PORT"),
+        (&[("PORT", "3479"), stun], "STUN_ALT_PORT", "PORT"),
+        (
+            &[("PORT", "65534"), ("STUN_PORT", "65535")],
+            "STUN_ALT_PORT",
+            "PORT",
+        ),
+        (&[stun, ("TURN_PORT", "3479")], "TURN_PORT", "STUN_ALT_PORT"),
+        (
+            &[stun, ("STUN_ALT_PORT", "9"), ("TURN_PORT", "9")],
+            "TURN_PORT",
+            "STUN_ALT_PORT",
+        ),
+        (&[("PORT", "9"), ("TURN_PORT", "9")], "TURN_PORT", "PORT"),
+        (
+            &[("PORT", "9"), ("TURN_PORT", "8"), ("TURN_TLS_PORT", "9")],
+            "TURN_TLS_PORT",
+            "PORT",
+        ),
+        (
+            &[stun, ("TURN_PORT", "3478"), ("TURN_TLS_PORT", "3478")],
+            "TURN_TLS_PORT",
+            "STUN_PORT",
+        ),
+        (
+            &[stun, ("TURN_PORT", "8"), ("TURN_TLS_PORT", "3479")],
+            "TURN_TLS_PORT",
+            "STUN_ALT_PORT",
+        ),
+    ] {
+        let told = problems(&[vars, &tls].concat());
+        let words = format!("as {other} is");
+        let good = told.len() == 1 && told[0].0 == name && told[0].1.contains(&words);
+        assert!(good, "{vars:?}: {told:?}");
+    }
+    let implied = problems(&[stun, ("TURN_PORT", "3479")]);
+    assert!(implied[0].1.contains("the port after STUN_PORT"));
+    for vars in [
+        &[("PORT", "1"), stun, ("TURN_PORT", "3478")][..],
+        &[("PORT", "0"), ("STUN_PORT", "0"), ("TURN_PORT", "0")],
+        &[stun, ("STUN_ALT_PORT", "0"), ("TURN_PORT", "3479")],
+    ] {
+        let vars = [vars, &tls].concat();
+        assert!(Config::from_vars(vars.iter().copied()).is_ok(), "{vars:?}");
+    }
+}
+
+#[test]
+fn cautions_about_relays_name_the_setting_that_is_there() {
+    let cautions = |vars: &[(&str, &str)]| -> Vec<String> {
+        let config = Config::from_vars(vars.iter().copied()).expect("fine");
+        config.cautions.iter().map(|one| one.name.clone()).collect()
+    };
+    let port = ("TURN_PORT", "3478");
+    assert_eq!(cautions(&[port]), ["TURN_PORT"]);
+    let secret = ("TURN_SECRET", "0123456789abcdef");
+    assert_eq!(cautions(&[port, secret]), ["TURN_SECRET"]);
+    let token = ("AUTH_TOKEN", "0123456789abcdef");
+    assert_eq!(cautions(&[port, token]), [""; 0]);
+    let ports = ("TURN_RELAY_PORTS", "3000-9000");
+    assert_eq!(cautions(&[port, token, ports]), ["TURN_RELAY_PORTS"]);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_printed_ends_the_daemon_with_70_and_no_panic() {

@@ -48,6 +48,17 @@ pub struct StunSettings {
     pub alternate: Option<u16>,
 }
 
+impl StunSettings {
+    /// The second port; `None` if it is drawn.
+    pub fn second(&self) -> Option<u16> {
+        let next = || match self.port {
+            0 => None,
+            port => Some(port.checked_add(1).unwrap_or(port - 1)),
+        };
+        self.alternate.or_else(next)
+    }
+}
+
 /// This hub's own TURN.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TurnSettings {
@@ -333,6 +344,23 @@ fn read_limits(reader: &mut Reader, allocations: Option<usize>) -> Option<Limits
 }
 
 impl NatSettings {
+    /// Relays cannot have what STUN and TURN listen on: they find it taken, and there are fewer of them.
+    fn shared_relay_ports(&self) -> Option<Caution> {
+        let turn = self.turn.as_ref()?;
+        let stun = self.stun.as_ref();
+        let numbers = [
+            ("STUN_PORT", stun.map(|stun| stun.port)),
+            ("STUN_ALT_PORT", stun.and_then(StunSettings::second)),
+            ("TURN_PORT", Some(turn.port)),
+        ];
+        let within = |number: Option<u16>| number.is_some_and(|it| turn.relay_ports.contains(&it));
+        let (name, _) = numbers.into_iter().find(|(_, number)| within(*number))?;
+        Some(Caution {
+            name: String::from("TURN_RELAY_PORTS"),
+            text: format!("holds {name}, which no relay can have"),
+        })
+    }
+
     /// Sockets that the hub's own STUN and TURN may have open.
     pub fn sockets(&self) -> usize {
         let relays = self.turn.as_ref().map_or(0, |_| self.limits.allocations);
@@ -344,23 +372,31 @@ impl NatSettings {
 
     /// What may not be what was meant, on a hub that is `open` to everybody or not.
     pub(super) fn cautions(&self, open: bool) -> Vec<Caution> {
-        let caution = |text: &str| Caution {
-            name: String::from("TURN_SECRET"),
+        let caution = |name: &str, text: &str| Caution {
+            name: name.into(),
             text: text.into(),
         };
         let mut cautions = Vec::new();
         let secret = self.secret.as_ref().map(Secret::expose);
         if secret.is_some_and(|secret| secret.len() < GOOD_SECRET_BYTES) {
             cautions.push(caution(
+                "TURN_SECRET",
                 "is shorter than 16 bytes: whoever is given credentials can find it out by trying",
             ));
         }
-        if open && (secret.is_some() || self.turn.is_some()) {
+        let maker = match (secret, &self.turn) {
+            (Some(_), _) => Some("TURN_SECRET"),
+            (None, Some(_)) => Some("TURN_PORT"),
+            (None, None) => None,
+        };
+        if let Some(name) = maker.filter(|_| open) {
             cautions.push(caution(
-                "makes credentials on a hub that is open to everybody, so everybody may relay: set AUTH_TOKEN or a \
+                name,
+                "has credentials made on a hub that is open to everybody, so everybody may relay: set AUTH_TOKEN or a \
                  JWT key to choose who",
             ));
         }
+        cautions.extend(self.shared_relay_ports());
         cautions
     }
 }

@@ -1,9 +1,11 @@
 //! What has to hold between two settings, each of which is within its bounds: limits of peers that need room for each
-//! other.
+//! other, and ports that have to differ.
 //!
-//! Told as a problem of the setting that has to grow. Knows the limits and nothing of how they are read.
+//! Told as a problem of the setting that has to grow, or of the port that comes later. Knows the limits and nothing of how
+//! they are read.
 
 use super::PeerLimits;
+use super::nat::{NatSettings, StunSettings};
 use super::read::Reader;
 
 /// What an envelope adds to a peer's data in a roster: ids, network name, type, timestamp and WebSocket header.
@@ -54,5 +56,42 @@ pub(super) fn check_data_within_message(reader: &mut Reader, peer: &PeerLimits) 
             peer.max_announce_bytes, peer.max_message_bytes
         );
         reader.problem("MAX_ANNOUNCE_BYTES", text);
+    }
+}
+
+/// Ports that are of no use twice. All of them are opened at the addresses of `HOST`; 0 takes a free one. STUN and TURN may
+/// share theirs.
+pub(super) fn check_ports(reader: &mut Reader, port: u16, nat: &NatSettings) {
+    let (stun, turn) = (nat.stun.as_ref(), nat.turn.as_ref());
+    let implied = stun.and_then(StunSettings::second);
+    let mut taken = vec![("PORT", port)];
+    let stun_port = stun.map(|stun| stun.port);
+    let turn_port = turn
+        .map(|turn| turn.port)
+        .filter(|port| Some(*port) != stun_port);
+    let tls_port = turn.and_then(|turn| turn.tls_port);
+    for (setting, number) in [
+        ("STUN_PORT", stun_port),
+        ("STUN_ALT_PORT", implied),
+        ("TURN_PORT", turn_port),
+        ("TURN_TLS_PORT", tls_port),
+    ] {
+        let Some(number) = number.filter(|number| *number != 0) else {
+            continue;
+        };
+        match taken.iter().find(|(_, other)| *other == number) {
+            // That is told already.
+            Some((other, _)) if setting == "STUN_ALT_PORT" && *other == "STUN_PORT" => {}
+            Some((other, _)) => {
+                let unset = setting == "STUN_ALT_PORT" || *other == "STUN_ALT_PORT";
+                let implied = match stun.is_some_and(|stun| stun.alternate.is_none()) && unset {
+                    true => "; unset, STUN_ALT_PORT is the port after STUN_PORT",
+                    false => "",
+                };
+                let why = format!("is {number}, as {other} is: each needs one of its own{implied}");
+                reader.problem(setting, why);
+            }
+            None => taken.push((setting, number)),
+        }
     }
 }

@@ -69,12 +69,8 @@ impl Ports {
         if let Some(stun) = &nat.stun {
             let number = ports.both("STUN_PORT", hosts, stun.port)?;
             ports.numbers.stun = Some(number);
-            let next = match stun.port {
-                0 => 0,
-                _ => number.checked_add(1).unwrap_or(number - 1),
-            };
-            let alternate = stun.alternate.unwrap_or(next);
-            ports.numbers.alternate = Some(ports.both("STUN_ALT_PORT", hosts, alternate)?);
+            let second = stun.second().unwrap_or(0);
+            ports.numbers.alternate = Some(ports.both("STUN_ALT_PORT", hosts, second)?);
         }
         let Some(turn) = &nat.turn else {
             return Ok(ports);
