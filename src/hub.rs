@@ -78,10 +78,11 @@ impl Hub {
         let parts = Parts { sessions, mesh };
         let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
         let nat_ports = bound.as_ref().map_or_else(Vec::new, Bound::listening);
-        let nat = bound.map(|bound| bound.start(&config, certificates.clone()));
+        let nat = bound.map(|bound| bound.start(&config, certificates.clone(), &metrics));
         let nat = nat.transpose()?;
         if let Some(nat) = &nat {
-            metrics.show_turn(&nat.own().counters, nat.own().most);
+            let own = nat.own();
+            metrics.show_turn(&own.counters, own.most, &own.serving);
             app.offer(nat.own().clone());
         }
         app.serve(listeners, certificates.as_ref());
@@ -184,8 +185,8 @@ impl RunningHub {
     }
 
     /// Says so at `/ready`, and where somebody asks there, waits for `DRAIN_PAUSE_MS`. Then takes nobody in any more, tells
-    /// the other hubs, sends the peers away evenly over `DRAIN_MS`, and ends. That takes `DRAIN_MS` and at most ten seconds
-    /// more; without peers, next to no time.
+    /// the other hubs, sends the peers away evenly over `DRAIN_MS`, and ends. Relays have all of `DRAIN_MS` to be given up.
+    /// That takes `DRAIN_MS` and at most ten seconds more; without peers and relays, next to no time.
     pub async fn drain(mut self) {
         self.app.leave();
         if self.app.is_watched() {
@@ -196,9 +197,14 @@ impl RunningHub {
         if let Some(nat) = &self.nat {
             nat.drain();
         }
+        let drained = Instant::now() + self.config.drain;
         parts.mesh.drain().await;
         // Also without peers: whoever is still on the way from the 101 is sent away on arrival.
         parts.sessions.drain(self.config.drain).await;
+        if let Some(nat) = &self.nat {
+            // Connections that are relayed need their hub when its peers have gone, or never came here.
+            let _ = timeout_at(drained, nat.relays_gone()).await;
+        }
         let grace = Instant::now() + GRACE;
         if timeout_at(grace, self.app.peers_gone()).await.is_err() {
             tracing::warn!(

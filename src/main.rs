@@ -145,7 +145,7 @@ async fn run(config: Config) -> ExitCode {
         Err(error) => {
             complain(&error);
             return ExitCode::from(match error {
-                StartError::Nat(NatError::Thread(_)) => SYSTEM_REFUSES,
+                StartError::Nat(NatError::Thread(_) | NatError::Machine(_)) => SYSTEM_REFUSES,
                 StartError::Nat(NatError::Address(_)) | StartError::Tls(_) => BAD_CONFIG,
                 StartError::Bind(_) | StartError::Nat(NatError::Port(_)) => CANNOT_LISTEN,
             });

@@ -150,6 +150,24 @@ labels! {
 }
 
 labels! {
+    /// Why a connection of STUN and TURN was refused, or closed before it had a relay.
+    TurnRefusal {
+        /// As many as `TURN_MAX_CONNECTIONS` allows.
+        Full = "full",
+        /// As many of one address as are left for all others.
+        AddressFull = "address-full",
+        /// A TLS handshake found no place among `MAX_TLS_HANDSHAKES`, or gave way to another.
+        TlsFull = "tls-full",
+        /// What came is no TLS, or client and hub do not agree on it.
+        TlsHandshake = "tls-handshake",
+        /// No TLS, or no relay, within `HEADER_TIMEOUT_MS`.
+        Late = "late",
+        /// What came is neither STUN nor TURN, or longer than a packet may be.
+        Malformed = "malformed",
+    }
+}
+
+labels! {
     /// What became of new files for TLS.
     Reload {
         /// New connections get them.
@@ -204,6 +222,8 @@ pub struct Metrics {
     pub ice_servers: IntCounter,
     /// Connections and requests refused.
     pub refusals: Family<Refusal>,
+    /// Connections of STUN and TURN refused.
+    pub turn_refusals: Family<TurnRefusal>,
     /// Errors of the listening socket, such as a lack of file descriptors.
     pub accept_errors: IntCounter,
     /// Changes of the certificate's files that were noticed.
@@ -321,6 +341,11 @@ impl Metrics {
                 "Connections and requests refused.",
                 "reason",
             ),
+            turn_refusals: r.family(
+                "turn_connections_refused_total",
+                "Connections of STUN and TURN refused, or closed before they had a relay.",
+                "reason",
+            ),
             accept_errors: r.counter("accept_errors_total", "Errors of the listening socket."),
             tls_reloads: r.family(
                 "tls_reloads_total",
@@ -432,8 +457,9 @@ impl Metrics {
     }
 
     /// Shows what this hub's own STUN and TURN count; once.
-    pub fn show_turn(&self, counters: &Arc<Counters>, most: usize) {
-        let collector = turn::TurnCollector::new(Arc::clone(counters), most);
+    pub fn show_turn(&self, counters: &Arc<Counters>, most: usize, serving: &Arc<AtomicBool>) {
+        let (counters, serving) = (Arc::clone(counters), Arc::clone(serving));
+        let collector = turn::TurnCollector::new(counters, most, serving);
         Maker::must(self.registry.register(Box::new(collector)));
     }
 

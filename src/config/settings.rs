@@ -104,7 +104,7 @@ settings! {
     notices_per_sec_per_ip = "200000";
     /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. One address (IPv6: one /64) has as many as are left for all others, alone half; trusted proxies are not held to that. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
-    /// TLS handshakes at once, 1 to 1000000. One address (IPv6: one /64) has half at most; trusted proxies are not held to that. Where there is no place, the oldest gives way in which the client has said nothing yet, of the address that has the most. At worst 100 KiB each, within the above.
+    /// TLS handshakes at once, 1 to 1000000. One address (IPv6: one /64) has half at most; trusted proxies are not held to that. Where there is no place, the oldest gives way in which the client has said nothing yet, of the address that has the most. At worst 100 KiB each, within the above. `TURN_TLS_PORT` has as many of its own.
     max_tls_handshakes = "512";
     /// Milliseconds from a TCP connection to its whole request head, from the 101 to the WebSocket, and for a TLS handshake, 100 to 600000.
     header_timeout_ms = "10000";
@@ -200,7 +200,7 @@ settings! {
     ready_timeout_ms = "10000";
     /// Milliseconds between the end of `/ready` and the rest of a drain, 0 to 600000: how long proxies have to notice while peers are let in as before. Only where somebody has asked for `/ready` within the last minute.
     drain_pause_ms = "5000";
-    /// Milliseconds over which peers are sent away when the hub is told to stop, 0 to 600000.
+    /// Milliseconds over which peers are sent away when the hub is told to stop, and relays of its own TURN are left, 0 to 600000.
     drain_ms = "10000";
     /// `json` or `text`. `auto`: text on a terminal, JSON lines elsewhere.
     log_format = "auto";

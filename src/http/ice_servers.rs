@@ -62,7 +62,7 @@ fn try_page<B: Backend>(
     admit::its_own(&grant, &peer)?;
     admit::origin(app, head)?;
     app.metrics.ice_servers.inc();
-    let own = app.own_servers.get();
+    let own = app.own_servers.get().filter(|own| own.are_served());
     let servers = servers(&app.config.nat, own, &user(&grant, &peer), clock::unix_ms());
     Ok(reply::json(StatusCode::OK, &servers))
 }
@@ -167,6 +167,7 @@ mod tests {
             secret: Secret::new("south"),
             most: 1,
             counters: Arc::default(),
+            serving: Arc::default(),
         };
         let urls = |own: &OwnServers| {
             let answer = servers(&nat, Some(own), "alice", 0);

@@ -57,7 +57,7 @@ use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::Config;
-use crate::limits::{Admission, ConnectRate, Doorway, DoorwayPlace, NoPlace, Origin, Permit, Room};
+use crate::limits::{Admission, ConnectRate, DoorwayPlace, NoPlace, Permit, Room};
 use crate::log::Seldom;
 use crate::mesh::{MeshView, Observed};
 use crate::metrics::Metrics;
@@ -73,6 +73,7 @@ use serve::accept;
 pub(crate) use slots::Slots;
 pub use stream::Stream;
 pub use tls::{BadFile, Certificates, Fault, check as check_tls};
+pub(crate) use tls::{Door, Turns};
 
 /// A peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -152,9 +153,9 @@ pub struct App<B> {
     /// For PeerJS clients.
     peerjs_places: Admission,
     http_slots: Slots,
-    tls_doorway: Doorway,
+    tls_door: Door,
     /// The costly step of a TLS handshake is taken by few at a time.
-    tls_turn: Semaphore,
+    tls_turns: Turns,
     /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
     page_turn: Semaphore,
     pages: Pages<PageName>,
@@ -190,8 +191,8 @@ impl<B: Backend> App<B> {
                 per_address: None,
             }),
             http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
-            tls_doorway: Doorway::new(config.max_tls_handshakes),
-            tls_turn: Semaphore::new(config.worker_threads * tls::ANSWERED_AT_ONCE),
+            tls_door: Door::new(&config),
+            tls_turns: Turns::of(config.worker_threads * tls::ANSWERED_AT_ONCE),
             page_turn: Semaphore::new(1),
             pages: Pages::new(),
             accept_failures: Seldom::default(),
@@ -298,17 +299,9 @@ impl<B: Backend> App<B> {
         self.full.peers.watch(self.backend.try_admit(from))
     }
 
-    /// A place for a TLS handshake, unless there is none. One address has half of them at most, but for proxies, which
-    /// speak for many.
+    /// A place for a TLS handshake, unless there is none.
     fn enter_tls(&self, from: IpAddr) -> Result<DoorwayPlace, NoPlace> {
-        let places = self.config.max_tls_handshakes;
-        let proxies = &self.config.trusted_proxies;
-        let of_one = match proxies.trusts(from.to_canonical()) {
-            true => places,
-            false => places.div_ceil(2),
-        };
-        let place = self.tls_doorway.enter(Origin::of(from), of_one);
-        self.full.tls.watch(place)
+        self.full.tls.watch(self.tls_door.enter(from))
     }
 
     fn is_draining(&self) -> bool {

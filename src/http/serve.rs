@@ -155,7 +155,7 @@ async fn secure<B: Backend>(
             return no_place_for_tls(app, remote);
         }
     };
-    let accepting = certificates.accept(tcp, &place, &app.tls_turn);
+    let accepting = certificates.accept(tcp, &place, &app.tls_turns);
     let shaking_hands = timeout(app.config.header_timeout, accepting);
     let done = tokio::select! {
         done = app.closing.run_until_cancelled(shaking_hands) => done?,

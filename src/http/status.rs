@@ -18,6 +18,7 @@ use super::rates::Tally;
 use super::{App, Backend, Head, PageName, reply};
 use crate::log::timestamp;
 use crate::mesh::{BootstrapView, HubView, MeshView};
+use crate::nat::OwnServers;
 
 impl<B: Backend> App<B> {
     fn uptime_ms(&self) -> u64 {
@@ -75,14 +76,22 @@ pub(super) fn description<B: Backend>(app: &App<B>) -> Response {
     reply::json(StatusCode::OK, &body)
 }
 
+/// What `/health` answers with. A hub whose own STUN and TURN have failed lets peers in as ever, so it is not to be taken
+/// out of service for that.
+fn condition(draining: bool, turn_failed: bool) -> (StatusCode, &'static str) {
+    match (draining, turn_failed) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (false, true) => (StatusCode::OK, "degraded"),
+        (false, false) => (StatusCode::OK, "healthy"),
+    }
+}
+
 /// `GET /health`: 200 while peers are let in, 503 while the hub shuts down.
 pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     let view = app.backend.view();
-    let (code, status) = match app.is_draining() {
-        false => (StatusCode::OK, "healthy"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-    };
-    let body = json!({
+    let turn = app.own_servers.get().map(OwnServers::are_served);
+    let (code, status) = condition(app.is_draining(), turn == Some(false));
+    let mut body = json!({
         "status": status,
         "timestamp": timestamp(),
         "uptime": app.uptime_ms(),
@@ -93,6 +102,12 @@ pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
         "networks": view.networks,
         "version": env!("CARGO_PKG_VERSION"),
     });
+    if let (Some(served), Some(fields)) = (turn, body.as_object_mut()) {
+        fields.insert(
+            "turn".into(),
+            if served { "served" } else { "failed" }.into(),
+        );
+    }
     reply::json(code, &body)
 }
 
@@ -310,4 +325,17 @@ fn hubstats_json(view: &MeshView) -> serde_json::Value {
         "hubs": HubEntry::all(view),
         "bootstrapHubs": bootstrap,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_whose_relays_have_failed_says_so_and_stays_in_service() {
+        assert_eq!(condition(false, false), (StatusCode::OK, "healthy"));
+        assert_eq!(condition(false, true), (StatusCode::OK, "degraded"));
+        let draining = (StatusCode::SERVICE_UNAVAILABLE, "draining");
+        assert_eq!(condition(true, true), draining);
+    }
 }

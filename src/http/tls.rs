@@ -8,6 +8,8 @@
 //! Invariants: what is in force has a key that fits its certificate; no file is read on a runtime thread; nothing of
 //! a key is ever told. Started by the hub, asked by the accept loop for each connection.
 
+mod door;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -25,14 +27,17 @@ use rustls::server::Acceptor;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::{spawn_blocking, yield_now};
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::Stream;
 use crate::config::TlsFiles;
 use crate::limits::DoorwayPlace;
 use crate::metrics::{Metrics, Reload};
+
+pub(crate) use door::{Door, Turns};
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -150,10 +155,20 @@ impl Certificates {
     }
 
     /// The pair that is in force now, for TURN: clients that name a protocol name another one there (RFC 7443).
-    pub(crate) fn for_turn(&self) -> Arc<ServerConfig> {
+    fn for_turn(&self) -> Arc<ServerConfig> {
         let mut config = ServerConfig::clone(&self.in_force.lock());
         config.alpn_protocols = vec![b"stun.turn".to_vec(), b"stun.nat-discovery".to_vec()];
         Arc::new(config)
+    }
+
+    /// As [`accept`](Self::accept), for clients of TURN.
+    pub(crate) async fn accept_for_turn(
+        &self,
+        tcp: TcpStream,
+        place: &DoorwayPlace,
+        turns: &Turns,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        shake_hands(tcp, || self.for_turn(), place, turns).await
     }
 
     /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
@@ -165,29 +180,39 @@ impl Certificates {
         &self,
         tcp: TcpStream,
         place: &DoorwayPlace,
-        turns: &Semaphore,
+        turns: &Turns,
     ) -> io::Result<Stream> {
-        let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
-        place.spoke();
-        let config = Arc::clone(&self.in_force.lock());
-        let accepting =
-            begun.into_stream_with(config, |tls| tls.set_buffer_limit(Some(UNWRITTEN_BYTES)));
-        let stream = in_turn(accepting, place.turn(), turns).await?;
+        let config = || Arc::clone(&self.in_force.lock());
+        let stream = shake_hands(tcp, config, place, turns).await?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 }
 
+async fn shake_hands(
+    tcp: TcpStream,
+    config: impl FnOnce() -> Arc<ServerConfig>,
+    place: &DoorwayPlace,
+    turns: &Turns,
+) -> io::Result<TlsStream<TcpStream>> {
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+    place.spoke();
+    let accepting =
+        begun.into_stream_with(config(), |tls| tls.set_buffer_limit(Some(UNWRITTEN_BYTES)));
+    in_turn(accepting, place.turn(), turns).await
+}
+
 /// Takes each step of some work when it is its turn in both, which it has no longer than for the step.
-async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &Semaphore) -> W::Output {
+async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &Turns) -> W::Output {
     let stirred = Arc::new(Stirred::default());
     let waker = Waker::from(Arc::clone(&stirred));
     let mut work = pin!(work);
     loop {
-        // Neither is ever closed.
+        // It is never closed.
         let own_turn = own_turns.acquire().await;
-        let turn = turns.acquire().await;
+        let turn = turns.take().await;
+        let began = Instant::now();
         let step = work.as_mut().poll(&mut Context::from_waker(&waker));
-        yield_now().await;
+        turns.rest(began.elapsed()).await;
         drop((turn, own_turn));
         if let Poll::Ready(done) = step {
             return done;

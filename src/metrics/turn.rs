@@ -3,6 +3,7 @@
 //! The server counts on a thread of its own; here its numbers are taken over whenever somebody looks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hubmesh_turn::{Code, Counters, Drop, End, Method, Traffic};
 use prometheus::core::{Collector, Desc};
@@ -14,6 +15,8 @@ use super::Maker;
 /// The series of one server.
 pub(super) struct TurnCollector {
     counters: Arc<Counters>,
+    serving: Arc<AtomicBool>,
+    up: IntGauge,
     requests: IntCounterVec,
     errors: IntCounterVec,
     allocations: IntCounter,
@@ -54,6 +57,7 @@ fn drop_reason(why: Drop) -> &'static str {
         Drop::Forbidden => "forbidden",
         Drop::OverRate => "over-rate",
         Drop::TooLong => "too-long",
+        Drop::Unsent => "unsent",
     }
 }
 
@@ -66,7 +70,7 @@ fn catch_up(counter: &IntCounter, total: u64) {
 }
 
 impl TurnCollector {
-    pub(super) fn new(counters: Arc<Counters>, most: usize) -> Self {
+    pub(super) fn new(counters: Arc<Counters>, most: usize, serving: Arc<AtomicBool>) -> Self {
         let counter = |name, help| Maker::must(IntCounter::with_opts(Maker::opts(name, help)));
         let gauge = |name, help| Maker::must(IntGauge::with_opts(Maker::opts(name, help)));
         let limit = gauge(
@@ -76,6 +80,11 @@ impl TurnCollector {
         limit.set(i64::try_from(most).unwrap_or(i64::MAX));
         TurnCollector {
             counters,
+            serving,
+            up: gauge(
+                "turn_up",
+                "1 while this hub's own STUN and TURN are served, 0 once they have failed.",
+            ),
             requests: vec(
                 "turn_requests_total",
                 "Requests of STUN and TURN, by method.",
@@ -114,6 +123,7 @@ impl TurnCollector {
 
     fn refresh(&self) {
         let counters = &self.counters;
+        self.up.set(i64::from(self.serving.load(Ordering::Relaxed)));
         let set = |vec: &IntCounterVec, label: &str, total| {
             catch_up(&vec.with_label_values(&[label]), total);
         };
@@ -145,8 +155,9 @@ impl TurnCollector {
             .set(i64::try_from(counters.open()).unwrap_or(i64::MAX));
     }
 
-    fn all(&self) -> [&dyn Collector; 10] {
+    fn all(&self) -> [&dyn Collector; 11] {
         [
+            &self.up,
             &self.requests,
             &self.errors,
             &self.allocations,

@@ -2,7 +2,9 @@
 //! machine's own and therefore no peer.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use hubmesh_turn::{Config as ServerConfig, PeerPolicy, Relays, Server, TurnConfig, Verdict};
 use tokio::time::Instant;
@@ -10,6 +12,7 @@ use tokio::time::Instant;
 use super::ports::Ports;
 use crate::auth::Secret;
 use crate::config::NatSettings;
+use crate::log::Seldom;
 
 /// It is not known where this machine is reached.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -108,8 +111,14 @@ impl Addresses {
             .collect()
     }
 
-    /// A server for these ports.
-    pub(super) fn server(&self, nat: &NatSettings, ports: &Ports, secret: &Secret) -> Server {
+    /// A server for these ports, on a machine with these addresses.
+    pub(super) fn server(
+        &self,
+        nat: &NatSettings,
+        ports: &Ports,
+        secret: &Secret,
+        machine: Option<&Machine>,
+    ) -> Server {
         let turn = nat.turn.as_ref().map(|turn| TurnConfig {
             secret: secret.expose().to_owned(),
             ports: ports.turn(),
@@ -120,7 +129,7 @@ impl Addresses {
             },
             policy: PeerPolicy {
                 allow: turn.allow_peers.clone(),
-                own: self.own(),
+                own: machine.map_or_else(Vec::new, |machine| machine.own.clone()),
             },
             limits: nat.limits,
         });
@@ -132,12 +141,13 @@ impl Addresses {
         Server::new(config, Instant::now().into_std())
     }
 
-    /// This machine's addresses, as far as is known.
-    fn own(&self) -> Vec<IpAddr> {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let all = interfaces.iter().map(if_addrs::Interface::ip);
-        let all = all.chain(self.reached());
-        all.chain(self.listening.iter().copied()).collect()
+    /// This machine's addresses, if it tells.
+    pub(super) fn machine(&self) -> io::Result<Machine> {
+        let known: Vec<IpAddr> = self
+            .reached()
+            .chain(self.listening.iter().copied())
+            .collect();
+        Machine::new(known, interfaces)
     }
 
     /// Each host that clients are told, for each of these ports.
@@ -162,6 +172,65 @@ impl Addresses {
         let tcp = self.urls(ports.turn_port(), "turn", "?transport=tcp");
         let tls = self.urls(ports.tls_port(), "turns", "?transport=tcp");
         [udp, tcp, tls].concat()
+    }
+}
+
+/// How often the machine is asked which addresses it has: interfaces come and go.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The addresses of all interfaces.
+fn interfaces() -> io::Result<Vec<IpAddr>> {
+    let all = if_addrs::get_if_addrs()?;
+    Ok(all.iter().map(if_addrs::Interface::ip).collect())
+}
+
+/// This machine's own addresses, which are no peers.
+pub(super) struct Machine {
+    /// Those that are its own whatever its interfaces have.
+    known: Vec<IpAddr>,
+    ask: fn() -> io::Result<Vec<IpAddr>>,
+    /// All of them, as they were at the last look.
+    own: Vec<IpAddr>,
+    looked: Instant,
+    failures: Seldom,
+}
+
+impl Machine {
+    fn new(known: Vec<IpAddr>, ask: fn() -> io::Result<Vec<IpAddr>>) -> io::Result<Self> {
+        let own = [known.clone(), ask()?].concat();
+        Ok(Machine {
+            known,
+            ask,
+            own,
+            looked: Instant::now(),
+            failures: Seldom::default(),
+        })
+    }
+
+    /// Looks again if it is time to, and gives them all if they are others than before. While the system does not tell,
+    /// those that were known stay.
+    pub(super) fn look_again(&mut self, now: Instant) -> Option<Vec<IpAddr>> {
+        if now < self.looked + LOOK {
+            return None;
+        }
+        self.looked = now;
+        match (self.ask)() {
+            Ok(found) => {
+                let own = [self.known.clone(), found].concat();
+                let is_new = own != self.own;
+                self.own = own;
+                is_new.then(|| self.own.clone())
+            }
+            Err(why) => {
+                if let Some(left_out) = self.failures.due() {
+                    tracing::warn!(
+                        %why, left_out,
+                        "this machine does not tell which addresses it has: relays refuse those that it had before"
+                    );
+                }
+                None
+            }
+        }
     }
 }
 
@@ -212,8 +281,9 @@ mod tests {
         let found = Addresses::find(&set, &[ip("::")]).expect("one");
         assert_eq!((found.v4, found.v6), (Some([203, 0, 113, 5].into()), None));
         assert_eq!(found.relay_hosts(), [ip("0.0.0.0")]);
-        assert!(found.own().contains(&ip("203.0.113.5")));
-        assert!(found.own().contains(&ip("127.0.0.1")));
+        let machine = found.machine().expect("it tells");
+        assert!(machine.own.contains(&ip("203.0.113.5")));
+        assert!(machine.own.contains(&ip("127.0.0.1")));
         let named = settings(&[("TURN_PUBLIC_NAME", "turn.example.org")]);
         let found = Addresses::find(&named, &localhost).expect("both");
         assert_eq!(
@@ -222,5 +292,34 @@ mod tests {
         );
         let v6 = settings(&[("TURN_PUBLIC_ADDRESS", "2001:db8::5")]);
         assert!(Addresses::find(&v6, &[ip("127.0.0.1")]).is_err());
+    }
+
+    #[test]
+    fn addresses_that_come_later_are_the_machine_s_own_and_stay_so_while_it_does_not_tell() {
+        use std::cell::Cell;
+        thread_local! {
+            static LOOKS: Cell<u8> = const { Cell::new(0) };
+        }
+        let ask = || {
+            let look = LOOKS.get();
+            LOOKS.set(look + 1);
+            match look {
+                0 | 1 => Ok(vec![ip("192.0.2.1")]),
+                2 => Ok(vec![ip("192.0.2.1"), ip("192.0.2.2")]),
+                3 => Err(io::ErrorKind::PermissionDenied.into()),
+                _ => Ok(vec![ip("192.0.2.2")]),
+            }
+        };
+        let mut machine = Machine::new(vec![ip("203.0.113.5")], ask).expect("it tells");
+        let begin = machine.looked;
+        let mut look = |times: u32| machine.look_again(begin + LOOK * times);
+        assert_eq!(look(0), None, "it is too early");
+        assert_eq!(look(1), None, "nothing is new");
+        let all = [ip("203.0.113.5"), ip("192.0.2.1"), ip("192.0.2.2")];
+        assert_eq!(look(2), Some(all.to_vec()));
+        assert_eq!(look(3), None);
+        assert_eq!(look(4), Some(vec![ip("203.0.113.5"), ip("192.0.2.2")]));
+        let silent: fn() -> io::Result<Vec<IpAddr>> = || Err(io::ErrorKind::Other.into());
+        assert!(Machine::new(Vec::new(), silent).is_err());
     }
 }

@@ -7,30 +7,53 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubmesh_turn::{AllocationId, Effect, Family, FiveTuple, Moment, Server, ToPeer, Transport};
-use tokio::sync::watch;
-use tokio::task::{AbortHandle, spawn_local, yield_now};
+use hubmesh_turn::{
+    AllocationId, Counters, Effect, Family, FiveTuple, Moment, Passing, Server, ToPeer, Toward,
+    Transport,
+};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet, spawn_local, yield_now};
 use tokio::time::{Instant, interval};
 
 use super::Order;
+use super::addresses::Machine;
 use super::ports::{Ports, bind_relay};
 use super::streams::{self, Queue, Streams};
-use super::udp::{Inbox, Outbox, Udp};
+use super::udp::{Inbox, Outbox, Udp, tell};
 use crate::clock;
-use crate::config::Config;
-use crate::http::Certificates;
 
 /// How often relays are looked at whose time may be over. Data is held to it at once, ports are closed within this.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Why nothing is served any more, though nobody said to stop.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    /// A port cannot be read.
+    #[error("a port cannot be read: {0}")]
+    Port(#[from] io::Error),
+    /// Whoever reads one of the ports has ended.
+    #[error("a port is not read any more")]
+    Reader,
+    /// A task panicked, and what all of them share may be half done.
+    #[error("a task of it panicked")]
+    Panicked,
+}
+
 /// The server and its sockets.
 pub(super) struct Engine {
     server: Server,
+    counters: Arc<Counters>,
+    /// Asked where there are relays.
+    machine: Option<Machine>,
+    /// Told when a task panics.
+    panicked: Rc<Notify>,
     listening: Vec<Rc<Udp>>,
     relays: HashMap<AllocationId, Relay>,
     /// Where packets for clients in streams go.
@@ -62,18 +85,22 @@ impl Engine {
     pub(super) fn new(
         server: Server,
         hosts: Vec<IpAddr>,
-        config: &Arc<Config>,
-        certificates: Option<Arc<Certificates>>,
+        machine: Option<Machine>,
+        streams: Streams,
     ) -> Self {
+        let counters = Arc::clone(server.counters());
         Engine {
             server,
+            machine,
+            panicked: Rc::default(),
             listening: Vec::new(),
             relays: HashMap::new(),
             connections: HashMap::new(),
             hosts,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(Arc::clone(&counters)),
+            counters,
             scratch: Vec::new(),
-            streams: Rc::new(Streams::new(config, certificates)),
+            streams: Rc::new(streams),
         }
     }
 
@@ -88,7 +115,12 @@ impl Engine {
         }) = engine.server.handle_client(now, from, packet)
             && let Some(relay) = engine.relays.get(&allocation)
         {
-            engine.outbox.push(&relay.socket, peer, None, data);
+            let bytes = data.len();
+            let to = Toward::Peer;
+            let passing = Some(Passing { to, bytes });
+            engine
+                .outbox
+                .push(&relay.socket, (peer, None), data, passing);
         }
         engine.settle(this);
     }
@@ -97,7 +129,7 @@ impl Engine {
     fn settle(&mut self, this: &Shared) {
         while let Some(effect) = self.server.poll_effect() {
             match effect {
-                Effect::Send { to, bytes } => self.send(to, &bytes),
+                Effect::Send { to, bytes, passing } => self.send(to, &bytes, passing),
                 Effect::Open {
                     allocation,
                     family,
@@ -118,10 +150,12 @@ impl Engine {
     }
 
     /// To a client, as far as there is room.
-    fn send(&mut self, to: FiveTuple, bytes: &[u8]) {
+    fn send(&mut self, to: FiveTuple, bytes: &[u8], passing: Option<Passing>) {
         if to.transport == Transport::Stream {
-            if let Some(connection) = self.connections.get(&to) {
-                connection.put(bytes);
+            let connection = self.connections.get(&to);
+            let is_taken = connection.is_some_and(|connection| connection.put(bytes));
+            if let Some(passing) = passing {
+                tell(&self.counters, passing, is_taken);
             }
             return;
         }
@@ -133,8 +167,13 @@ impl Engine {
             let same = local.ip() == ip || local.ip().is_unspecified();
             local.port() == port && local.is_ipv4() == is_v4 && same
         });
-        if let Some(socket) = from {
-            self.outbox.push(socket, to.client, Some(ip), bytes);
+        match from {
+            Some(socket) => {
+                let way = (to.client, Some(ip));
+                self.outbox.push(socket, way, bytes, passing);
+            }
+            // No packet came there, so none goes from there.
+            None => passing.into_iter().for_each(|_| self.counters.unsent()),
         }
     }
 
@@ -148,8 +187,8 @@ impl Engine {
         match socket.and_then(Udp::new) {
             Ok(socket) => {
                 let socket = Rc::new(socket);
-                let reading = spawn_local(read_relay(Rc::clone(this), id, Rc::clone(&socket)));
-                let reading = reading.abort_handle();
+                let reading = read_relay(Rc::clone(this), id, Rc::clone(&socket));
+                let reading = spawn(&self.panicked, reading);
                 self.relays.insert(id, Relay { socket, reading });
                 true
             }
@@ -181,8 +220,25 @@ impl Engine {
         this.borrow_mut().outbox.flush();
     }
 
+    /// Runs a task that is one of many; if it panics, [`serve`] ends.
+    pub(super) fn spawn(this: &Shared, task: impl Future<Output = ()> + 'static) -> AbortHandle {
+        spawn(&this.borrow().panicked, task)
+    }
+
+    fn port_lost(this: &Shared, id: AllocationId) {
+        let mut engine = this.borrow_mut();
+        engine.server.port_lost(id);
+        engine.settle(this);
+        engine.outbox.flush();
+    }
+
     fn tick(this: &Shared) {
         let mut engine = this.borrow_mut();
+        let engine = &mut *engine;
+        let machine = engine.machine.as_mut();
+        if let Some(own) = machine.and_then(|machine| machine.look_again(Instant::now())) {
+            engine.server.set_own(&own);
+        }
         engine.server.handle_timeout(now().at);
         engine.settle(this);
         engine.outbox.flush();
@@ -202,37 +258,68 @@ thread_local! {
     static INBOX: RefCell<Inbox> = RefCell::new(Inbox::new());
 }
 
-/// Serves these ports until it is told to stop.
-pub(super) async fn serve(engine: Engine, ports: Ports, mut orders: watch::Receiver<Order>) {
+/// Has [`serve`] know when a task panics.
+struct Alarm(Rc<Notify>);
+
+impl std::ops::Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
+        }
+    }
+}
+
+fn spawn(panicked: &Rc<Notify>, task: impl Future<Output = ()> + 'static) -> AbortHandle {
+    let alarm = Alarm(Rc::clone(panicked));
+    let watched = async move {
+        let _alarm = alarm;
+        task.await;
+    };
+    spawn_local(watched).abort_handle()
+}
+
+/// Serves these ports until it is told to stop, or cannot.
+pub(super) async fn serve(
+    engine: Engine,
+    ports: Ports,
+    mut orders: watch::Receiver<Order>,
+) -> Result<(), Ended> {
+    let panicked = Rc::clone(&engine.panicked);
     let this: Shared = Rc::new(RefCell::new(engine));
-    let Ports { udp, tcp, tls, .. } = ports;
-    for socket in udp {
-        match Udp::new(socket) {
-            Ok(socket) => {
-                let socket = Rc::new(socket);
-                this.borrow_mut().listening.push(Rc::clone(&socket));
-                spawn_local(read_clients(Rc::clone(&this), socket));
-            }
-            Err(why) => tracing::error!(%why, "a UDP port of STUN and TURN cannot be read"),
-        }
-    }
-    for (listeners, secure) in [(tcp, false), (tls, true)] {
-        for listener in listeners {
-            spawn_local(streams::accept(Rc::clone(&this), listener, secure));
-        }
-    }
+    let mut readers = read(&this, ports)?;
     let mut ticks = interval(TICK);
-    loop {
+    let done = loop {
         tokio::select! {
             _ = ticks.tick() => Engine::tick(&this),
             told = orders.changed() => match (told, *orders.borrow()) {
                 (Ok(()), Order::Serve) => {}
                 (Ok(()), Order::Drain) => this.borrow_mut().server.drain(),
-                _ => break,
+                _ => break Ok(()),
             },
+            Some(_) = readers.join_next() => break Err(Ended::Reader),
+            () = panicked.notified() => break Err(Ended::Panicked),
+        }
+    };
+    Engine::end(&this);
+    done
+}
+
+/// Starts to read all ports. None of these tasks ends by itself.
+fn read(this: &Shared, ports: Ports) -> Result<JoinSet<()>, Ended> {
+    let mut readers = JoinSet::new();
+    let Ports { udp, tcp, tls, .. } = ports;
+    for socket in udp {
+        let socket = Rc::new(Udp::new(socket)?);
+        this.borrow_mut().listening.push(Rc::clone(&socket));
+        readers.spawn_local(read_clients(Rc::clone(this), socket));
+    }
+    for (listeners, secure) in [(tcp, false), (tls, true)] {
+        for listener in listeners {
+            let listener = TcpListener::from_std(listener)?;
+            readers.spawn_local(streams::accept(Rc::clone(this), listener, secure));
         }
     }
-    Engine::end(&this);
+    Ok(readers)
 }
 
 /// Reads one of the sockets that clients come to.
@@ -269,7 +356,9 @@ async fn read_relay(this: Shared, id: AllocationId, socket: Rc<Udp>) {
                 packet.clear();
                 let to = engine.server.handle_peer(now, id, peer, data, &mut packet);
                 if let Some(to) = to {
-                    engine.send(to, &packet);
+                    let (to_whom, bytes) = (Toward::Client, data.len());
+                    let passing = Passing { to: to_whom, bytes };
+                    engine.send(to, &packet, Some(passing));
                 }
                 engine.scratch = packet;
             });
@@ -277,5 +366,36 @@ async fn read_relay(this: Shared, id: AllocationId, socket: Rc<Udp>) {
             engine.outbox.flush();
         });
         yield_now().await;
+    }
+    Engine::port_lost(&this, id);
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_noticed_and_one_that_ends_or_is_ended_is_not() {
+        let tasks = LocalSet::new();
+        let panicked = Rc::new(Notify::new());
+        let in_time = |wait: Duration| {
+            let panicked = Rc::clone(&panicked);
+            async move {
+                tokio::time::timeout(wait, panicked.notified())
+                    .await
+                    .is_ok()
+            }
+        };
+        let play = async {
+            spawn(&panicked, async {});
+            spawn(&panicked, std::future::pending()).abort();
+            yield_now().await;
+            assert!(!in_time(Duration::ZERO).await);
+            spawn(&panicked, async { panic!("as it is meant to") });
+            assert!(in_time(Duration::from_secs(5)).await);
+        };
+        tasks.run_until(play).await;
     }
 }

@@ -15,6 +15,7 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -22,17 +23,19 @@ use hubmesh_turn::Counters;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::auth::Secret;
 use crate::config::Config;
 use crate::http::Certificates;
+use crate::metrics::Metrics;
 
-use addresses::Addresses;
 pub use addresses::NoAddress;
-use engine::Engine;
+use addresses::{Addresses, Machine};
+use engine::{Ended, Engine};
 use ports::Ports;
 pub use ports::{Port, PortError};
+use streams::Streams;
 
 /// The STUN and TURN servers that a hub cannot start. Nothing is bound.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,9 @@ pub enum NatError {
     /// It is not known where relays are reached.
     #[error(transparent)]
     Address(#[from] NoAddress),
+    /// The machine does not tell which addresses are its own, which no relay may lead to.
+    #[error("TURN_PORT: this machine does not tell which addresses it has: {0}")]
+    Machine(io::Error),
     /// The system refuses a thread.
     #[error("cannot start the thread of STUN and TURN: {0}")]
     Thread(io::Error),
@@ -50,6 +56,8 @@ pub enum NatError {
 
 /// How long the thread may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// How often a hub that ends looks whether there are still relays.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// What clients are told of this hub's own servers.
 #[derive(Clone, Debug)]
@@ -64,9 +72,16 @@ pub struct OwnServers {
     pub most: usize,
     /// What they count.
     pub counters: Arc<Counters>,
+    /// Whether they are served.
+    pub serving: Arc<AtomicBool>,
 }
 
 impl OwnServers {
+    /// Whether they are served; that they are no more is an error, which the log has.
+    pub fn are_served(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
     /// Whether there is no place for one more relay.
     pub fn is_full(&self) -> bool {
         self.counters.open() >= self.most as u64
@@ -94,6 +109,7 @@ fn warn_of_shared_ports(relays: &RangeInclusive<u16>) {
 pub struct Bound {
     ports: Ports,
     addresses: Addresses,
+    machine: Option<Machine>,
 }
 
 /// What the thread is told.
@@ -121,8 +137,14 @@ impl Nat {
             warn_of_shared_ports(&turn.relay_ports);
         }
         let addresses = Addresses::find(&config.nat, listening)?;
+        let machine = config.nat.turn.as_ref().map(|_| addresses.machine());
+        let machine = machine.transpose().map_err(NatError::Machine)?;
         let ports = Ports::open(&config.nat, &addresses.listening)?;
-        Ok(Some(Bound { ports, addresses }))
+        Ok(Some(Bound {
+            ports,
+            addresses,
+            machine,
+        }))
     }
 
     /// What clients are told.
@@ -133,6 +155,13 @@ impl Nat {
     /// No new relays from now on, and none is refreshed.
     pub fn drain(&self) {
         self.orders.send_replace(Order::Drain);
+    }
+
+    /// Returns when no relay is left, or none is served.
+    pub async fn relays_gone(&self) {
+        while self.own.are_served() && self.own.counters.open() > 0 {
+            sleep(DRAIN_LOOK).await;
+        }
     }
 
     /// Ends all relays, and the thread.
@@ -160,34 +189,116 @@ impl Bound {
         self,
         config: &Arc<Config>,
         certificates: Option<Arc<Certificates>>,
+        metrics: &Arc<Metrics>,
     ) -> Result<Nat, NatError> {
         let secret = config.nat.secret.clone();
         let secret = secret.unwrap_or_else(|| Secret::new(hex::encode(rand::random::<[u8; 32]>())));
-        let server = self.addresses.server(&config.nat, &self.ports, &secret);
+        let (nat, ports) = (&config.nat, &self.ports);
+        let server = self
+            .addresses
+            .server(nat, ports, &secret, self.machine.as_ref());
+        let serving = Arc::new(AtomicBool::new(true));
         let own = OwnServers {
             stun: self.addresses.stun_urls(&self.ports),
             turn: self.addresses.turn_urls(&self.ports),
             secret,
             most: config.nat.limits.allocations,
             counters: Arc::clone(server.counters()),
+            serving: Arc::clone(&serving),
         };
         let (orders, heard) = watch::channel(Order::Serve);
         let (ends, ended) = oneshot::channel();
-        let config = Arc::clone(config);
+        let ending = Ending {
+            serving,
+            orders: heard.clone(),
+            _ends: ends,
+        };
+        let (config, metrics) = (Arc::clone(config), Arc::clone(metrics));
         let serve = move || {
-            let runtime = match Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(why) => return tracing::error!(%why, "STUN and TURN are not served"),
-            };
-            let local = LocalSet::new();
-            let Bound { ports, addresses } = self;
-            let engine = Engine::new(server, addresses.relay_hosts(), &config, certificates);
-            runtime.block_on(local.run_until(engine::serve(engine, ports, heard)));
-            // Whoever waits may have given up.
-            let _ = ends.send(());
+            // The streams are of this thread alone.
+            let streams = Streams::new(&config, certificates, metrics);
+            let Bound {
+                ports,
+                addresses,
+                machine,
+            } = self;
+            let engine = Engine::new(server, addresses.relay_hosts(), machine, streams);
+            engine::serve(engine, ports, heard)
         };
         let thread = thread::Builder::new().name("turn".into());
-        thread.spawn(serve).map_err(NatError::Thread)?;
+        let run = move || run(ending, serve);
+        thread.spawn(run).map_err(NatError::Thread)?;
         Ok(Nat { orders, ended, own })
+    }
+}
+
+/// Serves on this thread until that ends.
+fn run<S, F>(ending: Ending, serve: S)
+where
+    S: FnOnce() -> F,
+    F: Future<Output = Result<(), Ended>>,
+{
+    let _ending = ending;
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return tracing::error!(%why, "STUN and TURN have no runtime"),
+    };
+    let local = LocalSet::new();
+    if let Err(why) = runtime.block_on(local.run_until(async { serve().await })) {
+        tracing::error!(%why, "STUN and TURN have failed");
+    }
+}
+
+/// Says that nothing is served any more, however that came about: a panic is no exception.
+struct Ending {
+    serving: Arc<AtomicBool>,
+    orders: watch::Receiver<Order>,
+    /// Gone with this.
+    _ends: oneshot::Sender<()>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.serving.store(false, Ordering::Relaxed);
+        if *self.orders.borrow() != Order::Stop {
+            tracing::error!(
+                "this hub serves no STUN and TURN any more, and /ice-servers names its own no longer: restart it"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether they are served after this has been run, and whether whoever waits for the end is told.
+    fn after<F>(order: Order, serve: impl FnOnce() -> F + Send + 'static) -> (bool, bool)
+    where
+        F: Future<Output = Result<(), Ended>>,
+    {
+        let serving = Arc::new(AtomicBool::new(true));
+        let (_orders, heard) = watch::channel(order);
+        let (ends, mut ended) = oneshot::channel();
+        let ending = Ending {
+            serving: Arc::clone(&serving),
+            orders: heard,
+            _ends: ends,
+        };
+        // That it panics is part of some.
+        let _ = thread::spawn(move || run(ending, serve)).join();
+        let told = ended.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+        (serving.load(Ordering::Relaxed), told)
+    }
+
+    #[test]
+    fn the_hub_learns_that_nothing_is_served_however_the_thread_ends() {
+        let gone = (false, true);
+        assert_eq!(after(Order::Stop, || async { Ok(()) }), gone);
+        assert_eq!(after(Order::Serve, || async { Err(Ended::Reader) }), gone);
+        assert_eq!(
+            after(Order::Serve, || async { panic!("as it is meant to") }),
+            gone
+        );
     }
 }

@@ -1,11 +1,13 @@
 //! Clients that come by TCP or TLS: their connections, bounded in number, time and memory.
 //!
 //! A connection without a relay may take short packets only and not long: one that shows no credentials within
-//! `HEADER_TIMEOUT_MS` is closed, whatever else it says. With a relay it lasts as long as that does. What goes to a client
+//! `HEADER_TIMEOUT_MS` is closed, whatever else it says. TLS handshakes have places, and take no more than a part of the
+//! thread's time, which relays need. With a relay it lasts as long as that does. What goes to a client
 //! waits in a short [`Queue`]; what does not fit is lost, as it would be by UDP, so that who does not read harms nobody else.
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +16,16 @@ use bytes::{Buf, Bytes, BytesMut};
 use hubmesh_turn::{FiveTuple, Frame, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::spawn_local;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::engine::{Engine, Shared, now};
 use crate::config::Config;
-use crate::http::{Certificates, Slots};
+use crate::http::{Certificates, Door, Slots, Turns};
+use crate::limits::NoPlace;
+use crate::log::Seldom;
+use crate::metrics::{Metrics, TurnRefusal};
 
 /// The longest packet of a client without a relay, in bytes: requests are much shorter.
 const LONGEST_UNPROVED: usize = 2 * 1024;
@@ -59,17 +63,19 @@ fn queue() -> (Queue, Waiting) {
 }
 
 impl Queue {
-    /// Puts a packet at the end, or loses it: a client that does not read loses what it does not take.
-    pub(super) fn put(&self, packet: &[u8]) {
+    /// Puts a packet at the end, or loses it, and says whether it is there: a client that does not read loses what it does
+    /// not take.
+    pub(super) fn put(&self, packet: &[u8]) -> bool {
         let waiting = self.waiting.get() + packet.len();
-        if waiting <= WAITING_BYTES
+        let has_room = waiting <= WAITING_BYTES
             && self
                 .packets
                 .try_send(Bytes::copy_from_slice(packet))
-                .is_ok()
-        {
+                .is_ok();
+        if has_room {
             self.waiting.set(waiting);
         }
+        has_room
     }
 }
 
@@ -92,37 +98,106 @@ impl Waiting {
     }
 }
 
+/// TLS handshakes have one part in so many of the thread's time: a signature takes up to a millisecond, and packets wait.
+const PARTS: u32 = 4;
+
 /// What all connections share.
 pub(super) struct Streams {
     slots: Slots,
+    most: usize,
     patience: Duration,
     certificates: Option<Arc<Certificates>>,
+    door: Door,
+    turns: Turns,
+    metrics: Arc<Metrics>,
+    full: Seldom,
+    failures: Seldom,
 }
 
 impl Streams {
-    pub(super) fn new(config: &Arc<Config>, certificates: Option<Arc<Certificates>>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        certificates: Option<Arc<Certificates>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let proxies = config.trusted_proxies.clone();
         Streams {
             slots: Slots::new(config.nat.max_connections, proxies),
+            most: config.nat.max_connections,
             patience: config.header_timeout,
             certificates,
+            door: Door::new(config),
+            turns: Turns::one_part_in(PARTS),
+            metrics,
+            full: Seldom::default(),
+            failures: Seldom::default(),
         }
+    }
+
+    fn refuse(&self, why: TurnRefusal) {
+        self.metrics.turn_refusals.inc(why);
+    }
+
+    /// There is no place for a connection.
+    fn turn_away(&self, client: SocketAddr, why: NoPlace) {
+        self.refuse(match why {
+            NoPlace::Full => TurnRefusal::Full,
+            NoPlace::AddressFull => TurnRefusal::AddressFull,
+        });
+        if let (NoPlace::Full, Some(left_out)) = (why, self.full.due()) {
+            tracing::warn!(
+                setting = "TURN_MAX_CONNECTIONS",
+                most = self.most,
+                left_out,
+                "TURN is full and turns connections away: raise the setting if this hub can bear more"
+            );
+        }
+        tracing::debug!(%client, "a connection of TURN was closed: TURN_MAX_CONNECTIONS are open, or its address has its share");
+    }
+
+    /// TLS with a client, if there is a place for its handshake, and it manages in time.
+    async fn secure(
+        &self,
+        certificates: &Certificates,
+        tcp: TcpStream,
+        client: SocketAddr,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let no_place = || {
+            self.refuse(TurnRefusal::TlsFull);
+            io::Error::other("there are MAX_TLS_HANDSHAKES, or its address has its share")
+        };
+        let place = self.door.enter(client.ip()).map_err(|_| no_place())?;
+        let accepting = certificates.accept_for_turn(tcp, &place, &self.turns);
+        let done = tokio::select! {
+            done = timeout(self.patience, accepting) => done,
+            () = place.lost() => return Err(no_place()),
+        };
+        let done = done.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()));
+        if let Err(why) = &done {
+            match why.kind() {
+                io::ErrorKind::TimedOut => self.refuse(TurnRefusal::Late),
+                io::ErrorKind::InvalidData => self.refuse(TurnRefusal::TlsHandshake),
+                // It went away.
+                _ => {}
+            }
+        }
+        done
     }
 }
 
 /// Accepts connections for as long as the thread lives.
-pub(super) async fn accept(this: Shared, listener: std::net::TcpListener, secure: bool) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(why) => return tracing::error!(%why, "a TCP port of STUN and TURN cannot be read"),
-    };
+pub(super) async fn accept(this: Shared, listener: TcpListener, secure: bool) {
+    let streams = Rc::clone(&this.borrow().streams);
     loop {
         match listener.accept().await {
             Ok((tcp, _)) => {
-                spawn_local(connection(Rc::clone(&this), tcp, secure));
+                Engine::spawn(&this, connection(Rc::clone(&this), tcp, secure));
             }
             Err(why) => {
-                tracing::debug!(%why, "cannot accept connections of STUN and TURN");
+                streams.metrics.accept_errors.inc();
+                if let Some(left_out) = streams.failures.due() {
+                    tracing::error!(%why, left_out, "cannot accept connections of STUN and TURN");
+                }
                 sleep(PAUSE).await;
             }
         }
@@ -134,8 +209,9 @@ async fn connection(this: Shared, tcp: TcpStream, secure: bool) {
         return;
     };
     let streams = Rc::clone(&this.borrow().streams);
-    let Ok(_slot) = streams.slots.try_take(client.ip()) else {
-        return tracing::debug!(%client, "a connection of TURN was closed: TURN_MAX_CONNECTIONS are open");
+    let _slot = match streams.slots.try_take(client.ip()) {
+        Ok(slot) => slot,
+        Err(why) => return streams.turn_away(client, why),
     };
     // A socket that closed meanwhile cannot be set, and ends at its first read.
     let _ = tcp.set_nodelay(true);
@@ -145,14 +221,10 @@ async fn connection(this: Shared, tcp: TcpStream, secure: bool) {
         server,
     };
     let done = match (&streams.certificates, secure) {
-        (Some(certificates), true) => {
-            let acceptor = TlsAcceptor::from(certificates.for_turn());
-            match timeout(streams.patience, acceptor.accept(tcp)).await {
-                Ok(Ok(stream)) => serve(&this, stream, from, true).await,
-                Ok(Err(why)) => Err(why),
-                Err(_late) => Err(io::ErrorKind::TimedOut.into()),
-            }
-        }
+        (Some(certificates), true) => match streams.secure(certificates, tcp, client).await {
+            Ok(stream) => serve(&this, stream, from, true).await,
+            Err(why) => Err(why),
+        },
         _ => serve(&this, tcp, from, false).await,
     };
     if let Err(why) = done {
@@ -165,17 +237,27 @@ async fn serve<S>(this: &Shared, stream: S, from: FiveTuple, secure: bool) -> io
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let patience = this.borrow().streams.patience;
+    let streams = Rc::clone(&this.borrow().streams);
+    let patience = streams.patience;
     let (reader, writer) = split(stream);
     let (queue, waiting) = queue();
     this.borrow_mut().connected(from, queue);
-    let writing = spawn_local(write(writer, waiting, secure));
+    let (ends, ended) = oneshot::channel::<()>();
+    let writing = async move {
+        let _ends = ends;
+        write(writer, waiting, secure).await;
+    };
+    let writing = Engine::spawn(this, writing);
     let done = read(this, reader, from, patience).await;
+    match done.as_ref().map_err(io::Error::kind) {
+        Err(io::ErrorKind::TimedOut) => streams.refuse(TurnRefusal::Late),
+        Err(io::ErrorKind::InvalidData) => streams.refuse(TurnRefusal::Malformed),
+        _ => {}
+    }
     Engine::disconnected(this, from);
     // Its queue is closed now, so it ends with what is in it, unless the client reads nothing.
-    let aborting = writing.abort_handle();
-    if timeout(patience, writing).await.is_err() {
-        aborting.abort();
+    if timeout(patience, ended).await.is_err() {
+        writing.abort();
     }
     done
 }
@@ -270,18 +352,17 @@ mod tests {
     async fn what_waits_for_a_client_is_bounded_in_bytes() {
         let (queue, mut waiting) = queue();
         let packet = vec![0; 60_000];
-        for _ in 0..10 {
-            queue.put(&packet);
-        }
+        let taken = (0..10).filter(|_| queue.put(&packet)).count();
+        assert_eq!(taken, WAITING_BYTES / packet.len());
         assert!(waiting.next().await.is_some());
-        queue.put(&packet);
+        assert!(queue.put(&packet));
         let rest = std::iter::from_fn(|| waiting.ready()).count();
         assert_eq!(
             rest,
             WAITING_BYTES / packet.len(),
             "one more for the one taken"
         );
-        queue.put(&packet);
+        assert!(queue.put(&packet));
         assert!(waiting.ready().is_some(), "there is room for all again");
     }
 }

@@ -8,7 +8,9 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use hubmesh_turn::{Counters, Passing};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use rustix::net::sockopt;
 use tokio::io::Interest;
@@ -70,14 +72,14 @@ impl Udp {
         }
     }
 
-    /// Sends one datagram, or several of `size` bytes each, the last one perhaps shorter.
-    fn send(&self, to: SocketAddr, from: Option<IpAddr>, bytes: &[u8], size: usize) {
+    /// Sends one datagram, or several of `size` bytes each, the last one perhaps shorter; says which were sent.
+    fn send(&self, way: &Way, bytes: &[u8], size: usize) -> Taken {
         let transmit = |contents, segment_size| Transmit {
-            destination: to,
+            destination: way.to,
             ecn: None,
             contents,
             segment_size,
-            src_ip: from,
+            src_ip: way.from,
         };
         let sending = |transmit: &Transmit<'_>| {
             let send = || self.state.try_send((&self.socket).into(), transmit);
@@ -86,14 +88,20 @@ impl Udp {
         let is_batch = bytes.len() > size;
         match sending(&transmit(bytes, is_batch.then_some(size))) {
             Err(why) if is_batch && why.kind() != io::ErrorKind::WouldBlock => {
-                for datagram in bytes.chunks(size) {
-                    // Lost, as on any wire.
-                    let _ = sending(&transmit(datagram, None));
-                }
+                let one = |datagram| sending(&transmit(datagram, None)).is_ok();
+                Taken::Each(bytes.chunks(size).map(one).collect())
             }
-            _ => {}
+            done => Taken::All(done.is_ok()),
         }
     }
+}
+
+/// Which datagrams the kernel took.
+enum Taken {
+    /// All of them, or none.
+    All(bool),
+    /// One by one.
+    Each(Vec<bool>),
 }
 
 /// Undoes what is right for QUIC, which finds the path's own limit.
@@ -164,26 +172,39 @@ impl Way {
     }
 }
 
-/// Datagrams on their way out; those that go the same way one after the other are sent at once.
-#[derive(Default)]
+/// Datagrams on their way out; those that go the same way one after the other are sent at once. What of them is relayed is
+/// counted when the kernel has taken it.
 pub(super) struct Outbox {
+    counters: Arc<Counters>,
     way: Option<Way>,
     bytes: Vec<u8>,
     /// Of each but the last.
     size: usize,
     /// The last one was shorter, so it is the last.
     closed: bool,
-    count: usize,
+    /// What each of them relays.
+    passing: Vec<Option<Passing>>,
 }
 
 impl Outbox {
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        Outbox {
+            counters,
+            way: None,
+            bytes: Vec::new(),
+            size: 0,
+            closed: false,
+            passing: Vec::new(),
+        }
+    }
+
     /// Adds a datagram. It is sent at the latest by [`flush`](Self::flush).
     pub(super) fn push(
         &mut self,
         socket: &Rc<Udp>,
-        to: SocketAddr,
-        from: Option<IpAddr>,
+        (to, from): (SocketAddr, Option<IpAddr>),
         datagram: &[u8],
+        passing: Option<Passing>,
     ) {
         let socket = Rc::clone(socket);
         let way = Way { socket, to, from };
@@ -191,7 +212,7 @@ impl Outbox {
             && !self.closed
             && datagram.len() <= self.size.min(LONGEST_SEGMENT)
             && !datagram.is_empty()
-            && self.count < way.socket.state.max_gso_segments()
+            && self.passing.len() < way.socket.state.max_gso_segments()
             && self.bytes.len() + datagram.len() <= LONGEST_BATCH;
         if !fits {
             self.flush();
@@ -199,18 +220,71 @@ impl Outbox {
             self.size = datagram.len();
         }
         self.closed = datagram.len() < self.size;
-        self.count += 1;
+        self.passing.push(passing);
         self.bytes.extend_from_slice(datagram);
     }
 
     /// Sends what is there.
     pub(super) fn flush(&mut self) {
         if let Some(way) = self.way.take() {
-            way.socket
-                .send(way.to, way.from, &self.bytes, self.size.max(1));
+            let taken = way.socket.send(&way, &self.bytes, self.size.max(1));
+            let which = |at| match &taken {
+                Taken::All(all) => *all,
+                Taken::Each(each) => each.get(at).copied().unwrap_or_default(),
+            };
+            for (passing, at) in self.passing.iter().zip(0..) {
+                if let Some(passing) = passing {
+                    tell(&self.counters, *passing, which(at));
+                }
+            }
         }
         self.bytes.clear();
-        self.count = 0;
+        self.passing.clear();
         self.closed = false;
+    }
+}
+
+/// Says what became of data that was let pass.
+pub(super) fn tell(counters: &Counters, passing: Passing, is_sent: bool) {
+    match is_sent {
+        true => counters.sent(passing),
+        false => counters.unsent(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubmesh_turn::{Drop, Toward};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_the_kernel_takes_is_counted_as_relayed() {
+        let bind = || std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let (here, there) = (bind(), bind());
+        here.set_nonblocking(true).expect("set");
+        let to = there.local_addr().expect("bound");
+        let socket = Rc::new(Udp::new(here).expect("a socket"));
+        socket.socket.writable().await.expect("there is room");
+        let counters = Arc::new(Counters::default());
+        let mut outbox = Outbox::new(Arc::clone(&counters));
+        let passing = |bytes| {
+            let to = Toward::Peer;
+            Some(Passing { to, bytes })
+        };
+        for _ in 0..3 {
+            outbox.push(&socket, (to, None), &[7; 100], passing(100));
+        }
+        outbox.push(&socket, (to, None), b"an answer", None);
+        // No datagram is as long as that.
+        outbox.push(&socket, (to, None), &[7; 70_000], passing(70_000));
+        // Nobody can be sent to there.
+        let nowhere: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        outbox.push(&socket, (nowhere, None), &[7; 100], passing(100));
+        outbox.push(&socket, (nowhere, None), &[7; 100], passing(100));
+        outbox.flush();
+        assert_eq!(counters.to_peers.packets.total(), 3);
+        assert_eq!(counters.to_peers.bytes.total(), 300);
+        assert_eq!(counters.of(Drop::Unsent).total(), 3);
     }
 }

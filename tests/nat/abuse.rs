@@ -11,7 +11,7 @@ use turn_types::attribute::{Lifetime, RequestedTransport};
 use turn_types::message::{ALLOCATE, REFRESH};
 
 use crate::client::{Client, EXPIRY};
-use crate::hub_process::{HubProcess, LIMIT};
+use crate::hub_process::{HubProcess, LIMIT, eventually};
 use crate::stage::{SECRET, hub, ice_servers, metric, urls};
 
 /// A client at this address, of the hub at that one.
@@ -203,19 +203,29 @@ async fn is_answered(stream: &mut TcpStream) -> bool {
 #[tokio::test]
 async fn a_connection_that_opens_no_relay_is_closed_in_time_whatever_it_asks() {
     let (address, builder) = hub();
-    let _hub = builder.env("HEADER_TIMEOUT_MS", "500").start().await;
+    let hub = builder.env("HEADER_TIMEOUT_MS", "500").start().await;
     let mut stream = TcpStream::connect((address, 3478)).await.expect("open");
     let asking = async { while is_answered(&mut stream).await {} };
     timeout(LIMIT, asking).await.expect("it is closed");
+    let late = r#"hubmesh_turn_connections_refused_total{reason="late"}"#;
+    assert_eq!(metric(&hub, late).await, 1);
 }
 
 #[tokio::test]
 async fn one_address_has_as_many_connections_as_are_left_for_all_others() {
     let (address, builder) = hub();
-    let _hub = builder.env("TURN_MAX_CONNECTIONS", "2").start().await;
+    let hub = builder.env("TURN_MAX_CONNECTIONS", "2").start().await;
     let mut first = TcpStream::connect((address, 3478)).await.expect("open");
     assert!(is_answered(&mut first).await);
     let mut second = TcpStream::connect((address, 3478)).await.expect("open");
     assert!(!is_answered(&mut second).await);
     assert!(is_answered(&mut first).await);
+    let refused = |why: &str| format!("hubmesh_turn_connections_refused_total{{reason=\"{why}\"}}");
+    assert_eq!(metric(&hub, &refused("address-full")).await, 1);
+    first.write_all(&[0xff; 4]).await.expect("it is sent");
+    assert!(!is_answered(&mut first).await);
+    eventually("it is counted", async || {
+        metric(&hub, &refused("malformed")).await == 1
+    })
+    .await;
 }

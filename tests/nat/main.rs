@@ -11,6 +11,7 @@ mod installed;
 mod abuse;
 mod client;
 mod coturn;
+mod drain;
 mod outside;
 mod own;
 mod stage;

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::authority::{Authority, files};
 use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually};
-use crate::stage::{ask, hub, metric, metric_is};
+use crate::stage::{ask, get, hub, metric, metric_is};
 
 const FULL: &str = "hubmesh_refusals_total{reason=\"tls-full\"}";
 /// The first bytes of a client's first words, and of how many there are more.
@@ -25,20 +25,20 @@ fn crowded(hub: HubBuilder, places: usize) -> HubBuilder {
         .env("HEADER_TIMEOUT_MS", "600000")
 }
 
-async fn connect(hub: &HubProcess, from: [u8; 4]) -> TcpStream {
+async fn connect(to: SocketAddr, from: [u8; 4]) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from((from, 0))).expect("bound");
-    timeout(LIMIT, socket.connect(hub.addr))
+    timeout(LIMIT, socket.connect(to))
         .await
         .expect("in time")
         .expect("connected")
 }
 
 /// Connections of this address that say so much and then nothing.
-async fn mute(hub: &HubProcess, from: [u8; 4], many: usize, words: &[u8]) -> Vec<TcpStream> {
+async fn mute(to: SocketAddr, from: [u8; 4], many: usize, words: &[u8]) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for _ in 0..many {
-        let mut stream = connect(hub, from).await;
+        let mut stream = connect(to, from).await;
         // One that gave way already takes nothing.
         let _ = stream.write_all(words).await;
         streams.push(stream);
@@ -48,7 +48,7 @@ async fn mute(hub: &HubProcess, from: [u8; 4], many: usize, words: &[u8]) -> Vec
 
 /// What a client from there is answered, over TLS.
 async fn asks(hub: &HubProcess, client: &Arc<ClientConfig>, from: [u8; 4]) -> io::Result<String> {
-    let tcp = connect(hub, from).await;
+    let tcp = connect(hub.addr, from).await;
     let name = ServerName::try_from("localhost").expect("a name");
     let connecting = TlsConnector::from(Arc::clone(client)).connect(name, tcp);
     let stream = timeout(LIMIT, connecting).await.expect("in time")?;
@@ -66,7 +66,7 @@ async fn silent_handshakes_of_one_address_keep_nobody_out_not_even_its_neighbour
     let files = files(&authority);
     let client = authority.client();
     let hub = crowded(hub(&files), 16).start().await;
-    let silent = mute(&hub, [127, 0, 0, 2], 40, b"").await;
+    let silent = mute(hub.addr, [127, 0, 0, 2], 40, b"").await;
     // It has half of the places, and what is over gave way: no more of the connections are open.
     metric_is(&hub, &client, FULL, 40 - 8).await;
     for from in [[127, 0, 0, 1], [127, 0, 0, 3], [127, 0, 0, 2]] {
@@ -89,7 +89,7 @@ async fn silent_handshakes_of_many_addresses_keep_nobody_out() {
             .await;
         let mut silent = Vec::new();
         for host in 2..12 {
-            silent.push(mute(&hub, [127, 0, 1, host], 20, words).await);
+            silent.push(mute(hub.addr, [127, 0, 1, host], 20, words).await);
         }
         let own = [127, 0, 0, 1];
         // Those that were closed are gone once their tasks had their turn.
@@ -113,8 +113,59 @@ async fn a_proxy_that_is_trusted_may_have_more_than_half_of_the_places() {
         .env("TRUSTED_PROXIES", "127.0.0.2")
         .start()
         .await;
-    let of_the_proxy = mute(&hub, [127, 0, 0, 2], 7, b"").await;
+    let of_the_proxy = mute(hub.addr, [127, 0, 0, 2], 7, b"").await;
     is_served(&hub, &client, [127, 0, 0, 1]).await;
     assert_eq!(metric(&hub, &client, FULL).await, 0);
     drop(of_the_proxy);
+}
+
+/// The port of TURN over TLS.
+async fn turn(hub: &HubProcess, client: &Arc<ClientConfig>) -> SocketAddr {
+    let answer = get(hub, client, "/ice-servers").await;
+    let (_, rest) = answer.split_once("turns:").expect("TURN over TLS");
+    let (place, _) = rest.split_once('?').expect("a transport");
+    place.parse().expect("an address")
+}
+
+async fn has_tls(to: SocketAddr, client: &Arc<ClientConfig>, from: [u8; 4]) -> bool {
+    let tcp = connect(to, from).await;
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connecting = TlsConnector::from(Arc::clone(client)).connect(name, tcp);
+    timeout(LIMIT, connecting).await.expect("in time").is_ok()
+}
+
+#[tokio::test]
+async fn handshakes_of_turn_have_places_of_their_own_which_nobody_takes_from_others() {
+    let authority = Authority::new();
+    let files = files(&authority);
+    let client = authority.client();
+    let hub = crowded(hub(&files), 4)
+        .env("TURN_PORT", "0")
+        .env("TURN_TLS_PORT", "0")
+        .start()
+        .await;
+    let turn = turn(&hub, &client).await;
+    // It names no protocol: that of the hub's port is none here.
+    let mut plain = ClientConfig::clone(&client);
+    plain.alpn_protocols.clear();
+    let plain = Arc::new(plain);
+    let silent = mute(turn, [127, 0, 0, 2], 10, b"").await;
+    let full = "hubmesh_turn_connections_refused_total{reason=\"tls-full\"}";
+    metric_is(&hub, &client, full, 10 - 2).await;
+    for from in [[127, 0, 0, 1], [127, 0, 0, 3], [127, 0, 0, 2]] {
+        assert!(has_tls(turn, &plain, from).await, "{from:?}");
+    }
+    assert_eq!(metric(&hub, &client, full).await, 10 - 2 + 1);
+    assert_eq!(
+        metric(&hub, &client, FULL).await,
+        0,
+        "the hub's port has its own"
+    );
+    let mut odd = connect(turn, [127, 0, 0, 1]).await;
+    odd.write_all(b"GET / HTTP/1.1\r\n\r\n")
+        .await
+        .expect("sent");
+    let no_tls = "hubmesh_turn_connections_refused_total{reason=\"tls-handshake\"}";
+    metric_is(&hub, &client, no_tls, 1).await;
+    drop(silent);
 }

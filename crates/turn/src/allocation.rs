@@ -98,6 +98,10 @@ impl Allocations {
         self.slots.try_remove(id.slot)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Allocation> {
+        self.slots.iter_mut().map(|(_, one)| one)
+    }
+
     pub(crate) fn ids(&self) -> Vec<AllocationId> {
         self.slots.iter().map(|(_, one)| one.id).collect()
     }
@@ -176,6 +180,13 @@ impl Peers {
         let expires = now + CHANNEL;
         self.channels.insert(number, Channel { peer, expires });
         Ok(())
+    }
+
+    /// Takes the leave, and the channel, of each peer that may have none any more.
+    pub(crate) fn revoke(&mut self, may: impl Fn(IpAddr) -> bool) {
+        self.permissions.retain(|peer, _| may(*peer));
+        self.channels.retain(|_, channel| may(channel.peer.ip()));
+        self.numbers.retain(|peer, _| may(peer.ip()));
     }
 
     /// Takes the name from whoever had it.

@@ -70,6 +70,11 @@ impl Relays {
         }
     }
 
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let both = [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)];
+        both.into_iter().flatten()
+    }
+
     /// Whether this is an address that relays have.
     pub(crate) fn is_one(&self, address: SocketAddr) -> bool {
         self.address(Family::of(&address)) == Some(address.ip())

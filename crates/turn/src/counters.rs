@@ -37,7 +37,7 @@ pub enum End {
     TooOld,
     /// Its client's connection is gone.
     Disconnected,
-    /// No port could be opened for it.
+    /// No port could be opened for it, or its port was lost.
     NoPort,
     /// The server goes down.
     Drained,
@@ -68,17 +68,39 @@ pub enum Drop {
     OverRate,
     /// There is more of it than a packet carries.
     TooLong,
+    /// The system, or what waits for the client's connection, had no room for it, or there is no way there.
+    Unsent,
 }
 
 impl Drop {
     /// All of them, each at its place.
-    pub const ALL: [Drop; 5] = [
+    pub const ALL: [Drop; 6] = [
         Drop::NoAllocation,
         Drop::NoPermission,
         Drop::Forbidden,
         Drop::OverRate,
         Drop::TooLong,
+        Drop::Unsent,
     ];
+}
+
+/// Whom data goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Toward {
+    /// To a peer.
+    Peer,
+    /// To a client.
+    Client,
+}
+
+/// Data that the server lets pass, for whoever sends it to say what became of it: [`Counters::sent`] or
+/// [`Counters::unsent`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Passing {
+    /// To whom.
+    pub to: Toward,
+    /// How much of it, in bytes, without what STUN and TURN put around it.
+    pub bytes: usize,
 }
 
 /// Packets and their data.
@@ -88,13 +110,6 @@ pub struct Traffic {
     pub packets: Counter,
     /// Bytes of data, without what STUN and TURN put around it.
     pub bytes: Counter,
-}
-
-impl Traffic {
-    pub(crate) fn count(&self, bytes: usize) {
-        self.packets.one();
-        self.bytes.add(bytes as u64);
-    }
 }
 
 /// All that the server counts.
@@ -148,6 +163,21 @@ impl Counters {
     /// The counter of this method, code or reason.
     pub fn of(&self, one: impl Counted) -> &Counter {
         one.of(self)
+    }
+
+    /// This was sent, so it is relayed.
+    pub fn sent(&self, passing: Passing) {
+        let traffic = match passing.to {
+            Toward::Peer => &self.to_peers,
+            Toward::Client => &self.to_clients,
+        };
+        traffic.packets.one();
+        traffic.bytes.add(passing.bytes as u64);
+    }
+
+    /// A datagram that was let pass could not be sent.
+    pub fn unsent(&self) {
+        self.of(Drop::Unsent).one();
     }
 
     /// Relays that there are.

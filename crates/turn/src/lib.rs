@@ -49,7 +49,7 @@ use std::time::Instant;
 pub use allocation::AllocationId;
 pub use codec::{Family, Method};
 pub use config::{Config, Limits, Relays, TurnConfig};
-pub use counters::{Counted, Counter, Counters, Drop, End, Traffic};
+pub use counters::{Counted, Counter, Counters, Drop, End, Passing, Toward, Traffic};
 pub use error_code::Code;
 pub use policy::{PeerPolicy, Verdict};
 pub use rest::Credentials;

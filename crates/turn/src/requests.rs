@@ -77,7 +77,7 @@ impl Server {
         let bytes = answer.finish(request, None);
         if to.transport == Transport::Stream || bytes.len() <= most_for_stranger(to, request.len())
         {
-            self.effects.push_back(Effect::Send { to, bytes });
+            self.say(to, bytes);
         }
     }
 
@@ -116,7 +116,7 @@ impl Server {
         };
         if let Some(answer) = answer {
             let bytes = answer.finish(request, Some(&who.key));
-            self.effects.push_back(Effect::Send { to: from, bytes });
+            self.say(from, bytes);
         }
     }
 
@@ -216,7 +216,7 @@ impl Server {
             false => self.refusal(&request, Code::InsufficientCapacity),
         };
         let bytes = answer.finish(&request, Some(&found.key));
-        self.effects.push_back(Effect::Send { to, bytes });
+        self.say(to, bytes);
         self.settle(allocation, family, pending.failed, is_open);
     }
 
@@ -404,7 +404,11 @@ impl Turn {
 impl crate::TurnConfig {
     /// Whether data may go to this peer from a relay of this family. At an address of relays it may go to relays alone;
     /// which ports are theirs now is looked at again with each packet.
-    fn check_peer(&self, family: Family, peer: std::net::SocketAddr) -> Result<(), Code> {
+    pub(crate) fn check_peer(
+        &self,
+        family: Family,
+        peer: std::net::SocketAddr,
+    ) -> Result<(), Code> {
         if Family::of(&peer) != family {
             return Err(Code::PeerFamily);
         }

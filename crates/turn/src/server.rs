@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use crate::allocation::{Allocation, AllocationId, Allocations};
 use crate::codec::{self, Family, Packet, Sent};
 use crate::config::{Config, TurnConfig};
-use crate::counters::{Counters, Drop, End};
+use crate::counters::{Counters, Drop, End, Passing, Toward};
 use crate::ledger::Ledger;
 use crate::nonce::Nonces;
 use crate::pending::Pending;
@@ -31,6 +31,8 @@ pub enum Effect {
         to: FiveTuple,
         /// The packet; of a stream, padded.
         bytes: Vec<u8>,
+        /// What in it is relayed, if anything is.
+        passing: Option<Passing>,
     },
     /// Open a UDP port for a relay, and tell by [`Server::opened`] whether that worked.
     Open {
@@ -48,7 +50,7 @@ pub enum Effect {
     },
 }
 
-/// Data of a client for a peer, to be sent from the port of its relay.
+/// Data of a client for a peer, to be sent from the port of its relay. Whoever does tells the counters; see [`Passing`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ToPeer<'p> {
     /// From whose port.
@@ -160,7 +162,7 @@ impl Server {
     }
 
     /// Takes a datagram that came to the port of a relay. If it passes, it is appended to `out` as its client is to get
-    /// it, and where that is is returned.
+    /// it, and where that is is returned. Whoever sends it tells the counters; see [`Passing`].
     pub fn handle_peer(
         &mut self,
         now: Moment,
@@ -194,7 +196,6 @@ impl Server {
             }
             None => codec::write_indication(out, turn.rng.random::<u128>() >> 32, peer, data),
         }
-        self.counters.to_clients.count(data.len());
         Some(to)
     }
 
@@ -210,6 +211,30 @@ impl Server {
     pub fn has_allocation(&self, client: FiveTuple) -> bool {
         let turn = self.turn.as_ref();
         turn.is_some_and(|turn| turn.by_client.contains_key(&client.canonical()))
+    }
+
+    /// These are the machine's own addresses from now on, beside those of relays. A peer at one that is new has no leave
+    /// any more.
+    pub fn set_own(&mut self, own: &[IpAddr]) {
+        let Some(turn) = &mut self.turn else { return };
+        let policy = &mut turn.config.policy;
+        let relays = turn.config.relays.addresses();
+        let now: Vec<IpAddr> = own.iter().map(IpAddr::to_canonical).chain(relays).collect();
+        if policy.own == now {
+            return;
+        }
+        policy.own = now;
+        let config = &turn.config;
+        for allocation in turn.allocations.iter_mut() {
+            let family = allocation.family();
+            let may = |ip| config.check_peer(family, SocketAddr::new(ip, 0)).is_ok();
+            allocation.peers.revoke(may);
+        }
+    }
+
+    /// The port of a relay cannot be read any more, so the relay ends.
+    pub fn port_lost(&mut self, allocation: AllocationId) {
+        self.end(allocation, End::NoPort);
     }
 
     /// From now on there are no new relays, and those that there are end when their clients would refresh them, who are
@@ -270,7 +295,10 @@ impl Server {
         if turn.config.relays.is_one(peer) {
             let other = turn.by_relayed.get(&peer).copied();
             if let Some(other) = other {
-                self.counters.to_peers.count(data.len());
+                self.counters.sent(Passing {
+                    to: Toward::Peer,
+                    bytes: data.len(),
+                });
                 self.hand_over(now, other, relayed, data);
                 return None;
             }
@@ -278,7 +306,6 @@ impl Server {
                 return self.drop_for(Drop::Forbidden);
             }
         }
-        self.counters.to_peers.count(data.len());
         Some(ToPeer {
             allocation,
             peer,
@@ -290,8 +317,18 @@ impl Server {
     fn hand_over(&mut self, now: Moment, to: AllocationId, from: SocketAddr, data: &[u8]) {
         let mut bytes = Vec::with_capacity(data.len() + 64);
         if let Some(to) = self.handle_peer(now, to, from, data, &mut bytes) {
-            self.effects.push_back(Effect::Send { to, bytes });
+            let passing = Some(Passing {
+                to: Toward::Client,
+                bytes: data.len(),
+            });
+            self.effects.push_back(Effect::Send { to, bytes, passing });
         }
+    }
+
+    /// An answer of the server's own.
+    pub(crate) fn say(&mut self, to: FiveTuple, bytes: Vec<u8>) {
+        let passing = None;
+        self.effects.push_back(Effect::Send { to, bytes, passing });
     }
 
     pub(crate) fn is_opening(&self, id: AllocationId) -> bool {
@@ -322,9 +359,7 @@ impl Server {
 
 impl Turn {
     fn new(mut config: TurnConfig, seed: [u8; 32], now: Instant) -> Self {
-        let relays = &config.relays;
-        let relays = [relays.v4.map(IpAddr::V4), relays.v6.map(IpAddr::V6)];
-        config.policy.own.extend(relays.into_iter().flatten());
+        config.policy.own.extend(config.relays.addresses());
         let seeded = |which: u8| {
             // So that none tells of another.
             StdRng::from_seed(seed.map(|byte| byte ^ which))

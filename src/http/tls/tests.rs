@@ -5,6 +5,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
+use tokio::task::yield_now;
 use tokio_rustls::TlsConnector;
 
 use super::*;
@@ -133,13 +134,13 @@ async fn each_step_of_a_handshake_waits_for_its_turn_and_not_the_first_alone() {
         .expect("a pair");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("bound");
-    let turns = Arc::new(Semaphore::new(1));
+    let turns = Arc::new(Turns::of(1));
     let place = Arc::new(
         Doorway::new(1)
             .enter(Origin::of(addr.ip()), 1)
             .expect("a place"),
     );
-    let held = turns.acquire().await.expect("open");
+    let held = turns.take().await;
     let name = ServerName::try_from("localhost").expect("a name");
     let client = tokio::spawn(async move {
         let tcp = TcpStream::connect(addr).await.expect("connected");
@@ -154,11 +155,11 @@ async fn each_step_of_a_handshake_waits_for_its_turn_and_not_the_first_alone() {
     };
     until(|| place.turn().available_permits() == 0).await;
     // It waits for its first step; whoever asks now has the turn after that.
-    let next = turns.acquire();
+    let next = turns.take();
     let mut next = pin!(next);
     assert!(futures::poll!(next.as_mut()).is_pending());
     drop(held);
-    let held = next.await.expect("open");
+    let held = next.await;
     until(|| client.is_finished()).await;
     until(|| server.is_finished() || place.turn().available_permits() == 0).await;
     assert!(!server.is_finished(), "it took a step out of turn");

@@ -5,7 +5,7 @@ use stun_types::message::*;
 use turn_types::attribute::*;
 use turn_types::message::*;
 
-use crate::stage::{Client, Stage, at, config, limits};
+use crate::stage::{Client, Stage, at, config, indication, limits};
 
 const PEER: &str = "192.0.2.77:5000";
 
@@ -39,6 +39,40 @@ fn nothing_passes_without_a_permission_and_both_ways_with_one() {
     assert_eq!(stage.peer(port, "192.0.2.78:5000", b"hello"), None);
     assert_eq!(stage.server.counters().to_peers.packets.total(), 1);
     assert_eq!(stage.server.counters().to_clients.bytes.total(), 5);
+}
+
+#[test]
+fn what_passes_is_relayed_only_once_it_is_sent() {
+    let (mut stage, mut ada, port) = ready();
+    ada.permit(&mut stage, &[PEER]).expect("leave");
+    let packet = indication(PEER, b"hello");
+    let passes = stage.server.handle_client(stage.now, ada.path, &packet);
+    assert!(passes.is_some());
+    let counters = stage.server.counters();
+    assert_eq!(counters.to_peers.packets.total(), 0);
+    counters.unsent();
+    assert_eq!(counters.to_peers.packets.total(), 0);
+    assert_eq!(counters.of(Drop::Unsent).total(), 1);
+    assert!(stage.peer(port, PEER, b"hello").is_some());
+    assert_eq!(stage.server.counters().to_clients.packets.total(), 1);
+}
+
+#[test]
+fn an_address_that_becomes_the_server_s_own_is_no_peer_any_more() {
+    let (mut stage, mut ada, port) = ready();
+    let (own, other) = ("198.51.100.9:5000", PEER);
+    ada.permit(&mut stage, &[own, other]).expect("leave");
+    ada.bind(&mut stage, 0x4000, own).expect("a channel");
+    ada.bind(&mut stage, 0x4001, other).expect("a channel");
+    stage.server.set_own(&[at(own).ip()]);
+    assert_eq!(ada.send(&mut stage, own, b"x"), None);
+    assert_eq!(ada.channel(&mut stage, 0x4000, b"x"), None);
+    assert_eq!(stage.peer(port, own, b"x"), None);
+    assert_eq!(ada.permit(&mut stage, &[own]), Err(403));
+    assert_eq!(ada.bind(&mut stage, 0x4002, own), Err(403));
+    assert!(ada.channel(&mut stage, 0x4001, b"x").is_some());
+    stage.server.set_own(&[]);
+    assert_eq!(ada.permit(&mut stage, &[own]), Ok(()), "it is gone");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hubmesh_turn::{
-    AllocationId, Config, Credentials, Effect, FiveTuple, Limits, Moment, PeerPolicy, Relays,
-    Server, ToPeer, Transport, TurnConfig,
+    AllocationId, Config, Credentials, Effect, FiveTuple, Limits, Moment, Passing, PeerPolicy,
+    Relays, Server, ToPeer, Toward, Transport, TurnConfig,
 };
 use stun_types::attribute::*;
 use stun_types::message::*;
@@ -102,7 +102,12 @@ impl Stage {
     pub fn settle(&mut self) {
         while let Some(effect) = self.server.poll_effect() {
             match effect {
-                Effect::Send { to, bytes } => self.sent.push((to, bytes)),
+                Effect::Send { to, bytes, passing } => {
+                    if let Some(passing) = passing {
+                        self.server.counters().sent(passing);
+                    }
+                    self.sent.push((to, bytes));
+                }
                 Effect::Open {
                     allocation, port, ..
                 } => {
@@ -141,6 +146,9 @@ impl Stage {
     pub fn client(&mut self, from: FiveTuple, packet: &[u8]) -> Option<(SocketAddr, Vec<u8>)> {
         let to_peer = self.server.handle_client(self.now, from, packet);
         let to_peer = to_peer.map(|ToPeer { peer, data, .. }| (peer, data.to_vec()));
+        if let Some((_, data)) = &to_peer {
+            self.count(Toward::Peer, data);
+        }
         self.settle();
         to_peer
     }
@@ -156,8 +164,15 @@ impl Stage {
         let (id, _) = *found.expect("an open port");
         let mut out = Vec::new();
         self.server
-            .handle_peer(self.now, id, at(peer), data, &mut out)
-            .map(|_| out)
+            .handle_peer(self.now, id, at(peer), data, &mut out)?;
+        self.count(Toward::Client, data);
+        Some(out)
+    }
+
+    /// This is sent, as is all that the server lets pass.
+    fn count(&self, to: Toward, data: &[u8]) {
+        let bytes = data.len();
+        self.server.counters().sent(Passing { to, bytes });
     }
 }
 

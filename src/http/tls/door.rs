@@ -1,0 +1,125 @@
+//! Who may be in a TLS handshake, and when each takes its costly steps.
+//!
+//! [`Door`] has the places of `MAX_TLS_HANDSHAKES`; one address has half of them at most, but for trusted proxies, which
+//! speak for many. [`Turns`] are had by few at a time, and can be held to a share of a thread's time. One pair is for the
+//! hub's port, another for TURN over TLS (`nat::streams`).
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use crate::config::{Config, TrustedProxies};
+use crate::limits::{Doorway, DoorwayPlace, NoPlace, Origin};
+
+/// The places of handshakes.
+pub(crate) struct Door {
+    doorway: Doorway,
+    places: usize,
+    proxies: TrustedProxies,
+}
+
+impl Door {
+    /// With as many as are configured.
+    pub(crate) fn new(config: &Config) -> Self {
+        Door {
+            doorway: Doorway::new(config.max_tls_handshakes),
+            places: config.max_tls_handshakes,
+            proxies: config.trusted_proxies.clone(),
+        }
+    }
+
+    /// A place for a handshake, unless there is none.
+    pub(crate) fn enter(&self, from: IpAddr) -> Result<DoorwayPlace, NoPlace> {
+        let of_one = match self.proxies.trusts(from.to_canonical()) {
+            true => self.places,
+            false => self.places.div_ceil(2),
+        };
+        self.doorway.enter(Origin::of(from), of_one)
+    }
+}
+
+/// The shortest rest: a timer knows no shorter one, and what is owed adds up until then.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+
+/// Turns at the costly steps.
+pub(crate) struct Turns {
+    few: Semaphore,
+    /// For how many times as long as it took all rest after a step.
+    rests: u32,
+    /// Nanoseconds of rest that are owed.
+    owed: AtomicU64,
+}
+
+impl Turns {
+    /// So many have one at a time, and give the thread's other tasks theirs after each step.
+    pub(crate) fn of(few: usize) -> Self {
+        Turns {
+            few: Semaphore::new(few),
+            rests: 0,
+            owed: AtomicU64::new(0),
+        }
+    }
+
+    /// One at a time, and not more than one part in so many of the thread's time.
+    pub(crate) fn one_part_in(parts: u32) -> Self {
+        Turns {
+            rests: parts.saturating_sub(1),
+            ..Turns::of(1)
+        }
+    }
+
+    /// Waits for one.
+    pub(super) async fn take(&self) -> SemaphorePermit<'_> {
+        match self.few.acquire().await {
+            Ok(turn) => turn,
+            Err(_) => unreachable!("the turns are never closed"),
+        }
+    }
+
+    /// Lets the others of this thread have theirs after a step that took so long. To be awaited while the turn is held.
+    pub(super) async fn rest(&self, took: Duration) {
+        yield_now().await;
+        let more = u64::try_from((took * self.rests).as_nanos()).unwrap_or(u64::MAX);
+        let owed = Duration::from_nanos(self.owed.fetch_add(more, Ordering::Relaxed) + more);
+        if owed >= SHORTEST_REST {
+            self.owed.store(0, Ordering::Relaxed);
+            sleep(owed).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_take_no_more_than_their_part_of_the_time() {
+        let turns = Turns::one_part_in(4);
+        let step = Duration::from_micros(250);
+        let began = Instant::now();
+        for _ in 0..1_000 {
+            let _turn = turns.take().await;
+            tokio::time::advance(step).await;
+            turns.rest(step).await;
+        }
+        let all = began.elapsed();
+        assert!(all >= step * 1_000 * 39 / 10, "{all:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_part_nobody_rests() {
+        let turns = Turns::of(2);
+        let began = Instant::now();
+        for _ in 0..1_000 {
+            let _turn = turns.take().await;
+            turns.rest(Duration::from_secs(1)).await;
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}
