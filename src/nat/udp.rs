@@ -172,10 +172,21 @@ impl Way {
     }
 }
 
-/// Datagrams on their way out; those that go the same way one after the other are sent at once. What of them is relayed is
+/// How many ways datagrams may go that wait together. Who relays for more peers in one read sends in between.
+const WAYS: usize = 16;
+
+/// Datagrams on their way out; those that go the same way are sent at once, in their order. What of them is relayed is
 /// counted when the kernel has taken it.
 pub(super) struct Outbox {
     counters: Arc<Counters>,
+    /// The first `waiting` have something; the others keep their memory.
+    batches: Vec<Batch>,
+    waiting: usize,
+}
+
+/// Datagrams that go one way.
+#[derive(Default)]
+struct Batch {
     way: Option<Way>,
     bytes: Vec<u8>,
     /// Of each but the last.
@@ -190,11 +201,8 @@ impl Outbox {
     pub(super) fn new(counters: Arc<Counters>) -> Self {
         Outbox {
             counters,
-            way: None,
-            bytes: Vec::new(),
-            size: 0,
-            closed: false,
-            passing: Vec::new(),
+            batches: Vec::new(),
+            waiting: 0,
         }
     }
 
@@ -208,24 +216,63 @@ impl Outbox {
     ) {
         let socket = Rc::clone(socket);
         let way = Way { socket, to, from };
-        let fits = self.way.as_ref().is_some_and(|its| its.is(&way))
-            && !self.closed
+        let waiting = self.batches.iter_mut().take(self.waiting);
+        let mut its = waiting.filter(|batch| batch.goes(&way));
+        if let Some(batch) = its.next() {
+            if !batch.takes(datagram) {
+                batch.flush(&self.counters);
+            }
+            return batch.put(way, datagram, passing);
+        }
+        if self.waiting == WAYS {
+            self.flush();
+        }
+        if self.waiting == self.batches.len() {
+            self.batches.push(Batch::default());
+        }
+        if let Some(batch) = self.batches.get_mut(self.waiting) {
+            batch.put(way, datagram, passing);
+            self.waiting += 1;
+        }
+    }
+
+    /// Sends what is there.
+    pub(super) fn flush(&mut self) {
+        for batch in self.batches.iter_mut().take(self.waiting) {
+            batch.flush(&self.counters);
+        }
+        self.waiting = 0;
+    }
+}
+
+impl Batch {
+    fn goes(&self, way: &Way) -> bool {
+        self.way.as_ref().is_some_and(|its| its.is(way))
+    }
+
+    /// Whether one more can go with those that are there.
+    fn takes(&self, datagram: &[u8]) -> bool {
+        let most = self
+            .way
+            .as_ref()
+            .map(|way| way.socket.state.max_gso_segments());
+        !self.closed
             && datagram.len() <= self.size.min(LONGEST_SEGMENT)
             && !datagram.is_empty()
-            && self.passing.len() < way.socket.state.max_gso_segments()
-            && self.bytes.len() + datagram.len() <= LONGEST_BATCH;
-        if !fits {
-            self.flush();
-            self.way = Some(way);
-            self.size = datagram.len();
+            && Some(self.passing.len()) < most
+            && self.bytes.len() + datagram.len() <= LONGEST_BATCH
+    }
+
+    fn put(&mut self, way: Way, datagram: &[u8], passing: Option<Passing>) {
+        if self.passing.is_empty() {
+            (self.way, self.size) = (Some(way), datagram.len());
         }
         self.closed = datagram.len() < self.size;
         self.passing.push(passing);
         self.bytes.extend_from_slice(datagram);
     }
 
-    /// Sends what is there.
-    pub(super) fn flush(&mut self) {
+    fn flush(&mut self, counters: &Counters) {
         if let Some(way) = self.way.take() {
             let taken = way.socket.send(&way, &self.bytes, self.size.max(1));
             let which = |at| match &taken {
@@ -234,7 +281,7 @@ impl Outbox {
             };
             for (passing, at) in self.passing.iter().zip(0..) {
                 if let Some(passing) = passing {
-                    tell(&self.counters, *passing, which(at));
+                    tell(counters, *passing, which(at));
                 }
             }
         }
@@ -257,6 +304,35 @@ mod tests {
     use hubmesh_turn::{Drop, Toward};
 
     use super::*;
+
+    #[tokio::test]
+    async fn datagrams_of_many_ways_keep_their_order_on_each() {
+        let bind = || std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let here = bind();
+        here.set_nonblocking(true).expect("set");
+        let socket = Rc::new(Udp::new(here).expect("a socket"));
+        socket.socket.writable().await.expect("there is room");
+        let peers: Vec<_> = (0..WAYS + 3).map(|_| bind()).collect();
+        let mut outbox = Outbox::new(Arc::default());
+        // The third is shorter than those before it, and the fourth longer.
+        let lengths = [40_usize, 40, 7, 90, 0, 90];
+        for (length, number) in lengths.into_iter().zip(0_u8..) {
+            for peer in &peers {
+                let to = peer.local_addr().expect("bound");
+                outbox.push(&socket, (to, None), &vec![number; length], None);
+            }
+        }
+        outbox.flush();
+        for peer in &peers {
+            let wait = std::time::Duration::from_secs(5);
+            peer.set_read_timeout(Some(wait)).expect("a time");
+            for (length, number) in lengths.into_iter().zip(0_u8..) {
+                let mut buffer = [0; 128];
+                let got = peer.recv(&mut buffer).expect("it comes");
+                assert_eq!(buffer.get(..got), Some(&vec![number; length][..]));
+            }
+        }
+    }
 
     #[tokio::test]
     async fn only_what_the_kernel_takes_is_counted_as_relayed() {
