@@ -71,7 +71,9 @@ impl Client {
             let answer = Message::from_bytes(&bytes).expect("a message");
             match answer.attribute::<ErrorCode>().map(|error| error.code()) {
                 Err(_) => return Ok(bytes),
-                Ok(ErrorCode::STALE_NONCE) => {
+                // Some tell who logs in without a nonce that it has to log in.
+                Ok(ErrorCode::UNAUTHORIZED) if !self.nonce.is_empty() => return Err(401),
+                Ok(ErrorCode::STALE_NONCE | ErrorCode::UNAUTHORIZED) => {
                     self.nonce = answer.attribute::<Nonce>().expect("one").nonce().into();
                 }
                 Ok(code) => return Err(code),

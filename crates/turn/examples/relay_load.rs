@@ -12,12 +12,14 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[path = "../../../tests/nat/client.rs"]
 mod client;
 
-use client::{Client, EXPIRY};
+use client::Client;
+use turn_types::attribute::Lifetime;
+use turn_types::message::REFRESH;
 
 struct Arguments {
     server: SocketAddr,
@@ -72,11 +74,14 @@ fn main() {
     } = arguments();
     let sink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let to = sink.local_addr().expect("bound");
-    let clients: Vec<Client> = (0..allocations)
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    // coturn takes a time that is decades away for one that is over.
+    let expiry = now.expect("after 1970").as_secs() + 3_600;
+    let mut clients: Vec<Client> = (0..allocations)
         .map(|number| {
             let from = Ipv4Addr::new(127, 0, 0, 1);
             let name = format!("load{number}");
-            let mut client = Client::new(from, server, &secret, (&name, EXPIRY));
+            let mut client = Client::new(from, server, &secret, (&name, expiry));
             client.allocate().expect("a relay");
             client.bind(0x4000, to).expect("a channel");
             client
@@ -124,6 +129,11 @@ fn main() {
     let got = arrived.load(Ordering::Relaxed);
     over.store(true, Ordering::Relaxed);
     counting.join().expect("it counts");
+    // Or the next run may meet these at its ports.
+    let end = Lifetime::new(0);
+    for client in &mut clients {
+        client.ask(REFRESH, &[&end], None).expect("its end");
+    }
     println!(
         "sent {sent}, arrived {got} ({:.2} % lost), {:.1} kpps, {:.1} us of CPU a packet",
         100.0 * (sent - got) as f64 / sent.max(1) as f64,
