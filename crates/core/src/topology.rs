@@ -220,6 +220,11 @@ impl Topology {
         }
     }
 
+    /// What the path to a hub costs, by the last run; none if none leads there.
+    pub fn path_cost(&self, hub: HubId) -> Option<u32> {
+        self.records.get(&hub)?.path_cost
+    }
+
     /// How near the nearest hub is that told us of this one's present addresses.
     pub fn told_by(&self, hub: HubId) -> Reach {
         let told_by = self.records.get(&hub).and_then(|stored| stored.told_by);

@@ -87,6 +87,7 @@ impl Topology {
             unreachable_since: None,
             again: false,
             cost: None,
+            path_cost: None,
         };
         self.records.insert(self.me, stored);
     }

@@ -17,6 +17,8 @@ pub(super) struct Stored {
     pub(super) told_by: Option<Reach>,
     /// What the link to it last cost, while it was a neighbour.
     pub(super) cost: Option<u16>,
+    /// What the path to it costs, while there is one.
+    pub(super) path_cost: Option<u32>,
 }
 
 impl Stored {
@@ -104,6 +106,7 @@ impl Topology {
             again,
             told_by: None,
             cost: None,
+            path_cost: None,
         };
         let forget = self.forget_mark(&stored);
         self.forget_due = self.forget_due.into_iter().chain(forget).min();

@@ -76,6 +76,7 @@ impl Topology {
             if *hub == self.me {
                 continue;
             }
+            stored.path_cost = path.as_ref().map(|path| path.cost);
             let lost = stored.unreachable_since;
             if let Some(event) = note_path(stored, path.is_some(), now) {
                 let apart = lost.is_some_and(|lost| now - lost >= APART);
