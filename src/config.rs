@@ -372,7 +372,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
     let peer = read_peer(reader);
     let peerjs = read_peerjs(reader);
-    let nat = nat::read(reader);
+    let nat = nat::read(reader, is_hub.unwrap_or(true));
     let ready_timeout = reader.millis("READY_TIMEOUT_MS", 0..=600_000);
     let drain_pause = reader.millis("DRAIN_PAUSE_MS", 0..=600_000);
     let drain = reader.millis("DRAIN_MS", 0..=600_000);

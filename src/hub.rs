@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 
-use crate::config::Config;
+use crate::config::{Config, IceUrl};
 use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Places, Stream};
 use crate::limits::{NoPlace, Origin, Permit, Room};
 use crate::mesh::{Mesh, MeshView, Observed};
@@ -83,6 +83,8 @@ impl Hub {
         if let Some(nat) = &nat {
             let own = nat.own();
             metrics.show_turn(&own.counters, own.most, &own.serving);
+            let told = nat.own().clone();
+            app.backend().mesh.offer(move || told.for_other_hubs());
             app.offer(nat.own().clone());
         }
         app.serve(listeners, certificates.as_ref());
@@ -296,6 +298,10 @@ impl Backend for Parts {
 
     fn is_running(&self) -> bool {
         self.mesh.is_running()
+    }
+
+    fn servers_nearby(&self) -> Vec<IceUrl> {
+        self.mesh.servers_nearby()
     }
 
     fn networks(&self) -> Vec<(NetworkKey, usize)> {

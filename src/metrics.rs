@@ -222,6 +222,8 @@ pub struct Metrics {
     pub ice_servers: IntCounter,
     /// Connections and requests refused.
     pub refusals: Family<Refusal>,
+    /// Answers of other hubs about their STUN and TURN servers, by what became of them.
+    pub ice_answers: ByName,
     /// Connections of STUN and TURN refused.
     pub turn_refusals: Family<TurnRefusal>,
     /// Errors of the listening socket, such as a lack of file descriptors.
@@ -340,6 +342,11 @@ impl Metrics {
                 "refusals_total",
                 "Connections and requests refused.",
                 "reason",
+            ),
+            ice_answers: r.by_name(
+                "mesh_ice_answers_total",
+                "Answers of other hubs about their STUN and TURN servers, by what became of them.",
+                "result",
             ),
             turn_refusals: r.family(
                 "turn_connections_refused_total",

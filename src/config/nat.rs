@@ -37,6 +37,8 @@ pub struct NatSettings {
     pub limits: Limits,
     /// TCP and TLS connections of TURN and STUN.
     pub max_connections: usize,
+    /// How many other hubs clients are told the servers of.
+    pub nearby: usize,
 }
 
 /// This hub's own STUN.
@@ -122,6 +124,23 @@ impl IceUrl {
     /// As `RTCPeerConnection` takes it.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whom it leads to, and the port.
+    pub fn place(&self) -> Option<(url::Host, u16)> {
+        let (scheme, rest) = self.text.split_once(':')?;
+        let place = rest.split('?').next()?;
+        let default = if scheme.ends_with('s') { 5349 } else { 3478 };
+        let at = match place.starts_with('[') {
+            true => place.find(']')? + 1,
+            false => place.find(':').unwrap_or(place.len()),
+        };
+        let (host, port) = place.split_at_checked(at)?;
+        let port = match port.strip_prefix(':') {
+            Some(port) => port.parse().ok()?,
+            None => default,
+        };
+        Some((url::Host::parse(host).ok()?, port))
     }
 
     /// Whether it is a relay, which asks for credentials.
@@ -214,7 +233,8 @@ const GOOD_SECRET_BYTES: usize = 16;
 /// The longest list of servers. Browsers ask each of them.
 const MAX_URLS: usize = 16;
 
-pub(super) fn read(reader: &mut Reader) -> Option<NatSettings> {
+/// `is_hub`: there may be other hubs.
+pub(super) fn read(reader: &mut Reader, is_hub: bool) -> Option<NatSettings> {
     let urls = reader.list::<IceUrl>("TURN_URLS");
     let secret = reader.secret("TURN_SECRET");
     let ttl = reader.seconds("TURN_TTL_S", 30..=86_400);
@@ -234,8 +254,11 @@ pub(super) fn read(reader: &mut Reader) -> Option<NatSettings> {
         let why = "is unset, while TURN_URLS names a TURN server: set the secret that it shares with this hub";
         reader.problem("TURN_SECRET", why);
     }
-    if urls.is_some() && !names_turn && has_secret && !reader.is_set("TURN_PORT") {
-        let why = "has no effect without a turn: or turns: server in TURN_URLS, or TURN_PORT";
+    let nearby: Option<usize> = reader.number("ICE_SERVERS_NEARBY", 0..=8);
+    let needs_none = names_turn || reader.is_set("TURN_PORT") || (is_hub && nearby != Some(0));
+    if urls.is_some() && has_secret && !needs_none {
+        let why =
+            "has no effect without a turn: or turns: server in TURN_URLS, TURN_PORT, or other hubs";
         reader.problem("TURN_SECRET", why);
     }
     let public = read_public(reader);
@@ -252,6 +275,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<NatSettings> {
         public_name,
         limits: limits?,
         max_connections: max_connections?,
+        nearby: nearby?,
     })
 }
 
@@ -344,6 +368,11 @@ fn read_limits(reader: &mut Reader, allocations: Option<usize>) -> Option<Limits
 }
 
 impl NatSettings {
+    /// Whether servers of other hubs are named: the secret makes credentials for them.
+    pub fn names_others(&self, is_hub: bool) -> bool {
+        is_hub && self.nearby > 0 && self.secret.is_some()
+    }
+
     /// Relays cannot have what STUN and TURN listen on: they find it taken, and there are fewer of them.
     fn shared_relay_ports(&self) -> Option<Caution> {
         let turn = self.turn.as_ref()?;
@@ -419,6 +448,19 @@ mod tests {
             let url: IceUrl = text.parse().unwrap_or_else(|why| panic!("{text}: {why}"));
             assert_eq!((url.as_str(), url.is_turn()), (text, is_turn));
         }
+        let place = |text: &str| {
+            let url: IceUrl = text.parse().expect("fine");
+            let (host, port) = url.place().expect("a place");
+            format!("{host} {port}")
+        };
+        assert_eq!(place("turn:a.example"), "a.example 3478");
+        assert_eq!(place("turns:a.example?transport=tcp"), "a.example 5349");
+        assert_eq!(
+            place("turn:[2001:db8::1]:9?transport=udp"),
+            "[2001:db8::1] 9"
+        );
+        assert_eq!(place("stuns:[2001:db8::1]"), "[2001:db8::1] 5349");
+        assert_eq!(place("stun:0x7f.1:80"), "127.0.0.1 80");
         let upper: IceUrl = "TURN:example.org".parse().expect("a scheme has no case");
         assert_eq!(upper.to_string(), "turn:example.org");
     }

@@ -162,10 +162,12 @@ settings! {
     max_peers_per_room = "4";
     /// STUN and TURN servers elsewhere that `/ice-servers` names: a comma list of up to 16 of `turn:host:port`, `turns:host:port` and `stun:host:port`, TURN also with `?transport=udp` or `?transport=tcp`. Unset: none.
     turn_urls = "";
-    /// Secret that those TURN servers share with this hub (coturn's `static-auth-secret`), and of this hub's own TURN; printable ASCII, at least 16 bytes for it not to be guessed. Every client is given credentials of its own that are made with it.
+    /// Secret that those TURN servers share with this hub (coturn's `static-auth-secret`), and of this hub's own TURN; printable ASCII, at least 16 bytes for it not to be guessed. Every client is given credentials of its own that are made with it. Hubs with the same one name each other's servers (`ICE_SERVERS_NEARBY`).
     turn_secret = "";
     /// Seconds that such credentials are good for, 30 to 86400. A relay that was opened with them meanwhile stays open.
     turn_ttl_s = "300";
+    /// Other hubs of the mesh, the nearest ones, whose own STUN and TURN `/ice-servers` names beside this hub's, 0 to 8; up to 8 addresses each. Only of hubs with the same `TURN_SECRET`, whose credentials are good there.
+    ice_servers_nearby = "2";
     /// Port of this hub's own STUN, UDP and TCP, at the addresses of `HOST`; 0 takes a free one. Unset: none.
     stun_port = "";
     /// Second port of STUN, from which it answers clients that ask for a change of port to find out what NAT they are behind. Unset: the one after `STUN_PORT`.

@@ -63,7 +63,9 @@ fn try_page<B: Backend>(
     admit::origin(app, head)?;
     app.metrics.ice_servers.inc();
     let own = app.own_servers.get().filter(|own| own.are_served());
-    let servers = servers(&app.config.nat, own, &user(&grant, &peer), clock::unix_ms());
+    let near = app.backend.servers_nearby();
+    let now = clock::unix_ms();
+    let servers = servers(&app.config.nat, own, &near, &user(&grant, &peer), now);
     Ok(reply::json(StatusCode::OK, &servers))
 }
 
@@ -90,16 +92,17 @@ fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
     PeerId::new(&id).map_err(|_| Refused::PeerName)
 }
 
-/// STUN servers first, which ask for no credentials. This hub's own ones come before others; its relays are left out when
-/// there is no place for one more.
+/// STUN servers first, which ask for no credentials. This hub's own ones come before those of other hubs, and these before
+/// others; its relays are left out when there is no place for one more.
 fn servers<'s>(
     nat: &'s NatSettings,
     own: Option<&'s OwnServers>,
+    near: &'s [IceUrl],
     user: &str,
     now_ms: u64,
 ) -> Configuration<'s> {
-    let elsewhere = |turn: bool| -> Vec<&'s str> {
-        let urls = nat.urls.iter().filter(|url| url.is_turn() == turn);
+    let of = |urls: &'s [IceUrl], turn: bool| -> Vec<&'s str> {
+        let urls = urls.iter().filter(|url| url.is_turn() == turn);
         urls.map(IceUrl::as_str).collect()
     };
     let login = |secret: &Secret| {
@@ -114,7 +117,8 @@ fn servers<'s>(
     let stun = IceServer {
         urls: own_stun
             .map(String::as_str)
-            .chain(elsewhere(false))
+            .chain(of(near, false))
+            .chain(of(&nat.urls, false))
             .collect(),
         credentials: None,
     };
@@ -122,11 +126,16 @@ fn servers<'s>(
         urls: own.turn.iter().map(String::as_str).collect(),
         credentials: Some(login(&own.secret)),
     });
-    let turn = IceServer {
-        urls: elsewhere(true),
+    let of_the_mesh = IceServer {
+        urls: of(near, true),
         credentials: nat.secret.as_ref().map(login),
     };
-    let all = [Some(stun), own_turn, Some(turn)].into_iter().flatten();
+    let turn = IceServer {
+        urls: of(&nat.urls, true),
+        credentials: nat.secret.as_ref().map(login),
+    };
+    let all = [Some(stun), own_turn, Some(of_the_mesh), Some(turn)];
+    let all = all.into_iter().flatten();
     Configuration {
         ice_servers: all.filter(|server| !server.urls.is_empty()).collect(),
     }
@@ -145,7 +154,7 @@ mod tests {
     #[test]
     fn the_answer_is_what_a_browser_takes_with_credentials_for_turn_alone() {
         let nat = nat("turn:a.example,stun:b.example,turns:a.example:443");
-        let answer = servers(&nat, None, "alice", 1_700_000_000_999);
+        let answer = servers(&nat, None, &[], "alice", 1_700_000_000_999);
         let json = serde_json::to_value(&answer).expect("JSON");
         let expected = serde_json::json!({"iceServers": [
             { "urls": ["stun:b.example"] },
@@ -161,6 +170,8 @@ mod tests {
     #[test]
     fn the_hub_s_own_servers_come_first_with_credentials_by_their_own_secret() {
         let nat = nat("turn:a.example");
+        let near = ["turn:near.example", "stun:near.example"];
+        let near = near.map(|url| url.parse().expect("an address"));
         let mut own = OwnServers {
             stun: vec!["stun:own.example".into()],
             turn: vec!["turn:own.example".into()],
@@ -170,7 +181,7 @@ mod tests {
             serving: Arc::default(),
         };
         let urls = |own: &OwnServers| {
-            let answer = servers(&nat, Some(own), "alice", 0);
+            let answer = servers(&nat, Some(own), &near, "alice", 0);
             let json = serde_json::to_value(&answer).expect("JSON");
             let south = Credentials::new("south", "alice", 300).credential;
             let list = json["iceServers"].as_array().expect("a list").clone();
@@ -183,12 +194,12 @@ mod tests {
         };
         assert_eq!(
             urls(&own),
-            "\"stun:own.example\"\"turn:own.example\"\"turn:a.example\""
+            "\"stun:own.example\"\"turn:own.example\"\"turn:near.example\"\"turn:a.example\""
         );
         own.most = 0;
         assert_eq!(
             urls(&own),
-            "\"stun:own.example\"\"turn:a.example\"",
+            "\"stun:own.example\"\"turn:near.example\"\"turn:a.example\"",
             "it is full"
         );
     }

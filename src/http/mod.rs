@@ -56,7 +56,7 @@ use warp::filters::path::FullPath;
 use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
-use crate::config::Config;
+use crate::config::{Config, IceUrl};
 use crate::limits::{Admission, ConnectRate, DoorwayPlace, NoPlace, Permit, Room};
 use crate::log::Seldom;
 use crate::mesh::{MeshView, Observed};
@@ -129,6 +129,9 @@ pub trait Backend: Sized + Send + Sync + 'static {
 
     /// The mesh as it is seen from here, now. Cheap, since health checks ask for it again and again.
     fn view(&self) -> MeshView;
+
+    /// The STUN and TURN servers of the nearest other hubs, the nearest first.
+    fn servers_nearby(&self) -> Vec<IceUrl>;
 
     /// The networks of the whole mesh, and how many peers each has.
     fn networks(&self) -> Vec<(NetworkKey, usize)>;
@@ -247,7 +250,9 @@ impl<B: Backend> App<B> {
 
     /// Whether clients are told of any STUN and TURN servers.
     fn has_ice_servers(&self) -> bool {
-        !self.config.nat.urls.is_empty() || self.own_servers.get().is_some()
+        let nat = &self.config.nat;
+        let elsewhere = !nat.urls.is_empty() || nat.names_others(self.config.is_hub);
+        elsewhere || self.own_servers.get().is_some()
     }
 
     /// From now on no peer is let in, and `/health` says that the hub is draining.

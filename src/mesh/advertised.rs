@@ -129,7 +129,7 @@ impl Address {
 
 /// Whether a hub as far away as this may tell of such an address: of none that is nearer to us than itself, and nobody
 /// of one that no hub is at.
-fn may_be_told(address: Reach, told_by: Reach) -> bool {
+pub(super) fn may_be_told(address: Reach, told_by: Reach) -> bool {
     match address {
         Reach::Loopback => told_by == Reach::Loopback,
         Reach::Private | Reach::Shared => {

@@ -22,12 +22,13 @@ use super::dns;
 use super::driver::Driver;
 use super::handshake::Socket;
 use super::input::Input;
+use super::inquiry;
 use super::progress::Progress;
 use super::router::Router;
 use super::shared::Shared;
 use super::view::MeshView;
 use crate::clock::unix_ms;
-use crate::config::{BootstrapHub, Config, DuplicatePeer, MeshSettings};
+use crate::config::{BootstrapHub, Config, DuplicatePeer, IceUrl, MeshSettings};
 use crate::metrics::Metrics;
 use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
@@ -70,11 +71,13 @@ impl Mesh {
             wall_ms: unix_ms(),
         };
         let core = Core::new(core_config(config, incarnation, statics.clone()), now);
+        let (letters, read) = mpsc::channel(inquiry::WAITING);
         let router = Arc::new(Router::new(
             Arc::clone(core.directory()),
             Arc::clone(core.exchange()),
             registry,
             Arc::clone(&metrics),
+            letters,
         ));
         let shared = Arc::new(Shared::new(
             config,
@@ -84,6 +87,7 @@ impl Mesh {
             inputs.clone(),
         ));
         tokio::spawn(Driver::new(core, Arc::clone(&shared), receiver).run());
+        tokio::spawn(inquiry::follow(Arc::clone(&shared), read));
         if !names.is_empty() {
             tokio::spawn(dns::follow(names, statics, inputs));
         }
@@ -120,6 +124,17 @@ impl Mesh {
     /// Whether the driver still runs.
     pub fn is_running(&self) -> bool {
         !self.shared.inputs.is_closed()
+    }
+
+    /// Has other hubs told, when they ask, that this one has the STUN and TURN servers that `own` gives then; once.
+    pub fn offer(&self, own: impl Fn() -> Vec<String> + Send + Sync + 'static) {
+        self.shared.relays.offer(Box::new(own));
+    }
+
+    /// The STUN and TURN servers of the nearest other hubs, the nearest first.
+    pub fn servers_nearby(&self) -> Vec<IceUrl> {
+        let shared = &self.shared;
+        shared.relays.nearby(shared.published().hubs())
     }
 
     /// The networks with peers in them by name, and how many each has, mesh-wide. As long as they are many.

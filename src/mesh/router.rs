@@ -17,10 +17,11 @@ use hubmesh_core::frames::{Frame, RefusedWhy};
 use hubmesh_core::ids::{HubId, LinkId, Moment, PeerId, SignalKind};
 use hubmesh_core::wire::{self, WireError};
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::outbox::{Outbox, Pushed};
+use super::relays;
 use crate::metrics::{LinkTraffic, Metrics, Via};
 use crate::peers::registry::Registry;
 
@@ -93,7 +94,12 @@ pub struct Router {
     armed: AtomicU64,
     /// For the driver.
     pub mailroom: Mailroom,
+    /// What hubs say of their STUN and TURN servers.
+    relays: mpsc::Sender<(HubId, Bytes)>,
 }
+
+/// The token of messages that nobody waits for the end of. Contests count theirs from 0.
+const NOBODY_S: u64 = u64::MAX;
 
 impl Router {
     /// A router without links.
@@ -102,6 +108,7 @@ impl Router {
         exchange: Arc<Mutex<Exchange>>,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
+        relays: mpsc::Sender<(HubId, Bytes)>,
     ) -> Self {
         Router {
             started: Instant::now(),
@@ -116,6 +123,7 @@ impl Router {
             waiting: AtomicUsize::new(0),
             armed: AtomicU64::new(u64::MAX),
             mailroom: Mailroom::default(),
+            relays,
         }
     }
 
@@ -282,6 +290,14 @@ impl Router {
         Ok(())
     }
 
+    /// Tells another hub something that nobody waits for the end of.
+    pub fn tell_hub(&self, to: HubId, payload: Bytes) {
+        let now = self.now();
+        let mut exchange = self.exchange.lock();
+        exchange.send_hub_message(now, to, payload, NOBODY_S);
+        self.drain(&mut exchange);
+    }
+
     /// A local peer of this id is gone and has left signals of other hubs' peers unread: has these told.
     pub fn return_unread(&self, target: &PeerId, unread: &[Unread]) {
         let now = self.now();
@@ -343,6 +359,11 @@ impl Router {
                     self.to_link(exchange, link, &frame, came_by);
                 }
                 Effect::Deliver(delivery) => exchange.settle(self.registry.deliver(delivery)),
+                Effect::HubMessage { from, payload } if payload.first() == Some(&relays::TAG) => {
+                    // What finds no room is asked for again.
+                    let _ = self.relays.try_send((from, payload));
+                }
+                Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}
                 Effect::HubMessage { from, payload } => {
                     self.mailroom
                         .leave(|letters| letters.hub_messages.push((from, payload)));

@@ -21,6 +21,7 @@ use super::input::Input;
 use super::link::{self, ConnectError, Destination};
 use super::outbox::Outbox;
 use super::progress::Progress;
+use super::relays::Relays;
 use super::router::Router;
 use super::troubles::Trouble;
 use super::trust::Trust;
@@ -54,6 +55,7 @@ pub struct Shared {
     published: Mutex<Arc<Published>>,
     pub(super) inputs: mpsc::Sender<Input>,
     control_intake: ControlIntake,
+    pub(super) relays: Relays,
     doorway: Doorway,
     /// Inbound links and handshakes by address.
     inbound: Places,
@@ -97,6 +99,7 @@ impl Shared {
             }),
             published: Mutex::default(),
             control_intake: ControlIntake::new(inputs.clone()),
+            relays: Relays::new(config),
             inputs,
             doorway: Doorway::new(HANDSHAKES),
             inbound: Places::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hubmesh_core::Core;
 use hubmesh_core::directory::Directory;
 use hubmesh_core::ids::{HubId, Moment, Now};
+use hubmesh_core::reach::Reach;
 
 use super::troubles::Troubles;
 
@@ -52,6 +53,10 @@ pub struct HubView {
     pub next_hop: Option<HubId>,
     /// Links to it.
     pub hops: u8,
+    /// What the path to it costs: a millisecond of round trip is 1, and each link 1 more.
+    pub cost: u32,
+    /// How near the nearest hub is that told of it.
+    pub told_by: Reach,
     /// There and back, when direct.
     pub rtt: Option<Duration>,
     /// Its peers.
@@ -64,6 +69,13 @@ pub struct HubView {
     pub first_seen_ms: u64,
     /// When it was last reached, in Unix milliseconds.
     pub last_seen_ms: u64,
+}
+
+impl HubView {
+    /// How far away it is, for comparing.
+    pub(super) fn distance(&self) -> (u32, u8, HubId) {
+        (self.cost, self.hops, self.id)
+    }
 }
 
 /// One bootstrap address.
@@ -123,6 +135,19 @@ impl Published {
     }
 }
 
+impl Published {
+    /// The other hubs that can be reached, by id.
+    pub(super) fn hubs(&self) -> &[HubView] {
+        &self.hubs
+    }
+
+    /// How near the nearest hub is that told of this one.
+    pub(super) fn told_by(&self, hub: HubId) -> Reach {
+        let found = self.hubs.iter().find(|view| view.id == hub);
+        found.map_or(Reach::Global, |view| view.told_by)
+    }
+}
+
 impl MeshView {
     /// What was published, with what the directory says now.
     pub(super) fn of(
@@ -165,6 +190,8 @@ fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
             direct: core.links().link_to(record.hub).is_some(),
             next_hop: Some(route.hop.neighbour),
             hops: route.hop.hops,
+            cost: core.topology().path_cost(record.hub).unwrap_or(u32::MAX),
+            told_by: core.topology().told_by(record.hub),
             rtt: core.links().rtt(record.hub),
             peers: 0,
             synced: false,

@@ -82,6 +82,15 @@ impl OwnServers {
         self.serving.load(Ordering::Relaxed)
     }
 
+    /// What other hubs are told that their clients may use: nothing while there is no place for them.
+    pub fn for_other_hubs(&self) -> Vec<String> {
+        if !self.are_served() || self.is_full() {
+            return Vec::new();
+        }
+        let stun = self.stun.iter().take(1);
+        stun.chain(&self.turn).cloned().collect()
+    }
+
     /// Whether there is no place for one more relay.
     pub fn is_full(&self) -> bool {
         self.counters.open() >= self.most as u64

@@ -60,7 +60,7 @@ caps! {
 }
 
 /// Caps of the relays, hit where relays are tested: connections, relays and ports in `tests/nat`; a user's share, bytes,
-/// lifetime and age in `crates/turn/tests`, in virtual time.
+/// lifetime and age in `crates/turn/tests`, in virtual time; other hubs that are named in `src/mesh/relays`.
 const CAPS_OF_RELAYS: &[&str] = &[
     "TURN_RELAY_PORTS",
     "TURN_MAX_ALLOCATIONS",
@@ -71,6 +71,7 @@ const CAPS_OF_RELAYS: &[&str] = &[
     "TURN_MAX_LIFETIME_S",
     "TURN_MAX_AGE_S",
     "TURN_TTL_S",
+    "ICE_SERVERS_NEARBY",
 ];
 
 /// What says how the hub is, and bounds nothing that others do to it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
-use hubmesh::config::Config;
+use hubmesh::config::{Config, IceUrl};
 use hubmesh::http::{App, Arrival, Backend, Places, Stream, bind};
 use hubmesh::limits::NoPlace;
 use hubmesh::mesh::{BootstrapView, HubView, MeshView, Observed};
@@ -72,6 +72,10 @@ impl Backend for Echo {
         Self::echo(socket, format!("hub from {}", remote.ip())).await;
     }
 
+    fn servers_nearby(&self) -> Vec<IceUrl> {
+        Vec::new()
+    }
+
     fn view(&self) -> MeshView {
         let neighbour = HubId([2; 20]);
         MeshView {
@@ -84,6 +88,8 @@ impl Backend for Echo {
                 direct: true,
                 next_hop: None,
                 hops: 1,
+                cost: 2,
+                told_by: Reach::Loopback,
                 rtt: Some(Duration::from_micros(1500)),
                 peers: 4,
                 synced: self.is_synced.load(Ordering::Relaxed),

@@ -12,6 +12,7 @@ mod abuse;
 mod client;
 mod coturn;
 mod drain;
+mod mesh;
 mod outside;
 mod own;
 mod stage;

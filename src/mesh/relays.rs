@@ -1,0 +1,245 @@
+//! The STUN and TURN servers of other hubs: asked for, proved, checked and kept, for `/ice-servers` to name the nearest.
+//!
+//! Hubs that have one `TURN_SECRET` ask each other, over the mesh, and no others: credentials made here are good there, and
+//! whoever answers has shown to know it. The nearest are asked, by the cost of the path: those that had servers every
+//! [`ASK`], so that one that is full is left out within that, the others seldom. What is not confirmed for [`KEEP`] is
+//! forgotten, as is what a hub had that is out of reach. Knows nothing of HTTP, nor what this hub's own servers are: it is
+//! told by [`Relays::offer`]. Nor does it send anything: `inquiry` does.
+
+mod allowed;
+mod message;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use hubmesh_core::ids::HubId;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::view::HubView;
+use crate::auth::Secret;
+use crate::config::{Config, IceUrl};
+
+pub(super) use allowed::{NotAllowed, check};
+use message::MOST_URLS;
+pub(super) use message::{Answer, Message, TAG};
+
+/// How often a hub that has servers is asked, also while it is full.
+const ASK: Duration = Duration::from_secs(10);
+/// How often a hub is asked that has none, or does not answer; the latter sooner at first, since messages are lost.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// How soon a hub is asked again that has not answered once; twice as long each time.
+const ASK_SOON: Duration = Duration::from_secs(2);
+/// How long an answer is good.
+const KEEP: Duration = Duration::from_secs(35);
+/// How long addresses that were checked are not checked again, names looked up among it.
+const CHECKED: Duration = Duration::from_secs(300);
+/// How many hubs are asked, the nearest first.
+const ASKED: usize = 32;
+/// How soon a hub that asks again is answered.
+const ANSWER: Duration = Duration::from_secs(1);
+/// Hubs of which something is kept: as many as a mesh has room for, and those that are forgotten within a second.
+const MOST_KNOWN: usize = 8_192;
+
+/// What this hub says that it has.
+type Own = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// What hubs have.
+pub(super) struct Relays {
+    /// Without it, nobody is asked, and nobody is answered.
+    secret: Option<Secret>,
+    /// How many hubs are named.
+    nearby: usize,
+    own: OnceLock<Own>,
+    known: Mutex<HashMap<HubId, Known>>,
+}
+
+/// What is known of one hub.
+#[derive(Debug)]
+struct Known {
+    /// When it was last asked, and by which number, if it has not answered.
+    asked: Option<Instant>,
+    number: Option<u64>,
+    /// How often it was asked in vain.
+    in_vain: u32,
+    /// When it was last answered.
+    answered: Option<Instant>,
+    urls: Vec<IceUrl>,
+    /// It has had some, so that it has none is that it is full.
+    has_had: bool,
+    /// When it last said so.
+    told: Instant,
+    checked: Instant,
+}
+
+/// What is to be done about an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It is as before.
+    Same,
+    /// It is to be checked.
+    Check(Vec<String>),
+    /// Nobody asked for it.
+    Unasked,
+    /// It is not proved.
+    Unproved,
+}
+
+impl Relays {
+    pub(super) fn new(config: &Config) -> Self {
+        let secret = config.nat.secret.clone();
+        Relays {
+            secret: secret.filter(|_| config.is_hub && config.nat.nearby > 0),
+            nearby: config.nat.nearby,
+            own: OnceLock::new(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// What this hub says from now on that it has; once.
+    pub(super) fn offer(&self, own: Own) {
+        // There is one of them in a hub.
+        let _ = self.own.set(own);
+    }
+
+    /// The servers of the nearest of these hubs that have some and take more, hub by hub.
+    pub(super) fn nearby(&self, hubs: &[HubView]) -> Vec<IceUrl> {
+        let known = self.known.lock();
+        let now = Instant::now();
+        let good = |hub: &&HubView| {
+            let found = known.get(&hub.id);
+            found.is_some_and(|found| found.is_good(now)) && !hub.draining
+        };
+        let mut near: Vec<&HubView> = hubs.iter().filter(good).collect();
+        near.sort_unstable_by_key(|hub| hub.distance());
+        let near = near.into_iter().take(self.nearby);
+        let urls = near.filter_map(|hub| known.get(&hub.id));
+        urls.flat_map(|found| found.urls.iter().cloned()).collect()
+    }
+
+    /// Whom to ask now, and what: of these hubs, of which alone anything is kept.
+    pub(super) fn questions(&self, hubs: &[HubView], now: Instant) -> Vec<(HubId, Message)> {
+        if self.secret.is_none() {
+            return Vec::new();
+        }
+        let mut near: Vec<&HubView> = hubs.iter().filter(|hub| !hub.draining).collect();
+        near.sort_unstable_by_key(|hub| hub.distance());
+        near.truncate(ASKED);
+        let mut known = self.known.lock();
+        known.retain(|id, _| hubs.binary_search_by_key(id, |hub| hub.id).is_ok());
+        let due = near.into_iter().filter_map(|hub| {
+            let found = known.entry(hub.id).or_insert_with(|| Known::new(now));
+            let number = rand::random();
+            found
+                .ask(number, now)
+                .then_some((hub.id, Message::Ask { number }))
+        });
+        due.collect()
+    }
+
+    /// The answer to a question of this hub, unless it had one a moment ago.
+    pub(super) fn answer(
+        &self,
+        number: u64,
+        by: HubId,
+        to: HubId,
+        now: Instant,
+    ) -> Option<Message> {
+        let secret = self.secret.as_ref()?.expose();
+        let mut known = self.known.lock();
+        if known.len() >= MOST_KNOWN && !known.contains_key(&to) {
+            return None;
+        }
+        let found = known.entry(to).or_insert_with(|| Known::new(now));
+        if found.answered.is_some_and(|last| now < last + ANSWER) {
+            return None;
+        }
+        found.answered = Some(now);
+        drop(known);
+        let mut urls = self.own.get().map_or_else(Vec::new, |own| own());
+        urls.truncate(MOST_URLS);
+        let answer = Answer {
+            number,
+            by,
+            to,
+            urls: &urls,
+        };
+        let proof = answer.prove(secret);
+        Some(Message::Tell {
+            number,
+            urls,
+            proof,
+        })
+    }
+
+    /// An answer came.
+    pub(super) fn hear(&self, answer: &Answer<'_>, proof: &[u8; 16], now: Instant) -> Told {
+        let mut known = self.known.lock();
+        let found = known.get_mut(&answer.by);
+        let found = found.filter(|found| found.number == Some(answer.number));
+        let (Some(found), Some(secret)) = (found, &self.secret) else {
+            return Told::Unasked;
+        };
+        if !answer.is_proved(secret.expose(), proof) {
+            return Told::Unproved;
+        }
+        (found.number, found.in_vain) = (None, 0);
+        let same = found
+            .urls
+            .iter()
+            .map(IceUrl::as_str)
+            .eq(answer.urls.iter().map(String::as_str));
+        if same && now < found.checked + CHECKED {
+            found.told = now;
+            return Told::Same;
+        }
+        Told::Check(answer.urls.to_vec())
+    }
+
+    /// An answer was checked.
+    pub(super) fn keep(&self, hub: HubId, urls: Vec<IceUrl>, now: Instant) {
+        if let Some(found) = self.known.lock().get_mut(&hub) {
+            found.has_had |= !urls.is_empty();
+            (found.urls, found.told, found.checked) = (urls, now, now);
+        }
+    }
+}
+
+impl Known {
+    fn new(now: Instant) -> Self {
+        Known {
+            asked: None,
+            number: None,
+            in_vain: 0,
+            answered: None,
+            urls: Vec::new(),
+            has_had: false,
+            told: now,
+            checked: now,
+        }
+    }
+
+    fn is_good(&self, now: Instant) -> bool {
+        !self.urls.is_empty() && now < self.told + KEEP
+    }
+
+    /// Whether it is time to ask it; then it is asked by this number.
+    fn ask(&mut self, number: u64, now: Instant) -> bool {
+        let every = match (self.has_had, self.in_vain) {
+            (true, 0) => ASK,
+            (false, 0) => ASK_AGAIN,
+            (_, times) => ASK_AGAIN.min(ASK_SOON * 2_u32.saturating_pow(times - 1)),
+        };
+        let is_due = self.asked.is_none_or(|last| now >= last + every);
+        if is_due {
+            (self.asked, self.number) = (Some(now), Some(number));
+            // Until it answers.
+            self.in_vain = self.in_vain.saturating_add(1);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests;
