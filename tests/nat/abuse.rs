@@ -1,18 +1,19 @@
 //! The hub's own TURN under attack, over real sockets.
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::time::Duration;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
 
+use stun_types::attribute::*;
 use stun_types::message::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use turn_types::attribute::{Lifetime, RequestedTransport};
-use turn_types::message::{ALLOCATE, REFRESH};
+use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH};
 
 use crate::client::{Client, EXPIRY};
 use crate::hub_process::{HubProcess, LIMIT, eventually};
-use crate::stage::{SECRET, hub, ice_servers, metric, urls};
+use crate::stage::{SECRET, hub, ice_servers, metric, place, urls};
 
 /// A client at this address, of the hub at that one.
 fn client(from: Ipv4Addr, hub: Ipv4Addr, name: &str, expiry: u64) -> Client {
@@ -30,6 +31,18 @@ fn resident(hub: &HubProcess) -> u64 {
         .nth(1)
         .and_then(|kb| kb.parse().ok())
         .expect("a number")
+}
+
+/// How many pages the hub gives until this is so, one after the other, and how long the slowest took. Each is given in time.
+async fn pages_until(hub: &HubProcess, done: impl Fn() -> bool) -> (u32, Duration) {
+    let (mut asked, mut slowest) = (0, Duration::ZERO);
+    while !done() {
+        let began = Instant::now();
+        assert_eq!(hub.http_get("/health").await.status, 200);
+        slowest = slowest.max(began.elapsed());
+        asked += 1;
+    }
+    (asked, slowest)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +76,111 @@ async fn a_relay_reaches_nothing_of_the_hub_s_own_network() {
         metric(&hub, r#"hubmesh_turn_errors_total{code="403"}"#).await,
         8
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_of_ipv6_reaches_nothing_of_the_hub_s_own_network_in_any_form() {
+    let hub = HubProcess::builder()
+        .env("HOST", "::1")
+        .env("TURN_PORT", "0")
+        .env("TURN_SECRET", SECRET)
+        .start()
+        .await;
+    let at = place(&urls(&ice_servers(&hub, "ada").await, "turn:")[0]);
+    let mut ada = Client::new(Ipv6Addr::LOCALHOST, at, SECRET, ("ada", EXPIRY));
+    ada.allocate_v6().expect("a relay");
+    let itself = hub.addr.to_string();
+    let refused = [
+        "[::1]:22",
+        "[::]:80",
+        "[::ffff:127.0.0.1]:22",
+        "[::ffff:10.0.0.1]:80",
+        "[::ffff:169.254.169.254]:80",
+        "[::127.0.0.1]:22",
+        "[64:ff9b::127.0.0.1]:22",
+        "[64:ff9b::10.0.0.1]:80",
+        "[64:ff9b::169.254.169.254]:80",
+        "[2002:7f00:1::1]:22",
+        "[2001::1]:80",
+        "[fe80::1]:80",
+        "[fd00:ec2::254]:80",
+        "[fc00::1]:80",
+        "[ff02::1]:80",
+        &itself,
+    ];
+    for (peer, number) in refused.into_iter().zip(0x4000..) {
+        assert_eq!(ada.permit(peer), Err(403), "{peer}");
+        let to = peer.parse().expect("an address");
+        assert_eq!(ada.bind(number, to), Err(403), "a channel to {peer}");
+    }
+    assert_eq!(ada.permit("[2606:4700::1111]:80"), Ok(()));
+    let counted = metric(&hub, r#"hubmesh_turn_errors_total{code="403"}"#).await;
+    assert_eq!(counted, 2 * refused.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stranger_is_answered_with_more_than_one_and_a_half_times_what_it_sent() {
+    let (address, builder) = hub();
+    let _hub = builder.start().await;
+    let udp = RequestedTransport::new(RequestedTransport::UDP);
+    let name = Username::new("4102444800:ada").expect("a name");
+    let realm = Realm::new("turn").expect("a realm");
+    let nonce = Nonce::new("AAAAAAAAAAAAAAAA").expect("a nonce");
+    let key = LongTermKeyCredentials::new("a".into(), "b".into(), "turn".into());
+    let key = key.make_key(IntegrityAlgorithm::Sha1);
+    let parts: [&[&dyn AttributeWrite]; 4] = [
+        &[],
+        &[&udp],
+        &[&name, &realm],
+        &[&udp, &name, &realm, &nonce],
+    ];
+    let mut packets: Vec<Vec<u8>> = Vec::new();
+    for method in [BINDING, ALLOCATE, REFRESH, CREATE_PERMISSION, CHANNEL_BIND] {
+        for attributes in parts {
+            for signed in [false, true] {
+                let mut message = Message::builder_request(method, MessageWriteVec::new());
+                for attribute in attributes {
+                    message.push_attribute_unchecked(*attribute);
+                }
+                if signed {
+                    let how = IntegrityAlgorithm::Sha1;
+                    message
+                        .add_message_integrity_with_key(&key, how)
+                        .expect("it fits");
+                }
+                packets.push(message.finish());
+            }
+        }
+    }
+    // Attributes that are to be understood and are not, and a length that is none.
+    packets.push(
+        [
+            &BINDING_PACKET[..2],
+            &[0, 4],
+            &BINDING_PACKET[4..],
+            &[0x7f, 0xfe, 0, 0],
+        ]
+        .concat(),
+    );
+    packets.push([&BINDING_PACKET[..2], &[0, 8], &BINDING_PACKET[4..]].concat());
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let wait = Duration::from_millis(200);
+    socket.set_read_timeout(Some(wait)).expect("a time");
+    let (mut most, mut answered) = (0.0_f64, 0);
+    for packet in &packets {
+        socket.send_to(packet, (address, 3478)).expect("it is sent");
+        let mut answer = [0; 2048];
+        if let Ok(length) = socket.recv(&mut answer) {
+            answered += 1;
+            let headers = 28;
+            let factor = (headers + length) as f64 / (headers + packet.len()) as f64;
+            assert!(factor <= 1.5, "{factor} for {packet:02x?}");
+            most = most.max(factor);
+        }
+    }
+    let all = packets.len();
+    println!("{answered} of {all} kinds answered, {most:.2} times as long at most");
+    assert!(answered > 10, "{answered} of {all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +245,9 @@ async fn ten_thousand_relays_stand_and_end() {
         }
         clients
     });
+    let (asked, slowest) = pages_until(&hub, || clients.is_finished()).await;
     let clients = clients.await.expect("they have relays");
+    println!("{asked} pages meanwhile, the slowest in {slowest:?}");
     assert_eq!(
         metric(&hub, "hubmesh_turn_allocations_open").await,
         u64::from(RELAYS)
@@ -174,27 +294,25 @@ async fn a_hundred_thousand_strangers_take_no_memory_and_no_time_of_peers() {
     assert_eq!(first.await.expect("sent"), 1_000);
     let before = resident(&hub);
     let flooding = tokio::task::spawn_blocking(move || flood(2_000, 100_000));
-    let mut asked = 0;
-    while !flooding.is_finished() {
-        assert_eq!(hub.http_get("/health").await.status, 200);
-        asked += 1;
-    }
+    let (asked, slowest) = pages_until(&hub, || flooding.is_finished()).await;
     assert_eq!(flooding.await.expect("sent"), 100_000);
     let refused = r#"hubmesh_turn_errors_total{code="401"}"#;
     assert_eq!(metric(&hub, refused).await, 101_000);
     let grown = resident(&hub).saturating_sub(before);
-    println!("{grown} kB more after 100,000 strangers, {asked} pages meanwhile");
+    println!(
+        "{grown} kB more after 100,000 strangers; {asked} pages meanwhile, the slowest in {slowest:?}"
+    );
     assert!(grown < 2_048, "{grown} kB");
     assert_eq!(metric(&hub, "hubmesh_turn_allocations_total").await, 0);
 }
 
-const BINDING: &[u8] = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
+const BINDING_PACKET: &[u8] = b"\x00\x01\x00\x00\x21\x12\xa4\x42twelve bytes";
 
 /// Whether a Binding request by this connection has an answer; else it is closed.
 async fn is_answered(stream: &mut TcpStream) -> bool {
     let asking = async {
         let mut answer = [0; 512];
-        let sent = stream.write_all(BINDING).await;
+        let sent = stream.write_all(BINDING_PACKET).await;
         sent.is_ok() && matches!(stream.read(&mut answer).await, Ok(1..))
     };
     timeout(LIMIT, asking).await.expect("an answer or an end")

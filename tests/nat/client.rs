@@ -1,13 +1,16 @@
 //! A client of TURN over a real UDP socket, for attacks and for load.
 #![allow(dead_code, reason = "the load and the tests use parts of their own")]
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use hubmesh_turn::Credentials;
 use stun_types::attribute::*;
 use stun_types::message::*;
-use turn_types::attribute::{ChannelNumber, RequestedTransport, XorPeerAddress, XorRelayedAddress};
+use turn_types::AddressFamily;
+use turn_types::attribute::{
+    ChannelNumber, RequestedAddressFamily, RequestedTransport, XorPeerAddress, XorRelayedAddress,
+};
 use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION};
 
 /// Far away: year 2100.
@@ -22,8 +25,13 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(from: Ipv4Addr, server: SocketAddr, secret: &str, username: (&str, u64)) -> Self {
-        let socket = UdpSocket::bind((from, 0)).expect("a port");
+    pub fn new(
+        from: impl Into<IpAddr>,
+        server: SocketAddr,
+        secret: &str,
+        username: (&str, u64),
+    ) -> Self {
+        let socket = UdpSocket::bind((from.into(), 0)).expect("a port");
         socket.connect(server).expect("an address");
         socket
             .set_read_timeout(Some(Duration::from_secs(5)))
@@ -88,6 +96,13 @@ impl Client {
         let answer = Message::from_bytes(&bytes).expect("a message");
         let relayed = answer.attribute::<XorRelayedAddress>().expect("a relay");
         Ok(relayed.addr(answer.transaction_id()))
+    }
+
+    /// A relay of IPv6.
+    pub fn allocate_v6(&mut self) -> Result<(), u16> {
+        let udp = RequestedTransport::new(RequestedTransport::UDP);
+        let family = RequestedAddressFamily::new(AddressFamily::IPV6);
+        self.ask(ALLOCATE, &[&udp, &family], None).map(drop)
     }
 
     pub fn permit(&mut self, peer: &str) -> Result<(), u16> {
