@@ -188,6 +188,14 @@ show_hubs() {
   run curl --silent --show-error --fail --max-time 10 "https://${apps[0]}.$domain/hubs" && say ""
 }
 
+# Whether the hubs keep that to operators (ADMIN_TOKEN, ADMIN_ADDR).
+hubs_are_private() {
+  local status
+  status=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 10 "https://${apps[0]}.$domain/hubs") || true
+  [[ $status == 401 || $status == 404 ]] || return 1
+  say "it shows them to operators alone"
+}
+
 # Says how far it came, so that nobody has to guess what a failure left behind.
 give_up() {
   local code=$1 app=$2 what=$3
@@ -214,7 +222,7 @@ main() {
   for i in "${!apps[@]}"; do
     deploy_hub "${apps[i]}" "${regions[i]}"
   done
-  show_hubs || fail $EX_FAILED "all hubs are healthy, but ${apps[0]} did not list them"
+  show_hubs || hubs_are_private || fail $EX_FAILED "all hubs are healthy, but ${apps[0]} did not list them"
 }
 
 main "$@"

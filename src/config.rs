@@ -4,6 +4,7 @@
 //! between two settings kept. Whoever has a `Config` need not check again. Nothing outside this module reads the
 //! environment, and this module opens no socket, and no file but the one that `JWT_PUBLIC_KEY` may name. `main` calls it first and exits with 64 if it refuses.
 
+mod admin;
 mod log_filter;
 mod nat;
 mod origins;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use crate::auth::Secret;
 use crate::auth::jwt::Jwt;
 
+pub use admin::{AdminAddr, AdminSettings};
 use hubmesh_core::ids::{Dialect, HubId};
 pub use nat::{IceUrl, NatSettings, StunSettings, TurnSettings};
 pub use origins::{CorsOrigins, Origin};
@@ -55,6 +57,8 @@ pub struct Config {
     pub auth_token: Option<Secret>,
     /// What makes a JWT one that peers may show instead.
     pub jwt: Option<Jwt>,
+    /// Who sees what operators see.
+    pub admin: AdminSettings,
     /// Peers connected at once.
     pub max_connections: usize,
     /// Proxies that are believed when they say whom they speak for.
@@ -316,10 +320,17 @@ impl Config {
                 cautions.extend(hard_to_show(config.auth_token.as_ref()));
                 let open = config.auth_token.is_none() && config.jwt.is_none();
                 cautions.extend(config.nat.cautions(open));
+                cautions.extend(config.admin.caution());
                 Ok(Config { cautions, ..config })
             }
             _ => Err(ConfigError { problems, cautions }),
         }
+    }
+
+    /// TCP connections that are no peers, at all listeners.
+    pub fn http_connections(&self) -> usize {
+        let listeners = if self.admin.addr.is_some() { 2 } else { 1 };
+        listeners * self.max_http_connections
     }
 
     /// All that can be set: name, default and meaning.
@@ -358,6 +369,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let is_hub = reader.flag("IS_HUB");
     let auth_token = reader.secret("AUTH_TOKEN");
     let jwt = read_jwt(reader);
+    let admin = admin::read(reader, host.as_deref(), port);
     let discovery_limit = reader.number("DISCOVERY_LIMIT", 1..=100_000);
     let mesh = read_mesh(reader, auth_token.clone(), discovery_limit);
     let cors = reader.parse("CORS_ORIGIN");
@@ -399,6 +411,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         demo: demo?,
         auth_token,
         jwt,
+        admin,
         max_connections: max_connections?,
         trusted_proxies: trusted_proxies?,
         max_connections_per_ip: Some(per_ip?).filter(|max| *max > 0),

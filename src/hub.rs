@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
@@ -32,6 +33,9 @@ pub enum StartError {
     /// It cannot listen where it is told to.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// It cannot listen at `ADMIN_ADDR`.
+    #[error("ADMIN_ADDR, of which HOST and PORT are the parts here: {0}")]
+    BindAdmin(#[source] BindError),
     /// The files of `TLS_CERT` and `TLS_KEY` cannot be used.
     #[error("the configuration cannot be used:\n  {0}")]
     Tls(#[from] BadFile),
@@ -56,10 +60,13 @@ impl Hub {
             None => None,
         };
         let listeners = http::bind(&config.host, config.port).await?;
-        let addrs: Vec<SocketAddr> = listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect();
+        let for_operators = match &config.admin.addr {
+            Some(addr) => http::bind(&addr.host, addr.port)
+                .await
+                .map_err(StartError::BindAdmin)?,
+            None => Vec::new(),
+        };
+        let (addrs, admin_addrs) = (addresses(&listeners), addresses(&for_operators));
         let hosts: Vec<IpAddr> = addrs.iter().map(SocketAddr::ip).collect();
         let bound = Nat::bind(&config, &hosts)?;
         let config = Arc::new(config);
@@ -88,6 +95,7 @@ impl Hub {
             app.offer(nat.own().clone());
         }
         app.serve(listeners, certificates.as_ref());
+        app.serve_operators(for_operators, certificates.as_ref());
         let housekeeping = tokio::spawn(keep_house(
             Arc::clone(&app),
             certificates.clone(),
@@ -97,6 +105,7 @@ impl Hub {
             app,
             certificates,
             addrs,
+            admin_addrs,
             nat,
             nat_ports,
             config,
@@ -104,6 +113,11 @@ impl Hub {
             housekeeping,
         })
     }
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    let all = listeners.iter().map(TcpListener::local_addr);
+    all.filter_map(Result::ok).collect()
 }
 
 /// All that is done again and again.
@@ -136,6 +150,7 @@ pub struct RunningHub {
     app: Arc<App<Parts>>,
     certificates: Option<Arc<Certificates>>,
     addrs: Vec<SocketAddr>,
+    admin_addrs: Vec<SocketAddr>,
     nat: Option<Nat>,
     nat_ports: Vec<Port>,
     config: Arc<Config>,
@@ -156,6 +171,11 @@ impl RunningHub {
     /// All addresses that it listens on.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
+    }
+
+    /// The addresses of `ADMIN_ADDR`; none if that is unset.
+    pub fn admin_addrs(&self) -> &[SocketAddr] {
+        &self.admin_addrs
     }
 
     /// Where it serves STUN and TURN.

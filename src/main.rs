@@ -71,7 +71,7 @@ fn main() -> ExitCode {
         tracing::warn!("{caution}");
     }
     if let Err(why) = cli::open_files::allow(
-        config.max_connections + config.max_http_connections + config.nat.sockets(),
+        config.max_connections + config.http_connections() + config.nat.sockets(),
     ) {
         tracing::warn!("{why}");
     }
@@ -147,7 +147,9 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::from(match error {
                 StartError::Nat(NatError::Thread(_) | NatError::Machine(_)) => SYSTEM_REFUSES,
                 StartError::Nat(NatError::Address(_)) | StartError::Tls(_) => BAD_CONFIG,
-                StartError::Bind(_) | StartError::Nat(NatError::Port(_)) => CANNOT_LISTEN,
+                StartError::Bind(_)
+                | StartError::BindAdmin(_)
+                | StartError::Nat(NatError::Port(_)) => CANNOT_LISTEN,
             });
         }
     };
@@ -189,6 +191,13 @@ fn announce(hub: &RunningHub) {
         version = env!("CARGO_PKG_VERSION"),
         "hubmesh is serving"
     );
+    if !hub.admin_addrs().is_empty() {
+        let addrs: Vec<String> = hub.admin_addrs().iter().map(ToString::to_string).collect();
+        tracing::info!(
+            addrs = addrs.join(","),
+            "the pages for operators are served"
+        );
+    }
     if !hub.nat_ports().is_empty() {
         let ports: Vec<String> = hub.nat_ports().iter().map(ToString::to_string).collect();
         tracing::info!(ports = ports.join(","), "STUN and TURN are served");

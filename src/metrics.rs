@@ -113,6 +113,8 @@ labels! {
         OtherPeer = "other-peer",
         /// The bearer token is missing or wrong, or a JWT is not valid.
         Unauthorized = "unauthorized",
+        /// A page for operators was asked for by somebody who is none.
+        Operator = "operator",
         /// The page's origin is not allowed.
         Origin = "origin",
         /// A hub that is neither on this machine nor in a private network, while the mesh has no token.

@@ -169,6 +169,81 @@ fn what_is_wrong_with_a_token_is_told_without_showing_it() {
 }
 
 #[test]
+fn what_tells_operators_from_others_is_refused_where_it_contradicts_itself() {
+    const TOKEN: &str = "sesame-for-operators-and-so-on-32-bytes";
+    let admin = |others: &[(&'static str, &'static str)]| {
+        let all = [
+            &[("ADMIN_TOKEN", TOKEN), ("ADMIN_ADDR", "127.0.0.1:9090")],
+            others,
+        ]
+        .concat();
+        problems(&all)
+    };
+    assert!(Config::from_vars([("ADMIN_TOKEN", TOKEN)]).is_ok());
+    for (others, name, word) in [
+        (&[("AUTH_TOKEN", TOKEN)][..], "ADMIN_TOKEN", "every peer"),
+        (&[("HUB_TOKEN", TOKEN)], "ADMIN_TOKEN", "every hub"),
+        (&[("JWT_SECRET", TOKEN)], "ADMIN_TOKEN", "issues"),
+        (
+            &[("TURN_SECRET", TOKEN), ("TURN_PORT", "0")],
+            "ADMIN_TOKEN",
+            "TURN server",
+        ),
+        (&[("ADMIN_TOKEN", "sesame-of-15-by")], "ADMIN_TOKEN", "16"),
+        (
+            &[("ADMIN_TOKEN", "sesame and blanks")],
+            "ADMIN_TOKEN",
+            "ASCII",
+        ),
+        (&[("ADMIN_ADDR", "9090")], "ADMIN_ADDR", "127.0.0.1:9090"),
+        (
+            &[("PORT", "9090"), ("HOST", "127.0.0.1")],
+            "ADMIN_ADDR",
+            "PORT",
+        ),
+        (&[("PORT", "9090"), ("HOST", "::")], "ADMIN_ADDR", "PORT"),
+    ] {
+        let found = admin(others);
+        let [(told, text)] = found.as_slice() else {
+            panic!("{others:?}: {found:?}")
+        };
+        assert_eq!(told, name, "{others:?}");
+        assert!(text.contains(word) && !text.contains("sesame"), "{text}");
+    }
+    // The port of another address is another port.
+    let apart = [
+        ("HOST", "192.0.2.1"),
+        ("PORT", "9090"),
+        ("ADMIN_ADDR", "127.0.0.1:9090"),
+    ];
+    assert!(Config::from_vars(apart).is_ok());
+}
+
+#[test]
+fn a_door_for_operators_that_others_reach_and_no_token_keeps_is_warned_of() {
+    let warned = |vars: &[(&str, &str)]| {
+        let config = Config::from_vars(vars.iter().copied()).expect("a good configuration");
+        let names = config.cautions.iter().map(|caution| caution.name.as_str());
+        names.collect::<Vec<_>>() == ["ADMIN_ADDR"]
+    };
+    for addr in [
+        "0.0.0.0:9090",
+        "[::]:9090",
+        "192.0.2.1:9090",
+        "hub.example.org:9090",
+    ] {
+        assert!(warned(&[("ADMIN_ADDR", addr)]), "{addr}");
+        assert!(!warned(&[
+            ("ADMIN_ADDR", addr),
+            ("ADMIN_TOKEN", "for-operators-alone")
+        ]));
+    }
+    for addr in ["127.0.0.1:9090", "[::1]:9090", "localhost:9090"] {
+        assert!(!warned(&[("ADMIN_ADDR", addr)]), "{addr}");
+    }
+}
+
+#[test]
 fn a_value_in_quotes_is_refused_because_they_would_count_and_no_secret_is_shown() {
     for (name, value) in [
         ("AUTH_TOKEN", "\"sesame\""),

@@ -137,6 +137,20 @@ async fn one_line_says_what_is_served_and_where() {
 }
 
 #[tokio::test]
+async fn a_line_says_where_operators_come_in_and_a_door_that_is_taken_ends_the_start() {
+    let mut daemon = Daemon::start(&[("ADMIN_ADDR", "127.0.0.1:0")]).await;
+    let line = daemon.logs("the pages for operators are served").await;
+    let addr = line["fields"]["addrs"].as_str().expect("an address");
+    let second = run(&[("PORT", "0"), ("ADMIN_ADDR", addr)], &[]).await;
+    assert_eq!(second.status.code(), Some(69), "{second:?}");
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(
+        said.contains("ADMIN_ADDR") && said.contains("in use"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn a_mesh_that_every_peer_could_join_is_warned_of() {
     let mut daemon = Daemon::start(&[("AUTH_TOKEN", "sesame")]).await;
     let warning = "AUTH_TOKEN opens the mesh too, so every peer could link up as a hub: set a HUB_TOKEN of its own";

@@ -1,10 +1,12 @@
 //! A whole hub in this process: how it starts, ends and counts.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use hubmesh::config::Config;
 use hubmesh::hub::{Hub, RunningHub, StartError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -131,6 +133,45 @@ async fn a_hub_does_not_take_the_next_port() {
         start(&[("PORT", &port)]).await,
         Err(StartError::Bind(_))
     ));
+}
+
+/// The status of a page at this address.
+async fn status(addr: SocketAddr, path: &str, more: &str) -> String {
+    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    let read = timeout(TIMEOUT, stream.read_to_string(&mut answer)).await;
+    read.expect("in time").expect("an answer");
+    answer.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_hub_has_a_door_for_operators_until_it_ends() {
+    let settings = [
+        ("ADMIN_ADDR", "127.0.0.1:0"),
+        ("ADMIN_TOKEN", "for-operators-alone"),
+    ];
+    let hub = start(&settings).await.expect("started");
+    let [admin] = *hub.admin_addrs() else {
+        panic!("one door, not {:?}", hub.admin_addrs())
+    };
+    let bearer = "Authorization: Bearer for-operators-alone\r\n";
+    for (addr, more, expected) in [
+        (admin, bearer, "200"),
+        (admin, "", "401"),
+        (hub.addr(), bearer, "404"),
+    ] {
+        assert_eq!(status(addr, "/metrics", more).await, expected, "{addr}");
+    }
+    assert_eq!(status(hub.addr(), "/health", "").await, "200");
+    let taken = [("ADMIN_ADDR", &*admin.to_string())];
+    let refused = start(&taken).await.err().expect("no second one there");
+    assert!(matches!(refused, StartError::BindAdmin(_)));
+    assert!(refused.to_string().starts_with("ADMIN_ADDR"), "{refused}");
+    timeout(TIMEOUT, hub.drain()).await.expect("an end in time");
+    assert!(TcpStream::connect(admin).await.is_err());
 }
 
 #[tokio::test]

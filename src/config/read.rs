@@ -20,7 +20,7 @@ use crate::auth::jwt::{BadKey, JwtKey};
 
 /// Whether this can be looked up, and is not a number that the system would take for an address: `8080` is 0.0.31.144 to
 /// it.
-fn is_host_name(text: &str) -> bool {
+pub(super) fn is_host_name(text: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || "-._".contains(c);
     text.chars().all(plain) && matches!(url::Host::parse(text), Ok(url::Host::Domain(_)))
 }
@@ -186,6 +186,11 @@ impl Reader {
     /// Whether there is anything to read.
     pub(super) fn is_set(&mut self, name: &str) -> bool {
         !self.text_of(name).is_empty()
+    }
+
+    /// Whether two secrets are set to one text.
+    pub(super) fn is_same(&mut self, name: &str, other: &str) -> bool {
+        self.is_set(name) && self.text_of(name) == self.text_of(other)
     }
 
     /// The secret of JWTs, or nothing if unset.

@@ -80,6 +80,10 @@ settings! {
     mesh_hold_ms = "2000";
     /// Bearer that peers must show, in `Authorization` or as `?token=`. Unset, and no JWT key set either: open to all.
     auth_token = "";
+    /// Bearer that operators must show in `Authorization`, at least 16 characters. With it, `/metrics`, `/hubs`, `/stats` and `/hubstats` are for them alone, and `/health` and `/` tell nobody else of peers and hubs. Unset, and no `ADMIN_ADDR` either: open to all.
+    admin_token = "";
+    /// `host:port` of a second listener, such as `127.0.0.1:9090`, where alone those pages are, with `MAX_HTTP_CONNECTIONS` of its own; for whoever reaches it, or with `ADMIN_TOKEN` for operators. It speaks TLS where `PORT` does. Without `ADMIN_TOKEN` it has to be asked for by address, as `localhost`, or by a name without a dot: others may lead any other name there from a browser.
+    admin_addr = "";
     /// Secret of at least 32 bytes that signs JWTs (HS256, HS384, HS512). With it or `JWT_PUBLIC_KEY`, a peer may show a valid JWT where the bearer goes; it has to, if `AUTH_TOKEN` is unset.
     jwt_secret = "";
     /// Public key that JWTs are verified with, in place of `JWT_SECRET`: PEM text (`\n` may stand for a new line) or the path of a PEM file. RSA (RS256 to RS512, PS256 to PS512), P-256 (ES256), P-384 (ES384) or Ed25519 (EdDSA).

@@ -8,6 +8,7 @@
 //! every task that is started here is tracked, so that [`App::wait`] means that none is left.
 
 mod accept_header;
+mod admin;
 mod admit;
 mod asked;
 mod bind;
@@ -63,6 +64,7 @@ use crate::mesh::{MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::OwnServers;
 
+use admin::{Door, Operators};
 pub use bind::{BindError, bind};
 use full::Full;
 use misrouted::Misrouted;
@@ -152,15 +154,19 @@ pub struct App<B> {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     gate: Gate,
+    operators: Operators,
     connect_rate: Option<ConnectRate>,
     /// For PeerJS clients.
     peerjs_places: Admission,
     http_slots: Slots,
+    /// Those of the door for operators, which no crowd at the public one keeps shut.
+    admin_slots: Slots,
     tls_door: Door,
     /// The costly step of a TLS handshake is taken by few at a time.
     tls_turns: Turns,
     /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
     page_turn: Semaphore,
+    admin_turn: Semaphore,
     pages: Pages<PageName>,
     accept_failures: Seldom,
     full: Full,
@@ -188,15 +194,18 @@ impl<B: Backend> App<B> {
         Arc::new(App {
             backend,
             gate: Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
+            operators: Operators::new(&config.admin),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
             peerjs_places: Admission::new(Room {
                 connections: config.peerjs.concurrent_limit,
                 per_address: None,
             }),
             http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
+            admin_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
             tls_door: Door::new(&config),
             tls_turns: Turns::of(config.worker_threads * tls::ANSWERED_AT_ONCE),
             page_turn: Semaphore::new(1),
+            admin_turn: Semaphore::new(1),
             pages: Pages::new(),
             accept_failures: Seldom::default(),
             full: Full::new(&config),
@@ -237,9 +246,29 @@ impl<B: Backend> App<B> {
                 // A second listener (::1 beside 127.0.0.1) has the same port.
                 let _ = self.bound.set(addr);
             }
-            self.tasks
-                .spawn(accept(listener, Arc::clone(self), certificates.cloned()));
+            self.listen(listener, certificates, Door::Public);
         }
+    }
+
+    /// The same for those who are to see what operators see. No peer and no hub comes in here.
+    pub fn serve_operators(
+        self: &Arc<Self>,
+        listeners: Vec<TcpListener>,
+        certificates: Option<&Arc<Certificates>>,
+    ) {
+        for listener in listeners {
+            self.listen(listener, certificates, Door::Admin);
+        }
+    }
+
+    fn listen(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        certificates: Option<&Arc<Certificates>>,
+        door: Door,
+    ) {
+        let accepting = accept(listener, Arc::clone(self), certificates.cloned(), door);
+        self.tasks.spawn(accepting);
     }
 
     /// Tells clients of this hub's own STUN and TURN from now on; once.
@@ -339,6 +368,8 @@ struct Head {
     headers: HeaderMap,
     on_upgrade: Option<OnUpgrade>,
     remote: Option<SocketAddr>,
+    /// It is of somebody who may see what operators see.
+    is_operator: bool,
 }
 
 fn head() -> impl Filter<Extract = (Head,), Error = Infallible> + Clone {
@@ -356,16 +387,15 @@ fn head() -> impl Filter<Extract = (Head,), Error = Infallible> + Clone {
             headers,
             on_upgrade,
             remote,
+            is_operator: false,
         })
 }
 
 type Page<B> = fn(&Arc<App<B>>, Head) -> Response;
 
-/// All routes. A path that exists answers GET and HEAD, and 405 to other methods; any other path is 404.
-fn routes<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
+/// All routes of a door. A path that exists answers GET and HEAD, and 405 to other methods; any other path is 404.
+fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)> {
     let mut pages: Vec<(&'static str, Page<B>)> = vec![
-        ("", root),
-        ("ws", admit::peer),
         ("health", status::health),
         ("live", ready::live),
         ("ready", ready::ready),
@@ -373,41 +403,66 @@ fn routes<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         ("hubs", status::hubs),
         ("stats", status::stats),
         ("hubstats", status::hubstats),
-        ("ice-servers", ice_servers::page),
-        ("page.json", web::about),
     ];
-    if app.config.is_hub {
+    match door {
+        Door::Admin => pages.push(("", status::operators_description)),
+        Door::Public => pages.extend([
+            ("", root as Page<B>),
+            ("ws", admit::peer),
+            ("ice-servers", ice_servers::page),
+            ("page.json", web::about),
+        ]),
+    }
+    if app.config.is_hub && door == Door::Public {
         pages.push(("mesh", admit::hub));
     }
-    pages
-        .into_iter()
-        .fold(elsewhere(app), |others, (path, page)| {
-            route(app, path, page).or(others).unify().boxed()
-        })
+    let others = match door {
+        Door::Public => elsewhere(app),
+        Door::Admin => nothing(),
+    };
+    pages.into_iter().fold(others, |others, (path, page)| {
+        route(app, door, path, page).or(others).unify().boxed()
+    })
 }
+
+/// Pages that show the mesh, and so are for operators alone where these are told apart.
+const OF_OPERATORS: [&str; 4] = ["metrics", "hubs", "stats", "hubstats"];
 
 fn route<B: Backend>(
     app: &Arc<App<B>>,
+    door: Door,
     path: &'static str,
     page: Page<B>,
 ) -> BoxedFilter<(Response,)> {
     let app = Arc::clone(app);
+    let is_kept = OF_OPERATORS.contains(&path) && app.operators.are_told_apart();
     let here = if path.is_empty() {
         warp::path::end().boxed()
     } else {
         warp::path(path).and(warp::path::end()).boxed()
     };
-    // The others are WebSockets themselves.
-    let page_alone = !matches!(path, "" | "ws" | "mesh");
-    here.and(head())
-        .map(move |head: Head| match head.method {
-            Method::GET if page_alone && asked::is_wanted(&head.headers) => {
+    // The others are WebSockets themselves, at the public door.
+    let page_alone = door == Door::Admin || !matches!(path, "" | "ws" | "mesh");
+    let answer = move |mut head: Head| {
+        let checked = app.operators.check(door, &head.headers);
+        head.is_operator = checked.is_ok();
+        match (&head.method, checked) {
+            (_, Err(why)) if is_kept => admin::refuse(&app, why),
+            (&Method::GET, _) if page_alone && asked::is_wanted(&head.headers) => {
                 misrouted::no_endpoint(&app, &head, &format!("/{path}"))
             }
-            Method::GET | Method::HEAD => page(&app, head),
+            (&Method::GET | &Method::HEAD, _) if is_kept => admin::keep(page(&app, head)),
+            (&Method::GET | &Method::HEAD, _) => page(&app, head),
             _ => reply::method_not_allowed(),
-        })
-        .boxed()
+        }
+    };
+    here.and(head()).map(answer).boxed()
+}
+
+/// Where there is nothing.
+fn nothing() -> BoxedFilter<(Response,)> {
+    let answer = || reply::error(StatusCode::NOT_FOUND, "there is nothing here");
+    warp::any().map(answer).boxed()
 }
 
 /// Paths that have no page of their own: PeerJS clients name theirs, and anything else is not there.
@@ -455,7 +510,7 @@ fn root<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     } else {
         reply::by_accept(match accept_header::wants_page(&head.headers) {
             true => web::page(&head.headers),
-            false => status::description(app),
+            false => status::description(app, &head),
         })
     }
 }

@@ -70,6 +70,16 @@ pub(super) fn by_accept(mut response: Response) -> Response {
     response
 }
 
+/// What `OPTIONS` tells where no other origin may ask.
+pub(super) fn options() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(METHODS));
+    response
+}
+
 /// The path exists, but not for this method.
 pub(super) fn method_not_allowed() -> Response {
     let mut response = error(

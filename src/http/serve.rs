@@ -25,8 +25,9 @@ use tokio::time::{sleep, timeout};
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::admin::{Door, Private};
 use super::watched::{Owed, Watched};
-use super::{App, Backend, Certificates, Stream, asked, cors, routes};
+use super::{App, Backend, Certificates, Stream, asked, cors, reply, routes};
 use crate::limits::{NoPlace, Place};
 use crate::metrics::Refusal;
 
@@ -44,8 +45,12 @@ pub(super) async fn accept<B: Backend>(
     listener: TcpListener,
     app: Arc<App<B>>,
     certificates: Option<Arc<Certificates>>,
+    door: Door,
 ) {
-    let routes = routes(&app);
+    let routes = Routes {
+        door,
+        filter: routes(&app, door),
+    };
     while let Some(accepted) = app.closing.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((tcp, remote)) => {
@@ -55,6 +60,13 @@ pub(super) async fn accept<B: Backend>(
             Err(error) => survive(&app, &error).await,
         }
     }
+}
+
+/// What is behind a door.
+#[derive(Clone)]
+struct Routes {
+    door: Door,
+    filter: BoxedFilter<(Response,)>,
 }
 
 /// A connection before anything is read of it.
@@ -91,13 +103,12 @@ fn hint(error: &io::Error) -> Option<&'static str> {
     )
 }
 
-fn start<B: Backend>(
-    app: &Arc<App<B>>,
-    routes: &BoxedFilter<(Response,)>,
-    caller: Caller,
-    remote: SocketAddr,
-) {
-    let slot = match app.full.http.watch(app.http_slots.try_take(remote.ip())) {
+fn start<B: Backend>(app: &Arc<App<B>>, routes: &Routes, caller: Caller, remote: SocketAddr) {
+    let slot = match app
+        .full
+        .http
+        .watch(app.slots(routes.door).try_take(remote.ip()))
+    {
         Ok(slot) => slot,
         Err(why) => {
             if why == NoPlace::AddressFull {
@@ -121,7 +132,7 @@ fn start<B: Backend>(
 
 async fn connection<B: Backend>(
     app: Arc<App<B>>,
-    routes: BoxedFilter<(Response,)>,
+    routes: Routes,
     caller: Caller,
     remote: SocketAddr,
     slot: Place,
@@ -186,7 +197,7 @@ fn no_place_for_tls<B: Backend>(app: &App<B>, remote: SocketAddr) -> Option<Stre
 /// HTTP over a connection, until it ends or becomes a WebSocket.
 async fn converse<B: Backend>(
     app: &Arc<App<B>>,
-    routes: BoxedFilter<(Response,)>,
+    routes: Routes,
     stream: Stream,
     remote: SocketAddr,
 ) {
@@ -240,7 +251,7 @@ fn refusal(why: &hyper::Error, owed: &Owed) -> Option<Refusal> {
 /// Answers one request: the routes, and around them what is common to all answers.
 async fn answer<B: Backend>(
     app: Arc<App<B>>,
-    routes: BoxedFilter<(Response,)>,
+    routes: Routes,
     mut request: Request<Incoming>,
     remote: SocketAddr,
 ) -> Result<Response, Infallible> {
@@ -248,10 +259,11 @@ async fn answer<B: Backend>(
     request.extensions_mut().insert(remote);
     request.extensions_mut().insert(version);
     let origin = request.headers().get(ORIGIN).cloned();
+    let door = routes.door;
     let mut response = if request.method() == Method::OPTIONS {
-        options(&app, request.headers())
-    } else if is_for_a_socket(&request) {
-        TowerToHyperService::new(warp::service(routes))
+        options(&app, door, request.headers())
+    } else if door == Door::Public && is_for_a_socket(&request) {
+        TowerToHyperService::new(warp::service(routes.filter))
             .call(request)
             .await?
     } else {
@@ -261,16 +273,20 @@ async fn answer<B: Backend>(
         // A connection may have the next request at hand, and as many of them as it likes.
         yield_now().await;
     }
-    cors::decorate(&mut response, &app.config.cors, origin.as_ref());
+    if door == Door::Public && response.extensions().get::<Private>().is_none() {
+        cors::decorate(&mut response, &app.config.cors, origin.as_ref());
+    }
     app.metrics.http_responses.inc(class(response.status()));
     Ok(response)
 }
 
 /// The answer to `OPTIONS`: browsers ask what they may do, and load balancers whether the hub is well.
-fn options<B: Backend>(app: &App<B>, headers: &HeaderMap) -> Response {
-    match app.is_draining() && !cors::is_preflight(headers) {
-        true => app.draining_response(),
-        false => cors::preflight(headers, &app.config.cors),
+/// At the door for operators, no page of another origin may do anything.
+fn options<B: Backend>(app: &App<B>, door: Door, headers: &HeaderMap) -> Response {
+    match door {
+        _ if app.is_draining() && !cors::is_preflight(headers) => app.draining_response(),
+        Door::Public => cors::preflight(headers, &app.config.cors),
+        Door::Admin => reply::options(),
     }
 }
 
@@ -285,12 +301,12 @@ fn is_for_a_socket<T>(request: &Request<T>) -> bool {
 /// keeps them waiting for more than one page.
 async fn page<B: Backend>(
     app: &App<B>,
-    routes: BoxedFilter<(Response,)>,
+    routes: Routes,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     // It is never closed.
-    let _turn = app.page_turn.acquire().await;
-    let response = TowerToHyperService::new(warp::service(routes))
+    let _turn = app.turn(routes.door).acquire().await;
+    let response = TowerToHyperService::new(warp::service(routes.filter))
         .call(request)
         .await;
     yield_now().await;

@@ -35,7 +35,7 @@ impl<B: Backend> App<B> {
     }
 
     /// This hub's id, if it is a hub.
-    fn own_id(&self, view: &MeshView) -> Option<String> {
+    pub(super) fn own_id(&self, view: &MeshView) -> Option<String> {
         self.config.is_hub.then(|| view.hub_id.to_string())
     }
 }
@@ -48,23 +48,45 @@ fn connected(bootstrap: &[BootstrapView]) -> usize {
 pub(super) const WEBSITE: &str = "https://peerjs.com/";
 
 /// `GET /`: what this is and where to go on.
-pub(super) fn description<B: Backend>(app: &App<B>) -> Response {
-    let mut endpoints = json!({
-        "peer": "/ws?peerId=<40 hex digits>",
-        "health": "/health",
-        "live": "/live",
-        "ready": "/ready",
-        "metrics": "/metrics",
-        "hubs": "/hubs",
-        "stats": "/stats",
-        "hubstats": "/hubstats",
-    });
-    if let (true, Some(list)) = (app.config.is_hub, endpoints.as_object_mut()) {
-        list.insert("mesh".into(), "/mesh".into());
+pub(super) fn description<B: Backend>(app: &App<B>, head: &Head) -> Response {
+    let mut endpoints = BTreeMap::from([
+        ("peer", "/ws?peerId=<40 hex digits>"),
+        ("health", "/health"),
+        ("live", "/live"),
+        ("ready", "/ready"),
+    ]);
+    if app.config.is_hub {
+        endpoints.insert("mesh", "/mesh");
     }
-    if let (true, Some(list)) = (app.has_ice_servers(), endpoints.as_object_mut()) {
-        list.insert("iceServers".into(), "/ice-servers?peerId=<id>".into());
+    if app.has_ice_servers() {
+        endpoints.insert("iceServers", "/ice-servers?peerId=<id>");
     }
+    if head.is_operator {
+        endpoints.extend(OF_OPERATORS);
+    }
+    describe(app, &endpoints)
+}
+
+/// What shows the mesh.
+const OF_OPERATORS: [(&str, &str); 4] = [
+    ("metrics", "/metrics"),
+    ("hubs", "/hubs"),
+    ("stats", "/stats"),
+    ("hubstats", "/hubstats"),
+];
+
+/// `GET /` at the door for operators.
+pub(super) fn operators_description<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
+    let mut endpoints = BTreeMap::from(OF_OPERATORS);
+    endpoints.extend([
+        ("health", "/health"),
+        ("live", "/live"),
+        ("ready", "/ready"),
+    ]);
+    describe(app, &endpoints)
+}
+
+fn describe<B: Backend>(app: &App<B>, endpoints: &BTreeMap<&str, &str>) -> Response {
     let body = json!({
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
@@ -86,9 +108,9 @@ fn condition(draining: bool, turn_failed: bool) -> (StatusCode, &'static str) {
     }
 }
 
-/// `GET /health`: 200 while peers are let in, 503 while the hub shuts down.
-pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
-    let view = app.backend.view();
+/// `GET /health`: 200 while peers are let in, 503 while the hub shuts down. How many there are is for those alone who may
+/// know it.
+pub(super) fn health<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     let turn = app.own_servers.get().map(OwnServers::are_served);
     let (code, status) = condition(app.is_draining(), turn == Some(false));
     let mut body = json!({
@@ -96,10 +118,6 @@ pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
         "timestamp": timestamp(),
         "uptime": app.uptime_ms(),
         "isHub": app.config.is_hub,
-        "connections": app.metrics.connections_open(),
-        "peers": view.peers,
-        "hubs": view.hubs.len(),
-        "networks": view.networks,
         "version": env!("CARGO_PKG_VERSION"),
     });
     if let (Some(served), Some(fields)) = (turn, body.as_object_mut()) {
@@ -107,6 +125,16 @@ pub(super) fn health<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
             "turn".into(),
             if served { "served" } else { "failed" }.into(),
         );
+    }
+    if let (true, Some(fields)) = (head.is_operator, body.as_object_mut()) {
+        let view = app.backend.view();
+        let counts = [
+            ("peers", view.peers),
+            ("hubs", view.hubs.len()),
+            ("networks", view.networks),
+        ];
+        fields.insert("connections".into(), app.metrics.connections_open().into());
+        fields.extend(counts.map(|(name, count)| (name.to_owned(), count.into())));
     }
     reply::json(code, &body)
 }

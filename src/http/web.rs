@@ -137,8 +137,11 @@ pub(super) fn about<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     });
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "hub": app.own_id(&app.backend.view()),
+        "isHub": config.is_hub,
         "region": config.mesh.region,
         "needsToken": !app.gate.is_open(),
+        "showsMesh": !app.operators.are_told_apart(),
         "demo": config.demo,
         "iceServers": app.has_ice_servers(),
         "peerjs": peerjs,

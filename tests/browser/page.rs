@@ -43,3 +43,10 @@ fn the_demo_says_why_there_is_no_connection() {
 fn a_hub_without_a_demo_shows_none() {
     play_on("without", || vec![Hub::start(&[("DEMO", "false")])]);
 }
+
+#[test]
+fn the_page_of_a_hub_with_operators_shows_no_mesh() {
+    play_on("closed", || {
+        vec![Hub::start(&[("ADMIN_TOKEN", "for-operators-alone")])]
+    });
+}

@@ -243,6 +243,22 @@ fn kubernetes_waits_for_the_pause_and_the_drain_before_it_kills() {
 }
 
 #[test]
+fn in_kubernetes_prometheus_alone_reaches_what_is_for_operators() {
+    let hubs = read("packaging/k8s/statefulset.yaml");
+    let port = hubs.split("name: admin").nth(1).expect("a port");
+    let addr = hubs.split("name: ADMIN_ADDR").nth(1).expect("a setting");
+    let expected = format!("0.0.0.0:{}", number(port, "containerPort"));
+    assert_eq!(value(addr, "value"), expected);
+    let monitor = read("packaging/k8s/podmonitor.yaml");
+    assert_eq!(value(&monitor, "- port"), "admin");
+    assert_eq!(value(&monitor, "key"), "ADMIN_TOKEN");
+    let policy = read("packaging/k8s/networkpolicy.yaml");
+    let (others, for_admin) = policy.split_once("namespaceSelector").expect("a rule");
+    assert!(for_admin.contains("port: admin") && !others.contains("port: admin"));
+    assert!(!read("packaging/k8s/services.yaml").contains("admin"));
+}
+
+#[test]
 fn hubs_in_kubernetes_find_each_other_before_they_are_ready() {
     let hubs = read("packaging/k8s/statefulset.yaml");
     let services = read("packaging/k8s/services.yaml");

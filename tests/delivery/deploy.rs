@@ -19,6 +19,7 @@ esac
 const CURL: &str = r#"
 case "$*" in
   *"${UNHEALTHY:-nothing at all}"*/ready) exit 22 ;;
+  *write-out*/hubs) printf '%s' "${NO_HUBS:-}" ;;
   */hubs) [[ -z ${NO_HUBS:-} ]] && printf '%s' '{"totalHubs":2}' ;;
 esac
 "#;
@@ -274,6 +275,16 @@ fn a_hub_that_stays_unhealthy_stops_the_rest_with_a_code_of_its_own() {
         outcome.stderr
     );
     assert_eq!(deployed_apps(&outcome), ["hubmesh-iad"]);
+}
+
+#[test]
+fn a_mesh_that_is_listed_for_operators_alone_is_deployed_all_the_same() {
+    for status in ["401", "404"] {
+        let outcome = deploy(&workshop().set("NO_HUBS", status), &["iad"]);
+
+        outcome.succeeded();
+        outcome.says("operators alone");
+    }
 }
 
 #[test]

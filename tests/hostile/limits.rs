@@ -99,6 +99,8 @@ const NOT_CAPS: &[&str] = &[
     "MESH_AUTO_CONNECT",
     "MESH_HOLD_MS",
     "AUTH_TOKEN",
+    "ADMIN_TOKEN",
+    "ADMIN_ADDR",
     "JWT_SECRET",
     "JWT_PUBLIC_KEY",
     "JWT_ISSUER",

@@ -5,6 +5,7 @@
 #[path = "../common/installed.rs"]
 mod installed;
 
+mod admin;
 mod connections;
 mod ice_servers;
 mod misrouted;

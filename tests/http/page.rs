@@ -136,8 +136,11 @@ async fn the_page_is_told_how_clients_come_in() {
     let about = served.get("/page.json").await.json();
     let expected = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "hub": "01".repeat(20),
+        "isHub": true,
         "region": "fra",
         "needsToken": false,
+        "showsMesh": true,
         "demo": true,
         "iceServers": false,
         "peerjs": { "paths": ["/", "/peerjs/"], "defaultKey": true, "rooms": false },
@@ -150,6 +153,7 @@ async fn the_page_is_told_of_other_settings_and_of_no_secret() {
     let served = Served::new(&[
         ("DEMO", "false"),
         ("AUTH_TOKEN", "sesame"),
+        ("ADMIN_TOKEN", "for-operators-alone"),
         ("PEERJS_PATH", "/myapp"),
         ("PEERJS_KEY", "hushhush"),
         ("PEERJS_ROOMS", "true"),
@@ -161,12 +165,19 @@ async fn the_page_is_told_of_other_settings_and_of_no_secret() {
     assert_eq!(about["demo"], false);
     assert_eq!(about["needsToken"], true);
     assert_eq!(about["iceServers"], true);
+    assert_eq!(about["showsMesh"], false);
     let peerjs = json!({ "paths": ["/myapp/"], "defaultKey": false, "rooms": true });
     assert_eq!(about["peerjs"], peerjs);
-    for secret in ["sesame", "hushhush"] {
+    for secret in ["sesame", "hushhush", "for-operators-alone"] {
         assert!(!answer.body.contains(secret), "{}", answer.body);
     }
 
     let off = Served::new(&[("PEERJS_PATH", "off")]).await;
     assert!(off.get("/page.json").await.json()["peerjs"].is_null());
+    let lone = Served::new(&[("IS_HUB", "false")]).await;
+    let about = lone.get("/page.json").await.json();
+    assert_eq!(
+        (&about["hub"], &about["isHub"]),
+        (&json!(null), &json!(false))
+    );
 }

@@ -148,6 +148,8 @@ pub struct Served {
     pub app: Arc<App<Echo>>,
     pub metrics: Arc<Metrics>,
     pub addr: SocketAddr,
+    /// The door for operators, with `ADMIN_ADDR`.
+    pub admin: Option<SocketAddr>,
 }
 
 impl Served {
@@ -164,21 +166,47 @@ impl Served {
         };
         let listeners = bind(&config.host, config.port).await.expect("a free port");
         let addr = listeners[0].local_addr().expect("a bound socket");
+        let for_operators = match &config.admin.addr {
+            Some(addr) => bind(&addr.host, addr.port).await.expect("a free port"),
+            None => Vec::new(),
+        };
+        let admin = for_operators
+            .first()
+            .map(|listener| listener.local_addr().expect("a bound socket"));
         let app = App::new(echo, Arc::new(config), Arc::clone(&metrics));
         app.serve(listeners, None);
-        Served { app, metrics, addr }
+        app.serve_operators(for_operators, None);
+        Served {
+            app,
+            metrics,
+            addr,
+            admin,
+        }
     }
 
     /// One request on a connection of its own.
     pub async fn request(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: hub\r\n");
+        Self::request_at(self.addr, method, target, headers).await
+    }
+
+    /// The same at this address.
+    pub async fn request_at(
+        addr: SocketAddr,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut head = format!("{method} {target} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            head += "Host: hub\r\n";
+        }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
         if !headers.iter().any(|(name, _)| *name == "Connection") {
             head += "Connection: close\r\n";
         }
-        Answer::read(&self.raw(&(head + "\r\n")).await)
+        Answer::read(&Self::raw_at(addr, &(head + "\r\n")).await)
     }
 
     pub async fn get(&self, target: &str) -> Answer {
@@ -187,9 +215,11 @@ impl Served {
 
     /// Sends this and reads until the server closes.
     pub async fn raw(&self, text: &str) -> Vec<u8> {
-        let mut stream = TcpStream::connect(self.addr)
-            .await
-            .expect("the server accepts");
+        Self::raw_at(self.addr, text).await
+    }
+
+    async fn raw_at(addr: SocketAddr, text: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(addr).await.expect("the server accepts");
         stream
             .write_all(text.as_bytes())
             .await

@@ -3,12 +3,22 @@
 /** `/page.json`: the settings that the page needs. */
 export interface About {
   version: string;
+  /** The id of this hub; null where it is a lone server. */
+  hub: string | null;
+  isHub: boolean;
   region: string;
   needsToken: boolean;
+  /** Whether `/stats` and `/hubstats` are for everybody. */
+  showsMesh: boolean;
   demo: boolean;
   /** Whether `/ice-servers` answers. */
   iceServers: boolean;
   peerjs: { paths: string[]; defaultKey: boolean; rooms: boolean } | null;
+}
+
+/** `/health` */
+export interface Health {
+  status: string;
 }
 
 /** `/stats` */

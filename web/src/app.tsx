@@ -23,17 +23,21 @@ export function App() {
           and candidates that a direct connection needs. Hubs link up into one mesh: a peer on any of them reaches a peer
           on any other.
         </p>
-        {stats && mesh && about && (
+        {about && (
           <>
-            <div class={answers ? 'live' : 'live stale'}>
-              <Figures stats={stats} />
-            </div>
-            <div class="columns">
-              {about.demo && <Demo about={about} hubs={mesh.hubs} />}
+            {stats && (
               <div class={answers ? 'live' : 'live stale'}>
-                <Mesh stats={stats} mesh={mesh} />
+                <Figures stats={stats} />
               </div>
-              <Connect about={about} isHub={stats.isHub} />
+            )}
+            <div class="columns">
+              {about.demo && <Demo about={about} hubs={mesh?.hubs ?? []} />}
+              {stats && mesh && (
+                <div class={answers ? 'live' : 'live stale'}>
+                  <Mesh stats={stats} mesh={mesh} />
+                </div>
+              )}
+              <Connect about={about} isHub={about.isHub} />
             </div>
           </>
         )}
@@ -41,7 +45,7 @@ export function App() {
       <footer>
         {about && <span>hubmesh {about.version}</span>}
         <nav aria-label="In JSON">
-          {['health', 'stats', 'hubs', 'hubstats', 'metrics'].map((page) => (
+          {['health', ...(about?.showsMesh ? ['stats', 'hubs', 'hubstats', 'metrics'] : [])].map((page) => (
             <a key={page} href={`/${page}`}>
               /{page}
             </a>

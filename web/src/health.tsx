@@ -10,10 +10,10 @@ interface Verdict {
   text: string;
 }
 
-export function hubVerdict({ answers, stats }: Live): Verdict {
+export function hubVerdict({ answers, isRunning }: Live): Verdict {
   if (!answers) return { mood: 'bad', text: 'This hub does not answer' };
-  if (!stats) return { mood: 'unknown', text: 'Asking the hub' };
-  if (!stats.isRunning) return { mood: 'warn', text: 'Shutting down' };
+  if (isRunning === undefined) return { mood: 'unknown', text: 'Asking the hub' };
+  if (!isRunning) return { mood: 'warn', text: 'Shutting down' };
   return { mood: 'well', text: 'Healthy' };
 }
 

@@ -1,12 +1,15 @@
 // How the hub is, asked again every second while somebody can see the page.
 import { useEffect, useState } from 'preact/hooks';
 
-import { get, type About, type HubStats, type Stats } from './api';
+import { get, Refused, type About, type Health, type HubStats, type Stats } from './api';
 
 const EVERY_MS = 1_000;
 
 export interface Live {
   about?: About;
+  /** Whether it lets peers in. */
+  isRunning?: boolean;
+  /** Only of a hub that shows its mesh to everybody. */
   stats?: Stats;
   mesh?: HubStats;
   /** Whether the last answer came. What it does not show is what was known before. */
@@ -17,6 +20,21 @@ export function useLive(): Live {
   const [live, setLive] = useState<Live>({ answers: true });
   useEffect(() => watch((news) => setLive((known) => ({ ...known, ...news }))), []);
   return live;
+}
+
+async function everything() {
+  const [stats, mesh] = await Promise.all([get<Stats>('/stats'), get<HubStats>('/hubstats')]);
+  return { stats, mesh, isRunning: stats.isRunning };
+}
+
+/** Whether the hub lets peers in; 503 is an answer as well. */
+export async function isWell(): Promise<boolean> {
+  try {
+    return (await get<Health>('/health')).status === 'healthy';
+  } catch (why) {
+    if (why instanceof Refused && why.status === 503) return false;
+    throw why;
+  }
 }
 
 /** Calls `tell` with what is new until the function that it gives back is called. */
@@ -30,9 +48,9 @@ function watch(tell: (news: Partial<Live>) => void): () => void {
     if (asking) return;
     asking = true;
     try {
-      const [stats, mesh] = await Promise.all([get<Stats>('/stats'), get<HubStats>('/hubstats')]);
       about ??= await get<About>('/page.json');
-      if (!over) tell({ about, stats, mesh, answers: true });
+      const news = about.showsMesh ? await everything() : { isRunning: await isWell(), stats: undefined, mesh: undefined };
+      if (!over) tell({ about, answers: true, ...news });
     } catch {
       // It may come back with other settings.
       about = undefined;

@@ -247,3 +247,18 @@ export async function without({ stage, hubs }) {
   });
   await calm([ada]);
 }
+
+export async function closed({ stage, hubs }) {
+  const ada = await stage.visitor('Ada', hubs[0]);
+  await check('the page says that the hub is well, and nothing of the mesh', async () => {
+    await ada.page.getByText('Healthy').waitFor();
+    for (const part of ['#figures', '#mesh', '#hubs']) ensure((await ada.page.locator(part).count()) === 0, `${part} is there`);
+    ensure((await ada.page.locator('a[href="/metrics"]').count()) === 0, 'a link that leads nowhere');
+  });
+  await check('the demo opens a room all the same', async () => {
+    await ada.page.getByRole('button', { name: 'Open a room' }).click();
+    await phase(ada.page, 'waiting');
+  });
+  await accessible(ada.page, 'the page of a hub that shows no mesh');
+  await calm([ada]);
+}

@@ -1,6 +1,7 @@
 // One visit to a demo room, from the first click to the last word. A room is a network of the native dialect, and two
 // who are in it connect. `State` is all that is shown, and is made anew with each change.
 import { get, Refused, type About, type Stats } from '../api';
+import { isWell } from '../live';
 import { hubName } from '../words';
 import { Link } from './link';
 import type { Kind } from './path';
@@ -61,8 +62,8 @@ export class Session implements Listener {
   async enter() {
     if (!('RTCPeerConnection' in window)) return this.#fail('This browser has no WebRTC, or it is switched off.');
     try {
-      const stats = await get<Stats>('/stats');
-      this.#set({ here: { hub: stats.hubPeerId, region: this.about.region } });
+      const { hub, region } = await get<About>('/page.json');
+      this.#set({ here: { hub, region } });
       if (this.about.iceServers) {
         const answer = await get<{ iceServers: RTCIceServer[] }>(`/ice-servers?peerId=${encodeURIComponent(this.state.self)}`, this.token);
         this.#servers = answer.iceServers;
@@ -157,10 +158,11 @@ export class Session implements Listener {
 
   /** Browsers tell a page nothing of why a WebSocket was refused. */
   async #whyNotLetIn(): Promise<string> {
-    const stats = await get<Stats>('/stats').catch(() => null);
-    if (!stats) return 'This hub does not answer.';
-    if (!stats.isRunning) return 'The hub is shutting down and lets nobody in.';
-    if (stats.connections >= stats.maxConnections) return 'The hub is full: as many peers as it takes are connected.';
+    const isRunning = await isWell().catch(() => null);
+    if (isRunning === null) return 'This hub does not answer.';
+    if (!isRunning) return 'The hub is shutting down and lets nobody in.';
+    const stats = this.about.showsMesh ? await get<Stats>('/stats').catch(() => null) : null;
+    if (stats && stats.connections >= stats.maxConnections) return 'The hub is full: as many peers as it takes are connected.';
     if (this.about.needsToken) return 'The hub did not let this page in. Most likely the token is wrong, or has expired.';
     return (
       'The hub did not let this page in: too many connections came from your address, pages of this origin may not ' +

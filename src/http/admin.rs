@@ -1,0 +1,192 @@
+//! What operators see, and who is one: `ADMIN_TOKEN`, `ADMIN_ADDR`.
+//!
+//! A hub has a public [`Door`] and, with `ADMIN_ADDR`, one for operators. Every request is asked here whether it is of
+//! somebody who may see the mesh; without the two settings, everybody may. A page for operators is refused to all others,
+//! and no browser hands its answer to a page of another origin. The token counts in `Authorization` alone: addresses end
+//! in logs, and a browser sends nothing there by itself, so no other page can make it ask.
+//!
+//! Where there is no token, whoever reaches the door for operators may see what is behind it. A browser reaches it as well,
+//! and its pages are of whoever wrote them: one whose name was made to lead here would be of this origin. So the door has to
+//! be asked for by a name that nobody else can give out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::Semaphore;
+use warp::reply::Response;
+
+use super::{App, Backend, Slots, reply};
+use crate::auth::{Gate, bearer};
+use crate::config::AdminSettings;
+use crate::metrics::Refusal;
+
+/// Which listener a connection came in by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Door {
+    /// `HOST` and `PORT`.
+    Public,
+    /// `ADMIN_ADDR`.
+    Admin,
+}
+
+/// Why somebody may not see what operators see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum NoOperator {
+    #[error("operators show ADMIN_TOKEN as a bearer, in Authorization")]
+    Missing,
+    #[error("the bearer token is wrong")]
+    Wrong,
+    #[error("there is nothing here")]
+    Elsewhere,
+    #[error(
+        "without ADMIN_TOKEN this is to be asked for by address, as localhost, or by a name without a dot: others may \
+         lead any other name here"
+    )]
+    Name,
+}
+
+/// Who is an operator.
+#[derive(Debug)]
+pub(super) struct Operators {
+    /// What ADMIN_TOKEN opens, if it is set.
+    gate: Option<Gate>,
+    has_door: bool,
+}
+
+impl Operators {
+    pub(super) fn new(settings: &AdminSettings) -> Self {
+        let token = settings.token.as_ref();
+        Operators {
+            gate: token.map(|token| Gate::new(Some(token), None)),
+            has_door: settings.addr.is_some(),
+        }
+    }
+
+    /// Whether the public door keeps anything from anybody.
+    pub(super) fn are_told_apart(&self) -> bool {
+        self.gate.is_some() || self.has_door
+    }
+
+    /// Whether who asks so at this door may see what operators see.
+    pub(super) fn check(&self, door: Door, headers: &HeaderMap) -> Result<(), NoOperator> {
+        match (door, &self.gate) {
+            (Door::Public, _) if self.has_door => Err(NoOperator::Elsewhere),
+            (_, Some(gate)) => is_shown(gate, headers),
+            (Door::Public, None) => Ok(()),
+            (Door::Admin, None) => is_named_well(headers),
+        }
+    }
+}
+
+fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperator> {
+    let all = headers.get_all(AUTHORIZATION).into_iter();
+    let mut shown = all
+        .filter_map(|value| bearer(value.to_str().ok()?))
+        .peekable();
+    if shown.peek().is_none() {
+        return Err(NoOperator::Missing);
+    }
+    gate.check(shown).map(drop).map_err(|_| NoOperator::Wrong)
+}
+
+/// Whether the name that was asked for cannot be one that a stranger has given out. Browsers always send one.
+fn is_named_well(headers: &HeaderMap) -> Result<(), NoOperator> {
+    let is_well = |value: &HeaderValue| {
+        let authority = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse::<Authority>().ok());
+        authority.is_some_and(|authority| {
+            let host = authority.host().trim_end_matches('.');
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            !host.contains('.') || bare.parse::<IpAddr>().is_ok()
+        })
+    };
+    match headers.get_all(HOST).iter().all(is_well) {
+        true => Ok(()),
+        false => Err(NoOperator::Name),
+    }
+}
+
+impl<B: Backend> App<B> {
+    /// Where the TCP connections of a door have their places.
+    pub(super) fn slots(&self, door: Door) -> &Slots {
+        match door {
+            Door::Public => &self.http_slots,
+            Door::Admin => &self.admin_slots,
+        }
+    }
+
+    /// Where those who ask for its pages wait for their turn.
+    pub(super) fn turn(&self, door: Door) -> &Semaphore {
+        match door {
+            Door::Public => &self.page_turn,
+            Door::Admin => &self.admin_turn,
+        }
+    }
+}
+
+/// Marks an answer that no page of another origin may read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Private;
+
+/// Keeps an answer from pages of other origins.
+pub(super) fn keep(mut response: Response) -> Response {
+    response.extensions_mut().insert(Private);
+    response
+}
+
+/// Refuses a page for operators to somebody else.
+pub(super) fn refuse<B: Backend>(app: &Arc<App<B>>, why: NoOperator) -> Response {
+    let text = why.to_string();
+    let mut response = match why {
+        // As at any other path that is not there.
+        NoOperator::Elsewhere => return reply::error(StatusCode::NOT_FOUND, &text),
+        NoOperator::Name => reply::error(StatusCode::FORBIDDEN, &text),
+        NoOperator::Missing | NoOperator::Wrong => reply::error(StatusCode::UNAUTHORIZED, &text),
+    };
+    app.metrics.refusals.inc(Refusal::Operator);
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+    keep(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_without_a_token_is_asked_for_by_a_name_that_no_stranger_gives_out() {
+        let asked = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().expect("a value"));
+            is_named_well(&headers)
+        };
+        for host in [
+            "127.0.0.1:9090",
+            "[::1]:9090",
+            "10.1.2.3",
+            "localhost:9090",
+            "LOCALHOST",
+            "hub-a:9090",
+        ] {
+            assert_eq!(asked(host), Ok(()), "{host}");
+        }
+        for host in [
+            "evil.example:9090",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "a.b.",
+            "x y",
+            "u@a.b:1",
+        ] {
+            assert_eq!(asked(host), Err(NoOperator::Name), "{host}");
+        }
+        assert_eq!(is_named_well(&HeaderMap::new()), Ok(()), "no browser");
+    }
+}

@@ -1,0 +1,305 @@
+//! What operators see, and everything that others try to see it too.
+
+use hubmesh::metrics::Refusal;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::served::{Answer, PEER, Served};
+
+const TOKEN: &str = "for-operators-alone";
+const BEARER: (&str, &str) = ("Authorization", "Bearer for-operators-alone");
+const ADDR: (&str, &str) = ("ADMIN_ADDR", "127.0.0.1:0");
+/// The three ways to tell operators from others.
+const CLOSED: [&[(&str, &str)]; 3] = [
+    &[("ADMIN_TOKEN", TOKEN)],
+    &[ADDR],
+    &[("ADMIN_TOKEN", TOKEN), ADDR],
+];
+const PAGES: [&str; 4] = ["/metrics", "/hubs", "/stats", "/hubstats"];
+
+/// Nothing of the mesh is in it: no network, no other hub, no number of peers, nothing that is counted.
+fn says_nothing(answer: &Answer, what: &str) {
+    let other_hub = "02".repeat(20);
+    for word in [
+        "global",
+        "etworks",
+        "tests",
+        "ams",
+        "otalHubs",
+        "\"peers\"",
+        "\"connections\"",
+        "hubmesh_",
+        &other_hub,
+    ] {
+        assert!(
+            !answer.body.contains(word),
+            "{what} tells {word}: {}",
+            answer.body
+        );
+    }
+}
+
+async fn operator(served: &Served, target: &str) -> Answer {
+    let door = served.admin.unwrap_or(served.addr);
+    Served::request_at(door, "GET", target, &[BEARER]).await
+}
+
+#[tokio::test]
+async fn operators_see_what_all_see_where_they_are_not_told_apart() {
+    let open = Served::new(&[("FLY_REGION", "fra")]).await;
+    for settings in CLOSED {
+        let served = Served::new(settings).await;
+        for page in PAGES {
+            let shown = operator(&served, page).await;
+            assert_eq!(shown.status, 200, "{page} with {settings:?}");
+            let keys = |value: &Value| -> Vec<String> {
+                value
+                    .as_object()
+                    .expect("an object")
+                    .keys()
+                    .cloned()
+                    .collect()
+            };
+            assert_eq!(
+                keys(&shown.json()),
+                keys(&open.get(page).await.json()),
+                "{page}"
+            );
+        }
+        assert_eq!(operator(&served, "/health").await.json()["networks"], 2);
+        let root = operator(&served, "/").await.json();
+        assert_eq!(root["endpoints"]["metrics"], "/metrics", "{root}");
+    }
+}
+
+#[tokio::test]
+async fn the_public_door_tells_nobody_else_of_the_mesh() {
+    for settings in CLOSED {
+        let served = Served::new(settings).await;
+        for open in ["/health", "/", "/live", "/ready", "/page.json"] {
+            let answer = served.get(open).await;
+            assert_eq!(answer.status, 200, "{open} with {settings:?}");
+            says_nothing(&answer, open);
+        }
+        let root = served.get("/").await.json();
+        assert!(root["endpoints"]["metrics"].is_null(), "{root}");
+        let target = format!("/ws?peerId={PEER}");
+        served
+            .connect(&target, &[])
+            .await
+            .expect("peers come in as ever");
+    }
+}
+
+/// Ways in which somebody may ask who is no operator.
+const ATTEMPTS: [&[(&str, &str)]; 15] = [
+    &[],
+    &[("Authorization", "Bearer")],
+    &[("Authorization", "Bearer ")],
+    &[("Authorization", "Bearer for-operators-alon")],
+    &[("Authorization", "Bearer for-operators-alonee")],
+    &[("Authorization", "Bearer For-Operators-Alone")],
+    &[("Authorization", "Basic for-operators-alone")],
+    &[("Authorization", "for-operators-alone")],
+    &[("Authorization", "Bearer for-all-peers-here")],
+    &[("Authorization", "Bearer a"), ("Authorization", "Bearer b")],
+    &[("Cookie", "token=for-operators-alone")],
+    &[("Origin", "https://evil.example")],
+    &[("X-Forwarded-For", "127.0.0.1"), ("Host", "localhost")],
+    &[
+        ("X-Original-URL", "/live"),
+        ("X-HTTP-Method-Override", "GET"),
+    ],
+    &[("Upgrade", "websocket"), ("Connection", "Upgrade, close")],
+];
+
+/// Other ways to write where a page is.
+fn tricks(page: &str) -> Vec<String> {
+    let bare = page.trim_start_matches('/');
+    let (first, rest) = bare.split_at(1);
+    let code = first.as_bytes()[0];
+    vec![
+        page.to_owned(),
+        format!("{page}/"),
+        format!("{page}?token={TOKEN}"),
+        format!("{page}?access_token={TOKEN}&authorization=Bearer%20{TOKEN}"),
+        format!("/{page}"),
+        format!("/./{bare}"),
+        format!("/live/../{bare}"),
+        format!("/%{code:02x}{rest}"),
+        format!("{page}%2f"),
+        format!("{page};a=b"),
+        format!("{page}%00"),
+        format!("/{}", bare.to_uppercase()),
+        format!("http://localhost{page}"),
+        format!("/peerjs{page}"),
+        format!("/assets/..{page}"),
+    ]
+}
+
+#[tokio::test]
+async fn nobody_without_the_token_sees_a_page_for_operators_however_it_is_asked_for() {
+    for settings in [CLOSED[0], CLOSED[2]] {
+        let settings: Vec<_> = settings
+            .iter()
+            .copied()
+            .chain([("AUTH_TOKEN", "for-all-peers-here")])
+            .collect();
+        let served = Served::new(&settings).await;
+        let doors = [Some(served.addr), served.admin];
+        for door in doors.into_iter().flatten() {
+            for target in PAGES.into_iter().flat_map(tricks) {
+                let with_get = ATTEMPTS.map(|headers| ("GET", headers));
+                let others = [("HEAD", ATTEMPTS[0]), ("POST", ATTEMPTS[0])];
+                for (method, headers) in with_get.into_iter().chain(others) {
+                    let answer = Served::request_at(door, method, &target, headers).await;
+                    let what = format!("{method} {target} {headers:?}");
+                    assert!(
+                        (400..500).contains(&answer.status),
+                        "{what}: {}",
+                        answer.status
+                    );
+                    says_nothing(&answer, &what);
+                    assert!(!answer.body.contains(TOKEN), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_how_to_ask_and_counted() {
+    let served = Served::new(CLOSED[0]).await;
+    let missing = served.get("/stats").await;
+    assert_eq!(
+        (missing.status, missing.header("www-authenticate")),
+        (401, Some("Bearer"))
+    );
+    assert!(
+        missing.json()["error"]
+            .as_str()
+            .expect("text")
+            .contains("ADMIN_TOKEN")
+    );
+    let wrong = [("Authorization", "Bearer wrong")];
+    let wrong = served.request("GET", "/stats", &wrong).await;
+    assert_eq!(
+        (wrong.status, wrong.header("www-authenticate")),
+        (401, Some("Bearer"))
+    );
+    assert_eq!(served.refused(Refusal::Operator), 2);
+    let both = [("Authorization", "Bearer wrong"), BEARER];
+    assert_eq!(served.request("GET", "/stats", &both).await.status, 200);
+    assert_eq!(served.refused(Refusal::Operator), 2);
+}
+
+#[tokio::test]
+async fn with_a_door_of_their_own_there_is_nothing_at_the_public_one() {
+    for settings in [CLOSED[1], CLOSED[2]] {
+        let served = Served::new(settings).await;
+        for target in PAGES.into_iter().flat_map(tricks) {
+            for method in ["GET", "POST"] {
+                let answer = served.request(method, &target, &[BEARER]).await;
+                assert_eq!(answer.status, 404, "{method} {target}");
+                says_nothing(&answer, &target);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_peer_and_no_hub_comes_in_by_the_door_for_operators() {
+    let served = Served::new(CLOSED[1]).await;
+    let admin = served.admin.expect("a door");
+    let socket = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade, close"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let as_peer = format!("/ws?peerId={PEER}");
+    for target in [
+        &as_peer,
+        "/",
+        "/mesh",
+        "/peerjs?key=peerjs&id=a&token=b",
+        "/live",
+    ] {
+        let answer = Served::request_at(admin, "GET", target, &socket).await;
+        assert!(
+            (400..500).contains(&answer.status),
+            "{target}: {}",
+            answer.status
+        );
+    }
+    for target in [
+        &as_peer,
+        "/mesh",
+        "/peerjs/id",
+        "/ice-servers",
+        "/page.json",
+        "/assets/",
+    ] {
+        let answer = Served::request_at(admin, "GET", target, &[]).await;
+        assert_eq!(answer.status, 404, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_read_nothing_that_is_for_operators() {
+    for settings in CLOSED {
+        let served = Served::new(settings).await;
+        let door = served.admin.unwrap_or(served.addr);
+        for page in PAGES {
+            let headers = [BEARER, ("Origin", "https://evil.example")];
+            let answer = Served::request_at(door, "GET", page, &headers).await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.header("access-control-allow-origin"), None, "{page}");
+        }
+        let Some(admin) = served.admin else { continue };
+        let preflight = [
+            ("Origin", "https://evil.example"),
+            ("Access-Control-Request-Method", "GET"),
+            ("Access-Control-Request-Headers", "authorization"),
+        ];
+        let answer = Served::request_at(admin, "OPTIONS", "/metrics", &preflight).await;
+        for name in ["origin", "methods", "headers"] {
+            let name = format!("access-control-allow-{name}");
+            assert_eq!(answer.header(&name), None, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_stranger_s_name_leads_a_browser_to_a_door_without_a_token() {
+    let (open, closed) = (Served::new(CLOSED[1]).await, Served::new(CLOSED[2]).await);
+    for (host, status) in [
+        ("localhost:9090", 200),
+        ("127.0.0.1", 200),
+        ("hub-a:9090", 200),
+        ("evil.example:9090", 403),
+        ("127.0.0.1.evil.example", 403),
+    ] {
+        let asked = |served: &Served| served.admin.expect("a door");
+        let host = [("Host", host), BEARER];
+        let answer = Served::request_at(asked(&open), "GET", "/metrics", &host).await;
+        assert_eq!(answer.status, status, "{host:?}");
+        if status != 200 {
+            says_nothing(&answer, "the refusal");
+        }
+        // The token is proof enough.
+        let answer = Served::request_at(asked(&closed), "GET", "/metrics", &host).await;
+        assert_eq!(answer.status, 200, "{host:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_at_the_public_door_keeps_no_operator_out() {
+    let served = Served::new(&[ADDR, ("MAX_HTTP_CONNECTIONS", "2")]).await;
+    let mut crowd = Vec::new();
+    while served.refused(Refusal::HttpFull) == 0 {
+        crowd.push(TcpStream::connect(served.addr).await.expect("a connection"));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(operator(&served, "/metrics").await.status, 200);
+}
