@@ -66,6 +66,12 @@ fn what_others_use_is_built_without_the_daemon() {
 }
 
 #[test]
+fn a_plain_client_is_built_without_what_leads_through_nats() {
+    let others = ["stun-types", "turn-client-proto", "hyper"];
+    is_built_without("hubmesh-client", &others);
+}
+
+#[test]
 fn the_daemon_is_built_without_what_only_the_tools_need() {
     is_built_without(
         "hubmesh",

@@ -1,8 +1,12 @@
-//! The example of the client library, against a real hub.
+//! The examples of the client library: one against a real hub, one that needs none.
 
 #[path = "../../crates/client/examples/two_peers.rs"]
 #[allow(dead_code, reason = "its `main` is for people")]
 mod two_peers;
+
+#[path = "../../crates/client/examples/two_ends.rs"]
+#[allow(dead_code, reason = "its `main` is for people")]
+mod two_ends;
 
 use tokio::time::timeout;
 
@@ -15,4 +19,11 @@ async fn the_client_library_s_example_has_its_offer_accepted() {
     let answer = timeout(LIMIT, two_peers::conversation(&url, "chess")).await;
     let answer = answer.expect("it ends in time").expect("it succeeds");
     assert_eq!(answer, r#"{"sdp":"v=0","type":"answer"}"#);
+}
+
+#[tokio::test]
+async fn the_coordinator_s_example_has_its_two_ends_meet() {
+    let heard = timeout(LIMIT, two_ends::conversation(&[])).await;
+    let heard = heard.expect("it ends in time").expect("it succeeds");
+    assert_eq!(heard, r#""hello" by UDP hole punching"#);
 }

@@ -32,9 +32,13 @@
 //!
 //! Invariants: [`Client::next_event`] is cancel-safe and hands every message over exactly once; `data` of a signal is
 //! passed on as the bytes that came; nothing that a hub sends panics. Runs on tokio, and spawns no task.
+//!
+//! With the feature `coordinator` there is also the module [`coordinator`], which leads two peers behind NATs to each other.
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+#[cfg(feature = "coordinator")]
+pub mod coordinator;
 mod event;
 mod hub_url;
 mod peer_id;

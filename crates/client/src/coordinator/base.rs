@@ -1,0 +1,168 @@
+//! What the parts of a coordinator share: its options, what it found out, counters, and who is told.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::attempt::{ConnectFailure, Reached};
+use super::detect::{self, NatInfo};
+use super::gather::Ground;
+use super::ice::IceServers;
+use super::options::Options;
+use super::progress::{Event, Progress};
+use super::stats::Counters;
+use super::{Connected, Error, hub_page};
+use crate::PeerId;
+
+/// Events that wait for a listener; one that is slower misses the oldest.
+const EVENTS: usize = 1024;
+/// How long what a hub names is used: less than its credentials are good for.
+const SERVERS_AGE: Duration = Duration::from_secs(60);
+/// How long a network is taken for what it was.
+const NAT_AGE: Duration = Duration::from_secs(600);
+
+pub(super) struct Base {
+    pub(super) options: Options,
+    pub(super) counters: Arc<Counters>,
+    pub(super) events: broadcast::Sender<Event>,
+    found: Mutex<Option<Found>>,
+    /// One looks at the network at a time; the others take what it found.
+    looking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Found {
+    ground: Arc<Ground>,
+    servers_at: Instant,
+    nat_at: Instant,
+}
+
+/// A connection that was made.
+pub(super) struct Made {
+    pub(super) reached: Reached,
+    pub(super) took: Duration,
+    pub(super) metadata: Option<serde_json::Value>,
+}
+
+impl Base {
+    pub(super) fn new(options: Options) -> Self {
+        Self {
+            options,
+            counters: Arc::default(),
+            events: broadcast::channel(EVENTS).0,
+            found: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        // Nobody may listen.
+        let _ = self.events.send(event);
+    }
+
+    pub(super) fn progress(&self, peer: &str) -> Progress {
+        let events = self.options.detailed_logging.then(|| self.events.clone());
+        Progress::new(events, peer)
+    }
+
+    /// What was found out last, if anything was.
+    pub(super) fn ground(&self) -> Option<Arc<Ground>> {
+        self.found().map(|found| found.ground)
+    }
+
+    fn found(&self) -> Option<Found> {
+        let found = self.found.lock();
+        found.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The servers and the network: what is known if it is young, else found out anew. `peer` is whom credentials are for.
+    pub(super) async fn look(&self, peer: &str, anew: bool) -> Result<Arc<Ground>, Error> {
+        let _looking = self.looking.lock().await;
+        let known = self.found().filter(|_| !anew);
+        let now = Instant::now();
+        if let Some(found) = &known
+            && now < found.servers_at + SERVERS_AGE
+        {
+            return Ok(Arc::clone(&found.ground));
+        }
+        let options = &self.options;
+        let mut servers = options.servers.clone();
+        if let Some(hub) = &options.hub {
+            let (token, tls) = (options.token.as_deref(), options.tls.clone());
+            servers.merge(hub_page::ice_servers(hub, peer, token, tls).await?);
+        }
+        let old = known.filter(|found| now < found.nat_at + NAT_AGE);
+        let (nat, nat_at) = match old {
+            Some(found) => (found.ground.nat.clone(), found.nat_at),
+            None => (self.detect(&servers).await, now),
+        };
+        let ground = Arc::new(Ground {
+            nat,
+            servers,
+            local_port: options.local_port,
+            tls: options.tls.clone(),
+        });
+        let found = Found {
+            ground: Arc::clone(&ground),
+            servers_at: now,
+            nat_at,
+        };
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(ground)
+    }
+
+    async fn detect(&self, servers: &IceServers) -> NatInfo {
+        let nat = detect::detect(servers, self.options.tls.clone()).await;
+        self.tell(Event::Initialized { nat: nat.clone() });
+        nat
+    }
+
+    /// Counts and tells what came of an attempt.
+    pub(super) fn settle(
+        &self,
+        peer: &str,
+        made: Result<Made, ConnectFailure>,
+    ) -> Result<Connected, ConnectFailure> {
+        let peer = peer.to_owned();
+        match made {
+            Ok(Made {
+                reached,
+                took,
+                metadata,
+            }) => {
+                let active = self.counters.succeed();
+                let method = reached.method;
+                let told = peer.clone();
+                self.tell(Event::Connected {
+                    peer: told,
+                    method,
+                    took,
+                });
+                Ok(Connected {
+                    peer,
+                    method,
+                    way: reached.way,
+                    remote: reached.remote,
+                    took,
+                    tried: reached.tried,
+                    metadata,
+                    channel: reached.channel,
+                    active,
+                })
+            }
+            Err(failure) => {
+                self.counters.fail();
+                let reason = failure.to_string();
+                self.tell(Event::ConnectionFailed { peer, reason });
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// A name for credentials when no peer is registered yet.
+pub(super) fn nobody() -> String {
+    PeerId::random().to_string()
+}

@@ -1,0 +1,132 @@
+//! Asks a hub for its ICE servers: one HTTP request, over TLS where the hub's address says so.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::ice::{self, IceServers};
+use crate::HubUrl;
+
+/// The longest that the whole of it may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Bytes of the answer at most.
+const LONGEST: usize = 64 * 1024;
+
+/// Why a hub named no servers.
+#[derive(Debug, Error)]
+pub enum PageError {
+    /// It could not be asked.
+    #[error("cannot ask {hub} for its ICE servers: {reason}")]
+    Unreachable {
+        /// The hub that was asked.
+        hub: HubUrl,
+        /// Why, in words.
+        reason: String,
+    },
+    /// It does not want this peer.
+    #[error("{hub} refused to name its ICE servers: {status}")]
+    Refused {
+        /// The hub that was asked.
+        hub: HubUrl,
+        /// The HTTP status of its answer.
+        status: StatusCode,
+    },
+}
+
+/// The servers that a hub names for this peer; none when it has none to name.
+pub(super) async fn ice_servers(
+    hub: &HubUrl,
+    peer: &str,
+    token: Option<&str>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<IceServers, PageError> {
+    let unreachable = |reason: String| PageError::Unreachable {
+        hub: hub.clone(),
+        reason,
+    };
+    let asked = tokio::time::timeout(LIMIT, ask(hub, peer, token, tls)).await;
+    let (status, body) = asked
+        .map_err(|_| unreachable(format!("no answer within {LIMIT:?}")))?
+        .map_err(|error| unreachable(error.to_string()))?;
+    match status {
+        StatusCode::OK => ice::read_page(&body).map_err(|error| unreachable(error.to_string())),
+        StatusCode::NOT_FOUND => Ok(IceServers::default()),
+        status => Err(PageError::Refused {
+            hub: hub.clone(),
+            status,
+        }),
+    }
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn ask(
+    hub: &HubUrl,
+    peer: &str,
+    token: Option<&str>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<(StatusCode, Bytes), AnyError> {
+    let host = hub.host().trim_matches(['[', ']']).to_owned();
+    let stream = TcpStream::connect((host.as_str(), hub.port())).await?;
+    let query: String = url::form_urlencoded::byte_serialize(peer.as_bytes()).collect();
+    let mut request = Request::builder()
+        .uri(format!("/ice-servers?peerId={query}"))
+        .header(header::HOST, format!("{}:{}", hub.host(), hub.port()));
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
+    if !hub.is_tls() {
+        return get(stream, request).await;
+    }
+    let config = match tls {
+        Some(config) => config,
+        None => system_roots()?,
+    };
+    let name = rustls::pki_types::ServerName::try_from(host)?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    get(stream, request).await
+}
+
+/// What verifies servers when the caller has no own wish: the roots of the system.
+pub(super) fn system_roots() -> Result<Arc<rustls::ClientConfig>, AnyError> {
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+async fn get<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    request: Request<Empty<Bytes>>,
+) -> Result<(StatusCode, Bytes), AnyError> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let asking = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), LONGEST).collect().await?;
+        Ok::<_, AnyError>((status, body.to_bytes()))
+    };
+    tokio::pin!(asking);
+    tokio::select! {
+        answer = &mut asking => answer,
+        ended = connection => {
+            ended?;
+            // What it read is still to be taken.
+            asking.await
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! STUN and TURN servers as URLs name them (RFC 7064 and 7065), and as a hub's `GET /ice-servers` lists them.
+//!
+//! Pure, but for [`resolve`], which asks the system for addresses.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+/// How a TURN server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// A stream.
+    Tcp,
+    /// A stream with TLS.
+    Tls,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+        })
+    }
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The URL of a STUN or TURN server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IceUrl {
+    /// `stun:`
+    Stun(Place),
+    /// `turn:` or `turns:`
+    Turn(Place, Transport),
+}
+
+/// The text is no URL of such a server.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "`{0}` is no server: write stun:HOST:PORT, turn:HOST:PORT, turn:HOST:PORT?transport=tcp or turns:HOST:PORT"
+)]
+pub struct InvalidIceUrl(String);
+
+impl InvalidIceUrl {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl FromStr for IceUrl {
+    type Err = InvalidIceUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        read(text).ok_or_else(|| InvalidIceUrl::new(text))
+    }
+}
+
+fn read(text: &str) -> Option<IceUrl> {
+    let (scheme, rest) = text.trim().split_once(':')?;
+    let (place, query) = match rest.split_once('?') {
+        Some((place, query)) => (place, Some(query.strip_prefix("transport=")?)),
+        None => (rest, None),
+    };
+    let secure = matches!(scheme, "turns" | "stuns");
+    let place = read_place(place, if secure { 5349 } else { 3478 })?;
+    match (scheme, query) {
+        ("stun", None) => Some(IceUrl::Stun(place)),
+        ("turn", None | Some("udp")) => Some(IceUrl::Turn(place, Transport::Udp)),
+        ("turn", Some("tcp")) => Some(IceUrl::Turn(place, Transport::Tcp)),
+        ("turns", None | Some("tcp")) => Some(IceUrl::Turn(place, Transport::Tls)),
+        _ => None,
+    }
+}
+
+fn read_place(text: &str, default: u16) -> Option<Place> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        let port = if rest.is_empty() {
+            None
+        } else {
+            Some(rest.strip_prefix(':')?)
+        };
+        (host, port)
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let port = port.map_or(Some(default), |port| port.parse().ok())?;
+    let plain = !host.is_empty() && !host.contains(['/', '@', '#', ' ']);
+    let host = host.to_owned();
+    (plain && port != 0).then_some(Place { host, port })
+}
+
+/// A TURN server and the credentials for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnServer {
+    /// Where it is.
+    pub place: Place,
+    /// How it is spoken to.
+    pub transport: Transport,
+    /// The name that it knows this peer by.
+    pub username: String,
+    /// Its password.
+    pub credential: String,
+}
+
+impl fmt::Debug for TurnServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the credential: what is shown may end in a log.
+        write!(f, "{} ({})", self.place, self.transport)
+    }
+}
+
+/// All servers that are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IceServers {
+    /// Those that tell an address.
+    pub stun: Vec<Place>,
+    /// Those that relay, UDP first, then TCP, then TLS.
+    pub turn: Vec<TurnServer>,
+}
+
+impl IceServers {
+    /// Adds those that are not there yet.
+    pub(super) fn merge(&mut self, more: Self) {
+        for place in more.stun {
+            if !self.stun.contains(&place) {
+                self.stun.push(place);
+            }
+        }
+        for server in more.turn {
+            if !self.turn.contains(&server) {
+                self.turn.push(server);
+            }
+        }
+        self.turn.sort_by_key(|server| server.transport);
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    ice_servers: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    urls: Vec<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    credential: Option<String>,
+}
+
+/// Reads what `GET /ice-servers` gives. URLs of another kind are left out.
+pub(super) fn read_page(body: &[u8]) -> Result<IceServers, serde_json::Error> {
+    let page: Page = serde_json::from_slice(body)?;
+    let mut servers = IceServers::default();
+    for listed in page.ice_servers {
+        for url in listed.urls.iter().filter_map(|url| url.parse().ok()) {
+            match (url, &listed.username, &listed.credential) {
+                (IceUrl::Stun(place), _, _) => servers.stun.push(place),
+                (IceUrl::Turn(place, transport), Some(username), Some(credential)) => {
+                    servers.turn.push(TurnServer {
+                        place,
+                        transport,
+                        username: username.clone(),
+                        credential: credential.clone(),
+                    });
+                }
+                (IceUrl::Turn(..), _, _) => {}
+            }
+        }
+    }
+    servers.turn.sort_by_key(|server| server.transport);
+    Ok(servers)
+}
+
+/// The addresses of a place, those of IPv4 first.
+pub(super) async fn resolve(place: &Place) -> Vec<SocketAddr> {
+    let found = tokio::net::lookup_host((place.host.as_str(), place.port)).await;
+    let mut all: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+    all.sort_by_key(SocketAddr::is_ipv6);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(host: &str, port: u16) -> Place {
+        let host = host.to_owned();
+        Place { host, port }
+    }
+
+    #[test]
+    fn urls_are_read_as_browsers_read_them() {
+        for (text, expected) in [
+            ("stun:a.example", IceUrl::Stun(place("a.example", 3478))),
+            ("stun:[::1]:9", IceUrl::Stun(place("::1", 9))),
+            ("turn:a:1", IceUrl::Turn(place("a", 1), Transport::Udp)),
+            (
+                "turn:a:1?transport=tcp",
+                IceUrl::Turn(place("a", 1), Transport::Tcp),
+            ),
+            (
+                "turns:a?transport=tcp",
+                IceUrl::Turn(place("a", 5349), Transport::Tls),
+            ),
+        ] {
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        }
+        for wrong in [
+            "",
+            "stun:",
+            "stun:a:0",
+            "stun:a:x",
+            "http://a",
+            "turn:a?x=y",
+            "turn:a?transport=sctp",
+            "stun://a",
+            "turn:[::1",
+            "turn:[::1]x",
+        ] {
+            assert!(wrong.parse::<IceUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_page_gives_servers_in_the_order_of_their_transports_and_hides_credentials() {
+        let page = br#"{"iceServers":[{"urls":["stun:s:1","data:x"]},
+            {"urls":["turns:t:3","turn:t:2?transport=tcp","turn:t:2"],"username":"u","credential":"hush"},
+            {"urls":["turn:without-credentials"]}]}"#;
+        let servers = read_page(page).unwrap();
+        assert_eq!(servers.stun, [place("s", 1)]);
+        let transports: Vec<Transport> = servers.turn.iter().map(|turn| turn.transport).collect();
+        assert_eq!(transports, [Transport::Udp, Transport::Tcp, Transport::Tls]);
+        assert!(!format!("{servers:?}").contains("hush"));
+        assert!(read_page(b"{}").is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! One attempt's line to the other end, by way of a hub or of whatever carries signals.
+//!
+//! Owns the public vocabulary of that: [`Signaling`] is two queues, so that any program can carry the messages in its own
+//! way.
+
+use serde_json::value::RawValue;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::signal::{Body, Message};
+use crate::SignalKind;
+
+/// A message to be carried to a peer.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The peer that it is for.
+    pub to: String,
+    /// As what a hub of the native dialect carries it.
+    pub kind: SignalKind,
+    /// The message.
+    pub data: Box<RawValue>,
+}
+
+/// What whoever carries messages has to tell.
+#[derive(Clone, Debug)]
+pub enum Incoming {
+    /// A peer sent a message.
+    Signal {
+        /// The peer, as proved by whoever carries.
+        from: String,
+        /// The message.
+        data: Box<RawValue>,
+    },
+    /// A message could not be carried.
+    Undeliverable {
+        /// To whom.
+        to: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing is carried any more.
+    Closed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The two queues by which messages are carried; whoever has the other halves carries them.
+#[derive(Debug)]
+pub struct Signaling {
+    /// Messages for peers.
+    pub outgoing: mpsc::Sender<Outgoing>,
+    /// What came.
+    pub incoming: mpsc::Receiver<Incoming>,
+}
+
+/// Why the line is dead.
+#[derive(Clone, Debug, Error)]
+pub(super) enum Lost {
+    #[error("{0}")]
+    Undeliverable(String),
+    #[error("{0}")]
+    Closed(String),
+}
+
+/// What one attempt is told.
+pub(super) type Told = Result<Body, Lost>;
+
+/// The line.
+pub(super) struct Link {
+    pub(super) peer: String,
+    pub(super) attempt: String,
+    outgoing: mpsc::Sender<Outgoing>,
+    inbox: mpsc::Receiver<Told>,
+    kept: Option<Body>,
+}
+
+impl Link {
+    pub(super) fn new(
+        peer: &str,
+        attempt: &str,
+        outgoing: mpsc::Sender<Outgoing>,
+        inbox: mpsc::Receiver<Told>,
+    ) -> Self {
+        Self {
+            peer: peer.to_owned(),
+            attempt: attempt.to_owned(),
+            outgoing,
+            inbox,
+            kept: None,
+        }
+    }
+
+    pub(super) async fn say(&self, body: Body) -> Result<(), Lost> {
+        let message = Message::new(&self.attempt, body);
+        let outgoing = Outgoing {
+            to: self.peer.clone(),
+            kind: message.kind(),
+            data: message.write(),
+        };
+        let gone = || Lost::Closed("the connection for signals is gone".into());
+        self.outgoing.send(outgoing).await.map_err(|_| gone())
+    }
+
+    /// The next message of the other end. Cancel-safe.
+    pub(super) async fn hear(&mut self) -> Told {
+        if let Some(kept) = self.kept.take() {
+            return Ok(kept);
+        }
+        let gone = || Lost::Closed("the connection for signals is gone".into());
+        self.inbox.recv().await.unwrap_or_else(|| Err(gone()))
+    }
+
+    /// Has a message heard again, by whoever it is for.
+    pub(super) fn keep(&mut self, body: Body) {
+        self.kept = Some(body);
+    }
+}

@@ -1,0 +1,121 @@
+//! Plays one round of [`Punch`] over real sockets, until a way has won, the time is over, or the other end goes on.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::link::{Link, Lost};
+use super::port::Port;
+use super::punch::{Path, Punch};
+use super::signal::Body;
+
+/// Datagrams that wait for the round.
+const QUEUE: usize = 256;
+
+/// The way that won.
+pub(super) struct Won {
+    pub(super) port: Arc<Port>,
+    pub(super) remote: SocketAddr,
+    pub(super) early: VecDeque<Vec<u8>>,
+}
+
+/// Why a round led nowhere.
+#[derive(Debug)]
+pub(super) enum Miss {
+    /// This way does not lead there; the next may.
+    Failed(String),
+    /// Nothing more can be said to the other end.
+    Lost(Lost),
+}
+
+impl From<Lost> for Miss {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+/// What the end of a round needs to know of the hub's word.
+pub(super) struct Line<'l> {
+    pub(super) link: &'l mut Link,
+    pub(super) round: u8,
+}
+
+impl Line<'_> {
+    /// Hears the other end until it says that the round is done. Cancel-safe. What belongs to later is kept, and ends the round.
+    pub(super) async fn until_done(&mut self) -> Result<(), Miss> {
+        loop {
+            match self.link.hear().await? {
+                Body::Done { round } if round == self.round => return Ok(()),
+                // What was sent twice, or late.
+                Body::Candidates { .. } | Body::Accept { .. } | Body::Ask { .. } => {}
+                later => {
+                    self.link.keep(later);
+                    return Err(Miss::Failed("the other end went on to the next way".into()));
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn meet(
+    ports: Vec<Port>,
+    mut punch: Punch,
+    end: Instant,
+    mut line: Line<'_>,
+) -> Result<Won, Miss> {
+    let ports: Vec<Arc<Port>> = ports.into_iter().map(Arc::new).collect();
+    let (sender, mut received) = mpsc::channel(QUEUE);
+    let mut readers = JoinSet::new();
+    for (index, port) in ports.iter().enumerate() {
+        readers.spawn(read(index, Arc::clone(port), sender.clone()));
+    }
+    drop(sender);
+    let mut settled = false;
+    let won = loop {
+        while let Some((path, packet)) = punch.poll_transmit(Instant::now()) {
+            if let Some(port) = ports.get(path.socket) {
+                // A place that cannot be sent to is one of several.
+                let _ = port.send_to(&packet, path.remote).await;
+            }
+        }
+        if let Some(path) = punch.won() {
+            break path;
+        }
+        let due = punch.deadline().unwrap_or(end).min(end);
+        tokio::select! {
+            came = received.recv() => match came {
+                Some((path, bytes)) => punch.handle(path, &bytes, Instant::now()),
+                None => return Err(Miss::Failed("all sockets are gone".into())),
+            },
+            done = line.until_done(), if !settled => {
+                done?;
+                settled = true;
+                punch.settle();
+            }
+            () = sleep_until(due) => if Instant::now() >= end {
+                let hellos = punch.hellos();
+                return Err(Miss::Failed(format!("nothing came back to {hellos} packets")));
+            },
+        }
+    };
+    readers.shutdown().await;
+    let port = ports.get(won.socket).map(Arc::clone);
+    let port = port.ok_or_else(|| Miss::Failed("the socket is gone".into()))?;
+    Ok(Won {
+        port,
+        remote: won.remote,
+        early: punch.take_early(),
+    })
+}
+
+async fn read(socket: usize, port: Arc<Port>, to: mpsc::Sender<(Path, Vec<u8>)>) {
+    while let Ok((bytes, remote)) = port.recv_from().await {
+        if to.send((Path { socket, remote }, bytes)).await.is_err() {
+            return;
+        }
+    }
+}

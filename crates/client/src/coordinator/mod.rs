@@ -1,0 +1,337 @@
+//! Leads two peers to each other, whatever NATs are between them, and gives what the caller can use: a connected datagram
+//! socket, or a stream.
+//!
+//! A [`Coordinator`] finds out which NAT it is behind ([`Coordinator::nat_info`]), exchanges addresses with the other end by
+//! way of a hub, and tries what their NATs allow: directly, UDP hole punching, birthday probing, TCP simultaneous open, and at
+//! last a TURN relay. Without a hub it finds out about the NAT with any STUN server, and takes any two queues in place of
+//! signals ([`Coordinator::register_with`]).
+//!
+//! ```no_run
+//! use hubmesh_client::coordinator::{Channel, Coordinator};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let coordinator = Coordinator::builder().signaling("wss://hub.example.org".parse()?).build();
+//! coordinator.initialize().await?;
+//! let mut connected = coordinator.connect_to_peer("1f0e…").await?;
+//! println!("{} in {:?}", connected.method, connected.took);
+//! if let Channel::Datagram(socket) = &mut connected.channel {
+//!     socket.send(b"hello").await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The example `two_ends` has both ends. What decides is pure, and tested in virtual time: the type of a NAT (`nat_type`), the
+//! plan (`plan`), and a round of punching (`punch`); sockets are apart. Both ends must trust the hub: it carries the secrets by
+//! which they know each other's packets.
+//!
+//! Not done: two address families in one attempt (that of the first STUN server is used), mapping protocols of routers
+//! (PCP, UPnP), and encryption of what the caller sends.
+
+mod attempt;
+mod base;
+mod datagram;
+mod detect;
+mod gather;
+mod hub_page;
+mod hub_signaling;
+mod ice;
+mod link;
+mod meet;
+mod nat_type;
+mod options;
+mod own;
+mod packet;
+mod plan;
+mod port;
+mod probe;
+mod progress;
+mod punch;
+mod registration;
+mod relay;
+mod signal;
+mod stats;
+mod stun;
+mod tcp;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::Stream;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc};
+
+pub use attempt::{Channel, ConnectFailure, Tried};
+pub use datagram::Datagram;
+pub use detect::{Finding, NatInfo};
+pub use hub_page::PageError;
+pub use ice::{IceServers, IceUrl, InvalidIceUrl, Place, Transport, TurnServer};
+pub use link::{Incoming, Outgoing, Signaling};
+pub use nat_type::{NatType, Observations};
+pub use options::{Builder, NETWORK};
+pub use plan::{End, Method, Recommendation, Side, Step, plan, punches, recommend};
+pub use progress::Event;
+pub use stats::{Health, Stats};
+
+use crate::{ConnectError, ConnectOptions, PeerId};
+use base::Base;
+use options::Options;
+use registration::Registration;
+
+/// Connections of others that wait for [`Coordinator::accept`].
+const ACCEPTED: usize = 64;
+
+/// A connection to a peer.
+#[derive(Debug)]
+pub struct Connected {
+    /// The peer at the other end.
+    pub peer: String,
+    /// How it is reached.
+    pub method: Method,
+    /// The same in words, with the transport of a relay.
+    pub way: String,
+    /// Where it is reached.
+    pub remote: SocketAddr,
+    /// From the first question to the connection.
+    pub took: Duration,
+    /// What was tried before and did not lead there.
+    pub tried: Vec<Tried>,
+    /// What the end that asked said of what the connection is for.
+    pub metadata: Option<Value>,
+    /// The connection itself. While it is there it counts as active.
+    pub channel: Channel,
+    #[expect(dead_code, reason = "it counts by being there")]
+    active: stats::Active,
+}
+
+/// Why a coordinator cannot do what it is asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The hub did not name its servers.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The hub could not be connected to.
+    #[error(transparent)]
+    Hub(#[from] ConnectError),
+    /// No hub was named when the coordinator was built.
+    #[error(
+        "there is no hub: name one with `signaling`, or bring queues of your own with `register_with`"
+    )]
+    NoHub,
+    /// The id does not do.
+    #[error(transparent)]
+    Id(#[from] crate::InvalidPeerId),
+    /// It has been shut down.
+    #[error("the coordinator has been shut down")]
+    ShutDown,
+    /// The peer was not reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectFailure),
+}
+
+/// Leads peers to each other. A clone is another handle to the same one.
+#[derive(Clone)]
+pub struct Coordinator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    base: Arc<Base>,
+    state: Mutex<State>,
+    waiting: tokio::sync::Mutex<mpsc::Receiver<Connected>>,
+}
+
+struct State {
+    peers: HashMap<String, Arc<Registration>>,
+    /// Where the connections of others go; nothing after the end.
+    accepted: Option<mpsc::Sender<Connected>>,
+}
+
+impl Coordinator {
+    /// Options to be set.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn new(options: Options) -> Self {
+        let (accepted, waiting) = mpsc::channel(ACCEPTED);
+        let state = State {
+            peers: HashMap::new(),
+            accepted: Some(accepted),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                base: Arc::new(Base::new(options)),
+                state: Mutex::new(state),
+                waiting: tokio::sync::Mutex::new(waiting),
+            }),
+        }
+    }
+
+    /// Asks the hub for its STUN and TURN servers, if there is one, and finds out which NAT there is.
+    pub async fn initialize(&self) -> Result<NatInfo, Error> {
+        self.look(false).await
+    }
+
+    /// The network, as it is found now: networks change.
+    pub async fn nat_info(&self) -> Result<NatInfo, Error> {
+        self.look(true).await
+    }
+
+    /// The network as it was found last; nothing before it was looked at.
+    pub fn last_nat_info(&self) -> Option<NatInfo> {
+        self.base().ground().map(|ground| ground.nat.clone())
+    }
+
+    async fn look(&self, anew: bool) -> Result<NatInfo, Error> {
+        if self.state().accepted.is_none() {
+            return Err(Error::ShutDown);
+        }
+        let ground = self.base().look(&base::nobody(), anew).await?;
+        Ok(ground.nat.clone())
+    }
+
+    /// What happens from now on. A listener that is slow misses the oldest events.
+    pub fn events(&self) -> impl Stream<Item = Event> + Send + Unpin + 'static {
+        let receiver = self.base().events.subscribe();
+        Box::pin(futures::stream::unfold(receiver, async |mut receiver| {
+            loop {
+                match receiver.recv().await {
+                    Ok(event) => return Some((event, receiver)),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        }))
+    }
+
+    /// Connects to the hub as this peer, which others can then ask for connections: see [`Self::accept`].
+    pub async fn register_peer(&self, id: &PeerId) -> Result<(), Error> {
+        let options = &self.base().options;
+        let hub = options.hub.clone().ok_or(Error::NoHub)?;
+        self.base().look(id.as_str(), false).await?;
+        let connect = ConnectOptions {
+            id: id.clone(),
+            token: options.token.clone(),
+            tls: options.tls.clone(),
+            ..ConnectOptions::new(hub)
+        };
+        let network = options.network.clone();
+        let signaling = hub_signaling::open(connect, network, options.retries).await?;
+        self.register_with(id.as_str(), signaling)
+    }
+
+    /// The same with signals that are carried by the caller. Has to be called within a tokio runtime.
+    pub fn register_with(&self, id: &str, signaling: Signaling) -> Result<(), Error> {
+        {
+            let mut state = self.state();
+            let accepted = state.accepted.clone().ok_or(Error::ShutDown)?;
+            let base = Arc::clone(self.base());
+            let registration = Registration::new(id, base, accepted, signaling);
+            if let Some(old) = state.peers.insert(id.to_owned(), registration) {
+                old.close();
+            }
+        }
+        self.base()
+            .tell(Event::PeerRegistered { id: id.to_owned() });
+        Ok(())
+    }
+
+    /// Takes a peer back: nobody can ask it for connections any more. Those that it has stay.
+    pub fn unregister_peer(&self, id: &str) -> bool {
+        let peer = self.state().peers.remove(id);
+        if let Some(peer) = &peer {
+            peer.close();
+        }
+        peer.is_some()
+    }
+
+    /// Connects to a peer. A peer of this coordinator asks it; when there is none, one with a random id is registered.
+    pub async fn connect_to_peer(&self, peer: &str) -> Result<Connected, Error> {
+        self.connect_with(peer, None).await
+    }
+
+    /// The same, and tells the other end what the connection is for.
+    pub async fn connect_with(
+        &self,
+        peer: &str,
+        metadata: Option<Value>,
+    ) -> Result<Connected, Error> {
+        let registration = self.some_peer().await?;
+        let base = self.base();
+        base.counters.begin();
+        let made = registration.connect(peer, metadata).await;
+        base.settle(peer, made).map_err(Error::from)
+    }
+
+    /// The next connection that another peer asked for; nothing after the end. Cancel-safe.
+    pub async fn accept(&self) -> Option<Connected> {
+        self.inner.waiting.lock().await.recv().await
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> Stats {
+        let registered = self.state().peers.len();
+        self.base().counters.stats(registered)
+    }
+
+    /// What to expect of connections from here, by what was found of the network.
+    pub fn recommended_strategy(&self) -> Recommendation {
+        let nothing = End {
+            possible: Vec::new(),
+            udp_blocked: false,
+            public: None,
+            relay: !self.base().options.servers.turn.is_empty(),
+        };
+        let ground = self.base().ground();
+        recommend(&ground.map_or(nothing, |ground| ground.end()))
+    }
+
+    /// Whether connections can be made: whether servers answer, and signals are carried.
+    pub async fn health_check(&self) -> Health {
+        let found = self.nat_info().await;
+        let state = self.state();
+        let carried = state.peers.values().filter(|peer| peer.is_alive()).count();
+        Health::of(found, carried, state.peers.len(), state.accepted.is_none())
+    }
+
+    /// Takes all peers back; nothing can be asked or accepted any more. Connections stay with whoever has them.
+    pub fn shutdown(&self) {
+        let peers = {
+            let mut state = self.state();
+            state.accepted = None;
+            std::mem::take(&mut state.peers)
+        };
+        peers.values().for_each(|peer| peer.close());
+        self.base().tell(Event::Shutdown);
+    }
+
+    fn base(&self) -> &Arc<Base> {
+        &self.inner.base
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing is left half done under it.
+        let poisoned = PoisonError::into_inner;
+        self.inner.state.lock().unwrap_or_else(poisoned)
+    }
+
+    /// A peer of this process that can ask.
+    async fn some_peer(&self) -> Result<Arc<Registration>, Error> {
+        let some = |state: &State| {
+            let mut alive = state.peers.values().filter(|peer| peer.is_alive());
+            alive.next().map(Arc::clone)
+        };
+        if let Some(peer) = some(&self.state()) {
+            return Ok(peer);
+        }
+        self.register_peer(&PeerId::random()).await?;
+        some(&self.state()).ok_or(Error::ShutDown)
+    }
+}
+
+#[cfg(test)]
+mod tests;

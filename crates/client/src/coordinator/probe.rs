@@ -1,0 +1,92 @@
+//! Whether a packet comes in from a host that was not spoken to: sent by a relay of this peer's own, on another host.
+//!
+//! A TURN server anywhere but at the STUN server that was asked is such a host, and needs no favour of anybody. That nothing
+//! came counts only if the relay is known to send: a second socket, which speaks to the relay, has to hear it meanwhile.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, timeout_at};
+
+use super::ice::{self, TurnServer};
+use super::relay::Relay;
+
+/// How long a packet is waited for.
+const WAIT: Duration = Duration::from_millis(800);
+/// How often it is sent meanwhile.
+const REPEAT: Duration = Duration::from_millis(100);
+/// Bytes of a packet.
+const LENGTH: usize = 16;
+
+/// A socket, and where it is seen.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'s> {
+    pub(super) socket: &'s UdpSocket,
+    pub(super) at: SocketAddr,
+}
+
+/// Whether `quiet`, which spoke to `server` alone, hears a stranger; `None` when there is nobody to try it with. `talkative` may
+/// speak to anybody.
+pub(super) async fn from_elsewhere(
+    quiet: Seen<'_>,
+    talkative: Seen<'_>,
+    server: SocketAddr,
+    turn: &[TurnServer],
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Option<bool> {
+    let relay = relay_elsewhere(server, turn, tls).await?;
+    let (probe, control): ([u8; LENGTH], [u8; LENGTH]) = (rand::random(), rand::random());
+    let (mut is_heard, mut works) = (false, false);
+    let end = Instant::now() + WAIT;
+    while Instant::now() < end && !is_heard {
+        // Any of them may be lost, as the first are for want of a permission.
+        let _ = relay.send_to(&probe, quiet.at).await;
+        let _ = relay.send_to(&control, talkative.at).await;
+        let _ = talkative.socket.send_to(&control, relay.address).await;
+        let until = (Instant::now() + REPEAT).min(end);
+        tokio::join!(
+            hear(quiet.socket, relay.address, &probe, until, &mut is_heard),
+            hear(talkative.socket, relay.address, &control, until, &mut works),
+        );
+    }
+    (is_heard || works).then_some(is_heard)
+}
+
+async fn relay_elsewhere(
+    server: SocketAddr,
+    turn: &[TurnServer],
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Option<Relay> {
+    for one in turn {
+        let addresses = ice::resolve(&one.place).await;
+        if addresses.iter().all(|address| address.ip() != server.ip())
+            && let Ok(relay) = Relay::open(one, tls.clone()).await
+            && relay.address.ip() != server.ip()
+        {
+            return Some(relay);
+        }
+    }
+    None
+}
+
+/// Waits for these bytes from that host.
+async fn hear(
+    socket: &UdpSocket,
+    from: SocketAddr,
+    bytes: &[u8],
+    until: Instant,
+    is_heard: &mut bool,
+) {
+    let mut buffer = [0; 1024];
+    while !*is_heard {
+        let Ok(came) = timeout_at(until, socket.recv_from(&mut buffer)).await else {
+            return;
+        };
+        // An error is an ICMP message about an earlier packet.
+        if let Ok((length, sender)) = came {
+            *is_heard = sender.ip() == from.ip() && buffer.get(..length) == Some(bytes);
+        }
+    }
+}

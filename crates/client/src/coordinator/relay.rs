@@ -1,0 +1,424 @@
+//! A relay on a TURN server: datagrams to and from any address, by the server's address.
+//!
+//! Owns the connection to the server, in a task of its own that keeps the relay alive and gives it up when the [`Relay`] is
+//! dropped. All of `turn-client-proto` is in here. Sending to an address asks the server for a permission first; what is sent
+//! before it is there is lost, as any datagram may be.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use turn_client_proto::api::{
+    DelayedMessageOrChannelSend, Transmit, TransmitBuild, TurnClientApi as _, TurnConfig,
+    TurnEvent, TurnPollRet, TurnRecvRet,
+};
+use turn_client_proto::client::TurnClient;
+use turn_client_proto::stun::auth::Feature;
+use turn_client_proto::tcp::TurnClientTcp;
+use turn_client_proto::types::{
+    AddressFamily, Instant as TurnInstant, TransportType, TurnCredentials,
+};
+use turn_client_proto::udp::TurnClientUdp;
+
+use super::ice::{self, Transport, TurnServer};
+use super::{hub_page, own, stun};
+
+/// How long a server may take until the relay is there, by UDP.
+const UDP_LIMIT: Duration = Duration::from_secs(3);
+/// The same with a connection to be opened first.
+const STREAM_LIMIT: Duration = Duration::from_secs(6);
+/// How long the server's agreement to the end is waited for.
+const END_LIMIT: Duration = Duration::from_millis(500);
+/// Datagrams that wait on either side; more are lost.
+const QUEUE: usize = 256;
+/// The longest datagram that is taken from a server.
+const LONGEST: usize = 64 * 1024;
+
+/// Error codes of STUN that are answered and not the end.
+const UNAUTHORIZED: u16 = 401;
+const STALE_NONCE: u16 = 438;
+
+/// Why there is no relay.
+#[derive(Debug, Error)]
+pub(super) enum RelayError {
+    #[error("{0} has no address")]
+    NoAddress(String),
+    #[error("no connection to {0}: {1}")]
+    Unreachable(String, String),
+    #[error("{0} did not answer within {1:?}")]
+    Silent(String, Duration),
+    #[error("{0} refused: error {1}")]
+    Refused(String, u16),
+    #[error("{0} gave no relay")]
+    Failed(String),
+}
+
+enum Order {
+    Send(SocketAddr, Vec<u8>),
+    Bind(SocketAddr),
+}
+
+/// An open relay.
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// Its address, where peers send to.
+    pub(super) address: SocketAddr,
+    /// How the server is spoken to.
+    pub(super) transport: Transport,
+    orders: mpsc::Sender<Order>,
+    received: Mutex<mpsc::Receiver<(Vec<u8>, SocketAddr)>>,
+}
+
+impl Relay {
+    /// Opens one. `tls` verifies a server that is spoken to by TLS; `None` takes the roots of the system.
+    pub(super) async fn open(
+        server: &TurnServer,
+        tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> Result<Self, RelayError> {
+        let name = format!("{} by {}", server.place, server.transport);
+        let limit = match server.transport {
+            Transport::Udp => UDP_LIMIT,
+            Transport::Tcp | Transport::Tls => STREAM_LIMIT,
+        };
+        let opening = async {
+            let addresses = ice::resolve(&server.place).await;
+            let Some(address) = addresses.first() else {
+                return Err(RelayError::NoAddress(name.clone()));
+            };
+            let wire = connect(server, *address, tls).await;
+            let wire =
+                wire.map_err(|error| RelayError::Unreachable(name.clone(), error.to_string()))?;
+            start(wire, server, &name).await
+        };
+        let opened = timeout(limit, opening).await;
+        opened.unwrap_or_else(|_| Err(RelayError::Silent(name.clone(), limit)))
+    }
+
+    /// Sends a datagram to a peer.
+    pub(super) async fn send_to(&self, bytes: &[u8], to: SocketAddr) -> std::io::Result<()> {
+        self.order(Order::Send(to, bytes.to_vec())).await
+    }
+
+    /// Gives a peer a short name, so that each datagram costs four bytes more and not 36.
+    pub(super) async fn bind(&self, peer: SocketAddr) -> std::io::Result<()> {
+        self.order(Order::Bind(peer)).await
+    }
+
+    async fn order(&self, order: Order) -> std::io::Result<()> {
+        self.orders.send(order).await.map_err(|_| ended())
+    }
+
+    /// The next datagram, and which peer it is from. Cancel-safe.
+    pub(super) async fn recv_from(&self) -> std::io::Result<(Vec<u8>, SocketAddr)> {
+        self.received.lock().await.recv().await.ok_or_else(ended)
+    }
+}
+
+fn ended() -> std::io::Error {
+    std::io::Error::new(
+        std::io::ErrorKind::ConnectionAborted,
+        "the relay has ended: the TURN server is gone",
+    )
+}
+
+/// The way to a server.
+enum Wire {
+    Udp(UdpSocket),
+    Stream(Box<dyn Stream>, SocketAddr),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn connect(
+    server: &TurnServer,
+    address: SocketAddr,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<(Wire, SocketAddr), AnyError> {
+    if server.transport == Transport::Udp {
+        let socket = UdpSocket::bind((own::address(address)?, 0)).await?;
+        socket.connect(address).await?;
+        return Ok((Wire::Udp(socket), address));
+    }
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    if server.transport == Transport::Tcp {
+        return Ok((Wire::Stream(Box::new(stream), local), address));
+    }
+    let config = match tls {
+        Some(config) => config,
+        None => hub_page::system_roots()?,
+    };
+    let name = rustls::pki_types::ServerName::try_from(server.place.host.clone())?;
+    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    Ok((Wire::Stream(Box::new(stream), local), address))
+}
+
+impl Wire {
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        match self {
+            Self::Udp(socket) => socket.local_addr(),
+            Self::Stream(_, local) => Ok(*local),
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            // A datagram that cannot be sent is lost, as any may be.
+            Self::Udp(socket) => socket.send(bytes).await.map(drop).or(Ok(())),
+            Self::Stream(stream, _) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    /// Cancel-safe.
+    async fn recv<'b>(&mut self, buffer: &'b mut [u8]) -> std::io::Result<&'b [u8]> {
+        let length = match self {
+            Self::Udp(socket) => socket.recv(buffer).await?,
+            Self::Stream(stream, _) => match stream.read(buffer).await? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                length => length,
+            },
+        };
+        Ok(buffer.get(..length).unwrap_or_default())
+    }
+}
+
+async fn start(
+    (wire, address): (Wire, SocketAddr),
+    server: &TurnServer,
+    name: &str,
+) -> Result<Relay, RelayError> {
+    let unreachable =
+        |error: std::io::Error| RelayError::Unreachable(name.into(), error.to_string());
+    let local = wire.local_addr().map_err(unreachable)?;
+    let credentials = TurnCredentials::new(&server.username, &server.credential);
+    let mut config = TurnConfig::new(credentials);
+    // A server that makes names up as they come cannot find one by its hash.
+    config.set_anonymous_username(Feature::Disabled);
+    if address.is_ipv6() {
+        config.set_address_family(AddressFamily::IPV6);
+    }
+    let (first, longest) = (Duration::from_millis(250), Duration::from_secs(2));
+    config.set_request_retransmits(first, longest, 5, longest);
+    let client = match wire {
+        Wire::Udp(_) => TurnClientUdp::allocate(local, address, config).into(),
+        Wire::Stream(..) => TurnClientTcp::allocate(local, address, config).into(),
+    };
+    let (orders, inbox) = mpsc::channel(QUEUE);
+    let (outbox, received) = mpsc::channel(QUEUE);
+    let (ready, opened) = oneshot::channel();
+    let task = Task {
+        wire,
+        client,
+        began: Instant::now(),
+        local,
+        address,
+        outbox,
+        ready: Some(ready),
+        refusal: None,
+    };
+    tokio::spawn(task.run(inbox));
+    match opened.await {
+        Ok(Ok(address)) => Ok(Relay {
+            address,
+            transport: server.transport,
+            orders,
+            received: Mutex::new(received),
+        }),
+        Ok(Err(Some(code))) => Err(RelayError::Refused(name.into(), code)),
+        Ok(Err(None)) | Err(_) => Err(RelayError::Failed(name.into())),
+    }
+}
+
+struct Task {
+    wire: Wire,
+    client: TurnClient,
+    began: Instant,
+    local: SocketAddr,
+    address: SocketAddr,
+    outbox: mpsc::Sender<(Vec<u8>, SocketAddr)>,
+    ready: Option<oneshot::Sender<Result<SocketAddr, Option<u16>>>>,
+    refusal: Option<u16>,
+}
+
+/// The relay is over.
+struct Over;
+
+impl From<std::io::Error> for Over {
+    fn from(_: std::io::Error) -> Self {
+        Self
+    }
+}
+
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
+        let mut buffer = vec![0; LONGEST];
+        while let Ok(deadline) = self.settle().await {
+            let step = tokio::select! {
+                () = tokio::time::sleep_until(deadline) => Ok(()),
+                came = self.wire.recv(&mut buffer) => match came {
+                    Ok(bytes) => {
+                        let bytes = bytes.to_vec();
+                        self.take(bytes);
+                        Ok(())
+                    }
+                    // ICMP about an earlier datagram; a stream that fails is over.
+                    Err(_) if matches!(self.wire, Wire::Udp(_)) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+                order = inbox.recv() => match order {
+                    Some(order) => self.carry_out(order).await,
+                    None => return self.end(&mut buffer).await,
+                },
+            };
+            if step.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn now(&self) -> TurnInstant {
+        let elapsed = self.began.elapsed().as_nanos();
+        TurnInstant::from_nanos(i64::try_from(elapsed).unwrap_or(i64::MAX))
+    }
+
+    /// Does all that is due, and says when more is.
+    async fn settle(&mut self) -> Result<Instant, Over> {
+        loop {
+            let now = self.now();
+            let next = match self.client.poll(now) {
+                TurnPollRet::WaitUntil(next) => next,
+                TurnPollRet::Closed => return Err(Over),
+                TurnPollRet::AllocateTcpSocket { .. } | TurnPollRet::TcpClose { .. } => now,
+            };
+            let mut idle = true;
+            while let Some(transmit) = self.client.poll_transmit(now) {
+                idle = false;
+                self.wire.send(transmit.data.as_ref()).await?;
+            }
+            while let Some(event) = self.client.poll_event() {
+                idle = false;
+                self.on_event(&event)?;
+            }
+            while let Some(data) = self.client.poll_recv(now) {
+                self.hand_over(data.data().to_vec(), data.peer);
+            }
+            if idle {
+                let wait = next.saturating_duration_since(now);
+                // Not at once again, whatever the client says.
+                let wait = wait.clamp(Duration::from_millis(1), Duration::from_secs(60));
+                return Ok(Instant::now() + wait);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: &TurnEvent) -> Result<(), Over> {
+        match event {
+            TurnEvent::AllocationCreated(_, address) => {
+                if let Some(ready) = self.ready.take() {
+                    // Whoever waited may have given up; then the orders end, too.
+                    let _ = ready.send(Ok(*address));
+                }
+                Ok(())
+            }
+            TurnEvent::AllocationCreateFailed(_) => {
+                self.refuse();
+                Err(Over)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever waits for the relay waits in vain, and gives the task up.
+    fn refuse(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            let _ = ready.send(Err(self.refusal));
+        }
+    }
+
+    fn take(&mut self, bytes: Vec<u8>) {
+        match stun::error_code(&bytes) {
+            // The first half of every login. A second one means that the login was wrong, which the client would not tell.
+            Some(UNAUTHORIZED) if self.refusal.is_none() => self.refusal = Some(UNAUTHORIZED),
+            Some(UNAUTHORIZED) => self.refuse(),
+            Some(STALE_NONCE) | None => {}
+            Some(code) => self.refusal = Some(code),
+        }
+        let transport = match self.wire {
+            Wire::Udp(_) => TransportType::Udp,
+            Wire::Stream(..) => TransportType::Tcp,
+        };
+        let transmit = Transmit::new(bytes, transport, self.address, self.local);
+        let now = self.now();
+        if let TurnRecvRet::PeerData(data) = self.client.recv(transmit, now) {
+            let (bytes, peer) = (data.data().to_vec(), data.peer);
+            self.hand_over(bytes, peer);
+        }
+    }
+
+    fn hand_over(&self, bytes: Vec<u8>, peer: SocketAddr) {
+        // A reader that is too slow loses datagrams, and not the relay.
+        let _ = self.outbox.try_send((bytes, peer));
+    }
+
+    async fn carry_out(&mut self, order: Order) -> Result<(), Over> {
+        let now = self.now();
+        match order {
+            Order::Bind(peer) => {
+                self.permit(peer.ip(), now);
+                // It may be bound already, or the server may have no room: then indications serve.
+                let _ = self.client.bind_channel(TransportType::Udp, peer, now);
+            }
+            Order::Send(to, bytes) => {
+                self.permit(to.ip(), now);
+                let sent = self.client.send_to(TransportType::Udp, to, bytes, now);
+                if let Ok(Some(transmit)) = sent {
+                    let transmit: TransmitBuild<DelayedMessageOrChannelSend<Vec<u8>>> = transmit;
+                    self.wire.send(&transmit.build().data).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn permit(&mut self, peer: IpAddr, now: TurnInstant) {
+        if !self.client.have_permission(TransportType::Udp, peer) {
+            // It may be asked for already.
+            let _ = self.client.create_permission(TransportType::Udp, peer, now);
+        }
+    }
+
+    /// Gives the relay up, so that the server has its port again before the lifetime is over.
+    async fn end(mut self, buffer: &mut [u8]) {
+        let now = self.now();
+        if self.client.delete(now).is_err() {
+            return;
+        }
+        let ending = async {
+            while let Ok(deadline) = self.settle().await {
+                tokio::select! {
+                    () = tokio::time::sleep_until(deadline) => {}
+                    came = self.wire.recv(buffer) => {
+                        let Ok(bytes) = came else { return };
+                        let bytes = bytes.to_vec();
+                        self.take(bytes);
+                    }
+                }
+            }
+        };
+        // A server that does not answer ends the relay by itself when its time is over.
+        let _ = timeout(END_LIMIT, ending).await;
+    }
+}
