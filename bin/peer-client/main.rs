@@ -1,12 +1,13 @@
 //! `peer-client`: one native peer on the command line.
 //!
 //! Owns the command line and the exit codes; the conversation itself is in [`talk`], what is printed in [`output`], what
-//! may be typed in [`command`], and how it is read in [`typing`]. Speaks to the hub through `hubmesh_client` alone.
+//! may be typed in [`command`], and how it is read in [`typing`]. Connections past NATs are in [`p2p`]. Speaks to the hub through `hubmesh_client` alone.
 //! Standard output carries what happens (lines for people, or one JSON object a line with `--json`), standard error
 //! carries diagnostics.
 
 mod command;
 mod output;
+mod p2p;
 mod talk;
 mod typing;
 
@@ -27,6 +28,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 #[command(
     name = "peer-client",
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "\
 On a terminal it reads commands while it is in the foreground; `help` lists them. Ctrl-C says goodbye and closes.
 Long flags may be written with one dash, as the Go tool's: -name, -hub, -listen 10s.
@@ -37,17 +39,22 @@ Examples:
   peer-client --hub ws://localhost:8080 --json --listen 1m | jq -c 'select(.event == \"discovered\")'
   peer-client --hub ws://localhost:8080 --answer --id \"$ID\"
   peer-client --hub ws://localhost:8081 --send \"$ID\" && echo answered
+  peer-client nat --hub wss://hub.example.org
+  peer-client connect --answer --id \"$ID\" --hub wss://hub.example.org
+  peer-client connect \"$ID\" --hub wss://hub.example.org --pings 5
 
 Exit codes:
-   0  done, or the time of --listen is over; with --send: the peer answered
+   0  done, or the time of --listen is over; with --send: the peer answered; connect: the pings came back, or the pipe ended
    1  anything else, the hub closing the connection without cause among it
   64  wrong usage
-  68  --send: the hub could not deliver to that peer
+  68  --send: the hub could not deliver to that peer; connect: no way led there
   69  the hub cannot be reached, is full or is going away
-  75  --send: no answer in time
+  75  --send and connect: no answer in time
   77  refused: wrong token, or the id is taken"
 )]
 pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<p2p::Command>,
     /// The name that others see in the announcement.
     #[arg(long, default_value = "peer-client")]
     name: String,
@@ -103,7 +110,12 @@ fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let exit = runtime.block_on(run(arguments));
+    let exit = runtime.block_on(async {
+        match arguments.command {
+            Some(command) => p2p::run(command).await,
+            None => run(arguments).await,
+        }
+    });
     // A name may still be looked up in a thread; nobody waits for its address any more.
     runtime.shutdown_background();
     exit.into()

@@ -269,7 +269,7 @@ impl Talk {
 }
 
 /// Ends with Ctrl-C or a polite kill.
-async fn interrupted() {
+pub async fn interrupted() {
     use tokio::signal::unix::{SignalKind as Unix, signal};
     match signal(Unix::terminate()) {
         Ok(mut terminate) => {

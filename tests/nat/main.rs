@@ -7,6 +7,8 @@
 mod hub_process;
 #[path = "../common/installed.rs"]
 mod installed;
+#[path = "../common/tool.rs"]
+mod tool;
 
 mod abuse;
 mod client;
@@ -15,4 +17,5 @@ mod drain;
 mod mesh;
 mod outside;
 mod own;
+mod p2p;
 mod stage;

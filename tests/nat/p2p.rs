@@ -1,0 +1,376 @@
+//! `peer-client` makes connections by a hub on this machine: exit codes, what it prints, relays of each kind, and `serve`.
+
+use std::process::{Output, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hubmesh_client::PeerId;
+use hubmesh_turn::Credentials;
+use hyper_util::rt::TokioIo;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::coturn::Coturn;
+use crate::hub_process::{HubProcess, LIMIT};
+use crate::stage::{SECRET, hub};
+use crate::tool::{code, command, run, stderr, stdout};
+
+const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
+
+/// An end that answers, known to its hub.
+struct Answering {
+    id: String,
+    child: Child,
+}
+
+impl Answering {
+    async fn start(hub: &str, more: &[&str]) -> Self {
+        let id = PeerId::random().to_string();
+        let fixed = ["connect", "--answer", "--id", &id, "--hub", hub];
+        let mut command = command(PEER, &[&fixed[..], more].concat());
+        Self::of(&mut command, id).await
+    }
+
+    async fn of(command: &mut Command, id: String) -> Self {
+        let mut child = command.spawn().expect("it starts");
+        let told = child.stderr.take().expect("piped");
+        let mut lines = BufReader::new(told).lines();
+        let registered = async {
+            while let Some(line) = lines.next_line().await.expect("readable") {
+                if line.starts_with("registered") {
+                    return lines;
+                }
+            }
+            panic!("it ended before it was registered")
+        };
+        let mut lines = timeout(LIMIT, registered).await.expect("in time");
+        // Read to its end, or it would wait for a reader.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { id, child }
+    }
+}
+
+/// When credentials end: coturn takes none of the far future.
+fn soon() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("after 1970").as_secs() + 300
+}
+
+fn summary(output: &Output) -> Value {
+    let last = stdout(output).lines().last().expect("a summary");
+    serde_json::from_str(last).expect("JSON")
+}
+
+#[tokio::test]
+async fn pings_reach_a_peer_on_this_machine_directly_and_both_ends_tell_their_steps() {
+    let (_, builder) = hub();
+    let hub = builder.start().await;
+    let url = hub.ws_url();
+    let bob = Answering::start(&url, &[]).await;
+    let output = run(PEER, &["connect", &bob.id, "--hub", &url, "--pings", "3"]).await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("3 of 3 by direct"),
+        "{}",
+        stdout(&output)
+    );
+    let steps = stderr(&output);
+    for step in [
+        "asks it",
+        "it answers: its NAT is open",
+        "tries direct",
+        "ms",
+    ] {
+        assert!(steps.contains(step), "{step}: {steps}");
+    }
+}
+
+#[tokio::test]
+async fn a_pipe_carries_what_is_typed_to_an_end_without_a_terminal() {
+    let (_, builder) = hub();
+    let hub = builder.start().await;
+    let url = hub.ws_url();
+    for only in [&[][..], &["--only", "tcp-punch"]] {
+        let mut bob = Answering::start(&url, &[]).await;
+        let arguments = [&["connect", &bob.id, "--hub", &url], only].concat();
+        let mut asking = command(PEER, &arguments);
+        let mut ada = asking.stdin(Stdio::piped()).spawn().expect("it starts");
+        let mut input = ada.stdin.take().expect("piped");
+        input.write_all(b"hello\n").await.expect("written");
+        let heard = bob.child.stdout.take().expect("piped");
+        let mut heard = BufReader::new(heard).lines();
+        let line = timeout(LIMIT, heard.next_line()).await.expect("in time");
+        assert_eq!(line.expect("readable").as_deref(), Some("hello"));
+        drop(input);
+        for child in [&mut ada, &mut bob.child] {
+            let status = timeout(LIMIT, child.wait()).await.expect("in time");
+            assert_eq!(status.expect("it ended").code(), Some(0), "{only:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn exit_codes_say_whose_fault_it_was() {
+    let (_, builder) = hub();
+    let hub = builder.env("SIGNAL_WAIT_MS", "100").start().await;
+    let url = hub.ws_url();
+    let nobody = PeerId::random().to_string();
+    let cases: [(&[&str], i32); 5] = [
+        (&["connect", &nobody, "--hub", &url], 68),
+        (&["connect", "--hub", &url], 64),
+        (&["connect", "short", "--hub", &url], 64),
+        (&["connect", &nobody, "--hub", "ws://127.0.0.1:9"], 69),
+        (&["nat", "--stun", "http://a"], 64),
+    ];
+    for (arguments, expected) in cases {
+        let output = run(PEER, arguments).await;
+        assert_eq!(
+            code(&output),
+            expected,
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(!stderr(&output).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn nat_tells_the_type_the_address_and_advice_to_people_and_programs() {
+    let (_, builder) = hub();
+    let hub = builder.start().await;
+    let url = hub.ws_url();
+    let people = run(PEER, &["nat", "--hub", &url]).await;
+    assert_eq!(code(&people), 0, "{}", stderr(&people));
+    for line in ["NAT: open\n", "public address: 127.", "advice: any peer"] {
+        assert!(stdout(&people).contains(line), "{}", stdout(&people));
+    }
+    let programs = summary(&run(PEER, &["nat", "--hub", &url, "--json"]).await);
+    assert_eq!(programs["nat"]["type"], "open");
+    assert_eq!(programs["advice"]["method"], "direct");
+}
+
+#[tokio::test]
+async fn a_hub_without_servers_leaves_the_nat_unknown() {
+    let hub = HubProcess::start().await;
+    let output = run(PEER, &["nat", "--hub", &hub.ws_url()]).await;
+    assert_eq!(code(&output), 69);
+    assert!(
+        stdout(&output).contains("no STUN server is known"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[tokio::test]
+async fn our_client_relays_through_coturn_by_udp_and_tcp() {
+    let Some(coturn) = Coturn::start(SECRET).await else {
+        return;
+    };
+    let hub = HubProcess::start().await;
+    let url = hub.ws_url();
+    let made = Credentials::new(SECRET, "ada", soon());
+    for (suffix, transport) in [("", "UDP"), ("?transport=tcp", "TCP")] {
+        let server = format!("turn:{}:{}{suffix}", coturn.address, Coturn::PORT);
+        let turn = [
+            "--turn",
+            &server,
+            "--turn-username",
+            &made.username,
+            "--turn-credential",
+            &made.credential,
+        ];
+        let bob = Answering::start(&url, &turn).await;
+        let asking = ["connect", &bob.id, "--hub", &url, "--only", "relay"];
+        let more = ["--pings", "5", "--json"];
+        let output = run(PEER, &[&asking[..], &turn, &more].concat()).await;
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let way = format!("TURN relay over {transport}");
+        assert_eq!(summary(&output)["way"], way.as_str());
+    }
+}
+
+#[tokio::test]
+async fn coturn_s_stun_tells_the_nat_and_a_wrong_password_is_named() {
+    let Some(coturn) = Coturn::start(SECRET).await else {
+        return;
+    };
+    let server = format!("{}:{}", coturn.address, Coturn::PORT);
+    let output = run(
+        PEER,
+        &["nat", "--json", "--stun", &format!("stun:{server}")],
+    )
+    .await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let found = &summary(&output)["nat"];
+    assert!(
+        found["public"]
+            .as_str()
+            .is_some_and(|at| at.starts_with("127.")),
+        "{found}"
+    );
+    let hub = HubProcess::start().await;
+    let url = hub.ws_url();
+    let bob = Answering::start(&url, &[]).await;
+    let turn = format!("turn:{server}");
+    let wrong = [
+        "--turn",
+        &turn,
+        "--turn-username",
+        "ada",
+        "--turn-credential",
+        "guessed",
+    ];
+    let asking = [
+        "connect", &bob.id, "--hub", &url, "--only", "relay", "--pings", "1",
+    ];
+    let output = run(PEER, &[&asking[..], &wrong].concat()).await;
+    assert_eq!(code(&output), 68, "the other end has no relay either");
+    let steps = stderr(&output);
+    assert!(steps.contains("refused: error 401"), "{steps}");
+}
+
+#[tokio::test]
+async fn our_client_relays_through_the_hub_by_udp_tcp_and_tls() {
+    let (address, builder) = hub();
+    let address = address.to_string();
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(vec![address.clone()]).expect("a certificate");
+    let files = tempfile::tempdir().expect("a directory");
+    let (cert_file, key_file) = (files.path().join("cert"), files.path().join("key"));
+    std::fs::write(&cert_file, cert.pem()).expect("written");
+    std::fs::write(&key_file, signing_key.serialize_pem()).expect("written");
+    let _relays = builder
+        .env("TURN_TLS_PORT", "5349")
+        .env("TLS_CERT", &cert_file)
+        .env("TLS_KEY", &key_file)
+        .start()
+        .await;
+    let signals = HubProcess::start().await;
+    let url = signals.ws_url();
+    let made = Credentials::new(SECRET, "ada", soon());
+    for (server, transport) in [
+        (format!("turn:{address}:3478"), "UDP"),
+        (format!("turn:{address}:3478?transport=tcp"), "TCP"),
+        (format!("turns:{address}:5349"), "TLS"),
+    ] {
+        let turn = [
+            "--turn",
+            &server,
+            "--turn-username",
+            &made.username,
+            "--turn-credential",
+            &made.credential,
+        ];
+        let id = PeerId::random().to_string();
+        let answering = ["connect", "--answer", "--id", &id, "--hub", &url];
+        let mut answering = command(PEER, &[&answering[..], &turn].concat());
+        answering.env("SSL_CERT_FILE", &cert_file);
+        let bob = Answering::of(&mut answering, id).await;
+        let asking = ["connect", &bob.id, "--hub", &url, "--only", "relay"];
+        let more = ["--pings", "5", "--json"];
+        let mut asking = command(PEER, &[&asking[..], &turn, &more].concat());
+        asking.env("SSL_CERT_FILE", &cert_file);
+        let output = timeout(LIMIT, asking.output()).await.expect("in time");
+        let output = output.expect("it starts");
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let way = format!("TURN relay over {transport}");
+        assert_eq!(summary(&output)["way"], way.as_str());
+    }
+}
+
+/// A `peer-client serve`, and where it listens.
+async fn serving(hub: &str, id: &str) -> (Child, String) {
+    let arguments = ["serve", "--http", "127.0.0.1:0", "--id", id, "--hub", hub];
+    let mut child = command(PEER, &arguments).spawn().expect("it starts");
+    let told = child.stdout.take().expect("piped");
+    let mut lines = BufReader::new(told).lines();
+    let line = timeout(LIMIT, lines.next_line()).await.expect("in time");
+    let line = line.expect("readable").expect("it goes on");
+    let place = line.strip_prefix("serving on http://").expect("an address");
+    (child, place.to_owned())
+}
+
+async fn ask(place: &str, method: Method, path: &str, origin: bool) -> (StatusCode, Value) {
+    let asking = async {
+        let stream = TcpStream::connect(place).await.expect("it listens");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("HTTP/1");
+        let driver = tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", place);
+        if origin {
+            request = request.header("origin", "https://page.example");
+        }
+        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        let answer = sender.send_request(request).await.expect("an answer");
+        let status = answer.status();
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .expect("whole")
+            .to_bytes();
+        driver.abort();
+        (status, serde_json::from_slice(&body).expect("JSON"))
+    };
+    timeout(LIMIT, asking).await.expect("in time")
+}
+
+#[tokio::test]
+async fn serve_connects_on_request_and_tells_its_status() {
+    let (_, builder) = hub();
+    let hub = builder.env("SIGNAL_WAIT_MS", "100").start().await;
+    let url = hub.ws_url();
+    let id = PeerId::random().to_string();
+    let (_ada, place) = serving(&url, &id).await;
+    let other = PeerId::random().to_string();
+    let (_bob, _) = serving(&url, &other).await;
+    let path = format!("/p2p/connect/{other}");
+    let (status, made) = ask(&place, Method::POST, &path, false).await;
+    assert_eq!(status, StatusCode::OK, "{made}");
+    assert_eq!(
+        (&made["peerId"], &made["method"]),
+        (&Value::from(other), &"direct".into())
+    );
+    let (status, told) = ask(&place, Method::GET, "/p2p/status", false).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(told["peerId"], id.as_str());
+    assert_eq!(told["nat"]["type"], "open");
+    assert_eq!(told["strategy"]["requiresTurn"], false);
+    assert_eq!(
+        (&told["stats"]["active"], &told["stats"]["successRate"]),
+        (&1.into(), &1.0.into())
+    );
+    assert_eq!(told["connections"][0], made);
+    let nobody = format!("/p2p/connect/{}", PeerId::random());
+    for (method, path, origin, expected) in [
+        (Method::POST, nobody.as_str(), false, StatusCode::NOT_FOUND),
+        (
+            Method::POST,
+            "/p2p/connect/short",
+            false,
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            Method::GET,
+            path.as_str(),
+            false,
+            StatusCode::METHOD_NOT_ALLOWED,
+        ),
+        (Method::GET, "/p2p", false, StatusCode::NOT_FOUND),
+        (Method::POST, path.as_str(), true, StatusCode::FORBIDDEN),
+    ] {
+        let (status, why) = ask(&place, method, path, origin).await;
+        assert_eq!(status, expected, "{path}: {why}");
+        assert!(why["error"].is_string());
+    }
+}
