@@ -172,6 +172,12 @@ need_coturn() {
   install_libraries_of coturn "$purpose"
 }
 
+# What the namespaces with NATs are made with.
+need_nat_lab() {
+  have ip && have nft && return
+  install_packages "tests in the NAT lab" iproute2 nftables
+}
+
 # $1: the package; $2: what is skipped without them.
 install_libraries_of() {
   local relation package libraries=()

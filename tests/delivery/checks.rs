@@ -67,6 +67,8 @@ fn furnished_machine() -> Workshop {
         "nginx",
         "haproxy",
         "turnserver",
+        "ip",
+        "nft",
         "chromium",
     ] {
         workshop.stub(tool, "");
@@ -381,6 +383,7 @@ fn expect_named_skips(machine: &Workshop, reason: &str) {
         "tests behind nginx",
         "tests behind haproxy",
         "tests against coturn",
+        "tests in the NAT lab",
         "browser tests",
     ] {
         let line = outcome

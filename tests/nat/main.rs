@@ -14,6 +14,8 @@ mod abuse;
 mod client;
 mod coturn;
 mod drain;
+mod lab;
+mod matrix;
 mod mesh;
 mod outside;
 mod own;

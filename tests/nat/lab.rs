@@ -1,0 +1,208 @@
+//! A small internet in network namespaces: two hubs on it, and two homes behind NATs of a kind that the test chooses.
+//!
+//! `nat-lab.sh` builds it, as root or in a user namespace; a machine that allows neither says so in one line and tests
+//! nothing. Each test has namespaces of its own names, which go with the value.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::hub_process::{LIMIT, binary};
+
+/// The kinds of NAT, as the script calls them, from open to closed.
+pub const KINDS: [&str; 6] = [
+    "none",
+    "full-cone",
+    "restricted",
+    "port-restricted",
+    "symmetric",
+    "udp-blocked",
+];
+
+const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
+const SECRET: &str = "of-the-lab";
+
+/// Where the first hub is; it names the servers of both.
+pub const HUB: &str = "ws://198.51.100.1:8080";
+/// Where the second hub is, on a machine of its own.
+pub const OTHER_HUB: &str = "ws://198.51.100.21:8080";
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nat/nat-lab.sh")
+}
+
+/// Whether this process may build the lab. If it is not root, it runs the same test again as the root of a user namespace,
+/// and there is nothing left to do here.
+pub async fn is_here(test: &str) -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let mut probe = Command::new("unshare");
+    probe.args(["-Urnm", "true"]).stderr(Stdio::null());
+    if !probe.status().await.is_ok_and(|status| status.success()) {
+        println!("skipped: not root, and user namespaces are not allowed");
+        return false;
+    }
+    let mut again = Command::new("unshare");
+    again
+        .args(["-Urnm", "--propagation", "private", "bash", "-c"])
+        .args(["mount -t tmpfs tmpfs /run && exec \"$@\"", "-"])
+        .arg(std::env::current_exe().expect("a test has a path"))
+        .args(["--exact", "--nocapture", test])
+        .kill_on_drop(true);
+    let status = again.status().await.expect("unshare starts");
+    assert!(status.success(), "in a user namespace: {status}");
+    false
+}
+
+/// The lab. Its processes end and its namespaces go with it.
+pub struct Lab {
+    prefix: String,
+    _hubs: Vec<Child>,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let mut down = std::process::Command::new(script());
+        // What is left, the next machine's start removes.
+        let _ = down.arg("down").env("NATLAB", &self.prefix).status();
+    }
+}
+
+impl Lab {
+    /// Builds it with two hubs that know each other.
+    pub async fn start() -> Option<Self> {
+        let mut lab = Self::bare().await?;
+        let servers = "stun:198.51.100.21:3478,turn:198.51.100.21:3478";
+        let first = [("HOST", "198.51.100.1"), ("TURN_URLS", servers)];
+        let second = [("HOST", "198.51.100.21"), ("BOOTSTRAP_HUBS", HUB)];
+        for (node, own) in [("hub", first), ("o", second)] {
+            let more = [
+                ("STUN_PORT", "3478"),
+                ("TURN_PORT", "3478"),
+                ("TURN_SECRET", SECRET),
+            ];
+            lab.hub(node, &[&own[..], &more].concat()).await;
+        }
+        Some(lab)
+    }
+
+    /// Builds it with nothing in it.
+    pub async fn bare() -> Option<Self> {
+        let prefix = format!("hm{}", std::process::id());
+        let mut up = Command::new(script());
+        up.arg("up").env("NATLAB", &prefix);
+        let output = output(up).await;
+        if output.status.code() == Some(77) {
+            println!(
+                "skipped: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+            return None;
+        }
+        assert!(output.status.success(), "{output:?}");
+        Some(Lab {
+            prefix,
+            _hubs: Vec::new(),
+        })
+    }
+
+    /// Starts a hub on a node and waits until it serves.
+    pub async fn hub(&mut self, node: &str, settings: &[(&str, &str)]) {
+        let mut command = self.command(node, binary());
+        command
+            .envs([
+                ("PORT", "8080"),
+                ("LOG_FORMAT", "json"),
+                ("HUB_TOKEN", "of-the-hubs"),
+                ("CONNECTS_PER_MINUTE_PER_IP", "100000"),
+            ])
+            .envs(settings.iter().copied())
+            .stdout(Stdio::piped());
+        let mut hub = command.spawn().expect("the hub starts");
+        let mut lines = BufReader::new(hub.stdout.take().expect("piped")).lines();
+        let (serves, serving) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let mut serves = Some(serves);
+            // Read to its end, or the hub would wait for a reader.
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains("hubmesh is serving")
+                    && let Some(serves) = serves.take()
+                {
+                    // Whoever waited may have given up.
+                    let _ = serves.send(());
+                }
+            }
+        });
+        timeout(LIMIT, serving)
+            .await
+            .expect("the hub serves in time")
+            .expect("the hub goes on");
+        self._hubs.push(hub);
+    }
+
+    /// Gives a home another NAT.
+    pub async fn nat(&self, home: &str, kind: &str) {
+        let mut nat = Command::new(script());
+        nat.args(["nat", home, kind]).env("NATLAB", &self.prefix);
+        let output = output(nat).await;
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Has the NATs of both homes forget a way by UDP that is silent for this many seconds.
+    pub async fn forget_after(&self, seconds: u8) {
+        for home in ["nata", "natb"] {
+            for name in ["udp_timeout", "udp_timeout_stream"] {
+                let value = format!("net.netfilter.nf_conntrack_{name}={seconds}");
+                let mut sysctl = self.command(home, "sysctl");
+                sysctl.args(["-qw", &value]);
+                let output = output(sysctl).await;
+                assert!(output.status.success(), "{output:?}");
+            }
+        }
+    }
+
+    /// A program on a node, with nothing of this process's environment but what tests keep.
+    fn command(&self, node: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &format!("{}-{node}", self.prefix)])
+            .arg(program)
+            .env_clear()
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        for kept in ["PATH", "LLVM_PROFILE_FILE", "RUST_BACKTRACE"] {
+            if let Some(value) = std::env::var_os(kept) {
+                command.env(kept, value);
+            }
+        }
+        command
+    }
+
+    /// A `peer-client` in a home.
+    pub fn peer(&self, home: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(home, PEER);
+        command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// What `peer-client nat --json` prints there.
+    pub async fn detected(&self, home: &str, more: &[&str]) -> Value {
+        let arguments = [&["nat", "--json"], more].concat();
+        let output = output(self.peer(home, &arguments)).await;
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+}
+
+pub async fn output(mut command: Command) -> Output {
+    let output = timeout(3 * LIMIT, command.output()).await;
+    output.expect("it ends in time").expect("it starts")
+}
