@@ -8,6 +8,11 @@
 
 mod conformance;
 mod hub;
+#[path = "../common/hub_process.rs"]
+mod hub_process;
+mod nat;
+#[path = "../common/nat_lab.rs"]
+mod nat_lab;
 mod node;
 mod page;
 mod peerjs;

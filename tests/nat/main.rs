@@ -7,6 +7,8 @@
 mod hub_process;
 #[path = "../common/installed.rs"]
 mod installed;
+#[path = "../common/nat_lab.rs"]
+mod nat_lab;
 #[path = "../common/tool.rs"]
 mod tool;
 
@@ -14,7 +16,6 @@ mod abuse;
 mod client;
 mod coturn;
 mod drain;
-mod lab;
 mod matrix;
 mod mesh;
 mod outside;

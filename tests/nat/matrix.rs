@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::timeout;
 
 use crate::hub_process::LIMIT;
-use crate::lab::{HUB, KINDS, Lab, OTHER_HUB, is_here, output};
+use crate::nat_lab::{HUB, KINDS, Lab, OTHER_HUB, is_here, output};
 
 /// Longer than the NATs of the keep-alive test remember.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -113,10 +113,10 @@ struct Met {
 }
 
 /// The first peer pings the second, which answers at the other hub.
-async fn meet(lab: &Lab) -> Result<Met, String> {
+async fn meet(lab: &Lab, other: &str) -> Result<Met, String> {
     let id = PeerId::random().to_string();
     let answering = ["connect", "--answer", "--id", &id, "--hub", OTHER_HUB];
-    let mut answering = lab.peer("b", &answering);
+    let mut answering = lab.peer(other, &answering);
     answering.stdout(Stdio::null()).stderr(Stdio::null());
     let mut answering = answering.spawn().expect("the answering end starts");
     let asking = ["connect", &id, "--hub", HUB, "--pings", "2", "--json"];
@@ -168,7 +168,7 @@ async fn every_pair_of_nats_connects() {
         write!(table, "\n| {a} |").expect("written");
         for b in KINDS {
             lab.nat("b", b).await;
-            let met = meet(&lab)
+            let met = meet(&lab, "b")
                 .await
                 .unwrap_or_else(|why| panic!("{a} to {b}: {why}"));
             assert!(
@@ -257,4 +257,17 @@ async fn a_connection_that_is_kept_alive_outlives_the_memory_of_nats() {
         !not,
         "these NATs forget nothing, so that the test shows nothing"
     );
+}
+
+#[tokio::test]
+async fn two_peers_behind_one_nat_meet_inside_their_network() {
+    if !is_here("matrix::two_peers_behind_one_nat_meet_inside_their_network").await {
+        return;
+    }
+    let Some(lab) = Lab::start().await else {
+        return;
+    };
+    lab.nat("a", "symmetric").await;
+    let met = meet(&lab, "a2").await.unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(met.method, "direct");
 }

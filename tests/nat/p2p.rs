@@ -17,8 +17,8 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::coturn::Coturn;
-use crate::hub_process::{HubProcess, LIMIT};
-use crate::stage::{SECRET, hub};
+use crate::hub_process::{HubProcess, LIMIT, eventually};
+use crate::stage::{SECRET, hub, metric};
 use crate::tool::{code, command, run, stderr, stdout};
 
 const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
@@ -282,6 +282,24 @@ async fn our_client_relays_through_the_hub_by_udp_tcp_and_tls() {
         let way = format!("TURN relay over {transport}");
         assert_eq!(summary(&output)["way"], way.as_str());
     }
+}
+
+#[tokio::test]
+async fn both_relays_are_given_up_with_the_connection() {
+    let (_, builder) = hub();
+    let hub = builder.start().await;
+    let url = hub.ws_url();
+    let bob = Answering::start(&url, &[]).await;
+    let asking = [
+        "connect", &bob.id, "--hub", &url, "--only", "relay", "--pings", "1",
+    ];
+    let output = run(PEER, &asking).await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let deleted = r#"hubmesh_turn_allocations_ended_total{reason="deleted"}"#;
+    eventually("both are deleted", async || {
+        metric(&hub, deleted).await == 2
+    })
+    .await;
 }
 
 /// A `peer-client serve`, and where it listens.

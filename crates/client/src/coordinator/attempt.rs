@@ -31,6 +31,8 @@ const GATHERING: Duration = Duration::from_secs(15);
 const FOLLOWS: Duration = Duration::from_secs(3);
 /// How much sooner TCP is given up when the port of one end is unknown.
 const HALF_HOPE: Duration = Duration::from_millis(2500);
+/// Ways that an end follows the other to, in one attempt: more than there are.
+const MOST_ROUNDS: usize = 8;
 /// The lowest port that birthday probing guesses: NATs leave those below to servers.
 const LOWEST_PORT: u16 = 1024;
 /// Probes of birthday probing.
@@ -235,9 +237,14 @@ impl Attempt {
     /// Agrees, and follows the other end from way to way.
     pub(super) async fn follow(mut self) -> Result<Reached, ConnectFailure> {
         self.accept().await?;
+        let mut rounds = 0;
         loop {
             match self.link.hear().await {
                 Ok(Body::Try { round, step }) => {
+                    rounds += 1;
+                    if rounds > MOST_ROUNDS {
+                        return Err(self.no_way());
+                    }
                     if let Some(reached) = self.try_step(round, step).await? {
                         return Ok(reached);
                     }
@@ -309,6 +316,10 @@ impl Attempt {
         let many = step.method == Method::Birthday && step.many == Some(self.side);
         let gathered = match step.method {
             Method::Relay => gather::relay(&self.ground).await,
+            // Whoever asks for it for no reason gets neither sockets nor probes.
+            Method::Birthday if !self.ground.fits_birthday(many) => {
+                Err("its NAT is none for birthday probing".into())
+            }
             Method::Birthday if many => gather::many(&self.ground).await,
             _ => gather::udp(&self.ground).await,
         };

@@ -94,12 +94,15 @@ impl Datagram {
         self.way.port.local_addr()
     }
 
-    /// Tells the peer that the connection is over.
+    /// Tells the peer that the connection is over, and gives up the relay, if it is one.
     pub async fn close(self) {
         let bye = self.way.seal.write(Kind::Bye, [0; 8]);
         for _ in 0..FAREWELLS {
             // A peer that hears none of them finds out by silence.
             let _ = self.send(&bye).await;
+        }
+        if let Port::Relay(relay) = &*self.way.port {
+            relay.close().await;
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::net::UdpSocket;
 
 use super::detect::{self, Finding, NatInfo};
 use super::ice::{IceServers, Transport};
+use super::nat_type::NatType;
 use super::own;
 use super::plan::End;
 use super::port::Port;
@@ -40,6 +41,19 @@ pub(super) struct Gathered {
 impl Ground {
     pub(super) fn udp_blocked(&self) -> bool {
         matches!(self.nat.finding, Finding::UdpBlocked)
+    }
+
+    /// Whether birthday probing makes sense here, with the many sockets or with the one.
+    pub(super) fn fits_birthday(&self, many: bool) -> bool {
+        let possible = self.nat.possible();
+        let fits = |kind: &NatType| {
+            if many {
+                *kind == NatType::Symmetric
+            } else {
+                kind.filters_by_port()
+            }
+        };
+        possible.iter().any(fits)
     }
 
     /// What is told of this end to the other.

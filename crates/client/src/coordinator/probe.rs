@@ -51,6 +51,7 @@ pub(super) async fn from_elsewhere(
             hear(talkative.socket, relay.address, &control, until, &mut works),
         );
     }
+    relay.close().await;
     (is_heard || works).then_some(is_heard)
 }
 

@@ -19,8 +19,8 @@ use super::signal::{Body, Message};
 
 /// Messages of one attempt that wait.
 const QUEUE: usize = 64;
-/// Attempts at once; those of others beyond it are refused.
-const MOST_ATTEMPTS: usize = 64;
+/// Attempts at once; those of others beyond it are refused. Each may open 256 sockets for some seconds.
+const MOST_ATTEMPTS: usize = 16;
 
 /// The peer.
 pub(super) struct Registration {

@@ -62,6 +62,7 @@ pub(super) enum RelayError {
 enum Order {
     Send(SocketAddr, Vec<u8>),
     Bind(SocketAddr),
+    End,
 }
 
 /// An open relay.
@@ -108,6 +109,13 @@ impl Relay {
     /// Gives a peer a short name, so that each datagram costs four bytes more and not 36.
     pub(super) async fn bind(&self, peer: SocketAddr) -> std::io::Result<()> {
         self.order(Order::Bind(peer)).await
+    }
+
+    /// Gives the relay up and waits until the server has heard of it, as a program has to that ends next.
+    pub(super) async fn close(&self) {
+        // It may have ended by itself.
+        let _ = self.order(Order::End).await;
+        self.orders.closed().await;
     }
 
     async fn order(&self, order: Order) -> std::io::Result<()> {
@@ -279,8 +287,8 @@ impl Task {
                     Err(error) => Err(error.into()),
                 },
                 order = inbox.recv() => match order {
+                    Some(Order::End) | None => return self.end(&mut buffer).await,
                     Some(order) => self.carry_out(order).await,
-                    None => return self.end(&mut buffer).await,
                 },
             };
             if step.is_err() {
@@ -376,6 +384,7 @@ impl Task {
     async fn carry_out(&mut self, order: Order) -> Result<(), Over> {
         let now = self.now();
         match order {
+            Order::End => return Err(Over),
             Order::Bind(peer) => {
                 self.permit(peer.ip(), now);
                 // It may be bound already, or the server may have no room: then indications serve.

@@ -1,7 +1,9 @@
 //! A small internet in network namespaces: two hubs on it, and two homes behind NATs of a kind that the test chooses.
 //!
 //! `nat-lab.sh` builds it, as root or in a user namespace; a machine that allows neither says so in one line and tests
-//! nothing. Each test has namespaces of its own names, which go with the value.
+//! nothing. Each test has namespaces of its own names, which go with the value. Use it with
+//! `#[path = "../common/nat_lab.rs"] mod nat_lab;` beside `mod hub_process;`.
+#![allow(dead_code, reason = "every test binary uses a part of its own")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -32,7 +34,7 @@ pub const HUB: &str = "ws://198.51.100.1:8080";
 pub const OTHER_HUB: &str = "ws://198.51.100.21:8080";
 
 fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nat/nat-lab.sh")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/nat-lab.sh")
 }
 
 /// Whether this process may build the lab. If it is not root, it runs the same test again as the root of a user namespace,
@@ -62,7 +64,7 @@ pub async fn is_here(test: &str) -> bool {
 /// The lab. Its processes end and its namespaces go with it.
 pub struct Lab {
     prefix: String,
-    _hubs: Vec<Child>,
+    hubs: Vec<Child>,
 }
 
 impl Drop for Lab {
@@ -107,7 +109,7 @@ impl Lab {
         assert!(output.status.success(), "{output:?}");
         Some(Lab {
             prefix,
-            _hubs: Vec::new(),
+            hubs: Vec::new(),
         })
     }
 
@@ -142,7 +144,12 @@ impl Lab {
             .await
             .expect("the hub serves in time")
             .expect("the hub goes on");
-        self._hubs.push(hub);
+        self.hubs.push(hub);
+    }
+
+    /// What the names of its namespaces begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// Gives a home another NAT.
