@@ -13,6 +13,7 @@ use hubmesh::peers::mailbox::{Capacity, Mailbox};
 use hubmesh::peers::registry::{Peer, Registry};
 use hubmesh_core::api::{Delivery, PeerEvent, Recipients, Sender, Source};
 use hubmesh_core::ids::{ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind};
+use hubmesh_core::policy::Policies;
 
 const DIALECT: Dialect = Dialect::Pigeon;
 const NOW: u64 = 1_700_000_000_000;
@@ -94,7 +95,7 @@ fn join(registry: &Registry, number: u64) -> Arc<Mailbox> {
 
 /// Reading, looking the mailbox up, writing and handing over: all but the mesh's look-up of the claim.
 fn hand_over(c: &mut Criterion) {
-    let registry = Registry::new(Metrics::new(), Duration::from_secs(5));
+    let registry = Registry::new(Metrics::new(), Policies::default());
     let mailbox = join(&registry, 2);
     let _others: Vec<_> = (1_000..11_000).map(|n| join(&registry, n)).collect();
     let network = network();
@@ -130,7 +131,7 @@ fn hand_over(c: &mut Criterion) {
 
 fn notify(c: &mut Criterion) {
     let members = 500;
-    let registry = Registry::new(Metrics::new(), Duration::from_secs(5));
+    let registry = Registry::new(Metrics::new(), Policies::default());
     let mailboxes: Vec<_> = (1..=members).map(|n| join(&registry, n)).collect();
     let event = PeerEvent::Joined {
         peer: id(members + 1),

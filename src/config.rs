@@ -8,6 +8,7 @@ mod admin;
 mod log_filter;
 mod nat;
 mod origins;
+mod policies;
 mod proxies;
 mod read;
 mod relations;
@@ -25,7 +26,8 @@ use crate::auth::Secret;
 use crate::auth::jwt::Jwt;
 
 pub use admin::{AdminAddr, AdminSettings};
-use hubmesh_core::ids::{Dialect, HubId};
+use hubmesh_core::ids::HubId;
+use hubmesh_core::policy::Policies;
 pub use nat::{IceUrl, NatSettings, StunSettings, TurnSettings};
 pub use origins::{CorsOrigins, Origin};
 pub use proxies::TrustedProxies;
@@ -83,6 +85,8 @@ pub struct Config {
     pub drain: Duration,
     /// What a single peer may do and cost.
     pub peer: PeerLimits,
+    /// What holds for the networks of each dialect.
+    pub policies: Policies,
     /// How PeerJS clients are served.
     pub peerjs: PeerJsSettings,
     /// How clients find their way through NATs.
@@ -115,10 +119,6 @@ pub struct TlsFiles {
 pub struct PeerLimits {
     /// From the WebSocket to the first announcement.
     pub announce_timeout: Duration,
-    /// Silence after which a peer is closed.
-    pub timeout: Duration,
-    /// The same for PeerJS clients.
-    pub peerjs_timeout: Duration,
     /// Longest message, in bytes.
     pub max_message_bytes: usize,
     /// What messages that have come in part may take together, in bytes. At least four of the longest.
@@ -145,14 +145,6 @@ impl PeerLimits {
         let parts = bytes.div_ceil(self.rate_message_bytes.max(1));
         NonZeroU32::new(u32::try_from(parts).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
     }
-
-    /// Silence after which a peer of this dialect is closed.
-    pub const fn silence(&self, dialect: Dialect) -> Duration {
-        match dialect {
-            Dialect::Pigeon => self.timeout,
-            Dialect::PeerJs | Dialect::PeerJsRooms => self.peerjs_timeout,
-        }
-    }
 }
 
 /// How PeerJS clients are served.
@@ -162,8 +154,6 @@ pub struct PeerJsSettings {
     pub paths: PeerJsPaths,
     /// Which realms there are.
     pub keys: PeerJsKeys,
-    /// For how long a message waits for its target.
-    pub expire: Duration,
     /// Whether the ids of a realm may be listed.
     pub allow_discovery: bool,
     /// How many of them at most.
@@ -172,8 +162,6 @@ pub struct PeerJsSettings {
     pub concurrent_limit: usize,
     /// Whether a client's token names a room.
     pub rooms: bool,
-    /// Peers in one room.
-    pub room_limit: usize,
 }
 
 impl PeerJsSettings {
@@ -384,6 +372,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
     let peer = read_peer(reader);
     let peerjs = read_peerjs(reader);
+    let policies = policies::read(reader);
     let nat = nat::read(reader, is_hub.unwrap_or(true));
     let ready_timeout = reader.millis("READY_TIMEOUT_MS", 0..=600_000);
     let drain_pause = reader.millis("DRAIN_PAUSE_MS", 0..=600_000);
@@ -424,6 +413,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         drain_pause: drain_pause?,
         drain: drain?,
         peer: peer?,
+        policies: policies?,
         peerjs: peerjs?,
         nat: nat?,
         mesh: mesh?,
@@ -487,8 +477,6 @@ fn read_jwt(reader: &mut Reader) -> Option<Jwt> {
 
 fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let announce_timeout = reader.millis("ANNOUNCE_TIMEOUT_MS", 100..=600_000);
-    let timeout = reader.millis("PEER_TIMEOUT_MS", 1_000..=86_400_000);
-    let peerjs_timeout = reader.millis("PEERJS_ALIVE_TIMEOUT_MS", 1_000..=86_400_000);
     let max_message_bytes = reader.number("MAX_MESSAGE_BYTES", 1_024..=16_777_216);
     let message_budget_bytes = reader.number("MESSAGE_BUDGET_BYTES", 1..=17_179_869_184);
     let max_announce_bytes = reader.number("MAX_ANNOUNCE_BYTES", 64..=1_048_576);
@@ -500,8 +488,6 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let outbox_bytes = reader.number("OUTBOX_BYTES", 1..=1_073_741_824);
     Some(PeerLimits {
         announce_timeout: announce_timeout?,
-        timeout: timeout?,
-        peerjs_timeout: peerjs_timeout?,
         max_message_bytes: max_message_bytes?,
         message_budget_bytes: message_budget_bytes?,
         max_announce_bytes: max_announce_bytes?,
@@ -517,12 +503,10 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
 fn read_peerjs(reader: &mut Reader) -> Option<PeerJsSettings> {
     let paths = reader.parse("PEERJS_PATH");
     let keys = reader.parse("PEERJS_KEY");
-    let expire = reader.millis("PEERJS_EXPIRE_TIMEOUT_MS", 0..=60_000);
     let allow_discovery = reader.flag("PEERJS_ALLOW_DISCOVERY");
     let discovery_limit = reader.number("PEERJS_DISCOVERY_LIMIT", 1..=1_000_000);
     let concurrent_limit = reader.number("PEERJS_CONCURRENT_LIMIT", 1..=1_000_000);
     let rooms = reader.flag("PEERJS_ROOMS");
-    let room_limit = reader.number("MAX_PEERS_PER_ROOM", 1..=1_000);
     if allow_discovery == Some(true) && rooms == Some(true) {
         let text = "does not go with PEERJS_ROOMS: a list would show each room the others";
         reader.problem("PEERJS_ALLOW_DISCOVERY", text);
@@ -530,12 +514,10 @@ fn read_peerjs(reader: &mut Reader) -> Option<PeerJsSettings> {
     Some(PeerJsSettings {
         paths: paths?,
         keys: keys?,
-        expire: expire?,
         allow_discovery: allow_discovery?,
         discovery_limit: discovery_limit?,
         concurrent_limit: concurrent_limit?,
         rooms: rooms?,
-        room_limit: room_limit?,
     })
 }
 

@@ -70,13 +70,14 @@ impl Hub {
         let hosts: Vec<IpAddr> = addrs.iter().map(SocketAddr::ip).collect();
         let bound = Nat::bind(&config, &hosts)?;
         let config = Arc::new(config);
-        let registry = Arc::new(Registry::new(Arc::clone(&metrics), config.peerjs.expire));
+        let registry = Arc::new(Registry::new(Arc::clone(&metrics), config.policies));
         let mesh = Mesh::start(&config, Arc::clone(&registry), Arc::clone(&metrics));
         let sessions = Sessions::new(
             mesh.clone(),
             registry,
             Arc::clone(&metrics),
             config.peer.clone(),
+            config.policies,
             Room {
                 connections: config.max_connections,
                 per_address: config.max_connections_per_ip,

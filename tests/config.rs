@@ -7,6 +7,7 @@ use hubmesh::config::{
     BootstrapHub, Config, ConfigError, CorsOrigins, DuplicatePeer, IceUrl, LogFormat,
     settings_table,
 };
+use hubmesh_core::ids::Dialect;
 
 const NONE: [(&str, &str); 0] = [];
 
@@ -32,7 +33,10 @@ fn an_empty_environment_is_a_lone_hub_on_localhost() {
     assert_eq!(config.cleanup_interval, Duration::from_secs(30));
     assert_eq!(config.drain, Duration::from_secs(10));
     assert_eq!(config.log_format, LogFormat::Auto);
-    assert_eq!(config.peer.timeout, Duration::from_secs(300));
+    assert_eq!(
+        config.policies.of(Dialect::Pigeon).silence,
+        Duration::from_secs(300)
+    );
     assert_eq!(config.peer.max_message_bytes, 262_144);
     assert_eq!(
         (config.peer.rate_per_sec, config.peer.rate_burst),

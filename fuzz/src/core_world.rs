@@ -15,7 +15,7 @@ use hubmesh_core::api::{DialFailure, Join, LinkUp, Output, Source};
 use hubmesh_core::exchange::{Effect, Resolve};
 use hubmesh_core::frames::{PULLS_SINCE, RefusedWhy};
 use hubmesh_core::ids::{
-    ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, SignalKind,
+    ClaimNo, DialId, Dialect, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, SignalKind,
 };
 use hubmesh_core::wire::{Encoder, decode_data, encode_data};
 use hubmesh_core::{Core, CoreConfig};
@@ -74,9 +74,9 @@ impl World {
             incarnation: Incarnation { epoch: 0, nonce: 1 },
             seed: 7,
             discovery_limit: choices.of([0, 2, 4]),
-            room_limit: 2,
             ..CoreConfig::default()
         };
+        config.policies.of_mut(Dialect::PeerJsRooms).capacity = Some(2);
         config.contest.replace = choices.one_in(2);
         config.topology.max_hubs = 4;
         config.topology.max_lives = 3;

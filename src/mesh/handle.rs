@@ -10,8 +10,9 @@ use hubmesh_core::api::{Join, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Shares;
 use hubmesh_core::exchange::ExchangeConfig;
 use hubmesh_core::ids::{
-    ClaimNo, Dialect, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId, SignalKind,
+    ClaimNo, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId, SignalKind,
 };
+use hubmesh_core::policy::Policies;
 use hubmesh_core::reach::Reach;
 use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, TopologyConfig};
 use tokio::sync::{mpsc, oneshot};
@@ -48,7 +49,7 @@ const SETTLE_LOOK: Duration = Duration::from_millis(50);
 pub struct Mesh {
     shared: Arc<Shared>,
     next_claim: Arc<AtomicU64>,
-    room_limit: usize,
+    policies: Policies,
     discovery_limit: usize,
 }
 
@@ -94,7 +95,7 @@ impl Mesh {
         Mesh {
             shared,
             next_claim: Arc::new(AtomicU64::new(1)),
-            room_limit: config.peerjs.room_limit,
+            policies: config.policies,
             discovery_limit: config.mesh.discovery_limit,
         }
     }
@@ -150,7 +151,8 @@ impl Mesh {
     /// Whether a network has a place for this id, as far as is known here.
     pub fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.shared.router.directory().read();
-        directory.has_place(network, peer, self.room_limit)
+        let capacity = self.policies.capacity(network);
+        capacity.is_none_or(|most| directory.has_place(network, peer, most))
     }
 
     /// Tells the other hubs that this one is shutting down, and takes no more peers.
@@ -272,7 +274,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         hold: mesh.hold,
         housekeeping: config.cleanup_interval,
         discovery_limit: mesh.discovery_limit,
-        room_limit: config.peerjs.room_limit,
+        policies: config.policies,
         shares: Shares {
             claims: mesh.claims_per_hub,
             bytes: mesh.data_per_hub,
@@ -294,9 +296,6 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         exchange: ExchangeConfig {
             hold: mesh.hold,
             wait: mesh.wait.time,
-            wait_together: [Dialect::PeerJs, Dialect::PeerJsRooms]
-                .map(|dialect| (dialect, config.peerjs.expire))
-                .to_vec(),
             wait_per_sender: mesh.wait.per_sender,
             wait_per_target: mesh.wait.per_target,
             wait_total: mesh.wait.total,

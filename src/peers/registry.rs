@@ -24,6 +24,7 @@ use hubmesh_core::frames::RefusedWhy;
 use hubmesh_core::ids::{
     ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
 };
+use hubmesh_core::policy::{Policies, Waiting};
 use hubmesh_json as json;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
@@ -137,23 +138,22 @@ pub struct Registry {
     /// The members that are still to be woken for what was held back.
     waking: Mutex<Vec<Arc<Peer>>>,
     metrics: Arc<Metrics>,
-    /// How long a signal that is told of together with others may wait for its target.
-    wait: Duration,
+    policies: Policies,
 }
 
 /// How a text comes into a mailbox.
 type Push = fn(&Mailbox, Utf8Bytes) -> Result<(), Full>;
 
 impl Registry {
-    /// An empty one. Signals of which some are told of together may wait for their target for `wait`.
-    pub fn new(metrics: Arc<Metrics>, wait: Duration) -> Self {
+    /// An empty one.
+    pub fn new(metrics: Arc<Metrics>, policies: Policies) -> Self {
         Registry {
             shards: std::array::from_fn(|_| RwLock::default()),
             members: RwLock::default(),
             bursts: Mutex::default(),
             waking: Mutex::default(),
             metrics,
-            wait,
+            policies,
         }
     }
 
@@ -297,7 +297,11 @@ impl Registry {
             Failing::Follows => false,
         };
         let (target, now) = (stable_hash(target.as_bytes()), Instant::now());
-        peer.failures.goes_with_one(target, begins, now, self.wait)
+        let wait = match self.policies.of(peer.dialect).waiting {
+            Waiting::Together(wait) => wait,
+            Waiting::Alone => Duration::ZERO,
+        };
+        peer.failures.goes_with_one(target, begins, now, wait)
     }
 
     /// A claim stands: it becomes a member unless it is quiet, and is told who is there.

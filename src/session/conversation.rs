@@ -137,7 +137,7 @@ where
         newcomer: Newcomer,
     ) -> Self {
         let limits = &shared.limits;
-        let silence = limits.silence(newcomer.dialect);
+        let silence = shared.policies.of(newcomer.dialect).silence;
         let deadlines = Deadlines::new(limits.announce_timeout, silence, Instant::now());
         Conversation {
             socket: Socket::new(io, ahead, Arc::clone(&shared.intake)),
@@ -163,7 +163,7 @@ where
             Some(network) => Box::pin(self.join(network, None, false)).await,
         }
         let reason = self.converse().await;
-        if reason == CloseReason::ConnectionLost && self.newcomer.may_be_back() {
+        if reason == CloseReason::ConnectionLost && self.may_be_back() {
             // Until its seat is dropped.
             self.place.vacate();
             self.give_back();
@@ -180,6 +180,12 @@ where
         Box::pin(self.part(reason)).await;
         self.give_back();
         reason
+    }
+
+    /// Whether it can prove to be itself when it is back after its connection broke.
+    fn may_be_back(&self) -> bool {
+        let policy = self.shared.policies.of(self.newcomer.dialect);
+        policy.returns && !self.newcomer.proof.is_empty()
     }
 
     async fn converse(&mut self) -> CloseReason {

@@ -29,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use hubmesh_core::policy::Policies;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
@@ -70,6 +71,7 @@ struct Shared<M> {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     limits: PeerLimits,
+    policies: Policies,
     intake: Arc<Intake>,
     admission: Admission,
     /// What joins may have others be told.
@@ -106,15 +108,6 @@ pub struct Newcomer {
     pub network: Option<NetworkKey>,
 }
 
-impl Newcomer {
-    /// Whether it can prove to be itself when it is back after its connection broke, and nobody minds that it is gone
-    /// for a while.
-    fn may_be_back(&self) -> bool {
-        let unseen = |network: &NetworkKey| !network.tells_of_peers();
-        !self.proof.is_empty() && self.network.as_ref().is_some_and(unseen)
-    }
-}
-
 /// Tells a client on its socket why it may not come in, and closes. Takes two seconds at most.
 pub async fn turn_away<S>(io: S, ahead: &[u8], dialect: Dialect, why: &str)
 where
@@ -145,6 +138,7 @@ impl<M: MeshPort> Sessions<M> {
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
         limits: PeerLimits,
+        policies: Policies,
         room: Room,
     ) -> Self {
         Sessions {
@@ -158,6 +152,7 @@ impl<M: MeshPort> Sessions<M> {
                 )),
                 notices: limits.notices_per_sec_per_ip.map(Turns::new),
                 limits,
+                policies,
                 admission: Admission::new(room),
                 kept: Kept::new(room.connections),
                 open: Mutex::default(),

@@ -169,26 +169,29 @@ impl Core {
         if let Some(network) = &network {
             self.rosters.forget(network, claim);
         }
-        // Clients of realms come back under their id, as all do whom a restart sends away, and what they said is for
+        // Some clients come back under their id, as all do whom a restart sends away, and what they said is for
         // their target whoever hears the echo.
-        let heard_of = network.as_ref().is_none_or(NetworkKey::tells_of_peers);
-        if heard_of && reason != LeaveReason::Draining {
+        let returns = network.as_ref().is_some_and(NetworkKey::returns);
+        if !returns && reason != LeaveReason::Draining {
             self.exchange.lock().on_source_gone(claim);
         }
     }
 
     fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.directory.read();
-        directory.has_place(network, peer, self.room_limit)
+        let capacity = self.policies.capacity(network);
+        capacity.is_none_or(|most| directory.has_place(network, peer, most))
     }
 
     /// Of those who came to a full room at the same time on several hubs, each hub sends its own away that came last:
     /// who that is follows from the claims alone, so that all hubs agree.
     pub(super) fn clear_room(&mut self, network: &NetworkKey) {
+        let Some(most) = self.policies.capacity(network) else {
+            return;
+        };
         let directory = self.directory.read();
-        if network.is_room() && directory.size(network) > self.room_limit {
-            self.crowded
-                .extend(directory.own_latecomers(network, self.room_limit));
+        if directory.size(network) > most {
+            self.crowded.extend(directory.own_latecomers(network, most));
         }
     }
 

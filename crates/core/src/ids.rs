@@ -208,16 +208,6 @@ impl Dialect {
             Dialect::PeerJsRooms => "peerjs-rooms",
         }
     }
-
-    /// Whether peers of one network are told of each other.
-    pub const fn tells_of_peers(self) -> bool {
-        !matches!(self, Dialect::PeerJs)
-    }
-
-    /// Whether a network has places for few peers only.
-    pub const fn has_rooms(self) -> bool {
-        matches!(self, Dialect::PeerJsRooms)
-    }
 }
 
 /// A network: its dialect and its name, in one shared string `<dialect tag><name>`.
@@ -258,12 +248,14 @@ impl NetworkKey {
 
     /// Whether its peers are told of each other.
     pub fn tells_of_peers(&self) -> bool {
-        self.dialect().is_none_or(Dialect::tells_of_peers)
+        self.dialect()
+            .is_none_or(|dialect| dialect.policy().tells_of_peers)
     }
 
-    /// Whether it has places for few peers only.
-    pub fn is_room(&self) -> bool {
-        self.dialect().is_some_and(Dialect::has_rooms)
+    /// Whether its peers are likely to be back under their ids when their connection breaks, as far as is known.
+    pub fn returns(&self) -> bool {
+        self.dialect()
+            .is_some_and(|dialect| dialect.policy().returns)
     }
 
     /// The name that the peers use.

@@ -45,6 +45,7 @@ mod kept;
 mod linking;
 mod links;
 pub mod mutants;
+pub mod policy;
 pub mod reach;
 pub mod rng;
 mod rosters;
@@ -73,6 +74,7 @@ use holds::{Due, Holds};
 use ids::{ClaimNo, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
 use links::Links;
 use mutants::Mutants;
+use policy::Policies;
 use rosters::Rosters;
 use serving::Serving;
 use topology::Topology;
@@ -123,8 +125,8 @@ pub struct CoreConfig {
     pub housekeeping: Duration,
     /// The size from which a network's peers learn of a neighbourhood only; 0 for never.
     pub discovery_limit: usize,
-    /// The most peers in a network that is a room.
-    pub room_limit: usize,
+    /// What holds for the networks of each dialect.
+    pub policies: Policies,
     /// What the claims of other hubs may take up.
     pub shares: Shares,
     /// How contested ids are decided.
@@ -152,7 +154,7 @@ impl Default for CoreConfig {
             hold: Duration::from_secs(2),
             housekeeping: Duration::from_secs(30),
             discovery_limit: 1_000,
-            room_limit: 4,
+            policies: Policies::default(),
             shares: Shares::default(),
             contest: ContestConfig::default(),
             links: LinkConfig::default(),
@@ -202,7 +204,7 @@ pub struct Core {
     serving: Serving,
     contests: Contests,
     rosters: Rosters,
-    room_limit: usize,
+    policies: Policies,
     /// Claims of this hub that are too many in their rooms.
     crowded: BTreeSet<ClaimNo>,
     codecs: BTreeMap<LinkId, Codec>,
@@ -236,6 +238,7 @@ impl Core {
         config.topology.mutants = mutants;
         config.dial.mutants = mutants;
         config.exchange.mutants = mutants;
+        config.exchange.policies = config.policies;
         config.links.mutants = mutants;
         if mutants.incarnation_is_a_counter() {
             config.incarnation.nonce = 0;
@@ -272,7 +275,7 @@ impl Core {
             serving: Serving::new(mutants),
             contests: Contests::new(me, config.contest),
             rosters: Rosters::new(config.discovery_limit),
-            room_limit: config.room_limit,
+            policies: config.policies,
             crowded: BTreeSet::new(),
             codecs: BTreeMap::new(),
             holds: Holds::default(),

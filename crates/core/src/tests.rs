@@ -8,6 +8,7 @@ use super::api::{Join, JoinRefusal, LinkUp, PeerEvent, Recipients};
 use super::ids::{Dialect, NetworkKey, PeerId};
 use super::*;
 use crate::frames::{Change, Claim, Entry, PULLS_SINCE};
+use crate::policy::Policies;
 use crate::reach::Origin;
 
 const ME: HubId = HubId([1; 20]);
@@ -387,10 +388,17 @@ fn admissions(core: &mut Core) -> (Vec<u64>, Vec<u64>) {
     (accepted, refused)
 }
 
+/// Rooms take so many.
+fn rooms_of(most: usize) -> Policies {
+    let mut policies = Policies::default();
+    policies.of_mut(Dialect::PeerJsRooms).capacity = Some(most);
+    policies
+}
+
 #[test]
 fn a_room_takes_as_many_as_it_may_and_one_more_when_one_has_left() {
     let mut core = core(CoreConfig {
-        room_limit: 2,
+        policies: rooms_of(2),
         ..CoreConfig::default()
     });
     for (claim, name) in [(1, "a"), (2, "b"), (3, "c")] {
@@ -406,7 +414,7 @@ fn a_room_takes_as_many_as_it_may_and_one_more_when_one_has_left() {
 #[test]
 fn of_those_who_come_to_a_full_room_on_two_hubs_at_once_the_last_goes() {
     let config = CoreConfig {
-        room_limit: 3,
+        policies: rooms_of(3),
         ..CoreConfig::default()
     };
     let mut core = core(config);

@@ -19,7 +19,7 @@ struct Room {
 impl Room {
     fn new() -> Self {
         Room {
-            registry: Registry::new(Metrics::new(), Duration::from_secs(5)),
+            registry: Registry::new(Metrics::new(), Policies::default()),
         }
     }
 

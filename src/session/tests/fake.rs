@@ -11,6 +11,7 @@ use hubmesh_core::api::{
     Delivery, Join, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
 };
 use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind};
+use hubmesh_core::policy::Policies;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -239,8 +240,6 @@ pub struct Hub {
 pub fn limits() -> PeerLimits {
     PeerLimits {
         announce_timeout: Duration::from_secs(10),
-        timeout: Duration::from_secs(60),
-        peerjs_timeout: Duration::from_secs(30),
         max_message_bytes: 64 * 1024,
         message_budget_bytes: 1 << 20,
         max_announce_bytes: 1024,
@@ -253,6 +252,13 @@ pub fn limits() -> PeerLimits {
     }
 }
 
+/// PeerJS clients may be silent for half a minute.
+pub fn policies() -> Policies {
+    let mut policies = Policies::default();
+    policies.of_mut(Dialect::PeerJs).silence = Duration::from_secs(30);
+    policies
+}
+
 impl Hub {
     pub fn new() -> Self {
         Hub::with(limits())
@@ -260,7 +266,7 @@ impl Hub {
 
     pub fn with(limits: PeerLimits) -> Self {
         let metrics = Metrics::new();
-        let registry = Arc::new(Registry::new(Arc::clone(&metrics), Duration::from_secs(5)));
+        let registry = Arc::new(Registry::new(Arc::clone(&metrics), policies()));
         let mesh = FakeMesh(Arc::new(Inner {
             registry: Arc::clone(&registry),
             state: Mutex::new(State {
@@ -275,6 +281,7 @@ impl Hub {
             Arc::clone(&registry),
             Arc::clone(&metrics),
             limits,
+            policies(),
             Room {
                 connections: 100,
                 per_address: None,

@@ -226,7 +226,7 @@ async fn heartbeats_keep_a_client_and_silence_ends_it_after_a_time_of_its_own() 
     let started = tokio::time::Instant::now();
     let served = ada.served.await;
     assert!(served.is_ok());
-    let silence = super::fake::limits().peerjs_timeout;
+    let silence = super::fake::policies().of(Dialect::PeerJs).silence;
     assert!(
         started.elapsed() <= silence + 3 * PATIENCE,
         "{:?}",

@@ -184,9 +184,9 @@ impl Directory {
             .collect()
     }
 
-    /// Whether a network has a place for this id: anything but a room has, and a room with less than `most` others.
+    /// Whether a network of at most `most` has a place for this id: one with less than so many others has.
     pub fn has_place(&self, network: &NetworkKey, peer: &PeerId, most: usize) -> bool {
-        !network.is_room() || self.size(network) < most || self.members(network, peer).len() < most
+        self.size(network) < most || self.members(network, peer).len() < most
     }
 
     /// The shown ids of a network, `most` of them at most.

@@ -9,8 +9,9 @@
 
 use std::time::Duration;
 
-use crate::ids::{Dialect, NetworkKey};
+use crate::ids::NetworkKey;
 use crate::mutants::Mutants;
+use crate::policy::{Policies, Waiting};
 
 /// What a signal counts for beside its payload, in bytes: in a window and in the waiting room.
 pub const SIGNAL_COST: usize = 128;
@@ -45,9 +46,8 @@ pub struct ExchangeConfig {
     pub hold: Duration,
     /// How long a signal waits for a target that nobody holds. Zero: not at all.
     pub wait: Duration,
-    /// The same for networks of a dialect whose clients count on a time of their own. There, all that one sender
-    /// sends to one target waits until the first of it expires, so that the sender is told of it once.
-    pub wait_together: Vec<(Dialect, Duration)>,
+    /// How else signals of some dialects wait.
+    pub policies: Policies,
     /// Signals of one claim that may wait.
     pub wait_per_sender: usize,
     /// Signals for one target that may wait.
@@ -85,7 +85,7 @@ impl Default for ExchangeConfig {
             give_up_after: Duration::from_secs(30),
             hold: Duration::from_secs(2),
             wait: Duration::from_secs(5),
-            wait_together: Vec::new(),
+            policies: Policies::default(),
             wait_per_sender: 64,
             wait_per_target: 128,
             wait_total: 10_000,
@@ -103,11 +103,13 @@ impl Default for ExchangeConfig {
 impl ExchangeConfig {
     /// How long signals of this network wait, and whether until the first of a row expires.
     pub(super) fn wait_in(&self, network: &NetworkKey) -> (Duration, bool) {
-        let own = network.dialect().and_then(|dialect| {
-            self.wait_together
-                .iter()
-                .find(|(other, _)| *other == dialect)
-        });
-        own.map_or((self.wait, false), |(_, wait)| (*wait, true))
+        match self
+            .policies
+            .of_network(network)
+            .map(|policy| policy.waiting)
+        {
+            Some(Waiting::Together(wait)) => (wait, true),
+            Some(Waiting::Alone) | None => (self.wait, false),
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::world::{MS, hub, network, peer};
 use crate::api::SignalFailure::{NoSuchPeer, Overload};
 use crate::exchange::{ExchangeConfig, Sent};
 use crate::ids::Dialect;
+use crate::policy::{Policies, Waiting};
 
 #[test]
 fn what_waits_arrives_in_order_once_its_target_appears_anywhere() {
@@ -55,10 +56,17 @@ fn each_signal_waits_for_its_own_time_and_then_fails() {
     world.check_accounts();
 }
 
+/// Signals wait together, for so long.
+fn together(wait: Duration) -> Policies {
+    let mut policies = Policies::default();
+    policies.of_mut(Dialect::Pigeon).waiting = Waiting::Together(wait);
+    policies
+}
+
 #[test]
 fn where_signals_wait_together_a_sender_is_told_once_for_each_target() {
     let mut world = two_with(ExchangeConfig {
-        wait_together: vec![(Dialect::Pigeon, MS * 300)],
+        policies: together(MS * 300),
         ..ExchangeConfig::default()
     });
     world.vanish(5);
@@ -213,7 +221,7 @@ fn no_more_waits_for_a_target_than_it_can_take_at_once() {
 #[test]
 fn a_sender_that_was_told_does_not_reach_its_target_with_half_of_what_it_said() {
     let mut world = two_with(ExchangeConfig {
-        wait_together: vec![(Dialect::Pigeon, MS * 300)],
+        policies: together(MS * 300),
         wait_per_sender: 2,
         ..ExchangeConfig::default()
     });

@@ -1,0 +1,124 @@
+//! What holds for all networks of a dialect: the one place that says so.
+//!
+//! Whoever asks how networks of some dialect are to be treated asks its [`Policy`], never for the dialect itself. What
+//! hubs of one mesh must agree on follows from the dialect alone ([`Dialect::policy`]); what is this hub's own matter
+//! may be set otherwise, in its [`Policies`]. Knows no network, no peer and no time that passes.
+
+use std::time::Duration;
+
+use super::ids::{Dialect, NetworkKey};
+
+/// What holds for all networks of one dialect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// Peers of one network are told of each other. All hubs agree on it.
+    pub tells_of_peers: bool,
+    /// What a peer publishes reaches all members of its network. All hubs agree on it.
+    pub fans_out: bool,
+    /// Clients join a network by connecting, and say in the address of their WebSocket which.
+    pub joins_by_connecting: bool,
+    /// The most peers that a network shows; `None` is no limit.
+    pub capacity: Option<usize>,
+    /// How signals wait for a target that nobody holds.
+    pub waiting: Waiting,
+    /// Silence after which a client is closed.
+    pub silence: Duration,
+    /// Clients come back under their id after their connection broke: the id of one that can prove to be the same is
+    /// kept for a moment, and what it said before goes on to its targets.
+    pub returns: bool,
+}
+
+/// How signals wait for a target that nobody holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// Each for itself, for as long as the hub lets signals wait.
+    Alone,
+    /// For a time that clients count on. All that one sender sends to one target waits until the first of it expires,
+    /// so that the sender is told of it once.
+    Together(Duration),
+}
+
+impl Dialect {
+    /// What holds for its networks where nothing else is set.
+    pub const fn policy(self) -> Policy {
+        let native = Policy {
+            tells_of_peers: true,
+            fans_out: false,
+            joins_by_connecting: false,
+            capacity: None,
+            waiting: Waiting::Alone,
+            silence: Duration::from_secs(60),
+            returns: false,
+        };
+        let realm = Policy {
+            tells_of_peers: false,
+            joins_by_connecting: true,
+            waiting: Waiting::Together(Duration::from_secs(5)),
+            returns: true,
+            ..native
+        };
+        match self {
+            Dialect::Pigeon => native,
+            Dialect::PeerJs => realm,
+            Dialect::PeerJsRooms => Policy {
+                tells_of_peers: true,
+                capacity: Some(4),
+                returns: false,
+                ..realm
+            },
+        }
+    }
+}
+
+/// The policies of this hub, one for each dialect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policies([Policy; Dialect::ALL.len()]);
+
+impl Default for Policies {
+    fn default() -> Self {
+        Policies(Dialect::ALL.map(Dialect::policy))
+    }
+}
+
+impl Policies {
+    /// That of a dialect.
+    pub fn of(&self, dialect: Dialect) -> &Policy {
+        // `ALL` has each dialect at its own place.
+        &self.0[dialect as usize]
+    }
+
+    /// That of a dialect, to be changed. What all hubs agree on stays as it is.
+    pub fn of_mut(&mut self, dialect: Dialect) -> &mut Policy {
+        &mut self.0[dialect as usize]
+    }
+
+    /// That of a network; `None` if this hub does not know its dialect.
+    pub fn of_network(&self, network: &NetworkKey) -> Option<&Policy> {
+        network.dialect().map(|dialect| self.of(dialect))
+    }
+
+    /// The most peers that a network shows; `None` is no limit.
+    pub fn capacity(&self, network: &NetworkKey) -> Option<usize> {
+        self.of_network(network)?.capacity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_dialect_finds_its_own_policy() {
+        let mut policies = Policies::default();
+        for dialect in Dialect::ALL {
+            assert_eq!(*policies.of(dialect), dialect.policy());
+            policies.of_mut(dialect).capacity = Some(dialect as usize);
+        }
+        for dialect in Dialect::ALL {
+            let network = NetworkKey::new(dialect, "room").expect("a name");
+            assert_eq!(policies.capacity(&network), Some(dialect as usize));
+        }
+        let unknown = NetworkKey::from_wire("?room").expect("a key");
+        assert_eq!(policies.of_network(&unknown), None);
+    }
+}

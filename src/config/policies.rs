@@ -1,0 +1,24 @@
+//! The policies of the dialects, as far as they are set.
+
+use hubmesh_core::ids::Dialect;
+use hubmesh_core::policy::{Policies, Waiting};
+
+use super::read::Reader;
+
+/// Reads what is set for the networks of each dialect.
+pub(super) fn read(reader: &mut Reader) -> Option<Policies> {
+    let silence = reader.millis("PEER_TIMEOUT_MS", 1_000..=86_400_000);
+    let peerjs_silence = reader.millis("PEERJS_ALIVE_TIMEOUT_MS", 1_000..=86_400_000);
+    let expire = reader.millis("PEERJS_EXPIRE_TIMEOUT_MS", 0..=60_000);
+    let capacity = reader.number("MAX_PEERS_PER_ROOM", 1..=1_000);
+    let (peerjs_silence, expire) = (peerjs_silence?, expire?);
+    let mut policies = Policies::default();
+    policies.of_mut(Dialect::Pigeon).silence = silence?;
+    for dialect in [Dialect::PeerJs, Dialect::PeerJsRooms] {
+        let policy = policies.of_mut(dialect);
+        policy.silence = peerjs_silence;
+        policy.waiting = Waiting::Together(expire);
+    }
+    policies.of_mut(Dialect::PeerJsRooms).capacity = Some(capacity?);
+    Some(policies)
+}
