@@ -3,11 +3,10 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use hubmesh::dialect::{self, Command, Event, Signal};
+use hubmesh::dialect::{self, Command, Event, Signal, pigeon};
 use hubmesh::metrics::Metrics;
 use hubmesh::peers::mailbox::{Capacity, Mailbox};
 use hubmesh::peers::registry::{Peer, Registry};
@@ -56,7 +55,7 @@ fn codec(c: &mut Criterion) {
         let mut group = c.benchmark_group(name);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function("decode", |b| {
-            b.iter(|| dialect::decode(DIALECT, black_box(&text)).is_ok());
+            b.iter(|| pigeon::decode(black_box(&text)).is_ok());
         });
         group.bench_function("encode", |b| {
             b.iter(|| dialect::encode_signal(DIALECT, black_box(&signal), NOW));
@@ -65,7 +64,7 @@ fn codec(c: &mut Criterion) {
     }
     let announce = r#"{"type":"announce","data":{"peerId":"cd9a2959ee9f0636ae243a7b06aeba1b0f1acb12"},"maxPeers":3,"networkName":"global"}"#;
     c.bench_function("announcement, decode", |b| {
-        b.iter(|| dialect::decode(DIALECT, black_box(announce)).is_ok());
+        b.iter(|| pigeon::decode(black_box(announce)).is_ok());
     });
     let peer = id(1);
     let event = Event::Discovered {
@@ -102,7 +101,7 @@ fn hand_over(c: &mut Criterion) {
     let text = frame(&candidate(220), &id(2));
     c.bench_function("local signal of 300 B, decode to mailbox and out", |b| {
         b.iter(|| {
-            let message = dialect::decode(DIALECT, black_box(&text)).expect("it is understood");
+            let message = pigeon::decode(black_box(&text)).expect("it is understood");
             let Command::Signal {
                 target,
                 kind,

@@ -289,6 +289,7 @@ impl Backend for Parts {
             address: arrival.remote,
             dialect: arrival.dialect,
             peer: arrival.peer,
+            only: arrival.grant.peer_id.map(Into::into),
             proof: arrival.grant.proof,
             network: arrival.network,
         };

@@ -15,11 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hubmesh_core::api::SignalFailure;
+use hubmesh_core::ids::Dialect;
 use hubmesh_turn::Counters;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
-pub use family::{ByName, Family, Label};
+pub use family::{ByDialect, ByName, Family, Label};
+
+use crate::dialect::words::{Received, Sent};
 
 /// Declares an enum of labels: its variants, and the word that each has in the exposition.
 macro_rules! labels {
@@ -42,53 +45,34 @@ macro_rules! labels {
     };
 }
 
-labels! {
-    /// What peers send.
-    Received {
-        /// Joins a network, or shows new data.
-        Announce = "announce",
-        /// A session offer.
-        Offer = "offer",
-        /// The answer to one.
-        Answer = "answer",
-        /// A candidate.
-        IceCandidate = "ice-candidate",
-        /// Asks for a pong.
-        Ping = "ping",
-        /// Leaves.
-        Goodbye = "goodbye",
-        /// Accepted without effect.
-        Cleanup = "cleanup",
-        /// Says no more than that the peer is there.
-        Heartbeat = "heartbeat",
-        /// Any other type.
-        Other = "other",
-        /// What cannot be read.
-        Malformed = "malformed",
-    }
+/// Words of the dialects, in their order.
+macro_rules! words_as_labels {
+    ($($name:ty),+) => {
+        $(impl Label for $name {
+            const ALL: &'static [Self] = <$name>::ALL;
+
+            fn word(self) -> &'static str {
+                self.as_str()
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        })+
+    };
 }
 
-labels! {
-    /// What peers are sent.
-    Sent {
-        /// The greeting.
-        Connected = "connected",
-        /// Another peer is there, or shows new data.
-        PeerDiscovered = "peer-discovered",
-        /// Another peer is gone.
-        PeerDisconnected = "peer-disconnected",
-        /// A session offer.
-        Offer = "offer",
-        /// The answer to one.
-        Answer = "answer",
-        /// A candidate.
-        IceCandidate = "ice-candidate",
-        /// The answer to a ping.
-        Pong = "pong",
-        /// Another peer says goodbye.
-        Goodbye = "goodbye",
-        /// Something was wrong.
-        Error = "error",
+words_as_labels!(Received, Sent);
+
+impl Label for Dialect {
+    const ALL: &'static [Self] = Dialect::ALL;
+
+    fn word(self) -> &'static str {
+        self.label()
+    }
+
+    fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -233,9 +217,9 @@ pub struct Metrics {
     /// Changes of the certificate's files that were noticed.
     pub tls_reloads: Family<Reload>,
     /// Messages from peers.
-    pub messages_received: Family<Received>,
+    pub messages_received: ByDialect<Received>,
     /// Messages to peers.
-    pub messages_sent: Family<Sent>,
+    pub messages_sent: ByDialect<Sent>,
     /// Bytes of messages from peers.
     pub bytes_received: IntCounter,
     /// Bytes of messages to peers.
@@ -361,8 +345,8 @@ impl Metrics {
                 "Changes of the files of TLS_CERT and TLS_KEY, by whether they could be used.",
                 "result",
             ),
-            messages_received: r.family("messages_received_total", "Messages from peers.", "type"),
-            messages_sent: r.family("messages_sent_total", "Messages to peers.", "type"),
+            messages_received: r.by_dialect("messages_received_total", "Messages from peers."),
+            messages_sent: r.by_dialect("messages_sent_total", "Messages to peers."),
             bytes_received: r.counter(
                 "message_received_bytes_total",
                 "Bytes of messages from peers.",
@@ -574,6 +558,12 @@ impl Maker {
 
     fn family<L: Label>(&self, name: &str, help: &str, label: &str) -> Family<L> {
         let (family, vec) = Self::must(Family::new(Self::opts(name, help), label));
+        self.add(vec);
+        family
+    }
+
+    fn by_dialect<L: Label>(&self, name: &str, help: &str) -> ByDialect<L> {
+        let (family, vec) = Self::must(ByDialect::new(Self::opts(name, help)));
         self.add(vec);
         family
     }

@@ -322,7 +322,7 @@ impl World {
                 let read = decode_data(&message.freeze()).expect("what a hub sends can be read");
                 assert_eq!(read, [frame]);
             }
-            Effect::Deliver(_) => exchange.lock().settle(choices.of([
+            Effect::Deliver(_) | Effect::Publish(_) => exchange.lock().settle(choices.of([
                 Ok(()),
                 Ok(()),
                 Err(RefusedWhy::NotHere),
@@ -335,7 +335,10 @@ impl World {
                 self.core.handle_hub_message_failed(now, token);
             }
             Effect::Forged { source } => self.core.note_forged(now, source),
-            Effect::Failed(_) | Effect::Returned(_) | Effect::Counted(_) => {}
+            Effect::Failed(_)
+            | Effect::Returned(_)
+            | Effect::Unpublished(_)
+            | Effect::Counted(_) => {}
         }
         true
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hubmesh::dialect::{Command, Event, Signal, decode, encode, encode_signal};
+use hubmesh::dialect::{Command, Event, Signal, encode, encode_signal, peerjs::decode};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_json as json;
 use serde_json::value::RawValue;

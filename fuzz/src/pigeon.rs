@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hubmesh::dialect::{
-    Command, Event, Message, Signal, decode, encode, encode_notice, encode_signal,
+    Command, Event, Message, Signal, encode, encode_notice, encode_signal, pigeon::decode,
 };
 use hubmesh_core::api::PeerEvent;
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
@@ -21,7 +21,7 @@ pub fn pigeon(input: &[u8]) {
         return;
     };
     let sender = PeerId::new(SENDER).expect("a peer id");
-    match decode(DIALECT, input) {
+    match decode(input) {
         Ok(Message { command, .. }) => obey(&sender, command),
         Err(why) => {
             let told = encode(DIALECT, "global", &Event::Error(why.complaint()), 1);

@@ -1,8 +1,9 @@
-//! The dialects: pure codecs between what a client says and what a hub does.
+//! The dialects: pure state machines and codecs between what a client says and what a hub does.
 //!
-//! Owns the vocabulary that all dialects share, [`Command`] one way and [`Event`] the other, and the dispatch
-//! by [`Dialect`], which is a `match` so that the data path pays for no virtual call. A dialect is one file: it
-//! gets text and gives text, and knows of no socket, registry, mesh or clock. To add one, give it a
+//! Owns the dispatch by [`Dialect`], which is a `match` so that the data path pays for no virtual call: one
+//! [`Protocol`] for each connection, which speaks the vocabulary in `protocol`, and functions for what many clients are
+//! told in the same words. [`Command`] and [`Event`] are what the dialects of one network have in common. A dialect
+//! is one file: it gets text and gives text, and knows of no socket, registry, mesh or clock. To add one, give it a
 //! [`Dialect`] variant, a file here and an arm in each function below; the compiler names the places.
 //!
 //! Invariants: nothing that a client or another hub sent makes these functions panic; an identity that a
@@ -27,8 +28,16 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 mod ends;
 mod envelope;
+pub mod one_network;
 pub mod peerjs;
 pub mod pigeon;
+pub mod protocol;
+pub mod words;
+
+pub use protocol::{About, Action, Actions, Beginning, Dropped, HubEvent};
+
+use one_network::OneNetwork;
+use words::Sent;
 
 /// One message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +150,11 @@ pub enum Event<'a> {
         /// It goes with another one for the same target that was told of before.
         follows: bool,
     },
+    /// What this client published did not reach all members, or may not have.
+    Unpublished {
+        /// Why.
+        why: SignalFailure,
+    },
     /// Answers [`Command::Nowhere`].
     Nowhere {
         /// Who asked.
@@ -161,6 +175,11 @@ pub struct Complaint<'a> {
     pub text: Cow<'a, str>,
 }
 
+/// Whether a complaint of this code is that the client said to be somebody else, or something that no client is.
+pub fn is_forgery(code: &str) -> bool {
+    matches!(code, "forged-sender" | "not-a-hub")
+}
+
 /// A signal on its way to a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Signal<'a> {
@@ -174,6 +193,32 @@ pub struct Signal<'a> {
     pub kind: SignalKind,
     /// The text of one JSON value.
     pub payload: &'a str,
+}
+
+/// Something that was published, on its way to the members of its network.
+#[derive(Debug, Clone, Copy)]
+pub struct Publication<'a> {
+    /// The network.
+    pub network: &'a NetworkKey,
+    /// Who published it, as its hub knows it.
+    pub from: &'a PeerId,
+    /// What kind.
+    pub kind: SignalKind,
+    /// The text of one JSON value.
+    pub payload: &'a str,
+    /// How many members the network has in the whole mesh.
+    pub members: usize,
+}
+
+/// Whom a newcomer is told of in one message.
+#[derive(Debug, Clone, Copy)]
+pub struct Roster<'a> {
+    /// The network.
+    pub network: &'a NetworkKey,
+    /// The newcomer.
+    pub peer: &'a PeerId,
+    /// The others, and what each shows of itself.
+    pub others: &'a [(PeerId, Option<Bytes>)],
 }
 
 /// A part of a client's message.
@@ -286,15 +331,6 @@ impl Notice {
     }
 }
 
-/// Reads one message of a client. A byte order mark before it is passed over.
-pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    match dialect {
-        Dialect::Pigeon => pigeon::decode(text),
-        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::decode(dialect, text),
-    }
-}
-
 /// What the sender of a message that was read past is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
@@ -311,12 +347,36 @@ pub enum Told {
     Nothing,
 }
 
-/// Whom a message was for of which there are but the first bytes and the last.
-pub fn unread(dialect: Dialect, head: &[u8], tail: &[u8]) -> Told {
-    match dialect {
-        // Clients of these take an error for what it is.
-        Dialect::Pigeon | Dialect::PeerJsRooms => Told::Why,
-        Dialect::PeerJs => peerjs::unread(head, tail),
+/// What one connection has come to, in its dialect.
+#[derive(Debug)]
+pub enum Protocol {
+    /// A client that is in one network at a time.
+    OneNetwork(OneNetwork),
+}
+
+impl Protocol {
+    /// A connection on which nothing was said. [`HubEvent::Connected`] is the first that it is told.
+    pub fn new(beginning: Beginning) -> Self {
+        match beginning.dialect {
+            Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => {
+                Protocol::OneNetwork(OneNetwork::new(beginning))
+            }
+        }
+    }
+
+    /// Takes in one text of the client. A byte order mark before it is passed over.
+    pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        match self {
+            Protocol::OneNetwork(client) => client.hear(text, actions),
+        }
+    }
+
+    /// Takes in what the hub has for the client.
+    pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
+        match self {
+            Protocol::OneNetwork(client) => client.tell(event, actions),
+        }
     }
 }
 
@@ -347,6 +407,36 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
     match dialect {
         Dialect::Pigeon => pigeon::encode_notice(network, event, now_ms),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_notice(dialect, event),
+    }
+}
+
+/// Writes the members of a network that a newcomer is told of, where that is one message; `None` where it is one for
+/// each of them.
+pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>) -> Option<Utf8Bytes> {
+    match dialect {
+        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => {
+            let _ = roster;
+            None
+        }
+    }
+}
+
+/// Writes what was published for the members of its network: the same bytes for all of them. `None` in a dialect whose
+/// clients publish nothing, and for what it does not have.
+pub fn encode_publication(dialect: Dialect, publication: &Publication<'_>) -> Option<Utf8Bytes> {
+    match dialect {
+        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => {
+            let _ = publication;
+            None
+        }
+    }
+}
+
+/// What a delivered signal of this kind counts as; `None` for a kind that the dialect does not have.
+pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
+    match dialect {
+        Dialect::Pigeon => pigeon::sent(kind),
+        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::sent(kind),
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::ends;
 use super::envelope::{self, Envelope, Names};
+use super::words::{Received, Sent};
 use super::{
     Command, Complaint, DecodeError, Event, Failing, Field, Message, Notice, Signal, Told,
 };
@@ -235,6 +236,7 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
         Event::Error(complaint) => Some(error(complaint)),
         Event::Discovered { .. }
         | Event::Goodbye { .. }
+        | Event::Unpublished { .. }
         | Event::Left { .. }
         | Event::Pong { .. } => None,
     }
@@ -357,6 +359,28 @@ fn typed_error(kind: &str, text: &str, peer: Option<&PeerId>) -> Utf8Bytes {
     }
     out.push_str("}}");
     out.into()
+}
+
+/// What a client's signal of this kind counts as.
+pub const fn received(kind: SignalKind) -> Received {
+    match base_kind(kind) {
+        OFFER => Received::Offer,
+        ANSWER => Received::Answer,
+        CANDIDATE => Received::IceCandidate,
+        LEAVE => Received::Goodbye,
+        _ => Received::Other,
+    }
+}
+
+/// What a delivered signal of this kind counts as; `None` for a kind that this dialect does not have.
+pub const fn sent(kind: SignalKind) -> Option<Sent> {
+    match base_kind(kind) {
+        OFFER => Some(Sent::Offer),
+        ANSWER => Some(Sent::Answer),
+        CANDIDATE => Some(Sent::IceCandidate),
+        LEAVE => Some(Sent::Goodbye),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::envelope::{self, Envelope, Names};
+use super::words::{Received, Sent};
 use super::{Command, Complaint, DecodeError, Event, Field, Message, Notice, Signal, json};
 use super::{push_id, push_number};
 
@@ -146,6 +147,13 @@ pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
         } => {
             push_undelivered(&mut out, target, *kind, *why);
         }
+        Event::Unpublished { why } => push_error(
+            &mut out,
+            &Complaint {
+                code: why.as_str(),
+                text: "not all were reached".into(),
+            },
+        ),
         Event::Nowhere { .. } => push_error(
             &mut out,
             &Complaint {
@@ -293,6 +301,26 @@ fn finish(mut out: String, network: &str, now_ms: u64) -> Utf8Bytes {
     push_number(&mut out, now_ms);
     out.push('}');
     out.into()
+}
+
+/// What a client's signal of this kind counts as.
+pub const fn received(kind: SignalKind) -> Received {
+    match kind {
+        OFFER => Received::Offer,
+        ANSWER => Received::Answer,
+        ICE_CANDIDATE => Received::IceCandidate,
+        _ => Received::Other,
+    }
+}
+
+/// What a delivered signal of this kind counts as; `None` for a kind that this dialect does not have.
+pub const fn sent(kind: SignalKind) -> Option<Sent> {
+    match kind {
+        OFFER => Some(Sent::Offer),
+        ANSWER => Some(Sent::Answer),
+        ICE_CANDIDATE => Some(Sent::IceCandidate),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

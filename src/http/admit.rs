@@ -154,12 +154,42 @@ fn try_peer<B: Backend>(
     let arrival = Arrival {
         dialect: Dialect::Pigeon,
         network: None,
-        peer,
+        peer: Some(peer),
         grant,
         remote: client,
     };
     origin(app, &head)?;
     let permit = app.try_admit(client)?;
+    Ok(take_in(app, handshake, arrival, (permit, None)))
+}
+
+/// A WebSocket whose client says who it is later, in this dialect.
+#[allow(
+    dead_code,
+    reason = "builds for tests use it, and the dialects that come next"
+)]
+pub(super) fn unnamed<B: Backend>(app: &Arc<App<B>>, head: Head, dialect: Dialect) -> Response {
+    let client = client(app, &head);
+    answer(app, client, try_unnamed(app, head, client, dialect))
+}
+
+fn try_unnamed<B: Backend>(
+    app: &Arc<App<B>>,
+    mut head: Head,
+    client: Option<IpAddr>,
+    dialect: Dialect,
+) -> Result<Response, Refused> {
+    let (handshake, client) = handshake(app, &mut head, client)?;
+    let grant = grant(app, &head)?;
+    origin(app, &head)?;
+    let permit = app.try_admit(client)?;
+    let arrival = Arrival {
+        dialect,
+        network: None,
+        peer: None,
+        grant,
+        remote: client,
+    };
     Ok(take_in(app, handshake, arrival, (permit, None)))
 }
 

@@ -85,7 +85,7 @@ pub struct Arrival {
     /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
     pub network: Option<NetworkKey>,
     /// The id that it asked for.
-    pub peer: PeerId,
+    pub peer: Option<PeerId>,
     /// Where it connects from: its own address, also behind a trusted proxy.
     pub remote: IpAddr,
     /// What its token proves.

@@ -188,7 +188,7 @@ fn try_socket<B: Backend>(
     let arrival = Arrival {
         dialect: app.peerjs_dialect(),
         network: Some(newcomer.network),
-        peer: newcomer.peer,
+        peer: Some(newcomer.peer),
         remote: client,
         grant: newcomer.grant,
     };

@@ -225,7 +225,7 @@ struct Share {
 /// Names of realms and rooms are not shown: whoever knows a room's may enter it.
 fn by_dialect(networks: &[(NetworkKey, usize)]) -> BTreeMap<&'static str, Share> {
     let mut all: BTreeMap<_, Share> = Dialect::ALL
-        .into_iter()
+        .iter()
         .map(|dialect| (dialect.label(), Share::default()))
         .collect();
     for (network, peers) in networks {

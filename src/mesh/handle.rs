@@ -151,7 +151,7 @@ impl Mesh {
     /// Whether a network has a place for this id, as far as is known here.
     pub fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.shared.router.directory().read();
-        let capacity = self.policies.capacity(network);
+        let capacity = network.capacity(&self.policies);
         capacity.is_none_or(|most| directory.has_place(network, peer, most))
     }
 
@@ -241,6 +241,16 @@ impl MeshPort for Mesh {
     ) -> Result<(), SignalFailure> {
         let router = &self.shared.router;
         router.signal(source, target, kind, payload, wait)
+    }
+
+    fn publish(
+        &self,
+        source: &Source,
+        kind: SignalKind,
+        payload: Bytes,
+        echo: bool,
+    ) -> Result<(), SignalFailure> {
+        self.shared.router.publish(source, kind, payload, echo)
     }
 
     fn return_unread(&self, target: &PeerId, unread: &[Unread]) {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use hubmesh_core::api::{Delivery, Sender, SignalFailure, Source, Unread};
+use hubmesh_core::api::{Delivery, Publication, Sender, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Directory;
 use hubmesh_core::exchange::{Effect, Exchange, Resolve, Sent, counted};
 use hubmesh_core::frames::{Frame, RefusedWhy};
@@ -298,6 +298,47 @@ impl Router {
         self.drain(&mut exchange);
     }
 
+    /// Hands something that a local peer publishes to the members of its network, here and elsewhere, each once and in
+    /// order with the signals of that peer. An error is for the sender to be told at once: not all members got it.
+    pub fn publish(
+        &self,
+        source: &Source,
+        kind: SignalKind,
+        payload: Bytes,
+        echo: bool,
+    ) -> Result<(), SignalFailure> {
+        let hubs = self.directory.read().hubs_in(&source.network);
+        let mut elsewhere = Ok(());
+        if !hubs.is_empty() || self.waiting.load(Ordering::Acquire) > 0 {
+            let now = self.now();
+            let mut exchange = self.exchange.lock();
+            self.look_at_links(&mut exchange);
+            let seq = self.directory.read().own_seq(source.claim);
+            elsewhere = exchange.publish(now, source, seq, kind, &payload, &hubs);
+            self.drain(&mut exchange);
+        }
+        let publication = Publication {
+            network: source.network.clone(),
+            from: source.peer.clone(),
+            sender: Sender::Here(source.claim),
+            kind,
+            payload,
+        };
+        let members = self.directory.read().size(&source.network);
+        let except = Some(source.claim).filter(|_| !echo);
+        let here = self.registry.publish_local(&publication, members, except);
+        let routed = &self.metrics.signals_routed;
+        routed.inc(if hubs.is_empty() {
+            Via::Local
+        } else {
+            Via::Remote
+        });
+        elsewhere.and(here.map_err(|why| match why {
+            RefusedWhy::Overload => SignalFailure::Overload,
+            RefusedWhy::NotHere | RefusedWhy::Forged => SignalFailure::NoSuchPeer,
+        }))
+    }
+
     /// A local peer of this id is gone and has left signals of other hubs' peers unread: has these told.
     pub fn return_unread(&self, target: &PeerId, unread: &[Unread]) {
         let now = self.now();
@@ -364,6 +405,11 @@ impl Router {
                     let _ = self.relays.try_send((from, payload));
                 }
                 Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}
+                Effect::Publish(publication) => {
+                    let members = self.directory.read().size(&publication.network);
+                    exchange.settle(self.registry.publish(&publication, members));
+                }
+                Effect::Unpublished(unpublished) => self.registry.unpublished(&unpublished),
                 Effect::HubMessage { from, payload } => {
                     self.mailroom
                         .leave(|letters| letters.hub_messages.push((from, payload)));

@@ -4,6 +4,7 @@
 
 use std::marker::PhantomData;
 
+use hubmesh_core::ids::Dialect;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, Opts, Result};
 
@@ -52,6 +53,46 @@ impl<L: Label> Family<L> {
     }
 
     /// The sum over all values.
+    pub fn total(&self) -> u64 {
+        self.counters.iter().map(IntCounter::get).sum()
+    }
+}
+
+/// One counter for each dialect and each type of message, resolved at start.
+pub struct ByDialect<L> {
+    counters: Box<[IntCounter]>,
+    label: PhantomData<fn(L)>,
+}
+
+impl<L: Label> ByDialect<L> {
+    pub(super) fn new(opts: Opts) -> Result<(Self, IntCounterVec)> {
+        let vec = IntCounterVec::new(opts, &["dialect", "type"])?;
+        let dialects = <Dialect as Label>::ALL.iter();
+        let counters = dialects.flat_map(|dialect| {
+            let of = |value: &L| vec.with_label_values(&[dialect.word(), value.word()]);
+            L::ALL.iter().map(of).collect::<Vec<_>>()
+        });
+        let counters = counters.collect();
+        Ok((
+            ByDialect {
+                counters,
+                label: PhantomData,
+            },
+            vec,
+        ))
+    }
+
+    /// The counter of this type in this dialect.
+    pub fn of(&self, dialect: Dialect, value: L) -> &IntCounter {
+        &self.counters[dialect.index() * L::ALL.len() + value.index()]
+    }
+
+    /// Counts one.
+    pub fn inc(&self, dialect: Dialect, value: L) {
+        self.of(dialect, value).inc();
+    }
+
+    /// The sum over all dialects and types.
     pub fn total(&self) -> u64 {
         self.counters.iter().map(IntCounter::get).sum()
     }

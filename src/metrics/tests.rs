@@ -48,7 +48,7 @@ fn every_label_is_at_its_index() {
 fn what_is_counted_per_message_is_shown_from_the_start() {
     let text = Metrics::new().exposition();
     assert!(
-        text.contains("hubmesh_messages_received_total{type=\"offer\"} 0"),
+        text.contains("hubmesh_messages_received_total{dialect=\"pigeon\",type=\"offer\"} 0"),
         "{text}"
     );
     assert!(

@@ -38,7 +38,14 @@ pub struct Full;
 pub enum Control {
     /// The claim stands.
     Accepted(ClaimNo),
-    /// The claim may not be, or is no more: end.
+    /// The claim may not be, or is no more; the mesh has forgotten it.
+    Lost {
+        /// Which.
+        claim: ClaimNo,
+        /// Why.
+        why: CloseReason,
+    },
+    /// End.
     Close(CloseReason),
     /// Find out whether the peer is alive.
     Probe {
@@ -91,6 +98,15 @@ pub enum Author {
     Hub,
 }
 
+impl Author {
+    fn of(sender: Sender) -> Self {
+        match sender {
+            Sender::Here(claim) => Author::Here(claim),
+            Sender::There(posted) => Author::There(posted.hub, posted.claim),
+        }
+    }
+}
+
 /// What has to be known of a signal to tell its sender that it was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
@@ -104,10 +120,7 @@ pub struct Receipt {
 
 impl Receipt {
     fn author(&self) -> Author {
-        match self.sender {
-            Sender::Here(claim) => Author::Here(claim),
-            Sender::There(posted) => Author::There(posted.hub, posted.claim),
-        }
+        Author::of(self.sender)
     }
 }
 
@@ -120,6 +133,8 @@ pub enum Item {
     Spare(Utf8Bytes),
     /// One signal of another peer.
     Signal(Utf8Bytes, Receipt),
+    /// Something that this peer published.
+    Publication(Utf8Bytes, Author),
     /// Many messages to come.
     Roster(Box<Roster>),
 }
@@ -180,6 +195,7 @@ impl Item {
     fn as_signal(&self) -> Option<(Author, usize)> {
         match self {
             Item::Signal(text, receipt) => Some((receipt.author(), text.len())),
+            Item::Publication(text, author) => Some((*author, text.len())),
             Item::Spare(text) => Some((Author::Hub, text.len())),
             Item::Text(_) | Item::Roster(_) => None,
         }
@@ -202,6 +218,12 @@ impl Mailbox {
     pub fn push_signal(&self, text: Utf8Bytes, receipt: Receipt) -> Result<(), Full> {
         let (author, bytes) = (receipt.author(), text.len());
         self.put_within_share(author, bytes, Item::Signal(text, receipt))
+    }
+
+    /// Puts something that was published in, under the terms of a signal. Nobody is told if it is not read.
+    pub fn push_publication(&self, text: Utf8Bytes, sender: Sender) -> Result<(), Full> {
+        let (author, bytes) = (Author::of(sender), text.len());
+        self.put_within_share(author, bytes, Item::Publication(text, author))
     }
 
     /// Puts a message of the hub in that others may cause without end: as a signal of the hub's own, so that such messages
@@ -306,7 +328,7 @@ impl Mailbox {
         drop(queue);
         let signals = dropped.into_iter().filter_map(|item| match item {
             Item::Signal(_, receipt) => Some(receipt),
-            Item::Text(_) | Item::Spare(_) | Item::Roster(_) => None,
+            Item::Text(_) | Item::Spare(_) | Item::Publication(..) | Item::Roster(_) => None,
         });
         signals.collect()
     }
@@ -356,6 +378,12 @@ impl Mailbox {
                 Some(Item::Spare(text)) => {
                     queue.bytes = queue.bytes.saturating_sub(text.len());
                     queue.signals.subtract(Author::Hub, text.len());
+                    written += text.len();
+                    write(&text);
+                }
+                Some(Item::Publication(text, author)) => {
+                    queue.bytes = queue.bytes.saturating_sub(text.len());
+                    queue.signals.subtract(author, text.len());
                     written += text.len();
                     write(&text);
                 }

@@ -51,6 +51,16 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
         wait: bool,
     ) -> Result<(), SignalFailure>;
 
+    /// Hands something to all members of the network of a claim, and with `echo` to that claim too. Whatever goes wrong
+    /// later arrives through the registry.
+    fn publish(
+        &self,
+        source: &Source,
+        kind: SignalKind,
+        payload: Bytes,
+        echo: bool,
+    ) -> Result<(), SignalFailure>;
+
     /// Has the hubs told, whose peers' signals a peer of this id left unread.
     fn return_unread(&self, target: &PeerId, unread: &[Unread]);
 }

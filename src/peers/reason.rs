@@ -1,11 +1,15 @@
 //! Why a connection ends: one enum, mapped once to the close code, the metric label and the words.
 //!
 //! The real `peerpigeon` client reconnects after every close but its own, with back-off, whatever the code; the
-//! codes are chosen for the clients and the people that do look. Knows no dialect and no socket.
+//! codes are chosen for the clients and the people that do look. Knows no dialect by name, and no socket.
+
+use std::borrow::Cow;
 
 use hubmesh_core::api::JoinRefusal;
 use hubmesh_core::ids::LeaveReason;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::dialect::Complaint;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -142,6 +146,14 @@ impl CloseReason {
             CloseReason::Superseded => "Replaced by a newer connection",
             CloseReason::Draining => "The hub is restarting",
             CloseReason::Internal => "Internal error",
+        }
+    }
+
+    /// The same for the client's protocol.
+    pub const fn complaint(self) -> Complaint<'static> {
+        Complaint {
+            code: self.label(),
+            text: Cow::Borrowed(self.text()),
         }
     }
 

@@ -9,7 +9,6 @@
 //! nobody else; a member is on its network's list before its roster is queued, so with one caller for
 //! [`Registry::accepted`] and [`Registry::notify`] no change falls between the two and none is told twice.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +17,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use hubmesh_core::api::{
-    Delivery, Failed, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
+    Delivery, Failed, JoinRefusal, PeerEvent, Publication, Recipients, Sender, SignalFailure,
+    Source, Unpublished, Unread,
 };
 use hubmesh_core::frames::RefusedWhy;
 use hubmesh_core::ids::{
-    ClaimNo, Dialect, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
+    ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
 };
 use hubmesh_core::policy::{Policies, Waiting};
 use hubmesh_json as json;
@@ -31,10 +31,10 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::unix_ms;
-use crate::dialect::{self, Complaint, Event, Failing, Notice, Signal};
-use crate::metrics::{Metrics, Sent};
+use crate::dialect::words::Sent;
+use crate::dialect::{self, Event, Failing, Notice, Signal};
+use crate::metrics::Metrics;
 use crate::peers::mailbox::{Control, Full, Mailbox, Receipt, Roster, WakeUp};
-use crate::peers::meter;
 use crate::peers::reason::CloseReason;
 
 mod bursts;
@@ -107,33 +107,17 @@ impl Peer {
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    /// Whether there was something to tell, and room for it.
-    fn tell(&self, event: &Event<'_>) -> bool {
-        // A full mailbox is closing already.
-        self.encode(event)
-            .is_some_and(|text| self.mailbox.push(text).is_ok())
-    }
-
     fn encode(&self, event: &Event<'_>) -> Option<Utf8Bytes> {
         let network = self.source.network.name();
         dialect::encode(self.dialect, network, event, unix_ms())
-    }
-
-    /// The last words to a peer that the mesh has let go.
-    fn dismiss(&self, reason: CloseReason) {
-        self.forgotten.store(true, Ordering::Relaxed);
-        self.tell(&Event::Error(Complaint {
-            code: reason.label(),
-            text: Cow::Borrowed(reason.text()),
-        }));
-        self.mailbox.close(reason);
     }
 }
 
 /// All local claims.
 pub struct Registry {
     shards: [RwLock<Claims>; SHARDS],
-    members: RwLock<HashMap<NetworkKey, Claims>>,
+    /// Those that are told of others in their network, or of what is published there; spread by network.
+    members: [RwLock<HashMap<NetworkKey, Claims>>; SHARDS],
     bursts: Mutex<Bursts>,
     /// The members that are still to be woken for what was held back.
     waking: Mutex<Vec<Arc<Peer>>>,
@@ -149,7 +133,7 @@ impl Registry {
     pub fn new(metrics: Arc<Metrics>, policies: Policies) -> Self {
         Registry {
             shards: std::array::from_fn(|_| RwLock::default()),
-            members: RwLock::default(),
+            members: std::array::from_fn(|_| RwLock::default()),
             bursts: Mutex::default(),
             waking: Mutex::default(),
             metrics,
@@ -167,8 +151,8 @@ impl Registry {
         let Some(peer) = self.shard(claim).write().remove(&claim) else {
             return;
         };
-        let mut networks = self.members.write();
         let network = &peer.source.network;
+        let mut networks = self.members_shard(network).write();
         let Some(members) = networks.get_mut(network) else {
             return;
         };
@@ -215,9 +199,90 @@ impl Registry {
         peer.mailbox
             .push_signal(text, receipt)
             .map_err(|Full| RefusedWhy::Overload)?;
-        let sent = meter::sent_signal(peer.dialect, delivery.kind);
-        self.metrics.messages_sent.inc(sent);
+        if let Some(sent) = dialect::sent_signal(peer.dialect, delivery.kind) {
+            self.metrics.messages_sent.inc(peer.dialect, sent);
+        }
         Ok(())
+    }
+
+    /// Hands something that came from another hub to the members of its network, of which there are so many in the whole
+    /// mesh. Its payload is judged before it is passed on.
+    pub fn publish(&self, publication: &Publication, members: usize) -> Result<(), RefusedWhy> {
+        let dialect = publication.network.dialect().ok_or(RefusedWhy::Forged)?;
+        let payload = json::one_value(&publication.payload, dialect::max_depth(dialect));
+        let payload = payload.ok_or(RefusedWhy::Forged)?;
+        self.hand_out(dialect, publication, payload, members, None)
+    }
+
+    /// Hands something that a local peer published to the other members of its network, and to itself unless it is the
+    /// exception: what its own dialect has read is not read again.
+    pub fn publish_local(
+        &self,
+        publication: &Publication,
+        members: usize,
+        except: Option<ClaimNo>,
+    ) -> Result<(), RefusedWhy> {
+        let dialect = publication.network.dialect().ok_or(RefusedWhy::Forged)?;
+        let payload = std::str::from_utf8(&publication.payload);
+        let payload = payload.map_err(|_| RefusedWhy::Forged)?;
+        self.hand_out(dialect, publication, payload, members, except)
+    }
+
+    /// One encoding for all of them. Those whose mailboxes have no room left for its sender do not get it.
+    fn hand_out(
+        &self,
+        dialect: Dialect,
+        publication: &Publication,
+        payload: &str,
+        members: usize,
+        except: Option<ClaimNo>,
+    ) -> Result<(), RefusedWhy> {
+        if !self.policies.of(dialect).fans_out {
+            return Err(RefusedWhy::Forged);
+        }
+        let network = &publication.network;
+        let written = dialect::Publication {
+            network,
+            from: &publication.from,
+            kind: publication.kind,
+            payload,
+            members,
+        };
+        let text = dialect::encode_publication(dialect, &written).ok_or(RefusedWhy::Forged)?;
+        let networks = self.members_shard(network).read();
+        let (mut told, mut all) = (0, true);
+        for (claim, peer) in networks.get(network).into_iter().flatten() {
+            if Some(*claim) == except || peer.is_absent() {
+                continue;
+            }
+            let pushed = peer
+                .mailbox
+                .push_publication(text.clone(), publication.sender);
+            told += u64::from(pushed.is_ok());
+            all &= pushed.is_ok();
+        }
+        drop(networks);
+        let sent = &self.metrics.messages_sent;
+        sent.of(dialect, Sent::Publish).inc_by(told);
+        if all {
+            Ok(())
+        } else {
+            Err(RefusedWhy::Overload)
+        }
+    }
+
+    /// Tells a sender that what it published did not reach all, or may not have.
+    pub fn unpublished(&self, unpublished: &Unpublished) {
+        let Some(peer) = self.find(unpublished.source) else {
+            return;
+        };
+        let why = unpublished.why;
+        self.metrics.signals_failed.inc(why);
+        // What other hubs can make this one say without end leaves room for what it has to say itself.
+        let text = peer.encode(&Event::Unpublished { why });
+        if text.is_some_and(|text| peer.mailbox.push_spare(text).is_ok()) {
+            self.metrics.messages_sent.inc(peer.dialect, Sent::Error);
+        }
     }
 
     /// Tells a sender that its signal was not delivered, or may not have been.
@@ -284,7 +349,7 @@ impl Registry {
         // A full mailbox is closing already, or its peer does not read.
         let text = peer.encode(&event);
         if text.is_some_and(|text| push(&peer.mailbox, text).is_ok()) {
-            self.metrics.messages_sent.inc(Sent::Error);
+            self.metrics.messages_sent.inc(peer.dialect, Sent::Error);
         }
     }
 
@@ -309,29 +374,45 @@ impl Registry {
         let Some(peer) = self.find(claim) else {
             return;
         };
-        if !peer.is_quiet() && peer.source.network.tells_of_peers() {
+        let policy = self.policies.of(peer.dialect);
+        if !peer.is_quiet() && (policy.tells_of_peers || policy.fans_out) {
             self.enlist(claim, &peer);
         }
-        if !roster.is_empty() {
-            self.tell_roster(&peer, roster);
-        }
+        self.tell_roster(&peer, roster);
         peer.mailbox.tell(Control::Accepted(claim));
     }
 
     fn tell_roster(&self, peer: &Peer, mut left: Vec<(PeerId, Option<Bytes>)>) {
+        let in_one = dialect::Roster {
+            network: &peer.source.network,
+            peer: &peer.source.peer,
+            others: &left,
+        };
+        let in_one = Some(in_one).filter(|_| !peer.is_quiet());
+        if let Some(text) = in_one.and_then(|roster| dialect::encode_roster(peer.dialect, &roster))
+        {
+            // A full mailbox is closing already.
+            if peer.mailbox.push(text).is_ok() {
+                self.metrics.messages_sent.inc(peer.dialect, Sent::Roster);
+            }
+            return;
+        }
+        if left.is_empty() {
+            return;
+        }
         let told = u64::try_from(left.len()).unwrap_or(u64::MAX);
         let network = peer.source.network.clone();
         left.reverse();
         let roster = Box::new(Roster { network, left });
         // A full mailbox is closing already.
         if peer.mailbox.push_roster(roster).is_ok() {
-            let discovered = self.metrics.messages_sent.of(Sent::PeerDiscovered);
-            discovered.inc_by(told);
+            let sent = &self.metrics.messages_sent;
+            sent.of(peer.dialect, Sent::PeerDiscovered).inc_by(told);
         }
     }
 
     fn enlist(&self, claim: ClaimNo, peer: &Arc<Peer>) {
-        let mut networks = self.members.write();
+        let mut networks = self.members_shard(&peer.source.network).write();
         // Whoever removed the claim meanwhile found no member to remove.
         if !self.shard(claim).read().contains_key(&claim) {
             return;
@@ -342,7 +423,7 @@ impl Registry {
             .insert(claim, Arc::clone(peer));
     }
 
-    /// A claim may not be: its peer is told and closed.
+    /// A claim may not be: its session is told.
     pub fn refused(&self, claim: ClaimNo, why: JoinRefusal) {
         if matches!(why, JoinRefusal::Taken | JoinRefusal::TakeoverLimit) {
             self.metrics.duplicates.inc();
@@ -350,7 +431,7 @@ impl Registry {
         self.dismiss(claim, why.into());
     }
 
-    /// A newer connection has the claim's id: the older one is told and closed.
+    /// A newer connection has the claim's id: the session of the older one is told.
     ///
     /// A client that reconnects whatever the reason, as `peerpigeon` does, comes back under the rules for an id
     /// that is held, and those end the fight: refused while the newer one lives.
@@ -362,8 +443,8 @@ impl Registry {
     fn dismiss(&self, claim: ClaimNo, reason: CloseReason) {
         if let Some(peer) = self.find(claim) {
             self.remove(claim);
-            peer.dismiss(reason);
-            self.metrics.messages_sent.inc(Sent::Error);
+            peer.forgotten.store(true, Ordering::Relaxed);
+            peer.mailbox.tell(Control::Lost { claim, why: reason });
         }
     }
 
@@ -390,7 +471,7 @@ impl Registry {
             Recipients::Network => {
                 // In the order of `due`: the other way round, the two could wait for each other.
                 let mut bursts = self.bursts.lock();
-                let networks = self.members.read();
+                let networks = self.members_shard(network).read();
                 let Some(members) = networks.get(network) else {
                     return;
                 };
@@ -407,7 +488,22 @@ impl Registry {
                 peers.for_each(|peer| told += u64::from(push_all(&peer, &notice, wake)));
             }
         }
-        meter::count_notices(&self.metrics, &event, told);
+        self.count_notices(dialect, &event, told);
+    }
+
+    /// Counts what so many peers were told of one change.
+    fn count_notices(&self, dialect: Dialect, event: &PeerEvent, receivers: u64) {
+        let sent = &self.metrics.messages_sent;
+        let word = match event {
+            PeerEvent::Joined { .. } | PeerEvent::Updated { .. } => Sent::PeerDiscovered,
+            PeerEvent::Left { reason, .. } => {
+                if *reason == LeaveReason::Goodbye {
+                    sent.of(dialect, Sent::Goodbye).inc_by(receivers);
+                }
+                Sent::PeerDisconnected
+            }
+        };
+        sent.of(dialect, word).inc_by(receivers);
     }
 
     /// When [`Registry::release`] has something to do; `None` if nothing is held back.
@@ -439,7 +535,7 @@ impl Registry {
         let mut bursts = self.bursts.lock();
         let mut due = Vec::new();
         while let Some(network) = bursts.poll_due(now) {
-            let networks = self.members.read();
+            let networks = self.members_shard(&network).read();
             let before = due.len();
             due.extend(
                 networks
@@ -460,15 +556,22 @@ impl Registry {
 
     /// The networks that have members here, and how many.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
-        let networks = self.members.read();
-        networks
-            .iter()
-            .map(|(network, members)| (network.clone(), members.len()))
-            .collect()
+        let mut all = Vec::new();
+        for shard in &self.members {
+            let networks = shard.read();
+            let here = networks.iter();
+            all.extend(here.map(|(network, members)| (network.clone(), members.len())));
+        }
+        all
     }
 
     fn find(&self, claim: ClaimNo) -> Option<Arc<Peer>> {
         self.shard(claim).read().get(&claim).cloned()
+    }
+
+    fn members_shard(&self, network: &NetworkKey) -> &RwLock<HashMap<NetworkKey, Claims>> {
+        // Less than SHARDS, which fits any index.
+        &self.members[(stable_hash(network.as_str().as_bytes()) % SHARDS as u64) as usize]
     }
 
     fn shard(&self, claim: ClaimNo) -> &RwLock<Claims> {

@@ -7,28 +7,32 @@
 //! else waits in order, as far as there is room. Run by [`Sessions`](super::Sessions).
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hubmesh_core::api::Join;
-use hubmesh_core::ids::NetworkKey;
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
-use super::held::{Heard, Held};
-use super::place::Place;
+use super::held::Held;
+use super::memberships::Memberships;
 use super::socket::{Incoming, ReadError, Socket};
 use super::{Newcomer, Shared};
 use crate::clock::unix_ms;
-use crate::dialect::{self, Complaint, Event};
+use crate::dialect::words::Sent;
+use crate::dialect::{self, Action, Beginning, Complaint, Event, HubEvent, Protocol};
 use crate::limits::{Pace, Verdict};
-use crate::metrics::Sent;
 use crate::peers::mailbox::{Control, Mailbox, Roster};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
@@ -46,14 +50,23 @@ pub(super) const TURN: usize = 32;
 pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) shared: Arc<Shared<M>>,
     pub(super) mailbox: Arc<Mailbox>,
-    pub(super) newcomer: Newcomer,
-    pub(super) place: Place<M>,
+    pub(super) address: IpAddr,
+    pub(super) dialect: Dialect,
+    pub(super) protocol: Protocol,
+    /// Who the client is, once it is known.
+    pub(super) identity: Option<PeerId>,
+    /// The only id that it may have.
+    pub(super) only: Option<Box<str>>,
+    /// What proves that an older holder of its id is the same party.
+    pub(super) proof: Bytes,
+    pub(super) memberships: Memberships<M>,
+    /// It has asked for a join.
+    pub(super) has_asked: bool,
     pub(super) deadlines: Deadlines,
-    /// What is to be carried out once the peer has joined: the message that made it join quietly, and what it said
-    /// since it asked to, in pace.
+    /// What is to be carried out once a join is decided on.
     pub(super) held: Held,
-    /// The join that waits for its turn.
-    pub(super) postponed: Option<Box<Join>>,
+    /// The joins that wait for their turn, the next one first.
+    pub(super) postponed: Option<Box<Postponed>>,
     /// It was told that it is connected. No message is written to it before, unless it has to go.
     greeted: bool,
     pub(super) socket: Socket<S>,
@@ -62,10 +75,16 @@ pub(super) struct Conversation<S, M: MeshPort> {
     roster: Option<Box<Roster>>,
 }
 
+/// Joins that wait for their turn, the next one first. Most clients never have any.
+#[derive(Default)]
+pub(super) struct Postponed {
+    pub(super) joins: VecDeque<Join>,
+}
+
 /// The place of a peer whose connection is over; given up when dropped.
 pub(super) struct LeftSeat<M: MeshPort> {
     mailbox: Arc<Mailbox>,
-    place: Place<M>,
+    memberships: Memberships<M>,
     /// When the probe that is open is to be answered.
     probed_until: Option<Instant>,
 }
@@ -73,7 +92,7 @@ pub(super) struct LeftSeat<M: MeshPort> {
 enum Happened {
     Control(Control),
     Incoming(Incoming),
-    Held(Utf8Bytes, Heard),
+    Held(Action<'static>),
     Time,
     End(CloseReason),
 }
@@ -104,14 +123,14 @@ impl<M: MeshPort> LeftSeat<M> {
     /// for as long as a silent holder of an id has to answer. What is for it waits meanwhile, as for somebody who is
     /// not there.
     pub(super) async fn keep(&mut self) {
-        if !self.place.is_vacated() {
+        if !self.memberships.is_vacated() {
             return;
         }
         let back = poll_fn(|cx| {
             self.mailbox.register(cx.waker());
             while let Some(control) = self.mailbox.next_control() {
                 // A probe is answered by the end of this, whatever that is; one that was open has no longer than it had.
-                if matches!(control, Control::Close(_)) {
+                if matches!(control, Control::Close(_) | Control::Lost { .. }) {
                     return Poll::Ready(());
                 }
             }
@@ -137,13 +156,24 @@ where
         newcomer: Newcomer,
     ) -> Self {
         let limits = &shared.limits;
-        let silence = shared.policies.of(newcomer.dialect).silence;
-        let deadlines = Deadlines::new(limits.announce_timeout, silence, Instant::now());
+        let policy = shared.policies.of(newcomer.dialect);
+        let now = Instant::now();
+        let mut deadlines = Deadlines::new(limits.announce_timeout, policy.silence, now);
+        if policy.idles {
+            deadlines.wait(Waiting::Nothing, now);
+        }
+        let protocol = Protocol::new(Beginning {
+            dialect: newcomer.dialect,
+            peer: newcomer.peer.clone(),
+            network: newcomer.network,
+            max_announce_bytes: limits.max_announce_bytes,
+        });
         Conversation {
             socket: Socket::new(io, ahead, Arc::clone(&shared.intake)),
             pace: Pace::new(limits.rate_per_sec, limits.rate_burst),
             timer: Box::pin(sleep_until(deadlines.next())),
-            place: Place::fresh(),
+            memberships: Memberships::none(),
+            has_asked: false,
             held: Held::default(),
             postponed: None,
             greeted: false,
@@ -151,30 +181,30 @@ where
             deadlines,
             shared,
             mailbox,
-            newcomer,
+            address: newcomer.address,
+            dialect: newcomer.dialect,
+            protocol,
+            identity: newcomer.peer,
+            only: newcomer.only,
+            proof: newcomer.proof,
         }
     }
 
     /// From the greeting to the closed socket.
     pub(super) async fn run(&mut self) -> CloseReason {
-        match self.newcomer.network.clone() {
-            None => self.greet(),
-            // Greeted once the mesh has accepted it.
-            Some(network) => Box::pin(self.join(network, None, false)).await,
-        }
-        let reason = self.converse().await;
+        let reason = match self.begin().await {
+            Ok(()) => self.converse().await,
+            Err(reason) => reason,
+        };
         if reason == CloseReason::ConnectionLost && self.may_be_back() {
             // Until its seat is dropped.
-            self.place.vacate();
+            self.memberships.vacate();
             self.give_back();
             return reason;
         }
         if reason.tells_why() {
-            // Before the place is given up: clients drop what does not name their network.
-            self.complain(&Complaint {
-                code: reason.label(),
-                text: Cow::Borrowed(reason.text()),
-            });
+            // Before its memberships are given up: clients drop what does not name their network.
+            self.say(&HubEvent::Ending(reason.complaint()));
         }
         // Boxed: it is no part of what an idle peer costs.
         Box::pin(self.part(reason)).await;
@@ -182,10 +212,17 @@ where
         reason
     }
 
+    async fn begin(&mut self) -> Result<(), CloseReason> {
+        match self.tell(&HubEvent::Connected, CloseReason::Refused)? {
+            Some(rest) => rest.await,
+            None => Ok(()),
+        }
+    }
+
     /// Whether it can prove to be itself when it is back after its connection broke.
     fn may_be_back(&self) -> bool {
-        let policy = self.shared.policies.of(self.newcomer.dialect);
-        policy.returns && !self.newcomer.proof.is_empty()
+        let policy = self.shared.policies.of(self.dialect);
+        policy.returns && !self.proof.is_empty()
     }
 
     async fn converse(&mut self) -> CloseReason {
@@ -208,7 +245,7 @@ where
     pub(super) fn into_seat(self) -> LeftSeat<M> {
         LeftSeat {
             mailbox: self.mailbox,
-            place: self.place,
+            memberships: self.memberships,
             probed_until: self.deadlines.probed_until(),
         }
     }
@@ -246,10 +283,8 @@ where
         if let Some(control) = self.mailbox.next_control() {
             return Some(Happened::Control(control));
         }
-        if !self.place.is_pending()
-            && let Some((text, heard)) = self.held.pop()
-        {
-            return Some(Happened::Held(text, heard));
+        if let Some(action) = self.next_held() {
+            return Some(Happened::Held(action));
         }
         match self.socket.next_incoming() {
             Ok(incoming) => incoming.map(Happened::Incoming),
@@ -296,8 +331,7 @@ where
                     let data = data.as_deref();
                     let event = Event::Discovered { peer: &peer, data };
                     let network = self.roster.as_ref().map_or("", |r| r.network.name());
-                    let dialect = self.newcomer.dialect;
-                    if let Some(text) = dialect::encode(dialect, network, &event, unix_ms()) {
+                    if let Some(text) = dialect::encode(self.dialect, network, &event, unix_ms()) {
                         socket.put_text(&text);
                     }
                 }
@@ -328,10 +362,10 @@ where
         match happened {
             Happened::Control(control) => self.on_control(control).await,
             Happened::Incoming(incoming) => self.on_incoming(incoming).await,
-            Happened::Held(text, heard) => {
-                self.carry_out_held(text, heard).await;
-                Ok(())
-            }
+            Happened::Held(action) => match self.carry_out_held(action)? {
+                Some(rest) => rest.await,
+                None => Ok(()),
+            },
             Happened::Time => self.on_time().await,
             Happened::End(reason) => Err(reason),
         }
@@ -341,11 +375,28 @@ where
         match control {
             Control::Close(reason) => return Err(reason),
             Control::Accepted(claim) => {
-                if self.place.accept(claim) {
-                    self.deadlines.wait(Waiting::Nothing, Instant::now());
-                    if !self.greeted {
-                        self.greet();
+                if let Some(network) = self.memberships.accept(claim) {
+                    self.held.stir();
+                    self.wait_on();
+                    let event = HubEvent::Joined { network: &network };
+                    if let Some(rest) = self.tell(&event, CloseReason::PeerClosed)? {
+                        rest.await?;
                     }
+                }
+            }
+            Control::Lost { claim, why } => {
+                if let Some(network) = self.memberships.lose(claim) {
+                    self.held.stir();
+                    let network = &network;
+                    let complaint = why.complaint();
+                    let event = HubEvent::Lost {
+                        network,
+                        why: complaint,
+                    };
+                    if let Some(rest) = self.tell(&event, why)? {
+                        rest.await?;
+                    }
+                    self.wait_on();
                 }
             }
             Control::Probe {
@@ -359,7 +410,7 @@ where
                     token,
                     until: now + within,
                 };
-                if !self.place.holds(claim) {
+                if !self.memberships.holds(claim) {
                     self.answer(probe, false).await;
                     return Ok(());
                 }
@@ -378,15 +429,15 @@ where
                 Due::ProbeFailed(probe) => {
                     self.answer(probe, false).await;
                     // It may have moved to another claim since it was asked.
-                    if self.place.holds(probe.claim) {
+                    if self.memberships.holds(probe.claim) {
                         return Err(CloseReason::Silent);
                     }
                 }
                 // Boxed for the same reason as the rare commands of `carry_out`.
-                Due::Join => match self.postponed.take() {
-                    Some(join) => Box::pin(self.ask(*join)).await,
-                    None => self.deadlines.wait(Waiting::Nothing, now),
-                },
+                Due::Join => {
+                    self.deadlines.wait(Waiting::Nothing, now);
+                    Box::pin(self.ask_in_turn()).await;
+                }
                 Due::Ping => self.socket.put_ping(self.deadlines.ping(now)),
             }
         }
@@ -407,7 +458,7 @@ where
             Incoming::Ping | Incoming::Fragment => self.is_in_pace(0).map(drop),
             Incoming::Unread(unread) => {
                 self.shared.metrics.bytes_received.inc_by(unread.size);
-                self.place.doubt();
+                self.say(&HubEvent::Missed);
                 if self.is_in_pace(0)? {
                     self.refuse_unread(&unread);
                 }
@@ -423,35 +474,23 @@ where
     async fn on_text(&mut self, text: Utf8Bytes) -> Result<(), CloseReason> {
         // Also while it is pending: who floods then is parted from, and not read for nothing.
         if !self.is_in_pace(text.len())? {
-            self.place.doubt();
-        } else if self.place.is_pending() && !self.is_goodbye(&text) {
-            self.hold(&text, Heard::Now);
-        } else {
-            self.carry_out(text, Heard::Now).await;
+            self.say(&HubEvent::Missed);
+            return Ok(());
         }
-        Ok(())
-    }
-
-    pub(super) async fn carry_out_held(&mut self, text: Utf8Bytes, heard: Heard) {
-        if heard == Heard::TooSoon {
-            self.complain_of_pace();
-        } else {
-            self.carry_out(text, heard).await;
-        }
-    }
-
-    /// Keeps a message until the peer has joined, or tells it that there is no room.
-    pub(super) fn hold(&mut self, text: &str, heard: Heard) {
-        if let Err(unread) = self.held.push(text, heard, &self.shared.intake) {
-            self.refuse_unread(&unread);
+        match self.hear(&text)? {
+            Some(rest) => rest.await,
+            None => Ok(()),
         }
     }
 
     /// An answer to a ping of the hub costs nothing: its number is not of the peer's choosing.
     async fn on_pong(&mut self, number: Option<u64>) -> Result<(), CloseReason> {
         match self.deadlines.pong(number) {
-            Echo::Answer(Some(probe)) => self.answer(probe, true).await,
-            Echo::Answer(None) => {}
+            Echo::Answer(probes) => {
+                for probe in probes {
+                    self.answer(probe, true).await;
+                }
+            }
             Echo::Unasked => return self.is_in_pace(0).map(drop),
         }
         Ok(())
@@ -468,8 +507,12 @@ where
 
     /// Whether one more announcement, for this network, may be passed on.
     pub(super) fn may_announce_again(&mut self, network: &NetworkKey) -> bool {
-        let told = self.shared.mesh.told_in(network);
-        let verdict = self.pace.judge_announcement(told);
+        let verdict = match network.tells_of_peers() {
+            true => self
+                .pace
+                .judge_announcement(self.shared.mesh.told_in(network)),
+            false => self.pace.judge(NonZeroU32::MIN),
+        };
         self.is_granted(verdict)
     }
 
@@ -479,66 +522,52 @@ where
         }
         self.shared.metrics.rate_limited.inc();
         if verdict == Verdict::RefusedFirst {
-            if self.place.is_pending() {
-                self.held.push_refusal();
-            } else {
-                self.complain_of_pace();
-            }
+            self.say(&HubEvent::Mistake(Complaint {
+                code: "rate-limited",
+                text: Cow::Borrowed(
+                    "too many messages: this one and those that follow too soon are dropped",
+                ),
+            }));
         }
         false
     }
 
-    pub(super) fn complain_of_pace(&self) {
-        self.complain(&Complaint {
-            code: "rate-limited",
-            text: Cow::Borrowed(
-                "too many messages: this one and those that follow too soon are dropped",
-            ),
-        });
-    }
-
-    /// The first thing that the peer is told, before what waits for it already.
-    fn greet(&mut self) {
+    /// The first thing that the client is told, before what waits for it already.
+    pub(super) fn greet(&mut self, text: Option<Utf8Bytes>) {
         self.greeted = true;
-        let peer = &self.newcomer.peer;
-        if let Some(text) = self.words_for(&Event::Connected { peer }) {
+        if let Some(text) = text {
             self.socket.put_text(&text);
-            self.shared.metrics.messages_sent.inc(Sent::Connected);
+            let sent = &self.shared.metrics.messages_sent;
+            sent.inc(self.dialect, Sent::Connected);
         }
     }
 
-    fn words_for(&self, event: &Event<'_>) -> Option<Utf8Bytes> {
-        let dialect = self.newcomer.dialect;
-        dialect::encode(dialect, self.place.network(dialect), event, unix_ms())
-    }
-
-    /// Tells the peer something, in its turn after what waits already.
-    pub(super) fn tell(&self, event: &Event<'_>, counted: Sent) {
-        let Some(text) = self.words_for(event) else {
-            return;
-        };
+    /// Has this written in its turn, after what waits already.
+    pub(super) fn push(&self, text: Utf8Bytes, word: Sent) {
         // A full mailbox is closing already.
         if self.mailbox.push(text).is_ok() {
-            self.shared.metrics.messages_sent.inc(counted);
+            self.shared.metrics.messages_sent.inc(self.dialect, word);
         }
     }
 
-    /// Counts what the peer did wrong, where it is not told or in other words.
+    /// Counts what the client did wrong, where it is not told or in other words.
     pub(super) fn note_complaint(&self, code: &'static str) {
-        tracing::debug!(peer = %self.newcomer.peer, code, "complaint");
+        let peer = self.identity.as_ref().map(tracing::field::display);
+        tracing::debug!(peer, code, "complaint");
+        if dialect::is_forgery(code) {
+            self.shared.metrics.forged.inc();
+        }
         self.shared.metrics.complaints.inc(code);
-    }
-
-    /// Tells the peer what it did wrong.
-    pub(super) fn complain(&self, complaint: &Complaint<'_>) {
-        self.note_complaint(complaint.code);
-        self.tell(&Event::Error(complaint.clone()), Sent::Error);
     }
 
     /// Takes in nothing more, and tells the senders of what was not handed to the socket.
     pub(super) fn give_back(&self) {
-        let (shared, peer) = (&self.shared, &self.newcomer.peer);
-        let elsewhere = shared.registry.unread(peer, &self.mailbox.shut());
+        let shared = &self.shared;
+        let unread = self.mailbox.shut();
+        let Some(peer) = &self.identity else {
+            return;
+        };
+        let elsewhere = shared.registry.unread(peer, &unread);
         if !elsewhere.is_empty() {
             shared.mesh.return_unread(peer, &elsewhere);
         }

@@ -50,10 +50,10 @@ pub(super) struct Probe {
 }
 
 /// What a pong tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Echo {
-    /// It answers a ping of ours, and with that perhaps a probe.
-    Answer(Option<Probe>),
+    /// It answers a ping of ours, and with that these probes.
+    Answer(Vec<Probe>),
     /// It answers nothing that is open.
     Unasked,
 }
@@ -82,8 +82,8 @@ pub(super) struct Deadlines {
     /// The numbers of the last ping that was sent, and of the last one that was answered.
     pings: (u64, u64),
     stalled: Option<Instant>,
-    /// The probe that waits for the pong to a ping with this number, or to a later one.
-    probe: Option<Open>,
+    /// The probes that wait for the pong to their ping, or to a later one: one for a claim.
+    probes: Vec<Open>,
 }
 
 /// A probe that is open.
@@ -97,6 +97,15 @@ struct Open {
     met: bool,
 }
 
+impl Open {
+    fn due(&self) -> (Instant, Due) {
+        match self.met {
+            true => (self.asked, Due::ProbeMet(self.probe)),
+            false => (self.probe.until, Due::ProbeFailed(self.probe)),
+        }
+    }
+}
+
 impl Deadlines {
     pub(super) fn new(announce_timeout: Duration, silence: Duration, now: Instant) -> Self {
         Deadlines {
@@ -107,7 +116,7 @@ impl Deadlines {
             pinged: now,
             pings: (0, 0),
             stalled: None,
-            probe: None,
+            probes: Vec::new(),
         }
     }
 
@@ -124,7 +133,7 @@ impl Deadlines {
     /// the probe was asked, `amid` a message: the pong comes behind that.
     pub(super) fn hear(&mut self, amid: bool, now: Instant) {
         self.heard = now;
-        if let Some(open) = &mut self.probe {
+        for open in &mut self.probes {
             open.met |= amid && open.asked + UNDER_WAY <= now;
         }
     }
@@ -132,7 +141,7 @@ impl Deadlines {
     /// The socket takes more after it took no more: the peer has acknowledged something, and the ping is behind it.
     fn moved(&mut self, now: Instant) {
         self.heard = now;
-        if let Some(open) = &mut self.probe {
+        for open in &mut self.probes {
             open.met = true;
         }
     }
@@ -144,11 +153,12 @@ impl Deadlines {
         self.pings.0
     }
 
-    /// The mesh asks, and a ping is to be sent with this number. One probe is open at a time: the mesh asks again about a
-    /// claim when it has given up the first answer, and about another claim when the first is gone.
+    /// The mesh asks, and a ping is to be sent with this number. One probe is open at a time for a claim: the mesh asks
+    /// again when it has given up the first answer.
     pub(super) fn probe(&mut self, probe: Probe, now: Instant) -> u64 {
         let ping = self.ping(now);
-        self.probe = Some(Open {
+        self.probes.retain(|open| open.probe.claim != probe.claim);
+        self.probes.push(Open {
             probe,
             ping,
             asked: now,
@@ -157,9 +167,9 @@ impl Deadlines {
         ping
     }
 
-    /// Until when the open probe waits.
+    /// Until when the open probes wait: the first of them.
     pub(super) fn probed_until(&self) -> Option<Instant> {
-        self.probe.map(|open| open.probe.until)
+        self.probes.iter().map(|open| open.probe.until).min()
     }
 
     /// A pong came that carries this number, if it carries one. A peer need only answer the latest ping that it
@@ -170,8 +180,8 @@ impl Deadlines {
             return Echo::Unasked;
         };
         self.pings.1 = number;
-        let open = self.probe.take_if(|open| open.ping <= number);
-        Echo::Answer(open.map(|open| open.probe))
+        let open = self.probes.extract_if(.., |open| open.ping <= number);
+        Echo::Answer(open.map(|open| open.probe).collect())
     }
 
     /// The socket takes no more; `progress` if it has just taken something after it took no more.
@@ -212,8 +222,8 @@ impl Deadlines {
             .into_iter()
             .flatten()
             .find(|(at, _)| *at <= now)?;
-        if let Due::ProbeFailed(_) | Due::ProbeMet(_) = due {
-            self.probe = None;
+        if let Due::ProbeFailed(probe) | Due::ProbeMet(probe) = due {
+            self.probes.retain(|open| open.probe != probe);
         }
         Some(due)
     }
@@ -241,10 +251,7 @@ impl Deadlines {
             wait,
             stall,
             reading.then_some(silent),
-            self.probe.map(|open| match open.met {
-                true => (open.asked, Due::ProbeMet(open.probe)),
-                false => (open.probe.until, Due::ProbeFailed(open.probe)),
-            }),
+            self.probes.iter().map(Open::due).min_by_key(|(at, _)| *at),
             reading.then_some(ping),
         ]
     }
@@ -312,12 +319,12 @@ mod tests {
         let before = deadlines.ping(start);
         let asked = deadlines.probe(probe(start), start);
         deadlines.hear(false, second(start, 1));
-        assert_eq!(deadlines.pong(Some(before)), Echo::Answer(None));
+        assert_eq!(deadlines.pong(Some(before)), Echo::Answer(Vec::new()));
         for unasked in [None, Some(0), Some(before), Some(asked + 1), Some(u64::MAX)] {
             assert_eq!(deadlines.pong(unasked), Echo::Unasked, "{unasked:?}");
         }
         let later = deadlines.ping(start);
-        let answer = Echo::Answer(Some(probe(start)));
+        let answer = Echo::Answer(vec![probe(start)]);
         assert_eq!(deadlines.pong(Some(later)), answer);
         assert_eq!(deadlines.pong(Some(later)), Echo::Unasked);
         assert_eq!(deadlines.pong(Some(asked)), Echo::Unasked);

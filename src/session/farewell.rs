@@ -15,8 +15,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::LINGER;
 use super::conversation::{Conversation, TURN};
-use super::held::Heard;
-use super::intake::{Ends, Unread, Why};
 use super::socket::Incoming;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
@@ -29,14 +27,15 @@ where
     /// Gives up the place and closes the socket, in the order that the reason asks for.
     pub(super) async fn part(&mut self, reason: CloseReason) {
         let until = Instant::now() + LINGER;
-        if reason == CloseReason::Draining && !self.place.is_present() {
+        if reason == CloseReason::Draining && !self.memberships.any_present() {
             self.refuse_held();
         } else if reason == CloseReason::Draining {
             // Whether it ends by itself or in time, the place is given up next.
             let _ = timeout_at(until, self.hear_out(reason)).await;
         }
-        self.place.give_up(reason.leave_reason());
-        tracing::debug!(peer = %self.newcomer.peer, reason = reason.label(), "connection ends");
+        self.memberships.give_up(reason.leave_reason());
+        let peer = self.identity.as_ref().map(tracing::field::display);
+        tracing::debug!(peer, reason = reason.label(), "connection ends");
         if reason == CloseReason::OutboxFull {
             self.shared.metrics.outbox_overflows.inc();
         }
@@ -46,26 +45,17 @@ where
         }
     }
 
-    /// Tells the client of each message that waited for a join which is not decided any more.
-    fn refuse_held(&mut self) {
-        while let Some((text, heard)) = self.held.pop() {
-            if heard == Heard::TooSoon {
-                self.complain_of_pace();
-                continue;
-            }
-            self.refuse_unread(&Unread {
-                why: Why::Draining,
-                size: text.len() as u64,
-                ends: Ends::of(text.as_bytes()),
-            });
-        }
-    }
-
     /// Says the last word, and carries out what still comes until the client has said its own.
     async fn hear_out(&mut self, reason: CloseReason) -> io::Result<()> {
-        self.place.vacate();
-        while let Some((text, heard)) = self.held.pop() {
-            self.carry_out_held(text, heard).await;
+        self.memberships.vacate();
+        if self.memberships.any_pending() {
+            self.refuse_held();
+        }
+        while let Some(action) = self.held.pop() {
+            if let Ok(Some(rest)) = self.carry_out_held(action) {
+                // The end is near, whatever else would end it.
+                let _ = rest.await;
+            }
         }
         let mut turn = 0;
         while let Some(incoming) = poll_fn(|cx| self.poll_last(cx, reason)).await? {
@@ -74,8 +64,11 @@ where
                     turn += 1 + text.len() / 1024;
                     self.shared.metrics.bytes_received.inc_by(text.len() as u64);
                     // A place that it gives up now it does not get again.
-                    if self.is_in_pace(text.len()).unwrap_or(false) && self.place.is_present() {
-                        self.carry_out(text, Heard::Now).await;
+                    if self.is_in_pace(text.len()).unwrap_or(false)
+                        && self.memberships.any_present()
+                        && let Ok(Some(rest)) = self.hear(&text)
+                    {
+                        let _ = rest.await;
                     }
                 }
                 Incoming::Unread(unread) => {

@@ -1,88 +1,193 @@
-//! What a peer said while the mesh decided on its join: read, but not carried out yet.
+//! What waits while the mesh decides on a join: heard, but not carried out yet.
 //!
-//! The socket of a pending join never stops being read, so that its end, a goodbye, pings and the answer to a probe are
-//! noticed at once, whatever came before them; messages wait here in their order. [`FREE_BYTES`] each peer has for
-//! itself, and as much as the longest message beyond that, which counts against the hub's [`Intake`]. What does not fit
-//! is refused alone. Knows no dialect. Used by one conversation each.
+//! The socket of a client with a pending join never stops being read, so that its end, a goodbye, pings and the answer
+//! to a probe are noticed at once, whatever came before them. What is about a network that is decided on is carried out
+//! meanwhile; the rest waits here, and what is about one network leaves in its order. [`FREE_BYTES`] each client has for itself, and as much as the
+//! longest message beyond that, which counts against the hub's [`Intake`]. What does not fit is refused alone. Knows no
+//! dialect. Used by one conversation each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use hubmesh_core::ids::NetworkKey;
 
-use super::intake::{Ends, FREE_BYTES, Intake, Room, Unread, Why};
+use super::intake::{FREE_BYTES, Intake, Room};
+use crate::dialect::{About, Action};
 
-/// When a message was first looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// Just now.
-    Now,
-    /// Before the peer had a place; counted then.
-    Before,
-    /// While its join waited, and too soon: there is no text, and the peer is told why.
-    TooSoon,
+/// What an action counts beside its text, in bytes.
+const ACTION_BYTES: usize = 128;
+
+/// Which networks an action is about: none, these two, or whichever there is.
+enum Concern<'a> {
+    Nothing,
+    All,
+    These(&'a NetworkKey, Option<&'a NetworkKey>),
 }
 
-/// What a message counts beside its text, in bytes.
-const MESSAGE_BYTES: usize = 128;
+impl<'a> Concern<'a> {
+    fn of(action: &'a Action<'_>) -> Self {
+        match action {
+            Action::Join {
+                network, leaving, ..
+            } => Concern::These(network, leaving.as_ref()),
+            Action::Update { network, .. } | Action::Publish { network, .. } => {
+                Concern::These(network, None)
+            }
+            Action::Leave {
+                network,
+                goodbye: false,
+            } => Concern::These(network, None),
+            Action::Signal { about, .. }
+            | Action::Nowhere { about, .. }
+            | Action::Reply { about, .. }
+            | Action::Complain { about, .. } => match about {
+                About::Nothing => Concern::Nothing,
+                About::Only => Concern::All,
+                About::Network(network) => Concern::These(network, None),
+            },
+            // Whoever goes away costs those that want the same id no time.
+            Action::Leave { goodbye: true, .. }
+            | Action::Identify { .. }
+            | Action::Greet(_)
+            | Action::Close => Concern::Nothing,
+        }
+    }
 
-/// Messages in the order in which they came.
+    fn meets(&self, other: &Concern<'_>) -> bool {
+        match (self, other) {
+            (Concern::Nothing, _) | (_, Concern::Nothing) => false,
+            (Concern::All, _) | (_, Concern::All) => true,
+            (Concern::These(network, leaving), other) => {
+                other.names(network) || leaving.is_some_and(|leaving| other.names(leaving))
+            }
+        }
+    }
+
+    fn names(&self, wanted: &NetworkKey) -> bool {
+        match self {
+            Concern::These(network, leaving) => *network == wanted || *leaving == Some(wanted),
+            Concern::All => true,
+            Concern::Nothing => false,
+        }
+    }
+
+    /// Whether it waits for a join: `pending` says so of one network, or of any.
+    fn waits(&self, pending: &impl Fn(Option<&NetworkKey>) -> bool) -> bool {
+        match self {
+            Concern::Nothing => false,
+            Concern::All => pending(None),
+            Concern::These(network, leaving) => {
+                pending(Some(network)) || leaving.is_some_and(|leaving| pending(Some(leaving)))
+            }
+        }
+    }
+}
+
+/// Actions in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    messages: VecDeque<(Utf8Bytes, Heard)>,
+    actions: VecDeque<Action<'static>>,
     bytes: usize,
     room: Option<Room>,
+    /// Some may be ready since it was last found that none is.
+    stirred: bool,
 }
 
 impl Held {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
+    /// Whether this one has to wait: for a join that is `pending`, or behind what waits already.
+    pub(super) fn has_to_wait(
+        &self,
+        action: &Action<'_>,
+        pending: impl Fn(Option<&NetworkKey>) -> bool,
+    ) -> bool {
+        let concern = Concern::of(action);
+        concern.waits(&pending)
+            || self
+                .actions
+                .iter()
+                .any(|held| concern.meets(&Concern::of(held)))
+    }
+
     /// Keeps one more.
     ///
     /// # Errors
     ///
-    /// There is no room for it: its sender is to be told, and those before it are kept.
+    /// There is no room for it: it is given back, and those before it are kept.
     pub(super) fn push(
         &mut self,
-        text: &str,
-        heard: Heard,
+        action: Action<'static>,
         intake: &Arc<Intake>,
-    ) -> Result<(), Unread> {
-        let bytes = self.bytes + MESSAGE_BYTES + text.len();
+    ) -> Result<(), Action<'static>> {
+        let bytes = self.bytes + cost(&action);
         if !self.fits(bytes, intake) {
-            return Err(Unread {
-                why: Why::NoRoom,
-                size: text.len() as u64,
-                ends: Ends::of(text.as_bytes()),
-            });
+            return Err(action);
         }
         self.bytes = bytes;
-        // A copy: what was read may be part of a larger buffer, of which all would be kept.
-        self.messages.push_back((text.into(), heard));
+        self.actions.push_back(action);
         Ok(())
     }
 
-    /// Notes that what came now came too soon: the peer is told in the order in which it spoke.
-    pub(super) fn push_refusal(&mut self) {
-        // One after each message at most, so that it need not be counted.
-        if !matches!(self.messages.back(), Some((_, Heard::TooSoon))) {
-            self.messages
-                .push_back((Utf8Bytes::default(), Heard::TooSoon));
+    /// A join was decided on, or given up.
+    pub(super) fn stir(&mut self) {
+        self.stirred = !self.is_empty();
+    }
+
+    /// The oldest that need not wait any more.
+    pub(super) fn pop_ready(
+        &mut self,
+        pending: impl Fn(Option<&NetworkKey>) -> bool,
+    ) -> Option<Action<'static>> {
+        if !self.stirred {
+            return None;
+        }
+        let is_ready = |place: &usize| {
+            let Some(action) = self.actions.get(*place) else {
+                return false;
+            };
+            let concern = Concern::of(action);
+            let mut before = self.actions.iter().take(*place);
+            !concern.waits(&pending) && !before.any(|held| concern.meets(&Concern::of(held)))
+        };
+        let place = (0..self.actions.len()).find(is_ready);
+        self.stirred = place.is_some();
+        self.remove(place?)
+    }
+
+    /// The oldest, whether it has to wait or not.
+    pub(super) fn pop(&mut self) -> Option<Action<'static>> {
+        self.remove(0)
+    }
+
+    /// Drops what is about this network, and what is about whichever there is.
+    pub(super) fn forget(&mut self, network: &NetworkKey) {
+        let mut place = 0;
+        while let Some(action) = self.actions.get(place) {
+            if Concern::of(action).names(network) {
+                self.remove(place);
+            } else {
+                place += 1;
+            }
         }
     }
 
-    /// The oldest.
-    pub(super) fn pop(&mut self) -> Option<(Utf8Bytes, Heard)> {
-        let (text, heard) = self.messages.pop_front()?;
-        if self.messages.is_empty() {
+    fn remove(&mut self, place: usize) -> Option<Action<'static>> {
+        let action = self.actions.remove(place)?;
+        if self.actions.is_empty() {
             // With the memory that it took.
             *self = Held::default();
-        } else if heard != Heard::TooSoon {
-            self.bytes -= MESSAGE_BYTES + text.len();
+        } else {
+            self.bytes -= cost(&action);
             if let Some(room) = &mut self.room {
                 // Giving back cannot fail.
                 let _ = room.resize(self.bytes.saturating_sub(FREE_BYTES));
             }
         }
-        Some((text, heard))
+        Some(action)
     }
 
     /// Whether so many bytes may be kept, and counts them if so.
@@ -98,15 +203,50 @@ impl Held {
     }
 }
 
+fn cost(action: &Action<'_>) -> usize {
+    let text = match action {
+        Action::Signal { payload, .. } | Action::Publish { payload, .. } => payload.len(),
+        Action::Join { data, .. } | Action::Update { data, .. } => {
+            data.as_ref().map_or(0, bytes::Bytes::len)
+        }
+        Action::Reply { text, .. } => text.len(),
+        Action::Complain { text, .. } => text.as_ref().map_or(0, |text| text.len()),
+        Action::Nowhere { name, .. } => name.len(),
+        Action::Identify { .. } | Action::Leave { .. } | Action::Greet(_) | Action::Close => 0,
+    };
+    ACTION_BYTES + text
+}
+
 #[cfg(test)]
 mod tests {
+    use hubmesh_core::ids::{Dialect, PeerId, SignalKind};
+
     use super::*;
 
     const KIB: usize = 1024;
 
+    fn network(name: &str) -> NetworkKey {
+        NetworkKey::new(Dialect::Pigeon, name).expect("a name")
+    }
+
+    fn signal(about: About, payload: &str) -> Action<'static> {
+        Action::Signal {
+            about,
+            target: PeerId::Hex([1; 20]),
+            kind: SignalKind(0),
+            payload: payload.to_owned().into(),
+        }
+    }
+
     fn push(held: &mut Held, text: &str, intake: &Arc<Intake>) -> bool {
-        let pushed = held.push(text, Heard::Now, intake);
-        pushed.is_ok()
+        held.push(signal(About::Only, text), intake).is_ok()
+    }
+
+    fn payload(action: Option<Action<'_>>) -> Option<String> {
+        match action? {
+            Action::Signal { payload, .. } => Some(payload.into_owned()),
+            other => panic!("no signal: {other:?}"),
+        }
     }
 
     #[test]
@@ -119,11 +259,12 @@ mod tests {
         }
         assert!((600..=640).contains(&kept), "{kept}");
         assert!((63 * KIB..=64 * KIB).contains(&intake.taken()));
+        assert_eq!(held.pop_ready(|_| true), None);
+        held.stir();
+        assert_eq!(held.pop_ready(|_| true), None);
+        held.stir();
         for number in 0..kept {
-            assert_eq!(
-                held.pop().map(|(text, _)| text),
-                Some(number.to_string().into())
-            );
+            assert_eq!(payload(held.pop_ready(|_| false)), Some(number.to_string()));
         }
         assert_eq!(held.pop(), None);
         assert_eq!(intake.taken(), 0);
@@ -135,12 +276,9 @@ mod tests {
         let mut held = Held::default();
         let long = "x".repeat(64 * KIB);
         assert!(push(&mut held, &long, &intake));
-        let refused = held.push(&long, Heard::Now, &intake);
-        let refused = refused.expect_err("there is no room for two");
-        assert_eq!((refused.why, refused.size), (Why::NoRoom, 64 * KIB as u64));
-        assert!(refused.ends.head.starts_with(b"xx"));
+        assert!(!push(&mut held, &long, &intake), "there is no room for two");
         assert!(push(&mut held, "short", &intake));
-        assert_eq!(held.pop().map(|(text, _)| text.len()), Some(64 * KIB));
+        assert_eq!(payload(held.pop()).map(|text| text.len()), Some(64 * KIB));
         assert_eq!(intake.taken(), 0, "the rest is free");
         assert!(push(&mut held, &long, &intake));
     }
@@ -162,5 +300,39 @@ mod tests {
         }
         drop(all);
         assert_eq!(intake.taken(), 0);
+    }
+
+    #[test]
+    fn a_pending_join_holds_back_only_what_is_about_its_network() {
+        let intake = Arc::new(Intake::new(64 * KIB, 256 * KIB));
+        let (a, b) = (network("a"), network("b"));
+        let in_a = || signal(About::Network(a.clone()), "a");
+        let in_b = || signal(About::Network(b.clone()), "b");
+        let moves = Action::Join {
+            network: b.clone(),
+            data: None,
+            quiet: false,
+            leaving: Some(a.clone()),
+        };
+        let only_a = |network: Option<&NetworkKey>| network.is_none_or(|network| *network == a);
+        let mut held = Held::default();
+        assert!(held.has_to_wait(&in_a(), only_a));
+        assert!(!held.has_to_wait(&in_b(), only_a));
+        assert!(held.push(in_a(), &intake).is_ok());
+        assert!(held.has_to_wait(&moves, only_a));
+        assert!(held.push(moves, &intake).is_ok());
+        assert!(held.has_to_wait(&in_b(), only_a), "behind the move");
+        assert!(held.push(in_b(), &intake).is_ok());
+        held.stir();
+        assert_eq!(held.pop_ready(only_a), None);
+        held.stir();
+        assert_eq!(held.pop_ready(|_| false), Some(in_a()));
+        assert!(matches!(
+            held.pop_ready(|_| false),
+            Some(Action::Join { .. })
+        ));
+        assert_eq!(held.pop_ready(|_| true), None, "its network is pending now");
+        held.forget(&b);
+        assert!(held.is_empty());
     }
 }

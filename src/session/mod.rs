@@ -1,8 +1,8 @@
 //! One connected peer, whatever its dialect: its socket, its outbox, its deadlines and its limits.
 //!
 //! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
-//! `conversation` is that task's loop, `presence` what a peer's commands do to its `place` in the mesh,
-//! `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket. A session
+//! `conversation` is that task's loop, `carrying_out` what the actions of its protocol do, among them to its
+//! `memberships`, `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket. A session
 //! asks the mesh through [`MeshPort`] and hears from it through its mailbox, both in [`peers`](crate::peers). It must
 //! not know how other hubs are reached, nor the words of a dialect.
 //!
@@ -12,13 +12,13 @@
 pub mod intake;
 pub mod socket;
 
+mod carrying_out;
 mod conversation;
 mod deadlines;
 mod farewell;
 mod held;
 mod kept;
-mod place;
-mod presence;
+mod memberships;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -100,8 +100,10 @@ pub struct Newcomer {
     pub address: IpAddr,
     /// What it speaks.
     pub dialect: Dialect,
-    /// The id it is to be known by.
-    pub peer: PeerId,
+    /// The id it is to be known by; `None` if it says so later.
+    pub peer: Option<PeerId>,
+    /// The only id that it may have; `None` is any.
+    pub only: Option<Box<str>>,
     /// What proves that an older holder of the id is the same party; empty proves nothing.
     pub proof: Bytes,
     /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.

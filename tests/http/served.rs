@@ -61,7 +61,8 @@ impl Backend for Echo {
     async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, _places: Places<Self>) {
         let socket =
             WebSocketStream::from_partially_read(socket, ahead.into(), Role::Server, None).await;
-        Self::echo(socket, format!("{} from {}", arrival.peer, arrival.remote)).await;
+        let peer = arrival.peer.expect("it names itself in its address");
+        Self::echo(socket, format!("{peer} from {}", arrival.remote)).await;
     }
 
     async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {

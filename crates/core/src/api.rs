@@ -339,6 +339,32 @@ pub struct Delivery {
     pub payload: Bytes,
 }
 
+/// Something that a peer published, for the members of its network at this hub.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Publication {
+    /// The network.
+    pub network: NetworkKey,
+    /// The sender's id, vouched for by its hub.
+    pub from: PeerId,
+    /// The sender's claim.
+    pub sender: Sender,
+    /// What kind, in the network's dialect.
+    pub kind: SignalKind,
+    /// The payload, byte for byte as the sender gave it.
+    pub payload: Bytes,
+}
+
+/// Something that was published did not reach all members, or may not have: its sender is to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unpublished {
+    /// The sending claim.
+    pub source: ClaimNo,
+    /// In which network.
+    pub network: NetworkKey,
+    /// Why.
+    pub why: SignalFailure,
+}
+
 /// Why a signal was not delivered, or may not have been.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SignalFailure {

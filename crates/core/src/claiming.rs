@@ -179,14 +179,14 @@ impl Core {
 
     fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.directory.read();
-        let capacity = self.policies.capacity(network);
+        let capacity = network.capacity(&self.policies);
         capacity.is_none_or(|most| directory.has_place(network, peer, most))
     }
 
     /// Of those who came to a full room at the same time on several hubs, each hub sends its own away that came last:
     /// who that is follows from the claims alone, so that all hubs agree.
     pub(super) fn clear_room(&mut self, network: &NetworkKey) {
-        let Some(most) = self.policies.capacity(network) else {
+        let Some(most) = network.capacity(&self.policies) else {
             return;
         };
         let directory = self.directory.read();

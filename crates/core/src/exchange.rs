@@ -22,6 +22,7 @@ mod config;
 mod effects;
 mod incoming;
 mod outgoing;
+mod publishing;
 mod receiving;
 mod sending;
 #[cfg(test)]
@@ -250,14 +251,14 @@ impl Exchange {
         self.waiting() == 0 && self.unacknowledged() == 0 && !owed
     }
 
-    /// The next thing to be done. A [`Effect::Deliver`] is answered with [`Exchange::settle`] before the
+    /// The next thing to be done. A [`Effect::Deliver`] or [`Effect::Publish`] is answered with [`Exchange::settle`] before the
     /// next call; left unanswered it counts as handed over.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.settle(Ok(()));
         self.effects.poll()
     }
 
-    /// Answers the [`Effect::Deliver`] that was polled last: the target took the signal, or why not.
+    /// Answers the [`Effect::Deliver`] or [`Effect::Publish`] that was polled last: it was taken, or why not.
     /// Without one to be answered, nothing happens.
     pub fn settle(&mut self, result: Result<(), RefusedWhy>) {
         match self.effects.take_settling() {

@@ -13,6 +13,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::policy::Dialect;
+use crate::policy::{Policies, Policy};
+
 /// A hub's name: 20 bytes, shown as 40 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HubId(pub [u8; 20]);
@@ -166,50 +169,6 @@ pub fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The dialect that a network is spoken in. Peers of different dialects never share a network.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Dialect {
-    /// The native one, of `peerpigeon` clients.
-    Pigeon,
-    /// That of `peerjs` clients; a network is a realm.
-    PeerJs,
-    /// That of `peerjs` clients in room mode; a network is a room of few.
-    PeerJsRooms,
-}
-
-impl Dialect {
-    /// All of them.
-    pub const ALL: [Dialect; 3] = [Dialect::Pigeon, Dialect::PeerJs, Dialect::PeerJsRooms];
-
-    /// The letter that networks of this dialect start with inside the mesh.
-    pub const fn tag(self) -> char {
-        match self {
-            Dialect::Pigeon => 'p',
-            Dialect::PeerJs => 'j',
-            Dialect::PeerJsRooms => 'r',
-        }
-    }
-
-    /// The dialect with this letter.
-    pub const fn from_tag(tag: char) -> Option<Self> {
-        match tag {
-            'p' => Some(Dialect::Pigeon),
-            'j' => Some(Dialect::PeerJs),
-            'r' => Some(Dialect::PeerJsRooms),
-            _ => None,
-        }
-    }
-
-    /// The word for it in metrics and pages.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Dialect::Pigeon => "pigeon",
-            Dialect::PeerJs => "peerjs",
-            Dialect::PeerJsRooms => "peerjs-rooms",
-        }
-    }
-}
-
 /// A network: its dialect and its name, in one shared string `<dialect tag><name>`.
 ///
 /// A hub that does not know the dialect of a network carries its claims all the same.
@@ -256,6 +215,16 @@ impl NetworkKey {
     pub fn returns(&self) -> bool {
         self.dialect()
             .is_some_and(|dialect| dialect.policy().returns)
+    }
+
+    /// What holds for it; `None` if this hub does not know its dialect.
+    pub fn policy<'p>(&self, policies: &'p Policies) -> Option<&'p Policy> {
+        self.dialect().map(|dialect| policies.of(dialect))
+    }
+
+    /// The most peers that it shows; `None` is no limit.
+    pub fn capacity(&self, policies: &Policies) -> Option<usize> {
+        self.policy(policies)?.capacity
     }
 
     /// The name that the peers use.

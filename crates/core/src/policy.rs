@@ -1,4 +1,4 @@
-//! What holds for all networks of a dialect: the one place that says so.
+//! The dialects, and what holds for all networks of each: the one place that says so.
 //!
 //! Whoever asks how networks of some dialect are to be treated asks its [`Policy`], never for the dialect itself. What
 //! hubs of one mesh must agree on follows from the dialect alone ([`Dialect::policy`]); what is this hub's own matter
@@ -6,7 +6,49 @@
 
 use std::time::Duration;
 
-use super::ids::{Dialect, NetworkKey};
+/// The dialect that a network is spoken in. Peers of different dialects never share a network.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Dialect {
+    /// The native one, of `peerpigeon` clients.
+    Pigeon,
+    /// That of `peerjs` clients; a network is a realm.
+    PeerJs,
+    /// That of `peerjs` clients in room mode; a network is a room of few.
+    PeerJsRooms,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: &'static [Dialect] = &[Dialect::Pigeon, Dialect::PeerJs, Dialect::PeerJsRooms];
+
+    /// The letter that networks of this dialect start with inside the mesh.
+    pub const fn tag(self) -> char {
+        match self {
+            Dialect::Pigeon => 'p',
+            Dialect::PeerJs => 'j',
+            Dialect::PeerJsRooms => 'r',
+        }
+    }
+
+    /// The dialect with this letter.
+    pub const fn from_tag(tag: char) -> Option<Self> {
+        match tag {
+            'p' => Some(Dialect::Pigeon),
+            'j' => Some(Dialect::PeerJs),
+            'r' => Some(Dialect::PeerJsRooms),
+            _ => None,
+        }
+    }
+
+    /// The word for it in metrics and pages.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Dialect::Pigeon => "pigeon",
+            Dialect::PeerJs => "peerjs",
+            Dialect::PeerJsRooms => "peerjs-rooms",
+        }
+    }
+}
 
 /// What holds for all networks of one dialect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +57,8 @@ pub struct Policy {
     pub tells_of_peers: bool,
     /// What a peer publishes reaches all members of its network. All hubs agree on it.
     pub fans_out: bool,
+    /// A client may be connected without being in any network, for as long as it likes.
+    pub idles: bool,
     /// Clients join a network by connecting, and say in the address of their WebSocket which.
     pub joins_by_connecting: bool,
     /// The most peers that a network shows; `None` is no limit.
@@ -44,6 +88,7 @@ impl Dialect {
         let native = Policy {
             tells_of_peers: true,
             fans_out: false,
+            idles: false,
             joins_by_connecting: false,
             capacity: None,
             waiting: Waiting::Alone,
@@ -76,7 +121,11 @@ pub struct Policies([Policy; Dialect::ALL.len()]);
 
 impl Default for Policies {
     fn default() -> Self {
-        Policies(Dialect::ALL.map(Dialect::policy))
+        let mut policies = [Dialect::Pigeon.policy(); Dialect::ALL.len()];
+        for dialect in Dialect::ALL {
+            policies[*dialect as usize] = dialect.policy();
+        }
+        Policies(policies)
     }
 }
 
@@ -91,16 +140,6 @@ impl Policies {
     pub fn of_mut(&mut self, dialect: Dialect) -> &mut Policy {
         &mut self.0[dialect as usize]
     }
-
-    /// That of a network; `None` if this hub does not know its dialect.
-    pub fn of_network(&self, network: &NetworkKey) -> Option<&Policy> {
-        network.dialect().map(|dialect| self.of(dialect))
-    }
-
-    /// The most peers that a network shows; `None` is no limit.
-    pub fn capacity(&self, network: &NetworkKey) -> Option<usize> {
-        self.of_network(network)?.capacity
-    }
 }
 
 #[cfg(test)]
@@ -110,15 +149,12 @@ mod tests {
     #[test]
     fn each_dialect_finds_its_own_policy() {
         let mut policies = Policies::default();
-        for dialect in Dialect::ALL {
+        for dialect in Dialect::ALL.iter().copied() {
             assert_eq!(*policies.of(dialect), dialect.policy());
             policies.of_mut(dialect).capacity = Some(dialect as usize);
         }
-        for dialect in Dialect::ALL {
-            let network = NetworkKey::new(dialect, "room").expect("a name");
-            assert_eq!(policies.capacity(&network), Some(dialect as usize));
+        for dialect in Dialect::ALL.iter().copied() {
+            assert_eq!(policies.of(dialect).capacity, Some(dialect as usize));
         }
-        let unknown = NetworkKey::from_wire("?room").expect("a key");
-        assert_eq!(policies.of_network(&unknown), None);
     }
 }

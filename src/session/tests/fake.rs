@@ -222,6 +222,16 @@ impl MeshPort for FakeMesh {
         taken.map_err(|_| SignalFailure::Overload)
     }
 
+    fn publish(
+        &self,
+        _source: &Source,
+        _kind: SignalKind,
+        _payload: Bytes,
+        _echo: bool,
+    ) -> Result<(), SignalFailure> {
+        Err(SignalFailure::NoRoute)
+    }
+
     fn return_unread(&self, _target: &PeerId, unread: &[Unread]) {
         let signals = unread.len();
         let mut state = self.0.state.lock();
@@ -345,7 +355,11 @@ impl Hub {
         S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
         let permit = self.sessions.try_admit(HERE).expect("there is room");
-        let id = newcomer.peer.to_string();
+        let id = newcomer
+            .peer
+            .as_ref()
+            .map(PeerId::to_string)
+            .unwrap_or_default();
         let sessions = self.sessions.clone();
         let served = tokio::spawn(async move {
             sessions
@@ -466,7 +480,8 @@ pub fn newcomer(id: u8) -> Newcomer {
     Newcomer {
         address: HERE,
         dialect: Dialect::Pigeon,
-        peer: PeerId::Hex([id; 20]),
+        peer: Some(PeerId::Hex([id; 20])),
+        only: None,
         proof: Bytes::new(),
         network: None,
     }

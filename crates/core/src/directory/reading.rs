@@ -189,6 +189,22 @@ impl Directory {
         self.size(network) < most || self.members(network, peer).len() < most
     }
 
+    /// The other hubs that can be reached and show a peer in this network, each once, in no order that means anything.
+    pub fn hubs_in(&self, network: &NetworkKey) -> Vec<HubId> {
+        let known = self.by_name.get(network);
+        let Some(network) = known.and_then(|no| self.network_at(*no)) else {
+            return Vec::new();
+        };
+        let mut origins = BTreeSet::new();
+        for member in &network.members {
+            let origin = self.store.record(*member).origin;
+            if origin != self.own_no && self.origin_visible(origin) {
+                origins.insert(origin);
+            }
+        }
+        origins.into_iter().map(|no| self.origin_hub(no)).collect()
+    }
+
     /// The shown ids of a network, `most` of them at most.
     pub fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
         self.shown_winners(network)

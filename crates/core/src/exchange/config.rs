@@ -103,11 +103,7 @@ impl Default for ExchangeConfig {
 impl ExchangeConfig {
     /// How long signals of this network wait, and whether until the first of a row expires.
     pub(super) fn wait_in(&self, network: &NetworkKey) -> (Duration, bool) {
-        match self
-            .policies
-            .of_network(network)
-            .map(|policy| policy.waiting)
-        {
+        match network.policy(&self.policies).map(|policy| policy.waiting) {
             Some(Waiting::Together(wait)) => (wait, true),
             Some(Waiting::Alone) | None => (self.wait, false),
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use crate::api::{Delivery, Failed, SignalFailure};
+use crate::api::{Delivery, Failed, Publication, SignalFailure, Unpublished};
 use crate::frames::{Frame, RefusedWhy};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, PeerId};
 
@@ -26,6 +26,11 @@ pub enum Effect {
     },
     /// Hand the signal to the local claim, then say how that went with [`Exchange::settle`](super::Exchange::settle).
     Deliver(Delivery),
+    /// Hand something that was published to the local members of its network, then say how that went with
+    /// [`Exchange::settle`](super::Exchange::settle).
+    Publish(Publication),
+    /// Tell the sender, if it is still there, that what it published did not reach all, or may not have.
+    Unpublished(Unpublished),
     /// A message of another hub's control plane.
     HubMessage {
         /// Which hub's.
@@ -146,6 +151,8 @@ pub(super) enum Settling {
 enum Queued {
     Plain(Effect),
     Deliver(Delivery, Owner),
+    /// Of another hub's peer.
+    Publish(Publication, Settling),
 }
 
 /// The queue.
@@ -179,6 +186,18 @@ impl Effects {
         self.queue.push_back(Queued::Deliver(delivery, owner));
     }
 
+    /// Something was published under this number of a hub.
+    pub(super) fn publish(
+        &mut self,
+        publication: Publication,
+        hub: HubId,
+        life: Incarnation,
+        seq: u64,
+    ) {
+        let settling = Settling::Window { hub, life, seq };
+        self.queue.push_back(Queued::Publish(publication, settling));
+    }
+
     /// The failure of a peer's signal.
     pub(super) fn fail(&mut self, parcel: Parcel, why: SignalFailure) {
         let pair = (parcel.source.claim, parcel.target.clone());
@@ -207,6 +226,10 @@ impl Effects {
     pub(super) fn poll(&mut self) -> Option<Effect> {
         let (delivery, owner) = match self.queue.pop_front()? {
             Queued::Plain(effect) => return Some(effect),
+            Queued::Publish(publication, settling) => {
+                self.settling = Some(settling);
+                return Some(Effect::Publish(publication));
+            }
             Queued::Deliver(delivery, owner) => (delivery, owner),
         };
         self.settling = Some(match owner {

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 
 use crate::api::{Hop, SignalFailure};
 use crate::frames::{Frame, RefusedWhy, SignalBody, SignalFrame};
-use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment};
+use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey};
 use crate::mutants::Mutants;
 
 use super::config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
@@ -28,6 +28,11 @@ pub(super) enum Letter {
         parcel: Parcel,
         target_claim: ClaimNo,
     },
+    Publication {
+        source: ClaimNo,
+        network: NetworkKey,
+        payload: Bytes,
+    },
     Hub {
         payload: Bytes,
         /// What our control plane knows it by; none if nobody waits for word of it.
@@ -40,6 +45,7 @@ impl Letter {
     pub(super) fn sender(&self) -> Option<ClaimNo> {
         match self {
             Letter::Peer { parcel, .. } => Some(parcel.source.claim),
+            Letter::Publication { source, .. } => Some(*source),
             Letter::Hub { .. } => None,
         }
     }
@@ -47,7 +53,7 @@ impl Letter {
     fn cost(&self) -> usize {
         let payload = match self {
             Letter::Peer { parcel, .. } => &parcel.payload,
-            Letter::Hub { payload, .. } => payload,
+            Letter::Publication { payload, .. } | Letter::Hub { payload, .. } => payload,
         };
         SIGNAL_COST + payload.len()
     }
@@ -67,7 +73,7 @@ impl Letter {
                 kind: parcel.kind,
                 payload: parcel.payload.clone(),
             },
-            Letter::Hub { payload, .. } => SignalBody::Hub {
+            Letter::Publication { payload, .. } | Letter::Hub { payload, .. } => SignalBody::Hub {
                 payload: payload.clone(),
             },
         }
@@ -197,7 +203,7 @@ impl Outgoing {
             return Err((letter, SignalFailure::NoRoute));
         }
         let reserve = match letter {
-            Letter::Peer { .. } => 0,
+            Letter::Peer { .. } | Letter::Publication { .. } => 0,
             Letter::Hub { .. } => config.hub_reserve,
         };
         let bytes = self.bytes + letter.cost();

@@ -16,6 +16,7 @@ use super::config::MAX_JUMP;
 use super::effects::{Effect, Effects, Owner, counted};
 use super::incoming::{Arrival, Incoming};
 use super::outgoing::Outgoing;
+use super::publishing::Published;
 use super::unread::{Mark, Message};
 use super::{Alarm, Exchange, Found, Me, Resolve, Vouch, ttl_for};
 
@@ -277,6 +278,9 @@ impl Desk<'_> {
         let (hub, life) = (self.from, pair.life());
         match body {
             SignalBody::Hub { payload } => {
+                if let Some(published) = Published::decode(&payload) {
+                    return self.publish(pair, seq, published);
+                }
                 pair.took();
                 match Message::decode(&payload) {
                     Some(unread) => self.take_unread(&unread),
@@ -314,6 +318,23 @@ impl Desk<'_> {
         }
     }
 
+    fn publish(&mut self, pair: &mut Incoming, seq: u64, published: Published) {
+        let (network, from) = (&published.network, &published.from);
+        if let Err(why) = self.judge_sender(network, from, published.claim, published.seq) {
+            return pair.refuse(seq, why);
+        }
+        let (hub, life) = (self.from, pair.life());
+        let claim = published.claim;
+        pair.hand_over(seq);
+        let sender = Sender::There(Posted {
+            hub,
+            life,
+            claim,
+            seq,
+        });
+        self.effects.publish(published.of(sender), hub, life, seq);
+    }
+
     fn judge(&mut self, body: &SignalBody) -> Result<(), RefusedWhy> {
         let SignalBody::Peer {
             network,
@@ -327,11 +348,27 @@ impl Desk<'_> {
         else {
             return Ok(());
         };
+        self.judge_sender(network, from, *from_claim, *from_seq)?;
+        match self.dir.resolve(network, target) {
+            Some(Found { hub, claim, .. }) if hub == self.me.hub && claim == *target_claim => {
+                Ok(())
+            }
+            _ => Err(RefusedWhy::NotHere),
+        }
+    }
+
+    fn judge_sender(
+        &mut self,
+        network: &NetworkKey,
+        from: &PeerId,
+        claim: ClaimNo,
+        seq: u64,
+    ) -> Result<(), RefusedWhy> {
         let hub = &self.from;
-        match self.dir.vouches(hub, network, from, *from_claim, *from_seq) {
+        match self.dir.vouches(hub, network, from, claim, seq) {
             Vouch::Holds => {}
             Vouch::NotYet => self.effects.count(counted::SOURCE_AHEAD),
-            Vouch::Gone if self.dir.left_lately(hub, network, from, *from_claim) => {
+            Vouch::Gone if self.dir.left_lately(hub, network, from, claim) => {
                 self.effects.count(counted::SOURCE_LEFT);
             }
             Vouch::Gone => {
@@ -340,12 +377,7 @@ impl Desk<'_> {
                 return Err(RefusedWhy::Forged);
             }
         }
-        match self.dir.resolve(network, target) {
-            Some(Found { hub, claim, .. }) if hub == self.me.hub && claim == *target_claim => {
-                Ok(())
-            }
-            _ => Err(RefusedWhy::NotHere),
-        }
+        Ok(())
     }
 
     /// Tells our senders of what was not read.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::api::{Delivery, Route, Sender, SignalFailure, Source};
+use crate::api::{Delivery, Route, Sender, SignalFailure, Source, Unpublished};
 use crate::frames::{AckFrame, Frame, RefusedWhy};
 use crate::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::wire::MAX_PAYLOAD;
@@ -264,7 +264,7 @@ impl Exchange {
         };
         match self.post(now, found.hub, letter) {
             Err((Letter::Peer { parcel, .. }, why)) => Err((parcel, why)),
-            Ok(()) | Err((Letter::Hub { .. }, _)) => Ok(Sent::Window),
+            Ok(()) | Err((Letter::Publication { .. } | Letter::Hub { .. }, _)) => Ok(Sent::Window),
         }
     }
 
@@ -472,6 +472,13 @@ impl Exchange {
                     }
                 }
                 Letter::Peer { parcel, .. } => self.effects.fail(parcel, why),
+                Letter::Publication {
+                    source, network, ..
+                } => self.effects.push(Effect::Unpublished(Unpublished {
+                    source,
+                    network,
+                    why,
+                })),
                 Letter::Hub { token, .. } => {
                     let failed = token.map(|token| Effect::HubMessageFailed { to, token });
                     failed

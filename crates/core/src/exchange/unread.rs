@@ -138,7 +138,7 @@ impl Outgoing {
                     false => Mark::First,
                 }
             }
-            Letter::Peer { .. } | Letter::Hub { .. } => Mark::Never,
+            Letter::Peer { .. } | Letter::Publication { .. } | Letter::Hub { .. } => Mark::Never,
         }
     }
 }

@@ -167,6 +167,8 @@ impl World {
                 };
                 exchange.lock().settle(result);
             }
+            // Clients of the simulator publish nothing.
+            Effect::Publish(_) | Effect::Unpublished(_) => {}
             Effect::HubMessage { from, payload } => {
                 running.core.handle_hub_message(now, from, &payload);
             }

@@ -136,6 +136,9 @@ pub(super) struct World {
     pub(super) accepted: BTreeMap<Tag, usize>,
     pub(super) delivered: Vec<Tag>,
     pub(super) failed: Vec<(Tag, SignalFailure)>,
+    /// What was published, by the hub that it came to and its kind.
+    pub(super) published: Vec<(usize, u8)>,
+    pub(super) unpublished: Vec<SignalFailure>,
     /// The kinds of those failures that were told as following another.
     pub(super) following: Vec<u8>,
     pub(super) messages: Vec<(usize, Bytes)>,
@@ -165,6 +168,8 @@ impl World {
             accepted: BTreeMap::new(),
             delivered: Vec::new(),
             failed: Vec::new(),
+            published: Vec::new(),
+            unpublished: Vec::new(),
             following: Vec::new(),
             messages: Vec::new(),
             messages_failed: Vec::new(),
@@ -331,6 +336,34 @@ impl World {
         sent
     }
 
+    /// A peer publishes something at these hubs.
+    pub(super) fn publish(
+        &mut self,
+        from: usize,
+        kind: u8,
+        payload: &[u8],
+        at: &[usize],
+    ) -> Result<(), SignalFailure> {
+        let found = self.book.winners[&peer(from)];
+        let source = Source {
+            claim: found.claim,
+            network: network(),
+            peer: peer(from),
+        };
+        let hubs: Vec<HubId> = at.iter().map(|n| hub(*n)).collect();
+        let here = &mut self.hubs[usize::from(found.hub.0[0])];
+        let published = here.publish(
+            self.now,
+            &source,
+            found.seq,
+            SignalKind(kind),
+            payload,
+            &hubs,
+        );
+        self.settle();
+        published
+    }
+
     /// The local target of an accepted signal turned out not to be there, although its claim is.
     pub(super) fn find_absent(&mut self, from: usize, to: usize, kind: u8) {
         let found = self.book.winners[&peer(from)];
@@ -380,6 +413,14 @@ impl World {
                 }
                 self.hubs[n].settle(result);
             }
+            Effect::Publish(publication) => {
+                self.published.push((n, publication.kind.0));
+                self.hubs[n].settle(match self.choked == Some(n) {
+                    true => Err(RefusedWhy::Overload),
+                    false => Ok(()),
+                });
+            }
+            Effect::Unpublished(unpublished) => self.unpublished.push(unpublished.why),
             Effect::HubMessage { payload, .. } => self.messages.push((n, payload)),
             Effect::Failed(failed) | Effect::Returned(failed) => {
                 let sender = self.senders[&(n, failed.source)].clone();

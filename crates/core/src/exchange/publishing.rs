@@ -1,0 +1,159 @@
+//! What peers publish: one message for each hub that has members, and the layout of that.
+//!
+//! A publication travels as a message of its hub, in the same windows as signals: once, in order with the signals of its
+//! sender, sent again until it is acknowledged, and counted as its sender's. Hubs on the way forward it as any other, and
+//! a hub that does not know it ignores and acknowledges it; no such hub holds a member of a network that fans out. A hub is
+//! believed about who publishes as it is about who signals. Who the members are is not known here.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{Publication, Sender, SignalFailure, Source};
+use crate::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId, SignalKind};
+use crate::wire::MAX_PAYLOAD;
+
+use super::Exchange;
+use super::outgoing::Letter;
+
+/// What the message begins with: contests and what was left unread begin with less, and hubs that do not know it ignore
+/// it.
+const TAG: u8 = 3;
+
+/// What comes before the payload.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
+struct Head {
+    network: String,
+    from: String,
+    claim: ClaimNo,
+    /// The sequence number of that claim in its hub's directory.
+    seq: u64,
+    kind: u8,
+}
+
+/// A message that was read: who publishes, by which claim, and what.
+pub(super) struct Published {
+    pub(super) network: NetworkKey,
+    pub(super) from: PeerId,
+    pub(super) claim: ClaimNo,
+    pub(super) seq: u64,
+    kind: SignalKind,
+    payload: Bytes,
+}
+
+impl Published {
+    /// The publication, if this is one.
+    pub(super) fn decode(message: &Bytes) -> Option<Self> {
+        let (&TAG, rest) = message.split_first()? else {
+            return None;
+        };
+        let (head, payload) = postcard::take_from_bytes::<Head>(rest).ok()?;
+        Some(Published {
+            network: NetworkKey::from_wire(&head.network).ok()?,
+            from: PeerId::new(&head.from).ok()?,
+            claim: head.claim,
+            seq: head.seq,
+            kind: SignalKind(head.kind),
+            payload: message.slice_ref(payload),
+        })
+    }
+
+    /// What the members get.
+    pub(super) fn of(self, sender: Sender) -> Publication {
+        Publication {
+            network: self.network,
+            from: self.from,
+            sender,
+            kind: self.kind,
+            payload: self.payload,
+        }
+    }
+}
+
+fn encode(from: &Source, seq: u64, kind: SignalKind, payload: &[u8]) -> Bytes {
+    let head = Head {
+        network: from.network.as_str().to_owned(),
+        from: from.peer.to_string(),
+        claim: from.claim,
+        seq,
+        kind: kind.0,
+    };
+    // Encoding into memory cannot fail for these types; an empty message is ignored by its receiver.
+    let mut message = postcard::to_allocvec(&(TAG, head)).unwrap_or_default();
+    message.extend_from_slice(payload);
+    message.into()
+}
+
+impl Exchange {
+    /// Publishes something of a local claim at these hubs. `from_seq` is the sequence number of the claim in our
+    /// directory. All hubs share one copy of it.
+    ///
+    /// # Errors
+    /// At least one of the hubs does not get it, and the sender is to be told: `NoRoute` or `Overload`.
+    pub fn publish(
+        &mut self,
+        now: Moment,
+        from: &Source,
+        from_seq: u64,
+        kind: SignalKind,
+        payload: &[u8],
+        hubs: &[HubId],
+    ) -> Result<(), SignalFailure> {
+        let now = self.advance(now);
+        let message = encode(from, from_seq, kind, payload);
+        if message.len() > MAX_PAYLOAD {
+            // The next hub would close the link for it.
+            return Err(SignalFailure::Overload);
+        }
+        let mut outcome = Ok(());
+        for hub in hubs {
+            let letter = Letter::Publication {
+                source: from.claim,
+                network: from.network.clone(),
+                payload: message.clone(),
+            };
+            let posted = self.post(now, *hub, letter);
+            outcome = outcome.and(posted.map_err(|(_, why)| why));
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Dialect;
+
+    fn source() -> Source {
+        Source {
+            claim: ClaimNo(4),
+            network: NetworkKey::new(Dialect::Pigeon, "n").expect("a name"),
+            peer: PeerId::new("ada").expect("an id"),
+        }
+    }
+
+    #[test]
+    fn the_message_is_laid_out_as_documented() {
+        let message = encode(&source(), 300, SignalKind(5), b"[1]");
+        assert_eq!(&message[..], b"\x03\x02pn\x03ada\x04\xac\x02\x05[1]");
+        let read = Published::decode(&message).expect("it is one");
+        let sender = Sender::Here(read.claim);
+        assert_eq!(read.seq, 300);
+        let publication = read.of(sender);
+        assert_eq!(publication.network, source().network);
+        assert_eq!(publication.from, source().peer);
+        assert_eq!(publication.kind, SignalKind(5));
+        assert_eq!(publication.payload, "[1]");
+    }
+
+    #[test]
+    fn what_is_no_such_message_is_left_alone() {
+        for message in [
+            &b""[..],
+            b"\x03",
+            b"\x02\x02pn\x03ada\x04\x01\x05",
+            b"\x03\x01p\x03ada\x04\x01\x05",
+        ] {
+            assert!(Published::decode(&Bytes::from_static(message)).is_none());
+        }
+    }
+}

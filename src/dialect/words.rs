@@ -1,0 +1,76 @@
+//! What messages are, whatever a dialect calls them: what is counted of each dialect.
+
+/// Declares an enum of words, and the list of all of them.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// All of them, in their order.
+            pub const ALL: &'static [Self] = &[$($name::$variant,)+];
+
+            /// The word in metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// What peers send.
+    Received {
+        /// Joins a network, or shows new data.
+        Announce = "announce",
+        /// A session offer.
+        Offer = "offer",
+        /// The answer to one.
+        Answer = "answer",
+        /// A candidate.
+        IceCandidate = "ice-candidate",
+        /// Something for all members of a network.
+        Publish = "publish",
+        /// Asks for a pong.
+        Ping = "ping",
+        /// Leaves.
+        Goodbye = "goodbye",
+        /// Accepted without effect.
+        Cleanup = "cleanup",
+        /// Says no more than that the peer is there.
+        Heartbeat = "heartbeat",
+        /// Any other type.
+        Other = "other",
+        /// What cannot be read.
+        Malformed = "malformed",
+    }
+}
+
+words! {
+    /// What peers are sent.
+    Sent {
+        /// The greeting.
+        Connected = "connected",
+        /// The members of a network, in one message.
+        Roster = "roster",
+        /// Another peer is there, or shows new data.
+        PeerDiscovered = "peer-discovered",
+        /// Another peer is gone.
+        PeerDisconnected = "peer-disconnected",
+        /// A session offer.
+        Offer = "offer",
+        /// The answer to one.
+        Answer = "answer",
+        /// A candidate.
+        IceCandidate = "ice-candidate",
+        /// Something that was published to a network.
+        Publish = "publish",
+        /// The answer to a ping.
+        Pong = "pong",
+        /// Another peer says goodbye.
+        Goodbye = "goodbye",
+        /// Something was wrong.
+        Error = "error",
+    }
+}

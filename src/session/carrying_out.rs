@@ -1,0 +1,660 @@
+//! What the actions of a client's protocol do.
+//!
+//! A text is heard and an event told at once; what they come to is carried out in order. An action that is about a
+//! network whose join is pending waits among what is `held`, and nothing else waits for it. Joins, updates and leaves
+//! wait for the driver's inbox, all else for nobody. Knows no socket.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hubmesh_core::api::{Join, SignalFailure, Source};
+use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::conversation::Conversation;
+use super::deadlines::Waiting;
+use super::intake::{Unread, Why};
+use super::socket;
+use crate::clock::unix_ms;
+use crate::dialect::words::Sent;
+use crate::dialect::{About, Action, Actions, Complaint, Dropped, HubEvent};
+use crate::limits::Origin;
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
+use crate::peers::registry::Peer;
+
+/// The networks that one client may be in at once: each costs a claim on every hub.
+const MOST_NETWORKS: usize = 256;
+
+/// What is left to be carried out, if anything has to wait. Boxed: it is rare, and would make the task of every idle
+/// client larger by as much.
+pub(super) type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), CloseReason>> + Send + 'a>>;
+
+/// What an action comes from.
+#[derive(Clone, Copy)]
+struct Cause<'a> {
+    /// The text that was heard, and when; `None` for an event, and for what was held.
+    heard: Option<(&'a Utf8Bytes, Instant)>,
+    /// Why the connection ends if the protocol ends it.
+    closes: CloseReason,
+}
+
+impl Cause<'_> {
+    /// Something that the hub had for the client, or that it said before.
+    const fn none(closes: CloseReason) -> Self {
+        Cause {
+            heard: None,
+            closes,
+        }
+    }
+}
+
+fn complaint(code: &'static str, text: impl Into<Cow<'static, str>>) -> Complaint<'static> {
+    Complaint {
+        code,
+        text: text.into(),
+    }
+}
+
+impl<S, M> Conversation<S, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: MeshPort,
+{
+    /// Does what a text of the client asks for, or tells it why not.
+    pub(super) fn hear<'a>(
+        &'a mut self,
+        text: &'a Utf8Bytes,
+    ) -> Result<Option<Rest<'a>>, CloseReason> {
+        let cause = Cause {
+            heard: Some((text, Instant::now())),
+            closes: CloseReason::PeerClosed,
+        };
+        let mut actions = Actions::new(unix_ms);
+        self.protocol.hear(text, &mut actions);
+        if let Some(received) = actions.received() {
+            let counted = &self.shared.metrics.messages_received;
+            counted.inc(self.dialect, received);
+        }
+        self.carry_out(actions, cause)
+    }
+
+    /// Does what an event comes to of which anything may follow: that the connection stands, that a join was decided on
+    /// or that a membership is lost.
+    pub(super) fn tell(
+        &mut self,
+        event: &HubEvent<'_>,
+        closes: CloseReason,
+    ) -> Result<Option<Rest<'_>>, CloseReason> {
+        let mut actions = Actions::new(unix_ms);
+        self.protocol.tell(event, &mut actions);
+        self.carry_out(actions, Cause::none(closes))
+    }
+
+    /// Does what any other event comes to: words.
+    pub(super) fn say(&mut self, event: &HubEvent<'_>) {
+        let mut actions = Actions::new(unix_ms);
+        self.protocol.tell(event, &mut actions);
+        for action in actions {
+            // Words end nothing, and wait for nobody.
+            let _ = self.start(action, Cause::none(CloseReason::Internal));
+        }
+    }
+
+    fn carry_out<'a>(
+        &'a mut self,
+        actions: Actions<'a>,
+        cause: Cause<'a>,
+    ) -> Result<Option<Rest<'a>>, CloseReason> {
+        let mut actions = actions.into_iter();
+        while let Some(action) = actions.next() {
+            if let Some(slow) = self.start(action, cause)? {
+                return Ok(Some(Box::pin(self.finish(slow, actions, cause))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Carries out something that was held.
+    pub(super) fn carry_out_held(
+        &mut self,
+        action: Action<'static>,
+    ) -> Result<Option<Rest<'_>>, CloseReason> {
+        let cause = Cause::none(CloseReason::PeerClosed);
+        let slow = self.try_now(action, cause)?;
+        Ok(slow.map(|slow| -> Rest<'_> { Box::pin(self.finish(slow, std::iter::empty(), cause)) }))
+    }
+
+    /// Begins with an action: carries it out, or keeps it for later, or gives it back if it waits for the mesh.
+    fn start<'a>(
+        &mut self,
+        action: Action<'a>,
+        cause: Cause<'_>,
+    ) -> Result<Option<Action<'a>>, CloseReason> {
+        if cause.heard.is_some() && !self.may_ask(&action) {
+            return Ok(None);
+        }
+        if self.has_to_wait(&action) {
+            self.hold(action);
+            return Ok(None);
+        }
+        self.try_now(action, cause)
+    }
+
+    async fn finish<'a>(
+        &mut self,
+        slow: Action<'a>,
+        rest: impl Iterator<Item = Action<'a>> + Send,
+        cause: Cause<'a>,
+    ) -> Result<(), CloseReason> {
+        self.ask_mesh(slow).await?;
+        for action in rest {
+            if let Some(slow) = self.start(action, cause)? {
+                self.ask_mesh(slow).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask_mesh(&mut self, action: Action<'_>) -> Result<(), CloseReason> {
+        match action {
+            Action::Join {
+                network,
+                data,
+                quiet,
+                leaving,
+            } => {
+                if let Some(before) = leaving {
+                    self.leave(&before, LeaveReason::Closed).await;
+                }
+                // Boxed, because it may come to another one.
+                Box::pin(self.join(network, data, quiet)).await?;
+            }
+            Action::Update { network, data } => self.update(&network, data).await,
+            Action::Leave { network, goodbye } => self.part_from(&network, goodbye).await,
+            // Nothing else waits.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Carries an action out, or gives it back if that waits for the mesh.
+    fn try_now<'a>(
+        &mut self,
+        action: Action<'a>,
+        cause: Cause<'_>,
+    ) -> Result<Option<Action<'a>>, CloseReason> {
+        match action {
+            Action::Signal {
+                about,
+                target,
+                kind,
+                payload,
+            } => {
+                let payload = bytes_of(payload, cause);
+                self.signal(&about, target, kind, payload);
+                if let Some((_, at)) = cause.heard {
+                    let took = at.elapsed().as_secs_f64();
+                    self.shared.metrics.route_seconds.observe(took);
+                }
+            }
+            Action::Publish {
+                network,
+                kind,
+                payload,
+                echo,
+            } => self.publish(network, kind, bytes_of(payload, cause), echo),
+            Action::Reply { text, word, .. } => self.push(text, word),
+            Action::Complain { code, text, .. } => {
+                self.note_complaint(code);
+                if let Some(text) = text {
+                    self.push(text, Sent::Error);
+                }
+            }
+            Action::Nowhere { name, kind, .. } => self.nowhere(&name, kind),
+            Action::Identify { peer, proof } => self.identify(peer, proof)?,
+            Action::Greet(text) => self.greet(text),
+            Action::Close => return Err(cause.closes),
+            Action::Join { .. } | Action::Update { .. } | Action::Leave { .. } => {
+                return Ok(Some(action));
+            }
+        }
+        Ok(None)
+    }
+
+    /// From now on the client goes by this id, if its token lets it.
+    fn identify(&mut self, peer: PeerId, proof: Bytes) -> Result<(), CloseReason> {
+        let only = self.only.as_deref();
+        if only.is_some_and(|only| only != peer.to_string()) {
+            let why = complaint("other-peer", "the token is for another peer");
+            self.say(&HubEvent::Ending(why));
+            return Err(CloseReason::Refused);
+        }
+        if self.memberships.is_empty() {
+            self.identity = Some(peer);
+            if !proof.is_empty() {
+                self.proof = proof;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_to_wait(&self, action: &Action<'_>) -> bool {
+        let memberships = &self.memberships;
+        if !memberships.any_pending() && self.held.is_empty() {
+            return false;
+        }
+        self.held.has_to_wait(action, |network| match network {
+            Some(network) => memberships.is_pending_in(network),
+            None => memberships.any_pending(),
+        })
+    }
+
+    /// The oldest of what was held that need not wait any more.
+    pub(super) fn next_held(&mut self) -> Option<Action<'static>> {
+        let memberships = &self.memberships;
+        self.held.pop_ready(|network| match network {
+            Some(network) => memberships.is_pending_in(network),
+            None => memberships.any_pending(),
+        })
+    }
+
+    /// Keeps an action until it may be carried out, or tells the client that there is no room.
+    fn hold(&mut self, action: Action<'_>) {
+        let size = self.held_size(&action);
+        if let Err(action) = self.held.push(owned(action), &self.shared.intake) {
+            let why = refusal(Why::NoRoom, size, self.shared.limits.max_message_bytes);
+            self.drop_action(&action, why);
+        }
+    }
+
+    fn held_size(&self, action: &Action<'_>) -> u64 {
+        match action {
+            Action::Signal { payload, .. } | Action::Publish { payload, .. } => {
+                payload.len() as u64
+            }
+            _ => 0,
+        }
+    }
+
+    /// Tells the client that something that it said is not carried out.
+    fn drop_action(&mut self, action: &Action<'_>, why: Complaint<'_>) {
+        let what = match action {
+            Action::Signal { target, kind, .. } => Dropped::Signal {
+                target,
+                kind: *kind,
+            },
+            _ => Dropped::Other,
+        };
+        self.say(&HubEvent::Dropped { what, why });
+    }
+
+    /// Gives up what was held: what the hub said is told, and the client learns that the rest is not carried out.
+    pub(super) fn refuse_held(&mut self) {
+        while let Some(action) = self.held.pop() {
+            match action {
+                Action::Reply { .. } | Action::Complain { .. } => {
+                    let words = Cause::none(CloseReason::Draining);
+                    self.say_at_last(action, words);
+                }
+                action => {
+                    let size = self.held_size(&action);
+                    let longest = self.shared.limits.max_message_bytes;
+                    self.drop_action(&action, refusal(Why::Draining, size, longest));
+                }
+            }
+        }
+    }
+
+    /// Says words that waited for a join which is not decided any more.
+    fn say_at_last(&mut self, words: Action<'static>, cause: Cause<'_>) {
+        let words = match words {
+            Action::Reply { text, word, .. } => Action::Reply {
+                about: About::Nothing,
+                text,
+                word,
+            },
+            Action::Complain { code, text, .. } => Action::Complain {
+                about: About::Nothing,
+                code,
+                text,
+            },
+            other => other,
+        };
+        // Words end nothing, and wait for nobody.
+        let _ = self.try_now(words, cause);
+    }
+
+    /// Tells the client of a message that was read past: why, or, where an error would end its connection, that whoever it
+    /// was for is not reached.
+    pub(super) fn refuse_unread(&mut self, unread: &Unread) {
+        let longest = self.shared.limits.max_message_bytes;
+        let what = Dropped::Ends {
+            head: &unread.ends.head,
+            tail: &unread.ends.tail,
+        };
+        let why = refusal(unread.why, unread.size, longest);
+        self.say(&HubEvent::Dropped { what, why });
+    }
+
+    /// Whether a join or an update that the client asks for does not come too soon; the first join is free.
+    fn may_ask(&mut self, action: &Action<'_>) -> bool {
+        let (network, leaving, counts) = match action {
+            Action::Join {
+                network,
+                leaving,
+                quiet,
+                ..
+            } => (network, leaving.as_ref(), !quiet),
+            Action::Update { network, .. } => (network, Some(network), true),
+            _ => return true,
+        };
+        let is_first = !std::mem::replace(&mut self.has_asked, true);
+        if counts && !is_first && !self.may_announce_again(network) {
+            self.say(&HubEvent::Declined { leaving });
+            return false;
+        }
+        if counts {
+            self.shared.metrics.announcements.inc();
+        }
+        true
+    }
+
+    async fn update(&mut self, network: &NetworkKey, data: Option<Bytes>) {
+        let about = About::Network(network.clone());
+        if let Some(peer) = self.memberships.present(&about) {
+            let claim = peer.source().claim;
+            peer.show();
+            self.shared.mesh.update(claim, data, false).await;
+        }
+    }
+
+    async fn leave(&mut self, network: &NetworkKey, reason: LeaveReason) {
+        let claim = self.memberships.leave(network, reason).await;
+        if let Some(postponed) = &mut self.postponed {
+            postponed.joins.retain(|join| Some(join.claim) != claim);
+        }
+        self.held.stir();
+    }
+
+    /// Leaves a network. Whoever stays connected after the last has as long as a newcomer to announce itself.
+    async fn part_from(&mut self, network: &NetworkKey, goodbye: bool) {
+        let was_there = self.memberships.has(network);
+        if goodbye {
+            self.held.forget(network);
+        }
+        let reason = match goodbye {
+            true => LeaveReason::Goodbye,
+            false => LeaveReason::Closed,
+        };
+        if was_there {
+            self.leave(network, reason).await;
+            self.wait_on();
+        }
+    }
+
+    /// Waits for what there is to wait for, now that a join was decided on or a network left.
+    pub(super) fn wait_on(&mut self) {
+        if self.next_postponed().is_some() || self.memberships.any_pending() {
+            return;
+        }
+        let may_idle = self.shared.policies.of(self.dialect).idles;
+        let what = match self.memberships.is_empty() && !may_idle {
+            true => Waiting::Announcement,
+            false => Waiting::Nothing,
+        };
+        self.deadlines.wait(what, Instant::now());
+    }
+
+    /// Asks for a membership of a client that is known.
+    async fn join(
+        &mut self,
+        network: NetworkKey,
+        data: Option<Bytes>,
+        quiet: bool,
+    ) -> Result<(), CloseReason> {
+        let Some(identity) = self.identity.clone() else {
+            return Ok(());
+        };
+        if self.memberships.has(&network) {
+            self.update(&network, data).await;
+            return Ok(());
+        }
+        if self.memberships.len() >= MOST_NETWORKS {
+            let text = format!("a client may be in {MOST_NETWORKS} networks");
+            let event = HubEvent::Lost {
+                network: &network,
+                why: complaint("too-many-networks", text),
+            };
+            if let Some(rest) = self.tell(&event, CloseReason::Refused)? {
+                rest.await?;
+            }
+            return Ok(());
+        }
+        let claim = self.shared.mesh.next_claim();
+        let source = Source {
+            claim,
+            network: network.clone(),
+            peer: identity.clone(),
+        };
+        let mailbox = Arc::clone(&self.mailbox);
+        let peer = Arc::new(Peer::new(source, self.dialect, mailbox, quiet));
+        self.shared.registry.insert(claim, Arc::clone(&peer));
+        self.memberships.ask(Arc::clone(&self.shared), peer);
+        let join = Join {
+            claim,
+            network,
+            peer: identity,
+            data,
+            quiet,
+            proof: self.proof.clone(),
+            address: Origin::of(self.address),
+        };
+        match &mut self.postponed {
+            // Each in its turn.
+            Some(postponed) => postponed.joins.push_back(join),
+            None => self.ask(join).await,
+        }
+        Ok(())
+    }
+
+    /// The claim whose turn to join is awaited.
+    fn next_postponed(&self) -> Option<ClaimNo> {
+        let postponed = self.postponed.as_ref()?;
+        postponed.joins.front().map(|join| join.claim)
+    }
+
+    /// Asks the mesh for the joins whose turn came.
+    pub(super) async fn ask_in_turn(&mut self) {
+        while let Some(join) = self
+            .postponed
+            .as_mut()
+            .and_then(|all| all.joins.pop_front())
+        {
+            let claim = join.claim;
+            self.ask(join).await;
+            if self.next_postponed() == Some(claim) {
+                return;
+            }
+        }
+        self.postponed = None;
+        self.wait_on();
+    }
+
+    /// Asks the mesh for a membership, or waits for the turn in which it may, and is called again then.
+    async fn ask(&mut self, join: Join) {
+        let now = Instant::now();
+        let shared = &self.shared;
+        if let Some(waiting) = self.memberships.turn(join.claim) {
+            if let Some(turn) = waiting.take() {
+                turn.came();
+            } else if let Some(turn) = shared.turn_to_join(self.address, &join.network) {
+                self.deadlines.wait(Waiting::Turn, now + turn.wait());
+                *waiting = Some(Box::new(turn));
+                self.shared.metrics.joins_delayed.inc();
+                tracing::debug!(peer = %join.peer, "a join waits: its address has others told too much");
+                self.postponed
+                    .get_or_insert_default()
+                    .joins
+                    .push_front(join);
+                return;
+            }
+        }
+        self.deadlines.wait(Waiting::Mesh, now);
+        self.shared.mesh.join(join).await;
+    }
+
+    fn signal(&mut self, about: &About, target: PeerId, kind: SignalKind, payload: Bytes) {
+        let Some(peer) = self.memberships.present(about) else {
+            return self.say_not_there(Dropped::Signal {
+                target: &target,
+                kind,
+            });
+        };
+        let source = peer.source();
+        // No peer hears of itself.
+        let sent = if target == source.peer {
+            Err(SignalFailure::NoSuchPeer)
+        } else {
+            let wait = crate::dialect::may_wait(self.dialect, kind);
+            let mesh = &self.shared.mesh;
+            mesh.signal(source, &target, kind, payload, wait)
+        };
+        if let Err(why) = sent {
+            self.undelivered(about, &target, kind, why);
+        }
+    }
+
+    fn say_not_there(&mut self, what: Dropped<'_>) {
+        let text = "this client is not in that network: join it first";
+        let why = complaint("not-announced", text);
+        self.say(&HubEvent::Dropped { what, why });
+    }
+
+    fn publish(&mut self, network: NetworkKey, kind: SignalKind, payload: Bytes, echo: bool) {
+        let about = About::Network(network);
+        let Some(peer) = self.memberships.present(&about) else {
+            return self.say_not_there(Dropped::Other);
+        };
+        let source = peer.source();
+        if let Err(why) = self.shared.mesh.publish(source, kind, payload, echo) {
+            let network = source.network.clone();
+            self.shared.metrics.signals_failed.inc(why);
+            self.say(&HubEvent::Unpublished {
+                network: &network,
+                why,
+            });
+        }
+    }
+
+    fn undelivered(
+        &mut self,
+        about: &About,
+        target: &PeerId,
+        kind: SignalKind,
+        why: SignalFailure,
+    ) {
+        self.shared.metrics.signals_failed.inc(why);
+        let follows = self.was_told(about, &target.to_string(), kind);
+        self.say(&HubEvent::Undelivered {
+            target,
+            kind,
+            why,
+            follows,
+        });
+    }
+
+    fn nowhere(&mut self, name: &str, kind: SignalKind) {
+        if !self.was_told(&About::Only, name, kind) {
+            self.say(&HubEvent::Nowhere { name });
+        }
+    }
+
+    /// Whether a failure goes with one that the client was told of.
+    fn was_told(&self, about: &About, target: &str, kind: SignalKind) -> bool {
+        let peer = self.memberships.present(about);
+        peer.is_some_and(|peer| self.shared.registry.was_told(peer, target, kind))
+    }
+}
+
+/// A payload, without a copy where it makes up most of the text that it came in.
+fn bytes_of(payload: Cow<'_, str>, cause: Cause<'_>) -> Bytes {
+    match (payload, cause.heard) {
+        (Cow::Borrowed(part), Some((text, _))) => socket::share(text, part),
+        (Cow::Borrowed(part), None) => Bytes::copy_from_slice(part.as_bytes()),
+        (Cow::Owned(whole), _) => whole.into(),
+    }
+}
+
+/// An action that keeps nothing of the text that it came from: that may be part of a larger buffer, of which all would be
+/// kept.
+fn owned(action: Action<'_>) -> Action<'static> {
+    match action {
+        Action::Signal {
+            about,
+            target,
+            kind,
+            payload,
+        } => Action::Signal {
+            about,
+            target,
+            kind,
+            payload: payload.into_owned().into(),
+        },
+        Action::Publish {
+            network,
+            kind,
+            payload,
+            echo,
+        } => Action::Publish {
+            network,
+            kind,
+            payload: payload.into_owned().into(),
+            echo,
+        },
+        Action::Identify { peer, proof } => Action::Identify { peer, proof },
+        Action::Join {
+            network,
+            data,
+            quiet,
+            leaving,
+        } => Action::Join {
+            network,
+            data,
+            quiet,
+            leaving,
+        },
+        Action::Update { network, data } => Action::Update { network, data },
+        Action::Leave { network, goodbye } => Action::Leave { network, goodbye },
+        Action::Nowhere { about, name, kind } => Action::Nowhere { about, name, kind },
+        Action::Greet(text) => Action::Greet(text),
+        Action::Reply { about, text, word } => Action::Reply { about, text, word },
+        Action::Complain { about, code, text } => Action::Complain { about, code, text },
+        Action::Close => Action::Close,
+    }
+}
+
+/// Why something that a client said is not carried out, in words.
+fn refusal(why: Why, size: u64, longest: usize) -> Complaint<'static> {
+    match why {
+        Why::TooLong => complaint(
+            "message-too-long",
+            format!("a message of {size} bytes is too long: MAX_MESSAGE_BYTES is {longest}"),
+        ),
+        Why::Draining => complaint(
+            CloseReason::Draining.label(),
+            "the hub restarts: a message was not carried out",
+        ),
+        Why::NoRoom => complaint(
+            "no-room",
+            format!(
+                "there is no room for a message of {size} bytes: too much waits already (MESSAGE_BUDGET_BYTES)"
+            ),
+        ),
+    }
+}
