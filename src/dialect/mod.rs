@@ -32,6 +32,9 @@ pub mod one_network;
 pub mod peerjs;
 pub mod pigeon;
 pub mod protocol;
+#[cfg(feature = "trial-dialect")]
+#[path = "../../tests/seam/trial.rs"]
+pub mod trial;
 pub mod words;
 
 pub use protocol::{About, Action, Actions, Beginning, Dropped, HubEvent};
@@ -352,6 +355,9 @@ pub enum Told {
 pub enum Protocol {
     /// A client that is in one network at a time.
     OneNetwork(OneNetwork),
+    /// The tests' own.
+    #[cfg(feature = "trial-dialect")]
+    Trial(trial::Trial),
 }
 
 impl Protocol {
@@ -361,6 +367,8 @@ impl Protocol {
             Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => {
                 Protocol::OneNetwork(OneNetwork::new(beginning))
             }
+            #[cfg(feature = "trial-dialect")]
+            Dialect::Trial => Protocol::Trial(trial::Trial::new(beginning)),
         }
     }
 
@@ -369,6 +377,8 @@ impl Protocol {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self {
             Protocol::OneNetwork(client) => client.hear(text, actions),
+            #[cfg(feature = "trial-dialect")]
+            Protocol::Trial(client) => client.hear(text, actions),
         }
     }
 
@@ -376,6 +386,8 @@ impl Protocol {
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match self {
             Protocol::OneNetwork(client) => client.tell(event, actions),
+            #[cfg(feature = "trial-dialect")]
+            Protocol::Trial(client) => client.tell(event, actions),
         }
     }
 }
@@ -391,6 +403,8 @@ pub fn encode(
     match dialect {
         Dialect::Pigeon => Some(pigeon::encode(network, event, now_ms)),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode(dialect, event),
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => trial::encode(network, event),
     }
 }
 
@@ -399,6 +413,8 @@ pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Opti
     match dialect {
         Dialect::Pigeon => pigeon::encode_signal(signal, now_ms),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_signal(signal),
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => trial::encode_signal(signal),
     }
 }
 
@@ -407,6 +423,8 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
     match dialect {
         Dialect::Pigeon => pigeon::encode_notice(network, event, now_ms),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_notice(dialect, event),
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => trial::encode_notice(network, event),
     }
 }
 
@@ -418,6 +436,8 @@ pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>) -> Option<Utf8Bytes>
             let _ = roster;
             None
         }
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => Some(trial::encode_roster(roster)),
     }
 }
 
@@ -429,6 +449,8 @@ pub fn encode_publication(dialect: Dialect, publication: &Publication<'_>) -> Op
             let _ = publication;
             None
         }
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => trial::encode_publication(publication),
     }
 }
 
@@ -437,6 +459,8 @@ pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
     match dialect {
         Dialect::Pigeon => pigeon::sent(kind),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::sent(kind),
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => Some(Sent::Offer),
     }
 }
 
@@ -445,6 +469,8 @@ pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
     match dialect {
         Dialect::Pigeon => true,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::may_wait(kind),
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => true,
     }
 }
 
@@ -467,6 +493,8 @@ pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
         // Each word names the kind of its signal, for programs to tell an offer from a candidate.
         Dialect::Pigeon => Failing::Alone,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::failing(kind),
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => Failing::Alone,
     }
 }
 
@@ -476,6 +504,8 @@ pub const fn max_depth(dialect: Dialect) -> usize {
     match dialect {
         Dialect::Pigeon => json::MAX_DEPTH,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::MAX_DEPTH,
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => json::MAX_DEPTH,
     }
 }
 
@@ -485,6 +515,8 @@ pub const fn default_network(dialect: Dialect) -> &'static str {
         Dialect::Pigeon => pigeon::DEFAULT_NETWORK,
         // Their network is in the address that they connect to.
         Dialect::PeerJs | Dialect::PeerJsRooms => "",
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial => "",
     }
 }
 

@@ -413,6 +413,10 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
             ("page.json", web::about),
         ]),
     }
+    #[cfg(feature = "trial-dialect")]
+    pages.push(("trial", |app, head| {
+        admit::unnamed(app, head, Dialect::Trial)
+    }));
     if app.config.is_hub && door == Door::Public {
         pages.push(("mesh", admit::hub));
     }
@@ -442,7 +446,7 @@ fn route<B: Backend>(
         warp::path(path).and(warp::path::end()).boxed()
     };
     // The others are WebSockets themselves, at the public door.
-    let page_alone = door == Door::Admin || !matches!(path, "" | "ws" | "mesh");
+    let page_alone = door == Door::Admin || !matches!(path, "" | "ws" | "mesh" | "trial");
     let answer = move |mut head: Head| {
         let checked = app.operators.check(door, &head.headers);
         head.is_operator = checked.is_ok();

@@ -15,11 +15,20 @@ pub enum Dialect {
     PeerJs,
     /// That of `peerjs` clients in room mode; a network is a room of few.
     PeerJsRooms,
+    /// The tests' own.
+    #[cfg(feature = "trial-dialect")]
+    Trial,
 }
 
 impl Dialect {
     /// All of them.
-    pub const ALL: &'static [Dialect] = &[Dialect::Pigeon, Dialect::PeerJs, Dialect::PeerJsRooms];
+    pub const ALL: &'static [Dialect] = &[
+        Dialect::Pigeon,
+        Dialect::PeerJs,
+        Dialect::PeerJsRooms,
+        #[cfg(feature = "trial-dialect")]
+        Dialect::Trial,
+    ];
 
     /// The letter that networks of this dialect start with inside the mesh.
     pub const fn tag(self) -> char {
@@ -27,6 +36,8 @@ impl Dialect {
             Dialect::Pigeon => 'p',
             Dialect::PeerJs => 'j',
             Dialect::PeerJsRooms => 'r',
+            #[cfg(feature = "trial-dialect")]
+            Dialect::Trial => '~',
         }
     }
 
@@ -36,6 +47,8 @@ impl Dialect {
             'p' => Some(Dialect::Pigeon),
             'j' => Some(Dialect::PeerJs),
             'r' => Some(Dialect::PeerJsRooms),
+            #[cfg(feature = "trial-dialect")]
+            '~' => Some(Dialect::Trial),
             _ => None,
         }
     }
@@ -46,6 +59,8 @@ impl Dialect {
             Dialect::Pigeon => "pigeon",
             Dialect::PeerJs => "peerjs",
             Dialect::PeerJsRooms => "peerjs-rooms",
+            #[cfg(feature = "trial-dialect")]
+            Dialect::Trial => "trial",
         }
     }
 }
@@ -110,6 +125,12 @@ impl Dialect {
                 capacity: Some(4),
                 returns: false,
                 ..realm
+            },
+            #[cfg(feature = "trial-dialect")]
+            Dialect::Trial => Policy {
+                fans_out: true,
+                idles: true,
+                ..native
             },
         }
     }

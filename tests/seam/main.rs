@@ -1,0 +1,208 @@
+//! The seam between dialects and the hub, shown by a dialect of the tests' own on two hubs that are linked.
+//!
+//! What that dialect says and hears is in `trial`, which is a part of the hub in builds for tests alone. No story assumes
+//! a speed: it waits for what is to happen, and fails after a generous while.
+#![cfg(feature = "trial-dialect")]
+
+#[path = "../common/hub_process.rs"]
+mod hub_process;
+
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+
+use hub_process::{HubProcess, LIMIT, eventually};
+
+/// A client of the dialect.
+struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Client {
+    async fn connect(hub: &HubProcess) -> Self {
+        let url = format!("ws://{}/trial", hub.addr);
+        let connected = timeout(LIMIT, connect_async(url)).await;
+        let (socket, _) = connected.expect("in time").expect("it is let in");
+        Client { socket }
+    }
+
+    /// One that has said who it is.
+    async fn named(hub: &HubProcess, id: &str) -> Self {
+        let mut client = Self::connect(hub).await;
+        client.say(json!({"type": "hello", "id": id})).await;
+        let welcome = json!({"type": "welcome", "id": id});
+        assert_eq!(client.next().await, welcome);
+        client
+    }
+
+    async fn say(&mut self, said: Value) {
+        let sent = self.socket.send(Message::text(said.to_string()));
+        sent.await.expect("it is sent");
+    }
+
+    async fn next(&mut self) -> Value {
+        loop {
+            let next = timeout(LIMIT, self.socket.next()).await;
+            match next.expect("something comes").expect("it goes on") {
+                Ok(Message::Text(text)) => {
+                    return serde_json::from_str(&text).expect("it is JSON");
+                }
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("no text: {other:?}"),
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, topics: &[&str]) {
+        self.say(json!({"type": "subscribe", "topics": topics}))
+            .await;
+    }
+
+    /// Waits for a message of this type; what comes before it is given back too.
+    async fn until(&mut self, kind: &str) -> (Vec<Value>, Value) {
+        let mut before = Vec::new();
+        loop {
+            let next = self.next().await;
+            if next["type"] == kind {
+                return (before, next);
+            }
+            before.push(next);
+        }
+    }
+}
+
+/// Two hubs that have a link.
+async fn two() -> (HubProcess, HubProcess) {
+    let first = HubProcess::builder().start().await;
+    let second = HubProcess::builder()
+        .env("BOOTSTRAP_HUBS", first.ws_url())
+        .start()
+        .await;
+    eventually("the hubs are linked", async || {
+        let stats = second.http(http::Method::GET, "/stats", &[]).await.json();
+        stats["hubs"] == 1
+    })
+    .await;
+    (first, second)
+}
+
+/// Has a newcomer subscribe until it is told that this one is there: what one hub knows, the other hears a little later.
+async fn meet(client: &mut Client, topic: &str, other: &str) {
+    client.subscribe(&[topic]).await;
+    let (_, roster) = client.until("members").await;
+    let ids = roster["ids"].as_array().expect("a list of ids").clone();
+    if ids.iter().all(|id| id != other) {
+        client.until("joined").await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_says_who_it_is_when_it_likes_and_nothing_before() {
+    let hub = HubProcess::builder()
+        .env("ANNOUNCE_TIMEOUT_MS", "100")
+        .start()
+        .await;
+    let mut client = Client::connect(&hub).await;
+    client.subscribe(&["a"]).await;
+    let error = json!({"type": "error", "code": "who-are-you"});
+    assert_eq!(client.next().await, error);
+    client.say(json!({"type": "hello", "id": "ada"})).await;
+    assert_eq!(client.next().await["type"], "welcome");
+    client.subscribe(&["a", "b"]).await;
+    for topic in ["a", "b"] {
+        let members = json!({"type": "members", "topic": topic, "ids": []});
+        assert_eq!(client.next().await, members);
+    }
+    let topics = ["a", "b"];
+    client
+        .say(json!({"type": "unsubscribe", "topics": topics}))
+        .await;
+    // In no topic any more, for longer than others may take to announce themselves.
+    for _ in 0..3 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        client.say(json!({"type": "ping"})).await;
+        assert_eq!(client.next().await["type"], "pong");
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_reaches_the_members_of_its_topic_on_both_hubs_once_and_in_order() {
+    let (first, second) = two().await;
+    let mut ada = Client::named(&first, "ada").await;
+    ada.subscribe(&["a", "b"]).await;
+    ada.until("members").await;
+    ada.until("members").await;
+    let mut bob = Client::named(&second, "bob").await;
+    meet(&mut bob, "a", "ada").await;
+    let mut eve = Client::named(&second, "eve").await;
+    meet(&mut eve, "b", "ada").await;
+    for _ in 0..2 {
+        let (_, joined) = ada.until("joined").await;
+        assert!(joined["id"] == "bob" || joined["id"] == "eve", "{joined}");
+    }
+    for n in 0..50 {
+        ada.say(json!({"type": "publish", "topic": "a", "data": {"n": n}}))
+            .await;
+        ada.say(json!({"type": "send", "topic": "a", "to": "bob", "data": n}))
+            .await;
+    }
+    ada.say(json!({"type": "publish", "topic": "b", "data": "for eve"}))
+        .await;
+    for n in 0..50 {
+        let published = json!({
+            "type": "published", "topic": "a", "from": "ada", "data": {"n": n}, "clients": 2,
+        });
+        assert_eq!(bob.next().await, published);
+        assert_eq!(
+            ada.next().await,
+            published,
+            "whoever publishes hears itself"
+        );
+        let sent = json!({"type": "sent", "topic": "a", "from": "ada", "data": n});
+        assert_eq!(bob.next().await, sent);
+    }
+    let for_eve = eve.next().await;
+    assert_eq!(
+        (&for_eve["topic"], &for_eve["data"]),
+        (&json!("b"), &json!("for eve"))
+    );
+    bob.say(json!({"type": "send", "topic": "a", "to": "nobody", "data": 1}))
+        .await;
+    let (_, failed) = bob.until("undelivered").await;
+    assert_eq!(failed["code"], "no-such-peer");
+}
+
+#[tokio::test]
+async fn what_one_topic_refuses_leaves_the_connection_and_its_other_topics_alone() {
+    let (first, second) = two().await;
+    let mut ada = Client::named(&first, "ada").await;
+    ada.subscribe(&["a"]).await;
+    ada.until("members").await;
+    let mut bob = Client::named(&second, "bob").await;
+    meet(&mut bob, "a", "ada").await;
+    // It reads, and with that answers the hub that asks whether it lives.
+    let reading = tokio::spawn(async move { while ada.socket.next().await.is_some() {} });
+    let mut other = Client::named(&second, "ada").await;
+    other.subscribe(&["a", "b"]).await;
+    // The contest for the one takes a while, and holds the other back in nothing.
+    let members = json!({"type": "members", "topic": "b", "ids": []});
+    assert_eq!(other.next().await, members);
+    other
+        .say(json!({"type": "publish", "topic": "b", "data": 1}))
+        .await;
+    assert_eq!(other.next().await["type"], "published");
+    let lost = json!({"type": "lost", "topic": "a", "code": "id-taken"});
+    assert_eq!(other.next().await, lost);
+    other
+        .say(json!({"type": "publish", "topic": "b", "data": 2}))
+        .await;
+    assert_eq!(other.next().await["data"], 2);
+    other
+        .say(json!({"type": "publish", "topic": "a", "data": 3}))
+        .await;
+    assert_eq!(other.next().await["code"], "not-announced");
+    reading.abort();
+    let (_, left) = bob.until("left").await;
+    assert_eq!(left["id"], "ada");
+}

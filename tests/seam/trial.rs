@@ -1,0 +1,234 @@
+//! A dialect of the tests' own: whatever the seam between dialects and the hub can do, and no real one does yet.
+//!
+//! A client says who it is after it has connected (`hello`), is in several topics at once (`subscribe`, `unsubscribe`),
+//! publishes to a topic and hears itself (`publish`), signals to one peer of a topic (`send`), and is told who is in a
+//! topic in one message (`members`). What one topic refuses it leaves the others alone. No release has it.
+
+use bytes::Bytes;
+use hubmesh_core::api::PeerEvent;
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::words::{Received, Sent};
+use super::{About, Action, Actions, Beginning, Dropped, Event, HubEvent};
+use super::{Notice, Publication, Roster, Signal};
+
+/// What a client says: a type, and what goes with it.
+#[derive(Deserialize)]
+struct Said<'a> {
+    r#type: String,
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    topics: Vec<String>,
+    #[serde(default)]
+    topic: String,
+    #[serde(default)]
+    to: String,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Trial {
+    known: bool,
+}
+
+impl Trial {
+    /// A client that has not said who it is.
+    pub fn new(beginning: Beginning) -> Self {
+        Trial {
+            known: beginning.peer.is_some(),
+        }
+    }
+
+    /// Takes in one text.
+    pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
+        let Ok(said) = serde_json::from_str::<Said<'a>>(text) else {
+            actions.note(Received::Malformed);
+            return complain("malformed", actions);
+        };
+        let payload = said.data.map_or("null", RawValue::get);
+        let network = key(&said.topic).unwrap_or_else(nowhere);
+        match said.r#type.as_str() {
+            "hello" => {
+                actions.note(Received::Announce);
+                self.hello(&said.id, actions);
+            }
+            _ if !self.known => complain("who-are-you", actions),
+            "subscribe" => {
+                actions.note(Received::Announce);
+                for network in said.topics.iter().filter_map(|topic| key(topic)) {
+                    actions.push(Action::Join {
+                        network,
+                        data: None,
+                        quiet: false,
+                        leaving: None,
+                    });
+                }
+            }
+            "unsubscribe" => {
+                actions.note(Received::Goodbye);
+                for network in said.topics.iter().filter_map(|topic| key(topic)) {
+                    let goodbye = true;
+                    actions.push(Action::Leave { network, goodbye });
+                }
+            }
+            "publish" => {
+                actions.note(Received::Publish);
+                actions.push(Action::Publish {
+                    network,
+                    kind: SignalKind(0),
+                    payload: payload.into(),
+                    echo: true,
+                });
+            }
+            "send" => {
+                actions.note(Received::Offer);
+                let Ok(target) = PeerId::new(&said.to) else {
+                    return complain("nobody", actions);
+                };
+                actions.push(Action::Signal {
+                    about: About::Network(network),
+                    target,
+                    kind: SignalKind(1),
+                    payload: payload.into(),
+                });
+            }
+            "ping" => {
+                actions.note(Received::Ping);
+                reply(json!({"type": "pong"}), Sent::Pong, actions);
+            }
+            _ => {
+                actions.note(Received::Other);
+                complain("unknown", actions);
+            }
+        }
+    }
+
+    fn hello(&mut self, id: &str, actions: &mut Actions<'_>) {
+        let Ok(peer) = PeerId::new(id) else {
+            return complain("bad-id", actions);
+        };
+        self.known = true;
+        let proof = Bytes::new();
+        actions.push(Action::Identify { peer, proof });
+        reply(
+            json!({"type": "welcome", "id": id}),
+            Sent::Connected,
+            actions,
+        );
+    }
+
+    /// Takes in what the hub has for the client.
+    pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
+        match event {
+            HubEvent::Connected => actions.push(Action::Greet(None)),
+            HubEvent::Joined { .. } | HubEvent::Declined { .. } | HubEvent::Missed => {}
+            HubEvent::Lost { network, why } => {
+                let lost = json!({"type": "lost", "topic": network.name(), "code": why.code});
+                reply(lost, Sent::Error, actions);
+            }
+            HubEvent::Undelivered { target, why, .. } => {
+                let told =
+                    json!({"type": "undelivered", "to": target.to_string(), "code": why.as_str()});
+                reply(told, Sent::Error, actions);
+            }
+            HubEvent::Unpublished { network, why } => {
+                let told =
+                    json!({"type": "unpublished", "topic": network.name(), "code": why.as_str()});
+                reply(told, Sent::Error, actions);
+            }
+            HubEvent::Nowhere { .. } => complain("nobody", actions),
+            HubEvent::Dropped { what, why } => {
+                let code = match what {
+                    Dropped::Ends { .. } => "too-long",
+                    Dropped::Signal { .. } | Dropped::Other => why.code,
+                };
+                complain(code, actions);
+            }
+            HubEvent::Mistake(why) | HubEvent::Ending(why) => complain(why.code, actions),
+        }
+    }
+}
+
+fn key(topic: &str) -> Option<NetworkKey> {
+    NetworkKey::new(Dialect::Trial, topic).ok()
+}
+
+/// A network that nobody is ever in.
+fn nowhere() -> NetworkKey {
+    NetworkKey::from_wire("~\0").unwrap_or_else(|_| unreachable!("it has a name"))
+}
+
+fn reply(message: serde_json::Value, word: Sent, actions: &mut Actions<'_>) {
+    let (about, text) = (About::Nothing, message.to_string().into());
+    actions.push(Action::Reply { about, text, word });
+}
+
+fn complain(code: &'static str, actions: &mut Actions<'_>) {
+    let text = json!({"type": "error", "code": code}).to_string();
+    actions.push(Action::Complain {
+        about: About::Nothing,
+        code,
+        text: Some(text.into()),
+    });
+}
+
+/// Writes what the registry has for one client.
+pub fn encode(network: &str, event: &Event<'_>) -> Option<Utf8Bytes> {
+    let told = match event {
+        Event::Undelivered { target, why, .. } => {
+            json!({"type": "undelivered", "to": target.to_string(), "code": why.as_str()})
+        }
+        Event::Unpublished { why } => {
+            json!({"type": "unpublished", "topic": network, "code": why.as_str()})
+        }
+        Event::Error(why) => json!({"type": "error", "code": why.code}),
+        _ => return None,
+    };
+    Some(told.to_string().into())
+}
+
+/// Writes a signal for its receiver.
+pub fn encode_signal(signal: &Signal<'_>) -> Option<Utf8Bytes> {
+    let data: &RawValue = serde_json::from_str(signal.payload).ok()?;
+    let told = json!({"type": "sent", "topic": signal.network.name(), "from": signal.from.to_string(), "data": data});
+    Some(told.to_string().into())
+}
+
+/// Writes what members hear of each other.
+pub fn encode_notice(network: &str, event: &PeerEvent) -> Notice {
+    let word = match event {
+        PeerEvent::Joined { .. } => "joined",
+        PeerEvent::Updated { .. } => return Notice::NONE,
+        PeerEvent::Left { .. } => "left",
+    };
+    let told = json!({"type": word, "topic": network, "id": event.peer().to_string()});
+    Notice::one(told.to_string().into())
+}
+
+/// Writes who is in a topic.
+pub fn encode_roster(roster: &Roster<'_>) -> Utf8Bytes {
+    let ids = roster.others.iter().map(|(peer, _)| peer.to_string());
+    let told =
+        json!({"type": "members", "topic": roster.network.name(), "ids": ids.collect::<Vec<_>>()});
+    told.to_string().into()
+}
+
+/// Writes what was published.
+pub fn encode_publication(publication: &Publication<'_>) -> Option<Utf8Bytes> {
+    let data: &RawValue = serde_json::from_str(publication.payload).ok()?;
+    let told = json!({
+        "type": "published",
+        "topic": publication.network.name(),
+        "from": publication.from.to_string(),
+        "data": data,
+        "clients": publication.members,
+    });
+    Some(told.to_string().into())
+}
