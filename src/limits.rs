@@ -130,7 +130,7 @@ const ABUSE_BURSTS: u32 = 5;
 /// network is told.
 const ANNOUNCEMENT_COST: NonZeroU32 = NonZeroU32::MIN.saturating_add(18);
 
-/// Telling this many members of a further announcement costs as much as a message of its own.
+/// Telling this many members of a further announcement, or of what is published, costs as much as a message of its own.
 const TOLD_FOR_ONE: usize = 10;
 
 /// One peer's allowance of messages.
@@ -188,8 +188,18 @@ impl Pace {
         let Some(limiter) = &self.limiter else {
             return Verdict::Granted;
         };
-        let for_each = u32::try_from(told / TOLD_FOR_ONE).unwrap_or(u32::MAX);
-        let cost = ANNOUNCEMENT_COST.saturating_add(for_each);
+        let cost = ANNOUNCEMENT_COST.saturating_add(for_each(told));
+        match limiter.check_n(cost.min(self.most_cost)) {
+            Ok(Ok(())) => Verdict::Granted,
+            _ => self.refuse(),
+        }
+    }
+
+    /// Judges what something that is published, and that so many get, costs beyond being a message.
+    pub fn judge_publication(&mut self, told: usize) -> Verdict {
+        let (Some(limiter), Some(cost)) = (&self.limiter, NonZeroU32::new(for_each(told))) else {
+            return Verdict::Granted;
+        };
         match limiter.check_n(cost.min(self.most_cost)) {
             Ok(Ok(())) => Verdict::Granted,
             _ => self.refuse(),
@@ -204,6 +214,11 @@ impl Pace {
             _ => Verdict::Refused,
         }
     }
+}
+
+/// What telling so many costs.
+fn for_each(told: usize) -> u32 {
+    u32::try_from(told / TOLD_FOR_ONE).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -289,5 +304,19 @@ mod tests {
         let mut pace = Pace::new(None, 1);
         assert!((0..10_000).all(|_| pace.judge(ONE) == Verdict::Granted));
         assert!((0..10_000).all(|_| pace.judge_announcement(0) == Verdict::Granted));
+    }
+
+    #[test]
+    fn what_is_published_costs_by_how_many_get_it_and_nothing_for_few() {
+        let mut pace = Pace::new(Some(1), 20);
+        for _ in 0..100 {
+            assert_eq!(pace.judge_publication(TOLD_FOR_ONE - 1), Verdict::Granted);
+        }
+        assert_eq!(pace.judge_publication(10 * TOLD_FOR_ONE), Verdict::Granted);
+        assert_eq!(pace.judge_publication(10 * TOLD_FOR_ONE), Verdict::Granted);
+        assert_eq!(pace.judge_publication(TOLD_FOR_ONE), Verdict::RefusedFirst);
+        let mut pace = Pace::new(Some(1), 20);
+        let all = pace.judge_publication(usize::MAX);
+        assert_eq!(all, Verdict::Granted, "nothing costs more than may be");
     }
 }

@@ -118,6 +118,56 @@ pub enum Action<'a> {
     Close,
 }
 
+impl Action<'_> {
+    /// The same, keeping nothing of the text that it came from: that may be part of a larger buffer, of which all would be
+    /// kept.
+    pub fn into_owned(self) -> Action<'static> {
+        match self {
+            Action::Signal {
+                about,
+                target,
+                kind,
+                payload,
+            } => Action::Signal {
+                about,
+                target,
+                kind,
+                payload: payload.into_owned().into(),
+            },
+            Action::Publish {
+                network,
+                kind,
+                payload,
+                echo,
+            } => Action::Publish {
+                network,
+                kind,
+                payload: payload.into_owned().into(),
+                echo,
+            },
+            Action::Identify { peer, proof } => Action::Identify { peer, proof },
+            Action::Join {
+                network,
+                data,
+                quiet,
+                leaving,
+            } => Action::Join {
+                network,
+                data,
+                quiet,
+                leaving,
+            },
+            Action::Update { network, data } => Action::Update { network, data },
+            Action::Leave { network, goodbye } => Action::Leave { network, goodbye },
+            Action::Nowhere { about, name, kind } => Action::Nowhere { about, name, kind },
+            Action::Greet(text) => Action::Greet(text),
+            Action::Reply { about, text, word } => Action::Reply { about, text, word },
+            Action::Complain { about, code, text } => Action::Complain { about, code, text },
+            Action::Close => Action::Close,
+        }
+    }
+}
+
 /// What the hub has for one client alone.
 #[derive(Debug, Clone)]
 pub enum HubEvent<'a> {

@@ -202,6 +202,10 @@ impl MeshPort for Mesh {
         size.min(self.discovery_limit)
     }
 
+    fn members_of(&self, network: &NetworkKey) -> usize {
+        self.shared.router.directory().read().size(network)
+    }
+
     async fn join(&self, join: Join) {
         self.send(Input::Join(join)).await;
     }

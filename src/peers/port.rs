@@ -15,6 +15,9 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// How many peers of a network are told of a newcomer, and it of them, in the whole mesh.
     fn told_in(&self, network: &NetworkKey) -> usize;
 
+    /// How many peers a network shows, in the whole mesh.
+    fn members_of(&self, network: &NetworkKey) -> usize;
+
     /// Asks to be in a network.
     fn join(&self, join: Join) -> impl Future<Output = ()> + Send;
 

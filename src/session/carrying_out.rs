@@ -7,29 +7,22 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use hubmesh_core::api::{Join, SignalFailure, Source};
-use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
+use hubmesh_core::api::SignalFailure;
+use hubmesh_core::ids::{LeaveReason, NetworkKey, PeerId, SignalKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::conversation::Conversation;
-use super::deadlines::Waiting;
 use super::intake::{Unread, Why};
 use super::socket;
 use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
 use crate::dialect::{About, Action, Actions, Complaint, Dropped, HubEvent};
-use crate::limits::Origin;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
-use crate::peers::registry::Peer;
-
-/// The networks that one client may be in at once: each costs a claim on every hub.
-const MOST_NETWORKS: usize = 256;
 
 /// What is left to be carried out, if anything has to wait. Boxed: it is rare, and would make the task of every idle
 /// client larger by as much.
@@ -267,7 +260,7 @@ where
     /// Keeps an action until it may be carried out, or tells the client that there is no room.
     fn hold(&mut self, action: Action<'_>) {
         let size = self.held_size(&action);
-        if let Err(action) = self.held.push(owned(action), &self.shared.intake) {
+        if let Err(action) = self.held.push(action.into_owned(), &self.shared.intake) {
             let why = refusal(Why::NoRoom, size, self.shared.limits.max_message_bytes);
             self.drop_action(&action, why);
         }
@@ -299,8 +292,8 @@ where
         while let Some(action) = self.held.pop() {
             match action {
                 Action::Reply { .. } | Action::Complain { .. } => {
-                    let words = Cause::none(CloseReason::Draining);
-                    self.say_at_last(action, words);
+                    // Words end nothing, and wait for nobody.
+                    let _ = self.try_now(action, Cause::none(CloseReason::Draining));
                 }
                 action => {
                     let size = self.held_size(&action);
@@ -309,25 +302,6 @@ where
                 }
             }
         }
-    }
-
-    /// Says words that waited for a join which is not decided any more.
-    fn say_at_last(&mut self, words: Action<'static>, cause: Cause<'_>) {
-        let words = match words {
-            Action::Reply { text, word, .. } => Action::Reply {
-                about: About::Nothing,
-                text,
-                word,
-            },
-            Action::Complain { code, text, .. } => Action::Complain {
-                about: About::Nothing,
-                code,
-                text,
-            },
-            other => other,
-        };
-        // Words end nothing, and wait for nobody.
-        let _ = self.try_now(words, cause);
     }
 
     /// Tells the client of a message that was read past: why, or, where an error would end its connection, that whoever it
@@ -342,7 +316,7 @@ where
         self.say(&HubEvent::Dropped { what, why });
     }
 
-    /// Whether a join or an update that the client asks for does not come too soon; the first join is free.
+    /// Whether a join, an update or a publication that the client asks for does not come too soon; the first join is free.
     fn may_ask(&mut self, action: &Action<'_>) -> bool {
         let (network, leaving, counts) = match action {
             Action::Join {
@@ -352,6 +326,7 @@ where
                 ..
             } => (network, leaving.as_ref(), !quiet),
             Action::Update { network, .. } => (network, Some(network), true),
+            Action::Publish { network, .. } => return self.may_publish(network),
             _ => return true,
         };
         let is_first = !std::mem::replace(&mut self.has_asked, true);
@@ -363,150 +338,6 @@ where
             self.shared.metrics.announcements.inc();
         }
         true
-    }
-
-    async fn update(&mut self, network: &NetworkKey, data: Option<Bytes>) {
-        let about = About::Network(network.clone());
-        if let Some(peer) = self.memberships.present(&about) {
-            let claim = peer.source().claim;
-            peer.show();
-            self.shared.mesh.update(claim, data, false).await;
-        }
-    }
-
-    async fn leave(&mut self, network: &NetworkKey, reason: LeaveReason) {
-        let claim = self.memberships.leave(network, reason).await;
-        if let Some(postponed) = &mut self.postponed {
-            postponed.joins.retain(|join| Some(join.claim) != claim);
-        }
-        self.held.stir();
-    }
-
-    /// Leaves a network. Whoever stays connected after the last has as long as a newcomer to announce itself.
-    async fn part_from(&mut self, network: &NetworkKey, goodbye: bool) {
-        let was_there = self.memberships.has(network);
-        if goodbye {
-            self.held.forget(network);
-        }
-        let reason = match goodbye {
-            true => LeaveReason::Goodbye,
-            false => LeaveReason::Closed,
-        };
-        if was_there {
-            self.leave(network, reason).await;
-            self.wait_on();
-        }
-    }
-
-    /// Waits for what there is to wait for, now that a join was decided on or a network left.
-    pub(super) fn wait_on(&mut self) {
-        if self.next_postponed().is_some() || self.memberships.any_pending() {
-            return;
-        }
-        let may_idle = self.shared.policies.of(self.dialect).idles;
-        let what = match self.memberships.is_empty() && !may_idle {
-            true => Waiting::Announcement,
-            false => Waiting::Nothing,
-        };
-        self.deadlines.wait(what, Instant::now());
-    }
-
-    /// Asks for a membership of a client that is known.
-    async fn join(
-        &mut self,
-        network: NetworkKey,
-        data: Option<Bytes>,
-        quiet: bool,
-    ) -> Result<(), CloseReason> {
-        let Some(identity) = self.identity.clone() else {
-            return Ok(());
-        };
-        if self.memberships.has(&network) {
-            self.update(&network, data).await;
-            return Ok(());
-        }
-        if self.memberships.len() >= MOST_NETWORKS {
-            let text = format!("a client may be in {MOST_NETWORKS} networks");
-            let event = HubEvent::Lost {
-                network: &network,
-                why: complaint("too-many-networks", text),
-            };
-            if let Some(rest) = self.tell(&event, CloseReason::Refused)? {
-                rest.await?;
-            }
-            return Ok(());
-        }
-        let claim = self.shared.mesh.next_claim();
-        let source = Source {
-            claim,
-            network: network.clone(),
-            peer: identity.clone(),
-        };
-        let mailbox = Arc::clone(&self.mailbox);
-        let peer = Arc::new(Peer::new(source, self.dialect, mailbox, quiet));
-        self.shared.registry.insert(claim, Arc::clone(&peer));
-        self.memberships.ask(Arc::clone(&self.shared), peer);
-        let join = Join {
-            claim,
-            network,
-            peer: identity,
-            data,
-            quiet,
-            proof: self.proof.clone(),
-            address: Origin::of(self.address),
-        };
-        match &mut self.postponed {
-            // Each in its turn.
-            Some(postponed) => postponed.joins.push_back(join),
-            None => self.ask(join).await,
-        }
-        Ok(())
-    }
-
-    /// The claim whose turn to join is awaited.
-    fn next_postponed(&self) -> Option<ClaimNo> {
-        let postponed = self.postponed.as_ref()?;
-        postponed.joins.front().map(|join| join.claim)
-    }
-
-    /// Asks the mesh for the joins whose turn came.
-    pub(super) async fn ask_in_turn(&mut self) {
-        while let Some(join) = self
-            .postponed
-            .as_mut()
-            .and_then(|all| all.joins.pop_front())
-        {
-            let claim = join.claim;
-            self.ask(join).await;
-            if self.next_postponed() == Some(claim) {
-                return;
-            }
-        }
-        self.postponed = None;
-        self.wait_on();
-    }
-
-    /// Asks the mesh for a membership, or waits for the turn in which it may, and is called again then.
-    async fn ask(&mut self, join: Join) {
-        let now = Instant::now();
-        let shared = &self.shared;
-        if let Some(waiting) = self.memberships.turn(join.claim) {
-            if let Some(turn) = waiting.take() {
-                turn.came();
-            } else if let Some(turn) = shared.turn_to_join(self.address, &join.network) {
-                self.deadlines.wait(Waiting::Turn, now + turn.wait());
-                *waiting = Some(Box::new(turn));
-                self.shared.metrics.joins_delayed.inc();
-                tracing::debug!(peer = %join.peer, "a join waits: its address has others told too much");
-                self.postponed
-                    .get_or_insert_default()
-                    .joins
-                    .push_front(join);
-                return;
-            }
-        }
-        self.deadlines.wait(Waiting::Mesh, now);
-        self.shared.mesh.join(join).await;
     }
 
     fn signal(&mut self, about: &About, target: PeerId, kind: SignalKind, payload: Bytes) {
@@ -588,54 +419,6 @@ fn bytes_of(payload: Cow<'_, str>, cause: Cause<'_>) -> Bytes {
         (Cow::Borrowed(part), Some((text, _))) => socket::share(text, part),
         (Cow::Borrowed(part), None) => Bytes::copy_from_slice(part.as_bytes()),
         (Cow::Owned(whole), _) => whole.into(),
-    }
-}
-
-/// An action that keeps nothing of the text that it came from: that may be part of a larger buffer, of which all would be
-/// kept.
-fn owned(action: Action<'_>) -> Action<'static> {
-    match action {
-        Action::Signal {
-            about,
-            target,
-            kind,
-            payload,
-        } => Action::Signal {
-            about,
-            target,
-            kind,
-            payload: payload.into_owned().into(),
-        },
-        Action::Publish {
-            network,
-            kind,
-            payload,
-            echo,
-        } => Action::Publish {
-            network,
-            kind,
-            payload: payload.into_owned().into(),
-            echo,
-        },
-        Action::Identify { peer, proof } => Action::Identify { peer, proof },
-        Action::Join {
-            network,
-            data,
-            quiet,
-            leaving,
-        } => Action::Join {
-            network,
-            data,
-            quiet,
-            leaving,
-        },
-        Action::Update { network, data } => Action::Update { network, data },
-        Action::Leave { network, goodbye } => Action::Leave { network, goodbye },
-        Action::Nowhere { about, name, kind } => Action::Nowhere { about, name, kind },
-        Action::Greet(text) => Action::Greet(text),
-        Action::Reply { about, text, word } => Action::Reply { about, text, word },
-        Action::Complain { about, code, text } => Action::Complain { about, code, text },
-        Action::Close => Action::Close,
     }
 }
 

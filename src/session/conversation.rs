@@ -516,6 +516,13 @@ where
         self.is_granted(verdict)
     }
 
+    /// Whether something may be published in this network.
+    pub(super) fn may_publish(&mut self, network: &NetworkKey) -> bool {
+        let told = self.shared.mesh.members_of(network);
+        let verdict = self.pace.judge_publication(told);
+        self.is_granted(verdict)
+    }
+
     fn is_granted(&mut self, verdict: Verdict) -> bool {
         if verdict == Verdict::Granted {
             return true;

@@ -2,7 +2,7 @@
 //!
 //! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
 //! `conversation` is that task's loop, `carrying_out` what the actions of its protocol do, among them to its
-//! `memberships`, `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket. A session
+//! `memberships` (`joining`), `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket. A session
 //! asks the mesh through [`MeshPort`] and hears from it through its mailbox, both in [`peers`](crate::peers). It must
 //! not know how other hubs are reached, nor the words of a dialect.
 //!
@@ -17,6 +17,7 @@ mod conversation;
 mod deadlines;
 mod farewell;
 mod held;
+mod joining;
 mod kept;
 mod memberships;
 

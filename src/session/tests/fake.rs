@@ -137,6 +137,10 @@ impl MeshPort for FakeMesh {
         shown.filter(|join| join.network == *network).count()
     }
 
+    fn members_of(&self, network: &NetworkKey) -> usize {
+        self.told_in(network)
+    }
+
     async fn join(&self, join: Join) {
         let answer = {
             let mut state = self.0.state.lock();

@@ -1,0 +1,176 @@
+//! How a client comes into networks and out of them, as its protocol asks.
+//!
+//! A join asks the mesh for a claim, when those of the client's address have not had others told too much already; the
+//! claim stands once the mesh says so. Knows no words. Part of the conversation, whose actions come from `carrying_out`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hubmesh_core::api::{Join, Source};
+use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::conversation::Conversation;
+use super::deadlines::Waiting;
+use crate::dialect::{About, Complaint, HubEvent};
+use crate::limits::Origin;
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
+use crate::peers::registry::Peer;
+
+/// The networks that one client may be in at once: each costs a claim on every hub.
+const MOST_NETWORKS: usize = 256;
+
+impl<S, M> Conversation<S, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: MeshPort,
+{
+    pub(super) async fn update(&mut self, network: &NetworkKey, data: Option<Bytes>) {
+        let about = About::Network(network.clone());
+        if let Some(peer) = self.memberships.present(&about) {
+            let claim = peer.source().claim;
+            peer.show();
+            self.shared.mesh.update(claim, data, false).await;
+        }
+    }
+
+    pub(super) async fn leave(&mut self, network: &NetworkKey, reason: LeaveReason) {
+        let claim = self.memberships.leave(network, reason).await;
+        if let Some(postponed) = &mut self.postponed {
+            postponed.joins.retain(|join| Some(join.claim) != claim);
+        }
+        self.held.stir();
+    }
+
+    /// Leaves a network. Whoever stays connected after the last has as long as a newcomer to announce itself.
+    pub(super) async fn part_from(&mut self, network: &NetworkKey, goodbye: bool) {
+        let was_there = self.memberships.has(network);
+        if goodbye {
+            self.held.forget(network);
+        }
+        let reason = match goodbye {
+            true => LeaveReason::Goodbye,
+            false => LeaveReason::Closed,
+        };
+        if was_there {
+            self.leave(network, reason).await;
+            self.wait_on();
+        }
+    }
+
+    /// Waits for what there is to wait for, now that a join was decided on or a network left.
+    pub(super) fn wait_on(&mut self) {
+        if self.next_postponed().is_some() || self.memberships.any_pending() {
+            return;
+        }
+        let may_idle = self.shared.policies.of(self.dialect).idles;
+        let what = match self.memberships.is_empty() && !may_idle {
+            true => Waiting::Announcement,
+            false => Waiting::Nothing,
+        };
+        self.deadlines.wait(what, Instant::now());
+    }
+
+    /// Asks for a membership of a client that is known.
+    pub(super) async fn join(
+        &mut self,
+        network: NetworkKey,
+        data: Option<Bytes>,
+        quiet: bool,
+    ) -> Result<(), CloseReason> {
+        let Some(identity) = self.identity.clone() else {
+            return Ok(());
+        };
+        if self.memberships.has(&network) {
+            self.update(&network, data).await;
+            return Ok(());
+        }
+        if self.memberships.len() >= MOST_NETWORKS {
+            let text = format!("a client may be in {MOST_NETWORKS} networks");
+            let event = HubEvent::Lost {
+                network: &network,
+                why: Complaint {
+                    code: "too-many-networks",
+                    text: text.into(),
+                },
+            };
+            if let Some(rest) = self.tell(&event, CloseReason::Refused)? {
+                rest.await?;
+            }
+            return Ok(());
+        }
+        let claim = self.shared.mesh.next_claim();
+        let source = Source {
+            claim,
+            network: network.clone(),
+            peer: identity.clone(),
+        };
+        let mailbox = Arc::clone(&self.mailbox);
+        let peer = Arc::new(Peer::new(source, self.dialect, mailbox, quiet));
+        self.shared.registry.insert(claim, Arc::clone(&peer));
+        self.memberships.ask(Arc::clone(&self.shared), peer);
+        let join = Join {
+            claim,
+            network,
+            peer: identity,
+            data,
+            quiet,
+            proof: self.proof.clone(),
+            address: Origin::of(self.address),
+        };
+        match &mut self.postponed {
+            // Each in its turn.
+            Some(postponed) => postponed.joins.push_back(join),
+            None => self.ask(join).await,
+        }
+        Ok(())
+    }
+
+    /// The claim whose turn to join is awaited.
+    fn next_postponed(&self) -> Option<ClaimNo> {
+        let postponed = self.postponed.as_ref()?;
+        postponed.joins.front().map(|join| join.claim)
+    }
+
+    /// Asks the mesh for the joins whose turn came.
+    pub(super) async fn ask_in_turn(&mut self) {
+        while let Some(join) = self
+            .postponed
+            .as_mut()
+            .and_then(|all| all.joins.pop_front())
+        {
+            let claim = join.claim;
+            self.ask(join).await;
+            if self.next_postponed() == Some(claim) {
+                return;
+            }
+        }
+        self.postponed = None;
+        self.wait_on();
+    }
+
+    /// Asks the mesh for a membership, or waits for the turn in which it may, and is called again then.
+    async fn ask(&mut self, join: Join) {
+        let now = Instant::now();
+        let shared = &self.shared;
+        if let Some(waiting) = self.memberships.turn(join.claim) {
+            if let Some(turn) = waiting.take() {
+                turn.came();
+            } else if let Some(turn) = shared.turn_to_join(self.address, &join.network) {
+                self.deadlines.wait(Waiting::Turn, now + turn.wait());
+                *waiting = Some(Box::new(turn));
+                self.shared.metrics.joins_delayed.inc();
+                tracing::debug!(peer = %join.peer, "a join waits: its address has others told too much");
+                self.postponed
+                    .get_or_insert_default()
+                    .joins
+                    .push_front(join);
+                return;
+            }
+        }
+        self.deadlines.wait(Waiting::Mesh, now);
+        self.shared.mesh.join(join).await;
+    }
+}
