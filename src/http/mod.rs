@@ -75,7 +75,7 @@ use serve::accept;
 pub(crate) use slots::Slots;
 pub use stream::Stream;
 pub use tls::{BadFile, Certificates, Fault, check as check_tls};
-pub(crate) use tls::{Door, Turns};
+pub(crate) use tls::{TlsDoor, Turns};
 
 /// A peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -161,7 +161,7 @@ pub struct App<B> {
     http_slots: Slots,
     /// Those of the door for operators, which no crowd at the public one keeps shut.
     admin_slots: Slots,
-    tls_door: Door,
+    tls_door: TlsDoor,
     /// The costly step of a TLS handshake is taken by few at a time.
     tls_turns: Turns,
     /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
@@ -202,7 +202,7 @@ impl<B: Backend> App<B> {
             }),
             http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
             admin_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
-            tls_door: Door::new(&config),
+            tls_door: TlsDoor::new(&config),
             tls_turns: Turns::of(config.worker_threads * tls::ANSWERED_AT_ONCE),
             page_turn: Semaphore::new(1),
             admin_turn: Semaphore::new(1),

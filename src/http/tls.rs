@@ -37,7 +37,7 @@ use crate::config::TlsFiles;
 use crate::limits::DoorwayPlace;
 use crate::metrics::{Metrics, Reload};
 
-pub(crate) use door::{Door, Turns};
+pub(crate) use door::{TlsDoor, Turns};
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::engine::{Engine, Shared, now};
 use crate::config::Config;
-use crate::http::{Certificates, Door, Slots, Turns};
+use crate::http::{Certificates, Slots, TlsDoor, Turns};
 use crate::limits::NoPlace;
 use crate::log::Seldom;
 use crate::metrics::{Metrics, TurnRefusal};
@@ -107,7 +107,7 @@ pub(super) struct Streams {
     most: usize,
     patience: Duration,
     certificates: Option<Arc<Certificates>>,
-    door: Door,
+    door: TlsDoor,
     turns: Turns,
     metrics: Arc<Metrics>,
     full: Seldom,
@@ -126,7 +126,7 @@ impl Streams {
             most: config.nat.max_connections,
             patience: config.header_timeout,
             certificates,
-            door: Door::new(config),
+            door: TlsDoor::new(config),
             turns: Turns::one_part_in(PARTS),
             metrics,
             full: Seldom::default(),

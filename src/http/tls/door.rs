@@ -1,6 +1,6 @@
 //! Who may be in a TLS handshake, and when each takes its costly steps.
 //!
-//! [`Door`] has the places of `MAX_TLS_HANDSHAKES`; one address has half of them at most, but for trusted proxies, which
+//! [`TlsDoor`] has the places of `MAX_TLS_HANDSHAKES`; one address has half of them at most, but for trusted proxies, which
 //! speak for many. [`Turns`] are had by few at a time, and can be held to a share of a thread's time. One pair is for the
 //! hub's port, another for TURN over TLS (`nat::streams`).
 
@@ -16,16 +16,16 @@ use crate::config::{Config, TrustedProxies};
 use crate::limits::{Doorway, DoorwayPlace, NoPlace, Origin};
 
 /// The places of handshakes.
-pub(crate) struct Door {
+pub(crate) struct TlsDoor {
     doorway: Doorway,
     places: usize,
     proxies: TrustedProxies,
 }
 
-impl Door {
+impl TlsDoor {
     /// With as many as are configured.
     pub(crate) fn new(config: &Config) -> Self {
-        Door {
+        TlsDoor {
             doorway: Doorway::new(config.max_tls_handshakes),
             places: config.max_tls_handshakes,
             proxies: config.trusted_proxies.clone(),

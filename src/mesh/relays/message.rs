@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 /// What the messages begin with: contests begin with 0 and 1, what was left unread with 2.
-pub(in crate::mesh) const TAG: u8 = 3;
+pub(in crate::mesh) const TAG: u8 = 4;
 /// The longest message, in bytes.
 const LONGEST: usize = 4 * 1024;
 /// The most addresses of one hub.
@@ -101,13 +101,13 @@ mod tests {
     #[test]
     fn messages_are_read_as_they_are_written_and_keep_their_layout() {
         let ask = Message::Ask { number: 300 };
-        assert_eq!(&ask.encode()[..], [3, 0, 0xac, 2]);
+        assert_eq!(&ask.encode()[..], [4, 0, 0xac, 2]);
         let tell = Message::Tell {
             number: 1,
             urls: vec!["stun:a:1".into()],
             proof: [7; PROOF],
         };
-        let expected = [&[3, 1, 1, 1, 8][..], b"stun:a:1", &[7; PROOF]].concat();
+        let expected = [&[4, 1, 1, 1, 8][..], b"stun:a:1", &[7; PROOF]].concat();
         assert_eq!(tell.encode(), expected);
         for message in [ask, tell] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
@@ -118,10 +118,10 @@ mod tests {
     fn what_is_no_message_or_too_long_is_ignored() {
         for bytes in [
             &[][..],
-            &[3],
+            &[4],
             &[2, 0, 1],
-            &[3, 9, 1],
-            &[3, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f],
+            &[4, 9, 1],
+            &[4, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f],
         ] {
             assert_eq!(Message::decode(bytes), None, "{bytes:?}");
         }

@@ -26,6 +26,7 @@ fn hubs(costs: &[u32]) -> Vec<HubView> {
         told_by: Reach::Global,
         rtt: None,
         peers: 0,
+        synced: true,
         draining: false,
         first_seen_ms: 0,
         last_seen_ms: 0,
