@@ -372,6 +372,15 @@ impl Protocol {
         }
     }
 
+    /// What is spoken on the connection.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Protocol::OneNetwork(client) => client.dialect(),
+            #[cfg(feature = "trial-dialect")]
+            Protocol::Trial(_) => Dialect::Trial,
+        }
+    }
+
     /// Takes in one text of the client. A byte order mark before it is passed over.
     pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);

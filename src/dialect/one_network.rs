@@ -61,12 +61,18 @@ impl OneNetwork {
         }
     }
 
+    /// What the client speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Takes in what the hub has for the client.
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => self.on_connected(actions),
             HubEvent::Joined { .. } if self.joins_by_connecting => self.greet(actions),
-            HubEvent::Joined { .. } => {}
+            // Clients are told by the close frame.
+            HubEvent::Joined { .. } | HubEvent::Draining => {}
             HubEvent::Lost { why, .. } => {
                 let event = Event::Error(why.clone());
                 self.reply(&event, Sent::Error, About::Nothing, actions);

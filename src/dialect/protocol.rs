@@ -224,6 +224,8 @@ pub enum HubEvent<'a> {
     },
     /// The client made a mistake or reached a limit that the session sees.
     Mistake(Complaint<'a>),
+    /// The hub shuts down: the connection ends once what waits is written.
+    Draining,
     /// The connection ends, for this reason.
     Ending(Complaint<'a>),
 }
@@ -310,6 +312,8 @@ pub struct Beginning {
     pub dialect: Dialect,
     /// Who the client is; `None` if it says so later.
     pub peer: Option<PeerId>,
+    /// An id that nobody else has, for a client that never says who it is; `None` if that is known already.
+    pub fresh: Option<PeerId>,
     /// The network that it joins by connecting; `None` in a dialect whose clients say so later.
     pub network: Option<NetworkKey>,
     /// The longest data that may be shown of it, in bytes.

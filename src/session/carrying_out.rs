@@ -72,7 +72,7 @@ where
         self.protocol.hear(text, &mut actions);
         if let Some(received) = actions.received() {
             let counted = &self.shared.metrics.messages_received;
-            counted.inc(self.dialect, received);
+            counted.inc(self.dialect(), received);
         }
         self.carry_out(actions, cause)
     }
@@ -352,7 +352,7 @@ where
         let sent = if target == source.peer {
             Err(SignalFailure::NoSuchPeer)
         } else {
-            let wait = crate::dialect::may_wait(self.dialect, kind);
+            let wait = crate::dialect::may_wait(self.dialect(), kind);
             let mesh = &self.shared.mesh;
             mesh.signal(source, &target, kind, payload, wait)
         };

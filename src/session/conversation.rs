@@ -51,7 +51,6 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) shared: Arc<Shared<M>>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) address: IpAddr,
-    pub(super) dialect: Dialect,
     pub(super) protocol: Protocol,
     /// Who the client is, once it is known.
     pub(super) identity: Option<PeerId>,
@@ -165,6 +164,7 @@ where
         let protocol = Protocol::new(Beginning {
             dialect: newcomer.dialect,
             peer: newcomer.peer.clone(),
+            fresh: newcomer.peer.is_none().then(|| PeerId::Hex(rand::random())),
             network: newcomer.network,
             max_announce_bytes: limits.max_announce_bytes,
         });
@@ -182,7 +182,6 @@ where
             shared,
             mailbox,
             address: newcomer.address,
-            dialect: newcomer.dialect,
             protocol,
             identity: newcomer.peer,
             only: newcomer.only,
@@ -219,9 +218,14 @@ where
         }
     }
 
+    /// What is spoken on the connection.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.protocol.dialect()
+    }
+
     /// Whether it can prove to be itself when it is back after its connection broke.
     fn may_be_back(&self) -> bool {
-        let policy = self.shared.policies.of(self.dialect);
+        let policy = self.shared.policies.of(self.dialect());
         policy.returns && !self.proof.is_empty()
     }
 
@@ -321,6 +325,7 @@ where
 
     /// Moves messages from the mailbox to the socket's buffer, up to a batch.
     fn gather(&mut self) {
+        let dialect = self.dialect();
         let Self {
             socket, mailbox, ..
         } = self;
@@ -331,7 +336,7 @@ where
                     let data = data.as_deref();
                     let event = Event::Discovered { peer: &peer, data };
                     let network = self.roster.as_ref().map_or("", |r| r.network.name());
-                    if let Some(text) = dialect::encode(self.dialect, network, &event, unix_ms()) {
+                    if let Some(text) = dialect::encode(dialect, network, &event, unix_ms()) {
                         socket.put_text(&text);
                     }
                 }
@@ -545,7 +550,7 @@ where
         if let Some(text) = text {
             self.socket.put_text(&text);
             let sent = &self.shared.metrics.messages_sent;
-            sent.inc(self.dialect, Sent::Connected);
+            sent.inc(self.dialect(), Sent::Connected);
         }
     }
 
@@ -553,7 +558,7 @@ where
     pub(super) fn push(&self, text: Utf8Bytes, word: Sent) {
         // A full mailbox is closing already.
         if self.mailbox.push(text).is_ok() {
-            self.shared.metrics.messages_sent.inc(self.dialect, word);
+            self.shared.metrics.messages_sent.inc(self.dialect(), word);
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::LINGER;
 use super::conversation::{Conversation, TURN};
 use super::socket::Incoming;
+use crate::dialect::HubEvent;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
@@ -27,6 +28,9 @@ where
     /// Gives up the place and closes the socket, in the order that the reason asks for.
     pub(super) async fn part(&mut self, reason: CloseReason) {
         let until = Instant::now() + LINGER;
+        if reason == CloseReason::Draining {
+            self.say(&HubEvent::Draining);
+        }
         if reason == CloseReason::Draining && !self.memberships.any_present() {
             self.refuse_held();
         } else if reason == CloseReason::Draining {

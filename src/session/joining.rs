@@ -65,7 +65,7 @@ where
         if self.next_postponed().is_some() || self.memberships.any_pending() {
             return;
         }
-        let may_idle = self.shared.policies.of(self.dialect).idles;
+        let may_idle = self.shared.policies.of(self.dialect()).idles;
         let what = match self.memberships.is_empty() && !may_idle {
             true => Waiting::Announcement,
             false => Waiting::Nothing,
@@ -108,7 +108,7 @@ where
             peer: identity.clone(),
         };
         let mailbox = Arc::clone(&self.mailbox);
-        let peer = Arc::new(Peer::new(source, self.dialect, mailbox, quiet));
+        let peer = Arc::new(Peer::new(source, self.dialect(), mailbox, quiet));
         self.shared.registry.insert(claim, Arc::clone(&peer));
         self.memberships.ask(Arc::clone(&self.shared), peer);
         let join = Join {

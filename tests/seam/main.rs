@@ -174,6 +174,25 @@ async fn what_is_published_reaches_the_members_of_its_topic_on_both_hubs_once_an
 }
 
 #[tokio::test]
+async fn a_client_without_a_name_is_given_one_and_is_told_when_its_hub_goes() {
+    let mut hub = HubProcess::builder().env("DRAIN_MS", "0").start().await;
+    let mut ada = Client::named(&hub, "ada").await;
+    ada.subscribe(&["a"]).await;
+    ada.until("members").await;
+    let mut nameless = Client::connect(&hub).await;
+    nameless.say(json!({"type": "hello"})).await;
+    let welcome = nameless.next().await;
+    let id = welcome["id"].as_str().expect("it is given a name");
+    assert_eq!(id.len(), 40, "{id}");
+    nameless.subscribe(&["a"]).await;
+    let (_, joined) = ada.until("joined").await;
+    assert_eq!(joined["id"], id);
+    hub.terminate();
+    nameless.until("draining").await;
+    assert_eq!(hub.wait_exit().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn what_one_topic_refuses_leaves_the_connection_and_its_other_topics_alone() {
     let (first, second) = two().await;
     let mut ada = Client::named(&first, "ada").await;

@@ -1,6 +1,6 @@
 //! A dialect of the tests' own: whatever the seam between dialects and the hub can do, and no real one does yet.
 //!
-//! A client says who it is after it has connected (`hello`), is in several topics at once (`subscribe`, `unsubscribe`),
+//! A client says who it is after it has connected (`hello`, with an id of its own or for one that the hub draws), is in several topics at once (`subscribe`, `unsubscribe`),
 //! publishes to a topic and hears itself (`publish`), signals to one peer of a topic (`send`), and is told who is in a
 //! topic in one message (`members`). What one topic refuses it leaves the others alone. No release has it.
 
@@ -36,6 +36,8 @@ struct Said<'a> {
 #[derive(Debug)]
 pub struct Trial {
     known: bool,
+    /// The name of a client that has none.
+    fresh: Option<PeerId>,
 }
 
 impl Trial {
@@ -43,6 +45,7 @@ impl Trial {
     pub fn new(beginning: Beginning) -> Self {
         Trial {
             known: beginning.peer.is_some(),
+            fresh: beginning.fresh,
         }
     }
 
@@ -111,9 +114,11 @@ impl Trial {
     }
 
     fn hello(&mut self, id: &str, actions: &mut Actions<'_>) {
-        let Ok(peer) = PeerId::new(id) else {
+        let own = PeerId::new(id).ok();
+        let Some(peer) = own.or_else(|| self.fresh.take()) else {
             return complain("bad-id", actions);
         };
+        let id = peer.to_string();
         self.known = true;
         let proof = Bytes::new();
         actions.push(Action::Identify { peer, proof });
@@ -128,6 +133,7 @@ impl Trial {
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => actions.push(Action::Greet(None)),
+            HubEvent::Draining => reply(json!({"type": "draining"}), Sent::Error, actions),
             HubEvent::Joined { .. } | HubEvent::Declined { .. } | HubEvent::Missed => {}
             HubEvent::Lost { network, why } => {
                 let lost = json!({"type": "lost", "topic": network.name(), "code": why.code});
