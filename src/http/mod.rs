@@ -14,6 +14,7 @@ mod asked;
 mod bind;
 mod client_ip;
 mod cors;
+mod endpoint;
 mod full;
 mod ice_servers;
 mod misrouted;
@@ -28,6 +29,9 @@ mod slots;
 mod status;
 mod stream;
 mod tls;
+#[cfg(feature = "trial-dialect")]
+#[path = "../../tests/seam/pages.rs"]
+mod trial;
 mod upgrade;
 mod watched;
 mod web;
@@ -423,6 +427,14 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
     let others = match door {
         Door::Public => elsewhere(app),
         Door::Admin => nothing(),
+    };
+    #[cfg(feature = "trial-dialect")]
+    let others = match door {
+        Door::Public => endpoint::route(app, trial::endpoint())
+            .or(others)
+            .unify()
+            .boxed(),
+        Door::Admin => others,
     };
     pages.into_iter().fold(others, |others, (path, page)| {
         route(app, door, path, page).or(others).unify().boxed()

@@ -192,6 +192,53 @@ async fn a_client_without_a_name_is_given_one_and_is_told_when_its_hub_goes() {
     assert_eq!(hub.wait_exit().await.code(), Some(0));
 }
 
+/// What a hub answers to this request, as its status and its JSON.
+async fn asked(hub: &HubProcess, request: &str) -> (u16, Value) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = TcpStream::connect(hub.addr).await.expect("it listens");
+    let written = stream.write_all(request.as_bytes()).await;
+    written.expect("it is sent");
+    let mut answer = String::new();
+    let read = timeout(LIMIT, stream.read_to_string(&mut answer)).await;
+    read.expect("in time").expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    (
+        status.expect("a status"),
+        serde_json::from_str(body).expect("JSON"),
+    )
+}
+
+fn post(topic: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST /trial/topics/{topic} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
+#[tokio::test]
+async fn an_endpoint_takes_a_name_from_its_path_and_a_body_that_is_bounded() {
+    let hub = HubProcess::builder().start().await;
+    let mut ada = Client::named(&hub, "ada").await;
+    ada.subscribe(&["a"]).await;
+    ada.until("members").await;
+    let there = json!({"ids": ["ada"]});
+    let get = "GET /trial/topics/a HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    assert_eq!(asked(&hub, get).await, (200, there));
+    let said = json!({"ids": ["ada"], "said": [1]});
+    assert_eq!(asked(&hub, &post("a", "[1]")).await, (200, said));
+    assert_eq!(asked(&hub, &post("b", "1")).await.1["ids"], json!([]));
+    assert_eq!(asked(&hub, &post("a", "no")).await.0, 400);
+    assert_eq!(asked(&hub, &post("a", &"1".repeat(101))).await.0, 413);
+    let endless = "POST /trial/topics/a HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(asked(&hub, endless).await.0, 411);
+    assert_eq!(asked(&hub, &get.replace("GET", "DELETE")).await.0, 405);
+    assert_eq!(
+        asked(&hub, &get.replace("topics/a", "topics/a/b")).await.0,
+        404
+    );
+}
+
 #[tokio::test]
 async fn what_one_topic_refuses_leaves_the_connection_and_its_other_topics_alone() {
     let (first, second) = two().await;
