@@ -395,3 +395,6 @@ fn received(dialect: Dialect, decoded: &Result<Message<'_>, DecodeError>) -> Rec
         Ok(Command::Nowhere { .. } | Command::Unsupported(_)) => Received::Other,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -418,9 +418,11 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
         ]),
     }
     #[cfg(feature = "trial-dialect")]
-    pages.push(("trial", |app, head| {
-        admit::unnamed(app, head, Dialect::Trial)
-    }));
+    if door == Door::Public {
+        pages.push(("trial", |app, head| {
+            admit::unnamed(app, head, Dialect::Trial)
+        }));
+    }
     if app.config.is_hub && door == Door::Public {
         pages.push(("mesh", admit::hub));
     }
