@@ -70,6 +70,9 @@ pub struct Common {
     /// Try this way alone: direct, udp-punch, birthday, tcp-punch or relay; as often as wanted.
     #[arg(long, value_name = "WAY")]
     only: Vec<Method>,
+    /// How often a hub that is gone is dialled again, and a peer that does not answer asked again.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    retries: u32,
     /// How often an idle connection is kept alive.
     #[arg(long, default_value = "25s", value_name = "DURATION", value_parser = cli::positive_duration)]
     keep_alive: Duration,
@@ -97,6 +100,7 @@ impl Common {
             .network(&self.network)
             .local_port(self.local_port)
             .connection_timeout(self.timeout)
+            .retries(self.retries)
             .keep_alive(self.keep_alive)
             .only(&self.only)
             .detailed_logging(true);
@@ -143,6 +147,17 @@ fn follow(coordinator: &Coordinator, as_json: bool) -> JoinHandle<()> {
     })
 }
 
+/// Waits until nobody carries signals any more.
+async fn lost(coordinator: &Coordinator) -> Exit {
+    let mut events = coordinator.events();
+    while let Some(event) = events.next().await {
+        if matches!(event, Event::PeerLost { .. }) {
+            break;
+        }
+    }
+    Exit::Unreachable
+}
+
 /// Says that nothing follows, and waits until all is printed.
 async fn finish(coordinator: &Coordinator, printing: JoinHandle<()>) {
     coordinator.shutdown();
@@ -154,6 +169,9 @@ fn object(event: &Event) -> serde_json::Value {
     match event {
         Event::Initialized { nat } => json!({"event": "initialized", "nat": nat}),
         Event::PeerRegistered { id } => json!({"event": "peerRegistered", "peer": id}),
+        Event::PeerLost { id, reason } => {
+            json!({"event": "peerLost", "peer": id, "reason": reason})
+        }
         Event::Connected { peer, method, took } => {
             json!({"event": "connected", "peer": peer, "method": method, "milliseconds": milliseconds(*took)})
         }

@@ -64,7 +64,7 @@ pub async fn is_here(test: &str) -> bool {
 /// The lab. Its processes end and its namespaces go with it.
 pub struct Lab {
     prefix: String,
-    hubs: Vec<Child>,
+    servers: Vec<Child>,
 }
 
 impl Drop for Lab {
@@ -109,7 +109,7 @@ impl Lab {
         assert!(output.status.success(), "{output:?}");
         Some(Lab {
             prefix,
-            hubs: Vec::new(),
+            servers: Vec::new(),
         })
     }
 
@@ -123,16 +123,20 @@ impl Lab {
                 ("HUB_TOKEN", "of-the-hubs"),
                 ("CONNECTS_PER_MINUTE_PER_IP", "100000"),
             ])
-            .envs(settings.iter().copied())
-            .stdout(Stdio::piped());
-        let mut hub = command.spawn().expect("the hub starts");
-        let mut lines = BufReader::new(hub.stdout.take().expect("piped")).lines();
+            .envs(settings.iter().copied());
+        self.serve(command, "hubmesh is serving").await;
+    }
+
+    /// Starts a program that goes on for as long as the lab, and waits until it prints this.
+    pub async fn serve(&mut self, mut command: Command, ready: &'static str) {
+        let mut server = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines();
         let (serves, serving) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             let mut serves = Some(serves);
-            // Read to its end, or the hub would wait for a reader.
+            // Read to its end, or the program would wait for a reader.
             while let Ok(Some(line)) = lines.next_line().await {
-                if line.contains("hubmesh is serving")
+                if line.contains(ready)
                     && let Some(serves) = serves.take()
                 {
                     // Whoever waited may have given up.
@@ -142,9 +146,9 @@ impl Lab {
         });
         timeout(LIMIT, serving)
             .await
-            .expect("the hub serves in time")
-            .expect("the hub goes on");
-        self.hubs.push(hub);
+            .expect("it serves in time")
+            .expect("it goes on");
+        self.servers.push(server);
     }
 
     /// What the names of its namespaces begin with.
@@ -174,7 +178,7 @@ impl Lab {
     }
 
     /// A program on a node, with nothing of this process's environment but what tests keep.
-    fn command(&self, node: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, node: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &format!("{}-{node}", self.prefix)])

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::timeout;
 
 use crate::hub_process::LIMIT;
+use crate::installed::program;
 use crate::nat_lab::{HUB, KINDS, Lab, OTHER_HUB, is_here, output};
 
 /// Longer than the NATs of the keep-alive test remember.
@@ -103,6 +104,51 @@ async fn with_one_server_what_cannot_be_told_is_called_undetermined_with_the_tru
         found["type"], "symmetric",
         "one host with two ports shows it: {found}"
     );
+}
+
+#[tokio::test]
+async fn a_server_with_two_addresses_tells_every_type_alone() {
+    if !is_here("matrix::a_server_with_two_addresses_tells_every_type_alone").await {
+        return;
+    }
+    let Some(turnserver) = program("turnserver") else {
+        return;
+    };
+    let Some(mut lab) = Lab::bare().await else {
+        return;
+    };
+    let files = tempfile::tempdir().expect("a directory");
+    let mut coturn = lab.command("hub", turnserver);
+    coturn
+        .current_dir(&files)
+        .args([
+            "-n",
+            "-S",
+            "-L",
+            "198.51.100.2",
+            "-L",
+            "198.51.100.3",
+            "--no-cli",
+            "--verbose",
+        ])
+        .args([
+            "--log-file",
+            "stdout",
+            "--pidfile",
+            "pid",
+            "--no-tls",
+            "--no-dtls",
+        ])
+        .stderr(Stdio::null());
+    lab.serve(coturn, "Total General servers").await;
+    for kind in KINDS {
+        lab.nat("a", kind).await;
+        let found = lab
+            .detected("a", &["--stun", "stun:198.51.100.2:3478"])
+            .await["nat"]
+            .clone();
+        assert_eq!(part(&found, &["found", "type"]), built(kind), "{found}");
+    }
 }
 
 /// How two peers met.

@@ -285,6 +285,55 @@ async fn our_client_relays_through_the_hub_by_udp_tcp_and_tls() {
 }
 
 #[tokio::test]
+async fn a_turn_server_that_is_silent_by_udp_is_spoken_to_by_tcp() {
+    let (address, builder) = hub();
+    let _relays = builder.start().await;
+    let signals = HubProcess::start().await;
+    let made = Credentials::new(SECRET, "ada", soon());
+    let silent = format!("turn:{address}:9");
+    let speaks = format!("turn:{address}:3478?transport=tcp");
+    let turn = [
+        "--turn",
+        &speaks,
+        "--turn",
+        &silent,
+        "--turn-username",
+        &made.username,
+        "--turn-credential",
+        &made.credential,
+    ];
+    let bob = Answering::start(&signals.ws_url(), &turn).await;
+    let asking = [
+        "connect",
+        &bob.id,
+        "--hub",
+        &signals.ws_url(),
+        "--only",
+        "relay",
+    ];
+    let more = ["--pings", "1", "--json"];
+    let output = run(PEER, &[&asking[..], &turn, &more].concat()).await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(summary(&output)["way"], "TURN relay over TCP");
+}
+
+#[tokio::test]
+async fn an_end_that_answers_dials_its_hub_again_and_ends_with_69_when_it_stays_away() {
+    let (_, builder) = hub();
+    let mut hub = builder.clone().start().await;
+    let url = hub.ws_url();
+    let port = hub.addr.port().to_string();
+    let mut bob = Answering::start(&url, &["--retries", "4"]).await;
+    hub.kill9().await;
+    let mut hub = builder.env("PORT", port).start().await;
+    let output = run(PEER, &["connect", &bob.id, "--hub", &url, "--pings", "1"]).await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    hub.kill9().await;
+    let status = timeout(LIMIT, bob.child.wait()).await.expect("in time");
+    assert_eq!(status.expect("it ended").code(), Some(69));
+}
+
+#[tokio::test]
 async fn both_relays_are_given_up_with_the_connection() {
     let (_, builder) = hub();
     let hub = builder.start().await;

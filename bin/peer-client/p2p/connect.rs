@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::{Common, failed, finish, follow, milliseconds};
+use super::{Common, failed, finish, follow, lost, milliseconds};
 use crate::talk::interrupted;
 
 /// Bytes of a ping.
@@ -71,11 +71,15 @@ pub async fn run(arguments: Arguments) -> Exit {
 
 async fn work(coordinator: &Coordinator, arguments: &Arguments) -> Exit {
     let id = arguments.id.clone().unwrap_or_else(PeerId::random);
+    let lost = lost(coordinator);
     if let Err(error) = coordinator.register_peer(&id).await {
         return failed(&error);
     }
     let Some(peer) = &arguments.peer else {
-        return answer(coordinator, arguments.listen).await;
+        return tokio::select! {
+            exit = answer(coordinator, arguments.listen) => exit,
+            exit = lost => exit,
+        };
     };
     let purpose = match arguments.pings {
         Some(_) => "pings",

@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Common, connect, failed, finish, follow, milliseconds};
+use super::{Common, connect, failed, finish, follow, lost, milliseconds};
 use crate::talk::interrupted;
 
 #[derive(Debug, Args)]
@@ -69,6 +69,7 @@ pub async fn run(arguments: Arguments) -> Exit {
             });
             tokio::select! {
                 () = interrupted() => Exit::Ok,
+                exit = lost(&coordinator) => exit,
                 exit = serve(listener, serving) => exit,
             }
         }

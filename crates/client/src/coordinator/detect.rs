@@ -153,9 +153,14 @@ async fn over_udp(
     let own = own::address(*first)?;
     let socket = UdpSocket::bind((own, 0)).await?;
     let local = socket.local_addr()?;
+    let mut servers = servers.to_vec();
     let asked: Vec<_> = servers.iter().map(|to| (*to, Change::NONE)).collect();
-    let answers = ask(&socket, &asked, UDP_WAIT).await?;
-    let seen = seen_by(servers, &answers);
+    let mut answers = ask(&socket, &asked, UDP_WAIT).await?;
+    let others = other_addresses(&servers, &answers);
+    let asked: Vec<_> = others.iter().map(|to| (*to, Change::NONE)).collect();
+    answers.extend(ask(&socket, &asked, FILTER_WAIT).await?);
+    servers.extend(others);
+    let seen = seen_by(&servers, &answers);
     let Some((primary, mapped)) = seen.first().copied() else {
         return Ok(None);
     };
@@ -198,6 +203,21 @@ async fn over_udp(
         answered: seen.iter().map(|(server, _)| *server).collect(),
         took: started.elapsed(),
     }))
+}
+
+/// The other addresses of the first server that has some, as far as they are not asked already: its other port, and its other host.
+fn other_addresses(
+    servers: &[SocketAddr],
+    answers: &[Option<(Answer, SocketAddr)>],
+) -> Vec<SocketAddr> {
+    let all = servers.iter().zip(answers);
+    let named = all.filter_map(|(server, got)| Some((*server, got.as_ref()?.0.other?)));
+    let Some((server, other)) = named.into_iter().next() else {
+        return Vec::new();
+    };
+    let both = [(server.ip(), other.port()).into(), other];
+    let fits = |place: &SocketAddr| place.is_ipv4() == server.is_ipv4() && !servers.contains(place);
+    both.into_iter().filter(fits).collect()
 }
 
 /// Who sees which address. A server inside the own network sees a private one, and counts only when all do.

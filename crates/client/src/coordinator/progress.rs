@@ -22,6 +22,13 @@ pub enum Event {
         /// Its id.
         id: String,
     },
+    /// A peer of this process can no longer be asked, nor ask: nobody carries its signals.
+    PeerLost {
+        /// Its id.
+        id: String,
+        /// Why.
+        reason: String,
+    },
     /// There is a connection.
     Connected {
         /// The peer at its other end.
@@ -90,6 +97,7 @@ impl fmt::Display for Event {
         match self {
             Self::Initialized { .. } => write!(f, "initialized"),
             Self::PeerRegistered { id } => write!(f, "registered as {id}"),
+            Self::PeerLost { id, reason } => write!(f, "{id} lost its hub: {reason}"),
             Self::Connected { peer, method, took } => {
                 write!(
                     f,

@@ -15,6 +15,7 @@ use super::base::{Base, Made};
 use super::gather::Ground;
 use super::link::{Incoming, Link, Lost, Outgoing, Signaling, Told};
 use super::plan::{End, Side};
+use super::progress::Event;
 use super::signal::{Body, Message};
 
 /// Messages of one attempt that wait.
@@ -228,9 +229,14 @@ async fn read(peer: std::sync::Weak<Registration>, mut incoming: mpsc::Receiver<
                 for attempt in peer.attempts.all().values() {
                     let _ = attempt.try_send(Err(Lost::Closed(reason.clone())));
                 }
+                peer.lose(reason);
                 return;
             }
         }
+    }
+    // Whoever carried has ended without a word.
+    if let Some(peer) = peer.upgrade() {
+        peer.lose("its signals are no longer carried".into());
     }
 }
 
@@ -271,6 +277,14 @@ impl Registration {
             }
             // Of an attempt that is over.
             (None, _) => {}
+        }
+    }
+
+    /// Tells that nothing is carried any more, unless that was wished for.
+    fn lose(&self, reason: String) {
+        if !self.is_closed.load(Relaxed) {
+            let id = self.id.clone();
+            self.base.tell(Event::PeerLost { id, reason });
         }
     }
 

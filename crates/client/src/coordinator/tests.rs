@@ -244,6 +244,24 @@ async fn what_cannot_be_delivered_fails_at_once() {
 }
 
 #[tokio::test]
+async fn a_peer_whose_signals_end_is_told_of() {
+    let ada = Coordinator::builder().build();
+    let mut events = ada.events();
+    let (for_ada, for_bob, _) = wired("ada", "bob");
+    ada.register_with("ada", for_ada).unwrap();
+    // With Bob's half go both directions.
+    drop(for_bob);
+    let lost = async {
+        loop {
+            if let Some(Event::PeerLost { id, .. }) = events.next().await {
+                return id;
+            }
+        }
+    };
+    assert_eq!(timeout(LIMIT, lost).await.unwrap(), "ada");
+}
+
+#[tokio::test]
 async fn health_names_what_is_wrong() {
     let ada = Coordinator::builder().build();
     let health = ada.health_check().await;
