@@ -1,8 +1,12 @@
 //! `/ice-servers`: who gets credentials, for whom, and that it costs what a WebSocket costs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hubmesh::auth::Secret;
 use hubmesh::metrics::Refusal;
+use hubmesh::nat::OwnServers;
 use hubmesh_turn::Credentials;
 use serde_json::json;
 
@@ -48,6 +52,41 @@ async fn a_client_gets_credentials_that_name_it_and_end_in_time() {
     let same = Credentials::new(TURN[1].1, PEER, expiry);
     assert_eq!(turn["credential"], same.credential);
     assert_eq!(served.metrics.ice_servers.get(), 1);
+}
+
+#[tokio::test]
+async fn a_hub_whose_own_servers_have_failed_names_them_no_longer_and_says_so() {
+    let served = served(&[]).await;
+    assert!(served.get("/health").await.json()["turn"].is_null());
+    let serving = Arc::new(AtomicBool::new(true));
+    served.app.offer(OwnServers {
+        stun: vec!["stun:own.example".into()],
+        turn: vec!["turn:own.example".into()],
+        secret: Secret::new("of-this-hub-alone"),
+        most: 10,
+        counters: Arc::default(),
+        serving: Arc::clone(&serving),
+    });
+    let named = async || {
+        served
+            .get("/ice-servers")
+            .await
+            .body
+            .contains("own.example")
+    };
+    let health = async || {
+        let answer = served.get("/health").await;
+        let json = answer.json();
+        let text = |field: &str| json[field].as_str().expect("text").to_owned();
+        (answer.status, text("status"), text("turn"))
+    };
+    assert!(named().await);
+    assert_eq!(health().await, (200, "healthy".into(), "served".into()));
+    serving.store(false, Ordering::Relaxed);
+    assert!(!named().await);
+    assert_eq!(health().await, (200, "degraded".into(), "failed".into()));
+    let others = served.get("/ice-servers").await.body;
+    assert!(others.contains("turn.example.org"), "{others}");
 }
 
 #[tokio::test]
