@@ -10,7 +10,8 @@ use hubmesh_core::ids::HubId;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// What the messages begin with: contests begin with 0 and 1, what was left unread with 2.
+/// What the messages begin with: contests begin with 0 and 1, what was left unread with 2, what is
+/// published with 3.
 pub(in crate::mesh) const TAG: u8 = 4;
 /// The longest message, in bytes.
 const LONGEST: usize = 4 * 1024;
@@ -120,6 +121,7 @@ mod tests {
             &[][..],
             &[4],
             &[2, 0, 1],
+            &[3, 0, 1],
             &[4, 9, 1],
             &[4, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f],
         ] {
