@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -20,7 +20,7 @@ use tokio_tungstenite::WebSocketStream;
 use crate::config::{Config, IceUrl};
 use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Places, Stream};
 use crate::limits::{NoPlace, Origin, Permit, Room};
-use crate::mesh::{Mesh, MeshView, Observed};
+use crate::mesh::{HubReport, Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
 use crate::peers::registry::Registry;
@@ -332,6 +332,14 @@ impl Backend for Parts {
 
     fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
         self.mesh.ids(network, most)
+    }
+
+    async fn conditions(&self, within: Duration) -> Vec<HubReport> {
+        self.mesh.conditions(within).await
+    }
+
+    fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId> {
+        self.mesh.hub_of(network, peer)
     }
 
     fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {

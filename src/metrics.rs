@@ -21,6 +21,7 @@ use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 pub use family::{ByDialect, ByName, Family, Label};
+pub use process::{Usage, usage};
 
 use crate::dialect::words::{Received, Sent};
 

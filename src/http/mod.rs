@@ -9,6 +9,7 @@
 
 mod accept_header;
 mod admin;
+mod admin_api;
 mod admit;
 mod asked;
 mod bind;
@@ -42,10 +43,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
-use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
@@ -64,7 +66,7 @@ use crate::auth::{Gate, Grant};
 use crate::config::{Config, IceUrl};
 use crate::limits::{Admission, ConnectRate, DoorwayPlace, NoPlace, Permit, Room};
 use crate::log::Seldom;
-use crate::mesh::{MeshView, Observed};
+use crate::mesh::{HubReport, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::OwnServers;
 
@@ -148,6 +150,12 @@ pub trait Backend: Sized + Send + Sync + 'static {
     /// The ids in a network, mesh-wide, `most` of them at most.
     fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId>;
 
+    /// How this hub is, and how those of the others are that answer within this time.
+    fn conditions(&self, within: Duration) -> impl Future<Output = Vec<HubReport>> + Send;
+
+    /// The hub of whoever has this id.
+    fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId>;
+
     /// Whether a room has a place for this id. The mesh has the last word on those who come at the same time.
     fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool;
 }
@@ -159,6 +167,7 @@ pub struct App<B> {
     metrics: Arc<Metrics>,
     gate: Gate,
     operators: Operators,
+    asked: admin_api::Asked,
     connect_rate: Option<ConnectRate>,
     /// For PeerJS clients.
     peerjs_places: Admission,
@@ -199,6 +208,7 @@ impl<B: Backend> App<B> {
             backend,
             gate: Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
             operators: Operators::new(&config.admin),
+            asked: admin_api::Asked::default(),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
             peerjs_places: Admission::new(Room {
                 connections: config.peerjs.concurrent_limit,
@@ -438,6 +448,7 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
             .boxed(),
         Door::Admin => others,
     };
+    let others = admin_api::routes(app, door, others);
     pages.into_iter().fold(others, |others, (path, page)| {
         route(app, door, path, page).or(others).unify().boxed()
     })

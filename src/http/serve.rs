@@ -27,7 +27,7 @@ use warp::reply::Response;
 
 use super::admin::{Door, Private};
 use super::watched::{Owed, Watched};
-use super::{App, Backend, Certificates, Stream, asked, cors, reply, routes};
+use super::{App, Backend, Certificates, Stream, admin_api, asked, cors, reply, routes};
 use crate::limits::{NoPlace, Place};
 use crate::metrics::Refusal;
 
@@ -262,7 +262,7 @@ async fn answer<B: Backend>(
     let door = routes.door;
     let mut response = if request.method() == Method::OPTIONS {
         options(&app, door, request.headers())
-    } else if door == Door::Public && is_for_a_socket(&request) {
+    } else if has_no_turn(door, &request) {
         TowerToHyperService::new(warp::service(routes.filter))
             .call(request)
             .await?
@@ -288,6 +288,12 @@ fn options<B: Backend>(app: &App<B>, door: Door, headers: &HeaderMap) -> Respons
         Door::Public => cors::preflight(headers, &app.config.cors),
         Door::Admin => reply::options(),
     }
+}
+
+/// Whether it waits for no page: a WebSocket, and what waits for other hubs, and takes its turn itself.
+fn has_no_turn<T>(door: Door, request: &Request<T>) -> bool {
+    let of_others = request.uri().path().starts_with(admin_api::PATH);
+    of_others || (door == Door::Public && is_for_a_socket(request))
 }
 
 /// Whether it asks for a WebSocket where there may be one. These wait for no page; what only says `Upgrade` does.

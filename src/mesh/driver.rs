@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::conditions::{Conditions, Letter};
 use super::input::Input;
 use super::outbox::{BATCH, Outbox};
 use super::router::Router;
@@ -67,6 +68,7 @@ pub struct Driver {
     dialing: BTreeMap<DialId, DialTarget>,
     troubles: Troubles,
     sightings: Sightings,
+    conditions: Conditions,
     counted: Counters,
     /// The routes of what was last published, and how many links and dials there had been.
     published: (SharedRoutes, u64),
@@ -78,7 +80,12 @@ pub struct Driver {
 
 impl Driver {
     /// A driver of this core.
-    pub fn new(core: Core, shared: Arc<Shared>, inputs: mpsc::Receiver<Input>) -> Self {
+    pub fn new(
+        core: Core,
+        shared: Arc<Shared>,
+        conditions: Conditions,
+        inputs: mpsc::Receiver<Input>,
+    ) -> Self {
         let router = Arc::clone(&shared.router);
         Driver {
             core,
@@ -90,6 +97,7 @@ impl Driver {
             dialing: BTreeMap::new(),
             troubles: Troubles::default(),
             sightings: Sightings::default(),
+            conditions,
             counted: Counters::default(),
             published: (SharedRoutes::default(), u64::MAX),
             link_events: 0,
@@ -219,6 +227,12 @@ impl Driver {
             Input::Update { claim, data, quiet } => self.core.update(now, claim, data, quiet),
             Input::Leave { claim, reason } => self.core.leave(now, claim, reason),
             Input::ProbeResult { token, alive } => self.core.handle_probe_result(now, token, alive),
+            Input::AskHubs(answers) => {
+                let routes = self.core.topology().routes();
+                let hubs = routes.by_hub.keys().copied();
+                let letters = self.conditions.ask(hubs, &answers);
+                self.post(now, letters);
+            }
             Input::Drain => self.core.drain(now),
             Input::Stop(asker) => {
                 self.core.part(now, self.shared.retry_after);
@@ -231,13 +245,28 @@ impl Driver {
         let letters = self.router.mailroom.take();
         let now = self.now();
         for (from, payload) in letters.hub_messages {
-            self.core.handle_hub_message(now, from, &payload);
+            if Conditions::is_one(&payload) {
+                let answer = self.conditions.on_message(from, &payload);
+                self.post(now, answer);
+            } else {
+                self.core.handle_hub_message(now, from, &payload);
+            }
         }
         for token in letters.failed_tokens {
-            self.core.handle_hub_message_failed(now, token);
+            match Conditions::is_ours(token) {
+                true => self.conditions.on_failed(token),
+                false => self.core.handle_hub_message_failed(now, token),
+            }
         }
         if let Some(source) = letters.forged {
             self.core.note_forged(now, source);
+        }
+    }
+
+    fn post(&self, now: Now, letters: impl IntoIterator<Item = Letter>) {
+        let mut exchange = self.core.exchange().lock();
+        for Letter { to, payload, token } in letters {
+            exchange.send_hub_message(now.at, to, payload, token);
         }
     }
 

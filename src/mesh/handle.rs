@@ -10,15 +10,16 @@ use hubmesh_core::api::{Join, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Shares;
 use hubmesh_core::exchange::ExchangeConfig;
 use hubmesh_core::ids::{
-    ClaimNo, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId, SignalKind,
+    ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId, SignalKind,
 };
 use hubmesh_core::policy::Policies;
 use hubmesh_core::reach::Reach;
 use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, TopologyConfig};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::address::endpoint;
+use super::conditions::{self, Conditions, HubReport, OwnCondition};
 use super::dns;
 use super::driver::Driver;
 use super::handshake::Socket;
@@ -50,6 +51,7 @@ pub struct Mesh {
     shared: Arc<Shared>,
     next_claim: Arc<AtomicU64>,
     policies: Policies,
+    own_condition: Arc<OwnCondition>,
     discovery_limit: usize,
 }
 
@@ -84,10 +86,12 @@ impl Mesh {
             config,
             incarnation,
             router,
-            metrics,
+            Arc::clone(&metrics),
             inputs.clone(),
         ));
-        tokio::spawn(Driver::new(core, Arc::clone(&shared), receiver).run());
+        let own_condition = Arc::new(OwnCondition::new(metrics, config.max_connections));
+        let conditions = Conditions::new(Arc::clone(&own_condition));
+        tokio::spawn(Driver::new(core, Arc::clone(&shared), conditions, receiver).run());
         tokio::spawn(inquiry::follow(Arc::clone(&shared), read));
         if !names.is_empty() {
             tokio::spawn(dns::follow(names, statics, inputs));
@@ -96,6 +100,7 @@ impl Mesh {
             shared,
             next_claim: Arc::new(AtomicU64::new(1)),
             policies: config.policies,
+            own_condition,
             discovery_limit: config.mesh.discovery_limit,
         }
     }
@@ -136,6 +141,31 @@ impl Mesh {
     pub fn servers_nearby(&self) -> Vec<IceUrl> {
         let shared = &self.shared;
         shared.relays.nearby(shared.published().hubs())
+    }
+
+    /// How this hub is, and how those of the others are that answer within this time.
+    pub async fn conditions(&self, within: Duration) -> Vec<HubReport> {
+        let mut all = vec![HubReport {
+            hub: self.shared.identity().hub,
+            condition: self.own_condition.look(),
+            clock_ahead_ms: 0,
+        }];
+        let (answers, mut answered) = conditions::channel();
+        self.send(Input::AskHubs(answers)).await;
+        let listening = async {
+            while let Some(answer) = answered.recv().await {
+                all.push(answer);
+            }
+        };
+        // Who has not answered by then is not waited for.
+        let _ = timeout(within, listening).await;
+        all
+    }
+
+    /// The hub of whoever has this id, as far as is known here.
+    pub fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId> {
+        let directory = self.shared.router.directory().read();
+        directory.holder(network, peer).map(|(found, _)| found.hub)
     }
 
     /// The networks with peers in them by name, and how many each has, mesh-wide. As long as they are many.

@@ -10,6 +10,7 @@ use hubmesh_core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId};
 use hubmesh_core::reach::Reach;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::conditions::Answers;
 use super::outbox::Outbox;
 use super::troubles::Trouble;
 
@@ -59,6 +60,8 @@ pub enum Input {
     Leave { claim: ClaimNo, reason: LeaveReason },
     /// The answer to a probe.
     ProbeResult { token: u64, alive: bool },
+    /// The other hubs are to say how they are.
+    AskHubs(Answers),
     /// The hub is shutting down: say so.
     Drain,
     /// The hub is done: part from the others.

@@ -5,6 +5,7 @@
 
 pub mod address;
 mod advertised;
+mod conditions;
 mod control_intake;
 mod dns;
 mod driver;
@@ -22,7 +23,9 @@ mod troubles;
 mod trust;
 mod view;
 
+pub use conditions::{Condition, HubReport};
 pub use handle::Mesh;
+
 pub use link::socket_config;
 pub use progress::{Observed, Progress};
 pub use view::{BootstrapView, HubView, MeshView};

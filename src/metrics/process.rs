@@ -16,12 +16,17 @@ use crate::clock::unix_ms;
 /// Clock ticks of `/proc/self/stat` a second: what Linux shows to programs on every architecture in use.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What was read.
-struct Reading {
-    cpu_seconds: f64,
-    resident_bytes: f64,
-    virtual_bytes: f64,
-    open_fds: f64,
+/// What this process takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// User and system time.
+    pub cpu_seconds: f64,
+    /// Resident memory.
+    pub resident_bytes: f64,
+    /// Virtual memory.
+    pub virtual_bytes: f64,
+    /// File descriptors.
+    pub open_fds: f64,
 }
 
 /// Reads `/proc` on each collection.
@@ -77,7 +82,7 @@ impl Collector for ProcessCollector {
         if let Some(max) = getrlimit(Resource::Nofile).current {
             families.extend(gauge(MAX_FDS, max as f64));
         }
-        let Some(reading) = read() else {
+        let Some(reading) = usage() else {
             return families;
         };
         if let Ok(counter) = Counter::with_opts(Opts::new(CPU.0, CPU.1)) {
@@ -100,10 +105,10 @@ fn gauge((name, help): (&str, &str), value: f64) -> Vec<MetricFamily> {
 }
 
 /// What `/proc` says of this process now, if there is one.
-fn read() -> Option<Reading> {
+pub fn usage() -> Option<Usage> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    Some(Reading {
+    Some(Usage {
         cpu_seconds: cpu_seconds(&stat)?,
         resident_bytes: kilobytes(&status, "VmRSS:")? * 1024.0,
         virtual_bytes: kilobytes(&status, "VmSize:")? * 1024.0,

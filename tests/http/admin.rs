@@ -1,7 +1,7 @@
 //! What operators see, and everything that others try to see it too.
 
 use hubmesh::metrics::Refusal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::served::{Answer, PEER, Served};
@@ -148,7 +148,8 @@ async fn nobody_without_the_token_sees_a_page_for_operators_however_it_is_asked_
         let served = Served::new(&settings).await;
         let doors = [Some(served.addr), served.admin];
         for door in doors.into_iter().flatten() {
-            for target in PAGES.into_iter().flat_map(tricks) {
+            let targets = PAGES.into_iter().chain(["/admin/api/networks"]);
+            for target in targets.flat_map(tricks) {
                 let with_get = ATTEMPTS.map(|headers| ("GET", headers));
                 let others = [("HEAD", ATTEMPTS[0]), ("POST", ATTEMPTS[0])];
                 for (method, headers) in with_get.into_iter().chain(others) {
@@ -302,4 +303,158 @@ async fn a_crowd_at_the_public_door_keeps_no_operator_out() {
         tokio::task::yield_now().await;
     }
     assert_eq!(operator(&served, "/metrics").await.status, 200);
+}
+
+// ---- The API --------------------------------------------------------------------------------------------
+
+async fn api(query: &str) -> Answer {
+    let served = Served::new(CLOSED[0]).await;
+    operator(&served, &format!("/admin/api/{query}")).await
+}
+
+#[tokio::test]
+async fn programs_of_operators_see_hubs_with_what_each_says_and_who_says_nothing() {
+    let body = api("hubs").await.json();
+    let (own, other) = ("01".repeat(20), "02".repeat(20));
+    let [first, second] = body["hubs"].as_array().expect("a list").as_slice() else {
+        panic!("two hubs: {body}")
+    };
+    assert_eq!((&first["id"], &first["self"]), (&json!(own), &json!(true)));
+    let condition = &first["condition"];
+    assert_eq!(
+        (&condition["version"], &condition["connections"]),
+        (&json!("9.9.9"), &json!(3))
+    );
+    assert_eq!(condition["clockAheadMs"], -7);
+    assert_eq!(
+        (&second["id"], &second["rttMs"]),
+        (&json!(other), &json!(1.5))
+    );
+    assert!(second["condition"].is_null(), "{second}");
+    assert_eq!(body["notAnswered"], json!([other]));
+    assert_eq!((&body["next"], &body["total"]), (&json!(null), &json!(2)));
+}
+
+/// The values of a field of a list.
+fn column(body: &Value, list: &str, field: &str) -> Vec<String> {
+    let rows = body[list].as_array().expect("a list").iter();
+    rows.map(|row| row[field].as_str().expect("text").to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_come_page_by_page() {
+    for (query, list, field, expected) in [
+        ("networks", "networks", "network", &["global", "other"][..]),
+        ("networks?network=the", "networks", "network", &["other"]),
+        ("networks?dialect=peerjs", "networks", "network", &[]),
+        (
+            "networks?dialect=&network=",
+            "networks",
+            "network",
+            &["global", "other"],
+        ),
+        ("networks?limit=1", "networks", "network", &["global"]),
+        (
+            "networks?limit=1&after=pigeon/global",
+            "networks",
+            "network",
+            &["other"],
+        ),
+        ("networks?after=pigeon/other", "networks", "network", &[]),
+        (
+            "peers?network=global",
+            "peers",
+            "id",
+            &["ada in global", "bob in global"],
+        ),
+        (
+            "peers?network=global&hub=01",
+            "peers",
+            "id",
+            &["ada in global"],
+        ),
+        (
+            "peers?network=global&limit=1",
+            "peers",
+            "id",
+            &["ada in global"],
+        ),
+        (
+            "peers?network=global&after=ada+in%20global",
+            "peers",
+            "id",
+            &["bob in global"],
+        ),
+        (
+            "peers?network=r%C3%A9alm&dialect=peerjs&limit=1",
+            "peers",
+            "id",
+            &["ada in réalm"],
+        ),
+        ("hubs?region=ams", "hubs", "region", &["ams"]),
+        ("hubs?hub=01&limit=1000", "hubs", "region", &[""]),
+    ] {
+        let body = api(query).await.json();
+        assert_eq!(column(&body, list, field), expected, "{query}: {body}");
+    }
+    let first = api("networks?limit=1").await.json();
+    assert_eq!(
+        (&first["next"], &first["total"]),
+        (&json!("pigeon/global"), &json!(2))
+    );
+    assert_eq!(
+        first["networks"][0],
+        json!({"dialect": "pigeon", "network": "global", "peers": 5})
+    );
+    let last = api("networks?limit=1&after=pigeon/global").await.json();
+    assert!(last["next"].is_null(), "{last}");
+    let peers = api("peers?network=global").await.json();
+    assert_eq!(
+        peers["peers"][1],
+        json!({"id": "bob in global", "hub": "02".repeat(20)})
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_listed_is_refused_in_words() {
+    for (query, word) in [
+        ("networks?netwrok=a", "netwrok"),
+        ("networks?limit=0", "1000"),
+        ("networks?limit=1001", "1000"),
+        ("networks?limit=ten", "1000"),
+        ("networks?dialect=klingon", "peerjs-rooms"),
+        ("networks?after=global", "next"),
+        ("networks?hub=01", "hub"),
+        ("peers", "network"),
+        ("peers?network=", "network"),
+    ] {
+        let answer = api(query).await;
+        let body = answer.json();
+        assert_eq!(answer.status, 400, "{query}: {body}");
+        assert!(
+            body["error"].as_str().expect("text").contains(word),
+            "{query}: {body}"
+        );
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+    assert_eq!(api("bans").await.status, 404);
+    let served = Served::new(CLOSED[0]).await;
+    let posted = served.request("POST", "/admin/api/hubs", &[BEARER]).await;
+    assert_eq!(posted.status, 405);
+}
+
+#[tokio::test]
+async fn the_api_is_for_operators_alone_and_not_there_where_nobody_is_told_apart() {
+    let open = Served::new(&[]).await;
+    assert_eq!(open.get("/admin/api/hubs").await.status, 404);
+    for settings in CLOSED {
+        let served = Served::new(settings).await;
+        for page in ["hubs", "networks", "peers?network=global", "bans"] {
+            let answer = served.get(&format!("/admin/api/{page}")).await;
+            let expected = if served.admin.is_some() { 404 } else { 401 };
+            assert_eq!(answer.status, expected, "{page} with {settings:?}");
+            says_nothing(&answer, page);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use http::StatusCode;
 use hubmesh::config::{Config, IceUrl};
 use hubmesh::http::{App, Arrival, Backend, Places, Stream, bind};
 use hubmesh::limits::NoPlace;
-use hubmesh::mesh::{BootstrapView, HubView, MeshView, Observed};
+use hubmesh::mesh::{BootstrapView, Condition, HubReport, HubView, MeshView, Observed};
 use hubmesh::metrics::{Metrics, Refusal};
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
@@ -135,6 +135,24 @@ impl Backend for Echo {
     fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
         let ids = ["ada", "bob"].map(|id| PeerId::new(&format!("{id} in {}", network.name())));
         ids.into_iter().flatten().take(most).collect()
+    }
+
+    async fn conditions(&self, _: Duration) -> Vec<HubReport> {
+        let condition = Condition {
+            version: "9.9.9".into(),
+            connections: 3,
+            ..Condition::default()
+        };
+        vec![HubReport {
+            hub: HubId([1; 20]),
+            condition,
+            clock_ahead_ms: -7,
+        }]
+    }
+
+    fn hub_of(&self, _: &NetworkKey, peer: &PeerId) -> Option<HubId> {
+        let is_here = peer.to_string().starts_with("ada");
+        Some(HubId([if is_here { 1 } else { 2 }; 20]))
     }
 
     fn has_place(&self, network: &NetworkKey, _: &PeerId) -> bool {

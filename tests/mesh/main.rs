@@ -16,6 +16,7 @@ mod duplicates;
 mod failures;
 mod large;
 mod linking;
+mod operators;
 mod partition;
 mod ready;
 mod restless;

@@ -1,0 +1,396 @@
+//! `GET /admin/api/hubs`, `/networks` and `/peers`: the mesh for programs of operators, page by page.
+//!
+//! There only where operators are told apart (see [`admin`]), for it names networks of every dialect, and who
+//! knows a room's name may enter it. Networks and peers are as this hub knows them, which is all of the mesh. How a hub is, it
+//! says itself: all within reach are asked, at most once a second, and who does not answer within [`ANSWERS_WITHIN`] is
+//! named. A list is sorted, and a page begins behind `after`, so that none is left out or shown twice while others come and
+//! go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use hubmesh_core::ids::{Dialect, HubId, NetworkKey};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+use url::form_urlencoded;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::admin::{self, Door};
+use super::{App, Backend, Head, head, reply};
+use crate::log::timestamp;
+use crate::mesh::{Condition, HubReport, HubView, MeshView};
+
+/// Under which path all of it is.
+pub(super) const PATH: &str = "/admin/api/";
+/// How long hubs have to say how they are: an interval of round trips across the planet, and of a hub that is busy.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// For how long what they said is shown.
+const FRESH: Duration = Duration::from_secs(1);
+/// Entries of a page, and the most that may be asked for.
+const LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+
+/// What the hubs said last.
+pub(super) type Asked = tokio::sync::Mutex<Option<(Instant, Arc<Vec<HubReport>>)>>;
+
+/// Its routes, before others.
+pub(super) fn routes<B: Backend>(
+    app: &Arc<App<B>>,
+    door: Door,
+    others: BoxedFilter<(Response,)>,
+) -> BoxedFilter<(Response,)> {
+    if !app.operators.are_told_apart() {
+        return others;
+    }
+    let app = Arc::clone(app);
+    let page = warp::path("admin").and(warp::path("api"));
+    let page = page.and(warp::path::param()).and(warp::path::end());
+    let page = page.and(head()).then(move |page: String, head: Head| {
+        let app = Arc::clone(&app);
+        async move { answer(&app, door, &page, head).await }
+    });
+    page.or(others).unify().boxed()
+}
+
+async fn answer<B: Backend>(app: &Arc<App<B>>, door: Door, page: &str, head: Head) -> Response {
+    if let Err(why) = app.operators.check(door, &head.headers) {
+        return admin::refuse(app, why);
+    }
+    if !matches!(head.method, Method::GET | Method::HEAD) {
+        return admin::keep(reply::method_not_allowed());
+    }
+    let made = match page {
+        "hubs" => hubs(app, &head.query).await,
+        "networks" => {
+            let _turn = app.turn(door).acquire().await;
+            networks(app, &head.query)
+        }
+        "peers" => {
+            let _turn = app.turn(door).acquire().await;
+            peers(app, &head.query)
+        }
+        _ => return reply::error(StatusCode::NOT_FOUND, "there is nothing here"),
+    };
+    admin::keep(match made {
+        Ok(body) => reply::json(StatusCode::OK, &body),
+        Err(why) => reply::error(StatusCode::BAD_REQUEST, &why.to_string()),
+    })
+}
+
+// ---- What is asked for ----------------------------------------------------------------------------------
+
+/// Why a page cannot be made as it was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+enum BadQuery {
+    #[error("there is no parameter {0:?} here")]
+    Unknown(String),
+    #[error("limit is a whole number from 1 to {MAX_LIMIT}")]
+    Limit,
+    #[error("there is no dialect {0:?}: pigeon, peerjs or peerjs-rooms")]
+    Dialect(String),
+    #[error("network has to name one: peers are listed of one network at a time")]
+    NoNetwork,
+    #[error("after has to be what next was")]
+    After,
+}
+
+/// The parameters of a page.
+#[derive(Debug, Default)]
+struct Query {
+    limit: Option<usize>,
+    after: Option<String>,
+    /// Those of this page alone, by name. An empty one counts as not given.
+    filters: BTreeMap<&'static str, String>,
+}
+
+impl Query {
+    fn read(text: &str, known: &[&'static str]) -> Result<Self, BadQuery> {
+        let mut query = Query::default();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            match (&*name, known.iter().find(|known| **known == name)) {
+                ("limit", _) => query.limit = Some(limit(&value)?),
+                ("after", _) => query.after = Some(value.into_owned()),
+                (_, Some(known)) if !value.is_empty() => {
+                    query.filters.insert(known, value.into_owned());
+                }
+                (_, Some(_)) => {}
+                (unknown, None) => return Err(BadQuery::Unknown(unknown.to_owned())),
+            }
+        }
+        Ok(query)
+    }
+
+    fn filter(&self, name: &str) -> Option<&str> {
+        self.filters.get(name).map(String::as_str)
+    }
+
+    fn dialect(&self) -> Result<Option<Dialect>, BadQuery> {
+        let Some(label) = self.filter("dialect") else {
+            return Ok(None);
+        };
+        let found = Dialect::ALL.iter().find(|one| one.label() == label);
+        found
+            .map(|found| Some(*found))
+            .ok_or_else(|| BadQuery::Dialect(label.to_owned()))
+    }
+
+    /// The entries of this page out of all, which are sorted by their keys; the key of the last, if more come behind it; and
+    /// how many there are in all.
+    fn page<T, K: Ord>(&self, mut all: Vec<(K, T)>, after: Option<K>) -> Page<K, T> {
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let total = all.len();
+        let start = after.map_or(0, |after| all.partition_point(|(key, _)| *key <= after));
+        let mut entries = all.split_off(start);
+        let limit = self.limit.unwrap_or(LIMIT);
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let (mut keys, entries): (Vec<K>, Vec<T>) = entries.into_iter().unzip();
+        Page {
+            entries,
+            next: keys.pop().filter(|_| more),
+            total,
+        }
+    }
+}
+
+struct Page<K, T> {
+    entries: Vec<T>,
+    next: Option<K>,
+    total: usize,
+}
+
+fn limit(text: &str) -> Result<usize, BadQuery> {
+    let limit = text.parse().ok();
+    limit
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+        .ok_or(BadQuery::Limit)
+}
+
+// ---- Hubs -----------------------------------------------------------------------------------------------
+
+/// A hub, as it is seen from here, and in its own words.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HubRow {
+    id: String,
+    /// This hub itself.
+    #[serde(rename = "self")]
+    is_self: bool,
+    url: Option<String>,
+    region: String,
+    direct: bool,
+    hops: u8,
+    rtt_ms: Option<f64>,
+    peers: usize,
+    draining: bool,
+    condition: Option<ConditionRow>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConditionRow {
+    version: String,
+    uptime_ms: u64,
+    connections: u64,
+    max_connections: u64,
+    messages: u64,
+    cpu_ms: u64,
+    memory_bytes: u64,
+    open_files: u64,
+    clock_ahead_ms: i64,
+}
+
+impl ConditionRow {
+    fn new(answer: &HubReport) -> Self {
+        let Condition {
+            version,
+            uptime_ms,
+            wall_ms: _,
+            connections,
+            max_connections,
+            messages,
+            cpu_ms,
+            memory_bytes,
+            open_files,
+        } = answer.condition.clone();
+        ConditionRow {
+            version,
+            uptime_ms,
+            connections,
+            max_connections,
+            messages,
+            cpu_ms,
+            memory_bytes,
+            open_files,
+            clock_ahead_ms: answer.clock_ahead_ms,
+        }
+    }
+}
+
+impl HubRow {
+    fn other(hub: HubView) -> Self {
+        HubRow {
+            id: hub.id.to_string(),
+            is_self: false,
+            url: hub.url,
+            region: hub.region,
+            direct: hub.direct,
+            hops: hub.hops,
+            rtt_ms: hub.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+            peers: hub.peers,
+            draining: hub.draining,
+            condition: None,
+        }
+    }
+
+    fn own<B: Backend>(app: &App<B>, view: &MeshView) -> Self {
+        let mesh = &app.config.mesh;
+        HubRow {
+            id: view.hub_id.to_string(),
+            is_self: true,
+            url: mesh.public_url.as_ref().map(ToString::to_string),
+            region: mesh.region.clone(),
+            direct: false,
+            hops: 0,
+            rtt_ms: None,
+            peers: view.local_peers,
+            draining: app.is_draining(),
+            condition: None,
+        }
+    }
+}
+
+/// What the hubs say, unless they were asked a moment ago. Whoever asks meanwhile waits for the same answers.
+async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> {
+    let mut asked = app.asked.lock().await;
+    if let Some((at, answers)) = &*asked
+        && at.elapsed() < FRESH
+    {
+        return Arc::clone(answers);
+    }
+    let answers = Arc::new(app.backend.conditions(ANSWERS_WITHIN).await);
+    *asked = Some((Instant::now(), Arc::clone(&answers)));
+    answers
+}
+
+async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
+    let query = Query::read(query, &["hub", "region"])?;
+    // Before they are asked, so that whoever is lost meanwhile is named.
+    let mut view = app.backend.view();
+    let answers = conditions(app).await;
+    let answers: BTreeMap<HubId, &HubReport> = answers.iter().map(|one| (one.hub, one)).collect();
+    let others = std::mem::take(&mut view.hubs);
+    let others = others.into_iter().map(|hub| (hub.id, HubRow::other(hub)));
+    let rows = others.chain([(view.hub_id, HubRow::own(app, &view))]);
+    let wanted = |row: &HubRow| {
+        let is_id = query
+            .filter("hub")
+            .is_none_or(|hub| row.id.starts_with(hub));
+        is_id
+            && query
+                .filter("region")
+                .is_none_or(|region| row.region == region)
+    };
+    let mut silent = Vec::new();
+    let mut all = Vec::new();
+    for (id, mut row) in rows.filter(|(_, row)| wanted(row)) {
+        match answers.get(&id) {
+            Some(answer) => row.condition = Some(ConditionRow::new(answer)),
+            None => silent.push(row.id.clone()),
+        }
+        all.push((row.id.clone(), row));
+    }
+    let page = query.page(all, query.after.clone());
+    Ok(json!({
+        "timestamp": timestamp(),
+        "hubs": page.entries,
+        "notAnswered": silent,
+        "next": page.next,
+        "total": page.total,
+    }))
+}
+
+// ---- Networks and peers ---------------------------------------------------------------------------------
+
+#[derive(Serialize)]
+struct NetworkRow {
+    dialect: &'static str,
+    network: String,
+    peers: usize,
+}
+
+fn label(network: &NetworkKey) -> &'static str {
+    network.dialect().map_or("unknown", Dialect::label)
+}
+
+fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
+    let query = Query::read(query, &["dialect", "network"])?;
+    let dialect = query.dialect()?;
+    let after = match query.after.as_deref().map(|after| after.split_once('/')) {
+        None => None,
+        Some(None) => return Err(BadQuery::After),
+        Some(Some((label, name))) => Some((label.to_owned(), name.to_owned())),
+    };
+    let wanted = |key: &NetworkKey| {
+        let is_dialect = dialect.is_none_or(|one| key.dialect() == Some(one));
+        is_dialect
+            && query
+                .filter("network")
+                .is_none_or(|part| key.name().contains(part))
+    };
+    let all = app.backend.networks().into_iter();
+    let all = all.filter(|(key, _)| wanted(key)).map(|(key, peers)| {
+        let (dialect, network) = (label(&key), key.name().to_owned());
+        let row = NetworkRow {
+            dialect,
+            network: network.clone(),
+            peers,
+        };
+        ((dialect.to_owned(), network), row)
+    });
+    let page = query.page(all.collect(), after);
+    let next = page.next.map(|(dialect, name)| format!("{dialect}/{name}"));
+    Ok(json!({
+        "timestamp": timestamp(),
+        "networks": page.entries,
+        "next": next,
+        "total": page.total,
+    }))
+}
+
+#[derive(Serialize)]
+struct PeerRow {
+    id: String,
+    hub: String,
+}
+
+fn peers<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
+    let query = Query::read(query, &["dialect", "network", "hub"])?;
+    let dialect = query.dialect()?.unwrap_or(Dialect::Pigeon);
+    let name = query.filter("network").ok_or(BadQuery::NoNetwork)?;
+    let network = NetworkKey::new(dialect, name).map_err(|_| BadQuery::NoNetwork)?;
+    let all = app.backend.ids(&network, usize::MAX).into_iter();
+    let all = all.filter_map(|peer| {
+        // It may have left since it was listed.
+        let hub = app.backend.hub_of(&network, &peer)?.to_string();
+        let is_wanted = query
+            .filter("hub")
+            .is_none_or(|wanted| hub.starts_with(wanted));
+        let id = peer.to_string();
+        is_wanted.then(|| (id.clone(), PeerRow { id, hub }))
+    });
+    let page = query.page(all.collect(), query.after.clone());
+    Ok(json!({
+        "timestamp": timestamp(),
+        "dialect": dialect.label(),
+        "network": name,
+        "peers": page.entries,
+        "next": page.next,
+        "total": page.total,
+    }))
+}

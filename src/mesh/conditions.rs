@@ -1,0 +1,364 @@
+//! What hubs ask each other for their operators: how each of them is, in its own words.
+//!
+//! A question and its answer are messages between control planes: they travel as signals do, and their first byte tells
+//! them from others ([`TAG`]; MESH.md lists all). A hub that does not know them ignores them, so who
+//! asks has to have a limit of its own. The driver owns the [`Conditions`] and sends what they give it; they know no link.
+//!
+//! Invariants: an answer counts once, and only of the hub that was asked; what is under way is given up with its asker; a
+//! hub looks at itself at most twice a second, however often it is asked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubmesh_core::ids::HubId;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::clock::unix_ms;
+use crate::metrics::{self, Metrics};
+
+/// What these messages begin with.
+const TAG: u8 = 5;
+/// In the tokens of these messages, and of no others.
+const OURS: u64 = 1 << 63;
+/// For how long what a hub said of itself is good.
+const FRESH: Duration = Duration::from_millis(500);
+/// As many hubs as one knows of.
+const MAX_HUBS: usize = 4_096;
+/// The longest version that is shown, in bytes.
+const MAX_VERSION_BYTES: usize = 64;
+
+/// How a hub is, in its own words. New fields go to the end: hubs that do not know them read past them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Condition {
+    /// What it runs.
+    pub version: String,
+    /// Since its start.
+    pub uptime_ms: u64,
+    /// Its wall clock.
+    pub wall_ms: u64,
+    /// Peers connected to it.
+    pub connections: u64,
+    /// As many as it takes.
+    pub max_connections: u64,
+    /// Messages from its peers so far.
+    pub messages: u64,
+    /// CPU time spent; 0 where it is not known, as the next two.
+    pub cpu_ms: u64,
+    /// Resident memory.
+    pub memory_bytes: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+}
+
+/// What a hub answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HubReport {
+    /// Which.
+    pub hub: HubId,
+    /// How it is.
+    pub condition: Condition,
+    /// How far its clock is ahead of ours, in milliseconds, as exactly as the way there allows.
+    pub clock_ahead_ms: i64,
+}
+
+/// Looks at this hub.
+pub(super) struct OwnCondition {
+    metrics: Arc<Metrics>,
+    started: Instant,
+    max_connections: u64,
+    seen: Mutex<Option<(Instant, Condition)>>,
+}
+
+impl OwnCondition {
+    pub(super) fn new(metrics: Arc<Metrics>, max_connections: usize) -> Self {
+        OwnCondition {
+            metrics,
+            started: Instant::now(),
+            max_connections: max_connections as u64,
+            seen: Mutex::default(),
+        }
+    }
+
+    pub(super) fn look(&self) -> Condition {
+        let mut seen = self.seen.lock();
+        let mut condition = match &*seen {
+            Some((at, condition)) if at.elapsed() < FRESH => condition.clone(),
+            _ => {
+                let condition = self.make();
+                *seen = Some((Instant::now(), condition.clone()));
+                condition
+            }
+        };
+        condition.wall_ms = unix_ms();
+        condition
+    }
+
+    fn make(&self) -> Condition {
+        let usage = metrics::usage().unwrap_or_default();
+        Condition {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            wall_ms: 0,
+            connections: self.metrics.connections_open(),
+            max_connections: self.max_connections,
+            messages: self.metrics.messages_received.total(),
+            // Whole numbers of what `/proc` counts.
+            cpu_ms: (usage.cpu_seconds * 1e3) as u64,
+            memory_bytes: usage.resident_bytes as u64,
+            open_files: usage.open_fds as u64,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
+enum Message {
+    Ask { token: u64 },
+    Tell { token: u64, condition: Condition },
+}
+
+impl Message {
+    fn encode(&self) -> Bytes {
+        // Encoding into memory cannot fail for these types.
+        let bytes = postcard::to_stdvec(&(TAG, self)).unwrap_or_default();
+        bytes.into()
+    }
+
+    fn decode(payload: &[u8]) -> Option<Self> {
+        let (&TAG, rest) = payload.split_first()? else {
+            return None;
+        };
+        postcard::from_bytes(rest).ok()
+    }
+}
+
+/// A message to another hub.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Letter {
+    pub to: HubId,
+    pub payload: Bytes,
+    /// Given back where it does not arrive.
+    pub token: u64,
+}
+
+/// Where answers go.
+pub(super) type Answers = mpsc::Sender<HubReport>;
+
+/// Where as many answers find a place as there are hubs at most.
+pub(super) fn channel() -> (Answers, mpsc::Receiver<HubReport>) {
+    mpsc::channel(MAX_HUBS)
+}
+
+struct Open {
+    hub: HubId,
+    asked: Instant,
+    answers: Answers,
+}
+
+/// The questions under way.
+pub(super) struct Conditions {
+    own: Arc<OwnCondition>,
+    open: HashMap<u64, Open>,
+    next: u64,
+}
+
+impl Conditions {
+    pub(super) fn new(own: Arc<OwnCondition>) -> Self {
+        Conditions {
+            own,
+            open: HashMap::new(),
+            next: OURS,
+        }
+    }
+
+    /// Whether a message is one of these, well-formed or not.
+    pub(super) fn is_one(payload: &[u8]) -> bool {
+        payload.first() == Some(&TAG)
+    }
+
+    /// Whether a token is of one of these.
+    pub(super) fn is_ours(token: u64) -> bool {
+        token & OURS != 0
+    }
+
+    /// Asks each of these hubs how it is. `answers` closes when none is waited for any more.
+    pub(super) fn ask(
+        &mut self,
+        hubs: impl IntoIterator<Item = HubId>,
+        answers: &Answers,
+    ) -> Vec<Letter> {
+        self.open.retain(|_, open| !open.answers.is_closed());
+        let letters = hubs.into_iter().map(|to| {
+            self.next = OURS | self.next.wrapping_add(1);
+            let open = Open {
+                hub: to,
+                asked: Instant::now(),
+                answers: answers.clone(),
+            };
+            self.open.insert(self.next, open);
+            let payload = Message::Ask { token: self.next }.encode();
+            Letter {
+                to,
+                payload,
+                token: self.next,
+            }
+        });
+        letters.collect()
+    }
+
+    /// Takes a message of another hub; gives what it is to be answered.
+    pub(super) fn on_message(&mut self, from: HubId, payload: &[u8]) -> Option<Letter> {
+        match Message::decode(payload)? {
+            Message::Ask { token } => {
+                let condition = self.own.look();
+                Some(Letter {
+                    to: from,
+                    payload: Message::Tell { token, condition }.encode(),
+                    // Who asked has a limit of its own.
+                    token: OURS,
+                })
+            }
+            Message::Tell { token, condition } => {
+                self.on_answer(from, token, condition);
+                None
+            }
+        }
+    }
+
+    fn on_answer(&mut self, from: HubId, token: u64, mut condition: Condition) {
+        let is_of_it = self.open.get(&token).is_some_and(|open| open.hub == from);
+        let Some(open) = self.open.remove(&token).filter(|_| is_of_it) else {
+            return;
+        };
+        if condition.version.len() > MAX_VERSION_BYTES {
+            condition.version = String::new();
+        }
+        // The way back is taken to be as long as the way there.
+        let half = u64::try_from(open.asked.elapsed().as_millis() / 2).unwrap_or(u64::MAX);
+        let then = unix_ms().saturating_sub(half);
+        let answer = HubReport {
+            hub: from,
+            clock_ahead_ms: condition
+                .wall_ms
+                .cast_signed()
+                .saturating_sub(then.cast_signed()),
+            condition,
+        };
+        // Who asked may have given up.
+        let _ = open.answers.try_send(answer);
+    }
+
+    /// A message did not arrive.
+    pub(super) fn on_failed(&mut self, token: u64) {
+        self.open.remove(&token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: HubId = HubId([1; 20]);
+    const TWO: HubId = HubId([2; 20]);
+
+    fn conditions() -> Conditions {
+        Conditions::new(Arc::new(OwnCondition::new(Metrics::new(), 7)))
+    }
+
+    #[test]
+    fn a_question_is_answered_once_by_the_hub_that_was_asked() {
+        let (mut asker, mut asked) = (conditions(), conditions());
+        let (answers, mut answered) = channel();
+        let letters = asker.ask([ONE, TWO], &answers);
+        drop(answers);
+        assert!(
+            letters
+                .iter()
+                .all(|letter| Conditions::is_one(&letter.payload))
+        );
+        assert!(
+            letters
+                .iter()
+                .all(|letter| Conditions::is_ours(letter.token))
+        );
+        let reply = asked
+            .on_message(HubId([9; 20]), &letters[0].payload)
+            .expect("an answer");
+        assert_eq!(reply.to, HubId([9; 20]));
+        // Another hub's word for it counts for nothing, and neither does a second one.
+        let forged = Message::Tell {
+            token: letters[1].token,
+            condition: Condition::default(),
+        };
+        for (from, payload) in [(ONE, &reply.payload), (ONE, &reply.payload)] {
+            assert_eq!(asker.on_message(from, payload), None);
+        }
+        let answer = answered.try_recv().expect("one answer");
+        assert_eq!((answer.hub, answer.condition.max_connections), (ONE, 7));
+        assert!(answer.clock_ahead_ms.abs() < 1_000, "{answer:?}");
+        assert_eq!(asker.on_message(ONE, &forged.encode()), None);
+        assert_eq!(
+            answered.try_recv(),
+            Err(mpsc::error::TryRecvError::Disconnected),
+            "no more"
+        );
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_waited_for_no_more() {
+        let mut asker = conditions();
+        let (answers, mut answered) = channel();
+        let letters = asker.ask([ONE], &answers);
+        drop(answers);
+        assert_eq!(answered.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+        asker.on_failed(letters[0].token);
+        assert_eq!(
+            answered.try_recv(),
+            Err(mpsc::error::TryRecvError::Disconnected)
+        );
+    }
+
+    #[test]
+    fn nothing_is_kept_for_who_gave_up() {
+        let mut asker = conditions();
+        for _ in 0..100 {
+            let (answers, _) = channel();
+            asker.ask([ONE, TWO], &answers);
+        }
+        assert!(asker.open.len() <= 4, "{}", asker.open.len());
+    }
+
+    #[test]
+    fn other_messages_and_broken_ones_are_ignored() {
+        let mut hub = conditions();
+        let whole = Message::Ask { token: 5 }.encode();
+        for length in 0..whole.len() {
+            assert_eq!(hub.on_message(ONE, &whole[..length]), None, "{length}");
+        }
+        for payload in [&[0, 1, 2][..], &[2, 0], &[TAG, 9], &[TAG, 1, 255, 255]] {
+            assert_eq!(hub.on_message(ONE, payload), None, "{payload:?}");
+        }
+        let long = Condition {
+            version: "v".repeat(1_000),
+            ..Condition::default()
+        };
+        let (answers, mut answered) = channel();
+        let token = hub.ask([ONE], &answers)[0].token;
+        hub.on_message(
+            ONE,
+            &Message::Tell {
+                token,
+                condition: long,
+            }
+            .encode(),
+        );
+        assert_eq!(
+            answered.try_recv().expect("an answer").condition.version,
+            ""
+        );
+    }
+}
