@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::hub_process::{LIMIT, binary};
+use crate::hub_process::{LIMIT, binary, eventually};
 
 /// The kinds of NAT, as the script calls them, from open to closed.
 pub const KINDS: [&str; 6] = [
@@ -28,7 +28,7 @@ pub const KINDS: [&str; 6] = [
 const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
 const SECRET: &str = "of-the-lab";
 
-/// Where the first hub is; it names the servers of both.
+/// Where the first hub is; each of the two names the servers of both.
 pub const HUB: &str = "ws://198.51.100.1:8080";
 /// Where the second hub is, on a machine of its own.
 pub const OTHER_HUB: &str = "ws://198.51.100.21:8080";
@@ -79,16 +79,27 @@ impl Lab {
     /// Builds it with two hubs that know each other.
     pub async fn start() -> Option<Self> {
         let mut lab = Self::bare().await?;
-        let servers = "stun:198.51.100.21:3478,turn:198.51.100.21:3478";
-        let first = [("HOST", "198.51.100.1"), ("TURN_URLS", servers)];
-        let second = [("HOST", "198.51.100.21"), ("BOOTSTRAP_HUBS", HUB)];
+        let first = [("HOST", "198.51.100.1")].as_slice();
+        let second = [("HOST", "198.51.100.21"), ("BOOTSTRAP_HUBS", HUB)].as_slice();
         for (node, own) in [("hub", first), ("o", second)] {
             let more = [
                 ("STUN_PORT", "3478"),
                 ("TURN_PORT", "3478"),
                 ("TURN_SECRET", SECRET),
             ];
-            lab.hub(node, &[&own[..], &more].concat()).await;
+            lab.hub(node, &[own, &more].concat()).await;
+        }
+        for hub in [HUB, OTHER_HUB] {
+            eventually("each hub names the servers of both", async || {
+                let found = lab.detected("hub", &["--hub", hub]).await;
+                let answered = found["nat"]["answered"].as_array().expect("a list");
+                let by = |host: &str| {
+                    let mut all = answered.iter().filter_map(Value::as_str);
+                    all.any(|server| server.starts_with(host))
+                };
+                by("198.51.100.1:") && by("198.51.100.21:")
+            })
+            .await;
         }
         Some(lab)
     }
