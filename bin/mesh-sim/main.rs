@@ -113,6 +113,9 @@ struct Kind {
     /// With so many hubs, as 60-120; left out, 3 to 9, and now and then up to 27.
     #[arg(long, value_parser = range)]
     hubs: Option<RangeInclusive<usize>>,
+    /// In a mesh of which each hub takes of the others the networks alone that are of interest.
+    #[arg(long, conflicts_with = "rogue")]
+    interest: bool,
 }
 
 impl Kind {
@@ -126,6 +129,7 @@ impl Kind {
             mutants,
             verbose,
             hubs: self.hubs.clone(),
+            interest: self.interest,
         })
     }
 }

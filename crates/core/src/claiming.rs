@@ -10,27 +10,28 @@ use bytes::Bytes;
 use super::Core;
 use super::api::{Bye, Join, JoinRefusal, Output};
 use super::ids::{ClaimNo, HubId, LeaveReason, LinkId, NetworkKey, Now, PeerId};
-use crate::frames::Claim;
+use crate::frames::{Claim, Set};
 
 impl Core {
     /// A local peer wants to be in a network. Answered by `Accepted` or `Refused`, now or when up
-    /// to three contests are over: each takes the longer of a probe and the hold, and 1.5 s, at most.
+    /// to three contests are over: each takes the longer of a probe and the hold, and 1.5 s, at most. Where the members of
+    /// its network are not known here yet, that begins when they are, 2 s later at most.
     pub fn join(&mut self, now: Now, join: Join) {
         if self.draining {
             let (claim, why) = (join.claim, JoinRefusal::Draining);
             return self.outputs.push_back(Output::Refused { claim, why });
         }
-        if !self.has_place(&join.network, &join.peer) {
-            let (claim, why) = (join.claim, JoinRefusal::RoomFull);
-            return self.outputs.push_back(Output::Refused { claim, why });
+        if let Some(join) = self.wait_for_members(now, join) {
+            self.decide(now, join);
         }
-        self.contests.begin(now.at, &self.directory.read(), join);
         self.settle(now);
     }
 
     /// A local peer shows something else of itself, or is no longer quiet.
     pub fn update(&mut self, now: Now, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
-        if self.contests.update_pending(claim, data.clone(), quiet) {
+        if self.interest.update(claim, data.as_ref(), quiet)
+            || self.contests.update_pending(claim, data.clone(), quiet)
+        {
             return;
         }
         let Some(view) = self.directory.read().own_claim(claim) else {
@@ -152,22 +153,25 @@ impl Core {
                 roster,
             });
         }
-        self.serving.on_advance(&self.me);
+        self.serving.on_advance(&Set::all(self.me));
+        self.on_own_claim(&claim.network);
         self.settle(now);
     }
 
     pub(super) fn retract(&mut self, now: Now, claim: ClaimNo, reason: LeaveReason) {
         self.contests.on_gone(claim);
+        self.interest.withdraw(claim);
         let network = self
             .directory
             .read()
             .own_claim(claim)
             .map(|view| view.network);
         if self.directory.write().retract(now.at, claim, reason) {
-            self.serving.on_advance(&self.me);
+            self.serving.on_advance(&Set::all(self.me));
         }
         if let Some(network) = &network {
             self.rosters.forget(network, claim);
+            self.on_own_gone(now, network);
         }
         // Some clients come back under their id, as all do whom a restart sends away, and what they said is for
         // their target whoever hears the echo.
@@ -177,7 +181,7 @@ impl Core {
         }
     }
 
-    fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+    pub(super) fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.directory.read();
         let capacity = network.capacity(&self.policies);
         capacity.is_none_or(|most| directory.has_place(network, peer, most))

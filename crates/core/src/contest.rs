@@ -508,6 +508,11 @@ impl Contests {
         self.actions.pop_front()
     }
 
+    /// Whether a join to this network waits for a verdict.
+    pub fn wants(&self, network: &NetworkKey) -> bool {
+        self.waiting.wants(network) || self.ready.values().any(|join| join.network == *network)
+    }
+
     /// How many joins wait for a verdict.
     pub fn pending(&self) -> usize {
         self.waiting.len()

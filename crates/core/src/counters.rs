@@ -17,6 +17,8 @@ pub struct Counters {
     pub resyncs: u64,
     /// Ids that changed hands.
     pub takeovers: u64,
+    /// How often this hub began to take single networks of others, or all again.
+    pub turns: u64,
     /// Hubs that were sent on to others.
     pub sent_on: u64,
     /// Link records that came in.
@@ -42,6 +44,8 @@ pub struct Sent {
     pub changes: u64,
     /// The bytes of the deltas.
     pub delta_bytes: u64,
+    /// The bytes of what asks for single networks.
+    pub follow_bytes: u64,
     /// Link records.
     pub records: u64,
     /// The bytes of link records, and of all that is said about them: digests, summaries, announcements, requests.
@@ -55,7 +59,7 @@ impl Sent {
     pub(super) fn count(&mut self, frame: &Frame, bytes: usize) {
         let bytes = bytes as u64;
         match frame {
-            Frame::Delta(delta) => {
+            Frame::Delta(delta) | Frame::Changes(_, delta) => {
                 self.deltas += 1;
                 self.changes += delta.entries.len() as u64;
                 self.delta_bytes += bytes;
@@ -65,6 +69,7 @@ impl Sent {
                 self.topology_bytes += bytes;
                 self.record_bytes += bytes;
             }
+            Frame::Follow { .. } | Frame::Unfollow { .. } => self.follow_bytes += bytes,
             Frame::Digest(_) | Frame::Summary(_) | Frame::Announce(_) | Frame::Want(_) => {
                 self.topology_bytes += bytes;
             }
@@ -77,6 +82,7 @@ impl Sent {
         self.deltas += after.deltas - before.deltas;
         self.changes += after.changes - before.changes;
         self.delta_bytes += after.delta_bytes - before.delta_bytes;
+        self.follow_bytes += after.follow_bytes - before.follow_bytes;
         self.records += after.records - before.records;
         self.topology_bytes += after.topology_bytes - before.topology_bytes;
         self.record_bytes += after.record_bytes - before.record_bytes;

@@ -8,17 +8,23 @@
 //! - *Winner* of (network, id): the visible claim with the highest (clock, hub id). A pure function of what
 //!   is visible, whatever the order of arrival.
 //! - *Interest*: changes are reported only for networks in which this hub holds a claim of its own.
+//!
+//! Of another hub there is either its whole set or, in a large mesh, one set for each network that is of interest
+//! (`sets`), and beside these the names of all its networks (`lines`).
 
+mod lines;
 mod log;
 mod reading;
 mod records;
+mod sets;
 mod shares;
 mod store;
 #[cfg(test)]
 mod tests;
+mod views;
 mod writing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -29,7 +35,9 @@ use super::mutants::Mutants;
 use crate::frames::Entry;
 use log::Log;
 use store::{NetworkNo, OriginNo, RecordNo, Store};
+use views::Views;
 
+pub use lines::Lines;
 pub use log::Tombstone;
 use shares::Use;
 pub use shares::{Shares, Use as Used};
@@ -40,10 +48,12 @@ const MAX_NETWORKS: usize = 4_000_000;
 /// The most claims of one id in one network that one hub can have.
 const MAX_SAME: usize = 4;
 
-/// What one hub claims, as this hub has it.
+/// What one hub claims, or claims in one network, as this hub has it.
 #[derive(Debug)]
 struct Origin {
     hub: HubId,
+    /// The network, if these are its claims in that one alone.
+    of: Option<NetworkKey>,
     incarnation: Incarnation,
     /// Every change up to this one is applied.
     seq: u64,
@@ -55,6 +65,8 @@ struct Origin {
     hash: u64,
     /// What its claims take up.
     used: Use,
+    /// The same claims by network, while they are asked for so.
+    views: Option<Views>,
 }
 
 #[derive(Debug)]
@@ -157,7 +169,18 @@ pub struct Directory {
     free_networks: Vec<NetworkNo>,
     by_name: HashMap<NetworkKey, NetworkNo>,
     origins: Vec<Option<Origin>>,
+    free_origins: Vec<OriginNo>,
     by_hub: HashMap<HubId, OriginNo>,
+    /// The sets that are of one network.
+    by_part: BTreeMap<HubId, BTreeMap<NetworkKey, OriginNo>>,
+    /// What each other hub's claims take up, whatever sets they are in.
+    used_by: HashMap<HubId, Use>,
+    /// In which networks the other hubs have members.
+    lines: Lines,
+    /// How far the numbers of this hub's own lines have come.
+    lines_given: u64,
+    /// Networks whose records came or went, if anybody wants to know.
+    touched: Option<Vec<NetworkKey>>,
     own: HashMap<ClaimNo, RecordNo>,
     own_no: OriginNo,
     changes: Vec<KeyChange>,
@@ -191,7 +214,13 @@ impl Directory {
             free_networks: Vec::new(),
             by_name: HashMap::new(),
             origins: Vec::new(),
+            free_origins: Vec::new(),
             by_hub: HashMap::new(),
+            by_part: BTreeMap::new(),
+            used_by: HashMap::new(),
+            lines: Lines::default(),
+            lines_given: 0,
+            touched: None,
             own: HashMap::new(),
             own_no: 0,
             changes: Vec::new(),
@@ -244,7 +273,7 @@ impl Resolve for Directory {
         claim: ClaimNo,
         seq: u64,
     ) -> Vouch {
-        let Some(origin) = self.origin(hub) else {
+        let Some(origin) = self.origin_in(hub, network) else {
             return Vouch::NotYet;
         };
         let held = self.by_name.get(network).is_some_and(|network| {
@@ -269,7 +298,7 @@ impl Resolve for Directory {
         peer: &PeerId,
         claim: ClaimNo,
     ) -> bool {
-        self.origin(hub)
+        self.origin_in(hub, network)
             .is_some_and(|origin| origin.log.remembers(network, peer, claim))
     }
 

@@ -204,6 +204,11 @@ impl Exchange {
         self.room.len() + self.effects.local()
     }
 
+    /// Whether a signal waits for its target in this network.
+    pub fn waits_in(&self, network: &NetworkKey) -> bool {
+        self.room.waits_in(network)
+    }
+
     /// A link takes less than is given to it. Until [`retain_backed_up`](Self::retain_backed_up) lets go of it, a local
     /// claim that has its share under way there is refused with `Overload`, and next to nothing is sent again by it.
     pub fn set_backed_up(&mut self, link: LinkId) {

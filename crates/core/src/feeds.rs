@@ -1,6 +1,6 @@
-//! The receiving half of the directory: from which link this hub takes each other hub's claims.
+//! The receiving half of the directory: which sets of other hubs this hub takes, and from which link.
 //!
-//! For every hub that can be reached, the next hop towards it is also the parent to subscribe at: one
+//! Which sets are wanted, others say ([`Feeds::want`]). For every hub that can be reached, the next hop towards it is also the parent to subscribe at: one
 //! shortest-path run gives both, and each change crosses each hub once. When the way changes, the new parent
 //! is asked first and the old one let go when the new one has answered, so that no change falls between.
 //! Parts of a delta are kept aside, per link and origin, until the last is here.
@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::directory::{Directory, OriginState};
-use super::ids::{HubId, Incarnation, LinkId, Moment};
+use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment};
 use super::mutants::Mutants;
-use crate::frames::{Change, Delta, Entry, Frame};
+use crate::frames::{Change, Delta, Entry, Frame, Scope, Set};
 
 /// The most entries kept aside for all deltas together: 4 million changes, about 400 MB, of authenticated hubs.
 const MAX_STAGED: usize = 4_000_000;
 
-/// Where one hub's claims come from.
+/// Where a set comes from.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Feed {
     /// The parent that answers.
@@ -61,8 +61,11 @@ pub struct Applied {
 /// All feeds of this hub.
 #[derive(Debug, Default)]
 pub struct Feeds {
-    feeds: BTreeMap<HubId, Feed>,
-    stages: BTreeMap<(LinkId, HubId), Stage>,
+    /// The sets that are wanted.
+    feeds: BTreeMap<Set, Feed>,
+    /// The ways to hubs, and the lives that they lead to.
+    ways: BTreeMap<HubId, (Incarnation, LinkId)>,
+    stages: BTreeMap<(LinkId, Set), Stage>,
     frames: Vec<(LinkId, Frame)>,
     /// The most bytes of data that are kept aside for all deltas together.
     max_bytes: usize,
@@ -79,6 +82,35 @@ impl Feeds {
         }
     }
 
+    /// Takes a set from now on, whenever there is a way to its hub.
+    pub fn want(&mut self, directory: &Directory, set: Set) {
+        if self.feeds.contains_key(&set) {
+            return;
+        }
+        let hub = set.hub;
+        self.feeds.insert(set.clone(), Feed::default());
+        if let Some((incarnation, link)) = self.ways.get(&hub).copied() {
+            self.take_from(directory, &set, incarnation, link);
+        }
+    }
+
+    /// Takes a set no more. What is here of it stays.
+    pub fn unwant(&mut self, set: &Set) {
+        self.let_go(set);
+        self.feeds.remove(set);
+    }
+
+    /// Whether a set is wanted.
+    pub fn wants(&self, set: &Set) -> bool {
+        self.feeds.contains_key(set)
+    }
+
+    /// The sets of a hub that are wanted.
+    pub fn wanted_of(&self, hub: HubId) -> Vec<Set> {
+        let sets = self.feeds.range(Set::all(hub)..).map(|(set, _)| set);
+        sets.take_while(|set| set.hub == hub).cloned().collect()
+    }
+
     /// The way to `origin`, living `incarnation`, is by `link` now.
     pub fn on_route(
         &mut self,
@@ -88,28 +120,43 @@ impl Feeds {
         link: LinkId,
     ) {
         self.on_life(origin, incarnation);
-        let feed = self.feeds.entry(origin).or_default();
+        self.ways.insert(origin, (incarnation, link));
+        for set in self.wanted_of(origin) {
+            self.take_from(directory, &set, incarnation, link);
+        }
+    }
+
+    fn take_from(
+        &mut self,
+        directory: &Directory,
+        set: &Set,
+        incarnation: Incarnation,
+        link: LinkId,
+    ) {
+        let Some(feed) = self.feeds.get_mut(set) else {
+            return;
+        };
         if feed.next == Some(link) || (feed.next.is_none() && feed.current == Some(link)) {
             return;
         }
         if let Some(abandoned) = feed.next.take() {
-            self.frames.push((abandoned, Frame::Unsubscribe { origin }));
-            self.stages.remove(&(abandoned, origin));
+            self.frames.push((abandoned, end(set)));
+            self.stages.remove(&(abandoned, set.clone()));
         }
         if feed.current == Some(link) {
             return;
         }
         feed.next = Some(link);
         feed.asked = Some(incarnation);
-        let here = directory.origin_state(&origin);
+        let here = directory.set_state(set);
         let whole = here.is_some_and(|here| here.complete && here.incarnation == incarnation);
         // Without a whole set there is nothing to lose by letting go first, and two parents must not build one
         // set at the same time.
         if (self.mutants.unsubscribe_early() || !whole)
             && let Some(old) = feed.current.take()
         {
-            self.frames.push((old, Frame::Unsubscribe { origin }));
-            self.stages.remove(&(old, origin));
+            self.frames.push((old, end(set)));
+            self.stages.remove(&(old, set.clone()));
         }
         let seq = cursor(here, incarnation);
         let seq = if self.mutants.subscribe_without_cursor() {
@@ -117,33 +164,36 @@ impl Feeds {
         } else {
             seq
         };
-        self.frames.push((
-            link,
-            Frame::Subscribe {
-                origin,
-                incarnation,
-                seq,
-            },
-        ));
+        self.frames.push((link, begin(set, incarnation, seq)));
     }
 
     /// `origin` lives `incarnation` now. What was asked of an earlier life ends here, even if the way to the
     /// later one is still to be found: its claims are dropped, so nothing that continues them can follow.
     pub fn on_life(&mut self, origin: HubId, incarnation: Incarnation) {
-        let asked = self.feeds.get(&origin).and_then(|feed| feed.asked);
-        if asked.is_some_and(|asked| asked < incarnation) {
-            self.on_route_lost(origin);
+        for set in self.wanted_of(origin) {
+            let asked = self.feeds.get(&set).and_then(|feed| feed.asked);
+            if asked.is_some_and(|asked| asked < incarnation) {
+                self.let_go(&set);
+            }
         }
     }
 
-    /// There is no way to `origin` now. What is here of it stays.
+    /// There is no way to `origin` now. What is here of it stays, and what was wanted of it is.
     pub fn on_route_lost(&mut self, origin: HubId) {
-        let Some(feed) = self.feeds.remove(&origin) else {
+        self.ways.remove(&origin);
+        for set in self.wanted_of(origin) {
+            self.let_go(&set);
+        }
+    }
+
+    /// Takes no more of a set for the time being.
+    fn let_go(&mut self, set: &Set) {
+        let Some(feed) = self.feeds.get_mut(set).map(std::mem::take) else {
             return;
         };
         for link in [feed.current, feed.next].into_iter().flatten() {
-            self.frames.push((link, Frame::Unsubscribe { origin }));
-            self.stages.remove(&(link, origin));
+            self.frames.push((link, end(set)));
+            self.stages.remove(&(link, set.clone()));
         }
     }
 
@@ -155,6 +205,7 @@ impl Feeds {
         }
         self.stages.retain(|(staged, _), _| *staged != link);
         self.frames.retain(|(to, _)| *to != link);
+        self.ways.retain(|_, (_, by)| *by != link);
     }
 
     /// Frames to send, in order.
@@ -164,12 +215,13 @@ impl Feeds {
 
     /// The link that `origin`'s claims come by.
     pub fn parent(&self, origin: &HubId) -> Option<LinkId> {
-        let feed = self.feeds.get(origin)?;
+        let feed = self.feeds.get(&Set::all(*origin));
+        let feed = feed.or_else(|| self.feeds.get(&Set::networks(*origin)))?;
         feed.current.or(feed.next)
     }
 
-    fn on_answer(&mut self, link: LinkId, origin: HubId) {
-        let Some(feed) = self.feeds.get_mut(&origin) else {
+    fn on_answer(&mut self, link: LinkId, set: &Set) {
+        let Some(feed) = self.feeds.get_mut(set) else {
             return;
         };
         if feed.next == Some(link) {
@@ -177,15 +229,15 @@ impl Feeds {
             if let Some(old) = feed.current.replace(link)
                 && old != link
             {
-                self.stages.remove(&(old, origin));
-                self.frames.push((old, Frame::Unsubscribe { origin }));
+                self.stages.remove(&(old, set.clone()));
+                self.frames.push((old, end(set)));
             }
         }
     }
 
-    fn subscribed(&self, link: LinkId, origin: &HubId) -> bool {
+    fn subscribed(&self, link: LinkId, set: &Set) -> bool {
         self.feeds
-            .get(origin)
+            .get(set)
             .is_some_and(|feed| feed.current == Some(link) || feed.next == Some(link))
     }
 
@@ -195,8 +247,8 @@ impl Feeds {
     /// A later life counts only once the hub's link record tells of it: the hub may have died before it sent
     /// one, and its next life be lower. The answer to the present subscription starts from nothing, or no later
     /// than at what is here.
-    fn is_unasked(&self, directory: &Directory, link: LinkId, delta: &Delta) -> bool {
-        let Some(feed) = self.feeds.get(&delta.origin) else {
+    fn is_unasked(&self, directory: &Directory, link: LinkId, set: &Set, delta: &Delta) -> bool {
+        let Some(feed) = self.feeds.get(set) else {
             return true;
         };
         if feed.asked != Some(delta.incarnation) {
@@ -204,9 +256,9 @@ impl Feeds {
         }
         let begun = self
             .stages
-            .get(&(link, delta.origin))
+            .get(&(link, set.clone()))
             .is_some_and(|stage| stage.to == delta.from && stage.incarnation == delta.incarnation);
-        let follows = directory.origin_state(&delta.origin).is_some_and(|here| {
+        let follows = directory.set_state(set).is_some_and(|here| {
             here.complete && here.incarnation == delta.incarnation && delta.from <= here.seq
         });
         let answers = delta.reset || delta.to == 0 || begun || follows;
@@ -219,51 +271,54 @@ impl Feeds {
         now: Moment,
         directory: &mut Directory,
         link: LinkId,
+        set: &Set,
         mut delta: Delta,
     ) -> Applied {
-        let origin = delta.origin;
         if self.mutants.subscribe_without_cursor()
-            && directory
-                .origin_state(&origin)
-                .is_some_and(|here| here.complete)
+            && directory.set_state(set).is_some_and(|here| here.complete)
         {
             delta.reset = false;
         }
-        if !self.subscribed(link, &origin) || self.is_unasked(directory, link, &delta) {
+        if !self.subscribed(link, set) || self.is_unasked(directory, link, set, &delta) {
             return Applied::default();
         }
         if delta.last {
-            self.on_answer(link, origin);
+            self.on_answer(link, set);
         }
-        let here = directory.origin_state(&origin);
+        let here = directory.set_state(set);
         if here.is_some_and(|here| here.incarnation > delta.incarnation) {
             return Applied::default();
         }
-        let applied = if delta.last && !self.stages.contains_key(&(link, origin)) {
-            apply_whole(now, directory, delta)
+        let at_once = delta.last
+            && !self.stages.contains_key(&(link, set.clone()))
+            && !self.is_behind(directory, set, &delta);
+        let applied = if at_once {
+            apply_whole(now, directory, set, delta)
         } else {
-            self.stage(now, directory, link, delta)
+            self.stage(now, directory, link, set, delta)
         };
         if applied.gap {
-            self.ask_again(directory, link, origin);
+            self.ask_again(directory, link, set);
         }
         applied
     }
 
+    /// Whether a whole set is not as far yet as what is here of single networks of it: it waits until it is.
+    fn is_behind(&self, directory: &Directory, set: &Set, delta: &Delta) -> bool {
+        set.scope == Scope::All
+            && directory
+                .parts_head(&set.hub, delta.incarnation)
+                .is_some_and(|head| head > delta.to)
+            && !self.mutants.widened_from_behind()
+    }
+
     /// What came did not follow what is here: a fault, mended by asking for what is missing.
-    fn ask_again(&mut self, directory: &Directory, link: LinkId, origin: HubId) {
-        let Some(incarnation) = self.feeds.get(&origin).and_then(|feed| feed.asked) else {
+    fn ask_again(&mut self, directory: &Directory, link: LinkId, set: &Set) {
+        let Some(incarnation) = self.feeds.get(set).and_then(|feed| feed.asked) else {
             return;
         };
-        let seq = cursor(directory.origin_state(&origin), incarnation);
-        self.frames.push((
-            link,
-            Frame::Subscribe {
-                origin,
-                incarnation,
-                seq,
-            },
-        ));
+        let seq = cursor(directory.set_state(set), incarnation);
+        self.frames.push((link, begin(set, incarnation, seq)));
     }
 
     /// Bytes of data in the changes that are kept aside.
@@ -284,9 +339,11 @@ impl Feeds {
         now: Moment,
         directory: &mut Directory,
         link: LinkId,
+        set: &Set,
         delta: Delta,
     ) -> Applied {
-        let key = (link, delta.origin);
+        let key = (link, set.clone());
+        let behind = self.is_behind(directory, set, &delta);
         let fits = self.stages.get(&key).is_some_and(|stage| {
             !delta.reset && stage.to == delta.from && stage.incarnation == delta.incarnation
         });
@@ -294,8 +351,8 @@ impl Feeds {
             let building = self
                 .stages
                 .iter()
-                .any(|((_, origin), stage)| *origin == delta.origin && stage.direct);
-            let direct = delta.reset && !building && takes_directly(directory, &delta);
+                .any(|((_, staged), stage)| staged == set && stage.direct);
+            let direct = delta.reset && !building && takes_directly(directory, set, &delta);
             let stage = Stage {
                 incarnation: delta.incarnation,
                 from: delta.from,
@@ -305,15 +362,16 @@ impl Feeds {
                 entries: Vec::new(),
                 bytes: 0,
             };
-            self.stages.insert(key, stage);
+            self.stages.insert(key.clone(), stage);
         }
         let Some(stage) = self.stages.get_mut(&key) else {
             return Applied::default();
         };
         stage.to = delta.to;
+        let last = delta.last;
         let mut fresh = 0;
         if stage.direct {
-            fresh = directory.apply(now, &delta.origin, delta.entries, delta.to);
+            fresh = directory.apply_set(now, set, delta.entries, delta.to);
         } else {
             stage.bytes += delta.entries.iter().map(data_len).sum::<usize>();
             stage.entries.extend(delta.entries);
@@ -325,7 +383,7 @@ impl Feeds {
                 ..Applied::default()
             };
         }
-        if !delta.last {
+        if !last || behind {
             return Applied {
                 fresh,
                 ..Applied::default()
@@ -333,7 +391,7 @@ impl Feeds {
         }
         match self.stages.remove(&key) {
             Some(stage) => {
-                let mut applied = finish(now, directory, &delta.origin, stage);
+                let mut applied = finish(now, directory, set, stage);
                 applied.fresh += fresh;
                 applied
             }
@@ -350,7 +408,7 @@ fn data_len(entry: &Entry) -> usize {
 }
 
 /// A delta of one part, by far the most common.
-fn apply_whole(now: Moment, directory: &mut Directory, delta: Delta) -> Applied {
+fn apply_whole(now: Moment, directory: &mut Directory, set: &Set, delta: Delta) -> Applied {
     let stage = Stage {
         incarnation: delta.incarnation,
         from: delta.from,
@@ -360,7 +418,29 @@ fn apply_whole(now: Moment, directory: &mut Directory, delta: Delta) -> Applied 
         entries: delta.entries,
         bytes: 0,
     };
-    finish(now, directory, &delta.origin, stage)
+    finish(now, directory, set, stage)
+}
+
+fn begin(set: &Set, incarnation: Incarnation, seq: u64) -> Frame {
+    match set.scope {
+        Scope::All => Frame::Subscribe {
+            origin: set.hub,
+            incarnation,
+            seq,
+        },
+        Scope::Networks | Scope::Of(_) => Frame::Follow {
+            set: set.clone(),
+            incarnation,
+            seq,
+        },
+    }
+}
+
+fn end(set: &Set) -> Frame {
+    match set.scope {
+        Scope::All => Frame::Unsubscribe { origin: set.hub },
+        Scope::Networks | Scope::Of(_) => Frame::Unfollow { set: set.clone() },
+    }
 }
 
 fn cursor(here: Option<OriginState>, incarnation: Incarnation) -> u64 {
@@ -372,18 +452,24 @@ fn cursor(here: Option<OriginState>, incarnation: Incarnation) -> u64 {
 
 /// A set that starts from nothing goes straight into the directory, where it stays out of sight until whole:
 /// no second copy of a million claims is kept aside.
-fn takes_directly(directory: &mut Directory, delta: &Delta) -> bool {
-    match directory.origin_state(&delta.origin) {
+fn takes_directly(directory: &mut Directory, set: &Set, delta: &Delta) -> bool {
+    match directory.set_state(set) {
         Some(here) if here.incarnation == delta.incarnation && here.complete => return false,
+        _ if replaces_parts(directory, set, delta.incarnation) => return false,
         _ => {}
     }
-    directory.drop_origin(&delta.origin, super::ids::LeaveReason::HubLost);
-    directory.begin(delta.origin, delta.incarnation);
+    directory.drop_set(set, LeaveReason::HubLost);
+    directory.begin_set(set, delta.incarnation);
     true
 }
 
-fn finish(now: Moment, directory: &mut Directory, origin: &HubId, stage: Stage) -> Applied {
-    let here = directory.origin_state(origin);
+/// Whether a whole set is to take the place of what is here of single networks of it.
+fn replaces_parts(directory: &Directory, set: &Set, incarnation: Incarnation) -> bool {
+    set.scope == Scope::All && directory.parts_head(&set.hub, incarnation).is_some()
+}
+
+fn finish(now: Moment, directory: &mut Directory, set: &Set, stage: Stage) -> Applied {
+    let here = directory.set_state(set);
     let mut applied = Applied {
         resync: stage.reset,
         ..Applied::default()
@@ -391,7 +477,7 @@ fn finish(now: Moment, directory: &mut Directory, origin: &HubId, stage: Stage) 
     let same_life = here.is_some_and(|here| here.incarnation == stage.incarnation);
     let offered = stage.entries.len();
     if stage.direct {
-        directory.complete(origin, stage.to);
+        directory.complete_set(set, stage.to);
         applied.advanced = true;
         return applied;
     }
@@ -402,21 +488,25 @@ fn finish(now: Moment, directory: &mut Directory, origin: &HubId, stage: Stage) 
             return applied;
         }
         let before = here.map_or(0, |here| here.seq);
-        applied.fresh = directory.apply(now, origin, stage.entries, stage.to);
+        applied.fresh = directory.apply_set(now, set, stage.entries, stage.to);
         applied.advanced = stage.to > before;
+    } else if replaces_parts(directory, set, stage.incarnation) {
+        directory.widen(now, &set.hub, stage.incarnation, stage.entries, stage.to);
+        applied.fresh = offered;
+        applied.advanced = true;
     } else if same_life && here.is_some_and(|here| here.complete) {
         if here.is_some_and(|here| stage.to <= here.seq) {
             applied.repeated = offered;
             return applied;
         }
-        directory.replace(now, origin, stage.entries, stage.to);
+        directory.replace_set(now, set, stage.entries, stage.to);
         applied.fresh = offered;
         applied.advanced = true;
     } else {
-        directory.drop_origin(origin, super::ids::LeaveReason::HubLost);
-        directory.begin(*origin, stage.incarnation);
-        applied.fresh = directory.apply(now, origin, stage.entries, stage.to);
-        directory.complete(origin, stage.to);
+        directory.drop_set(set, LeaveReason::HubLost);
+        directory.begin_set(set, stage.incarnation);
+        applied.fresh = directory.apply_set(now, set, stage.entries, stage.to);
+        directory.complete_set(set, stage.to);
         applied.advanced = true;
     }
     applied.repeated = offered - applied.fresh;

@@ -10,6 +10,56 @@ use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, Peer
 /// record that is new.
 pub const PULLS_SINCE: u16 = 2;
 
+/// The version of the link protocol from which on a hub takes single networks of another one's claims: it knows
+/// [`Frame::Follow`], [`Frame::Unfollow`] and [`Frame::Changes`].
+pub const FOLLOWS_SINCE: u16 = 3;
+
+/// What of a hub is in a set.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Scope {
+    /// All its claims.
+    All,
+    /// The networks that it has members in, and about how many: a line for each.
+    Networks,
+    /// Its claims in one network.
+    Of(NetworkKey),
+}
+
+/// What one hub is the only author of, and others take as one: with numbers of its own, and as of one of them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Set {
+    /// Whose.
+    pub hub: HubId,
+    /// What of it.
+    pub scope: Scope,
+}
+
+impl Set {
+    /// All claims of a hub.
+    pub fn all(hub: HubId) -> Self {
+        Set {
+            hub,
+            scope: Scope::All,
+        }
+    }
+
+    /// The networks of a hub.
+    pub fn networks(hub: HubId) -> Self {
+        Set {
+            hub,
+            scope: Scope::Networks,
+        }
+    }
+
+    /// The claims of a hub in a network.
+    pub fn of(hub: HubId, network: &NetworkKey) -> Self {
+        Set {
+            hub,
+            scope: Scope::Of(network.clone()),
+        }
+    }
+}
+
 /// One frame between two hubs.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Frame {
@@ -51,6 +101,22 @@ pub enum Frame {
     },
     /// Changes to the claims of one hub.
     Delta(Delta),
+    /// Asks for a set that is not all of a hub's claims, after `seq`, now and as it changes.
+    Follow {
+        /// What.
+        set: Set,
+        /// The life that `seq` belongs to.
+        incarnation: Incarnation,
+        /// What the sender has: all changes up to this one.
+        seq: u64,
+    },
+    /// Ends that.
+    Unfollow {
+        /// What.
+        set: Set,
+    },
+    /// Changes to such a set of the delta's origin.
+    Changes(Scope, Delta),
     /// What a hub holds of another's claims, to be compared by the receiver: an alarm, not a repair.
     Audit {
         /// Whose claims.
@@ -113,7 +179,7 @@ pub struct LinkRecord {
     pub draining: bool,
     /// Where it can be dialled: at most [`LinkRecord::MAX_URLS`]; none for a hub that cannot be.
     pub urls: Vec<String>,
-    /// Where it runs, for people to read; may be empty.
+    /// Where it runs, for people to read, perhaps with a mark behind: see [`LinkRecord::place`].
     pub region: String,
     /// Its neighbours and the cost of the link to each, by hub id in rising order.
     pub neighbours: Vec<(HubId, u16)>,
@@ -128,6 +194,35 @@ impl LinkRecord {
     pub const MAX_REGION_BYTES: usize = 32;
     /// The most neighbours in a record.
     pub const MAX_NEIGHBOURS: usize = 512;
+
+    /// What the last character of a region says: its hub knows how to take single networks of another one's claims.
+    const KNOWS: char = '\u{1f}';
+    /// The same, and that it asks that nobody take more: see `core/interest.rs`.
+    const ASKS: char = '\u{1e}';
+
+    /// A region with the mark of a hub that knows of interest. Hubs that do not pass it on as it is, which they would do
+    /// with nothing else that a record does not have for them.
+    pub fn marked_region(region: &str, asks: bool) -> String {
+        let mark = if asks { Self::ASKS } else { Self::KNOWS };
+        let room = Self::MAX_REGION_BYTES - mark.len_utf8();
+        let chars = region.char_indices();
+        let kept = chars.take_while(|(at, letter)| at + letter.len_utf8() <= room);
+        kept.map(|(_, letter)| letter).chain([mark]).collect()
+    }
+
+    /// Where the hub runs, for people to read.
+    pub fn place(&self) -> &str {
+        self.region.trim_end_matches([Self::KNOWS, Self::ASKS])
+    }
+
+    /// Whether the hub asks for interest; none if it does not know of it.
+    pub fn asks_for_interest(&self) -> Option<bool> {
+        match self.region.chars().next_back() {
+            Some(Self::ASKS) => Some(true),
+            Some(Self::KNOWS) => Some(false),
+            _ => None,
+        }
+    }
 
     /// Its place in a digest.
     pub fn digest(&self) -> DigestEntry {

@@ -22,6 +22,8 @@ pub struct Kept {
     pub unanswered_for: Duration,
     /// Subscriptions of one link, where they are most.
     pub subscriptions: usize,
+    /// Sets of single networks that one link follows, where they are most.
+    pub followed: usize,
     /// Bytes of data in changes that are kept aside until the last part of their delta is here.
     pub staged_bytes: usize,
     /// Claims of another hub, and bytes of their data, where they are most.
@@ -51,6 +53,7 @@ impl Core {
             links_with_one,
             unanswered_for,
             subscriptions: self.serving.most_subscriptions(),
+            followed: self.serving.most_followed(),
             staged_bytes: self.feeds.staged_bytes(),
             of_one: directory.most_used(),
             of_others: directory.used(),

@@ -16,7 +16,8 @@
 //! # The parts
 //!
 //! `links` decides which socket is *the* link to a neighbour; `topology` learns the graph and the ways;
-//! `dial` chooses whom to dial; `feeds` and `serving` move the [`directory`]; `contest` decides who may
+//! `dial` chooses whom to dial; `feeds` and `serving` move the [`directory`], of which
+//! `interest` and `narrowing` say what of it is needed here; `contest` decides who may
 //! hold an id; `rosters` decides who is told; [`exchange`] carries signals. Each is a state machine of its own that
 //! knows none of the others: this module alone passes their events on.
 //!
@@ -41,10 +42,12 @@ mod feeds;
 pub mod frames;
 mod holds;
 pub mod ids;
+mod interest;
 mod kept;
 mod linking;
 mod links;
 pub mod mutants;
+mod narrowing;
 pub mod policy;
 pub mod reach;
 pub mod rng;
@@ -72,6 +75,7 @@ use farewells::Farewells;
 use feeds::Feeds;
 use holds::{Due, Holds};
 use ids::{ClaimNo, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
+use interest::Interest;
 use links::Links;
 use mutants::Mutants;
 use policy::Policies;
@@ -79,13 +83,14 @@ use rosters::Rosters;
 use serving::Serving;
 use topology::Topology;
 
-use crate::frames::Frame;
+use crate::frames::{Frame, Set};
 use crate::reach::Reach;
 use crate::wire::{Decoder, Encoder};
 
 pub use contest::ContestConfig;
 pub use counters::{Counters, Sent};
 pub use dial::{BootstrapStatus, DialConfig};
+pub use interest::InterestConfig;
 pub use kept::Kept;
 pub use links::LinkConfig;
 pub use topology::TopologyConfig;
@@ -127,6 +132,8 @@ pub struct CoreConfig {
     pub discovery_limit: usize,
     /// What holds for the networks of each dialect.
     pub policies: Policies,
+    /// From when on single networks are taken of other hubs.
+    pub interest: InterestConfig,
     /// What the claims of other hubs may take up.
     pub shares: Shares,
     /// How contested ids are decided.
@@ -155,6 +162,7 @@ impl Default for CoreConfig {
             housekeeping: Duration::from_secs(30),
             discovery_limit: 1_000,
             policies: Policies::default(),
+            interest: InterestConfig::default(),
             shares: Shares::default(),
             contest: ContestConfig::default(),
             links: LinkConfig::default(),
@@ -170,6 +178,8 @@ struct Codec {
     hub: HubId,
     /// How near the other end is.
     reach: Reach,
+    /// It takes and gives sets of single networks.
+    follows: bool,
     encoder: Encoder,
     decoder: Decoder,
     queue: VecDeque<Frame>,
@@ -180,6 +190,7 @@ impl Codec {
         Codec {
             hub,
             reach,
+            follows: false,
             encoder: Encoder::new(),
             decoder: Decoder::new(),
             queue: VecDeque::new(),
@@ -202,6 +213,7 @@ pub struct Core {
     dialer: Dialer,
     feeds: Feeds,
     serving: Serving,
+    interest: Interest,
     contests: Contests,
     rosters: Rosters,
     policies: Policies,
@@ -236,6 +248,7 @@ impl Core {
         let mutants = config.mutants;
         config.contest.hold = config.hold;
         config.topology.mutants = mutants;
+        config.topology.knows_interest = config.interest.known;
         config.dial.mutants = mutants;
         config.exchange.mutants = mutants;
         config.exchange.policies = config.policies;
@@ -273,6 +286,7 @@ impl Core {
             dialer: Dialer::new(me, seed, config.dial),
             feeds: Feeds::new(config.shares.bytes.saturating_mul(Shares::HUBS), mutants),
             serving: Serving::new(mutants),
+            interest: Interest::new(config.interest),
             contests: Contests::new(me, config.contest),
             rosters: Rosters::new(config.discovery_limit),
             policies: config.policies,
@@ -379,12 +393,13 @@ impl Core {
         for due in self.holds.take_due(now.at) {
             match due {
                 Due::Hide(hub) => self.show(hub, LeaveReason::HubLost),
-                Due::Drop(hub) => self
-                    .directory
-                    .write()
-                    .drop_origin(&hub, LeaveReason::HubLost),
+                Due::Drop(hub) => {
+                    self.forget_sets(hub);
+                    self.rest_if_whole(now);
+                }
             }
         }
+        self.handle_interest_timeout(now);
         if self.next_audit <= now.at {
             self.next_audit = now.at + self.housekeeping;
             self.keep_house(now);
@@ -405,6 +420,7 @@ impl Core {
             self.dialer.drop_timeout(),
             self.contests.poll_timeout(),
             self.holds.poll_timeout(),
+            self.interest.poll_timeout(),
             self.farewells.poll_timeout(),
             self.exchange.lock().poll_timeout(),
             Some(self.next_audit),
@@ -437,7 +453,7 @@ impl Core {
             let Some(here) = directory.origin_state(&origin).filter(|here| here.complete) else {
                 continue;
             };
-            for link in self.serving.children(&origin) {
+            for link in self.serving.children(&Set::all(origin)) {
                 if let Some(codec) = self.codecs.get_mut(&link) {
                     let OriginAudit {
                         incarnation,
@@ -454,6 +470,7 @@ impl Core {
             }
         }
         drop(directory);
+        self.keep_interest(now);
         // Who learns of a network that became small must not hear of what came before that only afterwards.
         self.pass_changes_on(now);
         let mut directory = self.directory.write();

@@ -9,7 +9,7 @@ use super::api::{Bye, DialFailure, LinkUp, Output};
 use super::dial::Admission;
 use super::ids::{DialId, HubId, Incarnation, LeaveReason, LinkId, Now};
 use super::{Codec, Core};
-use crate::frames::{Change, Delta, DigestEntry, Frame, PULLS_SINCE};
+use crate::frames::{Change, Delta, DigestEntry, FOLLOWS_SINCE, Frame, PULLS_SINCE, Scope, Set};
 use crate::reach::Reach;
 
 /// The most records, lines, requests and changes in one message: what bounds the work that it makes. A hub sends
@@ -26,7 +26,7 @@ fn parts_of(frame: &Frame) -> usize {
         Frame::Records(records) => records.len(),
         Frame::Want(hubs) => hubs.len(),
         Frame::Summary(_) => COMPARISON_PARTS,
-        Frame::Delta(delta) => delta.entries.len(),
+        Frame::Delta(delta) | Frame::Changes(_, delta) => delta.entries.len(),
         _ => 1,
     };
     // An empty frame is work too.
@@ -56,7 +56,9 @@ impl Core {
             }
         }
         self.topology.on_link_up(up.link, up.version);
-        self.codecs.insert(up.link, Codec::new(up.hub, reach));
+        let mut codec = Codec::new(up.hub, reach);
+        codec.follows = up.version >= FOLLOWS_SINCE;
+        self.codecs.insert(up.link, codec);
         self.exchange.lock().on_link_up(up.link, up.hub);
         self.links
             .on_up_knowing(now.at, &up, self.topology.known(up.hub));
@@ -121,8 +123,7 @@ impl Core {
 
     /// Says why the link is over, and leaves it open for the other end's word.
     pub(super) fn say_farewell(&mut self, now: Now, link: LinkId, bye: Bye) {
-        self.serving.on_link_down(link);
-        self.feeds.on_link_down(link);
+        self.forget_sets_by(link);
         self.topology.on_link_closed(link);
         if let Some(codec) = self.codecs.get_mut(&link) {
             codec.queue.clear();
@@ -193,15 +194,16 @@ impl Core {
                 origin,
                 incarnation,
                 seq,
-            } => {
-                self.serving.on_subscribe(link, origin, incarnation, seq);
-                self.topology.on_subscribed(link, origin);
-            }
-            Frame::Unsubscribe { origin } => {
-                self.serving.on_unsubscribe(link, &origin);
-                self.topology.on_unsubscribed(link, &origin);
-            }
-            Frame::Delta(delta) => self.handle_delta(now, link, delta),
+            } => self.handle_follow(link, Set::all(origin), incarnation, seq),
+            Frame::Follow {
+                set,
+                incarnation,
+                seq,
+            } => self.handle_follow(link, set, incarnation, seq),
+            Frame::Unsubscribe { origin } => self.handle_unfollow(link, &Set::all(origin)),
+            Frame::Unfollow { set } => self.handle_unfollow(link, &set),
+            Frame::Delta(delta) => self.handle_delta(now, link, Scope::All, delta),
+            Frame::Changes(scope, delta) => self.handle_delta(now, link, scope, delta),
             Frame::Audit {
                 origin,
                 incarnation,
@@ -230,19 +232,47 @@ impl Core {
         self.links.on_bye(now.at, link, bye);
     }
 
-    pub(super) fn handle_delta(&mut self, now: Now, link: LinkId, delta: Delta) {
+    /// A neighbour takes a set. Its records take the same way as all of a hub's claims, or as its networks.
+    fn handle_follow(&mut self, link: LinkId, set: Set, incarnation: Incarnation, seq: u64) {
+        let hub = set.hub;
+        if !matches!(set.scope, Scope::Of(_)) {
+            self.topology.on_subscribed(link, hub);
+        }
+        if self
+            .serving
+            .on_subscribe(link, set.clone(), incarnation, seq)
+        {
+            self.on_followed(&set);
+        }
+    }
+
+    fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
+        self.serving.on_unsubscribe(link, set);
+        let takes = |set: &Set| self.serving.children(set).any(|child| child == link);
+        if !takes(&Set::all(set.hub)) && !takes(&Set::networks(set.hub)) {
+            self.topology.on_unsubscribed(link, &set.hub);
+        }
+        self.on_followed(set);
+    }
+
+    pub(super) fn handle_delta(&mut self, now: Now, link: LinkId, scope: Scope, delta: Delta) {
         let origin = delta.origin;
+        let set = Set { hub: origin, scope };
         if origin == self.me {
             return;
         }
         // Records of the same message may have changed who is reachable: a hub whose hold has not begun yet
         // would be hidden, and come back a moment later.
         self.heed_topology(now);
-        self.observe(now, &delta);
+        if set.scope != Scope::Networks {
+            self.observe(now, &delta);
+        }
         let (applied, left_out) = {
             let mut directory = self.directory.write();
             let before = directory.left_out();
-            let applied = self.feeds.handle_delta(now.at, &mut directory, link, delta);
+            let applied = self
+                .feeds
+                .handle_delta(now.at, &mut directory, link, &set, delta);
             (applied, directory.left_out() - before)
         };
         if left_out > 0 {
@@ -260,8 +290,10 @@ impl Core {
             });
         }
         if applied.advanced {
-            self.serving.on_advance(&origin);
+            self.serving.on_advance(&set);
             self.show(origin, LeaveReason::HubLost);
+            self.on_set_advanced(now, &set);
+            self.rest_if_whole(now);
         }
     }
 
@@ -306,9 +338,16 @@ impl Core {
         self.codecs.remove(&link);
         self.exchange.lock().on_link_down(link);
         self.farewells.end(link);
-        self.serving.on_link_down(link);
-        self.feeds.on_link_down(link);
+        self.forget_sets_by(link);
         self.topology.on_link_closed(link);
+    }
+
+    /// Nothing is taken by this link any more, and nothing given.
+    fn forget_sets_by(&mut self, link: LinkId) {
+        self.feeds.on_link_down(link);
+        for set in self.serving.on_link_down(link) {
+            self.on_followed(&set);
+        }
     }
 
     pub(super) fn close(&mut self, link: LinkId, bye: Bye) {

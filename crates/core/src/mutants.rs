@@ -90,6 +90,30 @@ mutants! {
     unconfirmed_link_listed,
     /// Signals, where a receiver goes: the hubs of those whose signals it has not read are not told.
     unread_untold,
+    /// Interest, where the last member leaves: it ends at once.
+    interest_dropped_early,
+    /// Interest, where it would end: signals that still wait in the network count for nothing.
+    waiting_signal_missed,
+    /// Interest, where it ends: what is held of the network stays, and is taken on.
+    interest_for_ever,
+    /// Joins, where the network is new here: they are decided before its members are known.
+    joins_unseen,
+    /// Interest, where a hub is seen to have members in a network of interest by its line: it is not asked for them.
+    line_missed,
+    /// Interest, where a neighbour follows a network that is of none here: it is not fetched for it.
+    no_interest_for_neighbours,
+    /// Sets, where a whole one becomes some of single networks: these are filled anew and shown when they are there.
+    narrowed_from_nothing,
+    /// Sets, where the whole one takes the place of those of single networks: although it is behind them.
+    widened_from_behind,
+    /// Interest, where the mesh is looked at: hubs that do not know of it count for nothing.
+    old_hubs_uncounted,
+    /// Interest, where a join waits for a hub that let others wait in vain: it is waited for again.
+    tardy_waited_for,
+    /// Directory, where a set of one network is filled: with claims of any.
+    any_network_in_a_part,
+    /// Subscriptions, where one of a single network comes: a link may have as many as it likes.
+    followed_without_end,
     /// Directory, where another hub's claim is taken: it may claim one id as often as it likes.
     one_id_many_times,
     /// The same: there is room for all claims, and all that they show.

@@ -1,4 +1,4 @@
-//! The sending half of the directory: which neighbour is subscribed to whose claims, and how far it is.
+//! The sending half of the directory: which neighbour is subscribed to which sets, and how far it is.
 //!
 //! What a neighbour lacks is a *cursor* into the origin's log, never a queue: a slow link coalesces what it
 //! has not been sent, and costs a few words however far behind it is. Parts are made when the link can take
@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::directory::Directory;
 use super::ids::{HubId, Incarnation, LinkId};
 use super::mutants::Mutants;
-use crate::frames::{Delta, Frame};
+use crate::frames::{Delta, Frame, Scope, Set};
 use crate::wire;
 
-/// The most subscriptions of one link: as many as there are hubs in the largest mesh.
+/// The most hubs that a link takes all claims of, and as many more of which it takes the networks: as many as there are
+/// hubs in the largest mesh.
 const MAX_SUBSCRIPTIONS: usize = 4_096;
+/// The most sets of single networks that a link follows: what all hubs behind it are interested in.
+const MAX_FOLLOWED: usize = 65_536;
 
 #[derive(Debug)]
 struct Subscription {
@@ -29,18 +32,20 @@ struct Subscription {
 
 #[derive(Debug, Default)]
 struct LinkState {
-    subscriptions: BTreeMap<HubId, Subscription>,
-    /// Origins that may have something to send.
-    ready: BTreeSet<HubId>,
-    /// The origin served last, so that the others get their turn.
-    last: Option<HubId>,
+    subscriptions: BTreeMap<Set, Subscription>,
+    /// How many of them there are of each scope.
+    counts: [usize; 3],
+    /// Sets that may have something to send.
+    ready: BTreeSet<Set>,
+    /// The set served last, so that the others get their turn.
+    last: Option<Set>,
 }
 
 /// What all neighbours are subscribed to.
 #[derive(Debug, Default)]
 pub struct Serving {
     links: BTreeMap<LinkId, LinkState>,
-    by_origin: BTreeMap<HubId, BTreeSet<LinkId>>,
+    by_set: BTreeMap<Set, BTreeSet<LinkId>>,
     mutants: Mutants,
 }
 
@@ -53,19 +58,18 @@ impl Serving {
         }
     }
 
-    /// The neighbour wants `origin`'s claims after `seq` of that life. Past the bound it gets none.
+    /// The neighbour wants a set after `seq` of that life. Past the bound it gets none: false.
     pub fn on_subscribe(
         &mut self,
         link: LinkId,
-        origin: HubId,
+        set: Set,
         incarnation: Incarnation,
         seq: u64,
-    ) {
+    ) -> bool {
         let state = self.links.entry(link).or_default();
-        let room = state.subscriptions.len() < MAX_SUBSCRIPTIONS;
-        let room = room || self.mutants.subscriptions_without_end();
-        if !room && !state.subscriptions.contains_key(&origin) {
-            return;
+        let known = state.subscriptions.contains_key(&set);
+        if !known && !has_room(state, &set, self.mutants) {
+            return false;
         }
         let subscription = Subscription {
             incarnation,
@@ -74,47 +78,68 @@ impl Serving {
             sound: 0,
             answered: false,
         };
-        state.subscriptions.insert(origin, subscription);
-        state.ready.insert(origin);
-        self.by_origin.entry(origin).or_default().insert(link);
+        if !known && let Some(count) = state.counts.get_mut(class(&set)) {
+            *count += 1;
+        }
+        state.subscriptions.insert(set.clone(), subscription);
+        state.ready.insert(set.clone());
+        self.by_set.entry(set).or_default().insert(link);
+        true
     }
 
-    /// The neighbour wants no more of them.
-    pub fn on_unsubscribe(&mut self, link: LinkId, origin: &HubId) {
+    /// The neighbour wants no more of it.
+    pub fn on_unsubscribe(&mut self, link: LinkId, set: &Set) {
         if let Some(state) = self.links.get_mut(&link) {
-            state.subscriptions.remove(origin);
-            state.ready.remove(origin);
+            if state.subscriptions.remove(set).is_some()
+                && let Some(count) = state.counts.get_mut(class(set))
+            {
+                *count -= 1;
+            }
+            state.ready.remove(set);
         }
-        if let Some(links) = self.by_origin.get_mut(origin) {
+        self.forget(link, set);
+    }
+
+    fn forget(&mut self, link: LinkId, set: &Set) {
+        if let Some(links) = self.by_set.get_mut(set) {
             links.remove(&link);
             if links.is_empty() {
-                self.by_origin.remove(origin);
+                self.by_set.remove(set);
             }
         }
     }
 
-    /// The link is gone.
-    pub fn on_link_down(&mut self, link: LinkId) {
+    /// The link is gone: gives the sets that it had.
+    pub fn on_link_down(&mut self, link: LinkId) -> Vec<Set> {
         let Some(state) = self.links.remove(&link) else {
-            return;
+            return Vec::new();
         };
-        for origin in state.subscriptions.keys() {
-            if let Some(links) = self.by_origin.get_mut(origin) {
-                links.remove(&link);
-                if links.is_empty() {
-                    self.by_origin.remove(origin);
-                }
+        let sets: Vec<Set> = state.subscriptions.into_keys().collect();
+        for set in &sets {
+            self.forget(link, set);
+        }
+        sets
+    }
+
+    /// A set moved on.
+    pub fn on_advance(&mut self, set: &Set) {
+        for link in self.by_set.get(set).into_iter().flatten() {
+            if let Some(state) = self.links.get_mut(link) {
+                state.ready.insert(set.clone());
             }
         }
     }
 
-    /// `origin`'s set moved on.
-    pub fn on_advance(&mut self, origin: &HubId) {
-        for link in self.by_origin.get(origin).into_iter().flatten() {
-            if let Some(state) = self.links.get_mut(link) {
-                state.ready.insert(*origin);
-            }
-        }
+    /// Whether anybody takes this set from this hub.
+    pub fn has_children(&self, set: &Set) -> bool {
+        self.by_set.contains_key(set)
+    }
+
+    /// The sets of this hub's that somebody takes.
+    pub fn sets_of(&self, hub: &HubId) -> impl Iterator<Item = &Set> {
+        let hub = *hub;
+        let sets = self.by_set.range(Set::all(hub)..).map(|(set, _)| set);
+        sets.take_while(move |set| set.hub == hub)
     }
 
     /// Whether there may be something to send by this link.
@@ -124,15 +149,21 @@ impl Serving {
             .is_some_and(|state| !state.ready.is_empty())
     }
 
-    /// How many subscriptions the link has that has the most.
+    /// How many hubs' claims, or networks, the link takes that takes the most.
     pub fn most_subscriptions(&self) -> usize {
-        let links = self.links.values().map(|state| state.subscriptions.len());
+        let whole = |state: &LinkState| state.counts[0].max(state.counts[1]);
+        self.links.values().map(whole).max().unwrap_or(0)
+    }
+
+    /// How many sets of single networks the link follows that follows the most.
+    pub fn most_followed(&self) -> usize {
+        let links = self.links.values().map(|state| state.counts[2]);
         links.max().unwrap_or(0)
     }
 
-    /// The links that take `origin`'s claims from this hub.
-    pub fn children(&self, origin: &HubId) -> impl Iterator<Item = LinkId> + '_ {
-        self.by_origin.get(origin).into_iter().flatten().copied()
+    /// The links that take a set from this hub.
+    pub fn children(&self, set: &Set) -> impl Iterator<Item = LinkId> + '_ {
+        self.by_set.get(set).into_iter().flatten().copied()
     }
 
     /// The next part to send by this link, of at most about `budget` bytes; the origins take turns.
@@ -144,40 +175,62 @@ impl Serving {
     ) -> Option<Frame> {
         let state = self.links.get_mut(&link)?;
         loop {
-            let after = state.last.and_then(|last| {
+            let after = state.last.as_ref().and_then(|last| {
                 state
                     .ready
                     .range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
                     .next()
             });
-            let origin = *after.or_else(|| state.ready.first())?;
-            state.last = Some(origin);
-            let Some(subscription) = state.subscriptions.get_mut(&origin) else {
-                state.ready.remove(&origin);
+            let set = after.or_else(|| state.ready.first())?.clone();
+            state.last = Some(set.clone());
+            let Some(subscription) = state.subscriptions.get_mut(&set) else {
+                state.ready.remove(&set);
                 continue;
             };
-            let made = next_part(directory, origin, subscription, budget);
+            let made = next_part(directory, &set, subscription, budget);
             if made.is_none() || !subscription.walking {
-                state.ready.remove(&origin);
+                state.ready.remove(&set);
             }
-            if let Some(delta) = made {
-                return Some(Frame::Delta(delta));
+            match made {
+                None => {}
+                Some(delta) if set.scope == Scope::All => return Some(Frame::Delta(delta)),
+                Some(delta) => return Some(Frame::Changes(set.scope, delta)),
             }
+        }
+    }
+}
+
+/// Which bound a subscription falls under.
+fn class(set: &Set) -> usize {
+    match set.scope {
+        Scope::All => 0,
+        Scope::Networks => 1,
+        Scope::Of(_) => 2,
+    }
+}
+
+fn has_room(state: &LinkState, set: &Set, mutants: Mutants) -> bool {
+    let class = class(set);
+    let count = state.counts.get(class).copied().unwrap_or(0);
+    match set.scope {
+        Scope::Of(_) => count < MAX_FOLLOWED || mutants.followed_without_end(),
+        Scope::All | Scope::Networks => {
+            count < MAX_SUBSCRIPTIONS || mutants.subscriptions_without_end()
         }
     }
 }
 
 fn next_part(
     directory: &Directory,
-    origin: HubId,
+    set: &Set,
     subscription: &mut Subscription,
     budget: usize,
 ) -> Option<Delta> {
-    let here = directory.origin_state(&origin)?;
+    let here = directory.set_state(set)?;
     if !here.complete || here.incarnation < subscription.incarnation {
         return None;
     }
-    let floor = directory.floor(&origin);
+    let floor = directory.set_floor(set);
     let other_life = here.incarnation != subscription.incarnation;
     let forgotten =
         floor > subscription.cursor.max(subscription.sound) && subscription.cursor < here.seq;
@@ -195,10 +248,10 @@ fn next_part(
     }
     let nothing_new = subscription.cursor >= here.seq && !subscription.walking && !starts_anew;
     if nothing_new {
-        return answer_empty(origin, subscription, here.seq);
+        return answer_empty(set.hub, subscription, here.seq);
     }
     let from = subscription.cursor;
-    let part = directory.part(&origin, from, budget, wire::entry_size)?;
+    let part = directory.set_part(set, from, budget, wire::entry_size)?;
     let to = if part.last { here.seq } else { part.to };
     subscription.cursor = to;
     subscription.walking = !part.last;
@@ -207,7 +260,7 @@ fn next_part(
         subscription.sound = 0;
     }
     Some(Delta {
-        origin,
+        origin: set.hub,
         incarnation: subscription.incarnation,
         from,
         reset: starts_anew,
@@ -245,10 +298,10 @@ mod tests {
         for number in 0..10_000_u32 {
             let mut origin = HubId([0; 20]);
             origin.0[..4].copy_from_slice(&number.to_be_bytes());
-            serving.on_subscribe(LinkId(1), origin, life, 0);
+            serving.on_subscribe(LinkId(1), Set::all(origin), life, 0);
         }
-        assert_eq!(serving.by_origin.len(), MAX_SUBSCRIPTIONS);
+        assert_eq!(serving.by_set.len(), MAX_SUBSCRIPTIONS);
         serving.on_link_down(LinkId(1));
-        assert!(serving.by_origin.is_empty());
+        assert!(serving.by_set.is_empty());
     }
 }

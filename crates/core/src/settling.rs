@@ -14,6 +14,8 @@ use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
 use super::topology::TopologyEvent;
+use crate::frames::{Frame, Set};
+
 use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, REFILL_PAUSE, RENAMED_EVERY};
 
 impl Core {
@@ -40,7 +42,11 @@ impl Core {
         }
         self.refill_rosters(now);
         for (link, frame) in self.feeds.take_frames() {
-            if let Some(codec) = self.codecs.get_mut(&link) {
+            // One of an earlier version would lose its dictionary over a frame that it does not know.
+            if let Some(codec) = self.codecs.get_mut(&link)
+                && (codec.follows
+                    || matches!(frame, Frame::Subscribe { .. } | Frame::Unsubscribe { .. }))
+            {
                 codec.queue.push_back(frame);
             }
         }
@@ -155,20 +161,13 @@ impl Core {
             }
             TopologyEvent::IncarnationChanged { hub, incarnation } => {
                 self.feeds.on_life(hub, incarnation);
-                let stale = self
-                    .directory
-                    .read()
-                    .origin_state(&hub)
-                    .is_some_and(|here| here.incarnation < incarnation);
-                if stale {
-                    self.directory
-                        .write()
-                        .drop_origin(&hub, LeaveReason::HubLost);
-                }
+                self.drop_stale_sets(hub, incarnation);
                 self.links.on_incarnation(hub, incarnation);
                 self.show(hub, LeaveReason::HubLost);
             }
+            TopologyEvent::MindChanged => self.interest.look_soon(now.at),
             TopologyEvent::Learned { hub } => {
+                self.interest.look_soon(now.at);
                 if let Some(record) = self.topology.record(hub) {
                     self.dialer
                         .on_learned(now.at, hub, &record.urls, record.draining);
@@ -177,9 +176,8 @@ impl Core {
             TopologyEvent::Forgotten { hub } => {
                 self.holds.clear(&hub);
                 self.dialer.on_forgotten(hub);
-                self.directory
-                    .write()
-                    .drop_origin(&hub, LeaveReason::HubLost);
+                self.forget_sets(hub);
+                self.rest_if_whole(now);
             }
             TopologyEvent::RoutesChanged => self.on_routes_changed(now),
             TopologyEvent::OwnIncarnation(incarnation) => self.begin_life(now, incarnation),
@@ -209,14 +207,18 @@ impl Core {
             .map(|(hub, route)| (*hub, *route))
             .collect();
         moved.sort_unstable_by_key(|(hub, _)| *hub);
-        {
-            let directory = self.directory.read();
-            for (hub, route) in moved {
-                self.feeds
-                    .on_route(&directory, hub, route.incarnation, route.hop.link);
-            }
+        for (hub, route) in moved {
+            self.feeds.on_route(
+                &self.directory.read(),
+                hub,
+                route.incarnation,
+                route.hop.link,
+            );
+            self.arrange(hub);
         }
         self.exchange.lock().set_routes(now.at, routes);
+        self.interest.look_soon(now.at);
+        self.go_on_where_known(now);
     }
 
     pub(super) fn begin_life(&mut self, now: Now, incarnation: Incarnation) {
@@ -224,7 +226,8 @@ impl Core {
         self.links.set_incarnation(incarnation);
         self.directory.write().set_own_incarnation(incarnation);
         self.exchange.lock().set_incarnation(now.at, incarnation);
-        self.serving.on_advance(&self.me);
+        let own: Vec<Set> = self.serving.sets_of(&self.me).cloned().collect();
+        own.iter().for_each(|set| self.serving.on_advance(set));
         self.alarm(now, "new-incarnation", || {
             format!("the mesh knew a later life of this hub: it goes on in {incarnation}")
         });
@@ -303,17 +306,18 @@ impl Core {
 
     /// Makes a hub's claims visible or not, as its reachability and its life say.
     pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
-        let Some(here) = self.directory.read().origin_state(&hub) else {
-            return;
-        };
-        let lives = self
-            .topology
-            .record(hub)
-            .is_some_and(|record| record.incarnation == here.incarnation);
         let near = self.topology.is_reachable(hub) || self.holds.holds(&hub);
-        let visible = here.complete && lives && near;
-        if here.visible != visible {
-            self.directory.write().set_visible(&hub, visible, reason);
+        let record = self.topology.record(hub);
+        let life = record.map(|record| record.incarnation);
+        let sets = self.directory.read().sets_of(&hub);
+        for set in sets {
+            let Some(here) = self.directory.read().set_state(&set) else {
+                continue;
+            };
+            let visible = here.complete && life == Some(here.incarnation) && near;
+            if here.visible != visible {
+                self.directory.write().show_set(&set, visible, reason);
+            }
         }
     }
 

@@ -85,6 +85,8 @@ pub struct Topology {
     /// When others were last asked for what had been refused.
     asked_again: Option<Moment>,
     tally: Tally,
+    /// Whether this hub asks for interest; none if it does not know of it.
+    asks_for_interest: Option<bool>,
     events: VecDeque<TopologyEvent>,
 }
 
@@ -115,6 +117,7 @@ impl Topology {
         if config.region.len() > LinkRecord::MAX_REGION_BYTES {
             config.region.clear();
         }
+        let asks_for_interest = config.knows_interest.then_some(false);
         let mut topology = Topology {
             me,
             own: Own::new(incarnation),
@@ -142,6 +145,7 @@ impl Topology {
             turned_away: false,
             asked_again: None,
             tally: Tally::default(),
+            asks_for_interest,
             events: VecDeque::new(),
         };
         topology.own.number = 1;

@@ -23,7 +23,7 @@
 //! Kinds with bit 0x40 are *data*, the others *control*; a message has frames of one class alone, so that its
 //! first frame tells ([`is_data`]). Frames of an unknown kind are skipped by their length, and so are the
 //! bodies of unknown variants inside a known kind where this is said. A later version may append to the body
-//! of Ping, Pong, Subscribe, Unsubscribe and Audit: bytes after the last known field are ignored.
+//! of Ping, Pong, Subscribe, Unsubscribe, Follow, Unfollow and Audit: bytes after the last known field are ignored.
 //!
 //! # Data (stateless)
 //!
@@ -62,6 +62,14 @@
 //!   flags           0x01 the sender wants all records, 0x02 it answers a summary; other bits are ignored
 //! 0x0b Announce     (hub | incarnation | number varint)*
 //! 0x0c Want         hub*
+//! 0x0d Follow       hub | incarnation | seq varint | scope
+//! 0x0e Unfollow     hub | scope
+//! 0x0f Changes      set | flags u8 | incarnation, unless 0x04 | from - base signed, unless 0x08
+//!                   | to - from signed, unless 0x10 | entry*
+//!   flags           those of a delta; the base is where the last delta of the hub ended, of whatever set
+//!   scope           text: a network, or empty for the networks of a hub
+//!   set             0 | hub | scope, which take the next slot; or slot + 1, as varint. Past [`MAX_SETS`] the slots are
+//!                   given anew, from the first on
 //! hub               0 | 20 bytes, which take the next free slot; or slot + 1, as varint
 //! network           0 | text, which takes the next free slot; or slot + 1, as varint
 //! incarnation       0: the one last named for this hub; or epoch + 1 varint | nonce
@@ -81,7 +89,8 @@
 //! its last delta ended, and the claim number and the milliseconds of the HLC of its last claim entry; all but
 //! the first go back to zero when another incarnation is named. A hub without a slot has bases of zero, and its
 //! incarnation is always named in full. An unknown frame or change must neither name nor alter anything of the
-//! dictionary. "The entry before" of the first entry of a delta is none: it names its network.
+//! dictionary. "The entry before" of the first entry of a delta is none: it names its network; in Changes of one network,
+//! that one is as if it had been named.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -101,7 +110,7 @@ mod tests;
 pub use control::{Decoder, Encoder, record_size};
 pub use data::{decode_data, encode_data};
 pub use delta::entry_size;
-pub use dictionary::MAX_SLOTS;
+pub use dictionary::{MAX_SETS, MAX_SLOTS};
 
 use primitives::{Reader, put_varint};
 
@@ -131,6 +140,9 @@ mod kind {
     pub(super) const SUMMARY: u8 = 0x0a;
     pub(super) const ANNOUNCE: u8 = 0x0b;
     pub(super) const WANT: u8 = 0x0c;
+    pub(super) const FOLLOW: u8 = 0x0d;
+    pub(super) const UNFOLLOW: u8 = 0x0e;
+    pub(super) const CHANGES: u8 = 0x0f;
     pub(super) const SIGNAL: u8 = 0x41;
     pub(super) const ACK: u8 = 0x42;
 }

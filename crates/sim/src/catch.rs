@@ -15,6 +15,8 @@ pub enum Finder {
     Script(&'static str),
     /// The history of this seed; all below it found nothing, nor did those with a rogue.
     Seed(u64),
+    /// The history with interest of this seed; all below it found nothing, nor did those without.
+    Interest(u64),
     /// The history with a rogue of this seed; all below it found nothing, nor did those without.
     Rogue(u64),
 }
@@ -46,9 +48,15 @@ fn by_script(mutant: Mutants) -> Option<(Finder, String)> {
 fn by_seed(mutant: Mutants, limit: u64) -> Option<(Finder, String)> {
     (1..=limit).find_map(|seed| {
         let honest = || history::play(seed, mutant).faults.into_iter().next();
+        let interested = || {
+            let faults = history::play_with_interest(seed, mutant).faults;
+            Some((Finder::Interest(seed), faults.into_iter().next()?))
+        };
         let besieged = || siege::play(seed, mutant).faults.into_iter().next();
         let fault = honest().map(|fault| (Finder::Seed(seed), fault));
-        fault.or_else(|| Some((Finder::Rogue(seed), besieged()?)))
+        fault
+            .or_else(interested)
+            .or_else(|| Some((Finder::Rogue(seed), besieged()?)))
     })
 }
 
@@ -60,6 +68,9 @@ impl fmt::Display for Catch {
                 write!(f, "0 seeds, by the script \"{name}\": {}", brief(why))
             }
             Some((Finder::Seed(seed), why)) => write!(f, "{seed} seeds: {}", brief(why)),
+            Some((Finder::Interest(seed), why)) => {
+                write!(f, "{seed} seeds, with interest: {}", brief(why))
+            }
             Some((Finder::Rogue(seed), why)) => {
                 write!(f, "{seed} seeds, with a rogue: {}", brief(why))
             }

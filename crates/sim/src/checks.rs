@@ -3,6 +3,8 @@
 //! Each check looks at cores from outside and works out anew what they should say: the authors' own sets are
 //! the truth, the open connections are the graph.
 
+mod interest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -64,6 +66,7 @@ pub fn quiet_faults(world: &World) -> Vec<String> {
     let mut faults = Vec::new();
     for component in components(world) {
         same_sets(world, &component, &mut faults);
+        interest::same_networks(world, &component, &mut faults);
         authors_hold_what_they_claim(world, &component, &mut faults);
         spanning_trees(world, &component, &mut faults);
         same_records(world, &component, &mut faults);
@@ -87,6 +90,9 @@ fn same_sets(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
                 continue;
             };
             let id = world.hosts[*other].id;
+            if core.by_parts().any(|hub| *hub == id) {
+                continue;
+            }
             let theirs = author.directory().read().origin_state(&id);
             let ours = directory.origin_state(&id);
             let same = match (theirs, ours) {
@@ -109,12 +115,10 @@ fn same_sets(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
             .iter()
             .map(|other| world.hosts[*other].id)
             .collect();
-        for hub in directory.hubs() {
-            if !members.contains(&hub)
-                && directory
-                    .origin_state(&hub)
-                    .is_some_and(|state| state.visible)
-            {
+        for hub in directory.all_hubs() {
+            let mut sets = directory.sets_of(&hub).into_iter();
+            let visible = |set| directory.set_state(&set).is_some_and(|state| state.visible);
+            if !members.contains(&hub) && sets.any(visible) {
                 faults.push(format!("1: host {no} shows {hub:?}, which it cannot reach"));
             }
         }
@@ -323,6 +327,9 @@ fn same_winners(world: &World, component: &[HostNo], holders: &Holders, faults: 
         };
         let directory = core.directory().read();
         for ((network, peer), holder) in holders {
+            if core.is_narrow() && !core.is_interested(network) {
+                continue;
+            }
             let named = directory
                 .holder(network, peer)
                 .map(|(found, hlc)| (hlc, found.hub));

@@ -10,7 +10,7 @@ use super::sessions::{SessionNo, Status};
 use super::world::{HostNo, Newcomer, World, WorldConfig};
 use hubmesh_core::CoreConfig;
 use hubmesh_core::DialConfig;
-use hubmesh_core::frames::PULLS_SINCE;
+use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::ids::{PeerId, mix};
 use hubmesh_core::mutants::Mutants;
 use hubmesh_core::rng::Rng;
@@ -47,6 +47,8 @@ pub struct Plan {
     pub verbose: bool,
     /// How many hubs; none for as many as the seed says, 3 to 27.
     pub hubs: Option<RangeInclusive<usize>>,
+    /// Hubs take of others the networks alone that are of interest, always or from as many hubs on as the seed says.
+    pub interest: bool,
 }
 
 /// Plays the history of this seed.
@@ -56,6 +58,18 @@ pub fn play(seed: u64, mutants: Mutants) -> Outcome {
         mutants,
         verbose: false,
         hubs: None,
+        interest: false,
+    })
+}
+
+/// Plays the history of this seed in a mesh that takes networks of interest alone.
+pub fn play_with_interest(seed: u64, mutants: Mutants) -> Outcome {
+    play_as(&Plan {
+        seed,
+        mutants,
+        verbose: false,
+        hubs: None,
+        interest: true,
     })
 }
 
@@ -89,8 +103,10 @@ struct Kind {
     hubs: Option<usize>,
     /// As if so few hubs were many: few links each, newcomers sent on, retries shared.
     tight: bool,
-    /// Some hubs speak the version before this one, until a restart makes them another.
+    /// Some hubs speak an earlier version, until a restart makes them another.
     mixed: bool,
+    /// From more hubs than so on they take networks of interest alone.
+    full_hubs: Option<usize>,
 }
 
 impl Kind {
@@ -106,6 +122,10 @@ impl Kind {
             hubs,
             tight: rng.below(2) == 0,
             mixed: rng.below(3) == 0,
+            full_hubs: plan.interest.then(|| match rng.below(2) {
+                0 => 1,
+                _ => 2 + rng.below(6) as usize,
+            }),
         }
     }
 
@@ -120,6 +140,12 @@ impl Kind {
             core.dial.introduce = 2;
             core.dial.share_retries_past = 4;
         }
+        if let Some(full_hubs) = self.full_hubs {
+            core.interest.full_hubs = full_hubs;
+            core.interest.calm = Duration::from_secs(1);
+            // What a mesh at rest is waited for is longer.
+            core.interest.linger = Duration::from_secs(2);
+        }
         core
     }
 }
@@ -130,6 +156,7 @@ struct History {
     /// The sessions of each of them that may still be open.
     open: Vec<Vec<SessionNo>>,
     mixed: bool,
+    interest: bool,
 }
 
 impl History {
@@ -164,10 +191,12 @@ impl History {
             world.add_host(dialable, bootstrap);
             world.host(no).auto_connect = auto_connect;
             if kind.mixed && world.rng.below(2) == 0 {
-                world.host(no).version = PULLS_SINCE - 1;
+                world.host(no).version = earlier(plan, &mut world.rng);
             }
         }
-        let people: Vec<Newcomer> = (0..2 + 2 * hubs).map(|no| person(no, &mut world)).collect();
+        let people: Vec<Newcomer> = (0..2 + 2 * hubs)
+            .map(|no| person(no, plan.interest, &mut world))
+            .collect();
         let open = vec![Vec::new(); people.len()];
         for no in 0..hubs {
             world.boot(no);
@@ -181,6 +210,7 @@ impl History {
             people,
             open,
             mixed: kind.mixed,
+            interest: plan.interest,
         }
     }
 
@@ -340,10 +370,18 @@ impl History {
         self.world.host(no).skew_ms = skew;
     }
 
-    /// A hub that is down comes back in this version or the one before.
+    /// A hub that is down comes back in this version or an earlier one.
     fn install(&mut self, no: HostNo) {
         if self.mixed {
-            self.world.host(no).version = PULLS_SINCE - self.below(2) as u16;
+            let version = match (self.below(2), self.interest) {
+                (0, _) => FOLLOWS_SINCE,
+                (_, false) => PULLS_SINCE - 1,
+                // A mesh with a hub that knows of no interest takes everything: it is to be left behind often.
+                (_, true) => {
+                    [FOLLOWS_SINCE, FOLLOWS_SINCE, PULLS_SINCE, PULLS_SINCE - 1][self.below(4)]
+                }
+            };
+            self.world.host(no).version = version;
         }
     }
 
@@ -498,12 +536,20 @@ fn lasting_faults(world: &mut World) -> Vec<String> {
     checks::quiet_faults(world)
 }
 
+/// A version before this one.
+fn earlier(plan: &Plan, rng: &mut Rng) -> u16 {
+    match plan.interest {
+        true => PULLS_SINCE - rng.below(2) as u16,
+        false => PULLS_SINCE - 1,
+    }
+}
+
 /// Some ids are shared by two people, so that clients clone each other.
-fn person(no: usize, world: &mut World) -> Newcomer {
-    let network = if world.rng.below(3) == 0 {
-        "games"
-    } else {
-        "global"
+fn person(no: usize, interest: bool, world: &mut World) -> Newcomer {
+    let network = match (world.rng.below(3), interest) {
+        (0, false) => "games",
+        (0, true) => ["games", "chess", "cards", "go"][no % 4],
+        _ => "global",
     };
     let id = if world.rng.below(6) == 0 { no / 2 } else { no };
     let peer = match world.rng.below(3) {

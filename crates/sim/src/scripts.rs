@@ -3,6 +3,7 @@
 //! A script returns the world that it played in; `settle` has checked it. What a script finds on its own is
 //! an `Err` with a sentence.
 
+mod interest;
 mod large;
 mod meeting;
 mod partitions;
@@ -204,6 +205,42 @@ pub const ALL: &[Script] = &[
     (
         "a life that nobody lives is forgotten",
         rogues::forgotten_life,
+    ),
+    (
+        "a hub takes the networks that it has a peer in, and those that its neighbours take from it",
+        interest::on_the_way,
+    ),
+    (
+        "all and single networks take each other's place without a client's notice",
+        interest::there_and_back,
+    ),
+    (
+        "a network is of interest for five seconds after its last member left",
+        interest::reload,
+    ),
+    (
+        "a network is of interest while a signal waits in it",
+        interest::waiting_signal,
+    ),
+    (
+        "who comes to a network that is new to its hub finds its members there",
+        interest::first_roster,
+    ),
+    (
+        "joins wait once for a hub that does not answer",
+        interest::tardy_hub,
+    ),
+    (
+        "a set of one network has claims of no other",
+        interest::another_network,
+    ),
+    (
+        "a whole set waits until it is as far as the single ones",
+        interest::whole_set_behind,
+    ),
+    (
+        "a link follows as many networks as there is room for",
+        interest::many_followed,
     ),
     ("a chain of two hundred hubs agrees", large::long_chain),
 ];

@@ -23,7 +23,7 @@ use super::net::Conns;
 use super::queue::{Event, Queue};
 use super::sessions::{Session, SessionNo};
 
-use hubmesh_core::frames::PULLS_SINCE;
+use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, Now, mix};
 use hubmesh_core::mutants::Mutants;
 use hubmesh_core::rng::Rng;
@@ -95,7 +95,8 @@ pub struct Host {
     /// Whether its hub dials what it learns of.
     pub auto_connect: bool,
     /// The highest version of the link protocol that its hub speaks. One that is below what records are asked for
-    /// from on also does as the hubs of that version did. Changed while a hub runs, it counts at once.
+    /// from on also does as the hubs of that version did; one below what single networks are taken from on knows of no
+    /// interest. Changed while a hub runs, it counts at once.
     pub version: u16,
     /// Nobody chose its id: it draws another when somebody else uses it.
     pub random_id: bool,
@@ -221,7 +222,7 @@ impl World {
             url,
             bootstrap,
             auto_connect: true,
-            version: PULLS_SINCE,
+            version: FOLLOWS_SINCE,
             random_id: false,
             skew_ms: 0,
             powered: true,
@@ -384,6 +385,7 @@ impl World {
         config.topology.urls = host.url.iter().cloned().collect();
         config.dial.auto_connect = host.auto_connect;
         config.dial.can_be_dialled = host.url.is_some();
+        config.interest.known = host.version >= FOLLOWS_SINCE;
         if host.version < PULLS_SINCE {
             do_as_before(&mut config);
         }

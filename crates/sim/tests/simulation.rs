@@ -11,6 +11,11 @@ const REGRESSIONS: &[u64] = &[
     32, 54, 151, 156, 503, 878, 992, 1617, 2174, 2836, 3795, 4076, 11069, 12350,
 ];
 
+/// The same, of histories with interest.
+const INTEREST_REGRESSIONS: &[u64] = &[
+    11, 12, 139, 168, 182, 191, 234, 288, 414, 665, 1110, 1258, 1637,
+];
+
 /// The same, of histories with a rogue.
 const ROGUE_REGRESSIONS: &[u64] = &[30251, 31022, 40735, 41020, 42013];
 
@@ -44,6 +49,14 @@ fn seeds_that_once_found_a_fault_find_none() {
         let outcome = history::play(*seed, Mutants::default());
         assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
     }
+    for seed in INTEREST_REGRESSIONS {
+        let outcome = history::play_with_interest(*seed, Mutants::default());
+        assert!(
+            outcome.faults.is_empty(),
+            "{} --interest",
+            complain(&outcome)
+        );
+    }
     for seed in ROGUE_REGRESSIONS {
         let outcome = siege::play(*seed, Mutants::default());
         assert!(outcome.faults.is_empty(), "{} --rogue", complain(&outcome));
@@ -56,6 +69,22 @@ fn random_histories_break_no_invariant() {
     for seed in first..first + setting("HUBMESH_SIM_HISTORIES", 2_000) {
         let outcome = history::play(seed, Mutants::default());
         assert!(outcome.faults.is_empty(), "{}", complain(&outcome));
+    }
+}
+
+/// How many histories are played with interest, for each of those without.
+const WITH_INTEREST: u64 = 2;
+
+#[test]
+fn random_histories_with_interest_break_no_invariant() {
+    let first = setting("HUBMESH_SIM_SEED", 1);
+    for seed in first..first + setting("HUBMESH_SIM_HISTORIES", 2_000) / WITH_INTEREST {
+        let outcome = history::play_with_interest(seed, Mutants::default());
+        assert!(
+            outcome.faults.is_empty(),
+            "{} --interest",
+            complain(&outcome)
+        );
     }
 }
 

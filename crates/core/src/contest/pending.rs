@@ -113,6 +113,11 @@ impl Waiting {
         Some(&mut pending.contender.join)
     }
 
+    /// Whether anybody waits for an id in this network.
+    pub(super) fn wants(&self, network: &NetworkKey) -> bool {
+        self.by_id.keys().any(|(wanted, _)| wanted == network)
+    }
+
     /// Whether somebody waits for the id that this join wants.
     pub(super) fn contains_rival_of(&self, join: &Join) -> bool {
         // Nearly no id is contested, and then no key is built.

@@ -63,6 +63,19 @@ pub(super) enum Step<'a> {
 }
 
 impl Log {
+    /// How long a retraction is kept at most.
+    pub const KEPT_FOR: Duration = TOMBSTONE_AGE;
+
+    /// How many retractions are kept beside so many live claims.
+    pub fn kept_of(live: usize) -> usize {
+        TOMBSTONES.max(live / 16)
+    }
+
+    /// The retractions that are kept, by rising number.
+    pub fn buried(&self) -> impl Iterator<Item = &Tombstone> {
+        self.tombstones.iter()
+    }
+
     pub fn live(&self) -> usize {
         self.live
     }
@@ -146,7 +159,7 @@ impl Log {
 
     /// Forgets what is too old or too much: more than a sixteenth of the live claims, but 1,024 at least.
     pub fn prune(&mut self, now: Moment) {
-        let keep = TOMBSTONES.max(self.live / 16);
+        let keep = Log::kept_of(self.live);
         while let Some(oldest) = self.tombstones.front() {
             if self.tombstones.len() <= keep && now - oldest.at <= TOMBSTONE_AGE {
                 break;

@@ -2,7 +2,7 @@
 //!
 //! Changes nothing; the data path calls it behind the read lock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -53,6 +53,13 @@ impl Directory {
         self.origin_at(*self.by_hub.get(hub)?)
     }
 
+    /// The set that has a hub's claims in this network.
+    pub(super) fn origin_in(&self, hub: &HubId, network: &NetworkKey) -> Option<&Origin> {
+        self.set_no(hub, Some(network))
+            .and_then(|no| self.origin_at(no))
+            .or_else(|| self.origin(hub))
+    }
+
     pub(super) fn own_mut(&mut self) -> &mut Origin {
         let no = self.own_no as usize;
         self.origins[no]
@@ -71,17 +78,10 @@ impl Directory {
 
     /// What is known of a hub's set; `None` if nothing is.
     pub fn origin_state(&self, hub: &HubId) -> Option<OriginState> {
-        self.origin(hub).map(|origin| OriginState {
-            incarnation: origin.incarnation,
-            seq: origin.seq,
-            complete: origin.complete,
-            visible: origin.visible,
-            claims: origin.log.live(),
-            hash: origin.hash,
-        })
+        self.origin(hub).map(Origin::state)
     }
 
-    /// The hubs of which there is a set, by id.
+    /// The hubs of which there is a whole set, by id.
     pub fn hubs(&self) -> Vec<HubId> {
         let mut hubs: Vec<HubId> = self.by_hub.keys().copied().collect();
         hubs.sort_unstable();
@@ -90,14 +90,14 @@ impl Directory {
 
     /// A hub's claims, in no order that means anything.
     pub fn claims_of(&self, hub: &HubId) -> Vec<ClaimView> {
-        let Some(origin) = self.origin(hub) else {
-            return Vec::new();
-        };
-        origin
-            .log
-            .records()
-            .map(|no| self.view(origin, no))
-            .collect()
+        let sets = self.by_hub.get(hub).copied().into_iter();
+        let sets = sets.chain(self.parts_of(hub).map(|(_, no)| no));
+        let origins = sets.filter_map(|no| self.origin_at(no));
+        let claims = origins.flat_map(|origin| {
+            let records = origin.log.records();
+            records.map(move |no| self.view(origin, no))
+        });
+        claims.collect()
     }
 
     pub(super) fn view(&self, origin: &Origin, no: RecordNo) -> ClaimView {
@@ -330,12 +330,23 @@ impl Directory {
 
     /// How many peers are shown and visible, contested ones counted for each holder.
     pub fn peers(&self) -> usize {
-        self.origins
-            .iter()
-            .flatten()
-            .filter(|origin| origin.visible)
-            .map(|origin| origin.log.live())
-            .sum()
+        let whole = self.by_hub.values().filter_map(|no| self.origin_at(*no));
+        let whole = whole.filter(|origin| origin.visible);
+        let elsewhere = self
+            .lines
+            .sizes()
+            .filter(|(hub, _)| !self.by_hub.contains_key(hub));
+        whole.map(|origin| origin.log.live()).sum::<usize>()
+            + elsewhere.map(|(_, size)| size).sum::<usize>()
+    }
+
+    /// How many peers a hub has, as far as it is shown; of one whose networks alone are known, within a quarter.
+    pub fn peers_of(&self, hub: &HubId) -> usize {
+        match self.origin(hub) {
+            Some(origin) if origin.visible => origin.log.live(),
+            Some(_) => 0,
+            None => self.lines.size_of(hub),
+        }
     }
 
     /// How many peers this hub holds.
@@ -345,27 +356,40 @@ impl Directory {
 
     /// The networks and how many peers each shows.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
-        let mut networks: Vec<(NetworkKey, usize)> = self
-            .networks
-            .iter()
-            .flatten()
-            .map(|network| (network.key.clone(), self.visible_members(network)))
-            .filter(|(_, members)| *members > 0)
-            .collect();
-        networks.sort_unstable();
-        networks
+        let here = self.networks.iter().flatten();
+        let here = here.map(|network| (network.key.clone(), self.visible_members(network)));
+        let mut networks: BTreeMap<NetworkKey, usize> =
+            here.filter(|(_, members)| *members > 0).collect();
+        for (hub, network, size) in self.lines.all() {
+            if self.set_no(&hub, None).is_none() && self.set_no(&hub, Some(&network)).is_none() {
+                *networks.entry(network).or_default() += size;
+            }
+        }
+        networks.into_iter().collect()
     }
 
     /// How many networks show a peer. Unlike [`networks`](Self::networks) it copies nothing.
     pub fn network_count(&self) -> usize {
-        let visible = |no: &RecordNo| self.origin_visible(self.store.record(*no).origin);
         let networks = self.networks.iter().flatten();
-        networks
-            .filter(|network| match self.hidden_origins {
-                0 => !network.members.is_empty(),
-                _ => network.members.iter().any(visible),
-            })
-            .count()
+        let here = networks.filter(|network| self.is_shown(network)).count();
+        here + self.lines.networks().filter(|key| !self.shows(key)).count()
+    }
+
+    /// Whether anybody is seen in a network here.
+    pub(super) fn shows(&self, network: &NetworkKey) -> bool {
+        let known = self
+            .by_name
+            .get(network)
+            .and_then(|no| self.network_at(*no));
+        known.is_some_and(|network| self.is_shown(network))
+    }
+
+    fn is_shown(&self, network: &Network) -> bool {
+        let visible = |no: &RecordNo| self.origin_visible(self.store.record(*no).origin);
+        match self.hidden_origins {
+            0 => !network.members.is_empty(),
+            _ => network.members.iter().any(visible),
+        }
     }
 
     pub(super) fn visible_members(&self, network: &Network) -> usize {
@@ -383,12 +407,12 @@ impl Directory {
 
     /// The most claims that one other hub has, and the most data.
     pub fn most_used(&self) -> Use {
-        let others = self.origins.iter().flatten();
-        let others = others.filter(|origin| origin.hub != self.me);
-        others.fold(Use::default(), |most, origin| Use {
-            claims: most.claims.max(origin.used.claims),
-            bytes: most.bytes.max(origin.used.bytes),
-        })
+        self.used_by
+            .values()
+            .fold(Use::default(), |most, used| Use {
+                claims: most.claims.max(used.claims),
+                bytes: most.bytes.max(used.bytes),
+            })
     }
 
     /// How many claims of other hubs were left out: there was no room for them, or no honest hub makes such.
@@ -410,13 +434,33 @@ impl Directory {
         size: impl Fn(&Entry) -> usize,
     ) -> Option<Part> {
         let origin = self.origin(hub)?;
+        Some(self.part_of(
+            origin,
+            origin.seq,
+            origin.log.walk(cursor),
+            cursor,
+            budget,
+            size,
+        ))
+    }
+
+    /// As much of a walk from `cursor` to `head` as the budget allows.
+    pub(super) fn part_of<'a>(
+        &self,
+        origin: &Origin,
+        head: u64,
+        walk: impl Iterator<Item = Step<'a>>,
+        cursor: u64,
+        budget: usize,
+        size: impl Fn(&Entry) -> usize,
+    ) -> Part {
         let mut part = Part {
             entries: Vec::new(),
-            to: origin.seq,
+            to: head,
             last: true,
         };
         let mut used = 0;
-        for step in origin.log.walk(cursor) {
+        for step in walk {
             let entry = self.entry(origin, step);
             used += size(&entry);
             if used > budget && !part.entries.is_empty() {
@@ -426,7 +470,7 @@ impl Directory {
             }
             part.entries.push(entry);
         }
-        Some(part)
+        part
     }
 
     pub(super) fn entry(&self, origin: &Origin, step: Step<'_>) -> Entry {

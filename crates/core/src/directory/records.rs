@@ -20,8 +20,20 @@ impl Directory {
         if let Some(no) = self.by_hub.get(&hub) {
             return *no;
         }
+        let no = self.add_origin(hub, None, incarnation);
+        self.by_hub.insert(hub, no);
+        no
+    }
+
+    pub(super) fn add_origin(
+        &mut self,
+        hub: HubId,
+        of: Option<NetworkKey>,
+        incarnation: Incarnation,
+    ) -> OriginNo {
         let origin = Origin {
             hub,
+            of,
             incarnation,
             seq: 0,
             complete: false,
@@ -29,21 +41,16 @@ impl Directory {
             log: Log::default(),
             hash: 0,
             used: Use::default(),
+            views: None,
         };
-        let place = self
-            .origins
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(self.origins.len());
-        if place == self.origins.len() {
-            self.origins.push(None);
-        }
-        self.origins[place] = Some(origin);
         if hub != self.me {
             self.hidden_origins += 1;
         }
-        let no = u32::try_from(place).unwrap_or(u32::MAX);
-        self.by_hub.insert(hub, no);
+        let no = self.free_origins.pop().unwrap_or_else(|| {
+            self.origins.push(None);
+            u32::try_from(self.origins.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.origins[no as usize] = Some(origin);
         no
     }
 
@@ -119,6 +126,7 @@ impl Directory {
             }
             None => self.place(origin, network, claim),
         };
+        self.note_touched(network);
         self.fill(no, claim);
         self.enlog(no, origin, seq);
         self.set_member(no, !claim.quiet);
@@ -153,7 +161,8 @@ impl Directory {
             claims: usize::from(existing.is_none()),
             bytes: claim.data.as_ref().map_or(0, |data| data.len()),
         };
-        let fits = self.shares.allow(more, known.used, self.used);
+        let of_hub = self.used_by.get(&known.hub).copied().unwrap_or_default();
+        let fits = self.shares.allow(more, of_hub, self.used);
         if !fits && !self.mutants.claims_without_end() {
             return false;
         }
@@ -241,6 +250,15 @@ impl Directory {
         origin.used.add(used);
         if !own {
             self.used.add(used);
+            self.used_by.entry(origin.hub).or_default().add(used);
+        }
+        if let Some(views) = &mut origin.views
+            && let Some(network) = self
+                .networks
+                .get(self.store.record(no).network as usize)
+                .and_then(Option::as_ref)
+        {
+            views.put(&network.key, seq, no, origin.seq);
         }
         let store = &mut self.store;
         let slot = origin
@@ -253,19 +271,32 @@ impl Directory {
         let hash = self.hash_of(no);
         let used = self.use_of(no);
         let record = self.store.record(no);
-        let (origin, slot) = (record.origin, record.slot);
-        if origin != self.own_no {
-            self.used.take(used);
-        }
-        if let Some(origin) = self
+        let (origin, slot, network) = (record.origin, record.slot, record.network);
+        let own = origin == self.own_no;
+        let Some(origin) = self
             .origins
             .get_mut(origin as usize)
             .and_then(Option::as_mut)
-        {
-            origin.hash = origin.hash.wrapping_sub(hash);
-            origin.used.take(used);
-            origin.log.vacate(slot);
+        else {
+            return;
+        };
+        if !own {
+            self.used.take(used);
+            if let Some(of_hub) = self.used_by.get_mut(&origin.hub) {
+                of_hub.take(used);
+                if *of_hub == Use::default() {
+                    self.used_by.remove(&origin.hub);
+                }
+            }
         }
+        if let Some(views) = &mut origin.views
+            && let Some(network) = self.networks.get(network as usize).and_then(Option::as_ref)
+        {
+            views.take(&network.key, origin.log.seq_of(slot));
+        }
+        origin.hash = origin.hash.wrapping_sub(hash);
+        origin.used.take(used);
+        origin.log.vacate(slot);
     }
 
     pub(super) fn set_member(&mut self, no: RecordNo, shown: bool) {
@@ -318,6 +349,7 @@ impl Directory {
         } else {
             None
         };
+        self.note_touched(network);
         self.unlog(no);
         self.set_member(no, false);
         self.store.remove(no);
@@ -328,6 +360,13 @@ impl Directory {
             self.report(network, &peer, before, reason);
         }
         self.leave_network(network, origin);
+    }
+
+    fn note_touched(&mut self, network: NetworkNo) {
+        let key = self.networks.get(network as usize).and_then(Option::as_ref);
+        if let (Some(touched), Some(network)) = (&mut self.touched, key) {
+            touched.push(network.key.clone());
+        }
     }
 
     pub(super) fn leave_network(&mut self, no: NetworkNo, origin: OriginNo) {

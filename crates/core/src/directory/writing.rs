@@ -33,20 +33,16 @@ impl Directory {
         let (network, peer) = (self.key_of(record.network), record.peer.clone());
         let seq = self.own_mut().seq + 1;
         self.take(no, reason);
-        let forget = self.mutants.tombstones_forgotten();
-        let own = self.own_mut();
-        own.seq = seq;
-        own.log.bury(
-            Tombstone {
-                seq,
-                at: now,
-                network,
-                peer,
-                claim,
-                reason,
-            },
-            forget,
-        );
+        let tombstone = Tombstone {
+            seq,
+            at: now,
+            network,
+            peer,
+            claim,
+            reason,
+        };
+        self.bury(self.own_no, tombstone);
+        self.own_mut().seq = seq;
         true
     }
 
@@ -89,6 +85,9 @@ impl Directory {
     /// This hub begins a new life: the claims stay, under the new incarnation.
     pub fn set_own_incarnation(&mut self, incarnation: Incarnation) {
         self.own_mut().incarnation = incarnation;
+        if let Some(all) = self.lines.sets_mut() {
+            all.set_own_incarnation(incarnation);
+        }
     }
 
     /// This hub goes by another id from now on: the claims stay.
@@ -96,6 +95,9 @@ impl Directory {
         self.by_hub.remove(&self.me);
         self.me = me;
         self.by_hub.insert(me, self.own_no);
+        if let Some(all) = self.lines.sets_mut() {
+            all.set_own_id(me, incarnation);
+        }
         let own = self.own_mut();
         own.hub = me;
         own.incarnation = incarnation;
@@ -115,9 +117,20 @@ impl Directory {
     /// Applies changes that follow what is here. Those at or below the present sequence number are skipped.
     /// Returns how many were new.
     pub fn apply(&mut self, now: Moment, hub: &HubId, entries: Vec<Entry>, to: u64) -> usize {
-        let Some(no) = self.by_hub.get(hub).copied() else {
-            return 0;
-        };
+        match self.by_hub.get(hub).copied() {
+            Some(no) => self.apply_to(now, no, entries, to),
+            None => 0,
+        }
+    }
+
+    pub(super) fn apply_to(
+        &mut self,
+        now: Moment,
+        no: OriginNo,
+        entries: Vec<Entry>,
+        to: u64,
+    ) -> usize {
+        let of = self.origin_at(no).and_then(|origin| origin.of.clone());
         let Some(mut seq) = self.origin_at(no).map(|origin| origin.seq) else {
             return 0;
         };
@@ -128,6 +141,10 @@ impl Directory {
             }
             seq = entry.seq;
             fresh += 1;
+            if self.is_of_another(of.as_ref(), &entry.change) {
+                self.left_out += 1;
+                continue;
+            }
             match entry.change {
                 Change::Claim(claim) => self.put(no, seq, &claim),
                 Change::Gone {
@@ -155,6 +172,28 @@ impl Directory {
         fresh
     }
 
+    /// Whether a change is of another network than the set that it came with.
+    fn is_of_another(&self, of: Option<&NetworkKey>, change: &Change) -> bool {
+        let named = match change {
+            Change::Claim(claim) => &claim.network,
+            Change::Gone { network, .. } => network,
+            Change::Unknown => return false,
+        };
+        of.is_some_and(|of| of != named) && !self.mutants.any_network_in_a_part()
+    }
+
+    fn bury(&mut self, origin: OriginNo, tombstone: Tombstone) {
+        let forget = self.mutants.tombstones_forgotten();
+        let known = self.origins.get_mut(origin as usize);
+        let Some(origin) = known.and_then(Option::as_mut) else {
+            return;
+        };
+        if let Some(views) = &mut origin.views {
+            views.bury(tombstone.clone(), origin.seq);
+        }
+        origin.log.bury(tombstone, forget);
+    }
+
     pub(super) fn gone(&mut self, origin: OriginNo, tombstone: Tombstone) {
         let found = self.by_name.get(&tombstone.network).and_then(|network| {
             self.store.find(*network, &tombstone.peer).find(|no| {
@@ -165,19 +204,18 @@ impl Directory {
         if let Some(no) = found {
             self.take(no, tombstone.reason);
         }
-        let forget = self.mutants.tombstones_forgotten();
-        if let Some(origin) = self
-            .origins
-            .get_mut(origin as usize)
-            .and_then(Option::as_mut)
-        {
-            origin.log.bury(tombstone, forget);
-        }
+        self.bury(origin, tombstone);
     }
 
     /// A first set is whole: it may be shown, and knows of no retraction before `seq`.
     pub fn complete(&mut self, hub: &HubId, seq: u64) {
-        if let Some(origin) = self.origin_mut(hub) {
+        if let Some(no) = self.by_hub.get(hub).copied() {
+            self.complete_at(no, seq);
+        }
+    }
+
+    pub(super) fn complete_at(&mut self, no: OriginNo, seq: u64) {
+        if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
             origin.complete = true;
             origin.log.set_floor(seq);
         }
@@ -185,9 +223,17 @@ impl Directory {
 
     /// Replaces a hub's set, in one step, by the one that `entries` build from nothing.
     pub fn replace(&mut self, now: Moment, hub: &HubId, entries: Vec<Entry>, to: u64) {
-        let Some(no) = self.by_hub.get(hub).copied() else {
+        if let Some(no) = self.by_hub.get(hub).copied() {
+            self.replace_at(now, no, entries, to);
+        }
+    }
+
+    pub(super) fn replace_at(&mut self, now: Moment, no: OriginNo, entries: Vec<Entry>, to: u64) {
+        let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) else {
             return;
         };
+        let hub = origin.hub;
+        let had_views = origin.views.take().is_some();
         let entries = rising(entries);
         let mut keep: HashMap<ClaimNo, Claim> = HashMap::new();
         for entry in &entries {
@@ -210,13 +256,16 @@ impl Directory {
         for record in stale {
             self.take(record, LeaveReason::Closed);
         }
-        if let Some(origin) = self.origin_mut(hub) {
+        if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
             // What stays is put again at its own sequence number: the log must be free for it.
             origin.seq = 0;
         }
         self.restart_log(no);
-        self.apply(now, hub, entries, to);
-        self.complete(hub, to);
+        self.apply_to(now, no, entries, to);
+        self.complete_at(no, to);
+        if had_views {
+            self.open_views(&hub);
+        }
     }
 
     /// Empties an origin's log, leaving its records to be put again.
@@ -233,9 +282,12 @@ impl Directory {
 
     /// Shows or hides a hub's claims.
     pub fn set_visible(&mut self, hub: &HubId, visible: bool, reason: LeaveReason) {
-        let Some(no) = self.by_hub.get(hub).copied() else {
-            return;
-        };
+        if let Some(no) = self.by_hub.get(hub).copied() {
+            self.set_visible_at(no, visible, reason);
+        }
+    }
+
+    pub(super) fn set_visible_at(&mut self, no: OriginNo, visible: bool, reason: LeaveReason) {
         let Some(origin) = self.origin_at(no) else {
             return;
         };
@@ -267,6 +319,16 @@ impl Directory {
         same.find(|other| self.store.record(*other).origin == record.origin) == Some(no)
     }
 
+    /// As [`flip`](Self::flip), of a set that may be so already.
+    pub(super) fn flip_to(&mut self, no: OriginNo, visible: bool) {
+        if self
+            .origin_at(no)
+            .is_some_and(|origin| origin.visible != visible)
+        {
+            self.flip(no, visible);
+        }
+    }
+
     pub(super) fn flip(&mut self, no: OriginNo, visible: bool) {
         if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
             origin.visible = visible;
@@ -286,7 +348,13 @@ impl Directory {
         if no == self.own_no {
             return;
         }
-        self.set_visible(hub, false, reason);
+        self.drop_at(no, reason);
+        self.by_hub.remove(hub);
+    }
+
+    /// Forgets a set and all its claims; whoever knows it by name forgets that.
+    pub(super) fn drop_at(&mut self, no: OriginNo, reason: LeaveReason) {
+        self.set_visible_at(no, false, reason);
         let records: Vec<RecordNo> = self
             .origin_at(no)
             .map_or_else(Vec::new, |origin| origin.log.records().collect());
@@ -294,7 +362,7 @@ impl Directory {
             self.take(record, reason);
         }
         self.origins[no as usize] = None;
-        self.by_hub.remove(hub);
+        self.free_origins.push(no);
         self.hidden_origins = self.hidden_origins.saturating_sub(1);
     }
 
@@ -307,6 +375,12 @@ impl Directory {
     pub fn prune(&mut self, now: Moment) {
         for origin in self.origins.iter_mut().flatten() {
             origin.log.prune(now);
+            if let Some(views) = &mut origin.views {
+                views.prune(now);
+            }
+        }
+        if let Some(all) = self.lines.sets_mut() {
+            all.prune(now);
         }
     }
 }

@@ -140,6 +140,12 @@ impl Room {
         (*most > mine + 1).then_some(*order)
     }
 
+    /// Whether a signal waits for anybody in this network.
+    pub(super) fn waits_in(&self, network: &NetworkKey) -> bool {
+        let mut targets = self.by_target.keys();
+        targets.any(|(of, _)| of == network)
+    }
+
     /// Whether a signal of this claim waits for this target.
     pub(super) fn holds(&self, source: ClaimNo, network: &NetworkKey, target: &PeerId) -> bool {
         self.orders_for(network, target).any(|order| {

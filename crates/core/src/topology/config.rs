@@ -57,6 +57,8 @@ pub struct TopologyConfig {
     pub max_bumps: usize,
     /// See `max_bumps`.
     pub bump_window: Duration,
+    /// Says in its record that this hub can take single networks of others' claims.
+    pub knows_interest: bool,
     /// Known faults, for tests of the tests.
     pub mutants: Mutants,
 }
@@ -87,6 +89,7 @@ impl Default for TopologyConfig {
             max_epoch_jump: 1 << 16,
             max_bumps: 3,
             bump_window: Duration::from_secs(60),
+            knows_interest: false,
             mutants: Mutants::NONE,
         }
     }
@@ -119,6 +122,9 @@ pub enum TopologyEvent {
         /// Who.
         hub: HubId,
     },
+    /// A hub that was known before asks for interest, or no more, or knows of it now: see
+    /// [`crate::frames::LinkRecord::asks_for_interest`].
+    MindChanged,
     /// The hub was unreachable for so long that its record is dropped.
     Forgotten {
         /// Who.

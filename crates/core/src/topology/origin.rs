@@ -66,7 +66,7 @@ impl Topology {
             number: self.own.number,
             draining: self.own.draining,
             urls: self.config.urls.clone(),
-            region: self.config.region.clone(),
+            region: self.own_region(),
             neighbours: self
                 .neighbours
                 .iter()
@@ -74,6 +74,22 @@ impl Topology {
                 .take(LinkRecord::MAX_NEIGHBOURS)
                 .map(|(hub, neighbour)| (*hub, neighbour.cost))
                 .collect(),
+        }
+    }
+
+    fn own_region(&self) -> String {
+        let region = &self.config.region;
+        match self.asks_for_interest {
+            Some(asks) => LinkRecord::marked_region(region, asks),
+            None => region.clone(),
+        }
+    }
+
+    /// Whether this hub asks for interest; none if it does not know of it.
+    pub fn set_interest(&mut self, now: Moment, asks: Option<bool>) {
+        if self.asks_for_interest != asks {
+            self.asks_for_interest = asks;
+            self.want_record_in_a_while(now);
         }
     }
 

@@ -85,6 +85,9 @@ impl Topology {
                 if old.urls != new.urls || old.draining != new.draining {
                     self.events.push_back(TopologyEvent::Learned { hub });
                 }
+                if old.asks_for_interest() != new.asks_for_interest() {
+                    self.events.push_back(TopologyEvent::MindChanged);
+                }
                 if old.neighbours != new.neighbours || old.incarnation != new.incarnation {
                     // Most records of a mesh that starts list links that their other ends do not list yet.
                     let matters = self.graph_stale || self.graph.replace(new);

@@ -2,10 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::dictionary::{Named, Slots};
+use super::dictionary::{Named, Slots, put_scope, read_scope};
 use super::primitives::{MAX_VARINT, Reader, put_bytes, put_varint};
 use super::{DATA_BIT, DIGEST_ENTRY_SIZE, WireError, bye, close_frame, delta, kind, next_frame};
-use crate::frames::{DigestEntry, Frame, LinkRecord, Summary};
+use crate::frames::{DigestEntry, Frame, LinkRecord, Set, Summary};
 use crate::ids::HubId;
 
 /// Of a record.
@@ -97,6 +97,29 @@ impl Encoder {
             Frame::Delta(delta) => {
                 delta::put(out, &mut self.named, delta);
                 kind::DELTA
+            }
+            Frame::Follow {
+                set,
+                incarnation,
+                seq,
+            } => {
+                let line = DigestEntry {
+                    hub: set.hub,
+                    incarnation: *incarnation,
+                    number: *seq,
+                };
+                self.put_line(out, &line);
+                put_scope(out, &set.scope);
+                kind::FOLLOW
+            }
+            Frame::Unfollow { set } => {
+                self.named.put_hub(out, set.hub);
+                put_scope(out, &set.scope);
+                kind::UNFOLLOW
+            }
+            Frame::Changes(scope, delta) => {
+                delta::put_of(out, &mut self.named, scope, delta);
+                kind::CHANGES
             }
             Frame::Audit {
                 origin,
@@ -223,6 +246,28 @@ impl Decoder {
                 origin: self.slots.read_hub(body)?.0,
             },
             kind::DELTA => Frame::Delta(delta::read(body, &mut self.slots)?),
+            kind::FOLLOW => {
+                let line = self.read_line(body)?;
+                let set = Set {
+                    hub: line.hub,
+                    scope: read_scope(body)?,
+                };
+                Frame::Follow {
+                    set,
+                    incarnation: line.incarnation,
+                    seq: line.number,
+                }
+            }
+            kind::UNFOLLOW => {
+                let hub = self.read_hub(body)?;
+                let scope = read_scope(body)?;
+                let set = Set { hub, scope };
+                Frame::Unfollow { set }
+            }
+            kind::CHANGES => {
+                let (scope, delta) = delta::read_of(body, &mut self.slots)?;
+                Frame::Changes(scope, delta)
+            }
             kind::AUDIT => {
                 let line = self.read_line(body)?;
                 Frame::Audit {

@@ -2,10 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::dictionary::{Bases, Named, Slots};
+use super::dictionary::{Bases, Named, Slot, Slots};
 use super::primitives::{MAX_VARINT, Reader, put_above, put_bytes, put_varint};
 use super::{MAX_PAYLOAD, WireError};
-use crate::frames::{Change, Claim, Delta, Entry};
+use crate::frames::{Change, Claim, Delta, Entry, Scope, Set};
 use crate::ids::{ClaimNo, Hlc, HubId, LeaveReason, NetworkKey, PeerId};
 
 mod flag {
@@ -56,6 +56,34 @@ pub fn entry_size(entry: &Entry) -> usize {
 
 pub(super) fn put(out: &mut BytesMut, named: &mut Named, delta: &Delta) {
     let slot = named.put_hub(out, delta.origin);
+    put_changes(out, named, slot, delta, None);
+}
+
+/// The same of a set that is not all of a hub's claims. Its numbers are the hub's, and told from those of the last delta
+/// of any of its sets.
+pub(super) fn put_of(out: &mut BytesMut, named: &mut Named, scope: &Scope, delta: &Delta) {
+    let set = Set {
+        hub: delta.origin,
+        scope: scope.clone(),
+    };
+    let slot = named.put_set(out, &set);
+    put_changes(out, named, slot, delta, Some(scope));
+}
+
+fn network_of(scope: Option<&Scope>) -> Option<&NetworkKey> {
+    match scope {
+        Some(Scope::Of(network)) => Some(network),
+        _ => None,
+    }
+}
+
+fn put_changes(
+    out: &mut BytesMut,
+    named: &mut Named,
+    slot: Slot,
+    delta: &Delta,
+    scope: Option<&Scope>,
+) {
     let mut bases = named.bases(slot);
     let flags = flags_of(delta, bases);
     out.put_u8(flags);
@@ -64,7 +92,10 @@ pub(super) fn put(out: &mut BytesMut, named: &mut Named, delta: &Delta) {
         bases = named.bases(slot);
     }
     if flags & flag::FROM_FOLLOWS == 0 {
-        put_varint(out, delta.from);
+        match scope {
+            Some(_) => put_above(out, delta.from, bases.seq),
+            None => put_varint(out, delta.from),
+        }
     }
     if flags & flag::TO_IS_LAST_ENTRY == 0 {
         put_above(out, delta.to, delta.from);
@@ -73,7 +104,7 @@ pub(super) fn put(out: &mut BytesMut, named: &mut Named, delta: &Delta) {
         named,
         bases,
         seq: delta.from,
-        network: None,
+        network: network_of(scope),
     };
     for entry in &delta.entries {
         writer.put(out, entry);
@@ -185,6 +216,24 @@ impl<'b> EntryWriter<'_, 'b> {
 
 pub(super) fn read(reader: &mut Reader<'_>, slots: &mut Slots) -> Result<Delta, WireError> {
     let (origin, slot) = slots.read_hub(reader)?;
+    read_changes(reader, slots, (origin, slot), None)
+}
+
+pub(super) fn read_of(
+    reader: &mut Reader<'_>,
+    slots: &mut Slots,
+) -> Result<(Scope, Delta), WireError> {
+    let (set, slot) = slots.read_set(reader)?;
+    let delta = read_changes(reader, slots, (set.hub, slot), Some(&set.scope))?;
+    Ok((set.scope, delta))
+}
+
+fn read_changes(
+    reader: &mut Reader<'_>,
+    slots: &mut Slots,
+    (origin, slot): (HubId, Slot),
+    scope: Option<&Scope>,
+) -> Result<Delta, WireError> {
     let flags = reader.u8()?;
     let incarnation = if flags & flag::SAME_INCARNATION == 0 {
         slots.read_incarnation(reader, slot)?
@@ -192,10 +241,10 @@ pub(super) fn read(reader: &mut Reader<'_>, slots: &mut Slots) -> Result<Delta, 
         slots.last_incarnation(slot)?
     };
     let bases = slots.bases(slot);
-    let from = if flags & flag::FROM_FOLLOWS == 0 {
-        reader.varint()?
-    } else {
-        bases.seq
+    let from = match (flags & flag::FROM_FOLLOWS == 0, scope) {
+        (false, _) => bases.seq,
+        (true, None) => reader.varint()?,
+        (true, Some(_)) => reader.above(bases.seq)?,
     };
     let to = if flags & flag::TO_IS_LAST_ENTRY == 0 {
         Some(reader.above(from)?)
@@ -206,7 +255,7 @@ pub(super) fn read(reader: &mut Reader<'_>, slots: &mut Slots) -> Result<Delta, 
         slots,
         bases,
         seq: from,
-        network: None,
+        network: network_of(scope).cloned(),
     };
     let read = entries.read_all(reader)?;
     let to = to.unwrap_or(entries.seq);

@@ -10,10 +10,14 @@ use hashbrown::{Equivalent, HashMap};
 
 use super::WireError;
 use super::primitives::{Reader, put_bytes, put_varint};
+use crate::frames::{Scope, Set};
 use crate::ids::{HubId, Incarnation, NetworkKey};
 
 /// The most hubs, and the most networks, in a dictionary.
 pub const MAX_SLOTS: usize = 4096;
+
+/// The most sets in a dictionary. Past it they take the slots of the earliest, going round.
+pub const MAX_SETS: usize = 16_384;
 
 /// What the numbers of a hub's deltas are counted from.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -49,6 +53,40 @@ pub(super) struct Named {
     hubs: HashMap<HubId, u32, foldhash::fast::FixedState>,
     networks: HashMap<NetworkKey, u32, foldhash::fast::FixedState>,
     bases: Vec<Bases>,
+    sets: HashMap<Set, u32, foldhash::fast::FixedState>,
+    /// The sets by their slots, and the slots of their hubs.
+    set_slots: Vec<(Set, Slot)>,
+    next_set: usize,
+}
+
+/// The text that stands for what is in a set of a hub: none, or a network.
+pub(super) fn put_scope(out: &mut BytesMut, scope: &Scope) {
+    match scope {
+        Scope::Of(network) => put_bytes(out, network.as_str().as_bytes()),
+        Scope::All | Scope::Networks => put_bytes(out, b""),
+    }
+}
+
+pub(super) fn read_scope(reader: &mut Reader<'_>) -> Result<Scope, WireError> {
+    let text = reader.text(NetworkKey::MAX_NAME_BYTES + 4)?;
+    if text.is_empty() {
+        return Ok(Scope::Networks);
+    }
+    let network = NetworkKey::from_wire(text).map_err(|_| WireError::BadText)?;
+    Ok(Scope::Of(network))
+}
+
+/// Puts `entry` in the next slot of a table that is gone round in; what stood there goes.
+fn take_turn<T>(slots: &mut Vec<T>, next: &mut usize, entry: T) -> Option<T> {
+    let turn = *next;
+    *next = (turn + 1) % MAX_SETS;
+    match slots.get_mut(turn) {
+        Some(slot) => Some(std::mem::replace(slot, entry)),
+        None => {
+            slots.push(entry);
+            None
+        }
+    }
 }
 
 /// The slot of `name`, or `None` after giving it the next one if there is one.
@@ -96,6 +134,23 @@ impl Named {
         }
     }
 
+    /// A set: gives the slot of its hub.
+    pub(super) fn put_set(&mut self, out: &mut BytesMut, set: &Set) -> Slot {
+        if let Some(slot) = self.sets.get(set) {
+            put_varint(out, u64::from(*slot) + 1);
+            return self.set_slots.get(*slot as usize).and_then(|(_, hub)| *hub);
+        }
+        out.put_u8(0);
+        let hub = self.put_hub(out, set.hub);
+        put_scope(out, &set.scope);
+        self.sets.insert(set.clone(), self.next_set as u32);
+        let entry = (set.clone(), hub);
+        if let Some((before, _)) = take_turn(&mut self.set_slots, &mut self.next_set, entry) {
+            self.sets.remove(&before);
+        }
+        hub
+    }
+
     pub(super) fn put_incarnation(
         &mut self,
         out: &mut BytesMut,
@@ -136,6 +191,8 @@ pub(super) struct Slots {
     hubs: Vec<HubId>,
     bases: Vec<Bases>,
     networks: Vec<NetworkKey>,
+    sets: Vec<(Set, Slot)>,
+    next_set: usize,
 }
 
 /// What a reference says: the slot, or `None` if the name follows.
@@ -180,6 +237,18 @@ impl Slots {
             self.networks.push(network.clone());
         }
         Ok(network)
+    }
+
+    /// A set, and the slot of its hub.
+    pub(super) fn read_set(&mut self, reader: &mut Reader<'_>) -> Result<(Set, Slot), WireError> {
+        if let Some(slot) = read_slot(reader)? {
+            return self.sets.get(slot).cloned().ok_or(WireError::BadReference);
+        }
+        let (hub, slot) = self.read_hub(reader)?;
+        let scope = read_scope(reader)?;
+        let set = Set { hub, scope };
+        take_turn(&mut self.sets, &mut self.next_set, (set.clone(), slot));
+        Ok((set, slot))
     }
 
     pub(super) fn read_incarnation(

@@ -6,6 +6,7 @@
     clippy::string_slice
 )]
 
+mod follows;
 mod strategies;
 
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::*;
 use crate::api::Bye;
 use crate::frames::{
     AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-    SignalBody, SignalFrame, Summary,
+    Scope, Set, SignalBody, SignalFrame, Summary,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 use strategies::{changes, control_frames, data_frames, records};
@@ -183,6 +184,15 @@ fn a_join_costs_at_most_32_bytes_once_its_hub_and_network_are_known() {
     for (n, later_ms) in [(1001, 3), (1002, 900), (1003, 60_000)] {
         let message = control_message(&mut encoder, &[one_join(n, wall_ms + later_ms)]);
         assert!(message.len() <= 32, "{} bytes", message.len());
+    }
+}
+
+/// The same in a set of its network.
+fn one_join_followed(n: u64, wall_ms: u64) -> Frame {
+    let network = NetworkKey::from_wire("pglobal").unwrap();
+    match one_join(n, wall_ms) {
+        Frame::Delta(delta) => Frame::Changes(Scope::Of(network), delta),
+        other => other,
     }
 }
 
@@ -458,6 +468,36 @@ fn golden_frames() -> Vec<(Frame, &'static str)> {
         (
             golden_delta(),
             "320904050018780e00067067616d657303626f620ec70102027b7d81222222222222222222222222222222222222222209010700",
+        ),
+        (
+            Frame::Follow {
+                set: Set::networks(hub(7)),
+                incarnation: life(1),
+                seq: 200,
+            },
+            "050d0400c80100",
+        ),
+        (
+            Frame::Follow {
+                set: Set::of(hub(7), &NetworkKey::from_wire("pglobal").unwrap()),
+                incarnation: life(1),
+                seq: 0,
+            },
+            "0b0d0400000770676c6f62616c",
+        ),
+        (
+            Frame::Unfollow {
+                set: Set::of(hub(7), &NetworkKey::from_wire("pglobal").unwrap()),
+            },
+            "090e040770676c6f62616c",
+        ),
+        (
+            one_join_followed(300, 1_800_000_000_100),
+            "270f00040770676c6f62616c16be0480000000000000012c5a5a5a5a5a5a5a5a5a5a5a5ac604c80100",
+        ),
+        (
+            one_join_followed(301, 1_800_000_000_200),
+            "1b0f011e80000000000000012d5a5a5a5a5a5a5a5a5a5a5a5a02c80100",
         ),
         (
             Frame::Summary(Summary {

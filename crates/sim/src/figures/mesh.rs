@@ -47,7 +47,7 @@ fn reach_all(world: &World, plan: Plan) -> bool {
 }
 
 fn cold_start(plan: Plan, meters: Meters, leg: &mut Leg) -> World {
-    let config = WorldConfig {
+    let mut config = WorldConfig {
         latency: 1_000..41_000,
         jitter: 500,
         window: 1024 * 1024,
@@ -56,6 +56,7 @@ fn cold_start(plan: Plan, meters: Meters, leg: &mut Leg) -> World {
         core: CoreConfig::default(),
         ..WorldConfig::checked(plan.seed)
     };
+    config.core.interest.full_hubs = usize::MAX;
     let (memory, clock) = ((meters.memory)(), (meters.cpu)());
     let mut world = World::new(config);
     for no in 0..plan.hubs {

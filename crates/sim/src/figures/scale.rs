@@ -11,7 +11,7 @@ use super::ways::Ways;
 use super::{Leg, Meters, authored, person, quantile, seconds, until_shown};
 use crate::checks;
 use crate::world::{HostNo, World, WorldConfig};
-use hubmesh_core::frames::PULLS_SINCE;
+use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::ids::HubId;
 
 /// Whom the hubs are told of at the start.
@@ -52,7 +52,7 @@ pub fn measure(plan: ScalePlan, meters: Meters) -> Leg {
     let version = if plan.before {
         PULLS_SINCE - 1
     } else {
-        PULLS_SINCE
+        FOLLOWS_SINCE
     };
     let mut leg = Leg::new(
         format!(

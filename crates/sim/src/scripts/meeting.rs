@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Ended, checked, ensure, people, secs, settle, who};
 use crate::checks;
 use crate::world::{HostNo, World, WorldConfig};
-use hubmesh_core::frames::PULLS_SINCE;
+use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::mutants::Mutants;
 
 /// As if so few hubs were many.
@@ -158,7 +158,7 @@ pub(super) fn two_versions(mutants: Mutants) -> Ended {
     let mut world = World::new(config);
     for no in 0..12 {
         world.add_host(true, if no == 0 { Vec::new() } else { vec![no / 2, 0] });
-        world.host(no).version = PULLS_SINCE - (no % 2) as u16;
+        world.host(no).version = [FOLLOWS_SINCE, PULLS_SINCE - 1][no % 2];
     }
     (0..12).for_each(|no| world.boot(no));
     people(&mut world);
@@ -168,7 +168,7 @@ pub(super) fn two_versions(mutants: Mutants) -> Ended {
         let version = if no == 0 {
             PULLS_SINCE - 1
         } else {
-            PULLS_SINCE
+            FOLLOWS_SINCE
         };
         world.kill(no);
         world.host(no).version = version;

@@ -23,7 +23,7 @@ fn besieged(mutants: Mutants, seed: u64, honest: usize, max_hubs: usize) -> (Wor
 }
 
 /// The same, made of this, with a rogue that is linked to these.
-fn beset(config: WorldConfig, honest: usize, linked: &[HostNo]) -> (World, HostNo) {
+pub(super) fn beset(config: WorldConfig, honest: usize, linked: &[HostNo]) -> (World, HostNo) {
     let mut world = World::new(config);
     for no in 0..honest {
         let bootstrap = if no == 0 { Vec::new() } else { vec![0] };
@@ -45,7 +45,7 @@ fn id(number: u64) -> HubId {
     HubId(id)
 }
 
-fn life(nonce: u64) -> Incarnation {
+pub(super) fn life(nonce: u64) -> Incarnation {
     Incarnation { epoch: 0, nonce }
 }
 

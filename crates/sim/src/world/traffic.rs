@@ -213,7 +213,8 @@ fn label(frame: &Frame) -> &'static str {
         Frame::Records(_) => "records",
         Frame::Summary(_) | Frame::Announce(_) | Frame::Want(_) => "words",
         Frame::Subscribe { .. } | Frame::Unsubscribe { .. } => "subscribe",
-        Frame::Delta(_) => "delta",
+        Frame::Follow { .. } | Frame::Unfollow { .. } => "follow",
+        Frame::Delta(_) | Frame::Changes(..) => "delta",
         Frame::Audit { .. } => "audit",
         Frame::Signal(_) | Frame::Ack(_) | Frame::Unknown { .. } => "other",
     }

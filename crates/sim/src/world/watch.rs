@@ -1,5 +1,7 @@
 //! What must hold at every instant, checked after every input to a core.
 
+mod networks;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HostNo, World};
@@ -48,6 +50,8 @@ pub(super) struct Watch {
     authored: BTreeMap<(HubId, Incarnation, u64), u64>,
     lives: BTreeMap<(HubId, Incarnation), Boot>,
     seen: BTreeMap<(Boot, HubId), Seen>,
+    /// The same by network.
+    networks: networks::Watch,
     /// Since when a machine uses a link to a hub that does not list it.
     unlisted: BTreeMap<(Boot, HubId), u64>,
 }
@@ -101,6 +105,9 @@ impl Watch {
             }
         }
         self.forget(boot, &hubs);
+        let me = (boot, me);
+        self.networks
+            .look(world, no, me, core, &directory, &mut faults);
         faults
     }
 

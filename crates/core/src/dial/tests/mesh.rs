@@ -291,7 +291,7 @@ impl Mesh {
                 node.dialer.on_learned(now, hub, urls, draining);
             }
             TopologyEvent::Forgotten { hub } => node.dialer.on_forgotten(hub),
-            TopologyEvent::RoutesChanged => {}
+            TopologyEvent::MindChanged | TopologyEvent::RoutesChanged => {}
             TopologyEvent::OwnIncarnation(incarnation) => node.links.set_incarnation(incarnation),
             TopologyEvent::IdentityClash => panic!("no two hubs share an id"),
         }

@@ -11,7 +11,7 @@ use super::hub;
 use crate::api::Bye;
 use crate::frames::{
     AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-    SignalBody, SignalFrame, Summary,
+    Scope, Set, SignalBody, SignalFrame, Summary,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 
@@ -104,6 +104,27 @@ pub(super) fn deltas() -> impl Strategy<Value = Frame> {
         })
 }
 
+pub(super) fn scopes() -> impl Strategy<Value = Scope> {
+    prop_oneof![Just(Scope::Networks), networks().prop_map(Scope::Of)]
+}
+
+/// Frames about sets that are not all of a hub's claims.
+pub(super) fn follows() -> impl Strategy<Value = Frame> {
+    let sets = || (hubs(), scopes()).prop_map(|(hub, scope)| Set { hub, scope });
+    let follow =
+        (sets(), incarnations(), any::<u64>()).prop_map(|(set, incarnation, seq)| Frame::Follow {
+            set,
+            incarnation,
+            seq,
+        });
+    let unfollow = sets().prop_map(|set| Frame::Unfollow { set });
+    let changes = (scopes(), deltas()).prop_map(|(scope, delta)| match delta {
+        Frame::Delta(delta) => Frame::Changes(scope, delta),
+        other => other,
+    });
+    prop_oneof![follow, unfollow, changes]
+}
+
 pub(super) fn records() -> impl Strategy<Value = LinkRecord> {
     (
         (hubs(), incarnations(), any::<u64>(), any::<bool>()),
@@ -171,6 +192,7 @@ pub(super) fn control_frames() -> impl Strategy<Value = Frame> {
         vec(lines(), 0..6).prop_map(Frame::Announce),
         vec(hubs(), 0..6).prop_map(Frame::Want),
         summaries(),
+        follows(),
         vec(records(), 0..4).prop_map(Frame::Records),
         lines().prop_map(|line| Frame::Subscribe {
             origin: line.hub,

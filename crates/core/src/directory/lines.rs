@@ -1,0 +1,209 @@
+//! In which networks each hub has members: what is known of the networks that are of no interest here.
+//!
+//! A *line* says that a hub has members in a network, and about how many. A hub's lines are a set like its claims, of
+//! which it is the only author, so they are kept in a directory of their own: each line is a claim of one fixed id,
+//! with the size where a claim has its clock.
+
+use super::super::ids::{
+    ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, NetworkKey, PeerId,
+};
+use super::super::mutants::Mutants;
+use super::Directory;
+use super::shares::Shares;
+use crate::frames::Claim;
+
+/// The id of every line.
+const LINE: &str = "n";
+
+/// All lines; none while every hub has whole sets.
+#[derive(Debug, Default)]
+pub struct Lines {
+    all: Option<Box<Directory>>,
+    /// Numbers that were given to lines of this hub.
+    given: u64,
+}
+
+fn line_id() -> PeerId {
+    PeerId::Text(LINE.into())
+}
+
+impl Lines {
+    /// Begins to keep lines, if there are none yet. The numbers of this hub's own go on above `after`.
+    pub(super) fn open(
+        &mut self,
+        me: HubId,
+        incarnation: Incarnation,
+        after: u64,
+        shares: Shares,
+        mutants: Mutants,
+    ) {
+        if self.all.is_some() {
+            return;
+        }
+        let mut all = Directory::new(me, incarnation, after, usize::MAX, mutants);
+        all.set_shares(shares);
+        all.touched = Some(Vec::new());
+        let own = all.own_mut();
+        own.seq = after;
+        own.log.set_floor(after);
+        self.given = after;
+        self.all = Some(Box::new(all));
+    }
+
+    /// The sets themselves.
+    pub fn sets(&self) -> Option<&Directory> {
+        self.all.as_deref()
+    }
+
+    /// The sets themselves.
+    pub fn sets_mut(&mut self) -> Option<&mut Directory> {
+        self.all.as_deref_mut()
+    }
+
+    /// Whether this hub says that it has members in a network.
+    pub fn is_own(&self, network: &NetworkKey) -> bool {
+        self.sets().is_some_and(|all| self.lists(&all.me, network))
+    }
+
+    /// Says that this hub has so many members in a network.
+    pub fn author(&mut self, network: &NetworkKey, size: usize) {
+        let Some(all) = self.all.as_deref_mut() else {
+            return;
+        };
+        let old = all.own_line(network);
+        let claim = old.map_or_else(
+            || {
+                self.given += 1;
+                ClaimNo(self.given)
+            },
+            |(claim, _)| claim,
+        );
+        all.author(&Claim {
+            network: network.clone(),
+            peer: line_id(),
+            claim,
+            hlc: Hlc::from_wall(size as u64),
+            quiet: true,
+            data: None,
+        });
+    }
+
+    /// Says that it has none any more. False if it had not said that it has.
+    pub fn retract(&mut self, now: Moment, network: &NetworkKey) -> bool {
+        let Some(all) = self.all.as_deref_mut() else {
+            return false;
+        };
+        let old = all.own_line(network);
+        old.is_some_and(|(claim, _)| all.retract(now, claim, LeaveReason::Closed))
+    }
+
+    /// How many members this hub has said that it has.
+    pub fn own_size(&self, network: &NetworkKey) -> Option<usize> {
+        let (_, size) = self.sets()?.own_line(network)?;
+        Some(size)
+    }
+
+    /// Whether a hub says that it has members in a network.
+    pub fn lists(&self, hub: &HubId, network: &NetworkKey) -> bool {
+        self.sets()
+            .is_some_and(|all| all.listing(network).any(|other| other == *hub))
+    }
+
+    /// The networks that a hub says to have members in.
+    pub fn of(&self, hub: &HubId) -> Vec<NetworkKey> {
+        let lines = self.sets().into_iter().flat_map(|all| all.lines_of(hub));
+        lines.map(|(network, _)| network).collect()
+    }
+
+    /// Whether all lines of a hub's present life are here.
+    pub fn is_whole(&self, hub: &HubId) -> bool {
+        let state = self.sets().and_then(|all| all.origin_state(hub));
+        state.is_some_and(|state| state.complete)
+    }
+
+    /// The networks that somebody says to have members in.
+    pub(super) fn networks(&self) -> impl Iterator<Item = &NetworkKey> {
+        self.sets().into_iter().flat_map(|all| all.by_name.keys())
+    }
+
+    /// How many lines there are, of all hubs.
+    pub fn len(&self) -> usize {
+        self.sets().map_or(0, Directory::records)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every line that is shown of other hubs, with its size.
+    pub(super) fn all(&self) -> impl Iterator<Item = (HubId, NetworkKey, usize)> {
+        let hubs = self.sets().into_iter().flat_map(|all| all.by_hub.keys());
+        hubs.flat_map(|hub| {
+            let lines = self.sets().into_iter().flat_map(|all| all.shown_lines(hub));
+            lines.map(|(network, size)| (*hub, network, size))
+        })
+    }
+
+    /// How many members a hub has, by its lines.
+    pub(super) fn size_of(&self, hub: &HubId) -> usize {
+        let lines = self.sets().into_iter().flat_map(|all| all.shown_lines(hub));
+        lines.map(|(_, size)| size).sum()
+    }
+
+    /// How many members each other hub has.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (HubId, usize)> {
+        let hubs = self.sets().into_iter().flat_map(|all| all.by_hub.keys());
+        hubs.map(|hub| (*hub, self.size_of(hub)))
+    }
+
+    /// The networks of which a line came or went since this was last asked.
+    pub fn take_touched(&mut self) -> Vec<NetworkKey> {
+        let touched = self.sets_mut().and_then(|all| all.touched.as_mut());
+        touched.map(std::mem::take).unwrap_or_default()
+    }
+}
+
+impl Directory {
+    fn own_line(&self, network: &NetworkKey) -> Option<(ClaimNo, usize)> {
+        let network = *self.by_name.get(network)?;
+        let peer = line_id();
+        let mut records = self
+            .store
+            .find(network, &peer)
+            .map(|no| self.store.record(no));
+        let own = records.find(|record| record.origin == self.own_no)?;
+        Some((own.claim(), usize::try_from(own.hlc.wall_ms()).unwrap_or(0)))
+    }
+
+    fn listing(&self, network: &NetworkKey) -> impl Iterator<Item = HubId> {
+        let network = self.by_name.get(network).copied();
+        let lines = network.map(|network| {
+            let peer = line_id();
+            let found: Vec<HubId> = self
+                .store
+                .find(network, &peer)
+                .map(|no| self.origin_hub(self.store.record(no).origin))
+                .collect();
+            found
+        });
+        lines.into_iter().flatten()
+    }
+
+    fn shown_lines(&self, hub: &HubId) -> impl Iterator<Item = (NetworkKey, usize)> {
+        let shown = self
+            .origin(hub)
+            .is_some_and(|origin| origin.visible && origin.hub != self.me);
+        shown.then(|| self.lines_of(hub)).into_iter().flatten()
+    }
+
+    fn lines_of(&self, hub: &HubId) -> impl Iterator<Item = (NetworkKey, usize)> {
+        let origin = self.origin(hub);
+        let records = origin.into_iter().flat_map(|origin| origin.log.records());
+        records.map(|no| {
+            let record = self.store.record(no);
+            let size = usize::try_from(record.hlc.wall_ms()).unwrap_or(0);
+            (self.key_of(record.network), size)
+        })
+    }
+}

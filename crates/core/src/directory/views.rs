@@ -1,0 +1,143 @@
+//! One hub's claims by network, for those who take some of its networks alone.
+//!
+//! A view is what the log is for the whole set: the live claims in the order of their numbers, the retractions among
+//! them, and the number below which those are forgotten. All views of a set are made in one pass, when the first is
+//! asked for, and kept up with each change; so what it costs does not depend on how often others ask.
+//!
+//! A network without a view has nobody, and nobody left it lately: its head and its floor are those of the whole set.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use hashbrown::HashMap;
+
+use super::super::ids::{Moment, NetworkKey};
+use super::log::{Log, Step, Tombstone};
+use super::store::RecordNo;
+
+/// The claims of one hub in one network.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    live: BTreeMap<u64, RecordNo>,
+    gone: VecDeque<Tombstone>,
+    /// The last change.
+    head: u64,
+    /// The highest number whose retraction may be forgotten.
+    floor: u64,
+}
+
+/// All of one hub's.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    by_network: HashMap<NetworkKey, View>,
+}
+
+impl View {
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Live claims and retractions above `seq`, by rising number.
+    pub fn walk(&self, seq: u64) -> impl Iterator<Item = Step<'_>> {
+        let mut live = self.live.range(seq.saturating_add(1)..).peekable();
+        let buried = self.gone.partition_point(|tombstone| tombstone.seq <= seq);
+        let mut gone = self.gone.range(buried..).peekable();
+        std::iter::from_fn(move || {
+            let next_gone = gone.peek().map_or(u64::MAX, |tombstone| tombstone.seq);
+            match live.peek() {
+                Some((seq, _)) if **seq < next_gone => {
+                    live.next().map(|(seq, record)| Step::Live {
+                        seq: *seq,
+                        record: *record,
+                    })
+                }
+                _ => gone.next().map(Step::Gone),
+            }
+        })
+    }
+
+    fn bury(&mut self, tombstone: Tombstone) {
+        self.head = self.head.max(tombstone.seq);
+        let now = tombstone.at;
+        self.gone.push_back(tombstone);
+        self.prune(now);
+    }
+
+    fn prune(&mut self, now: Moment) {
+        let keep = Log::kept_of(self.live.len());
+        while let Some(oldest) = self.gone.front() {
+            if self.gone.len() <= keep && now - oldest.at <= Log::KEPT_FOR {
+                break;
+            }
+            self.floor = self.floor.max(oldest.seq);
+            self.gone.pop_front();
+        }
+    }
+}
+
+impl Views {
+    /// Those of a set with these live claims and this log.
+    pub fn of(live: impl Iterator<Item = (NetworkKey, u64, RecordNo)>, log: &Log) -> Self {
+        let mut views = Views::default();
+        let floor = log.floor();
+        for (network, seq, no) in live {
+            views.put(&network, seq, no, floor);
+        }
+        for tombstone in log.buried() {
+            let view = views.view_mut(&tombstone.network, floor);
+            view.head = view.head.max(tombstone.seq);
+            view.gone.push_back(tombstone.clone());
+        }
+        views
+    }
+
+    pub fn get(&self, network: &NetworkKey) -> Option<&View> {
+        self.by_network.get(network)
+    }
+
+    fn view_mut(&mut self, network: &NetworkKey, floor: u64) -> &mut View {
+        if !self.by_network.contains_key(network) {
+            let view = View {
+                floor,
+                ..View::default()
+            };
+            self.by_network.insert(network.clone(), view);
+        }
+        self.by_network.entry_ref(network).or_default()
+    }
+
+    /// A claim is there, or new, under this number; all changes before are those up to `before`.
+    pub fn put(&mut self, network: &NetworkKey, seq: u64, no: RecordNo, before: u64) {
+        let view = self.view_mut(network, before);
+        view.live.insert(seq, no);
+        view.head = view.head.max(seq);
+    }
+
+    /// What stood under this number is no more.
+    pub fn take(&mut self, network: &NetworkKey, seq: u64) {
+        if let Some(view) = self.by_network.get_mut(network) {
+            view.live.remove(&seq);
+        }
+    }
+
+    /// A claim was retracted.
+    pub fn bury(&mut self, tombstone: Tombstone, before: u64) {
+        let network = tombstone.network.clone();
+        self.view_mut(&network, before).bury(tombstone);
+    }
+
+    /// Forgets old retractions, and networks that have nobody.
+    pub fn prune(&mut self, now: Moment) {
+        self.by_network.retain(|_, view| {
+            view.prune(now);
+            !view.live.is_empty() || !view.gone.is_empty()
+        });
+    }
+}

@@ -1,0 +1,339 @@
+//! Which networks of other hubs' this hub needs the members of.
+//!
+//! In a small mesh every hub has every claim. Past a size (`MESH_FULL_DIRECTORY_PEERS`, or a hundred hubs) it takes of the
+//! others the networks that they have members in, and the members of those networks alone that are of *interest*: in
+//! which it has a peer, has one that wants to be, had one until a moment ago, or keeps a signal that waits for its
+//! target. What a hub takes for its neighbours comes on top, and is `narrowing`'s to know.
+//!
+//! Holds the networks of interest, the joins that wait until the members of their network are known, and what was
+//! concluded about the size of the mesh. Knows nothing of links and of claims; `narrowing` carries out what follows.
+//!
+//! Invariants: a network is of interest while it has a reason, and for [`InterestConfig::linger`] after the last; each join
+//! that waits goes on once, or is withdrawn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::api::Join;
+use super::ids::{ClaimNo, HubId, Moment, NetworkKey};
+
+/// How long a network stays of interest that somebody wants to be in: longer than any contest for an id.
+const WHILE_JOINING: Duration = Duration::from_secs(15);
+/// How often signals that wait in a network without members here are looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The most joins that wait for the members of their networks.
+const MAX_WAITING: usize = 100_000;
+/// For how long no join waits for a hub that let one wait in vain.
+const TARDY_FOR: Duration = Duration::from_secs(60);
+/// The least time between two looks at the whole mesh.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// When interest takes the place of full replication.
+#[derive(Clone, Debug)]
+pub struct InterestConfig {
+    /// This hub knows of interest, and says so.
+    pub known: bool,
+    /// Up to so many peers in the mesh every hub has them all.
+    pub full_peers: usize,
+    /// Up to so many hubs in the mesh every hub has all peers.
+    pub full_hubs: usize,
+    /// How long the mesh must have been smaller, by a quarter, before every hub has all peers again.
+    pub calm: Duration,
+    /// How long a network stays of interest after the last reason.
+    pub linger: Duration,
+    /// How long a join waits for the members of its network.
+    pub wait: Duration,
+}
+
+impl Default for InterestConfig {
+    fn default() -> Self {
+        InterestConfig {
+            known: true,
+            full_peers: 1_000_000,
+            full_hubs: 100,
+            calm: Duration::from_secs(60),
+            linger: Duration::from_secs(5),
+            wait: Duration::from_secs(2),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    joins: Vec<Join>,
+    /// Its members are known: joins are decided at once.
+    known: bool,
+    /// When the joins go on at the latest.
+    limit: Option<Moment>,
+    /// When it ends, unless there is a reason by then.
+    ends: Option<Moment>,
+}
+
+/// What is due for a network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    /// Its joins have waited long enough.
+    GoOn,
+    /// It ends, if there is no reason for it.
+    End,
+}
+
+/// The networks of interest.
+#[derive(Debug)]
+pub(super) struct Interest {
+    pub(super) config: InterestConfig,
+    /// Single networks are to be taken of other hubs.
+    pub(super) narrow: bool,
+    /// The hubs of which single networks are taken.
+    pub(super) by_parts: BTreeSet<HubId>,
+    networks: BTreeMap<NetworkKey, Held>,
+    due: BTreeSet<(Moment, NetworkKey)>,
+    asking: BTreeMap<ClaimNo, NetworkKey>,
+    tardy: BTreeMap<HubId, Moment>,
+    asks: bool,
+    small_since: Option<Moment>,
+    look_at: Option<Moment>,
+    looked: Option<Moment>,
+}
+
+impl Interest {
+    pub(super) fn new(config: InterestConfig) -> Self {
+        Interest {
+            config,
+            narrow: false,
+            by_parts: BTreeSet::new(),
+            networks: BTreeMap::new(),
+            due: BTreeSet::new(),
+            asking: BTreeMap::new(),
+            tardy: BTreeMap::new(),
+            asks: false,
+            small_since: None,
+            look_at: None,
+            looked: None,
+        }
+    }
+
+    /// Whether interest counts for anything: of some hub there is not everything.
+    pub(super) fn is_active(&self) -> bool {
+        self.narrow || !self.by_parts.is_empty()
+    }
+
+    /// Whether a network is of interest.
+    pub(super) fn holds(&self, network: &NetworkKey) -> bool {
+        self.networks.contains_key(network)
+    }
+
+    /// How many networks are.
+    pub(super) fn len(&self) -> usize {
+        self.networks.len()
+    }
+
+    /// How many joins wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.asking.len()
+    }
+
+    /// A network has a member here. True if it was of no interest before.
+    pub(super) fn on_member(&mut self, network: &NetworkKey) -> bool {
+        let fresh = !self.holds(network);
+        let held = self.networks.entry(network.clone()).or_default();
+        held.ends = None;
+        // Whoever got here without a wait found its members known, or may not wait.
+        held.known |= held.joins.is_empty();
+        fresh
+    }
+
+    /// A network has no member here any more.
+    pub(super) fn on_last_gone(&mut self, now: Moment, network: &NetworkKey, linger: Duration) {
+        self.ends_at(network, now + linger);
+    }
+
+    fn ends_at(&mut self, network: &NetworkKey, at: Moment) {
+        if let Some(held) = self.networks.get_mut(network) {
+            held.ends = Some(at);
+            self.due.insert((at, network.clone()));
+        }
+    }
+
+    /// Somebody wants to be in a network. Gives the join back if there is nothing to wait for; true with it if the network
+    /// was of no interest before.
+    pub(super) fn on_join(
+        &mut self,
+        now: Moment,
+        join: Join,
+        has_members: bool,
+    ) -> (Option<Join>, bool) {
+        let network = join.network.clone();
+        let fresh = !self.holds(&network);
+        let held = self.networks.entry(network.clone()).or_default();
+        let (known, limit) = (held.known, now + self.config.wait);
+        if !has_members {
+            self.ends_at(&network, now + WHILE_JOINING);
+        }
+        if known || self.asking.len() >= MAX_WAITING {
+            return (Some(join), fresh);
+        }
+        self.asking.insert(join.claim, network.clone());
+        if let Some(held) = self.networks.get_mut(&network) {
+            held.joins.push(join);
+            if held.limit.is_none() {
+                held.limit = Some(limit);
+                self.due.insert((limit, network));
+            }
+        }
+        (None, fresh)
+    }
+
+    /// The networks that joins wait in.
+    pub(super) fn waited_for(&self) -> Vec<NetworkKey> {
+        let waited: BTreeSet<&NetworkKey> = self.asking.values().collect();
+        waited.into_iter().cloned().collect()
+    }
+
+    /// Whether joins wait in this network.
+    pub(super) fn is_waited_for(&self, network: &NetworkKey) -> bool {
+        let held = self.networks.get(network);
+        held.is_some_and(|held| !held.joins.is_empty())
+    }
+
+    /// The members of a network are known, or were waited for long enough: gives the joins.
+    pub(super) fn go_on(&mut self, network: &NetworkKey) -> Vec<Join> {
+        let Some(held) = self.networks.get_mut(network) else {
+            return Vec::new();
+        };
+        held.known = true;
+        held.limit = None;
+        let joins = std::mem::take(&mut held.joins);
+        for join in &joins {
+            self.asking.remove(&join.claim);
+        }
+        joins
+    }
+
+    /// A join is withdrawn before it was decided.
+    pub(super) fn withdraw(&mut self, claim: ClaimNo) {
+        let network = self.asking.remove(&claim);
+        if let Some(held) = network.and_then(|network| self.networks.get_mut(&network)) {
+            held.joins.retain(|join| join.claim != claim);
+        }
+    }
+
+    /// The data of a join changed before it was decided. False if it does not wait.
+    pub(super) fn update(&mut self, claim: ClaimNo, data: Option<&Bytes>, quiet: bool) -> bool {
+        let network = self.asking.get(&claim);
+        let held = network.and_then(|network| self.networks.get_mut(network));
+        let Some(join) = held.and_then(|held| held.joins.iter_mut().find(|j| j.claim == claim))
+        else {
+            return false;
+        };
+        join.data = data.cloned();
+        join.quiet = quiet;
+        true
+    }
+
+    /// A network is of no interest any more.
+    pub(super) fn end(&mut self, network: &NetworkKey) {
+        self.networks.remove(network);
+    }
+
+    /// There is a reason that cannot be seen to end: it is looked at again.
+    pub(super) fn look_again(&mut self, now: Moment, network: &NetworkKey) {
+        self.ends_at(network, now + LOOK_AGAIN);
+    }
+
+    /// Nothing is of interest: every hub has all.
+    pub(super) fn clear(&mut self) -> Vec<Join> {
+        self.due.clear();
+        self.asking.clear();
+        let held = std::mem::take(&mut self.networks);
+        held.into_values().flat_map(|held| held.joins).collect()
+    }
+
+    /// What is due by `now`.
+    pub(super) fn take_due(&mut self, now: Moment) -> Option<(NetworkKey, Due)> {
+        while let Some((at, network)) = self.due.first().cloned() {
+            if at > now {
+                return None;
+            }
+            self.due.pop_first();
+            let Some(held) = self.networks.get_mut(&network) else {
+                continue;
+            };
+            if held.limit == Some(at) {
+                if held.ends == Some(at) {
+                    self.due.insert((at, network.clone()));
+                }
+                held.limit = None;
+                return Some((network, Due::GoOn));
+            }
+            if held.ends == Some(at) {
+                held.ends = None;
+                return Some((network, Due::End));
+            }
+        }
+        None
+    }
+
+    /// A hub let joins wait in vain.
+    pub(super) fn note_tardy(&mut self, now: Moment, hub: HubId) {
+        self.tardy.insert(hub, now + TARDY_FOR);
+    }
+
+    /// A hub has answered, or is gone.
+    pub(super) fn forget_tardy(&mut self, hub: &HubId) {
+        self.tardy.remove(hub);
+    }
+
+    /// Whether joins wait for this hub.
+    pub(super) fn waits_for(&self, now: Moment, hub: &HubId) -> bool {
+        self.tardy.get(hub).is_none_or(|until| *until <= now)
+    }
+
+    /// The mesh may have become another: it is looked at soon.
+    pub(super) fn look_soon(&mut self, now: Moment) {
+        let at = self.looked.map_or(now, |last| now.max(last + LOOK_EVERY));
+        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Whether it is time to look at the mesh.
+    pub(super) fn is_look_due(&mut self, now: Moment) -> bool {
+        let due = self.look_at.is_some_and(|at| at <= now);
+        if due {
+            self.look_at = None;
+            self.looked = Some(now);
+        }
+        due
+    }
+
+    /// The mesh has so many hubs and peers, as far as is known. Whether this hub asks for interest.
+    pub(super) fn judge(&mut self, now: Moment, hubs: usize, peers: usize) -> bool {
+        let InterestConfig {
+            full_peers,
+            full_hubs,
+            calm,
+            ..
+        } = self.config;
+        if hubs > full_hubs || peers > full_peers {
+            self.asks = true;
+            self.small_since = None;
+        } else if hubs <= full_hubs - full_hubs / 4 && peers <= full_peers - full_peers / 4 {
+            let since = *self.small_since.get_or_insert(now);
+            if now - since >= calm {
+                self.asks = false;
+            } else if self.asks {
+                self.look_at = Some(since + calm);
+            }
+        } else {
+            self.small_since = None;
+        }
+        self.asks
+    }
+
+    /// When something is next due.
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        let due = self.due.first().map(|(at, _)| *at);
+        due.into_iter().chain(self.look_at).min()
+    }
+}

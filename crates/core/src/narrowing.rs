@@ -1,0 +1,508 @@
+//! Takes of other hubs what is of interest, and no more: carries out what `interest` is about.
+//!
+//! **Which.** Every hub of a mesh takes single networks (the mesh is *narrow*) if all hubs in its reach know of interest and
+//! one of them asks for it, by the marks in their link records; else every hub takes all claims of all others. So hubs
+//! of earlier versions, which show no mark, are served as they always were.
+//!
+//! **Hub by hub.** Of each other hub there is the whole set, or the networks that it has members in and the sets of those
+//! that are of interest. What there is stays, and is kept up, until the other is there; then one takes the place of the
+//! other at one moment.
+//!
+//! **For neighbours.** A set of one network is taken over the same ways as a whole one, so a hub on the way takes it too,
+//! as long as somebody takes it from there.
+//!
+//! Part of [`Core`], whose doc has the contract.
+
+use std::collections::BTreeSet;
+
+use super::Core;
+use super::api::{Join, JoinRefusal, Output};
+use super::ids::{HubId, LeaveReason, Moment, NetworkKey, Now};
+use super::interest::Due;
+use crate::frames::{Scope, Set};
+
+/// How many lines are told anew in one round of housekeeping because their size is far off.
+const SIZES_A_ROUND: usize = 32;
+
+impl Core {
+    /// Whether this hub takes single networks of others.
+    pub fn is_narrow(&self) -> bool {
+        self.interest.narrow
+    }
+
+    /// How many networks are of interest here.
+    pub fn interests(&self) -> usize {
+        self.interest.len()
+    }
+
+    /// Whether a network is of interest here.
+    pub fn is_interested(&self, network: &NetworkKey) -> bool {
+        self.interest.holds(network)
+    }
+
+    /// Whether somebody here or behind a neighbour needs a set of one network.
+    pub fn has_use_for(&self, set: &Set) -> bool {
+        match &set.scope {
+            Scope::Of(network) => self.interest.holds(network) || self.serving.has_children(set),
+            Scope::All | Scope::Networks => true,
+        }
+    }
+
+    /// The hubs of which single networks are taken.
+    pub fn by_parts(&self) -> impl Iterator<Item = &HubId> {
+        self.interest.by_parts.iter()
+    }
+
+    /// Joins that wait for the members of their networks.
+    pub fn unseen_joins(&self) -> usize {
+        self.interest.waiting()
+    }
+
+    /// A local peer wants to be in a network: gives the join back if nothing is to be waited for.
+    pub(super) fn wait_for_members(&mut self, now: Now, join: Join) -> Option<Join> {
+        if !self.interest.is_active() {
+            return Some(join);
+        }
+        let network = join.network.clone();
+        let has_members = self.directory.read().own_count(&network) > 0;
+        let (join, fresh) = self.interest.on_join(now.at, join, has_members);
+        if fresh {
+            self.review_network(&network);
+        }
+        if self.mutants.joins_unseen() {
+            return join.or_else(|| self.interest.go_on(&network).pop());
+        }
+        self.go_on_if_known(now, &network);
+        join
+    }
+
+    fn go_on_if_known(&mut self, now: Now, network: &NetworkKey) {
+        if self.interest.is_waited_for(network) && self.unanswered(now.at, network).is_empty() {
+            self.go_on(now, network);
+        }
+    }
+
+    pub(super) fn go_on_where_known(&mut self, now: Now) {
+        for network in self.interest.waited_for() {
+            self.go_on_if_known(now, &network);
+        }
+    }
+
+    /// Decides the joins that waited in a network.
+    fn go_on(&mut self, now: Now, network: &NetworkKey) {
+        for join in self.interest.go_on(network) {
+            self.decide(now, join);
+        }
+    }
+
+    /// Decides a join, unless there is no place.
+    pub(super) fn decide(&mut self, now: Now, join: Join) {
+        let why = if self.draining {
+            JoinRefusal::Draining
+        } else if !self.has_place(&join.network, &join.peer) {
+            JoinRefusal::RoomFull
+        } else {
+            return self.contests.begin(now.at, &self.directory.read(), join);
+        };
+        let claim = join.claim;
+        self.outputs.push_back(Output::Refused { claim, why });
+    }
+
+    /// The hubs in reach whose members of a network are still to come.
+    fn unanswered(&self, now: Moment, network: &NetworkKey) -> Vec<HubId> {
+        let directory = self.directory.read();
+        let routes = self.topology.routes();
+        let parts = self.interest.by_parts.iter();
+        let lacking = parts
+            .filter(|hub| routes.by_hub.contains_key(*hub))
+            .filter(|hub| {
+                let lines = directory.lines();
+                if !self.interest.narrow || !lines.is_whole(hub) {
+                    return true;
+                }
+                let state = directory.set_state(&Set::of(**hub, network));
+                lines.lists(hub, network) && !state.is_some_and(|state| state.complete)
+            });
+        let waits =
+            |hub: &&HubId| self.interest.waits_for(now, hub) || self.mutants.tardy_waited_for();
+        lacking.filter(waits).copied().collect()
+    }
+
+    /// A claim of this hub is made or changed.
+    pub(super) fn on_own_claim(&mut self, network: &NetworkKey) {
+        self.serving.on_advance(&Set::of(self.me, network));
+        if !self.interest.is_active() {
+            return;
+        }
+        if self.interest.on_member(network) {
+            self.review_network(network);
+        }
+        let said = {
+            let mut directory = self.directory.write();
+            let size = directory.own_count(network);
+            let new = !directory.lines().is_own(network) && size > 0;
+            if new {
+                directory.lines_mut().author(network, size);
+            }
+            new
+        };
+        if said {
+            self.serving.on_advance(&Set::networks(self.me));
+        }
+    }
+
+    /// A claim of this hub is no more.
+    pub(super) fn on_own_gone(&mut self, now: Now, network: &NetworkKey) {
+        self.serving.on_advance(&Set::of(self.me, network));
+        if !self.interest.is_active() {
+            return;
+        }
+        if self.directory.read().own_count(network) == 0 {
+            let linger = match self.mutants.interest_dropped_early() {
+                true => std::time::Duration::ZERO,
+                false => self.interest.config.linger,
+            };
+            self.interest.on_last_gone(now.at, network, linger);
+        }
+    }
+
+    /// Ends and goes on with what is due.
+    pub(super) fn handle_interest_timeout(&mut self, now: Now) {
+        while let Some((network, due)) = self.interest.take_due(now.at) {
+            match due {
+                Due::GoOn => {
+                    for hub in self.unanswered(now.at, &network) {
+                        self.interest.note_tardy(now.at, hub);
+                    }
+                    self.go_on(now, &network);
+                }
+                Due::End => self.end_interest(now, &network),
+            }
+        }
+        if self.interest.is_look_due(now.at) {
+            self.look_at_mesh(now);
+        }
+    }
+
+    fn end_interest(&mut self, now: Now, network: &NetworkKey) {
+        if self.directory.read().own_count(network) > 0 || self.interest.is_waited_for(network) {
+            return;
+        }
+        let waits = self.exchange.lock().waits_in(network);
+        let waits = waits || self.contests.wants(network);
+        if waits && !self.mutants.waiting_signal_missed() {
+            return self.interest.look_again(now.at, network);
+        }
+        if self.directory.write().lines_mut().retract(now.at, network) {
+            self.serving.on_advance(&Set::networks(self.me));
+        }
+        if self.mutants.interest_for_ever() {
+            return;
+        }
+        self.interest.end(network);
+        self.review_network(network);
+    }
+
+    /// Looks at what every hub takes of this network.
+    fn review_network(&mut self, network: &NetworkKey) {
+        let hubs: Vec<HubId> = self.interest.by_parts.iter().copied().collect();
+        for hub in hubs {
+            self.review(&Set::of(hub, network));
+        }
+    }
+
+    /// Takes a set of one network if its hub says that it has members there, and somebody here or behind a neighbour is
+    /// interested; else no more.
+    pub(super) fn review(&mut self, set: &Set) {
+        let Scope::Of(network) = &set.scope else {
+            return;
+        };
+        if !self.interest.by_parts.contains(&set.hub) {
+            return;
+        }
+        let mut directory = self.directory.write();
+        let held = directory.set_state(set);
+        // Of one that its hub is not in any more nobody on the way has anything to tell.
+        let lines = directory.lines();
+        let there = match lines.is_whole(&set.hub) {
+            true => lines.lists(&set.hub, network),
+            false => held.is_some(),
+        };
+        if there && self.is_of_use(set, network) {
+            // Where all is on its way, nothing more is begun beside it.
+            if self.interest.narrow {
+                self.feeds.want(&directory, set.clone());
+            }
+            return;
+        }
+        self.feeds.unwant(set);
+        if held.is_some() {
+            directory.drop_set(set, LeaveReason::Closed);
+        }
+    }
+
+    fn is_of_use(&self, set: &Set, network: &NetworkKey) -> bool {
+        self.interest.holds(network)
+            || self.serving.has_children(set) && !self.mutants.no_interest_for_neighbours()
+    }
+
+    /// A set moved on.
+    pub(super) fn on_set_advanced(&mut self, now: Now, set: &Set) {
+        match &set.scope {
+            Scope::All => {
+                self.arrange(set.hub);
+                self.serve_all_of(set.hub);
+                if self.directory.read().records() > self.interest.config.full_peers {
+                    self.interest.look_soon(now.at);
+                }
+            }
+            Scope::Networks => {
+                self.arrange(set.hub);
+                self.review_touched(set.hub);
+                self.go_on_where_known(now);
+            }
+            Scope::Of(network) => {
+                self.interest.forget_tardy(&set.hub);
+                self.review(set);
+                self.go_on_if_known(now, network);
+            }
+        }
+    }
+
+    /// Whatever neighbours take of a hub may have something for them.
+    fn serve_all_of(&mut self, hub: HubId) {
+        let sets: Vec<Set> = self.serving.sets_of(&hub).cloned().collect();
+        sets.iter().for_each(|set| self.serving.on_advance(set));
+    }
+
+    /// Looks at the networks of which a line came or went.
+    fn review_touched(&mut self, hub: HubId) {
+        let touched = self.directory.write().lines_mut().take_touched();
+        if self.mutants.line_missed() {
+            return;
+        }
+        for network in touched {
+            self.review(&Set::of(hub, &network));
+        }
+    }
+
+    /// A neighbour takes a set from here, or no more.
+    pub(super) fn on_followed(&mut self, set: &Set) {
+        if !matches!(set.scope, Scope::Of(_)) {
+            return;
+        }
+        if self.interest.by_parts.contains(&set.hub) {
+            self.review(set);
+        } else if self.serving.has_children(set) {
+            self.directory.write().open_views(&set.hub);
+        }
+    }
+
+    /// Looks at who is in reach, and whether all know of interest and one asks for it.
+    fn look_at_mesh(&mut self, now: Now) {
+        if !self.interest.config.known {
+            return;
+        }
+        let routes = self.topology.routes();
+        let peers = self.directory.read().peers();
+        let asks = self.interest.judge(now.at, routes.by_hub.len() + 1, peers);
+        self.topology.set_interest(now.at, Some(asks));
+        let (mut all_know, mut one_asks) = (true, asks);
+        for hub in routes.by_hub.keys() {
+            let record = self.topology.record(*hub);
+            match record.and_then(|record| record.asks_for_interest()) {
+                Some(asks) => one_asks |= asks,
+                None => all_know &= self.mutants.old_hubs_uncounted(),
+            }
+        }
+        if (all_know && one_asks) != self.interest.narrow {
+            self.turn(now, !self.interest.narrow);
+        }
+    }
+
+    /// Begins to take single networks, or all.
+    fn turn(&mut self, now: Now, narrow: bool) {
+        let was_active = self.interest.is_active();
+        self.interest.narrow = narrow;
+        if !was_active {
+            let me = self.me;
+            let mut directory = self.directory.write();
+            directory.open_lines();
+            directory.open_views(&me);
+            let own = directory.own_networks();
+            drop(directory);
+            for network in own {
+                self.on_own_claim(&network);
+            }
+            self.serve_all_of(me);
+        }
+        let routes = self.topology.routes();
+        let parts = self.interest.by_parts.iter();
+        let hubs: BTreeSet<HubId> = routes.by_hub.keys().chain(parts).copied().collect();
+        for hub in hubs {
+            self.arrange(hub);
+            if narrow && self.interest.by_parts.contains(&hub) {
+                // What came to be of interest while all was on its way was not asked for.
+                self.review_all_of(hub);
+            }
+        }
+        self.rest_if_whole(now);
+        self.counters.turns += 1;
+    }
+
+    /// Sees to it that what is wanted of a hub is what the mesh has, or comes to be.
+    pub(super) fn arrange(&mut self, hub: HubId) {
+        let whole = Set::all(hub);
+        let lines = Set::networks(hub);
+        let is_whole = {
+            let state = self.directory.read().set_state(&whole);
+            state.is_some_and(|state| state.complete)
+        };
+        if !self.interest.narrow {
+            self.give_up_what_is_not_here(hub);
+            self.feeds.want(&self.directory.read(), whole);
+            if is_whole {
+                self.rest_on_whole(hub);
+            }
+            return;
+        }
+        self.feeds.want(&self.directory.read(), lines);
+        if self.interest.by_parts.contains(&hub) {
+            if self.feeds.wants(&whole) {
+                self.feeds.unwant(&whole);
+                self.directory
+                    .write()
+                    .drop_set(&whole, LeaveReason::HubLost);
+                self.review_all_of(hub);
+            }
+            return;
+        }
+        if is_whole && !self.directory.read().lines().is_whole(&hub) {
+            // What is here goes on until it is known which networks of it there are.
+            return;
+        }
+        self.interest.by_parts.insert(hub);
+        self.feeds.unwant(&whole);
+        let mut directory = self.directory.write();
+        if is_whole && !self.mutants.narrowed_from_nothing() {
+            let (interest, serving) = (&self.interest, &self.serving);
+            directory.narrow(&hub, |network| {
+                interest.holds(network) || serving.has_children(&Set::of(hub, network))
+            });
+        } else {
+            directory.drop_set(&whole, LeaveReason::HubLost);
+        }
+        drop(directory);
+        self.review_all_of(hub);
+    }
+
+    /// All of a hub is to come: what was begun of single networks and has not come yet would come twice.
+    fn give_up_what_is_not_here(&mut self, hub: HubId) {
+        let here = self.directory.read().networks_held(&hub);
+        for set in self.feeds.wanted_of(hub) {
+            if let Scope::Of(network) = &set.scope
+                && here.binary_search(network).is_err()
+            {
+                self.feeds.unwant(&set);
+            }
+        }
+    }
+
+    /// Looks at every network that a hub has, or that is here of it.
+    fn review_all_of(&mut self, hub: HubId) {
+        let networks = {
+            let directory = self.directory.read();
+            let mut networks = directory.lines().of(&hub);
+            networks.extend(directory.networks_held(&hub));
+            networks
+        };
+        for network in networks {
+            self.review(&Set::of(hub, &network));
+        }
+    }
+
+    /// A hub's whole set is here: of its networks nothing more is needed.
+    fn rest_on_whole(&mut self, hub: HubId) {
+        self.interest.by_parts.remove(&hub);
+        let followed = self.serving.sets_of(&hub);
+        if followed
+            .filter(|set| matches!(set.scope, Scope::Of(_)))
+            .count()
+            > 0
+        {
+            self.directory.write().open_views(&hub);
+        }
+        for set in self.feeds.wanted_of(hub) {
+            if set.scope != Scope::All {
+                self.feeds.unwant(&set);
+            }
+        }
+        let lines = Set::networks(hub);
+        self.directory
+            .write()
+            .drop_set(&lines, LeaveReason::HubLost);
+    }
+
+    /// Once every hub's whole set is here, there is no interest.
+    pub(super) fn rest_if_whole(&mut self, now: Now) {
+        if self.interest.is_active() || self.directory.read().lines().sets().is_none() {
+            return;
+        }
+        self.directory.write().close_lines();
+        for join in self.interest.clear() {
+            self.decide(now, join);
+        }
+    }
+
+    /// Nothing of a hub is kept any more.
+    pub(super) fn forget_sets(&mut self, hub: HubId) {
+        self.directory
+            .write()
+            .forget_hub(&hub, LeaveReason::HubLost);
+        for set in self.feeds.wanted_of(hub) {
+            self.feeds.unwant(&set);
+        }
+        self.interest.by_parts.remove(&hub);
+        self.interest.forget_tardy(&hub);
+    }
+
+    /// A hub lives another life: what is here of the last one is dropped.
+    pub(super) fn drop_stale_sets(&mut self, hub: HubId, incarnation: super::ids::Incarnation) {
+        let mut directory = self.directory.write();
+        for set in directory.sets_of(&hub) {
+            let state = directory.set_state(&set);
+            if state.is_some_and(|here| here.incarnation < incarnation) {
+                directory.drop_set(&set, LeaveReason::HubLost);
+                if matches!(set.scope, Scope::Of(_)) {
+                    self.feeds.unwant(&set);
+                }
+            }
+        }
+    }
+
+    /// Tells anew of sizes that are far from what was told, and closes what nobody asks for.
+    pub(super) fn keep_interest(&mut self, now: Now) {
+        let mut said = false;
+        if self.interest.is_active() {
+            let mut directory = self.directory.write();
+            let off = directory.sizes_far_off(SIZES_A_ROUND);
+            said = !off.is_empty();
+            for (network, size) in off {
+                directory.lines_mut().author(&network, size);
+            }
+        }
+        if said {
+            self.serving.on_advance(&Set::networks(self.me));
+        }
+        let viewed = self.directory.read().viewed();
+        for hub in viewed {
+            let mut sets = self.serving.sets_of(&hub);
+            let used = sets.any(|set| matches!(set.scope, Scope::Of(_)));
+            let is_own = hub == self.me && self.interest.is_active();
+            if !used && !is_own {
+                self.directory.write().close_views(&hub);
+            }
+        }
+        self.interest.look_soon(now.at);
+    }
+}
