@@ -194,6 +194,8 @@ pub struct MeshSettings {
     pub claims_per_hub: usize,
     /// Bytes of data of one other hub's peers that are kept.
     pub data_per_hub: usize,
+    /// Peers in the mesh up to which every hub keeps all of them.
+    pub full_directory_peers: usize,
     /// Peers of a network that a newcomer is told of.
     pub discovery_limit: usize,
     /// What happens to a second connection with a living peer's id.
@@ -535,6 +537,7 @@ fn read_mesh(
     let hold = reader.millis("MESH_HOLD_MS", 0..=60_000);
     let claims_per_hub = reader.number("MESH_CLAIMS_PER_HUB", 1_000..=10_000_000);
     let data_per_hub = reader.number("MESH_DATA_PER_HUB", 65_536..=4_294_967_296);
+    let full_directory_peers = reader.number("MESH_FULL_DIRECTORY_PEERS", 0..=100_000_000);
     let duplicate_peer = reader.parse("DUPLICATE_PEER");
     let wait = read_wait(reader);
     let fly_region = reader.optional_text("FLY_REGION", 32);
@@ -550,6 +553,7 @@ fn read_mesh(
         hold: hold?,
         claims_per_hub: claims_per_hub?,
         data_per_hub: data_per_hub?,
+        full_directory_peers: full_directory_peers?,
         discovery_limit: discovery_limit?,
         duplicate_peer: duplicate_peer?,
         region: fly_region.or(region).unwrap_or_default(),

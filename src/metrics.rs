@@ -269,6 +269,14 @@ pub struct Metrics {
     pub directory_networks: IntGauge,
     /// Other hubs that can be reached.
     pub directory_hubs: IntGauge,
+    /// 1 while this hub takes of other hubs the networks alone that are of interest, 0 while it takes all.
+    pub mesh_narrow: IntGauge,
+    /// Networks that are of interest while it does.
+    pub mesh_interests: IntGauge,
+    /// Lines that tell which hub has peers in which network.
+    pub mesh_lines: IntGauge,
+    /// How often it went from the one to the other.
+    pub mesh_turns: IntCounter,
     /// Times that a hub's part of the directory was asked for anew.
     pub resyncs: IntCounter,
     /// Changes of other hubs' peers that were new here.
@@ -419,6 +427,22 @@ impl Metrics {
             directory_peers: r.gauge("directory_peers", "Peers known, local and remote."),
             directory_networks: r.gauge("directory_networks", "Networks known."),
             directory_hubs: r.gauge("directory_hubs", "Other hubs that can be reached."),
+            mesh_narrow: r.gauge(
+                "mesh_narrow",
+                "1 while this hub keeps of other hubs' peers those in networks of interest alone.",
+            ),
+            mesh_interests: r.gauge(
+                "mesh_interests",
+                "Networks of interest, while there are others.",
+            ),
+            mesh_lines: r.gauge(
+                "mesh_lines",
+                "Lines that tell which hub has peers in which network.",
+            ),
+            mesh_turns: r.counter(
+                "mesh_turns_total",
+                "Times that this hub went from all peers to those of interest, or back.",
+            ),
             resyncs: r.counter(
                 "mesh_resyncs_total",
                 "Parts of the directory asked for anew.",

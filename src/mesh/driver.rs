@@ -425,6 +425,14 @@ impl Driver {
         metrics
             .mesh_repeated
             .inc_by(counters.repeated - self.counted.repeated);
+        metrics
+            .mesh_turns
+            .inc_by(counters.turns - self.counted.turns);
+        metrics.mesh_narrow.set(i64::from(self.core.is_narrow()));
+        let size = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.mesh_interests.set(size(self.core.interests()));
+        let lines = self.core.directory().read().lines().len();
+        metrics.mesh_lines.set(size(lines));
         self.counted = counters;
         for link in self.core.links().iter() {
             if let Some(rtt) = link.rtt {

@@ -14,7 +14,7 @@ use hubmesh_core::ids::{
 };
 use hubmesh_core::policy::Policies;
 use hubmesh_core::reach::Reach;
-use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, TopologyConfig};
+use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, InterestConfig, TopologyConfig};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -322,6 +322,10 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         shares: Shares {
             claims: mesh.claims_per_hub,
             bytes: mesh.data_per_hub,
+        },
+        interest: InterestConfig {
+            full_peers: mesh.full_directory_peers,
+            ..InterestConfig::default()
         },
         contest: ContestConfig {
             replace,

@@ -26,8 +26,8 @@ use subtle::ConstantTimeEq;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 
 /// The versions of the link protocol that this hub speaks: see [`hubmesh_core::frames::PULLS_SINCE`] for what the second
-/// adds.
-pub const VERSIONS: (u16, u16) = (1, 2);
+/// adds, and [`hubmesh_core::frames::FOLLOWS_SINCE`] for the third.
+pub const VERSIONS: (u16, u16) = (1, 3);
 /// The longest message of a handshake, in bytes.
 pub const MAX_GREETING: usize = 1024;
 /// How long a handshake may take.

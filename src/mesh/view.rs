@@ -157,11 +157,9 @@ impl MeshView {
         directory: &Directory,
     ) -> Self {
         let hubs = published.hubs.iter().cloned().map(|hub| {
-            let state = directory.origin_state(&hub.id);
-            let whole = state.filter(|state| state.visible);
             HubView {
-                peers: whole.map_or(0, |state| state.claims),
-                synced: whole.is_some(),
+                peers: directory.peers_of(&hub.id),
+                synced: directory.is_shown_of(&hub.id),
                 ..hub
             }
         });
@@ -186,7 +184,7 @@ fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
         Some(HubView {
             id: record.hub,
             url: record.urls.first().cloned(),
-            region: record.region.clone(),
+            region: record.place().to_owned(),
             direct: core.links().link_to(record.hub).is_some(),
             next_hop: Some(route.hop.neighbour),
             hops: route.hop.hops,

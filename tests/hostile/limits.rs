@@ -98,6 +98,7 @@ const NOT_CAPS: &[&str] = &[
     "HUB_ID",
     "MESH_AUTO_CONNECT",
     "MESH_HOLD_MS",
+    "MESH_FULL_DIRECTORY_PEERS",
     "AUTH_TOKEN",
     "ADMIN_TOKEN",
     "ADMIN_ADDR",

@@ -14,6 +14,7 @@ mod proxy;
 mod drain;
 mod duplicates;
 mod failures;
+mod interest;
 mod large;
 mod linking;
 mod operators;

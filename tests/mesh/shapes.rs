@@ -25,7 +25,7 @@ const HOSTILE: &[&str] = &[
 ];
 
 /// Both know each other, and every value crosses both ways untouched, in order, under each kind.
-async fn converse(one: &Peer, other: &Peer) {
+pub async fn converse(one: &Peer, other: &Peer) {
     one.sees(&other.id).await;
     other.sees(&one.id).await;
     let before = (one.signals().len(), other.signals().len());

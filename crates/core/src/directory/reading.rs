@@ -349,6 +349,13 @@ impl Directory {
         }
     }
 
+    /// Whether what is known of a hub's peers is shown: all of them, or the networks that they are in.
+    pub fn is_shown_of(&self, hub: &HubId) -> bool {
+        let lines = self.lines.sets().and_then(|all| all.origin(hub));
+        let known = self.origin(hub).or(lines);
+        known.is_some_and(|origin| origin.visible)
+    }
+
     /// How many peers this hub holds.
     pub fn own_peers(&self) -> usize {
         self.own.len()
