@@ -33,6 +33,9 @@ enum Command {
         /// as fit in memory, and all of them in a second leg on three hubs.
         #[arg(long, default_value_t = 1_000)]
         peers: usize,
+        /// Of each hub the others take the networks of interest alone: fifty peers in each, on one to four hubs.
+        #[arg(long)]
+        interest: bool,
         /// What all chance comes from.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -152,12 +155,15 @@ fn main() -> ExitCode {
         Command::Measure {
             hubs,
             peers,
+            interest,
             seed,
             json,
         } => {
             let hubs = usize::from(hubs);
-            print(json, |meters| {
-                figures::measure(Plan { hubs, peers, seed }, meters)
+            let plan = Plan { hubs, peers, seed };
+            print(json, |meters| match interest {
+                true => figures::measure_interest(plan, meters),
+                false => figures::measure(plan, meters),
             })
         }
         Command::Scale {

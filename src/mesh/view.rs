@@ -156,12 +156,10 @@ impl MeshView {
         published: &Published,
         directory: &Directory,
     ) -> Self {
-        let hubs = published.hubs.iter().cloned().map(|hub| {
-            HubView {
-                peers: directory.peers_of(&hub.id),
-                synced: directory.is_shown_of(&hub.id),
-                ..hub
-            }
+        let hubs = published.hubs.iter().cloned().map(|hub| HubView {
+            peers: directory.peers_of(&hub.id),
+            synced: directory.is_shown_of(&hub.id),
+            ..hub
         });
         MeshView {
             hub_id: me,

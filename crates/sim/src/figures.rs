@@ -8,6 +8,7 @@
 //! Times are virtual unless a name says CPU; bytes of deltas and of link records are those of the frames,
 //! all other bytes have their WebSocket headers with them. Called by `mesh-sim measure`.
 
+mod interest;
 mod mesh;
 mod remote;
 pub mod scale;
@@ -137,6 +138,11 @@ pub fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
         remote::measure(plan, meters),
         mesh::measure(plan.that_fits(), meters),
     ]
+}
+
+/// Runs the plan in a mesh of which each hub takes the networks of interest alone.
+pub fn measure_interest(plan: Plan, meters: Meters) -> Vec<Leg> {
+    interest::measure(plan, meters)
 }
 
 fn person(no: usize) -> Newcomer {

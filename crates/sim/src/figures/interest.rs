@@ -1,0 +1,419 @@
+//! What a mesh costs that takes of each hub the networks of interest alone.
+//!
+//! Networks of fifty peers are spread over one to four hubs that follow on each other, as those of a region would. All the
+//! hubs are played, with as many peers as fit; of one hub of the whole plan the directory is then filled with all that it
+//! has to hold, claim by claim and line by line, and weighed: its own peers, those that they share networks with, the
+//! lines of all other hubs, and for neighbours as many sets more as were counted in the mesh that was played.
+
+use std::time::Duration;
+
+use super::ways::Ways;
+use super::{Leg, Meters, NETWORK, Plan, quantile, seconds};
+use crate::sessions::Status;
+use crate::world::{HostNo, Newcomer, World, WorldConfig};
+use hubmesh_core::Core;
+use hubmesh_core::directory::{Directory, Shares};
+use hubmesh_core::frames::{Change, Claim, Entry, Scope, Set};
+use hubmesh_core::ids::{
+    ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, NetworkKey, PeerId, mix,
+};
+use hubmesh_core::mutants::Mutants;
+
+/// The most lines that the hubs of the mesh hold together: about 1 GB.
+const MOST_LINES: usize = 6_000_000;
+const TICK: Duration = Duration::from_micros(200);
+/// The most hubs that a network is spread over.
+const SPREAD: usize = 4;
+
+/// On which hubs a network has members, and which of them this one is at.
+fn place(plan: Plan, no: usize) -> HostNo {
+    let network = no / NETWORK;
+    let first = mix(network as u64) as usize % plan.hubs;
+    let spread = 1 + (mix(!(network as u64)) as usize % SPREAD).min(plan.hubs - 1);
+    (first + no % spread) % plan.hubs
+}
+
+fn person(no: usize) -> Newcomer {
+    let (high, low) = (mix(no as u64), mix(!(no as u64)));
+    let id = format!("{high:016x}{low:016x}{:08x}", no as u32);
+    Newcomer::new(&format!("room-{}", no / NETWORK), &id, "")
+}
+
+fn that_fits(plan: Plan) -> Plan {
+    // Two and a half hubs a network on average.
+    let lines_each = plan.hubs * 5 / 2;
+    let networks = (MOST_LINES / lines_each.max(1)).max(1);
+    Plan {
+        peers: plan.peers.min(networks * NETWORK),
+        ..plan
+    }
+}
+
+pub(super) fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
+    let (played, transit) = mesh(that_fits(plan), meters);
+    vec![played, one_hub(plan, transit, meters)]
+}
+
+fn mesh(plan: Plan, meters: Meters) -> (Leg, f64) {
+    let mut leg = Leg::new(
+        format!(
+            "the mesh: {} hubs, {} peers in networks of {NETWORK} on 1-{SPREAD} hubs, links of 2-82 ms, seed {}",
+            plan.hubs, plan.peers, plan.seed
+        ),
+        meters,
+    );
+    let mut world = cold_start(plan, &mut leg);
+    let transit = population(&mut world, plan, meters, &mut leg);
+    joins(&mut world, plan, &mut leg);
+    first_joins(&mut world, plan, &mut leg);
+    background(&mut world, plan, &mut leg);
+    (leg, transit)
+}
+
+fn cold_start(plan: Plan, leg: &mut Leg) -> World {
+    let mut config = WorldConfig {
+        latency: 1_000..41_000,
+        jitter: 500,
+        window: 1024 * 1024,
+        gather: 2_000,
+        watch: false,
+        ..WorldConfig::checked(plan.seed)
+    };
+    config.core.interest.full_hubs = config.core.interest.full_hubs.min(plan.hubs - 1);
+    let mut world = World::new(config);
+    for no in 0..plan.hubs {
+        world.add_host(true, if no == 0 { Vec::new() } else { vec![no / 2, 0] });
+    }
+    (0..plan.hubs).for_each(|no| world.boot(no));
+    let step = Duration::from_millis(50);
+    let began = world.now();
+    let narrow = world.run_until_true(step, Duration::from_secs(60), |world| {
+        (0..plan.hubs).all(|no| world.core(no).is_some_and(Core::is_narrow))
+    });
+    let took = narrow.then(|| Duration::from_micros(world.now() - began));
+    leg.add(
+        "cold start: every hub takes single networks after",
+        seconds(took),
+        "s",
+    );
+    world.run_for(Duration::from_secs(10));
+    world
+}
+
+/// Lets all join; gives how many sets a hub has for its neighbours, for each that it has for itself.
+fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f64 {
+    let (memory, clock) = ((meters.memory)(), (meters.cpu)());
+    let _ = world.take_totals();
+    let mut by_host = vec![Vec::new(); plan.hubs];
+    for no in 0..plan.peers {
+        by_host[place(plan, no)].push(no);
+    }
+    for (no, people) in by_host.iter().enumerate() {
+        for some in people.chunks(200) {
+            world.join_many_unwatched(no, some.iter().map(|no| person(*no)));
+            world.run_for(Duration::from_millis(1));
+        }
+    }
+    world.run_for(Duration::from_secs(20));
+    leg.add(
+        "joins in bulk: CPU time per join",
+        meters.cpu_since(clock) * 1e6 / plan.peers.max(1) as f64,
+        "us",
+    );
+    let sent = world.take_totals().sent;
+    leg.add(
+        "... bytes per join, lines and sets that are new included",
+        sent.delta_bytes as f64 / plan.peers.max(1) as f64,
+        "B",
+    );
+    let grown = (meters.memory)().saturating_sub(memory) as f64;
+    leg.add("... memory per hub", grown / plan.hubs as f64 / 1e6, "MB");
+    let (mut own, mut transit, mut lines, mut claims) = (0_usize, 0_usize, 0_usize, 0_usize);
+    for no in 0..plan.hubs {
+        let Some(core) = world.core(no) else { continue };
+        let directory = core.directory().read();
+        lines += directory.lines().len();
+        claims += directory.records();
+        for hub in core.by_parts() {
+            for network in directory.networks_held(hub) {
+                match core.is_interested(&network) {
+                    true => own += 1,
+                    false => transit += 1,
+                }
+            }
+        }
+    }
+    let per_hub = |sum: usize| sum as f64 / plan.hubs as f64;
+    leg.add("lines per hub", per_hub(lines), "");
+    leg.add("claims per hub, its own included", per_hub(claims), "");
+    leg.add(
+        "sets of single networks per hub, of its own interest",
+        per_hub(own),
+        "",
+    );
+    leg.add("... for its neighbours", per_hub(transit), "");
+    transit as f64 / own.max(1) as f64
+}
+
+/// Whether a peer is known at a hub.
+fn is_known(world: &World, at: HostNo, who: &Newcomer) -> bool {
+    world.core(at).is_some_and(|core| {
+        let directory = core.directory().read();
+        directory.holder(&who.network, &who.peer).is_some()
+    })
+}
+
+/// Single joins to networks that their hubs are in, one at a time in a mesh at rest.
+fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
+    let rounds = 100;
+    let (mut times, mut interested) = (Vec::new(), 0);
+    let _ = world.take_totals();
+    for round in 0..rounds {
+        let first = round * 37 * NETWORK % plan.peers / NETWORK * NETWORK;
+        let mut who = person(plan.peers + round);
+        who.network = person(first).network;
+        let at = place(plan, first);
+        let has_members = |no: &HostNo| {
+            let core = world.core(*no);
+            core.is_some_and(|core| core.is_interested(&who.network))
+        };
+        let mut hosts: Vec<HostNo> = (0..plan.hubs).filter(has_members).collect();
+        interested += hosts.len().saturating_sub(1);
+        let began = world.now();
+        world.join_unwatched(at, &who);
+        world.run_until_true(TICK, Duration::from_secs(1), |world| {
+            hosts.retain(|no| !is_known(world, *no, &who));
+            hosts.is_empty()
+        });
+        times.push((world.now() - began) as f64 / 1e3);
+        world.run_for(Duration::from_millis(20));
+    }
+    let sent = world.take_totals().sent;
+    leg.add(
+        "a join is at the last hub with an interest, p50",
+        quantile(&mut times, 0.5),
+        "ms",
+    );
+    leg.add("... p99", quantile(&mut times, 0.99), "ms");
+    let interested = interested.max(1) as f64;
+    leg.add(
+        "hubs with an interest in a join, beside its own",
+        interested / rounds as f64,
+        "",
+    );
+    leg.add(
+        "... links that it crosses",
+        sent.changes as f64 / rounds as f64,
+        "",
+    );
+    leg.add(
+        "bytes per join and link crossed",
+        sent.delta_bytes as f64 / sent.changes.max(1) as f64,
+        "B",
+    );
+    leg.compare(
+        "bytes per join and hub with an interest",
+        sent.delta_bytes as f64 / interested,
+        "B",
+        40.0,
+    );
+}
+
+/// Joins to networks that are new to their hubs, and a signal to somebody there at once.
+fn first_joins(world: &mut World, plan: Plan, leg: &mut Leg) {
+    let (mut accepted, mut delivered) = (Vec::new(), Vec::new());
+    let ways = Ways::of(world);
+    let mut trips = Vec::new();
+    let _ = world.take_totals();
+    let rounds = 40;
+    for round in 0..rounds {
+        let first = round * 91 * NETWORK % plan.peers / NETWORK * NETWORK;
+        let at = (place(plan, first) + plan.hubs / 2 + round) % plan.hubs;
+        let mut target = person(plan.peers + 1_000 + round);
+        target.network = person(first).network;
+        let mut who = person(plan.peers + 2_000 + round);
+        who.network = person(first).network;
+        let there = world.join(place(plan, first), &target);
+        world.run_for(Duration::from_secs(1));
+        let began = world.now();
+        let session = world.join(at, &who);
+        let live = |world: &mut World| world.session(session).status == Status::Live;
+        world.run_until_true(TICK, Duration::from_secs(3), live);
+        accepted.push((world.now() - began) as f64 / 1e3);
+        if let Some(signal) = world.signal(session, &target.peer, true) {
+            world.run_until_true(TICK, Duration::from_secs(3), |world| {
+                world.was_delivered(signal)
+            });
+        }
+        delivered.push((world.now() - began) as f64 / 1e3);
+        trips.push(2.0 * ways.farthest(at) as f64 / 1e3);
+        world.leave(session);
+        world.leave(there);
+        world.run_for(Duration::from_millis(100));
+    }
+    let sent = world.take_totals().sent;
+    leg.add(
+        "a join to a network that is new to its hub, p50",
+        quantile(&mut accepted, 0.5),
+        "ms",
+    );
+    leg.add("... p99", quantile(&mut accepted, 0.99), "ms");
+    leg.add(
+        "... and a signal to somebody there has arrived, p99",
+        quantile(&mut delivered, 0.99),
+        "ms",
+    );
+    leg.add(
+        "there and back to the farthest hub, p50",
+        quantile(&mut trips, 0.5),
+        "ms",
+    );
+    let bytes = sent.delta_bytes + sent.follow_bytes;
+    leg.add(
+        "bytes of such a join, its peers' sets and the word to all included",
+        bytes as f64 / rounds as f64 / 1e3,
+        "kB",
+    );
+}
+
+fn background(world: &mut World, plan: Plan, leg: &mut Leg) {
+    world.run_for(Duration::from_secs(10));
+    let span = Duration::from_secs(60);
+    let sent = world.take_totals_over(span).sent;
+    let rate = (sent.delta_bytes + sent.follow_bytes) as f64 / 60.0 / plan.hubs as f64;
+    leg.compare("lines and sets at rest, per hub", rate, "B/s", 1.0);
+}
+
+/// The directory of one hub in the whole plan.
+fn one_hub(plan: Plan, transit: f64, meters: Meters) -> Leg {
+    let mut leg = Leg::new(
+        format!(
+            "one of {} hubs with {} peers: its directory, filled with all that it holds, and {transit:.2} sets for neighbours for each of its own",
+            plan.hubs, plan.peers
+        ),
+        meters,
+    );
+    let me = plan.hubs / 2;
+    let networks = plan.peers / NETWORK;
+    let memory = (meters.memory)();
+    let life = Incarnation { epoch: 0, nonce: 1 };
+    let mut directory = Directory::new(id(me), life, plan.seed, 1_000, Mutants::default());
+    directory.set_shares(Shares {
+        claims: 10_000_000,
+        ..Shares::default()
+    });
+    directory.open_lines();
+    let mut numbers = vec![0_u64; plan.hubs];
+    let mut owed = 0.0;
+    for network in 0..networks {
+        let people = network * NETWORK..(network + 1) * NETWORK;
+        let mut by_host: Vec<(HostNo, Vec<usize>)> = Vec::new();
+        for no in people {
+            let at = place(plan, no);
+            match by_host.iter_mut().find(|(host, _)| *host == at) {
+                Some((_, members)) => members.push(no),
+                None => by_host.push((at, vec![no])),
+            }
+        }
+        let ours = by_host.iter().any(|(host, _)| *host == me);
+        for (host, members) in by_host {
+            numbers[host] += 1;
+            let key = person(members[0]).network;
+            if host == me {
+                own(&mut directory, &key, &members);
+                continue;
+            }
+            line(&mut directory, host, numbers[host], &key, members.len());
+            // What is taken for neighbours is spread over all networks alike.
+            if ours {
+                owed += transit;
+            }
+            if ours || owed >= 1.0 {
+                owed -= if ours { 0.0 } else { 1.0 };
+                part(&mut directory, host, &key, &members);
+            }
+        }
+    }
+    directory.open_views(&id(me));
+    let grown = (meters.memory)().saturating_sub(memory) as f64;
+    leg.add("networks", networks as f64, "");
+    leg.add("lines", directory.lines().len() as f64, "");
+    leg.add("its own peers", directory.own_peers() as f64, "");
+    leg.add("claims, its own included", directory.records() as f64, "");
+    leg.add("sets of single networks", directory.parts() as f64, "");
+    leg.compare("memory of the directory", grown / 1e6, "MB", 150.0);
+    leg
+}
+
+fn id(no: HostNo) -> HubId {
+    let mut id = [0; 20];
+    for (chunk, salt) in id.chunks_mut(8).zip(1..) {
+        let bytes = mix(no as u64 ^ mix(salt)).to_be_bytes();
+        chunk.copy_from_slice(&bytes[..chunk.len()]);
+    }
+    HubId(id)
+}
+
+fn claim(no: usize) -> Claim {
+    let who = person(no);
+    Claim {
+        network: who.network,
+        peer: who.peer,
+        claim: ClaimNo(no as u64),
+        hlc: Hlc::from_wall(1_800_000_000_000 + no as u64),
+        quiet: false,
+        data: None,
+    }
+}
+
+fn own(directory: &mut Directory, network: &NetworkKey, members: &[usize]) {
+    for no in members {
+        directory.author(&claim(*no));
+    }
+    directory.lines_mut().author(network, members.len());
+    // Nobody is told here.
+    let _ = directory.take_changes();
+}
+
+/// Takes a set from nothing, as from a neighbour.
+fn fill(directory: &mut Directory, set: &Set, entries: Vec<Entry>) {
+    let to = entries.last().map_or(0, |entry| entry.seq);
+    directory.begin_set(set, Incarnation { epoch: 0, nonce: 1 });
+    directory.apply_set(Moment(0), set, entries, to);
+    directory.complete_set(set, to);
+    directory.show_set(set, true, LeaveReason::HubLost);
+    let _ = directory.take_changes();
+    let _ = directory.lines_mut().take_touched();
+}
+
+fn line(directory: &mut Directory, host: HostNo, number: u64, network: &NetworkKey, size: usize) {
+    let set = Set {
+        hub: id(host),
+        scope: Scope::Networks,
+    };
+    let change = Change::Claim(Claim {
+        network: network.clone(),
+        peer: PeerId::Text("n".into()),
+        claim: ClaimNo(number),
+        hlc: Hlc::from_wall(size as u64),
+        quiet: true,
+        data: None,
+    });
+    fill(
+        directory,
+        &set,
+        vec![Entry {
+            seq: number,
+            change,
+        }],
+    );
+}
+
+fn part(directory: &mut Directory, host: HostNo, network: &NetworkKey, members: &[usize]) {
+    let set = Set::of(id(host), network);
+    let entries = members.iter().zip(1..).map(|(no, seq)| Entry {
+        seq,
+        change: Change::Claim(claim(*no)),
+    });
+    fill(directory, &set, entries.collect());
+}
