@@ -409,7 +409,11 @@ async fn every_path_answers_with_the_keys_that_the_pages_show() {
     for path in ["/", "/health", "/hubs", "/hubstats", "/stats", "/metrics"] {
         let shown = block(&format!("answer: {path}"));
         let shown: Value = serde_json::from_str(&shown).expect("the page shows JSON");
-        let answered = second.http_get(path).await.json();
+        let mut answered = second.http_get(path).await.json();
+        if let Some(dialects) = answered.get_mut("dialects").and_then(Value::as_object_mut) {
+            // That of the tests alone, where they are built with it.
+            dialects.remove("trial");
+        }
         assert_eq!(shape(&shown), shape(&answered), "{path}");
     }
 }
