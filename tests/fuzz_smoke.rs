@@ -86,6 +86,7 @@ fn smoke(name: &str, target: fn(&[u8])) {
 fn what_clients_say_is_read_without_harm() {
     smoke("pigeon", targets::pigeon);
     smoke("peerjs", targets::peerjs);
+    smoke("yjs", targets::yjs);
 }
 
 #[test]

@@ -39,7 +39,7 @@ const MANUAL: [&str; 9] = [
     "docs/protocol.md",
 ];
 /// The other pages.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     "ARCHITECTURE.md",
     "MESH.md",
     "CHANGELOG.md",
@@ -49,6 +49,7 @@ const OTHERS: [&str; 9] = [
     "docs/page.md",
     "docs/peerjs-differences.md",
     "docs/performance.md",
+    "docs/y-webrtc.md",
 ];
 /// The README is for who comes for the first time; the rest is in docs/.
 const README_LINES: usize = 200;

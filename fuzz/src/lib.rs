@@ -11,6 +11,7 @@ mod peerjs;
 mod pigeon;
 mod turn;
 mod ws;
+mod yjs;
 
 pub use core_world::core_world;
 pub use greeting::greeting;
@@ -19,3 +20,4 @@ pub use peerjs::peerjs;
 pub use pigeon::pigeon;
 pub use turn::{stun, turn_world};
 pub use ws::ws;
+pub use yjs::yjs;

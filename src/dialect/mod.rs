@@ -36,6 +36,7 @@ pub mod protocol;
 #[path = "../../tests/seam/trial.rs"]
 pub mod trial;
 pub mod words;
+pub mod yjs;
 
 pub use protocol::{About, Action, Actions, Beginning, Dropped, HubEvent};
 
@@ -355,6 +356,8 @@ pub enum Told {
 pub enum Protocol {
     /// A client that is in one network at a time.
     OneNetwork(OneNetwork),
+    /// A client that is in several topics at once, and nobody in particular.
+    Yjs(yjs::Yjs),
     /// The tests' own.
     #[cfg(feature = "trial-dialect")]
     Trial(trial::Trial),
@@ -367,6 +370,7 @@ impl Protocol {
             Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => {
                 Protocol::OneNetwork(OneNetwork::new(beginning))
             }
+            Dialect::Yjs => Protocol::Yjs(yjs::Yjs),
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => Protocol::Trial(trial::Trial::new(beginning)),
         }
@@ -376,6 +380,7 @@ impl Protocol {
     pub fn dialect(&self) -> Dialect {
         match self {
             Protocol::OneNetwork(client) => client.dialect(),
+            Protocol::Yjs(_) => Dialect::Yjs,
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(_) => Dialect::Trial,
         }
@@ -386,6 +391,7 @@ impl Protocol {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self {
             Protocol::OneNetwork(client) => client.hear(text, actions),
+            Protocol::Yjs(client) => client.hear(text, actions),
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(client) => client.hear(text, actions),
         }
@@ -395,6 +401,7 @@ impl Protocol {
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match self {
             Protocol::OneNetwork(client) => client.tell(event, actions),
+            Protocol::Yjs(client) => client.tell(event, actions),
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(client) => client.tell(event, actions),
         }
@@ -412,6 +419,7 @@ pub fn encode(
     match dialect {
         Dialect::Pigeon => Some(pigeon::encode(network, event, now_ms)),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode(dialect, event),
+        Dialect::Yjs => yjs::encode(event),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode(network, event),
     }
@@ -422,6 +430,8 @@ pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Opti
     match dialect {
         Dialect::Pigeon => pigeon::encode_signal(signal, now_ms),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_signal(signal),
+        // Its clients publish, and signal to nobody.
+        Dialect::Yjs => None,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_signal(signal),
     }
@@ -432,6 +442,8 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
     match dialect {
         Dialect::Pigeon => pigeon::encode_notice(network, event, now_ms),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_notice(dialect, event),
+        // Its clients hear of each other by what they publish.
+        Dialect::Yjs => Notice::NONE,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_notice(network, event),
     }
@@ -441,7 +453,7 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
 /// each of them.
 pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>) -> Option<Utf8Bytes> {
     match dialect {
-        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => {
+        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms | Dialect::Yjs => {
             let _ = roster;
             None
         }
@@ -458,6 +470,7 @@ pub fn encode_publication(dialect: Dialect, publication: &Publication<'_>) -> Op
             let _ = publication;
             None
         }
+        Dialect::Yjs => yjs::encode_publication(publication),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_publication(publication),
     }
@@ -468,6 +481,7 @@ pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
     match dialect {
         Dialect::Pigeon => pigeon::sent(kind),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::sent(kind),
+        Dialect::Yjs => None,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => Some(Sent::Offer),
     }
@@ -478,6 +492,7 @@ pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
     match dialect {
         Dialect::Pigeon => true,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::may_wait(kind),
+        Dialect::Yjs => false,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => true,
     }
@@ -502,6 +517,7 @@ pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
         // Each word names the kind of its signal, for programs to tell an offer from a candidate.
         Dialect::Pigeon => Failing::Alone,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::failing(kind),
+        Dialect::Yjs => Failing::Untold,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => Failing::Alone,
     }
@@ -513,6 +529,7 @@ pub const fn max_depth(dialect: Dialect) -> usize {
     match dialect {
         Dialect::Pigeon => json::MAX_DEPTH,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::MAX_DEPTH,
+        Dialect::Yjs => yjs::MAX_DEPTH,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => json::MAX_DEPTH,
     }
@@ -524,6 +541,8 @@ pub const fn default_network(dialect: Dialect) -> &'static str {
         Dialect::Pigeon => pigeon::DEFAULT_NETWORK,
         // Their network is in the address that they connect to.
         Dialect::PeerJs | Dialect::PeerJsRooms => "",
+        // They name each topic.
+        Dialect::Yjs => "",
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => "",
     }

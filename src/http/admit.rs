@@ -163,11 +163,7 @@ fn try_peer<B: Backend>(
     Ok(take_in(app, handshake, arrival, (permit, None)))
 }
 
-/// A WebSocket whose client says who it is later, in this dialect.
-#[allow(
-    dead_code,
-    reason = "builds for tests use it, and the dialects that come next"
-)]
+/// A WebSocket whose client does not say in its address who it is, in this dialect: it does so later, or never.
 pub(super) fn unnamed<B: Backend>(app: &Arc<App<B>>, head: Head, dialect: Dialect) -> Response {
     let client = client(app, &head);
     answer(app, client, try_unnamed(app, head, client, dialect))
@@ -181,16 +177,26 @@ fn try_unnamed<B: Backend>(
 ) -> Result<Response, Refused> {
     let (handshake, client) = handshake(app, &mut head, client)?;
     let grant = grant(app, &head)?;
+    let peer = drawn(dialect);
+    if let Some(peer) = &peer {
+        its_own(&grant, peer)?;
+    }
     origin(app, &head)?;
     let permit = app.try_admit(client)?;
     let arrival = Arrival {
         dialect,
         network: None,
-        peer: None,
+        peer,
         grant,
         remote: client,
     };
     Ok(take_in(app, handshake, arrival, (permit, None)))
+}
+
+/// The id of a client that has none, in a dialect whose clients have none.
+fn drawn(dialect: Dialect) -> Option<PeerId> {
+    let is_anonymous = dialect.policy().is_anonymous;
+    is_anonymous.then(|| PeerId::Hex(rand::random()))
 }
 
 /// The request as one for a WebSocket, on a hub that takes peers, and who asks: it counts against the allowance of that

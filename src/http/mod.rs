@@ -423,6 +423,7 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
         Door::Public => pages.extend([
             ("", root as Page<B>),
             ("ws", admit::peer),
+            ("yjs", |app, head| admit::unnamed(app, head, Dialect::Yjs)),
             ("ice-servers", ice_servers::page),
             ("page.json", web::about),
         ]),
@@ -471,7 +472,7 @@ fn route<B: Backend>(
         warp::path(path).and(warp::path::end()).boxed()
     };
     // The others are WebSockets themselves, at the public door.
-    let page_alone = door == Door::Admin || !matches!(path, "" | "ws" | "mesh" | "trial");
+    let page_alone = door == Door::Admin || !matches!(path, "" | "ws" | "yjs" | "mesh" | "trial");
     let answer = move |mut head: Head| {
         let checked = app.operators.check(door, &head.headers);
         head.is_operator = checked.is_ok();

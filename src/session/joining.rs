@@ -84,7 +84,10 @@ where
             return Ok(());
         };
         if self.memberships.has(&network) {
-            self.update(&network, data).await;
+            // Nobody is told anything new of a client where none is told of any.
+            if network.tells_of_peers() {
+                self.update(&network, data).await;
+            }
             return Ok(());
         }
         if self.memberships.len() >= MOST_NETWORKS {

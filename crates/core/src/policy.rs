@@ -15,6 +15,8 @@ pub enum Dialect {
     PeerJs,
     /// That of `peerjs` clients in room mode; a network is a room of few.
     PeerJsRooms,
+    /// That of `y-webrtc` clients; a network is a topic.
+    Yjs,
     /// The tests' own.
     #[cfg(feature = "trial-dialect")]
     Trial,
@@ -26,6 +28,7 @@ impl Dialect {
         Dialect::Pigeon,
         Dialect::PeerJs,
         Dialect::PeerJsRooms,
+        Dialect::Yjs,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial,
     ];
@@ -36,6 +39,7 @@ impl Dialect {
             Dialect::Pigeon => 'p',
             Dialect::PeerJs => 'j',
             Dialect::PeerJsRooms => 'r',
+            Dialect::Yjs => 'y',
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => '~',
         }
@@ -47,6 +51,7 @@ impl Dialect {
             'p' => Some(Dialect::Pigeon),
             'j' => Some(Dialect::PeerJs),
             'r' => Some(Dialect::PeerJsRooms),
+            'y' => Some(Dialect::Yjs),
             #[cfg(feature = "trial-dialect")]
             '~' => Some(Dialect::Trial),
             _ => None,
@@ -59,6 +64,7 @@ impl Dialect {
             Dialect::Pigeon => "pigeon",
             Dialect::PeerJs => "peerjs",
             Dialect::PeerJsRooms => "peerjs-rooms",
+            Dialect::Yjs => "yjs",
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => "trial",
         }
@@ -76,6 +82,8 @@ pub struct Policy {
     pub idles: bool,
     /// Clients join a network by connecting, and say in the address of their WebSocket which.
     pub joins_by_connecting: bool,
+    /// Clients have no id: the hub draws one for each connection.
+    pub is_anonymous: bool,
     /// The most peers that a network shows; `None` is no limit.
     pub capacity: Option<usize>,
     /// How signals wait for a target that nobody holds.
@@ -105,6 +113,7 @@ impl Dialect {
             fans_out: false,
             idles: false,
             joins_by_connecting: false,
+            is_anonymous: false,
             capacity: None,
             waiting: Waiting::Alone,
             silence: Duration::from_secs(60),
@@ -125,6 +134,13 @@ impl Dialect {
                 capacity: Some(4),
                 returns: false,
                 ..realm
+            },
+            Dialect::Yjs => Policy {
+                tells_of_peers: false,
+                fans_out: true,
+                idles: true,
+                is_anonymous: true,
+                ..native
             },
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => Policy {

@@ -1,0 +1,39 @@
+//! The dialect of y-webrtc: a client's text in, and what the subscribers of a topic are told because of it.
+
+use hubmesh::dialect::Publication;
+use hubmesh::dialect::yjs::{Said, decode, encode_publication};
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
+
+const MEMBERS: &str = ",\"clients\":7}";
+
+/// Reads a client's message. What is published because of it is the message byte for byte, but for what is added behind
+/// it, and reads as one to the same topic.
+pub fn yjs(input: &[u8]) {
+    let Ok(input) = std::str::from_utf8(input) else {
+        return;
+    };
+    let Ok(Said::Publish { topic, message }) = decode(input) else {
+        return;
+    };
+    let network = NetworkKey::new(Dialect::Yjs, "any").expect("a network");
+    let from = PeerId::new("somebody").expect("a peer id");
+    let publication = Publication {
+        network: &network,
+        from: &from,
+        kind: SignalKind(0),
+        payload: message,
+        members: 7,
+    };
+    let told = encode_publication(&publication).expect("what was read can be written");
+    let same = message.strip_suffix('}').expect("an object");
+    assert_eq!(told.strip_suffix(MEMBERS), Some(same));
+    let again = decode(&told);
+    let Ok(Said::Publish {
+        topic: read,
+        message: whole,
+    }) = again
+    else {
+        panic!("what was written can be read: {again:?}");
+    };
+    assert_eq!((read, whole), (topic, told.as_str()));
+}

@@ -1,0 +1,306 @@
+//! The dialect of `y-webrtc` clients: topics, and messages that are published to them.
+//!
+//! A client is nobody in particular. It subscribes to topics (`subscribe`, `unsubscribe`), and what it publishes to one
+//! of them (`publish`) comes to all that are subscribed there, itself included: the object that it sent, as it sent it, with
+//! `clients` added, the number of subscribers in the whole mesh. A `ping` gets a `pong`. What y-webrtc's own server passes over
+//! is passed over here, without a word and with the connection going on; what is over a bound is told in an `error`, which
+//! the client passes over. Reads no payload; knows no subscriber.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use hubmesh_core::ids::{Dialect, NetworkKey, SignalKind};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::words::{Received, Sent};
+use super::{About, Action, Actions, Complaint, DecodeError, Event, HubEvent, Publication};
+use super::{json, push_number};
+
+/// How deep a message may be nested: as what PeerJS clients send. What y-webrtc sends has six levels.
+pub const MAX_DEPTH: usize = super::peerjs::MAX_DEPTH;
+
+/// The one kind of what is published.
+const PUBLISHED: SignalKind = SignalKind(0);
+
+/// One message of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// To be in these topics.
+    Subscribe(Vec<Cow<'a, str>>),
+    /// To be in these topics no more.
+    Unsubscribe(Vec<Cow<'a, str>>),
+    /// To hand this object to all that are in the topic.
+    Publish {
+        /// Which topic.
+        topic: Cow<'a, str>,
+        /// The whole message, as it was sent.
+        message: &'a str,
+    },
+    /// A sign of life that wants an answer.
+    Ping,
+    /// Nothing that y-webrtc's server heeds.
+    Ignored,
+}
+
+/// Reads a client's message.
+///
+/// # Errors
+/// It is not JSON, or nested too deep to be passed on. Nothing has changed.
+pub fn decode(text: &str) -> Result<Said<'_>, DecodeError> {
+    let text = text.trim_matches(is_blank);
+    let Some(fields) = Fields::read(text)? else {
+        return Ok(Said::Ignored);
+    };
+    let Some(kind) = fields.kind.and_then(json::string) else {
+        return Ok(Said::Ignored);
+    };
+    Ok(match &*kind {
+        "subscribe" => Said::Subscribe(names(fields.topics)),
+        "unsubscribe" => Said::Unsubscribe(names(fields.topics)),
+        "publish" => match fields.topic.and_then(json::string) {
+            Some(topic) if !topic.is_empty() => {
+                if !json::depth_is_bounded(text, MAX_DEPTH) {
+                    let (name, most) = ("publish", MAX_DEPTH);
+                    return Err(DecodeError::TooDeep { name, most });
+                }
+                Said::Publish {
+                    topic,
+                    message: text,
+                }
+            }
+            _ => Said::Ignored,
+        },
+        "ping" => Said::Ping,
+        _ => Said::Ignored,
+    })
+}
+
+const fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+/// The topics in a list; whatever else is in it is passed over, and so is what is no list.
+fn names(list: Option<&str>) -> Vec<Cow<'_, str>> {
+    let values = list.and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list).ok());
+    let values = values.into_iter().flatten();
+    let names = values.filter_map(|value| json::string(value.get()));
+    // Nobody can publish to the topic without a name.
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// The fields that are read, as they are. Of one that is there twice the last counts, as in JavaScript.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<&'a str>,
+    topics: Option<&'a str>,
+    topic: Option<&'a str>,
+}
+
+impl<'a> Fields<'a> {
+    /// `None` for JSON that is no object.
+    fn read(text: &'a str) -> Result<Option<Self>, DecodeError> {
+        let read = json::with_names(text, |how| {
+            let mut parser = serde_json::Deserializer::from_str(text);
+            let fields = parser.deserialize_map(Reader { how })?;
+            parser.end().map(|()| fields)
+        });
+        match read {
+            Ok(fields) => Ok(Some(fields)),
+            // The one thing that the visitor itself refuses is what is not a map.
+            Err(why) if why.classify() == Category::Data => {
+                serde_json::from_str::<&RawValue>(text).map_err(|e| not_json(&e))?;
+                Ok(None)
+            }
+            Err(why) => Err(not_json(&why)),
+        }
+    }
+}
+
+fn not_json(why: &serde_json::Error) -> DecodeError {
+    DecodeError::NotJson {
+        line: why.line(),
+        column: why.column(),
+    }
+}
+
+struct Reader {
+    how: json::Names,
+}
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(name) = json::next_name(&mut map, self.how)? {
+            let field = match &*name {
+                "type" => &mut fields.kind,
+                "topics" => &mut fields.topics,
+                "topic" => &mut fields.topic,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *field = Some(map.next_value::<&RawValue>()?.get());
+        }
+        Ok(fields)
+    }
+}
+
+/// One client. What it is subscribed to is known by its session.
+#[derive(Debug, Default)]
+pub struct Yjs;
+
+impl Yjs {
+    /// Takes in one text of the client.
+    pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
+        let said = decode(text);
+        actions.note(received(&said));
+        match said {
+            Err(why) => complain(&why.complaint(), actions),
+            Ok(Said::Subscribe(topics)) => subscribe(&topics, actions),
+            Ok(Said::Unsubscribe(topics)) => {
+                let networks = topics.iter().filter_map(|topic| key(topic));
+                for network in networks {
+                    // In its turn: what was published before still goes out.
+                    let goodbye = false;
+                    actions.push(Action::Leave { network, goodbye });
+                }
+            }
+            Ok(Said::Publish { topic, message }) => match key(&topic) {
+                Some(network) => actions.push(Action::Publish {
+                    network,
+                    kind: PUBLISHED,
+                    payload: message.into(),
+                    echo: true,
+                }),
+                None => complain(&topic_too_long(), actions),
+            },
+            Ok(Said::Ping) => actions.push(Action::Reply {
+                about: About::Nothing,
+                text: Utf8Bytes::from_static(r#"{"type":"pong"}"#),
+                word: Sent::Pong,
+            }),
+            Ok(Said::Ignored) => {}
+        }
+    }
+
+    /// Takes in what the hub has for the client.
+    pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
+        match event {
+            HubEvent::Connected => actions.push(Action::Greet(None)),
+            // It is told of a limit beside these, hears of nobody by name, and knows no word for a hub that drains.
+            HubEvent::Draining
+            | HubEvent::Joined { .. }
+            | HubEvent::Declined { .. }
+            | HubEvent::Missed
+            | HubEvent::Undelivered { .. }
+            | HubEvent::Nowhere { .. } => {}
+            HubEvent::Unpublished { why, .. } => complain(&unpublished(why.as_str()), actions),
+            HubEvent::Lost { why, .. }
+            | HubEvent::Dropped { why, .. }
+            | HubEvent::Mistake(why)
+            | HubEvent::Ending(why) => complain(why, actions),
+        }
+    }
+}
+
+fn subscribe(topics: &[Cow<'_, str>], actions: &mut Actions<'_>) {
+    for topic in topics {
+        match key(topic) {
+            Some(network) => actions.push(Action::Join {
+                network,
+                data: None,
+                quiet: false,
+                leaving: None,
+            }),
+            None => complain(&topic_too_long(), actions),
+        }
+    }
+}
+
+fn key(topic: &str) -> Option<NetworkKey> {
+    NetworkKey::new(Dialect::Yjs, topic).ok()
+}
+
+fn topic_too_long() -> Complaint<'static> {
+    let most = NetworkKey::MAX_NAME_BYTES;
+    Complaint {
+        code: "bad-topic",
+        text: format!("a topic has at most {most} bytes").into(),
+    }
+}
+
+fn unpublished(why: &'static str) -> Complaint<'static> {
+    let text = format!("what was published did not reach all subscribers, or may not have: {why}");
+    Complaint {
+        code: why,
+        text: text.into(),
+    }
+}
+
+fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {
+    actions.push(Action::Complain {
+        about: About::Nothing,
+        code: why.code,
+        text: Some(error(why)),
+    });
+}
+
+fn error(why: &Complaint<'_>) -> Utf8Bytes {
+    let mut text = String::from(r#"{"type":"error","code":"#);
+    json::push_string(&mut text, why.code);
+    text.push_str(r#","error":"#);
+    json::push_string(&mut text, &why.text);
+    text.push('}');
+    text.into()
+}
+
+/// Writes what the hub has for one client.
+pub fn encode(event: &Event<'_>) -> Option<Utf8Bytes> {
+    match event {
+        Event::Unpublished { why } => Some(error(&unpublished(why.as_str()))),
+        Event::Error(why) => Some(error(why)),
+        _ => None,
+    }
+}
+
+/// Writes what was published: the object as it was sent, with the number of subscribers behind all else. Of two members
+/// of that name JavaScript heeds the last.
+pub fn encode_publication(publication: &Publication<'_>) -> Option<Utf8Bytes> {
+    let object = publication.payload.strip_prefix('{')?.strip_suffix('}')?;
+    if publication.kind != PUBLISHED || object.trim_matches(is_blank).is_empty() {
+        return None;
+    }
+    let mut text = String::with_capacity(publication.payload.len() + 20);
+    text.push('{');
+    text.push_str(object);
+    text.push_str(r#","clients":"#);
+    push_number(&mut text, publication.members);
+    text.push('}');
+    Some(text.into())
+}
+
+/// What a client's message counts as.
+fn received(said: &Result<Said<'_>, DecodeError>) -> Received {
+    match said {
+        Err(_) => Received::Malformed,
+        Ok(Said::Subscribe(_)) => Received::Announce,
+        Ok(Said::Unsubscribe(_)) => Received::Goodbye,
+        Ok(Said::Publish { .. }) => Received::Publish,
+        Ok(Said::Ping) => Received::Ping,
+        Ok(Said::Ignored) => Received::Other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
+mod tests;
