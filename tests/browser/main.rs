@@ -19,6 +19,7 @@ mod peerjs;
 mod peerpigeon;
 mod readme;
 mod turn;
+mod yjs;
 
 use hub::Hub;
 use node::{Script, reason_to_skip};

@@ -1,0 +1,93 @@
+// What unmodified y-webrtc clients must be able to do, as stories over a list of hub URLs. Each document is in a browser
+// profile of its own, so that no BroadcastChannel can stand in for the hubs.
+
+import { randomUUID } from 'node:crypto';
+
+import { check, ensure, until } from '../report.mjs';
+
+const LINKED_WITHIN_MS = 45_000;
+const BACK_WITHIN_MS = 40_000;
+
+const path = (hub) => `${hub}/yjs`;
+const announced = ({ type, clients }) => type === 'publish' && clients > 0;
+
+/** Hubs that are not linked yet keep their clients apart. */
+async function linked(hubs) {
+  await check('the hubs are linked', () => Promise.all(hubs.map((hub) => until(async () => {
+    const stats = await fetch(`${hub.replace('ws:', 'http:')}/stats`);
+    return (await stats.json()).hubs === hubs.length - 1;
+  }))));
+}
+
+/** Opens a document and waits until its own announcement came back: the hub knows that it is there. */
+async function open(stage, name, hub, options) {
+  const peer = await stage.peer(name, path(hub), options);
+  await check(`${name} hears its own announcement`, () => peer.message(announced));
+  return peer;
+}
+
+/** Everybody writes something; everybody ends up with all of it. */
+async function write(peers, withinMs = LINKED_WITHIN_MS) {
+  const words = peers.map(({ name }) => `${name} ${randomUUID()}`);
+  await Promise.all(peers.map((peer, at) => peer.ask('write', `${words[at]}\n`)));
+  await check(`${peers.map(({ name }) => name).join(', ')} have what each of them wrote`, () =>
+    Promise.all(peers.map((peer) => until(async () => {
+      const text = await peer.ask('text');
+      return words.every((word) => text.includes(word));
+    }))), withinMs);
+}
+
+/** Two documents meet, then three. */
+async function share({ stage, hubs }, options) {
+  const last = hubs[hubs.length - 1];
+  await linked(hubs);
+  const ada = await open(stage, 'Ada', hubs[0], options);
+  const bob = await open(stage, 'Bob', last, options);
+  await write([ada, bob]);
+  const cy = await open(stage, 'Cy', hubs[0], options);
+  await write([ada, bob, cy]);
+  for (const peer of [ada, bob, cy]) {
+    ensure((await peer.ask('links')) > 0, `${peer.name} has no WebRTC connection`);
+  }
+  return [ada, bob, cy];
+}
+
+export async function plain(scene) {
+  await share(scene, { room: randomUUID() });
+}
+
+export async function secret(scene) {
+  const peers = await share(scene, { room: randomUUID(), password: randomUUID() });
+  await check('the hubs saw nothing but encrypted payloads', async () => {
+    const published = peers.flatMap(({ received }) => received).filter(({ type }) => type === 'publish');
+    ensure(published.length > 0, 'nothing was published');
+    ensure(published.every(({ data }) => typeof data === 'string'), 'a payload could be read');
+  });
+}
+
+/** The hub that two documents met on dies; they go on, and a third one finds them on the other hub of their lists. */
+export async function survivors({ stage, hubs, backstage }) {
+  const [first, second] = hubs;
+  const options = { room: randomUUID(), signaling: [path(first), path(second)] };
+  await linked(hubs);
+  const ada = await open(stage, 'Ada', first, options);
+  const bob = await open(stage, 'Bob', first, options);
+  await write([ada, bob]);
+  await backstage.ask('stop-hub', 0);
+  await write([ada, bob]);
+  await check('both are still at the other hub', () => Promise.all([ada, bob].map((peer) => peer.online())));
+  const cy = await open(stage, 'Cy', second, { ...options, signaling: [path(second)] });
+  await write([ada, bob, cy], BACK_WITHIN_MS);
+}
+
+/** The only hub is restarted; its clients come back to it, and a newcomer finds them. */
+export async function restart({ stage, hubs, backstage }) {
+  const options = { room: randomUUID() };
+  const ada = await open(stage, 'Ada', hubs[0], options);
+  await backstage.ask('stop-hub', 0);
+  await check('Ada is offline', () => ada.offline());
+  await backstage.ask('start-hub', 0);
+  await check('Ada is back', () => ada.online(), BACK_WITHIN_MS);
+  const bob = await open(stage, 'Bob', hubs[0], options);
+  await write([ada, bob]);
+}
