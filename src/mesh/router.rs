@@ -324,7 +324,7 @@ impl Router {
             kind,
             payload,
         };
-        let members = self.directory.read().size(&source.network);
+        let members = self.directory.read().reachable(&source.network);
         let except = Some(source.claim).filter(|_| !echo);
         let here = self.registry.publish_local(&publication, members, except);
         let routed = &self.metrics.signals_routed;
@@ -406,7 +406,7 @@ impl Router {
                 }
                 Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}
                 Effect::Publish(publication) => {
-                    let members = self.directory.read().size(&publication.network);
+                    let members = self.directory.read().reachable(&publication.network);
                     exchange.settle(self.registry.publish(&publication, members));
                 }
                 Effect::Unpublished(unpublished) => self.registry.unpublished(&unpublished),

@@ -55,7 +55,7 @@ impl Client {
         serde_json::from_str(&self.text().await).expect("it is JSON")
     }
 
-    /// Publishes until as many subscribers are counted: one hub hears of those of another a little later.
+    /// Asks, no faster than a client may, until as many subscribers are counted: one hub hears of those of another a little later.
     async fn until_clients(&mut self, topic: &str, wanted: usize) {
         loop {
             self.publish(topic, "how many?").await;
@@ -66,6 +66,7 @@ impl Client {
             if heard["clients"] == wanted {
                 return;
             }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
 

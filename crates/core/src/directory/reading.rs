@@ -175,6 +175,17 @@ impl Directory {
             .map_or(0, |network| network.members.len())
     }
 
+    /// How many shown claims a network has at hubs that can be reached, contested ones included.
+    pub fn reachable(&self, network: &NetworkKey) -> usize {
+        let known = self.by_name.get(network);
+        let members = known.and_then(|no| self.network_at(*no));
+        let members = members.into_iter().flat_map(|network| &network.members);
+        let origins = members.map(|member| self.store.record(*member).origin);
+        origins
+            .filter(|origin| *origin == self.own_no || self.origin_visible(*origin))
+            .count()
+    }
+
     /// The shown peers of a network, each id once, `except` left out.
     pub fn members(&self, network: &NetworkKey, except: &PeerId) -> Vec<(PeerId, Option<Bytes>)> {
         self.shown_winners(network)
