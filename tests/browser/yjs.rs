@@ -38,7 +38,7 @@ fn documents_with_a_password_sync_across_two_hubs() {
 }
 
 #[test]
-fn documents_outlive_one_hub_of_their_list_and_meet_others_on_the_next() {
+fn documents_outlive_their_hub_and_meet_others_on_the_next() {
     play_on("survivors", two);
 }
 

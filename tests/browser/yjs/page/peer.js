@@ -9,9 +9,9 @@ const text = doc.getText('text');
 let provider;
 
 window.peer = {
-  start(url, { room, signaling = [url], password }) {
+  start(url, { room, password }) {
     const peerOpts = { config: { iceServers: [] } };
-    provider = new WebrtcProvider(room, doc, { signaling, password, filterBcConns: false, peerOpts });
+    provider = new WebrtcProvider(room, doc, { signaling: [url], password, filterBcConns: false, peerOpts });
     return String(doc.clientID);
   },
   write: (words) => text.insert(text.length, words),
