@@ -13,6 +13,7 @@ use hubmesh_core::frames::{
 };
 use hubmesh_core::ids::{ClaimNo, Dialect, Hlc, Incarnation, Moment, NetworkKey, PeerId};
 use hubmesh_core::mutants::Mutants;
+use hubmesh_core::policy::Waiting;
 
 const STEP: Duration = Duration::from_millis(10);
 
@@ -161,7 +162,7 @@ pub(super) fn reload(mutants: Mutants) -> Ended {
 
 pub(super) fn waiting_signal(mutants: Mutants) -> Ended {
     let mut config = config(mutants, 64, 1);
-    config.core.exchange.wait = secs(12);
+    config.core.policies.of_mut(Dialect::PeerJs).waiting = Waiting::Together(secs(12));
     let mut world = World::wired(config, 3, &chain(3));
     world.run_for(secs(3));
     // What clients of realms leave behind is for their target all the same.
