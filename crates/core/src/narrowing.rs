@@ -77,14 +77,23 @@ impl Core {
     }
 
     fn go_on_if_known(&mut self, now: Now, network: &NetworkKey) {
-        if self.interest.is_waited_for(network) && self.unanswered(now.at, network).is_empty() {
+        if self.interest.is_waited_for(network)
+            && self.unlined(now.at).is_empty()
+            && self.unanswered(now.at, network).is_empty()
+        {
             self.go_on(now, network);
         }
     }
 
     pub(super) fn go_on_where_known(&mut self, now: Now) {
+        // Before the lines of all are here nothing is known of any network: not to be found out for each.
+        if self.interest.waiting() == 0 || !self.unlined(now.at).is_empty() {
+            return;
+        }
         for network in self.interest.waited_for() {
-            self.go_on_if_known(now, &network);
+            if self.unanswered(now.at, &network).is_empty() {
+                self.go_on(now, &network);
+            }
         }
     }
 
@@ -108,24 +117,33 @@ impl Core {
         self.outputs.push_back(Output::Refused { claim, why });
     }
 
-    /// The hubs in reach whose members of a network are still to come.
+    fn waits_for(&self, now: Moment, hub: &HubId) -> bool {
+        self.topology.is_reachable(*hub)
+            && (self.interest.waits_for(now, hub) || self.mutants.tardy_waited_for())
+    }
+
+    /// The hubs in reach of which it is still to come which networks they are in.
+    fn unlined(&self, now: Moment) -> Vec<HubId> {
+        let directory = self.directory.read();
+        let parts = self.interest.by_parts.iter();
+        let unlined = parts.filter(|hub| !self.interest.narrow || !directory.lines().is_whole(hub));
+        unlined
+            .filter(|hub| self.waits_for(now, hub))
+            .copied()
+            .collect()
+    }
+
+    /// The hubs in reach that list a network and whose members of it are still to come.
     fn unanswered(&self, now: Moment, network: &NetworkKey) -> Vec<HubId> {
         let directory = self.directory.read();
-        let routes = self.topology.routes();
-        let parts = self.interest.by_parts.iter();
-        let lacking = parts
-            .filter(|hub| routes.by_hub.contains_key(*hub))
-            .filter(|hub| {
-                let lines = directory.lines();
-                if !self.interest.narrow || !lines.is_whole(hub) {
-                    return true;
-                }
-                let state = directory.set_state(&Set::of(**hub, network));
-                lines.lists(hub, network) && !state.is_some_and(|state| state.complete)
-            });
-        let waits =
-            |hub: &&HubId| self.interest.waits_for(now, hub) || self.mutants.tardy_waited_for();
-        lacking.filter(waits).copied().collect()
+        let lacking = |hub: &HubId| {
+            let state = directory.set_state(&Set::of(*hub, network));
+            self.interest.by_parts.contains(hub)
+                && !state.is_some_and(|state| state.complete)
+                && self.waits_for(now, hub)
+        };
+        let listing = directory.lines().hubs_in(network);
+        listing.into_iter().filter(lacking).collect()
     }
 
     /// A claim of this hub is made or changed.
@@ -171,7 +189,9 @@ impl Core {
         while let Some((network, due)) = self.interest.take_due(now.at) {
             match due {
                 Due::GoOn => {
-                    for hub in self.unanswered(now.at, &network) {
+                    let mut tardy = self.unlined(now.at);
+                    tardy.extend(self.unanswered(now.at, &network));
+                    for hub in tardy {
                         self.interest.note_tardy(now.at, hub);
                     }
                     self.go_on(now, &network);
@@ -205,7 +225,14 @@ impl Core {
 
     /// Looks at what every hub takes of this network.
     fn review_network(&mut self, network: &NetworkKey) {
-        let hubs: Vec<HubId> = self.interest.by_parts.iter().copied().collect();
+        let hubs: BTreeSet<HubId> = {
+            let directory = self.directory.read();
+            let listing = directory.lines().hubs_in(network);
+            listing
+                .into_iter()
+                .chain(directory.holding(network))
+                .collect()
+        };
         for hub in hubs {
             self.review(&Set::of(hub, network));
         }
@@ -304,8 +331,13 @@ impl Core {
             return;
         }
         let routes = self.topology.routes();
-        let peers = self.directory.read().peers();
-        let asks = self.interest.judge(now.at, routes.by_hub.len() + 1, peers);
+        let hubs = routes.by_hub.len() + 1;
+        // Where the hubs are too many, the peers need not be counted.
+        let peers = match hubs > self.interest.config.full_hubs {
+            true => 0,
+            false => self.directory.read().peers(),
+        };
+        let asks = self.interest.judge(now.at, hubs, peers);
         self.topology.set_interest(now.at, Some(asks));
         let (mut all_know, mut one_asks) = (true, asks);
         for hub in routes.by_hub.keys() {

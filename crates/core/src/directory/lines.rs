@@ -109,6 +109,12 @@ impl Lines {
             .is_some_and(|all| all.listing(network).any(|other| other == *hub))
     }
 
+    /// The hubs that say that they have members in a network.
+    pub fn hubs_in(&self, network: &NetworkKey) -> Vec<HubId> {
+        self.sets()
+            .map_or_else(Vec::new, |all| all.listing(network).collect())
+    }
+
     /// The networks that a hub says to have members in.
     pub fn of(&self, hub: &HubId) -> Vec<NetworkKey> {
         let lines = self.sets().into_iter().flat_map(|all| all.lines_of(hub));
@@ -147,8 +153,7 @@ impl Lines {
 
     /// How many members a hub has, by its lines.
     pub(super) fn size_of(&self, hub: &HubId) -> usize {
-        let lines = self.sets().into_iter().flat_map(|all| all.shown_lines(hub));
-        lines.map(|(_, size)| size).sum()
+        self.sets().map_or(0, |all| all.size_of_lines(hub))
     }
 
     /// How many members each other hub has.
@@ -195,6 +200,15 @@ impl Directory {
             .origin(hub)
             .is_some_and(|origin| origin.visible && origin.hub != self.me);
         shown.then(|| self.lines_of(hub)).into_iter().flatten()
+    }
+
+    fn size_of_lines(&self, hub: &HubId) -> usize {
+        let shown = self
+            .origin(hub)
+            .filter(|origin| origin.visible && origin.hub != self.me);
+        let records = shown.into_iter().flat_map(|origin| origin.log.records());
+        let sizes = records.map(|no| self.store.record(no).hlc.wall_ms());
+        sizes.map(|size| usize::try_from(size).unwrap_or(0)).sum()
     }
 
     fn lines_of(&self, hub: &HubId) -> impl Iterator<Item = (NetworkKey, usize)> {

@@ -105,6 +105,13 @@ impl Directory {
             .collect()
     }
 
+    /// The hubs of which there is a set of this network.
+    pub fn holding(&self, network: &NetworkKey) -> Vec<HubId> {
+        let parts = self.by_part.iter();
+        let holding = parts.filter(|(_, parts)| parts.contains_key(network));
+        holding.map(|(hub, _)| *hub).collect()
+    }
+
     /// How many sets of single networks there are.
     pub fn parts(&self) -> usize {
         self.by_part.values().map(BTreeMap::len).sum()
