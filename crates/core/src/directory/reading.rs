@@ -55,9 +55,16 @@ impl Directory {
 
     /// The set that has a hub's claims in this network.
     pub(super) fn origin_in(&self, hub: &HubId, network: &NetworkKey) -> Option<&Origin> {
-        self.set_no(hub, Some(network))
-            .and_then(|no| self.origin_at(no))
-            .or_else(|| self.origin(hub))
+        self.part_at(hub, network).or_else(|| self.origin(hub))
+    }
+
+    /// The set of this network alone.
+    pub(super) fn part_at(&self, hub: &HubId, network: &NetworkKey) -> Option<&Origin> {
+        self.origin_at(self.set_no(hub, Some(network))?)
+    }
+
+    pub(super) fn network_named(&self, network: &NetworkKey) -> Option<&Network> {
+        self.network_at(*self.by_name.get(network)?)
     }
 
     pub(super) fn own_mut(&mut self) -> &mut Origin {
@@ -169,21 +176,14 @@ impl Directory {
 
     /// How many shown claims a network has, contested and hidden ones included: an upper bound, at once.
     pub fn size(&self, network: &NetworkKey) -> usize {
-        self.by_name
-            .get(network)
-            .and_then(|no| self.network_at(*no))
+        self.network_named(network)
             .map_or(0, |network| network.members.len())
     }
 
     /// How many shown claims a network has at hubs that can be reached, contested ones included.
     pub fn reachable(&self, network: &NetworkKey) -> usize {
-        let known = self.by_name.get(network);
-        let members = known.and_then(|no| self.network_at(*no));
-        let members = members.into_iter().flat_map(|network| &network.members);
-        let origins = members.map(|member| self.store.record(*member).origin);
-        origins
-            .filter(|origin| *origin == self.own_no || self.origin_visible(*origin))
-            .count()
+        self.network_named(network)
+            .map_or(0, |network| self.visible_members(network))
     }
 
     /// The shown peers of a network, each id once, `except` left out.
@@ -202,8 +202,7 @@ impl Directory {
 
     /// The other hubs that can be reached and show a peer in this network, each once, in no order that means anything.
     pub fn hubs_in(&self, network: &NetworkKey) -> Vec<HubId> {
-        let known = self.by_name.get(network);
-        let Some(network) = known.and_then(|no| self.network_at(*no)) else {
+        let Some(network) = self.network_named(network) else {
             return Vec::new();
         };
         let mut origins = BTreeSet::new();
@@ -395,11 +394,8 @@ impl Directory {
 
     /// Whether anybody is seen in a network here.
     pub(super) fn shows(&self, network: &NetworkKey) -> bool {
-        let known = self
-            .by_name
-            .get(network)
-            .and_then(|no| self.network_at(*no));
-        known.is_some_and(|network| self.is_shown(network))
+        self.network_named(network)
+            .is_some_and(|network| self.is_shown(network))
     }
 
     fn is_shown(&self, network: &Network) -> bool {

@@ -12,7 +12,10 @@ use crate::frames::Claim;
 
 impl Directory {
     pub(super) fn origin_mut(&mut self, hub: &HubId) -> Option<&mut Origin> {
-        let no = *self.by_hub.get(hub)?;
+        self.origin_at_mut(*self.by_hub.get(hub)?)
+    }
+
+    pub(super) fn origin_at_mut(&mut self, no: OriginNo) -> Option<&mut Origin> {
         self.origins.get_mut(no as usize)?.as_mut()
     }
 

@@ -86,16 +86,13 @@ impl Directory {
 
     /// The claims of a hub in a network, in no order that means anything.
     pub fn claims_in(&self, hub: &HubId, network: &NetworkKey) -> Vec<ClaimView> {
-        if self.set_no(hub, Some(network)).is_none() {
-            let claims = self.claims_of(hub).into_iter();
-            return claims.filter(|claim| claim.network == *network).collect();
+        match self.part_at(hub, network) {
+            Some(part) => part.log.records().map(|no| self.view(part, no)).collect(),
+            None => {
+                let claims = self.claims_of(hub).into_iter();
+                claims.filter(|claim| claim.network == *network).collect()
+            }
         }
-        let part = self
-            .set_no(hub, Some(network))
-            .and_then(|no| self.origin_at(no));
-        part.map_or_else(Vec::new, |part| {
-            part.log.records().map(|no| self.view(part, no)).collect()
-        })
     }
 
     /// The networks of a hub of which there is a set of its own.
@@ -135,8 +132,8 @@ impl Directory {
         match &set.scope {
             Scope::All => self.origin_state(&set.hub),
             Scope::Networks => self.lines.sets()?.origin_state(&set.hub),
-            Scope::Of(network) => match self.set_no(&set.hub, Some(network)) {
-                Some(no) => self.origin_at(no).map(Origin::state),
+            Scope::Of(network) => match self.part_at(&set.hub, network) {
+                Some(part) => Some(part.state()),
                 None => self.view_state(&set.hub, network),
             },
         }
@@ -157,8 +154,8 @@ impl Directory {
         match &set.scope {
             Scope::All => self.floor(&set.hub),
             Scope::Networks => self.lines.sets().map_or(0, |all| all.floor(&set.hub)),
-            Scope::Of(network) => match self.set_no(&set.hub, Some(network)) {
-                Some(no) => self.origin_at(no).map_or(0, |origin| origin.log.floor()),
+            Scope::Of(network) => match self.part_at(&set.hub, network) {
+                Some(part) => part.log.floor(),
                 None => self.origin(&set.hub).map_or(0, |origin| {
                     let view = origin.views.as_ref().and_then(|views| views.get(network));
                     view.map_or(origin.seq, super::views::View::floor)
@@ -179,10 +176,7 @@ impl Directory {
             Scope::All => self.part(&set.hub, cursor, budget, size),
             Scope::Networks => self.lines.sets()?.part(&set.hub, cursor, budget, size),
             Scope::Of(network) => {
-                if let Some(origin) = self
-                    .set_no(&set.hub, Some(network))
-                    .and_then(|no| self.origin_at(no))
-                {
+                if let Some(origin) = self.part_at(&set.hub, network) {
                     let walk = origin.log.walk(cursor);
                     return Some(self.part_of(origin, origin.seq, walk, cursor, budget, size));
                 }
@@ -221,11 +215,8 @@ impl Directory {
 
     /// How many claims of this hub there are in a network, quiet ones too.
     pub fn own_count(&self, network: &NetworkKey) -> usize {
-        let known = self
-            .by_name
-            .get(network)
-            .and_then(|no| self.network_at(*no));
-        known.map_or(0, |network| network.own as usize)
+        self.network_named(network)
+            .map_or(0, |network| network.own as usize)
     }
 
     /// The networks that this hub has claims in, by name.
@@ -277,8 +268,7 @@ impl Directory {
                     self.drop_set(set, LeaveReason::HubLost);
                 }
                 if self.set_no(&set.hub, Some(network)).is_none() {
-                    let no = self.add_origin(set.hub, Some(network.clone()), incarnation);
-                    self.name_part(set.hub, network.clone(), no);
+                    self.add_part(set.hub, network, incarnation);
                 }
             }
         }
@@ -389,20 +379,18 @@ impl Directory {
                 .origin_at(whole)
                 .map_or(0, |origin| origin.log.seq_of(self.store.record(no).slot));
             let part = self.part_like(*hub, &network, state);
-            self.unlog(no);
-            self.store.record_mut(no).origin = part;
-            self.enlog(no, part, seq);
+            self.move_to(no, part, seq);
         }
         for tombstone in gone {
             if let Some(no) = self.set_no(hub, Some(&tombstone.network))
-                && let Some(part) = self.origins.get_mut(no as usize).and_then(Option::as_mut)
+                && let Some(part) = self.origin_at_mut(no)
             {
                 part.log.bury(tombstone, false);
             }
         }
         let parts: Vec<OriginNo> = self.parts_of(hub).map(|(_, no)| no).collect();
         for no in parts {
-            if let Some(part) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
+            if let Some(part) = self.origin_at_mut(no) {
                 part.log.set_floor(floor);
                 part.seq = part.seq.max(state.seq);
             }
@@ -411,22 +399,31 @@ impl Directory {
         self.drop_at(whole, LeaveReason::HubLost);
     }
 
+    /// Puts a claim into another set, under this number.
+    fn move_to(&mut self, no: RecordNo, origin: OriginNo, seq: u64) {
+        self.unlog(no);
+        self.store.record_mut(no).origin = origin;
+        self.enlog(no, origin, seq);
+    }
+
     fn part_like(&mut self, hub: HubId, network: &NetworkKey, state: OriginState) -> OriginNo {
         if let Some(no) = self.set_no(&hub, Some(network)) {
             return no;
         }
-        let no = self.add_origin(hub, Some(network.clone()), state.incarnation);
-        self.name_part(hub, network.clone(), no);
+        let no = self.add_part(hub, network, state.incarnation);
         self.flip_to(no, state.visible);
-        if let Some(part) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
+        if let Some(part) = self.origin_at_mut(no) {
             part.seq = state.seq;
             part.complete = state.complete;
         }
         no
     }
 
-    fn name_part(&mut self, hub: HubId, network: NetworkKey, no: OriginNo) {
-        self.by_part.entry(hub).or_default().insert(network, no);
+    fn add_part(&mut self, hub: HubId, network: &NetworkKey, incarnation: Incarnation) -> OriginNo {
+        let no = self.add_origin(hub, Some(network.clone()), incarnation);
+        let parts = self.by_part.entry(hub).or_default();
+        parts.insert(network.clone(), no);
+        no
     }
 
     fn unname_part(&mut self, hub: &HubId, network: &NetworkKey) -> Option<OriginNo> {
@@ -473,15 +470,11 @@ impl Directory {
                 .map_or_else(Vec::new, |origin| origin.log.records().collect());
             for no in records {
                 place += 1;
-                self.unlog(no);
-                self.store.record_mut(no).origin = whole;
-                self.enlog(no, whole, place);
+                self.move_to(no, whole, place);
             }
         }
         for network in self.networks_held(hub) {
-            if let Some(no) = self.unname_part(hub, &network) {
-                self.drop_at(no, LeaveReason::HubLost);
-            }
+            self.drop_set(&Set::of(*hub, &network), LeaveReason::HubLost);
         }
         self.replace_at(now, whole, entries, to);
     }

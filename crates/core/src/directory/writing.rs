@@ -59,11 +59,7 @@ impl Directory {
 
     /// This hub's shown claims in a network.
     pub fn own_members(&self, network: &NetworkKey) -> Vec<ClaimNo> {
-        let Some(network) = self
-            .by_name
-            .get(network)
-            .and_then(|no| self.network_at(*no))
-        else {
+        let Some(network) = self.network_named(network) else {
             return Vec::new();
         };
         let mut own: Vec<ClaimNo> = network
@@ -166,7 +162,7 @@ impl Directory {
                 Change::Unknown => {}
             }
         }
-        if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
+        if let Some(origin) = self.origin_at_mut(no) {
             origin.seq = origin.seq.max(to).max(seq);
         }
         fresh
@@ -184,8 +180,7 @@ impl Directory {
 
     fn bury(&mut self, origin: OriginNo, tombstone: Tombstone) {
         let forget = self.mutants.tombstones_forgotten();
-        let known = self.origins.get_mut(origin as usize);
-        let Some(origin) = known.and_then(Option::as_mut) else {
+        let Some(origin) = self.origin_at_mut(origin) else {
             return;
         };
         if let Some(views) = &mut origin.views {
@@ -215,7 +210,7 @@ impl Directory {
     }
 
     pub(super) fn complete_at(&mut self, no: OriginNo, seq: u64) {
-        if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
+        if let Some(origin) = self.origin_at_mut(no) {
             origin.complete = true;
             origin.log.set_floor(seq);
         }
@@ -229,7 +224,7 @@ impl Directory {
     }
 
     pub(super) fn replace_at(&mut self, now: Moment, no: OriginNo, entries: Vec<Entry>, to: u64) {
-        let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) else {
+        let Some(origin) = self.origin_at_mut(no) else {
             return;
         };
         let hub = origin.hub;
@@ -256,7 +251,7 @@ impl Directory {
         for record in stale {
             self.take(record, LeaveReason::Closed);
         }
-        if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
+        if let Some(origin) = self.origin_at_mut(no) {
             // What stays is put again at its own sequence number: the log must be free for it.
             origin.seq = 0;
         }
@@ -270,7 +265,7 @@ impl Directory {
 
     /// Empties an origin's log, leaving its records to be put again.
     pub(super) fn restart_log(&mut self, no: OriginNo) {
-        let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) else {
+        let Some(origin) = self.origin_at_mut(no) else {
             return;
         };
         let records: Vec<RecordNo> = origin.log.records().collect();
@@ -330,7 +325,7 @@ impl Directory {
     }
 
     pub(super) fn flip(&mut self, no: OriginNo, visible: bool) {
-        if let Some(origin) = self.origins.get_mut(no as usize).and_then(Option::as_mut) {
+        if let Some(origin) = self.origin_at_mut(no) {
             origin.visible = visible;
             if visible {
                 self.hidden_origins = self.hidden_origins.saturating_sub(1);
