@@ -62,13 +62,30 @@ pub(super) enum Step<'a> {
     Gone(&'a Tombstone),
 }
 
-impl Log {
-    /// How long a retraction is kept at most.
-    pub const KEPT_FOR: Duration = TOMBSTONE_AGE;
+/// Live claims, and the retractions above `seq`, by rising number.
+pub(super) fn merged<'a>(
+    live: impl Iterator<Item = (u64, RecordNo)>,
+    tombstones: &'a VecDeque<Tombstone>,
+    seq: u64,
+) -> impl Iterator<Item = Step<'a>> {
+    let mut live = live.peekable();
+    let buried = tombstones.partition_point(|tombstone| tombstone.seq <= seq);
+    let mut gone = tombstones.range(buried..).peekable();
+    std::iter::from_fn(move || {
+        let next_gone = gone.peek().map_or(u64::MAX, |tombstone| tombstone.seq);
+        match live.peek() {
+            Some((seq, _)) if *seq < next_gone => {
+                live.next().map(|(seq, record)| Step::Live { seq, record })
+            }
+            _ => gone.next().map(Step::Gone),
+        }
+    })
+}
 
-    /// How many retractions are kept beside so many live claims.
-    pub fn kept_of(live: usize) -> usize {
-        TOMBSTONES.max(live / 16)
+impl Log {
+    /// Whether the oldest of so many retractions, beside so many live claims, is to be forgotten.
+    pub fn is_past(oldest: &Tombstone, kept: usize, live: usize, now: Moment) -> bool {
+        kept > TOMBSTONES.max(live / 16) || now - oldest.at > TOMBSTONE_AGE
     }
 
     /// The retractions that are kept, by rising number.
@@ -159,9 +176,8 @@ impl Log {
 
     /// Forgets what is too old or too much: more than a sixteenth of the live claims, but 1,024 at least.
     pub fn prune(&mut self, now: Moment) {
-        let keep = Log::kept_of(self.live);
         while let Some(oldest) = self.tombstones.front() {
-            if self.tombstones.len() <= keep && now - oldest.at <= TOMBSTONE_AGE {
+            if !Log::is_past(oldest, self.tombstones.len(), self.live, now) {
                 break;
             }
             self.floor = self.floor.max(oldest.seq);
@@ -186,24 +202,11 @@ impl Log {
         let first = self
             .slots
             .partition_point(|slot| self.base + u64::from(slot.offset) <= seq);
-        let mut live = self.slots[first..]
+        let live = self.slots[first..]
             .iter()
             .filter(|slot| slot.record != HOLE)
-            .map(|slot| (self.base + u64::from(slot.offset), slot.record))
-            .peekable();
-        let buried = self
-            .tombstones
-            .partition_point(|tombstone| tombstone.seq <= seq);
-        let mut gone = self.tombstones.range(buried..).peekable();
-        std::iter::from_fn(move || {
-            let next_gone = gone.peek().map_or(u64::MAX, |tombstone| tombstone.seq);
-            match live.peek() {
-                Some((seq, _)) if *seq < next_gone => {
-                    live.next().map(|(seq, record)| Step::Live { seq, record })
-                }
-                _ => gone.next().map(Step::Gone),
-            }
-        })
+            .map(|slot| (self.base + u64::from(slot.offset), slot.record));
+        merged(live, &self.tombstones, seq)
     }
 
     /// Whether this claim was retracted, and not long ago. Costs the same however much was: other hubs make us ask.

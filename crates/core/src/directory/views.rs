@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use hashbrown::HashMap;
 
 use super::super::ids::{Moment, NetworkKey};
-use super::log::{Log, Step, Tombstone};
+use super::log::{Log, Step, Tombstone, merged};
 use super::store::RecordNo;
 
 /// The claims of one hub in one network.
@@ -46,21 +46,8 @@ impl View {
 
     /// Live claims and retractions above `seq`, by rising number.
     pub fn walk(&self, seq: u64) -> impl Iterator<Item = Step<'_>> {
-        let mut live = self.live.range(seq.saturating_add(1)..).peekable();
-        let buried = self.gone.partition_point(|tombstone| tombstone.seq <= seq);
-        let mut gone = self.gone.range(buried..).peekable();
-        std::iter::from_fn(move || {
-            let next_gone = gone.peek().map_or(u64::MAX, |tombstone| tombstone.seq);
-            match live.peek() {
-                Some((seq, _)) if **seq < next_gone => {
-                    live.next().map(|(seq, record)| Step::Live {
-                        seq: *seq,
-                        record: *record,
-                    })
-                }
-                _ => gone.next().map(Step::Gone),
-            }
-        })
+        let live = self.live.range(seq.saturating_add(1)..);
+        merged(live.map(|(seq, no)| (*seq, *no)), &self.gone, seq)
     }
 
     fn bury(&mut self, tombstone: Tombstone) {
@@ -71,9 +58,8 @@ impl View {
     }
 
     fn prune(&mut self, now: Moment) {
-        let keep = Log::kept_of(self.live.len());
         while let Some(oldest) = self.gone.front() {
-            if self.gone.len() <= keep && now - oldest.at <= Log::KEPT_FOR {
+            if !Log::is_past(oldest, self.gone.len(), self.live.len(), now) {
                 break;
             }
             self.floor = self.floor.max(oldest.seq);
