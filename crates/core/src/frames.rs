@@ -25,6 +25,16 @@ pub enum Scope {
     Of(NetworkKey),
 }
 
+impl Scope {
+    /// The network, if it is one alone.
+    pub fn network(&self) -> Option<&NetworkKey> {
+        match self {
+            Scope::Of(network) => Some(network),
+            Scope::All | Scope::Networks => None,
+        }
+    }
+}
+
 /// What one hub is the only author of, and others take as one: with numbers of its own, and as of one of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Set {

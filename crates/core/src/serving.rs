@@ -135,6 +135,11 @@ impl Serving {
         self.by_set.contains_key(set)
     }
 
+    /// Whether anybody takes single networks of this hub.
+    pub fn has_followers_of(&self, hub: &HubId) -> bool {
+        self.sets_of(hub).any(|set| set.scope.network().is_some())
+    }
+
     /// The sets of this hub's that somebody takes.
     pub fn sets_of(&self, hub: &HubId) -> impl Iterator<Item = &Set> {
         let hub = *hub;

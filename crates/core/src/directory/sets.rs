@@ -26,13 +26,6 @@ impl Origin {
     }
 }
 
-fn network_of(set: &Set) -> Option<&NetworkKey> {
-    match &set.scope {
-        Scope::Of(network) => Some(network),
-        Scope::All | Scope::Networks => None,
-    }
-}
-
 impl Directory {
     /// In which networks hubs have members.
     pub fn lines(&self) -> &Lines {
@@ -276,7 +269,7 @@ impl Directory {
 
     /// Applies changes that follow what is here, as [`apply`](Self::apply) does.
     pub fn apply_set(&mut self, now: Moment, set: &Set, entries: Vec<Entry>, to: u64) -> usize {
-        match (&set.scope, self.set_no(&set.hub, network_of(set))) {
+        match (&set.scope, self.set_no(&set.hub, set.scope.network())) {
             (Scope::Networks, _) => self
                 .lines
                 .sets_mut()
@@ -288,7 +281,7 @@ impl Directory {
 
     /// A first set is whole.
     pub fn complete_set(&mut self, set: &Set, seq: u64) {
-        match (&set.scope, self.set_no(&set.hub, network_of(set))) {
+        match (&set.scope, self.set_no(&set.hub, set.scope.network())) {
             (Scope::Networks, _) => {
                 if let Some(all) = self.lines.sets_mut() {
                     all.complete(&set.hub, seq);
@@ -301,7 +294,7 @@ impl Directory {
 
     /// Replaces a set, in one step, by the one that `entries` build from nothing.
     pub fn replace_set(&mut self, now: Moment, set: &Set, entries: Vec<Entry>, to: u64) {
-        match (&set.scope, self.set_no(&set.hub, network_of(set))) {
+        match (&set.scope, self.set_no(&set.hub, set.scope.network())) {
             (Scope::Networks, _) => {
                 if let Some(all) = self.lines.sets_mut() {
                     all.replace(now, &set.hub, entries, to);
@@ -314,7 +307,7 @@ impl Directory {
 
     /// Shows or hides a set.
     pub fn show_set(&mut self, set: &Set, visible: bool, reason: LeaveReason) {
-        match (&set.scope, self.set_no(&set.hub, network_of(set))) {
+        match (&set.scope, self.set_no(&set.hub, set.scope.network())) {
             (Scope::Networks, _) => {
                 if let Some(all) = self.lines.sets_mut() {
                     all.set_visible(&set.hub, visible, reason);

@@ -70,13 +70,6 @@ pub(super) fn put_of(out: &mut BytesMut, named: &mut Named, scope: &Scope, delta
     put_changes(out, named, slot, delta, Some(scope));
 }
 
-fn network_of(scope: Option<&Scope>) -> Option<&NetworkKey> {
-    match scope {
-        Some(Scope::Of(network)) => Some(network),
-        _ => None,
-    }
-}
-
 fn put_changes(
     out: &mut BytesMut,
     named: &mut Named,
@@ -104,7 +97,7 @@ fn put_changes(
         named,
         bases,
         seq: delta.from,
-        network: network_of(scope),
+        network: scope.and_then(Scope::network),
     };
     for entry in &delta.entries {
         writer.put(out, entry);
@@ -255,7 +248,7 @@ fn read_changes(
         slots,
         bases,
         seq: from,
-        network: network_of(scope).cloned(),
+        network: scope.and_then(Scope::network).cloned(),
     };
     let read = entries.read_all(reader)?;
     let to = to.unwrap_or(entries.seq);
