@@ -289,13 +289,12 @@ impl Feeds {
         if here.is_some_and(|here| here.incarnation > delta.incarnation) {
             return Applied::default();
         }
-        let at_once = delta.last
-            && !self.stages.contains_key(&(link, set.clone()))
-            && !self.is_behind(directory, set, &delta);
+        let behind = self.is_behind(directory, set, &delta);
+        let at_once = delta.last && !behind && !self.stages.contains_key(&(link, set.clone()));
         let applied = if at_once {
             apply_whole(now, directory, set, delta)
         } else {
-            self.stage(now, directory, link, set, delta)
+            self.stage(now, directory, link, set, delta, behind)
         };
         if applied.gap {
             self.ask_again(directory, link, set);
@@ -341,9 +340,9 @@ impl Feeds {
         link: LinkId,
         set: &Set,
         delta: Delta,
+        behind: bool,
     ) -> Applied {
         let key = (link, set.clone());
-        let behind = self.is_behind(directory, set, &delta);
         let fits = self.stages.get(&key).is_some_and(|stage| {
             !delta.reset && stage.to == delta.from && stage.incarnation == delta.incarnation
         });

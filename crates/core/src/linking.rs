@@ -291,7 +291,7 @@ impl Core {
         }
         if applied.advanced {
             self.serving.on_advance(&set);
-            self.show(origin, LeaveReason::HubLost);
+            self.show_set(&set, LeaveReason::HubLost);
             self.on_set_advanced(now, &set);
             self.rest_if_whole(now);
         }

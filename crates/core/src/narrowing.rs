@@ -155,16 +155,16 @@ impl Core {
         if self.interest.on_member(network) {
             self.review_network(network);
         }
-        let said = {
-            let mut directory = self.directory.write();
+        let new = {
+            let directory = self.directory.read();
             let size = directory.own_count(network);
-            let new = !directory.lines().is_own(network) && size > 0;
-            if new {
-                directory.lines_mut().author(network, size);
-            }
-            new
+            let said = directory.lines().own_size(network);
+            (said.is_none() && size > 0).then_some(size)
         };
-        if said {
+        if let Some(size) = new {
+            let mut directory = self.directory.write();
+            directory.lines_mut().author(network, size);
+            drop(directory);
             self.serving.on_advance(&Set::networks(self.me));
         }
     }
@@ -247,7 +247,7 @@ impl Core {
         if !self.interest.by_parts.contains(&set.hub) {
             return;
         }
-        let mut directory = self.directory.write();
+        let directory = self.directory.read();
         let held = directory.set_state(set);
         // Of one that its hub is not in any more nobody on the way has anything to tell.
         let lines = directory.lines();
@@ -262,9 +262,10 @@ impl Core {
             }
             return;
         }
+        drop(directory);
         self.feeds.unwant(set);
         if held.is_some() {
-            directory.drop_set(set, LeaveReason::Closed);
+            self.directory.write().drop_set(set, LeaveReason::Closed);
         }
     }
 
@@ -297,7 +298,7 @@ impl Core {
     }
 
     /// Whatever neighbours take of a hub may have something for them.
-    fn serve_all_of(&mut self, hub: HubId) {
+    pub(super) fn serve_all_of(&mut self, hub: HubId) {
         let sets: Vec<Set> = self.serving.sets_of(&hub).cloned().collect();
         sets.iter().for_each(|set| self.serving.on_advance(set));
     }
@@ -417,10 +418,7 @@ impl Core {
         self.feeds.unwant(&whole);
         let mut directory = self.directory.write();
         if is_whole && !self.mutants.narrowed_from_nothing() {
-            let (interest, serving) = (&self.interest, &self.serving);
-            directory.narrow(&hub, |network| {
-                interest.holds(network) || serving.has_children(&Set::of(hub, network))
-            });
+            directory.narrow(&hub, |network| self.has_use_for(&Set::of(hub, network)));
         } else {
             directory.drop_set(&whole, LeaveReason::HubLost);
         }
@@ -456,12 +454,7 @@ impl Core {
     /// A hub's whole set is here: of its networks nothing more is needed.
     fn rest_on_whole(&mut self, hub: HubId) {
         self.interest.by_parts.remove(&hub);
-        let followed = self.serving.sets_of(&hub);
-        if followed
-            .filter(|set| matches!(set.scope, Scope::Of(_)))
-            .count()
-            > 0
-        {
+        if self.serving.has_followers_of(&hub) {
             self.directory.write().open_views(&hub);
         }
         for set in self.feeds.wanted_of(hub) {
@@ -470,9 +463,11 @@ impl Core {
             }
         }
         let lines = Set::networks(hub);
-        self.directory
-            .write()
-            .drop_set(&lines, LeaveReason::HubLost);
+        let has_lines = self.directory.read().set_state(&lines).is_some();
+        if has_lines {
+            let mut directory = self.directory.write();
+            directory.drop_set(&lines, LeaveReason::HubLost);
+        }
     }
 
     /// Once every hub's whole set is here, there is no interest.
@@ -528,10 +523,8 @@ impl Core {
         }
         let viewed = self.directory.read().viewed();
         for hub in viewed {
-            let mut sets = self.serving.sets_of(&hub);
-            let used = sets.any(|set| matches!(set.scope, Scope::Of(_)));
             let is_own = hub == self.me && self.interest.is_active();
-            if !used && !is_own {
+            if !self.serving.has_followers_of(&hub) && !is_own {
                 self.directory.write().close_views(&hub);
             }
         }

@@ -226,8 +226,7 @@ impl Core {
         self.links.set_incarnation(incarnation);
         self.directory.write().set_own_incarnation(incarnation);
         self.exchange.lock().set_incarnation(now.at, incarnation);
-        let own: Vec<Set> = self.serving.sets_of(&self.me).cloned().collect();
-        own.iter().for_each(|set| self.serving.on_advance(set));
+        self.serve_all_of(self.me);
         self.alarm(now, "new-incarnation", || {
             format!("the mesh knew a later life of this hub: it goes on in {incarnation}")
         });
@@ -306,18 +305,23 @@ impl Core {
 
     /// Makes a hub's claims visible or not, as its reachability and its life say.
     pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
-        let near = self.topology.is_reachable(hub) || self.holds.holds(&hub);
-        let record = self.topology.record(hub);
-        let life = record.map(|record| record.incarnation);
         let sets = self.directory.read().sets_of(&hub);
-        for set in sets {
-            let Some(here) = self.directory.read().set_state(&set) else {
-                continue;
-            };
-            let visible = here.complete && life == Some(here.incarnation) && near;
-            if here.visible != visible {
-                self.directory.write().show_set(&set, visible, reason);
-            }
+        sets.iter().for_each(|set| self.show_set(set, reason));
+    }
+
+    /// The same of one set.
+    pub(super) fn show_set(&mut self, set: &Set, reason: LeaveReason) {
+        let Some(here) = self.directory.read().set_state(set) else {
+            return;
+        };
+        let near = self.topology.is_reachable(set.hub) || self.holds.holds(&set.hub);
+        let life = self
+            .topology
+            .record(set.hub)
+            .map(|record| record.incarnation);
+        let visible = here.complete && life == Some(here.incarnation) && near;
+        if here.visible != visible {
+            self.directory.write().show_set(set, visible, reason);
         }
     }
 

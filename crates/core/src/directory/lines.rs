@@ -60,11 +60,6 @@ impl Lines {
         self.all.as_deref_mut()
     }
 
-    /// Whether this hub says that it has members in a network.
-    pub fn is_own(&self, network: &NetworkKey) -> bool {
-        self.sets().is_some_and(|all| self.lists(&all.me, network))
-    }
-
     /// Says that this hub has so many members in a network.
     pub fn author(&mut self, network: &NetworkKey, size: usize) {
         let Some(all) = self.all.as_deref_mut() else {
