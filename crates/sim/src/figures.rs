@@ -17,7 +17,7 @@ mod ways;
 
 use std::time::Duration;
 
-use super::world::{HostNo, Newcomer, World};
+use super::world::{HostNo, Newcomer, World, WorldConfig};
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, mix};
 
 /// The most records that the hubs of the mesh hold together: about 1.5 GB.
@@ -143,6 +143,23 @@ pub fn measure(plan: Plan, meters: Meters) -> Vec<Leg> {
 /// Runs the plan in a mesh of which each hub takes the networks of interest alone.
 pub fn measure_interest(plan: Plan, meters: Meters) -> Vec<Leg> {
     interest::measure(plan, meters)
+}
+
+/// A mesh to be measured: links of 2 to 82 ms there and back that gather for 2 ms when busy.
+fn of_links(seed: u64) -> WorldConfig {
+    WorldConfig {
+        latency: 1_000..41_000,
+        jitter: 500,
+        window: 1024 * 1024,
+        gather: 2_000,
+        watch: false,
+        ..WorldConfig::checked(seed)
+    }
+}
+
+/// Whom a hub is told of: the first hub and one other.
+fn first_and_another(no: HostNo) -> Vec<HostNo> {
+    if no == 0 { Vec::new() } else { vec![no / 2, 0] }
 }
 
 fn person(no: usize) -> Newcomer {

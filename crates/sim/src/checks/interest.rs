@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{HostNo, World};
 use hubmesh_core::Core;
 use hubmesh_core::directory::ClaimView;
-use hubmesh_core::frames::{Scope, Set};
+use hubmesh_core::frames::Set;
 use hubmesh_core::ids::{HubId, NetworkKey};
 
 /// What is broken.
@@ -75,10 +75,7 @@ fn differs(no: HostNo, core: &Core, id: &HubId, author: &Core) -> Option<String>
         };
         let ours = sorted(here.claims_in(id, network));
         let theirs = sorted(there.claims_in(id, network));
-        let set = Set {
-            hub: *id,
-            scope: Scope::Of(network.clone()),
-        };
+        let set = Set::of(*id, network);
         let shown = here.set_state(&set).is_some_and(|state| state.complete && state.visible);
         (ours != theirs || !shown).then(|| {
             format!(

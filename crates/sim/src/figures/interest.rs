@@ -8,12 +8,12 @@
 use std::time::Duration;
 
 use super::ways::Ways;
-use super::{Leg, Meters, NETWORK, Plan, quantile, seconds};
+use super::{Leg, Meters, NETWORK, Plan, first_and_another, of_links, person, quantile, seconds};
 use crate::sessions::Status;
-use crate::world::{HostNo, Newcomer, World, WorldConfig};
+use crate::world::{HostNo, Newcomer, World};
 use hubmesh_core::Core;
 use hubmesh_core::directory::{Directory, Shares};
-use hubmesh_core::frames::{Change, Claim, Entry, Scope, Set};
+use hubmesh_core::frames::{Change, Claim, Entry, Set};
 use hubmesh_core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, NetworkKey, PeerId, mix,
 };
@@ -31,12 +31,6 @@ fn place(plan: Plan, no: usize) -> HostNo {
     let first = mix(network as u64) as usize % plan.hubs;
     let spread = 1 + (mix(!(network as u64)) as usize % SPREAD).min(plan.hubs - 1);
     (first + no % spread) % plan.hubs
-}
-
-fn person(no: usize) -> Newcomer {
-    let (high, low) = (mix(no as u64), mix(!(no as u64)));
-    let id = format!("{high:016x}{low:016x}{:08x}", no as u32);
-    Newcomer::new(&format!("room-{}", no / NETWORK), &id, "")
 }
 
 fn that_fits(plan: Plan) -> Plan {
@@ -71,18 +65,11 @@ fn mesh(plan: Plan, meters: Meters) -> (Leg, f64) {
 }
 
 fn cold_start(plan: Plan, leg: &mut Leg) -> World {
-    let mut config = WorldConfig {
-        latency: 1_000..41_000,
-        jitter: 500,
-        window: 1024 * 1024,
-        gather: 2_000,
-        watch: false,
-        ..WorldConfig::checked(plan.seed)
-    };
+    let mut config = of_links(plan.seed);
     config.core.interest.full_hubs = config.core.interest.full_hubs.min(plan.hubs - 1);
     let mut world = World::new(config);
     for no in 0..plan.hubs {
-        world.add_host(true, if no == 0 { Vec::new() } else { vec![no / 2, 0] });
+        world.add_host(true, first_and_another(no));
     }
     (0..plan.hubs).for_each(|no| world.boot(no));
     let step = Duration::from_millis(50);
@@ -387,10 +374,7 @@ fn fill(directory: &mut Directory, set: &Set, entries: Vec<Entry>) {
 }
 
 fn line(directory: &mut Directory, host: HostNo, number: u64, network: &NetworkKey, size: usize) {
-    let set = Set {
-        hub: id(host),
-        scope: Scope::Networks,
-    };
+    let set = Set::networks(id(host));
     let change = Change::Claim(Claim {
         network: network.clone(),
         peer: PeerId::Text("n".into()),

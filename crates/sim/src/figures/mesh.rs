@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::ways::Ways;
 use super::{
-    Claims, Leg, Meters, Plan, authored, known, person, quantile, seconds, split, until_shown,
+    Claims, Leg, Meters, Plan, authored, first_and_another, known, of_links, person, quantile,
+    seconds, split, until_shown,
 };
 use crate::checks;
 use crate::world::{HostNo, World, WorldConfig};
@@ -48,19 +49,14 @@ fn reach_all(world: &World, plan: Plan) -> bool {
 
 fn cold_start(plan: Plan, meters: Meters, leg: &mut Leg) -> World {
     let mut config = WorldConfig {
-        latency: 1_000..41_000,
-        jitter: 500,
-        window: 1024 * 1024,
-        gather: 2_000,
-        watch: false,
         core: CoreConfig::default(),
-        ..WorldConfig::checked(plan.seed)
+        ..of_links(plan.seed)
     };
     config.core.interest.full_hubs = usize::MAX;
     let (memory, clock) = ((meters.memory)(), (meters.cpu)());
     let mut world = World::new(config);
     for no in 0..plan.hubs {
-        world.add_host(true, if no == 0 { Vec::new() } else { vec![no / 2, 0] });
+        world.add_host(true, first_and_another(no));
     }
     (0..plan.hubs).for_each(|no| world.boot(no));
     let began = world.now();

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ways::Ways;
-use super::{Leg, Meters, authored, person, quantile, seconds, until_shown};
+use super::{
+    Leg, Meters, authored, first_and_another, of_links, person, quantile, seconds, until_shown,
+};
 use crate::checks;
-use crate::world::{HostNo, World, WorldConfig};
+use crate::world::{HostNo, World};
 use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::ids::HubId;
 
@@ -74,19 +76,12 @@ pub fn measure(plan: ScalePlan, meters: Meters) -> Leg {
 }
 
 fn world(plan: ScalePlan, version: u16) -> World {
-    let mut world = World::new(WorldConfig {
-        latency: 1_000..41_000,
-        jitter: 500,
-        window: 1024 * 1024,
-        gather: 2_000,
-        watch: false,
-        ..WorldConfig::checked(plan.seed)
-    });
+    let mut world = World::new(of_links(plan.seed));
     for no in 0..plan.hubs {
         let told = match plan.bootstraps {
-            _ if no == 0 => Vec::new(),
-            Bootstraps::One => vec![0],
-            Bootstraps::Tree => vec![no / 2, 0],
+            Bootstraps::One if no > 0 => vec![0],
+            Bootstraps::One => Vec::new(),
+            Bootstraps::Tree => first_and_another(no),
         };
         world.add_host(true, told);
         world.host(no).version = version;
