@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HOST};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
@@ -142,17 +142,13 @@ pub(super) fn keep(mut response: Response) -> Response {
 /// Refuses a page for operators to somebody else.
 pub(super) fn refuse<B: Backend>(app: &Arc<App<B>>, why: NoOperator) -> Response {
     let text = why.to_string();
-    let mut response = match why {
+    let response = match why {
         // As at any other path that is not there.
         NoOperator::Elsewhere => return reply::error(StatusCode::NOT_FOUND, &text),
         NoOperator::Name => reply::error(StatusCode::FORBIDDEN, &text),
-        NoOperator::Missing | NoOperator::Wrong => reply::error(StatusCode::UNAUTHORIZED, &text),
+        NoOperator::Missing | NoOperator::Wrong => reply::unauthorized(&text),
     };
     app.metrics.refusals.inc(Refusal::Operator);
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let scheme = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-    }
     keep(response)
 }
 

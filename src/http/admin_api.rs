@@ -74,7 +74,7 @@ async fn answer<B: Backend>(app: &Arc<App<B>>, door: Door, page: &str, head: Hea
             let _turn = app.turn(door).acquire().await;
             peers(app, &head.query)
         }
-        _ => return reply::error(StatusCode::NOT_FOUND, "there is nothing here"),
+        _ => return reply::nothing_here(),
     };
     admin::keep(match made {
         Ok(body) => reply::json(StatusCode::OK, &body),

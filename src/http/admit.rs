@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, ORIGIN};
 use hubmesh_core::ids::{Dialect, PeerId};
 use hubmesh_core::reach::Reach;
 use hyper::upgrade::OnUpgrade;
@@ -98,12 +98,7 @@ impl Refused {
             | Refused::Origin
             | Refused::OpenMesh => reply::error(StatusCode::FORBIDDEN, &why),
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
-            Refused::Unauthorized(_) => {
-                let mut response = reply::error(StatusCode::UNAUTHORIZED, &why);
-                let scheme = http::HeaderValue::from_static("Bearer");
-                response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-                response
-            }
+            Refused::Unauthorized(_) => reply::unauthorized(&why),
         }
     }
 }
@@ -113,8 +108,13 @@ const RETRY_WHEN_FULL_SECONDS: u64 = 10;
 
 /// `/ws` and `/`: a peer.
 pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
-    let client = client(app, &head);
-    answer(app, client, try_peer(app, head, client))
+    let peer = peer_id(&head.query).map(Some).ok_or(Refused::PeerId);
+    enter(app, head, Dialect::Pigeon, peer)
+}
+
+/// A WebSocket whose client does not say in its address who it is, in this dialect: it does so later, or never.
+pub(super) fn unnamed<B: Backend>(app: &Arc<App<B>>, head: Head, dialect: Dialect) -> Response {
+    enter(app, head, dialect, Ok(drawn(dialect)))
 }
 
 /// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining; but
@@ -142,42 +142,25 @@ pub(super) fn answer<B: Backend>(
     })
 }
 
-fn try_peer<B: Backend>(
+fn enter<B: Backend>(
     app: &Arc<App<B>>,
-    mut head: Head,
-    client: Option<IpAddr>,
-) -> Result<Response, Refused> {
-    let (handshake, client) = handshake(app, &mut head, client)?;
-    let grant = grant(app, &head)?;
-    let peer = peer_id(&head.query).ok_or(Refused::PeerId)?;
-    its_own(&grant, &peer)?;
-    let arrival = Arrival {
-        dialect: Dialect::Pigeon,
-        network: None,
-        peer: Some(peer),
-        grant,
-        remote: client,
-    };
-    origin(app, &head)?;
-    let permit = app.try_admit(client)?;
-    Ok(take_in(app, handshake, arrival, (permit, None)))
-}
-
-/// A WebSocket whose client does not say in its address who it is, in this dialect: it does so later, or never.
-pub(super) fn unnamed<B: Backend>(app: &Arc<App<B>>, head: Head, dialect: Dialect) -> Response {
-    let client = client(app, &head);
-    answer(app, client, try_unnamed(app, head, client, dialect))
-}
-
-fn try_unnamed<B: Backend>(
-    app: &Arc<App<B>>,
-    mut head: Head,
-    client: Option<IpAddr>,
+    head: Head,
     dialect: Dialect,
+    peer: Result<Option<PeerId>, Refused>,
+) -> Response {
+    let client = client(app, &head);
+    answer(app, client, try_enter(app, head, client, (dialect, peer)))
+}
+
+fn try_enter<B: Backend>(
+    app: &Arc<App<B>>,
+    mut head: Head,
+    client: Option<IpAddr>,
+    (dialect, peer): (Dialect, Result<Option<PeerId>, Refused>),
 ) -> Result<Response, Refused> {
     let (handshake, client) = handshake(app, &mut head, client)?;
     let grant = grant(app, &head)?;
-    let peer = drawn(dialect);
+    let peer = peer?;
     if let Some(peer) = &peer {
         its_own(&grant, peer)?;
     }

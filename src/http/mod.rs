@@ -46,7 +46,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, Method, Version};
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use hyper::upgrade::OnUpgrade;
@@ -455,9 +455,6 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
     })
 }
 
-/// Pages that show the mesh, and so are for operators alone where these are told apart.
-const OF_OPERATORS: [&str; 4] = ["metrics", "hubs", "stats", "hubstats"];
-
 fn route<B: Backend>(
     app: &Arc<App<B>>,
     door: Door,
@@ -465,14 +462,13 @@ fn route<B: Backend>(
     page: Page<B>,
 ) -> BoxedFilter<(Response,)> {
     let app = Arc::clone(app);
-    let is_kept = OF_OPERATORS.contains(&path) && app.operators.are_told_apart();
+    let is_kept = status::is_of_operators(path) && app.operators.are_told_apart();
     let here = if path.is_empty() {
         warp::path::end().boxed()
     } else {
         warp::path(path).and(warp::path::end()).boxed()
     };
-    // The others are WebSockets themselves, at the public door.
-    let page_alone = door == Door::Admin || !matches!(path, "" | "ws" | "yjs" | "mesh" | "trial");
+    let page_alone = door == Door::Admin || !is_socket(path);
     let answer = move |mut head: Head| {
         let checked = app.operators.check(door, &head.headers);
         head.is_operator = checked.is_ok();
@@ -489,9 +485,15 @@ fn route<B: Backend>(
     here.and(head()).map(answer).boxed()
 }
 
+/// Whether there is a WebSocket at this path of the public door, beside those of PeerJS clients.
+fn is_socket(path: &str) -> bool {
+    matches!(path, "" | "ws" | "yjs" | "mesh")
+        || (cfg!(feature = "trial-dialect") && path == "trial")
+}
+
 /// Where there is nothing.
 fn nothing() -> BoxedFilter<(Response,)> {
-    let answer = || reply::error(StatusCode::NOT_FOUND, "there is nothing here");
+    let answer = || reply::nothing_here();
     warp::any().map(answer).boxed()
 }
 
@@ -518,7 +520,7 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
                 {
                     misrouted::no_endpoint(&app, &head, path.as_str())
                 }
-                (None, _) => reply::error(StatusCode::NOT_FOUND, "there is nothing here"),
+                (None, _) => reply::nothing_here(),
                 (Some(page), &Method::GET | &Method::HEAD) => peerjs::answer(&app, page, head),
                 (Some(_), _) => reply::method_not_allowed(),
             }

@@ -1,7 +1,7 @@
 //! Answers: JSON, text, and errors that are JSON too.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use warp::reply::Response;
@@ -44,6 +44,19 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response {
         error: &'a str,
     }
     json(status, &Body { error: why })
+}
+
+/// A path at which there is nothing.
+pub(super) fn nothing_here() -> Response {
+    error(StatusCode::NOT_FOUND, "there is nothing here")
+}
+
+/// Whoever asks does not show who it is.
+pub(super) fn unauthorized(why: &str) -> Response {
+    let mut response = error(StatusCode::UNAUTHORIZED, why);
+    let scheme = HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    response
 }
 
 /// An error that passes: come back in this many seconds.

@@ -27,7 +27,7 @@ use warp::reply::Response;
 
 use super::admin::{Door, Private};
 use super::watched::{Owed, Watched};
-use super::{App, Backend, Certificates, Stream, admin_api, asked, cors, reply, routes};
+use super::{App, Backend, Certificates, Stream, admin_api, asked, cors, is_socket, reply, routes};
 use crate::limits::{NoPlace, Place};
 use crate::metrics::Refusal;
 
@@ -299,7 +299,7 @@ fn has_no_turn<T>(door: Door, request: &Request<T>) -> bool {
 /// Whether it asks for a WebSocket where there may be one. These wait for no page; what only says `Upgrade` does.
 fn is_for_a_socket<T>(request: &Request<T>) -> bool {
     let path = request.uri().path();
-    let is_there = matches!(path, "/" | "/ws" | "/mesh") || path.ends_with("/peerjs");
+    let is_there = path.strip_prefix('/').is_some_and(is_socket) || path.ends_with("/peerjs");
     is_there && request.method() == Method::GET && asked::is_requested(request.headers())
 }
 
@@ -345,6 +345,7 @@ mod tests {
             "/",
             "/?peerId=a",
             "/ws",
+            "/yjs",
             "/mesh",
             "/peerjs?key=a",
             "/a/peerjs",

@@ -67,6 +67,11 @@ pub(super) fn description<B: Backend>(app: &App<B>, head: &Head) -> Response {
     describe(app, &endpoints)
 }
 
+/// Whether the page at this path shows the mesh, and so is for operators alone where these are told apart.
+pub(super) fn is_of_operators(path: &str) -> bool {
+    OF_OPERATORS.iter().any(|(name, _)| *name == path)
+}
+
 /// What shows the mesh.
 const OF_OPERATORS: [(&str, &str); 4] = [
     ("metrics", "/metrics"),
