@@ -129,12 +129,10 @@ impl Receipt {
 pub enum Item {
     /// One message of the hub.
     Text(Utf8Bytes),
-    /// One message of the hub that counts as a signal.
-    Spare(Utf8Bytes),
     /// One signal of another peer.
     Signal(Utf8Bytes, Receipt),
-    /// Something that this peer published.
-    Publication(Utf8Bytes, Author),
+    /// What counts as a signal of this author; nobody is told if it is not read.
+    Unreceipted(Utf8Bytes, Author),
     /// Many messages to come.
     Roster(Box<Roster>),
 }
@@ -195,8 +193,7 @@ impl Item {
     fn as_signal(&self) -> Option<(Author, usize)> {
         match self {
             Item::Signal(text, receipt) => Some((receipt.author(), text.len())),
-            Item::Publication(text, author) => Some((*author, text.len())),
-            Item::Spare(text) => Some((Author::Hub, text.len())),
+            Item::Unreceipted(text, author) => Some((*author, text.len())),
             Item::Text(_) | Item::Roster(_) => None,
         }
     }
@@ -223,14 +220,14 @@ impl Mailbox {
     /// Puts something that was published in, under the terms of a signal. Nobody is told if it is not read.
     pub fn push_publication(&self, text: Utf8Bytes, sender: Sender) -> Result<(), Full> {
         let (author, bytes) = (Author::of(sender), text.len());
-        self.put_within_share(author, bytes, Item::Publication(text, author))
+        self.put_within_share(author, bytes, Item::Unreceipted(text, author))
     }
 
     /// Puts a message of the hub in that others may cause without end: as a signal of the hub's own, so that such messages
     /// and signals together leave the other half to what the hub has to say.
     pub fn push_spare(&self, text: Utf8Bytes) -> Result<(), Full> {
         let bytes = text.len();
-        self.put_within_share(Author::Hub, bytes, Item::Spare(text))
+        self.put_within_share(Author::Hub, bytes, Item::Unreceipted(text, Author::Hub))
     }
 
     fn put_within_share(&self, author: Author, bytes: usize, item: Item) -> Result<(), Full> {
@@ -328,7 +325,7 @@ impl Mailbox {
         drop(queue);
         let signals = dropped.into_iter().filter_map(|item| match item {
             Item::Signal(_, receipt) => Some(receipt),
-            Item::Text(_) | Item::Spare(_) | Item::Publication(..) | Item::Roster(_) => None,
+            Item::Text(_) | Item::Unreceipted(..) | Item::Roster(_) => None,
         });
         signals.collect()
     }
@@ -375,13 +372,7 @@ impl Mailbox {
                     written += text.len();
                     write(&text);
                 }
-                Some(Item::Spare(text)) => {
-                    queue.bytes = queue.bytes.saturating_sub(text.len());
-                    queue.signals.subtract(Author::Hub, text.len());
-                    written += text.len();
-                    write(&text);
-                }
-                Some(Item::Publication(text, author)) => {
+                Some(Item::Unreceipted(text, author)) => {
                     queue.bytes = queue.bytes.saturating_sub(text.len());
                     queue.signals.subtract(author, text.len());
                     written += text.len();
