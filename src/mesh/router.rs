@@ -307,7 +307,11 @@ impl Router {
         payload: Bytes,
         echo: bool,
     ) -> Result<(), SignalFailure> {
-        let hubs = self.directory.read().hubs_in(&source.network);
+        let (hubs, members) = {
+            let directory = self.directory.read();
+            let network = &source.network;
+            (directory.hubs_in(network), directory.reachable(network))
+        };
         let mut elsewhere = Ok(());
         if !hubs.is_empty() || self.waiting.load(Ordering::Acquire) > 0 {
             let now = self.now();
@@ -324,7 +328,6 @@ impl Router {
             kind,
             payload,
         };
-        let members = self.directory.read().reachable(&source.network);
         let except = Some(source.claim).filter(|_| !echo);
         let here = self.registry.publish_local(&publication, members, except);
         let routed = &self.metrics.signals_routed;
