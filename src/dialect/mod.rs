@@ -179,6 +179,16 @@ pub struct Complaint<'a> {
     pub text: Cow<'a, str>,
 }
 
+impl Complaint<'static> {
+    /// Of this code, in these words.
+    pub fn new(code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        Complaint {
+            code,
+            text: text.into(),
+        }
+    }
+}
+
 /// Whether a complaint of this code is that the client said to be somebody else, or something that no client is.
 pub fn is_forgery(code: &str) -> bool {
     matches!(code, "forged-sender" | "not-a-hub")

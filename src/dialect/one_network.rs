@@ -181,7 +181,7 @@ impl OneNetwork {
             }
             Ok(message) if self.is_forged(&message) => {
                 let text = "the message names another sender than the peer that sent it";
-                self.complain(complaint("forged-sender", text), About::Only, actions);
+                self.complain(Complaint::new("forged-sender", text), About::Only, actions);
             }
             Ok(message) => self.carry_out(message.command, actions),
         }
@@ -227,7 +227,11 @@ impl OneNetwork {
             Command::Ignored => {}
             Command::Unsupported(kind) => {
                 let text = format!("messages of type `{kind}` are not routed");
-                self.complain(complaint("unsupported-type", text), About::Only, actions);
+                self.complain(
+                    Complaint::new("unsupported-type", text),
+                    About::Only,
+                    actions,
+                );
             }
         }
     }
@@ -246,7 +250,11 @@ impl OneNetwork {
         if data.as_ref().is_some_and(|data| data.len() > most) {
             self.doubt();
             let text = format!("announced data may have {most} bytes");
-            return self.complain(complaint("announce-too-long", text), About::Only, actions);
+            return self.complain(
+                Complaint::new("announce-too-long", text),
+                About::Only,
+                actions,
+            );
         }
         let before = std::mem::replace(&mut self.whereabouts, Whereabouts::In(network.clone()));
         actions.push(match before {
@@ -263,7 +271,7 @@ impl OneNetwork {
         });
         if claims_hub {
             let text = "a peer cannot announce itself as a hub; it is announced as a peer";
-            self.complain(complaint("not-a-hub", text), About::Only, actions);
+            self.complain(Complaint::new("not-a-hub", text), About::Only, actions);
         }
     }
 
@@ -277,7 +285,7 @@ impl OneNetwork {
         let network = NetworkKey::new(self.dialect, name);
         if network.is_err() {
             self.doubt();
-            let why = complaint("bad-network", BadId::Network.to_string());
+            let why = Complaint::new("bad-network", BadId::Network.to_string());
             self.complain(why, About::Only, actions);
         }
         network.ok()
@@ -314,7 +322,11 @@ impl OneNetwork {
                     }
                     _ => "a peer that said goodbye sends nothing until it announces itself again",
                 };
-                return self.complain(complaint("not-announced", text), About::Nothing, actions);
+                return self.complain(
+                    Complaint::new("not-announced", text),
+                    About::Nothing,
+                    actions,
+                );
             }
         };
         if signal
@@ -324,12 +336,12 @@ impl OneNetwork {
         {
             let present = present.name();
             let text = format!("signals go to peers of one's own network, `{present}`");
-            return self.complain(complaint("other-network", text), About::Only, actions);
+            return self.complain(Complaint::new("other-network", text), About::Only, actions);
         }
         // No peer hears of itself. A client that learns of absent peers takes itself for one.
         if signal.target == self.me && !self.joins_by_connecting {
             let text = "a peer cannot signal to itself";
-            return self.complain(complaint("own-id", text), About::Only, actions);
+            return self.complain(Complaint::new("own-id", text), About::Only, actions);
         }
         actions.push(Action::Signal {
             about: About::Only,
@@ -369,13 +381,6 @@ impl OneNetwork {
             _ => super::default_network(self.dialect),
         };
         super::encode(self.dialect, network, event, actions.now_ms())
-    }
-}
-
-fn complaint(code: &'static str, text: impl Into<Cow<'static, str>>) -> Complaint<'static> {
-    Complaint {
-        code,
-        text: text.into(),
     }
 }
 

@@ -233,18 +233,12 @@ fn key(topic: &str) -> Option<NetworkKey> {
 
 fn topic_too_long() -> Complaint<'static> {
     let most = NetworkKey::MAX_NAME_BYTES;
-    Complaint {
-        code: "bad-topic",
-        text: format!("a topic has at most {most} bytes").into(),
-    }
+    Complaint::new("bad-topic", format!("a topic has at most {most} bytes"))
 }
 
 fn unpublished(why: &'static str) -> Complaint<'static> {
     let text = format!("what was published did not reach all subscribers, or may not have: {why}");
-    Complaint {
-        code: why,
-        text: text.into(),
-    }
+    Complaint::new(why, text)
 }
 
 fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {

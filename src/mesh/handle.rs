@@ -228,8 +228,7 @@ impl MeshPort for Mesh {
         if !network.tells_of_peers() {
             return 0;
         }
-        let size = self.shared.router.directory().read().size(network);
-        size.min(self.discovery_limit)
+        self.members_of(network).min(self.discovery_limit)
     }
 
     fn members_of(&self, network: &NetworkKey) -> usize {

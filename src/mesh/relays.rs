@@ -88,10 +88,13 @@ pub(super) enum Told {
 
 impl Relays {
     pub(super) fn new(config: &Config) -> Self {
-        let secret = config.nat.secret.clone();
+        let nat = &config.nat;
         Relays {
-            secret: secret.filter(|_| config.is_hub && config.nat.nearby > 0),
-            nearby: config.nat.nearby,
+            secret: nat
+                .secret
+                .clone()
+                .filter(|_| nat.names_others(config.is_hub)),
+            nearby: nat.nearby,
             own: OnceLock::new(),
             known: Mutex::default(),
         }

@@ -47,13 +47,6 @@ impl Cause<'_> {
     }
 }
 
-fn complaint(code: &'static str, text: impl Into<Cow<'static, str>>) -> Complaint<'static> {
-    Complaint {
-        code,
-        text: text.into(),
-    }
-}
-
 impl<S, M> Conversation<S, M>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -224,7 +217,7 @@ where
     fn identify(&mut self, peer: PeerId, proof: Bytes) -> Result<(), CloseReason> {
         let only = self.only.as_deref();
         if only.is_some_and(|only| only != peer.to_string()) {
-            let why = complaint("other-peer", "the token is for another peer");
+            let why = Complaint::new("other-peer", "the token is for another peer");
             self.say(&HubEvent::Ending(why));
             return Err(CloseReason::Refused);
         }
@@ -242,19 +235,15 @@ where
         if !memberships.any_pending() && self.held.is_empty() {
             return false;
         }
-        self.held.has_to_wait(action, |network| match network {
-            Some(network) => memberships.is_pending_in(network),
-            None => memberships.any_pending(),
-        })
+        self.held
+            .has_to_wait(action, |network| memberships.is_pending(network))
     }
 
     /// The oldest of what was held that need not wait any more.
     pub(super) fn next_held(&mut self) -> Option<Action<'static>> {
         let memberships = &self.memberships;
-        self.held.pop_ready(|network| match network {
-            Some(network) => memberships.is_pending_in(network),
-            None => memberships.any_pending(),
-        })
+        self.held
+            .pop_ready(|network| memberships.is_pending(network))
     }
 
     /// Keeps an action until it may be carried out, or tells the client that there is no room.
@@ -363,7 +352,7 @@ where
 
     fn say_not_there(&mut self, what: Dropped<'_>) {
         let text = "this client is not in that network: join it first";
-        let why = complaint("not-announced", text);
+        let why = Complaint::new("not-announced", text);
         self.say(&HubEvent::Dropped { what, why });
     }
 
@@ -425,15 +414,15 @@ fn bytes_of(payload: Cow<'_, str>, cause: Cause<'_>) -> Bytes {
 /// Why something that a client said is not carried out, in words.
 fn refusal(why: Why, size: u64, longest: usize) -> Complaint<'static> {
     match why {
-        Why::TooLong => complaint(
+        Why::TooLong => Complaint::new(
             "message-too-long",
             format!("a message of {size} bytes is too long: MAX_MESSAGE_BYTES is {longest}"),
         ),
-        Why::Draining => complaint(
+        Why::Draining => Complaint::new(
             CloseReason::Draining.label(),
             "the hub restarts: a message was not carried out",
         ),
-        Why::NoRoom => complaint(
+        Why::NoRoom => Complaint::new(
             "no-room",
             format!(
                 "there is no room for a message of {size} bytes: too much waits already (MESSAGE_BUDGET_BYTES)"

@@ -6,7 +6,6 @@
 //! the mesh decides on a join the socket is read all the same: its end, a goodbye, pings and pongs are heeded, and all
 //! else waits in order, as far as there is room. Run by [`Sessions`](super::Sessions).
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -534,12 +533,8 @@ where
         }
         self.shared.metrics.rate_limited.inc();
         if verdict == Verdict::RefusedFirst {
-            self.say(&HubEvent::Mistake(Complaint {
-                code: "rate-limited",
-                text: Cow::Borrowed(
-                    "too many messages: this one and those that follow too soon are dropped",
-                ),
-            }));
+            let text = "too many messages: this one and those that follow too soon are dropped";
+            self.say(&HubEvent::Mistake(Complaint::new("rate-limited", text)));
         }
         false
     }

@@ -94,10 +94,7 @@ where
             let text = format!("a client may be in {MOST_NETWORKS} networks");
             let event = HubEvent::Lost {
                 network: &network,
-                why: Complaint {
-                    code: "too-many-networks",
-                    text: text.into(),
-                },
+                why: Complaint::new("too-many-networks", text),
             };
             if let Some(rest) = self.tell(&event, CloseReason::Refused)? {
                 rest.await?;

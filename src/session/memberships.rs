@@ -138,9 +138,10 @@ impl<M: MeshPort> Memberships<M> {
         self.pending > 0
     }
 
-    /// Whether the mesh has yet to decide on that of this network.
-    pub(super) fn is_pending_in(&self, network: &NetworkKey) -> bool {
-        self.any_pending() && self.find(network).is_some_and(|member| member.is_pending)
+    /// Whether the mesh has yet to decide on that of this network, or on any.
+    pub(super) fn is_pending(&self, network: Option<&NetworkKey>) -> bool {
+        let in_doubt = |network| self.find(network).is_some_and(|member| member.is_pending);
+        self.any_pending() && network.is_none_or(in_doubt)
     }
 
     /// Whether this claim is one of them, decided on or not.

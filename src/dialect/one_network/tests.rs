@@ -133,7 +133,7 @@ fn a_client_that_joins_by_connecting_is_greeted_once_it_is_in_and_goes_with_its_
     ));
     let lost = HubEvent::Lost {
         network: &network,
-        why: complaint("id-taken", "taken"),
+        why: Complaint::new("id-taken", "taken"),
     };
     let last = told(&mut ada, &lost);
     assert!(
@@ -151,7 +151,7 @@ fn a_dropped_signal_expires_where_an_error_would_end_the_connection() {
     let bob = PeerId::new("bob").expect("an id");
     let dropped = |kind| HubEvent::Dropped {
         what: Dropped::Signal { target: &bob, kind },
-        why: complaint("no-room", "none"),
+        why: Complaint::new("no-room", "none"),
     };
     let mut realm = client(Dialect::PeerJs, Some("peerjs"));
     let told_realm = told(&mut realm, &dropped(peerjs::OFFER));
