@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hubmesh_core::api::SignalFailure;
-use hubmesh_core::ids::Dialect;
 use hubmesh_turn::Counters;
 use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
@@ -23,30 +22,9 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry,
 pub use family::{ByDialect, ByName, Family, Label};
 pub use process::{Usage, usage};
 
-use crate::dialect::words::{Received, Sent};
+use crate::dialect::words::{Received, Sent, words};
 
-/// Declares an enum of labels: its variants, and the word that each has in the exposition.
-macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
-
-        impl Label for $name {
-            const ALL: &'static [Self] = &[$($name::$variant,)+];
-
-            fn word(self) -> &'static str {
-                match self { $($name::$variant => $word,)+ }
-            }
-
-            fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-/// Words of the dialects, in their order.
+/// Words, in their order.
 macro_rules! words_as_labels {
     ($($name:ty),+) => {
         $(impl Label for $name {
@@ -65,16 +43,12 @@ macro_rules! words_as_labels {
 
 words_as_labels!(Received, Sent);
 
-impl Label for Dialect {
-    const ALL: &'static [Self] = Dialect::ALL;
-
-    fn word(self) -> &'static str {
-        self.label()
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
+/// Declares an enum of labels: its variants, and the word that each has in the exposition.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($body:tt)+ }) => {
+        words! { $(#[$doc])* $name { $($body)+ } }
+        words_as_labels!($name);
+    };
 }
 
 labels! {

@@ -19,6 +19,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words! {
     /// What peers send.
     Received {

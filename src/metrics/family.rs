@@ -20,6 +20,18 @@ pub trait Label: Copy + 'static {
     fn index(self) -> usize;
 }
 
+impl Label for Dialect {
+    const ALL: &'static [Self] = Dialect::ALL;
+
+    fn word(self) -> &'static str {
+        self.label()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// One counter for each value of a label, resolved at start.
 pub struct Family<L> {
     counters: Box<[IntCounter]>,
