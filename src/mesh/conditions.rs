@@ -1,7 +1,7 @@
 //! What hubs ask each other for their operators: how each of them is, in its own words.
 //!
 //! A question and its answer are messages between control planes: they travel as signals do, and their first byte tells
-//! them from others ([`TAG`]; MESH.md lists all). A hub that does not know them ignores them, so who
+//! them from others (`tagged`). A hub that does not know them ignores them, so who
 //! asks has to have a limit of its own. The driver owns the [`Conditions`] and sends what they give it; they know no link.
 //!
 //! Invariants: an answer counts once, and only of the hub that was asked; what is under way is given up with its asker; a
@@ -18,11 +18,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::tagged;
 use crate::clock::unix_ms;
 use crate::metrics::{self, Metrics};
 
-/// What these messages begin with.
-const TAG: u8 = 5;
 /// In the tokens of these messages, and of no others.
 const OURS: u64 = 1 << 63;
 /// For how long what a hub said of itself is good.
@@ -123,16 +122,11 @@ enum Message {
 
 impl Message {
     fn encode(&self) -> Bytes {
-        // Encoding into memory cannot fail for these types.
-        let bytes = postcard::to_stdvec(&(TAG, self)).unwrap_or_default();
-        bytes.into()
+        tagged::encode(tagged::CONDITIONS, self)
     }
 
     fn decode(payload: &[u8]) -> Option<Self> {
-        let (&TAG, rest) = payload.split_first()? else {
-            return None;
-        };
-        postcard::from_bytes(rest).ok()
+        tagged::decode(tagged::CONDITIONS, payload)
     }
 }
 
@@ -177,7 +171,7 @@ impl Conditions {
 
     /// Whether a message is one of these, well-formed or not.
     pub(super) fn is_one(payload: &[u8]) -> bool {
-        payload.first() == Some(&TAG)
+        tagged::is(tagged::CONDITIONS, payload)
     }
 
     /// Whether a token is of one of these.
@@ -339,7 +333,12 @@ mod tests {
         for length in 0..whole.len() {
             assert_eq!(hub.on_message(ONE, &whole[..length]), None, "{length}");
         }
-        for payload in [&[0, 1, 2][..], &[2, 0], &[TAG, 9], &[TAG, 1, 255, 255]] {
+        for payload in [
+            &[0, 1, 2][..],
+            &[2, 0],
+            &[tagged::CONDITIONS, 9],
+            &[tagged::CONDITIONS, 1, 255, 255],
+        ] {
             assert_eq!(hub.on_message(ONE, payload), None, "{payload:?}");
         }
         let long = Condition {

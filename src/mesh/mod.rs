@@ -19,6 +19,7 @@ mod progress;
 mod relays;
 mod router;
 mod shared;
+mod tagged;
 mod troubles;
 mod trust;
 mod view;

@@ -23,7 +23,7 @@ use crate::config::{Config, IceUrl};
 
 pub(super) use allowed::{NotAllowed, check};
 use message::MOST_URLS;
-pub(super) use message::{Answer, Message, TAG};
+pub(super) use message::{Answer, Message};
 
 /// How often a hub that has servers is asked, also while it is full.
 const ASK: Duration = Duration::from_secs(10);

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::outbox::{Outbox, Pushed};
-use super::relays;
+use super::tagged;
 use crate::metrics::{LinkTraffic, Metrics, Via};
 use crate::peers::registry::Registry;
 
@@ -403,7 +403,7 @@ impl Router {
                     self.to_link(exchange, link, &frame, came_by);
                 }
                 Effect::Deliver(delivery) => exchange.settle(self.registry.deliver(delivery)),
-                Effect::HubMessage { from, payload } if payload.first() == Some(&relays::TAG) => {
+                Effect::HubMessage { from, payload } if tagged::is(tagged::RELAYS, &payload) => {
                     // What finds no room is asked for again.
                     let _ = self.relays.try_send((from, payload));
                 }

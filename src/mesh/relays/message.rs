@@ -10,9 +10,8 @@ use hubmesh_core::ids::HubId;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// What the messages begin with: contests begin with 0 and 1, what was left unread with 2, what is
-/// published with 3.
-pub(in crate::mesh) const TAG: u8 = 4;
+use crate::mesh::tagged;
+
 /// The longest message, in bytes.
 const LONGEST: usize = 4 * 1024;
 /// The most addresses of one hub.
@@ -41,19 +40,14 @@ pub(in crate::mesh) enum Message {
 
 impl Message {
     pub(in crate::mesh) fn encode(&self) -> Bytes {
-        // Encoding into memory cannot fail for these types; an empty message is ignored by its receiver.
-        let bytes = postcard::to_stdvec(&(TAG, self)).unwrap_or_default();
-        bytes.into()
+        tagged::encode(tagged::RELAYS, self)
     }
 
     pub(in crate::mesh) fn decode(payload: &[u8]) -> Option<Self> {
-        let (&TAG, rest) = payload.split_first()? else {
-            return None;
-        };
         if payload.len() > LONGEST {
             return None;
         }
-        postcard::from_bytes(rest).ok()
+        tagged::decode(tagged::RELAYS, payload)
     }
 }
 

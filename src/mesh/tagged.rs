@@ -1,0 +1,33 @@
+//! Messages of hubs that the core knows nothing of: postcard behind one byte that says what it is.
+//!
+//! They travel as signals between hubs do. Hubs that do not know a byte ignore the message; MESH.md lists all, those of
+//! the core among them. Decoding never panics.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What hubs say of their STUN and TURN servers.
+pub(super) const RELAYS: u8 = 4;
+/// What hubs say of how they are.
+pub(super) const CONDITIONS: u8 = 5;
+
+pub(super) fn encode(tag: u8, message: &impl Serialize) -> Bytes {
+    // Encoding into memory cannot fail for these types; an empty message is ignored by its receiver.
+    postcard::to_stdvec(&(tag, message))
+        .unwrap_or_default()
+        .into()
+}
+
+/// Whether a message is one of these, well-formed or not.
+pub(super) fn is(tag: u8, payload: &[u8]) -> bool {
+    payload.first() == Some(&tag)
+}
+
+pub(super) fn decode<M: DeserializeOwned>(tag: u8, payload: &[u8]) -> Option<M> {
+    let (first, rest) = payload.split_first()?;
+    if *first != tag {
+        return None;
+    }
+    postcard::from_bytes(rest).ok()
+}
