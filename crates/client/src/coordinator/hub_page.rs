@@ -9,9 +9,9 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::ice::{self, IceServers};
+use super::tls::{self, AnyError};
 use crate::HubUrl;
 
 /// The longest that the whole of it may take.
@@ -65,8 +65,6 @@ pub(super) async fn ice_servers(
     }
 }
 
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
-
 async fn ask(
     hub: &HubUrl,
     peer: &str,
@@ -86,26 +84,7 @@ async fn ask(
     if !hub.is_tls() {
         return get(stream, request).await;
     }
-    let config = match tls {
-        Some(config) => config,
-        None => system_roots()?,
-    };
-    let name = rustls::pki_types::ServerName::try_from(host)?;
-    let stream = TlsConnector::from(config).connect(name, stream).await?;
-    get(stream, request).await
-}
-
-/// What verifies servers when the caller has no own wish: the roots of the system.
-pub(super) fn system_roots() -> Result<Arc<rustls::ClientConfig>, AnyError> {
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    get(tls::connect(stream, host, tls).await?, request).await
 }
 
 async fn get<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(

@@ -53,6 +53,7 @@ mod signal;
 mod stats;
 mod stun;
 mod tcp;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -13,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
 use turn_client_proto::api::{
     DelayedMessageOrChannelSend, Transmit, TransmitBuild, TurnClientApi as _, TurnConfig,
     TurnEvent, TurnPollRet, TurnRecvRet,
@@ -27,7 +26,8 @@ use turn_client_proto::types::{
 use turn_client_proto::udp::TurnClientUdp;
 
 use super::ice::{self, Transport, TurnServer};
-use super::{hub_page, own, stun};
+use super::tls::{self, AnyError};
+use super::{own, stun};
 
 /// How long a server may take until the relay is there, by UDP.
 const UDP_LIMIT: Duration = Duration::from_secs(3);
@@ -144,8 +144,6 @@ enum Wire {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
-
 async fn connect(
     server: &TurnServer,
     address: SocketAddr,
@@ -162,12 +160,7 @@ async fn connect(
     if server.transport == Transport::Tcp {
         return Ok((Wire::Stream(Box::new(stream), local), address));
     }
-    let config = match tls {
-        Some(config) => config,
-        None => hub_page::system_roots()?,
-    };
-    let name = rustls::pki_types::ServerName::try_from(server.place.host.clone())?;
-    let stream = TlsConnector::from(config).connect(name, stream).await?;
+    let stream = tls::connect(stream, server.place.host.clone(), tls).await?;
     Ok((Wire::Stream(Box::new(stream), local), address))
 }
 
