@@ -20,6 +20,8 @@ use hubmesh_client::{Client, ConnectError, ConnectOptions, DEFAULT_NETWORK, HubU
 use output::Output;
 use talk::Talk;
 
+/// The hub of whoever names none.
+const LOCAL_HUB: &str = "ws://localhost:8080";
 /// How long `--send` waits for an answer when `--listen` does not say.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
@@ -61,7 +63,7 @@ pub struct Arguments {
     /// The hub to connect to.
     #[arg(
         long,
-        default_value = "ws://localhost:8080",
+        default_value = LOCAL_HUB,
         value_name = "URL",
         env = "HUB_URL"
     )]
@@ -160,10 +162,15 @@ fn refused_or_unreachable(error: &ConnectError) -> Exit {
     match error {
         ConnectError::BadToken => Exit::Usage,
         ConnectError::Unreachable { .. } => Exit::Unreachable,
-        ConnectError::Refused { status, .. } => match status.as_u16() {
-            401 | 403 | 409 => Exit::Refused,
-            429 | 502..=504 => Exit::Unreachable,
-            _ => Exit::Failed,
-        },
+        ConnectError::Refused { status, .. } => of_status(*status),
+    }
+}
+
+/// What a status of a hub means that did not let this program in.
+fn of_status(status: http::StatusCode) -> Exit {
+    match status.as_u16() {
+        401 | 403 | 409 => Exit::Refused,
+        429 | 502..=504 => Exit::Unreachable,
+        _ => Exit::Failed,
     }
 }

@@ -19,7 +19,7 @@ use hubmesh_client::coordinator::{
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::refused_or_unreachable;
+use crate::{LOCAL_HUB, of_status, refused_or_unreachable};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -114,7 +114,7 @@ impl Common {
                 .map_err(|error| wrong(&error))?;
         }
         let named = self.hub.clone();
-        let local = || "ws://localhost:8080".parse().ok();
+        let local = || LOCAL_HUB.parse().ok();
         let hub = if needs_hub || self.stun.is_empty() {
             named.or_else(local)
         } else {
@@ -202,11 +202,7 @@ fn exit_of(error: &Error) -> Exit {
         },
         Error::Hub(error) => refused_or_unreachable(error),
         Error::Page(PageError::Unreachable { .. }) => Exit::Unreachable,
-        Error::Page(PageError::Refused { status, .. }) => match status.as_u16() {
-            401 | 403 => Exit::Refused,
-            429 | 502..=504 => Exit::Unreachable,
-            _ => Exit::Failed,
-        },
+        Error::Page(PageError::Refused { status, .. }) => of_status(*status),
         Error::NoHub | Error::Id(_) => Exit::Usage,
         Error::ShutDown => Exit::Failed,
     }

@@ -71,14 +71,13 @@ pub async fn run(arguments: Arguments) -> Exit {
 
 async fn work(coordinator: &Coordinator, arguments: &Arguments) -> Exit {
     let id = arguments.id.clone().unwrap_or_else(PeerId::random);
-    let lost = lost(coordinator);
     if let Err(error) = coordinator.register_peer(&id).await {
         return failed(&error);
     }
     let Some(peer) = &arguments.peer else {
         return tokio::select! {
             exit = answer(coordinator, arguments.listen) => exit,
-            exit = lost => exit,
+            exit = lost(coordinator) => exit,
         };
     };
     let purpose = match arguments.pings {
