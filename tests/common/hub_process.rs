@@ -250,6 +250,24 @@ pub fn nobody() -> (TcpSocket, SocketAddr) {
     (bound, address)
 }
 
+impl HubProcess {
+    /// Waits until this hub reaches so many others.
+    pub async fn reaches_hubs(&self, many: usize) {
+        eventually("the hubs are linked", async || {
+            self.http_get("/stats").await.json()["hubs"] == many
+        })
+        .await;
+    }
+
+    /// Two hubs that have a link.
+    pub async fn two() -> (Self, Self) {
+        let first = Self::start().await;
+        let second = first.neighbour().start().await;
+        second.reaches_hubs(1).await;
+        (first, second)
+    }
+}
+
 /// How often it is looked for what has no event of its own.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 

@@ -56,8 +56,11 @@ pub async fn is_here(test: &str) -> bool {
         .arg(std::env::current_exe().expect("a test has a path"))
         .args(["--exact", "--nocapture", test])
         .kill_on_drop(true);
-    let status = again.status().await.expect("unshare starts");
-    assert!(status.success(), "in a user namespace: {status}");
+    let output = again.output().await.expect("unshare starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
+    assert!(output.status.success(), "in a user namespace: {output:?}");
+    assert!(said.contains("1 passed"), "no test is called {test}");
     false
 }
 

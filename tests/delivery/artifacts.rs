@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use crate::workshop::{installed, read, repository};
 
+/// How long a hub may take beyond its pause and its drain, and a second to spare (docs/deployment.md), in milliseconds.
+const BEYOND_DRAIN_MS: u64 = 11_000;
+
 /// The value of `key` in a file of `key = value` or `key: value` lines, without quotes.
 fn value(text: &str, key: &str) -> String {
     let found = text.lines().find_map(|line| {
@@ -130,7 +133,7 @@ fn the_runtime_image_has_no_root_and_asks_the_daemon_itself_for_its_health() {
 fn fly_waits_for_the_drain_before_it_kills() {
     let fly = read("fly.toml");
     assert_eq!(value(&fly, "kill_signal"), "SIGTERM");
-    let needed = number(&fly, "DRAIN_PAUSE_MS") + number(&fly, "DRAIN_MS") + 11_000;
+    let needed = number(&fly, "DRAIN_PAUSE_MS") + number(&fly, "DRAIN_MS") + BEYOND_DRAIN_MS;
     assert!(number(&fly, "kill_timeout") * 1000 > needed);
 }
 
@@ -178,7 +181,7 @@ fn compose_runs_three_hubs_of_which_two_dial_the_first() {
 #[test]
 fn compose_waits_for_the_drain_and_watches_the_health_of_its_hubs() {
     let compose = read("docker-compose.yml");
-    let drain = number(&compose, "DRAIN_MS") + 5_000 + 11_000;
+    let drain = number(&compose, "DRAIN_MS") + 5_000 + BEYOND_DRAIN_MS;
     assert!(number(&compose, "stop_grace_period") * 1000 > drain);
     assert!(compose.contains(r#"test: ["CMD", "/usr/local/bin/hubmesh", "--healthcheck"]"#));
     assert_eq!(
@@ -232,7 +235,7 @@ fn kubernetes_waits_for_the_pause_and_the_drain_before_it_kills() {
     let settings = read("packaging/k8s/kustomization.yaml");
     let hubs = read("packaging/k8s/statefulset.yaml");
     let millis = |name: &str| number(&settings, &format!("- {name}"));
-    let needed = millis("DRAIN_PAUSE_MS") + millis("DRAIN_MS") + 11_000;
+    let needed = millis("DRAIN_PAUSE_MS") + millis("DRAIN_MS") + BEYOND_DRAIN_MS;
     assert!(number(&hubs, "terminationGracePeriodSeconds") * 1000 > needed);
     let probe = hubs.split("readinessProbe:").nth(1).expect("a probe");
     assert!(probe.contains("path: /ready"), "{probe}");
@@ -276,7 +279,7 @@ fn systemd_waits_for_the_drain_before_it_kills() {
     let unit = read("packaging/hubmesh.service");
     let sample = read("packaging/hubmesh.env");
     assert_eq!(value(&unit, "KillSignal"), "SIGTERM");
-    let drain = number(&sample, "#DRAIN_PAUSE_MS") + number(&sample, "#DRAIN_MS") + 11_000;
+    let drain = number(&sample, "#DRAIN_PAUSE_MS") + number(&sample, "#DRAIN_MS") + BEYOND_DRAIN_MS;
     assert!(number(&unit, "TimeoutStopSec") * 1000 > drain);
     assert_eq!(value(&unit, "RestartPreventExitStatus"), "64");
 }

@@ -76,7 +76,7 @@ async fn the_peers_of_a_killed_hub_are_gone_for_everybody_and_it_is_listed_no_mo
 }
 
 /// Stops a process where it stands, or lets it go on: its sockets stay open, and it answers nothing.
-fn freeze(hub: &HubProcess, signal: Signal) {
+pub fn freeze(hub: &HubProcess, signal: Signal) {
     let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a valid pid"), signal).expect("the hub is there");
 }

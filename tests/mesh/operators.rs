@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
+    failures::freeze,
     hub_process::{HubBuilder, HubProcess, eventually},
     peer::Peer,
     stage::{TOKEN, shaped},
@@ -90,8 +91,7 @@ async fn any_hub_tells_how_each_hub_is_and_who_is_where() {
 async fn a_hub_that_does_not_answer_is_named() {
     let ([first, second, third], _peers) = a_chain().await;
     let (answers, silent) = (id(&second).await, id(&third).await);
-    let pid = i32::try_from(third.pid()).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("a valid pid"), Signal::STOP).expect("the hub is there");
+    freeze(&third, Signal::STOP);
     let body = asked(&first, "/admin/api/hubs").await;
     assert_eq!(body["notAnswered"], json!([silent]), "{body}");
     let hubs = by_id(&body);

@@ -13,12 +13,7 @@ use turn_types::message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH};
 
 use crate::client::{Client, EXPIRY};
 use crate::hub_process::{HubProcess, LIMIT, eventually};
-use crate::stage::{SECRET, hub, ice_servers, metric, place, urls};
-
-/// A client at this address, of the hub at that one.
-fn client(from: Ipv4Addr, hub: Ipv4Addr, name: &str, expiry: u64) -> Client {
-    Client::new(from, (hub, 3478).into(), SECRET, (name, expiry))
-}
+use crate::stage::{SECRET, client, hub, ice_servers, metric, place, urls};
 
 /// Kilobytes of memory that a hub has.
 fn resident(hub: &HubProcess) -> u64 {

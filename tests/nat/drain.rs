@@ -5,24 +5,19 @@ use std::net::Ipv4Addr;
 use turn_types::attribute::Lifetime;
 use turn_types::message::REFRESH;
 
-use crate::client::{Client, EXPIRY};
-use crate::stage::{SECRET, hub, metric};
+use crate::client::EXPIRY;
+use crate::stage::{client, hub, metric};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn relays_have_the_time_of_the_drain_without_any_peer_and_end_with_a_refresh_error() {
     let (address, builder) = hub();
     let mut hub = builder.env("DRAIN_MS", "600000").start().await;
-    let client = |name| {
-        let mut client = Client::new(
-            Ipv4Addr::LOCALHOST,
-            (address, 3478).into(),
-            SECRET,
-            (name, EXPIRY),
-        );
+    let with_relay = |name| {
+        let mut client = client(Ipv4Addr::LOCALHOST, address, name, EXPIRY);
         client.allocate().map(|_| client)
     };
-    let mut ada = client("ada").expect("a relay");
-    let mut bob = client("bob").expect("a relay");
+    let mut ada = with_relay("ada").expect("a relay");
+    let mut bob = with_relay("bob").expect("a relay");
     assert_eq!(metric(&hub, "hubmesh_turn_up").await, 1);
     hub.terminate();
     let lifetime = Lifetime::new(600);
@@ -33,7 +28,11 @@ async fn relays_have_the_time_of_the_drain_without_any_peer_and_end_with_a_refre
         }
     };
     assert_eq!(refused, 437);
-    assert_eq!(client("eve").err(), Some(508), "no relay begins any more");
+    assert_eq!(
+        with_relay("eve").err(),
+        Some(508),
+        "no relay begins any more"
+    );
     assert_eq!(
         bob.permit("1.1.1.1:80"),
         Ok(()),

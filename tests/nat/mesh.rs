@@ -7,9 +7,9 @@ use serde_json::Value;
 use turn_types::attribute::Lifetime;
 use turn_types::message::REFRESH;
 
-use crate::client::{Client, EXPIRY};
+use crate::client::EXPIRY;
 use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually_within};
-use crate::stage::{SECRET, hub, ice_servers, metric, urls};
+use crate::stage::{SECRET, client, hub, ice_servers, metric, urls};
 
 /// What is asked again is asked within ten seconds.
 const TWO_QUESTIONS: std::time::Duration = LIMIT;
@@ -66,9 +66,8 @@ async fn each_hub_names_its_own_servers_first_and_then_those_of_the_others() {
         &Credentials::new(SECRET, name, expiry).credential
     );
     for address in [one, two] {
-        let to = (address, 3478).into();
-        let mut client = Client::new(Ipv4Addr::LOCALHOST, to, SECRET, (name, expiry));
-        assert!(client.allocate().is_ok(), "{address}");
+        let mut ada = client(Ipv4Addr::LOCALHOST, address, name, expiry);
+        assert!(ada.allocate().is_ok(), "{address}");
     }
     assert_eq!(urls(&servers, "stun:").len(), 2);
 }
@@ -85,16 +84,11 @@ async fn a_hub_that_is_full_or_has_another_secret_is_left_out() {
         .await;
     let third = without(&first).start().await;
     comes_to_name(&third, &[one]).await;
-    let mut client = Client::new(
-        Ipv4Addr::LOCALHOST,
-        (one, 3478).into(),
-        SECRET,
-        ("ada", EXPIRY),
-    );
-    client.allocate().expect("a relay");
+    let mut ada = client(Ipv4Addr::LOCALHOST, one, "ada", EXPIRY);
+    ada.allocate().expect("a relay");
     comes_to_name(&third, &[]).await;
     let end = Lifetime::new(0);
-    client.ask(REFRESH, &[&end], None).expect("its end");
+    ada.ask(REFRESH, &[&end], None).expect("its end");
     comes_to_name(&third, &[one]).await;
     let refused = r#"hubmesh_mesh_ice_answers_total{result="other-secret"}"#;
     assert!(
@@ -110,13 +104,8 @@ async fn a_hub_that_drains_is_named_no_longer() {
     let first = builder.env("DRAIN_MS", "600000").start().await;
     let third = without(&first).start().await;
     comes_to_name(&third, &[one]).await;
-    let mut client = Client::new(
-        Ipv4Addr::LOCALHOST,
-        (one, 3478).into(),
-        SECRET,
-        ("ada", EXPIRY),
-    );
-    client.allocate().expect("a relay, for which it stays");
+    let mut ada = client(Ipv4Addr::LOCALHOST, one, "ada", EXPIRY);
+    ada.allocate().expect("a relay, for which it stays");
     first.terminate();
     comes_to_name(&third, &[]).await;
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
 
+use crate::client::Client;
 use crate::coturn::own_address;
 use crate::hub_process::{HubBuilder, HubProcess};
 
@@ -18,6 +19,11 @@ pub fn hub() -> (Ipv4Addr, HubBuilder) {
         .env("TURN_PORT", "3478")
         .env("TURN_SECRET", SECRET);
     (address, builder)
+}
+
+/// A client at this address, of the hub at that one.
+pub fn client(from: Ipv4Addr, hub: Ipv4Addr, name: &str, expiry: u64) -> Client {
+    Client::new(from, (hub, 3478).into(), SECRET, (name, expiry))
 }
 
 /// What `/ice-servers` gives to this peer.

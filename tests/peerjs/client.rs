@@ -218,10 +218,7 @@ pub async fn pair(settings: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 2
     let first = settings(HubProcess::builder()).start().await;
     let second = settings(first.neighbour()).start().await;
     for hub in [&first, &second] {
-        eventually("the hubs know each other", async || {
-            hub.http_get("/hubs").await.json()["totalHubs"] == 1
-        })
-        .await;
+        hub.reaches_hubs(1).await;
     }
     [first, second]
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use hub_process::{HubProcess, LIMIT, eventually};
+use hub_process::{HubProcess, LIMIT};
 
 /// A client of the dialect.
 struct Client {
@@ -72,21 +72,6 @@ impl Client {
     }
 }
 
-/// Two hubs that have a link.
-async fn two() -> (HubProcess, HubProcess) {
-    let first = HubProcess::builder().start().await;
-    let second = HubProcess::builder()
-        .env("BOOTSTRAP_HUBS", first.ws_url())
-        .start()
-        .await;
-    eventually("the hubs are linked", async || {
-        let stats = second.http(http::Method::GET, "/stats", &[]).await.json();
-        stats["hubs"] == 1
-    })
-    .await;
-    (first, second)
-}
-
 /// Has a newcomer subscribe until it is told that this one is there: what one hub knows, the other hears a little later.
 async fn meet(client: &mut Client, topic: &str, other: &str) {
     client.subscribe(&[topic]).await;
@@ -118,9 +103,18 @@ async fn a_client_says_who_it_is_when_it_likes_and_nothing_before() {
     client
         .say(json!({"type": "unsubscribe", "topics": topics}))
         .await;
-    // In no topic any more, for longer than others may take to announce themselves.
-    for _ in 0..3 {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    client.say(json!({"type": "ping"})).await;
+    assert_eq!(client.next().await["type"], "pong");
+    // In no topic any more, for longer than others may take to announce themselves: such a one is closed meanwhile.
+    for round in 0..3 {
+        let url = format!(
+            "{}/ws?peerId={}",
+            hub.ws_url(),
+            format!("a{round}").repeat(20)
+        );
+        let (mut mute, _) = connect_async(url).await.expect("it is let in");
+        let closed = async { while let Some(Ok(_)) = mute.next().await {} };
+        timeout(LIMIT, closed).await.expect("it is closed in time");
         client.say(json!({"type": "ping"})).await;
         assert_eq!(client.next().await["type"], "pong");
     }
@@ -128,7 +122,7 @@ async fn a_client_says_who_it_is_when_it_likes_and_nothing_before() {
 
 #[tokio::test]
 async fn what_is_published_reaches_the_members_of_its_topic_on_both_hubs_once_and_in_order() {
-    let (first, second) = two().await;
+    let (first, second) = HubProcess::two().await;
     let mut ada = Client::named(&first, "ada").await;
     ada.subscribe(&["a", "b"]).await;
     ada.until("members").await;
@@ -241,7 +235,7 @@ async fn an_endpoint_takes_a_name_from_its_path_and_a_body_that_is_bounded() {
 
 #[tokio::test]
 async fn what_one_topic_refuses_leaves_the_connection_and_its_other_topics_alone() {
-    let (first, second) = two().await;
+    let (first, second) = HubProcess::two().await;
     let mut ada = Client::named(&first, "ada").await;
     ada.subscribe(&["a"]).await;
     ada.until("members").await;
