@@ -356,7 +356,7 @@ fn replay(seed: u64, verbose: bool, kind: &Kind) -> ExitCode {
 fn scripts(only: Option<&str>, large: bool) -> ExitCode {
     let mut failed = 0;
     let large = if large { scripts::LARGE } else { &[] };
-    for (name, script) in scripts::ALL.iter().chain(large) {
+    for (name, script) in scripts::QUICK.iter().chain(scripts::SLOW).chain(large) {
         if only.is_some_and(|only| !name.contains(only)) {
             continue;
         }
