@@ -7,7 +7,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { check, ensure, until } from '../report.mjs';
 
 // The client offers again every 4 s while it has fewer than three links, and gives a half-open one up after 45 s.
-const FULL_MESH_WITHIN_MS = 60_000;
+// Two clients that offer at the same moment can leave one half-open, and the next try can end likewise.
+const FULL_MESH_WITHIN_MS = 120_000;
 // Its first retries come after 3 s and 9 s when it has open channels, after 1 s and 3 s when it has none;
 // an abnormal close skips the first of them.
 const BACK_WITHIN_MS = 40_000;
