@@ -101,7 +101,9 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f
             world.run_for(Duration::from_millis(1));
         }
     }
-    world.run_for(Duration::from_secs(20));
+    // Sizes that were told while networks grew are told anew, so many in each round of housekeeping.
+    let lines = plan.peers / NETWORK * SPREAD / plan.hubs;
+    world.run_for(Duration::from_secs(30 * (2 + lines as u64 / 32)));
     leg.add(
         "joins in bulk: CPU time per join",
         meters.cpu_since(clock) * 1e6 / plan.peers.max(1) as f64,
