@@ -174,6 +174,14 @@ fn known(world: &World, no: HostNo) -> usize {
         .map_or(0, |core| core.directory().read().peers())
 }
 
+/// Whether a peer is known at a hub.
+fn is_known(world: &World, at: HostNo, who: &Newcomer) -> bool {
+    world.core(at).is_some_and(|core| {
+        let directory = core.directory().read();
+        directory.holder(&who.network, &who.peer).is_some()
+    })
+}
+
 /// A hub's set at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Version {

@@ -8,9 +8,11 @@
 use std::time::Duration;
 
 use super::ways::Ways;
-use super::{Leg, Meters, NETWORK, Plan, first_and_another, of_links, person, quantile, seconds};
+use super::{
+    Leg, Meters, NETWORK, Plan, first_and_another, is_known, of_links, person, quantile, seconds,
+};
 use crate::sessions::Status;
-use crate::world::{HostNo, Newcomer, World};
+use crate::world::{HostNo, World};
 use hubmesh_core::Core;
 use hubmesh_core::directory::{Directory, Shares};
 use hubmesh_core::frames::{Change, Claim, Entry, Set};
@@ -142,14 +144,6 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f
     );
     leg.add("... for its neighbours", per_hub(transit), "");
     transit as f64 / own.max(1) as f64
-}
-
-/// Whether a peer is known at a hub.
-fn is_known(world: &World, at: HostNo, who: &Newcomer) -> bool {
-    world.core(at).is_some_and(|core| {
-        let directory = core.directory().read();
-        directory.holder(&who.network, &who.peer).is_some()
-    })
 }
 
 /// Single joins to networks that their hubs are in, one at a time in a mesh at rest.

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::ways::Ways;
 use super::{
-    Leg, Meters, authored, first_and_another, of_links, person, quantile, seconds, until_shown,
+    Leg, Meters, authored, first_and_another, is_known, of_links, person, quantile, seconds,
+    until_shown,
 };
 use crate::checks;
-use crate::world::{HostNo, World};
+use crate::world::{HostNo, Newcomer, World};
 use hubmesh_core::frames::{FOLLOWS_SINCE, PULLS_SINCE};
 use hubmesh_core::ids::HubId;
 
@@ -250,15 +251,30 @@ fn cold_start(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg)
     leg.add("... links per hub", Ways::of(world).degree(), "");
 }
 
+/// Joins to a network that every hub has a member of: a hub of a large mesh hears of no other.
 fn joins(world: &mut World, plan: ScalePlan, leg: &mut Leg) {
+    let network = person(0).network;
+    let member = |no: usize| Newcomer {
+        network: network.clone(),
+        ..person(no)
+    };
+    for no in 0..plan.hubs {
+        world.join_unwatched(no, &member(no));
+    }
+    world.run_for(Duration::from_secs(5));
     let ways = Ways::of(world);
     let (mut times, mut shortest) = (Vec::new(), Vec::new());
     for round in 0..60 {
         let at = round * 7 % plan.hubs;
-        world.join_unwatched(at, &person(round));
-        let version = authored(world, at);
+        let who = member(plan.hubs + round);
+        let (began, mut waiting) = (world.now(), live(world));
+        world.join_unwatched(at, &who);
         let (step, limit) = (Duration::from_micros(200), Duration::from_secs(1));
-        let took = until_shown(world, live(world), version.as_slice(), step, limit);
+        let shown = world.run_until_true(step, limit, |world| {
+            waiting.retain(|no| !is_known(world, *no, &who));
+            waiting.is_empty()
+        });
+        let took = shown.then(|| Duration::from_micros(world.now() - began));
         times.push(seconds(took) * 1e3);
         shortest.push(ways.farthest(at) as f64 / 1e3);
         world.run_for(Duration::from_millis(20));
@@ -320,7 +336,7 @@ fn split(world: &mut World, plan: ScalePlan, meters: Meters, leg: &mut Leg) {
     world.run_for(APART);
     let newcomers = [0, plan.hubs - 1];
     for (no, at) in newcomers.into_iter().enumerate() {
-        world.join_unwatched(at, &person(1_000 + no));
+        world.join_unwatched(at, &person(2 * plan.hubs + no));
     }
     let sets: Vec<_> = newcomers
         .iter()
