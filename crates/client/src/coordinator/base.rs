@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::attempt::{ConnectFailure, Reached};
+use super::attempt::Reached;
 use super::detect::{self, NatInfo};
+use super::failure::ConnectFailure;
 use super::gather::Ground;
 use super::ice::IceServers;
 use super::options::Options;

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Connected;
-use super::attempt::{self, Attempt, ConnectFailure, Reached, Tries};
+use super::attempt::{self, Attempt, Reached, Tries};
 use super::base::{Base, Made};
+use super::failure::ConnectFailure;
 use super::gather::Ground;
 use super::link::{Incoming, Link, Lost, Outgoing, Signaling, Told};
 use super::plan::{End, Side};
