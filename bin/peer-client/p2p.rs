@@ -158,9 +158,10 @@ async fn lost(coordinator: &Coordinator) -> Exit {
     Exit::Unreachable
 }
 
-/// Says that nothing follows, and waits until all is printed.
+/// Says that nothing follows, to the hub and to TURN servers, too, and waits until all is printed.
 async fn finish(coordinator: &Coordinator, printing: JoinHandle<()>) {
     coordinator.shutdown();
+    coordinator.closed().await;
     // It ends with the event that was just sent.
     let _ = printing.await;
 }
@@ -203,7 +204,10 @@ fn exit_of(error: &Error) -> Exit {
         Error::Hub(error) => refused_or_unreachable(error),
         Error::Page(PageError::Unreachable { .. }) => Exit::Unreachable,
         Error::Page(PageError::Refused { status, .. }) => of_status(*status),
-        Error::NoHub | Error::Id(_) => Exit::Usage,
+        Error::Page(PageError::BadToken) | Error::NoHub | Error::Id(_) | Error::Metadata { .. } => {
+            Exit::Usage
+        }
+        Error::TooLong { .. } => Exit::Unreachable,
         Error::ShutDown => Exit::Failed,
     }
 }

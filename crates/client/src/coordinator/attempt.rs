@@ -4,29 +4,34 @@
 //! their sockets, tell each other where they may be, and meet there at once. The end that asks has a shorter time in each
 //! round, so that it is the one that goes on.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::datagram::Datagram;
-use super::failure::{ConnectFailure, Tried, failure};
+use super::candidates::{self, View};
+use super::datagram::{Datagram, Life};
+use super::failure::{ConnectFailure, Tried, Tries, failure};
 use super::gather::{self, Gathered, Ground};
-use super::link::Link;
+use super::link::{Link, Lost};
 use super::meet::{self, Line, Miss};
-use super::packet::{Nonce, Round, Seal};
+use super::packet::{Challenge, Nonce, Round, Seal};
 use super::plan::{self, End, Method, Side, Step};
 use super::port::Port;
 use super::progress::Progress;
 use super::punch::{Pace, Path, Punch};
 use super::signal::Body;
-use super::tcp;
+use super::{own, tcp};
 
-/// How long the other end may take to open its sockets: a relay over TLS is the slowest.
+/// How long an end may take to open its sockets: a relay over TLS is the slowest.
+const GATHER: Duration = Duration::from_secs(12);
+/// How long the other end is given for it, and to say where they are.
 const GATHERING: Duration = Duration::from_secs(15);
+/// How long the end that was asked waits for what is tried next.
+const NEXT_WORD: Duration = Duration::from_secs(10);
 /// How much longer the end that was asked waits for a round.
 const FOLLOWS: Duration = Duration::from_secs(3);
 /// How much sooner TCP is given up when the port of one end is unknown.
@@ -54,6 +59,16 @@ pub(super) struct Reached {
     pub(super) remote: SocketAddr,
     pub(super) channel: Channel,
     pub(super) tried: Vec<Tried>,
+    /// Of the nomination: the last word names it.
+    challenge: Challenge,
+}
+
+/// A way that leads there.
+struct Found {
+    way: String,
+    remote: SocketAddr,
+    channel: Channel,
+    challenge: Challenge,
 }
 
 /// Where an end is in a round.
@@ -71,26 +86,27 @@ pub(super) struct Attempt {
     pub(super) side: Side,
     pub(super) asking: Nonce,
     pub(super) asked: Nonce,
-    pub(super) keep_alive: Duration,
+    /// What the other end says of itself.
+    pub(super) other: End,
+    pub(super) life: Life,
     pub(super) progress: Progress,
     pub(super) tried: Tries,
 }
 
-/// The ways that were tried, for whoever has to tell of them.
-pub(super) type Tries = Arc<Mutex<Vec<Tried>>>;
-
-/// Them so far.
-pub(super) fn so_far(tries: &Tries) -> Vec<Tried> {
-    tries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// What the other end says when it agrees.
+pub(super) struct Accepted {
+    pub(super) nonce: Nonce,
+    pub(super) end: End,
+    pub(super) keep_alive_ms: u32,
 }
 
-/// Asks the peer whether it wants a connection, again and again until it says so. Gives its nonce and its end.
+/// Asks the peer whether it wants a connection, again and again until it says so.
 pub(super) async fn ask(
     link: &mut Link,
     ask: Body,
     (times, limit): (u32, Duration),
     progress: &Progress,
-) -> Result<(Nonce, End), ConnectFailure> {
+) -> Result<Accepted, ConnectFailure> {
     let peer = link.peer.clone();
     let each = limit / times.max(1);
     for time in 0..times.max(1) {
@@ -103,7 +119,17 @@ pub(super) async fn ask(
         let hearing = async {
             loop {
                 match link.hear().await {
-                    Ok(Body::Accept { nonce, end }) => return Ok((nonce, end)),
+                    Ok(Body::Accept {
+                        nonce,
+                        end,
+                        keep_alive_ms,
+                    }) => {
+                        return Ok(Accepted {
+                            nonce,
+                            end,
+                            keep_alive_ms,
+                        });
+                    }
                     Ok(Body::Refuse { reason }) => {
                         let peer = peer.clone();
                         return Err(ConnectFailure::Refused { peer, reason });
@@ -126,53 +152,62 @@ impl Attempt {
     pub(super) async fn lead(
         mut self,
         own: &End,
-        other: &End,
         only: &[Method],
     ) -> Result<Reached, ConnectFailure> {
-        let mut steps = plan::plan(own, other);
+        let mut steps = plan::plan(own, &self.other);
         steps.retain(|step| only.is_empty() || only.contains(&step.method));
         for (round, step) in (0..=u8::MAX).zip(steps) {
             let said = self.link.say(Body::Try { round, step }).await;
             said.map_err(|lost| failure(&self.link.peer, lost))?;
             if let Some(reached) = self.try_step(round, step).await? {
+                let challenge = reached.challenge;
                 // The other end hears of it by the way itself, too.
-                let _ = self.link.say(Body::Done { round }).await;
+                let _ = self.link.say(Body::Done { round, challenge }).await;
+                self.link.decided();
                 return Ok(reached);
             }
         }
-        // Whoever hears it not sees that nothing follows.
-        let _ = self.link.say(Body::GiveUp).await;
+        // That it gives up is what the link says last.
         Err(self.no_way())
     }
 
     /// Agrees, and follows the other end from way to way.
     pub(super) async fn follow(mut self) -> Result<Reached, ConnectFailure> {
         self.accept().await?;
-        let mut rounds = 0;
+        let (mut rounds, mut next) = (0, 0);
         loop {
-            match self.link.hear().await {
-                Ok(Body::Try { round, step }) => {
+            self.tried.begin("waited to be told what to try");
+            let Ok(heard) = timeout(NEXT_WORD, self.link.hear()).await else {
+                let (peer, waited) = (self.link.peer.clone(), NEXT_WORD);
+                return Err(ConnectFailure::NoAnswer { peer, waited });
+            };
+            match heard {
+                // Each round has a number of its own, and so a seal.
+                Ok(Body::Try { round, step }) if round >= next => {
+                    next = round.saturating_add(1);
                     rounds += 1;
                     if rounds > MOST_ROUNDS {
                         return Err(self.no_way());
                     }
                     if let Some(reached) = self.try_step(round, step).await? {
+                        self.link.decided();
                         return Ok(reached);
                     }
                 }
-                Ok(Body::GiveUp) => return Err(self.no_way()),
                 // It did not hear the answer.
                 Ok(Body::Ask { .. }) => self.accept().await?,
                 Ok(_) => {}
+                Err(Lost::GivenUp) if rounds > 0 => return Err(self.no_way()),
                 Err(lost) => return Err(failure(&self.link.peer, lost)),
             }
         }
     }
 
-    async fn accept(&self) -> Result<(), ConnectFailure> {
+    async fn accept(&mut self) -> Result<(), ConnectFailure> {
         let accept = Body::Accept {
             nonce: self.asked,
             end: self.ground.end(),
+            keep_alive_ms: self.life.keep_alive_ms(),
         };
         let said = self.link.say(accept).await;
         said.map_err(|lost| failure(&self.link.peer, lost))
@@ -181,7 +216,7 @@ impl Attempt {
     fn no_way(&self) -> ConnectFailure {
         ConnectFailure::NoWay {
             peer: self.link.peer.clone(),
-            tried: so_far(&self.tried),
+            tried: self.tried.so_far(),
         }
     }
 
@@ -189,59 +224,101 @@ impl Attempt {
     async fn try_step(&mut self, round: u8, step: Step) -> Result<Option<Reached>, ConnectFailure> {
         let began = Instant::now();
         self.progress.step(|| format!("tries {}", step.method));
+        self.tried.begin(format!("tried {}", step.method));
         let went = match step.method {
             Method::TcpPunch => self.by_tcp(round).await,
             _ => self.by_datagrams(round, step).await,
         };
-        match went {
-            Ok((way, remote, channel)) => {
-                self.progress.step(|| format!("{way} leads to {remote}"));
-                Ok(Some(Reached {
-                    method: step.method,
-                    way,
-                    remote,
-                    channel,
-                    tried: so_far(&self.tried),
-                }))
+        let (lost, reason) = match went {
+            Ok(found) => return Ok(Some(self.reached(step.method, found))),
+            Err(Miss::Failed(reason)) => (None, reason),
+            Err(Miss::Lost(lost)) => {
+                let reason = lost.to_string();
+                (Some(lost), reason)
             }
-            Err(Miss::Failed(reason)) => {
-                self.progress
-                    .step(|| format!("{} fails: {reason}", step.method));
-                let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-                tried.push(Tried {
-                    method: step.method,
-                    reason,
-                    took: began.elapsed(),
-                });
-                Ok(None)
-            }
-            Err(Miss::Lost(lost)) => Err(failure(&self.link.peer, lost)),
+        };
+        self.progress
+            .step(|| format!("{} fails: {reason}", step.method));
+        self.tried.add(Tried {
+            method: step.method,
+            reason,
+            took: began.elapsed(),
+        });
+        match lost {
+            None => Ok(None),
+            Some(Lost::GivenUp) => Err(self.no_way()),
+            Some(lost) => Err(failure(&self.link.peer, lost)),
         }
     }
 
-    async fn by_datagrams(
-        &mut self,
-        round: u8,
-        step: Step,
-    ) -> Result<(String, SocketAddr, Channel), Miss> {
-        let many = step.method == Method::Birthday && step.many == Some(self.side);
-        let gathered = match step.method {
-            Method::Relay => gather::relay(&self.ground).await,
-            // Whoever asks for it for no reason gets neither sockets nor probes.
-            Method::Birthday if !self.ground.fits_birthday(many) => {
-                Err("its NAT is none for birthday probing".into())
+    fn reached(&self, method: Method, found: Found) -> Reached {
+        let Found {
+            way,
+            remote,
+            channel,
+            challenge,
+        } = found;
+        self.progress.step(|| format!("{way} leads to {remote}"));
+        Reached {
+            method,
+            way,
+            remote,
+            channel,
+            tried: self.tried.so_far(),
+            challenge,
+        }
+    }
+
+    /// The sockets of a round of datagrams.
+    async fn gather(&self, step: Step) -> Result<Gathered, String> {
+        let many = step.many == Some(self.side);
+        let gathering = async {
+            match step.method {
+                Method::Relay => gather::relay(&self.ground).await,
+                // Whoever asks for it for no reason gets neither sockets nor probes.
+                Method::Birthday if !self.ground.fits_birthday(many) => {
+                    Err("its NAT is none for birthday probing".into())
+                }
+                Method::Birthday => gather::birthday(&self.ground, self.side, many).await,
+                _ => gather::udp(&self.ground).await,
             }
-            Method::Birthday if many => gather::many(&self.ground).await,
-            _ => gather::udp(&self.ground).await,
         };
-        let (ports, addresses, troubles, trouble) = match gathered {
-            Ok(Gathered {
-                ports,
-                addresses,
-                troubles,
-            }) => (ports, addresses, troubles, None),
-            Err(trouble) => (Vec::new(), Vec::new(), None, Some(trouble)),
+        let gathered = timeout(GATHER, gathering).await;
+        gathered.unwrap_or_else(|_| Err(format!("no sockets were there within {GATHER:?}")))
+    }
+
+    /// Where the other end may be, of what it says, for a socket or relay at this address.
+    fn usable(
+        &self,
+        own: std::io::Result<SocketAddr>,
+        theirs: &Place,
+        is_relay: bool,
+    ) -> Vec<SocketAddr> {
+        let Ok(own) = own else { return Vec::new() };
+        let view = View {
+            own: own.ip(),
+            own_public: self.ground.public(),
+            their_public: self.other.public,
+            is_relayed: is_relay || theirs.relayed,
         };
+        let usable = view.usable(&theirs.addresses);
+        self.progress
+            .step(|| format!("the other end may be at {usable:?}"));
+        usable
+    }
+
+    async fn by_datagrams(&mut self, round: u8, step: Step) -> Result<Found, Miss> {
+        let many = step.method == Method::Birthday && step.many == Some(self.side);
+        let (gathered, trouble) = match self.gather(step).await {
+            Ok(gathered) => (gathered, None),
+            Err(trouble) => (Gathered::default(), Some(trouble)),
+        };
+        let Gathered {
+            ports,
+            addresses,
+            troubles,
+            room: _room,
+        } = gathered;
         if let Some(troubles) = &troubles {
             self.progress.step(|| format!("no relay here: {troubles}"));
         }
@@ -255,9 +332,12 @@ impl Attempt {
         if let Some(troubles) = troubles.filter(|_| !theirs.relayed) {
             return Err(Miss::Failed(format!("neither end has a relay: {troubles}")));
         }
-        let theirs = theirs.addresses;
+        let first = ports
+            .first()
+            .ok_or_else(|| Miss::Failed("no socket".into()))?;
+        let theirs = self.usable(first.local_addr(), &theirs, relayed);
         let (paths, pace) = if step.method == Method::Birthday {
-            birthday_paths(&theirs, many)
+            birthday_paths(&theirs, self.other.public, many)
         } else {
             let remotes = theirs.into_iter();
             let paths = remotes.map(|remote| Path { socket: 0, remote });
@@ -272,13 +352,20 @@ impl Attempt {
             Port::Relay(relay) => format!("{} over {}", step.method, relay.transport),
             Port::Udp(_) => step.method.to_string(),
         };
-        let remote = won.remote;
-        let datagram = Datagram::new(won.port, remote, seal, won.early, self.keep_alive);
-        Ok((way, remote, Channel::Datagram(datagram)))
+        let (remote, challenge) = (won.remote, won.challenge);
+        let datagram = Datagram::new(won.port, remote, seal, won.early, self.life);
+        Ok(Found {
+            way,
+            remote,
+            channel: Channel::Datagram(datagram),
+            challenge,
+        })
     }
 
-    async fn by_tcp(&mut self, round: u8) -> Result<(String, SocketAddr, Channel), Miss> {
-        let gathered = tcp::gather(&self.ground).await;
+    async fn by_tcp(&mut self, round: u8) -> Result<Found, Miss> {
+        let gathered = timeout(GATHER, tcp::gather(&self.ground)).await;
+        let gathered =
+            gathered.unwrap_or_else(|_| Err(format!("no socket was there within {GATHER:?}")));
         let (mapped, addresses, symmetric, trouble) = match gathered {
             Ok(mapped) => {
                 let (addresses, symmetric) = (mapped.addresses.clone(), mapped.symmetric);
@@ -291,16 +378,14 @@ impl Attempt {
             symmetric,
             relayed: false,
         };
-        let Place {
-            addresses: theirs,
-            symmetric: they,
-            ..
-        } = self.exchange(round, own, trouble).await?;
+        let theirs = self.exchange(round, own, trouble).await?;
+        let they = theirs.symmetric;
         if symmetric && they {
             let reason = "both NATs give each destination another TCP port";
             return Err(Miss::Failed(reason.into()));
         }
         let mapped = mapped.ok_or_else(|| Miss::Failed("no socket".into()))?;
+        let theirs = self.usable(Ok(mapped.local), &theirs, false);
         let mut end = self.end_of(Method::TcpPunch);
         if symmetric || they {
             // It leads there only if the other end lets in everybody, and then at once.
@@ -309,12 +394,16 @@ impl Attempt {
         let seal = self.seal(round);
         let link = &mut self.link;
         let line = Line { link, round };
-        let stream = tcp::race(mapped, theirs, (self.side, seal), end, line).await?;
-        tcp::keep_alive(&stream, self.keep_alive);
+        let (stream, challenge) = tcp::race(mapped, theirs, (self.side, seal), end, line).await?;
+        tcp::keep_alive(&stream, self.life.keep_alive);
         let remote = stream.peer_addr();
-        let remote = remote.map_err(|error| Miss::Failed(gather::socket_trouble(error)))?;
-        let way = Method::TcpPunch.to_string();
-        Ok((way, remote, Channel::Stream(stream)))
+        let remote = remote.map_err(|error| Miss::Failed(own::socket_trouble(&error)))?;
+        Ok(Found {
+            way: Method::TcpPunch.to_string(),
+            remote,
+            channel: Channel::Stream(stream),
+            challenge,
+        })
     }
 
     /// Tells the other end where this one may be, and hears the same of it.
@@ -325,9 +414,15 @@ impl Attempt {
         trouble: Option<String>,
     ) -> Result<Place, Miss> {
         let own_trouble = trouble.clone();
+        let addresses = if own.relayed {
+            own.addresses
+        } else {
+            let (here, there) = (self.ground.public(), self.other.public);
+            candidates::worth_telling(&own.addresses, here, there)
+        };
         let body = Body::Candidates {
             round,
-            addresses: own.addresses,
+            addresses,
             symmetric: own.symmetric,
             relayed: own.relayed,
             trouble,
@@ -351,7 +446,7 @@ impl Attempt {
                         };
                         return Ok((place, trouble));
                     }
-                    later @ (Body::Try { .. } | Body::GiveUp) => {
+                    later @ Body::Try { .. } => {
                         link.keep(later);
                         return Err(Miss::Failed("the other end went on to the next way".into()));
                     }
@@ -365,20 +460,13 @@ impl Attempt {
                 "the other end did not say where it is within {GATHERING:?}"
             ))
         };
-        let (mut theirs, trouble) = heard.map_err(|_| silent())??;
+        let (theirs, trouble) = heard.map_err(|_| silent())??;
         if let Some(trouble) = own_trouble {
             return Err(Miss::Failed(trouble));
         }
         if let Some(trouble) = trouble {
             return Err(Miss::Failed(format!("at the other end: {trouble}")));
         }
-        self.progress
-            .step(|| format!("the other end may be at {:?}", theirs.addresses));
-        let usable = |place: &SocketAddr| {
-            let ip = place.ip();
-            place.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
-        };
-        theirs.addresses.retain(usable);
         Ok(theirs)
     }
 
@@ -405,9 +493,13 @@ impl Attempt {
     }
 }
 
-/// The symmetric end sends from many sockets to the one place of the other; that one sends to many ports of the first.
-fn birthday_paths(theirs: &[SocketAddr], many: bool) -> (Vec<Path>, Pace) {
-    let Some(first) = theirs.first().copied() else {
+/// The symmetric end sends from many sockets to the one place of the other; that one sends to many ports of the first, which
+/// has to be where servers see it: nobody's own network is searched for ports.
+fn birthday_paths(theirs: &[SocketAddr], public: Option<IpAddr>, many: bool) -> (Vec<Path>, Pace) {
+    let is_outside = |place: &&SocketAddr| {
+        many || (Some(place.ip()) == public && !candidates::is_private(place.ip()))
+    };
+    let Some(first) = theirs.iter().find(is_outside).copied() else {
         return (Vec::new(), Pace::MANY);
     };
     if many {
@@ -433,17 +525,30 @@ mod tests {
 
     #[test]
     fn birthday_probing_has_256_sockets_on_one_side_and_1024_ports_on_the_other() {
-        let theirs = ["198.51.100.7:4000".parse().unwrap()];
-        let (many, _) = birthday_paths(&theirs, true);
+        let theirs: [SocketAddr; 1] = ["198.51.100.7:4000".parse().unwrap()];
+        let public = Some(theirs[0].ip());
+        let (many, _) = birthday_paths(&theirs, public, true);
         assert_eq!(many.len(), 256);
         assert!(many.iter().all(|path| path.remote == theirs[0]));
-        let (one, pace) = birthday_paths(&theirs, false);
+        let (one, pace) = birthday_paths(&theirs, public, false);
         let ports: std::collections::HashSet<_> = one.iter().map(|path| path.remote).collect();
         assert_eq!((ports.len(), pace.most), (1024, 1024), "each port once");
         assert!(
             one.iter()
                 .all(|path| path.socket == 0 && path.remote.port() >= 1024)
         );
-        assert!(birthday_paths(&[], true).0.is_empty());
+        assert!(birthday_paths(&[], public, true).0.is_empty());
+    }
+
+    #[test]
+    fn no_ports_are_searched_in_a_network_of_the_own_or_of_a_third() {
+        let probes = |first: &str, public: &str| {
+            let theirs = [first.parse().unwrap()];
+            birthday_paths(&theirs, public.parse().ok(), false).0.len()
+        };
+        assert_eq!(probes("192.168.1.1:80", "192.168.1.1"), 0);
+        assert_eq!(probes("203.0.113.9:80", "198.51.100.7"), 0);
+        assert_eq!(probes("203.0.113.9:80", ""), 0);
+        assert_eq!(probes("198.51.100.7:80", "198.51.100.7"), 1024);
     }
 }

@@ -3,18 +3,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-use tokio::time::Instant;
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::attempt::Reached;
 use super::detect::{self, NatInfo};
 use super::failure::ConnectFailure;
-use super::gather::Ground;
+use super::gather::{Ground, Shared};
 use super::ice::IceServers;
 use super::options::Options;
 use super::progress::{Event, Progress};
 use super::stats::Counters;
-use super::{Connected, Error, hub_page};
+use super::{Connected, Error, PageError, again, hub_page};
 use crate::PeerId;
 
 /// Events that wait for a listener; one that is slower misses the oldest.
@@ -23,11 +23,16 @@ const EVENTS: usize = 1024;
 const SERVERS_AGE: Duration = Duration::from_secs(60);
 /// How long a network is taken for what it was.
 const NAT_AGE: Duration = Duration::from_secs(600);
+/// The longest that finding out about servers and the network may take, with the wait for others who do.
+const LOOK_LIMIT: Duration = Duration::from_secs(40);
 
 pub(super) struct Base {
     pub(super) options: Options,
     pub(super) counters: Arc<Counters>,
     pub(super) events: broadcast::Sender<Event>,
+    /// Whether connections of others have ever been waited for.
+    pub(super) accepts: watch::Sender<bool>,
+    pub(super) shared: Shared,
     found: Mutex<Option<Found>>,
     /// One looks at the network at a time; the others take what it found.
     looking: tokio::sync::Mutex<()>,
@@ -53,6 +58,8 @@ impl Base {
             options,
             counters: Arc::default(),
             events: broadcast::channel(EVENTS).0,
+            accepts: watch::Sender::new(false),
+            shared: Shared::new(),
             found: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
         }
@@ -80,6 +87,11 @@ impl Base {
 
     /// The servers and the network: what is known if it is young, else found out anew. `peer` is whom credentials are for.
     pub(super) async fn look(&self, peer: &str, anew: bool) -> Result<Arc<Ground>, Error> {
+        let looked = timeout(LOOK_LIMIT, self.look_around(peer, anew)).await;
+        looked.unwrap_or(Err(Error::TooLong { limit: LOOK_LIMIT }))
+    }
+
+    async fn look_around(&self, peer: &str, anew: bool) -> Result<Arc<Ground>, Error> {
         let _looking = self.looking.lock().await;
         let known = self.found().filter(|_| !anew);
         let now = Instant::now();
@@ -90,10 +102,7 @@ impl Base {
         }
         let options = &self.options;
         let mut servers = options.servers.clone();
-        if let Some(hub) = &options.hub {
-            let (token, tls) = (options.token.as_deref(), options.tls.clone());
-            servers.merge(hub_page::ice_servers(hub, peer, token, tls).await?);
-        }
+        servers.merge(self.named_servers(peer).await?);
         let old = known.filter(|found| now < found.nat_at + NAT_AGE);
         let (nat, nat_at) = match old {
             Some(found) => (found.ground.nat.clone(), found.nat_at),
@@ -104,6 +113,7 @@ impl Base {
             servers,
             local_port: options.local_port,
             tls: options.tls.clone(),
+            shared: self.shared.clone(),
         });
         let found = Found {
             ground: Arc::clone(&ground),
@@ -114,8 +124,28 @@ impl Base {
         Ok(ground)
     }
 
+    /// What the hub names. One that has no room just now is asked again, as often as one is dialled.
+    async fn named_servers(&self, peer: &str) -> Result<IceServers, PageError> {
+        let options = &self.options;
+        let Some(hub) = &options.hub else {
+            return Ok(IceServers::default());
+        };
+        let mut tries = 0;
+        loop {
+            let (token, tls) = (options.token.as_deref(), options.tls.clone());
+            match hub_page::ice_servers(hub, peer, token, tls).await {
+                Err(error) if error.passes() && tries < options.retries => {
+                    tries += 1;
+                    sleep(again::pause(tries)).await;
+                }
+                asked => return asked,
+            }
+        }
+    }
+
     async fn detect(&self, servers: &IceServers) -> NatInfo {
-        let nat = detect::detect(servers, self.options.tls.clone()).await;
+        let (tls, lingering) = (self.options.tls.clone(), &self.shared.lingering);
+        let nat = detect::detect(servers, tls, lingering).await;
         self.tell(Event::Initialized { nat: nat.clone() });
         nat
     }

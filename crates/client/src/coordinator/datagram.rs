@@ -1,21 +1,60 @@
-//! A connected datagram socket between two peers, whatever the way: sends and receives, keeps the way open.
+//! A connected datagram socket between two peers, whatever the way: sends and receives, keeps the way open, and notices when
+//! the other end is gone.
 //!
 //! What the caller sends crosses as it is, and in the clear: whoever needs secrecy puts DTLS, QUIC or Noise on top. Beside it
-//! cross sealed packets of forty bytes, which keep NATs open and tell the end; a caller never sees them.
+//! cross sealed packets of forty bytes, which keep NATs open, show that an end is there, and tell the end; a caller never sees
+//! them. However a [`Datagram`] goes, the other end is told.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::packet::{self, Kind, Seal};
 use super::port::Port;
 
 /// How often the end is said, because nobody answers it.
 const FAREWELLS: usize = 3;
+/// Keep-alives of the other end that may be lost, one after the other.
+const SILENT: u32 = 3;
+/// How much later than due they may come.
+const SLACK: Duration = Duration::from_secs(1);
+/// How long what has arrived already may take to be read, by a program that did not read for long.
+const READING: Duration = Duration::from_millis(100);
+/// No keep-alives are sent faster.
+const FASTEST: Duration = Duration::from_millis(10);
+
+/// How often this end shows that it is there, and how long nothing may come from the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    pub(super) keep_alive: Duration,
+    silence: Duration,
+}
+
+impl Life {
+    pub(super) fn new(keep_alive: Duration, theirs_ms: u32) -> Self {
+        let theirs = Duration::from_millis(theirs_ms.into());
+        Self {
+            keep_alive: keep_alive.max(FASTEST),
+            silence: theirs * SILENT + SLACK,
+        }
+    }
+
+    pub(super) fn keep_alive_ms(self) -> u32 {
+        milliseconds(self.keep_alive)
+    }
+}
+
+/// As it is told to the other end.
+pub(super) fn milliseconds(keep_alive: Duration) -> u32 {
+    u32::try_from(keep_alive.as_millis()).unwrap_or(u32::MAX)
+}
 
 /// A task that ends with its value.
 #[derive(Debug)]
@@ -31,7 +70,10 @@ impl Drop for AbortOnDrop {
 #[derive(Debug)]
 pub struct Datagram {
     way: Arc<Way>,
-    early: Mutex<VecDeque<Vec<u8>>>,
+    heard: Mutex<Heard>,
+    silence: Duration,
+    /// Nothing has to be said to the other end any more.
+    is_over: AtomicBool,
     _keeper: AbortOnDrop,
 }
 
@@ -42,46 +84,76 @@ struct Way {
     seal: Seal,
 }
 
+#[derive(Debug)]
+struct Heard {
+    early: VecDeque<Vec<u8>>,
+    /// When something came last.
+    at: Instant,
+}
+
 impl Datagram {
     pub(super) fn new(
         port: Arc<Port>,
         remote: SocketAddr,
         seal: Seal,
         early: VecDeque<Vec<u8>>,
-        keep_alive: Duration,
+        life: Life,
     ) -> Self {
         let way = Arc::new(Way { port, remote, seal });
-        let keeper = tokio::spawn(keep(Arc::clone(&way), keep_alive));
+        let keeper = tokio::spawn(keep(Arc::clone(&way), life.keep_alive));
+        let at = Instant::now();
         Self {
             way,
-            early: Mutex::new(early),
+            heard: Mutex::new(Heard { early, at }),
+            silence: life.silence,
+            is_over: AtomicBool::new(false),
             _keeper: AbortOnDrop(keeper),
         }
     }
 
     /// Sends one datagram. As with UDP, that it was sent does not say that it arrives.
-    pub async fn send(&self, bytes: &[u8]) -> std::io::Result<()> {
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
         self.way.port.send_to(bytes, self.way.remote).await
     }
 
-    /// The next datagram of the peer; nothing when the peer has ended the connection. Cancel-safe.
-    pub async fn recv(&self) -> std::io::Result<Option<Vec<u8>>> {
-        if let Some(early) = self.early.lock().await.pop_front() {
-            return Ok(Some(early));
-        }
+    /// The next datagram of the peer; nothing once the peer has ended the connection. A peer of which nothing was heard for three
+    /// of its keep-alives is an error of the kind `TimedOut`. Cancel-safe.
+    pub async fn recv(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut heard = self.heard.lock().await;
         loop {
-            let (bytes, from) = self.way.port.recv_from().await?;
-            if from != self.way.remote {
-                continue;
+            if self.is_over.load(Relaxed) {
+                return Ok(None);
             }
+            let bytes = match heard.early.pop_front() {
+                Some(early) => early,
+                None => self.next(heard.at).await?,
+            };
             match self.way.seal.read(&bytes).map(|packet| packet.kind) {
-                Some(Kind::Bye) => return Ok(None),
-                Some(_) => {}
+                Some(Kind::Bye) => self.is_over.store(true, Relaxed),
+                Some(_) => heard.at = Instant::now(),
                 // Of an earlier round.
                 None if packet::is_packet(&bytes) => {}
-                None => return Ok(Some(bytes)),
+                None => {
+                    heard.at = Instant::now();
+                    return Ok(Some(bytes));
+                }
             }
         }
+    }
+
+    /// What comes next from the peer's place, which was heard last at this time.
+    async fn next(&self, heard: Instant) -> io::Result<Vec<u8>> {
+        let coming = async {
+            loop {
+                let (bytes, from) = self.way.port.recv_from().await?;
+                if from == self.way.remote {
+                    return Ok(bytes);
+                }
+            }
+        };
+        let end = (heard + self.silence).max(Instant::now() + READING);
+        let come = timeout_at(end, coming).await;
+        come.unwrap_or_else(|_| Err(silent(self.silence)))
     }
 
     /// The address that the peer is reached at: its own, that of its NAT, or of its relay.
@@ -90,21 +162,41 @@ impl Datagram {
     }
 
     /// The address of this end's socket, or of its relay.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.way.port.local_addr()
     }
 
-    /// Tells the peer that the connection is over, and gives up the relay, if it is one.
+    /// Tells the peer that the connection is over, and gives up the relay, if it is one. To drop it does the same without
+    /// waiting for the relay's server: see [`Coordinator::closed`](super::Coordinator::closed).
     pub async fn close(self) {
-        let bye = self.way.seal.write(Kind::Bye, [0; 8]);
-        for _ in 0..FAREWELLS {
-            // A peer that hears none of them finds out by silence.
-            let _ = self.send(&bye).await;
-        }
+        self.say_bye();
         if let Port::Relay(relay) = &*self.way.port {
             relay.close().await;
         }
     }
+
+    /// At once, because what is dropped cannot wait.
+    fn say_bye(&self) {
+        if self.is_over.swap(true, Relaxed) {
+            return;
+        }
+        let bye = self.way.seal.write(Kind::Bye, [0; 8]);
+        for _ in 0..FAREWELLS {
+            // A peer that hears none of them finds out by silence.
+            self.way.port.send_now(&bye, self.way.remote);
+        }
+    }
+}
+
+impl Drop for Datagram {
+    fn drop(&mut self) {
+        self.say_bye();
+    }
+}
+
+fn silent(silence: Duration) -> io::Error {
+    let text = format!("the other end is gone: nothing was heard of it for {silence:?}");
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 async fn keep(way: Arc<Way>, every: Duration) {
@@ -117,5 +209,103 @@ async fn keep(way: Arc<Way>, every: Duration) {
         tokio::time::sleep(every).await;
         // What fails now may work next time; the caller's own sending tells it when the way is gone.
         let _ = way.port.send_to(&alive, way.remote).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::coordinator::packet::Round;
+    use crate::coordinator::plan::Side;
+
+    fn seal(side: Side) -> Seal {
+        let round = Round {
+            attempt: "a",
+            number: 0,
+            asking: &[1; 16],
+            asked: &[2; 16],
+        };
+        Seal::new(&round, side, [0; 16])
+    }
+
+    /// An end, and the bare socket that it is connected to.
+    async fn connected(keep_alive: Duration, theirs_ms: u32) -> (Datagram, UdpSocket) {
+        let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (port, remote) = (Port::Udp(socket), other.local_addr().unwrap());
+        let life = Life::new(keep_alive, theirs_ms);
+        let early = VecDeque::new();
+        let end = Datagram::new(Arc::new(port), remote, seal(Side::Asking), early, life);
+        (end, other)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_silent_for_three_of_its_keep_alives_is_gone() {
+        let (end, other) = connected(Duration::from_hours(1), 25_000).await;
+        let began = Instant::now();
+        let gone = end.recv().await.unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            gone.to_string(),
+            "the other end is gone: nothing was heard of it for 76s"
+        );
+        assert_eq!(began.elapsed().as_secs(), 76);
+        let to = end.local_addr().unwrap();
+        let alive = seal(Side::Asked).write(Kind::Alive, [0; 8]);
+        for bytes in [&alive[..], b"back"] {
+            other.send_to(bytes, to).await.unwrap();
+        }
+        assert_eq!(end.recv().await.unwrap().as_deref(), Some(&b"back"[..]));
+        let began = Instant::now();
+        assert!(end.recv().await.is_err());
+        assert_eq!(began.elapsed().as_secs(), 76, "since it was heard last");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_does_not_keep_a_dead_peer_alive() {
+        let (end, other) = connected(Duration::from_hours(1), 1000).await;
+        let to = end.local_addr().unwrap();
+        let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let began = Instant::now();
+        let alive = seal(Side::Asked).write(Kind::Alive, [0; 8]);
+        let strays = async {
+            loop {
+                stranger.send_to(&alive, to).await.unwrap();
+                // As of an earlier round.
+                let old = seal(Side::Asking).write(Kind::Alive, [0; 8]);
+                other.send_to(&old, to).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        tokio::select! {
+            gone = end.recv() => assert!(gone.is_err()),
+            () = strays => {}
+        }
+        assert_eq!(began.elapsed().as_secs(), 4);
+    }
+
+    #[tokio::test]
+    async fn whoever_drops_an_end_tells_the_other_and_whoever_was_told_does_not() {
+        let (end, other) = connected(Duration::from_hours(1), 25_000).await;
+        let to = end.local_addr().unwrap();
+        drop(end);
+        let mut bytes = [0; 64];
+        for _ in 0..FAREWELLS {
+            let (length, from) = other.recv_from(&mut bytes).await.unwrap();
+            assert_eq!(from, to);
+            let read = seal(Side::Asked).read(&bytes[..length]).unwrap();
+            assert_eq!(read.kind, Kind::Bye);
+        }
+        let (end, other) = connected(Duration::from_hours(1), 25_000).await;
+        let bye = seal(Side::Asked).write(Kind::Bye, [0; 8]);
+        let to = end.local_addr().unwrap();
+        other.send_to(&bye, to).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(end.recv().await.unwrap(), None, "it stays over");
+        }
+        drop(end);
+        assert!(other.try_recv_from(&mut bytes).is_err(), "it knows already");
     }
 }

@@ -4,17 +4,22 @@
 //! answer from another port, or another host where it has one, and so sees what the NAT lets in; a miss counts only when the
 //! server still answers a plain request. Where that leaves two types, a relay on another host is the stranger (`probe`). UDP is called blocked when no server answers by UDP and one does by TCP.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
+use super::candidates::is_private;
 use super::ice::{self, IceServers, Place, TurnServer};
+use super::lingering::Lingering;
 use super::nat_type::{NatType, Observations};
-use super::own;
+use super::own::{self, socket_trouble};
 use super::probe::{self, Seen};
 use super::stun::{self, Answer, Change};
 
@@ -28,6 +33,8 @@ pub(super) const TCP_WAIT: Duration = Duration::from_millis(2000);
 const FIRST_REPEAT: Duration = Duration::from_millis(150);
 /// Addresses of servers that are asked at most.
 const MOST_SERVERS: usize = 8;
+/// The longest that all of it may take.
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -99,12 +106,24 @@ impl NatInfo {
     }
 }
 
-/// Asks these servers.
+/// Asks these servers, for a while.
 pub(super) async fn detect(
     servers: &IceServers,
     tls: Option<Arc<rustls::ClientConfig>>,
+    lingering: &Lingering,
 ) -> NatInfo {
     let started = Instant::now();
+    let looked = timeout(LIMIT, look(servers, (tls, lingering), started)).await;
+    looked.unwrap_or_else(|_| {
+        let reason = format!("the network was not found out within {LIMIT:?}");
+        NatInfo::without_answers(Finding::Unknown { reason }, started)
+    })
+}
+
+/// What a relay needs beside its server.
+type Means<'m> = (Option<Arc<rustls::ClientConfig>>, &'m Lingering);
+
+async fn look(servers: &IceServers, means: Means<'_>, started: Instant) -> NatInfo {
     let unknown = |reason: String| {
         let finding = Finding::Unknown { reason };
         NatInfo::without_answers(finding, started)
@@ -116,21 +135,25 @@ pub(super) async fn detect(
     if addresses.is_empty() {
         return unknown("the names of the STUN servers lead to no address".into());
     }
-    match over_udp(&addresses, (&servers.turn, tls), started).await {
+    match over_udp(&addresses, (&servers.turn, means), started).await {
         Ok(Some(info)) => info,
         Ok(None) if answers_by_tcp(&addresses).await => {
             NatInfo::without_answers(Finding::UdpBlocked, started)
         }
         Ok(None) => unknown("no STUN server answered, by UDP or by TCP".into()),
-        Err(error) => unknown(format!("no socket could be used: {error}")),
+        Err(error) => unknown(socket_trouble(&error)),
     }
 }
 
 /// The addresses of servers, all of the family that the first has.
 pub(super) async fn addresses(servers: &[Place]) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
+    let mut looking = Vec::new();
     for server in servers {
-        for address in ice::resolve(server).await {
+        looking.push(ice::resolve(server));
+    }
+    for addresses in join_all(looking).await {
+        for address in addresses {
             let fits = all
                 .first()
                 .is_none_or(|first| first.is_ipv4() == address.is_ipv4());
@@ -144,7 +167,7 @@ pub(super) async fn addresses(servers: &[Place]) -> Vec<SocketAddr> {
 
 async fn over_udp(
     servers: &[SocketAddr],
-    (turn, tls): (&[TurnServer], Option<Arc<rustls::ClientConfig>>),
+    (turn, means): (&[TurnServer], Means<'_>),
     started: Instant,
 ) -> std::io::Result<Option<NatInfo>> {
     let Some(first) = servers.first() else {
@@ -181,7 +204,7 @@ async fn over_udp(
             socket: &socket,
             at: mapped,
         };
-        let came = probe::from_elsewhere(quiet, talkative, primary, turn, tls).await;
+        let came = probe::from_elsewhere(quiet, talkative, primary, (turn, means)).await;
         observations.from_elsewhere = came;
     }
     let possible = observations.possible();
@@ -234,13 +257,6 @@ fn seen_by(
         seen.into_iter().filter(outside).collect()
     } else {
         seen
-    }
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local(),
     }
 }
 
@@ -342,16 +358,22 @@ pub(super) async fn ask(
 }
 
 async fn answers_by_tcp(servers: &[SocketAddr]) -> bool {
+    let mut asked = FuturesUnordered::new();
     for server in servers {
-        let asked = async {
+        asked.push(async move {
             let mut stream = TcpStream::connect(server).await?;
             mapped_by_tcp(&mut stream).await
-        };
-        if let Ok(Ok(_)) = timeout(TCP_WAIT, asked).await {
-            return true;
-        }
+        });
     }
-    false
+    let any = async {
+        while let Some(answer) = asked.next().await {
+            if answer.is_ok() {
+                return true;
+            }
+        }
+        false
+    };
+    timeout(TCP_WAIT, any).await.unwrap_or(false)
 }
 
 /// The address that a STUN server sees this connection come from.
@@ -425,6 +447,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn servers_are_asked_by_tcp_at_once() {
+        // They take a connection and say nothing, each for the whole time.
+        let silent: Vec<_> = (0..4)
+            .map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let servers: Vec<SocketAddr> = silent.iter().map(|one| one.local_addr().unwrap()).collect();
+        let began = Instant::now();
+        assert!(!answers_by_tcp(&servers).await);
+        assert!(began.elapsed() < 2 * TCP_WAIT, "one after the other");
+    }
+
+    #[tokio::test]
     async fn a_server_that_is_not_there_leaves_everything_unknown_and_says_why() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let silent = UdpSocket::bind(taken.local_addr().unwrap()).await.unwrap();
@@ -433,10 +467,10 @@ mod tests {
         let host = "127.0.0.1".to_owned();
         let mut servers = IceServers::default();
         servers.stun.push(Place { host, port });
-        let info = detect(&servers, None).await;
+        let info = detect(&servers, None, &Lingering::new()).await;
         let told = matches!(&info.finding, Finding::Unknown { reason } if reason.contains("TCP"));
         assert!(told, "{info:?}");
-        let none = detect(&IceServers::default(), None).await;
+        let none = detect(&IceServers::default(), None, &Lingering::new()).await;
         let told =
             matches!(&none.finding, Finding::Unknown { reason } if reason.contains("no STUN"));
         assert!(told, "{none:?}");

@@ -1,5 +1,6 @@
 //! Why there is no connection to a peer: the ways that were tried, and what each failed by. Pure.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -54,7 +55,7 @@ pub enum ConnectFailure {
         tried: Vec<Tried>,
     },
     /// It took too long.
-    #[error("{peer} was not reached within {limit:?}: {}", told(.tried))]
+    #[error("{peer} was not reached within {limit:?}: {}", until_then(.tried, .meanwhile))]
     TimedOut {
         /// The peer.
         peer: String,
@@ -62,6 +63,8 @@ pub enum ConnectFailure {
         limit: Duration,
         /// The ways until then, in their order.
         tried: Vec<Tried>,
+        /// What was being done when the time was over.
+        meanwhile: String,
     },
     /// The connection that carries signals is gone.
     #[error("no signals can be exchanged with {peer}: {reason}")]
@@ -77,6 +80,18 @@ fn told(tried: &[Tried]) -> String {
     if tried.is_empty() {
         return "none fits these NATs, and no TURN server is known".into();
     }
+    listed(tried)
+}
+
+fn until_then(tried: &[Tried], meanwhile: &str) -> String {
+    let ended = format!("the time was over while it {meanwhile}");
+    if tried.is_empty() {
+        return ended;
+    }
+    format!("{}; {ended}", listed(tried))
+}
+
+fn listed(tried: &[Tried]) -> String {
     let all = tried.iter().map(|one| {
         format!(
             "{} ({} ms): {}",
@@ -93,6 +108,52 @@ pub(super) fn failure(peer: &str, lost: Lost) -> ConnectFailure {
     match lost {
         Lost::Undeliverable(reason) => ConnectFailure::Undeliverable { peer, reason },
         Lost::Closed(reason) => ConnectFailure::Signaling { peer, reason },
+        lost @ Lost::GivenUp => ConnectFailure::Refused {
+            peer,
+            reason: lost.to_string(),
+        },
+    }
+}
+
+/// What one attempt tries, for whoever has to tell of it when the time is over.
+#[derive(Clone, Default)]
+pub(super) struct Tries(Arc<Mutex<Trying>>);
+
+#[derive(Default)]
+struct Trying {
+    done: Vec<Tried>,
+    meanwhile: String,
+}
+
+impl Tries {
+    fn all(&self) -> MutexGuard<'_, Trying> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is done from now on, as in "it tried".
+    pub(super) fn begin(&self, what: impl Into<String>) {
+        self.all().meanwhile = what.into();
+    }
+
+    /// A way has failed.
+    pub(super) fn add(&self, tried: Tried) {
+        self.all().done.push(tried);
+    }
+
+    /// The ways that have failed.
+    pub(super) fn so_far(&self) -> Vec<Tried> {
+        self.all().done.clone()
+    }
+
+    /// Why there is no connection when there is no more time.
+    pub(super) fn timed_out(&self, peer: &str, limit: Duration) -> ConnectFailure {
+        let all = self.all();
+        ConnectFailure::TimedOut {
+            peer: peer.to_owned(),
+            limit,
+            tried: all.done.clone(),
+            meanwhile: all.meanwhile.clone(),
+        }
     }
 }
 
@@ -116,5 +177,28 @@ mod tests {
         };
         let expected = "no way led to bob: UDP hole punching (40 ms): nothing came back; TURN relay (40 ms): error 403";
         assert_eq!(failure.to_string(), expected);
+    }
+
+    #[test]
+    fn what_took_too_long_says_what_was_being_done_and_nothing_of_nats_that_fit_no_way() {
+        let late = |tried| ConnectFailure::TimedOut {
+            peer: "bob".into(),
+            limit: Duration::from_secs(30),
+            tried,
+            meanwhile: "tried TURN relay".into(),
+        };
+        let over = "the time was over while it tried TURN relay";
+        let expected = format!("bob was not reached within 30s: {over}");
+        assert_eq!(late(Vec::new()).to_string(), expected);
+        let punched = Tried {
+            method: Method::UdpPunch,
+            reason: "nothing came back".into(),
+            took: Duration::from_secs(4),
+        };
+        let told = late(vec![punched]).to_string();
+        assert!(
+            told.ends_with(&format!("nothing came back; {over}")),
+            "{told}"
+        );
     }
 }

@@ -5,20 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::detect::{self, Finding, NatInfo};
-use super::ice::{IceServers, Transport};
+use super::ice::{IceServers, Transport, TurnServer};
+use super::lingering::Lingering;
 use super::nat_type::NatType;
-use super::own;
-use super::plan::End;
+use super::own::{self, socket_trouble};
+use super::plan::{End, Side};
 use super::port::Port;
 use super::relay::Relay;
+use super::relays;
 use super::stun::Change;
 
 /// How long a STUN server is waited for.
 const WAIT: Duration = Duration::from_millis(1500);
+/// How long all TURN servers together may take until one gives a relay.
+const RELAY_LIMIT: Duration = Duration::from_secs(9);
 /// Sockets of the symmetric end in birthday probing.
 pub(super) const MANY: usize = 256;
+/// Rounds of birthday probing at once of those that this end asked for, and as many of those that others did.
+const MOST_BIRTHDAYS: usize = 2;
 
 /// What the ends of an attempt stand on: the network as it was found, and the servers.
 #[derive(Debug)]
@@ -27,18 +34,54 @@ pub(super) struct Ground {
     pub(super) servers: IceServers,
     pub(super) local_port: u16,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(super) shared: Shared,
+}
+
+/// What all attempts of a coordinator share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) lingering: Lingering,
+    birthdays: [Arc<Semaphore>; 2],
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        let room = || Arc::new(Semaphore::new(MOST_BIRTHDAYS));
+        Self {
+            lingering: Lingering::new(),
+            birthdays: [room(), room()],
+        }
+    }
+
+    /// Room for a round of birthday probing. Those that others ask for take none from the own.
+    fn birthday(&self, side: Side) -> Result<OwnedSemaphorePermit, String> {
+        let [asking, asked] = &self.birthdays;
+        let room = match side {
+            Side::Asking => asking,
+            Side::Asked => asked,
+        };
+        let full = |_| format!("{MOST_BIRTHDAYS} rounds of birthday probing go on already");
+        Arc::clone(room).try_acquire_owned().map_err(full)
+    }
 }
 
 /// Sockets, and where the other end may reach them: the address outside first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) ports: Vec<Port>,
     pub(super) addresses: Vec<SocketAddr>,
     /// Why it is not what was wanted, where there is a reason to go on without.
     pub(super) troubles: Option<String>,
+    /// What is kept while the sockets are used.
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Ground {
+    /// Where servers see this end.
+    pub(super) fn public(&self) -> Option<IpAddr> {
+        self.nat.public.map(|public| public.ip())
+    }
+
     pub(super) fn udp_blocked(&self) -> bool {
         matches!(self.nat.finding, Finding::UdpBlocked)
     }
@@ -61,7 +104,7 @@ impl Ground {
         End {
             possible: self.nat.possible(),
             udp_blocked: self.udp_blocked(),
-            public: self.nat.public.map(|public| public.ip()),
+            public: self.public(),
             relay: !self.servers.turn.is_empty(),
         }
     }
@@ -86,20 +129,26 @@ impl Ground {
 /// One UDP socket.
 pub(super) async fn udp(ground: &Ground) -> Result<Gathered, String> {
     let servers = ground.stun().await;
-    let own = ground.own(&servers).map_err(socket_trouble)?;
+    let own = ground
+        .own(&servers)
+        .map_err(|error| socket_trouble(&error))?;
     let socket = match UdpSocket::bind((own, ground.local_port)).await {
         Ok(socket) => socket,
         // Another connection has the port that was wished for.
-        Err(_) => UdpSocket::bind((own, 0)).await.map_err(socket_trouble)?,
+        Err(_) => UdpSocket::bind((own, 0))
+            .await
+            .map_err(|error| socket_trouble(&error))?,
     };
-    let local = socket.local_addr().map_err(socket_trouble)?;
+    let local = socket
+        .local_addr()
+        .map_err(|error| socket_trouble(&error))?;
     let asked: Vec<_> = servers
         .iter()
         .map(|to| (*to, Change::NONE))
         .take(2)
         .collect();
     let answers = detect::ask(&socket, &asked, WAIT).await;
-    let answers = answers.map_err(socket_trouble)?;
+    let answers = answers.map_err(|error| socket_trouble(&error))?;
     let mapped = answers.iter().flatten().find_map(|(got, _)| got.mapped);
     let mut addresses: Vec<SocketAddr> = mapped.into_iter().collect();
     if !addresses.contains(&local) {
@@ -108,49 +157,64 @@ pub(super) async fn udp(ground: &Ground) -> Result<Gathered, String> {
     Ok(Gathered {
         ports: vec![Port::Udp(socket)],
         addresses,
-        troubles: None,
+        ..Gathered::default()
     })
 }
 
+/// The sockets of birthday probing, with the many at the symmetric end, if there is room for a round.
+pub(super) async fn birthday(ground: &Ground, side: Side, many: bool) -> Result<Gathered, String> {
+    let room = Some(ground.shared.birthday(side)?);
+    let sockets = if many {
+        self::many(ground).await?
+    } else {
+        udp(ground).await?
+    };
+    Ok(Gathered { room, ..sockets })
+}
+
 /// The many sockets of birthday probing. Nobody knows their ports outside, so the addresses name the host alone.
-pub(super) async fn many(ground: &Ground) -> Result<Gathered, String> {
+async fn many(ground: &Ground) -> Result<Gathered, String> {
     let servers = ground.stun().await;
-    let own = ground.own(&servers).map_err(socket_trouble)?;
+    let own = ground
+        .own(&servers)
+        .map_err(|error| socket_trouble(&error))?;
     let public = ground
         .nat
         .public
         .ok_or("no server said which address it sees")?;
     let mut ports = Vec::with_capacity(MANY);
     for _ in 0..MANY {
-        let socket = UdpSocket::bind((own, 0)).await.map_err(socket_trouble)?;
+        let socket = UdpSocket::bind((own, 0))
+            .await
+            .map_err(|error| socket_trouble(&error))?;
         ports.push(Port::Udp(socket));
     }
     Ok(Gathered {
         ports,
         addresses: vec![public],
-        troubles: None,
+        ..Gathered::default()
     })
 }
 
 /// A relay on the first TURN server that gives one; without any, a plain socket, for the other end may have one.
 pub(super) async fn relay(ground: &Ground) -> Result<Gathered, String> {
-    let mut troubles = Vec::new();
+    let mut opening = Vec::new();
     for server in &ground.servers.turn {
-        if server.transport == Transport::Udp && ground.udp_blocked() {
-            continue;
-        }
-        match Relay::open(server, ground.tls.clone()).await {
-            Ok(relay) => {
-                let addresses = vec![relay.address];
-                return Ok(Gathered {
-                    ports: vec![Port::Relay(relay)],
-                    addresses,
-                    troubles: None,
-                });
-            }
-            Err(error) => troubles.push(error.to_string()),
+        if server.transport != Transport::Udp || !ground.udp_blocked() {
+            opening.push(open(ground, server));
         }
     }
+    let mut troubles = match relays::first(opening, RELAY_LIMIT).await {
+        Ok(relay) => {
+            let addresses = vec![relay.address];
+            return Ok(Gathered {
+                ports: vec![Port::Relay(relay)],
+                addresses,
+                ..Gathered::default()
+            });
+        }
+        Err(troubles) => troubles,
+    };
     if troubles.is_empty() {
         troubles.push("no TURN server is known".into());
     }
@@ -165,6 +229,25 @@ pub(super) async fn relay(ground: &Ground) -> Result<Gathered, String> {
     })
 }
 
-pub(super) fn socket_trouble(error: std::io::Error) -> String {
-    format!("no socket could be used: {error}")
+async fn open(ground: &Ground, server: &TurnServer) -> Result<Relay, String> {
+    let relay = Relay::open(server, ground.tls.clone(), &ground.shared.lingering).await;
+    relay.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_of_birthday_probing_are_few_and_others_take_none_of_the_own() {
+        let shared = Shared::new();
+        let asked: Vec<_> = (0..MOST_BIRTHDAYS)
+            .map(|_| shared.birthday(Side::Asked).unwrap())
+            .collect();
+        let full = shared.clone().birthday(Side::Asked).unwrap_err();
+        assert!(full.contains("go on already"), "{full}");
+        assert!(shared.birthday(Side::Asking).is_ok());
+        drop(asked);
+        assert!(shared.birthday(Side::Asked).is_ok());
+    }
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::again;
 use super::ice::{self, IceServers};
 use super::tls::{self, AnyError};
 use crate::HubUrl;
@@ -38,6 +39,20 @@ pub enum PageError {
         /// The HTTP status of its answer.
         status: StatusCode,
     },
+    /// The token has bytes that no HTTP header can carry.
+    #[error("the token holds characters that an HTTP header cannot carry")]
+    BadToken,
+}
+
+impl PageError {
+    /// Whether it may be otherwise a little later.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => again::passes(*status),
+            Self::BadToken => false,
+        }
+    }
 }
 
 /// The servers that a hub names for this peer; none when it has none to name.
@@ -51,12 +66,14 @@ pub(super) async fn ice_servers(
         hub: hub.clone(),
         reason,
     };
-    let asked = tokio::time::timeout(LIMIT, ask(hub, peer, token, tls)).await;
+    let request = request(hub, peer, token)?;
+    let asked = tokio::time::timeout(LIMIT, ask(hub, request, tls)).await;
     let (status, body) = asked
         .map_err(|_| unreachable(format!("no answer within {LIMIT:?}")))?
-        .map_err(|error| unreachable(error.to_string()))?;
+        .map_err(|error| unreachable(tls::words(&*error)))?;
     match status {
-        StatusCode::OK => ice::read_page(&body).map_err(|error| unreachable(error.to_string())),
+        StatusCode::OK => ice::read_page(&body)
+            .map_err(|error| unreachable(format!("what it answers is no list of them: {error}"))),
         StatusCode::NOT_FOUND => Ok(IceServers::default()),
         status => Err(PageError::Refused {
             hub: hub.clone(),
@@ -65,14 +82,11 @@ pub(super) async fn ice_servers(
     }
 }
 
-async fn ask(
+fn request(
     hub: &HubUrl,
     peer: &str,
     token: Option<&str>,
-    tls: Option<Arc<rustls::ClientConfig>>,
-) -> Result<(StatusCode, Bytes), AnyError> {
-    let host = hub.host().trim_matches(['[', ']']).to_owned();
-    let stream = TcpStream::connect((host.as_str(), hub.port())).await?;
+) -> Result<Request<Empty<Bytes>>, PageError> {
     let query: String = url::form_urlencoded::byte_serialize(peer.as_bytes()).collect();
     let mut request = Request::builder()
         .uri(format!("/ice-servers?peerId={query}"))
@@ -80,7 +94,18 @@ async fn ask(
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let request = request.body(Empty::<Bytes>::new())?;
+    // The token is all of it that may not do.
+    let request = request.body(Empty::new());
+    request.map_err(|_| PageError::BadToken)
+}
+
+async fn ask(
+    hub: &HubUrl,
+    request: Request<Empty<Bytes>>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<(StatusCode, Bytes), AnyError> {
+    let host = hub.host().trim_matches(['[', ']']).to_owned();
+    let stream = TcpStream::connect((host.as_str(), hub.port())).await?;
     if !hub.is_tls() {
         return get(stream, request).await;
     }

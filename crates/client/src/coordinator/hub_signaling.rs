@@ -1,21 +1,41 @@
 //! Carries messages by a hub: a native peer that announces itself in a network of its own for this purpose.
+//!
+//! A connection that cannot be made, or ends, is made again after a pause, unless the hub wants no more of this peer. So it goes
+//! on until it was tried several times in a row without a connection that lasted.
 
 use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::again;
+use super::lingering::{Lingering, Lingers};
 use super::link::{Incoming, Outgoing, Signaling};
+use super::signal::printable;
 use crate::{Client, ConnectError, ConnectOptions, Event};
 
 /// Messages that wait on either side.
 const QUEUE: usize = 64;
-/// How long is waited before a hub is dialled again, times the number of tries so far.
-const PAUSE: Duration = Duration::from_millis(500);
 /// How long the hub's greeting is waited for; one that does not greet is talked to all the same.
 const GREETING: Duration = Duration::from_secs(2);
+/// A connection that was there for as long has lasted.
+const LASTS: Duration = Duration::from_secs(10);
+/// How long a hub may take nothing of what is sent to it, until it is given up.
+const STALLED: Duration = Duration::from_secs(10);
+/// How long the goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Close codes of a hub that wants no more of this peer: the id is taken, or a rule was broken.
+const POLICY: u16 = 1008;
+
+/// A hub, and how often it was dialled in a row.
+struct Dial {
+    options: ConnectOptions,
+    network: String,
+    retries: u32,
+    tries: u32,
+}
 
 /// Connects to a hub and carries messages until the other halves of the queues are dropped. A connection that breaks is
 /// opened again, `retries` times in a row.
@@ -23,101 +43,148 @@ pub(super) async fn open(
     options: ConnectOptions,
     network: String,
     retries: u32,
+    lingering: &Lingering,
 ) -> Result<Signaling, ConnectError> {
-    let client = connect(&options, &network, retries).await?;
+    let mut dial = Dial {
+        options,
+        network,
+        retries,
+        tries: 0,
+    };
+    let client = dial.connect().await?;
     let (outgoing, orders) = mpsc::channel(QUEUE);
     let (told, incoming) = mpsc::channel(QUEUE);
-    tokio::spawn(carry(client, (options, network, retries), orders, told));
+    tokio::spawn(carry(client, dial, orders, told, lingering.enter()));
     Ok(Signaling { outgoing, incoming })
 }
 
-async fn connect(
-    options: &ConnectOptions,
-    network: &str,
-    retries: u32,
-) -> Result<Client, ConnectError> {
-    let mut tries = 0;
-    loop {
-        match Client::connect(options).await {
-            Ok(mut client) => {
-                // Whoever is refused after the upgrade is told so in place of a greeting.
-                if let Ok(Event::Closed { code, reason }) =
-                    timeout(GREETING, client.next_event()).await
-                {
-                    return Err(closed(options, code, reason));
+impl Dial {
+    /// Dials until there is a connection, or it was tried often enough.
+    async fn connect(&mut self) -> Result<Client, ConnectError> {
+        loop {
+            match self.once().await {
+                Ok(client) => return Ok(client),
+                Err(error) if again::may_be_made(&error) && self.tries < self.retries => {
+                    self.tries += 1;
+                    sleep(again::pause(self.tries)).await;
                 }
-                // A connection that is gone says so as its next event.
-                let _ = client.announce(network, &json!({"p2p": true})).await;
-                return Ok(client);
+                Err(error) => return Err(error),
             }
-            Err(ConnectError::Unreachable { .. }) if tries < retries => {
-                tries += 1;
-                sleep(PAUSE * tries).await;
-            }
-            Err(error) => return Err(error),
         }
+    }
+
+    async fn once(&self) -> Result<Client, ConnectError> {
+        let mut client = Client::connect(&self.options).await?;
+        // Whoever is refused after the upgrade is told so in place of a greeting.
+        if let Ok(Event::Closed { code, reason }) = timeout(GREETING, client.next_event()).await {
+            return Err(self.closed(code, &reason));
+        }
+        // A connection that is gone says so as its next event.
+        let _ = timeout(
+            STALLED,
+            client.announce(&self.network, &json!({"p2p": true})),
+        )
+        .await;
+        Ok(client)
+    }
+
+    fn closed(&self, code: u16, reason: &str) -> ConnectError {
+        let hub = self.options.hub.clone();
+        let reason = printable(reason);
+        if code == POLICY {
+            let status = StatusCode::CONFLICT;
+            return ConnectError::Refused {
+                hub,
+                status,
+                reason,
+            };
+        }
+        ConnectError::Unreachable { hub, reason }
+    }
+
+    /// Makes a connection again that ended, after a pause: a hub that greets and closes is no better than one that does not
+    /// answer, and one that restarts has other peers, too.
+    async fn again(&mut self, lasted: Duration, ended: Ended) -> Result<Client, ConnectError> {
+        if lasted >= LASTS {
+            self.tries = 0;
+        }
+        let error = self.closed(ended.code, &ended.reason);
+        if !again::may_be_made(&error) || self.tries >= self.retries {
+            return Err(error);
+        }
+        self.tries += 1;
+        sleep(again::pause(self.tries)).await;
+        self.connect().await
     }
 }
 
-fn closed(options: &ConnectOptions, code: u16, reason: String) -> ConnectError {
-    let hub = options.hub.clone();
-    // 1008: the id is taken, or the hub wants no more of this peer.
-    if code == 1008 {
-        let status = StatusCode::CONFLICT;
-        return ConnectError::Refused {
-            hub,
-            status,
-            reason,
-        };
-    }
-    ConnectError::Unreachable { hub, reason }
+/// How a connection ended.
+struct Ended {
+    code: u16,
+    reason: String,
 }
 
 async fn carry(
     mut client: Client,
-    (options, network, retries): (ConnectOptions, String, u32),
+    mut dial: Dial,
     mut orders: mpsc::Receiver<Outgoing>,
     told: mpsc::Sender<Incoming>,
+    _lingers: Lingers,
 ) {
     loop {
-        let ended = loop {
-            let incoming = tokio::select! {
-                order = orders.recv() => match order {
-                    Some(order) => {
-                        // A connection that is gone says so as its next event.
-                        let _ = client.signal(order.kind, &order.to, &order.data).await;
-                        continue;
-                    }
-                    None => {
-                        client.close().await;
-                        return;
-                    }
-                },
-                event = client.next_event() => match event {
-                    Event::Signal { from, data, .. } => Incoming::Signal { from, data },
-                    Event::Error { error, text } => Incoming::Undeliverable { to: text, reason: error },
-                    Event::Closed { code, reason } => break (code, reason),
-                    _ => continue,
-                },
-            };
-            if told.send(incoming).await.is_err() {
-                client.close().await;
+        let began = Instant::now();
+        let Some(ended) = converse(&mut client, &mut orders, &told).await else {
+            // A hub that does not hear it sees that the connection is gone.
+            let _ = timeout(GOODBYE, client.close()).await;
+            return;
+        };
+        let again = tokio::select! {
+            again = dial.again(began.elapsed(), ended) => again,
+            // Nobody is left for whom it would be made.
+            () = told.closed() => return,
+        };
+        match again {
+            Ok(again) => client = again,
+            Err(error) => {
+                let reason = error.to_string();
+                // Whoever listened may be gone, too.
+                let _ = told.send(Incoming::Closed { reason }).await;
                 return;
             }
-        };
-        let (code, mut reason) = ended;
-        // Refused for good: the id is taken, or the hub wants no more of this peer.
-        if code != 1008 {
-            match connect(&options, &network, retries).await {
-                Ok(again) => {
-                    client = again;
-                    continue;
-                }
-                Err(error) => reason = error.to_string(),
-            }
         }
-        // Whoever listened may be gone, too.
-        let _ = told.send(Incoming::Closed { reason }).await;
-        return;
+    }
+}
+
+/// Carries messages until the connection ends; nothing when it is not needed any more.
+async fn converse(
+    client: &mut Client,
+    orders: &mut mpsc::Receiver<Outgoing>,
+    told: &mpsc::Sender<Incoming>,
+) -> Option<Ended> {
+    loop {
+        let incoming = tokio::select! {
+            order = orders.recv() => {
+                let order = order?;
+                let sending = client.signal(order.kind, &order.to, &order.data);
+                // A connection that is gone says so as its next event, and one that is stuck does not.
+                if timeout(STALLED, sending).await.is_err() {
+                    let reason = format!("the hub takes nothing for {STALLED:?}");
+                    return Some(Ended { code: 1006, reason });
+                }
+                continue;
+            }
+            event = client.next_event() => match event {
+                // An id that could move a terminal's cursor is nobody's.
+                Event::Signal { from, .. } if from.chars().any(char::is_control) => continue,
+                Event::Signal { from, data, .. } => Incoming::Signal { from, data },
+                Event::Error { error, text } => Incoming::Undeliverable {
+                    to: text,
+                    reason: printable(&error),
+                },
+                Event::Closed { code, reason } => return Some(Ended { code, reason }),
+                _ => continue,
+            },
+        };
+        told.send(incoming).await.ok()?;
     }
 }

@@ -2,10 +2,16 @@
 //!
 //! Pure, but for [`resolve`], which asks the system for addresses.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::time::timeout;
+
+/// How long a name may be looked up.
+const NAME_LIMIT: Duration = Duration::from_secs(3);
+/// Servers of a kind that are taken from one page: a hub names two or three of each.
+const MOST_LISTED: usize = 16;
 
 /// How a TURN server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -196,14 +202,18 @@ pub(super) fn read_page(body: &[u8]) -> Result<IceServers, serde_json::Error> {
             }
         }
     }
+    servers.stun.truncate(MOST_LISTED);
+    servers.turn.truncate(MOST_LISTED);
     servers.turn.sort_by_key(|server| server.transport);
     Ok(servers)
 }
 
-/// The addresses of a place, those of IPv4 first.
+/// The addresses of a place, those of IPv4 first; none when its name is not looked up in time.
 pub(super) async fn resolve(place: &Place) -> Vec<SocketAddr> {
-    let found = tokio::net::lookup_host((place.host.as_str(), place.port)).await;
-    let mut all: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+    let looking = tokio::net::lookup_host((place.host.as_str(), place.port));
+    let found = timeout(NAME_LIMIT, looking).await;
+    let found = found.map(|found| found.map(Iterator::collect).unwrap_or_default());
+    let mut all: Vec<SocketAddr> = found.unwrap_or_default();
     all.sort_by_key(SocketAddr::is_ipv6);
     all
 }
@@ -251,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_gives_servers_in_the_order_of_their_transports_and_hides_credentials() {
+    fn a_page_gives_not_too_many_servers_in_the_order_of_their_transports_and_hides_credentials() {
         let page = br#"{"iceServers":[{"urls":["stun:s:1","data:x"]},
             {"urls":["turns:t:3","turn:t:2?transport=tcp","turn:t:2"],"username":"u","credential":"hush"},
             {"urls":["turn:without-credentials"]}]}"#;
@@ -261,5 +271,15 @@ mod tests {
         assert_eq!(transports, [Transport::Udp, Transport::Tcp, Transport::Tls]);
         assert!(!format!("{servers:?}").contains("hush"));
         assert!(read_page(b"{}").is_err());
+        let all = |scheme: &str| {
+            let urls = (1..=100).map(|port| format!("\"{scheme}:t:{port}\""));
+            urls.collect::<Vec<_>>().join(",")
+        };
+        let (stun, turn) = (all("stun"), all("turn"));
+        let page = format!(
+            r#"{{"iceServers":[{{"urls":[{stun},{turn}],"username":"u","credential":"c"}}]}}"#
+        );
+        let servers = read_page(page.as_bytes()).unwrap();
+        assert_eq!((servers.stun.len(), servers.turn.len()), (16, 16));
     }
 }

@@ -61,18 +61,31 @@ pub(super) enum Lost {
     Undeliverable(String),
     #[error("{0}")]
     Closed(String),
+    #[error("the other end gave up")]
+    GivenUp,
 }
 
 /// What one attempt is told.
 pub(super) type Told = Result<Body, Lost>;
 
-/// The line.
+/// The line. When it goes before the attempt is decided, the other end is told that nobody waits any more.
 pub(super) struct Link {
     pub(super) peer: String,
     pub(super) attempt: String,
     outgoing: mpsc::Sender<Outgoing>,
     inbox: mpsc::Receiver<Told>,
     kept: Option<Body>,
+    /// Whether the other end may wait for a word.
+    is_awaited: bool,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if self.is_awaited {
+            // Whoever does not hear it finds out by the silence.
+            let _ = self.outgoing.try_send(self.addressed(Body::GiveUp));
+        }
+    }
 }
 
 impl Link {
@@ -88,27 +101,52 @@ impl Link {
             outgoing,
             inbox,
             kept: None,
+            is_awaited: false,
         }
     }
 
-    pub(super) async fn say(&self, body: Body) -> Result<(), Lost> {
+    fn addressed(&self, body: Body) -> Outgoing {
         let message = Message::new(&self.attempt, body);
-        let outgoing = Outgoing {
+        Outgoing {
             to: self.peer.clone(),
             kind: message.kind(),
             data: message.write(),
-        };
+        }
+    }
+
+    pub(super) async fn say(&mut self, body: Body) -> Result<(), Lost> {
+        self.is_awaited = true;
+        let outgoing = self.addressed(body);
         let gone = || Lost::Closed("the connection for signals is gone".into());
         self.outgoing.send(outgoing).await.map_err(|_| gone())
     }
 
-    /// The next message of the other end. Cancel-safe.
+    /// Says one word at once, or not at all, and it is the last.
+    pub(super) fn end_with(mut self, body: Body) {
+        self.decided();
+        // Whoever does not hear it finds out by the silence.
+        let _ = self.outgoing.try_send(self.addressed(body));
+    }
+
+    /// Nothing more is to be said: the attempt is decided, and the other end knows.
+    pub(super) fn decided(&mut self) {
+        self.is_awaited = false;
+    }
+
+    /// The next message of the other end, unless it gives up. Cancel-safe.
     pub(super) async fn hear(&mut self) -> Told {
         if let Some(kept) = self.kept.take() {
             return Ok(kept);
         }
         let gone = || Lost::Closed("the connection for signals is gone".into());
-        self.inbox.recv().await.unwrap_or_else(|| Err(gone()))
+        let told = self.inbox.recv().await.unwrap_or_else(|| Err(gone()));
+        if matches!(told, Err(_) | Ok(Body::GiveUp | Body::Refuse { .. })) {
+            self.decided();
+        }
+        match told {
+            Ok(Body::GiveUp) => Err(Lost::GivenUp),
+            told => told,
+        }
     }
 
     /// Has a message heard again, by whoever it is for.

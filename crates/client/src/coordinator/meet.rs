@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Link, Lost};
+use super::packet::Challenge;
 use super::port::Port;
-use super::punch::{Path, Punch};
+use super::punch::{self, Path, Punch};
 use super::signal::Body;
 
 /// Datagrams that wait for the round.
@@ -20,6 +21,8 @@ const QUEUE: usize = 256;
 pub(super) struct Won {
     pub(super) port: Arc<Port>,
     pub(super) remote: SocketAddr,
+    /// Of the nomination.
+    pub(super) challenge: Challenge,
     pub(super) early: VecDeque<Vec<u8>>,
 }
 
@@ -45,11 +48,12 @@ pub(super) struct Line<'l> {
 }
 
 impl Line<'_> {
-    /// Hears the other end until it says that the round is done. Cancel-safe. What belongs to later is kept, and ends the round.
-    pub(super) async fn until_done(&mut self) -> Result<(), Miss> {
+    /// Hears the other end until it says that the round is done, and by which nomination. Cancel-safe. What belongs to later is
+    /// kept, and ends the round.
+    pub(super) async fn until_done(&mut self) -> Result<Challenge, Miss> {
         loop {
             match self.link.hear().await? {
-                Body::Done { round } if round == self.round => return Ok(()),
+                Body::Done { round, challenge } if round == self.round => return Ok(challenge),
                 // What was sent twice, or late.
                 Body::Candidates { .. } | Body::Accept { .. } | Body::Ask { .. } => {}
                 later => {
@@ -74,16 +78,15 @@ pub(super) async fn meet(
         readers.spawn(read(index, Arc::clone(port), sender.clone()));
     }
     drop(sender);
-    let mut settled = false;
-    let won = loop {
+    let punch::Won { path, challenge } = loop {
         while let Some((path, packet)) = punch.poll_transmit(Instant::now()) {
             if let Some(port) = ports.get(path.socket) {
                 // A place that cannot be sent to is one of several.
                 let _ = port.send_to(&packet, path.remote).await;
             }
         }
-        if let Some(path) = punch.won() {
-            break path;
+        if let Some(won) = punch.won() {
+            break won;
         }
         let due = punch.deadline().unwrap_or(end).min(end);
         tokio::select! {
@@ -91,11 +94,7 @@ pub(super) async fn meet(
                 Some((path, bytes)) => punch.handle(path, &bytes, Instant::now()),
                 None => return Err(Miss::Failed("all sockets are gone".into())),
             },
-            done = line.until_done(), if !settled => {
-                done?;
-                settled = true;
-                punch.settle();
-            }
+            done = line.until_done() => punch.settle(done?),
             () = sleep_until(due) => if Instant::now() >= end {
                 let hellos = punch.hellos();
                 return Err(Miss::Failed(format!("nothing came back to {hellos} packets")));
@@ -103,11 +102,16 @@ pub(super) async fn meet(
         }
     };
     readers.shutdown().await;
-    let port = ports.get(won.socket).map(Arc::clone);
+    // What was read and not looked at yet.
+    while let Ok((path, bytes)) = received.try_recv() {
+        punch.handle(path, &bytes, Instant::now());
+    }
+    let port = ports.get(path.socket).map(Arc::clone);
     let port = port.ok_or_else(|| Miss::Failed("the socket is gone".into()))?;
     Ok(Won {
         port,
-        remote: won.remote,
+        remote: path.remote,
+        challenge,
         early: punch.take_early(),
     })
 }

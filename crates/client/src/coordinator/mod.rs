@@ -22,14 +22,17 @@
 //! ```
 //!
 //! The example `two_ends` has both ends. What decides is pure, and tested in virtual time: the type of a NAT (`nat_type`), the
-//! plan (`plan`), and a round of punching (`punch`); sockets are apart. Both ends must trust the hub: it carries the secrets by
-//! which they know each other's packets.
+//! plan (`plan`), which addresses are worth trying (`candidates`), and a round of punching (`punch`); sockets are apart. Both
+//! ends must trust the hub: it carries the secrets by which they know each other's packets. They need not trust each other:
+//! what one can have the other do is bounded, and told in docs/nat.md.
 //!
 //! Not done: two address families in one attempt (that of the first STUN server is used), mapping protocols of routers
 //! (PCP, UPnP), and encryption of what the caller sends.
 
+mod again;
 mod attempt;
 mod base;
+mod candidates;
 mod datagram;
 mod detect;
 mod failure;
@@ -37,6 +40,7 @@ mod gather;
 mod hub_page;
 mod hub_signaling;
 mod ice;
+mod lingering;
 mod link;
 mod meet;
 mod nat_type;
@@ -50,6 +54,7 @@ mod progress;
 mod punch;
 mod registration;
 mod relay;
+mod relays;
 mod signal;
 mod stats;
 mod stun;
@@ -84,8 +89,10 @@ use base::Base;
 use options::Options;
 use registration::Registration;
 
-/// Connections of others that wait for [`Coordinator::accept`].
+/// Connections of others that wait for [`Coordinator::accept`], or are being made; more are refused.
 const ACCEPTED: usize = 64;
+/// How long [`Coordinator::closed`] waits.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// A connection to a peer.
 #[derive(Debug)]
@@ -130,6 +137,18 @@ pub enum Error {
     /// It has been shut down.
     #[error("the coordinator has been shut down")]
     ShutDown,
+    /// The servers and the network were not found out in time.
+    #[error("the network was not found out within {limit:?}")]
+    TooLong {
+        /// How long it was tried.
+        limit: Duration,
+    },
+    /// What the connection is for is said in too many words.
+    #[error("metadata is longer than {limit} bytes")]
+    Metadata {
+        /// Bytes, as JSON.
+        limit: usize,
+    },
     /// The peer was not reached.
     #[error(transparent)]
     Connect(#[from] ConnectFailure),
@@ -223,7 +242,8 @@ impl Coordinator {
             ..ConnectOptions::new(hub)
         };
         let network = options.network.clone();
-        let signaling = hub_signaling::open(connect, network, options.retries).await?;
+        let lingering = &self.base().shared.lingering;
+        let signaling = hub_signaling::open(connect, network, options.retries, lingering).await?;
         self.register_with(id.as_str(), signaling)
     }
 
@@ -243,7 +263,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Takes a peer back: nobody can ask it for connections any more. Those that it has stay.
+    /// Takes a peer back: nobody can ask it for connections any more. Those that it has stay; those that others asked for and that
+    /// are not made yet are given up.
     pub fn unregister_peer(&self, id: &str) -> bool {
         let peer = self.state().peers.remove(id);
         if let Some(peer) = &peer {
@@ -257,12 +278,16 @@ impl Coordinator {
         self.connect_with(peer, None).await
     }
 
-    /// The same, and tells the other end what the connection is for.
+    /// The same, and tells the other end what the connection is for, in up to 4096 bytes of JSON.
     pub async fn connect_with(
         &self,
         peer: &str,
         metadata: Option<Value>,
     ) -> Result<Connected, Error> {
+        if metadata.as_ref().is_some_and(|data| !signal::fits(data)) {
+            let limit = signal::LONGEST_METADATA;
+            return Err(Error::Metadata { limit });
+        }
         let registration = self.some_peer().await?;
         let base = self.base();
         base.counters.begin();
@@ -270,8 +295,10 @@ impl Coordinator {
         base.settle(peer, made).map_err(Error::from)
     }
 
-    /// The next connection that another peer asked for; nothing after the end. Cancel-safe.
+    /// The next connection that another peer asked for; nothing after the end. Until this has been called once, whoever asks is
+    /// refused. Cancel-safe.
     pub async fn accept(&self) -> Option<Connected> {
+        self.base().accepts.send_replace(true);
         self.inner.waiting.lock().await.recv().await
     }
 
@@ -301,7 +328,8 @@ impl Coordinator {
         Health::of(found, carried, state.peers.len(), state.accepted.is_none())
     }
 
-    /// Takes all peers back; nothing can be asked or accepted any more. Connections stay with whoever has them.
+    /// Takes all peers back; nothing can be asked or accepted any more. Connections stay with whoever has them, and those that
+    /// others asked for and that are not made yet are given up.
     pub fn shutdown(&self) {
         let peers = {
             let mut state = self.state();
@@ -310,6 +338,12 @@ impl Coordinator {
         };
         peers.values().for_each(|peer| peer.close());
         self.base().tell(Event::Shutdown);
+    }
+
+    /// Waits until hubs and TURN servers have heard what is over: that peers are taken back, that relays of dropped connections are
+    /// given up. For a program that ends next, after [`Self::shutdown`]; three seconds at most.
+    pub async fn closed(&self) {
+        self.base().shared.lingering.gone(FAREWELL).await;
     }
 
     fn base(&self) -> &Arc<Base> {

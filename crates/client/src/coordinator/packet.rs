@@ -21,11 +21,11 @@ pub(super) enum Kind {
     Hello,
     /// I heard you; with the challenge of your hello.
     Heard,
-    /// This way is the one.
+    /// This way is the one; with a challenge that names the choice.
     Nominate,
     /// Agreed; with the challenge of the nomination.
     Agreed,
-    /// I know that you agreed: what follows is data.
+    /// I know that you agreed, with the challenge of the nomination: what follows is data.
     Settled,
     /// Keeps the mappings of NATs alive.
     Alive,
@@ -61,8 +61,11 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     pub(super) kind: Kind,
-    pub(super) challenge: [u8; 8],
+    pub(super) challenge: Challenge,
 }
+
+/// What has to come back from the place that it was sent to. That of a nomination also names the way that was chosen.
+pub(super) type Challenge = [u8; 8];
 
 /// A nonce of one end.
 pub(super) type Nonce = [u8; 16];
@@ -104,7 +107,7 @@ impl Seal {
     }
 
     /// The challenge that this end sends to a place; an answer that carries it came from whoever was there.
-    pub(super) fn challenge(&self, place: &[u8]) -> [u8; 8] {
+    pub(super) fn challenge(&self, place: &[u8]) -> Challenge {
         let mut challenge = [0; 8];
         let tag = hmac::sign(&self.secret, place);
         challenge
@@ -114,7 +117,7 @@ impl Seal {
         challenge
     }
 
-    pub(super) fn write(&self, kind: Kind, challenge: [u8; 8]) -> [u8; LENGTH] {
+    pub(super) fn write(&self, kind: Kind, challenge: Challenge) -> [u8; LENGTH] {
         let mut packet = [0; LENGTH];
         let (sealed, tag) = packet.split_at_mut(SEALED);
         let head = MAGIC.into_iter().chain([kind.code()]).chain([0; 7]);

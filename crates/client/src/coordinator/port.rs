@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use super::relay::Relay;
@@ -20,6 +21,16 @@ impl Port {
         match self {
             Self::Udp(socket) => socket.send_to(bytes, to).await.map(drop),
             Self::Relay(relay) => relay.send_to(bytes, to).await,
+        }
+    }
+
+    /// Sends without waiting; what cannot be sent at once is lost, as any datagram may be.
+    pub(super) fn send_now(&self, bytes: &[u8], to: SocketAddr) {
+        match self {
+            Self::Udp(socket) => {
+                let _ = SockRef::from(socket).send_to(bytes, &to.into());
+            }
+            Self::Relay(relay) => relay.send_now(bytes, to),
         }
     }
 

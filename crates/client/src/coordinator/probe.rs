@@ -11,10 +11,14 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
 use super::ice::{self, TurnServer};
+use super::lingering::Lingering;
 use super::relay::Relay;
+use super::relays;
 
 /// How long a packet is waited for.
 const WAIT: Duration = Duration::from_millis(800);
+/// How long a relay to send it from may take.
+const OPENING: Duration = Duration::from_secs(4);
 /// How often it is sent meanwhile.
 const REPEAT: Duration = Duration::from_millis(100);
 /// Bytes of a packet.
@@ -33,10 +37,12 @@ pub(super) async fn from_elsewhere(
     quiet: Seen<'_>,
     talkative: Seen<'_>,
     server: SocketAddr,
-    turn: &[TurnServer],
-    tls: Option<Arc<rustls::ClientConfig>>,
+    (turn, means): (
+        &[TurnServer],
+        (Option<Arc<rustls::ClientConfig>>, &Lingering),
+    ),
 ) -> Option<bool> {
-    let relay = relay_elsewhere(server, turn, tls).await?;
+    let relay = relay_elsewhere(server, turn, means).await?;
     let (probe, control): ([u8; LENGTH], [u8; LENGTH]) = (rand::random(), rand::random());
     let (mut is_heard, mut works) = (false, false);
     let end = Instant::now() + WAIT;
@@ -58,18 +64,32 @@ pub(super) async fn from_elsewhere(
 async fn relay_elsewhere(
     server: SocketAddr,
     turn: &[TurnServer],
-    tls: Option<Arc<rustls::ClientConfig>>,
+    (tls, lingering): (Option<Arc<rustls::ClientConfig>>, &Lingering),
 ) -> Option<Relay> {
+    let mut elsewhere = Vec::new();
     for one in turn {
-        let addresses = ice::resolve(&one.place).await;
-        if addresses.iter().all(|address| address.ip() != server.ip())
-            && let Ok(relay) = Relay::open(one, tls.clone()).await
-            && relay.address.ip() != server.ip()
-        {
-            return Some(relay);
-        }
+        elsewhere.push(open_elsewhere(server, one, (tls.clone(), lingering)));
     }
-    None
+    // Why there is none does not matter: then nobody is a stranger here.
+    relays::first(elsewhere, OPENING).await.ok()
+}
+
+async fn open_elsewhere(
+    server: SocketAddr,
+    turn: &TurnServer,
+    (tls, lingering): (Option<Arc<rustls::ClientConfig>>, &Lingering),
+) -> Result<Relay, String> {
+    let near = || Err("it is at the server that was asked".into());
+    let addresses = ice::resolve(&turn.place).await;
+    if addresses.iter().any(|address| address.ip() == server.ip()) {
+        return near();
+    }
+    let relay = Relay::open(turn, tls, lingering).await;
+    let relay = relay.map_err(|error| error.to_string())?;
+    if relay.address.ip() == server.ip() {
+        return near();
+    }
+    Ok(relay)
 }
 
 /// Waits for these bytes from that host.

@@ -1,9 +1,11 @@
 //! One round of hole punching at one end: whom to send what and when, and which way wins. Pure.
 //!
 //! Both ends send hellos to every place where the other may be, and answer those that come, also from places that nobody
-//! named: behind a NAT that is how a peer is found. The end that asked picks the first way on which its own hello was heard,
-//! and nominates it until the other agrees. So both end with the same way, or with none. Only sealed packets count, and an
-//! answer only with the challenge that was sent to the place that it comes from.
+//! named: behind a NAT that is how a peer is found. A way has proved itself at one end when that end's own hello came back as
+//! heard, with the challenge that was sent to the place that the answer comes from. The end that asked nominates the first
+//! way that has, and the other agrees to it once it has at that end, too; until then it answers a nomination with a hello. A
+//! nomination has a challenge, by which the last words name it. So both end with the same way, or with none, and a packet that
+//! somebody recorded and sends from elsewhere leads to nobody. Only sealed packets count.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::packet::{self, Kind, LENGTH, Seal};
+use super::packet::{self, Challenge, Kind, LENGTH, Seal};
 use super::plan::Side;
 
 /// How often a nomination is repeated.
@@ -20,6 +22,10 @@ const REPEAT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_millis(1000);
 /// Places that were not named and are answered all the same.
 const MOST_LEARNT: usize = 16;
+/// Hellos that packets of the other end call forth, to each place, beside those of the rounds.
+const MOST_CALLED: u8 = 10;
+/// Ways that are agreed to, of which the last words may name any.
+const MOST_AGREED: usize = 16;
 /// Datagrams of the other end that may come before the end is known.
 const MOST_EARLY: usize = 64;
 /// How often the last word is said.
@@ -68,8 +74,37 @@ impl Pace {
 enum State {
     Looking,
     Nominating { path: Path, since: Instant },
-    Agreed(Path),
-    Settled(Path),
+    Agreed,
+    Settled(Won),
+}
+
+/// A way that both ends agreed to, and the challenge of its nomination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Won {
+    pub(super) path: Path,
+    pub(super) challenge: Challenge,
+}
+
+/// A way that is tried.
+#[derive(Debug)]
+struct Tried {
+    path: Path,
+    /// Whether an own hello came back from there.
+    is_proved: bool,
+    called: u8,
+    /// The challenge of the other end's hello from there.
+    theirs: Option<Challenge>,
+}
+
+impl Tried {
+    fn new(path: Path) -> Self {
+        Self {
+            path,
+            is_proved: false,
+            called: 0,
+            theirs: None,
+        }
+    }
 }
 
 /// The round.
@@ -78,7 +113,7 @@ pub(super) struct Punch {
     side: Side,
     seal: Seal,
     pace: Pace,
-    paths: Vec<Path>,
+    paths: Vec<Tried>,
     named: usize,
     next: usize,
     sent: usize,
@@ -87,7 +122,9 @@ pub(super) struct Punch {
     nominate_at: Instant,
     answers: VecDeque<(Path, [u8; LENGTH])>,
     state: State,
-    early: VecDeque<Vec<u8>>,
+    /// What this end agreed to, the last at the end.
+    agreed: VecDeque<Won>,
+    early: VecDeque<(Path, Vec<u8>)>,
 }
 
 impl Punch {
@@ -97,7 +134,7 @@ impl Punch {
             seal,
             pace,
             named: paths.len(),
-            paths,
+            paths: paths.into_iter().map(Tried::new).collect(),
             next: 0,
             sent: 0,
             round_began: None,
@@ -105,28 +142,35 @@ impl Punch {
             nominate_at: now,
             answers: VecDeque::new(),
             state: State::Looking,
+            agreed: VecDeque::new(),
             early: VecDeque::new(),
         }
     }
 
     /// The way that won.
-    pub(super) fn won(&self) -> Option<Path> {
+    pub(super) fn won(&self) -> Option<Won> {
         match self.state {
-            State::Settled(path) if self.answers.is_empty() => Some(path),
+            State::Settled(won) if self.answers.is_empty() => Some(won),
             _ => None,
         }
     }
 
-    /// The other end said by way of the hub that it is settled.
-    pub(super) fn settle(&mut self) {
-        if let State::Agreed(path) = self.state {
-            self.state = State::Settled(path);
+    /// The other end said by way of the hub that it is settled, on the way of this nomination.
+    pub(super) fn settle(&mut self, challenge: Challenge) {
+        let named = |won: &&Won| won.challenge == challenge;
+        if self.state == State::Agreed
+            && let Some(won) = self.agreed.iter().find(named)
+        {
+            self.state = State::Settled(*won);
         }
     }
 
-    /// Datagrams of the other end that came before it was known to be settled.
+    /// What the other end sent by the way that won before this end knew so: datagrams, and that it is over already.
     pub(super) fn take_early(&mut self) -> VecDeque<Vec<u8>> {
-        std::mem::take(&mut self.early)
+        let early = std::mem::take(&mut self.early);
+        let is_of_it = |path: Path| matches!(self.state, State::Settled(won) if won.path == path);
+        let of_it = early.into_iter().filter(|(path, _)| is_of_it(*path));
+        of_it.map(|(_, bytes)| bytes).collect()
     }
 
     /// Hellos that were sent.
@@ -137,69 +181,139 @@ impl Punch {
     /// Takes what came in.
     pub(super) fn handle(&mut self, path: Path, bytes: &[u8], now: Instant) {
         let Some(packet) = self.seal.read(bytes) else {
-            self.keep_early(path, bytes);
+            if !packet::is_packet(bytes) {
+                self.keep_early(path, bytes);
+            }
             return;
         };
-        let own = packet.challenge == self.seal.challenge(&path.bytes());
+        let own = packet.challenge == self.challenge(path);
         match packet.kind {
-            Kind::Hello => {
-                self.learn(path);
+            Kind::Hello if self.learn(path, packet.challenge) => {
+                self.call(path);
                 self.answer(path, Kind::Heard, packet.challenge);
             }
             Kind::Heard if own => self.heard(path, now),
-            Kind::Nominate if self.side == Side::Asked => {
-                if !matches!(self.state, State::Settled(_)) {
-                    self.state = State::Agreed(path);
-                }
-                self.answer(path, Kind::Agreed, packet.challenge);
-            }
+            Kind::Nominate if self.side == Side::Asked => self.nominated(Won {
+                path,
+                challenge: packet.challenge,
+            }),
             Kind::Agreed if own => self.agreed(path),
-            Kind::Settled if self.state == State::Agreed(path) => {
-                self.state = State::Settled(path);
-            }
+            Kind::Settled => self.settled(Won {
+                path,
+                challenge: packet.challenge,
+            }),
+            Kind::Bye => self.keep_early(path, bytes),
             _ => {}
         }
     }
 
-    /// Data may overtake the word that it is allowed to come.
+    /// Data may overtake the word that it is allowed to come, and so may the end of the connection.
     fn keep_early(&mut self, path: Path, bytes: &[u8]) {
-        let expected = matches!(self.state, State::Agreed(agreed) if agreed == path);
-        if expected && !packet::is_packet(bytes) && self.early.len() < MOST_EARLY {
-            self.early.push_back(bytes.to_vec());
+        let expected = match self.state {
+            State::Settled(won) => won.path == path,
+            State::Agreed => self.agreed.iter().any(|won| won.path == path),
+            State::Looking | State::Nominating { .. } => false,
+        };
+        if expected && self.early.len() < MOST_EARLY {
+            self.early.push_back((path, bytes.to_vec()));
         }
     }
 
-    fn learn(&mut self, path: Path) {
-        if !self.paths.contains(&path) && self.paths.len() < self.named + MOST_LEARNT {
-            self.paths.push(path);
-            let hello = self.hello(path);
+    fn tried(&mut self, path: Path) -> Option<&mut Tried> {
+        self.paths.iter_mut().find(|tried| tried.path == path)
+    }
+
+    /// A place that was not named is tried from its hello on. A hello has one place that it comes from: the same one from
+    /// another is somebody's who recorded it. Says whether the place is tried.
+    fn learn(&mut self, path: Path, challenge: Challenge) -> bool {
+        if let Some(known) = self.tried(path) {
+            known.theirs = Some(challenge);
+            return true;
+        }
+        let mut known = self.paths.iter();
+        let is_recorded = known.any(|tried| tried.theirs == Some(challenge));
+        let learns = !is_recorded && self.paths.len() < self.named + MOST_LEARNT;
+        if learns {
+            let theirs = Some(challenge);
+            self.paths.push(Tried {
+                theirs,
+                ..Tried::new(path)
+            });
+        }
+        learns
+    }
+
+    /// Sends a hello to a place that the other end wrote from, unless it has proved itself.
+    fn call(&mut self, path: Path) {
+        let hello = self.hello(path);
+        let looks = matches!(self.state, State::Looking | State::Agreed);
+        if let Some(tried) = self.tried(path)
+            && looks
+            && !tried.is_proved
+            && tried.called < MOST_CALLED
+        {
+            tried.called += 1;
             self.answers.push_back((path, hello));
         }
     }
 
-    fn hello(&self, path: Path) -> [u8; LENGTH] {
-        let challenge = self.seal.challenge(&path.bytes());
-        self.seal.write(Kind::Hello, challenge)
+    fn challenge(&self, path: Path) -> Challenge {
+        self.seal.challenge(&path.bytes())
     }
 
-    fn answer(&mut self, path: Path, kind: Kind, challenge: [u8; 8]) {
+    fn hello(&self, path: Path) -> [u8; LENGTH] {
+        self.seal.write(Kind::Hello, self.challenge(path))
+    }
+
+    fn answer(&mut self, path: Path, kind: Kind, challenge: Challenge) {
         self.answers
             .push_back((path, self.seal.write(kind, challenge)));
     }
 
     fn heard(&mut self, path: Path, now: Instant) {
+        let Some(tried) = self.tried(path) else {
+            return;
+        };
+        tried.is_proved = true;
         if self.side == Side::Asking && self.state == State::Looking {
             self.state = State::Nominating { path, since: now };
             self.nominate_at = now;
         }
     }
 
+    /// Agrees, if the way has proved itself here, too.
+    fn nominated(&mut self, won: Won) {
+        let is_proved = self.tried(won.path).is_some_and(|tried| tried.is_proved);
+        if !is_proved {
+            self.call(won.path);
+            return;
+        }
+        if !matches!(self.state, State::Settled(_)) {
+            self.state = State::Agreed;
+            self.agreed.retain(|agreed| *agreed != won);
+            if self.agreed.len() >= MOST_AGREED {
+                self.agreed.pop_front();
+            }
+            self.agreed.push_back(won);
+        }
+        if self.agreed.contains(&won) {
+            self.answer(won.path, Kind::Agreed, won.challenge);
+        }
+    }
+
     fn agreed(&mut self, path: Path) {
         if matches!(self.state, State::Nominating { path: chosen, .. } if chosen == path) {
-            self.state = State::Settled(path);
+            let challenge = self.challenge(path);
+            self.state = State::Settled(Won { path, challenge });
             for _ in 0..LAST_WORDS {
-                self.answer(path, Kind::Settled, [0; 8]);
+                self.answer(path, Kind::Settled, challenge);
             }
+        }
+    }
+
+    fn settled(&mut self, won: Won) {
+        if self.state == State::Agreed && self.agreed.contains(&won) {
+            self.state = State::Settled(won);
         }
     }
 
@@ -215,7 +329,7 @@ impl Punch {
             }
             State::Nominating { path, .. } if now >= self.nominate_at => {
                 self.nominate_at = now + REPEAT;
-                let challenge = self.seal.challenge(&path.bytes());
+                let challenge = self.challenge(path);
                 Some((path, self.seal.write(Kind::Nominate, challenge)))
             }
             State::Looking => self.poll_hello(now),
@@ -227,7 +341,7 @@ impl Punch {
         if now < self.hello_at || self.sent >= self.pace.most {
             return None;
         }
-        let path = *self.paths.get(self.next)?;
+        let path = self.paths.get(self.next)?.path;
         let began = *self.round_began.get_or_insert(now);
         self.next += 1;
         self.sent += 1;
@@ -246,7 +360,7 @@ impl Punch {
             State::Looking if self.paths.is_empty() || self.sent >= self.pace.most => None,
             State::Looking => Some(self.hello_at),
             State::Nominating { since, .. } => Some(self.nominate_at.min(since + PATIENCE)),
-            State::Agreed(_) | State::Settled(_) => None,
+            State::Agreed | State::Settled(_) => None,
         }
     }
 }

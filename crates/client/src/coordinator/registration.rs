@@ -2,27 +2,32 @@
 //! others.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::Connected;
-use super::attempt::{self, Attempt, Reached, Tries};
+use super::attempt::{self, Accepted, Attempt, Reached};
 use super::base::{Base, Made};
-use super::failure::ConnectFailure;
+use super::datagram::{self, Life};
+use super::failure::{ConnectFailure, Tries};
 use super::gather::Ground;
 use super::link::{Incoming, Link, Lost, Outgoing, Signaling, Told};
 use super::plan::{End, Side};
 use super::progress::Event;
-use super::signal::{Body, Message};
+use super::signal::{self, Body, Message};
 
 /// Messages of one attempt that wait.
 const QUEUE: usize = 64;
-/// Attempts at once; those of others beyond it are refused. Each may open 256 sockets for some seconds.
+/// Attempts of others at once; those beyond it are refused. Each holds sockets for some seconds.
 const MOST_ATTEMPTS: usize = 16;
+/// Of one peer.
+const MOST_OF_ONE: usize = 2;
+/// How long a program may take to accept after it has registered, until whoever asks is refused.
+const ACCEPTS_SOON: Duration = Duration::from_secs(1);
 
 /// The peer.
 pub(super) struct Registration {
@@ -31,31 +36,65 @@ pub(super) struct Registration {
     accepted: mpsc::Sender<Connected>,
     outgoing: mpsc::Sender<Outgoing>,
     attempts: Arc<Attempts>,
-    is_closed: AtomicBool,
+    is_closed: watch::Sender<bool>,
 }
 
 /// Who is to be told what comes for which attempt.
 #[derive(Default)]
-struct Attempts(Mutex<HashMap<(String, String), mpsc::Sender<Told>>>);
+struct Attempts(Mutex<HashMap<Key, Going>>);
+
+/// The other end, and its name or ours for the attempt.
+type Key = (String, String);
+
+/// An attempt that goes on.
+struct Going {
+    inbox: mpsc::Sender<Told>,
+    side: Side,
+}
 
 impl Attempts {
-    fn all(&self) -> MutexGuard<'_, HashMap<(String, String), mpsc::Sender<Told>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Key, Going>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for an attempt; it is given back when the guard goes.
-    fn open(self: &Arc<Self>, peer: &str, attempt: &str) -> (Place, mpsc::Receiver<Told>) {
+    fn open(
+        self: &Arc<Self>,
+        peer: &str,
+        attempt: &str,
+        side: Side,
+    ) -> (Place, mpsc::Receiver<Told>) {
         let (sender, inbox) = mpsc::channel(QUEUE);
         let key = (peer.to_owned(), attempt.to_owned());
-        self.all().insert(key.clone(), sender);
+        let going = Going {
+            inbox: sender,
+            side,
+        };
+        self.all().insert(key.clone(), going);
         let attempts = Arc::clone(self);
         (Place { attempts, key }, inbox)
+    }
+
+    /// Why one more of this peer is refused, if it is. The own attempts take no place of others.
+    fn full(&self, peer: &str) -> Option<String> {
+        let all = self.all();
+        let asked = all.iter().filter(|(_, going)| going.side == Side::Asked);
+        let (mut total, mut of_peer) = (0, 0);
+        for ((from, _), _) in asked {
+            total += 1;
+            of_peer += usize::from(from == peer);
+        }
+        if of_peer >= MOST_OF_ONE {
+            return Some(format!("{MOST_OF_ONE} attempts of this peer go on already"));
+        }
+        let full = || format!("it has {MOST_ATTEMPTS} attempts at once already");
+        (total >= MOST_ATTEMPTS).then(full)
     }
 }
 
 struct Place {
     attempts: Arc<Attempts>,
-    key: (String, String),
+    key: Key,
 }
 
 impl Drop for Place {
@@ -78,7 +117,7 @@ impl Registration {
             accepted,
             outgoing,
             attempts: Arc::default(),
-            is_closed: AtomicBool::new(false),
+            is_closed: watch::Sender::new(false),
         });
         // It ends when whoever carries signals sees that nobody sends any.
         tokio::spawn(read(Arc::downgrade(&registration), incoming));
@@ -90,9 +129,9 @@ impl Registration {
         !self.outgoing.is_closed()
     }
 
-    /// Takes no new attempts of others.
+    /// Takes no new attempts of others, and gives up those that go on.
     pub(super) fn close(&self) {
-        self.is_closed.store(true, Relaxed);
+        self.is_closed.send_replace(true);
     }
 
     /// Asks a peer for a connection and tries the ways to it.
@@ -103,22 +142,31 @@ impl Registration {
     ) -> Result<Made, ConnectFailure> {
         let progress = self.base.progress(peer);
         let id = hex::encode(rand::random::<[u8; 8]>());
-        let (_place, inbox) = self.attempts.open(peer, &id);
+        let (_place, inbox) = self.attempts.open(peer, &id, Side::Asking);
         let mut link = Link::new(peer, &id, self.outgoing.clone(), inbox);
         let took = progress.clone();
         let told = metadata.clone();
-        let leading = async |tried: Tries| {
-            let ground = self.look(peer).await?;
+        let tried = Tries::default();
+        let leading = async {
+            let tried = tried.clone();
+            let ground = self.look(peer, &tried).await?;
             let (asking, own) = (rand::random(), ground.end());
+            let options = &self.base.options;
+            let keep_alive = options.keep_alive;
             let body = Body::Ask {
                 nonce: asking,
                 end: own.clone(),
+                keep_alive_ms: datagram::milliseconds(keep_alive),
                 metadata: told,
             };
-            let options = &self.base.options;
             // The ways need time, too.
             let patience = (options.retries + 1, options.connection_timeout / 2);
-            let (asked, other) = attempt::ask(&mut link, body, patience, &progress).await?;
+            tried.begin("waited for its answer");
+            let Accepted {
+                nonce: asked,
+                end: other,
+                keep_alive_ms,
+            } = attempt::ask(&mut link, body, patience, &progress).await?;
             progress.step(|| format!("it answers: {}", in_words(&other)));
             let attempt = Attempt {
                 ground,
@@ -126,13 +174,14 @@ impl Registration {
                 side: Side::Asking,
                 asking,
                 asked,
-                keep_alive: options.keep_alive,
+                other,
+                life: Life::new(keep_alive, keep_alive_ms),
                 progress,
                 tried,
             };
-            attempt.lead(&own, &other, &options.only).await
+            attempt.lead(&own, &options.only).await
         };
-        let reached = self.in_time(peer, leading).await?;
+        let reached = self.in_time(peer, &tried, leading).await?;
         Ok(Made {
             reached,
             took: took.took(),
@@ -140,7 +189,8 @@ impl Registration {
         })
     }
 
-    async fn look(&self, peer: &str) -> Result<Arc<Ground>, ConnectFailure> {
+    async fn look(&self, peer: &str, tried: &Tries) -> Result<Arc<Ground>, ConnectFailure> {
+        tried.begin("looked at the network");
         let ground = self.base.look(&self.id, false).await;
         ground.map_err(|error| ConnectFailure::Signaling {
             peer: peer.to_owned(),
@@ -152,52 +202,67 @@ impl Registration {
     async fn in_time(
         &self,
         peer: &str,
-        attempt: impl AsyncFnOnce(Tries) -> Result<Reached, ConnectFailure>,
+        tried: &Tries,
+        attempt: impl Future<Output = Result<Reached, ConnectFailure>>,
     ) -> Result<Reached, ConnectFailure> {
         let limit = self.base.options.connection_timeout;
-        let tried = Tries::default();
-        let reached = timeout(limit, attempt(Arc::clone(&tried))).await;
-        reached.unwrap_or_else(|_| {
-            Err(ConnectFailure::TimedOut {
-                peer: peer.to_owned(),
-                limit,
-                tried: attempt::so_far(&tried),
-            })
-        })
+        let reached = timeout(limit, attempt).await;
+        reached.unwrap_or_else(|_| Err(tried.timed_out(peer, limit)))
     }
 
-    /// Answers one who asks.
+    /// Answers one who asks, unless nobody would take the connection.
     async fn answer(self: Arc<Self>, place: Place, inbox: mpsc::Receiver<Told>, ask: Asked) {
         let (peer, id) = place.key.clone();
-        let progress = self.base.progress(&peer);
-        progress.step(|| format!("asks for a connection: {}", in_words(&ask.end)));
+        let mut accepts = self.base.accepts.subscribe();
+        let accepting = timeout(ACCEPTS_SOON, accepts.wait_for(|accepts| *accepts)).await;
+        // Kept for the connection, so that one that is made is taken.
+        let room = self.accepted.clone().try_reserve_owned();
+        let (Ok(Ok(_)), Ok(room)) = (accepting, room) else {
+            let why = "nobody there takes connections, or too many wait to be taken";
+            return self.refuse(&peer, &id, why.to_owned());
+        };
         self.base.counters.begin();
         let link = Link::new(&peer, &id, self.outgoing.clone(), inbox);
+        let mut is_closed = self.is_closed.subscribe();
+        let made = tokio::select! {
+            made = self.follow(&peer, link, ask) => made,
+            _ = is_closed.wait_for(|closed| *closed) => Err(ConnectFailure::Signaling {
+                peer: peer.clone(),
+                reason: "this end has been taken back".into(),
+            }),
+        };
+        if let Ok(connected) = self.base.settle(&peer, made) {
+            room.send(connected);
+        }
+    }
+
+    async fn follow(&self, peer: &str, link: Link, ask: Asked) -> Result<Made, ConnectFailure> {
+        let progress = self.base.progress(peer);
+        progress.step(|| format!("asks for a connection: {}", in_words(&ask.end)));
         let took = progress.clone();
-        let following = async |tried: Tries| {
-            let ground = self.look(&peer).await?;
+        let tried = Tries::default();
+        let following = async {
+            let tried = tried.clone();
+            let ground = self.look(peer, &tried).await?;
             let attempt = Attempt {
                 ground,
                 link,
                 side: Side::Asked,
                 asking: ask.nonce,
                 asked: rand::random(),
-                keep_alive: self.base.options.keep_alive,
+                other: ask.end,
+                life: Life::new(self.base.options.keep_alive, ask.keep_alive_ms),
                 progress,
                 tried,
             };
             attempt.follow().await
         };
-        let reached = self.in_time(&peer, following).await;
-        let made = reached.map(|reached| Made {
+        let reached = self.in_time(peer, &tried, following).await?;
+        Ok(Made {
             reached,
             took: took.took(),
             metadata: ask.metadata,
-        });
-        if let Ok(connected) = self.base.settle(&peer, made) {
-            // With nobody to take it, the connection ends as the other end will see.
-            let _ = self.accepted.send(connected).await;
-        }
+        })
     }
 }
 
@@ -205,6 +270,7 @@ impl Registration {
 struct Asked {
     nonce: super::packet::Nonce,
     end: End,
+    keep_alive_ms: u32,
     metadata: Option<Value>,
 }
 
@@ -223,12 +289,14 @@ async fn read(peer: std::sync::Weak<Registration>, mut incoming: mpsc::Receiver<
                 let about = all.iter().filter(|((peer, _), _)| to.contains(peer));
                 for (_, attempt) in about {
                     // One that is full of messages has its answer.
-                    let _ = attempt.try_send(Err(Lost::Undeliverable(reason.clone())));
+                    let _ = attempt
+                        .inbox
+                        .try_send(Err(Lost::Undeliverable(reason.clone())));
                 }
             }
             Incoming::Closed { reason } => {
                 for attempt in peer.attempts.all().values() {
-                    let _ = attempt.try_send(Err(Lost::Closed(reason.clone())));
+                    let _ = attempt.inbox.try_send(Err(Lost::Closed(reason.clone())));
                 }
                 peer.lose(reason);
                 return;
@@ -245,56 +313,67 @@ impl Registration {
     fn take(self: &Arc<Self>, from: &str, message: Message) {
         let known = {
             let key = (from.to_owned(), message.attempt.clone());
-            self.attempts.all().get(&key).cloned()
+            let all = self.attempts.all();
+            all.get(&key).map(|going| going.inbox.clone())
         };
         match (known, message.body) {
             (Some(attempt), body) => {
                 // One that does not keep up misses its end, and says so.
-                let _ = attempt.try_send(Ok(body));
+                let _ = attempt.try_send(Ok(body.without_metadata()));
             }
             (
                 None,
                 Body::Ask {
                     nonce,
                     end,
+                    keep_alive_ms,
                     metadata,
                 },
             ) => {
-                if self.is_closed.load(Relaxed) {
-                    return;
-                }
-                if self.attempts.all().len() >= MOST_ATTEMPTS {
-                    let (this, from, id) = (Arc::clone(self), from.to_owned(), message.attempt);
-                    tokio::spawn(async move { this.refuse(&from, &id).await });
-                    return;
-                }
-                let (place, inbox) = self.attempts.open(from, &message.attempt);
                 let ask = Asked {
                     nonce,
                     end,
+                    keep_alive_ms,
                     metadata,
                 };
-                tokio::spawn(Arc::clone(self).answer(place, inbox, ask));
+                self.asked(from, message.attempt, ask);
             }
             // Of an attempt that is over.
             (None, _) => {}
         }
     }
 
+    /// Begins to answer one who asks, or refuses.
+    fn asked(self: &Arc<Self>, from: &str, attempt: String, ask: Asked) {
+        if *self.is_closed.borrow() {
+            return;
+        }
+        let is_long = ask
+            .metadata
+            .as_ref()
+            .is_some_and(|data| !signal::fits(data));
+        let long = || format!("metadata is longer than {} bytes", signal::LONGEST_METADATA);
+        let refusal = is_long.then(long).or_else(|| self.attempts.full(from));
+        if let Some(why) = refusal {
+            return self.refuse(from, &attempt, why);
+        }
+        let (place, inbox) = self.attempts.open(from, &attempt, Side::Asked);
+        tokio::spawn(Arc::clone(self).answer(place, inbox, ask));
+    }
+
     /// Tells that nothing is carried any more, unless that was wished for.
     fn lose(&self, reason: String) {
-        if !self.is_closed.load(Relaxed) {
+        if !*self.is_closed.borrow() {
             let id = self.id.clone();
             self.base.tell(Event::PeerLost { id, reason });
         }
     }
 
-    async fn refuse(&self, peer: &str, id: &str) {
-        let reason = format!("it has {MOST_ATTEMPTS} attempts at once already");
+    /// At once: those who ask and ask must not be waited for.
+    fn refuse(&self, peer: &str, id: &str, reason: String) {
         let (_, inbox) = mpsc::channel(1);
         let link = Link::new(peer, id, self.outgoing.clone(), inbox);
-        // Who does not hear it, waits until its time is over.
-        let _ = link.say(Body::Refuse { reason }).await;
+        link.end_with(Body::Refuse { reason });
     }
 }
 

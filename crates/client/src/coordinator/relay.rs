@@ -26,13 +26,17 @@ use turn_client_proto::types::{
 use turn_client_proto::udp::TurnClientUdp;
 
 use super::ice::{self, Transport, TurnServer};
+use super::lingering::{Lingering, Lingers};
 use super::tls::{self, AnyError};
 use super::{own, stun};
+use hubmesh_causes as causes;
 
 /// How long a server may take until the relay is there, by UDP.
 const UDP_LIMIT: Duration = Duration::from_secs(3);
 /// The same with a connection to be opened first.
 const STREAM_LIMIT: Duration = Duration::from_secs(6);
+/// How long a server may take nothing of what is sent to it, until it is given up.
+const STALLED: Duration = Duration::from_secs(5);
 /// How long the server's agreement to the end is waited for.
 const END_LIMIT: Duration = Duration::from_millis(500);
 /// Datagrams that wait on either side; more are lost.
@@ -81,6 +85,7 @@ impl Relay {
     pub(super) async fn open(
         server: &TurnServer,
         tls: Option<Arc<rustls::ClientConfig>>,
+        lingering: &Lingering,
     ) -> Result<Self, RelayError> {
         let name = format!("{} by {}", server.place, server.transport);
         let limit = match server.transport {
@@ -94,8 +99,8 @@ impl Relay {
             };
             let wire = connect(server, *address, tls).await;
             let wire =
-                wire.map_err(|error| RelayError::Unreachable(name.clone(), error.to_string()))?;
-            start(wire, server, &name).await
+                wire.map_err(|error| RelayError::Unreachable(name.clone(), tls::words(&*error)))?;
+            start(wire, server, &name, lingering.enter()).await
         };
         let opened = timeout(limit, opening).await;
         opened.unwrap_or_else(|_| Err(RelayError::Silent(name.clone(), limit)))
@@ -118,6 +123,13 @@ impl Relay {
         self.orders.closed().await;
     }
 
+    /// Sends without waiting, or not at all.
+    pub(super) fn send_now(&self, bytes: &[u8], to: SocketAddr) {
+        // Lost, as any datagram may be.
+        let _ = self.orders.try_send(Order::Send(to, bytes.to_vec()));
+    }
+
+    /// Waits for room, which the task makes, or it ends.
     async fn order(&self, order: Order) -> std::io::Result<()> {
         self.orders.send(order).await.map_err(|_| ended())
     }
@@ -177,8 +189,12 @@ impl Wire {
             // A datagram that cannot be sent is lost, as any may be.
             Self::Udp(socket) => socket.send(bytes).await.map(drop).or(Ok(())),
             Self::Stream(stream, _) => {
-                stream.write_all(bytes).await?;
-                stream.flush().await
+                let writing = async {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                };
+                let written = timeout(STALLED, writing).await;
+                written.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             }
         }
     }
@@ -200,9 +216,10 @@ async fn start(
     (wire, address): (Wire, SocketAddr),
     server: &TurnServer,
     name: &str,
+    lingers: Lingers,
 ) -> Result<Relay, RelayError> {
     let unreachable =
-        |error: std::io::Error| RelayError::Unreachable(name.into(), error.to_string());
+        |error: std::io::Error| RelayError::Unreachable(name.into(), causes::of_io(&error));
     let local = wire.local_addr().map_err(unreachable)?;
     let credentials = TurnCredentials::new(&server.username, &server.credential);
     let mut config = TurnConfig::new(credentials);
@@ -229,6 +246,7 @@ async fn start(
         outbox,
         ready: Some(ready),
         refusal: None,
+        _lingers: lingers,
     };
     tokio::spawn(task.run(inbox));
     match opened.await {
@@ -252,6 +270,7 @@ struct Task {
     outbox: mpsc::Sender<(Vec<u8>, SocketAddr)>,
     ready: Option<oneshot::Sender<Result<SocketAddr, Option<u16>>>>,
     refusal: Option<u16>,
+    _lingers: Lingers,
 }
 
 /// The relay is over.
@@ -422,5 +441,34 @@ impl Task {
         };
         // A server that does not answer ends the relay by itself when its time is over.
         let _ = timeout(END_LIMIT, ending).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_takes_nothing_any_more_is_given_up_and_holds_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connecting, accepting) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (stream, local) = (connecting.unwrap(), address);
+        // It is never read from.
+        let _stalls = accepting.unwrap();
+        let mut wire = Wire::Stream(Box::new(stream), local);
+        // From here on the clock goes on whenever all wait.
+        tokio::time::pause();
+        let began = Instant::now();
+        let bytes = vec![0; 1024 * 1024];
+        let failed = loop {
+            if let Err(error) = wire.send(&bytes).await {
+                break error;
+            }
+        };
+        assert_eq!(failed.kind(), std::io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= STALLED);
     }
 }

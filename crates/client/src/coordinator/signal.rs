@@ -8,16 +8,20 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::packet::Nonce;
+use super::candidates;
+use super::packet::{Challenge, Nonce};
 use super::plan::{End, Step};
 use crate::SignalKind;
+use hubmesh_causes as causes;
 
 /// The version of this exchange.
 const VERSION: u8 = 1;
-/// Addresses of one end at most.
-const MOST_CANDIDATES: usize = 16;
 /// Characters of an attempt's name at most.
 const LONGEST_ATTEMPT: usize = 64;
+/// Bytes of a message at most. A longer one is not read.
+const LONGEST: usize = 64 * 1024;
+/// Bytes of metadata at most, as JSON.
+pub(super) const LONGEST_METADATA: usize = 4096;
 
 /// A message of one end to the other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +40,8 @@ pub(super) enum Body {
         #[serde(with = "hex::serde")]
         nonce: Nonce,
         end: End,
+        /// How often the end says that it is still there, in milliseconds.
+        keep_alive_ms: u32,
         /// What the asking program says of what the connection is for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         metadata: Option<serde_json::Value>,
@@ -45,6 +51,7 @@ pub(super) enum Body {
         #[serde(with = "hex::serde")]
         nonce: Nonce,
         end: End,
+        keep_alive_ms: u32,
     },
     /// Does not agree.
     Refuse { reason: String },
@@ -64,10 +71,34 @@ pub(super) enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trouble: Option<String>,
     },
-    /// The round has led to a connection.
-    Done { round: u8 },
+    /// The round has led to a connection: the one whose nomination had this challenge.
+    Done {
+        round: u8,
+        #[serde(with = "hex::serde")]
+        challenge: Challenge,
+    },
     /// No way was found, or nobody waits any more.
     GiveUp,
+}
+
+impl Body {
+    /// As it is kept where what the connection is for is known already.
+    pub(super) fn without_metadata(self) -> Self {
+        match self {
+            Self::Ask {
+                nonce,
+                end,
+                keep_alive_ms,
+                ..
+            } => Self::Ask {
+                nonce,
+                end,
+                keep_alive_ms,
+                metadata: None,
+            },
+            body => body,
+        }
+    }
 }
 
 impl Message {
@@ -97,12 +128,21 @@ impl Message {
 
     /// Reads the `data` of a signal; what another program sent is `None`.
     pub(super) fn read(data: &RawValue) -> Option<Self> {
+        if data.get().len() > LONGEST {
+            return None;
+        }
         let mut message: Self = serde_json::from_str(data.get()).ok()?;
         if message.p2p != VERSION || message.attempt.len() > LONGEST_ATTEMPT {
             return None;
         }
         match &mut message.body {
-            Body::Candidates { addresses, .. } => addresses.truncate(MOST_CANDIDATES),
+            Body::Candidates {
+                addresses, trouble, ..
+            } => {
+                *addresses = candidates::distinct(addresses);
+                *trouble = trouble.as_deref().map(printable);
+            }
+            Body::Refuse { reason } => *reason = printable(reason),
             Body::Ask { end, .. } | Body::Accept { end, .. } => {
                 end.possible.sort();
                 end.possible.dedup();
@@ -111,6 +151,16 @@ impl Message {
         }
         Some(message)
     }
+}
+
+/// What another end says, bounded, and without what could move a terminal's cursor.
+pub(super) fn printable(text: &str) -> String {
+    causes::said(text.as_bytes())
+}
+
+/// Whether metadata is no longer than it may be.
+pub(super) fn fits(metadata: &serde_json::Value) -> bool {
+    metadata.to_string().len() <= LONGEST_METADATA
 }
 
 #[cfg(test)]
@@ -137,11 +187,13 @@ mod tests {
             Body::Ask {
                 nonce: [7; 16],
                 end: end(),
+                keep_alive_ms: 25_000,
                 metadata: Some(serde_json::json!({"use": "pings"})),
             },
             Body::Accept {
                 nonce: [8; 16],
                 end: end(),
+                keep_alive_ms: 25_000,
             },
             Body::Refuse {
                 reason: "busy".into(),
@@ -154,7 +206,10 @@ mod tests {
                 relayed: true,
                 trouble: None,
             },
-            Body::Done { round: 1 },
+            Body::Done {
+                round: 1,
+                challenge: [9; 8],
+            },
             Body::GiveUp,
         ] {
             let message = Message::new("attempt", body);
@@ -174,15 +229,35 @@ mod tests {
         ] {
             assert_eq!(read(foreign), None, "{foreign}");
         }
-        let many = vec!["198.51.100.7:1".parse().unwrap(); 100];
+        let place = |port: u16| ([198, 51, 100, 7], port).into();
+        let many = (1..100).chain(1..100).map(place).collect();
         let body = Body::Candidates {
             round: 0,
             addresses: many,
             symmetric: false,
             relayed: false,
-            trouble: None,
+            trouble: Some("\u{1b}[2Jx".repeat(1000)),
         };
         let read = Message::read(&Message::new("a", body).write()).unwrap();
-        assert!(matches!(read.body, Body::Candidates { addresses, .. } if addresses.len() == 16));
+        let Body::Candidates {
+            addresses, trouble, ..
+        } = read.body
+        else {
+            panic!("{read:?}")
+        };
+        assert_eq!(addresses.len(), 16);
+        let trouble = trouble.unwrap();
+        assert!(
+            trouble.len() <= 400 && !trouble.contains('\u{1b}'),
+            "{trouble}"
+        );
+        let metadata = Some(serde_json::json!("x".repeat(LONGEST)));
+        let long = Body::Ask {
+            nonce: [7; 16],
+            end: end(),
+            keep_alive_ms: 25_000,
+            metadata,
+        };
+        assert_eq!(Message::read(&Message::new("a", long).write()), None);
     }
 }

@@ -2,24 +2,30 @@
 //! connections stands.
 //!
 //! The mapping is one of TCP: a STUN server is asked over TCP from the same port, and its connection is kept open meanwhile.
-//! Listening, that connection and every attempt share the port. Whoever connects has to prove itself by a sealed packet
-//! before it counts, and the end that asked chooses among the connections that do.
+//! Listening, that connection and every attempt share the port. On each stream both ends prove themselves: each sends back
+//! the challenge of the other, which is new for each stream, so that nothing that was recorded proves anything. Who is
+//! connected to says nothing before the other has, so that a stranger who connects to both ends has nothing to hand on. The
+//! end that asked nominates one of the streams that are proved, and the last word names it.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::detect::{self, TCP_WAIT};
-use super::gather::{Ground, socket_trouble};
+use super::gather::Ground;
 use super::meet::{Line, Miss};
-use super::packet::{Kind, LENGTH, Seal};
+use super::own::socket_trouble;
+use super::packet::{Challenge, Kind, LENGTH, Seal};
 use super::plan::Side;
 
 /// How long one attempt to connect may take: longer than the first repetition of a SYN, which comes after a second.
@@ -28,13 +34,15 @@ const ATTEMPT: Duration = Duration::from_millis(3500);
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long a stranger may take to prove itself.
 const PROOF: Duration = Duration::from_secs(2);
-/// Connections that are looked at, at once.
-const MOST_STREAMS: usize = 16;
+/// Connections from the places of the other end that are looked at, at once; and as many from elsewhere.
+const MOST_STREAMS: usize = 8;
+/// Keep-alives that the system sends in vain before a connection is over.
+const SILENT: u32 = 3;
 
 /// A port whose mapping is known.
 #[derive(Debug)]
 pub(super) struct Mapped {
-    local: SocketAddr,
+    pub(super) local: SocketAddr,
     /// Where the other end may reach it, the address outside first.
     pub(super) addresses: Vec<SocketAddr>,
     /// Whether two servers saw two addresses.
@@ -45,25 +53,31 @@ pub(super) struct Mapped {
 
 pub(super) async fn gather(ground: &Ground) -> Result<Mapped, String> {
     let servers = detect::addresses(&ground.servers.stun).await;
-    let own = ground.own(&servers).map_err(socket_trouble)?;
-    let first = socket((own, 0).into()).map_err(socket_trouble)?;
-    let local = first.local_addr().map_err(socket_trouble)?;
+    let own = ground
+        .own(&servers)
+        .map_err(|error| socket_trouble(&error))?;
+    let first = socket((own, 0).into()).map_err(|error| socket_trouble(&error))?;
+    let local = first.local_addr().map_err(|error| socket_trouble(&error))?;
     drop(first);
     let (mut kept, mut seen) = (Vec::new(), Vec::new());
+    let mut asked = FuturesUnordered::new();
     for server in servers {
-        let asking = async {
-            let mut stream = socket(local)?.connect(server).await?;
-            let mapped = detect::mapped_by_tcp(&mut stream).await?;
-            Ok::<_, std::io::Error>((stream, mapped))
-        };
-        if let Ok(Ok((stream, mapped))) = timeout(TCP_WAIT, asking).await {
-            kept.push(stream);
-            seen.push(mapped);
-        }
-        if seen.len() == 2 {
-            break;
-        }
+        asked.push(mapped_by(local, server));
     }
+    let asking = async {
+        while seen.len() < 2
+            && let Some(answer) = asked.next().await
+        {
+            // A server that does not answer is one of several.
+            if let Ok((stream, mapped)) = answer {
+                kept.push(stream);
+                seen.push(mapped);
+            }
+        }
+    };
+    // With fewer answers, less is known.
+    let _ = timeout(TCP_WAIT, asking).await;
+    drop(asked);
     let symmetric = matches!(seen.as_slice(), [one, other] if one != other);
     let mut addresses: Vec<SocketAddr> = seen.first().copied().into_iter().collect();
     if !addresses.contains(&local) {
@@ -77,8 +91,15 @@ pub(super) async fn gather(ground: &Ground) -> Result<Mapped, String> {
     })
 }
 
+/// The address that a server sees the port at, and the connection that keeps it.
+async fn mapped_by(local: SocketAddr, server: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut stream = socket(local)?.connect(server).await?;
+    let mapped = detect::mapped_by_tcp(&mut stream).await?;
+    Ok((stream, mapped))
+}
+
 /// A socket that shares its port.
-fn socket(local: SocketAddr) -> std::io::Result<TcpSocket> {
+fn socket(local: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if local.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -96,8 +117,11 @@ struct Race {
     seal: Seal,
     end: Instant,
     /// The end that asked nominates one stream at a time.
-    turn: Mutex<()>,
+    turn: Semaphore,
 }
+
+/// A stream that is proved and agreed to, and the challenge of its nomination.
+type Won = (Challenge, TcpStream);
 
 /// Connects both ways until a connection has won.
 pub(super) async fn race(
@@ -106,54 +130,69 @@ pub(super) async fn race(
     (side, seal): (Side, Seal),
     end: Instant,
     mut line: Line<'_>,
-) -> Result<TcpStream, Miss> {
+) -> Result<(TcpStream, Challenge), Miss> {
     let listener = socket(mapped.local).and_then(|socket| socket.listen(8));
-    let listener = listener.map_err(|error| Miss::Failed(socket_trouble(error)))?;
+    let listener = listener.map_err(|error| Miss::Failed(socket_trouble(&error)))?;
     let race = Arc::new(Race {
         side,
         seal,
         end,
-        turn: Mutex::new(()),
+        turn: Semaphore::new(1),
     });
     let (winners, mut won) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
-    tasks.spawn(accept(listener, Arc::clone(&race), winners.clone()));
+    let hosts = theirs.iter().map(SocketAddr::ip).collect();
+    tasks.spawn(accept(listener, hosts, Arc::clone(&race), winners.clone()));
     for to in theirs {
         tasks.spawn(dial(mapped.local, to, Arc::clone(&race), winners.clone()));
     }
     drop(winners);
-    let (mut done, mut winner) = (side == Side::Asking, None);
+    let (mut agreed, mut named): (Vec<Won>, Option<Challenge>) = (Vec::new(), None);
     loop {
-        if done && let Some(stream) = winner.take() {
-            return Ok(stream);
+        // The end that was asked may have agreed to several, and is told which one it is.
+        let is_it = |(challenge, _): &Won| side == Side::Asking || named == Some(*challenge);
+        if let Some(index) = agreed.iter().position(is_it) {
+            let (challenge, stream) = agreed.swap_remove(index);
+            return Ok((stream, challenge));
         }
         tokio::select! {
-            stream = won.recv(), if winner.is_none() => {
+            stream = won.recv(), if agreed.len() < 2 * MOST_STREAMS => {
                 let none = || Miss::Failed("no connection could be tried".into());
-                winner = Some(stream.ok_or_else(none)?);
+                agreed.push(stream.ok_or_else(none)?);
             }
-            // The end that was asked knows by this that its agreement arrived.
-            heard = line.until_done(), if !done => {
-                heard?;
-                done = true;
-            }
-            () = tokio::time::sleep_until(end) => {
+            done = line.until_done() => named = Some(done?),
+            () = sleep_until(end) => {
                 return Err(Miss::Failed("no connection stood".into()));
             }
         }
     }
 }
 
-async fn accept(listener: TcpListener, race: Arc<Race>, winners: mpsc::Sender<TcpStream>) {
+async fn accept(
+    listener: TcpListener,
+    hosts: Vec<IpAddr>,
+    race: Arc<Race>,
+    winners: mpsc::Sender<Won>,
+) {
+    // Strangers take no place of the other end's.
+    let room = || Arc::new(Semaphore::new(MOST_STREAMS));
+    let (named, strange) = (room(), room());
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if streams.len() < MOST_STREAMS => {
+                Ok((stream, from)) => {
+                    let is_named = hosts.contains(&from.ip().to_canonical());
+                    let room = if is_named { &named } else { &strange };
+                    let Ok(place) = Arc::clone(room).try_acquire_owned() else {
+                        continue;
+                    };
                     let (race, winners) = (Arc::clone(&race), winners.clone());
-                    streams.spawn(async move { race.prove(stream, &winners).await });
+                    streams.spawn(async move {
+                        race.prove(stream, Opened::There, &winners).await;
+                        drop(place);
+                    });
                 }
-                Ok(_) => {}
                 Err(_) => sleep(AGAIN).await,
             },
             Some(_) = streams.join_next() => {}
@@ -161,18 +200,13 @@ async fn accept(listener: TcpListener, race: Arc<Race>, winners: mpsc::Sender<Tc
     }
 }
 
-async fn dial(
-    local: SocketAddr,
-    to: SocketAddr,
-    race: Arc<Race>,
-    winners: mpsc::Sender<TcpStream>,
-) {
+async fn dial(local: SocketAddr, to: SocketAddr, race: Arc<Race>, winners: mpsc::Sender<Won>) {
     while Instant::now() < race.end {
         let Ok(socket) = socket(local) else { return };
         match timeout(ATTEMPT, socket.connect(to)).await {
             // A connection to oneself, which simultaneous open makes possible, proves nothing: its packets are mirrored.
             Ok(Ok(stream)) => {
-                race.prove(stream, &winners).await;
+                race.prove(stream, Opened::Here, &winners).await;
                 sleep(AGAIN).await;
             }
             Ok(Err(_)) => sleep(AGAIN).await,
@@ -181,57 +215,197 @@ async fn dial(
     }
 }
 
+/// Which end opened a stream, and so speaks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    Here,
+    There,
+}
+
 impl Race {
     /// Has the other end prove itself, and hands the stream over if it is the one.
-    async fn prove(&self, stream: TcpStream, winners: &mpsc::Sender<TcpStream>) {
+    async fn prove(&self, stream: TcpStream, opened: Opened, winners: &mpsc::Sender<Won>) {
         let agreed = async {
             let mut stream = stream;
             stream.set_nodelay(true)?;
-            self.say(&mut stream, Kind::Hello).await?;
-            let hello = timeout(PROOF, self.hear(&mut stream)).await??;
-            match (self.side, hello) {
-                (Side::Asking, Kind::Hello) => {
-                    let _turn = self.turn.lock().await;
-                    self.say(&mut stream, Kind::Nominate).await?;
-                    let agreed = timeout(PROOF, self.hear(&mut stream)).await??;
-                    if agreed != Kind::Agreed {
-                        return Err(std::io::ErrorKind::InvalidData.into());
+            let own: Challenge = rand::random();
+            let proving = self.exchange(&mut stream, opened, own);
+            timeout(PROOF, proving).await??;
+            let challenge = match self.side {
+                Side::Asking => {
+                    let turn = self.turn.acquire().await.map_err(|_| stranger())?;
+                    self.say(&mut stream, Kind::Nominate, own).await?;
+                    let agreed = self.hear(&mut stream, Kind::Agreed);
+                    if timeout(PROOF, agreed).await?? != own {
+                        return Err(stranger());
                     }
-                    // No later one has its turn once this is handed over.
-                    let _ = winners.send(stream).await;
-                    std::future::pending::<()>().await;
-                    Ok(())
+                    // No later one has its turn: this is the one.
+                    turn.forget();
+                    own
                 }
-                (Side::Asked, Kind::Hello) => {
-                    if self.hear(&mut stream).await? == Kind::Nominate {
-                        self.say(&mut stream, Kind::Agreed).await?;
-                        let _ = winners.send(stream).await;
-                    }
-                    Ok(())
+                Side::Asked => {
+                    let challenge = self.hear(&mut stream, Kind::Nominate).await?;
+                    self.say(&mut stream, Kind::Agreed, challenge).await?;
+                    challenge
                 }
-                _ => Err(std::io::Error::from(std::io::ErrorKind::InvalidData)),
-            }
+            };
+            let _ = winners.send((challenge, stream)).await;
+            Ok(())
         };
         // A stream that fails is one of several.
-        let _: Result<std::io::Result<()>, _> = timeout_at(self.end, agreed).await;
+        let _: Result<io::Result<()>, _> = timeout_at(self.end, agreed).await;
     }
 
-    async fn say(&self, stream: &mut TcpStream, kind: Kind) -> std::io::Result<()> {
-        stream.write_all(&self.seal.write(kind, [0; 8])).await
+    /// Each end sends the other's challenge back.
+    async fn exchange(
+        &self,
+        stream: &mut TcpStream,
+        opened: Opened,
+        own: Challenge,
+    ) -> io::Result<()> {
+        if opened == Opened::Here {
+            self.say(stream, Kind::Hello, own).await?;
+        }
+        let theirs = self.hear(stream, Kind::Hello).await?;
+        if opened == Opened::There {
+            self.say(stream, Kind::Hello, own).await?;
+        }
+        self.say(stream, Kind::Heard, theirs).await?;
+        if self.hear(stream, Kind::Heard).await? != own {
+            return Err(stranger());
+        }
+        Ok(())
     }
 
-    async fn hear(&self, stream: &mut TcpStream) -> std::io::Result<Kind> {
+    async fn say(
+        &self,
+        stream: &mut TcpStream,
+        kind: Kind,
+        challenge: Challenge,
+    ) -> io::Result<()> {
+        stream.write_all(&self.seal.write(kind, challenge)).await
+    }
+
+    /// The challenge of the next packet, which has to be of this kind.
+    async fn hear(&self, stream: &mut TcpStream, kind: Kind) -> io::Result<Challenge> {
         let mut packet = [0; LENGTH];
         stream.read_exact(&mut packet).await?;
-        let read = self.seal.read(&packet);
-        let stranger = || std::io::Error::from(std::io::ErrorKind::InvalidData);
-        read.map(|packet| packet.kind).ok_or_else(stranger)
+        let read = self.seal.read(&packet).filter(|read| read.kind == kind);
+        read.map(|read| read.challenge).ok_or_else(stranger)
     }
 }
 
-/// Has the system keep the connection alive, and find out when the other end is gone.
+fn stranger() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+/// Has the system keep the connection alive, and end it when the other end is silent for some keep-alives, or takes nothing of
+/// what is sent for as long.
 pub(super) fn keep_alive(stream: &TcpStream, every: Duration) {
-    let every = TcpKeepalive::new().with_time(every).with_interval(every);
-    // Without it the stream serves as well, for as long as the NATs let it.
-    let _ = SockRef::from(stream).set_tcp_keepalive(&every);
+    // The system counts in seconds.
+    let every = every.max(Duration::from_secs(1));
+    let alive = TcpKeepalive::new().with_time(every).with_interval(every);
+    let socket = SockRef::from(stream);
+    // Without them the stream serves as well, for as long as the NATs let it.
+    let _ = socket.set_tcp_keepalive(&alive.with_retries(SILENT));
+    let _ = socket.set_tcp_user_timeout(Some(every * (SILENT + 1)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::packet::Round;
+
+    fn seal(side: Side) -> Seal {
+        let round = Round {
+            attempt: "a",
+            number: 0,
+            asking: &[1; 16],
+            asked: &[2; 16],
+        };
+        Seal::new(&round, side, [side as u8; 16])
+    }
+
+    fn race(side: Side) -> Race {
+        Race {
+            side,
+            seal: seal(side),
+            end: Instant::now() + Duration::from_secs(20),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// Both ends of a stream; the first opened it.
+    async fn stream() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let (opened, accepted) = tokio::join!(TcpStream::connect(to), listener.accept());
+        (opened.unwrap(), accepted.unwrap().0)
+    }
+
+    async fn heard(stream: &mut TcpStream, of: Side) -> Option<(Kind, Challenge)> {
+        let mut packet = [0; LENGTH];
+        stream.read_exact(&mut packet).await.ok()?;
+        let read = seal(of.other()).read(&packet)?;
+        Some((read.kind, read.challenge))
+    }
+
+    #[tokio::test]
+    async fn both_ends_prove_themselves_and_name_the_stream_whichever_of_them_opened_it() {
+        for (here, there) in [(Opened::Here, Opened::There), (Opened::There, Opened::Here)] {
+            let (one, other) = match here {
+                Opened::Here => stream().await,
+                Opened::There => {
+                    let (opened, accepted) = stream().await;
+                    (accepted, opened)
+                }
+            };
+            let (asking, asked) = (race(Side::Asking), race(Side::Asked));
+            let (winners, mut won) = mpsc::channel(1);
+            let (others, mut other_won) = mpsc::channel(1);
+            tokio::join!(
+                asking.prove(one, here, &winners),
+                asked.prove(other, there, &others),
+            );
+            let (challenge, _stream) = won.recv().await.unwrap();
+            assert_eq!(other_won.recv().await.unwrap().0, challenge);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_of_another_stream_proves_nothing() {
+        let other = seal(Side::Asking);
+        for stale in [[7; 8], [0; 8]] {
+            let (mut stranger, accepted) = stream().await;
+            let asked = race(Side::Asked);
+            let (winners, mut won) = mpsc::channel(1);
+            let proving = asked.prove(accepted, Opened::There, &winners);
+            let replaying = async {
+                for kind in [Kind::Hello, Kind::Heard, Kind::Nominate] {
+                    stranger.write_all(&other.write(kind, stale)).await.unwrap();
+                }
+                let mut said = Vec::new();
+                while let Some(packet) = heard(&mut stranger, Side::Asked).await {
+                    said.push(packet.0);
+                }
+                said
+            };
+            let ((), said) = tokio::join!(proving, replaying);
+            assert_eq!(said, [Kind::Hello, Kind::Heard], "it agrees to nothing");
+            assert!(won.try_recv().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stranger_who_connects_and_waits_is_told_nothing() {
+        let (mut stranger, accepted) = stream().await;
+        let asked = race(Side::Asked);
+        let (winners, _won) = mpsc::channel(1);
+        let mut said = Vec::new();
+        let (_, read) = tokio::join!(
+            asked.prove(accepted, Opened::There, &winners),
+            stranger.read_to_end(&mut said),
+        );
+        assert_eq!((read.unwrap(), said.len()), (0, 0));
+    }
 }

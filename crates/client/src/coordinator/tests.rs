@@ -11,6 +11,9 @@ use tokio::time::timeout;
 
 use super::*;
 
+mod hub;
+mod strangers;
+
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// What one end sent, as whoever carries it saw it.
@@ -85,6 +88,18 @@ async fn two_ends_connect_without_any_server_and_datagrams_cross_both_ways() {
     closing.close().await;
     let end = timeout(LIMIT, datagram(&accepted).recv()).await.unwrap();
     assert_eq!(end.unwrap(), None, "the other end said that it is over");
+}
+
+#[tokio::test]
+async fn whoever_drops_a_connection_ends_it_at_the_other_end() {
+    let (ada, bob) = (
+        Coordinator::builder().build(),
+        Coordinator::builder().build(),
+    );
+    let (asked, accepted, _) = pair(&ada, &bob).await;
+    drop(asked);
+    let end = timeout(LIMIT, datagram(&accepted).recv()).await.unwrap();
+    assert_eq!(end.unwrap(), None, "long before three keep-alives of 25 s");
 }
 
 #[tokio::test]
@@ -184,6 +199,8 @@ async fn a_failure_says_what_was_tried_and_counts() {
     let (for_ada, for_bob, _) = wired("ada", "bob");
     ada.register_with("ada", for_ada).unwrap();
     bob.register_with("bob", for_bob).unwrap();
+    let accepting = bob.clone();
+    tokio::spawn(async move { accepting.accept().await });
     let failed = timeout(LIMIT, ada.connect_to_peer("bob")).await.unwrap();
     let Err(Error::Connect(failure)) = failed else {
         panic!("{failed:?}")

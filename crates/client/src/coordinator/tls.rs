@@ -1,12 +1,14 @@
-//! TLS to hubs and TURN servers.
+//! TLS to hubs and TURN servers, and why none of them is reached, in words.
 
+use std::error::Error;
 use std::sync::Arc;
 
+use hubmesh_causes as causes;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub(super) type AnyError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type AnyError = Box<dyn Error + Send + Sync>;
 
 /// Verifies `host` by `config`; by the roots of the system when there is none.
 pub(super) async fn connect(
@@ -30,4 +32,50 @@ fn system_roots() -> Result<Arc<rustls::ClientConfig>, AnyError> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+/// Why a server was not reached, for whoever has to mend it: what the system or TLS says, wherever it is wrapped in.
+pub(super) fn words(error: &(dyn Error + Send + Sync + 'static)) -> String {
+    let mut inner: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(one) = inner {
+        if let Some(io) = one.downcast_ref::<std::io::Error>() {
+            return causes::of_io(io);
+        }
+        if let Some(tls) = one.downcast_ref::<rustls::Error>() {
+            return causes::of_tls(tls);
+        }
+        if let Some(http) = one.downcast_ref::<hyper::Error>() {
+            if http.is_parse() {
+                return format!(
+                    "what answers there speaks no HTTP, or TLS, for which wss:// is: {http}"
+                );
+            }
+            if http.is_incomplete_message() || http.is_closed() || http.is_canceled() {
+                return "it broke the connection off".to_owned();
+            }
+        }
+        inner = one.source();
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outside")]
+    struct Wrapped(#[source] std::io::Error);
+
+    #[test]
+    fn what_the_system_says_is_put_in_words_however_it_is_wrapped() {
+        let refused = || std::io::Error::from_raw_os_error(111);
+        let bare: AnyError = refused().into();
+        let wrapped: AnyError = Wrapped(refused()).into();
+        for error in [bare, wrapped] {
+            assert_eq!(words(&*error), "nobody listens there");
+        }
+        let plain = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert!(words(&plain).contains("speaks no TLS"));
+    }
 }

@@ -52,7 +52,7 @@ fn play(
             }
         }
         if let (Some(one), Some(other)) = (asking.won(), asked.won()) {
-            return Some((one, other));
+            return Some((one.path, other.path));
         }
     }
     None
@@ -98,14 +98,18 @@ async fn half_of_all_packets_may_be_lost_when_the_hub_says_the_last_word() {
     let mut asking = end(Side::Asking, &[2], now);
     let mut asked = end(Side::Asked, &[1], now);
     let mut count = 0;
-    play(&mut asking, &mut asked, |side, _, _| {
+    play(&mut asking, &mut asked, |_, _, bytes| {
         count += 1;
-        // Every second one, and no word of the asking end after its nomination.
-        count % 2 == 0 || side == Side::Asked
+        // In pairs, so that no two that take turns are on one side; and no last word.
+        let last = seal(Side::Asked).read(bytes).map(|packet| packet.kind) == Some(Kind::Settled);
+        count / 2 % 2 == 0 && !last
     });
-    assert_eq!(asking.won(), Some(path(2)));
-    asked.settle();
-    assert_eq!(asked.won(), Some(path(1)));
+    let settled = asking.won().expect("it heard the agreement");
+    assert_eq!(settled.path, path(2));
+    asked.settle([0; 8]);
+    assert_eq!(asked.won(), None, "that is no nomination's challenge");
+    asked.settle(settled.challenge);
+    assert_eq!(asked.won().map(|won| won.path), Some(path(1)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +119,7 @@ async fn a_one_way_street_wins_nothing() {
     let mut asked = end(Side::Asked, &[1], now);
     let won = play(&mut asking, &mut asked, |side, _, _| side == Side::Asking);
     assert_eq!((won, asking.won(), asked.won()), (None, None, None));
-    asked.settle();
+    asked.settle([0; 8]);
     assert_eq!(asked.won(), None, "nobody nominated");
 }
 
@@ -146,16 +150,98 @@ async fn stray_packets_mirrors_and_replays_from_elsewhere_do_not_win() {
     assert!(matches!(asking.state, State::Nominating { .. }));
 }
 
+/// An asked end to which the way to 1 has proved itself.
+fn proved(now: Instant) -> Punch {
+    let mut asked = end(Side::Asked, &[1], now);
+    let heard = seal(Side::Asking).write(Kind::Heard, asked.challenge(path(1)));
+    asked.handle(path(1), &heard, now);
+    asked
+}
+
+/// The kinds of all packets that are due, and where they go.
+fn due(punch: &mut Punch, now: Instant) -> Vec<(u16, Kind)> {
+    let other = seal(punch.side.other());
+    let all = std::iter::from_fn(|| punch.poll_transmit(now));
+    let read = all.map(|(to, bytes)| (to.remote.port(), other.read(&bytes).expect("sealed").kind));
+    read.collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn data_that_overtakes_the_last_word_is_kept_and_a_stranger_s_is_not() {
+async fn a_nomination_counts_on_a_way_that_has_proved_itself_and_calls_for_a_hello_on_another() {
+    let now = Instant::now();
+    let nominate = seal(Side::Asking).write(Kind::Nominate, [3; 8]);
+    let mut asked = end(Side::Asked, &[1], now);
+    due(&mut asked, now);
+    // As recorded on the way, or of a peer whose hello got here while none of this end got there.
+    asked.handle(path(1), &nominate, now);
+    assert_eq!(due(&mut asked, now), [(1, Kind::Hello)]);
+    asked.settle([3; 8]);
+    assert_eq!(asked.won(), None, "nothing was agreed to");
+    let heard = seal(Side::Asking).write(Kind::Heard, asked.challenge(path(1)));
+    asked.handle(path(66), &heard, now);
+    asked.handle(path(66), &nominate, now);
+    assert_eq!(due(&mut asked, now), [], "a stranger is not even answered");
+    asked.handle(path(1), &heard, now);
+    asked.handle(path(1), &nominate, now);
+    assert_eq!(due(&mut asked, now), [(1, Kind::Agreed)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_name_the_nomination_and_one_that_is_repeated_late_changes_nothing() {
+    let now = Instant::now();
+    let asking = seal(Side::Asking);
+    let mut asked = proved(now);
+    let hello = asking.write(Kind::Hello, [9; 8]);
+    asked.handle(path(2), &hello, now);
+    let heard = asking.write(Kind::Heard, asked.challenge(path(2)));
+    asked.handle(path(2), &heard, now);
+    asked.handle(path(1), &asking.write(Kind::Nominate, [3; 8]), now);
+    asked.handle(path(2), &asking.write(Kind::Nominate, [4; 8]), now);
+    asked.handle(path(1), &asking.write(Kind::Nominate, [3; 8]), now);
+    for (from, challenge) in [(1, [4; 8]), (2, [3; 8]), (1, [0; 8])] {
+        asked.handle(path(from), &asking.write(Kind::Settled, challenge), now);
+    }
+    assert_eq!(asked.state, State::Agreed, "none of these names its way");
+    asked.settle([4; 8]);
+    due(&mut asked, now);
+    assert_eq!(asked.won().map(|won| won.path), Some(path(2)));
+    asked.handle(path(1), &asking.write(Kind::Nominate, [5; 8]), now);
+    assert_eq!(due(&mut asked, now), [], "it is settled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hello_that_is_sent_again_from_elsewhere_is_not_answered_and_calls_for_few() {
     let now = Instant::now();
     let mut asked = end(Side::Asked, &[1], now);
+    let hello = seal(Side::Asking).write(Kind::Hello, [7; 8]);
+    asked.handle(path(1), &hello, now);
+    due(&mut asked, now);
+    for port in 100..200 {
+        asked.handle(path(port), &hello, now);
+    }
+    assert_eq!(due(&mut asked, now), [], "it came from one place");
+    for _ in 0..100 {
+        asked.handle(path(1), &hello, now);
+    }
+    let hellos = due(&mut asked, now);
+    let hellos = hellos.iter().filter(|(_, kind)| *kind == Kind::Hello);
+    assert!(hellos.count() <= usize::from(MOST_CALLED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_overtakes_the_last_word_is_kept_and_a_stranger_s_is_not() {
+    let now = Instant::now();
+    let mut asked = proved(now);
     asked.handle(path(1), b"too early", now);
-    let nominate = seal(Side::Asking).write(Kind::Nominate, [3; 8]);
-    asked.handle(path(1), &nominate, now);
+    let asking = seal(Side::Asking);
+    asked.handle(path(1), &asking.write(Kind::Nominate, [3; 8]), now);
     asked.handle(path(5), b"a stranger", now);
     asked.handle(path(1), b"data", now);
-    assert_eq!(asked.take_early(), [b"data".to_vec()]);
+    let bye = asking.write(Kind::Bye, [0; 8]);
+    asked.handle(path(1), &bye, now);
+    asked.settle([3; 8]);
+    due(&mut asked, now);
+    assert_eq!(asked.take_early(), [b"data".to_vec(), bye.to_vec()]);
 }
 
 #[tokio::test(start_paused = true)]
