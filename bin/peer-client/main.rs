@@ -51,7 +51,7 @@ Exit codes:
   64  wrong usage
   68  --send: the hub could not deliver to that peer; connect: no way led there
   69  the hub cannot be reached, is full or is going away
-  75  --send and connect: no answer in time
+  75  --send and connect: no answer in time; connect: the other end is gone without a word
   77  refused: wrong token, or the id is taken"
 )]
 pub struct Arguments {

@@ -1,18 +1,21 @@
 //! `peer-client connect`: one connection, for pings or as a pipe; or with `--answer` the other end of it.
 //!
 //! The end that asks says what the connection is for, so that the other one knows whether to echo or to pipe. A pipe over
-//! datagrams is what `nc -u` is: what is read goes out in datagrams of up to 1200 bytes, which may be lost.
+//! datagrams is what `nc -u` is: what is read goes out in datagrams of up to 1200 bytes, which may be lost. However it ends,
+//! an interrupt included, the other end is told.
 
 use std::io;
 use std::time::Duration;
 
 use clap::Args;
+use hubmesh_causes as causes;
 use hubmesh_cli::{self as cli, Exit};
 use hubmesh_client::PeerId;
 use hubmesh_client::coordinator::{Channel, Connected, Coordinator, Datagram};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::{Common, failed, finish, follow, lost, milliseconds};
@@ -25,6 +28,8 @@ const PING_WAIT: Duration = Duration::from_secs(1);
 const PING_TRIES: usize = 3;
 /// Bytes of a datagram of a pipe: fits every path.
 const CHUNK: usize = 1200;
+/// Connections whose pings are echoed at once; more wait, and those beyond are refused.
+pub const MOST_ECHOES: usize = 256;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -99,34 +104,43 @@ async fn work(coordinator: &Coordinator, arguments: &Arguments) -> Exit {
 }
 
 fn ended(pipe: io::Result<()>) -> Exit {
-    match pipe {
-        Ok(()) => Exit::Ok,
-        Err(error) => {
-            eprintln!("peer-client: the connection broke: {error}");
-            Exit::Failed
-        }
+    let Err(error) = pipe else { return Exit::Ok };
+    // What is not the system's has words already.
+    let why = match error.get_ref() {
+        Some(own) => own.to_string(),
+        None => causes::of_io(&error),
+    };
+    eprintln!("peer-client: the connection broke: {why}");
+    match error.kind() {
+        io::ErrorKind::TimedOut => Exit::NoAnswer,
+        _ => Exit::Failed,
     }
 }
 
 async fn answer(coordinator: &Coordinator, listen: Option<Duration>) -> Exit {
+    let mut echoes = JoinSet::new();
     let answering = async {
-        while let Some(connected) = coordinator.accept().await {
-            let for_pings = connected
-                .metadata
-                .as_ref()
-                .is_some_and(|data| data["use"] == "pings");
-            if !for_pings {
-                return ended(pipe(connected).await);
+        loop {
+            tokio::select! {
+                connected = coordinator.accept(), if echoes.len() < MOST_ECHOES => {
+                    let Some(connected) = connected else { return Exit::Ok };
+                    let data = connected.metadata.as_ref();
+                    if !data.is_some_and(|data| data["use"] == "pings") {
+                        return ended(pipe(connected).await);
+                    }
+                    // An echo that breaks concerns the other end alone.
+                    echoes.spawn(async move { echo(connected).await.ok() });
+                }
+                Some(_) = echoes.join_next() => {}
             }
-            // An echo that breaks concerns the other end alone.
-            tokio::spawn(async move { echo(connected).await.ok() });
         }
-        Exit::Ok
     };
-    match listen {
+    let exit = match listen {
         Some(limit) => timeout(limit, answering).await.unwrap_or(Exit::Ok),
         None => answering.await,
-    }
+    };
+    echoes.shutdown().await;
+    exit
 }
 
 /// Sends back all that comes, until the other end is done.
@@ -141,6 +155,20 @@ pub async fn echo(mut connected: Connected) -> io::Result<()> {
         Channel::Stream(stream) => {
             let (mut from, mut to) = stream.split();
             tokio::io::copy(&mut from, &mut to).await.map(drop)
+        }
+    }
+}
+
+/// Takes all that comes, until the other end is done. Of two ends one echoes, or they would do so for ever.
+pub async fn listen(mut connected: Connected) -> io::Result<()> {
+    match &mut connected.channel {
+        Channel::Datagram(datagram) => {
+            while datagram.recv().await?.is_some() {}
+            Ok(())
+        }
+        Channel::Stream(stream) => {
+            let copied = tokio::io::copy(stream, &mut tokio::io::sink()).await;
+            copied.map(drop)
         }
     }
 }

@@ -1,18 +1,23 @@
 //! `peer-client serve`: makes connections on request, over HTTP.
 //!
-//! `GET /p2p/status` and `POST /p2p/connect/{peerId}`. Connections are kept, echo what comes, and are listed until the other
-//! end is done. It is for programs on this machine: a request of a web page, which carries an `Origin`, is refused.
+//! `GET /p2p/status` and `POST /p2p/connect/{peerId}`. Connections are kept and listed until the other end is done; the end
+//! that was asked echoes what comes, and the end that asked takes it. It is for programs on this machine: a request of a web
+//! page, which carries an `Origin`, is refused, and one that names a host by a name of its own, which a page may have had
+//! lead here. Requests and connections are bounded, and want of descriptors is survived.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header, uri::Authority};
 use http_body_util::Full;
+use hubmesh_causes as causes;
 use hubmesh_cli::Exit;
 use hubmesh_client::PeerId;
 use hubmesh_client::coordinator::{ConnectFailure, Connected, Coordinator, Error, Tried};
@@ -21,13 +26,25 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
+use super::connect::MOST_ECHOES;
 use super::{Common, connect, failed, finish, follow, lost, milliseconds};
 use crate::talk::interrupted;
 
+/// Requests at once; more wait until there is room.
+const MOST_REQUESTS: usize = 64;
+/// How long a client may take to send its request.
+const REQUEST_WAIT: Duration = Duration::from_secs(10);
+/// After an error of the listening socket, which may last: most are for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often such errors are complained of.
+const COMPLAINT: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Where requests are listened for, as 127.0.0.1:9090.
+    /// Where requests are listened for, as 127.0.0.1:9090. Nothing is asked of whoever reaches it.
     #[arg(long, value_name = "ADDRESS")]
     http: SocketAddr,
     #[command(flatten)]
@@ -42,6 +59,8 @@ struct Serving {
     coordinator: Coordinator,
     id: PeerId,
     connections: Mutex<BTreeMap<u64, Value>>,
+    /// What carries the connections; it ends with the server, so that the other ends are told.
+    carriers: Mutex<JoinSet<()>>,
     next: AtomicU64,
 }
 
@@ -53,7 +72,8 @@ pub async fn run(arguments: Arguments) -> Exit {
     let listener = match TcpListener::bind(arguments.http).await {
         Ok(listener) => listener,
         Err(error) => {
-            eprintln!("peer-client: cannot listen on {}: {error}", arguments.http);
+            let why = causes::of_io(&error);
+            eprintln!("peer-client: cannot listen on {}: {why}", arguments.http);
             return Exit::Unreachable;
         }
     };
@@ -65,13 +85,17 @@ pub async fn run(arguments: Arguments) -> Exit {
                 coordinator: coordinator.clone(),
                 id,
                 connections: Mutex::default(),
+                carriers: Mutex::default(),
                 next: 0.into(),
             });
-            tokio::select! {
+            let exit = tokio::select! {
                 () = interrupted() => Exit::Ok,
                 exit = lost(&coordinator) => exit,
-                exit = serve(listener, serving) => exit,
-            }
+                exit = serve(listener, &serving) => exit,
+            };
+            let mut carriers = std::mem::take(&mut *serving.carriers());
+            carriers.shutdown().await;
+            exit
         }
         Err(error) => failed(&error),
     };
@@ -79,28 +103,31 @@ pub async fn run(arguments: Arguments) -> Exit {
     exit
 }
 
-async fn serve(listener: TcpListener, serving: Arc<Serving>) -> Exit {
+async fn serve(listener: TcpListener, serving: &Arc<Serving>) -> Exit {
     match listener.local_addr() {
-        Ok(address) => println!("serving on http://{address}"),
+        Ok(address) => announce(address),
         Err(error) => {
-            eprintln!("peer-client: {error}");
+            eprintln!("peer-client: {}", causes::of_io(&error));
             return Exit::Failed;
         }
     }
+    let mut clients = JoinSet::new();
+    let mut complained = None;
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if clients.len() < MOST_REQUESTS => match accepted {
                 Ok((stream, _)) => {
-                    tokio::spawn(one_client(stream, Arc::clone(&serving)));
+                    clients.spawn(one_client(stream, Arc::clone(serving)));
                 }
                 Err(error) => {
-                    eprintln!("peer-client: cannot accept: {error}");
-                    return Exit::Failed;
+                    complain(&error, &mut complained);
+                    sleep(PAUSE).await;
                 }
             },
-            connected = serving.coordinator.accept() => match connected {
+            Some(_) = clients.join_next() => {}
+            connected = serving.coordinator.accept(), if serving.has_room() => match connected {
                 Some(connected) => {
-                    serving.keep(connected);
+                    serving.keep(connected, Asked::Here);
                 }
                 None => return Exit::Ok,
             },
@@ -108,21 +135,74 @@ async fn serve(listener: TcpListener, serving: Arc<Serving>) -> Exit {
     }
 }
 
+/// Says where it listens, and what that means where others than this machine's programs may come.
+fn announce(address: SocketAddr) {
+    println!("serving on http://{address}");
+    if !address.ip().is_loopback() {
+        eprintln!(
+            "peer-client: {address} is no loopback address: whoever reaches it can see this peer's connections and have \
+             it make others"
+        );
+    }
+}
+
+/// A listening socket fails for a moment, or for as long as descriptors are wanting.
+fn complain(error: &io::Error, last: &mut Option<Instant>) {
+    if last.is_none_or(|last| last.elapsed() >= COMPLAINT) {
+        *last = Some(Instant::now());
+        eprintln!(
+            "peer-client: cannot accept requests for now: {}",
+            causes::of_io(error)
+        );
+    }
+}
+
+/// One request, and its answer.
 async fn one_client(stream: TcpStream, serving: Arc<Serving>) {
     let service = service_fn(move |request| {
         let serving = Arc::clone(&serving);
         async move { Ok::<_, Infallible>(serving.answer(&request).await) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new());
+    http.timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_WAIT)
+        .keep_alive(false);
     // A client that breaks off is answered by nobody.
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Whether a request names this machine by an address, or as localhost. Any other name may have been made to lead here, by a web
+/// page that then counts as of this server.
+fn is_meant<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let named = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok().and_then(|host| host.parse().ok()),
+        _ => None,
+    };
+    let is_here = |authority: &Authority| {
+        let host = authority.host().trim_matches(['[', ']']);
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+    };
+    named.is_some_and(|named| is_here(&named)) && request.uri().authority().is_none_or(is_here)
+}
+
+/// Which end of a connection was asked for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Here,
+    There,
 }
 
 impl Serving {
     async fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if request.headers().contains_key(header::ORIGIN) {
             return refusal(StatusCode::FORBIDDEN, "web pages may not ask");
+        }
+        if !is_meant(request) {
+            return refusal(
+                StatusCode::MISDIRECTED_REQUEST,
+                "name this machine by an address, or as localhost",
+            );
         }
         let path = request.uri().path();
         match (request.method(), path, path.strip_prefix("/p2p/connect/")) {
@@ -155,19 +235,22 @@ impl Serving {
             Ok(peer) => peer,
             Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         };
+        if !self.has_room() {
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, "it has enough connections");
+        }
         let purpose = json!({"use": "serve"});
         match self
             .coordinator
             .connect_with(peer.as_str(), Some(purpose))
             .await
         {
-            Ok(connected) => reply(StatusCode::OK, &self.keep(connected)),
+            Ok(connected) => reply(StatusCode::OK, &self.keep(connected, Asked::There)),
             Err(error) => failure(&error),
         }
     }
 
-    /// Lists a connection and echoes what comes, until the other end is done.
-    fn keep(self: &Arc<Self>, connected: Connected) -> Value {
+    /// Lists a connection, and echoes what comes if this end was asked for it, until the other end is done.
+    fn keep(self: &Arc<Self>, connected: Connected, asked: Asked) -> Value {
         let shown = json!({
             "peerId": connected.peer,
             "method": connected.method,
@@ -179,12 +262,25 @@ impl Serving {
         let number = self.next.fetch_add(1, Relaxed);
         self.connections().insert(number, shown.clone());
         let serving = Arc::clone(self);
-        tokio::spawn(async move {
+        let mut carriers = self.carriers();
+        while carriers.try_join_next().is_some() {}
+        carriers.spawn(async move {
             // Broken or done: it is over.
-            let _ = connect::echo(connected).await;
+            let _ = match asked {
+                Asked::Here => connect::echo(connected).await,
+                Asked::There => connect::listen(connected).await,
+            };
             serving.connections().remove(&number);
         });
         shown
+    }
+
+    fn has_room(&self) -> bool {
+        self.connections().len() < MOST_ECHOES
+    }
+
+    fn carriers(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.carriers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connections(&self) -> MutexGuard<'_, BTreeMap<u64, Value>> {
@@ -226,4 +322,40 @@ fn reply(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     let json = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_this_machine_by_an_address_or_as_localhost_and_only_once() {
+        let meant = |uri: &str, hosts: &[&str]| {
+            let mut request = Request::builder().uri(uri);
+            for host in hosts {
+                request = request.header(header::HOST, *host);
+            }
+            is_meant(&request.body(()).unwrap())
+        };
+        for host in [
+            "127.0.0.1:9090",
+            "localhost",
+            "LOCALHOST:80",
+            "[::1]:9090",
+            "192.168.1.5",
+        ] {
+            assert!(meant("/p2p/status", &[host]), "{host}");
+        }
+        for host in [
+            "page.example",
+            "127.0.0.1.page.example:9090",
+            "localhost.page.example",
+            "",
+        ] {
+            assert!(!meant("/p2p/status", &[host]), "{host}");
+        }
+        assert!(!meant("/p2p/status", &[]));
+        assert!(!meant("/p2p/status", &["localhost", "page.example"]));
+        assert!(!meant("http://page.example/p2p/status", &["localhost"]));
+    }
 }
