@@ -1,6 +1,6 @@
 //! Two Chromiums behind symmetric NATs, in namespaces of their own: PeerJS clients meet through the hub's relay.
 
-use crate::nat_lab::{Lab, is_here};
+use crate::nat_lab::lab;
 use crate::node::{Script, reason_to_skip};
 
 #[tokio::test]
@@ -9,10 +9,7 @@ async fn a_data_channel_opens_between_two_symmetric_nats() {
         println!("skipped: {reason}");
         return;
     }
-    if !is_here("nat::a_data_channel_opens_between_two_symmetric_nats").await {
-        return;
-    }
-    let Some(lab) = Lab::start().await else {
+    let Some(lab) = lab("nat::a_data_channel_opens_between_two_symmetric_nats").await else {
         return;
     };
     lab.nat("a", "symmetric").await;

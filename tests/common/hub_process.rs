@@ -176,21 +176,33 @@ impl HubProcess {
 
     /// One request on a connection of its own.
     pub async fn http(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> HttpAnswer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", self.addr.to_string())
-            .header("connection", "close");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request
-            .body(Empty::<Bytes>::new())
-            .expect("a valid request");
-        timeout(LIMIT, ask(self.addr, request))
-            .await
-            .unwrap_or_else(|_| panic!("no answer to {path} in time"))
+        http(self.addr, method, path, headers).await
     }
+}
+
+/// One request to whoever serves there, on a connection of its own.
+pub async fn http(
+    addr: SocketAddr,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> HttpAnswer {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("connection", "close");
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", addr.to_string());
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .expect("a valid request");
+    timeout(LIMIT, ask(addr, request))
+        .await
+        .unwrap_or_else(|_| panic!("no answer to {path} in time"))
 }
 
 async fn ask(addr: SocketAddr, request: Request<Empty<Bytes>>) -> HttpAnswer {
@@ -211,6 +223,28 @@ async fn ask(addr: SocketAddr, request: Request<Empty<Bytes>>) -> HttpAnswer {
         headers: head.headers,
         body: String::from_utf8_lossy(&body).into_owned(),
     }
+}
+
+/// Waits until a program prints a line with this in it.
+pub async fn prints(child: &mut Child, ready: &'static str) {
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let (printed, printing) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut printed = Some(printed);
+        // Read to its end, or the program would wait for a reader.
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.contains(ready)
+                && let Some(printed) = printed.take()
+            {
+                // Whoever waited may have given up.
+                let _ = printed.send(());
+            }
+        }
+    });
+    let printed = timeout(LIMIT, printing).await;
+    let printed = printed.unwrap_or_else(|_| panic!("`{ready}` is not printed in time"));
+    printed.expect("the program goes on");
 }
 
 /// Keeps the log, and hands the address over once it is in it.

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::hub_process::{LIMIT, binary, eventually};
+use crate::hub_process::{LIMIT, binary, eventually, prints};
 
 /// The kinds of NAT, as the script calls them, from open to closed.
 pub const KINDS: [&str; 6] = [
@@ -39,7 +38,7 @@ fn script() -> PathBuf {
 
 /// Whether this process may build the lab. If it is not root, it runs the same test again as the root of a user namespace,
 /// and there is nothing left to do here.
-pub async fn is_here(test: &str) -> bool {
+async fn is_here(test: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
     }
@@ -64,6 +63,22 @@ pub async fn is_here(test: &str) -> bool {
     false
 }
 
+/// The lab with two hubs that know each other, where this process can build it: see [`is_here`].
+pub async fn lab(test: &str) -> Option<Lab> {
+    if !is_here(test).await {
+        return None;
+    }
+    Lab::start().await
+}
+
+/// The same with nothing in it.
+pub async fn bare_lab(test: &str) -> Option<Lab> {
+    if !is_here(test).await {
+        return None;
+    }
+    Lab::bare().await
+}
+
 /// The lab. Its processes end and its namespaces go with it.
 pub struct Lab {
     prefix: String,
@@ -80,7 +95,7 @@ impl Drop for Lab {
 
 impl Lab {
     /// Builds it with two hubs that know each other.
-    pub async fn start() -> Option<Self> {
+    async fn start() -> Option<Self> {
         let mut lab = Self::bare().await?;
         let first = [("HOST", "198.51.100.1")].as_slice();
         let second = [("HOST", "198.51.100.21"), ("BOOTSTRAP_HUBS", HUB)].as_slice();
@@ -108,7 +123,7 @@ impl Lab {
     }
 
     /// Builds it with nothing in it.
-    pub async fn bare() -> Option<Self> {
+    async fn bare() -> Option<Self> {
         let prefix = format!("hm{}", std::process::id());
         let mut up = Command::new(script());
         up.arg("up").env("NATLAB", &prefix);
@@ -144,24 +159,7 @@ impl Lab {
     /// Starts a program that goes on for as long as the lab, and waits until it prints this.
     pub async fn serve(&mut self, mut command: Command, ready: &'static str) {
         let mut server = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines();
-        let (serves, serving) = tokio::sync::oneshot::channel();
-        tokio::spawn(async move {
-            let mut serves = Some(serves);
-            // Read to its end, or the program would wait for a reader.
-            while let Ok(Some(line)) = lines.next_line().await {
-                if line.contains(ready)
-                    && let Some(serves) = serves.take()
-                {
-                    // Whoever waited may have given up.
-                    let _ = serves.send(());
-                }
-            }
-        });
-        timeout(LIMIT, serving)
-            .await
-            .expect("it serves in time")
-            .expect("it goes on");
+        prints(&mut server, ready).await;
         self.servers.push(server);
     }
 

@@ -5,11 +5,10 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::hub_process::LIMIT;
+use crate::hub_process::{LIMIT, prints};
 use crate::installed::program;
 
 /// A loopback address that no other test of this machine has: the tests run in processes of their own.
@@ -69,25 +68,7 @@ impl Coturn {
             .stdout(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().expect("coturn starts");
-        let stdout = child.stdout.take().expect("piped");
-        let (listens, listening) = tokio::sync::oneshot::channel();
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stdout).lines();
-            let mut listens = Some(listens);
-            // Read to its end, or coturn would wait for a reader.
-            while let Ok(Some(line)) = lines.next_line().await {
-                if line.contains("Total General servers")
-                    && let Some(listens) = listens.take()
-                {
-                    // Whoever waited may have given up.
-                    let _ = listens.send(());
-                }
-            }
-        });
-        timeout(LIMIT, listening)
-            .await
-            .expect("coturn listens in time")
-            .expect("coturn goes on");
+        prints(&mut child, "Total General servers").await;
         Some(Coturn {
             address,
             _child: child,

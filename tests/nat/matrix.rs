@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::hub_process::LIMIT;
 use crate::installed::program;
-use crate::nat_lab::{HUB, KINDS, Lab, OTHER_HUB, is_here, output};
+use crate::nat_lab::{HUB, KINDS, Lab, OTHER_HUB, bare_lab, lab, output};
 
 /// Longer than the NATs of the keep-alive test remember.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -36,10 +36,7 @@ fn part(whole: &Value, fields: &[&str]) -> Value {
 
 #[tokio::test]
 async fn the_type_that_was_built_is_the_type_that_is_found() {
-    if !is_here("matrix::the_type_that_was_built_is_the_type_that_is_found").await {
-        return;
-    }
-    let Some(lab) = Lab::start().await else {
+    let Some(lab) = lab("matrix::the_type_that_was_built_is_the_type_that_is_found").await else {
         return;
     };
     for kind in KINDS {
@@ -62,10 +59,7 @@ async fn the_type_that_was_built_is_the_type_that_is_found() {
 
 #[tokio::test]
 async fn with_one_server_what_cannot_be_told_is_called_undetermined_with_the_true_type_in_it() {
-    if !is_here("matrix::with_one_server_what_cannot_be_told_is_called_undetermined_with_the_true_type_in_it").await {
-        return;
-    }
-    let Some(mut lab) = Lab::bare().await else {
+    let Some(mut lab) = bare_lab("matrix::with_one_server_what_cannot_be_told_is_called_undetermined_with_the_true_type_in_it").await else {
         return;
     };
     lab.hub("hub", &[("HOST", "198.51.100.1"), ("STUN_PORT", "3478")])
@@ -108,13 +102,11 @@ async fn with_one_server_what_cannot_be_told_is_called_undetermined_with_the_tru
 
 #[tokio::test]
 async fn a_server_with_two_addresses_tells_every_type_alone() {
-    if !is_here("matrix::a_server_with_two_addresses_tells_every_type_alone").await {
-        return;
-    }
     let Some(turnserver) = program("turnserver") else {
         return;
     };
-    let Some(mut lab) = Lab::bare().await else {
+    let test = "matrix::a_server_with_two_addresses_tells_every_type_alone";
+    let Some(mut lab) = bare_lab(test).await else {
         return;
     };
     let files = tempfile::tempdir().expect("a directory");
@@ -199,10 +191,7 @@ fn ways(a: &str, b: &str) -> &'static [&'static str] {
 
 #[tokio::test]
 async fn every_pair_of_nats_connects() {
-    if !is_here("matrix::every_pair_of_nats_connects").await {
-        return;
-    }
-    let Some(lab) = Lab::start().await else {
+    let Some(lab) = lab("matrix::every_pair_of_nats_connects").await else {
         return;
     };
     let mut table = String::from("| asking \\ asked |");
@@ -233,10 +222,9 @@ async fn every_pair_of_nats_connects() {
 
 #[tokio::test]
 async fn two_symmetric_nats_without_a_turn_server_exit_with_68_and_say_why() {
-    if !is_here("matrix::two_symmetric_nats_without_a_turn_server_exit_with_68_and_say_why").await {
-        return;
-    }
-    let Some(mut lab) = Lab::bare().await else {
+    let Some(mut lab) =
+        bare_lab("matrix::two_symmetric_nats_without_a_turn_server_exit_with_68_and_say_why").await
+    else {
         return;
     };
     lab.hub("hub", &[("HOST", "198.51.100.1"), ("STUN_PORT", "3478")])
@@ -285,10 +273,9 @@ async fn arrives_after_silence(lab: &Lab, keep_alive: &str) -> bool {
 
 #[tokio::test]
 async fn a_connection_that_is_kept_alive_outlives_the_memory_of_nats() {
-    if !is_here("matrix::a_connection_that_is_kept_alive_outlives_the_memory_of_nats").await {
-        return;
-    }
-    let Some(lab) = Lab::start().await else {
+    let Some(lab) =
+        lab("matrix::a_connection_that_is_kept_alive_outlives_the_memory_of_nats").await
+    else {
         return;
     };
     lab.nat("a", "port-restricted").await;
@@ -307,10 +294,7 @@ async fn a_connection_that_is_kept_alive_outlives_the_memory_of_nats() {
 
 #[tokio::test]
 async fn two_peers_behind_one_nat_meet_inside_their_network() {
-    if !is_here("matrix::two_peers_behind_one_nat_meet_inside_their_network").await {
-        return;
-    }
-    let Some(lab) = Lab::start().await else {
+    let Some(lab) = lab("matrix::two_peers_behind_one_nat_meet_inside_their_network").await else {
         return;
     };
     lab.nat("a", "symmetric").await;

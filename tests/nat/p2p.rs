@@ -1,23 +1,20 @@
 //! `peer-client` makes connections by a hub on this machine: exit codes, what it prints, relays of each kind, and `serve`.
 
+use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
+use http::{Method, StatusCode};
 use hubmesh_client::PeerId;
 use hubmesh_turn::Credentials;
-use hyper_util::rt::TokioIo;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::coturn::Coturn;
-use crate::hub_process::{HubProcess, LIMIT, eventually};
+use crate::hub_process::{HubProcess, LIMIT, eventually, http};
 use crate::stage::{SECRET, hub, metric};
 use crate::tool::{code, command, run, stderr, stdout};
 
@@ -352,7 +349,7 @@ async fn both_relays_are_given_up_with_the_connection() {
 }
 
 /// A `peer-client serve`, and where it listens.
-async fn serving(hub: &str, id: &str) -> (Child, String) {
+async fn serving(hub: &str, id: &str) -> (Child, SocketAddr) {
     let arguments = ["serve", "--http", "127.0.0.1:0", "--id", id, "--hub", hub];
     let mut child = command(PEER, &arguments).spawn().expect("it starts");
     let told = child.stdout.take().expect("piped");
@@ -360,36 +357,7 @@ async fn serving(hub: &str, id: &str) -> (Child, String) {
     let line = timeout(LIMIT, lines.next_line()).await.expect("in time");
     let line = line.expect("readable").expect("it goes on");
     let place = line.strip_prefix("serving on http://").expect("an address");
-    (child, place.to_owned())
-}
-
-async fn ask(place: &str, method: Method, path: &str, origin: bool) -> (StatusCode, Value) {
-    let asking = async {
-        let stream = TcpStream::connect(place).await.expect("it listens");
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .expect("HTTP/1");
-        let driver = tokio::spawn(connection);
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", place);
-        if origin {
-            request = request.header("origin", "https://page.example");
-        }
-        let request = request.body(Empty::<Bytes>::new()).expect("a request");
-        let answer = sender.send_request(request).await.expect("an answer");
-        let status = answer.status();
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .expect("whole")
-            .to_bytes();
-        driver.abort();
-        (status, serde_json::from_slice(&body).expect("JSON"))
-    };
-    timeout(LIMIT, asking).await.expect("in time")
+    (child, place.parse().expect("an address"))
 }
 
 #[tokio::test]
@@ -402,14 +370,16 @@ async fn serve_connects_on_request_and_tells_its_status() {
     let other = PeerId::random().to_string();
     let (_bob, _) = serving(&url, &other).await;
     let path = format!("/p2p/connect/{other}");
-    let (status, made) = ask(&place, Method::POST, &path, false).await;
-    assert_eq!(status, StatusCode::OK, "{made}");
+    let answer = http(place, Method::POST, &path, &[]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let made = answer.json();
     assert_eq!(
         (&made["peerId"], &made["method"]),
         (&Value::from(other), &"direct".into())
     );
-    let (status, told) = ask(&place, Method::GET, "/p2p/status", false).await;
-    assert_eq!(status, StatusCode::OK);
+    let answer = http(place, Method::GET, "/p2p/status", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let told = answer.json();
     assert_eq!(told["peerId"], id.as_str());
     assert_eq!(told["nat"]["type"], "open");
     assert_eq!(told["strategy"]["requiresTurn"], false);
@@ -419,25 +389,31 @@ async fn serve_connects_on_request_and_tells_its_status() {
     );
     assert_eq!(told["connections"][0], made);
     let nobody = format!("/p2p/connect/{}", PeerId::random());
-    for (method, path, origin, expected) in [
-        (Method::POST, nobody.as_str(), false, StatusCode::NOT_FOUND),
+    for (method, path, header, expected) in [
+        (Method::POST, nobody.as_str(), None, StatusCode::NOT_FOUND),
         (
             Method::POST,
             "/p2p/connect/short",
-            false,
+            None,
             StatusCode::BAD_REQUEST,
         ),
         (
             Method::GET,
             path.as_str(),
-            false,
+            None,
             StatusCode::METHOD_NOT_ALLOWED,
         ),
-        (Method::GET, "/p2p", false, StatusCode::NOT_FOUND),
-        (Method::POST, path.as_str(), true, StatusCode::FORBIDDEN),
+        (Method::GET, "/p2p", None, StatusCode::NOT_FOUND),
+        (
+            Method::POST,
+            path.as_str(),
+            Some(("origin", "https://page.example")),
+            StatusCode::FORBIDDEN,
+        ),
     ] {
-        let (status, why) = ask(&place, method, path, origin).await;
-        assert_eq!(status, expected, "{path}: {why}");
-        assert!(why["error"].is_string());
+        let headers: Vec<_> = header.into_iter().collect();
+        let answer = http(place, method, path, &headers).await;
+        assert_eq!(answer.status, expected, "{path}: {}", answer.body);
+        assert!(answer.json()["error"].is_string());
     }
 }
