@@ -21,4 +21,5 @@ mod mesh;
 mod outside;
 mod own;
 mod p2p;
+mod serve;
 mod stage;

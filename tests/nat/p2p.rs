@@ -1,24 +1,24 @@
-//! `peer-client` makes connections by a hub on this machine: exit codes, what it prints, relays of each kind, and `serve`.
+//! `peer-client` makes connections by a hub on this machine: exit codes, what it prints, relays of each kind, and how it
+//! ends. `serve` is in `serve.rs`.
 
-use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::{Method, StatusCode};
 use hubmesh_client::PeerId;
 use hubmesh_turn::Credentials;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use crate::coturn::Coturn;
-use crate::hub_process::{HubProcess, LIMIT, eventually, http};
+use crate::hub_process::{HubProcess, LIMIT, eventually};
 use crate::stage::{SECRET, hub, metric};
 use crate::tool::{code, command, run, stderr, stdout};
 
-const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
+pub const PEER: &str = env!("CARGO_BIN_EXE_peer-client");
 
 /// An end that answers, known to its hub.
 struct Answering {
@@ -118,12 +118,25 @@ async fn exit_codes_say_whose_fault_it_was() {
     let hub = builder.env("SIGNAL_WAIT_MS", "100").start().await;
     let url = hub.ws_url();
     let nobody = PeerId::random().to_string();
-    let cases: [(&[&str], i32); 5] = [
+    let guarded = HubProcess::builder()
+        .env("AUTH_TOKEN", "right")
+        .start()
+        .await;
+    let guarded = guarded.ws_url();
+    let cases: [(&[&str], i32); 7] = [
         (&["connect", &nobody, "--hub", &url], 68),
         (&["connect", "--hub", &url], 64),
         (&["connect", "short", "--hub", &url], 64),
         (&["connect", &nobody, "--hub", "ws://127.0.0.1:9"], 69),
         (&["nat", "--stun", "http://a"], 64),
+        (
+            &["connect", &nobody, "--hub", &guarded, "--token", "wrong"],
+            77,
+        ),
+        (
+            &["connect", &nobody, "--hub", &guarded, "--token", "a\nb"],
+            64,
+        ),
     ];
     for (arguments, expected) in cases {
         let output = run(PEER, arguments).await;
@@ -348,72 +361,65 @@ async fn both_relays_are_given_up_with_the_connection() {
     .await;
 }
 
-/// A `peer-client serve`, and where it listens.
-async fn serving(hub: &str, id: &str) -> (Child, SocketAddr) {
-    let arguments = ["serve", "--http", "127.0.0.1:0", "--id", id, "--hub", hub];
-    let mut child = command(PEER, &arguments).spawn().expect("it starts");
-    let told = child.stdout.take().expect("piped");
-    let mut lines = BufReader::new(told).lines();
-    let line = timeout(LIMIT, lines.next_line()).await.expect("in time");
-    let line = line.expect("readable").expect("it goes on");
-    let place = line.strip_prefix("serving on http://").expect("an address");
-    (child, place.parse().expect("an address"))
+/// An end that pipes to one that answers, once a line has crossed.
+async fn piping(hub: &str, bob: &mut Answering, more: &[&str]) -> (Child, ChildStdin) {
+    let arguments = [&["connect", &bob.id, "--hub", hub], more].concat();
+    let mut asking = command(PEER, &arguments);
+    let mut ada = asking.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut input = ada.stdin.take().expect("piped");
+    input.write_all(b"hello\n").await.expect("written");
+    let heard = bob.child.stdout.take().expect("piped");
+    let mut heard = BufReader::new(heard).lines();
+    let line = timeout(LIMIT, heard.next_line()).await.expect("in time");
+    assert_eq!(line.expect("readable").as_deref(), Some("hello"));
+    (ada, input)
+}
+
+async fn ended(child: &mut Child) -> Option<i32> {
+    let status = timeout(LIMIT, child.wait()).await.expect("in time");
+    status.expect("it ended").code()
 }
 
 #[tokio::test]
-async fn serve_connects_on_request_and_tells_its_status() {
+async fn an_end_that_is_killed_is_missed_after_three_keep_alives() {
     let (_, builder) = hub();
-    let hub = builder.env("SIGNAL_WAIT_MS", "100").start().await;
+    let hub = builder.start().await;
     let url = hub.ws_url();
-    let id = PeerId::random().to_string();
-    let (_ada, place) = serving(&url, &id).await;
-    let other = PeerId::random().to_string();
-    let (_bob, _) = serving(&url, &other).await;
-    let path = format!("/p2p/connect/{other}");
-    let answer = http(place, Method::POST, &path, &[]).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    let made = answer.json();
-    assert_eq!(
-        (&made["peerId"], &made["method"]),
-        (&Value::from(other), &"direct".into())
-    );
-    let answer = http(place, Method::GET, "/p2p/status", &[]).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    let told = answer.json();
-    assert_eq!(told["peerId"], id.as_str());
-    assert_eq!(told["nat"]["type"], "open");
-    assert_eq!(told["strategy"]["requiresTurn"], false);
-    assert_eq!(
-        (&told["stats"]["active"], &told["stats"]["successRate"]),
-        (&1.into(), &1.0.into())
-    );
-    assert_eq!(told["connections"][0], made);
-    let nobody = format!("/p2p/connect/{}", PeerId::random());
-    for (method, path, header, expected) in [
-        (Method::POST, nobody.as_str(), None, StatusCode::NOT_FOUND),
-        (
-            Method::POST,
-            "/p2p/connect/short",
-            None,
-            StatusCode::BAD_REQUEST,
-        ),
-        (
-            Method::GET,
-            path.as_str(),
-            None,
-            StatusCode::METHOD_NOT_ALLOWED,
-        ),
-        (Method::GET, "/p2p", None, StatusCode::NOT_FOUND),
-        (
-            Method::POST,
-            path.as_str(),
-            Some(("origin", "https://page.example")),
-            StatusCode::FORBIDDEN,
-        ),
-    ] {
-        let headers: Vec<_> = header.into_iter().collect();
-        let answer = http(place, method, path, &headers).await;
-        assert_eq!(answer.status, expected, "{path}: {}", answer.body);
-        assert!(answer.json()["error"].is_string());
+    for only in ["direct", "relay"] {
+        let more = ["--keep-alive", "200ms"];
+        let mut bob = Answering::start(&url, &more).await;
+        let way = ["--keep-alive", "200ms", "--only", only];
+        let (ada, _input) = piping(&url, &mut bob, &way).await;
+        bob.child.kill().await.expect("it was there");
+        let output = timeout(LIMIT, ada.wait_with_output())
+            .await
+            .expect("in time");
+        let output = output.expect("it ended");
+        assert_eq!(code(&output), 75, "{only}: {}", stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains("the other end is gone"), "{only}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_is_interrupted_tells_the_other_by_every_way() {
+    let (_, builder) = hub();
+    let hub = builder.start().await;
+    let url = hub.ws_url();
+    for only in ["direct", "tcp-punch", "relay"] {
+        for stops_asking in [true, false] {
+            let mut bob = Answering::start(&url, &[]).await;
+            let (mut ada, _input) = piping(&url, &mut bob, &["--only", only]).await;
+            let (one, other) = match stops_asking {
+                true => (&mut ada, &mut bob.child),
+                false => (&mut bob.child, &mut ada),
+            };
+            let pid = i32::try_from(one.id().expect("it runs")).expect("a pid");
+            let pid = Pid::from_raw(pid).expect("a pid");
+            kill_process(pid, Signal::TERM).expect("it is there");
+            assert_eq!(ended(one).await, Some(0), "{only}, {stops_asking}");
+            // Keep-alives are 25 s apart, so this is not for want of them.
+            assert_eq!(ended(other).await, Some(0), "{only}, {stops_asking}");
+        }
     }
 }
