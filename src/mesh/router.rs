@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::outbox::{Outbox, Pushed};
+use super::steps::{self, Passage};
 use super::tagged;
 use crate::metrics::{LinkTraffic, Metrics, Via};
 use crate::peers::registry::Registry;
@@ -55,6 +56,14 @@ impl Mailroom {
     pub fn take(&self) -> Letters {
         std::mem::take(&mut self.letters.lock())
     }
+}
+
+/// What the exchange was given that its effects may be about.
+#[derive(Clone, Copy)]
+struct Came {
+    by: LinkId,
+    /// The signal in the frame, while the log shows steps.
+    passage: Option<Passage>,
 }
 
 /// Frames and bytes of one class, resolved once.
@@ -147,6 +156,11 @@ impl Router {
         &self.directory
     }
 
+    /// This hub's id in the mesh.
+    fn me(&self) -> HubId {
+        self.directory.read().me()
+    }
+
     /// The local peers.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
@@ -176,6 +190,19 @@ impl Router {
     /// Hands a signal of a local peer on. An error is for the sender to be told at once; whatever fails later
     /// it is told through the registry.
     pub fn signal(
+        &self,
+        source: &Source,
+        target: &PeerId,
+        kind: SignalKind,
+        payload: Bytes,
+        wait: bool,
+    ) -> Result<(), SignalFailure> {
+        steps::accepted(source, target, kind);
+        let sent = self.route(source, target, kind, payload, wait);
+        sent.inspect_err(|why| steps::refused(source, target, *why))
+    }
+
+    fn route(
         &self,
         source: &Source,
         target: &PeerId,
@@ -225,6 +252,7 @@ impl Router {
     ) -> Result<(), SignalFailure> {
         match self.registry.deliver_local(&delivery) {
             Ok(()) => {
+                steps::delivered(|| self.me(), &delivery);
                 self.metrics.signals_routed.inc(Via::Local);
                 Ok(())
             }
@@ -237,12 +265,14 @@ impl Router {
     /// The claim is still there, but its peer is not: somebody may take the id up.
     fn wait_for_another(&self, source: &Source, delivery: Delivery) -> Result<(), SignalFailure> {
         let now = self.now();
+        let target = delivery.target.clone();
         let mut exchange = self.exchange.lock();
         {
             let directory = self.directory.read();
             let seq = directory.own_seq(source.claim);
             exchange.wait_for_another(now, &*directory, source, seq, delivery)?;
         }
+        steps::waits(source, &target);
         self.metrics.signals_routed.inc(Via::WaitingRoom);
         self.drain(&mut exchange);
         Ok(())
@@ -276,6 +306,9 @@ impl Router {
                 wait,
             )?
         };
+        if sent == Sent::Waiting {
+            steps::waits(source, target);
+        }
         match sent {
             Sent::Local(claim) => {
                 self.drain(&mut exchange);
@@ -312,6 +345,7 @@ impl Router {
             let network = &source.network;
             (directory.hubs_in(network), directory.reachable(network))
         };
+        steps::published(source, hubs.len());
         let mut elsewhere = Ok(());
         if !hubs.is_empty() || self.waiting.load(Ordering::Acquire) > 0 {
             let now = self.now();
@@ -357,8 +391,13 @@ impl Router {
         let now = self.now();
         let mut exchange = self.exchange.lock();
         for frame in frames {
+            let came = Came {
+                by: link,
+                passage: Passage::of(&frame),
+            };
+            steps::acknowledged(|| self.me(), &frame);
             exchange.handle(now, &*self.directory.read(), frame, link);
-            self.drain_after(&mut exchange, Some(link));
+            self.drain_after(&mut exchange, Some(came));
             // A message holds hundreds of frames: who waits to send goes first.
             MutexGuard::bump(&mut exchange);
         }
@@ -395,14 +434,20 @@ impl Router {
         self.drain_after(exchange, None);
     }
 
-    /// Carries out what was left, after a frame that came by this link.
-    fn drain_after(&self, exchange: &mut Exchange, came_by: Option<LinkId>) {
+    /// Carries out what was left, after the frame that came.
+    fn drain_after(&self, exchange: &mut Exchange, came: Option<Came>) {
         while let Some(effect) = exchange.poll_effect() {
             match effect {
                 Effect::Link { link, frame } => {
-                    self.to_link(exchange, link, &frame, came_by);
+                    self.to_link(exchange, link, &frame, came);
                 }
-                Effect::Deliver(delivery) => exchange.settle(self.registry.deliver(delivery)),
+                Effect::Deliver(delivery) => {
+                    let delivered = self.registry.deliver(&delivery);
+                    if delivered.is_ok() {
+                        steps::delivered(|| self.me(), &delivery);
+                    }
+                    exchange.settle(delivered);
+                }
                 Effect::HubMessage { from, payload } if tagged::is(tagged::RELAYS, &payload) => {
                     // What finds no room is asked for again.
                     let _ = self.relays.try_send((from, payload));
@@ -410,7 +455,11 @@ impl Router {
                 Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}
                 Effect::Publish(publication) => {
                     let members = self.directory.read().reachable(&publication.network);
-                    exchange.settle(self.registry.publish(&publication, members));
+                    let handed_out = self.registry.publish(&publication, members);
+                    if handed_out.is_ok() {
+                        steps::handed_out(|| self.me(), &publication);
+                    }
+                    exchange.settle(handed_out);
                 }
                 Effect::Unpublished(unpublished) => self.registry.unpublished(&unpublished),
                 Effect::HubMessage { from, payload } => {
@@ -421,12 +470,23 @@ impl Router {
                     self.mailroom
                         .leave(|letters| letters.failed_tokens.push(token));
                 }
-                Effect::Failed(failed) => self.registry.failed(failed),
-                Effect::Returned(failed) => self.registry.returned(failed),
+                Effect::Failed(failed) => {
+                    steps::failed(&failed);
+                    self.registry.failed(failed);
+                }
+                Effect::Returned(failed) => {
+                    steps::failed(&failed);
+                    self.registry.returned(failed);
+                }
                 Effect::Forged { source } => {
                     self.mailroom.leave(|letters| letters.forged = Some(source));
                 }
-                Effect::Counted(label) => self.metrics.exchange_events.inc(label),
+                Effect::Counted(label) => {
+                    if let Some(passage) = came.and_then(|came| came.passage) {
+                        steps::counted(passage, label);
+                    }
+                    self.metrics.exchange_events.inc(label);
+                }
             }
         }
         let waiting = exchange.waiting();
@@ -443,23 +503,23 @@ impl Router {
         }
     }
 
-    fn to_link(
-        &self,
-        exchange: &mut Exchange,
-        link: LinkId,
-        frame: &Frame,
-        came_by: Option<LinkId>,
-    ) {
+    fn to_link(&self, exchange: &mut Exchange, link: LinkId, frame: &Frame, came: Option<Came>) {
         let links = self.links.read();
         // A link that is gone takes nothing: the window sends again by the next way.
         let Some(outbox) = links.get(&link) else {
             return;
         };
-        let pushed = outbox.push_data(frame, came_by.filter(|_| !exchange.is_own(frame)));
+        let is_own = exchange.is_own(frame);
+        let for_other = came.filter(|_| !is_own).map(|came| came.by);
+        let pushed = outbox.push_data(frame, for_other);
         if pushed == Pushed::Dropped {
+            if let Some(passage) = Passage::of(frame) {
+                steps::counted(passage, counted::LINK_FULL);
+            }
             exchange.on_dropped(frame);
             return self.metrics.exchange_events.inc(counted::LINK_FULL);
         }
+        steps::sent(frame, is_own, link);
         self.data_out.inc();
         if pushed == Pushed::BackedUp {
             exchange.set_backed_up(link);

@@ -13,6 +13,7 @@ use hubmesh_core::ids::{DialId, HubId, Incarnation, LinkId};
 use hubmesh_core::reach::Reach;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::advertised::Budget;
 use super::control_intake::ControlIntake;
@@ -228,6 +229,8 @@ impl Shared {
             .await
             .is_ok()
         {
+            // Made once a link: what is logged of the frames that come by it shows where they came from.
+            let span = tracing::debug_span!("link", link = link.0, hub = %peered.hub);
             link::carry(
                 link,
                 socket,
@@ -235,6 +238,7 @@ impl Shared {
                 Arc::clone(&self.router),
                 self.control_intake.clone(),
             )
+            .instrument(span)
             .await;
         }
         self.router.set_link(link, None);

@@ -163,11 +163,11 @@ impl Registry {
     }
 
     /// Hands a signal that came from another hub to its target. Its payload is judged before it is passed on.
-    pub fn deliver(&self, delivery: Delivery) -> Result<(), RefusedWhy> {
+    pub fn deliver(&self, delivery: &Delivery) -> Result<(), RefusedWhy> {
         let dialect = delivery.network.dialect();
         let most = dialect.map_or(json::MAX_DEPTH, dialect::max_depth);
         let payload = json::one_value(&delivery.payload, most).ok_or(RefusedWhy::Forged)?;
-        self.hand_over(&delivery, payload)
+        self.hand_over(delivery, payload)
     }
 
     /// Hands a signal of a local peer to its target: what its own dialect has read is not read again.

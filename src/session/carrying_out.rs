@@ -222,6 +222,7 @@ where
             return Err(CloseReason::Refused);
         }
         if self.memberships.is_empty() {
+            tracing::Span::current().record("peer", tracing::field::display(&peer));
             self.identity = Some(peer);
             if !proof.is_empty() {
                 self.proof = proof;

@@ -22,6 +22,7 @@ use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tracing::Span;
 
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
 use super::held::Held;
@@ -186,6 +187,19 @@ where
             only: newcomer.only,
             proof: newcomer.proof,
         }
+    }
+
+    /// What shows in all that is logged about the connection of this number which one it is. Boxed, because mostly it is
+    /// off, and would be part of what each idle peer costs.
+    pub(super) fn span(&self, number: u64) -> Option<Box<Span>> {
+        let span = tracing::debug_span!(
+            "connection",
+            connection = number,
+            client = %self.address,
+            dialect = self.dialect().label(),
+            peer = self.identity.as_ref().map(tracing::field::display),
+        );
+        (!span.is_disabled()).then(|| Box::new(span))
     }
 
     /// From the greeting to the closed socket.
@@ -559,8 +573,7 @@ where
 
     /// Counts what the client did wrong, where it is not told or in other words.
     pub(super) fn note_complaint(&self, code: &'static str) {
-        let peer = self.identity.as_ref().map(tracing::field::display);
-        tracing::debug!(peer, code, "complaint");
+        tracing::debug!(code, "complaint");
         if dialect::is_forgery(code) {
             self.shared.metrics.forged.inc();
         }

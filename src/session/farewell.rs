@@ -38,8 +38,7 @@ where
             let _ = timeout_at(until, self.hear_out(reason)).await;
         }
         self.memberships.give_up(reason.leave_reason());
-        let peer = self.identity.as_ref().map(tracing::field::display);
-        tracing::debug!(peer, reason = reason.label(), "connection ends");
+        tracing::debug!(reason = reason.label(), "connection ends");
         if reason == CloseReason::OutboxFull {
             self.shared.metrics.outbox_overflows.inc();
         }

@@ -162,7 +162,7 @@ where
                 self.deadlines.wait(Waiting::Turn, now + turn.wait());
                 *waiting = Some(Box::new(turn));
                 self.shared.metrics.joins_delayed.inc();
-                tracing::debug!(peer = %join.peer, "a join waits: its address has others told too much");
+                tracing::debug!("a join waits: its address has others told too much");
                 self.postponed
                     .get_or_insert_default()
                     .joins

@@ -21,8 +21,10 @@ mod joining;
 mod kept;
 mod memberships;
 
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -202,7 +204,15 @@ impl<M: MeshPort> Sessions<M> {
         let mailbox = Arc::clone(&admitted.mailbox);
         let mut conversation = Conversation::new(shared, mailbox, io, &ahead, newcomer);
         drop(ahead);
-        let reason = conversation.run().await;
+        let span = conversation.span(admitted.number);
+        let reason = {
+            let mut run = pin!(conversation.run());
+            poll_fn(|cx| {
+                let _entered = span.as_ref().map(|span| span.enter());
+                run.as_mut().poll(cx)
+            })
+            .await
+        };
         admitted.counted.close(reason.label());
         // Before the permit: a kept id keeps no socket.
         let mut seat = conversation.into_seat();

@@ -27,5 +27,6 @@ mod signals;
 mod silence;
 mod stage;
 mod tokens;
+mod tracing;
 mod trust;
 mod waiting;

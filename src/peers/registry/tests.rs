@@ -152,7 +152,7 @@ fn a_full_mailbox_costs_its_own_peer_alone() {
         room.left(7, Recipients::Network);
     }
     assert_eq!(texts(&other).len(), 5);
-    let refused = room.registry.deliver(delivery(1, 1, b"{}"));
+    let refused = room.registry.deliver(&delivery(1, 1, b"{}"));
     assert_eq!(refused, Err(RefusedWhy::Overload));
     let close = Control::Close(CloseReason::OutboxFull);
     assert_eq!(full.next_control(), Some(close));
@@ -162,11 +162,11 @@ fn a_full_mailbox_costs_its_own_peer_alone() {
 fn a_flood_of_signals_is_refused_to_its_sender_and_does_not_end_the_receiver() {
     let room = Room::new();
     let flooded = room.join(1, 1);
-    let mut flood = (0..100).map(|_| room.registry.deliver(delivery(1, 1, b"{}")));
+    let mut flood = (0..100).map(|_| room.registry.deliver(&delivery(1, 1, b"{}")));
     assert!(flood.any(|taken| taken == Err(RefusedWhy::Overload)));
     let mut other = delivery(1, 1, b"{}");
     (other.from, other.sender) = (id(8), posted(8));
-    assert_eq!(room.registry.deliver(other), Ok(()));
+    assert_eq!(room.registry.deliver(&other), Ok(()));
     room.left(7, Recipients::Network);
     assert_ne!(
         flooded.next_control(),
@@ -182,10 +182,10 @@ fn those_whose_signals_were_not_read_are_told_once_a_target() {
     for (claim, from) in [(1, 1), (2, 2), (1, 1)] {
         let mut signal = delivery(3, 3, b"{}");
         (signal.from, signal.sender) = (id(from), Sender::Here(ClaimNo(claim)));
-        room.registry.deliver(signal).expect("there is room");
+        room.registry.deliver(&signal).expect("there is room");
     }
     room.registry
-        .deliver(delivery(3, 3, b"{}"))
+        .deliver(&delivery(3, 3, b"{}"))
         .expect("there is room");
     let elsewhere = room.registry.unread(&id(3), &target.shut());
     let Sender::There(sender) = posted(9) else {
@@ -228,16 +228,16 @@ fn a_signal_for_a_claim_that_is_not_here_or_another_peer_s_is_refused() {
     let room = Room::new();
     let a = room.join(1, 1);
     let not_here = Err(RefusedWhy::NotHere);
-    assert_eq!(room.registry.deliver(delivery(2, 1, b"{}")), not_here);
-    assert_eq!(room.registry.deliver(delivery(1, 2, b"{}")), not_here);
+    assert_eq!(room.registry.deliver(&delivery(2, 1, b"{}")), not_here);
+    assert_eq!(room.registry.deliver(&delivery(1, 2, b"{}")), not_here);
     let mut other = delivery(1, 1, b"{}");
     other.network = network("other");
-    assert_eq!(room.registry.deliver(other), not_here);
+    assert_eq!(room.registry.deliver(&other), not_here);
     assert_eq!(texts(&a).len(), 0);
-    assert_eq!(room.registry.deliver(delivery(1, 1, b"{}")), Ok(()));
+    assert_eq!(room.registry.deliver(&delivery(1, 1, b"{}")), Ok(()));
     assert_eq!(texts(&a).len(), 1);
     room.registry.remove(ClaimNo(1));
-    assert_eq!(room.registry.deliver(delivery(1, 1, b"{}")), not_here);
+    assert_eq!(room.registry.deliver(&delivery(1, 1, b"{}")), not_here);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_payload_from_another_hub_that_would_break_out_of_its_message_is_refused() {
         &deep,
     ];
     for payload in hostile {
-        let answer = room.registry.deliver(delivery(1, 1, payload));
+        let answer = room.registry.deliver(&delivery(1, 1, payload));
         assert_eq!(answer, Err(RefusedWhy::Forged));
     }
     assert_eq!(texts(&a).len(), 0);
@@ -273,11 +273,11 @@ fn how_deep_a_payload_from_another_hub_may_be_is_the_dialect_s_to_say() {
             network: realm.clone(),
             ..delivery(2, 2, &deep)
         };
-        let taken = [room_s, realm_s].map(|one| room.registry.deliver(one).is_ok());
+        let taken = [room_s, realm_s].map(|one| room.registry.deliver(&one).is_ok());
         assert_eq!(taken, [here, there], "{depth}");
     }
     let half = delivery(1, 1, br#"{"\ud83d":"\udca5"}"#);
-    assert_eq!(room.registry.deliver(half), Ok(()));
+    assert_eq!(room.registry.deliver(&half), Ok(()));
 }
 
 #[test]

@@ -34,7 +34,7 @@ async fn a_client_is_open_once_the_mesh_has_taken_it_and_before_anything_else() 
         kind: SignalKind(0),
         payload: Bytes::from_static(b"7"),
     };
-    hub.registry.deliver(offer).expect("there is room");
+    hub.registry.deliver(&offer).expect("there is room");
     hub.registry.accepted(ClaimNo(1), Vec::new());
     assert_eq!(late.next().await, json!({"type": "OPEN"}));
     let offer = late.next().await;
@@ -201,7 +201,7 @@ async fn a_broken_connection_keeps_its_id_for_a_moment_but_takes_nothing() {
         kind: SignalKind(2),
         payload: Bytes::from_static(b"7"),
     };
-    assert_eq!(hub.registry.deliver(candidate), Err(RefusedWhy::NotHere));
+    assert_eq!(hub.registry.deliver(&candidate), Err(RefusedWhy::NotHere));
     assert!(
         !hub.calls()
             .iter()

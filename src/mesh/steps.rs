@@ -1,0 +1,178 @@
+//! The steps of each signal, as the log tells them: one line a step, at `trace`, and never the payload.
+//!
+//! Between two hubs a signal is known by three values, which stay the same on its whole way: the hub of its sender, the
+//! hub of its receiver, and its number between the two ([`Passage`]). Whoever looks for them in the logs of the hubs on
+//! the way sees where the signal was last. With `trace` off, each step costs one load of the maximal level, and nothing
+//! that a line would show is looked at. Called by the [`Router`](super::router::Router) alone.
+
+use hubmesh_core::api::{Delivery, Failed, Publication, Sender, SignalFailure, Source};
+use hubmesh_core::frames::{AckFrame, Frame, RefusedWhy, SignalBody};
+use hubmesh_core::ids::{HubId, LinkId, NetworkKey, PeerId, SignalKind};
+use tracing::{Level, enabled, trace};
+
+use crate::dialect;
+
+/// What a signal between hubs is known by.
+#[derive(Clone, Copy)]
+pub struct Passage {
+    source_hub: HubId,
+    destination_hub: HubId,
+    number: u64,
+}
+
+impl Passage {
+    /// That of the signal in a frame; `None` for other frames, and while no line would show it.
+    pub fn of(frame: &Frame) -> Option<Self> {
+        match frame {
+            Frame::Signal(signal) if enabled!(Level::TRACE) => Some(Passage {
+                source_hub: signal.source,
+                destination_hub: signal.dest,
+                number: signal.seq,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The word for a kind of signal in the dialect of its network.
+fn word(network: &NetworkKey, kind: SignalKind) -> &'static str {
+    let sent = network
+        .dialect()
+        .and_then(|dialect| dialect::sent_signal(dialect, kind));
+    sent.map_or("other", dialect::words::Sent::as_str)
+}
+
+const fn reason(why: RefusedWhy) -> &'static str {
+    match why {
+        RefusedWhy::NotHere => "not-here",
+        RefusedWhy::Overload => "overload",
+        RefusedWhy::Forged => "forged",
+    }
+}
+
+/// A session has handed over a signal of its peer.
+pub fn accepted(source: &Source, target: &PeerId, kind: SignalKind) {
+    let network = &source.network;
+    trace!(from = %source.peer, to = %target, kind = word(network, kind), "signal accepted");
+}
+
+/// It goes nowhere: the sender is told at once.
+pub fn refused(source: &Source, target: &PeerId, why: SignalFailure) {
+    trace!(from = %source.peer, to = %target, reason = why.as_str(), "signal refused");
+}
+
+/// It waits until somebody has the id that it is for.
+pub fn waits(source: &Source, target: &PeerId) {
+    trace!(from = %source.peer, to = %target, "signal waits for its target");
+}
+
+/// A session has handed over what its peer publishes, for the members here and at so many other hubs.
+pub fn published(source: &Source, hubs: usize) {
+    trace!(from = %source.peer, hubs, "publication accepted");
+}
+
+/// A frame goes out by a link: one of this hub's own, or one that is passed on for others.
+pub fn sent(frame: &Frame, is_own: bool, to_link: LinkId) {
+    match frame {
+        Frame::Signal(signal) if is_own => match &signal.body {
+            SignalBody::Peer {
+                network,
+                from,
+                target,
+                kind,
+                ..
+            } => trace!(
+                source_hub = %signal.source, destination_hub = %signal.dest, number = signal.seq,
+                to_link = to_link.0, %from, to = %target, kind = word(network, *kind), "signal sent"
+            ),
+            SignalBody::Hub { .. } => trace!(
+                source_hub = %signal.source, destination_hub = %signal.dest, number = signal.seq,
+                to_link = to_link.0, "message of the hub sent"
+            ),
+        },
+        Frame::Signal(signal) => trace!(
+            source_hub = %signal.source, destination_hub = %signal.dest, number = signal.seq,
+            to_link = to_link.0, "signal forwarded"
+        ),
+        Frame::Ack(ack) if is_own => judged(ack, "signal refused"),
+        _ => {}
+    }
+}
+
+/// The hub of the receivers has said which signals it took; those that it refused are told one by one, and again until
+/// their own hub no longer keeps them.
+pub fn acknowledged(me: impl FnOnce() -> HubId, frame: &Frame) {
+    if enabled!(Level::TRACE)
+        && let Frame::Ack(ack) = frame
+        && ack.dest == me()
+    {
+        trace!(
+            source_hub = %ack.dest, destination_hub = %ack.source, upto = ack.upto,
+            "signals acknowledged"
+        );
+        judged(ack, "signal refused by its destination");
+    }
+}
+
+fn judged(ack: &AckFrame, message: &'static str) {
+    for refused in &ack.refused {
+        trace!(
+            source_hub = %ack.dest, destination_hub = %ack.source, number = refused.seq,
+            reason = reason(refused.why), "{message}"
+        );
+    }
+}
+
+/// A signal is in the mailbox of its target. Only one of another hub has a number.
+pub fn delivered(me: impl FnOnce() -> HubId, delivery: &Delivery) {
+    if !enabled!(Level::TRACE) {
+        return;
+    }
+    let posted = posted(delivery.sender);
+    trace!(
+        source_hub = posted.map(|(hub, _)| tracing::field::display(hub)),
+        destination_hub = posted.map(|_| tracing::field::display(me())),
+        number = posted.map(|(_, number)| number),
+        from = %delivery.from, to = %delivery.target,
+        kind = word(&delivery.network, delivery.kind), "signal delivered"
+    );
+}
+
+/// Something that was published at another hub is in the mailboxes of the members here.
+pub fn handed_out(me: impl FnOnce() -> HubId, publication: &Publication) {
+    if !enabled!(Level::TRACE) {
+        return;
+    }
+    let posted = posted(publication.sender);
+    trace!(
+        source_hub = posted.map(|(hub, _)| tracing::field::display(hub)),
+        destination_hub = posted.map(|_| tracing::field::display(me())),
+        number = posted.map(|(_, number)| number),
+        from = %publication.from, "publication delivered"
+    );
+}
+
+fn posted(sender: Sender) -> Option<(HubId, u64)> {
+    match sender {
+        Sender::Here(_) => None,
+        Sender::There(posted) => Some((posted.hub, posted.seq)),
+    }
+}
+
+/// The sender is told that its signal has failed after all.
+pub fn failed(failed: &Failed) {
+    trace!(
+        to = %failed.target, kind = word(&failed.network, failed.kind),
+        reason = failed.why.as_str(), "signal failed"
+    );
+}
+
+/// The exchange has counted something about the signal that came.
+pub fn counted(passage: Passage, event: &'static str) {
+    let Passage {
+        source_hub,
+        destination_hub,
+        number,
+    } = passage;
+    trace!(%source_hub, %destination_hub, number, event, "signal counted");
+}
