@@ -7,21 +7,23 @@
 //! go.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 use url::form_urlencoded;
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::admin::{self, Door};
-use super::{App, Backend, Head, head, reply};
+use super::admin;
+use super::endpoint::{Call, Endpoint, Handler};
+use super::{App, Backend, reply};
 use crate::log::timestamp;
 use crate::mesh::{Condition, HubReport, HubView, MeshView};
 
@@ -38,40 +40,40 @@ const MAX_LIMIT: usize = 1_000;
 /// What the hubs said last.
 pub(super) type Asked = tokio::sync::Mutex<Option<(Instant, Arc<Vec<HubReport>>)>>;
 
-/// Its routes, before others.
-pub(super) fn routes<B: Backend>(
-    app: &Arc<App<B>>,
-    door: Door,
-    others: BoxedFilter<(Response,)>,
-) -> BoxedFilter<(Response,)> {
-    if !app.operators.are_told_apart() {
-        return others;
+/// Its pages. They are there only where operators are told apart.
+pub(super) fn endpoint<B: Backend>() -> Endpoint<B> {
+    Endpoint {
+        path: "admin/api/{}",
+        most: 0,
+        guard: |app, door, headers| {
+            let checked = app.operators.check(door, headers);
+            checked.err().map(|why| admin::refuse(app, why))
+        },
+        handlers: Handlers::<B>::ALL,
     }
-    let app = Arc::clone(app);
-    let page = warp::path("admin").and(warp::path("api"));
-    let page = page.and(warp::path::param()).and(warp::path::end());
-    let page = page.and(head()).then(move |page: String, head: Head| {
-        let app = Arc::clone(&app);
-        async move { answer(&app, door, &page, head).await }
-    });
-    page.or(others).unify().boxed()
 }
 
-async fn answer<B: Backend>(app: &Arc<App<B>>, door: Door, page: &str, head: Head) -> Response {
-    if let Err(why) = app.operators.check(door, &head.headers) {
-        return admin::refuse(app, why);
-    }
-    if !matches!(head.method, Method::GET | Method::HEAD) {
-        return admin::keep(reply::method_not_allowed());
-    }
+struct Handlers<B>(PhantomData<B>);
+
+impl<B: Backend> Handlers<B> {
+    const ALL: &'static [(Method, Handler<B>)] = &[(Method::GET, look)];
+}
+
+fn look<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    async move { answer(&app, &call).await }.boxed()
+}
+
+async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
+    let Call { door, head, .. } = call;
+    let page = call.names.first().map_or("", String::as_str);
     let made = match page {
         "hubs" => hubs(app, &head.query).await,
         "networks" => {
-            let _turn = app.turn(door).acquire().await;
+            let _turn = app.turn(*door).acquire().await;
             networks(app, &head.query)
         }
         "peers" => {
-            let _turn = app.turn(door).acquire().await;
+            let _turn = app.turn(*door).acquire().await;
             peers(app, &head.query)
         }
         _ => return reply::nothing_here(),

@@ -3,27 +3,25 @@
 //! Status pages are made at once and answer GET alone; what a program asks for by other methods comes in here. A body has
 //! to say how long it is, and what is too long is not read. How long it may take to come is bounded by the connection
 //! (`serve`). Knows no endpoint by name.
-#![allow(
-    dead_code,
-    reason = "builds for tests use it, and the dialects that come next"
-)]
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::ALLOW;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use warp::filters::BoxedFilter;
 use warp::reject::{PayloadTooLarge, Rejection};
 use warp::reply::Response;
 use warp::{Filter, path};
 
+use super::admin::Door;
 use super::{App, Backend, Head, head, reply};
 
 /// One request.
 pub(super) struct Call {
+    /// The door by which it came in.
+    pub(super) door: Door,
     /// Its head.
     pub(super) head: Head,
     /// What stands in its path where the endpoint's has `{}`, in order, as it was sent.
@@ -35,51 +33,96 @@ pub(super) struct Call {
 /// Answers one request.
 pub(super) type Handler<B> = fn(Arc<App<B>>, Call) -> BoxFuture<'static, Response>;
 
+/// What is answered to a request that may not be made here, whatever it asks for; `None` lets it in.
+pub(super) type Guard<B> = fn(&Arc<App<B>>, Door, &HeaderMap) -> Option<Response>;
+
 /// A path, and who answers there.
 pub(super) struct Endpoint<B: 'static> {
     /// Its segments without a slash in front; `{}` is any one segment.
     pub(super) path: &'static str,
     /// The longest body, in bytes.
     pub(super) most: u64,
+    /// Who may ask.
+    pub(super) guard: Guard<B>,
     /// Who answers which method; that of GET answers HEAD too.
     pub(super) handlers: &'static [(Method, Handler<B>)],
+}
+
+impl<B> Endpoint<B> {
+    /// Whether this path, with its slash in front, is the endpoint's.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        let mut asked = path.trim_start_matches('/').split('/');
+        let mut own = self.path.split('/');
+        let fits = own.by_ref().all(|segment| {
+            let named = asked.next().filter(|name| !name.is_empty());
+            named.is_some_and(|name| segment == "{}" || segment == name)
+        });
+        fits && asked.next().is_none()
+    }
+
+    /// The methods that are answered, as `Allow` lists them.
+    pub(super) fn methods(&self) -> String {
+        let own = self.handlers.iter().map(|(method, _)| match *method {
+            Method::GET => "GET, HEAD",
+            ref other => other.as_str(),
+        });
+        let all: Vec<&str> = own.chain(["OPTIONS"]).collect();
+        all.join(", ")
+    }
+
+    /// Who answers this method, and the body that is read for it; or what is answered in their place.
+    fn handler(
+        &self,
+        method: &Method,
+        body: Result<Bytes, StatusCode>,
+    ) -> Result<(Handler<B>, Bytes), Box<Response>> {
+        let method = match *method {
+            Method::HEAD => &Method::GET,
+            _ => method,
+        };
+        let Some((_, handler)) = self.handlers.iter().find(|(own, _)| own == method) else {
+            return Err(Box::new(reply::method_not_allowed(&self.methods())));
+        };
+        match body {
+            Ok(body) => Ok((*handler, body)),
+            // Nobody sends a body with these, or says how long it is.
+            Err(_) if *method == Method::GET => Ok((*handler, Bytes::new())),
+            Err(status) => Err(Box::new(reply::error(status, why(status)))),
+        }
+    }
 }
 
 /// The route of an endpoint. Requests for other paths are rejected; all others get an answer.
 pub(super) fn route<B: Backend>(
     app: &Arc<App<B>>,
+    door: Door,
     endpoint: Endpoint<B>,
 ) -> BoxedFilter<(Response,)> {
     let app = Arc::clone(app);
-    let handlers = endpoint.handlers;
+    let endpoint = Arc::new(endpoint);
     names_in(endpoint.path)
         .and(head())
         .and(body(endpoint.most))
-        .then(move |names, head: Head, body| answer(Arc::clone(&app), handlers, names, head, body))
+        .then(move |names, head: Head, body| {
+            let (app, endpoint) = (Arc::clone(&app), Arc::clone(&endpoint));
+            async move {
+                if let Some(refused) = (endpoint.guard)(&app, door, &head.headers) {
+                    return refused;
+                }
+                let (handler, body) = match endpoint.handler(&head.method, body) {
+                    Ok(found) => found,
+                    Err(refused) => return *refused,
+                };
+                let call = Call {
+                    door,
+                    head,
+                    names,
+                    body,
+                };
+                handler(app, call).await
+            }
+        })
         .boxed()
-}
-
-async fn answer<B: Backend>(
-    app: Arc<App<B>>,
-    handlers: &'static [(Method, Handler<B>)],
-    names: Vec<String>,
-    head: Head,
-    body: Result<Bytes, StatusCode>,
-) -> Response {
-    let method = match head.method {
-        Method::HEAD => &Method::GET,
-        ref other => other,
-    };
-    let Some((method, handler)) = handlers.iter().find(|(own, _)| own == method) else {
-        return not_among(handlers);
-    };
-    let body = match body {
-        Ok(body) => body,
-        // Nobody sends a body with these, or says how long it is.
-        Err(_) if *method == Method::GET => Bytes::new(),
-        Err(status) => return reply::error(status, why(status)),
-    };
-    handler(app, Call { head, names, body }).await
 }
 
 /// Matches a path, and takes the names out of it.
@@ -122,13 +165,29 @@ fn why(status: StatusCode) -> &'static str {
     }
 }
 
-fn not_among<B>(handlers: &[(Method, Handler<B>)]) -> Response {
-    let methods: Vec<&str> = handlers.iter().map(|(method, _)| method.as_str()).collect();
-    let methods = methods.join(", ");
-    let why = format!("only these methods are answered here: {methods}");
-    let mut response = reply::error(StatusCode::METHOD_NOT_ALLOWED, &why);
-    if let Ok(methods) = HeaderValue::from_str(&methods) {
-        response.headers_mut().insert(ALLOW, methods);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_fits_paths_with_as_many_segments_and_any_names() {
+        let endpoint = |path| Endpoint::<()> {
+            path,
+            most: 0,
+            guard: |_, _, _| None,
+            handlers: &[],
+        };
+        for (pattern, path, fits) in [
+            ("api/rooms/{}", "/api/rooms/a", true),
+            ("api/rooms/{}", "/api/rooms/a%2Fb", true),
+            ("api/rooms/{}", "/api/rooms", false),
+            ("api/rooms/{}", "/api/rooms/", false),
+            ("api/rooms/{}", "/api/rooms/a/b", false),
+            ("api/rooms/{}", "/api/halls/a", false),
+            ("api/{}/peers", "/api/a/peers", true),
+            ("api/{}/peers", "/api/a/b", false),
+        ] {
+            assert_eq!(endpoint(pattern).is_at(path), fits, "{pattern} {path}");
+        }
     }
-    response
 }

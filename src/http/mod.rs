@@ -37,6 +37,7 @@ mod upgrade;
 mod watched;
 mod web;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -72,6 +73,7 @@ use crate::nat::OwnServers;
 
 use admin::{Door, Operators};
 pub use bind::{BindError, bind};
+use endpoint::Endpoint;
 use full::Full;
 use misrouted::Misrouted;
 use pages::Pages;
@@ -441,17 +443,36 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
         Door::Public => elsewhere(app),
         Door::Admin => nothing(),
     };
-    #[cfg(feature = "trial-dialect")]
-    let others = match door {
-        Door::Public => endpoint::route(app, trial::endpoint())
-            .or(others)
-            .unify()
-            .boxed(),
-        Door::Admin => others,
-    };
-    let others = admin_api::routes(app, door, others);
+    let others = endpoints(app, door)
+        .into_iter()
+        .fold(others, |others, endpoint| {
+            let route = endpoint::route(app, door, endpoint);
+            route.or(others).unify().boxed()
+        });
     pages.into_iter().fold(others, |others, (path, page)| {
         route(app, door, path, page).or(others).unify().boxed()
+    })
+}
+
+/// What takes its time behind a door, or answers other methods than pages do.
+fn endpoints<B: Backend>(app: &App<B>, door: Door) -> Vec<Endpoint<B>> {
+    let mut all = Vec::new();
+    if app.operators.are_told_apart() {
+        all.push(admin_api::endpoint());
+    }
+    #[cfg(feature = "trial-dialect")]
+    if door == Door::Public {
+        all.push(trial::endpoint());
+    }
+    all
+}
+
+/// The methods that are answered at this path, or would be if there were anything.
+fn methods_at<B: Backend>(app: &App<B>, door: Door, path: &str) -> Cow<'static, str> {
+    let all = endpoints(app, door);
+    let found = all.iter().find(|endpoint| endpoint.is_at(path));
+    found.map_or(Cow::Borrowed(reply::METHODS), |found| {
+        Cow::Owned(found.methods())
     })
 }
 
@@ -479,7 +500,7 @@ fn route<B: Backend>(
             }
             (&Method::GET | &Method::HEAD, _) if is_kept => admin::keep(page(&app, head)),
             (&Method::GET | &Method::HEAD, _) => page(&app, head),
-            _ => reply::method_not_allowed(),
+            _ => reply::method_not_allowed(reply::METHODS),
         }
     };
     here.and(head()).map(answer).boxed()
@@ -508,7 +529,7 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
             if let (None, Some(asset)) = (page, web::asset(path.as_str())) {
                 return match head.method {
                     Method::GET | Method::HEAD => asset.response(&head.headers),
-                    _ => reply::method_not_allowed(),
+                    _ => reply::method_not_allowed(reply::METHODS),
                 };
             }
             match (page, &head.method) {
@@ -522,7 +543,7 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
                 }
                 (None, _) => reply::nothing_here(),
                 (Some(page), &Method::GET | &Method::HEAD) => peerjs::answer(&app, page, head),
-                (Some(_), _) => reply::method_not_allowed(),
+                (Some(_), _) => reply::method_not_allowed(reply::METHODS),
             }
         })
         .boxed()

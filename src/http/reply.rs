@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use warp::reply::Response;
 
-/// The methods that pages answer.
+/// The methods that pages answer, as `Allow` lists them.
 pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// The type of JSON.
@@ -83,24 +83,25 @@ pub(super) fn by_accept(mut response: Response) -> Response {
     response
 }
 
-/// What `OPTIONS` tells where no other origin may ask.
-pub(super) fn options() -> Response {
+/// What `OPTIONS` tells of a path that answers these methods, where no other origin may ask.
+pub(super) fn options(methods: &str) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(METHODS));
+    allow(&mut response, methods);
     response
 }
 
-/// The path exists, but not for this method.
-pub(super) fn method_not_allowed() -> Response {
-    let mut response = error(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "only GET, HEAD and OPTIONS are answered",
-    );
+/// The path exists, but answers these methods alone.
+pub(super) fn method_not_allowed(methods: &str) -> Response {
+    let why = format!("only these methods are answered here: {methods}");
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, &why);
+    allow(&mut response, methods);
     response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(METHODS));
-    response
+}
+
+fn allow(response: &mut Response, methods: &str) {
+    // Names of methods are fit for a header.
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(ALLOW, methods);
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::ORIGIN;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -27,7 +27,9 @@ use warp::reply::Response;
 
 use super::admin::{Door, Private};
 use super::watched::{Owed, Watched};
-use super::{App, Backend, Certificates, Stream, admin_api, asked, cors, is_socket, reply, routes};
+use super::{
+    App, Backend, Certificates, Stream, admin_api, asked, cors, is_socket, methods_at, reply, routes,
+};
 use crate::limits::{NoPlace, Place};
 use crate::metrics::Refusal;
 
@@ -261,7 +263,7 @@ async fn answer<B: Backend>(
     let origin = request.headers().get(ORIGIN).cloned();
     let door = routes.door;
     let mut response = if request.method() == Method::OPTIONS {
-        options(&app, door, request.headers())
+        options(&app, door, &request)
     } else if has_no_turn(door, &request) {
         TowerToHyperService::new(warp::service(routes.filter))
             .call(request)
@@ -282,11 +284,13 @@ async fn answer<B: Backend>(
 
 /// The answer to `OPTIONS`: browsers ask what they may do, and load balancers whether the hub is well.
 /// At the door for operators, no page of another origin may do anything.
-fn options<B: Backend>(app: &App<B>, door: Door, headers: &HeaderMap) -> Response {
+fn options<B: Backend, T>(app: &App<B>, door: Door, request: &Request<T>) -> Response {
+    let headers = request.headers();
+    let methods = methods_at(app, door, request.uri().path());
     match door {
         _ if app.is_draining() && !cors::is_preflight(headers) => app.draining_response(),
-        Door::Public => cors::preflight(headers, &app.config.cors),
-        Door::Admin => reply::options(),
+        Door::Public => cors::preflight(headers, &methods, &app.config.cors),
+        Door::Admin => reply::options(&methods),
     }
 }
 

@@ -8,6 +8,7 @@
 mod hub_process;
 
 use futures::{SinkExt, StreamExt};
+use http::Method;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
@@ -227,6 +228,16 @@ async fn an_endpoint_takes_a_name_from_its_path_and_a_body_that_is_bounded() {
     let endless = "POST /trial/topics/a HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_eq!(asked(&hub, endless).await.0, 411);
     assert_eq!(asked(&hub, &get.replace("GET", "DELETE")).await.0, 405);
+    for (path, methods) in [
+        ("/trial/topics/a", "GET, HEAD, POST, OPTIONS"),
+        ("/health", "GET, HEAD, OPTIONS"),
+    ] {
+        let preflight = [("access-control-request-method", "POST")];
+        let told = hub.http(Method::OPTIONS, path, &preflight).await.headers;
+        for header in ["allow", "access-control-allow-methods"] {
+            assert_eq!(told[header], methods, "{path}");
+        }
+    }
     assert_eq!(
         asked(&hub, &get.replace("topics/a", "topics/a/b")).await.0,
         404
