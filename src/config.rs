@@ -125,6 +125,8 @@ pub struct PeerLimits {
     pub message_budget_bytes: usize,
     /// Longest announced data, in bytes. At most `max_message_bytes`.
     pub max_announce_bytes: usize,
+    /// Networks that one connection may be in at once; at least 1.
+    pub max_networks: usize,
     /// Messages a second for long; `None` is no limit.
     pub rate_per_sec: Option<u32>,
     /// Messages at once; at least 1.
@@ -482,6 +484,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let max_message_bytes = reader.number("MAX_MESSAGE_BYTES", 1_024..=16_777_216);
     let message_budget_bytes = reader.number("MESSAGE_BUDGET_BYTES", 1..=17_179_869_184);
     let max_announce_bytes = reader.number("MAX_ANNOUNCE_BYTES", 64..=1_048_576);
+    let max_networks = reader.number("MAX_NETWORKS_PER_CONNECTION", 1..=10_000);
     let rate_per_sec: Option<u32> = reader.number("RATE_LIMIT_PER_SEC", 0..=1_000_000);
     let rate_burst = reader.number("RATE_LIMIT_BURST", 1..=1_000_000);
     let rate_message_bytes = reader.number("RATE_LIMIT_MESSAGE_BYTES", 256..=16_777_216);
@@ -493,6 +496,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
         max_message_bytes: max_message_bytes?,
         message_budget_bytes: message_budget_bytes?,
         max_announce_bytes: max_announce_bytes?,
+        max_networks: max_networks?,
         rate_per_sec: Some(rate_per_sec?).filter(|rate| *rate > 0),
         rate_burst: rate_burst?,
         rate_message_bytes: rate_message_bytes?,

@@ -130,6 +130,8 @@ settings! {
     message_budget_bytes = "67108864";
     /// Longest announced data of a peer in bytes, 64 to 1048576, at most `MAX_MESSAGE_BYTES`. Every hub keeps it while the peer is connected.
     max_announce_bytes = "1024";
+    /// Networks (topics, rooms) that one connection may be in at once, 1 to 10000; for one more it is told `too-many-networks`. At worst 1 KiB each on this hub, and 100 bytes on others.
+    max_networks_per_connection = "256";
     /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit.
     rate_limit_per_sec = "100";
     /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20, and one more for each 10 peers of the network, up to `DISCOVERY_LIMIT`.

@@ -19,9 +19,6 @@ use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 use crate::peers::registry::Peer;
 
-/// The networks that one client may be in at once: each costs a claim on every hub.
-const MOST_NETWORKS: usize = 256;
-
 impl<S, M> Conversation<S, M>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -90,8 +87,9 @@ where
             }
             return Ok(());
         }
-        if self.memberships.len() >= MOST_NETWORKS {
-            let text = format!("a client may be in {MOST_NETWORKS} networks");
+        let most = self.shared.limits.max_networks;
+        if self.memberships.len() >= most {
+            let text = format!("a client may be in {most} networks at once");
             let event = HubEvent::Lost {
                 network: &network,
                 why: Complaint::new("too-many-networks", text),

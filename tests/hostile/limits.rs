@@ -41,6 +41,7 @@ caps! {
     MAX_MESSAGE_BYTES => a_message_may_be_so_long;
     MESSAGE_BUDGET_BYTES => messages_in_part_may_take_so_much;
     MAX_ANNOUNCE_BYTES => announced_data_may_be_so_long;
+    MAX_NETWORKS_PER_CONNECTION => a_connection_is_in_so_many_networks;
     RATE_LIMIT_PER_SEC => a_peer_may_say_so_much_for_long;
     RATE_LIMIT_BURST => a_peer_may_say_so_much_at_once;
     RATE_LIMIT_MESSAGE_BYTES => a_long_message_counts_as_so_many;
@@ -167,6 +168,27 @@ async fn no_more_peers_than_allowed_are_connected() {
     })
     .await;
     Raw::member(&hub, &fresh_id(), "full").await;
+}
+
+async fn a_connection_is_in_so_many_networks() {
+    let hub = hub_with(&[("MAX_NETWORKS_PER_CONNECTION", "2")]).await;
+    let mut raw = Raw::connect(&hub).await;
+    let request = upgrade_request("/yjs", "");
+    raw.send(request.as_bytes()).await.expect("a live hub");
+    assert_eq!(raw.status().await, Some(101));
+    let topics = async |raw: &mut Raw, all: &[&str]| {
+        let said = json!({"type": "subscribe", "topics": all});
+        raw.say(&said.to_string()).await.expect("a live hub");
+        raw.say(r#"{"type":"ping"}"#).await.expect("a live hub");
+        raw.message().await.expect("an answer")
+    };
+    assert_eq!(topics(&mut raw, &["a", "b"]).await["type"], "pong");
+    let refused = topics(&mut raw, &["a", "c"]).await;
+    assert_eq!(refused["code"], "too-many-networks");
+    assert_eq!(raw.message().await.expect("an answer")["type"], "pong");
+    let left = json!({"type": "unsubscribe", "topics": ["a"]}).to_string();
+    raw.say(&left).await.expect("a live hub");
+    assert_eq!(topics(&mut raw, &["c"]).await["type"], "pong");
 }
 
 /// A request for a peer's WebSocket that says to come for these addresses, as the loopback proxy would pass it on;

@@ -257,6 +257,7 @@ pub fn limits() -> PeerLimits {
         max_message_bytes: 64 * 1024,
         message_budget_bytes: 1 << 20,
         max_announce_bytes: 1024,
+        max_networks: 256,
         rate_per_sec: None,
         rate_burst: 1,
         rate_message_bytes: 10 * 1024,
