@@ -18,13 +18,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::{Config, IceUrl};
-use crate::http::{self, App, Arrival, Backend, BadFile, BindError, Certificates, Places, Stream};
+use crate::http::{self, App, Arrival, Backend, BindError, Places};
 use crate::limits::{NoPlace, Origin, Permit, Room};
 use crate::mesh::{HubReport, Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
 use crate::peers::registry::Registry;
 use crate::session::{self, Newcomer, Sessions};
+use crate::tls::{BadFile, Certificates, Stream};
 use crate::unsent::Unsent;
 
 /// The hub cannot start. Nothing is bound and nothing runs.

@@ -19,4 +19,5 @@ pub mod metrics;
 pub mod nat;
 pub mod peers;
 pub mod session;
+pub mod tls;
 mod unsent;

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod doorway;
+mod slots;
 mod turns;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use governor::{Quota, RateLimiter};
 pub use addresses::{ConnectRate, MAX_TRACKED, Place, Places};
 pub use doorway::{Doorway, DoorwayPlace};
 pub use hubmesh_core::reach::Origin;
+pub(crate) use slots::Slots;
 pub use turns::{Turn, Turns};
 
 /// How many connections there may be.

@@ -13,9 +13,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hubmesh::config::{Config, settings_table};
-use hubmesh::http::check_tls;
 use hubmesh::hub::{Hub, RunningHub, StartError};
 use hubmesh::nat::NatError;
+use hubmesh::tls;
 use hubmesh_cli as cli;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -83,7 +83,7 @@ fn check_config(config: &Config) -> ExitCode {
     for caution in &config.cautions {
         complain(caution);
     }
-    if let Some(Err(bad)) = config.tls.as_ref().map(check_tls) {
+    if let Some(Err(bad)) = config.tls.as_ref().map(tls::check) {
         complain(StartError::from(bad));
         return ExitCode::from(BAD_CONFIG);
     }

@@ -18,9 +18,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 use warp::reply::Response;
 
-use super::{App, Backend, Slots, reply};
+use super::{App, Backend, reply};
 use crate::auth::{Gate, bearer};
 use crate::config::AdminSettings;
+use crate::limits::Slots;
 use crate::metrics::Refusal;
 
 /// Which listener a connection came in by.

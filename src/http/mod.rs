@@ -26,10 +26,7 @@ mod rates;
 mod ready;
 mod reply;
 mod serve;
-mod slots;
 mod status;
-mod stream;
-mod tls;
 #[cfg(feature = "trial-dialect")]
 #[path = "../../tests/seam/pages.rs"]
 mod trial;
@@ -65,11 +62,12 @@ use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::{Config, IceUrl};
-use crate::limits::{Admission, ConnectRate, DoorwayPlace, NoPlace, Permit, Room};
+use crate::limits::{Admission, ConnectRate, DoorwayPlace, NoPlace, Permit, Room, Slots};
 use crate::log::Seldom;
 use crate::mesh::{HubReport, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::OwnServers;
+use crate::tls::{self, Certificates, Stream, TlsDoor, Turns};
 
 use admin::{Door, Operators};
 pub use bind::{BindError, bind};
@@ -80,10 +78,6 @@ use pages::Pages;
 use rates::{Meter, Tally};
 use ready::Readiness;
 use serve::accept;
-pub(crate) use slots::Slots;
-pub use stream::Stream;
-pub use tls::{BadFile, Certificates, Fault, check as check_tls};
-pub(crate) use tls::{TlsDoor, Turns};
 
 /// A peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -27,11 +27,10 @@ use warp::reply::Response;
 
 use super::admin::{Door, Private};
 use super::watched::{Owed, Watched};
-use super::{
-    App, Backend, Certificates, Stream, admin_api, asked, cors, is_socket, methods_at, reply, routes,
-};
+use super::{App, Backend, admin_api, asked, cors, is_socket, methods_at, reply, routes};
 use crate::limits::{NoPlace, Place};
 use crate::metrics::Refusal;
+use crate::tls::{Certificates, Stream};
 
 /// How long the listening socket is left alone when it cannot accept.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);

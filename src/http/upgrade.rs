@@ -23,8 +23,9 @@ use warp::reply::Response;
 
 use super::asked::{Lost, is_connected, is_requested};
 use super::watched::Watched;
-use super::{Head, Stream, reply};
+use super::{Head, reply};
 use crate::mesh::{Observed, socket_config};
+use crate::tls::Stream;
 use crate::unsent::Unsent;
 
 /// The request cannot become a WebSocket. The client's fault; nothing changed.

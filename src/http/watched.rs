@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Stream;
+use crate::tls::Stream;
 
 /// Whether a request is owed.
 #[derive(Clone, Debug)]

@@ -7,44 +7,23 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hubmesh_turn::{
     AllocationId, Counters, Effect, Family, FiveTuple, Moment, Passing, Server, ToPeer, Toward,
     Transport,
 };
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinSet, spawn_local, yield_now};
-use tokio::time::{Instant, interval};
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, spawn_local, yield_now};
+use tokio::time::Instant;
 
-use super::Order;
 use super::addresses::Machine;
-use super::ports::{Ports, bind_relay};
-use super::streams::{self, Queue, Streams};
+use super::ports::bind_relay;
+use super::queue::Queue;
 use super::udp::{Inbox, Outbox, Udp, tell};
 use crate::clock;
-
-/// How often relays are looked at whose time may be over. Data is held to it at once, ports are closed within this.
-const TICK: Duration = Duration::from_secs(1);
-
-/// Why nothing is served any more, though nobody said to stop.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
-    /// A port cannot be read.
-    #[error("a port cannot be read: {0}")]
-    Port(#[from] io::Error),
-    /// Whoever reads one of the ports has ended.
-    #[error("a port is not read any more")]
-    Reader,
-    /// A task panicked, and what all of them share may be half done.
-    #[error("a task of it panicked")]
-    Panicked,
-}
 
 /// The server and its sockets.
 pub(super) struct Engine {
@@ -61,7 +40,6 @@ pub(super) struct Engine {
     hosts: Vec<IpAddr>,
     outbox: Outbox,
     scratch: Vec<u8>,
-    pub(super) streams: Rc<Streams>,
 }
 
 /// The port of a relay, and the task that reads it.
@@ -82,12 +60,7 @@ pub(super) fn now() -> Moment {
 
 impl Engine {
     /// Without sockets yet. Relays are bound to these hosts.
-    pub(super) fn new(
-        server: Server,
-        hosts: Vec<IpAddr>,
-        machine: Option<Machine>,
-        streams: Streams,
-    ) -> Self {
+    pub(super) fn new(server: Server, hosts: Vec<IpAddr>, machine: Option<Machine>) -> Self {
         let counters = Arc::clone(server.counters());
         Engine {
             server,
@@ -100,8 +73,12 @@ impl Engine {
             outbox: Outbox::new(Arc::clone(&counters)),
             counters,
             scratch: Vec::new(),
-            streams: Rc::new(streams),
         }
+    }
+
+    /// Told when one of its tasks panics.
+    pub(super) fn panicked(this: &Shared) -> Rc<Notify> {
+        Rc::clone(&this.borrow().panicked)
     }
 
     /// A packet of a client.
@@ -220,7 +197,7 @@ impl Engine {
         this.borrow_mut().outbox.flush();
     }
 
-    /// Runs a task that is one of many; if it panics, [`serve`] ends.
+    /// Runs a task that is one of many; if it panics, [`panicked`](Self::panicked) is told.
     pub(super) fn spawn(this: &Shared, task: impl Future<Output = ()> + 'static) -> AbortHandle {
         spawn(&this.borrow().panicked, task)
     }
@@ -232,7 +209,8 @@ impl Engine {
         engine.outbox.flush();
     }
 
-    fn tick(this: &Shared) {
+    /// Looks at what is due.
+    pub(super) fn tick(this: &Shared) {
         let mut engine = this.borrow_mut();
         let engine = &mut *engine;
         let machine = engine.machine.as_mut();
@@ -244,7 +222,13 @@ impl Engine {
         engine.outbox.flush();
     }
 
-    fn end(this: &Shared) {
+    /// No new relays from now on, and none is refreshed.
+    pub(super) fn drain(this: &Shared) {
+        this.borrow_mut().server.drain();
+    }
+
+    /// Ends all relays and connections.
+    pub(super) fn end(this: &Shared) {
         let mut engine = this.borrow_mut();
         engine.server.end_all();
         engine.settle(this);
@@ -258,7 +242,7 @@ thread_local! {
     static INBOX: RefCell<Inbox> = RefCell::new(Inbox::new());
 }
 
-/// Has [`serve`] know when a task panics.
+/// Has whoever serves know when a task panics.
 struct Alarm(Rc<Notify>);
 
 impl std::ops::Drop for Alarm {
@@ -278,52 +262,9 @@ fn spawn(panicked: &Rc<Notify>, task: impl Future<Output = ()> + 'static) -> Abo
     spawn_local(watched).abort_handle()
 }
 
-/// Serves these ports until it is told to stop, or cannot.
-pub(super) async fn serve(
-    engine: Engine,
-    ports: Ports,
-    mut orders: watch::Receiver<Order>,
-) -> Result<(), Ended> {
-    let panicked = Rc::clone(&engine.panicked);
-    let this: Shared = Rc::new(RefCell::new(engine));
-    let mut readers = read(&this, ports)?;
-    let mut ticks = interval(TICK);
-    let done = loop {
-        tokio::select! {
-            _ = ticks.tick() => Engine::tick(&this),
-            told = orders.changed() => match (told, *orders.borrow()) {
-                (Ok(()), Order::Serve) => {}
-                (Ok(()), Order::Drain) => this.borrow_mut().server.drain(),
-                _ => break Ok(()),
-            },
-            Some(_) = readers.join_next() => break Err(Ended::Reader),
-            () = panicked.notified() => break Err(Ended::Panicked),
-        }
-    };
-    Engine::end(&this);
-    done
-}
-
-/// Starts to read all ports. None of these tasks ends by itself.
-fn read(this: &Shared, ports: Ports) -> Result<JoinSet<()>, Ended> {
-    let mut readers = JoinSet::new();
-    let Ports { udp, tcp, tls, .. } = ports;
-    for socket in udp {
-        let socket = Rc::new(Udp::new(socket)?);
-        this.borrow_mut().listening.push(Rc::clone(&socket));
-        readers.spawn_local(read_clients(Rc::clone(this), socket));
-    }
-    for (listeners, secure) in [(tcp, false), (tls, true)] {
-        for listener in listeners {
-            let listener = TcpListener::from_std(listener)?;
-            readers.spawn_local(streams::accept(Rc::clone(this), listener, secure));
-        }
-    }
-    Ok(readers)
-}
-
-/// Reads one of the sockets that clients come to.
-async fn read_clients(this: Shared, socket: Rc<Udp>) {
+/// Reads one of the sockets that clients come to, and answers from it.
+pub(super) async fn read_clients(this: Shared, socket: Rc<Udp>) {
+    this.borrow_mut().listening.push(Rc::clone(&socket));
     let local = socket.local;
     while socket.readable().await.is_ok() {
         INBOX.with_borrow_mut(|inbox| {
@@ -372,6 +313,8 @@ async fn read_relay(this: Shared, id: AllocationId, socket: Rc<Udp>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::task::LocalSet;
 
     use super::*;

@@ -2,12 +2,14 @@
 //!
 //! [`Nat::bind`] opens every port or none, [`Bound::start`] serves them until [`Nat::stop`]. What is relayed takes no time
 //! of the threads that serve peers, and needs no lock: the server, its sockets and its connections belong to one thread
-//! (`engine`). It meets the rest of the hub in three things: counters, the certificate, and [`OwnServers`], which
+//! (`engine`, and `streams` for clients by TCP). It meets the rest of the hub in three things: counters, the certificate, and [`OwnServers`], which
 //! `/ice-servers` names. Knows nothing of sessions and of the mesh.
 
 mod addresses;
 mod engine;
 mod ports;
+mod queue;
+mod serve;
 mod streams;
 mod udp;
 
@@ -27,14 +29,15 @@ use tokio::time::{sleep, timeout};
 
 use crate::auth::Secret;
 use crate::config::Config;
-use crate::http::Certificates;
 use crate::metrics::Metrics;
+use crate::tls::Certificates;
 
 pub use addresses::NoAddress;
 use addresses::{Addresses, Machine};
-use engine::{Ended, Engine};
+use engine::Engine;
 use ports::Ports;
 pub use ports::{Port, PortError};
+use serve::{Ended, serve};
 use streams::Streams;
 
 /// The STUN and TURN servers that a hub cannot start. Nothing is bound.
@@ -231,8 +234,8 @@ impl Bound {
                 addresses,
                 machine,
             } = self;
-            let engine = Engine::new(server, addresses.relay_hosts(), machine, streams);
-            engine::serve(engine, ports, heard)
+            let engine = Engine::new(server, addresses.relay_hosts(), machine);
+            serve(engine, streams, ports, heard)
         };
         let thread = thread::Builder::new().name("turn".into());
         let run = move || run(ending, serve);

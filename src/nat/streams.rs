@@ -3,100 +3,36 @@
 //! A connection without a relay may take short packets only and not long: one that shows no credentials within
 //! `HEADER_TIMEOUT_MS` is closed, whatever else it says. TLS handshakes have places, and take no more than a part of the
 //! thread's time, which relays need. With a relay it lasts as long as that does. What goes to a client
-//! waits in a short [`Queue`]; what does not fit is lost, as it would be by UDP, so that who does not read harms nobody else.
+//! waits in a short [`queue`]; what does not fit is lost, as it would be by UDP, so that who does not read harms nobody else.
 
-use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use hubmesh_turn::{FiveTuple, Frame, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 
 use super::engine::{Engine, Shared, now};
+use super::queue::{Waiting, queue};
 use crate::config::Config;
-use crate::http::{Certificates, Slots, TlsDoor, Turns};
-use crate::limits::NoPlace;
+use crate::limits::{NoPlace, Slots};
 use crate::log::Seldom;
 use crate::metrics::{Metrics, TurnRefusal};
+use crate::tls::{Certificates, TlsDoor, Turns};
 
 /// The longest packet of a client without a relay, in bytes: requests are much shorter.
 const LONGEST_UNPROVED: usize = 2 * 1024;
-/// Packets that may wait for one client.
-const WAITING: usize = 256;
-/// How many bytes they may have: a packet may be as long as a datagram, and the shortest are many.
-const WAITING_BYTES: usize = 256 * 1024;
 /// How long the listening socket is left alone when it cannot accept.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What one read may bring, in bytes.
 const READ_BYTES: usize = 16 * 1024;
-
-/// What goes to one client, bounded in packets and in bytes.
-pub(super) struct Queue {
-    packets: mpsc::Sender<Bytes>,
-    /// Bytes that the writer has not taken yet.
-    waiting: Rc<Cell<usize>>,
-}
-
-/// The other end of a [`Queue`].
-struct Waiting {
-    packets: mpsc::Receiver<Bytes>,
-    waiting: Rc<Cell<usize>>,
-}
-
-fn queue() -> (Queue, Waiting) {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let waiting = Rc::new(Cell::new(0));
-    let queue = Queue {
-        packets: sender,
-        waiting: Rc::clone(&waiting),
-    };
-    let packets = receiver;
-    (queue, Waiting { packets, waiting })
-}
-
-impl Queue {
-    /// Puts a packet at the end, or loses it, and says whether it is there: a client that does not read loses what it does
-    /// not take.
-    pub(super) fn put(&self, packet: &[u8]) -> bool {
-        let waiting = self.waiting.get() + packet.len();
-        let has_room = waiting <= WAITING_BYTES
-            && self
-                .packets
-                .try_send(Bytes::copy_from_slice(packet))
-                .is_ok();
-        if has_room {
-            self.waiting.set(waiting);
-        }
-        has_room
-    }
-}
-
-impl Waiting {
-    async fn next(&mut self) -> Option<Bytes> {
-        let packet = self.packets.recv().await;
-        self.took(packet)
-    }
-
-    /// The next one, if it is there already.
-    fn ready(&mut self) -> Option<Bytes> {
-        let packet = self.packets.try_recv().ok();
-        self.took(packet)
-    }
-
-    fn took(&self, packet: Option<Bytes>) -> Option<Bytes> {
-        let bytes = packet.as_ref().map_or(0, Bytes::len);
-        self.waiting.set(self.waiting.get() - bytes);
-        packet
-    }
-}
 
 /// TLS handshakes have one part in so many of the thread's time: a signature takes up to a millisecond, and packets wait.
 const PARTS: u32 = 4;
@@ -186,12 +122,17 @@ impl Streams {
 }
 
 /// Accepts connections for as long as the thread lives.
-pub(super) async fn accept(this: Shared, listener: TcpListener, secure: bool) {
-    let streams = Rc::clone(&this.borrow().streams);
+pub(super) async fn accept(
+    this: Shared,
+    streams: Rc<Streams>,
+    listener: TcpListener,
+    secure: bool,
+) {
     loop {
         match listener.accept().await {
             Ok((tcp, _)) => {
-                Engine::spawn(&this, connection(Rc::clone(&this), tcp, secure));
+                let connection = connection(Rc::clone(&this), Rc::clone(&streams), tcp, secure);
+                Engine::spawn(&this, connection);
             }
             Err(why) => {
                 streams.metrics.accept_errors.inc();
@@ -204,11 +145,10 @@ pub(super) async fn accept(this: Shared, listener: TcpListener, secure: bool) {
     }
 }
 
-async fn connection(this: Shared, tcp: TcpStream, secure: bool) {
+async fn connection(this: Shared, streams: Rc<Streams>, tcp: TcpStream, secure: bool) {
     let (Ok(client), Ok(server)) = (tcp.peer_addr(), tcp.local_addr()) else {
         return;
     };
-    let streams = Rc::clone(&this.borrow().streams);
     let _slot = match streams.slots.try_take(client.ip()) {
         Ok(slot) => slot,
         Err(why) => return streams.turn_away(client, why),
@@ -222,10 +162,10 @@ async fn connection(this: Shared, tcp: TcpStream, secure: bool) {
     };
     let done = match (&streams.certificates, secure) {
         (Some(certificates), true) => match streams.secure(certificates, tcp, client).await {
-            Ok(stream) => serve(&this, stream, from, true).await,
+            Ok(stream) => serve(&this, &streams, stream, from, true).await,
             Err(why) => Err(why),
         },
-        _ => serve(&this, tcp, from, false).await,
+        _ => serve(&this, &streams, tcp, from, false).await,
     };
     if let Err(why) = done {
         tracing::debug!(%client, %why, "a connection of TURN ended");
@@ -233,11 +173,16 @@ async fn connection(this: Shared, tcp: TcpStream, secure: bool) {
 }
 
 /// Serves one connection to its end.
-async fn serve<S>(this: &Shared, stream: S, from: FiveTuple, secure: bool) -> io::Result<()>
+async fn serve<S>(
+    this: &Shared,
+    streams: &Streams,
+    stream: S,
+    from: FiveTuple,
+    secure: bool,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let streams = Rc::clone(&this.borrow().streams);
     let patience = streams.patience;
     let (reader, writer) = split(stream);
     let (queue, waiting) = queue();
@@ -342,27 +287,4 @@ fn take_packets(this: &Shared, buffer: &mut BytesMut, from: FiveTuple, has_relay
     };
     Engine::flush(this);
     good
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_waits_for_a_client_is_bounded_in_bytes() {
-        let (queue, mut waiting) = queue();
-        let packet = vec![0; 60_000];
-        let taken = (0..10).filter(|_| queue.put(&packet)).count();
-        assert_eq!(taken, WAITING_BYTES / packet.len());
-        assert!(waiting.next().await.is_some());
-        assert!(queue.put(&packet));
-        let rest = std::iter::from_fn(|| waiting.ready()).count();
-        assert_eq!(
-            rest,
-            WAITING_BYTES / packet.len(),
-            "one more for the one taken"
-        );
-        assert!(queue.put(&packet));
-        assert!(waiting.ready().is_some(), "there is room for all again");
-    }
 }

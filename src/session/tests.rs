@@ -459,7 +459,7 @@ async fn every_connection_let_in_is_counted_out() {
 #[test]
 fn a_session_at_rest_is_small() {
     // The whole task of an idle peer, with what it points to, is to stay well below 6 KB.
-    let conversation = size_of::<Conversation<crate::http::Stream, FakeMesh>>();
+    let conversation = size_of::<Conversation<crate::tls::Stream, FakeMesh>>();
     assert!(conversation <= 700, "{conversation} bytes");
     let hub = Hub::new();
     let permit = hub.sessions.try_admit(HERE).expect("there is room");

@@ -8,8 +8,8 @@
 
 use std::net::IpAddr;
 
+use super::{NoPlace, Origin, Place, Places};
 use crate::config::TrustedProxies;
-use crate::limits::{NoPlace, Origin, Place, Places};
 
 /// The slots, and who has them.
 #[derive(Debug)]

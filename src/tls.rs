@@ -9,6 +9,7 @@
 //! a key is ever told. Started by the hub, asked by the accept loop for each connection.
 
 mod door;
+mod stream;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -32,18 +33,18 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::Stream;
 use crate::config::TlsFiles;
 use crate::limits::DoorwayPlace;
 use crate::metrics::{Metrics, Reload};
 
 pub(crate) use door::{TlsDoor, Turns};
+pub use stream::Stream;
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// How many handshakes each thread answers between two looks at the sockets of peers: these wait some milliseconds at
 /// worst, and a hub that is busy lets clients in all the same.
-pub(super) const ANSWERED_AT_ONCE: usize = 4;
+pub(crate) const ANSWERED_AT_ONCE: usize = 4;
 /// What rustls keeps of one connection's unwritten bytes at most, in bytes: more is left to whoever writes.
 const UNWRITTEN_BYTES: usize = 16 * 1024;
 
