@@ -4,23 +4,24 @@
 //! names something in that. A module may name what holds it, and what it holds: they are one thing in two files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::{collect, module_of, paths};
+use crate::{collect, inside, paths};
 
 type Module = Vec<String>;
 /// For each module that holds others: which of these depend on which, each with a place that shows it.
 type Neighbours = BTreeMap<Module, BTreeMap<String, BTreeMap<String, String>>>;
 
-/// Not yet: its engine and its streams name each other, and it takes the port's certificates out of `http`.
-const OPEN: &str = "src/nat";
-
-fn neighbours(repository: &Path, sources: &str) -> Neighbours {
+fn neighbours(repository: &Path, sources: &Path) -> Neighbours {
     let mut files = Vec::new();
-    collect(repository, Path::new(sources), &mut files);
+    collect(repository, sources, &mut files);
+    let module_of = |file: &Path| {
+        let file = file.strip_prefix(sources).expect("a file of these sources");
+        inside(file)
+    };
     let modules: BTreeSet<Module> = files.iter().map(|file| module_of(file)).collect();
     let mut found = Neighbours::new();
-    for file in files.iter().filter(|file| !file.starts_with(OPEN)) {
+    for file in &files {
         let module = module_of(file);
         let text = std::fs::read_to_string(repository.join(file)).expect("a readable source");
         for named in paths::named_in(&text, &module) {
@@ -91,7 +92,7 @@ fn told(
     format!("a circle in {}:\n{}", level.join("::"), lines.join("\n"))
 }
 
-fn circles(repository: &Path, sources: &str) -> Vec<String> {
+fn circles(repository: &Path, sources: &Path) -> Vec<String> {
     let neighbours = neighbours(repository, sources);
     let found = neighbours
         .iter()
@@ -102,21 +103,27 @@ fn circles(repository: &Path, sources: &str) -> Vec<String> {
 #[test]
 fn no_files_or_directories_side_by_side_form_a_circle() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut packages: Vec<String> = std::fs::read_dir(repository.join("crates"))
-        .expect("the packages")
-        .map(|entry| {
-            format!(
-                "crates/{}/src",
-                entry.expect("an entry").file_name().display()
-            )
-        })
-        .collect();
-    packages.push("src".to_owned());
-    let found: Vec<String> = packages
+    let programs = held_by(repository, "bin");
+    let programs = programs
+        .into_iter()
+        .filter(|path| repository.join(path).is_dir());
+    let packages = held_by(repository, "crates");
+    let packages = packages.into_iter().map(|path| path.join("src"));
+    let alone = ["src", "fuzz/src"].map(PathBuf::from);
+    let all: Vec<PathBuf> = programs.chain(packages).chain(alone).collect();
+    assert!(all.len() > 10, "{all:?}");
+    let found: Vec<String> = all
         .iter()
         .flat_map(|sources| circles(repository, sources))
         .collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+/// What is in a directory of the repository.
+fn held_by(repository: &Path, directory: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(repository.join(directory)).expect("it is there");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    names.map(|name| Path::new(directory).join(name)).collect()
 }
 
 fn edges(of: &[(&str, &[&str])]) -> BTreeMap<String, BTreeMap<String, String>> {

@@ -149,10 +149,15 @@ fn is_below(path: &str, ancestor: &str) -> bool {
 
 /// The module that a source file holds: `crates/core/src/links.rs` is `crate::links`.
 fn module_of(file: &Path) -> Vec<String> {
-    let inside = file.with_extension("");
-    let inside = inside.iter().skip_while(|part| *part != "src").skip(1);
+    let parts = file.iter().skip_while(|part| *part != "src").skip(1);
+    inside(&parts.collect::<PathBuf>())
+}
+
+/// The module that a file holds, which is called so from where its package's sources begin.
+fn inside(file: &Path) -> Vec<String> {
+    let file = file.with_extension("");
     let mut module = vec!["crate".to_owned()];
-    module.extend(inside.map(|part| part.to_string_lossy().into_owned()));
+    module.extend(file.iter().map(|part| part.to_string_lossy().into_owned()));
     if module
         .last()
         .is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main"))
