@@ -28,6 +28,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 mod ends;
 mod envelope;
+mod fields;
 pub mod one_network;
 pub mod peerjs;
 pub mod pigeon;

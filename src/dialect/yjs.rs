@@ -7,17 +7,14 @@
 //! the client passes over. Reads no payload; knows no subscriber.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use hubmesh_core::ids::{Dialect, NetworkKey, SignalKind};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::words::{Received, Sent};
 use super::{About, Action, Actions, Complaint, DecodeError, Event, HubEvent, Publication};
-use super::{json, push_number};
+use super::{fields, json, push_number};
 
 /// How deep a message may be nested: as what PeerJS clients send. What y-webrtc sends has six levels.
 pub const MAX_DEPTH: usize = super::peerjs::MAX_DEPTH;
@@ -51,16 +48,18 @@ pub enum Said<'a> {
 /// It is not JSON, or nested too deep to be passed on. Nothing has changed.
 pub fn decode(text: &str) -> Result<Said<'_>, DecodeError> {
     let text = text.trim_matches(is_blank);
-    let Some(fields) = Fields::read(text)? else {
-        return Ok(Said::Ignored);
+    let (kind, topics, topic) = match fields::read(text, &["type", "topics", "topic"]) {
+        Ok([kind, topics, topic]) => (kind, topics, topic),
+        Err(DecodeError::NotAnObject) => return Ok(Said::Ignored),
+        Err(why) => return Err(why),
     };
-    let Some(kind) = fields.kind.and_then(json::string) else {
+    let Some(kind) = kind.and_then(json::string) else {
         return Ok(Said::Ignored);
     };
     Ok(match &*kind {
-        "subscribe" => Said::Subscribe(names(fields.topics)),
-        "unsubscribe" => Said::Unsubscribe(names(fields.topics)),
-        "publish" => match fields.topic.and_then(json::string) {
+        "subscribe" => Said::Subscribe(names(topics)),
+        "unsubscribe" => Said::Unsubscribe(names(topics)),
+        "publish" => match topic.and_then(json::string) {
             Some(topic) if !topic.is_empty() => {
                 if !json::depth_is_bounded(text, MAX_DEPTH) {
                     let (name, most) = ("publish", MAX_DEPTH);
@@ -89,70 +88,6 @@ fn names(list: Option<&str>) -> Vec<Cow<'_, str>> {
     let names = values.filter_map(|value| json::string(value.get()));
     // Nobody can publish to the topic without a name.
     names.filter(|name| !name.is_empty()).collect()
-}
-
-/// The fields that are read, as they are. Of one that is there twice the last counts, as in JavaScript.
-#[derive(Default)]
-struct Fields<'a> {
-    kind: Option<&'a str>,
-    topics: Option<&'a str>,
-    topic: Option<&'a str>,
-}
-
-impl<'a> Fields<'a> {
-    /// `None` for JSON that is no object.
-    fn read(text: &'a str) -> Result<Option<Self>, DecodeError> {
-        let read = json::with_names(text, |how| {
-            let mut parser = serde_json::Deserializer::from_str(text);
-            let fields = parser.deserialize_map(Reader { how })?;
-            parser.end().map(|()| fields)
-        });
-        match read {
-            Ok(fields) => Ok(Some(fields)),
-            // The one thing that the visitor itself refuses is what is not a map.
-            Err(why) if why.classify() == Category::Data => {
-                serde_json::from_str::<&RawValue>(text).map_err(|e| not_json(&e))?;
-                Ok(None)
-            }
-            Err(why) => Err(not_json(&why)),
-        }
-    }
-}
-
-fn not_json(why: &serde_json::Error) -> DecodeError {
-    DecodeError::NotJson {
-        line: why.line(),
-        column: why.column(),
-    }
-}
-
-struct Reader {
-    how: json::Names,
-}
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(name) = json::next_name(&mut map, self.how)? {
-            let field = match &*name {
-                "type" => &mut fields.kind,
-                "topics" => &mut fields.topics,
-                "topic" => &mut fields.topic,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            *field = Some(map.next_value::<&RawValue>()?.get());
-        }
-        Ok(fields)
-    }
 }
 
 /// One client. What it is subscribed to is known by its session.
