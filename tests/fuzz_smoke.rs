@@ -87,6 +87,7 @@ fn what_clients_say_is_read_without_harm() {
     smoke("pigeon", targets::pigeon);
     smoke("peerjs", targets::peerjs);
     smoke("yjs", targets::yjs);
+    smoke("coordinator", targets::coordinator);
 }
 
 #[test]

@@ -39,10 +39,11 @@ const MANUAL: [&str; 9] = [
     "docs/protocol.md",
 ];
 /// The other pages.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "ARCHITECTURE.md",
     "MESH.md",
     "CHANGELOG.md",
+    "docs/coordinator.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/nat.md",

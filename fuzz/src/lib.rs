@@ -4,6 +4,7 @@
 //! passed on to others is well formed. `fuzz_targets/` hands these functions to libFuzzer, and `tests/fuzz_smoke.rs`
 //! runs them on the stable compiler, over the corpus and mutations of it. They know nothing of either.
 
+mod coordinator;
 mod core_world;
 mod greeting;
 mod mesh;
@@ -13,6 +14,7 @@ mod turn;
 mod ws;
 mod yjs;
 
+pub use coordinator::coordinator;
 pub use core_world::core_world;
 pub use greeting::greeting;
 pub use mesh::{mesh_control, mesh_data};

@@ -26,6 +26,7 @@ use hubmesh_core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
 use hubmesh_json as json;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+pub mod coordinator;
 mod ends;
 mod envelope;
 mod fields;
@@ -37,6 +38,7 @@ pub mod protocol;
 #[path = "../../tests/seam/trial.rs"]
 pub mod trial;
 pub mod words;
+mod written;
 pub mod yjs;
 
 pub use protocol::{About, Action, Actions, Beginning, Dropped, HubEvent};
@@ -369,6 +371,8 @@ pub enum Protocol {
     OneNetwork(OneNetwork),
     /// A client that is in several topics at once, and nobody in particular.
     Yjs(yjs::Yjs),
+    /// A client that registers, and may be in several rooms.
+    Coordinator(Box<coordinator::Coordinator>),
     /// The tests' own.
     #[cfg(feature = "trial-dialect")]
     Trial(trial::Trial),
@@ -382,6 +386,9 @@ impl Protocol {
                 Protocol::OneNetwork(OneNetwork::new(beginning))
             }
             Dialect::Yjs => Protocol::Yjs(yjs::Yjs),
+            Dialect::Coordinator => {
+                Protocol::Coordinator(Box::new(coordinator::Coordinator::new(&beginning)))
+            }
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => Protocol::Trial(trial::Trial::new(beginning)),
         }
@@ -392,6 +399,7 @@ impl Protocol {
         match self {
             Protocol::OneNetwork(client) => client.dialect(),
             Protocol::Yjs(_) => Dialect::Yjs,
+            Protocol::Coordinator(_) => Dialect::Coordinator,
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(_) => Dialect::Trial,
         }
@@ -403,6 +411,7 @@ impl Protocol {
         match self {
             Protocol::OneNetwork(client) => client.hear(text, actions),
             Protocol::Yjs(client) => client.hear(text, actions),
+            Protocol::Coordinator(client) => client.hear(text, actions),
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(client) => client.hear(text, actions),
         }
@@ -413,6 +422,7 @@ impl Protocol {
         match self {
             Protocol::OneNetwork(client) => client.tell(event, actions),
             Protocol::Yjs(client) => client.tell(event, actions),
+            Protocol::Coordinator(client) => client.tell(event, actions),
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(client) => client.tell(event, actions),
         }
@@ -431,6 +441,7 @@ pub fn encode(
         Dialect::Pigeon => Some(pigeon::encode(network, event, now_ms)),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode(dialect, event),
         Dialect::Yjs => yjs::encode(event),
+        Dialect::Coordinator => coordinator::encode(event, now_ms),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode(network, event),
     }
@@ -443,6 +454,7 @@ pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Opti
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_signal(signal),
         // Its clients publish, and signal to nobody.
         Dialect::Yjs => None,
+        Dialect::Coordinator => coordinator::encode_signal(signal, now_ms),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_signal(signal),
     }
@@ -455,6 +467,7 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_notice(dialect, event),
         // Its clients hear of each other by what they publish.
         Dialect::Yjs => Notice::NONE,
+        Dialect::Coordinator => coordinator::encode_notice(event, now_ms),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_notice(network, event),
     }
@@ -462,12 +475,10 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
 
 /// Writes the members of a network that a newcomer is told of, where that is one message; `None` where it is one for
 /// each of them.
-pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>) -> Option<Utf8Bytes> {
+pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     match dialect {
-        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms | Dialect::Yjs => {
-            let _ = roster;
-            None
-        }
+        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms | Dialect::Yjs => None,
+        Dialect::Coordinator => Some(coordinator::encode_roster(roster, now_ms)),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => Some(trial::encode_roster(roster)),
     }
@@ -475,13 +486,15 @@ pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>) -> Option<Utf8Bytes>
 
 /// Writes what was published for the members of its network: the same bytes for all of them. `None` in a dialect whose
 /// clients publish nothing, and for what it does not have.
-pub fn encode_publication(dialect: Dialect, publication: &Publication<'_>) -> Option<Utf8Bytes> {
+pub fn encode_publication(
+    dialect: Dialect,
+    publication: &Publication<'_>,
+    now_ms: u64,
+) -> Option<Utf8Bytes> {
     match dialect {
-        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => {
-            let _ = publication;
-            None
-        }
+        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => None,
         Dialect::Yjs => yjs::encode_publication(publication),
+        Dialect::Coordinator => coordinator::encode_publication(publication, now_ms),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_publication(publication),
     }
@@ -493,6 +506,7 @@ pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
         Dialect::Pigeon => pigeon::sent(kind),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::sent(kind),
         Dialect::Yjs => None,
+        Dialect::Coordinator => coordinator::sent(kind),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => Some(Sent::Offer),
     }
@@ -504,6 +518,8 @@ pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
         Dialect::Pigeon => true,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::may_wait(kind),
         Dialect::Yjs => false,
+        // Its clients are told at once of a peer that is not there.
+        Dialect::Coordinator => false,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => true,
     }
@@ -529,6 +545,7 @@ pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
         Dialect::Pigeon => Failing::Alone,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::failing(kind),
         Dialect::Yjs => Failing::Untold,
+        Dialect::Coordinator => Failing::Alone,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => Failing::Alone,
     }
@@ -541,6 +558,7 @@ pub const fn max_depth(dialect: Dialect) -> usize {
         Dialect::Pigeon => json::MAX_DEPTH,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::MAX_DEPTH,
         Dialect::Yjs => yjs::MAX_DEPTH,
+        Dialect::Coordinator => coordinator::MAX_DEPTH,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => json::MAX_DEPTH,
     }
@@ -552,8 +570,8 @@ pub const fn default_network(dialect: Dialect) -> &'static str {
         Dialect::Pigeon => pigeon::DEFAULT_NETWORK,
         // Their network is in the address that they connect to.
         Dialect::PeerJs | Dialect::PeerJsRooms => "",
-        // They name each topic.
-        Dialect::Yjs => "",
+        // They name each topic or room.
+        Dialect::Yjs | Dialect::Coordinator => "",
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => "",
     }

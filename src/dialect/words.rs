@@ -32,6 +32,8 @@ words! {
         Answer = "answer",
         /// A candidate.
         IceCandidate = "ice-candidate",
+        /// Anything else for one peer.
+        Signal = "signal",
         /// Something for all members of a network.
         Publish = "publish",
         /// Asks for a pong.
@@ -66,8 +68,12 @@ words! {
         Answer = "answer",
         /// A candidate.
         IceCandidate = "ice-candidate",
+        /// Anything else from one peer.
+        Signal = "signal",
         /// Something that was published to a network.
         Publish = "publish",
+        /// The answer to something that was asked for.
+        Reply = "reply",
         /// The answer to a ping.
         Pong = "pong",
         /// Another peer says goodbye.

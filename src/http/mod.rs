@@ -420,6 +420,9 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
             ("", root as Page<B>),
             ("ws", admit::peer),
             ("yjs", |app, head| admit::unnamed(app, head, Dialect::Yjs)),
+            ("p2p", |app, head| {
+                admit::unnamed(app, head, Dialect::Coordinator)
+            }),
             ("ice-servers", ice_servers::page),
             ("page.json", web::about),
         ]),
@@ -502,7 +505,7 @@ fn route<B: Backend>(
 
 /// Whether there is a WebSocket at this path of the public door, beside those of PeerJS clients.
 fn is_socket(path: &str) -> bool {
-    matches!(path, "" | "ws" | "yjs" | "mesh")
+    matches!(path, "" | "ws" | "yjs" | "p2p" | "mesh")
         || (cfg!(feature = "trial-dialect") && path == "trial")
 }
 

@@ -235,6 +235,20 @@ impl MeshPort for Mesh {
         self.shared.router.directory().read().size(network)
     }
 
+    fn others(&self, network: &NetworkKey, peer: &PeerId) -> Vec<(PeerId, Option<Bytes>)> {
+        let directory = self.shared.router.directory().read();
+        let limit = self.discovery_limit;
+        if limit == 0 || directory.size(network) <= limit {
+            return directory.members(network, peer);
+        }
+        let near = directory.neighbourhood(network, peer, limit).into_iter();
+        near.filter_map(|other| {
+            let data = directory.shown_data(network, &other)?;
+            Some((other, data))
+        })
+        .collect()
+    }
+
     async fn join(&self, join: Join) {
         self.send(Input::Join(join)).await;
     }

@@ -18,6 +18,9 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// How many peers a network shows, in the whole mesh.
     fn members_of(&self, network: &NetworkKey) -> usize;
 
+    /// The others that a member of a network is told of in one message, and what each shows of itself.
+    fn others(&self, network: &NetworkKey, peer: &PeerId) -> Vec<(PeerId, Option<Bytes>)>;
+
     /// Asks to be in a network.
     fn join(&self, join: Join) -> impl Future<Output = ()> + Send;
 

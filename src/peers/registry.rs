@@ -248,7 +248,8 @@ impl Registry {
             payload,
             members,
         };
-        let text = dialect::encode_publication(dialect, &written).ok_or(RefusedWhy::Forged)?;
+        let text = dialect::encode_publication(dialect, &written, unix_ms());
+        let text = text.ok_or(RefusedWhy::Forged)?;
         let networks = self.members_shard(network).read();
         let (mut told, mut all) = (0, true);
         for (claim, peer) in networks.get(network).into_iter().flatten() {
@@ -383,21 +384,7 @@ impl Registry {
     }
 
     fn tell_roster(&self, peer: &Peer, mut left: Vec<(PeerId, Option<Bytes>)>) {
-        let in_one = dialect::Roster {
-            network: &peer.source.network,
-            peer: &peer.source.peer,
-            others: &left,
-        };
-        let in_one = Some(in_one).filter(|_| !peer.is_quiet());
-        if let Some(text) = in_one.and_then(|roster| dialect::encode_roster(peer.dialect, &roster))
-        {
-            // A full mailbox is closing already.
-            if peer.mailbox.push(text).is_ok() {
-                self.metrics.messages_sent.inc(peer.dialect, Sent::Roster);
-            }
-            return;
-        }
-        if left.is_empty() {
+        if self.tell_in_one(peer, &left) || left.is_empty() {
             return;
         }
         let told = u64::try_from(left.len()).unwrap_or(u64::MAX);
@@ -409,6 +396,31 @@ impl Registry {
             let sent = &self.metrics.messages_sent;
             sent.of(peer.dialect, Sent::PeerDiscovered).inc_by(told);
         }
+    }
+
+    /// Tells a member that asks once more who the others are, in a dialect in which that is one message.
+    pub fn tell_again(&self, peer: &Peer, others: &[(PeerId, Option<Bytes>)]) {
+        self.tell_in_one(peer, others);
+    }
+
+    /// Whether the dialect has one message for all of them, which then is told.
+    fn tell_in_one(&self, peer: &Peer, others: &[(PeerId, Option<Bytes>)]) -> bool {
+        if peer.is_quiet() {
+            return false;
+        }
+        let roster = dialect::Roster {
+            network: &peer.source.network,
+            peer: &peer.source.peer,
+            others,
+        };
+        let Some(text) = dialect::encode_roster(peer.dialect, &roster, unix_ms()) else {
+            return false;
+        };
+        // A full mailbox is closing already.
+        if peer.mailbox.push(text).is_ok() {
+            self.metrics.messages_sent.inc(peer.dialect, Sent::Roster);
+        }
+        true
     }
 
     fn enlist(&self, claim: ClaimNo, peer: &Arc<Peer>) {

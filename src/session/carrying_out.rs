@@ -236,15 +236,21 @@ where
         if !memberships.any_pending() && self.held.is_empty() {
             return false;
         }
+        let registers = self.registers();
         self.held
-            .has_to_wait(action, |network| memberships.is_pending(network))
+            .has_to_wait(action, |network| memberships.is_pending(network, registers))
     }
 
     /// The oldest of what was held that need not wait any more.
     pub(super) fn next_held(&mut self) -> Option<Action<'static>> {
-        let memberships = &self.memberships;
+        let (memberships, registers) = (&self.memberships, self.registers());
         self.held
-            .pop_ready(|network| memberships.is_pending(network))
+            .pop_ready(|network| memberships.is_pending(network, registers))
+    }
+
+    /// Whether its other memberships wait for its first one.
+    pub(super) fn registers(&self) -> bool {
+        self.shared.policies.of(self.dialect()).registers
     }
 
     /// Keeps an action until it may be carried out, or tells the client that there is no room.

@@ -405,6 +405,10 @@ where
             Control::Lost { claim, why } => {
                 if let Some(network) = self.memberships.lose(claim) {
                     self.held.stir();
+                    if self.registers() && self.memberships.is_empty() {
+                        // What was to come after its registration comes to nothing: it may register anew.
+                        self.identity = None;
+                    }
                     let network = &network;
                     let complaint = why.complaint();
                     let event = HubEvent::Lost {

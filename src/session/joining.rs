@@ -33,6 +33,15 @@ where
         }
     }
 
+    /// Tells a client that asks for a network that it is in who the others are.
+    fn tell_again(&self, network: &NetworkKey) {
+        let about = About::Network(network.clone());
+        if let Some(peer) = self.memberships.present(&about) {
+            let others = self.shared.mesh.others(network, &peer.source().peer);
+            self.shared.registry.tell_again(peer, &others);
+        }
+    }
+
     pub(super) async fn leave(&mut self, network: &NetworkKey, reason: LeaveReason) {
         let claim = self.memberships.leave(network, reason).await;
         if let Some(postponed) = &mut self.postponed {
@@ -84,6 +93,7 @@ where
             // Nobody is told anything new of a client where none is told of any.
             if network.tells_of_peers() {
                 self.update(&network, data).await;
+                self.tell_again(&network);
             }
             return Ok(());
         }

@@ -138,10 +138,12 @@ impl<M: MeshPort> Memberships<M> {
         self.pending > 0
     }
 
-    /// Whether the mesh has yet to decide on that of this network, or on any.
-    pub(super) fn is_pending(&self, network: Option<&NetworkKey>) -> bool {
+    /// Whether the mesh has yet to decide on that of this network, or on any; or on the first, where all others wait for
+    /// that.
+    pub(super) fn is_pending(&self, network: Option<&NetworkKey>, all_wait: bool) -> bool {
         let in_doubt = |network| self.find(network).is_some_and(|member| member.is_pending);
-        self.any_pending() && network.is_none_or(in_doubt)
+        let is_first = || self.first.as_ref().is_some_and(|member| member.is_pending);
+        self.any_pending() && (all_wait && is_first() || network.is_none_or(in_doubt))
     }
 
     /// Whether this claim is one of them, decided on or not.

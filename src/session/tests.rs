@@ -1,6 +1,7 @@
 //! Peers over in-memory streams, in paused time, against a mesh that is one table.
 
 mod contested;
+mod coordinator;
 mod fake;
 mod hostile;
 mod peerjs;

@@ -7,6 +7,7 @@
 //! has a deadline; a story that checked nothing has failed.
 
 mod conformance;
+mod flows;
 mod hub;
 #[path = "../common/hub_process.rs"]
 mod hub_process;

@@ -17,6 +17,8 @@ pub enum Dialect {
     PeerJsRooms,
     /// That of `y-webrtc` clients; a network is a topic.
     Yjs,
+    /// That of Self-Streme's coordinator; a network is a room, and one more is of all that are registered.
+    Coordinator,
     /// The tests' own.
     #[cfg(feature = "trial-dialect")]
     Trial,
@@ -29,6 +31,7 @@ impl Dialect {
         Dialect::PeerJs,
         Dialect::PeerJsRooms,
         Dialect::Yjs,
+        Dialect::Coordinator,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial,
     ];
@@ -40,6 +43,7 @@ impl Dialect {
             Dialect::PeerJs => 'j',
             Dialect::PeerJsRooms => 'r',
             Dialect::Yjs => 'y',
+            Dialect::Coordinator => 'c',
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => '~',
         }
@@ -52,6 +56,7 @@ impl Dialect {
             'j' => Some(Dialect::PeerJs),
             'r' => Some(Dialect::PeerJsRooms),
             'y' => Some(Dialect::Yjs),
+            'c' => Some(Dialect::Coordinator),
             #[cfg(feature = "trial-dialect")]
             '~' => Some(Dialect::Trial),
             _ => None,
@@ -65,6 +70,7 @@ impl Dialect {
             Dialect::PeerJs => "peerjs",
             Dialect::PeerJsRooms => "peerjs-rooms",
             Dialect::Yjs => "yjs",
+            Dialect::Coordinator => "coordinator",
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => "trial",
         }
@@ -84,6 +90,8 @@ pub struct Policy {
     pub joins_by_connecting: bool,
     /// Clients have no id: the hub draws one for each connection.
     pub is_anonymous: bool,
+    /// Clients register their id in one network before they join others, which wait for that.
+    pub registers: bool,
     /// The most peers that a network shows; `None` is no limit.
     pub capacity: Option<usize>,
     /// How signals wait for a target that nobody holds.
@@ -114,6 +122,7 @@ impl Dialect {
             idles: false,
             joins_by_connecting: false,
             is_anonymous: false,
+            registers: false,
             capacity: None,
             waiting: Waiting::Alone,
             silence: Duration::from_secs(60),
@@ -140,6 +149,12 @@ impl Dialect {
                 fans_out: true,
                 idles: true,
                 is_anonymous: true,
+                ..native
+            },
+            Dialect::Coordinator => Policy {
+                fans_out: true,
+                idles: true,
+                registers: true,
                 ..native
             },
             #[cfg(feature = "trial-dialect")]

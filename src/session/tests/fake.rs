@@ -141,6 +141,14 @@ impl MeshPort for FakeMesh {
         self.told_in(network)
     }
 
+    fn others(&self, network: &NetworkKey, peer: &PeerId) -> Vec<(PeerId, Option<Bytes>)> {
+        let state = self.0.state.lock();
+        let shown = state.shown.values();
+        let others = shown.filter(|join| join.network == *network && join.peer != *peer);
+        let others = others.map(|join| (join.peer.clone(), join.data.clone()));
+        others.collect()
+    }
+
     async fn join(&self, join: Join) {
         let answer = {
             let mut state = self.0.state.lock();
@@ -344,7 +352,7 @@ impl Hub {
         self.connect_as(newcomer, 1 << 20).await
     }
 
-    async fn connect_as(&self, newcomer: Newcomer, pipe: usize) -> Client {
+    pub async fn connect_as(&self, newcomer: Newcomer, pipe: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe);
         self.connect_through(newcomer, ours, theirs).await
     }

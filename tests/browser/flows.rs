@@ -1,0 +1,33 @@
+//! The message flows that applications publish, played by the `ws` package against one hub and two linked ones.
+//!
+//! Owns which fixture is played where; the player is `tests/browser/flow.mjs`. `tests/coordinator` plays the same without node.
+
+use crate::hub::Hub;
+use crate::run;
+
+const COORDINATOR: &str = "../fixtures/coordinator/flow.jsonl";
+
+fn play(fixture: &str, path: &str, hubs: impl FnOnce() -> Vec<Hub>) {
+    run(hubs, |hubs| {
+        let words = ["flow.mjs", fixture, path].map(str::to_owned);
+        words.into_iter().chain(hubs.iter().map(Hub::url)).collect()
+    });
+}
+
+fn one() -> Vec<Hub> {
+    vec![Hub::start(&[])]
+}
+
+fn two() -> Vec<Hub> {
+    Hub::two_linked(&[])
+}
+
+#[test]
+fn the_coordinator_s_flow_goes_on_one_hub() {
+    play(COORDINATOR, "/p2p", one);
+}
+
+#[test]
+fn the_coordinator_s_flow_goes_across_two_hubs() {
+    play(COORDINATOR, "/p2p", two);
+}
