@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use hubmesh_core::api::{Hop, Route, Routes, Source};
 use hubmesh_core::directory::Directory;
 use hubmesh_core::exchange::{Effect, Exchange, ExchangeConfig, Resolve};
-use hubmesh_core::frames::{AckFrame, Change, Claim, Delta, Entry, Frame};
+use hubmesh_core::frames::{AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry};
 use hubmesh_core::ids::{
     ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, PeerId,
     SignalKind, mix,
@@ -92,7 +92,7 @@ fn packing(c: &mut Criterion) {
     let part = directory
         .part(&OTHER, 0, 16 * 1024, wire::entry_size)
         .expect("the hub is known");
-    let delta = Frame::Delta(Delta {
+    let delta = ControlFrame::Delta(Delta {
         origin: OTHER,
         incarnation: LIFE,
         from: 0,
@@ -101,7 +101,7 @@ fn packing(c: &mut Criterion) {
         to: part.to,
         entries: part.entries,
     });
-    let Frame::Delta(Delta { entries, .. }) = &delta else {
+    let ControlFrame::Delta(Delta { entries, .. }) = &delta else {
         return;
     };
     let mut group = c.benchmark_group("wire");
@@ -180,8 +180,8 @@ fn signalling(c: &mut Criterion) {
     group.finish();
 }
 
-fn acknowledge(exchange: &mut Exchange, directory: &Directory, frame: &Frame) {
-    let Frame::Signal(signal) = frame else {
+fn acknowledge(exchange: &mut Exchange, directory: &Directory, frame: &DataFrame) {
+    let DataFrame::Signal(signal) = frame else {
         return;
     };
     let ack = AckFrame {

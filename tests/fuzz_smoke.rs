@@ -143,8 +143,8 @@ mod seeds {
     use bytes::{Bytes, BytesMut};
     use hubmesh_core::api::Bye;
     use hubmesh_core::frames::{
-        AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-        SignalBody, SignalFrame, Summary,
+        AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord,
+        Refused, RefusedWhy, SignalBody, SignalFrame, Summary,
     };
     use hubmesh_core::ids::{
         ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -160,17 +160,23 @@ mod seeds {
         let control = [
             (
                 "link",
-                vec![Frame::Ping { token: 300 }, Frame::Pong { token: 1 }],
+                vec![
+                    ControlFrame::Ping { token: 300 },
+                    ControlFrame::Pong { token: 1 },
+                ],
             ),
             ("topology", topology()),
             ("subscriptions", subscriptions()),
             (
                 "claims",
-                vec![Frame::Delta(delta(0, true)), Frame::Delta(delta(3, false))],
+                vec![
+                    ControlFrame::Delta(delta(0, true)),
+                    ControlFrame::Delta(delta(3, false)),
+                ],
             ),
             (
                 "bye",
-                vec![Frame::Bye(Bye::StaleIncarnation { known: LIFE })],
+                vec![ControlFrame::Bye(Bye::StaleIncarnation { known: LIFE })],
             ),
         ];
         let control =
@@ -183,7 +189,7 @@ mod seeds {
         control.into_iter().chain(data).chain(greetings()).collect()
     }
 
-    fn control_messages(frames: &[Frame]) -> Vec<u8> {
+    fn control_messages(frames: &[ControlFrame]) -> Vec<u8> {
         let mut encoder = Encoder::new();
         let mut bytes = Vec::new();
         for frame in frames {
@@ -204,7 +210,7 @@ mod seeds {
         }
     }
 
-    fn topology() -> Vec<Frame> {
+    fn topology() -> Vec<ControlFrame> {
         let record = LinkRecord {
             hub: HubId([1; 20]),
             incarnation: LIFE,
@@ -215,37 +221,37 @@ mod seeds {
             neighbours: vec![(HubId([2; 20]), 1), (HubId([3; 20]), 200)],
         };
         vec![
-            Frame::Digest(vec![digest(1), digest(2)]),
-            Frame::Records(vec![record]),
-            Frame::Summary(Summary {
+            ControlFrame::Digest(vec![digest(1), digest(2)]),
+            ControlFrame::Records(vec![record]),
+            ControlFrame::Summary(Summary {
                 wants_all: true,
                 is_answer: true,
                 sums: vec![7; Summary::SHARES],
             }),
-            Frame::Announce(vec![digest(2), digest(3)]),
-            Frame::Want(vec![HubId([3; 20]), HubId([4; 20])]),
+            ControlFrame::Announce(vec![digest(2), digest(3)]),
+            ControlFrame::Want(vec![HubId([3; 20]), HubId([4; 20])]),
         ]
     }
 
-    fn subscriptions() -> Vec<Frame> {
+    fn subscriptions() -> Vec<ControlFrame> {
         let DigestEntry {
             hub: origin,
             incarnation,
             number: seq,
         } = digest(1);
         vec![
-            Frame::Subscribe {
+            ControlFrame::Subscribe {
                 origin,
                 incarnation,
                 seq,
             },
-            Frame::Audit {
+            ControlFrame::Audit {
                 origin,
                 incarnation,
                 seq,
                 hash: u64::MAX,
             },
-            Frame::Unsubscribe { origin },
+            ControlFrame::Unsubscribe { origin },
         ]
     }
 
@@ -294,8 +300,8 @@ mod seeds {
         }
     }
 
-    fn signal() -> Frame {
-        Frame::Signal(SignalFrame {
+    fn signal() -> DataFrame {
+        DataFrame::Signal(SignalFrame {
             ttl: 6,
             source: HubId([1; 20]),
             source_incarnation: LIFE,
@@ -316,9 +322,9 @@ mod seeds {
         })
     }
 
-    fn ack() -> Frame {
+    fn ack() -> DataFrame {
         let refused = |seq, why| Refused { seq, why };
-        Frame::Ack(AckFrame {
+        DataFrame::Ack(AckFrame {
             ttl: 6,
             source: HubId([2; 20]),
             source_incarnation: LIFE,

@@ -256,7 +256,7 @@ impl World {
         let directory = self.core.directory().read();
         let mut exchange = self.core.exchange().lock();
         for frame in frames {
-            use hubmesh_core::frames::Frame::{Ack, Signal};
+            use hubmesh_core::frames::DataFrame::{Ack, Signal};
             match frame {
                 frame if checked => exchange.handle(now, &*directory, frame, link),
                 // As if its source could be behind any link: what is checked first must not be all that protects.

@@ -1,7 +1,7 @@
 //! What hubs tell each other once a link stands: control messages with their dictionary, and data messages.
 
 use bytes::{Bytes, BytesMut};
-use hubmesh_core::frames::Frame;
+use hubmesh_core::frames::DataFrame;
 use hubmesh_core::wire::{Decoder, Encoder, MAX_SLOTS, decode_data, encode_data, is_data};
 
 /// Reads the control messages of one link, each with two bytes of length in front. What was read is written again
@@ -52,9 +52,9 @@ pub fn mesh_data(input: &[u8]) {
         for frame in &frames {
             encode_data(frame, &mut again);
         }
-        let known: Vec<&Frame> = frames
+        let known: Vec<&DataFrame> = frames
             .iter()
-            .filter(|frame| !matches!(frame, Frame::Unknown { .. }))
+            .filter(|frame| !matches!(frame, DataFrame::Unknown { .. }))
             .collect();
         if !known.is_empty() {
             let again = again.freeze();

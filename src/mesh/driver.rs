@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hubmesh_core::api::{Bye, DialFailure, DialTarget, LinkUp, Output, SharedRoutes};
-use hubmesh_core::frames::Frame;
+use hubmesh_core::frames::ControlFrame;
 use hubmesh_core::ids::{DialId, HubId, LinkId, Moment, Now};
 use hubmesh_core::wire::Encoder;
 use hubmesh_core::{BootstrapStatus, Core, Counters};
@@ -52,7 +52,7 @@ fn url_of(target: &DialTarget) -> &str {
 /// The last message of a link.
 fn last_word(bye: Bye) -> Bytes {
     let mut message = BytesMut::new();
-    Encoder::new().encode(&Frame::Bye(bye), &mut message);
+    Encoder::new().encode(&ControlFrame::Bye(bye), &mut message);
     message.freeze()
 }
 

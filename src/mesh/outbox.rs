@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::task::AtomicWaker;
 use hubmesh_core::exchange::SIGNAL_COST;
-use hubmesh_core::frames::{AckFrame, Frame, SignalFrame};
+use hubmesh_core::frames::{AckFrame, DataFrame, SignalFrame};
 use hubmesh_core::ids::LinkId;
 use hubmesh_core::wire;
 use parking_lot::Mutex;
@@ -68,7 +68,7 @@ struct Batch {
 
 impl Lane {
     /// Encodes a frame into the last batch, or into one of its own if that is long enough, and counts it as this owner's.
-    fn put(&mut self, frame: &Frame, counted: Option<Owner>) {
+    fn put(&mut self, frame: &DataFrame, counted: Option<Owner>) {
         if !matches!(self.batches.back(), Some(batch) if batch.message.len() < BATCH) {
             self.batches.push_back(Batch {
                 message: BytesMut::with_capacity(1024),
@@ -95,7 +95,12 @@ impl Lane {
 }
 
 impl Lanes {
-    fn put_signal(&mut self, frame: &Frame, signal: &SignalFrame, by: Option<LinkId>) -> Pushed {
+    fn put_signal(
+        &mut self,
+        frame: &DataFrame,
+        signal: &SignalFrame,
+        by: Option<LinkId>,
+    ) -> Pushed {
         let counts = self.data.bytes > BACKED_UP || self.data.shares.is_counting();
         let room = MAX_WAITING.saturating_sub(self.data.bytes);
         let bytes = SIGNAL_COST + signal.body.payload().len();
@@ -115,7 +120,7 @@ impl Lanes {
     }
 
     /// Acknowledgements share messages with signals as long as little waits.
-    fn put_ack(&mut self, frame: &Frame, ack: &AckFrame, by: Option<LinkId>) -> Pushed {
+    fn put_ack(&mut self, frame: &DataFrame, ack: &AckFrame, by: Option<LinkId>) -> Pushed {
         if self.data.bytes < BATCH && self.acks.bytes == 0 {
             self.data.put(frame, None);
             return Pushed::Taken;
@@ -192,15 +197,14 @@ impl Outbox {
     }
 
     /// Adds a signal or an acknowledgement that came by this link, or began here.
-    pub fn push_data(&self, frame: &Frame, came_by: Option<LinkId>) -> Pushed {
+    pub fn push_data(&self, frame: &DataFrame, came_by: Option<LinkId>) -> Pushed {
         let mut lanes = self.lanes.lock();
         let pushed = match frame {
             // A link that closes sends nothing more, and the next way does.
             _ if lanes.closing.is_some() => return Pushed::Taken,
-            Frame::Signal(signal) => lanes.put_signal(frame, signal, came_by),
-            Frame::Ack(ack) => lanes.put_ack(frame, ack, came_by),
-            // Nothing else is of the data path.
-            _ => return Pushed::Taken,
+            DataFrame::Signal(signal) => lanes.put_signal(frame, signal, came_by),
+            DataFrame::Ack(ack) => lanes.put_ack(frame, ack, came_by),
+            DataFrame::Unknown { .. } => return Pushed::Taken,
         };
         drop(lanes);
         if pushed != Pushed::Dropped {

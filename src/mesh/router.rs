@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use hubmesh_core::api::{Delivery, Publication, Sender, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Directory;
 use hubmesh_core::exchange::{Effect, Exchange, Resolve, Sent, counted};
-use hubmesh_core::frames::{Frame, RefusedWhy};
+use hubmesh_core::frames::{DataFrame, RefusedWhy};
 use hubmesh_core::ids::{HubId, LinkId, Moment, PeerId, SignalKind};
 use hubmesh_core::wire::{self, WireError};
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -503,7 +503,7 @@ impl Router {
         }
     }
 
-    fn to_link(&self, exchange: &mut Exchange, link: LinkId, frame: &Frame, came: Option<Came>) {
+    fn to_link(&self, exchange: &mut Exchange, link: LinkId, frame: &DataFrame, came: Option<Came>) {
         let links = self.links.read();
         // A link that is gone takes nothing: the window sends again by the next way.
         let Some(outbox) = links.get(&link) else {

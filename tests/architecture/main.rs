@@ -255,7 +255,7 @@ fn what_the_core_needs_is_let_through() {
         /* std::env::args() /* nested */ std::thread::spawn */
         use std::net::IpAddr;
         use std::time::Duration;
-        use crate::frames::Frame;
+        use crate::frames::ControlFrame;
         use super::thread_like::pick;
         struct Instant<'a>(&'a str);
         fn f(env: u8) -> char {

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use hubmesh::mesh::handshake::{self, HandshakeError, Identity};
 use hubmesh_core::api::Bye;
-use hubmesh_core::frames::{Change, Claim, Delta, Entry, Frame, LinkRecord};
+use hubmesh_core::frames::{Change, Claim, ControlFrame, DataFrame, Delta, Entry, LinkRecord};
 use hubmesh_core::ids::{ClaimNo, Dialect, Hlc, HubId, Incarnation, NetworkKey, PeerId};
 use hubmesh_core::wire::{Decoder, Encoder, decode_data, encode_data, is_data};
 use tokio::net::TcpStream;
@@ -106,12 +106,12 @@ impl EvilHub {
         }
     }
 
-    pub async fn control(&mut self, frame: &Frame) -> bool {
+    pub async fn control(&mut self, frame: &ControlFrame) -> bool {
         self.control_times(frame, 1).await
     }
 
     /// The same frame so often, in one message.
-    pub async fn control_times(&mut self, frame: &Frame, times: usize) -> bool {
+    pub async fn control_times(&mut self, frame: &ControlFrame, times: usize) -> bool {
         let mut message = BytesMut::new();
         for _ in 0..times {
             self.encoder.encode(frame, &mut message);
@@ -119,7 +119,7 @@ impl EvilHub {
         self.send(message.freeze()).await
     }
 
-    pub async fn data(&mut self, frame: &Frame) -> bool {
+    pub async fn data(&mut self, frame: &DataFrame) -> bool {
         let mut message = BytesMut::new();
         encode_data(frame, &mut message);
         self.send(message.freeze()).await
@@ -145,11 +145,10 @@ impl EvilHub {
     pub async fn enter(&mut self) {
         let record = self.record(1, &[]);
         let line = record.digest();
-        assert!(self.control(&Frame::Digest(vec![line])).await);
-        assert!(self.control(&Frame::Records(vec![record])).await);
+        assert!(self.control(&ControlFrame::Digest(vec![line])).await);
+        assert!(self.control(&ControlFrame::Records(vec![record])).await);
         let me = self.me.hub;
-        let asks =
-            |frame: &Frame| matches!(frame, Frame::Subscribe { origin, .. } if *origin == me);
+        let asks = |frame: &ControlFrame| matches!(frame, ControlFrame::Subscribe { origin, .. } if *origin == me);
         self.until(asks)
             .await
             .expect("the victim asks for the claims");
@@ -178,38 +177,57 @@ impl EvilHub {
             to: many,
             entries: entries.collect(),
         };
-        self.control(&Frame::Delta(delta)).await
+        self.control(&ControlFrame::Delta(delta)).await
     }
 
-    /// The next frame that `wanted` picks, answering pings meanwhile; `None` once the link has ended.
-    pub async fn until(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
+    /// The next control frame that `wanted` picks, answering pings meanwhile; `None` once the link has ended.
+    pub async fn until(&mut self, wanted: impl Fn(&ControlFrame) -> bool) -> Option<ControlFrame> {
         let end = Instant::now() + LIMIT;
         loop {
-            let message = timeout_at(end, self.socket.next()).await;
-            let message = message.expect("the frame, or an end, in time")?.ok()?;
-            let Message::Binary(bytes) = message else {
-                continue;
-            };
-            let frames = if is_data(&bytes) {
-                decode_data(&bytes).expect("a hub's data")
-            } else {
-                self.decoder.decode(&bytes).expect("a hub's control")
-            };
-            for frame in frames {
-                if let Frame::Ping { token } = frame {
-                    self.control(&Frame::Pong { token }).await;
-                }
-                if wanted(&frame) {
-                    return Some(frame);
-                }
+            let (control, _) = self.frames(end).await?;
+            if let Some(frame) = control.into_iter().find(&wanted) {
+                return Some(frame);
             }
         }
     }
 
+    /// The same of the data path.
+    pub async fn until_data(&mut self, wanted: impl Fn(&DataFrame) -> bool) -> Option<DataFrame> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let (_, data) = self.frames(end).await?;
+            if let Some(frame) = data.into_iter().find(&wanted) {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// The frames of the next message, those of the control plane and those of the data path; pings are answered.
+    async fn frames(&mut self, end: Instant) -> Option<(Vec<ControlFrame>, Vec<DataFrame>)> {
+        let message = timeout_at(end, self.socket.next()).await;
+        let message = message.expect("the frame, or an end, in time")?.ok()?;
+        let Message::Binary(bytes) = message else {
+            return Some((Vec::new(), Vec::new()));
+        };
+        if is_data(&bytes) {
+            return Some((Vec::new(), decode_data(&bytes).expect("a hub's data")));
+        }
+        let control = self.decoder.decode(&bytes).expect("a hub's control");
+        for frame in &control {
+            if let ControlFrame::Ping { token } = frame {
+                self.control(&ControlFrame::Pong { token: *token }).await;
+            }
+        }
+        Some((control, Vec::new()))
+    }
+
     /// Why the hub ends the link; `None` if it says nothing.
     pub async fn bye(&mut self) -> Option<Bye> {
-        match self.until(|frame| matches!(frame, Frame::Bye(_))).await {
-            Some(Frame::Bye(bye)) => Some(bye),
+        match self
+            .until(|frame| matches!(frame, ControlFrame::Bye(_)))
+            .await
+        {
+            Some(ControlFrame::Bye(bye)) => Some(bye),
             _ => None,
         }
     }
@@ -217,10 +235,10 @@ impl EvilHub {
     /// Whether the link stands: the hub answers a ping.
     pub async fn stands(&mut self) -> bool {
         let token: u64 = rand::random();
-        if !self.control(&Frame::Ping { token }).await {
+        if !self.control(&ControlFrame::Ping { token }).await {
             return false;
         }
-        let pong = self.until(|frame| *frame == Frame::Pong { token });
+        let pong = self.until(|frame| *frame == ControlFrame::Pong { token });
         timeout(Duration::from_secs(5), pong)
             .await
             .is_ok_and(|pong| pong.is_some())

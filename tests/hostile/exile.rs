@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use hubmesh_core::api::Bye;
-use hubmesh_core::frames::{Frame, LinkRecord};
+use hubmesh_core::frames::{ControlFrame, LinkRecord};
 use hubmesh_core::ids::{HubId, Incarnation};
 use hubmesh_core::wire::Encoder;
 use tokio::time::{Instant, sleep};
@@ -43,7 +43,7 @@ async fn no_hub_leaves_for_a_life_that_was_made_up() {
                 let mut evil = EvilHub::link(hub).await;
                 let bye = Bye::StaleIncarnation { known: life(epoch) };
                 let mut message = BytesMut::new();
-                Encoder::new().encode(&Frame::Bye(bye), &mut message);
+                Encoder::new().encode(&ControlFrame::Bye(bye), &mut message);
                 assert!(evil.send(message.freeze()).await);
                 evil.bye().await;
             }
@@ -62,7 +62,7 @@ async fn no_hub_leaves_for_a_life_that_was_made_up() {
                         neighbours: Vec::new(),
                         ..evil.record(1, &[])
                     };
-                    assert!(evil.control(&Frame::Records(vec![record])).await);
+                    assert!(evil.control(&ControlFrame::Records(vec![record])).await);
                 }
             }
             assert!(evil.stands().await);
@@ -96,7 +96,7 @@ async fn a_life_that_was_made_up_does_not_keep_its_hub_out() {
             neighbours: Vec::new(),
             ..evil.record(1, &[])
         };
-        assert!(evil.control(&Frame::Records(vec![record])).await);
+        assert!(evil.control(&ControlFrame::Records(vec![record])).await);
         assert!(evil.stands().await);
         drop(evil);
         let newcomer = hub.neighbour().env("HUB_TOKEN", TOKEN);
@@ -120,7 +120,7 @@ async fn a_hub_that_is_driven_away_is_back_at_once_under_a_new_id() {
         let mut evil = EvilHub::link(&hub).await;
         let bye = Bye::StaleIncarnation { known: life(epoch) };
         let mut message = BytesMut::new();
-        Encoder::new().encode(&Frame::Bye(bye), &mut message);
+        Encoder::new().encode(&ControlFrame::Bye(bye), &mut message);
         assert!(evil.send(message.freeze()).await);
         evil.bye().await;
     }

@@ -1,7 +1,7 @@
 //! Hubs that speak in the name of others: signals, acknowledgements, and lives.
 
 use bytes::Bytes;
-use hubmesh_core::frames::{AckFrame, Frame, SignalBody, SignalFrame};
+use hubmesh_core::frames::{AckFrame, ControlFrame, DataFrame, SignalBody, SignalFrame};
 use hubmesh_core::ids::{ClaimNo, Dialect, HubId, Incarnation, NetworkKey, PeerId, SignalKind};
 
 use crate::arena::{Arena, counted};
@@ -16,11 +16,11 @@ pub async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
     let is_third = move |hub: &HubId| *hub != me && *hub != victim;
     let told = evil
         .until(|frame| match frame {
-            Frame::Announce(lines) => lines.iter().any(|line| is_third(&line.hub)),
+            ControlFrame::Announce(lines) => lines.iter().any(|line| is_third(&line.hub)),
             _ => false,
         })
         .await;
-    let Some(Frame::Announce(lines)) = told else {
+    let Some(ControlFrame::Announce(lines)) = told else {
         panic!("nothing announces a third hub")
     };
     let line = lines.iter().find(|line| is_third(&line.hub));
@@ -29,8 +29,8 @@ pub async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
 }
 
 /// A signal in the name of that hub, of a peer that nobody knows.
-fn signal(evil: &EvilHub, (source, life): (HubId, Incarnation), base: u64) -> Frame {
-    Frame::Signal(SignalFrame {
+fn signal(evil: &EvilHub, (source, life): (HubId, Incarnation), base: u64) -> DataFrame {
+    DataFrame::Signal(SignalFrame {
         ttl: 8,
         source,
         source_incarnation: life,
@@ -100,7 +100,7 @@ async fn what_a_hub_says_in_a_third_ones_name_stops_nobody() {
                         upto,
                         refused: Vec::new(),
                     };
-                    assert!(evil.data(&Frame::Ack(ack)).await);
+                    assert!(evil.data(&DataFrame::Ack(ack)).await);
                 }
                 evil
             })

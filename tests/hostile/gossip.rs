@@ -1,6 +1,6 @@
 //! Hubs that tell of addresses which are none of a hub's, or none of theirs to tell of.
 
-use hubmesh_core::frames::{Frame, LinkRecord};
+use hubmesh_core::frames::{ControlFrame, LinkRecord};
 use hubmesh_core::ids::HubId;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -59,7 +59,7 @@ async fn tell(evil: &mut EvilHub, many: usize, urls: &[String]) {
         ..evil.record(1, &[])
     }));
     for part in records.chunks(100) {
-        assert!(evil.control(&Frame::Records(part.to_vec())).await);
+        assert!(evil.control(&ControlFrame::Records(part.to_vec())).await);
     }
     assert!(evil.stands().await);
 }

@@ -8,8 +8,8 @@ use futures::{SinkExt, StreamExt};
 use hubmesh::mesh::handshake::{HandshakeError, Identity, Rejection};
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{
-    Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, RefusedWhy, SignalBody,
-    SignalFrame,
+    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord, RefusedWhy,
+    SignalBody, SignalFrame,
 };
 use hubmesh_core::ids::{
     ClaimNo, Dialect, Hlc, HubId, Incarnation, NetworkKey, PeerId, SignalKind,
@@ -228,13 +228,13 @@ fn claim(number: u64, network: &str, peer: &str, data: Option<Bytes>) -> Change 
     })
 }
 
-fn delta(origin: HubId, incarnation: Incarnation, entries: Vec<Change>) -> Frame {
+fn delta(origin: HubId, incarnation: Incarnation, entries: Vec<Change>) -> ControlFrame {
     let entries: Vec<Entry> = entries
         .into_iter()
         .zip(1..)
         .map(|(change, seq)| Entry { seq, change })
         .collect();
-    Frame::Delta(Delta {
+    ControlFrame::Delta(Delta {
         origin,
         incarnation,
         from: 0,
@@ -298,9 +298,9 @@ async fn a_hub_speaks_for_its_own_peers_alone() {
             )
             .await;
             let refused = evil
-                .until(|frame| matches!(frame, Frame::Ack(ack) if ack.upto >= 2))
+                .until_data(|frame| matches!(frame, DataFrame::Ack(ack) if ack.upto >= 2))
                 .await;
-            let Some(Frame::Ack(ack)) = refused else {
+            let Some(DataFrame::Ack(ack)) = refused else {
                 panic!("the attacker is told: {refused:?}")
             };
             assert!(
@@ -318,8 +318,8 @@ async fn a_hub_speaks_for_its_own_peers_alone() {
         .await;
 }
 
-fn forged(evil: &EvilHub, seq: u64, from: &str, target: &str) -> Frame {
-    Frame::Signal(SignalFrame {
+fn forged(evil: &EvilHub, seq: u64, from: &str, target: &str) -> DataFrame {
+    DataFrame::Signal(SignalFrame {
         ttl: 4,
         source: evil.me.hub,
         source_incarnation: evil.me.incarnation,
@@ -418,7 +418,7 @@ async fn many_claims_of_one_id_cost_others_nothing() {
                     to: (part + 1) * 4_000,
                     entries,
                 };
-                assert!(evil.control(&Frame::Delta(delta)).await);
+                assert!(evil.control(&ControlFrame::Delta(delta)).await);
             }
             assert!(evil.stands().await);
             let shown = hub.http_get("/stats").await.json();
@@ -463,7 +463,7 @@ async fn the_dictionary_of_a_link_is_bounded() {
                     })
                     .collect();
                 lines.sort_unstable_by_key(|line| line.hub);
-                assert!(evil.control(&Frame::Digest(lines)).await);
+                assert!(evil.control(&ControlFrame::Digest(lines)).await);
             }
             assert!(evil.stands().await);
         })
@@ -490,7 +490,7 @@ async fn hubs_that_exist_on_paper_and_deltas_without_end_cost_others_nothing() {
                 neighbours: vec![(evil.me.hub, 1)],
             }));
             for part in records.chunks(100) {
-                assert!(evil.control(&Frame::Records(part.to_vec())).await);
+                assert!(evil.control(&ControlFrame::Records(part.to_vec())).await);
             }
             assert!(evil.stands().await);
         })
@@ -520,7 +520,7 @@ async fn hubs_that_exist_on_paper_and_deltas_without_end_cost_others_nothing() {
                     entries: entries.collect(),
                     to: 20_000,
                 };
-                assert!(evil.control(&Frame::Delta(part)).await);
+                assert!(evil.control(&ControlFrame::Delta(part)).await);
             }
             assert!(evil.stands().await);
             // What was never finished is not shown.
@@ -542,7 +542,7 @@ async fn a_hub_that_floods_its_link_delays_nobody_else() {
             let mut evil = EvilHub::link(hub).await;
             evil.enter().await;
             for token in 0..5_000 {
-                assert!(evil.control(&Frame::Ping { token }).await);
+                assert!(evil.control(&ControlFrame::Ping { token }).await);
             }
             assert!(evil.stands().await);
         })
@@ -553,7 +553,7 @@ async fn a_hub_that_floods_its_link_delays_nobody_else() {
             evil.enter().await;
             let before = count(hub, EVENTS, "").await;
             for seq in 1..2_000 {
-                let Frame::Signal(signal) = forged(&evil, seq, "a", "b") else {
+                let DataFrame::Signal(signal) = forged(&evil, seq, "a", "b") else {
                     unreachable!("it is a signal")
                 };
                 let astray = SignalFrame {
@@ -561,7 +561,7 @@ async fn a_hub_that_floods_its_link_delays_nobody_else() {
                     ttl: (seq % 3) as u8,
                     ..signal
                 };
-                assert!(evil.data(&Frame::Signal(astray)).await);
+                assert!(evil.data(&DataFrame::Signal(astray)).await);
             }
             assert!(evil.stands().await);
             assert!(count(hub, EVENTS, "").await >= before + 1_999);

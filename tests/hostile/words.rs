@@ -1,7 +1,7 @@
 //! Hubs that tell of link records, ask for them and compare them without end.
 
 use hubmesh_core::api::Bye;
-use hubmesh_core::frames::{DigestEntry, Frame, Summary};
+use hubmesh_core::frames::{ControlFrame, DigestEntry, Summary};
 use hubmesh_core::ids::{HubId, Incarnation};
 
 use crate::arena::{Arena, counted};
@@ -18,8 +18,8 @@ fn made_up(many: usize) -> Vec<DigestEntry> {
     (0..many).map(|_| line()).collect()
 }
 
-fn summary(sums: u32) -> Frame {
-    Frame::Summary(Summary {
+fn summary(sums: u32) -> ControlFrame {
+    ControlFrame::Summary(Summary {
         wants_all: true,
         is_answer: false,
         sums: vec![sums; Summary::SHARES],
@@ -34,7 +34,7 @@ async fn word_requests_and_sums_without_end_cost_others_nothing() {
             let mut evil = EvilHub::link(hub).await;
             evil.enter().await;
             for _ in 0..100 {
-                assert!(evil.control(&Frame::Announce(made_up(1_000))).await);
+                assert!(evil.control(&ControlFrame::Announce(made_up(1_000))).await);
             }
             assert!(evil.stands().await);
         })
@@ -45,7 +45,7 @@ async fn word_requests_and_sums_without_end_cost_others_nothing() {
             evil.enter().await;
             for _ in 0..100 {
                 let hubs = made_up(1_000).iter().map(|line| line.hub).collect();
-                assert!(evil.control(&Frame::Want(hubs)).await);
+                assert!(evil.control(&ControlFrame::Want(hubs)).await);
             }
             assert!(evil.stands().await);
         })
@@ -67,11 +67,19 @@ async fn one_message_makes_a_bounded_amount_of_work() {
     let mut arena = Arena::open().await;
     let hubs = made_up(8_193).iter().map(|line| line.hub).collect();
     for (name, frame, times) in [
-        ("8,193 words", Frame::Announce(made_up(8_193)), 1),
-        ("8,193 requests", Frame::Want(hubs), 1),
+        ("8,193 words", ControlFrame::Announce(made_up(8_193)), 1),
+        ("8,193 requests", ControlFrame::Want(hubs), 1),
         ("nine summaries", summary(1), 9),
-        ("nine digests of nothing", Frame::Digest(Vec::new()), 9),
-        ("8,193 words of nothing", Frame::Announce(Vec::new()), 8_193),
+        (
+            "nine digests of nothing",
+            ControlFrame::Digest(Vec::new()),
+            9,
+        ),
+        (
+            "8,193 words of nothing",
+            ControlFrame::Announce(Vec::new()),
+            8_193,
+        ),
     ] {
         arena
             .attack(name, async |hub| {

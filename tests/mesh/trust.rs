@@ -8,7 +8,7 @@ use hubmesh::mesh::handshake::{self, HandshakeError, Identity, Peered, Rejection
 use hubmesh_client::{ConnectError, Event, PeerId};
 use hubmesh_core::{
     api::Bye,
-    frames::Frame,
+    frames::ControlFrame,
     ids::{HubId, Incarnation},
     wire::Decoder,
 };
@@ -269,7 +269,7 @@ async fn farewell(mut link: Link) -> Bye {
                 Err(error) => panic!("{error}"),
             };
             for frame in frames {
-                if let Frame::Bye(bye) = frame {
+                if let ControlFrame::Bye(bye) = frame {
                     return bye;
                 }
             }

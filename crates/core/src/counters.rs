@@ -2,7 +2,7 @@
 //!
 //! Plain numbers for metrics and for the figures of a simulation; nothing decides by them. Called by `core`.
 
-use crate::frames::Frame;
+use crate::frames::ControlFrame;
 
 /// What happened, for metrics: counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,21 +56,26 @@ pub struct Sent {
 
 impl Sent {
     /// A frame was written in so many bytes.
-    pub(super) fn count(&mut self, frame: &Frame, bytes: usize) {
+    pub(super) fn count(&mut self, frame: &ControlFrame, bytes: usize) {
         let bytes = bytes as u64;
         match frame {
-            Frame::Delta(delta) | Frame::Changes(_, delta) => {
+            ControlFrame::Delta(delta) | ControlFrame::Changes(_, delta) => {
                 self.deltas += 1;
                 self.changes += delta.entries.len() as u64;
                 self.delta_bytes += bytes;
             }
-            Frame::Records(records) => {
+            ControlFrame::Records(records) => {
                 self.records += records.len() as u64;
                 self.topology_bytes += bytes;
                 self.record_bytes += bytes;
             }
-            Frame::Follow { .. } | Frame::Unfollow { .. } => self.follow_bytes += bytes,
-            Frame::Digest(_) | Frame::Summary(_) | Frame::Announce(_) | Frame::Want(_) => {
+            ControlFrame::Follow { .. } | ControlFrame::Unfollow { .. } => {
+                self.follow_bytes += bytes
+            }
+            ControlFrame::Digest(_)
+            | ControlFrame::Summary(_)
+            | ControlFrame::Announce(_)
+            | ControlFrame::Want(_) => {
                 self.topology_bytes += bytes;
             }
             _ => {}

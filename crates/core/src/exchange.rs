@@ -38,7 +38,7 @@ use hashbrown::HashMap;
 
 use super::api::{Route, SharedRoutes, Source};
 use super::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
-use crate::frames::{Frame, RefusedWhy};
+use crate::frames::{DataFrame, RefusedWhy};
 
 pub use config::{ExchangeConfig, MAX_JUMP, MAX_OUTSTANDING, SIGNAL_COST};
 pub use effects::{Effect, counted};
@@ -216,17 +216,17 @@ impl Exchange {
     }
 
     /// Whether a frame of the data path began here: all else that is sent is passed on.
-    pub fn is_own(&self, frame: &Frame) -> bool {
+    pub fn is_own(&self, frame: &DataFrame) -> bool {
         match frame {
-            Frame::Signal(signal) => signal.source == self.me.hub,
-            Frame::Ack(ack) => ack.source == self.me.hub,
-            _ => false,
+            DataFrame::Signal(signal) => signal.source == self.me.hub,
+            DataFrame::Ack(ack) => ack.source == self.me.hub,
+            DataFrame::Unknown { .. } => false,
         }
     }
 
     /// A link had no room for a frame. If it is of this hub, it is sent again.
-    pub fn on_dropped(&mut self, frame: &Frame) {
-        if let Frame::Signal(signal) = frame
+    pub fn on_dropped(&mut self, frame: &DataFrame) {
+        if let DataFrame::Signal(signal) = frame
             && signal.source == self.me.hub
             && let Some(window) = self.outgoing.get_mut(&signal.dest)
         {

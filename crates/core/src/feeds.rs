@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::directory::{Directory, OriginState};
 use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment};
 use super::mutants::Mutants;
-use crate::frames::{Change, Delta, Entry, Frame, Scope, Set};
+use crate::frames::{Change, ControlFrame, Delta, Entry, Scope, Set};
 
 /// The most entries kept aside for all deltas together: 4 million changes, about 400 MB, of authenticated hubs.
 const MAX_STAGED: usize = 4_000_000;
@@ -66,7 +66,7 @@ pub struct Feeds {
     /// The ways to hubs, and the lives that they lead to.
     ways: BTreeMap<HubId, (Incarnation, LinkId)>,
     stages: BTreeMap<(LinkId, Set), Stage>,
-    frames: Vec<(LinkId, Frame)>,
+    frames: Vec<(LinkId, ControlFrame)>,
     /// The most bytes of data that are kept aside for all deltas together.
     max_bytes: usize,
     mutants: Mutants,
@@ -209,7 +209,7 @@ impl Feeds {
     }
 
     /// Frames to send, in order.
-    pub fn take_frames(&mut self) -> Vec<(LinkId, Frame)> {
+    pub fn take_frames(&mut self) -> Vec<(LinkId, ControlFrame)> {
         std::mem::take(&mut self.frames)
     }
 
@@ -420,14 +420,14 @@ fn apply_whole(now: Moment, directory: &mut Directory, set: &Set, delta: Delta) 
     finish(now, directory, set, stage)
 }
 
-fn begin(set: &Set, incarnation: Incarnation, seq: u64) -> Frame {
+fn begin(set: &Set, incarnation: Incarnation, seq: u64) -> ControlFrame {
     match set.scope {
-        Scope::All => Frame::Subscribe {
+        Scope::All => ControlFrame::Subscribe {
             origin: set.hub,
             incarnation,
             seq,
         },
-        Scope::Networks | Scope::Of(_) => Frame::Follow {
+        Scope::Networks | Scope::Of(_) => ControlFrame::Follow {
             set: set.clone(),
             incarnation,
             seq,
@@ -435,10 +435,10 @@ fn begin(set: &Set, incarnation: Incarnation, seq: u64) -> Frame {
     }
 }
 
-fn end(set: &Set) -> Frame {
+fn end(set: &Set) -> ControlFrame {
     match set.scope {
-        Scope::All => Frame::Unsubscribe { origin: set.hub },
-        Scope::Networks | Scope::Of(_) => Frame::Unfollow { set: set.clone() },
+        Scope::All => ControlFrame::Unsubscribe { origin: set.hub },
+        Scope::Networks | Scope::Of(_) => ControlFrame::Unfollow { set: set.clone() },
     }
 }
 

@@ -6,12 +6,12 @@ use crate::api::Bye;
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 
 /// The version of the link protocol from which on a hub asks for the records that it hears of: it knows
-/// [`Frame::Summary`], [`Frame::Announce`] and [`Frame::Want`]. One of an earlier version is sent digests, and every
+/// [`ControlFrame::Summary`], [`ControlFrame::Announce`] and [`ControlFrame::Want`]. One of an earlier version is sent digests, and every
 /// record that is new.
 pub const PULLS_SINCE: u16 = 2;
 
 /// The version of the link protocol from which on a hub takes single networks of another one's claims: it knows
-/// [`Frame::Follow`], [`Frame::Unfollow`] and [`Frame::Changes`].
+/// [`ControlFrame::Follow`], [`ControlFrame::Unfollow`] and [`ControlFrame::Changes`].
 pub const FOLLOWS_SINCE: u16 = 3;
 
 /// What of a hub is in a set.
@@ -70,10 +70,10 @@ impl Set {
     }
 }
 
-/// One frame between two hubs.
+/// One frame of the control plane, between two hubs that are linked.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Frame {
-    /// Asks for a [`Frame::Pong`] with the same token.
+pub enum ControlFrame {
+    /// Asks for a [`ControlFrame::Pong`] with the same token.
     Ping {
         /// Given back.
         token: u64,
@@ -138,6 +138,16 @@ pub enum Frame {
         /// The sum (wrapping) of the claims' hashes.
         hash: u64,
     },
+    /// A frame of a kind that this version does not know; skipped.
+    Unknown {
+        /// Its kind.
+        kind: u8,
+    },
+}
+
+/// One frame of the data path, on its way from any hub to any other.
+#[derive(Clone, PartialEq, Debug)]
+pub enum DataFrame {
     /// A signal on its way to a hub.
     Signal(SignalFrame),
     /// An acknowledgement on its way back.
@@ -165,7 +175,7 @@ impl Summary {
     pub const SHARES: usize = 32;
 }
 
-/// One line of a [`Frame::Digest`] or a [`Frame::Announce`].
+/// One line of a [`ControlFrame::Digest`] or a [`ControlFrame::Announce`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DigestEntry {
     /// Whose record.

@@ -83,7 +83,7 @@ use rosters::Rosters;
 use serving::Serving;
 use topology::Topology;
 
-use crate::frames::{Frame, Set};
+use crate::frames::{ControlFrame, Set};
 use crate::reach::Reach;
 use crate::wire::{Decoder, Encoder};
 
@@ -182,7 +182,7 @@ struct Codec {
     follows: bool,
     encoder: Encoder,
     decoder: Decoder,
-    queue: VecDeque<Frame>,
+    queue: VecDeque<ControlFrame>,
 }
 
 impl Codec {
@@ -460,7 +460,7 @@ impl Core {
                         seq,
                         hash,
                     } = here.into();
-                    codec.queue.push_back(Frame::Audit {
+                    codec.queue.push_back(ControlFrame::Audit {
                         origin,
                         incarnation,
                         seq,

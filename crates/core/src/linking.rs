@@ -9,7 +9,9 @@ use super::api::{Bye, DialFailure, LinkUp, Output};
 use super::dial::Admission;
 use super::ids::{DialId, HubId, Incarnation, LeaveReason, LinkId, Now};
 use super::{Codec, Core};
-use crate::frames::{Change, Delta, DigestEntry, FOLLOWS_SINCE, Frame, PULLS_SINCE, Scope, Set};
+use crate::frames::{
+    Change, ControlFrame, Delta, DigestEntry, FOLLOWS_SINCE, PULLS_SINCE, Scope, Set,
+};
 use crate::reach::Reach;
 
 /// The most records, lines, requests and changes in one message: what bounds the work that it makes. A hub sends
@@ -19,14 +21,14 @@ const MAX_PARTS: usize = 8192;
 /// short the frame is. A message has three at most.
 const COMPARISON_PARTS: usize = 1024;
 
-fn parts_of(frame: &Frame) -> usize {
+fn parts_of(frame: &ControlFrame) -> usize {
     let parts = match frame {
-        Frame::Digest(lines) => COMPARISON_PARTS + lines.len(),
-        Frame::Announce(lines) => lines.len(),
-        Frame::Records(records) => records.len(),
-        Frame::Want(hubs) => hubs.len(),
-        Frame::Summary(_) => COMPARISON_PARTS,
-        Frame::Delta(delta) | Frame::Changes(_, delta) => delta.entries.len(),
+        ControlFrame::Digest(lines) => COMPARISON_PARTS + lines.len(),
+        ControlFrame::Announce(lines) => lines.len(),
+        ControlFrame::Records(records) => records.len(),
+        ControlFrame::Want(hubs) => hubs.len(),
+        ControlFrame::Summary(_) => COMPARISON_PARTS,
+        ControlFrame::Delta(delta) | ControlFrame::Changes(_, delta) => delta.entries.len(),
         _ => 1,
     };
     // An empty frame is work too.
@@ -78,8 +80,8 @@ impl Core {
             .filter_map(|hub| self.topology.record(*hub).cloned())
             .collect();
         let mut codec = Codec::new(up.hub, reach);
-        codec.queue.push_back(Frame::Records(records));
-        codec.queue.push_back(Frame::Bye(Bye::Full));
+        codec.queue.push_back(ControlFrame::Records(records));
+        codec.queue.push_back(ControlFrame::Bye(Bye::Full));
         self.codecs.insert(up.link, codec);
         self.farewells.begin(now.at, up.link, Bye::Full);
         self.counters.sent_on += 1;
@@ -127,15 +129,17 @@ impl Core {
         self.topology.on_link_closed(link);
         if let Some(codec) = self.codecs.get_mut(&link) {
             codec.queue.clear();
-            codec.queue.push_back(Frame::Bye(bye));
+            codec.queue.push_back(ControlFrame::Bye(bye));
             self.farewells.begin(now.at, link, bye);
         }
     }
 
     /// Of a link that is over, only why it is over for the other end counts.
-    pub(super) fn handle_last_words(&mut self, now: Now, link: LinkId, frames: Vec<Frame>) {
+    pub(super) fn handle_last_words(&mut self, now: Now, link: LinkId, frames: Vec<ControlFrame>) {
         for frame in frames {
-            let Frame::Bye(said) = frame else { continue };
+            let ControlFrame::Bye(said) = frame else {
+                continue;
+            };
             let echo = self.farewells.said(link) == Some(said);
             if let Bye::StaleIncarnation { known } = said
                 && !echo
@@ -168,43 +172,43 @@ impl Core {
         }
     }
 
-    pub(super) fn handle_frame(&mut self, now: Now, link: LinkId, frame: Frame) {
+    pub(super) fn handle_frame(&mut self, now: Now, link: LinkId, frame: ControlFrame) {
         match frame {
-            Frame::Ping { token } => self.links.on_ping(link, token),
-            Frame::Pong { token } => self.links.on_pong(now.at, link, token),
-            Frame::Bye(bye) => self.handle_bye(now, link, bye),
-            Frame::Digest(entries) => self.topology.handle_digest(now.at, link, &entries),
-            Frame::Records(records) => {
+            ControlFrame::Ping { token } => self.links.on_ping(link, token),
+            ControlFrame::Pong { token } => self.links.on_pong(now.at, link, token),
+            ControlFrame::Bye(bye) => self.handle_bye(now, link, bye),
+            ControlFrame::Digest(entries) => self.topology.handle_digest(now.at, link, &entries),
+            ControlFrame::Records(records) => {
                 self.counters.records += records.len() as u64;
                 let said = records.iter().map(|record| (record.hub, record.version()));
                 let said: Vec<_> = said.collect();
                 self.topology.handle_records(now.at, link, records);
                 self.note_tellers(link, &said);
             }
-            Frame::Summary(summary) => self.topology.handle_summary(now.at, link, &summary),
-            Frame::Announce(words) => {
+            ControlFrame::Summary(summary) => self.topology.handle_summary(now.at, link, &summary),
+            ControlFrame::Announce(words) => {
                 self.topology.handle_announce(now.at, link, &words);
                 // Whoever has a record would have told it: to ask each for it again would be for nothing.
                 let version = |word: &DigestEntry| (word.incarnation, word.number);
                 let said: Vec<_> = words.iter().map(|word| (word.hub, version(word))).collect();
                 self.note_tellers(link, &said);
             }
-            Frame::Want(hubs) => self.topology.handle_want(link, &hubs),
-            Frame::Subscribe {
+            ControlFrame::Want(hubs) => self.topology.handle_want(link, &hubs),
+            ControlFrame::Subscribe {
                 origin,
                 incarnation,
                 seq,
             } => self.handle_follow(link, Set::all(origin), incarnation, seq),
-            Frame::Follow {
+            ControlFrame::Follow {
                 set,
                 incarnation,
                 seq,
             } => self.handle_follow(link, set, incarnation, seq),
-            Frame::Unsubscribe { origin } => self.handle_unfollow(link, &Set::all(origin)),
-            Frame::Unfollow { set } => self.handle_unfollow(link, &set),
-            Frame::Delta(delta) => self.handle_delta(now, link, Scope::All, delta),
-            Frame::Changes(scope, delta) => self.handle_delta(now, link, scope, delta),
-            Frame::Audit {
+            ControlFrame::Unsubscribe { origin } => self.handle_unfollow(link, &Set::all(origin)),
+            ControlFrame::Unfollow { set } => self.handle_unfollow(link, &set),
+            ControlFrame::Delta(delta) => self.handle_delta(now, link, Scope::All, delta),
+            ControlFrame::Changes(scope, delta) => self.handle_delta(now, link, scope, delta),
+            ControlFrame::Audit {
                 origin,
                 incarnation,
                 seq,
@@ -212,8 +216,8 @@ impl Core {
             } => {
                 self.handle_audit(now, origin, incarnation, seq, hash);
             }
-            // Signals travel in messages of their own, which do not come this way; newer kinds are skipped.
-            Frame::Signal(_) | Frame::Ack(_) | Frame::Unknown { .. } => {}
+            // Of a newer version: skipped.
+            ControlFrame::Unknown { .. } => {}
         }
     }
 
@@ -370,7 +374,7 @@ impl Core {
         (!message.is_empty()).then(|| message.freeze())
     }
 
-    pub(super) fn next_frame(&mut self, link: LinkId, budget: usize) -> Option<Frame> {
+    pub(super) fn next_frame(&mut self, link: LinkId, budget: usize) -> Option<ControlFrame> {
         if !self.codecs.contains_key(&link) {
             return None;
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::api::{Bye, LinkUp};
 use super::ids::{HubId, Incarnation, LinkId, Moment};
-use crate::frames::Frame;
+use crate::frames::ControlFrame;
 
 use link::{Link, Rank};
 
@@ -217,12 +217,12 @@ impl Links {
     }
 
     /// The next ping or pong to send on this link, before anything else.
-    pub fn poll_control(&mut self, link: LinkId) -> Option<Frame> {
+    pub fn poll_control(&mut self, link: LinkId) -> Option<ControlFrame> {
         let link = self.links.get_mut(&link)?;
         if let Some(token) = link.pongs.pop_front() {
-            return Some(Frame::Pong { token });
+            return Some(ControlFrame::Pong { token });
         }
-        std::mem::take(&mut link.ping_waits).then_some(Frame::Ping { token: link.token })
+        std::mem::take(&mut link.ping_waits).then_some(ControlFrame::Ping { token: link.token })
     }
 
     /// Whether [`Links::poll_control`] has something for this link.

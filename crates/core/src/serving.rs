@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::directory::Directory;
 use super::ids::{HubId, Incarnation, LinkId};
 use super::mutants::Mutants;
-use crate::frames::{Delta, Frame, Scope, Set};
+use crate::frames::{ControlFrame, Delta, Scope, Set};
 use crate::wire;
 
 /// The most hubs that a link takes all claims of, and as many more of which it takes the networks: as many as there are
@@ -177,7 +177,7 @@ impl Serving {
         directory: &Directory,
         link: LinkId,
         budget: usize,
-    ) -> Option<Frame> {
+    ) -> Option<ControlFrame> {
         let state = self.links.get_mut(&link)?;
         loop {
             let after = state.last.as_ref().and_then(|last| {
@@ -198,8 +198,8 @@ impl Serving {
             }
             match made {
                 None => {}
-                Some(delta) if set.scope == Scope::All => return Some(Frame::Delta(delta)),
-                Some(delta) => return Some(Frame::Changes(set.scope, delta)),
+                Some(delta) if set.scope == Scope::All => return Some(ControlFrame::Delta(delta)),
+                Some(delta) => return Some(ControlFrame::Changes(set.scope, delta)),
             }
         }
     }

@@ -14,7 +14,7 @@ use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
 use super::topology::TopologyEvent;
-use crate::frames::{Frame, Set};
+use crate::frames::{ControlFrame, Set};
 
 use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, REFILL_PAUSE, RENAMED_EVERY};
 
@@ -45,7 +45,10 @@ impl Core {
             // One of an earlier version would lose its dictionary over a frame that it does not know.
             if let Some(codec) = self.codecs.get_mut(&link)
                 && (codec.follows
-                    || matches!(frame, Frame::Subscribe { .. } | Frame::Unsubscribe { .. }))
+                    || matches!(
+                        frame,
+                        ControlFrame::Subscribe { .. } | ControlFrame::Unsubscribe { .. }
+                    ))
             {
                 codec.queue.push_back(frame);
             }

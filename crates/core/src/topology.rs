@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use super::api::SharedRoutes;
 use super::ids::{HubId, Incarnation, LinkId, Moment};
-use crate::frames::{DigestEntry, Frame, LinkRecord};
+use crate::frames::{ControlFrame, DigestEntry, LinkRecord};
 use crate::reach::Reach;
 use comparing::Start;
 use flooding::Root;
@@ -269,7 +269,7 @@ impl Topology {
     }
 
     /// The next frame of topology for this link, of about `max_bytes` at most but never less than one entry.
-    pub fn poll_transmit(&mut self, link: LinkId, max_bytes: usize) -> Option<Frame> {
+    pub fn poll_transmit(&mut self, link: LinkId, max_bytes: usize) -> Option<ControlFrame> {
         let summary = self.outboxes.get_mut(&link)?.next_summary();
         if let Some((wants_all, compare)) = summary {
             return Some(self.summary(wants_all, compare));
@@ -282,14 +282,14 @@ impl Topology {
         } = self;
         let outbox = outboxes.get_mut(&link)?;
         if !outbox.wants.is_empty() {
-            return Some(Frame::Want(outbox.next_wants(max_bytes)));
+            return Some(ControlFrame::Want(outbox.next_wants(max_bytes)));
         }
         if let Some(part) = outbox.next_lines(records, max_bytes) {
             if outbox.floods {
-                return Some(Frame::Digest(part));
+                return Some(ControlFrame::Digest(part));
             }
             if !part.is_empty() {
-                return Some(Frame::Announce(part));
+                return Some(ControlFrame::Announce(part));
             }
         }
         let find = |hub: HubId| match records.get(&hub) {
@@ -299,11 +299,11 @@ impl Topology {
         outbox.take_more(records);
         let due = outbox.next_records(find, max_bytes);
         if !due.is_empty() {
-            return Some(Frame::Records(due));
+            return Some(ControlFrame::Records(due));
         }
         let line = |hub: HubId| records.get(&hub).map(|stored| stored.record.digest());
         let words = outbox.next_words(line, max_bytes);
-        (!words.is_empty()).then_some(Frame::Announce(words))
+        (!words.is_empty()).then_some(ControlFrame::Announce(words))
     }
 
     /// Whether there is something to say on this link.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hubmesh::limits::Origin;
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{
-    AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-    SignalBody, SignalFrame, Summary,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord,
+    Refused, RefusedWhy, SignalBody, SignalFrame, Summary,
 };
 use hubmesh_core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -198,33 +198,33 @@ impl Choices<'_> {
         }
     }
 
-    pub fn control_frame(&mut self) -> Frame {
+    pub fn control_frame(&mut self) -> ControlFrame {
         match self.below(13) {
-            0 => Frame::Ping {
+            0 => ControlFrame::Ping {
                 token: self.any_number(),
             },
-            1 => Frame::Pong {
+            1 => ControlFrame::Pong {
                 token: self.number(),
             },
-            2 => Frame::Bye(self.bye()),
-            3 => Frame::Digest(self.digest()),
-            4 | 5 => Frame::Records(self.many(4, Self::record)),
-            6 => Frame::Subscribe {
+            2 => ControlFrame::Bye(self.bye()),
+            3 => ControlFrame::Digest(self.digest()),
+            4 | 5 => ControlFrame::Records(self.many(4, Self::record)),
+            6 => ControlFrame::Subscribe {
                 origin: self.hub(),
                 incarnation: self.life(),
                 seq: self.number(),
             },
-            7 => Frame::Unsubscribe { origin: self.hub() },
-            8 => Frame::Audit {
+            7 => ControlFrame::Unsubscribe { origin: self.hub() },
+            8 => ControlFrame::Audit {
                 origin: self.hub(),
                 incarnation: self.life(),
                 seq: self.number(),
                 hash: self.any_number(),
             },
-            9 => Frame::Announce(self.digest()),
-            10 => Frame::Want(self.many(6, Self::hub)),
-            11 => Frame::Summary(self.summary()),
-            _ => Frame::Delta(self.delta()),
+            9 => ControlFrame::Announce(self.digest()),
+            10 => ControlFrame::Want(self.many(6, Self::hub)),
+            11 => ControlFrame::Summary(self.summary()),
+            _ => ControlFrame::Delta(self.delta()),
         }
     }
 
@@ -238,9 +238,9 @@ impl Choices<'_> {
         }
     }
 
-    pub fn data_frame(&mut self) -> Frame {
+    pub fn data_frame(&mut self) -> DataFrame {
         match self.one_in(3) {
-            true => Frame::Ack(AckFrame {
+            true => DataFrame::Ack(AckFrame {
                 ttl: self.below(5),
                 source: self.hub(),
                 source_incarnation: self.life(),
@@ -256,7 +256,7 @@ impl Choices<'_> {
                     ]),
                 }),
             }),
-            false => Frame::Signal(SignalFrame {
+            false => DataFrame::Signal(SignalFrame {
                 ttl: self.below(5),
                 source: self.hub(),
                 source_incarnation: self.life(),

@@ -4,9 +4,9 @@ use hubmesh_core::ids::{HubId, Incarnation};
 use super::*;
 use std::task::Waker;
 
-fn ack(upto: u64) -> Frame {
+fn ack(upto: u64) -> DataFrame {
     let incarnation = Incarnation { epoch: 0, nonce: 1 };
-    Frame::Ack(AckFrame {
+    DataFrame::Ack(AckFrame {
         ttl: 4,
         source: HubId([1; 20]),
         source_incarnation: incarnation,
@@ -18,9 +18,9 @@ fn ack(upto: u64) -> Frame {
 }
 
 /// A signal of this hub.
-fn signal(source: u8, payload: usize) -> Frame {
+fn signal(source: u8, payload: usize) -> DataFrame {
     let incarnation = Incarnation { epoch: 0, nonce: 1 };
-    Frame::Signal(SignalFrame {
+    DataFrame::Signal(SignalFrame {
         ttl: 4,
         source: HubId([source; 20]),
         source_incarnation: incarnation,
@@ -74,7 +74,7 @@ fn of_hub(outbox: &Outbox, source: u8) -> usize {
     let mut bytes = 0;
     for batch in lanes.data.batches.iter_mut() {
         for frame in wire::decode_data(&batch.message.clone().freeze()).expect("it is whole") {
-            if matches!(&frame, Frame::Signal(signal) if signal.source == HubId([source; 20])) {
+            if matches!(&frame, DataFrame::Signal(signal) if signal.source == HubId([source; 20])) {
                 bytes += 1000;
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use crate::api::{Delivery, Failed, Publication, SignalFailure, Unpublished};
-use crate::frames::{Frame, RefusedWhy};
+use crate::frames::{DataFrame, RefusedWhy};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, PeerId};
 
 use super::Parcel;
@@ -22,7 +22,7 @@ pub enum Effect {
         /// Which link.
         link: LinkId,
         /// What to send.
-        frame: Frame,
+        frame: DataFrame,
     },
     /// Hand the signal to the local claim, then say how that went with [`Exchange::settle`](super::Exchange::settle).
     Deliver(Delivery),
@@ -167,7 +167,7 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    pub(super) fn link(&mut self, link: LinkId, frame: Frame) {
+    pub(super) fn link(&mut self, link: LinkId, frame: DataFrame) {
         self.push(Effect::Link { link, frame });
     }
 

@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::api::{Hop, SignalFailure};
-use crate::frames::{Frame, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{DataFrame, RefusedWhy, SignalBody, SignalFrame};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey};
 use crate::mutants::Mutants;
 
@@ -229,7 +229,7 @@ impl Outgoing {
         let sent_at = match self.way {
             Way::By(hop) => {
                 let frame = self.frame(me, hop, seq, letter.body());
-                effects.link(hop.link, Frame::Signal(frame));
+                effects.link(hop.link, DataFrame::Signal(frame));
                 Some(now)
             }
             Way::LostSince(_) => None,
@@ -296,7 +296,7 @@ impl Outgoing {
                 effects.count(counted::RESENT);
             }
             let frame = self.frame(me, hop, seq, entry.letter.body());
-            effects.link(hop.link, Frame::Signal(frame));
+            effects.link(hop.link, DataFrame::Signal(frame));
         }
         self.ring = ring;
     }

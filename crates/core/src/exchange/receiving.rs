@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::{Delivery, Failed, Hop, Posted, Sender, SignalFailure};
-use crate::frames::{AckFrame, Frame, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{AckFrame, DataFrame, RefusedWhy, SignalBody, SignalFrame};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 
 use super::config::MAX_JUMP;
@@ -22,20 +22,20 @@ use super::{Alarm, Exchange, Found, Me, Resolve, Vouch, ttl_for};
 
 impl Exchange {
     /// A frame of the data path, unless it is [astray](Self::is_astray).
-    pub fn handle(&mut self, now: Moment, dir: &dyn Resolve, frame: Frame, arrived_by: LinkId) {
+    pub fn handle(&mut self, now: Moment, dir: &dyn Resolve, frame: DataFrame, arrived_by: LinkId) {
         let source = match &frame {
-            Frame::Signal(signal) => signal.source,
-            Frame::Ack(ack) => ack.source,
-            _ => return,
+            DataFrame::Signal(signal) => signal.source,
+            DataFrame::Ack(ack) => ack.source,
+            DataFrame::Unknown { .. } => return,
         };
         if self.is_astray(source, arrived_by) {
             self.advance(now);
             return self.effects.count(counted::ASTRAY);
         }
         match frame {
-            Frame::Signal(signal) => self.handle_signal(now, dir, signal, arrived_by),
-            Frame::Ack(ack) => self.handle_ack(now, dir, ack, arrived_by),
-            _ => {}
+            DataFrame::Signal(signal) => self.handle_signal(now, dir, signal, arrived_by),
+            DataFrame::Ack(ack) => self.handle_ack(now, dir, ack, arrived_by),
+            DataFrame::Unknown { .. } => {}
         }
     }
 
@@ -50,7 +50,7 @@ impl Exchange {
         let now = self.advance(now);
         if frame.dest != self.me.hub {
             if let Some((link, ttl)) = self.way_on(&frame.dest, frame.ttl, arrived_by) {
-                let frame = Frame::Signal(SignalFrame { ttl, ..frame });
+                let frame = DataFrame::Signal(SignalFrame { ttl, ..frame });
                 self.effects.link(link, frame);
             }
             return;
@@ -256,7 +256,7 @@ impl Exchange {
             upto,
             refused,
         };
-        self.effects.link(hop.link, Frame::Ack(frame));
+        self.effects.link(hop.link, DataFrame::Ack(frame));
     }
 }
 

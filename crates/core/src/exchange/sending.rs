@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::api::{Delivery, Route, Sender, SignalFailure, Source, Unpublished};
-use crate::frames::{AckFrame, Frame, RefusedWhy};
+use crate::frames::{AckFrame, DataFrame, RefusedWhy};
 use crate::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::wire::MAX_PAYLOAD;
 
@@ -153,7 +153,7 @@ impl Exchange {
         if frame.dest != self.me.hub {
             if let Some((link, ttl)) = self.way_on(&frame.dest, frame.ttl, arrived_by) {
                 self.effects
-                    .link(link, Frame::Ack(AckFrame { ttl, ..frame }));
+                    .link(link, DataFrame::Ack(AckFrame { ttl, ..frame }));
             }
             return;
         }

@@ -34,14 +34,14 @@ fn events(links: &mut Links) -> Vec<LinkEvent> {
     std::iter::from_fn(|| links.poll_event()).collect()
 }
 
-fn controls(links: &mut Links, link: u64) -> Vec<Frame> {
+fn controls(links: &mut Links, link: u64) -> Vec<ControlFrame> {
     std::iter::from_fn(|| links.poll_control(LinkId(link))).collect()
 }
 
 /// Answers every ping that waits on this link.
 fn answer(links: &mut Links, now: Moment, link: u64) {
     for frame in controls(links, link) {
-        if let Frame::Ping { token } = frame {
+        if let ControlFrame::Ping { token } = frame {
             links.on_heard(now, LinkId(link));
             links.on_pong(now, LinkId(link), token);
         }
@@ -101,7 +101,7 @@ fn a_link_is_pinged_every_second_and_its_round_trip_measured() {
     let mut links = links();
     links.on_up(at_ms(0), &up(1, true, 1));
     events(&mut links);
-    assert_eq!(controls(&mut links, 1), [Frame::Ping { token: 1 }]);
+    assert_eq!(controls(&mut links, 1), [ControlFrame::Ping { token: 1 }]);
     links.on_pong(at_ms(40), LinkId(1), 1);
     let rtt = Duration::from_millis(40);
     assert_eq!(
@@ -116,7 +116,7 @@ fn a_link_is_pinged_every_second_and_its_round_trip_measured() {
     links.handle_timeout(at_ms(999));
     assert!(!links.has_control(LinkId(1)));
     links.handle_timeout(at_ms(1_000));
-    assert_eq!(controls(&mut links, 1), [Frame::Ping { token: 2 }]);
+    assert_eq!(controls(&mut links, 1), [ControlFrame::Ping { token: 2 }]);
 }
 
 #[test]
@@ -132,11 +132,11 @@ fn a_stalled_link_has_one_ping_and_a_few_pongs_waiting() {
     assert_eq!(
         waiting,
         [
-            Frame::Pong { token: 96 },
-            Frame::Pong { token: 97 },
-            Frame::Pong { token: 98 },
-            Frame::Pong { token: 99 },
-            Frame::Ping { token: 1 },
+            ControlFrame::Pong { token: 96 },
+            ControlFrame::Pong { token: 97 },
+            ControlFrame::Pong { token: 98 },
+            ControlFrame::Pong { token: 99 },
+            ControlFrame::Ping { token: 1 },
         ]
     );
 }
@@ -208,7 +208,7 @@ fn a_rival_wins_when_the_standing_link_does_not_answer_within_a_second() {
     let old_ping = controls(&mut links, 1);
     links.on_up(at_ms(1_100), &up(2, false, 1));
     // An answer to a ping from before the rival came proves nothing.
-    assert_eq!(old_ping, [Frame::Ping { token: 2 }]);
+    assert_eq!(old_ping, [ControlFrame::Ping { token: 2 }]);
     links.on_pong(at_ms(1_200), LinkId(1), 2);
     assert_eq!(links.poll_timeout(), Some(at_ms(2_100)));
     links.handle_timeout(at_ms(2_099));
@@ -349,7 +349,7 @@ enum Step {
 
 #[derive(Clone, PartialEq, Debug)]
 enum Wire {
-    Frame(Frame),
+    Frame(ControlFrame),
     Closed(Bye),
 }
 
@@ -418,8 +418,10 @@ impl Pair {
             Step::Arrive { end, link } => {
                 let id = LinkId(link as u64);
                 match self.wires[link][end].pop_front().unwrap() {
-                    Wire::Frame(Frame::Ping { token }) => self.ends[end].on_ping(id, token),
-                    Wire::Frame(Frame::Pong { token }) => self.ends[end].on_pong(now, id, token),
+                    Wire::Frame(ControlFrame::Ping { token }) => self.ends[end].on_ping(id, token),
+                    Wire::Frame(ControlFrame::Pong { token }) => {
+                        self.ends[end].on_pong(now, id, token)
+                    }
                     Wire::Frame(other) => panic!("nobody sends {other:?}"),
                     Wire::Closed(bye) => self.ends[end].on_bye(now, id, bye),
                 }

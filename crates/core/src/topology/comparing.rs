@@ -12,7 +12,7 @@ use super::super::ids::{HubId, LinkId, Moment, mix, stable_hash};
 use super::Topology;
 use super::flooding::earliest;
 use super::outbox::Compare;
-use crate::frames::{Frame, LinkRecord, Summary};
+use crate::frames::{ControlFrame, LinkRecord, Summary};
 
 /// How a hub that knows nobody comes to know all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,13 +121,13 @@ impl Topology {
     }
 
     /// The summary that is due on a link.
-    pub(super) fn summary(&self, wants_all: bool, compare: Compare) -> Frame {
+    pub(super) fn summary(&self, wants_all: bool, compare: Compare) -> ControlFrame {
         let sums = if compare == Compare::No {
             Vec::new()
         } else {
             self.sums()
         };
-        Frame::Summary(Summary {
+        ControlFrame::Summary(Summary {
             wants_all,
             is_answer: compare == Compare::Answer,
             sums,

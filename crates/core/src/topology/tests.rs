@@ -53,7 +53,7 @@ fn events(topology: &mut Topology) -> Vec<TopologyEvent> {
     std::iter::from_fn(|| topology.poll_event()).collect()
 }
 
-fn frames(topology: &mut Topology, link: u64) -> Vec<Frame> {
+fn frames(topology: &mut Topology, link: u64) -> Vec<ControlFrame> {
     std::iter::from_fn(|| topology.poll_transmit(LinkId(link), 16_384)).collect()
 }
 
@@ -61,7 +61,7 @@ fn frames(topology: &mut Topology, link: u64) -> Vec<Frame> {
 fn sent(topology: &mut Topology, link: u64) -> Vec<(u16, u64)> {
     let mut sent = Vec::new();
     for frame in frames(topology, link) {
-        if let Frame::Records(records) = frame {
+        if let ControlFrame::Records(records) = frame {
             sent.extend(
                 records
                     .iter()

@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::dictionary::{Named, Slots, put_scope, read_scope};
 use super::primitives::{MAX_VARINT, Reader, put_bytes, put_varint};
 use super::{DATA_BIT, DIGEST_ENTRY_SIZE, WireError, bye, close_frame, delta, kind, next_frame};
-use crate::frames::{DigestEntry, Frame, LinkRecord, Set, Summary};
+use crate::frames::{ControlFrame, DigestEntry, LinkRecord, Set, Summary};
 use crate::ids::HubId;
 
 /// Of a record.
@@ -27,57 +27,56 @@ impl Encoder {
         Encoder::default()
     }
 
-    /// Appends `frame` to the message in `out`. Signals and acknowledgements, which are not control frames,
-    /// are written by [`super::encode_data`]; given here they become an empty frame of their kind.
-    pub fn encode(&mut self, frame: &Frame, out: &mut BytesMut) {
+    /// Appends `frame` to the message in `out`.
+    pub fn encode(&mut self, frame: &ControlFrame, out: &mut BytesMut) {
         let start = out.len();
         let kind = self.put_body(frame, out);
         close_frame(out, start, kind, 0);
     }
 
-    fn put_body(&mut self, frame: &Frame, out: &mut BytesMut) -> u8 {
+    fn put_body(&mut self, frame: &ControlFrame, out: &mut BytesMut) -> u8 {
         match frame {
-            Frame::Ping { token } => {
+            ControlFrame::Ping { token } => {
                 put_varint(out, *token);
                 kind::PING
             }
-            Frame::Pong { token } => {
+            ControlFrame::Pong { token } => {
                 put_varint(out, *token);
                 kind::PONG
             }
-            Frame::Bye(reason) => {
+            ControlFrame::Bye(reason) => {
                 bye::put(out, reason);
                 kind::BYE
             }
-            Frame::Digest(lines) => {
+            ControlFrame::Digest(lines) => {
                 for line in lines {
                     self.put_line(out, line);
                 }
                 kind::DIGEST
             }
-            Frame::Records(records) => {
+            ControlFrame::Records(records) => {
                 for record in records {
                     self.put_record(out, record);
                 }
                 kind::RECORDS
             }
-            Frame::Summary(summary) => {
+            ControlFrame::Summary(summary) => {
                 put_summary(out, summary);
                 kind::SUMMARY
             }
-            Frame::Announce(lines) => {
+            ControlFrame::Announce(lines) => {
                 for line in lines {
                     self.put_line(out, line);
                 }
                 kind::ANNOUNCE
             }
-            Frame::Want(hubs) => {
+            ControlFrame::Want(hubs) => {
                 for hub in hubs {
                     self.named.put_hub(out, *hub);
                 }
                 kind::WANT
             }
-            Frame::Subscribe {
+            ControlFrame::Subscribe {
                 origin,
                 incarnation,
                 seq,
@@ -90,15 +89,15 @@ impl Encoder {
                 self.put_line(out, &line);
                 kind::SUBSCRIBE
             }
-            Frame::Unsubscribe { origin } => {
+            ControlFrame::Unsubscribe { origin } => {
                 self.named.put_hub(out, *origin);
                 kind::UNSUBSCRIBE
             }
-            Frame::Delta(delta) => {
+            ControlFrame::Delta(delta) => {
                 delta::put(out, &mut self.named, delta);
                 kind::DELTA
             }
-            Frame::Follow {
+            ControlFrame::Follow {
                 set,
                 incarnation,
                 seq,
@@ -112,16 +111,16 @@ impl Encoder {
                 put_scope(out, &set.scope);
                 kind::FOLLOW
             }
-            Frame::Unfollow { set } => {
+            ControlFrame::Unfollow { set } => {
                 self.named.put_hub(out, set.hub);
                 put_scope(out, &set.scope);
                 kind::UNFOLLOW
             }
-            Frame::Changes(scope, delta) => {
+            ControlFrame::Changes(scope, delta) => {
                 delta::put_of(out, &mut self.named, scope, delta);
                 kind::CHANGES
             }
-            Frame::Audit {
+            ControlFrame::Audit {
                 origin,
                 incarnation,
                 seq,
@@ -136,9 +135,7 @@ impl Encoder {
                 out.put_u64(*hash);
                 kind::AUDIT
             }
-            Frame::Signal(_) => kind::SIGNAL,
-            Frame::Ack(_) => kind::ACK,
-            Frame::Unknown { kind } => *kind,
+            ControlFrame::Unknown { kind } => *kind,
         }
     }
 
@@ -207,7 +204,7 @@ impl Decoder {
     }
 
     /// The frames of a control message, in order.
-    pub fn decode(&mut self, message: &Bytes) -> Result<Vec<Frame>, WireError> {
+    pub fn decode(&mut self, message: &Bytes) -> Result<Vec<ControlFrame>, WireError> {
         let mut reader = Reader::new(message);
         let mut frames = Vec::new();
         while !reader.is_empty() {
@@ -220,39 +217,40 @@ impl Decoder {
         Ok(frames)
     }
 
-    fn read_frame(&mut self, kind: u8, body: &mut Reader<'_>) -> Result<Frame, WireError> {
+    fn read_frame(&mut self, kind: u8, body: &mut Reader<'_>) -> Result<ControlFrame, WireError> {
         Ok(match kind {
-            kind::PING => Frame::Ping {
+            kind::PING => ControlFrame::Ping {
                 token: body.varint()?,
             },
-            kind::PONG => Frame::Pong {
+            kind::PONG => ControlFrame::Pong {
                 token: body.varint()?,
             },
-            kind::BYE => bye::read(body.remainder()).map_or(Frame::Unknown { kind }, Frame::Bye),
-            kind::DIGEST => Frame::Digest(self.read_list(body, Self::read_line)?),
-            kind::RECORDS => Frame::Records(self.read_list(body, Self::read_record)?),
-            kind::SUMMARY => Frame::Summary(read_summary(body)?),
-            kind::ANNOUNCE => Frame::Announce(self.read_list(body, Self::read_line)?),
-            kind::WANT => Frame::Want(self.read_list(body, Self::read_hub)?),
+            kind::BYE => bye::read(body.remainder())
+                .map_or(ControlFrame::Unknown { kind }, ControlFrame::Bye),
+            kind::DIGEST => ControlFrame::Digest(self.read_list(body, Self::read_line)?),
+            kind::RECORDS => ControlFrame::Records(self.read_list(body, Self::read_record)?),
+            kind::SUMMARY => ControlFrame::Summary(read_summary(body)?),
+            kind::ANNOUNCE => ControlFrame::Announce(self.read_list(body, Self::read_line)?),
+            kind::WANT => ControlFrame::Want(self.read_list(body, Self::read_hub)?),
             kind::SUBSCRIBE => {
                 let line = self.read_line(body)?;
-                Frame::Subscribe {
+                ControlFrame::Subscribe {
                     origin: line.hub,
                     incarnation: line.incarnation,
                     seq: line.number,
                 }
             }
-            kind::UNSUBSCRIBE => Frame::Unsubscribe {
+            kind::UNSUBSCRIBE => ControlFrame::Unsubscribe {
                 origin: self.slots.read_hub(body)?.0,
             },
-            kind::DELTA => Frame::Delta(delta::read(body, &mut self.slots)?),
+            kind::DELTA => ControlFrame::Delta(delta::read(body, &mut self.slots)?),
             kind::FOLLOW => {
                 let line = self.read_line(body)?;
                 let set = Set {
                     hub: line.hub,
                     scope: read_scope(body)?,
                 };
-                Frame::Follow {
+                ControlFrame::Follow {
                     set,
                     incarnation: line.incarnation,
                     seq: line.number,
@@ -262,15 +260,15 @@ impl Decoder {
                 let hub = self.read_hub(body)?;
                 let scope = read_scope(body)?;
                 let set = Set { hub, scope };
-                Frame::Unfollow { set }
+                ControlFrame::Unfollow { set }
             }
             kind::CHANGES => {
                 let (scope, delta) = delta::read_of(body, &mut self.slots)?;
-                Frame::Changes(scope, delta)
+                ControlFrame::Changes(scope, delta)
             }
             kind::AUDIT => {
                 let line = self.read_line(body)?;
-                Frame::Audit {
+                ControlFrame::Audit {
                     origin: line.hub,
                     incarnation: line.incarnation,
                     seq: line.number,
@@ -278,7 +276,7 @@ impl Decoder {
                 }
             }
             data if data & DATA_BIT != 0 => return Err(WireError::WrongClass),
-            kind => Frame::Unknown { kind },
+            kind => ControlFrame::Unknown { kind },
         })
     }
 

@@ -5,18 +5,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::dictionary::read_network_name;
 use super::primitives::{Reader, put_above, put_bytes, put_incarnation, put_peer, put_varint};
 use super::{DATA_BIT, MAX_PAYLOAD, WireError, close_frame, kind, next_frame};
-use crate::frames::{AckFrame, Frame, Refused, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{AckFrame, DataFrame, Refused, RefusedWhy, SignalBody, SignalFrame};
 use crate::ids::{ClaimNo, HubId, Incarnation, SignalKind};
 
 const PEER: u8 = 0;
 const HUB: u8 = 1;
 
-/// Appends `frame`, a signal or an acknowledgement, to the message in `out`; other frames write nothing.
-pub fn encode_data(frame: &Frame, out: &mut BytesMut) {
+/// Appends `frame` to the message in `out`; one of an unknown kind writes nothing.
+pub fn encode_data(frame: &DataFrame, out: &mut BytesMut) {
     match frame {
-        Frame::Signal(signal) => encode_signal(signal, out),
-        Frame::Ack(ack) => encode_ack(ack, out),
-        _ => {}
+        DataFrame::Signal(signal) => encode_signal(signal, out),
+        DataFrame::Ack(ack) => encode_ack(ack, out),
+        DataFrame::Unknown { .. } => {}
     }
 }
 
@@ -104,7 +104,7 @@ fn encode_ack(ack: &AckFrame, out: &mut BytesMut) {
 }
 
 /// The frames of a data message, in order. Payloads are slices of `message`, not copies.
-pub fn decode_data(message: &Bytes) -> Result<Vec<Frame>, WireError> {
+pub fn decode_data(message: &Bytes) -> Result<Vec<DataFrame>, WireError> {
     let mut reader = Reader::new(message);
     let mut frames = Vec::new();
     while !reader.is_empty() {
@@ -117,11 +117,11 @@ pub fn decode_data(message: &Bytes) -> Result<Vec<Frame>, WireError> {
     Ok(frames)
 }
 
-fn read_frame(message: &Bytes, kind: u8, mut body: Reader<'_>) -> Result<Frame, WireError> {
+fn read_frame(message: &Bytes, kind: u8, mut body: Reader<'_>) -> Result<DataFrame, WireError> {
     match kind {
         kind::SIGNAL => read_signal(message, &mut body),
         kind::ACK => read_ack(&mut body),
-        data if data & DATA_BIT != 0 => Ok(Frame::Unknown { kind }),
+        data if data & DATA_BIT != 0 => Ok(DataFrame::Unknown { kind }),
         _ => Err(WireError::WrongClass),
     }
 }
@@ -137,7 +137,7 @@ fn read_head(body: &mut Reader<'_>) -> Result<(u8, Ends), WireError> {
     Ok((ttl, ends))
 }
 
-fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<Frame, WireError> {
+fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<DataFrame, WireError> {
     let (ttl, ends) = read_head(body)?;
     let seq = body.varint()?;
     // The difference is seq - base, so base lies that far below.
@@ -156,9 +156,9 @@ fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<Frame, WireErro
         HUB => SignalBody::Hub {
             payload: read_payload(message, body)?,
         },
-        _ => return Ok(Frame::Unknown { kind: kind::SIGNAL }),
+        _ => return Ok(DataFrame::Unknown { kind: kind::SIGNAL }),
     };
-    Ok(Frame::Signal(SignalFrame {
+    Ok(DataFrame::Signal(SignalFrame {
         ttl,
         source: ends.source,
         source_incarnation: ends.source_incarnation,
@@ -177,7 +177,7 @@ fn read_payload(message: &Bytes, body: &mut Reader<'_>) -> Result<Bytes, WireErr
     Ok(message.slice_ref(body.remainder()))
 }
 
-fn read_ack(body: &mut Reader<'_>) -> Result<Frame, WireError> {
+fn read_ack(body: &mut Reader<'_>) -> Result<DataFrame, WireError> {
     let (ttl, ends) = read_head(body)?;
     let upto = body.varint()?;
     let mut refused = Vec::new();
@@ -194,7 +194,7 @@ fn read_ack(body: &mut Reader<'_>) -> Result<Frame, WireError> {
             },
         });
     }
-    Ok(Frame::Ack(AckFrame {
+    Ok(DataFrame::Ack(AckFrame {
         ttl,
         source: ends.source,
         source_incarnation: ends.source_incarnation,

@@ -18,8 +18,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::Bye;
 use crate::frames::{
-    AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-    Scope, Set, SignalBody, SignalFrame, Summary,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord,
+    Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 use strategies::{changes, control_frames, data_frames, records};
@@ -30,7 +30,7 @@ fn hub(n: u16) -> HubId {
     HubId(id)
 }
 
-fn control_message(encoder: &mut Encoder, frames: &[Frame]) -> Bytes {
+fn control_message(encoder: &mut Encoder, frames: &[ControlFrame]) -> Bytes {
     let mut out = BytesMut::new();
     for frame in frames {
         encoder.encode(frame, &mut out);
@@ -38,7 +38,7 @@ fn control_message(encoder: &mut Encoder, frames: &[Frame]) -> Bytes {
     out.freeze()
 }
 
-fn data_message(frames: &[Frame]) -> Bytes {
+fn data_message(frames: &[DataFrame]) -> Bytes {
     let mut out = BytesMut::new();
     for frame in frames {
         encode_data(frame, &mut out);
@@ -133,7 +133,7 @@ proptest! {
         let message = control_message(&mut Encoder::new(), &[delta(0, vec![entry])]);
         prop_assert!(message.len() <= size + FRAME_OVERHEAD);
         let size = record_size(&record);
-        let message = control_message(&mut Encoder::new(), &[Frame::Records(vec![record])]);
+        let message = control_message(&mut Encoder::new(), &[ControlFrame::Records(vec![record])]);
         prop_assert!(message.len() <= size + FRAME_OVERHEAD);
     }
 }
@@ -158,9 +158,9 @@ fn join(n: u64, wall_ms: u64) -> Change {
     })
 }
 
-fn delta(from: u64, entries: Vec<Entry>) -> Frame {
+fn delta(from: u64, entries: Vec<Entry>) -> ControlFrame {
     let to = entries.last().map_or(from, |entry| entry.seq);
-    Frame::Delta(Delta {
+    ControlFrame::Delta(Delta {
         origin: hub(7),
         incarnation: life(1),
         from,
@@ -171,7 +171,7 @@ fn delta(from: u64, entries: Vec<Entry>) -> Frame {
     })
 }
 
-fn one_join(n: u64, wall_ms: u64) -> Frame {
+fn one_join(n: u64, wall_ms: u64) -> ControlFrame {
     let change = join(n, wall_ms);
     delta(n - 1, vec![Entry { seq: n, change }])
 }
@@ -188,10 +188,10 @@ fn a_join_costs_at_most_32_bytes_once_its_hub_and_network_are_known() {
 }
 
 /// The same in a set of its network.
-fn one_join_followed(n: u64, wall_ms: u64) -> Frame {
+fn one_join_followed(n: u64, wall_ms: u64) -> ControlFrame {
     let network = NetworkKey::from_wire("pglobal").unwrap();
     match one_join(n, wall_ms) {
-        Frame::Delta(delta) => Frame::Changes(Scope::Of(network), delta),
+        ControlFrame::Delta(delta) => ControlFrame::Changes(Scope::Of(network), delta),
         other => other,
     }
 }
@@ -224,7 +224,7 @@ fn dictionaries_are_bounded_and_names_beyond_them_still_travel() {
                 claim: ClaimNo(1),
                 reason: LeaveReason::Closed,
             };
-            let frame = Frame::Delta(Delta {
+            let frame = ControlFrame::Delta(Delta {
                 origin: hub(n),
                 incarnation: life(round),
                 from: 4,
@@ -244,11 +244,14 @@ fn unknown_frames_and_changes_are_skipped_by_their_length() {
     let mut message = BytesMut::new();
     message.extend_from_slice(&[3, 0x3f, 1, 2, 3]);
     let mut encoder = Encoder::new();
-    encoder.encode(&Frame::Ping { token: 9 }, &mut message);
+    encoder.encode(&ControlFrame::Ping { token: 9 }, &mut message);
     let frames = Decoder::new().decode(&message.freeze()).unwrap();
     assert_eq!(
         frames,
-        [Frame::Unknown { kind: 0x3f }, Frame::Ping { token: 9 }]
+        [
+            ControlFrame::Unknown { kind: 0x3f },
+            ControlFrame::Ping { token: 9 }
+        ]
     );
 
     let known = control_message(&mut Encoder::new(), &[one_join(1, 5)]);
@@ -259,7 +262,7 @@ fn unknown_frames_and_changes_are_skipped_by_their_length() {
     let mut message = vec![u8::try_from(body.len()).unwrap(), 0x09];
     message.extend(body);
     let frames = Decoder::new().decode(&Bytes::from(message)).unwrap();
-    let Frame::Delta(delta) = &frames[0] else {
+    let ControlFrame::Delta(delta) = &frames[0] else {
         panic!("not a delta: {frames:?}");
     };
     assert_eq!((delta.to, delta.entries.len()), (2, 2));
@@ -276,7 +279,7 @@ fn unknown_frames_and_changes_are_skipped_by_their_length() {
 fn an_unknown_reason_or_signal_variant_makes_an_unknown_frame() {
     let message = Bytes::from_static(&[1, 0x03, 0x63]);
     let frames = Decoder::new().decode(&message).unwrap();
-    assert_eq!(frames, [Frame::Unknown { kind: 0x03 }]);
+    assert_eq!(frames, [ControlFrame::Unknown { kind: 0x03 }]);
 
     let mut message = data_message(&[signal(SignalBody::Hub {
         payload: Bytes::new(),
@@ -284,12 +287,12 @@ fn an_unknown_reason_or_signal_variant_makes_an_unknown_frame() {
     .to_vec();
     *message.last_mut().unwrap() = 0x63;
     let frames = decode_data(&Bytes::from(message)).unwrap();
-    assert_eq!(frames, [Frame::Unknown { kind: 0x41 }]);
+    assert_eq!(frames, [DataFrame::Unknown { kind: 0x41 }]);
 }
 
 #[test]
 fn the_two_classes_do_not_mix() {
-    let ping = control_message(&mut Encoder::new(), &[Frame::Ping { token: 1 }]);
+    let ping = control_message(&mut Encoder::new(), &[ControlFrame::Ping { token: 1 }]);
     let ack = data_message(&[golden_ack()]);
     assert_eq!(decode_data(&ping), Err(WireError::WrongClass));
     assert_eq!(Decoder::new().decode(&ack), Err(WireError::WrongClass));
@@ -318,7 +321,7 @@ fn references_to_what_was_never_named_are_refused() {
 fn neighbours_out_of_order_are_refused() {
     let mut record = golden_record();
     record.neighbours.reverse();
-    let message = control_message(&mut Encoder::new(), &[Frame::Records(vec![record])]);
+    let message = control_message(&mut Encoder::new(), &[ControlFrame::Records(vec![record])]);
     assert_eq!(Decoder::new().decode(&message), Err(WireError::Disorder));
 }
 
@@ -327,7 +330,7 @@ fn payloads_are_slices_of_the_message() {
     let message = data_message(&[signal(SignalBody::Hub {
         payload: Bytes::from_static(b"hello"),
     })]);
-    let Frame::Signal(signal) = decode_data(&message).unwrap().remove(0) else {
+    let DataFrame::Signal(signal) = decode_data(&message).unwrap().remove(0) else {
         panic!("not a signal");
     };
     let SignalBody::Hub { payload } = signal.body else {
@@ -336,8 +339,8 @@ fn payloads_are_slices_of_the_message() {
     assert!(message.as_ptr_range().contains(&payload.as_ptr()));
 }
 
-fn signal(body: SignalBody) -> Frame {
-    Frame::Signal(SignalFrame {
+fn signal(body: SignalBody) -> DataFrame {
+    DataFrame::Signal(SignalFrame {
         ttl: 6,
         source: hub(1),
         source_incarnation: life(1),
@@ -349,8 +352,8 @@ fn signal(body: SignalBody) -> Frame {
     })
 }
 
-fn golden_ack() -> Frame {
-    Frame::Ack(AckFrame {
+fn golden_ack() -> DataFrame {
+    DataFrame::Ack(AckFrame {
         ttl: 6,
         source: hub(2),
         source_incarnation: life(2),
@@ -377,7 +380,7 @@ fn golden_record() -> LinkRecord {
 }
 
 /// All there is to an entry: data, a text for an id, a gap, another network, a leave.
-fn golden_delta() -> Frame {
+fn golden_delta() -> ControlFrame {
     let claim = Claim {
         network: NetworkKey::from_wire("pgames").unwrap(),
         peer: PeerId::new("bob").unwrap(),
@@ -392,7 +395,7 @@ fn golden_delta() -> Frame {
         claim: ClaimNo(4),
         reason: LeaveReason::Goodbye,
     };
-    Frame::Delta(Delta {
+    ControlFrame::Delta(Delta {
         origin: hub(7),
         incarnation: life(1),
         from: 0,
@@ -417,39 +420,39 @@ fn golden_delta() -> Frame {
 }
 
 /// One of each control frame, written by one encoder in this order.
-fn golden_frames() -> Vec<(Frame, &'static str)> {
+fn golden_frames() -> Vec<(ControlFrame, &'static str)> {
     vec![
-        (Frame::Ping { token: 300 }, "0201ac02"),
-        (Frame::Pong { token: 1 }, "010201"),
+        (ControlFrame::Ping { token: 300 }, "0201ac02"),
+        (ControlFrame::Pong { token: 1 }, "010201"),
         (
-            Frame::Bye(Bye::Draining {
+            ControlFrame::Bye(Bye::Draining {
                 retry_after: Duration::from_secs(1),
             }),
             "030300e807",
         ),
         (
-            Frame::Bye(Bye::StaleIncarnation { known: life(2) }),
+            ControlFrame::Bye(Bye::StaleIncarnation { known: life(2) }),
             "0b030302888e98a8c0e0808101",
         ),
         (
-            Frame::Digest(vec![golden_record().digest()]),
+            ControlFrame::Digest(vec![golden_record().digest()]),
             "1f04000001abababababababababababababababababab02010203040506070803",
         ),
         (
-            Frame::Records(vec![golden_record()]),
+            ControlFrame::Records(vec![golden_record()]),
             "3e0501000301010677733a2f2f610366726102000002abababababababababababababababababab05000003ababababababababababababababababababac02",
         ),
         (
-            Frame::Subscribe {
+            ControlFrame::Subscribe {
                 origin: hub(7),
                 incarnation: life(1),
                 seq: 0,
             },
             "1f06000007abababababababababababababababababab02010203040506070800",
         ),
-        (Frame::Unsubscribe { origin: hub(7) }, "010704"),
+        (ControlFrame::Unsubscribe { origin: hub(7) }, "010704"),
         (
-            Frame::Audit {
+            ControlFrame::Audit {
                 origin: hub(7),
                 incarnation: life(1),
                 seq: 200,
@@ -470,7 +473,7 @@ fn golden_frames() -> Vec<(Frame, &'static str)> {
             "320904050018780e00067067616d657303626f620ec70102027b7d81222222222222222222222222222222222222222209010700",
         ),
         (
-            Frame::Follow {
+            ControlFrame::Follow {
                 set: Set::networks(hub(7)),
                 incarnation: life(1),
                 seq: 200,
@@ -478,7 +481,7 @@ fn golden_frames() -> Vec<(Frame, &'static str)> {
             "050d0400c80100",
         ),
         (
-            Frame::Follow {
+            ControlFrame::Follow {
                 set: Set::of(hub(7), &NetworkKey::from_wire("pglobal").unwrap()),
                 incarnation: life(1),
                 seq: 0,
@@ -486,7 +489,7 @@ fn golden_frames() -> Vec<(Frame, &'static str)> {
             "0b0d0400000770676c6f62616c",
         ),
         (
-            Frame::Unfollow {
+            ControlFrame::Unfollow {
                 set: Set::of(hub(7), &NetworkKey::from_wire("pglobal").unwrap()),
             },
             "090e040770676c6f62616c",
@@ -500,7 +503,7 @@ fn golden_frames() -> Vec<(Frame, &'static str)> {
             "1b0f011e80000000000000012d5a5a5a5a5a5a5a5a5a5a5a5a02c80100",
         ),
         (
-            Frame::Summary(Summary {
+            ControlFrame::Summary(Summary {
                 wants_all: true,
                 is_answer: false,
                 sums: vec![1, 0xdead_beef],
@@ -508,15 +511,15 @@ fn golden_frames() -> Vec<(Frame, &'static str)> {
             "090a0100000001deadbeef",
         ),
         (
-            Frame::Announce(vec![DigestEntry {
+            ControlFrame::Announce(vec![DigestEntry {
                 hub: hub(7),
                 incarnation: life(1),
                 number: 3,
             }]),
             "030b040003",
         ),
-        (Frame::Want(vec![hub(7)]), "010c04"),
-        (Frame::Unknown { kind: 0x3f }, "003f"),
+        (ControlFrame::Want(vec![hub(7)]), "010c04"),
+        (ControlFrame::Unknown { kind: 0x3f }, "003f"),
     ]
 }
 
@@ -566,7 +569,7 @@ fn what_could_not_be_passed_on_in_one_message_is_not_taken_in() {
     let long = Bytes::from(vec![b'x'; MAX_PAYLOAD]);
     let longer = Bytes::from(vec![b'x'; MAX_PAYLOAD + 1]);
     for (payload, fits) in [(long, true), (longer, false)] {
-        let signal = Frame::Signal(SignalFrame {
+        let signal = DataFrame::Signal(SignalFrame {
             ttl: 4,
             source: HubId([1; 20]),
             source_incarnation: Incarnation { epoch: 0, nonce: 1 },
@@ -588,7 +591,7 @@ fn what_could_not_be_passed_on_in_one_message_is_not_taken_in() {
             quiet: false,
             data: Some(payload),
         };
-        let delta = Frame::Delta(Delta {
+        let delta = ControlFrame::Delta(Delta {
             origin: HubId([1; 20]),
             incarnation: Incarnation { epoch: 0, nonce: 1 },
             from: 0,

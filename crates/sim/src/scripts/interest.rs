@@ -9,7 +9,7 @@ use crate::sessions::Status;
 use crate::world::{HostNo, Newcomer, World, WorldConfig};
 use hubmesh_core::Core;
 use hubmesh_core::frames::{
-    Change, Claim, Delta, Entry, FOLLOWS_SINCE, Frame, PULLS_SINCE, Scope, Set,
+    Change, Claim, ControlFrame, Delta, Entry, FOLLOWS_SINCE, PULLS_SINCE, Scope, Set,
 };
 use hubmesh_core::ids::{ClaimNo, Dialect, Hlc, Incarnation, Moment, NetworkKey, PeerId};
 use hubmesh_core::mutants::Mutants;
@@ -251,7 +251,7 @@ fn listed(mutants: Mutants, seed: u64) -> (World, HostNo, Incarnation) {
     let incarnation = world.core(rogue).map_or(life(1), Core::incarnation);
     world.join(0, &member("club", "a"));
     let lines = delta(&mut world, rogue, incarnation, 1_000, ("club", "n"));
-    world.rogue_sends(rogue, 0, &[Frame::Changes(Scope::Networks, lines)]);
+    world.rogue_sends(rogue, 0, [ControlFrame::Changes(Scope::Networks, lines)]);
     world.run_for(secs(1));
     (world, rogue, incarnation)
 }
@@ -290,7 +290,11 @@ pub(super) fn another_network(mutants: Mutants) -> Ended {
     let (mut world, rogue, incarnation) = listed(mutants, 67);
     for (seq, network) in [(1_001, "other"), (1_002, "club")] {
         let part = delta(&mut world, rogue, incarnation, seq, (network, "rogue-n"));
-        world.rogue_sends(rogue, 0, &[Frame::Changes(Scope::Of(key("club")), part)]);
+        world.rogue_sends(
+            rogue,
+            0,
+            [ControlFrame::Changes(Scope::Of(key("club")), part)],
+        );
         world.run_for(secs(1));
         ensure(
             claims(&mut world, 0, rogue, "other") == 0,
@@ -308,7 +312,11 @@ pub(super) fn another_network(mutants: Mutants) -> Ended {
 pub(super) fn whole_set_behind(mutants: Mutants) -> Ended {
     let (mut world, rogue, incarnation) = listed(mutants, 69);
     let part = delta(&mut world, rogue, incarnation, 1_001, ("club", "rogue-n"));
-    world.rogue_sends(rogue, 0, &[Frame::Changes(Scope::Of(key("club")), part)]);
+    world.rogue_sends(
+        rogue,
+        0,
+        [ControlFrame::Changes(Scope::Of(key("club")), part)],
+    );
     // A hub that knows of no interest: all take everything again, and of the rogue there is less than was known.
     let old = world.add_host(true, vec![0]);
     world.host(old).version = PULLS_SINCE;
@@ -327,14 +335,14 @@ pub(super) fn many_followed(mutants: Mutants) -> Ended {
     let (mut world, rogue) = beset(config(mutants, 68, 1), 2, &[0]);
     let hub = world.host(1).id;
     for part in 0..70 {
-        let frames: Vec<Frame> = (0..1_000)
-            .map(|no| Frame::Follow {
+        let frames: Vec<ControlFrame> = (0..1_000)
+            .map(|no| ControlFrame::Follow {
                 set: Set::of(hub, &key(&format!("n{}", part * 1_000 + no))),
                 incarnation: life(1),
                 seq: 0,
             })
             .collect();
-        world.rogue_sends(rogue, 0, &frames);
+        world.rogue_sends(rogue, 0, frames.clone());
     }
     world.run_for(secs(2));
     let now = Moment(world.now());

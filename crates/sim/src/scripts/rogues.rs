@@ -10,7 +10,8 @@ use crate::world::{HostNo, Manners, World, WorldConfig};
 use hubmesh_core::Kept;
 use hubmesh_core::exchange::MAX_JUMP;
 use hubmesh_core::frames::{
-    AckFrame, Change, Claim, Delta, Entry, Frame, LinkRecord, SignalBody, SignalFrame,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, LinkRecord, SignalBody,
+    SignalFrame,
 };
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, PeerId};
 use hubmesh_core::mutants::Mutants;
@@ -85,7 +86,7 @@ pub(super) fn long_message(mutants: Mutants) -> Ended {
         entries: (1..=8_193).map(gone).collect(),
     };
     ensure(world.linked(rogue, 0), "the rogue has no link")?;
-    world.rogue_sends(rogue, 0, &[Frame::Delta(delta)]);
+    world.rogue_sends(rogue, 0, [ControlFrame::Delta(delta)]);
     let step = Duration::from_millis(1);
     let closed = world.run_until_true(step, secs(1), |world| !world.linked(rogue, 0));
     ensure(
@@ -99,14 +100,14 @@ pub(super) fn long_message(mutants: Mutants) -> Ended {
 pub(super) fn subscriptions(mutants: Mutants) -> Ended {
     let (mut world, rogue) = besieged(mutants, 41, 2, 64);
     for part in 0..6 {
-        let frames: Vec<Frame> = (0..1_000)
-            .map(|no| Frame::Subscribe {
+        let frames: Vec<ControlFrame> = (0..1_000)
+            .map(|no| ControlFrame::Subscribe {
                 origin: id(part * 1_000 + no),
                 incarnation: life(1),
                 seq: 0,
             })
             .collect();
-        world.rogue_sends(rogue, 0, &frames);
+        world.rogue_sends(rogue, 0, frames.clone());
     }
     world.run_for(secs(1));
     let now = Moment(world.now());
@@ -123,7 +124,7 @@ pub(super) fn forgotten_life(mutants: Mutants) -> Ended {
         nonce: 9,
     };
     let records = vec![record(id(1), made_up, 1, &[])];
-    world.rogue_sends(rogue, 0, &[Frame::Records(records)]);
+    world.rogue_sends(rogue, 0, [ControlFrame::Records(records)]);
     world.run_for(secs(1));
     let knows = |world: &World| {
         let known = world.core(1).map(|core| core.topology().known(id(1)));
@@ -151,7 +152,7 @@ fn fill(world: &mut World, rogue: HostNo, made_up: u64) {
         .collect();
     listed.push(first);
     records.push(record(me, life(nonce), 1_000, &listed));
-    world.rogue_sends(rogue, 0, &[Frame::Records(records)]);
+    world.rogue_sends(rogue, 0, [ControlFrame::Records(records)]);
     world.run_for(secs(2));
 }
 
@@ -217,7 +218,7 @@ pub(super) fn nobodies(mutants: Mutants) -> Ended {
     let (mut world, rogue) = beset(config, 3, &[0, 1, 2]);
     for (to, first) in [(0, 0), (1, 40), (2, 80)] {
         let nobodies = (first..first + 40).map(|no| record(id(no), life(1), 1, &[]));
-        world.rogue_sends(rogue, to, &[Frame::Records(nobodies.collect())]);
+        world.rogue_sends(rogue, to, [ControlFrame::Records(nobodies.collect())]);
     }
     let mut records = 0;
     // They would be so many that a second of it takes minutes.
@@ -253,8 +254,8 @@ pub(super) fn new_id(mutants: Mutants) -> Ended {
             epoch: epoch(&world) + 1,
             nonce: round,
         };
-        let bye = Frame::Records(vec![record(old, known, 1, &[])]);
-        world.rogue_sends(rogue, 0, &[bye]);
+        let bye = ControlFrame::Records(vec![record(old, known, 1, &[])]);
+        world.rogue_sends(rogue, 0, [bye]);
         world.run_for(Duration::from_millis(500));
     }
     ensure(world.host(0).id != old, "the hub has its old id")?;
@@ -321,7 +322,7 @@ pub(super) fn kept_aside(mutants: Mutants) -> Ended {
                 change: Change::Claim(claim),
             }],
         };
-        world.rogue_sends(rogue, 0, &[Frame::Delta(delta)]);
+        world.rogue_sends(rogue, 0, [ControlFrame::Delta(delta)]);
         world.run_for(Duration::from_millis(100));
         let aside = kept(&world, 0).staged_bytes;
         ensure(
@@ -363,7 +364,7 @@ fn after_forgery(
     world.run_for(secs(1));
     let pair = (world.host(1).id, lives(&world, 1));
     let frame = forge(&mut world, pair);
-    world.rogue_sends(rogue, 0, &[Frame::Signal(frame)]);
+    world.rogue_sends(rogue, 0, [DataFrame::Signal(frame)]);
     let mut last = None;
     for _ in 0..3 {
         world.run_for(Duration::from_millis(400));
@@ -412,7 +413,7 @@ pub(super) fn numbers_skipped(mutants: Mutants) -> Ended {
         upto: MAX_JUMP + 1,
         refused: Vec::new(),
     };
-    world.rogue_sends(rogue, 0, &[Frame::Ack(lies)]);
+    world.rogue_sends(rogue, 0, [DataFrame::Ack(lies)]);
     world.leave(lure);
     world.run_for(secs(1));
     let signal = world.signal(from, &who(1).peer, false);
@@ -433,7 +434,7 @@ pub(super) fn many_sources(mutants: Mutants) -> Ended {
     fill(&mut world, rogue, 12);
     for hub in 0..12 {
         let frame = forged(&mut world, (id(hub), life(1)), 0, 1);
-        world.rogue_sends(rogue, 0, &[Frame::Signal(frame)]);
+        world.rogue_sends(rogue, 0, [DataFrame::Signal(frame)]);
     }
     world.run_for(secs(1));
     let sources = kept(&world, 0).sources;
@@ -455,7 +456,7 @@ pub(super) fn early_signals(mutants: Mutants) -> Ended {
             base: 1,
             ..forged(&mut world, from, 0, seq)
         };
-        world.rogue_sends(rogue, 0, &[Frame::Signal(frame)]);
+        world.rogue_sends(rogue, 0, [DataFrame::Signal(frame)]);
     }
     world.run_for(secs(1));
     let early = kept(&world, 0).early_bytes;

@@ -9,7 +9,7 @@ use crate::net::Parcel;
 use crate::queue::Event;
 use hubmesh_core::api::{Bye, Output};
 use hubmesh_core::exchange::Effect;
-use hubmesh_core::frames::{Frame, RefusedWhy};
+use hubmesh_core::frames::{DataFrame, RefusedWhy};
 use hubmesh_core::ids::{LinkId, Moment, stable_hash};
 use hubmesh_core::wire;
 
@@ -182,7 +182,7 @@ impl World {
         true
     }
 
-    fn send_data(&mut self, no: HostNo, link: LinkId, frame: &Frame) {
+    fn send_data(&mut self, no: HostNo, link: LinkId, frame: &DataFrame) {
         self.sniff_signal(no, link, frame);
         let Some(running) = self.hosts[no].running.as_ref() else {
             return;

@@ -10,7 +10,7 @@ use crate::ids::{ConnNo, Side};
 use crate::net::{Conn, Parcel};
 use crate::queue::Event;
 use hubmesh_core::api::{Bye, DialFailure, DialTarget, LinkUp};
-use hubmesh_core::frames::Frame;
+use hubmesh_core::frames::ControlFrame;
 use hubmesh_core::ids::{DialId, Incarnation, LinkId};
 use hubmesh_core::wire;
 
@@ -250,7 +250,7 @@ impl World {
             self.send(conn_no, side, Parcel::Message(message));
         }
         let mut message = BytesMut::new();
-        wire::Encoder::new().encode(&Frame::Bye(bye), &mut message);
+        wire::Encoder::new().encode(&ControlFrame::Bye(bye), &mut message);
         self.send(conn_no, side, Parcel::Message(message.freeze()));
         self.send(conn_no, side, Parcel::Fin);
     }

@@ -15,7 +15,7 @@ use super::{HostNo, World};
 use crate::ids::{ConnNo, Side};
 use crate::net::{Conn, Parcel};
 use crate::queue::Event;
-use hubmesh_core::frames::Frame;
+use hubmesh_core::frames::{ControlFrame, DataFrame};
 use hubmesh_core::ids::{HubId, Incarnation, LinkId, PeerId, mix};
 use hubmesh_core::wire::{self, Decoder, Encoder};
 
@@ -37,6 +37,27 @@ pub struct Manners {
     pub thief: bool,
 }
 
+/// What a rogue says: a frame of either class.
+#[derive(Clone, PartialEq, Debug)]
+pub enum AnyFrame {
+    /// Of the control plane.
+    Control(ControlFrame),
+    /// Of the data path.
+    Data(DataFrame),
+}
+
+impl From<ControlFrame> for AnyFrame {
+    fn from(frame: ControlFrame) -> Self {
+        AnyFrame::Control(frame)
+    }
+}
+
+impl From<DataFrame> for AnyFrame {
+    fn from(frame: DataFrame) -> Self {
+        AnyFrame::Data(frame)
+    }
+}
+
 /// What a machine needs to be a rogue's.
 #[derive(Default)]
 pub(super) struct Rogue {
@@ -50,7 +71,7 @@ pub(super) struct Rogue {
     /// Who it says to be on a raw link.
     faces: BTreeMap<ConnNo, (HubId, Incarnation)>,
     /// Data frames that passed.
-    passed: VecDeque<Frame>,
+    passed: VecDeque<DataFrame>,
     forger: forging::Forger,
 }
 
@@ -154,11 +175,13 @@ impl World {
         };
         let frames = rogue.ears.entry(conn).or_default().decode(message);
         let answers = rogue.answers.contains(&conn);
-        let pongs: Vec<Frame> = frames
+        let pongs: Vec<AnyFrame> = frames
             .unwrap_or_default()
             .into_iter()
             .filter_map(|frame| match frame {
-                Frame::Ping { token } if answers => Some(Frame::Pong { token }),
+                ControlFrame::Ping { token } if answers => {
+                    Some(ControlFrame::Pong { token }.into())
+                }
                 _ => None,
             })
             .collect();
@@ -217,17 +240,23 @@ impl World {
     }
 
     /// A rogue says just this to another machine's hub, by the first link between them.
-    pub fn rogue_sends(&mut self, no: HostNo, to: HostNo, frames: &[Frame]) {
+    pub fn rogue_sends<F: Into<AnyFrame>>(
+        &mut self,
+        no: HostNo,
+        to: HostNo,
+        frames: impl IntoIterator<Item = F>,
+    ) {
         let conn = self.conns_between(no, to).into_iter().find(|conn| {
             let conn = self.conns.get(*conn);
             conn.is_some_and(Conn::is_open)
         });
         let Some(conn) = conn else { return };
         let dialler = self.conns.get(conn).map(|conn| conn.ends[0].owner.host);
-        self.rogue_tells(no, conn, usize::from(dialler != Some(no)), frames);
+        let frames: Vec<AnyFrame> = frames.into_iter().map(Into::into).collect();
+        self.rogue_tells(no, conn, usize::from(dialler != Some(no)), &frames);
     }
 
-    fn rogue_tells(&mut self, no: HostNo, conn: ConnNo, side: Side, frames: &[Frame]) {
+    fn rogue_tells(&mut self, no: HostNo, conn: ConnNo, side: Side, frames: &[AnyFrame]) {
         let Some(rogue) = self.rogues.get_mut(&no) else {
             return;
         };
@@ -235,8 +264,8 @@ impl World {
         let (mut control, mut data) = (BytesMut::new(), BytesMut::new());
         for frame in frames {
             match frame {
-                Frame::Signal(_) | Frame::Ack(_) => wire::encode_data(frame, &mut data),
-                frame => encoder.encode(frame, &mut control),
+                AnyFrame::Data(frame) => wire::encode_data(frame, &mut data),
+                AnyFrame::Control(frame) => encoder.encode(frame, &mut control),
             }
         }
         for message in [control, data] {
@@ -296,7 +325,7 @@ impl World {
     }
 }
 
-fn brief(frames: &[Frame]) -> String {
+fn brief(frames: &[AnyFrame]) -> String {
     let text = format!("{frames:?}");
     text.chars().take(400).collect()
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{HostNo, World};
 use crate::net::websocket_header;
 use hubmesh_core::Sent;
-use hubmesh_core::frames::{Frame, SignalFrame};
+use hubmesh_core::frames::{ControlFrame, DataFrame, SignalFrame};
 use hubmesh_core::ids::{HubId, Incarnation, LinkId};
 use hubmesh_core::wire::{self, Decoder};
 
@@ -136,7 +136,9 @@ impl World {
             .entry(frames.first().map_or("none", label))
             .or_default() += size;
         for frame in frames {
-            let Frame::Delta(delta) = frame else { continue };
+            let ControlFrame::Delta(delta) = frame else {
+                continue;
+            };
             for entry in &delta.entries {
                 *sniffed
                     .changes
@@ -148,9 +150,9 @@ impl World {
 
     /// Data frames are about to be handled. A rogue may say one signal several times in a message, and all are
     /// handled before the first is sent on.
-    pub(super) fn sniff_arrivals(&mut self, link: LinkId, frames: &[Frame]) {
+    pub(super) fn sniff_arrivals(&mut self, link: LinkId, frames: &[DataFrame]) {
         let signals = frames.iter().filter_map(|frame| match frame {
-            Frame::Signal(signal) => Some(signal),
+            DataFrame::Signal(signal) => Some(signal),
             _ => None,
         });
         self.arriving = signals
@@ -164,8 +166,10 @@ impl World {
 
     /// A data frame is sent. One that came from elsewhere has less time to live than before, and does not go
     /// back.
-    pub(super) fn sniff_signal(&mut self, no: HostNo, link: LinkId, frame: &Frame) {
-        let Frame::Signal(signal) = frame else { return };
+    pub(super) fn sniff_signal(&mut self, no: HostNo, link: LinkId, frame: &DataFrame) {
+        let DataFrame::Signal(signal) = frame else {
+            return;
+        };
         let me = self.hosts[no].id;
         if let Some(sniffed) = self.sniffed.as_mut() {
             // What was on its way before anybody looked is not judged.
@@ -205,17 +209,17 @@ impl World {
     }
 }
 
-fn label(frame: &Frame) -> &'static str {
+fn label(frame: &ControlFrame) -> &'static str {
     match frame {
-        Frame::Ping { .. } | Frame::Pong { .. } => "ping",
-        Frame::Bye(_) => "bye",
-        Frame::Digest(_) => "digest",
-        Frame::Records(_) => "records",
-        Frame::Summary(_) | Frame::Announce(_) | Frame::Want(_) => "words",
-        Frame::Subscribe { .. } | Frame::Unsubscribe { .. } => "subscribe",
-        Frame::Follow { .. } | Frame::Unfollow { .. } => "follow",
-        Frame::Delta(_) | Frame::Changes(..) => "delta",
-        Frame::Audit { .. } => "audit",
-        Frame::Signal(_) | Frame::Ack(_) | Frame::Unknown { .. } => "other",
+        ControlFrame::Ping { .. } | ControlFrame::Pong { .. } => "ping",
+        ControlFrame::Bye(_) => "bye",
+        ControlFrame::Digest(_) => "digest",
+        ControlFrame::Records(_) => "records",
+        ControlFrame::Summary(_) | ControlFrame::Announce(_) | ControlFrame::Want(_) => "words",
+        ControlFrame::Subscribe { .. } | ControlFrame::Unsubscribe { .. } => "subscribe",
+        ControlFrame::Follow { .. } | ControlFrame::Unfollow { .. } => "follow",
+        ControlFrame::Delta(_) | ControlFrame::Changes(..) => "delta",
+        ControlFrame::Audit { .. } => "audit",
+        ControlFrame::Unknown { .. } => "other",
     }
 }

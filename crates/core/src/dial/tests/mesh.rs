@@ -9,7 +9,7 @@ use super::super::super::ids::{DialId, HubId, Incarnation, LinkId, Moment};
 use super::super::super::links::{LinkConfig, LinkEvent, Links};
 use super::super::super::topology::{Topology, TopologyConfig, TopologyEvent};
 use super::super::{Admission, DialConfig, Dialer};
-use crate::frames::{Frame, PULLS_SINCE};
+use crate::frames::{ControlFrame, PULLS_SINCE};
 
 const LATENCY: Duration = Duration::from_millis(5);
 
@@ -38,7 +38,7 @@ struct Node {
 #[derive(Debug)]
 enum Happens {
     Up { up: LinkUp, peer: (usize, LinkId) },
-    Frame { link: LinkId, frame: Frame },
+    Frame { link: LinkId, frame: ControlFrame },
     Closed { link: LinkId, bye: Bye },
     Failed { dial: DialId },
 }
@@ -203,13 +203,19 @@ impl Mesh {
             Happens::Frame { link, frame } => {
                 node.links.on_heard(now, link);
                 match frame {
-                    Frame::Ping { token } => node.links.on_ping(link, token),
-                    Frame::Pong { token } => node.links.on_pong(now, link, token),
-                    Frame::Digest(part) => node.topology.handle_digest(now, link, &part),
-                    Frame::Records(records) => node.topology.handle_records(now, link, records),
-                    Frame::Summary(summary) => node.topology.handle_summary(now, link, &summary),
-                    Frame::Announce(words) => node.topology.handle_announce(now, link, &words),
-                    Frame::Want(hubs) => node.topology.handle_want(link, &hubs),
+                    ControlFrame::Ping { token } => node.links.on_ping(link, token),
+                    ControlFrame::Pong { token } => node.links.on_pong(now, link, token),
+                    ControlFrame::Digest(part) => node.topology.handle_digest(now, link, &part),
+                    ControlFrame::Records(records) => {
+                        node.topology.handle_records(now, link, records)
+                    }
+                    ControlFrame::Summary(summary) => {
+                        node.topology.handle_summary(now, link, &summary)
+                    }
+                    ControlFrame::Announce(words) => {
+                        node.topology.handle_announce(now, link, &words)
+                    }
+                    ControlFrame::Want(hubs) => node.topology.handle_want(link, &hubs),
                     other => panic!("nobody sends {other:?}"),
                 }
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::world::{Book, hub, life, network, peer};
 use crate::api::{Hop, Route, Routes, SignalFailure, Source};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Sent};
-use crate::frames::{AckFrame, Frame, Refused, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{AckFrame, DataFrame, Refused, RefusedWhy, SignalBody, SignalFrame};
 use crate::ids::{LinkId, Moment, SignalKind};
 
 pub(super) const NOW: Moment = Moment(5_000_000);
@@ -140,7 +140,7 @@ impl Bench {
             .into_iter()
             .filter_map(|effect| match effect {
                 Effect::Link {
-                    frame: Frame::Ack(ack),
+                    frame: DataFrame::Ack(ack),
                     ..
                 } => Some((ack.upto, ack.refused)),
                 _ => None,

@@ -8,7 +8,7 @@ use super::bench::*;
 use super::world::{MS, hub, life, peer};
 use crate::api::{Routes, SignalFailure};
 use crate::exchange::{Effect, ExchangeConfig, Sent, counted};
-use crate::frames::{Frame, Refused, RefusedWhy, SignalBody};
+use crate::frames::{DataFrame, Refused, RefusedWhy, SignalBody};
 use crate::ids::{LinkId, NetworkKey};
 
 #[test]
@@ -108,7 +108,7 @@ fn whoever_acknowledges_what_was_never_sent_cannot_stop_what_is_sent_next() {
     let sent = bench.effects();
     let numbers = sent.iter().find_map(|effect| match effect {
         Effect::Link {
-            frame: Frame::Signal(signal),
+            frame: DataFrame::Signal(signal),
             ..
         } => Some((signal.seq, signal.base)),
         _ => None,
@@ -128,7 +128,7 @@ fn numbers_that_one_destination_skips_are_skipped_for_no_other_nor_in_its_next_l
         assert_eq!(bench.send_to(to, 1), Ok(Sent::Window));
         bench.effects().into_iter().find_map(|effect| match effect {
             Effect::Link {
-                frame: Frame::Signal(signal),
+                frame: DataFrame::Signal(signal),
                 ..
             } => Some((signal.seq, signal.base)),
             _ => None,
@@ -183,7 +183,7 @@ fn a_frame_comes_by_a_way_that_its_source_may_take() {
         assert!(!ring.is_astray(hub, LINK) && !ring.is_astray(hub, OTHER_LINK));
     }
     let mut bench = apart([1, 2, 1]);
-    let frame = Frame::Signal(bench.signal(1, 1));
+    let frame = DataFrame::Signal(bench.signal(1, 1));
     bench.exchange.handle(NOW, &bench.book, frame, OTHER_LINK);
     assert_eq!(bench.effects(), [Effect::Counted(counted::ASTRAY)]);
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::bench::*;
 use super::world::{MS, hub, life, peer};
 use crate::exchange::{Effect, ExchangeConfig, MAX_OUTSTANDING, Sent, counted};
-use crate::frames::{AckFrame, Frame, Refused, RefusedWhy, SignalBody};
+use crate::frames::{AckFrame, DataFrame, Refused, RefusedWhy, SignalBody};
 use crate::ids::{ClaimNo, SignalKind};
 
 #[test]
@@ -73,7 +73,7 @@ fn an_acknowledgement_covers_only_what_the_caller_answered_for() {
     ));
     let frame = match bench.exchange.poll_effect() {
         Some(Effect::Link {
-            frame: Frame::Ack(frame),
+            frame: DataFrame::Ack(frame),
             ..
         }) => frame,
         other => panic!("no acknowledgement: {other:?}"),
@@ -132,7 +132,7 @@ fn frames_for_others_go_on_by_their_route_and_never_back() {
     frame.ttl -= 1;
     let on = Effect::Link {
         link: OTHER_LINK,
-        frame: Frame::Signal(frame.clone()),
+        frame: DataFrame::Signal(frame.clone()),
     };
     assert_eq!(bench.effects(), [on]);
     bench
@@ -158,7 +158,7 @@ fn acknowledgements_for_others_go_on_too() {
     frame.ttl -= 1;
     let on = Effect::Link {
         link: OTHER_LINK,
-        frame: Frame::Ack(frame),
+        frame: DataFrame::Ack(frame),
     };
     assert_eq!(bench.effects(), [on]);
 }
@@ -171,7 +171,7 @@ fn a_signal_leaves_with_its_lives_its_claims_and_room_for_a_detour() {
     let [
         Effect::Link {
             link: LINK,
-            frame: Frame::Signal(frame),
+            frame: DataFrame::Signal(frame),
         },
     ] = &effects[..]
     else {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::api::{Delivery, Hop, Route, Routes, Sender, SignalFailure, Source, Unread};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Found, Resolve, Sent, Vouch, ttl_for};
-use crate::frames::{Frame, RefusedWhy};
+use crate::frames::{DataFrame, RefusedWhy};
 use crate::ids::{
     ClaimNo, Dialect, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind,
 };
@@ -129,7 +129,7 @@ pub(super) struct World {
     config: ExchangeConfig,
     links: BTreeMap<LinkId, (usize, usize)>,
     made: u64,
-    flight: BTreeMap<(Moment, u64), (usize, LinkId, Frame)>,
+    flight: BTreeMap<(Moment, u64), (usize, LinkId, DataFrame)>,
     rng: u64,
     senders: BTreeMap<(usize, ClaimNo), PeerId>,
     /// And the hub that accepted it.
@@ -461,13 +461,13 @@ impl World {
         self.settle();
     }
 
-    fn transmit(&mut self, from: usize, link: LinkId, frame: Frame) {
+    fn transmit(&mut self, from: usize, link: LinkId, frame: DataFrame) {
         let Some(&(a, b)) = self.links.get(&link) else {
             return;
         };
         let ttl = match &frame {
-            Frame::Signal(signal) => signal.ttl,
-            Frame::Ack(ack) => ack.ttl,
+            DataFrame::Signal(signal) => signal.ttl,
+            DataFrame::Ack(ack) => ack.ttl,
             other => panic!("not of the data path: {other:?}"),
         };
         let most = u8::try_from(self.hubs.len()).expect("few hubs");
@@ -520,8 +520,8 @@ impl World {
         if arrival.is_some_and(|at| at <= self.now) {
             let ((_, _), (to, link, frame)) = self.flight.pop_first().expect("a frame");
             match frame {
-                Frame::Signal(f) => self.hubs[to].handle_signal(self.now, &self.book, f, link),
-                Frame::Ack(f) => self.hubs[to].handle_ack(self.now, &self.book, f, link),
+                DataFrame::Signal(f) => self.hubs[to].handle_signal(self.now, &self.book, f, link),
+                DataFrame::Ack(f) => self.hubs[to].handle_ack(self.now, &self.book, f, link),
                 other => panic!("not of the data path: {other:?}"),
             }
         }

@@ -12,7 +12,7 @@ fn knowing(hub: u16) -> Topology {
 }
 
 /// Lets both speak on link 1 until neither has more to say, and all that is due by `until` happen; gives the frames.
-fn converse(a: &mut Topology, b: &mut Topology, from: u64, until: u64) -> Vec<Frame> {
+fn converse(a: &mut Topology, b: &mut Topology, from: u64, until: u64) -> Vec<ControlFrame> {
     let mut said = Vec::new();
     for ms in from..until {
         let now = at_ms(ms);
@@ -30,12 +30,12 @@ fn converse(a: &mut Topology, b: &mut Topology, from: u64, until: u64) -> Vec<Fr
     said
 }
 
-fn hand(to: &mut Topology, now: Moment, frame: &Frame) {
+fn hand(to: &mut Topology, now: Moment, frame: &ControlFrame) {
     match frame.clone() {
-        Frame::Summary(summary) => to.handle_summary(now, LinkId(1), &summary),
-        Frame::Announce(words) => to.handle_announce(now, LinkId(1), &words),
-        Frame::Want(hubs) => to.handle_want(LinkId(1), &hubs),
-        Frame::Records(records) => to.handle_records(now, LinkId(1), records),
+        ControlFrame::Summary(summary) => to.handle_summary(now, LinkId(1), &summary),
+        ControlFrame::Announce(words) => to.handle_announce(now, LinkId(1), &words),
+        ControlFrame::Want(hubs) => to.handle_want(LinkId(1), &hubs),
+        ControlFrame::Records(records) => to.handle_records(now, LinkId(1), records),
         other => panic!("nobody sends {other:?}"),
     }
 }
@@ -45,9 +45,9 @@ fn meet(a: &mut Topology, b: &mut Topology, ms: u64) {
     b.on_neighbour_up(at_ms(ms), a.me, life(0, 1), LinkId(1));
 }
 
-fn records_in(frames: &[Frame]) -> usize {
+fn records_in(frames: &[ControlFrame]) -> usize {
     let records = frames.iter().map(|frame| match frame {
-        Frame::Records(records) => records.len(),
+        ControlFrame::Records(records) => records.len(),
         _ => 0,
     });
     records.sum()
@@ -77,13 +77,13 @@ fn who_knows_nobody_is_told_all_and_who_knows_somebody_is_not() {
     meet(&mut knows, &mut new, 1_000);
     let said = converse(&mut knows, &mut new, 1_000, 1_100);
     assert!(new.records().eq(knows.records()));
-    assert!(said.contains(&Frame::Summary(Summary {
+    assert!(said.contains(&ControlFrame::Summary(Summary {
         wants_all: true,
         ..Summary::default()
     })));
     // Its next neighbour is not asked for all again.
     new.on_neighbour_up(at_ms(2_000), id(2), life(0, 1), LinkId(2));
-    let greeting = Frame::Summary(Summary::default());
+    let greeting = ControlFrame::Summary(Summary::default());
     assert_eq!(new.poll_transmit(LinkId(2), 16_384), Some(greeting));
 }
 
@@ -95,7 +95,7 @@ fn all_is_asked_of_another_if_the_first_is_lost_before_it_told() {
     }
     frames(&mut topology, 2);
     topology.on_neighbour_down(at_ms(100), id(1));
-    let asked = Frame::Summary(Summary {
+    let asked = ControlFrame::Summary(Summary {
         wants_all: true,
         ..Summary::default()
     });
@@ -109,7 +109,7 @@ fn records_from_who_sends_us_on_are_not_all_there_are() {
     topology.handle_records(at_ms(50), LinkId(1), vec![record(7, 1, &[])]);
     topology.on_neighbour_down(at_ms(60), id(1));
     topology.on_neighbour_up(at_ms(100), id(7), life(0, 1), LinkId(2));
-    let asked = Frame::Summary(Summary {
+    let asked = ControlFrame::Summary(Summary {
         wants_all: true,
         ..Summary::default()
     });

@@ -33,11 +33,11 @@ fn frames_keep_to_their_size_but_carry_at_least_one_record() {
     let batch = (10..40).map(|hub| record(hub, 1, &[])).collect();
     topology.handle_records(at_ms(2_000), LinkId(1), batch);
     let size = outbox::record_bytes(&record(10, 1, &[]));
-    let Some(Frame::Records(few)) = topology.poll_transmit(LinkId(2), size * 4) else {
+    let Some(ControlFrame::Records(few)) = topology.poll_transmit(LinkId(2), size * 4) else {
         panic!("records expected");
     };
     assert_eq!(few.len(), 3);
-    let Some(Frame::Records(one)) = topology.poll_transmit(LinkId(2), 1) else {
+    let Some(ControlFrame::Records(one)) = topology.poll_transmit(LinkId(2), 1) else {
         panic!("records expected");
     };
     assert_eq!(one.len(), 1);
@@ -54,8 +54,10 @@ fn exchange(a: &mut Topology, b: &mut Topology, now: Moment, max_bytes: usize) {
         }
         for (topology, frame) in [(&mut *b, to_b), (&mut *a, to_a)] {
             match frame {
-                Some(Frame::Digest(part)) => topology.handle_digest(now, LinkId(1), &part),
-                Some(Frame::Records(records)) => topology.handle_records(now, LinkId(1), records),
+                Some(ControlFrame::Digest(part)) => topology.handle_digest(now, LinkId(1), &part),
+                Some(ControlFrame::Records(records)) => {
+                    topology.handle_records(now, LinkId(1), records)
+                }
                 other => assert_eq!(other, None),
             }
         }
@@ -86,13 +88,13 @@ fn two_digests_in_any_number_of_parts_make_two_databases_one() {
         // What both had before does not travel again.
         a.on_neighbour_switched(at_ms(2_000), id(1), LinkId(2));
         b.on_neighbour_switched(at_ms(2_000), id(0), LinkId(2));
-        while let Some(Frame::Digest(part)) = a.poll_transmit(LinkId(2), max_bytes) {
+        while let Some(ControlFrame::Digest(part)) = a.poll_transmit(LinkId(2), max_bytes) {
             b.handle_digest(at_ms(2_000), LinkId(2), &part);
         }
         assert!(
             frames(&mut b, 2)
                 .iter()
-                .all(|frame| matches!(frame, Frame::Digest(_)))
+                .all(|frame| matches!(frame, ControlFrame::Digest(_)))
         );
     }
 }

@@ -128,7 +128,7 @@ fn an_unreachable_hub_is_forgotten_after_a_quarter_of_an_hour_but_not_its_life()
     topology.handle_records(forgotten, LinkId(2), vec![earlier]);
     assert_eq!(topology.record(id(1)), None);
     let frames = frames(&mut topology, 2);
-    let [Frame::Records(answer)] = frames.as_slice() else {
+    let [ControlFrame::Records(answer)] = frames.as_slice() else {
         panic!("one frame expected, not {frames:?}");
     };
     assert_eq!(answer[0].version(), (life(0, 1), 0));
@@ -234,11 +234,11 @@ fn messages_about_nobody(version: u16) -> usize {
                 messages += 1;
                 let now = at_ms(ms);
                 match frame {
-                    Frame::Digest(lines) => to.handle_digest(now, LinkId(1), &lines),
-                    Frame::Records(records) => to.handle_records(now, LinkId(1), records),
-                    Frame::Announce(words) => to.handle_announce(now, LinkId(1), &words),
-                    Frame::Want(hubs) => to.handle_want(LinkId(1), &hubs),
-                    Frame::Summary(summary) => to.handle_summary(now, LinkId(1), &summary),
+                    ControlFrame::Digest(lines) => to.handle_digest(now, LinkId(1), &lines),
+                    ControlFrame::Records(records) => to.handle_records(now, LinkId(1), records),
+                    ControlFrame::Announce(words) => to.handle_announce(now, LinkId(1), &words),
+                    ControlFrame::Want(hubs) => to.handle_want(LinkId(1), &hubs),
+                    ControlFrame::Summary(summary) => to.handle_summary(now, LinkId(1), &summary),
                     other => panic!("nobody sends {other:?}"),
                 }
             }
@@ -249,16 +249,16 @@ fn messages_about_nobody(version: u16) -> usize {
 
 #[test]
 fn a_neighbour_always_has_room_and_others_are_asked_for_when_there_is_some() {
-    let digest = |frame: &Frame| matches!(frame, Frame::Digest(_));
+    let digest = |frame: &ControlFrame| matches!(frame, ControlFrame::Digest(_));
     asks_for_who_was_turned_away(FLOODS, digest);
-    let compares = |frame: &Frame| match frame {
-        Frame::Summary(summary) => summary.sums.len() == Summary::SHARES,
+    let compares = |frame: &ControlFrame| match frame {
+        ControlFrame::Summary(summary) => summary.sums.len() == Summary::SHARES,
         _ => false,
     };
     asks_for_who_was_turned_away(PULLS_SINCE, compares);
 }
 
-fn asks_for_who_was_turned_away(version: u16, asks: impl Fn(&Frame) -> bool) {
+fn asks_for_who_was_turned_away(version: u16, asks: impl Fn(&ControlFrame) -> bool) {
     let config = TopologyConfig {
         max_hubs: 4,
         ..TopologyConfig::default()

@@ -16,8 +16,8 @@ fn on_the_way_to_seven() -> Topology {
     topology
 }
 
-fn word(hub: u16, number: u64) -> Frame {
-    Frame::Announce(vec![record(hub, number, &[]).digest()])
+fn word(hub: u16, number: u64) -> ControlFrame {
+    ControlFrame::Announce(vec![record(hub, number, &[]).digest()])
 }
 
 #[test]
@@ -66,19 +66,19 @@ fn who_hears_of_a_newer_record_asks_one_and_another_if_that_does_not_answer() {
     for link in 1..=3 {
         topology.handle_announce(at_ms(3_000), LinkId(link), &newer);
     }
-    assert_eq!(frames(&mut topology, 1), [Frame::Want(vec![id(7)])]);
+    assert_eq!(frames(&mut topology, 1), [ControlFrame::Want(vec![id(7)])]);
     assert_eq!(frames(&mut topology, 2), []);
     assert_eq!(topology.poll_timeout(), Some(at_ms(3_300)));
     topology.handle_timeout(at_ms(3_300));
-    let second: Vec<Frame> = [2, 3]
+    let second: Vec<ControlFrame> = [2, 3]
         .iter()
         .flat_map(|link| frames(&mut topology, *link))
         .collect();
-    assert!(second.contains(&Frame::Want(vec![id(7)])));
+    assert!(second.contains(&ControlFrame::Want(vec![id(7)])));
     // The last that has it is asked at once when the link of the second is lost.
     topology.on_neighbour_down(at_ms(3_310), id(2));
     topology.handle_timeout(at_ms(3_310));
-    assert!(frames(&mut topology, 3).contains(&Frame::Want(vec![id(7)])));
+    assert!(frames(&mut topology, 3).contains(&ControlFrame::Want(vec![id(7)])));
     topology.handle_records(at_ms(3_320), LinkId(3), vec![record(7, 5, &[(1, 1)])]);
     topology.handle_timeout(at_ms(9_000));
     assert_eq!(topology.pulls.due, None);
@@ -97,7 +97,7 @@ fn who_sends_other_records_meanwhile_is_waited_for_but_not_for_ever() {
         topology.handle_records(at, LinkId(2), vec![record(2, 2 + turn, &[(0, 1)])]);
         topology.handle_timeout(at);
         let said = frames(&mut topology, 3);
-        if said.contains(&Frame::Want(vec![id(7)])) {
+        if said.contains(&ControlFrame::Want(vec![id(7)])) {
             asked = asked.or(Some(at));
         }
     }
@@ -138,7 +138,7 @@ fn word_of_ever_newer_versions_does_not_keep_another_from_being_asked() {
     }
     frames(&mut topology, 2);
     topology.handle_timeout(at_ms(3_300));
-    assert!(frames(&mut topology, 2).contains(&Frame::Want(vec![id(7)])));
+    assert!(frames(&mut topology, 2).contains(&ControlFrame::Want(vec![id(7)])));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn two_that_tell_of_ever_newer_versions_do_not_keep_a_third_from_being_asked() {
     for at in (3_300..4_500).step_by(300) {
         topology.handle_timeout(at_ms(at));
         asked.extend((1..=3).filter(|link| {
-            let wants = Frame::Want(vec![id(7)]);
+            let wants = ControlFrame::Want(vec![id(7)]);
             frames(&mut topology, *link).contains(&wants)
         }));
         for liar in [1, 3] {
@@ -173,7 +173,7 @@ fn a_request_that_could_not_go_out_is_not_dropped_where_nobody_else_has_the_reco
     topology.handle_announce(at_ms(3_000), LinkId(3), &[record(7, 2, &[]).digest()]);
     topology.handle_timeout(at_ms(3_300));
     topology.handle_timeout(at_ms(5_000));
-    assert!(frames(&mut topology, 3).contains(&Frame::Want(vec![id(7)])));
+    assert!(frames(&mut topology, 3).contains(&ControlFrame::Want(vec![id(7)])));
     // Once it is out, an answer that does not come is waited for no longer than others.
     topology.handle_timeout(at_ms(5_300));
     assert_eq!(topology.pulls.due, None);
@@ -206,7 +206,7 @@ fn no_neighbour_can_make_us_ask_for_more_hubs_than_we_would_hold() {
     topology.handle_announce(at_ms(0), LinkId(1), &words);
     let frames = frames(&mut topology, 1);
     assert!(
-        frames.contains(&Frame::Want(vec![id(10), id(11), id(12)])),
+        frames.contains(&ControlFrame::Want(vec![id(10), id(11), id(12)])),
         "{frames:?}"
     );
     assert_eq!(topology.refused(), 987);
@@ -238,7 +238,7 @@ fn who_tells_of_hubs_that_do_not_exist_keeps_nobody_from_being_asked() {
     topology.handle_announce(at_ms(400), LinkId(2), &honest);
     assert_eq!(
         frames(&mut topology, 2),
-        [Frame::Want(vec![id(7), id(8)])],
+        [ControlFrame::Want(vec![id(7), id(8)])],
         "each has its share"
     );
     // What was not sent yet is withdrawn, so that a link that takes nothing keeps no list of it.
@@ -249,7 +249,7 @@ fn who_tells_of_hubs_that_do_not_exist_keeps_nobody_from_being_asked() {
     }];
     topology.handle_timeout(at_ms(700));
     topology.handle_announce(at_ms(700), LinkId(2), &past_lives.map(|r| r.digest()));
-    let asks = |frame: &Frame| matches!(frame, Frame::Want(_));
+    let asks = |frame: &ControlFrame| matches!(frame, ControlFrame::Want(_));
     let frames = frames(&mut topology, 2);
     assert!(!frames.iter().any(asks), "nobody lives that: {frames:?}");
 }
@@ -266,7 +266,7 @@ fn a_stalled_link_gets_word_of_each_hub_once() {
     let words: Vec<DigestEntry> = frames(&mut topology, 3)
         .into_iter()
         .filter_map(|frame| match frame {
-            Frame::Announce(words) => Some(words),
+            ControlFrame::Announce(words) => Some(words),
             _ => None,
         })
         .flatten()

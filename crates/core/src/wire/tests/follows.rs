@@ -18,10 +18,10 @@ fn more_sets_than_have_slots_travel_and_take_each_others_slots() {
     let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new());
     let frame = |n: usize| {
         let network = NetworkKey::from_wire(&format!("p{n}")).unwrap();
-        let Frame::Delta(delta) = delta(n as u64, Vec::new()) else {
+        let ControlFrame::Delta(delta) = delta(n as u64, Vec::new()) else {
             unreachable!("it is one")
         };
-        Frame::Changes(Scope::Of(network), delta)
+        ControlFrame::Changes(Scope::Of(network), delta)
     };
     let last = MAX_SETS + 10;
     for n in (0..last).chain(0..20).chain(last - 20..last) {

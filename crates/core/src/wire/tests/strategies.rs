@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::hub;
 use crate::api::Bye;
 use crate::frames::{
-    AckFrame, Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, Refused, RefusedWhy,
-    Scope, Set, SignalBody, SignalFrame, Summary,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord,
+    Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 
@@ -77,7 +77,7 @@ pub(super) fn changes() -> impl Strategy<Value = Change> {
     prop_oneof![claim, gone, Just(Change::Unknown)]
 }
 
-pub(super) fn deltas() -> impl Strategy<Value = Frame> {
+pub(super) fn deltas() -> impl Strategy<Value = ControlFrame> {
     let seqs = prop_oneof![0..5_u64, any::<u64>()];
     let entries = vec(
         (seqs.clone(), changes()).prop_map(|(seq, change)| Entry { seq, change }),
@@ -92,7 +92,7 @@ pub(super) fn deltas() -> impl Strategy<Value = Frame> {
         entries,
     )
         .prop_map(|((origin, incarnation), from, to, reset, last, entries)| {
-            Frame::Delta(Delta {
+            ControlFrame::Delta(Delta {
                 origin,
                 incarnation,
                 from,
@@ -109,17 +109,18 @@ pub(super) fn scopes() -> impl Strategy<Value = Scope> {
 }
 
 /// Frames about sets that are not all of a hub's claims.
-pub(super) fn follows() -> impl Strategy<Value = Frame> {
+pub(super) fn follows() -> impl Strategy<Value = ControlFrame> {
     let sets = || (hubs(), scopes()).prop_map(|(hub, scope)| Set { hub, scope });
-    let follow =
-        (sets(), incarnations(), any::<u64>()).prop_map(|(set, incarnation, seq)| Frame::Follow {
+    let follow = (sets(), incarnations(), any::<u64>()).prop_map(|(set, incarnation, seq)| {
+        ControlFrame::Follow {
             set,
             incarnation,
             seq,
-        });
-    let unfollow = sets().prop_map(|set| Frame::Unfollow { set });
+        }
+    });
+    let unfollow = sets().prop_map(|set| ControlFrame::Unfollow { set });
     let changes = (scopes(), deltas()).prop_map(|(scope, delta)| match delta {
-        Frame::Delta(delta) => Frame::Changes(scope, delta),
+        ControlFrame::Delta(delta) => ControlFrame::Changes(scope, delta),
         other => other,
     });
     prop_oneof![follow, unfollow, changes]
@@ -145,10 +146,10 @@ pub(super) fn records() -> impl Strategy<Value = LinkRecord> {
         )
 }
 
-pub(super) fn summaries() -> impl Strategy<Value = Frame> {
+pub(super) fn summaries() -> impl Strategy<Value = ControlFrame> {
     (any::<bool>(), any::<bool>(), vec(any::<u32>(), 0..40)).prop_map(
         |(wants_all, is_answer, sums)| {
-            Frame::Summary(Summary {
+            ControlFrame::Summary(Summary {
                 wants_all,
                 is_answer,
                 sums,
@@ -183,30 +184,30 @@ pub(super) fn lines() -> impl Strategy<Value = DigestEntry> {
     })
 }
 
-pub(super) fn control_frames() -> impl Strategy<Value = Frame> {
+pub(super) fn control_frames() -> impl Strategy<Value = ControlFrame> {
     prop_oneof![
-        any::<u64>().prop_map(|token| Frame::Ping { token }),
-        any::<u64>().prop_map(|token| Frame::Pong { token }),
-        byes().prop_map(Frame::Bye),
-        vec(lines(), 0..6).prop_map(Frame::Digest),
-        vec(lines(), 0..6).prop_map(Frame::Announce),
-        vec(hubs(), 0..6).prop_map(Frame::Want),
+        any::<u64>().prop_map(|token| ControlFrame::Ping { token }),
+        any::<u64>().prop_map(|token| ControlFrame::Pong { token }),
+        byes().prop_map(ControlFrame::Bye),
+        vec(lines(), 0..6).prop_map(ControlFrame::Digest),
+        vec(lines(), 0..6).prop_map(ControlFrame::Announce),
+        vec(hubs(), 0..6).prop_map(ControlFrame::Want),
         summaries(),
         follows(),
-        vec(records(), 0..4).prop_map(Frame::Records),
-        lines().prop_map(|line| Frame::Subscribe {
+        vec(records(), 0..4).prop_map(ControlFrame::Records),
+        lines().prop_map(|line| ControlFrame::Subscribe {
             origin: line.hub,
             incarnation: line.incarnation,
             seq: line.number,
         }),
-        hubs().prop_map(|origin| Frame::Unsubscribe { origin }),
-        (lines(), any::<u64>()).prop_map(|(line, hash)| Frame::Audit {
+        hubs().prop_map(|origin| ControlFrame::Unsubscribe { origin }),
+        (lines(), any::<u64>()).prop_map(|(line, hash)| ControlFrame::Audit {
             origin: line.hub,
             incarnation: line.incarnation,
             seq: line.number,
             hash,
         }),
-        (0x30..0x40_u8).prop_map(|kind| Frame::Unknown { kind }),
+        (0x30..0x40_u8).prop_map(|kind| ControlFrame::Unknown { kind }),
         deltas(),
         deltas(),
     ]
@@ -247,10 +248,10 @@ pub(super) fn signal_bodies() -> impl Strategy<Value = SignalBody> {
     ]
 }
 
-pub(super) fn data_frames() -> impl Strategy<Value = Frame> {
+pub(super) fn data_frames() -> impl Strategy<Value = DataFrame> {
     let signal = (ends(), any::<u64>(), any::<u64>(), signal_bodies()).prop_map(
         |((ttl, source, source_incarnation, dest, dest_incarnation), seq, base, body)| {
-            Frame::Signal(SignalFrame {
+            DataFrame::Signal(SignalFrame {
                 ttl,
                 source,
                 source_incarnation,
@@ -273,7 +274,7 @@ pub(super) fn data_frames() -> impl Strategy<Value = Frame> {
     );
     let ack = (ends(), any::<u64>(), refused).prop_map(
         |((ttl, source, source_incarnation, dest, dest_incarnation), upto, refused)| {
-            Frame::Ack(AckFrame {
+            DataFrame::Ack(AckFrame {
                 ttl,
                 source,
                 source_incarnation,

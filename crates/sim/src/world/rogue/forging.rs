@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Manners, made_up_id};
+use super::{AnyFrame, Manners, made_up_id};
 use hubmesh_core::api::Bye;
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::frames::{
-    Change, Claim, Delta, DigestEntry, Entry, Frame, LinkRecord, SignalBody, SignalFrame, Summary,
+    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord, SignalBody,
+    SignalFrame, Summary,
 };
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
 use hubmesh_core::rng::Rng;
@@ -73,8 +74,8 @@ impl Forger {
         rng: &mut Rng,
         manners: Manners,
         heard: &Heard,
-        passed: &VecDeque<Frame>,
-    ) -> Vec<Frame> {
+        passed: &VecDeque<DataFrame>,
+    ) -> Vec<AnyFrame> {
         let many = match rng.below(60) {
             0 => 200,
             1..=10 => 10,
@@ -87,23 +88,28 @@ impl Forger {
 
     /// What it makes of a signal or an acknowledgement that it was to pass on: it may be lost, doubled, sent on with
     /// another time to live, or changed.
-    pub(super) fn pass(&mut self, rng: &mut Rng, manners: Manners, frame: Frame) -> Vec<Frame> {
+    pub(super) fn pass(
+        &mut self,
+        rng: &mut Rng,
+        manners: Manners,
+        frame: DataFrame,
+    ) -> Vec<DataFrame> {
         match rng.below(12) {
             0 => Vec::new(),
             1 => vec![frame.clone(), frame],
             2 => match frame {
-                Frame::Signal(signal) => {
+                DataFrame::Signal(signal) => {
                     let ttl = signal.ttl.saturating_sub(rng.below(4) as u8);
-                    vec![Frame::Signal(SignalFrame { ttl, ..signal })]
+                    vec![DataFrame::Signal(SignalFrame { ttl, ..signal })]
                 }
                 frame => vec![frame],
             },
             3 if manners.thief => match frame {
-                Frame::Signal(signal) => {
+                DataFrame::Signal(signal) => {
                     let body = SignalBody::Hub {
                         payload: Bytes::from_static(b"stolen"),
                     };
-                    vec![Frame::Signal(SignalFrame { body, ..signal })]
+                    vec![DataFrame::Signal(SignalFrame { body, ..signal })]
                 }
                 frame => vec![frame],
             },
@@ -112,16 +118,21 @@ impl Forger {
     }
 
     /// What it makes of what its own core says. Mostly it lets it be: a hub that answers nothing is soon alone.
-    pub(super) fn tell(&mut self, rng: &mut Rng, manners: Manners, frame: Frame) -> Option<Frame> {
+    pub(super) fn tell(
+        &mut self,
+        rng: &mut Rng,
+        manners: Manners,
+        frame: ControlFrame,
+    ) -> Option<ControlFrame> {
         match frame {
-            Frame::Delta(_) if rng.below(6) == 0 => None,
-            Frame::Delta(mut delta) if manners.thief && rng.below(4) == 0 => {
+            ControlFrame::Delta(_) if rng.below(6) == 0 => None,
+            ControlFrame::Delta(mut delta) if manners.thief && rng.below(4) == 0 => {
                 delta.entries.truncate(rng.below(3) as usize);
-                Some(Frame::Delta(delta))
+                Some(ControlFrame::Delta(delta))
             }
-            Frame::Pong { .. } if rng.below(12) == 0 => None,
-            Frame::Subscribe { .. } | Frame::Digest(_) if rng.below(12) == 0 => None,
-            Frame::Announce(_) | Frame::Want(_) if rng.below(12) == 0 => None,
+            ControlFrame::Pong { .. } if rng.below(12) == 0 => None,
+            ControlFrame::Subscribe { .. } | ControlFrame::Digest(_) if rng.below(12) == 0 => None,
+            ControlFrame::Announce(_) | ControlFrame::Want(_) if rng.below(12) == 0 => None,
             frame => Some(frame),
         }
     }
@@ -131,48 +142,51 @@ impl Forger {
         rng: &mut Rng,
         manners: Manners,
         heard: &Heard,
-        passed: &VecDeque<Frame>,
-    ) -> Frame {
+        passed: &VecDeque<DataFrame>,
+    ) -> AnyFrame {
         self.count += 1;
-        match rng.below(100) {
-            0..=29 => Frame::Delta(self.delta(rng, manners, heard)),
+        let frame = match rng.below(100) {
+            0..=29 => ControlFrame::Delta(self.delta(rng, manners, heard)),
             30..=49 => self.records(rng, manners, heard),
             50..=53 => self.digest(rng, manners, heard),
             54..=57 => {
                 let origin = self.anybody(rng, heard);
-                Frame::Subscribe {
+                ControlFrame::Subscribe {
                     origin,
                     incarnation: self.life(rng, heard, origin, manners),
                     seq: number(rng, 5),
                 }
             }
-            58 => Frame::Unsubscribe {
+            58 => ControlFrame::Unsubscribe {
                 origin: self.anybody(rng, heard),
             },
             59..=60 => {
                 let origin = self.anybody(rng, heard);
-                Frame::Audit {
+                ControlFrame::Audit {
                     origin,
                     incarnation: self.life(rng, heard, origin, manners),
                     seq: number(rng, 5),
                     hash: rng.next_u64(),
                 }
             }
-            61..=80 => Frame::Signal(self.signal(rng, manners, heard)),
-            81..=87 => Frame::Ack(self.ack(rng, manners, heard)),
-            88..=90 => Frame::Ping {
+            61..=80 => return DataFrame::Signal(self.signal(rng, manners, heard)).into(),
+            81..=87 => return DataFrame::Ack(self.ack(rng, manners, heard)).into(),
+            88..=90 => ControlFrame::Ping {
                 token: number(rng, 3),
             },
-            91..=93 => Frame::Pong {
+            91..=93 => ControlFrame::Pong {
                 token: number(rng, 3),
             },
             94 => self.bye(rng, manners, heard),
             _ => {
                 let last = passed.len() as u64;
-                let again = passed.get(rng.below(last) as usize).cloned();
-                again.unwrap_or(Frame::Pong { token: 0 })
+                match passed.get(rng.below(last) as usize) {
+                    Some(again) => return again.clone().into(),
+                    None => ControlFrame::Pong { token: 0 },
+                }
             }
-        }
+        };
+        frame.into()
     }
 
     /// A hub that does not exist; sometimes one that was never named before.
@@ -352,7 +366,7 @@ impl Forger {
         PeerId::Text(format!("rogue-{number}").into())
     }
 
-    fn records(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> Frame {
+    fn records(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> ControlFrame {
         let many = match rng.below(40) {
             0 => 120,
             1..=4 => 20,
@@ -369,7 +383,7 @@ impl Forger {
             };
             records.push(self.record(rng, manners, heard, hub));
         }
-        Frame::Records(records)
+        ControlFrame::Records(records)
     }
 
     fn record(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard, hub: HubId) -> LinkRecord {
@@ -425,7 +439,7 @@ impl Forger {
     }
 
     /// Which records it has, wants, or has the sums of.
-    fn digest(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> Frame {
+    fn digest(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> ControlFrame {
         let mut lines: Vec<DigestEntry> = Vec::new();
         for _ in 0..rng.below(12) {
             let hub = self.anybody(rng, heard);
@@ -440,19 +454,19 @@ impl Forger {
             lines.dedup_by_key(|line| line.hub);
         }
         match rng.below(4) {
-            0 => Frame::Digest(lines),
-            1 => Frame::Want(lines.into_iter().map(|line| line.hub).collect()),
-            2 => Frame::Summary(Summary {
+            0 => ControlFrame::Digest(lines),
+            1 => ControlFrame::Want(lines.into_iter().map(|line| line.hub).collect()),
+            2 => ControlFrame::Summary(Summary {
                 wants_all: rng.below(2) == 0,
                 is_answer: rng.below(2) == 0,
                 sums: vec![rng.below(3) as u32; Summary::SHARES],
             }),
-            _ => Frame::Announce(lines),
+            _ => ControlFrame::Announce(lines),
         }
     }
 
-    fn bye(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> Frame {
-        Frame::Bye(match rng.below(9) {
+    fn bye(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard) -> ControlFrame {
+        ControlFrame::Bye(match rng.below(9) {
             0 => Bye::Draining {
                 retry_after: Duration::from_millis(rng.next_u64() >> rng.below(64)),
             },
