@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use hubmesh_core::api::{Hop, Route, Routes, Source};
 use hubmesh_core::directory::Directory;
 use hubmesh_core::exchange::{Effect, Exchange, ExchangeConfig, Resolve};
-use hubmesh_core::frames::{AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry};
+use hubmesh_core::frames::{AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, Head};
 use hubmesh_core::ids::{
     ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, PeerId,
     SignalKind, mix,
@@ -185,11 +185,13 @@ fn acknowledge(exchange: &mut Exchange, directory: &Directory, frame: &DataFrame
         return;
     };
     let ack = AckFrame {
-        ttl: 4,
-        source: OTHER,
-        source_incarnation: LIFE,
-        dest: ME,
-        dest_incarnation: LIFE,
+        head: Head {
+            ttl: 4,
+            source: OTHER,
+            source_incarnation: LIFE,
+            dest: ME,
+            dest_incarnation: LIFE,
+        },
         upto: signal.seq,
         refused: Vec::new(),
     };

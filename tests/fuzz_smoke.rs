@@ -143,8 +143,8 @@ mod seeds {
     use bytes::{Bytes, BytesMut};
     use hubmesh_core::api::Bye;
     use hubmesh_core::frames::{
-        AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord,
-        Refused, RefusedWhy, SignalBody, SignalFrame, Summary,
+        AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head,
+        LinkRecord, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, Summary,
     };
     use hubmesh_core::ids::{
         ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -302,14 +302,16 @@ mod seeds {
 
     fn signal() -> DataFrame {
         DataFrame::Signal(SignalFrame {
-            ttl: 6,
-            source: HubId([1; 20]),
-            source_incarnation: LIFE,
-            dest: HubId([2; 20]),
-            dest_incarnation: LIFE,
+            head: Head {
+                ttl: 6,
+                source: HubId([1; 20]),
+                source_incarnation: LIFE,
+                dest: HubId([2; 20]),
+                dest_incarnation: LIFE,
+            },
             seq: 300,
             base: 290,
-            body: SignalBody::Peer {
+            body: SignalBody::Peer(PeerSignal {
                 network: network(),
                 from: peer("someone"),
                 from_claim: ClaimNo(4),
@@ -318,18 +320,20 @@ mod seeds {
                 target_claim: ClaimNo(5),
                 kind: SignalKind(2),
                 payload: Bytes::from_static(b"{\"candidate\":\"\"}"),
-            },
+            }),
         })
     }
 
     fn ack() -> DataFrame {
         let refused = |seq, why| Refused { seq, why };
         DataFrame::Ack(AckFrame {
-            ttl: 6,
-            source: HubId([2; 20]),
-            source_incarnation: LIFE,
-            dest: HubId([1; 20]),
-            dest_incarnation: LIFE,
+            head: Head {
+                ttl: 6,
+                source: HubId([2; 20]),
+                source_incarnation: LIFE,
+                dest: HubId([1; 20]),
+                dest_incarnation: LIFE,
+            },
             upto: 300,
             refused: vec![
                 refused(299, RefusedWhy::NotHere),

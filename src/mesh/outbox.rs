@@ -106,7 +106,7 @@ impl Lanes {
         let bytes = SIGNAL_COST + signal.body.payload().len();
         let owner = Owner {
             came_by: by,
-            source: signal.source,
+            source: signal.head.source,
         };
         if counts && !self.data.shares.fits(&owner, bytes, room) {
             return Pushed::Dropped;
@@ -128,7 +128,7 @@ impl Lanes {
         let room = MAX_ACKS.saturating_sub(self.acks.bytes);
         let owner = Owner {
             came_by: by,
-            source: ack.source,
+            source: ack.head.source,
         };
         let bytes = ACK_COST + REFUSED_COST * ack.refused.len();
         if !self.acks.shares.fits(&owner, bytes, room) {

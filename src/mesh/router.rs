@@ -503,7 +503,13 @@ impl Router {
         }
     }
 
-    fn to_link(&self, exchange: &mut Exchange, link: LinkId, frame: &DataFrame, came: Option<Came>) {
+    fn to_link(
+        &self,
+        exchange: &mut Exchange,
+        link: LinkId,
+        frame: &DataFrame,
+        came: Option<Came>,
+    ) {
         let links = self.links.read();
         // A link that is gone takes nothing: the window sends again by the next way.
         let Some(outbox) = links.get(&link) else {

@@ -6,7 +6,7 @@
 //! that a line would show is looked at. Called by the [`Router`](super::router::Router) alone.
 
 use hubmesh_core::api::{Delivery, Failed, Publication, Sender, SignalFailure, Source};
-use hubmesh_core::frames::{AckFrame, Frame, RefusedWhy, SignalBody};
+use hubmesh_core::frames::{AckFrame, DataFrame, RefusedWhy, SignalBody};
 use hubmesh_core::ids::{HubId, LinkId, NetworkKey, PeerId, SignalKind};
 use tracing::{Level, enabled, trace};
 
@@ -22,11 +22,11 @@ pub struct Passage {
 
 impl Passage {
     /// That of the signal in a frame; `None` for other frames, and while no line would show it.
-    pub fn of(frame: &Frame) -> Option<Self> {
+    pub fn of(frame: &DataFrame) -> Option<Self> {
         match frame {
-            Frame::Signal(signal) if enabled!(Level::TRACE) => Some(Passage {
-                source_hub: signal.source,
-                destination_hub: signal.dest,
+            DataFrame::Signal(signal) if enabled!(Level::TRACE) => Some(Passage {
+                source_hub: signal.head.source,
+                destination_hub: signal.head.dest,
                 number: signal.seq,
             }),
             _ => None,
@@ -72,42 +72,37 @@ pub fn published(source: &Source, hubs: usize) {
 }
 
 /// A frame goes out by a link: one of this hub's own, or one that is passed on for others.
-pub fn sent(frame: &Frame, is_own: bool, to_link: LinkId) {
+pub fn sent(frame: &DataFrame, is_own: bool, to_link: LinkId) {
     match frame {
-        Frame::Signal(signal) if is_own => match &signal.body {
-            SignalBody::Peer {
-                network,
-                from,
-                target,
-                kind,
-                ..
-            } => trace!(
-                source_hub = %signal.source, destination_hub = %signal.dest, number = signal.seq,
-                to_link = to_link.0, %from, to = %target, kind = word(network, *kind), "signal sent"
+        DataFrame::Signal(signal) if is_own => match &signal.body {
+            SignalBody::Peer(peer) => trace!(
+                source_hub = %signal.head.source, destination_hub = %signal.head.dest, number = signal.seq,
+                to_link = to_link.0, from = %peer.from, to = %peer.target,
+                kind = word(&peer.network, peer.kind), "signal sent"
             ),
             SignalBody::Hub { .. } => trace!(
-                source_hub = %signal.source, destination_hub = %signal.dest, number = signal.seq,
+                source_hub = %signal.head.source, destination_hub = %signal.head.dest, number = signal.seq,
                 to_link = to_link.0, "message of the hub sent"
             ),
         },
-        Frame::Signal(signal) => trace!(
-            source_hub = %signal.source, destination_hub = %signal.dest, number = signal.seq,
+        DataFrame::Signal(signal) => trace!(
+            source_hub = %signal.head.source, destination_hub = %signal.head.dest, number = signal.seq,
             to_link = to_link.0, "signal forwarded"
         ),
-        Frame::Ack(ack) if is_own => judged(ack, "signal refused"),
+        DataFrame::Ack(ack) if is_own => judged(ack, "signal refused"),
         _ => {}
     }
 }
 
 /// The hub of the receivers has said which signals it took; those that it refused are told one by one, and again until
 /// their own hub no longer keeps them.
-pub fn acknowledged(me: impl FnOnce() -> HubId, frame: &Frame) {
+pub fn acknowledged(me: impl FnOnce() -> HubId, frame: &DataFrame) {
     if enabled!(Level::TRACE)
-        && let Frame::Ack(ack) = frame
-        && ack.dest == me()
+        && let DataFrame::Ack(ack) = frame
+        && ack.head.dest == me()
     {
         trace!(
-            source_hub = %ack.dest, destination_hub = %ack.source, upto = ack.upto,
+            source_hub = %ack.head.dest, destination_hub = %ack.head.source, upto = ack.upto,
             "signals acknowledged"
         );
         judged(ack, "signal refused by its destination");
@@ -117,7 +112,7 @@ pub fn acknowledged(me: impl FnOnce() -> HubId, frame: &Frame) {
 fn judged(ack: &AckFrame, message: &'static str) {
     for refused in &ack.refused {
         trace!(
-            source_hub = %ack.dest, destination_hub = %ack.source, number = refused.seq,
+            source_hub = %ack.head.dest, destination_hub = %ack.head.source, number = refused.seq,
             reason = reason(refused.why), "{message}"
         );
     }

@@ -1,7 +1,9 @@
 //! Hubs that speak in the name of others: signals, acknowledgements, and lives.
 
 use bytes::Bytes;
-use hubmesh_core::frames::{AckFrame, ControlFrame, DataFrame, SignalBody, SignalFrame};
+use hubmesh_core::frames::{
+    AckFrame, ControlFrame, DataFrame, Head, PeerSignal, SignalBody, SignalFrame,
+};
 use hubmesh_core::ids::{ClaimNo, Dialect, HubId, Incarnation, NetworkKey, PeerId, SignalKind};
 
 use crate::arena::{Arena, counted};
@@ -31,14 +33,16 @@ pub async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
 /// A signal in the name of that hub, of a peer that nobody knows.
 fn signal(evil: &EvilHub, (source, life): (HubId, Incarnation), base: u64) -> DataFrame {
     DataFrame::Signal(SignalFrame {
-        ttl: 8,
-        source,
-        source_incarnation: life,
-        dest: evil.victim,
-        dest_incarnation: evil.victim_life,
+        head: Head {
+            ttl: 8,
+            source,
+            source_incarnation: life,
+            dest: evil.victim,
+            dest_incarnation: evil.victim_life,
+        },
         seq: base,
         base,
-        body: SignalBody::Peer {
+        body: SignalBody::Peer(PeerSignal {
             network: NetworkKey::new(Dialect::Pigeon, "forged").expect("a network"),
             from: PeerId::new(&fresh_id()).expect("a peer"),
             from_claim: ClaimNo(1),
@@ -47,7 +51,7 @@ fn signal(evil: &EvilHub, (source, life): (HubId, Incarnation), base: u64) -> Da
             target_claim: ClaimNo(1),
             kind: SignalKind(0),
             payload: Bytes::from_static(b"{}"),
-        },
+        }),
     })
 }
 
@@ -92,11 +96,13 @@ async fn what_a_hub_says_in_a_third_ones_name_stops_nobody() {
                 evil.enter().await;
                 for upto in [1 << 40, 1 << 62] {
                     let ack = AckFrame {
-                        ttl: 8,
-                        source: third,
-                        source_incarnation: life,
-                        dest: evil.victim,
-                        dest_incarnation: evil.victim_life,
+                        head: Head {
+                            ttl: 8,
+                            source: third,
+                            source_incarnation: life,
+                            dest: evil.victim,
+                            dest_incarnation: evil.victim_life,
+                        },
                         upto,
                         refused: Vec::new(),
                     };

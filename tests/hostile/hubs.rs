@@ -8,8 +8,8 @@ use futures::{SinkExt, StreamExt};
 use hubmesh::mesh::handshake::{HandshakeError, Identity, Rejection};
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{
-    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord, RefusedWhy,
-    SignalBody, SignalFrame,
+    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
+    PeerSignal, RefusedWhy, SignalBody, SignalFrame,
 };
 use hubmesh_core::ids::{
     ClaimNo, Dialect, Hlc, HubId, Incarnation, NetworkKey, PeerId, SignalKind,
@@ -320,14 +320,16 @@ async fn a_hub_speaks_for_its_own_peers_alone() {
 
 fn forged(evil: &EvilHub, seq: u64, from: &str, target: &str) -> DataFrame {
     DataFrame::Signal(SignalFrame {
-        ttl: 4,
-        source: evil.me.hub,
-        source_incarnation: evil.me.incarnation,
-        dest: evil.victim,
-        dest_incarnation: evil.victim_life,
+        head: Head {
+            ttl: 4,
+            source: evil.me.hub,
+            source_incarnation: evil.me.incarnation,
+            dest: evil.victim,
+            dest_incarnation: evil.victim_life,
+        },
         seq,
         base: 1,
-        body: SignalBody::Peer {
+        body: SignalBody::Peer(PeerSignal {
             network: NetworkKey::new(Dialect::Pigeon, "forged").expect("a network"),
             from: PeerId::new(from).expect("a peer"),
             from_claim: ClaimNo(1),
@@ -336,7 +338,7 @@ fn forged(evil: &EvilHub, seq: u64, from: &str, target: &str) -> DataFrame {
             target_claim: ClaimNo(1),
             kind: SignalKind(0),
             payload: Bytes::from_static(b"\"forged\""),
-        },
+        }),
     })
 }
 
@@ -557,8 +559,11 @@ async fn a_hub_that_floods_its_link_delays_nobody_else() {
                     unreachable!("it is a signal")
                 };
                 let astray = SignalFrame {
-                    dest: HubId([9; 20]),
-                    ttl: (seq % 3) as u8,
+                    head: Head {
+                        dest: HubId([9; 20]),
+                        ttl: (seq % 3) as u8,
+                        ..signal.head
+                    },
                     ..signal
                 };
                 assert!(evil.data(&DataFrame::Signal(astray)).await);

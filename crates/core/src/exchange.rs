@@ -218,8 +218,8 @@ impl Exchange {
     /// Whether a frame of the data path began here: all else that is sent is passed on.
     pub fn is_own(&self, frame: &DataFrame) -> bool {
         match frame {
-            DataFrame::Signal(signal) => signal.source == self.me.hub,
-            DataFrame::Ack(ack) => ack.source == self.me.hub,
+            DataFrame::Signal(signal) => signal.head.source == self.me.hub,
+            DataFrame::Ack(ack) => ack.head.source == self.me.hub,
             DataFrame::Unknown { .. } => false,
         }
     }
@@ -227,8 +227,8 @@ impl Exchange {
     /// A link had no room for a frame. If it is of this hub, it is sent again.
     pub fn on_dropped(&mut self, frame: &DataFrame) {
         if let DataFrame::Signal(signal) = frame
-            && signal.source == self.me.hub
-            && let Some(window) = self.outgoing.get_mut(&signal.dest)
+            && signal.head.source == self.me.hub
+            && let Some(window) = self.outgoing.get_mut(&signal.head.dest)
         {
             window.dropped(signal.seq);
         }

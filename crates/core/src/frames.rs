@@ -327,9 +327,9 @@ pub struct Claim {
     pub data: Option<Bytes>,
 }
 
-/// A signal between two hubs. Hops look at `ttl` and `dest` alone.
-#[derive(Clone, PartialEq, Debug)]
-pub struct SignalFrame {
+/// What every data frame begins with: all that a hop reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
     /// Links that it may still cross.
     pub ttl: u8,
     /// The hub that sent it.
@@ -340,6 +340,13 @@ pub struct SignalFrame {
     pub dest: HubId,
     /// The life that it is meant for.
     pub dest_incarnation: Incarnation,
+}
+
+/// A signal between two hubs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SignalFrame {
+    /// From where to where.
+    pub head: Head,
     /// Its number between these two, from 1.
     pub seq: u64,
     /// The lowest number that the sender still keeps: nothing below is sent again.
@@ -352,24 +359,7 @@ pub struct SignalFrame {
 #[derive(Clone, PartialEq, Debug)]
 pub enum SignalBody {
     /// From a peer to a peer.
-    Peer {
-        /// The network of both.
-        network: NetworkKey,
-        /// The sending peer.
-        from: PeerId,
-        /// Its claim at the source hub.
-        from_claim: ClaimNo,
-        /// The sequence number of that claim in the source hub's directory.
-        from_seq: u64,
-        /// The receiving peer.
-        target: PeerId,
-        /// Its claim at the destination hub.
-        target_claim: ClaimNo,
-        /// What kind.
-        kind: SignalKind,
-        /// The payload, as given.
-        payload: Bytes,
-    },
+    Peer(PeerSignal),
     /// From a hub to a hub: the bodies are the control plane's own.
     Hub {
         /// Encoded by `core::contest`.
@@ -377,17 +367,39 @@ pub enum SignalBody {
     },
 }
 
+/// A signal of a peer to a peer, between their hubs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PeerSignal {
+    /// The network of both.
+    pub network: NetworkKey,
+    /// The sending peer.
+    pub from: PeerId,
+    /// Its claim at the source hub.
+    pub from_claim: ClaimNo,
+    /// The sequence number of that claim in the source hub's directory.
+    pub from_seq: u64,
+    /// The receiving peer.
+    pub target: PeerId,
+    /// Its claim at the destination hub.
+    pub target_claim: ClaimNo,
+    /// What kind.
+    pub kind: SignalKind,
+    /// The payload, as given.
+    pub payload: Bytes,
+}
+
 impl SignalBody {
     /// The payload.
     pub fn payload(&self) -> &Bytes {
-        let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = self;
+        let (SignalBody::Peer(PeerSignal { payload, .. }) | SignalBody::Hub { payload }) = self;
         payload
     }
 
     /// The same with a payload of its own: as it comes, it is a part of its link's message, and keeps all of that in
     /// memory.
     pub fn detached(mut self) -> Self {
-        let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = &mut self;
+        let (SignalBody::Peer(PeerSignal { payload, .. }) | SignalBody::Hub { payload }) =
+            &mut self;
         *payload = Bytes::copy_from_slice(payload);
         self
     }
@@ -396,16 +408,8 @@ impl SignalBody {
 /// What the destination has of a pair's signals.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AckFrame {
-    /// Links that it may still cross.
-    pub ttl: u8,
-    /// The acknowledging hub: the signals' destination.
-    pub source: HubId,
-    /// Its life.
-    pub source_incarnation: Incarnation,
-    /// The hub that the signals came from.
-    pub dest: HubId,
-    /// The life that sent them.
-    pub dest_incarnation: Incarnation,
+    /// From the signals' destination to their source.
+    pub head: Head,
     /// Every signal up to this number was taken: delivered, or refused as in `refused`.
     pub upto: u64,
     /// The refused ones that the source may not know of yet.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hubmesh::limits::Origin;
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord,
-    Refused, RefusedWhy, SignalBody, SignalFrame, Summary,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
+    PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, Summary,
 };
 use hubmesh_core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -241,11 +241,13 @@ impl Choices<'_> {
     pub fn data_frame(&mut self) -> DataFrame {
         match self.one_in(3) {
             true => DataFrame::Ack(AckFrame {
-                ttl: self.below(5),
-                source: self.hub(),
-                source_incarnation: self.life(),
-                dest: self.hub(),
-                dest_incarnation: self.life(),
+                head: Head {
+                    ttl: self.below(5),
+                    source: self.hub(),
+                    source_incarnation: self.life(),
+                    dest: self.hub(),
+                    dest_incarnation: self.life(),
+                },
                 upto: self.number(),
                 refused: self.many(4, |choices| Refused {
                     seq: choices.number(),
@@ -257,11 +259,13 @@ impl Choices<'_> {
                 }),
             }),
             false => DataFrame::Signal(SignalFrame {
-                ttl: self.below(5),
-                source: self.hub(),
-                source_incarnation: self.life(),
-                dest: self.hub(),
-                dest_incarnation: self.life(),
+                head: Head {
+                    ttl: self.below(5),
+                    source: self.hub(),
+                    source_incarnation: self.life(),
+                    dest: self.hub(),
+                    dest_incarnation: self.life(),
+                },
                 seq: self.number(),
                 base: self.number(),
                 body: self.body(),
@@ -278,7 +282,7 @@ impl Choices<'_> {
                 payload: Bytes::copy_from_slice(payload),
             };
         }
-        SignalBody::Peer {
+        SignalBody::Peer(PeerSignal {
             network: self.network(),
             from: self.peer(),
             from_claim: ClaimNo(self.number()),
@@ -287,6 +291,6 @@ impl Choices<'_> {
             target_claim: ClaimNo(self.number()),
             kind: SignalKind(self.below(6)),
             payload: Bytes::from_static(b"{}"),
-        }
+        })
     }
 }

@@ -1,4 +1,4 @@
-use hubmesh_core::frames::{AckFrame, SignalBody};
+use hubmesh_core::frames::{AckFrame, Head, SignalBody};
 use hubmesh_core::ids::{HubId, Incarnation};
 
 use super::*;
@@ -7,11 +7,13 @@ use std::task::Waker;
 fn ack(upto: u64) -> DataFrame {
     let incarnation = Incarnation { epoch: 0, nonce: 1 };
     DataFrame::Ack(AckFrame {
-        ttl: 4,
-        source: HubId([1; 20]),
-        source_incarnation: incarnation,
-        dest: HubId([2; 20]),
-        dest_incarnation: incarnation,
+        head: Head {
+            ttl: 4,
+            source: HubId([1; 20]),
+            source_incarnation: incarnation,
+            dest: HubId([2; 20]),
+            dest_incarnation: incarnation,
+        },
         upto,
         refused: Vec::new(),
     })
@@ -21,11 +23,13 @@ fn ack(upto: u64) -> DataFrame {
 fn signal(source: u8, payload: usize) -> DataFrame {
     let incarnation = Incarnation { epoch: 0, nonce: 1 };
     DataFrame::Signal(SignalFrame {
-        ttl: 4,
-        source: HubId([source; 20]),
-        source_incarnation: incarnation,
-        dest: HubId([0; 20]),
-        dest_incarnation: incarnation,
+        head: Head {
+            ttl: 4,
+            source: HubId([source; 20]),
+            source_incarnation: incarnation,
+            dest: HubId([0; 20]),
+            dest_incarnation: incarnation,
+        },
         seq: 1,
         base: 1,
         body: SignalBody::Hub {
@@ -74,7 +78,8 @@ fn of_hub(outbox: &Outbox, source: u8) -> usize {
     let mut bytes = 0;
     for batch in lanes.data.batches.iter_mut() {
         for frame in wire::decode_data(&batch.message.clone().freeze()).expect("it is whole") {
-            if matches!(&frame, DataFrame::Signal(signal) if signal.source == HubId([source; 20])) {
+            if matches!(&frame, DataFrame::Signal(signal) if signal.head.source == HubId([source; 20]))
+            {
                 bytes += 1000;
             }
         }

@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::api::{Hop, SignalFailure};
-use crate::frames::{DataFrame, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{DataFrame, Head, PeerSignal, RefusedWhy, SignalBody, SignalFrame};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey};
 use crate::mutants::Mutants;
 
@@ -63,7 +63,7 @@ impl Letter {
             Letter::Peer {
                 parcel,
                 target_claim,
-            } => SignalBody::Peer {
+            } => SignalBody::Peer(PeerSignal {
                 network: parcel.source.network.clone(),
                 from: parcel.source.peer.clone(),
                 from_claim: parcel.source.claim,
@@ -72,7 +72,7 @@ impl Letter {
                 target_claim: *target_claim,
                 kind: parcel.kind,
                 payload: parcel.payload.clone(),
-            },
+            }),
             Letter::Publication { payload, .. } | Letter::Hub { payload, .. } => SignalBody::Hub {
                 payload: payload.clone(),
             },
@@ -246,11 +246,13 @@ impl Outgoing {
 
     fn frame(&self, me: Me, hop: Hop, seq: u64, body: SignalBody) -> SignalFrame {
         SignalFrame {
-            ttl: ttl_for(hop.hops),
-            source: me.hub,
-            source_incarnation: me.life,
-            dest: self.dest,
-            dest_incarnation: self.life,
+            head: Head {
+                ttl: ttl_for(hop.hops),
+                source: me.hub,
+                source_incarnation: me.life,
+                dest: self.dest,
+                dest_incarnation: self.life,
+            },
             seq,
             base: self.base,
             body,

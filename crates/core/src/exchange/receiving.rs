@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::{Delivery, Failed, Hop, Posted, Sender, SignalFailure};
-use crate::frames::{AckFrame, DataFrame, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{AckFrame, DataFrame, Head, RefusedWhy, SignalBody, SignalFrame};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 
 use super::config::MAX_JUMP;
@@ -24,8 +24,8 @@ impl Exchange {
     /// A frame of the data path, unless it is [astray](Self::is_astray).
     pub fn handle(&mut self, now: Moment, dir: &dyn Resolve, frame: DataFrame, arrived_by: LinkId) {
         let source = match &frame {
-            DataFrame::Signal(signal) => signal.source,
-            DataFrame::Ack(ack) => ack.source,
+            DataFrame::Signal(signal) => signal.head.source,
+            DataFrame::Ack(ack) => ack.head.source,
             DataFrame::Unknown { .. } => return,
         };
         if self.is_astray(source, arrived_by) {
@@ -48,9 +48,12 @@ impl Exchange {
         arrived_by: LinkId,
     ) {
         let now = self.advance(now);
-        if frame.dest != self.me.hub {
-            if let Some((link, ttl)) = self.way_on(&frame.dest, frame.ttl, arrived_by) {
-                let frame = DataFrame::Signal(SignalFrame { ttl, ..frame });
+        if frame.head.dest != self.me.hub {
+            if let Some((link, ttl)) = self.way_on(&frame.head.dest, frame.head.ttl, arrived_by) {
+                let frame = DataFrame::Signal(SignalFrame {
+                    head: Head { ttl, ..frame.head },
+                    ..frame
+                });
                 self.effects.link(link, frame);
             }
             return;
@@ -58,7 +61,7 @@ impl Exchange {
         if let Err(label) = self.check(&frame) {
             return self.effects.count(label);
         }
-        let hub = frame.source;
+        let hub = frame.head.source;
         if !self.open_pair(now, &frame) {
             return self.effects.count(counted::NO_ROOM);
         }
@@ -119,23 +122,23 @@ impl Exchange {
 
     /// Whether a signal for us can be one: of two lives that last, with numbers that can be.
     fn check(&self, frame: &SignalFrame) -> Result<(), &'static str> {
-        if frame.source == self.me.hub
+        if frame.head.source == self.me.hub
             || frame.base == 0
             || frame.seq < frame.base
             || frame.seq == u64::MAX
         {
             return Err(counted::MALFORMED);
         }
-        let pair = self.incoming.get(&frame.source);
-        let known = self.life_by_routes(&frame.source);
+        let pair = self.incoming.get(&frame.head.source);
+        let known = self.life_by_routes(&frame.head.source);
         let known = known.or_else(|| pair.map(Incoming::life));
         // Also of a later life than its link record tells: whoever made it up could end the pair for good.
-        if frame.dest_incarnation != self.me.life
+        if frame.head.dest_incarnation != self.me.life
             || known.is_some_and(|known| !self.is_life(frame, known))
         {
             return Err(counted::STALE_LIFE);
         }
-        let next = pair.filter(|pair| pair.life() == frame.source_incarnation);
+        let next = pair.filter(|pair| pair.life() == frame.head.source_incarnation);
         let next = next.map_or(0, Incoming::next);
         let far = frame.base.saturating_sub(next) > MAX_JUMP;
         if far && !self.config.mutants.numbers_jump_anywhere() {
@@ -145,9 +148,9 @@ impl Exchange {
     }
 
     fn is_life(&self, frame: &SignalFrame, known: Incarnation) -> bool {
-        let named = frame.source_incarnation;
+        let named = frame.head.source_incarnation;
         if self.config.mutants.life_by_frame() {
-            let heard = self.incoming.get(&frame.source).map(Incoming::life);
+            let heard = self.incoming.get(&frame.head.source).map(Incoming::life);
             return named >= heard.map_or(known, |heard| heard.max(known));
         }
         named == known
@@ -159,8 +162,8 @@ impl Exchange {
 
     /// Sees to it that there is a receiving end for the frame's source and life.
     fn open_pair(&mut self, now: Moment, frame: &SignalFrame) -> bool {
-        let hub = frame.source;
-        let life = frame.source_incarnation;
+        let hub = frame.head.source;
+        let life = frame.head.source_incarnation;
         if let Some(pair) = self.incoming.get_mut(&hub) {
             if pair.life() != life {
                 self.alarms.clear(Alarm::Incoming(hub), &mut pair.alarm);
@@ -248,11 +251,13 @@ impl Exchange {
             return self.effects.count(counted::ACK_UNSENT);
         };
         let frame = AckFrame {
-            ttl: ttl_for(hop.hops),
-            source: self.me.hub,
-            source_incarnation: self.me.life,
-            dest: hub,
-            dest_incarnation: pair.life(),
+            head: Head {
+                ttl: ttl_for(hop.hops),
+                source: self.me.hub,
+                source_incarnation: self.me.life,
+                dest: hub,
+                dest_incarnation: pair.life(),
+            },
             upto,
             refused,
         };
@@ -287,29 +292,20 @@ impl Desk<'_> {
                     None => self.effects.push(Effect::HubMessage { from: hub, payload }),
                 }
             }
-            SignalBody::Peer {
-                network,
-                from,
-                from_claim: claim,
-                target,
-                target_claim: to,
-                kind,
-                payload,
-                ..
-            } => {
+            SignalBody::Peer(signal) => {
                 let delivery = Delivery {
-                    to,
-                    network,
-                    from,
+                    to: signal.target_claim,
+                    network: signal.network,
+                    from: signal.from,
                     sender: Sender::There(Posted {
                         hub,
                         life,
-                        claim,
+                        claim: signal.from_claim,
                         seq,
                     }),
-                    target,
-                    kind,
-                    payload,
+                    target: signal.target,
+                    kind: signal.kind,
+                    payload: signal.payload,
                 };
                 pair.hand_over(seq);
                 self.effects
@@ -336,21 +332,15 @@ impl Desk<'_> {
     }
 
     fn judge(&mut self, body: &SignalBody) -> Result<(), RefusedWhy> {
-        let SignalBody::Peer {
-            network,
-            from,
-            from_claim,
-            from_seq,
-            target,
-            target_claim,
-            ..
-        } = body
-        else {
+        let SignalBody::Peer(signal) = body else {
             return Ok(());
         };
-        self.judge_sender(network, from, *from_claim, *from_seq)?;
-        match self.dir.resolve(network, target) {
-            Some(Found { hub, claim, .. }) if hub == self.me.hub && claim == *target_claim => {
+        let network = &signal.network;
+        self.judge_sender(network, &signal.from, signal.from_claim, signal.from_seq)?;
+        match self.dir.resolve(network, &signal.target) {
+            Some(Found { hub, claim, .. })
+                if hub == self.me.hub && claim == signal.target_claim =>
+            {
                 Ok(())
             }
             _ => Err(RefusedWhy::NotHere),

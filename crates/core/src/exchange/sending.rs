@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::api::{Delivery, Route, Sender, SignalFailure, Source, Unpublished};
-use crate::frames::{AckFrame, DataFrame, RefusedWhy};
+use crate::frames::{AckFrame, DataFrame, Head, RefusedWhy};
 use crate::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::wire::MAX_PAYLOAD;
 
@@ -150,18 +150,25 @@ impl Exchange {
         arrived_by: LinkId,
     ) {
         let now = self.advance(now);
-        if frame.dest != self.me.hub {
-            if let Some((link, ttl)) = self.way_on(&frame.dest, frame.ttl, arrived_by) {
-                self.effects
-                    .link(link, DataFrame::Ack(AckFrame { ttl, ..frame }));
+        if frame.head.dest != self.me.hub {
+            if let Some((link, ttl)) = self.way_on(&frame.head.dest, frame.head.ttl, arrived_by) {
+                self.effects.link(
+                    link,
+                    DataFrame::Ack(AckFrame {
+                        head: Head { ttl, ..frame.head },
+                        ..frame
+                    }),
+                );
             }
             return;
         }
-        let hub = frame.source;
+        let hub = frame.head.source;
         let Some(window) = self.outgoing.get_mut(&hub) else {
             return self.effects.count(counted::STALE_LIFE);
         };
-        if frame.source_incarnation != window.life() || frame.dest_incarnation != self.me.life {
+        if frame.head.source_incarnation != window.life()
+            || frame.head.dest_incarnation != self.me.life
+        {
             return self.effects.count(counted::STALE_LIFE);
         }
         let refused: BTreeMap<u64, RefusedWhy> =

@@ -5,8 +5,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::dictionary::read_network_name;
 use super::primitives::{Reader, put_above, put_bytes, put_incarnation, put_peer, put_varint};
 use super::{DATA_BIT, MAX_PAYLOAD, WireError, close_frame, kind, next_frame};
-use crate::frames::{AckFrame, DataFrame, Refused, RefusedWhy, SignalBody, SignalFrame};
-use crate::ids::{ClaimNo, HubId, Incarnation, SignalKind};
+use crate::frames::{
+    AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame,
+};
+use crate::ids::{ClaimNo, SignalKind};
 
 const PEER: u8 = 0;
 const HUB: u8 = 1;
@@ -20,77 +22,40 @@ pub fn encode_data(frame: &DataFrame, out: &mut BytesMut) {
     }
 }
 
-struct Ends {
-    dest: HubId,
-    dest_incarnation: Incarnation,
-    source: HubId,
-    source_incarnation: Incarnation,
-}
-
-fn put_head(out: &mut BytesMut, ttl: u8, ends: &Ends) {
-    out.put_u8(ttl);
-    out.put_slice(&ends.dest.0);
-    put_incarnation(out, ends.dest_incarnation);
-    out.put_slice(&ends.source.0);
-    put_incarnation(out, ends.source_incarnation);
+fn put_head(out: &mut BytesMut, head: &Head) {
+    out.put_u8(head.ttl);
+    out.put_slice(&head.dest.0);
+    put_incarnation(out, head.dest_incarnation);
+    out.put_slice(&head.source.0);
+    put_incarnation(out, head.source_incarnation);
 }
 
 fn encode_signal(signal: &SignalFrame, out: &mut BytesMut) {
     let start = out.len();
-    put_head(
-        out,
-        signal.ttl,
-        &Ends {
-            dest: signal.dest,
-            dest_incarnation: signal.dest_incarnation,
-            source: signal.source,
-            source_incarnation: signal.source_incarnation,
-        },
-    );
+    put_head(out, &signal.head);
     put_varint(out, signal.seq);
     put_above(out, signal.seq, signal.base);
-    let payload = match &signal.body {
-        SignalBody::Peer {
-            network,
-            from,
-            from_claim,
-            from_seq,
-            target,
-            target_claim,
-            kind,
-            payload,
-        } => {
+    match &signal.body {
+        SignalBody::Peer(peer) => {
             out.put_u8(PEER);
-            put_bytes(out, network.as_str().as_bytes());
-            put_peer(out, from);
-            put_varint(out, from_claim.0);
-            put_varint(out, *from_seq);
-            put_peer(out, target);
-            put_varint(out, target_claim.0);
-            out.put_u8(kind.0);
-            payload
+            put_bytes(out, peer.network.as_str().as_bytes());
+            put_peer(out, &peer.from);
+            put_varint(out, peer.from_claim.0);
+            put_varint(out, peer.from_seq);
+            put_peer(out, &peer.target);
+            put_varint(out, peer.target_claim.0);
+            out.put_u8(peer.kind.0);
         }
-        SignalBody::Hub { payload } => {
-            out.put_u8(HUB);
-            payload
-        }
-    };
+        SignalBody::Hub { .. } => out.put_u8(HUB),
+    }
+    let payload = signal.body.payload();
     close_frame(out, start, kind::SIGNAL, payload.len());
-    out.put_slice(payload);
+    out.extend_from_slice(payload);
 }
 
 fn encode_ack(ack: &AckFrame, out: &mut BytesMut) {
     let start = out.len();
-    put_head(
-        out,
-        ack.ttl,
-        &Ends {
-            dest: ack.dest,
-            dest_incarnation: ack.dest_incarnation,
-            source: ack.source,
-            source_incarnation: ack.source_incarnation,
-        },
-    );
+    put_head(out, &ack.head);
     put_varint(out, ack.upto);
     for refused in &ack.refused {
         put_above(out, ack.upto, refused.seq);
@@ -126,24 +91,23 @@ fn read_frame(message: &Bytes, kind: u8, mut body: Reader<'_>) -> Result<DataFra
     }
 }
 
-fn read_head(body: &mut Reader<'_>) -> Result<(u8, Ends), WireError> {
-    let ttl = body.u8()?;
-    let ends = Ends {
+fn read_head(body: &mut Reader<'_>) -> Result<Head, WireError> {
+    Ok(Head {
+        ttl: body.u8()?,
         dest: body.hub()?,
         dest_incarnation: body.incarnation()?,
         source: body.hub()?,
         source_incarnation: body.incarnation()?,
-    };
-    Ok((ttl, ends))
+    })
 }
 
 fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<DataFrame, WireError> {
-    let (ttl, ends) = read_head(body)?;
+    let head = read_head(body)?;
     let seq = body.varint()?;
     // The difference is seq - base, so base lies that far below.
     let base = seq.wrapping_sub(body.above(0)?);
-    let variant = match body.u8()? {
-        PEER => SignalBody::Peer {
+    let body = match body.u8()? {
+        PEER => SignalBody::Peer(PeerSignal {
             network: read_network_name(body)?,
             from: body.peer()?,
             from_claim: ClaimNo(body.varint()?),
@@ -152,21 +116,17 @@ fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<DataFrame, Wire
             target_claim: ClaimNo(body.varint()?),
             kind: SignalKind(body.u8()?),
             payload: read_payload(message, body)?,
-        },
+        }),
         HUB => SignalBody::Hub {
             payload: read_payload(message, body)?,
         },
         _ => return Ok(DataFrame::Unknown { kind: kind::SIGNAL }),
     };
     Ok(DataFrame::Signal(SignalFrame {
-        ttl,
-        source: ends.source,
-        source_incarnation: ends.source_incarnation,
-        dest: ends.dest,
-        dest_incarnation: ends.dest_incarnation,
+        head,
         seq,
         base,
-        body: variant,
+        body,
     }))
 }
 
@@ -178,7 +138,7 @@ fn read_payload(message: &Bytes, body: &mut Reader<'_>) -> Result<Bytes, WireErr
 }
 
 fn read_ack(body: &mut Reader<'_>) -> Result<DataFrame, WireError> {
-    let (ttl, ends) = read_head(body)?;
+    let head = read_head(body)?;
     let upto = body.varint()?;
     let mut refused = Vec::new();
     while !body.is_empty() {
@@ -195,11 +155,7 @@ fn read_ack(body: &mut Reader<'_>) -> Result<DataFrame, WireError> {
         });
     }
     Ok(DataFrame::Ack(AckFrame {
-        ttl,
-        source: ends.source,
-        source_incarnation: ends.source_incarnation,
-        dest: ends.dest,
-        dest_incarnation: ends.dest_incarnation,
+        head,
         upto,
         refused,
     }))

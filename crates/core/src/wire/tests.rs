@@ -18,8 +18,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::Bye;
 use crate::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord,
-    Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
+    PeerSignal, Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 use strategies::{changes, control_frames, data_frames, records};
@@ -341,11 +341,13 @@ fn payloads_are_slices_of_the_message() {
 
 fn signal(body: SignalBody) -> DataFrame {
     DataFrame::Signal(SignalFrame {
-        ttl: 6,
-        source: hub(1),
-        source_incarnation: life(1),
-        dest: hub(2),
-        dest_incarnation: life(2),
+        head: Head {
+            ttl: 6,
+            source: hub(1),
+            source_incarnation: life(1),
+            dest: hub(2),
+            dest_incarnation: life(2),
+        },
         seq: 300,
         base: 298,
         body,
@@ -354,11 +356,13 @@ fn signal(body: SignalBody) -> DataFrame {
 
 fn golden_ack() -> DataFrame {
     DataFrame::Ack(AckFrame {
-        ttl: 6,
-        source: hub(2),
-        source_incarnation: life(2),
-        dest: hub(1),
-        dest_incarnation: life(1),
+        head: Head {
+            ttl: 6,
+            source: hub(2),
+            source_incarnation: life(2),
+            dest: hub(1),
+            dest_incarnation: life(1),
+        },
         upto: 300,
         refused: vec![Refused {
             seq: 299,
@@ -540,7 +544,7 @@ fn the_bytes_of_each_control_frame_are_what_they_were() {
 
 #[test]
 fn the_bytes_of_each_data_frame_are_what_they_were() {
-    let peer = signal(SignalBody::Peer {
+    let peer = signal(SignalBody::Peer(PeerSignal {
         network: NetworkKey::from_wire("pglobal").unwrap(),
         from: PeerId::Hex([0x11; 20]),
         from_claim: ClaimNo(5),
@@ -549,7 +553,7 @@ fn the_bytes_of_each_data_frame_are_what_they_were() {
         target_claim: ClaimNo(7),
         kind: SignalKind(2),
         payload: Bytes::from_static(b"{}"),
-    });
+    }));
     let ours = signal(SignalBody::Hub {
         payload: Bytes::from_static(b"x"),
     });
@@ -570,11 +574,13 @@ fn what_could_not_be_passed_on_in_one_message_is_not_taken_in() {
     let longer = Bytes::from(vec![b'x'; MAX_PAYLOAD + 1]);
     for (payload, fits) in [(long, true), (longer, false)] {
         let signal = DataFrame::Signal(SignalFrame {
-            ttl: 4,
-            source: HubId([1; 20]),
-            source_incarnation: Incarnation { epoch: 0, nonce: 1 },
-            dest: HubId([2; 20]),
-            dest_incarnation: Incarnation { epoch: 0, nonce: 2 },
+            head: Head {
+                ttl: 4,
+                source: HubId([1; 20]),
+                source_incarnation: Incarnation { epoch: 0, nonce: 1 },
+                dest: HubId([2; 20]),
+                dest_incarnation: Incarnation { epoch: 0, nonce: 2 },
+            },
             seq: 1,
             base: 1,
             body: SignalBody::Hub {

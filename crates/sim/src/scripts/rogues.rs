@@ -10,7 +10,7 @@ use crate::world::{HostNo, Manners, World, WorldConfig};
 use hubmesh_core::Kept;
 use hubmesh_core::exchange::MAX_JUMP;
 use hubmesh_core::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, LinkRecord, SignalBody,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, Head, LinkRecord, SignalBody,
     SignalFrame,
 };
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, PeerId};
@@ -337,11 +337,13 @@ pub(super) fn kept_aside(mutants: Mutants) -> Ended {
 /// A signal between hubs, as a rogue may write it.
 fn forged(world: &mut World, from: (HubId, Incarnation), to: HostNo, seq: u64) -> SignalFrame {
     SignalFrame {
-        ttl: 5,
-        source: from.0,
-        source_incarnation: from.1,
-        dest: world.host(to).id,
-        dest_incarnation: lives(world, to),
+        head: Head {
+            ttl: 5,
+            source: from.0,
+            source_incarnation: from.1,
+            dest: world.host(to).id,
+            dest_incarnation: lives(world, to),
+        },
         seq,
         base: seq,
         body: SignalBody::Hub {
@@ -405,11 +407,13 @@ pub(super) fn numbers_skipped(mutants: Mutants) -> Ended {
     world.run_for(secs(1));
     world.signal(from, &who(2).peer, false);
     let lies = AckFrame {
-        ttl: 5,
-        source: world.host(rogue).id,
-        source_incarnation: lives(&world, rogue),
-        dest: world.host(0).id,
-        dest_incarnation: lives(&world, 0),
+        head: Head {
+            ttl: 5,
+            source: world.host(rogue).id,
+            source_incarnation: lives(&world, rogue),
+            dest: world.host(0).id,
+            dest_incarnation: lives(&world, 0),
+        },
         upto: MAX_JUMP + 1,
         refused: Vec::new(),
     };

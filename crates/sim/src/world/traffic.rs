@@ -71,7 +71,7 @@ pub(super) struct Arriving {
 }
 
 fn key(signal: &SignalFrame) -> (HubId, HubId, u64) {
-    (signal.source, signal.dest, signal.seq)
+    (signal.head.source, signal.head.dest, signal.seq)
 }
 
 impl World {
@@ -159,7 +159,7 @@ impl World {
             .map(|signal| Arriving {
                 key: key(signal),
                 link,
-                ttl: signal.ttl,
+                ttl: signal.head.ttl,
             })
             .collect();
     }
@@ -173,7 +173,7 @@ impl World {
         let me = self.hosts[no].id;
         if let Some(sniffed) = self.sniffed.as_mut() {
             // What was on its way before anybody looked is not judged.
-            if signal.source == me {
+            if signal.head.source == me {
                 let (source, sent) = (no, BTreeMap::new());
                 let path = sniffed.paths.entry(key(signal));
                 path.or_insert(Path { source, sent });
@@ -185,7 +185,7 @@ impl World {
         if self.is_rogue(no) {
             return;
         }
-        if signal.source == me {
+        if signal.head.source == me {
             return;
         }
         let same = |came: &Arriving| came.key == key(signal);
@@ -194,10 +194,10 @@ impl World {
             return;
         };
         self.arriving.retain(|came| !same(came));
-        if signal.ttl >= came.ttl {
+        if signal.head.ttl >= came.ttl {
             self.fault(format!(
                 "13: host {no} sent a signal on with a time to live of {}",
-                signal.ttl
+                signal.head.ttl
             ));
         }
         if link == came.link {

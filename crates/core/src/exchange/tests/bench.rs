@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::world::{Book, hub, life, network, peer};
 use crate::api::{Hop, Route, Routes, SignalFailure, Source};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Sent};
-use crate::frames::{AckFrame, DataFrame, Refused, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{
+    AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame,
+};
 use crate::ids::{LinkId, Moment, SignalKind};
 
 pub(super) const NOW: Moment = Moment(5_000_000);
@@ -59,14 +61,16 @@ impl Bench {
         let (from, target) = (peer(1), peer(0));
         let (source, found) = (self.book.winners[&from], self.book.winners[&target]);
         SignalFrame {
-            ttl: 5,
-            source: hub(1),
-            source_incarnation: life(1),
-            dest: hub(0),
-            dest_incarnation: life(1),
+            head: Head {
+                ttl: 5,
+                source: hub(1),
+                source_incarnation: life(1),
+                dest: hub(0),
+                dest_incarnation: life(1),
+            },
             seq,
             base,
-            body: SignalBody::Peer {
+            body: SignalBody::Peer(PeerSignal {
                 network: network(),
                 from,
                 from_claim: source.claim,
@@ -75,7 +79,7 @@ impl Bench {
                 target_claim: found.claim,
                 kind: SignalKind(u8::try_from(seq % 256).expect("a byte")),
                 payload: Bytes::from_static(b"x"),
-            },
+            }),
         }
     }
 
@@ -152,11 +156,13 @@ impl Bench {
 /// From hub 1 to hub 0.
 pub(super) fn ack(upto: u64, refused: Vec<Refused>) -> AckFrame {
     AckFrame {
-        ttl: 5,
-        source: hub(1),
-        source_incarnation: life(1),
-        dest: hub(0),
-        dest_incarnation: life(1),
+        head: Head {
+            ttl: 5,
+            source: hub(1),
+            source_incarnation: life(1),
+            dest: hub(0),
+            dest_incarnation: life(1),
+        },
         upto,
         refused,
     }

@@ -8,14 +8,14 @@ use super::bench::*;
 use super::world::{MS, hub, life, peer};
 use crate::api::{Routes, SignalFailure};
 use crate::exchange::{Effect, ExchangeConfig, Sent, counted};
-use crate::frames::{DataFrame, Refused, RefusedWhy, SignalBody};
+use crate::frames::{DataFrame, PeerSignal, Refused, RefusedWhy, SignalBody};
 use crate::ids::{LinkId, NetworkKey};
 
 #[test]
 fn a_signal_for_another_network_than_its_targets_is_not_taken() {
     let mut bench = bench();
     let mut frame = bench.signal(1, 1);
-    if let SignalBody::Peer { network, .. } = &mut frame.body {
+    if let SignalBody::Peer(PeerSignal { network, .. }) = &mut frame.body {
         *network = NetworkKey::from_wire("pother").expect("a key");
     }
     bench.receive(frame);
@@ -39,12 +39,12 @@ fn a_hub_may_not_speak_for_a_peer_of_another() {
     let mut bench = bench();
     let mut frame = bench.signal(1, 1);
     let other = bench.book.winners[&peer(2)];
-    if let SignalBody::Peer {
+    if let SignalBody::Peer(PeerSignal {
         from,
         from_claim,
         from_seq,
         ..
-    } = &mut frame.body
+    }) = &mut frame.body
     {
         (*from, *from_claim, *from_seq) = (peer(2), other.claim, other.seq);
     }
@@ -68,7 +68,7 @@ fn frames_whose_numbers_cannot_be_are_dropped() {
     }
     let mut bench = bench();
     let mut own = bench.signal(1, 1);
-    own.source = hub(0);
+    own.head.source = hub(0);
     bench.receive(own);
     assert!(is_counted(&bench.effects(), counted::MALFORMED));
 }
@@ -192,7 +192,7 @@ fn a_frame_comes_by_a_way_that_its_source_may_take() {
 fn only_the_life_of_the_link_record_is_listened_to() {
     let mut bench = bench();
     let mut newer = bench.signal(1, 1);
-    newer.source_incarnation = life(2);
+    newer.head.source_incarnation = life(2);
     bench.receive(newer.clone());
     assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
     assert_eq!(bench.take(1, 1), [1], "the present life is not harmed");
@@ -204,8 +204,8 @@ fn only_the_life_of_the_link_record_is_listened_to() {
     bench.receive(bench.signal(1, 1));
     assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
     let mut for_another = bench.signal(2, 1);
-    for_another.source_incarnation = life(2);
-    for_another.dest_incarnation = life(9);
+    for_another.head.source_incarnation = life(2);
+    for_another.head.dest_incarnation = life(9);
     bench.receive(for_another);
     assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
 }
@@ -214,7 +214,7 @@ fn only_the_life_of_the_link_record_is_listened_to() {
 fn a_life_that_the_routes_know_to_be_over_is_not_listened_to() {
     let mut bench = bench();
     let mut old = bench.signal(1, 1);
-    old.source_incarnation = life(0);
+    old.head.source_incarnation = life(0);
     bench.receive(old);
     assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
 }
@@ -227,7 +227,7 @@ fn sources_beyond_the_bound_wait_until_another_was_silent_for_long() {
     });
     assert_eq!(bench.take(1, 1), [1]);
     let mut frame = bench.signal(1, 1);
-    frame.source = hub(2);
+    frame.head.source = hub(2);
     frame.body = SignalBody::Hub {
         payload: Bytes::new(),
     };

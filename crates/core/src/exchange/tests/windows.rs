@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::bench::*;
 use super::world::{MS, hub, life, peer};
 use crate::exchange::{Effect, ExchangeConfig, MAX_OUTSTANDING, Sent, counted};
-use crate::frames::{AckFrame, DataFrame, Refused, RefusedWhy, SignalBody};
+use crate::frames::{AckFrame, DataFrame, PeerSignal, Refused, RefusedWhy, SignalBody};
 use crate::ids::{ClaimNo, SignalKind};
 
 #[test]
@@ -39,7 +39,8 @@ fn an_early_signal_does_not_keep_the_message_that_it_came_in() {
     let mut bench = bench();
     let message = Bytes::from(vec![0; 1024]);
     let mut early = bench.signal(2, 1);
-    let (SignalBody::Peer { payload, .. } | SignalBody::Hub { payload }) = &mut early.body;
+    let (SignalBody::Peer(PeerSignal { payload, .. }) | SignalBody::Hub { payload }) =
+        &mut early.body;
     *payload = message.slice(..1);
     bench.receive(early);
     assert!(message.is_unique());
@@ -127,9 +128,9 @@ fn more_refusals_than_fit_are_told_in_turns() {
 fn frames_for_others_go_on_by_their_route_and_never_back() {
     let mut bench = bench();
     let mut frame = bench.signal(1, 1);
-    frame.dest = hub(2);
+    frame.head.dest = hub(2);
     bench.receive(frame.clone());
-    frame.ttl -= 1;
+    frame.head.ttl -= 1;
     let on = Effect::Link {
         link: OTHER_LINK,
         frame: DataFrame::Signal(frame.clone()),
@@ -139,10 +140,10 @@ fn frames_for_others_go_on_by_their_route_and_never_back() {
         .exchange
         .handle_signal(NOW, &bench.book, frame.clone(), OTHER_LINK);
     assert_eq!(bench.effects(), [Effect::Counted(counted::NO_WAY_ON)]);
-    frame.dest = hub(7);
+    frame.head.dest = hub(7);
     bench.receive(frame.clone());
     assert_eq!(bench.effects(), [Effect::Counted(counted::NO_WAY_ON)]);
-    (frame.dest, frame.ttl) = (hub(2), 0);
+    (frame.head.dest, frame.head.ttl) = (hub(2), 0);
     bench.receive(frame);
     assert_eq!(bench.effects(), [Effect::Counted(counted::TTL)]);
 }
@@ -151,11 +152,11 @@ fn frames_for_others_go_on_by_their_route_and_never_back() {
 fn acknowledgements_for_others_go_on_too() {
     let mut bench = bench();
     let mut frame = ack(1, vec![]);
-    frame.dest = hub(2);
+    frame.head.dest = hub(2);
     bench
         .exchange
         .handle_ack(NOW, &bench.book, frame.clone(), LINK);
-    frame.ttl -= 1;
+    frame.head.ttl -= 1;
     let on = Effect::Link {
         link: OTHER_LINK,
         frame: DataFrame::Ack(frame),
@@ -177,11 +178,11 @@ fn a_signal_leaves_with_its_lives_its_claims_and_room_for_a_detour() {
     else {
         panic!("not one signal: {effects:?}");
     };
-    assert_eq!((frame.ttl, frame.seq, frame.base), (6, 1, 1));
-    assert_eq!((frame.source, frame.dest), (hub(0), hub(1)));
-    let SignalBody::Peer {
+    assert_eq!((frame.head.ttl, frame.seq, frame.base), (6, 1, 1));
+    assert_eq!((frame.head.source, frame.head.dest), (hub(0), hub(1)));
+    let SignalBody::Peer(PeerSignal {
         target_claim, kind, ..
-    } = &frame.body
+    }) = &frame.body
     else {
         panic!("not of a peer");
     };
@@ -223,7 +224,7 @@ fn an_acknowledgement_of_another_life_changes_nothing() {
     bench.effects();
     for (source, dest) in [(2, 1), (1, 2), (0, 1)] {
         let mut frame = ack(1, vec![]);
-        (frame.source_incarnation, frame.dest_incarnation) = (life(source), life(dest));
+        (frame.head.source_incarnation, frame.head.dest_incarnation) = (life(source), life(dest));
         bench.exchange.handle_ack(NOW, &bench.book, frame, LINK);
         assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
     }
@@ -288,7 +289,7 @@ fn an_answer_without_a_delivery_is_harmless() {
 fn a_claim_number_alone_opens_no_door() {
     let mut bench = bench();
     let mut frame = bench.signal(1, 1);
-    if let SignalBody::Peer { target_claim, .. } = &mut frame.body {
+    if let SignalBody::Peer(PeerSignal { target_claim, .. }) = &mut frame.body {
         *target_claim = ClaimNo(999);
     }
     bench.receive(frame);

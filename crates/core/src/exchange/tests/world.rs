@@ -466,8 +466,8 @@ impl World {
             return;
         };
         let ttl = match &frame {
-            DataFrame::Signal(signal) => signal.ttl,
-            DataFrame::Ack(ack) => ack.ttl,
+            DataFrame::Signal(signal) => signal.head.ttl,
+            DataFrame::Ack(ack) => ack.head.ttl,
             other => panic!("not of the data path: {other:?}"),
         };
         let most = u8::try_from(self.hubs.len()).expect("few hubs");

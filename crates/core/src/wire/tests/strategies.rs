@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use super::hub;
 use crate::api::Bye;
 use crate::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord,
-    Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
+    PeerSignal, Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 
@@ -230,7 +230,7 @@ pub(super) fn signal_bodies() -> impl Strategy<Value = SignalBody> {
     )
         .prop_map(
             |(network, from, from_claim, from_seq, target, target_claim, kind, payload)| {
-                SignalBody::Peer {
+                SignalBody::Peer(PeerSignal {
                     network,
                     from,
                     from_claim: ClaimNo(from_claim),
@@ -239,7 +239,7 @@ pub(super) fn signal_bodies() -> impl Strategy<Value = SignalBody> {
                     target_claim: ClaimNo(target_claim),
                     kind: SignalKind(kind),
                     payload,
-                }
+                })
             },
         );
     prop_oneof![
@@ -252,11 +252,13 @@ pub(super) fn data_frames() -> impl Strategy<Value = DataFrame> {
     let signal = (ends(), any::<u64>(), any::<u64>(), signal_bodies()).prop_map(
         |((ttl, source, source_incarnation, dest, dest_incarnation), seq, base, body)| {
             DataFrame::Signal(SignalFrame {
-                ttl,
-                source,
-                source_incarnation,
-                dest,
-                dest_incarnation,
+                head: Head {
+                    ttl,
+                    source,
+                    source_incarnation,
+                    dest,
+                    dest_incarnation,
+                },
                 seq,
                 base,
                 body,
@@ -275,11 +277,13 @@ pub(super) fn data_frames() -> impl Strategy<Value = DataFrame> {
     let ack = (ends(), any::<u64>(), refused).prop_map(
         |((ttl, source, source_incarnation, dest, dest_incarnation), upto, refused)| {
             DataFrame::Ack(AckFrame {
-                ttl,
-                source,
-                source_incarnation,
-                dest,
-                dest_incarnation,
+                head: Head {
+                    ttl,
+                    source,
+                    source_incarnation,
+                    dest,
+                    dest_incarnation,
+                },
                 upto,
                 refused,
             })

@@ -14,8 +14,8 @@ use super::{AnyFrame, Manners, made_up_id};
 use hubmesh_core::api::Bye;
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::frames::{
-    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, LinkRecord, SignalBody,
-    SignalFrame, Summary,
+    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
+    SignalBody, SignalFrame, Summary,
 };
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
 use hubmesh_core::rng::Rng;
@@ -99,8 +99,11 @@ impl Forger {
             1 => vec![frame.clone(), frame],
             2 => match frame {
                 DataFrame::Signal(signal) => {
-                    let ttl = signal.ttl.saturating_sub(rng.below(4) as u8);
-                    vec![DataFrame::Signal(SignalFrame { ttl, ..signal })]
+                    let ttl = signal.head.ttl.saturating_sub(rng.below(4) as u8);
+                    vec![DataFrame::Signal(SignalFrame {
+                        head: Head { ttl, ..signal.head },
+                        ..signal
+                    })]
                 }
                 frame => vec![frame],
             },

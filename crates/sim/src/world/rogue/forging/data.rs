@@ -6,7 +6,9 @@ use super::{Forger, Heard, number, pick};
 use crate::world::Manners;
 use crate::world::rogue::MADE_UP;
 use hubmesh_core::directory::ClaimView;
-use hubmesh_core::frames::{AckFrame, Refused, RefusedWhy, SignalBody, SignalFrame};
+use hubmesh_core::frames::{
+    AckFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame,
+};
 use hubmesh_core::ids::{ClaimNo, HubId, PeerId, SignalKind};
 use hubmesh_core::rng::Rng;
 
@@ -30,11 +32,13 @@ impl Forger {
             _ => 1,
         };
         SignalFrame {
-            ttl: rng.below(9) as u8,
-            source,
-            source_incarnation: self.life(rng, heard, source, manners),
-            dest,
-            dest_incarnation: self.life(rng, heard, dest, manners),
+            head: Head {
+                ttl: rng.below(9) as u8,
+                source,
+                source_incarnation: self.life(rng, heard, source, manners),
+                dest,
+                dest_incarnation: self.life(rng, heard, dest, manners),
+            },
             seq,
             base: base.min(seq),
             body: self.body(rng, heard, source, dest),
@@ -80,7 +84,7 @@ impl Forger {
             ClaimNo(1),
             number(rng, 9),
         ));
-        SignalBody::Peer {
+        SignalBody::Peer(PeerSignal {
             network: target.network.clone(),
             from,
             from_claim,
@@ -89,7 +93,7 @@ impl Forger {
             target_claim: target.claim,
             kind: SignalKind(rng.below(256) as u8),
             payload: self.payload(rng),
-        }
+        })
     }
 
     fn payload(&mut self, rng: &mut Rng) -> Bytes {
@@ -140,11 +144,13 @@ impl Forger {
             refused.push(Refused { seq, why });
         }
         AckFrame {
-            ttl: rng.below(9) as u8,
-            source,
-            source_incarnation: self.life(rng, heard, source, manners),
-            dest,
-            dest_incarnation: self.life(rng, heard, dest, manners),
+            head: Head {
+                ttl: rng.below(9) as u8,
+                source,
+                source_incarnation: self.life(rng, heard, source, manners),
+                dest,
+                dest_incarnation: self.life(rng, heard, dest, manners),
+            },
             upto,
             refused,
         }
