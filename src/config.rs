@@ -47,6 +47,8 @@ pub struct Config {
     pub host: String,
     /// Port to listen on; 0 takes a free one.
     pub port: u16,
+    /// The second port with the same routes.
+    pub signaling_port: Option<u16>,
     /// What `port` speaks TLS with; `None` is plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Whether this is a hub, or a lone server without `/mesh`.
@@ -357,6 +359,7 @@ fn place_of(name: &str) -> Option<usize> {
 fn read_config(reader: &mut Reader) -> Option<Config> {
     let host = reader.host("HOST");
     let port = reader.number("PORT", 0..=65_535);
+    let signaling_port = reader.optional_port("SIGNALING_PORT");
     let tls = read_tls(reader);
     let is_hub = reader.flag("IS_HUB");
     let auth_token = reader.secret("AUTH_TOKEN");
@@ -393,11 +396,12 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         }
     }
     if let (Some(port), Some(nat)) = (port, &nat) {
-        check_ports(reader, port, nat);
+        check_ports(reader, port, signaling_port.flatten(), nat);
     }
     Some(Config {
         host: host?,
         port: port?,
+        signaling_port: signaling_port?,
         tls,
         is_hub: is_hub?,
         cors: cors?,

@@ -34,6 +34,9 @@ pub enum StartError {
     /// It cannot listen where it is told to.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// It cannot listen at `SIGNALING_PORT`.
+    #[error("SIGNALING_PORT, which is PORT here: {0}")]
+    BindSignaling(#[source] BindError),
     /// It cannot listen at `ADMIN_ADDR`.
     #[error("ADMIN_ADDR, of which HOST and PORT are the parts here: {0}")]
     BindAdmin(#[source] BindError),
@@ -60,7 +63,11 @@ impl Hub {
             Some(files) => Some(Certificates::load(files, Arc::clone(&metrics)).await?),
             None => None,
         };
-        let listeners = http::bind(&config.host, config.port).await?;
+        let mut listeners = http::bind(&config.host, config.port).await?;
+        if let Some(port) = config.signaling_port {
+            let second = http::bind(&config.host, port).await;
+            listeners.extend(second.map_err(StartError::BindSignaling)?);
+        }
         let for_operators = match &config.admin.addr {
             Some(addr) => http::bind(&addr.host, addr.port)
                 .await

@@ -148,6 +148,7 @@ async fn run(config: Config) -> ExitCode {
                 StartError::Nat(NatError::Thread(_) | NatError::Machine(_)) => SYSTEM_REFUSES,
                 StartError::Nat(NatError::Address(_)) | StartError::Tls(_) => BAD_CONFIG,
                 StartError::Bind(_)
+                | StartError::BindSignaling(_)
                 | StartError::BindAdmin(_)
                 | StartError::Nat(NatError::Port(_)) => CANNOT_LISTEN,
             });

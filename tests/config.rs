@@ -297,7 +297,7 @@ fn a_variable_that_is_nearly_a_setting_is_named_with_the_setting() {
     for (name, meant) in [
         ("MAX_CONECTIONS", "MAX_CONNECTIONS"),
         ("MAX_CONNECTION", "MAX_CONNECTIONS"),
-        ("CORS_ORIGINS", "CORS_ORIGIN"),
+        ("CORS_ORIGN", "CORS_ORIGIN"),
         ("BOOTSTRAP_HUB", "BOOTSTRAP_HUBS"),
         ("AUTHTOKEN", "AUTH_TOKEN"),
         ("HUB_TOKENS", "HUB_TOKEN"),
@@ -313,6 +313,33 @@ fn a_variable_that_is_nearly_a_setting_is_named_with_the_setting() {
         let expected = format!("{name} is no setting and has no effect; {meant} is one");
         assert_eq!(told, [expected]);
     }
+}
+
+#[test]
+fn a_setting_s_other_name_counts_where_its_own_is_unset() {
+    let origins = |vars: &[(&'static str, &'static str)]| {
+        let config = Config::from_vars(vars.to_vec()).expect("fine");
+        (config.cors, config.cautions.len())
+    };
+    let ours = "https://a.example".parse().expect("an origin");
+    let other = [("CORS_ORIGINS", "https://a.example")];
+    assert_eq!(origins(&other), (ours, 0));
+    let ours: CorsOrigins = "https://b.example".parse().expect("an origin");
+    let (own, other) = (("CORS_ORIGIN", "https://b.example"), other[0]);
+    assert_eq!(origins(&[own, other]), (ours.clone(), 0));
+    assert_eq!(origins(&[other, own]), (ours, 0));
+}
+
+#[test]
+fn the_second_port_is_another_one() {
+    let read = |port| Config::from_vars([("PORT", "3000"), ("SIGNALING_PORT", port)]);
+    let config = read("3001").expect("fine");
+    assert_eq!(config.signaling_port, Some(3001));
+    let same = read("3000").expect_err("it is taken").to_string();
+    assert!(
+        same.contains("SIGNALING_PORT is 3000, as PORT is"),
+        "{same}"
+    );
 }
 
 #[test]

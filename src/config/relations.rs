@@ -61,7 +61,12 @@ pub(super) fn check_data_within_message(reader: &mut Reader, peer: &PeerLimits) 
 
 /// Ports that are of no use twice. All of them are opened at the addresses of `HOST`; 0 takes a free one. STUN and TURN may
 /// share theirs.
-pub(super) fn check_ports(reader: &mut Reader, port: u16, nat: &NatSettings) {
+pub(super) fn check_ports(
+    reader: &mut Reader,
+    port: u16,
+    signaling: Option<u16>,
+    nat: &NatSettings,
+) {
     let (stun, turn) = (nat.stun.as_ref(), nat.turn.as_ref());
     let implied = stun.and_then(StunSettings::second);
     let mut taken = vec![("PORT", port)];
@@ -71,6 +76,7 @@ pub(super) fn check_ports(reader: &mut Reader, port: u16, nat: &NatSettings) {
         .filter(|port| Some(*port) != stun_port);
     let tls_port = turn.and_then(|turn| turn.tls_port);
     for (setting, number) in [
+        ("SIGNALING_PORT", signaling),
         ("STUN_PORT", stun_port),
         ("STUN_ALT_PORT", implied),
         ("TURN_PORT", turn_port),

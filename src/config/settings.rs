@@ -54,6 +54,8 @@ settings! {
     host = "localhost";
     /// TCP port, 0 to 65535. 0 takes a free one, which the first log line names.
     port = "8080";
+    /// Second TCP port at the addresses of `HOST` that serves all that `PORT` does, for clients that were told of two; 0 takes a free one. Unset: none.
+    signaling_port = "";
     /// PEM file with the certificate chain that `PORT` shows, this hub's own certificate first; `PORT` then speaks HTTPS and WSS only. Set with `TLS_KEY` or not at all. Unset: plain HTTP and WS.
     tls_cert = "";
     /// PEM file with the private key of `TLS_CERT` (PKCS#8, PKCS#1 or SEC1, not encrypted).
@@ -94,7 +96,7 @@ settings! {
     jwt_issuer = "";
     /// The `aud` that JWTs must have, up to 256 bytes. Unset: not checked.
     jwt_audience = "";
-    /// Who may use this hub from a web page: `*`, or a comma list of origins such as `https://example.org`. `https://*.example.org` stands for all its subdomains, `null` and `file://` for pages that are files or sandboxed.
+    /// Who may use this hub from a web page (`CORS_ORIGINS` says the same, where this is unset): `*`, or a comma list of origins such as `https://example.org`. `https://*.example.org` stands for all its subdomains, `null` and `file://` for pages that are files or sandboxed.
     cors_origin = "*";
     /// `true`: the page at `/` has a demo, a room for two browsers with a data channel. `false`: it has none.
     demo = "true";

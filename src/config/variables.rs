@@ -10,6 +10,8 @@ use super::{Caution, Problem, SETTINGS, Setting};
 
 /// What people put before a name that has no prefix.
 const PREFIX: &str = "HUBMESH_";
+/// Other names of settings, which count where the setting's own is unset.
+const ALSO: [(&str, &str); 1] = [("CORS_ORIGINS", "CORS_ORIGIN")];
 /// What other servers call a setting that a hub has, and the hub's name for it.
 const ELSEWHERE: [(&str, &str); 1] = [("PEERSERVER_PATH", "PEERJS_PATH")];
 
@@ -29,15 +31,31 @@ impl Variables {
     pub(super) fn sort(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let names: Vec<String> = SETTINGS.iter().map(Setting::name).collect();
         let mut sorted = Variables::default();
+        let mut also = Vec::new();
         for (name, value) in vars {
+            if let Some((_, own)) = ALSO.iter().find(|(other, _)| name == *other) {
+                also.push((*own, value));
+                continue;
+            }
             match names.iter().find(|known| name == known.as_str()) {
                 Some(name) => sorted.take(name, value),
                 None if is_of_a_service(&value) => {}
                 None => sorted.cautions.extend(caution(&name, &names)),
             }
         }
+        for (own, value) in also {
+            if !sorted.names(own) {
+                sorted.take(own, value);
+            }
+        }
         sorted.cautions.sort_by(|a, b| a.name.cmp(&b.name));
         sorted
+    }
+
+    /// Whether this setting was there, well or badly.
+    fn names(&self, own: &str) -> bool {
+        let well = self.known.iter().any(|(name, _)| name == own);
+        well || self.problems.iter().any(|problem| problem.name == own)
     }
 
     fn take(&mut self, name: &str, value: OsString) {

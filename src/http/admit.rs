@@ -109,12 +109,17 @@ const RETRY_WHEN_FULL_SECONDS: u64 = 10;
 /// `/ws` and `/`: a peer.
 pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     let peer = peer_id(&head.query).map(Some).ok_or(Refused::PeerId);
-    enter(app, head, Dialect::Pigeon, peer)
+    enter(app, head, Some(Dialect::Pigeon), peer)
+}
+
+/// A WebSocket whose client says by its first text what it speaks, and who it is by that or later.
+pub(super) fn undecided<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
+    enter(app, head, None, Ok(None))
 }
 
 /// A WebSocket whose client does not say in its address who it is, in this dialect: it does so later, or never.
 pub(super) fn unnamed<B: Backend>(app: &Arc<App<B>>, head: Head, dialect: Dialect) -> Response {
-    enter(app, head, dialect, Ok(drawn(dialect)))
+    enter(app, head, Some(dialect), Ok(drawn(dialect)))
 }
 
 /// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining; but
@@ -145,7 +150,7 @@ pub(super) fn answer<B: Backend>(
 fn enter<B: Backend>(
     app: &Arc<App<B>>,
     head: Head,
-    dialect: Dialect,
+    dialect: Option<Dialect>,
     peer: Result<Option<PeerId>, Refused>,
 ) -> Response {
     let client = client(app, &head);
@@ -156,7 +161,7 @@ fn try_enter<B: Backend>(
     app: &Arc<App<B>>,
     mut head: Head,
     client: Option<IpAddr>,
-    (dialect, peer): (Dialect, Result<Option<PeerId>, Refused>),
+    (dialect, peer): (Option<Dialect>, Result<Option<PeerId>, Refused>),
 ) -> Result<Response, Refused> {
     let (handshake, client) = handshake(app, &mut head, client)?;
     let grant = grant(app, &head)?;

@@ -83,6 +83,11 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     is_requested(headers) || signs.iter().any(|sign| headers.contains_key(sign))
 }
 
+/// Whether its query names a peer, well or badly.
+pub(super) fn names_a_peer(head: &Head) -> bool {
+    names(head, &["peerId"])
+}
+
 /// Whether a request was meant for a WebSocket, by its headers or by a query that is only asked of one.
 pub(super) fn is_meant(head: &Head) -> bool {
     is_wanted(&head.headers) || names(head, &["peerId"]) || is_peerjs(head)

@@ -82,8 +82,8 @@ use serve::accept;
 /// A peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
-    /// What it speaks.
-    pub dialect: Dialect,
+    /// What it speaks; `None` if its first text is to tell.
+    pub dialect: Option<Dialect>,
     /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
     pub network: Option<NetworkKey>,
     /// The id that it asked for.
@@ -253,7 +253,7 @@ impl<B: Backend> App<B> {
     ) {
         for listener in listeners {
             if let Ok(addr) = listener.local_addr() {
-                // A second listener (::1 beside 127.0.0.1) has the same port.
+                // A second listener (::1 beside 127.0.0.1) has the same port, or is that of SIGNALING_PORT.
                 let _ = self.bound.set(addr);
             }
             self.listen(listener, certificates, Door::Public);
@@ -548,13 +548,16 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
 
 /// `/` is a peer's WebSocket, or says what this is: to a browser by a page, to all others in JSON.
 ///
-/// A WebSocket here without `peerId` is refused like any other; clients that cannot name themselves in the address
-/// would be told apart here, by their first message.
+/// A WebSocket here without `peerId` is of a client that does not name itself in the address: what it says first tells
+/// what it speaks.
 fn root<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     if asked::is_peerjs(&head) && app.config.peerjs.is_served() {
         misrouted::no_endpoint(app, &head, "/")
     } else if asked::is_meant(&head) {
-        admit::peer(app, head)
+        match asked::names_a_peer(&head) {
+            true => admit::peer(app, head),
+            false => admit::undecided(app, head),
+        }
     } else if app.is_draining() {
         app.draining_response()
     } else {

@@ -186,7 +186,7 @@ fn try_socket<B: Backend>(
         Err(NoPlace::Full) => return turn_away(app, handshake, client, Refusal::Full, words::FULL),
     };
     let arrival = Arrival {
-        dialect: app.peerjs_dialect(),
+        dialect: Some(app.peerjs_dialect()),
         network: Some(newcomer.network),
         peer: Some(newcomer.peer),
         remote: client,

@@ -20,6 +20,8 @@ pub enum CloseReason {
     ConnectionLost,
     /// Neither an announcement nor any other use within the time allowed.
     AnnounceTimeout,
+    /// Nothing that it said first told which dialect it speaks.
+    Undecided,
     /// Silent for too long, and unanswered pings.
     Silent,
     /// The client did not read for too long while messages waited.
@@ -54,10 +56,11 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 18] = [
+    pub const ALL: [CloseReason; 19] = [
         CloseReason::PeerClosed,
         CloseReason::ConnectionLost,
         CloseReason::AnnounceTimeout,
+        CloseReason::Undecided,
         CloseReason::Silent,
         CloseReason::WriteStalled,
         CloseReason::OutboxFull,
@@ -83,6 +86,7 @@ impl CloseReason {
         match self {
             CloseReason::PeerClosed | CloseReason::ConnectionLost => CloseCode::Normal,
             CloseReason::AnnounceTimeout
+            | CloseReason::Undecided
             | CloseReason::Silent
             | CloseReason::WriteStalled
             | CloseReason::RateAbuse
@@ -107,6 +111,7 @@ impl CloseReason {
             CloseReason::PeerClosed => "peer-closed",
             CloseReason::ConnectionLost => "connection-lost",
             CloseReason::AnnounceTimeout => "announce-timeout",
+            CloseReason::Undecided => "undecided",
             CloseReason::Silent => "silent",
             CloseReason::WriteStalled => "write-stalled",
             CloseReason::OutboxFull => "outbox-full",
@@ -131,6 +136,7 @@ impl CloseReason {
             CloseReason::PeerClosed => "Closed by the client",
             CloseReason::ConnectionLost => "Connection lost",
             CloseReason::AnnounceTimeout => "No announcement in time",
+            CloseReason::Undecided => "No dialect begins so",
             CloseReason::Silent => "No sign of life",
             CloseReason::WriteStalled => "Messages were not read in time",
             CloseReason::OutboxFull => "Too many unread messages",

@@ -24,11 +24,12 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Span;
 
+use super::Shared;
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
 use super::held::Held;
 use super::memberships::Memberships;
+use super::sniffing::Opened;
 use super::socket::{Incoming, ReadError, Socket};
-use super::{Newcomer, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
 use crate::dialect::{self, Action, Beginning, Complaint, Event, HubEvent, Protocol};
@@ -150,26 +151,26 @@ where
     pub(super) fn new(
         shared: Arc<Shared<M>>,
         mailbox: Arc<Mailbox>,
-        io: S,
-        ahead: &[u8],
-        newcomer: Newcomer,
+        (socket, dialect, newcomer): Opened<S>,
     ) -> Self {
         let limits = &shared.limits;
-        let policy = shared.policies.of(newcomer.dialect);
+        let policy = shared.policies.of(dialect);
         let now = Instant::now();
         let mut deadlines = Deadlines::new(limits.announce_timeout, policy.silence, now);
         if policy.idles {
             deadlines.wait(Waiting::Nothing, now);
         }
+        let drawn = || PeerId::Hex(rand::random());
+        let peer = newcomer.peer.or_else(|| policy.is_anonymous.then(drawn));
         let protocol = Protocol::new(Beginning {
-            dialect: newcomer.dialect,
-            peer: newcomer.peer.clone(),
-            fresh: newcomer.peer.is_none().then(|| PeerId::Hex(rand::random())),
+            dialect,
+            peer: peer.clone(),
+            fresh: peer.is_none().then(drawn),
             network: newcomer.network,
             max_announce_bytes: limits.max_announce_bytes,
         });
         Conversation {
-            socket: Socket::new(io, ahead, Arc::clone(&shared.intake)),
+            socket,
             pace: Pace::new(limits.rate_per_sec, limits.rate_burst),
             timer: Box::pin(sleep_until(deadlines.next())),
             memberships: Memberships::none(),
@@ -183,7 +184,7 @@ where
             mailbox,
             address: newcomer.address,
             protocol,
-            identity: newcomer.peer,
+            identity: peer,
             only: newcomer.only,
             proof: newcomer.proof,
         }
@@ -202,9 +203,9 @@ where
         (!span.is_disabled()).then(|| Box::new(span))
     }
 
-    /// From the greeting to the closed socket.
-    pub(super) async fn run(&mut self) -> CloseReason {
-        let reason = match self.begin().await {
+    /// From the greeting to the closed socket; `first` is a text that was read already.
+    pub(super) async fn run(&mut self, first: Option<Utf8Bytes>) -> CloseReason {
+        let reason = match self.begin(first).await {
             Ok(()) => self.converse().await,
             Err(reason) => reason,
         };
@@ -224,9 +225,12 @@ where
         reason
     }
 
-    async fn begin(&mut self) -> Result<(), CloseReason> {
-        match self.tell(&HubEvent::Connected, CloseReason::Refused)? {
-            Some(rest) => rest.await,
+    async fn begin(&mut self, first: Option<Utf8Bytes>) -> Result<(), CloseReason> {
+        if let Some(rest) = self.tell(&HubEvent::Connected, CloseReason::Refused)? {
+            rest.await?;
+        }
+        match first {
+            Some(text) => Box::pin(self.on_incoming(Incoming::Text(text))).await,
             None => Ok(()),
         }
     }

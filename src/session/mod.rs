@@ -20,6 +20,7 @@ mod held;
 mod joining;
 mod kept;
 mod memberships;
+mod sniffing;
 
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
@@ -101,8 +102,8 @@ impl<M: MeshPort> Shared<M> {
 pub struct Newcomer {
     /// Where it is.
     pub address: IpAddr,
-    /// What it speaks.
-    pub dialect: Dialect,
+    /// What it speaks; `None` if its first text is to tell.
+    pub dialect: Option<Dialect>,
     /// The id it is to be known by; `None` if it says so later.
     pub peer: Option<PeerId>,
     /// The only id that it may have; `None` is any.
@@ -202,11 +203,20 @@ impl<M: MeshPort> Sessions<M> {
         let admitted = self.admit();
         let shared = Arc::clone(&self.shared);
         let mailbox = Arc::clone(&admitted.mailbox);
-        let mut conversation = Conversation::new(shared, mailbox, io, &ahead, newcomer);
+        let socket = Socket::new(io, &ahead, Arc::clone(&shared.intake));
         drop(ahead);
+        let (opened, first) = match newcomer.dialect {
+            Some(dialect) => ((socket, dialect, newcomer), None),
+            // Boxed: it is no part of what a peer costs later.
+            None => match Box::pin(sniffing::open(socket, newcomer, &mailbox)).await {
+                Ok((opened, first)) => (opened, Some(first)),
+                Err(reason) => return admitted.counted.close(reason.label()),
+            },
+        };
+        let mut conversation = Conversation::new(shared, mailbox, opened);
         let span = conversation.span(admitted.number);
         let reason = {
-            let mut run = pin!(conversation.run());
+            let mut run = pin!(conversation.run(first));
             poll_fn(|cx| {
                 let _entered = span.as_ref().map(|span| span.enter());
                 run.as_mut().poll(cx)

@@ -90,6 +90,7 @@ const NOT_CAPS: &[&str] = &[
     "TURN_URLS",
     "HOST",
     "PORT",
+    "SIGNALING_PORT",
     "TLS_CERT",
     "TLS_KEY",
     "IS_HUB",

@@ -132,7 +132,7 @@ async fn what_a_peer_sends_right_behind_its_request_is_not_lost() {
 async fn a_missing_or_malformed_peer_id_is_forbidden() {
     let served = Served::new(&[]).await;
     let long = format!("/ws?peerId={PEER}0");
-    for target in ["/ws", "/", "/ws?peerId=", "/ws?peerId=abc", &long] {
+    for target in ["/ws", "/?peerId=", "/ws?peerId=", "/ws?peerId=abc", &long] {
         let (status, body) = served.connect(target, &[]).await.expect_err("refused");
         assert_eq!(status, StatusCode::FORBIDDEN, "{target}");
         assert!(body["error"].is_string(), "{body}");

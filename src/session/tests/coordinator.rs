@@ -11,7 +11,7 @@ use crate::session::Newcomer;
 async fn connected(hub: &Hub) -> Client {
     let newcomer = Newcomer {
         address: HERE,
-        dialect: Dialect::Coordinator,
+        dialect: Some(Dialect::Coordinator),
         peer: None,
         only: None,
         proof: Bytes::new(),

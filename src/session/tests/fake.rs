@@ -492,7 +492,7 @@ pub fn network(name: &str) -> NetworkKey {
 pub fn newcomer(id: u8) -> Newcomer {
     Newcomer {
         address: HERE,
-        dialect: Dialect::Pigeon,
+        dialect: Some(Dialect::Pigeon),
         peer: Some(PeerId::Hex([id; 20])),
         only: None,
         proof: Bytes::new(),
@@ -503,7 +503,7 @@ pub fn newcomer(id: u8) -> Newcomer {
 /// A PeerJS client that proves nothing.
 fn peerjs_newcomer(id: u8) -> Newcomer {
     Newcomer {
-        dialect: Dialect::PeerJs,
+        dialect: Some(Dialect::PeerJs),
         network: NetworkKey::new(Dialect::PeerJs, "peerjs").ok(),
         ..newcomer(id)
     }

@@ -1,0 +1,50 @@
+//! A connection whose first text tells its dialect: frames that are no text, then that one.
+
+use hubmesh::dialect::coordinator::{Said, decode};
+use hubmesh::dialect::protocol::{Actions, Beginning};
+use hubmesh::dialect::sniffing::{Sniffing, error};
+use hubmesh::dialect::{HubEvent, Protocol};
+use hubmesh_core::ids::{Dialect, PeerId};
+
+/// The first two bytes are how many other frames come before the text, which is the rest. What is said of a text that no
+/// dialect begins with is JSON; one that is recognised is heard by that dialect, and not as something that it has no word for.
+pub fn sniffing(input: &[u8]) {
+    let Some((frames, text)) = input.split_first_chunk() else {
+        return;
+    };
+    let mut sniffing = Sniffing::default();
+    for _ in 0..u16::from_be_bytes(*frames) {
+        if sniffing.pass().is_err() {
+            return;
+        }
+    }
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let dialect = match sniffing.hear(text) {
+        Ok(dialect) => dialect,
+        Err(why) => {
+            let told = error(&why);
+            serde_json::from_str::<serde_json::Value>(&told).expect("what is told is JSON");
+            return;
+        }
+    };
+    if dialect == Dialect::Coordinator {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let said = decode(text);
+        assert!(!matches!(said, Ok(Said::Unknown(_))), "{said:?}");
+    }
+    let mut protocol = Protocol::new(Beginning {
+        dialect,
+        peer: PeerId::new("somebody")
+            .ok()
+            .filter(|_| dialect == Dialect::Yjs),
+        fresh: None,
+        network: None,
+        max_announce_bytes: 1_024,
+    });
+    let mut actions = Actions::new(|| 0);
+    protocol.tell(&HubEvent::Connected, &mut actions);
+    protocol.hear(text, &mut actions);
+    assert!(actions.received().is_some(), "it is counted");
+}

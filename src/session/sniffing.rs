@@ -1,0 +1,148 @@
+//! A connection of which nobody knows yet what is spoken on it: it is read until its first text says so.
+//!
+//! Bounded in time ([`WITHIN`]), in frames, and in bytes as every message is. Whoever says nothing, or nothing that a
+//! dialect begins with, is told and closed with 1008. What comes behind the first text stays where it is, for the
+//! conversation. Run by [`Sessions`](super::Sessions), before a conversation.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hubmesh_core::ids::Dialect;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::socket::{Incoming, Socket};
+use super::{LINGER, Newcomer};
+use crate::dialect::Complaint;
+use crate::dialect::sniffing::{Sniffing, error, undecided};
+use crate::peers::mailbox::{Control, Mailbox};
+use crate::peers::reason::CloseReason;
+
+/// How long the first text may take.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Why nothing came of a connection.
+struct Fruitless {
+    reason: CloseReason,
+    told: Option<Complaint<'static>>,
+}
+
+impl From<CloseReason> for Fruitless {
+    fn from(reason: CloseReason) -> Self {
+        let told = reason.tells_why().then(|| reason.complaint());
+        Fruitless { reason, told }
+    }
+}
+
+impl From<Complaint<'static>> for Fruitless {
+    fn from(why: Complaint<'static>) -> Self {
+        Fruitless {
+            reason: CloseReason::Undecided,
+            told: Some(why),
+        }
+    }
+}
+
+/// A connection of which it is known what is spoken on it, and whose it is.
+pub(super) type Opened<S> = (Socket<S>, Dialect, Newcomer);
+
+/// Reads up to the first text, and gives the connection back with it; else tells the client why it comes to nothing, and
+/// closes.
+pub(super) async fn open<S>(
+    mut socket: Socket<S>,
+    newcomer: Newcomer,
+    mailbox: &Mailbox,
+) -> Result<(Opened<S>, Utf8Bytes), CloseReason>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match sniff(&mut socket, mailbox, &newcomer).await {
+        Ok((dialect, first)) => Ok(((socket, dialect, newcomer), first)),
+        Err(why) => {
+            part(&mut socket, &why).await;
+            Err(why.reason)
+        }
+    }
+}
+
+/// What is spoken, and the text that told it.
+async fn sniff<S>(
+    socket: &mut Socket<S>,
+    mailbox: &Mailbox,
+    newcomer: &Newcomer,
+) -> Result<(Dialect, Utf8Bytes), Fruitless>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut sniffing = Sniffing::default();
+    let first = poll_fn(|cx| poll_first(socket, mailbox, &mut sniffing, cx));
+    let first = timeout(WITHIN, first).await;
+    let first = first.map_err(|_| undecided("nothing was said in 5 seconds"))?;
+    let text = first?;
+    let dialect = sniffing.hear(&text)?;
+    if dialect.policy().is_anonymous && newcomer.only.is_some() {
+        let text = "the token is for one peer, and these clients have no id";
+        return Err(Complaint::new("other-peer", text).into());
+    }
+    Ok((dialect, text))
+}
+
+fn poll_first<S>(
+    socket: &mut Socket<S>,
+    mailbox: &Mailbox,
+    sniffing: &mut Sniffing,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Utf8Bytes, Fruitless>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        mailbox.register(cx.waker());
+        if let Some(Control::Close(reason)) = mailbox.next_control() {
+            return Poll::Ready(Err(reason.into()));
+        }
+        match socket.next_incoming() {
+            Err(why) => return Poll::Ready(Err(CloseReason::from(why).into())),
+            Ok(Some(Incoming::Text(text))) => return Poll::Ready(Ok(text)),
+            Ok(Some(Incoming::Close)) => return Poll::Ready(Err(CloseReason::PeerClosed.into())),
+            Ok(Some(Incoming::Unread(_))) => {
+                return Poll::Ready(Err(CloseReason::MessageTooLong.into()));
+            }
+            Ok(Some(Incoming::Ping | Incoming::Pong(_) | Incoming::Fragment)) => {
+                if let Err(why) = sniffing.pass() {
+                    return Poll::Ready(Err(why.into()));
+                }
+                continue;
+            }
+            Ok(None) => {}
+        }
+        // The pongs that its pings want.
+        if socket.is_behind()
+            && let Poll::Ready(Err(_)) = socket.poll_write(cx)
+        {
+            return Poll::Ready(Err(CloseReason::ConnectionLost.into()));
+        }
+        match socket.poll_fill(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(_) => return Poll::Ready(Err(CloseReason::ConnectionLost.into())),
+        }
+    }
+}
+
+/// Tells why, and closes. Takes [`LINGER`] at most.
+async fn part<S>(socket: &mut Socket<S>, why: &Fruitless)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(told) = &why.told {
+        socket.put_text(&error(told));
+    }
+    let reason = why.reason;
+    if reason != CloseReason::ConnectionLost {
+        // It is being parted from, whether it hears of it or not.
+        let _ = timeout(LINGER, socket.part(reason.code(), reason.text())).await;
+    }
+}
