@@ -35,6 +35,7 @@ pub mod peerjs;
 pub mod pigeon;
 pub mod protocol;
 pub mod sniffing;
+mod shapes;
 #[cfg(feature = "trial-dialect")]
 #[path = "../../tests/seam/trial.rs"]
 pub mod trial;

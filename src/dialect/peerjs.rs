@@ -13,11 +13,13 @@ use std::borrow::Cow;
 
 use hubmesh_core::api::{PeerEvent, SignalFailure};
 use hubmesh_core::ids::{Dialect, LeaveReason, PeerId, SignalKind};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::ends;
 use super::envelope::{self, Envelope, Names};
+use super::shapes::{Id, written};
 use super::words::{Received, Sent};
 use super::{
     Command, Complaint, DecodeError, Event, Failing, Field, Message, Notice, Signal, Told,
@@ -227,12 +229,10 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
             }
             Some(match dialect {
                 Dialect::PeerJsRooms => unreached(target, *why),
-                _ => expire(sender, |out| push_id(out, target)),
+                _ => expire(sender, &target.to_string()),
             })
         }
-        Event::Nowhere { sender, name } => {
-            Some(expire(sender, |out| json::push_escaped(out, name)))
-        }
+        Event::Nowhere { sender, name } => Some(expire(sender, name)),
         Event::Error(complaint) => Some(error(complaint)),
         Event::Discovered { .. }
         | Event::Goodbye { .. }
@@ -295,25 +295,22 @@ pub const fn base_kind(kind: SignalKind) -> SignalKind {
 }
 
 fn departed(peer: &PeerId, reason: LeaveReason) -> Utf8Bytes {
-    let mut out = String::with_capacity(ENVELOPE_BYTES);
-    out.push_str(match reason {
-        LeaveReason::Expelled | LeaveReason::HubLost => r#"{"type":"EXPIRE","peerId":""#,
-        _ => r#"{"type":"LEAVE","peerId":""#,
-    });
-    push_id(&mut out, peer);
-    out.push_str("\"}");
-    out.into()
+    written(&Departed {
+        kind: match reason {
+            LeaveReason::Expelled | LeaveReason::HubLost => "EXPIRE",
+            _ => "LEAVE",
+        },
+        peer_id: Id(peer),
+    })
 }
 
 /// As PeerServer words it: from the one who was not there, to the one who asked for it.
-fn expire(sender: &PeerId, push_absent: impl FnOnce(&mut String)) -> Utf8Bytes {
-    let mut out = String::with_capacity(ENVELOPE_BYTES);
-    out.push_str(r#"{"type":"EXPIRE","src":""#);
-    push_absent(&mut out);
-    out.push_str(r#"","dst":""#);
-    push_id(&mut out, sender);
-    out.push_str("\"}");
-    out.into()
+fn expire(sender: &PeerId, absent: &str) -> Utf8Bytes {
+    written(&Expired {
+        kind: "EXPIRE",
+        src: absent,
+        dst: Id(sender),
+    })
 }
 
 fn unreached(target: &PeerId, why: SignalFailure) -> Utf8Bytes {
@@ -337,28 +334,71 @@ fn error(complaint: &Complaint<'_>) -> Utf8Bytes {
 }
 
 fn id_taken() -> Utf8Bytes {
-    let mut out = String::from(r#"{"type":"ID-TAKEN","payload":{"msg":"#);
-    json::push_string(&mut out, ID_TAKEN);
-    out.push_str("}}");
-    out.into()
+    let payload = Payload {
+        msg: ID_TAKEN,
+        error: None,
+    };
+    let kind = "ID-TAKEN";
+    written(&Failed { kind, payload })
+}
+
+fn typed_error(kind: &str, text: &str, peer: Option<&PeerId>) -> Utf8Bytes {
+    let error = TypedError {
+        kind,
+        message: text,
+        peer_id: peer.map(Id),
+    };
+    let payload = Payload {
+        msg: text,
+        error: Some(error),
+    };
+    let kind = "ERROR";
+    written(&Failed { kind, payload })
+}
+
+/// Somebody has left a room.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Departed<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    peer_id: Id<'a>,
+}
+
+/// A signal reached nobody.
+#[derive(Serialize)]
+struct Expired<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    src: &'a str,
+    dst: Id<'a>,
+}
+
+/// Something is wrong.
+#[derive(Serialize)]
+struct Failed<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    payload: Payload<'a>,
 }
 
 /// `msg` is what `peerjs` reads, `type` and `message` what clients of the room mode do.
-fn typed_error(kind: &str, text: &str, peer: Option<&PeerId>) -> Utf8Bytes {
-    let mut out = String::with_capacity(ENVELOPE_BYTES + 2 * text.len());
-    out.push_str(r#"{"type":"ERROR","payload":{"msg":"#);
-    json::push_string(&mut out, text);
-    out.push_str(r#","type":""#);
-    out.push_str(kind);
-    out.push_str(r#"","message":"#);
-    json::push_string(&mut out, text);
-    if let Some(peer) = peer {
-        out.push_str(r#","peerId":""#);
-        push_id(&mut out, peer);
-        out.push('"');
-    }
-    out.push_str("}}");
-    out.into()
+#[derive(Serialize)]
+struct Payload<'a> {
+    msg: &'a str,
+    #[serde(flatten)]
+    error: Option<TypedError<'a>>,
+}
+
+/// What clients of the room mode read of an error.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TypedError<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_id: Option<Id<'a>>,
 }
 
 /// What a client's signal of this kind counts as.

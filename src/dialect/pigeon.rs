@@ -13,12 +13,14 @@ use std::borrow::Cow;
 
 use hubmesh_core::api::{PeerEvent, SignalFailure};
 use hubmesh_core::ids::{LeaveReason, NetworkKey, PeerId, SignalKind};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::envelope::{self, Envelope, Names};
+use super::shapes::{Id, written};
 use super::words::{Received, Sent};
-use super::{Command, Complaint, DecodeError, Event, Field, Message, Notice, Signal, json};
+use super::{Command, DecodeError, Event, Field, Message, Notice, Signal, json};
 use super::{push_id, push_number};
 
 /// The network of a client that names none.
@@ -119,60 +121,145 @@ fn network<'a>(message: &Envelope<'a>) -> Result<Option<Cow<'a, str>>, DecodeErr
     Ok(name)
 }
 
-/// Room for what surrounds a payload: names, two ids, a network and a time.
-const ENVELOPE_BYTES: usize = 224;
+/// A message of the hub that carries no payload.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
+    from_peer_id: Sender<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_peer_id: Option<Id<'a>>,
+    network_name: &'a str,
+    timestamp: u64,
+}
+
+/// What such a message says.
+#[derive(Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Data<'a> {
+    Connected {
+        peer_id: Id<'a>,
+    },
+    Goodbye {
+        peer_id: Id<'a>,
+        reason: &'static str,
+    },
+    Left {
+        peer_id: Id<'a>,
+        is_hub: bool,
+        reason: &'static str,
+        timestamp: u64,
+    },
+    Pong {
+        timestamp: u64,
+    },
+    Undelivered {
+        peer_id: Id<'a>,
+        signal: &'static str,
+    },
+}
+
+/// Whom it is from.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Sender<'a> {
+    Hub(&'static str),
+    Peer(Id<'a>),
+}
+
+/// What the hub is called as a sender.
+const HUB: &str = "system";
+
+impl<'a> Written<'a> {
+    /// A message of the hub itself.
+    fn new(kind: &'static str, data: Option<Data<'a>>, network: &'a str, now_ms: u64) -> Self {
+        Written {
+            kind,
+            error: None,
+            code: None,
+            data,
+            from_peer_id: Sender::Hub(HUB),
+            target_peer_id: None,
+            network_name: network,
+            timestamp: now_ms,
+        }
+    }
+}
 
 /// Writes one message for a client in this network.
 pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
-    let mut out = String::with_capacity(ENVELOPE_BYTES + room(event));
+    let new = |kind, data| Written::new(kind, data, network, now_ms);
     match event {
+        Event::Discovered { peer, data } => discovered(network, peer, *data, now_ms),
         Event::Connected { peer } => {
-            out.push_str(r#"{"type":"connected","data":{"peerId":""#);
-            push_id(&mut out, peer);
-            out.push_str("\"}");
-            push_from_hub(&mut out);
+            let peer_id = Id(peer);
+            written(&new("connected", Some(Data::Connected { peer_id })))
         }
-        Event::Discovered { peer, data } => push_discovered(&mut out, peer, *data),
-        Event::Goodbye { peer } => push_goodbye(&mut out, peer),
-        Event::Left { peer, reason } => push_left(&mut out, peer, *reason, now_ms),
-        Event::Pong { peer } => {
-            out.push_str(r#"{"type":"pong","data":{"timestamp":"#);
-            push_number(&mut out, now_ms);
-            out.push('}');
-            push_from_hub(&mut out);
-            push_target(&mut out, peer);
+        Event::Goodbye { peer } => {
+            let (peer_id, reason) = (Id(peer), "goodbye");
+            written(&Written {
+                from_peer_id: Sender::Peer(Id(peer)),
+                ..new("goodbye", Some(Data::Goodbye { peer_id, reason }))
+            })
         }
+        Event::Left { peer, reason } => {
+            let data = Data::Left {
+                peer_id: Id(peer),
+                is_hub: false,
+                reason: reason.as_str(),
+                timestamp: now_ms,
+            };
+            written(&new("peer-disconnected", Some(data)))
+        }
+        Event::Pong { peer } => written(&Written {
+            target_peer_id: Some(Id(peer)),
+            ..new("pong", Some(Data::Pong { timestamp: now_ms }))
+        }),
         Event::Undelivered {
             target, kind, why, ..
         } => {
-            push_undelivered(&mut out, target, *kind, *why);
+            let signal = kind_name(*kind).unwrap_or("signal");
+            let peer_id = Id(target);
+            let data = Data::Undelivered { peer_id, signal };
+            let text = undelivered(target, signal, *why);
+            error(why.as_str(), &text, new("error", Some(data)))
         }
-        Event::Unpublished { why } => push_error(
-            &mut out,
-            &Complaint {
-                code: why.as_str(),
-                text: "not all were reached".into(),
-            },
-        ),
-        Event::Nowhere { .. } => push_error(
-            &mut out,
-            &Complaint {
-                code: "no-such-peer",
-                text: "no peer can be called that".into(),
-            },
-        ),
-        Event::Error(complaint) => push_error(&mut out, complaint),
+        Event::Unpublished { why } => {
+            error(why.as_str(), "not all were reached", new("error", None))
+        }
+        Event::Nowhere { .. } => {
+            let text = "no peer can be called that";
+            error("no-such-peer", text, new("error", None))
+        }
+        Event::Error(complaint) => error(complaint.code, &complaint.text, new("error", None)),
     }
-    finish(out, network, now_ms)
 }
 
-fn room(event: &Event<'_>) -> usize {
-    match event {
-        Event::Discovered { data, .. } => data.map_or(0, <[u8]>::len),
-        Event::Error(complaint) => complaint.text.len(),
-        _ => 0,
-    }
+fn error<'a>(code: &'static str, text: &'a str, message: Written<'a>) -> Utf8Bytes {
+    written(&Written {
+        error: Some(text),
+        code: Some(code),
+        ..message
+    })
 }
+
+fn undelivered(target: &PeerId, signal: &str, why: SignalFailure) -> String {
+    let became = match why {
+        SignalFailure::Unknown => "may not have reached",
+        _ => "did not reach",
+    };
+    format!("the {signal} {became} {target}: {}", why.as_str())
+}
+
+/// Room for what surrounds a payload: names, two ids, a network and a time.
+const ENVELOPE_BYTES: usize = 224;
 
 /// Writes a signal for its receiver; `None` for a kind that this dialect does not have.
 pub fn encode_signal(signal: &Signal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
@@ -217,69 +304,18 @@ const fn kind_name(kind: SignalKind) -> Option<&'static str> {
     }
 }
 
-fn push_discovered(out: &mut String, peer: &PeerId, data: Option<&[u8]>) {
+fn discovered(network: &str, peer: &PeerId, data: Option<&[u8]>, now_ms: u64) -> Utf8Bytes {
+    let mut out = String::with_capacity(ENVELOPE_BYTES + data.map_or(0, <[u8]>::len));
     out.push_str(r#"{"type":"peer-discovered","data":{"peerId":""#);
-    push_id(out, peer);
+    push_id(&mut out, peer);
     out.push_str(r#"","isHub":false"#);
     if let Some(members) = data.and_then(|data| json::members(data, RESERVED_DATA, json::MAX_DEPTH))
     {
         out.push(',');
         out.push_str(members);
     }
-    out.push('}');
-    push_from_hub(out);
-}
-
-fn push_goodbye(out: &mut String, peer: &PeerId) {
-    out.push_str(r#"{"type":"goodbye","data":{"peerId":""#);
-    push_id(out, peer);
-    out.push_str(r#"","reason":"goodbye"}"#);
-    push_from(out, peer);
-}
-
-fn push_left(out: &mut String, peer: &PeerId, reason: LeaveReason, now_ms: u64) {
-    out.push_str(r#"{"type":"peer-disconnected","data":{"peerId":""#);
-    push_id(out, peer);
-    out.push_str(r#"","isHub":false,"reason":""#);
-    out.push_str(reason.as_str());
-    out.push_str(r#"","timestamp":"#);
-    push_number(out, now_ms);
-    out.push('}');
-    push_from_hub(out);
-}
-
-fn push_undelivered(out: &mut String, target: &PeerId, kind: SignalKind, why: SignalFailure) {
-    let kind = kind_name(kind).unwrap_or("signal");
-    out.push_str(r#"{"type":"error","error":"the "#);
-    out.push_str(kind);
-    out.push_str(match why {
-        SignalFailure::Unknown => " may not have reached ",
-        _ => " did not reach ",
-    });
-    push_id(out, target);
-    out.push_str(": ");
-    out.push_str(why.as_str());
-    out.push_str(r#"","code":""#);
-    out.push_str(why.as_str());
-    out.push_str(r#"","data":{"peerId":""#);
-    push_id(out, target);
-    out.push_str(r#"","signal":""#);
-    out.push_str(kind);
-    out.push_str("\"}");
-    push_from_hub(out);
-}
-
-fn push_error(out: &mut String, complaint: &Complaint<'_>) {
-    out.push_str(r#"{"type":"error","error":"#);
-    json::push_string(out, &complaint.text);
-    out.push_str(r#","code":""#);
-    out.push_str(complaint.code);
-    out.push('"');
-    push_from_hub(out);
-}
-
-fn push_from_hub(out: &mut String) {
-    out.push_str(r#","fromPeerId":"system""#);
+    out.push_str(r#"},"fromPeerId":"system""#);
+    finish(out, network, now_ms)
 }
 
 fn push_from(out: &mut String, peer: &PeerId) {

@@ -9,9 +9,11 @@
 use std::borrow::Cow;
 
 use hubmesh_core::ids::{Dialect, NetworkKey, SignalKind};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::shapes::written;
 use super::words::{Received, Sent};
 use super::{About, Action, Actions, Complaint, DecodeError, Event, HubEvent, Publication};
 use super::{fields, json, push_number};
@@ -184,13 +186,21 @@ fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {
     });
 }
 
+/// Something is wrong; y-webrtc's own server says nothing of the kind, and its clients pass over it.
+#[derive(Serialize)]
+struct Failed<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    code: &'static str,
+    error: &'a str,
+}
+
 fn error(why: &Complaint<'_>) -> Utf8Bytes {
-    let mut text = String::from(r#"{"type":"error","code":"#);
-    json::push_string(&mut text, why.code);
-    text.push_str(r#","error":"#);
-    json::push_string(&mut text, &why.text);
-    text.push('}');
-    text.into()
+    written(&Failed {
+        kind: "error",
+        code: why.code,
+        error: &why.text,
+    })
 }
 
 /// Writes what the hub has for one client.

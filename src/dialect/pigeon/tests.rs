@@ -10,7 +10,7 @@ use hubmesh_core::ids::Dialect;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::ECHOED_CHARS;
+use super::super::{Complaint, ECHOED_CHARS};
 use super::*;
 
 const NOW: u64 = 1_700_000_000_123;
