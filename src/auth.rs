@@ -102,7 +102,7 @@ pub enum Denied {
     /// A JWT with a claim of the wrong type.
     #[error("the token's {claim} must be {want}")]
     Claim {
-        /// Which.
+        /// The claim's name.
         claim: &'static str,
         /// What it must be.
         want: &'static str,

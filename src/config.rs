@@ -144,7 +144,7 @@ pub struct PeerLimits {
 }
 
 impl PeerLimits {
-    /// As how many messages a message of so many bytes counts.
+    /// How many messages a message of this length counts as.
     pub fn rate_cost(&self, bytes: usize) -> NonZeroU32 {
         let parts = bytes.div_ceil(self.rate_message_bytes.max(1));
         NonZeroU32::new(u32::try_from(parts).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
@@ -154,13 +154,13 @@ impl PeerLimits {
 /// How PeerJS clients are served.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerJsSettings {
-    /// Where.
+    /// The paths under which they are served.
     pub paths: PeerJsPaths,
     /// Which realms there are.
     pub keys: PeerJsKeys,
     /// Whether the ids of a realm may be listed.
     pub allow_discovery: bool,
-    /// How many of them at most.
+    /// The most ids in one such list.
     pub discovery_limit: usize,
     /// Clients connected at once.
     pub concurrent_limit: usize,
@@ -215,11 +215,11 @@ pub struct MeshSettings {
 pub struct SignalWait {
     /// For how long; zero: not at all.
     pub time: Duration,
-    /// Of one sender.
+    /// The most signals of one sender.
     pub per_sender: usize,
-    /// For one target.
+    /// The most signals for one target.
     pub per_target: usize,
-    /// In all.
+    /// The most signals of all senders together.
     pub total: usize,
 }
 

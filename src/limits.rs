@@ -1,6 +1,6 @@
 //! Who may come in, and how fast they may speak.
 //!
-//! [`Admission`] counts connections, in all and by address, by permits that give themselves back; [`ConnectRate`] is
+//! [`Admission`] counts connections, all of them and those of each address, by permits that give themselves back; [`ConnectRate`] is
 //! what an address may ask for, [`Turns`] when it may have much, [`Pace`] one peer's allowance of messages. All are
 //! told their numbers and know neither sockets nor dialects.
 
@@ -27,9 +27,9 @@ pub use turns::{Turn, Turns};
 /// How many connections there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Room {
-    /// In all.
+    /// The most connections.
     pub connections: usize,
-    /// From one address; `None`: as many as there is room for in all.
+    /// The most connections of one address; `None`: no more is asked of one address than of all.
     pub per_address: Option<usize>,
 }
 
@@ -48,14 +48,14 @@ struct ByAddress {
     max: usize,
 }
 
-/// One connection's place, in all and among those of its address; free again when dropped.
+/// One connection's place: one of all, and one of its address. Free again when dropped.
 #[derive(Debug)]
 pub struct Permit {
     _in_all: Seat,
     _of_address: Option<Place>,
 }
 
-/// Why there is no place. Nothing was taken.
+/// Why a connection has no place. Nothing was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoPlace {
     /// All of them are taken.
@@ -64,14 +64,14 @@ pub enum NoPlace {
     AddressFull,
 }
 
-/// A place in all.
+/// One of all places.
 #[derive(Debug)]
 struct Seat {
     open: Arc<AtomicUsize>,
 }
 
 impl Admission {
-    /// With room for so many.
+    /// None is open yet.
     pub fn new(room: Room) -> Self {
         Admission {
             open: Arc::default(),
@@ -173,7 +173,7 @@ impl Pace {
         }
     }
 
-    /// Judges one message, which counts as so many.
+    /// Judges one message, which costs as much as this many.
     pub fn judge(&mut self, cost: NonZeroU32) -> Verdict {
         let Some(limiter) = &self.limiter else {
             return Verdict::Granted;
@@ -185,7 +185,7 @@ impl Pace {
         self.refuse()
     }
 
-    /// Judges what a further announcement, of which so many are told, costs beyond being a message.
+    /// Judges what a further announcement costs beyond being a message: `told` members hear of it.
     pub fn judge_announcement(&mut self, told: usize) -> Verdict {
         let Some(limiter) = &self.limiter else {
             return Verdict::Granted;
@@ -197,7 +197,7 @@ impl Pace {
         }
     }
 
-    /// Judges what something that is published, and that so many get, costs beyond being a message.
+    /// Judges what a publication costs beyond being a message: `told` members get it.
     pub fn judge_publication(&mut self, told: usize) -> Verdict {
         let (Some(limiter), Some(cost)) = (&self.limiter, NonZeroU32::new(for_each(told))) else {
             return Verdict::Granted;
@@ -218,7 +218,7 @@ impl Pace {
     }
 }
 
-/// What telling so many costs.
+/// What telling this many members costs, in messages.
 fn for_each(told: usize) -> u32 {
     u32::try_from(told / TOLD_FOR_ONE).unwrap_or(u32::MAX)
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything goes to standard output through `tracing`; this module only decides how a line looks and which are
 //! kept. What must never be logged (tokens, session descriptions, candidates) is kept out by its types
-//! ([`Secret`](crate::auth::Secret)) and by those who log, not by filters here.
+//! ([`Secret`](crate::auth::Secret)) and by the code that logs, not by filters here.
 
 use std::fmt::{self, Debug};
 use std::io::IsTerminal;
@@ -43,8 +43,8 @@ pub fn init(format: LogFormat, filter: &str) {
     drop(started);
 }
 
-/// Whether a line that cannot be written is complained of on standard error. It mostly goes the same way, and a full disk
-/// must not end the hub.
+/// Whether standard error is told of a line that cannot be written. It mostly goes to the same place as the log, and a full
+/// disk must not end the hub.
 const COMPLAINS: bool = false;
 
 /// Has panics logged like everything else, in place of the plain text on standard error.

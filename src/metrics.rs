@@ -72,7 +72,7 @@ labels! {
         OtherPeer = "other-peer",
         /// The bearer token is missing or wrong, or a JWT is not valid.
         Unauthorized = "unauthorized",
-        /// A page for operators was asked for by somebody who is none.
+        /// A page for operators was asked for by somebody else.
         Operator = "operator",
         /// The page's origin is not allowed.
         Origin = "origin",
@@ -249,7 +249,7 @@ pub struct Metrics {
     pub mesh_interests: IntGauge,
     /// Lines that tell which hub has peers in which network.
     pub mesh_lines: IntGauge,
-    /// How often it went from the one to the other.
+    /// How often this hub changed between the two.
     pub mesh_turns: IntCounter,
     /// Times that a hub's part of the directory was asked for anew.
     pub resyncs: IntCounter,

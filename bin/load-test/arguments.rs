@@ -100,7 +100,7 @@ pub struct Relay {
     pub aim: Aim,
     #[command(flatten)]
     work: Work,
-    /// Messages a second in all.
+    /// Messages a second of all pairs together.
     #[arg(long, value_name = "RATE", default_value = "5000", conflicts_with = "saturated", value_parser = rate)]
     paced: f64,
     /// Keep messages under way all the time, in place of a pace.
@@ -232,7 +232,7 @@ pub struct Table {
     rounds: usize,
     #[command(flatten)]
     work: Work,
-    /// Messages a second in all, paced.
+    /// Messages a second of all pairs together, paced.
     #[arg(long, default_value = "5000", value_parser = rate)]
     paced: f64,
     /// How many messages of each pair are under way, saturated.

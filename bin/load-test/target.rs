@@ -1,4 +1,4 @@
-//! Where load is aimed, and where it may be: on this machine, unless someone says otherwise in so many words.
+//! Where load is aimed, and where it may be: on this machine, unless --allow-remote says otherwise.
 //!
 //! A [`Target`] is resolved once and its address is what every connection uses, so a name cannot begin to mean another
 //! machine in the middle of a run.

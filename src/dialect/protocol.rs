@@ -51,7 +51,7 @@ pub enum Action<'a> {
     },
     /// Shows other data of it, and shows it where it was not.
     Update {
-        /// In which network.
+        /// The network in which it shows them.
         network: NetworkKey,
         /// What to show.
         data: Option<Bytes>,
@@ -67,7 +67,7 @@ pub enum Action<'a> {
     Signal {
         /// The membership that it is sent in.
         about: About,
-        /// To whom.
+        /// The peer that it is for.
         target: PeerId,
         /// What kind, in this dialect.
         kind: SignalKind,
@@ -85,7 +85,7 @@ pub enum Action<'a> {
     },
     /// Hands a payload to all shown members of a network.
     Publish {
-        /// Which.
+        /// The network whose members get it.
         network: NetworkKey,
         /// What kind, in this dialect.
         kind: SignalKind,
@@ -175,12 +175,12 @@ pub enum HubEvent<'a> {
     Connected,
     /// The client is in a network that it asked for.
     Joined {
-        /// Which.
+        /// The network that it is in.
         network: &'a NetworkKey,
     },
     /// The client is not in a network: it may not be, or somebody else took its place there over.
     Lost {
-        /// Which.
+        /// The network that it is not in.
         network: &'a NetworkKey,
         /// Why, in words.
         why: Complaint<'a>,
@@ -205,21 +205,21 @@ pub enum HubEvent<'a> {
         target: &'a PeerId,
         /// What kind it was.
         kind: SignalKind,
-        /// Why.
+        /// Why it was not delivered.
         why: SignalFailure,
         /// It goes with another one for the same target that was told of before.
         follows: bool,
     },
     /// What the client published did not reach all members, or may not have.
     Unpublished {
-        /// In which network.
+        /// The network that it was published to.
         network: &'a NetworkKey,
-        /// Why.
+        /// Why it did not reach them.
         why: SignalFailure,
     },
     /// Answers [`Action::Nowhere`], unless the client was told already.
     Nowhere {
-        /// For whom it was.
+        /// What its target was called.
         name: &'a str,
     },
     /// The client made a mistake or reached a limit that the session sees.
@@ -242,9 +242,9 @@ pub enum Dropped<'a> {
     },
     /// A signal.
     Signal {
-        /// For whom.
+        /// The peer that it was for.
         target: &'a PeerId,
-        /// What kind.
+        /// What kind of signal it was.
         kind: SignalKind,
     },
     /// Anything else.

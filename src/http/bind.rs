@@ -25,7 +25,7 @@ pub enum BindError {
         "{addr} is in use: stop what listens there, or set PORT to another port (0 takes a free one)"
     )]
     InUse {
-        /// Where.
+        /// The address and port that were to be listened on.
         addr: SocketAddr,
     },
     /// The port is for the privileged.
@@ -35,7 +35,7 @@ pub enum BindError {
          systemd unit, setcap cap_net_bind_service=+ep on the binary, or --cap-add NET_BIND_SERVICE for docker"
     )]
     Privileged {
-        /// Where.
+        /// The address and port that were to be listened on.
         addr: SocketAddr,
     },
     /// `HOST` is an IPv6 address, and there is no IPv6.
@@ -44,7 +44,7 @@ pub enum BindError {
          by IPv4"
     )]
     NoIpv6 {
-        /// Where.
+        /// The address and port that were to be listened on.
         addr: SocketAddr,
     },
     /// `HOST` is an address of another machine.
@@ -53,13 +53,13 @@ pub enum BindError {
          0.0.0.0 for every interface"
     )]
     NotHere {
-        /// Where.
+        /// The address and port that were to be listened on.
         addr: SocketAddr,
     },
     /// Any other reason.
     #[error("cannot listen on {addr}: {why}")]
     Refused {
-        /// Where.
+        /// The address and port that were to be listened on.
         addr: SocketAddr,
         /// What the system says.
         why: io::Error,

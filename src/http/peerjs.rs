@@ -48,7 +48,7 @@ pub(super) enum Page<'p> {
     Id,
     /// The ids of a realm.
     Ids {
-        /// Which.
+        /// The key that the realm is called by.
         key: &'p str,
     },
 }

@@ -19,7 +19,7 @@ use warp::reply::Response;
 
 use super::{App, Backend, Head, reply};
 
-/// Who has not asked for so long will not ask in time to notice anything.
+/// A balancer that has not asked for this long will not ask in time to notice anything.
 const WATCHED_FOR: Duration = Duration::from_secs(60);
 
 /// Whether peers should come here.
@@ -76,7 +76,7 @@ impl<B: Backend> App<B> {
         Ok(())
     }
 
-    /// Whether this hub is a part of the mesh, if it is to be, or has tried for long enough.
+    /// Whether this hub is a part of the mesh, has tried for long enough to be, or need not be.
     fn has_joined(&self) -> Result<(), NotReady> {
         let config = &self.config;
         let alone = !config.is_hub || config.mesh.bootstrap.is_empty();

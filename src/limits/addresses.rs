@@ -22,7 +22,7 @@ pub struct Places {
     taken: Arc<Mutex<Taken>>,
 }
 
-/// Who has places.
+/// Which address has how many places.
 #[derive(Debug, Default)]
 struct Taken {
     by_origin: HashMap<Origin, usize>,
@@ -38,7 +38,7 @@ pub struct Place {
 }
 
 impl Places {
-    /// A place for somebody from there, if it is allowed to who has so many already, where so many are taken in all.
+    /// Takes a place for this address, if `allowed(places that the address has, places that all addresses have)` says so.
     pub fn try_take(
         &self,
         origin: Origin,
@@ -85,7 +85,7 @@ pub struct ConnectRate<C: Clock = DefaultClock> {
 }
 
 impl ConnectRate {
-    /// So many a minute for long, and as many at once.
+    /// `per_minute` requests a minute for long, and as many at once.
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self::with_clock(Quota::per_minute(per_minute), DefaultClock::default())
     }
@@ -101,7 +101,7 @@ impl<C: Clock + Clone> ConnectRate<C> {
         }
     }
 
-    /// Counts one request from there. `Err`: it is one too many, and the next is granted after this time.
+    /// Counts one request of this address. `Err`: it is one too many, and the next is granted after this time.
     pub fn check(&self, origin: Origin) -> Result<(), Duration> {
         let mut limiter = self.limiter.lock();
         self.make_room(&mut limiter);
@@ -116,8 +116,8 @@ impl<C: Clock + Clone> ConnectRate<C> {
         limiter.shrink_to_fit();
     }
 
-    /// Forgets everybody when so many are recent that looking for the idle ones would be due again soon. Who has
-    /// that many addresses is not held by a limit on each, so nothing is lost that there was.
+    /// Forgets all addresses when most of them have asked lately, because a search for idle ones would soon be due again.
+    /// An attacker with that many addresses is not held by a limit on each of them, so nothing is lost.
     fn make_room(&self, limiter: &mut Limiter<C>) {
         if limiter.len() < MAX_TRACKED {
             return;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{NoPlace, Origin};
 
-/// The places, and who has them.
+/// The places, and which source has which.
 #[derive(Clone, Debug)]
 pub struct Doorway {
     entered: Arc<Mutex<Entered>>,
@@ -56,7 +56,7 @@ pub struct DoorwayPlace {
 }
 
 impl Doorway {
-    /// With so many places.
+    /// All places are free.
     pub fn new(places: usize) -> Self {
         Doorway {
             entered: Arc::default(),
@@ -64,7 +64,7 @@ impl Doorway {
         }
     }
 
-    /// A place, if there is one for this source, which may have so many. Somebody else may have to give way.
+    /// Takes a place for this source, which may have `of_one` at most. Another handshake may have to give way.
     pub fn enter(&self, origin: Origin, of_one: usize) -> Result<DoorwayPlace, NoPlace> {
         let mut entered = self.entered.lock();
         if entered.of(origin) >= of_one {
@@ -128,7 +128,7 @@ impl Entered {
         silent.map(|(number, _)| *number)
     }
 
-    /// Whose place a newcomer from there gets.
+    /// The handshake whose place a newcomer of this source gets.
     fn gives_way(&self, newcomer: Origin) -> Option<u64> {
         let most = self.sources.values().map(|source| source.places).max()?;
         let has_most = |entry: &Entry| self.of(entry.origin) == most;
@@ -141,7 +141,7 @@ impl Entered {
 }
 
 impl DoorwayPlace {
-    /// Whoever has it said something that may be part of the handshake.
+    /// The other end said something that may be part of the handshake.
     pub fn spoke(&self) {
         let mut entered = self.doorway.entered.lock();
         if let Some(entry) = entered.places.get_mut(&self.number) {
@@ -149,13 +149,13 @@ impl DoorwayPlace {
         }
     }
 
-    /// What of its work one handshake of its source does at a time: the others of that source wait for each other before
-    /// they wait for those of all, so that a source with many costs the others no more time than one with one.
+    /// What lets one handshake of this source work at a time. Handshakes of one source wait for each other before they
+    /// wait for those of others, so a source with many takes no more of the others' time than a source with one.
     pub fn turn(&self) -> &Semaphore {
         &self.turn
     }
 
-    /// Waits until somebody else has it.
+    /// Waits until another handshake has the place.
     pub async fn lost(&self) {
         self.over.cancelled().await;
     }

@@ -1,8 +1,8 @@
-//! Who may have a TCP connection that is no WebSocket (yet): `MAX_HTTP_CONNECTIONS` in all, and a share for each address.
+//! Which address may have a TCP connection that is no WebSocket (yet): `MAX_HTTP_CONNECTIONS` of them, shared out.
 //!
-//! Whoever has no slot is closed before anything is read, so an address that could have them all would keep everybody
-//! else out. One address may have as many as are left for all others: alone half of them, and whoever comes last still
-//! finds some. Trusted proxies speak for many and are held to the number in all. Knows addresses but no sockets. Asked
+//! A connection without a slot is closed before anything is read, so an address that could have them all would keep
+//! everybody else out. One address may have as many as are left for all others: alone it gets half of them, and whoever
+//! comes last still finds some. Trusted proxies speak for many and may have all of them. Knows addresses but no sockets. Asked
 //! by `serve` for each connection, by `peerjs` for those that are only told why they may not come in, and by `nat` for
 //! connections of its own, which have slots of their own.
 
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::{NoPlace, Origin, Place, Places};
 use crate::config::TrustedProxies;
 
-/// The slots, and who has them.
+/// The slots, and which address has how many.
 #[derive(Debug)]
 pub(crate) struct Slots {
     places: Places,
@@ -20,7 +20,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// So many, none taken.
+    /// `most` slots, none taken.
     pub(crate) fn new(most: usize, proxies: TrustedProxies) -> Self {
         Slots {
             places: Places::default(),

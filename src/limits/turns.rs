@@ -1,8 +1,8 @@
-//! When those at one address who want much have their turn: one after the other, as they came.
+//! When each client of one address has its turn, where they want much: one after the other, as they came.
 //!
-//! An address may have so much in a second for long, and ten seconds' worth at once. Whoever asks for more is given a turn
-//! of its own, which nobody who comes later delays, however little that one wants; it need not ask again. A turn that is
-//! not waited for is given back. Those behind it keep theirs, and those who come later are the sooner for it. Told the
+//! An address has an allowance for each second, and ten seconds' worth of it at once. A client that asks for more is given
+//! a turn of its own. No later client delays it, however little that one wants, and it need not ask again. A turn that is
+//! not waited for is given back: those behind it keep theirs, and later ones come sooner. Told the
 //! time, without a clock. Memory is bounded: at most [`MAX_TRACKED`] addresses. Asked by sessions, for joins.
 
 use std::num::NonZeroU32;
@@ -40,7 +40,7 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// With so much in a second for each address.
+    /// Each address may have `per_second` for long.
     pub fn new(per_second: NonZeroU32) -> Arc<Self> {
         Arc::new(Turns {
             per_second,
@@ -48,7 +48,7 @@ impl Turns {
         })
     }
 
-    /// Counts so much from there, or as much as there may be at once. `None`: it may be had now.
+    /// Asks for this much for an address; more than it may ever have at once counts as that. `None`: it may be had now.
     pub fn ask(self: &Arc<Self>, origin: Origin, much: NonZeroU32, now: Instant) -> Option<Turn> {
         let cost = Duration::from_secs(much.get().into()) / self.per_second.get();
         let cost = cost.min(AT_ONCE);
@@ -74,7 +74,7 @@ impl Turns {
     }
 }
 
-/// As for [`ConnectRate`](super::ConnectRate): who has that many addresses is not held by a limit on each.
+/// As for [`ConnectRate`](super::ConnectRate): an attacker with that many addresses is not held by a limit on each.
 fn make_room(whole_again: &mut HashMap<Origin, Instant>, now: Instant) {
     if whole_again.len() < MAX_TRACKED {
         return;
@@ -91,7 +91,7 @@ impl Turn {
         self.wait
     }
 
-    /// It is made use of.
+    /// The turn has come, and is made use of.
     pub fn came(mut self) {
         self.came = true;
     }

@@ -39,7 +39,7 @@ pub enum NotDialled {
     #[error("the name has no address")]
     Unknown,
     /// All its IP addresses are nearer than the hub that told of it.
-    #[error("who told of it is too far away to tell of such an address")]
+    #[error("the hub that told of it is too far away to tell of such an address")]
     TooNear,
     /// It was called as often as may be.
     #[error("called too often lately")]
@@ -87,8 +87,8 @@ impl Address {
         self.url.into()
     }
 
-    /// The IP addresses to connect to: those that a hub so far away may tell of, and that may be called now. Each counts
-    /// as called.
+    /// The IP addresses to connect to: those that a hub as far away as this may tell of, and that may be called now. Each
+    /// counts as called.
     pub async fn resolve(
         &self,
         told_by: Reach,

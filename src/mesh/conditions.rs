@@ -1,8 +1,8 @@
 //! What hubs ask each other for their operators: how each of them is, in its own words.
 //!
 //! A question and its answer are messages between control planes: they travel as signals do, and their first byte tells
-//! them from others (`tagged`). A hub that does not know them ignores them, so who
-//! asks has to have a limit of its own. The driver owns the [`Conditions`] and sends what they give it; they know no link.
+//! them from others (`tagged`). A hub that does not know them ignores them, so the
+//! hub that asks has to have a limit of its own. The driver owns the [`Conditions`] and sends what they give it; they know no link.
 //!
 //! Invariants: an answer counts once, and only of the hub that was asked; what is under way is given up with its asker; a
 //! hub looks at itself at most twice a second, however often it is asked.
@@ -26,7 +26,7 @@ use crate::metrics::{self, Metrics};
 const OURS: u64 = 1 << 63;
 /// For how long what a hub said of itself is good.
 const FRESH: Duration = Duration::from_millis(500);
-/// As many hubs as one knows of.
+/// The most hubs that are asked: as many as a hub knows of.
 const MAX_HUBS: usize = 4_096;
 /// The longest version that is shown, in bytes.
 const MAX_VERSION_BYTES: usize = 64;
@@ -57,7 +57,7 @@ pub struct Condition {
 /// What a hub answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HubReport {
-    /// Which.
+    /// The hub that answered.
     pub hub: HubId,
     /// How it is.
     pub condition: Condition,
@@ -204,7 +204,7 @@ impl Conditions {
         letters.collect()
     }
 
-    /// Takes a message of another hub; gives what it is to be answered.
+    /// Takes a message of another hub; gives the answer to it.
     pub(super) fn on_message(&mut self, from: HubId, payload: &[u8]) -> Option<Letter> {
         match Message::decode(payload)? {
             Message::Ask { token } => {
@@ -212,7 +212,7 @@ impl Conditions {
                 Some(Letter {
                     to: from,
                     payload: Message::Tell { token, condition }.encode(),
-                    // Who asked has a limit of its own.
+                    // The hub that asked has a limit of its own.
                     token: OURS,
                 })
             }
@@ -242,7 +242,7 @@ impl Conditions {
                 .saturating_sub(then.cast_signed()),
             condition,
         };
-        // Who asked may have given up.
+        // The page that asked may have given up.
         let _ = open.answers.try_send(answer);
     }
 

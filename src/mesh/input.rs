@@ -25,7 +25,7 @@ pub enum Input {
     },
     /// A data message came by a link, and could not be read.
     Unreadable { link: LinkId },
-    /// A link's handshake is done. Its other end is so near.
+    /// A link's handshake is done.
     LinkUp {
         /// The id that this hub went by in it.
         me: HubId,
@@ -41,7 +41,7 @@ pub enum Input {
         why: DialFailure,
         trouble: Trouble,
     },
-    /// The addresses to dial for ever.
+    /// The addresses to dial for as long as the hub lives.
     Bootstrap(Vec<String>),
     /// A name of `BOOTSTRAP_HUBS`, as it stands there, has addresses or is in trouble.
     Name {
@@ -60,7 +60,7 @@ pub enum Input {
     Leave { claim: ClaimNo, reason: LeaveReason },
     /// The answer to a probe.
     ProbeResult { token: u64, alive: bool },
-    /// The other hubs are to say how they are.
+    /// Asks the other hubs how they are.
     AskHubs(Answers),
     /// The hub is shutting down: say so.
     Drain,

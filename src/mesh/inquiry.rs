@@ -17,7 +17,7 @@ use super::relays::{self, Answer, Message, NotAllowed, Told};
 use super::shared::Shared;
 use crate::config::IceUrl;
 
-/// How often it is looked who is to be asked.
+/// How often the hub looks for hubs that it has to ask.
 const TICK: Duration = Duration::from_secs(1);
 /// Messages that may wait; more are lost, and asked for again.
 pub(super) const WAITING: usize = 256;
@@ -59,7 +59,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut letters: mpsc::Receiver<(Hub
     }
 }
 
-/// Takes a message; gives what is to be checked, and how far away the hub is that says so.
+/// Takes a message; gives what has to be checked, and how far away the hub is that says so.
 fn take(shared: &Shared, from: HubId, payload: &[u8]) -> Option<(Vec<String>, Reach)> {
     let (relays, me, now) = (&shared.relays, shared.identity().hub, Instant::now());
     match Message::decode(payload)? {

@@ -32,8 +32,8 @@ use crate::unsent::{self, Unsent};
 
 /// How long dialling may take until the WebSocket stands, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long a socket may take nothing of what is to be written before the link counts as stuck; and how long all of it
-/// may take once the link is to close.
+/// How long a socket may take none of what waits to be written before the link counts as stuck; and how long all of it
+/// may take once the link closes.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How long a closing link may take to write its last word.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ pub enum Destination<'a> {
         url: &'a str,
         /// How near the nearest of them is.
         told_by: Reach,
-        /// How often what may still be called.
+        /// How often each address may still be called.
         budget: &'a Budget,
     },
 }
@@ -245,7 +245,7 @@ async fn write(
     }
 }
 
-/// What comes of it, as long as the socket takes some of it now and then; a link that is to close has its time once.
+/// What `done` comes to, as long as the socket takes some of it now and then; a link that closes has its time once.
 async fn in_time<T>(done: impl Future<Output = T>, outbox: &Outbox) -> Option<T> {
     let mut done = pin!(done);
     loop {

@@ -39,7 +39,7 @@ const CHECKED: Duration = Duration::from_secs(300);
 const ASKED: usize = 32;
 /// How soon a hub that asks again is answered.
 const ANSWER: Duration = Duration::from_secs(1);
-/// Hubs of which something is kept: as many as a mesh has room for, and those that are forgotten within a second.
+/// The most hubs of which something is kept: as many as a mesh has room for.
 const MOST_KNOWN: usize = 8_192;
 
 /// What this hub says that it has.
@@ -66,19 +66,19 @@ struct Known {
     /// When it was last answered.
     answered: Option<Instant>,
     urls: Vec<IceUrl>,
-    /// It has had some, so that it has none is that it is full.
+    /// It has had some: when it names none now, it is full.
     has_had: bool,
     /// When it last said so.
     told: Instant,
     checked: Instant,
 }
 
-/// What is to be done about an answer.
+/// What an answer asks this hub to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// It is as before.
     Same,
-    /// It is to be checked.
+    /// Check its addresses.
     Check(Vec<String>),
     /// Nobody asked for it.
     Unasked,
@@ -121,7 +121,7 @@ impl Relays {
         urls.flat_map(|found| found.urls.iter().cloned()).collect()
     }
 
-    /// Whom to ask now, and what: of these hubs, of which alone anything is kept.
+    /// Which of these hubs to ask now, and what. What is known of other hubs is forgotten.
     pub(super) fn questions(&self, hubs: &[HubView], now: Instant) -> Vec<(HubId, Message)> {
         if self.secret.is_none() {
             return Vec::new();

@@ -66,7 +66,7 @@ pub fn waits(source: &Source, target: &PeerId) {
     trace!(from = %source.peer, to = %target, "signal waits for its target");
 }
 
-/// A session has handed over what its peer publishes, for the members here and at so many other hubs.
+/// A session has handed over what its peer publishes, for the members here and at `hubs` other hubs.
 pub fn published(source: &Source, hubs: usize) {
     trace!(from = %source.peer, hubs, "publication accepted");
 }

@@ -1,7 +1,7 @@
 //! The ports that STUN and TURN are served on: all that are asked for, or none.
 //!
 //! STUN and TURN have UDP and TCP on one number, and may have the same one. STUN has a second number, from which it answers
-//! who asks for a change of port.
+//! clients that ask for a change of port.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ pub struct PortError {
     pub setting: &'static str,
     /// UDP or TCP.
     pub protocol: &'static str,
-    /// Where.
+    /// The address and port that it was to have.
     pub addr: SocketAddr,
     /// What the system says.
     pub why: io::Error,
@@ -30,7 +30,7 @@ pub struct PortError {
 pub struct Port {
     /// `udp`, `tcp` or `tls`.
     pub protocol: &'static str,
-    /// Where.
+    /// The address and port that it has.
     pub addr: SocketAddr,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Ports {
 
 /// How often a free number is looked for that is free for all addresses and both protocols.
 const TRIES: usize = 32;
-/// How much may wait in the kernel for a socket that clients come to, in bytes: what comes in while others are served.
+/// The receive buffer of a socket that clients send to, in bytes: it holds what comes in while others are served.
 const RECEIVE_BYTES: usize = 2 * 1024 * 1024;
 
 impl Ports {

@@ -19,7 +19,7 @@ use super::ports::Ports;
 use super::streams::{Streams, accept};
 use super::udp::Udp;
 
-/// How often relays are looked at whose time may be over. Data is held to it at once, ports are closed within this.
+/// How often the hub looks for relays whose time is over. Their data is refused at once, their ports close within this.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Why nothing is served any more, though nobody said to stop.
@@ -28,7 +28,7 @@ pub(super) enum Ended {
     /// A port cannot be read.
     #[error("a port cannot be read: {0}")]
     Port(#[from] io::Error),
-    /// Whoever reads one of the ports has ended.
+    /// The task that reads one of the ports has ended.
     #[error("a port is not read any more")]
     Reader,
     /// A task panicked, and what all of them share may be half done.

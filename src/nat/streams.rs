@@ -3,7 +3,7 @@
 //! A connection without a relay may take short packets only and not long: one that shows no credentials within
 //! `HEADER_TIMEOUT_MS` is closed, whatever else it says. TLS handshakes have places, and take no more than a part of the
 //! thread's time, which relays need. With a relay it lasts as long as that does. What goes to a client
-//! waits in a short [`queue`]; what does not fit is lost, as it would be by UDP, so that who does not read harms nobody else.
+//! waits in a short [`queue`]; what does not fit is lost, as it would be by UDP, so that a client that does not read harms nobody else.
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What one read may bring, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
-/// TLS handshakes have one part in so many of the thread's time: a signature takes up to a millisecond, and packets wait.
+/// TLS handshakes take one part in this many of the thread's time: a signature takes up to a millisecond, and packets wait.
 const PARTS: u32 = 4;
 
 /// What all connections share.

@@ -172,7 +172,7 @@ impl Way {
     }
 }
 
-/// How many ways datagrams may go that wait together. Who relays for more peers in one read sends in between.
+/// How many different ways waiting datagrams may go. Where one read brings datagrams for more, some are sent in between.
 const WAYS: usize = 16;
 
 /// Datagrams on their way out; those that go the same way are sent at once, in their order. What of them is relayed is

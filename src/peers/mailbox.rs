@@ -40,9 +40,9 @@ pub enum Control {
     Accepted(ClaimNo),
     /// The claim may not be, or is no more; the mesh has forgotten it.
     Lost {
-        /// Which.
+        /// The claim that is lost.
         claim: ClaimNo,
-        /// Why.
+        /// Why it is lost, and why the connection ends if the protocol ends it.
         why: CloseReason,
     },
     /// End.

@@ -23,7 +23,7 @@ const PINGS_PER_SILENCE: u32 = 3;
 /// hours.
 const PING_EVERY: Duration = Duration::from_secs(25);
 
-/// What is read so long after a probe was asked, in the middle of a message, was not there when it was.
+/// Bytes of a message that are read this long after a probe was asked were not there when it was.
 const UNDER_WAY: Duration = Duration::from_millis(500);
 
 /// What is due.
@@ -123,7 +123,7 @@ impl Deadlines {
     /// From now on it is waited for this; for a turn, until then.
     pub(super) fn wait(&mut self, what: Waiting, now: Instant) {
         if self.waiting.0 == Waiting::Mesh {
-            // It may have said so much meanwhile that the hub read no further.
+            // It may have said more meanwhile than the hub has read.
             self.heard = now;
         }
         self.waiting = (what, now);
@@ -146,14 +146,14 @@ impl Deadlines {
         }
     }
 
-    /// A ping is to be sent; the number that it carries and its pong gives back.
+    /// Gives the number of a ping that has to be sent now; its pong gives it back.
     pub(super) fn ping(&mut self, now: Instant) -> u64 {
         self.pinged = now;
         self.pings.0 += 1;
         self.pings.0
     }
 
-    /// The mesh asks, and a ping is to be sent with this number. One probe is open at a time for a claim: the mesh asks
+    /// The mesh asks, and a ping has to be sent with this number. One probe is open at a time for a claim: the mesh asks
     /// again when it has given up the first answer.
     pub(super) fn probe(&mut self, probe: Probe, now: Instant) -> u64 {
         let ping = self.ping(now);

@@ -190,7 +190,7 @@ impl Held {
         Some(action)
     }
 
-    /// Whether so many bytes may be kept, and counts them if so.
+    /// Whether this many bytes may be kept; counts them if so.
     fn fits(&mut self, bytes: usize, intake: &Arc<Intake>) -> bool {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if counted == 0 {

@@ -53,7 +53,7 @@ enum Content {
     Gone(Ends),
 }
 
-/// There is no room: the message is to be read past, or refused.
+/// There is no room: the message has to be read past, or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRoom;
 
@@ -95,7 +95,7 @@ impl Intake {
         }
     }
 
-    /// Counts so many bytes more for a message, at the expense of others if need be.
+    /// Counts these bytes for a message; where there is no room, another message gives way.
     fn reserve(&self, number: u64, more: usize) -> Result<(), NoRoom> {
         let mut shelf = self.shelf.lock();
         while shelf.taken.saturating_add(more) > self.budget {
@@ -111,7 +111,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Counts so many bytes more for what waits, at the expense of what has come in part if need be.
+    /// Counts these bytes for what waits; where there is no room, a message that has come in part gives way.
     fn set_aside(&self, more: usize) -> Result<(), NoRoom> {
         let mut shelf = self.shelf.lock();
         if shelf.waiting.saturating_add(more) > self.budget / 2 {
@@ -144,7 +144,7 @@ impl Room {
     ///
     /// # Errors
     ///
-    /// There is not so much: nothing has changed.
+    /// There is not enough room. Nothing has changed.
     pub fn resize(&mut self, bytes: usize) -> Result<(), NoRoom> {
         if let Some(more) = bytes.checked_sub(self.bytes) {
             self.intake.set_aside(more)?;
@@ -281,7 +281,7 @@ pub enum Why {
 /// A message that was read past.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
-    /// Why.
+    /// Why it was read past.
     pub why: Why,
     /// How long it was, in bytes.
     pub size: u64,

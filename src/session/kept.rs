@@ -44,7 +44,7 @@ pub(super) struct KeptId {
 }
 
 impl Kept {
-    /// None, and room for so many.
+    /// None yet; at most `most`.
     pub(super) fn new(most: usize) -> Self {
         Kept {
             shelf: Arc::default(),

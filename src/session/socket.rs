@@ -363,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.out.len() - self.sent
     }
 
-    /// Whether there is something to write or to flush: `poll_write` is to be called until there is not.
+    /// Whether there is something to write or to flush: call `poll_write` until there is not.
     pub fn is_behind(&self) -> bool {
         self.waiting() > 0 || self.unflushed
     }

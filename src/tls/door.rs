@@ -1,8 +1,8 @@
-//! Who may be in a TLS handshake, and when each takes its costly steps.
+//! Which clients may be in a TLS handshake, and when each takes its costly steps.
 //!
 //! [`TlsDoor`] has the places of `MAX_TLS_HANDSHAKES`; one address has half of them at most, but for trusted proxies, which
-//! speak for many. [`Turns`] are had by few at a time, and can be held to a share of a thread's time. One pair is for the
-//! hub's port, another for TURN over TLS (`nat::streams`).
+//! speak for many. Few have a turn ([`Turns`]) at a time, and all turns together can be held to a share of a thread's time. One pair is
+//! for the hub's port, another for TURN over TLS (`nat::streams`).
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ pub(crate) struct TlsDoor {
 }
 
 impl TlsDoor {
-    /// With as many as are configured.
+    /// As many places as are configured, all free.
     pub(crate) fn new(config: &Config) -> Self {
         TlsDoor {
             doorway: Doorway::new(config.max_tls_handshakes),
@@ -42,20 +42,20 @@ impl TlsDoor {
     }
 }
 
-/// The shortest rest: a timer knows no shorter one, and what is owed adds up until then.
+/// The shortest rest. A timer knows no shorter one; what is owed adds up until it is this long.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 
 /// Turns at the costly steps.
 pub(crate) struct Turns {
     few: Semaphore,
-    /// For how many times as long as it took all rest after a step.
+    /// After a step all rest for this many times as long as it took.
     rests: u32,
     /// Nanoseconds of rest that are owed.
     owed: AtomicU64,
 }
 
 impl Turns {
-    /// So many have one at a time, and give the thread's other tasks theirs after each step.
+    /// `few` handshakes have a turn at a time; after each step the thread's other tasks have theirs.
     pub(crate) fn of(few: usize) -> Self {
         Turns {
             few: Semaphore::new(few),
@@ -64,7 +64,7 @@ impl Turns {
         }
     }
 
-    /// One at a time, and not more than one part in so many of the thread's time.
+    /// One handshake has a turn at a time, and all of them take one part in `parts` of the thread's time at most.
     pub(crate) fn one_part_in(parts: u32) -> Self {
         Turns {
             rests: parts.saturating_sub(1),
@@ -80,7 +80,7 @@ impl Turns {
         }
     }
 
-    /// Lets the others of this thread have theirs after a step that took so long. To be awaited while the turn is held.
+    /// Lets the thread's other tasks have their turn after a step that took this long. Await it while the turn is held.
     pub(super) async fn rest(&self, took: Duration) {
         yield_now().await;
         let more = u64::try_from((took * self.rests).as_nanos()).unwrap_or(u64::MAX);

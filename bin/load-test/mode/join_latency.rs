@@ -25,7 +25,7 @@ use crate::{
     report::Report,
 };
 
-/// A join that nobody saw for so long is lost.
+/// A join that nobody saw for this long is lost.
 const UNSEEN: Duration = Duration::from_secs(5);
 /// The longest until the first join is seen: the mesh may have to find itself.
 const WAY_LIMIT: Duration = Duration::from_secs(30);

@@ -18,7 +18,7 @@ use crate::{
     report::Report,
 };
 
-/// Without a frame for so long, no more will come.
+/// When no frame came for this long, no more will come.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How often the count is looked at.
 const LOOK: Duration = Duration::from_millis(20);

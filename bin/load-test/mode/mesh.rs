@@ -130,7 +130,7 @@ impl Chain {
         Ok(())
     }
 
-    /// How long it takes from now until each hub that runs reaches all others that do, and knows so many peers.
+    /// How long it takes from now until each running hub reaches all others, and knows this many peers.
     async fn until_agreed(&self, peers: usize) -> Result<Duration, Failure> {
         let began = Instant::now();
         let others = self.living().count() - 1;

@@ -41,9 +41,9 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Load {
-    /// So many messages a second in all, evenly spread over the pairs and over time.
+    /// This many messages a second of all pairs together, evenly spread over the pairs and over time.
     Paced(f64),
-    /// So many messages of each pair under way at any time.
+    /// This many messages of each pair under way at any time.
     Saturated(u32),
 }
 

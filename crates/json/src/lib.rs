@@ -1,5 +1,5 @@
 //! The little JSON that dialects need besides `serde`: strings, read as JavaScript reads them and written, and judging
-//! text that is to be embedded in a message as it is.
+//! text that a message embeds as it is.
 //!
 //! What comes from another hub is embedded without being taken apart, so it is judged first: text that is not
 //! one whole value could break out of the message around it. Invariant: text that passes here and is put where

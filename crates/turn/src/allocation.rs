@@ -108,7 +108,7 @@ impl Allocations {
 }
 
 impl Allocation {
-    /// Gives it so much more time from now, but none beyond its end; gives the seconds that it has.
+    /// Gives it this much time from now, but none beyond its end; returns the seconds that it has.
     pub(crate) fn refresh(&mut self, lifetime: u32, now: Instant) -> u32 {
         self.expires = expiry(lifetime, now, self.ends);
         let left = self.expires.saturating_duration_since(now).as_secs();

@@ -204,7 +204,7 @@ fn value_at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
         .get(..usize::from(u16::from_be_bytes(length)))
 }
 
-/// What of the server's address is to be another one in the answer, by CHANGE-REQUEST (RFC 5780).
+/// Which part of the server's address has to be another one in the answer, by CHANGE-REQUEST (RFC 5780).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Change {
     pub(crate) ip: bool,
@@ -332,7 +332,7 @@ impl Request<'_> {
         }
     }
 
-    /// Whether the port has to be even, and then whether the next one is to be kept.
+    /// Whether the port has to be even, and then whether the next one has to be reserved.
     pub(crate) fn even_port(&self) -> Result<Option<bool>, Code> {
         Ok(self.optional::<EvenPort>()?.map(|even| even.requested()))
     }

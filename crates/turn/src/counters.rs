@@ -97,7 +97,7 @@ pub enum Toward {
 /// [`Counters::unsent`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Passing {
-    /// To whom.
+    /// The side that it is for.
     pub to: Toward,
     /// How much of it, in bytes, without what STUN and TURN put around it.
     pub bytes: usize,

@@ -108,7 +108,7 @@ impl Ledger {
         }
     }
 
-    /// Whether a datagram of so much data, from or to this peer, may pass now for this user.
+    /// Whether a datagram with this much data, from or to this peer, may pass now for this user.
     pub(crate) fn has_datagram(
         &mut self,
         user: usize,

@@ -33,7 +33,7 @@ impl Bucket {
         }
     }
 
-    /// Whether so many bytes may pass now; if so, they have.
+    /// Whether this many bytes may pass now; if so, they are counted.
     pub(crate) fn has(&mut self, bytes: usize, now: Instant) -> bool {
         let Some(rate) = self.rate else { return true };
         let bytes = bytes as u64;

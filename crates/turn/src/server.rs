@@ -36,16 +36,16 @@ pub enum Effect {
     },
     /// Open a UDP port for a relay, and tell by [`Server::opened`] whether that worked.
     Open {
-        /// Whose.
+        /// The allocation that it is for.
         allocation: AllocationId,
         /// Of which family.
         family: Family,
-        /// Which.
+        /// The number of the port.
         port: u16,
     },
     /// Close the port of this relay, if it is open.
     Close {
-        /// Whose.
+        /// The allocation that it is for.
         allocation: AllocationId,
     },
 }
@@ -55,7 +55,7 @@ pub enum Effect {
 pub struct ToPeer<'p> {
     /// From whose port.
     pub allocation: AllocationId,
-    /// To whom.
+    /// The peer that the data is for.
     pub peer: SocketAddr,
     /// A part of the packet that went in.
     pub data: &'p [u8],
@@ -112,7 +112,7 @@ impl Server {
         self.effects.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called at the latest.
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (deadline, _) = self.turn.as_ref()?.deadlines.first()?;
         Some(*deadline)

@@ -2,8 +2,8 @@
 //!
 //! What came by one link, or began here, may take as much as there is still room for: alone it fills half of the room,
 //! two fill a third each, and whoever comes last still finds some. A hub behind a link can name any source, but not the
-//! link; so what is named as one hub's may take half as much as what came by the same link may still grow by. Who has
-//! how much of the signals is counted only while a link is backed up, so one that is not pays a comparison a signal.
+//! link; so what is named as one hub's may take half as much as what came by the same link may still grow by. Shares
+//! are counted only while a link is backed up, so one that is not pays a comparison a signal.
 //!
 //! Invariant: what is counted is what waits, but for what was there when counting began.
 
@@ -41,12 +41,12 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Whether it is counted who has how much.
+    /// Whether shares are counted.
     pub(super) fn is_counting(&self) -> bool {
         !self.by_link.is_empty()
     }
 
-    /// Whether so many bytes more of this owner fit where there is so much room left.
+    /// Whether this owner may add `bytes` while `room` bytes are left for all.
     pub(super) fn fits(&self, owner: &Owner, bytes: usize, room: usize) -> bool {
         let Some(of_link) = self.by_link.get(&owner.came_by) else {
             return bytes <= room;

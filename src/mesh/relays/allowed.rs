@@ -31,11 +31,11 @@ pub(in crate::mesh) enum NotAllowed {
     /// There are too many, or one is none.
     #[error("no list of STUN and TURN servers")]
     Form,
-    /// At such a port are other services.
+    /// Its port is one of other services.
     #[error("a port of another service")]
     Port,
     /// It is nearer than the hub that told of it.
-    #[error("who told of it is too far away to tell of such an address")]
+    #[error("the hub that told of it is too far away to tell of such an address")]
     TooNear,
     /// The name has no address.
     #[error("a name without an address")]
@@ -54,7 +54,7 @@ impl NotAllowed {
     }
 }
 
-/// All of these addresses, if each of them may be told by a hub that is so far away.
+/// All of these addresses, if a hub as far away as this may tell of each of them.
 pub(in crate::mesh) async fn check(
     urls: &[String],
     told_by: Reach,

@@ -2,7 +2,7 @@
 //!
 //! They travel as messages of hubs do (MESH.md), in postcard behind a tag of their own, which hubs that do not know it
 //! ignore. An answer has the number of its question in its proof, so it is good once, from that hub and for the one that
-//! asked; who makes it knows `TURN_SECRET`. Decoding never panics, and takes nothing that is longer than need be.
+//! asked; the hub that makes it knows `TURN_SECRET`. Decoding never panics, and takes nothing that is longer than need be.
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -33,7 +33,7 @@ pub(in crate::mesh) enum Message {
         number: u64,
         /// Addresses as in `RTCPeerConnection`; none if there is no place for one more relay, or none is served.
         urls: Vec<String>,
-        /// That whoever says so knows the secret.
+        /// Proves that the hub that says so knows the secret.
         proof: [u8; PROOF],
     },
 }
@@ -51,7 +51,7 @@ impl Message {
     }
 }
 
-/// Who answers whom, about what.
+/// Which hub answers which, about what.
 pub(in crate::mesh) struct Answer<'a> {
     pub(in crate::mesh) number: u64,
     pub(in crate::mesh) by: HubId,

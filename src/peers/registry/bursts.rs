@@ -23,7 +23,7 @@ const PAUSE_FOR_EACH: Duration = Duration::from_micros(25);
 /// Notices to fewer members than this are never held back: their writes cost less than a member would notice.
 pub const LARGE: usize = 32;
 
-/// How long notices to so many members wait for more of their kind.
+/// How long notices to this many members wait for more of their kind.
 fn pause(members: usize) -> Duration {
     let members = u32::try_from(members).unwrap_or(u32::MAX);
     LEAST_PAUSE.max(PAUSE_FOR_EACH.saturating_mul(members))
@@ -61,7 +61,7 @@ impl Bursts {
         self.held.first().map(|(end, _)| *end)
     }
 
-    /// A network whose members are to be woken now. Its [`Bursts::pause`] is to follow.
+    /// A network whose members have to be woken now; [`Bursts::pause`] has to follow.
     pub fn poll_due(&mut self, now: Moment) -> Option<NetworkKey> {
         if self.poll_timeout()? > now {
             return None;
@@ -71,7 +71,7 @@ impl Bursts {
         Some(network)
     }
 
-    /// What follows to so many members of this network waits from now on.
+    /// Later notices to the members of this network, of which there are `members`, wait from now on.
     pub fn pause(&mut self, now: Moment, network: NetworkKey, members: usize) {
         let end = now + pause(members);
         self.ends.insert(network.clone(), end);
