@@ -10,6 +10,7 @@
 mod circles;
 mod packages;
 mod paths;
+mod way;
 
 use std::fs;
 use std::path::{Path, PathBuf};
