@@ -19,7 +19,7 @@ use tokio_tungstenite::WebSocketStream;
 
 use crate::config::{Config, IceUrl};
 use crate::http::{self, App, Arrival, Backend, BindError, Places};
-use crate::limits::{NoPlace, Origin, Permit, Room};
+use crate::limits::{MostConnections, NoPlace, Origin, Permit};
 use crate::mesh::{HubReport, Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
@@ -86,7 +86,7 @@ impl Hub {
             Arc::clone(&metrics),
             config.peer.clone(),
             config.policies,
-            Room {
+            MostConnections {
                 connections: config.max_connections,
                 per_address: config.max_connections_per_ip,
             },

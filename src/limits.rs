@@ -5,7 +5,7 @@
 //! told their numbers and know neither sockets nor dialects.
 
 mod addresses;
-mod doorway;
+mod handshake_slots;
 mod slots;
 mod turns;
 
@@ -18,15 +18,15 @@ use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-pub use addresses::{ConnectRate, MAX_TRACKED, Place, Places};
-pub use doorway::{Doorway, DoorwayPlace};
+pub use addresses::{AddressSlot, AddressSlots, ConnectRate, MAX_TRACKED};
+pub use handshake_slots::{HandshakeSlot, HandshakeSlots};
 pub use hubmesh_core::reach::Origin;
 pub(crate) use slots::Slots;
 pub use turns::{Turn, Turns};
 
-/// How many connections there may be.
+/// The most connections that there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Room {
+pub struct MostConnections {
     /// The most connections.
     pub connections: usize,
     /// The most connections of one address; `None`: no more is asked of one address than of all.
@@ -44,15 +44,15 @@ pub struct Admission {
 /// The places of each address.
 #[derive(Debug)]
 struct ByAddress {
-    places: Places,
+    places: AddressSlots,
     max: usize,
 }
 
 /// One connection's place: one of all, and one of its address. Free again when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _in_all: Seat,
-    _of_address: Option<Place>,
+    _in_all: Slot,
+    _of_address: Option<AddressSlot>,
 }
 
 /// Why a connection has no place. Nothing was taken.
@@ -66,18 +66,18 @@ pub enum NoPlace {
 
 /// One of all places.
 #[derive(Debug)]
-struct Seat {
+struct Slot {
     open: Arc<AtomicUsize>,
 }
 
 impl Admission {
     /// None is open yet.
-    pub fn new(room: Room) -> Self {
+    pub fn new(most: MostConnections) -> Self {
         Admission {
             open: Arc::default(),
-            max: room.connections,
-            by_address: room.per_address.map(|max| ByAddress {
-                places: Places::default(),
+            max: most.connections,
+            by_address: most.per_address.map(|max| ByAddress {
+                places: AddressSlots::default(),
                 max,
             }),
         }
@@ -101,13 +101,13 @@ impl Admission {
         })
     }
 
-    fn try_sit(&self) -> Option<Seat> {
+    fn try_sit(&self) -> Option<Slot> {
         self.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
                 (open < self.max).then_some(open + 1)
             })
             .ok()?;
-        Some(Seat {
+        Some(Slot {
             open: Arc::clone(&self.open),
         })
     }
@@ -118,7 +118,7 @@ impl Admission {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -232,7 +232,7 @@ mod tests {
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn admission(connections: usize, per_address: Option<usize>) -> Admission {
-        Admission::new(Room {
+        Admission::new(MostConnections {
             connections,
             per_address,
         })

@@ -34,7 +34,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::TlsFiles;
-use crate::limits::DoorwayPlace;
+use crate::limits::HandshakeSlot;
 use crate::metrics::{Metrics, Reload};
 
 pub(crate) use door::{TlsDoor, Turns};
@@ -166,7 +166,7 @@ impl Certificates {
     pub(crate) async fn accept_for_turn(
         &self,
         tcp: TcpStream,
-        place: &DoorwayPlace,
+        place: &HandshakeSlot,
         turns: &Turns,
     ) -> io::Result<TlsStream<TcpStream>> {
         shake_hands(tcp, || self.for_turn(), place, turns).await
@@ -180,7 +180,7 @@ impl Certificates {
     pub(super) async fn accept(
         &self,
         tcp: TcpStream,
-        place: &DoorwayPlace,
+        place: &HandshakeSlot,
         turns: &Turns,
     ) -> io::Result<Stream> {
         let config = || Arc::clone(&self.in_force.lock());
@@ -192,7 +192,7 @@ impl Certificates {
 async fn shake_hands(
     tcp: TcpStream,
     config: impl FnOnce() -> Arc<ServerConfig>,
-    place: &DoorwayPlace,
+    place: &HandshakeSlot,
     turns: &Turns,
 ) -> io::Result<TlsStream<TcpStream>> {
     let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;

@@ -2,7 +2,7 @@
 //! has it.
 //!
 //! For each of the types the most specific range that fits decides, not the best one. JSON is what one gets without a
-//! preference: the others are for those to whom they are strictly better. Pure; called by `status` and `web`.
+//! preference: the others are for clients that strictly prefer them. Pure; called by `status` and `web`.
 
 use http::HeaderMap;
 use http::header::ACCEPT;

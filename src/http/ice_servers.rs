@@ -69,8 +69,8 @@ fn try_page<B: Backend>(
     Ok(reply::json(StatusCode::OK, &servers))
 }
 
-/// The name in the credentials: the peer's; but who is known and may have any id is named by what it proved, or it would
-/// have the limits of as many users as it thinks of ids.
+/// The name in the credentials: the peer's id. A client that proved who it is and may have any id is named by that proof, or
+/// it would have the limits of as many users as it makes up ids.
 fn user(grant: &Grant, peer: &PeerId) -> String {
     if grant.proof.is_empty() || grant.peer_id.is_some() {
         return peer.to_string();

@@ -62,7 +62,9 @@ use warp::reply::Response;
 
 use crate::auth::{Gate, Grant};
 use crate::config::{Config, IceUrl};
-use crate::limits::{Admission, ConnectRate, DoorwayPlace, NoPlace, Permit, Room, Slots};
+use crate::limits::{
+    Admission, ConnectRate, HandshakeSlot, MostConnections, NoPlace, Permit, Slots,
+};
 use crate::log::Seldom;
 use crate::mesh::{HubReport, MeshView, Observed};
 use crate::metrics::Metrics;
@@ -206,7 +208,7 @@ impl<B: Backend> App<B> {
             operators: Operators::new(&config.admin),
             asked: admin_api::Asked::default(),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
-            peerjs_places: Admission::new(Room {
+            peerjs_places: Admission::new(MostConnections {
                 connections: config.peerjs.concurrent_limit,
                 per_address: None,
             }),
@@ -344,7 +346,7 @@ impl<B: Backend> App<B> {
     }
 
     /// A place for a TLS handshake, unless there is none.
-    fn enter_tls(&self, from: IpAddr) -> Result<DoorwayPlace, NoPlace> {
+    fn enter_tls(&self, from: IpAddr) -> Result<HandshakeSlot, NoPlace> {
         self.full.tls.watch(self.tls_door.enter(from))
     }
 

@@ -1,4 +1,4 @@
-//! Pages that take a while to make are made for several who ask.
+//! Pages that take a while to make are made once for several requests.
 //!
 //! What they show grows with the mesh, and anybody may ask for it as often as the connection bears. A page that took more
 //! than [`CHEAP`] is made again once [`REST`] times as long has passed: all of them together take a small part of the
@@ -15,9 +15,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What takes no longer is made for each who asks.
+/// A page that takes no longer is made for each request.
 const CHEAP: Duration = Duration::from_millis(1);
-/// So many times as long as a page took to make, it is shown as it is.
+/// A page is shown for this many times as long as it took to make.
 const REST: u32 = 10;
 
 /// The pages that were made last.

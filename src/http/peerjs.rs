@@ -21,7 +21,7 @@ use super::upgrade::{self, Handshake};
 use super::{App, Arrival, Backend, Head, PageName, Places, reply};
 use crate::auth::Grant;
 use crate::config::PeerJsPaths;
-use crate::limits::{NoPlace, Place};
+use crate::limits::{AddressSlot, NoPlace};
 use crate::metrics::Refusal;
 
 /// The longest id of a client, in characters; in bytes it is [`PeerId::MAX_BYTES`].
@@ -300,7 +300,7 @@ async fn tell_why<B: Backend>(
     app: Arc<App<B>>,
     on_upgrade: OnUpgrade,
     why: &'static str,
-    slot: Place,
+    slot: AddressSlot,
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {

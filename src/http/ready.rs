@@ -5,7 +5,7 @@
 //! them away would help nobody. What was ready stays so until it is told to stop. A full hub is ready too, or nobody could
 //! roll out a larger `MAX_CONNECTIONS`.
 //!
-//! Whoever leaves first says so here, and peers are let in as before for a while: a proxy has to ask before it can know.
+//! A hub that shuts down first says so here, and lets peers in as before for a while: a proxy has to ask before it can know.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ pub(super) struct Readiness {
     asked: Mutex<Option<Instant>>,
 }
 
-/// Why peers had better go elsewhere.
+/// Why peers should go elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 enum NotReady {
     #[error("the hub is shutting down")]

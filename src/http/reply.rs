@@ -12,7 +12,7 @@ pub(super) const METHODS: &str = "GET, HEAD, OPTIONS";
 /// The type of JSON.
 pub(super) const JSON: &str = "application/json";
 
-/// This value as JSON. Status pages are never to be cached.
+/// This value as JSON. No browser or proxy may cache a status page.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     text(status, JSON, to_json(value))
 }
@@ -51,7 +51,7 @@ pub(super) fn nothing_here() -> Response {
     error(StatusCode::NOT_FOUND, "there is nothing here")
 }
 
-/// Whoever asks does not show who it is.
+/// The request does not show a token that it needs.
 pub(super) fn unauthorized(why: &str) -> Response {
     let mut response = error(StatusCode::UNAUTHORIZED, why);
     let scheme = HeaderValue::from_static("Bearer");

@@ -1,7 +1,7 @@
 //! TCP connections: accepts them, bounds them, and has hyper serve each with the routes.
 //!
-//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots (see `slots`), has `HEADER_TIMEOUT_MS` for its TLS
-//! handshake, if there is to be one, and for each request's head, and lives for a bounded time. Errors of the listening
+//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots (see `limits::slots`), has `HEADER_TIMEOUT_MS` for its TLS
+//! handshake, if the port speaks TLS, and for each request's head, and lives for a bounded time. Errors of the listening
 //! socket, a lack of file descriptors among them, are counted and survived.
 
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use warp::reply::Response;
 use super::admin::{Door, Private};
 use super::watched::{Owed, Watched};
 use super::{App, Backend, admin_api, asked, cors, is_socket, methods_at, reply, routes};
-use crate::limits::{NoPlace, Place};
+use crate::limits::{AddressSlot, NoPlace};
 use crate::metrics::Refusal;
 use crate::tls::{Certificates, Stream};
 
@@ -73,7 +73,7 @@ struct Routes {
 /// A connection before anything is read of it.
 struct Caller {
     tcp: TcpStream,
-    /// What it is to speak TLS with; `None` leaves it plain.
+    /// What it speaks TLS with; `None` leaves it plain.
     certificates: Option<Arc<Certificates>>,
 }
 
@@ -136,7 +136,7 @@ async fn connection<B: Backend>(
     routes: Routes,
     caller: Caller,
     remote: SocketAddr,
-    slot: Place,
+    slot: AddressSlot,
 ) {
     app.metrics.http_connections_open.inc();
     let stream = match caller.certificates {
@@ -180,7 +180,7 @@ async fn secure<B: Backend>(
     };
     match why.kind() {
         io::ErrorKind::TimedOut => app.metrics.refusals.inc(Refusal::HeaderTimeout),
-        // What rustls minds; any other is of a connection that went away.
+        // An error of rustls; any other is of a connection that went away.
         io::ErrorKind::InvalidData => app.metrics.refusals.inc(Refusal::TlsHandshake),
         _ => {}
     }
@@ -293,7 +293,7 @@ fn options<B: Backend, T>(app: &App<B>, door: Door, request: &Request<T>) -> Res
     }
 }
 
-/// Whether it waits for no page: a WebSocket, and what waits for other hubs, and takes its turn itself.
+/// Whether a request does not wait for its turn here: it asks for a WebSocket, or its page takes a turn by itself.
 fn has_no_turn<T>(door: Door, request: &Request<T>) -> bool {
     let of_others = request.uri().path().starts_with(admin_api::PATH);
     of_others || (door == Door::Public && is_for_a_socket(request))

@@ -103,8 +103,8 @@ fn describe<B: Backend>(app: &App<B>, endpoints: &BTreeMap<&str, &str>) -> Respo
     reply::json(StatusCode::OK, &body)
 }
 
-/// What `/health` answers with. A hub whose own STUN and TURN have failed lets peers in as ever, so it is not to be taken
-/// out of service for that.
+/// What `/health` answers with. A hub whose own STUN and TURN have failed lets peers in as before, so nothing should
+/// take it out of service for that.
 fn condition(draining: bool, turn_failed: bool) -> (StatusCode, &'static str) {
     match (draining, turn_failed) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
@@ -113,8 +113,8 @@ fn condition(draining: bool, turn_failed: bool) -> (StatusCode, &'static str) {
     }
 }
 
-/// `GET /health`: 200 while peers are let in, 503 while the hub shuts down. How many there are is for those alone who may
-/// know it.
+/// `GET /health`: 200 while peers are let in, 503 while the hub shuts down. How many there are is told to operators
+/// alone, where these are told apart.
 pub(super) fn health<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     let turn = app.own_servers.get().map(OwnServers::are_served);
     let (code, status) = condition(app.is_draining(), turn == Some(false));
@@ -210,7 +210,7 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
             "rate_limited": metrics.rate_limited.get(),
         },
         "dialects": dialects,
-        // As the server whose room mode this is shows itself.
+        // As the original server of the room mode shows itself.
         "metrics": {
             "activeRooms": rooms.networks,
             "activePeers": rooms.peers,

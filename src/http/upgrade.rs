@@ -34,7 +34,7 @@ pub(super) enum BadHandshake {
     /// It does not ask for one.
     #[error("this is a WebSocket: ask for one with Connection: Upgrade and Upgrade: websocket")]
     NotAsked,
-    /// Its client did, and something on the way made another request of it.
+    /// Its client asked for one, and something on the way changed the request.
     #[error(transparent)]
     Lost(#[from] Lost),
     /// The version is not 13.

@@ -125,7 +125,7 @@ pub(super) fn page(asked: &HeaderMap) -> Response {
 }
 
 /// `GET /page.json`: what the page has to know of this hub's settings. No token is in here, and no key but the one that
-/// every PeerJS client knows: who knows a realm's key may come into it.
+/// every PeerJS client knows: a client that knows a realm's key may come into it.
 pub(super) fn about<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     let config = &app.config;
     let peerjs = config.peerjs.is_served().then(|| {

@@ -1,7 +1,7 @@
 //! What one address may do: how many peers it has at once, and how often it asks for one.
 //!
-//! [`Places`] counts connections by [`Origin`], and each [`Place`] gives itself back; [`ConnectRate`] is the allowance of
-//! upgrade requests. Both are told addresses by `http::admit` and believe them. Memory is bounded: `Places` has an
+//! [`AddressSlots`] counts connections by [`Origin`], and each [`AddressSlot`] gives itself back; [`ConnectRate`] is the allowance of
+//! upgrade requests. Both are told addresses by `http::admit` and believe them. Memory is bounded: `AddressSlots` has an
 //! entry only for addresses with a place, `ConnectRate` at most [`MAX_TRACKED`].
 
 use std::num::NonZeroU32;
@@ -16,9 +16,9 @@ use hashbrown::HashMap;
 use hubmesh_core::reach::Origin;
 use parking_lot::Mutex;
 
-/// Places that are counted by address.
+/// AddressSlots that are counted by address.
 #[derive(Debug, Default)]
-pub struct Places {
+pub struct AddressSlots {
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -32,18 +32,18 @@ struct Taken {
 
 /// One place; free again when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct AddressSlot {
     taken: Arc<Mutex<Taken>>,
     origin: Origin,
 }
 
-impl Places {
+impl AddressSlots {
     /// Takes a place for this address, if `allowed(places that the address has, places that all addresses have)` says so.
     pub fn try_take(
         &self,
         origin: Origin,
         allowed: impl FnOnce(usize, usize) -> bool,
-    ) -> Option<Place> {
+    ) -> Option<AddressSlot> {
         let mut taken = self.taken.lock();
         let own = taken.by_origin.get(&origin).copied().unwrap_or(0);
         if !allowed(own, taken.in_all) {
@@ -51,14 +51,14 @@ impl Places {
         }
         taken.by_origin.insert(origin, own + 1);
         taken.in_all += 1;
-        Some(Place {
+        Some(AddressSlot {
             taken: Arc::clone(&self.taken),
             origin,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
         taken.in_all -= 1;
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_places_and_gets_each_back_once() {
-        let places = Places::default();
+        let places = AddressSlots::default();
         let take = |origin| places.try_take(origin, |own, _| own < 2);
         let here = origin("192.0.2.1");
         let first = take(here).expect("free");

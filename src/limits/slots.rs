@@ -8,13 +8,13 @@
 
 use std::net::IpAddr;
 
-use super::{NoPlace, Origin, Place, Places};
+use super::{AddressSlot, AddressSlots, NoPlace, Origin};
 use crate::config::TrustedProxies;
 
 /// The slots, and which address has how many.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    places: Places,
+    places: AddressSlots,
     most: usize,
     proxies: TrustedProxies,
 }
@@ -23,14 +23,14 @@ impl Slots {
     /// `most` slots, none taken.
     pub(crate) fn new(most: usize, proxies: TrustedProxies) -> Self {
         Slots {
-            places: Places::default(),
+            places: AddressSlots::default(),
             most,
             proxies,
         }
     }
 
     /// A slot, if there is one for this address; free again when dropped.
-    pub(crate) fn try_take(&self, from: IpAddr) -> Result<Place, NoPlace> {
+    pub(crate) fn try_take(&self, from: IpAddr) -> Result<AddressSlot, NoPlace> {
         let mut why = NoPlace::Full;
         let slot = self.places.try_take(Origin::of(from), |own, in_all| {
             let free = self.most.saturating_sub(in_all);
@@ -52,7 +52,7 @@ impl Slots {
 mod tests {
     use super::*;
 
-    fn take(slots: &Slots, from: &str) -> Vec<Place> {
+    fn take(slots: &Slots, from: &str) -> Vec<AddressSlot> {
         let from: IpAddr = from.parse().expect("an address");
         std::iter::from_fn(|| slots.try_take(from).ok()).collect()
     }

@@ -28,7 +28,7 @@ use super::troubles::Trouble;
 use super::trust::Trust;
 use super::view::Published;
 use crate::config::Config;
-use crate::limits::{ConnectRate, Doorway, Origin, Place, Places};
+use crate::limits::{AddressSlot, AddressSlots, ConnectRate, HandshakeSlots, Origin};
 use crate::metrics::Metrics;
 
 /// The most inbound handshakes at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
@@ -57,9 +57,9 @@ pub struct Shared {
     pub(super) inputs: mpsc::Sender<Input>,
     control_intake: ControlIntake,
     pub(super) relays: Relays,
-    doorway: Doorway,
+    handshake_slots: HandshakeSlots,
     /// Inbound links and handshakes by address.
-    inbound: Places,
+    inbound: AddressSlots,
     /// Warnings about each address.
     warnings: ConnectRate,
     budget: Budget,
@@ -102,8 +102,8 @@ impl Shared {
             control_intake: ControlIntake::new(inputs.clone()),
             relays: Relays::new(config),
             inputs,
-            doorway: Doorway::new(HANDSHAKES),
-            inbound: Places::default(),
+            handshake_slots: HandshakeSlots::new(HANDSHAKES),
+            inbound: AddressSlots::default(),
             warnings: ConnectRate::new(WARNINGS_A_MINUTE),
             budget: Budget::default(),
             trust: Trust::default(),
@@ -274,13 +274,13 @@ impl Shared {
         &self,
         socket: &mut impl Socket,
         remote: SocketAddr,
-    ) -> Result<(Peered, Place), HandshakeError> {
+    ) -> Result<(Peered, AddressSlot), HandshakeError> {
         let origin = Origin::of(remote.ip());
         let allowed = |own, _| own < LINKS_PER_ADDRESS;
         let Some(inbound) = self.inbound.try_take(origin, allowed) else {
             return Err(handshake::turn_away(socket, Rejection::Unavailable).await);
         };
-        let place = self.doorway.enter(origin, HANDSHAKES);
+        let place = self.handshake_slots.enter(origin, HANDSHAKES);
         if let Ok(place) = place
             && self.enabled
         {

@@ -58,14 +58,14 @@ pub(super) enum Echo {
     Unasked,
 }
 
-/// What the peer is waited for.
+/// What the hub waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waiting {
-    /// To announce itself or be active otherwise.
+    /// The peer, to announce itself or be active otherwise.
     Announcement,
-    /// Not it, but its turn to join, which comes at this time.
+    /// The peer's turn to join, which comes at this time.
     Turn,
-    /// Not it, but the mesh.
+    /// The mesh, to decide on a join.
     Mesh,
     /// Nothing.
     Nothing,
@@ -120,7 +120,7 @@ impl Deadlines {
         }
     }
 
-    /// From now on it is waited for this; for a turn, until then.
+    /// From now on the hub waits for this; for a turn, until then.
     pub(super) fn wait(&mut self, what: Waiting, now: Instant) {
         if self.waiting.0 == Waiting::Mesh {
             // It may have said more meanwhile than the hub has read.
@@ -215,7 +215,7 @@ impl Deadlines {
             .unwrap_or(self.heard)
     }
 
-    /// What is due now, the gravest first.
+    /// What is due now; what ends the connection comes first.
     pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
         let (_, due) = self
             .all()

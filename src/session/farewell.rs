@@ -48,7 +48,7 @@ where
         }
     }
 
-    /// Says the last word, and carries out what still comes until the client has said its own.
+    /// Sends the close frame, and carries out what still comes until the client's own close frame.
     async fn hear_out(&mut self, reason: CloseReason) -> io::Result<()> {
         self.memberships.vacate();
         if self.memberships.any_pending() {
@@ -56,7 +56,7 @@ where
         }
         while let Some(action) = self.held.pop() {
             if let Ok(Some(rest)) = self.carry_out_held(action) {
-                // The end is near, whatever else would end it.
+                // The connection ends anyway.
                 let _ = rest.await;
             }
         }
@@ -66,7 +66,7 @@ where
                 Incoming::Text(text) => {
                     turn += 1 + text.len() / 1024;
                     self.shared.metrics.bytes_received.inc_by(text.len() as u64);
-                    // A place that it gives up now it does not get again.
+                    // A membership that it gives up now it does not get again.
                     if self.is_in_pace(text.len()).unwrap_or(false)
                         && self.memberships.any_present()
                         && let Ok(Some(rest)) = self.hear(&text)

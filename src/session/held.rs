@@ -2,19 +2,19 @@
 //!
 //! The socket of a client with a pending join never stops being read, so that its end, a goodbye, pings and the answer
 //! to a probe are noticed at once, whatever came before them. What is about a network that is decided on is carried out
-//! meanwhile; the rest waits here, and what is about one network leaves in its order. [`FREE_BYTES`] each client has for itself, and as much as the
-//! longest message beyond that, which counts against the hub's [`Intake`]. What does not fit is refused alone. Knows no
-//! dialect. Used by one conversation each.
+//! meanwhile; the rest waits here, and what is about one network leaves in its order. Each client has [`FREE_BYTES`] for
+//! itself, and beyond that as much as the longest message, which counts against the hub's [`Intake`]. An action that does
+//! not fit is refused, and no other. Knows no dialect. Used by one conversation each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hubmesh_core::ids::NetworkKey;
 
-use super::intake::{FREE_BYTES, Intake, Room};
+use super::intake::{FREE_BYTES, Intake, Reserved};
 use crate::dialect::{About, Action};
 
-/// What an action counts beside its text, in bytes.
+/// What an action counts beside its text, in bytes: a guess at what it takes.
 const ACTION_BYTES: usize = 128;
 
 /// Which networks an action is about: none, these two, or whichever there is.
@@ -45,7 +45,7 @@ impl<'a> Concern<'a> {
                 About::Only => Concern::All,
                 About::Network(network) => Concern::These(network, None),
             },
-            // Whoever goes away costs those that want the same id no time.
+            // A client that goes away must not keep its id from others meanwhile.
             Action::Leave { goodbye: true, .. }
             | Action::Identify { .. }
             | Action::Greet(_)
@@ -88,7 +88,7 @@ impl<'a> Concern<'a> {
 pub(super) struct Held {
     actions: VecDeque<Action<'static>>,
     bytes: usize,
-    room: Option<Room>,
+    room: Option<Reserved>,
     /// Some may be ready since it was last found that none is.
     stirred: bool,
 }
@@ -113,7 +113,7 @@ impl Held {
                 .any(|held| concern.meets(&Concern::of(held)))
     }
 
-    /// Keeps one more.
+    /// Keeps this action behind those that wait.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl Held {
         }
         let room = self
             .room
-            .get_or_insert_with(|| Room::new(Arc::clone(intake)));
+            .get_or_insert_with(|| Reserved::new(Arc::clone(intake)));
         counted <= intake.longest() && room.resize(counted).is_ok()
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! A message that comes in pieces is a [`Partial`] until it is whole. Up to [`FREE_BYTES`] each has for itself; what is
 //! longer is counted by the hub's one [`Intake`]. When that has no room left, the message gives way that has held the most
-//! for the longest: who sends a long message byte by byte holds nothing that somebody else needs. A message that gave
+//! for the longest: a client that sends a long message byte by byte holds nothing that another one needs. A message that gave
 //! way, or is over the limit, is read past: no more than its two ends are kept, to tell its sender what became of it.
-//! What is whole and waits takes [`Room`], which gives way to nobody, and so has no more than half of all there is.
+//! A whole message that waits takes [`Reserved`] room, which gives way to no other, and so is no more than half of the budget.
 //! Knows no socket, and nothing of what messages mean.
 //!
 //! Invariants: what is counted never exceeds the budget, and is given back with the message, however that ends.
@@ -32,7 +32,7 @@ pub struct Intake {
 #[derive(Debug, Default)]
 struct Shelf {
     taken: usize,
-    /// How much of that is [`Room`].
+    /// How much of that is [`Reserved`].
     waiting: usize,
     next: u64,
     held: HashMap<u64, Held>,
@@ -127,17 +127,17 @@ impl Intake {
     }
 }
 
-/// What whole messages of one peer that wait take of the budget; given back when dropped.
+/// The part of the budget that one peer's waiting messages take; given back when dropped.
 #[derive(Debug)]
-pub struct Room {
+pub struct Reserved {
     intake: Arc<Intake>,
     bytes: usize,
 }
 
-impl Room {
+impl Reserved {
     /// None yet.
     pub fn new(intake: Arc<Intake>) -> Self {
-        Room { intake, bytes: 0 }
+        Reserved { intake, bytes: 0 }
     }
 
     /// Takes or gives back as much as makes it `bytes`. To give back cannot fail.
@@ -159,7 +159,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Reserved {
     fn drop(&mut self) {
         // Giving back cannot fail.
         let _ = self.resize(0);

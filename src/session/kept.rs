@@ -1,8 +1,8 @@
-//! Whose ids are kept for a moment after their connection broke, and who gives way when there is no room.
+//! The ids that are kept for a moment after their connection broke, and which of them give way when there is no room.
 //!
-//! Anybody may have what is free. When more would be kept than may be, the address that has the most loses the one whose
-//! connection stood the shortest: who connects and breaks off again and again to push others out pushes out those that it
-//! just made, also where others share its address. Knows no ids and no sockets. Used by [`Sessions`](super::Sessions).
+//! Any address may keep ids while there is room. When there is none, the address with the most loses the id whose connection
+//! stood the shortest: an attacker that connects and breaks off again and again pushes out its own ids, also where others
+//! share its address. Knows no ids and no sockets. Used by [`Sessions`](super::Sessions).
 //!
 //! Invariant: no more than `most` at once.
 

@@ -21,7 +21,7 @@ pub(super) struct Memberships<M: MeshPort> {
     pending: usize,
 }
 
-/// One of them.
+/// One membership.
 struct Membership<M: MeshPort> {
     claim: ClaimGuard<M>,
     is_pending: bool,

@@ -41,7 +41,7 @@ use tokio::time::{Instant, timeout};
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{Admission, NoPlace, Origin, Permit, Room, Turn, Turns};
+use crate::limits::{Admission, MostConnections, NoPlace, Origin, Permit, Turn, Turns};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::peers::mailbox::{Capacity, Mailbox};
 use crate::peers::port::MeshPort;
@@ -145,7 +145,7 @@ impl<M: MeshPort> Sessions<M> {
         metrics: Arc<Metrics>,
         limits: PeerLimits,
         policies: Policies,
-        room: Room,
+        room: MostConnections,
     ) -> Self {
         Sessions {
             shared: Arc::new(Shared {

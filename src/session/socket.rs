@@ -33,7 +33,7 @@ const MAX_CONTROL_BYTES: usize = 125;
 /// The longest message that is read past, in bytes; what announces to be longer never meant to be read. As much as
 /// PeerServer's library would read.
 const LONGEST_READ_PAST: u64 = 100 * 1024 * 1024;
-/// Pongs are left out while this much waits already, in bytes: nobody who floods pings gets memory by it.
+/// Pongs are left out while this much waits already, in bytes: a flood of pings takes no memory.
 const PONG_BACKLOG_BYTES: usize = 64 * 1024;
 
 thread_local! {
@@ -64,7 +64,7 @@ pub enum ReadError {
     /// A message so long that it is not even read past.
     #[error("a message is too long")]
     TooLong,
-    /// A binary message; nobody here wants what is in it.
+    /// A binary message. No dialect has any.
     #[error("a binary message")]
     Binary,
     /// A text message, or the words of a close frame, that are not UTF-8.

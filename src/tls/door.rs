@@ -13,11 +13,11 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::config::{Config, TrustedProxies};
-use crate::limits::{Doorway, DoorwayPlace, NoPlace, Origin};
+use crate::limits::{HandshakeSlot, HandshakeSlots, NoPlace, Origin};
 
 /// The places of handshakes.
 pub(crate) struct TlsDoor {
-    doorway: Doorway,
+    handshake_slots: HandshakeSlots,
     places: usize,
     proxies: TrustedProxies,
 }
@@ -26,19 +26,19 @@ impl TlsDoor {
     /// As many places as are configured, all free.
     pub(crate) fn new(config: &Config) -> Self {
         TlsDoor {
-            doorway: Doorway::new(config.max_tls_handshakes),
+            handshake_slots: HandshakeSlots::new(config.max_tls_handshakes),
             places: config.max_tls_handshakes,
             proxies: config.trusted_proxies.clone(),
         }
     }
 
     /// A place for a handshake, unless there is none.
-    pub(crate) fn enter(&self, from: IpAddr) -> Result<DoorwayPlace, NoPlace> {
+    pub(crate) fn enter(&self, from: IpAddr) -> Result<HandshakeSlot, NoPlace> {
         let of_one = match self.proxies.trusts(from.to_canonical()) {
             true => self.places,
             false => self.places.div_ceil(2),
         };
-        self.doorway.enter(Origin::of(from), of_one)
+        self.handshake_slots.enter(Origin::of(from), of_one)
     }
 }
 

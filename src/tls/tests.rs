@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::limits::{Doorway, Origin};
+use crate::limits::{HandshakeSlots, Origin};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -136,7 +136,7 @@ async fn each_step_of_a_handshake_waits_for_its_turn_and_not_the_first_alone() {
     let addr = listener.local_addr().expect("bound");
     let turns = Arc::new(Turns::of(1));
     let place = Arc::new(
-        Doorway::new(1)
+        HandshakeSlots::new(1)
             .enter(Origin::of(addr.ip()), 1)
             .expect("a place"),
     );

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::config::PeerLimits;
-use crate::limits::{Origin, Room};
+use crate::limits::{MostConnections, Origin};
 use crate::metrics::Metrics;
 use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
@@ -305,7 +305,7 @@ impl Hub {
             Arc::clone(&metrics),
             limits,
             policies(),
-            Room {
+            MostConnections {
                 connections: 100,
                 per_address: None,
             },

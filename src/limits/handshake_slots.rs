@@ -1,10 +1,10 @@
-//! How many may be in a handshake at once, and who gives way when there is no place left.
+//! How many handshakes there may be at once, and which gives way when no slot is left.
 //!
-//! Whoever is in a handshake has shown nothing yet, and may take seconds over it. Anybody may take a place that is free,
-//! up to what one source may have. When none is, the source that has the most loses its oldest handshake in which nothing
-//! was said yet, or its oldest of all if the newcomer's source has fewer by two at least. So whoever holds many places
-//! without a word keeps nobody out, and a source never costs another a place that the other has a right to. Knows
-//! addresses but no sockets. One is for inbound links (`mesh::handle`), one for TLS (`http::serve`).
+//! A client or a hub in a handshake has shown nothing yet, and may take seconds over it. Any source may take a free slot, up
+//! to what one source may have. When none is free, the source that has the most loses its oldest handshake in which nothing
+//! was said yet, or its oldest of all if the newcomer's source has fewer by two at least. So a source that holds many slots
+//! without a word keeps no other out, and no source costs another a slot that the other has a right to. Knows addresses but
+//! no sockets. One is for inbound links (`mesh::shared`), one for TLS (`tls::door`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::{NoPlace, Origin};
 
-/// The places, and which source has which.
+/// The slots, and which source has which.
 #[derive(Clone, Debug)]
-pub struct Doorway {
+pub struct HandshakeSlots {
     entered: Arc<Mutex<Entered>>,
     places: usize,
 }
 
 #[derive(Debug, Default)]
 struct Entered {
-    /// The number of the last who entered.
+    /// The number of the last handshake that entered.
     last: u64,
     /// The oldest first.
     places: BTreeMap<u64, Entry>,
     sources: HashMap<Origin, Source>,
 }
 
-/// One that has places.
+/// A source that has slots.
 #[derive(Debug)]
 struct Source {
     places: usize,
@@ -46,26 +46,26 @@ struct Entry {
     over: CancellationToken,
 }
 
-/// A place; free again when dropped.
+/// A slot; free again when dropped.
 #[derive(Debug)]
-pub struct DoorwayPlace {
-    doorway: Doorway,
+pub struct HandshakeSlot {
+    handshake_slots: HandshakeSlots,
     number: u64,
     over: CancellationToken,
     turn: Arc<Semaphore>,
 }
 
-impl Doorway {
-    /// All places are free.
+impl HandshakeSlots {
+    /// All slots are free.
     pub fn new(places: usize) -> Self {
-        Doorway {
+        HandshakeSlots {
             entered: Arc::default(),
             places,
         }
     }
 
-    /// Takes a place for this source, which may have `of_one` at most. Another handshake may have to give way.
-    pub fn enter(&self, origin: Origin, of_one: usize) -> Result<DoorwayPlace, NoPlace> {
+    /// Takes a slot for this source, which may have `of_one` at most. Another handshake may have to give way.
+    pub fn enter(&self, origin: Origin, of_one: usize) -> Result<HandshakeSlot, NoPlace> {
         let mut entered = self.entered.lock();
         if entered.of(origin) >= of_one {
             let loser = entered.silent_of(origin).ok_or(NoPlace::AddressFull)?;
@@ -76,8 +76,8 @@ impl Doorway {
         }
         let over = CancellationToken::new();
         let (number, turn) = entered.begin(origin, over.clone());
-        Ok(DoorwayPlace {
-            doorway: self.clone(),
+        Ok(HandshakeSlot {
+            handshake_slots: self.clone(),
             number,
             over,
             turn,
@@ -121,14 +121,14 @@ impl Entered {
         }
     }
 
-    /// The oldest place of a source whose handshake is silent.
+    /// The oldest slot of a source whose handshake is silent.
     fn silent_of(&self, origin: Origin) -> Option<u64> {
         let mut places = self.places.iter();
         let silent = places.find(|(_, entry)| entry.origin == origin && !entry.spoke);
         silent.map(|(number, _)| *number)
     }
 
-    /// The handshake whose place a newcomer of this source gets.
+    /// The handshake whose slot a newcomer of this source gets.
     fn gives_way(&self, newcomer: Origin) -> Option<u64> {
         let most = self.sources.values().map(|source| source.places).max()?;
         let has_most = |entry: &Entry| self.of(entry.origin) == most;
@@ -140,10 +140,10 @@ impl Entered {
     }
 }
 
-impl DoorwayPlace {
+impl HandshakeSlot {
     /// The other end said something that may be part of the handshake.
     pub fn spoke(&self) {
-        let mut entered = self.doorway.entered.lock();
+        let mut entered = self.handshake_slots.entered.lock();
         if let Some(entry) = entered.places.get_mut(&self.number) {
             entry.spoke = true;
         }
@@ -155,15 +155,15 @@ impl DoorwayPlace {
         &self.turn
     }
 
-    /// Waits until another handshake has the place.
+    /// Waits until another handshake has the slot.
     pub async fn lost(&self) {
         self.over.cancelled().await;
     }
 }
 
-impl Drop for DoorwayPlace {
+impl Drop for HandshakeSlot {
     fn drop(&mut self) {
-        self.doorway.entered.lock().end(self.number);
+        self.handshake_slots.entered.lock().end(self.number);
     }
 }
 
@@ -175,21 +175,21 @@ mod tests {
 
     fn enter_up_to(
         of_one: usize,
-        doorway: &Doorway,
+        handshake_slots: &HandshakeSlots,
         from: &str,
         times: usize,
-    ) -> Vec<DoorwayPlace> {
+    ) -> Vec<HandshakeSlot> {
         let from = Origin::of(from.parse().expect("an address"));
         (0..times)
-            .filter_map(|_| doorway.enter(from, of_one).ok())
+            .filter_map(|_| handshake_slots.enter(from, of_one).ok())
             .collect()
     }
 
-    fn enter(doorway: &Doorway, from: &str, times: usize) -> Vec<DoorwayPlace> {
-        enter_up_to(PLACES, doorway, from, times)
+    fn enter(handshake_slots: &HandshakeSlots, from: &str, times: usize) -> Vec<HandshakeSlot> {
+        enter_up_to(PLACES, handshake_slots, from, times)
     }
 
-    fn lost(places: &[DoorwayPlace]) -> usize {
+    fn lost(places: &[HandshakeSlot]) -> usize {
         places
             .iter()
             .filter(|place| place.over.is_cancelled())
@@ -198,11 +198,11 @@ mod tests {
 
     #[test]
     fn the_oldest_silent_handshake_of_who_has_the_most_gives_way() {
-        let doorway = Doorway::new(PLACES);
-        let strangers = enter(&doorway, "192.0.2.1", 64);
+        let handshake_slots = HandshakeSlots::new(PLACES);
+        let strangers = enter(&handshake_slots, "192.0.2.1", 64);
         assert_eq!((strangers.len(), lost(&strangers)), (64, 0));
         let hubs: Vec<_> = (2..12)
-            .flat_map(|host| enter(&doorway, &format!("192.0.2.{host}"), 1))
+            .flat_map(|host| enter(&handshake_slots, &format!("192.0.2.{host}"), 1))
             .collect();
         assert_eq!((hubs.len(), lost(&hubs)), (10, 0));
         let given_way: Vec<bool> = strangers
@@ -210,7 +210,7 @@ mod tests {
             .map(|place| place.over.is_cancelled())
             .collect();
         assert!(given_way[..10].iter().all(|lost| *lost) && lost(&strangers) == 10);
-        let more = enter(&doorway, "192.0.2.1", 1_000);
+        let more = enter(&handshake_slots, "192.0.2.1", 1_000);
         assert_eq!(
             (more.len(), lost(&hubs)),
             (1_000, 0),
@@ -220,65 +220,65 @@ mod tests {
 
     #[test]
     fn who_speaks_gives_way_only_to_sources_that_have_fewer() {
-        let doorway = Doorway::new(PLACES);
-        let hubs = enter(&doorway, "192.0.2.1", 64);
-        hubs.iter().for_each(DoorwayPlace::spoke);
+        let handshake_slots = HandshakeSlots::new(PLACES);
+        let hubs = enter(&handshake_slots, "192.0.2.1", 64);
+        hubs.iter().for_each(HandshakeSlot::spoke);
         assert!(
-            enter(&doorway, "192.0.2.1", 1).is_empty(),
+            enter(&handshake_slots, "192.0.2.1", 1).is_empty(),
             "they are all at it"
         );
-        let other = enter(&doorway, "192.0.2.2", 1);
+        let other = enter(&handshake_slots, "192.0.2.2", 1);
         assert_eq!((other.len(), lost(&hubs)), (1, 1));
     }
 
     #[test]
     fn many_strangers_share_what_there_is() {
-        let doorway = Doorway::new(PLACES);
+        let handshake_slots = HandshakeSlots::new(PLACES);
         let strangers: Vec<_> = (1..=5)
-            .flat_map(|host| enter(&doorway, &format!("192.0.2.{host}"), 40))
+            .flat_map(|host| enter(&handshake_slots, &format!("192.0.2.{host}"), 40))
             .collect();
-        strangers.iter().for_each(DoorwayPlace::spoke);
-        let hub = enter(&doorway, "198.51.100.1", 1);
+        strangers.iter().for_each(HandshakeSlot::spoke);
+        let hub = enter(&handshake_slots, "198.51.100.1", 1);
         assert_eq!(hub.len(), 1);
         for host in 1..=5 {
-            let _again = enter(&doorway, &format!("192.0.2.{host}"), 40);
+            let _again = enter(&handshake_slots, &format!("192.0.2.{host}"), 40);
         }
         assert_eq!(lost(&hub), 0);
     }
 
     #[test]
     fn a_place_is_free_again_when_its_handshake_is_over() {
-        let doorway = Doorway::new(PLACES);
+        let handshake_slots = HandshakeSlots::new(PLACES);
         for _ in 0..100 {
-            let places = enter(&doorway, "::1", 64);
+            let places = enter(&handshake_slots, "::1", 64);
             assert_eq!((places.len(), lost(&places)), (64, 0));
         }
-        let entered = doorway.entered.lock();
+        let entered = handshake_slots.entered.lock();
         assert!(entered.places.is_empty() && entered.sources.is_empty());
     }
 
     #[test]
     fn the_addresses_of_one_site_are_one_source() {
-        let doorway = Doorway::new(PLACES);
-        let site = enter(&doorway, "2001:db8:0:1::1", 40);
-        let other = enter(&doorway, "2001:db8:0:2::1", 24);
-        let same = enter(&doorway, "2001:db8:0:1:2:3:4:5", 1);
+        let handshake_slots = HandshakeSlots::new(PLACES);
+        let site = enter(&handshake_slots, "2001:db8:0:1::1", 40);
+        let other = enter(&handshake_slots, "2001:db8:0:2::1", 24);
+        let same = enter(&handshake_slots, "2001:db8:0:1:2:3:4:5", 1);
         assert_eq!((same.len(), lost(&site), lost(&other)), (1, 1, 0));
-        let mapped = enter(&doorway, "::ffff:192.0.2.1", 2);
-        let plain = enter(&doorway, "192.0.2.1", 2);
+        let mapped = enter(&handshake_slots, "::ffff:192.0.2.1", 2);
+        let plain = enter(&handshake_slots, "192.0.2.1", 2);
         assert_eq!((lost(&mapped), lost(&plain)), (0, 0));
     }
 
     #[test]
     fn who_gets_no_place_learns_whether_it_has_its_share_or_all_are_taken() {
-        let doorway = Doorway::new(4);
+        let handshake_slots = HandshakeSlots::new(4);
         let others: Vec<_> = (1..=4)
-            .flat_map(|host| enter_up_to(2, &doorway, &format!("192.0.2.{host}"), 1))
+            .flat_map(|host| enter_up_to(2, &handshake_slots, &format!("192.0.2.{host}"), 1))
             .collect();
-        others.iter().for_each(DoorwayPlace::spoke);
+        others.iter().for_each(HandshakeSlot::spoke);
         let why = |from: &str, of_one| {
             let from = Origin::of(from.parse().expect("an address"));
-            doorway.enter(from, of_one).err()
+            handshake_slots.enter(from, of_one).err()
         };
         assert_eq!(why("192.0.2.9", 2), Some(NoPlace::Full));
         assert_eq!(why("192.0.2.1", 1), Some(NoPlace::AddressFull));
@@ -286,12 +286,12 @@ mod tests {
 
     #[test]
     fn a_source_that_has_all_it_may_costs_itself_a_silent_one_or_gets_none() {
-        let doorway = Doorway::new(PLACES);
-        let own = enter_up_to(32, &doorway, "192.0.2.1", 40);
+        let handshake_slots = HandshakeSlots::new(PLACES);
+        let own = enter_up_to(32, &handshake_slots, "192.0.2.1", 40);
         assert_eq!((own.len(), lost(&own)), (40, 8));
-        own.iter().for_each(DoorwayPlace::spoke);
-        assert!(enter_up_to(32, &doorway, "192.0.2.1", 1).is_empty());
-        let others = enter_up_to(32, &doorway, "192.0.2.2", 32);
+        own.iter().for_each(HandshakeSlot::spoke);
+        assert!(enter_up_to(32, &handshake_slots, "192.0.2.1", 1).is_empty());
+        let others = enter_up_to(32, &handshake_slots, "192.0.2.2", 32);
         assert_eq!((others.len(), lost(&own)), (32, 8));
     }
 }
