@@ -1,7 +1,7 @@
 //! How the daemon logs: JSON lines `{timestamp, level, message, fields}`, or text for a person.
 //!
-//! Everything goes to standard output through `tracing`; this module only decides how a line looks and which are
-//! kept. What must never be logged (tokens, session descriptions, candidates) is kept out by its types
+//! Everything goes to standard output through `tracing`; this module only decides how a line looks and which
+//! lines are written. What must never be logged (tokens, session descriptions, candidates) is kept out by its types
 //! ([`Secret`](crate::auth::Secret)) and by the code that logs, not by filters here.
 
 use std::fmt::{self, Debug};
@@ -101,8 +101,8 @@ where
 }
 
 /// What the WebSocket library says of single frames shows what is in them, and what the codecs of STUN say shows keys and
-/// is anybody's to cause, so these are never kept.
-const NEVER_KEPT: [&str; 4] = [
+/// anybody can cause it, so these lines are never written.
+const NEVER_WRITTEN: [&str; 4] = [
     "tungstenite=warn",
     "tokio_tungstenite=warn",
     "stun_types=off",
@@ -112,7 +112,7 @@ const NEVER_KEPT: [&str; 4] = [
 /// The configuration has checked that the directives parse.
 fn parse(filter: &str) -> EnvFilter {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let caps = NEVER_KEPT.iter().filter_map(|cap| cap.parse().ok());
+    let caps = NEVER_WRITTEN.iter().filter_map(|cap| cap.parse().ok());
     caps.fold(filter, EnvFilter::add_directive)
 }
 

@@ -130,7 +130,7 @@ fn nonsense_is_refused_with_what_is_allowed() {
         ("HUB_TOKEN", "$(cat token)", "nobody filled in"),
         ("DUPLICATE_PEER", "both", "refuse or replace"),
         ("LOG_FORMAT", "xml", "json, text or auto"),
-        ("RUST_LOG", "hubmesh=loud", "does not do"),
+        ("RUST_LOG", "hubmesh=loud", "cannot be used"),
         ("WORKER_THREADS", "0", "1 to 256"),
         ("MAX_CONNECTIONS", "0", "1 to 1000000"),
         ("MAX_CONNECTIONS_PER_IP", "-1", "0 to 1000000"),

@@ -145,7 +145,7 @@ impl Reader {
             Ok(value) => Some(value),
             Err(why) => {
                 let shown = without_passwords(text);
-                self.problem(name, format!("{shown:?} does not do: {why}"));
+                self.problem(name, format!("{shown:?} cannot be used: {why}"));
                 None
             }
         }
@@ -267,7 +267,7 @@ impl Reader {
         match checked.and_then(|_| log_filter::check(&text)) {
             Ok(()) => Some(text),
             Err(why) => {
-                self.problem(name, format!("{text:?} does not do: {why}"));
+                self.problem(name, format!("{text:?} cannot be used: {why}"));
                 None
             }
         }

@@ -101,7 +101,8 @@ fn content_type(suffix: &str) -> &'static str {
     }
 }
 
-/// Whether one of the tags in `If-None-Match` is this one. A weak one will do: the body is the same to the byte.
+/// Whether the browser has the file already: one of the tags in its `If-None-Match` is this one. A weak tag counts too,
+/// because the body is the same to the byte.
 fn is_known(asked: &HeaderMap, etag: &str) -> bool {
     let lists = asked.get_all(IF_NONE_MATCH).into_iter();
     let texts = lists.filter_map(|value| value.to_str().ok());

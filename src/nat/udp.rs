@@ -158,7 +158,7 @@ impl Inbox {
     }
 }
 
-/// Where datagrams go.
+/// From which socket to which address datagrams go, and from which of this machine's addresses.
 #[derive(Clone)]
 struct Way {
     socket: Rc<Udp>,
@@ -189,11 +189,11 @@ pub(super) struct Outbox {
 struct Batch {
     way: Option<Way>,
     bytes: Vec<u8>,
-    /// Of each but the last.
+    /// How long each datagram is, in bytes, but for the last one.
     size: usize,
-    /// The last one was shorter, so it is the last.
+    /// The last datagram was shorter, so none may follow it.
     closed: bool,
-    /// What each of them relays.
+    /// What each datagram relays, to be counted.
     passing: Vec<Option<Passing>>,
 }
 
@@ -291,7 +291,7 @@ impl Batch {
     }
 }
 
-/// Says what became of data that was let pass.
+/// Counts data that was allowed to pass: as sent, or as lost where the kernel had no room.
 pub(super) fn tell(counters: &Counters, passing: Passing, is_sent: bool) {
     match is_sent {
         true => counters.sent(passing),

@@ -12,7 +12,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// A claim number that this process has not used.
     fn next_claim(&self) -> ClaimNo;
 
-    /// How many peers of a network are told of a newcomer, and it of them, in the whole mesh.
+    /// How many members of a network, mesh-wide, are told of a newcomer; it is told of as many.
     fn told_in(&self, network: &NetworkKey) -> usize;
 
     /// How many peers a network shows, in the whole mesh.
@@ -24,7 +24,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// Asks to be in a network.
     fn join(&self, join: Join) -> impl Future<Output = ()> + Send;
 
-    /// Shows other data, or shows a quiet claim.
+    /// Shows other data of a claim, or shows a claim that was `quiet`, which no member was told of.
     fn update(
         &self,
         claim: ClaimNo,
@@ -35,7 +35,7 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
     /// Gives a claim up.
     fn leave(&self, claim: ClaimNo, reason: LeaveReason) -> impl Future<Output = ()> + Send;
 
-    /// Gives a claim up without waiting: for whoever is being dropped.
+    /// Gives a claim up without waiting, where a value that is dropped cannot wait.
     fn leave_now(&self, claim: ClaimNo, reason: LeaveReason);
 
     /// Answers a probe.
@@ -67,6 +67,6 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
         echo: bool,
     ) -> Result<(), SignalFailure>;
 
-    /// Has the hubs told, whose peers' signals a peer of this id left unread.
+    /// Tells the hubs of the senders which of their signals a peer of this id left unread.
     fn return_unread(&self, target: &PeerId, unread: &[Unread]);
 }

@@ -89,3 +89,19 @@ fn a_function_is_found_by_its_whole_name() {
     assert!(has(source, "hear") && has(source, "send_all"));
     assert!(!has(source, "send") && !has(source, "text"));
 }
+
+/// What the page shows as an example has to be there to be looked at.
+#[test]
+fn the_files_that_show_a_pattern_are_there() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(repository.join("ARCHITECTURE.md")).expect("the page");
+    let (_, patterns) = page.split_once("## Patterns").expect("patterns");
+    let quoted = patterns.split('`').skip(1).step_by(2);
+    let files: Vec<&str> = quoted.filter(|quoted| quoted.ends_with(".rs")).collect();
+    assert!(files.len() > 15, "{files:?}");
+    let gone: Vec<&&str> = files
+        .iter()
+        .filter(|file| !repository.join(file).is_file())
+        .collect();
+    assert!(gone.is_empty(), "{gone:?}");
+}

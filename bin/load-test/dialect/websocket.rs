@@ -12,7 +12,7 @@ use crate::stamp::Slot;
 
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
 const HEAD_LIMIT: usize = 16 * 1024;
-/// As much of a refusal as is waited for.
+/// How much of a refusal's body is read, in bytes.
 const BODY_LIMIT: usize = 4 * 1024;
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
@@ -31,7 +31,7 @@ pub struct WebSocket {
     partial: Vec<u8>,
 }
 
-/// One thing that was read.
+/// One thing that was read off the connection.
 pub enum Incoming<'a> {
     Opened,
     Message(&'a [u8]),
@@ -77,7 +77,8 @@ impl WebSocket {
         self.frame(TEXT, payload, out)
     }
 
-    /// `message` as a candidate: framed and masked once, its stamp rewritten under the mask.
+    /// `message` as a candidate to be sent again and again: framed and masked once. Of the bytes only the stamp changes
+    /// (`stamp`), and is masked as it is written.
     pub fn candidate(&self, message: &[u8]) -> Candidate {
         let mut frame = Vec::new();
         let (header, mask) = self.text(message, &mut frame);

@@ -1,6 +1,7 @@
 //! How requests are answered: Binding, and the four of TURN (RFC 8656, sections 7 to 12).
 //!
-//! Whoever has proved nothing gets a short answer, or none; see [`Server::answer_stranger`].
+//! A client that has not proved who it is gets a short answer, or none: see [`Server::answer_stranger`]. All answers and
+//! what follows from them go into the server's queue of effects; nothing here has a socket.
 
 use std::time::Duration;
 
@@ -71,8 +72,8 @@ impl Server {
         Answer::error(request, code)
     }
 
-    /// Answers somebody who proved nothing, whose address may be forged: with at most half more than it sent, in bytes on the
-    /// wire, or not at all. In a stream nobody's address is forged.
+    /// Answers a client that has not proved who it is, and whose address may be forged: with at most one and a half times the
+    /// bytes that it sent, counted on the wire, or not at all. In a stream no address is forged.
     fn answer_stranger(&mut self, to: FiveTuple, request: &Request<'_>, answer: Answer) {
         let bytes = answer.finish(request, None);
         if to.transport == Transport::Stream || bytes.len() <= most_for_stranger(to, request.len())
@@ -104,7 +105,7 @@ impl Server {
             (Method::Refresh, Some(id)) => self.refresh(now, id, request).map(Some),
             (Method::CreatePermission, Some(id)) => self.permit(now, id, request).map(Some),
             (Method::ChannelBind, Some(id)) => self.bind(now, id, request).map(Some),
-            // Answered elsewhere.
+            // See `answer_binding`.
             (Method::Binding, _) => Ok(None),
         };
         let answer = match done {
@@ -120,8 +121,8 @@ impl Server {
         }
     }
 
-    /// Answers a request that nobody signed, or not well enough. One that is too short for a challenge to be sent back is
-    /// none that a client would make.
+    /// Answers a request that is not signed, or not with valid credentials. No client makes one that is too short for a
+    /// challenge to be sent back.
     fn challenge(&mut self, now: Moment, from: FiveTuple, request: &Request<'_>, code: Code) {
         if code == Code::BadRequest {
             let answer = self.refusal(request, code);

@@ -10,10 +10,11 @@ use crate::report::{shown, table};
 /// What a budget compares.
 struct Budget {
     what: &'static str,
+    /// Which figure of which server.
     of: (Contender, Figure),
-    /// None: an absolute figure.
+    /// The server whose figure it is divided by. None: it is held against the limit as it is.
     to: Option<Contender>,
-    /// None: the figure is shown and held against nothing.
+    /// The limit. None: the figure is shown alone.
     most: Option<f64>,
     unit: &'static str,
 }
