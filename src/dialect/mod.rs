@@ -34,8 +34,8 @@ pub mod one_network;
 pub mod peerjs;
 pub mod pigeon;
 pub mod protocol;
-pub mod sniffing;
 mod shapes;
+pub mod sniffing;
 #[cfg(feature = "trial-dialect")]
 #[path = "../../tests/seam/trial.rs"]
 pub mod trial;
