@@ -337,7 +337,7 @@ fn the_second_port_is_another_one() {
     assert_eq!(config.signaling_port, Some(3001));
     let same = read("3000").expect_err("it is taken").to_string();
     assert!(
-        same.contains("SIGNALING_PORT is 3000, as PORT is"),
+        same.contains("SIGNALING_PORT: is 3000, as PORT is"),
         "{same}"
     );
 }
