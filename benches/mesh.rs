@@ -9,7 +9,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use hubmesh_core::api::{Hop, Route, Routes, Source};
 use hubmesh_core::directory::Directory;
 use hubmesh_core::exchange::{Effect, Exchange, ExchangeConfig, Resolve};
-use hubmesh_core::frames::{AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, Head};
+use hubmesh_core::frames::{
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, Head, WIRE_LEVEL,
+};
 use hubmesh_core::ids::{
     ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, PeerId,
     SignalKind, mix,
@@ -134,6 +136,7 @@ fn exchange() -> Exchange {
         hop,
         incarnation: LIFE,
         part: 0,
+        level: WIRE_LEVEL,
     };
     let mut routes = Routes::default();
     routes.by_hub.insert(OTHER, route);
@@ -195,7 +198,7 @@ fn acknowledge(exchange: &mut Exchange, directory: &Directory, frame: &DataFrame
         upto: signal.seq,
         refused: Vec::new(),
     };
-    exchange.handle_ack(Moment(1), directory, ack, LinkId(1));
+    exchange.handle_ack(Moment(1), directory, ack);
 }
 
 criterion_group!(benches, applying, packing, signalling);

@@ -119,6 +119,9 @@ struct Kind {
     /// In a mesh of which each hub takes of the others the networks alone that are of interest.
     #[arg(long, conflicts_with = "rogue")]
     interest: bool,
+    /// Without hubs of a later version.
+    #[arg(long)]
+    no_later: bool,
 }
 
 impl Kind {
@@ -133,6 +136,7 @@ impl Kind {
             verbose,
             hubs: self.hubs.clone(),
             interest: self.interest,
+            later: !self.no_later,
         })
     }
 }

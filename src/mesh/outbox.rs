@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::task::AtomicWaker;
 use hubmesh_core::exchange::SIGNAL_COST;
-use hubmesh_core::frames::{AckFrame, DataFrame, SignalFrame};
+use hubmesh_core::frames::DataFrame;
 use hubmesh_core::ids::LinkId;
 use hubmesh_core::wire;
 use parking_lot::Mutex;
@@ -95,18 +95,12 @@ impl Lane {
 }
 
 impl Lanes {
-    fn put_signal(
-        &mut self,
-        frame: &DataFrame,
-        signal: &SignalFrame,
-        by: Option<LinkId>,
-    ) -> Pushed {
+    fn put_signal(&mut self, frame: &DataFrame, bytes: usize, by: Option<LinkId>) -> Pushed {
         let counts = self.data.bytes > BACKED_UP || self.data.shares.is_counting();
         let room = MAX_WAITING.saturating_sub(self.data.bytes);
-        let bytes = SIGNAL_COST + signal.body.payload().len();
         let owner = Owner {
             came_by: by,
-            source: signal.head.source,
+            source: frame.head().source,
         };
         if counts && !self.data.shares.fits(&owner, bytes, room) {
             return Pushed::Dropped;
@@ -120,7 +114,7 @@ impl Lanes {
     }
 
     /// Acknowledgements share messages with signals as long as little waits.
-    fn put_ack(&mut self, frame: &DataFrame, ack: &AckFrame, by: Option<LinkId>) -> Pushed {
+    fn put_ack(&mut self, frame: &DataFrame, bytes: usize, by: Option<LinkId>) -> Pushed {
         if self.data.bytes < BATCH && self.acks.bytes == 0 {
             self.data.put(frame, None);
             return Pushed::Taken;
@@ -128,9 +122,8 @@ impl Lanes {
         let room = MAX_ACKS.saturating_sub(self.acks.bytes);
         let owner = Owner {
             came_by: by,
-            source: ack.head.source,
+            source: frame.head().source,
         };
-        let bytes = ACK_COST + REFUSED_COST * ack.refused.len();
         if !self.acks.shares.fits(&owner, bytes, room) {
             return Pushed::Dropped;
         }
@@ -202,9 +195,18 @@ impl Outbox {
         let pushed = match frame {
             // A link that closes sends nothing more, and the next way does.
             _ if lanes.closing.is_some() => return Pushed::Taken,
-            DataFrame::Signal(signal) => lanes.put_signal(frame, signal, came_by),
-            DataFrame::Ack(ack) => lanes.put_ack(frame, ack, came_by),
-            DataFrame::Unknown { .. } => return Pushed::Taken,
+            DataFrame::Signal(signal) => {
+                lanes.put_signal(frame, SIGNAL_COST + signal.body.payload().len(), came_by)
+            }
+            DataFrame::Ack(ack) => {
+                lanes.put_ack(frame, ACK_COST + REFUSED_COST * ack.refused.len(), came_by)
+            }
+            DataFrame::Unread(unread) if unread.is_ack() => {
+                lanes.put_ack(frame, ACK_COST + unread.rest.len(), came_by)
+            }
+            DataFrame::Unread(unread) => {
+                lanes.put_signal(frame, SIGNAL_COST + unread.rest.len(), came_by)
+            }
         };
         drop(lanes);
         if pushed != Pushed::Dropped {

@@ -258,7 +258,9 @@ impl Router {
             }
             Err(RefusedWhy::Overload) => Err(SignalFailure::Overload),
             Err(RefusedWhy::NotHere) if wait => self.wait_for_another(source, delivery),
-            Err(RefusedWhy::NotHere | RefusedWhy::Forged) => Err(SignalFailure::NoSuchPeer),
+            Err(RefusedWhy::NotHere | RefusedWhy::Forged | RefusedWhy::NotUnderstood) => {
+                Err(SignalFailure::NoSuchPeer)
+            }
         }
     }
 
@@ -372,7 +374,9 @@ impl Router {
         });
         elsewhere.and(here.map_err(|why| match why {
             RefusedWhy::Overload => SignalFailure::Overload,
-            RefusedWhy::NotHere | RefusedWhy::Forged => SignalFailure::NoSuchPeer,
+            RefusedWhy::NotHere | RefusedWhy::Forged | RefusedWhy::NotUnderstood => {
+                SignalFailure::NoSuchPeer
+            }
         }))
     }
 
@@ -386,7 +390,7 @@ impl Router {
 
     /// Takes in a data message of a link. One that cannot be read has the link closed by the caller.
     pub fn handle_data(&self, link: LinkId, message: &Bytes) -> Result<(), WireError> {
-        let frames = wire::decode_data(message)?;
+        let frames = wire::split_data(message)?;
         self.data_in.count(frames.len(), message.len());
         let now = self.now();
         let mut exchange = self.exchange.lock();

@@ -260,6 +260,8 @@ pub struct Hop {
 pub struct Routes {
     /// Which way to go to each hub but this one.
     pub by_hub: HashMap<HubId, Route>,
+    /// The lowest wire level of them.
+    pub level: u8,
 }
 
 /// The way to a hub, and the life that it is known to live.
@@ -271,6 +273,8 @@ pub struct Route {
     pub incarnation: Incarnation,
     /// Which part of the mesh it would be in without this hub: two hubs of one part reach each other past us.
     pub part: u32,
+    /// The destination's wire level.
+    pub level: u8,
 }
 
 /// [`Routes`] as the data path holds them.

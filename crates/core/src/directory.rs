@@ -12,6 +12,7 @@
 //! Of another hub there is either its whole set or, in a large mesh, one set for each network that is of interest
 //! (`sets`), and beside these the names of all its networks (`lines`).
 
+mod forgetting;
 mod lines;
 mod log;
 mod reading;
@@ -21,6 +22,7 @@ mod shares;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod views;
 mod writing;
 

@@ -28,6 +28,7 @@ mod sending;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod variants;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,11 +218,7 @@ impl Exchange {
 
     /// Whether a frame of the data path began here: all else that is sent is passed on.
     pub fn is_own(&self, frame: &DataFrame) -> bool {
-        match frame {
-            DataFrame::Signal(signal) => signal.head.source == self.me.hub,
-            DataFrame::Ack(ack) => ack.head.source == self.me.hub,
-            DataFrame::Unknown { .. } => false,
-        }
+        frame.head().source == self.me.hub
     }
 
     /// A link had no room for a frame. If it is of this hub, it is sent again.

@@ -402,7 +402,8 @@ impl Feeds {
 fn data_len(entry: &Entry) -> usize {
     match &entry.change {
         Change::Claim(claim) => claim.data.as_ref().map_or(0, Bytes::len),
-        Change::Gone { .. } | Change::Unknown => 0,
+        Change::Unknown(unknown) => unknown.body.len(),
+        Change::Gone { .. } => 0,
     }
 }
 

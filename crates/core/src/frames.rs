@@ -14,6 +14,12 @@ pub const PULLS_SINCE: u16 = 2;
 /// [`ControlFrame::Follow`], [`ControlFrame::Unfollow`] and [`ControlFrame::Changes`].
 pub const FOLLOWS_SINCE: u16 = 3;
 
+/// How much of what a later version may say this one can bear, as it says in its link record. Hubs of level 0 drop signals
+/// and changes that they do not know, also those that are not for them. This one passes signals on that it does not know,
+/// refuses those that are for it, and keeps changes and passes them on. A variant of signals, or a kind of changes, that is
+/// added raises it.
+pub const WIRE_LEVEL: u8 = 1;
+
 /// What of a hub is in a set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Scope {
@@ -152,11 +158,31 @@ pub enum DataFrame {
     Signal(SignalFrame),
     /// An acknowledgement on its way back.
     Ack(AckFrame),
-    /// A frame of a kind that this version does not know; skipped.
-    Unknown {
-        /// Its kind.
-        kind: u8,
-    },
+    /// A frame of which the head alone was read: one that is passed on, or of a kind that this version does not know.
+    Unread(UnreadFrame),
+}
+
+impl DataFrame {
+    /// From where to where.
+    pub fn head(&self) -> &Head {
+        match self {
+            DataFrame::Signal(signal) => &signal.head,
+            DataFrame::Ack(ack) => &ack.head,
+            DataFrame::Unread(frame) => &frame.head,
+        }
+    }
+}
+
+/// A data frame as it came, its head read. A hub on the way passes it on as it is, so that it may say what that hub does
+/// not know; its destination reads the rest.
+#[derive(Clone, PartialEq, Debug)]
+pub struct UnreadFrame {
+    /// From where to where.
+    pub head: Head,
+    /// Its kind, as on the wire.
+    pub kind: u8,
+    /// What follows the head.
+    pub rest: Bytes,
 }
 
 /// What one end of a link holds of the topology, in few bytes.
@@ -220,14 +246,31 @@ impl LinkRecord {
     /// The same, and that it asks that nobody take more: see `core/interest.rs`.
     const ASKS: char = '\u{1e}';
 
-    /// A region with the mark of a hub that knows of interest. Hubs that do not pass it on as it is, which they would do
-    /// with nothing else that a record does not have for them.
-    pub fn marked_region(region: &str, asks: bool) -> String {
-        let mark = if asks { Self::ASKS } else { Self::KNOWS };
-        let room = Self::MAX_REGION_BYTES - mark.len_utf8();
+    /// A region with the marks of a hub of this wire level that knows of interest. Hubs that do not pass it on as it is,
+    /// which they would do with nothing else that a record does not have for them.
+    ///
+    /// The last mark is about interest. Those before it are the level in binary, from the first bit that is set on, with
+    /// [`KNOWS`](Self::KNOWS) for one and [`ASKS`](Self::ASKS) for zero: hubs of level 0 show none, and look at the last
+    /// mark alone.
+    pub fn marked_region(region: &str, level: u8, asks: bool) -> String {
+        let mark = |set: bool| if set { Self::KNOWS } else { Self::ASKS };
+        let bits = u8::BITS - level.leading_zeros();
+        let level = (0..bits).rev().map(|bit| mark(level >> bit & 1 == 1));
+        let room = Self::MAX_REGION_BYTES - bits as usize - 1;
         let chars = region.char_indices();
         let kept = chars.take_while(|(at, letter)| at + letter.len_utf8() <= room);
-        kept.map(|(_, letter)| letter).chain([mark]).collect()
+        let kept = kept.map(|(_, letter)| letter);
+        kept.chain(level).chain([mark(!asks)]).collect()
+    }
+
+    /// The wire level of the hub: see [`WIRE_LEVEL`].
+    pub fn wire_level(&self) -> u8 {
+        let marks = self.region.chars().rev().skip(1);
+        let bits = marks.take_while(|mark| matches!(*mark, Self::KNOWS | Self::ASKS));
+        let bits = bits.take(u8::BITS as usize).zip(0..);
+        bits.fold(0, |level, (mark, bit)| {
+            level | u8::from(mark == Self::KNOWS) << bit
+        })
     }
 
     /// Where the hub runs, for people to read.
@@ -306,8 +349,32 @@ pub enum Change {
         /// Why.
         reason: LeaveReason,
     },
-    /// A change of a kind that this version does not know; its sequence number counts all the same.
-    Unknown,
+    /// A change of a kind that this version does not know: kept and passed on.
+    Unknown(UnknownChange),
+}
+
+/// A change of a kind that this version does not know. It is of an *item* of its hub, something that a later version has
+/// beside claims: as much of it is read as it takes to keep the last change of each item, and to forget those that are gone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct UnknownChange {
+    /// The kind, and what else its first byte says; as on the wire, but for whether a number follows.
+    pub tag: u8,
+    /// The network that the item is in.
+    pub network: NetworkKey,
+    /// Which item of its hub there. A number is never used for another one in a life.
+    pub item: u64,
+    /// What only later versions read.
+    pub body: Bytes,
+}
+
+impl UnknownChange {
+    /// Of the tag: the item is gone.
+    pub const GONE: u8 = 0x10;
+
+    /// Whether the item is gone.
+    pub fn is_gone(&self) -> bool {
+        self.tag & Self::GONE != 0
+    }
 }
 
 /// A hub's word that it holds a peer.
@@ -365,6 +432,13 @@ pub enum SignalBody {
         /// Encoded by `core::contest`.
         payload: Bytes,
     },
+    /// Of a variant that this version does not know, or not laid out as it knows it.
+    Other {
+        /// Which, as on the wire.
+        variant: u8,
+        /// What follows.
+        payload: Bytes,
+    },
 }
 
 /// A signal of a peer to a peer, between their hubs.
@@ -391,15 +465,18 @@ pub struct PeerSignal {
 impl SignalBody {
     /// The payload.
     pub fn payload(&self) -> &Bytes {
-        let (SignalBody::Peer(PeerSignal { payload, .. }) | SignalBody::Hub { payload }) = self;
+        let (SignalBody::Peer(PeerSignal { payload, .. })
+        | SignalBody::Hub { payload }
+        | SignalBody::Other { payload, .. }) = self;
         payload
     }
 
     /// The same with a payload of its own: as it comes, it is a part of its link's message, and keeps all of that in
     /// memory.
     pub fn detached(mut self) -> Self {
-        let (SignalBody::Peer(PeerSignal { payload, .. }) | SignalBody::Hub { payload }) =
-            &mut self;
+        let (SignalBody::Peer(PeerSignal { payload, .. })
+        | SignalBody::Hub { payload }
+        | SignalBody::Other { payload, .. }) = &mut self;
         *payload = Bytes::copy_from_slice(payload);
         self
     }
@@ -439,4 +516,6 @@ pub enum RefusedWhy {
     Overload,
     /// The source hub does not hold the peer that it names, or the networks differ.
     Forged,
+    /// The destination does not know what the signal says.
+    NotUnderstood,
 }

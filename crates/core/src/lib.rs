@@ -44,6 +44,7 @@ mod holds;
 pub mod ids;
 mod interest;
 mod kept;
+mod later;
 mod linking;
 mod links;
 pub mod mutants;
@@ -83,7 +84,7 @@ use rosters::Rosters;
 use serving::Serving;
 use topology::Topology;
 
-use crate::frames::{ControlFrame, Set};
+use crate::frames::{ControlFrame, Set, WIRE_LEVEL};
 use crate::reach::Reach;
 use crate::wire::{Decoder, Encoder};
 
@@ -146,6 +147,8 @@ pub struct CoreConfig {
     pub dial: DialConfig,
     /// Signals.
     pub exchange: ExchangeConfig,
+    /// It passes for a hub of the version after this one, in simulations.
+    pub later: bool,
     /// Known faults, for tests of the tests.
     pub mutants: Mutants,
 }
@@ -169,6 +172,7 @@ impl Default for CoreConfig {
             topology: TopologyConfig::default(),
             dial: DialConfig::default(),
             exchange: ExchangeConfig::default(),
+            later: false,
             mutants: Mutants::NONE,
         }
     }
@@ -253,6 +257,10 @@ impl Core {
         config.exchange.mutants = mutants;
         config.exchange.policies = config.policies;
         config.links.mutants = mutants;
+        if config.later {
+            config.topology.level = WIRE_LEVEL + 1;
+            config.exchange.level = WIRE_LEVEL + 1;
+        }
         if mutants.incarnation_is_a_counter() {
             config.incarnation.nonce = 0;
         }

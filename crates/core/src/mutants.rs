@@ -77,6 +77,12 @@ mutants! {
     acks_without_order,
     /// Signals, at a hop: a signal whose next hop is the link that it came by is sent back over it.
     forward_back,
+    /// Signals, at a hop: one of a variant that the hub does not know is dropped.
+    unknown_variant_not_passed_on,
+    /// Signals, at the destination: one of a variant that it does not know is dropped, and its number not taken.
+    unknown_variant_unacknowledged,
+    /// Directory, where a set of another hub is served: changes of kinds that this hub does not know are left out.
+    unknown_change_not_passed_on,
     /// Topology, where word of a newer record comes: the record is not asked for.
     pull_forgotten,
     /// Topology, where records are summed up to be compared: each counts by its hub alone, whatever its version.

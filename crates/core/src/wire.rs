@@ -28,17 +28,20 @@
 //! # Data (stateless)
 //!
 //! ```text
-//! 0x41 Signal   ttl u8 | dest 20 | epoch | nonce | source 20 | epoch | nonce | seq varint
-//!               | seq - base signed | variant u8 | rest
+//! head          ttl u8 | dest 20 | epoch | nonce | source 20 | epoch | nonce
+//! 0x41 Signal   head | seq varint | seq - base signed | variant u8 | rest
 //!   variant 0   network text | from peer | from_claim varint | from_seq varint | target peer
 //!               | target_claim varint | signal kind u8 | payload (to the end)
 //!   variant 1   payload (to the end)
-//!   others      the frame is skipped
-//! 0x42 Ack      ttl u8 | dest 20 | epoch | nonce | source 20 | epoch | nonce | upto varint
-//!               | (upto - seq signed | why u8)*
-//!   why         0 not here, 1 overload, 2 forged; others read as 0
+//!   others      refused by the destination as 3
+//! 0x42 Ack      head | upto varint | (upto - seq signed | why u8)*
+//!   why         0 not here, 1 overload, 2 forged, 3 not understood; others read as 0
+//! others        head | rest
 //! peer          0 | 20 bytes (40 lower-case hex digits, packed), or length 1..=128 | UTF-8
 //! ```
+//!
+//! Every data frame begins with a head, also those of kinds to come. A hub on the way reads no more than that, and passes
+//! the frame on as it came. Its destination skips one of an unknown kind.
 //!
 //! # Control (with a dictionary per link and direction)
 //!
@@ -75,13 +78,13 @@
 //! incarnation       0: the one last named for this hub; or epoch + 1 varint | nonce
 //!
 //! entry             tag u8 | seq - (previous seq + 1) signed, if 0x08 | change
-//!   tag & 0x07      0 claim, 1 gone, 2..=7 unknown
+//!   tag & 0x07      0 claim, 1 gone, 2..=7 of an item that this version does not know
 //!   tag             0x08 has a number, 0x10 quiet, 0x20 has data, 0x40 peer as text (else 20 bytes),
 //!                   0x80 network of the entry before (else named)
 //!   claim           network, unless 0x80 | peer | claim - base signed | wall - base signed
 //!                   | counter varint | data text-like bytes, if 0x20
 //!   gone            network, unless 0x80 | peer | claim - base signed | reason u8
-//!   unknown         length varint | bytes
+//!   item            length varint | network text | item varint | rest; with 0x10 in the tag the item is gone
 //! ```
 //!
 //! A dictionary has [`MAX_SLOTS`] slots for hubs and as many for networks; once full, further names travel in
@@ -89,7 +92,8 @@
 //! its last delta ended, and the claim number and the milliseconds of the HLC of its last claim entry; all but
 //! the first go back to zero when another incarnation is named. A hub without a slot has bases of zero, and its
 //! incarnation is always named in full. An unknown frame or change must neither name nor alter anything of the
-//! dictionary. "The entry before" of the first entry of a delta is none: it names its network; in Changes of one network,
+//! dictionary: the network of an item is written in full. Of an item the last change stands, as of a claim; it is kept and
+//! passed on as it came. "The entry before" of the first entry of a delta is none: it names its network; in Changes of one network,
 //! that one is as if it had been named.
 #![deny(
     clippy::unwrap_used,
@@ -108,7 +112,7 @@ mod primitives;
 mod tests;
 
 pub use control::{Decoder, Encoder, record_size};
-pub use data::{decode_data, encode_data};
+pub use data::{HUB_VARIANT, PEER_VARIANT, decode_data, encode_data, read_data, split_data};
 pub use delta::entry_size;
 pub use dictionary::{MAX_SETS, MAX_SLOTS};
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::sessions::{SessionNo, Status};
 use super::world::{HostNo, World};
+use hubmesh_core::Core;
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::ids::{Hlc, HubId, NetworkKey, PeerId};
 
@@ -374,11 +375,28 @@ fn rosters(world: &World, component: &[HostNo], holders: &Holders, faults: &mut 
 /// 14: signals that have neither arrived nor failed, although nothing was disturbed for `span`.
 pub fn open_signals(world: &World, span: Duration) -> Vec<String> {
     let before = world.now.saturating_sub(span.as_micros() as u64);
-    world
-        .ledger
-        .open(before)
-        .map(|(no, signal)| format!("14: signal {no}, sent at {} us, has no end", signal.sent_at))
-        .collect()
+    let tell = |no, sent_at| format!("14: signal {no}, sent at {sent_at} us, has no end");
+    let open = world.ledger.open(before);
+    let open = open.map(|(no, signal)| tell(no, signal.sent_at));
+    open.chain(world.open_later(before)).collect()
+}
+
+/// Each later hub sends all hubs that it reaches a message, also those that do not know what it is.
+fn send_later_around(world: &mut World) {
+    let hosts = 0..world.host_count();
+    for no in hosts
+        .clone()
+        .filter(|no| world.is_later(*no))
+        .collect::<Vec<_>>()
+    {
+        for to in hosts.clone() {
+            let hub = world.hosts[to].id;
+            let reached = |core: &Core| core.topology().is_reachable(hub);
+            if to != no && world.core(no).is_some_and(reached) {
+                world.send_later(no, to, true);
+            }
+        }
+    }
 }
 
 /// Every live client sends to another. Gives the signals and the sessions that they are for, after this time.
@@ -414,9 +432,16 @@ pub fn signal_around(world: &mut World, within: Duration) -> Vec<(usize, Session
     sent
 }
 
-/// 13, 14: every live client sends to another; each signal arrives, and passes no hub twice.
+/// 13, 14: every live client sends to another; each signal arrives, and passes no hub twice. Before them, later hubs say
+/// what others do not know: it holds nothing up, and comes to the end that is due to it.
 pub fn probe_signals(world: &mut World, within: Duration) {
-    for (signal, to) in signal_around(world, within) {
+    let began = world.now;
+    send_later_around(world);
+    let sent = signal_around(world, within);
+    for fault in world.unheard_later(began) {
+        world.fault(fault);
+    }
+    for (signal, to) in sent {
         let state = &world.ledger.signals[signal];
         if state.delivered.map(|(to, _)| to) != Some(to) {
             let text = format!("14: signal {signal} to a peer that is there: {state:?}");

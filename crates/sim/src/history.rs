@@ -49,6 +49,8 @@ pub struct Plan {
     pub hubs: Option<RangeInclusive<usize>>,
     /// Hubs take of others the networks alone that are of interest, always or from as many hubs on as the seed says.
     pub interest: bool,
+    /// Some hubs may be of a version after this one, if the seed says so.
+    pub later: bool,
 }
 
 /// Plays the history of this seed.
@@ -59,6 +61,7 @@ pub fn play(seed: u64, mutants: Mutants) -> Outcome {
         verbose: false,
         hubs: None,
         interest: false,
+        later: true,
     })
 }
 
@@ -70,6 +73,7 @@ pub fn play_with_interest(seed: u64, mutants: Mutants) -> Outcome {
         verbose: false,
         hubs: None,
         interest: true,
+        later: true,
     })
 }
 
@@ -107,6 +111,8 @@ struct Kind {
     mixed: bool,
     /// From more hubs than so on they take networks of interest alone.
     full_hubs: Option<usize>,
+    /// Some hubs are of the version after this one: what chance their doings come from.
+    later: Option<u64>,
 }
 
 impl Kind {
@@ -126,6 +132,7 @@ impl Kind {
                 0 => 1,
                 _ => 2 + rng.below(6) as usize,
             }),
+            later: (rng.below(3) == 0 && plan.later).then(|| rng.next_u64()),
         }
     }
 
@@ -157,6 +164,8 @@ struct History {
     open: Vec<Vec<SessionNo>>,
     mixed: bool,
     interest: bool,
+    /// What later hubs say comes from a chance of its own, so that all else is as it would be without them.
+    later: Option<Rng>,
 }
 
 impl History {
@@ -193,6 +202,9 @@ impl History {
             if kind.mixed && world.rng.below(2) == 0 {
                 world.host(no).version = earlier(plan, &mut world.rng);
             }
+            world.host(no).later = kind
+                .later
+                .is_some_and(|seed| mix(seed ^ no as u64).is_multiple_of(2));
         }
         let people: Vec<Newcomer> = (0..2 + 2 * hubs)
             .map(|no| person(no, plan.interest, &mut world))
@@ -211,6 +223,7 @@ impl History {
             open,
             mixed: kind.mixed,
             interest: plan.interest,
+            later: kind.later.map(Rng::new),
         }
     }
 
@@ -236,6 +249,7 @@ impl History {
                 return;
             }
             self.step();
+            self.say_what_is_later();
             let pause = match self.below(6) {
                 0 => 0,
                 1 => self.below(2_000),
@@ -244,6 +258,32 @@ impl History {
                 _ => self.below(5_000_000),
             };
             self.world.run_for(Duration::from_micros(pause as u64));
+        }
+    }
+
+    /// A later hub sends a message or says something of an item, or none does.
+    fn say_what_is_later(&mut self) {
+        let Some(rng) = &mut self.later else { return };
+        let count = self.world.host_count() as u64;
+        let (no, to) = (rng.below(count) as usize, rng.below(count) as usize);
+        let (what, item) = (rng.below(8), rng.below(4));
+        let length = rng.below(64) as usize;
+        if !self.world.is_up(no) || !self.world.is_later(no) {
+            return;
+        }
+        if what < 3 {
+            if to != no {
+                self.world.send_later(no, to, what == 0);
+            }
+            return;
+        }
+        let Some(core) = self.world.core(no) else {
+            return;
+        };
+        let networks = core.directory().read().own_networks();
+        if let Some(network) = networks.get(length % networks.len().max(1)) {
+            let body = (what > 3).then(|| Bytes::from(vec![item as u8; length]));
+            self.world.say_item(no, network, item, body);
         }
     }
 

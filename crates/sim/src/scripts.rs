@@ -5,6 +5,7 @@
 
 mod interest;
 mod large;
+mod later;
 mod meeting;
 mod partitions;
 mod restarts;
@@ -233,6 +234,18 @@ pub const QUICK: &[Script] = &[
     (
         "a link follows as many networks as there is room for",
         interest::many_followed,
+    ),
+    (
+        "two hubs of a later version understand each other over one of this",
+        later::over_a_hub_of_this_version,
+    ),
+    (
+        "what a hub does not know is refused at once and holds nothing up",
+        later::refused_at_once,
+    ),
+    (
+        "what hubs of a later version have beside claims is kept and passed on",
+        later::items_over_a_hub_of_this_version,
     ),
 ];
 

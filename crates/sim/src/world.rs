@@ -7,6 +7,7 @@
 mod clients;
 mod driver;
 mod fate;
+mod later;
 mod links;
 mod rogue;
 mod told;
@@ -98,6 +99,8 @@ pub struct Host {
     /// from on also does as the hubs of that version did; one below what single networks are taken from on knows of no
     /// interest. Changed while a hub runs, it counts at once.
     pub version: u16,
+    /// Its hub is one of the version after this one: it says what the others do not know.
+    pub later: bool,
     /// Nobody chose its id: it draws another when somebody else uses it.
     pub random_id: bool,
     /// How far its wall clock is off, in milliseconds.
@@ -149,6 +152,7 @@ pub struct World {
     spins: (u64, u32),
     /// Machines of rogues.
     rogues: BTreeMap<HostNo, Rogue>,
+    later: later::Messages,
 }
 
 impl World {
@@ -176,6 +180,7 @@ impl World {
             lives_told: BTreeMap::new(),
             spins: (0, 0),
             rogues: BTreeMap::new(),
+            later: later::Messages::default(),
         }
     }
 
@@ -223,6 +228,7 @@ impl World {
             bootstrap,
             auto_connect: true,
             version: FOLLOWS_SINCE,
+            later: false,
             random_id: false,
             skew_ms: 0,
             powered: true,
@@ -380,6 +386,7 @@ impl World {
                 .filter_map(|to| self.hosts[*to].url.clone())
                 .collect(),
             mutants: self.config.mutants,
+            later: host.later,
             ..self.config.core.clone()
         };
         config.topology.urls = host.url.iter().cloned().collect();

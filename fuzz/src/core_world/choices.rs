@@ -7,7 +7,7 @@ use hubmesh::limits::Origin;
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{
     AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
-    PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, Summary,
+    PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, Summary, UnknownChange,
 };
 use hubmesh_core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -123,7 +123,12 @@ impl Choices<'_> {
                 claim: ClaimNo(self.number()),
                 reason: LeaveReason::from_code(self.below(7)),
             },
-            1 => Change::Unknown,
+            1 => Change::Unknown(UnknownChange {
+                tag: (2 + self.below(6)) | (self.below(16) << 4),
+                network: self.network(),
+                item: self.number(),
+                body: Bytes::from_static(b"new"),
+            }),
             _ => Change::Claim(Claim {
                 network: self.network(),
                 peer: self.peer(),
@@ -255,6 +260,7 @@ impl Choices<'_> {
                         RefusedWhy::NotHere,
                         RefusedWhy::Overload,
                         RefusedWhy::Forged,
+                        RefusedWhy::NotUnderstood,
                     ]),
                 }),
             }),
@@ -280,6 +286,12 @@ impl Choices<'_> {
             self.0 = rest;
             return SignalBody::Hub {
                 payload: Bytes::copy_from_slice(payload),
+            };
+        }
+        if self.one_in(8) {
+            return SignalBody::Other {
+                variant: self.below(5),
+                payload: Bytes::from_static(b"new"),
             };
         }
         SignalBody::Peer(PeerSignal {

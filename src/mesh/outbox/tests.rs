@@ -1,4 +1,4 @@
-use hubmesh_core::frames::{AckFrame, Head, SignalBody};
+use hubmesh_core::frames::{AckFrame, Head, SignalBody, SignalFrame};
 use hubmesh_core::ids::{HubId, Incarnation};
 
 use super::*;

@@ -5,17 +5,15 @@
 //! place alone. Below [`Log::floor`] retractions are forgotten, and only a walk from the start is sound.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use super::super::ids::{ClaimNo, LeaveReason, Moment, NetworkKey, PeerId};
+use super::forgetting::is_past;
 use super::store::RecordNo;
+use super::unknown::Unknowns;
+use crate::frames::UnknownChange;
 
-/// How many retractions are kept at most, unless a sixteenth of the live claims is more.
-const TOMBSTONES: usize = 1024;
-/// How long a retraction is kept at most.
-const TOMBSTONE_AGE: Duration = Duration::from_secs(60);
 const HOLE: RecordNo = RecordNo::MAX;
 
 /// A retraction.
@@ -54,40 +52,55 @@ pub(super) struct Log {
     buried: HashMap<ClaimNo, u64, foldhash::fast::RandomState>,
     /// The highest sequence number whose retraction may be forgotten.
     floor: u64,
+    /// What this version does not know, with numbers of their own among the claims'.
+    pub unknown: Unknowns,
 }
 
 /// One step of a walk.
 pub(super) enum Step<'a> {
     Live { seq: u64, record: RecordNo },
     Gone(&'a Tombstone),
+    Unknown { seq: u64, change: &'a UnknownChange },
 }
 
-/// Live claims, and the retractions above `seq`, by rising number.
+impl Step<'_> {
+    fn seq(&self) -> u64 {
+        match self {
+            Step::Live { seq, .. } | Step::Unknown { seq, .. } => *seq,
+            Step::Gone(tombstone) => tombstone.seq,
+        }
+    }
+}
+
+/// Live claims, the retractions above `seq`, and what is unknown, by rising number.
 pub(super) fn merged<'a>(
     live: impl Iterator<Item = (u64, RecordNo)>,
     tombstones: &'a VecDeque<Tombstone>,
+    unknown: &'a Unknowns,
     seq: u64,
 ) -> impl Iterator<Item = Step<'a>> {
-    let mut live = live.peekable();
+    let live = live.map(|(seq, record)| Step::Live { seq, record });
     let buried = tombstones.partition_point(|tombstone| tombstone.seq <= seq);
-    let mut gone = tombstones.range(buried..).peekable();
-    std::iter::from_fn(move || {
-        let next_gone = gone.peek().map_or(u64::MAX, |tombstone| tombstone.seq);
-        match live.peek() {
-            Some((seq, _)) if *seq < next_gone => {
-                live.next().map(|(seq, record)| Step::Live { seq, record })
-            }
-            _ => gone.next().map(Step::Gone),
-        }
+    let gone = tombstones.range(buried..).map(Step::Gone);
+    let unknown = unknown.walk(seq);
+    let unknown = unknown.map(|(seq, change)| Step::Unknown { seq, change });
+    by_number(by_number(live, gone), unknown)
+}
+
+/// Two walks as one.
+fn by_number<'a>(
+    a: impl Iterator<Item = Step<'a>>,
+    b: impl Iterator<Item = Step<'a>>,
+) -> impl Iterator<Item = Step<'a>> {
+    let (mut a, mut b) = (a.peekable(), b.peekable());
+    std::iter::from_fn(move || match (a.peek(), b.peek()) {
+        (Some(first), Some(second)) if second.seq() < first.seq() => b.next(),
+        (Some(_), _) => a.next(),
+        (None, _) => b.next(),
     })
 }
 
 impl Log {
-    /// Whether the oldest of so many retractions, beside so many live claims, is to be forgotten.
-    pub fn is_past(oldest: &Tombstone, kept: usize, live: usize, now: Moment) -> bool {
-        kept > TOMBSTONES.max(live / 16) || now - oldest.at > TOMBSTONE_AGE
-    }
-
     /// The retractions that are kept, by rising number.
     pub fn buried(&self) -> impl Iterator<Item = &Tombstone> {
         self.tombstones.iter()
@@ -177,7 +190,7 @@ impl Log {
     /// Forgets what is too old or too much: more than a sixteenth of the live claims, but 1,024 at least.
     pub fn prune(&mut self, now: Moment) {
         while let Some(oldest) = self.tombstones.front() {
-            if !Log::is_past(oldest, self.tombstones.len(), self.live, now) {
+            if !is_past(oldest.at, self.tombstones.len(), self.live, now) {
                 break;
             }
             self.floor = self.floor.max(oldest.seq);
@@ -206,7 +219,7 @@ impl Log {
             .iter()
             .filter(|slot| slot.record != HOLE)
             .map(|slot| (self.base + u64::from(slot.offset), slot.record));
-        merged(live, &self.tombstones, seq)
+        merged(live, &self.tombstones, &self.unknown, seq)
     }
 
     /// Whether this claim was retracted, and not long ago. Costs the same however much was: other hubs make us ask.
@@ -248,6 +261,7 @@ mod tests {
             .map(|step| match step {
                 Step::Live { seq, .. } => seq,
                 Step::Gone(tombstone) => tombstone.seq,
+                Step::Unknown { seq, .. } => seq,
             })
             .collect()
     }

@@ -475,6 +475,12 @@ impl Directory {
         };
         let mut used = 0;
         for step in walk {
+            if matches!(step, Step::Unknown { .. })
+                && origin.hub != self.me
+                && self.mutants.unknown_change_not_passed_on()
+            {
+                continue;
+            }
             let entry = self.entry(origin, step);
             used += size(&entry);
             if used > budget && !part.entries.is_empty() {
@@ -503,6 +509,10 @@ impl Directory {
                     }),
                 }
             }
+            Step::Unknown { seq, change } => Entry {
+                seq,
+                change: Change::Unknown(change.clone()),
+            },
             Step::Gone(tombstone) => Entry {
                 seq: tombstone.seq,
                 change: Change::Gone {

@@ -238,10 +238,44 @@ impl Directory {
         mix(identity ^ mix(record.claim().0) ^ data ^ u64::from(record.quiet()))
     }
 
+    /// An origin takes up more.
+    pub(super) fn use_more(&mut self, no: OriginNo, used: Use) {
+        let own = no == self.own_no;
+        let Some(origin) = self.origin_at_mut(no) else {
+            return;
+        };
+        origin.used.add(used);
+        let hub = origin.hub;
+        if !own {
+            self.used.add(used);
+            self.used_by.entry(hub).or_default().add(used);
+        }
+    }
+
+    /// And less.
+    pub(super) fn use_less(&mut self, no: OriginNo, used: Use) {
+        let own = no == self.own_no;
+        let Some(origin) = self.origin_at_mut(no) else {
+            return;
+        };
+        origin.used.take(used);
+        let hub = origin.hub;
+        if own {
+            return;
+        }
+        self.used.take(used);
+        if let Some(of_hub) = self.used_by.get_mut(&hub) {
+            of_hub.take(used);
+            if *of_hub == Use::default() {
+                self.used_by.remove(&hub);
+            }
+        }
+    }
+
     pub(super) fn enlog(&mut self, no: RecordNo, origin: OriginNo, seq: u64) {
         let hash = self.hash_of(no);
         let used = self.use_of(no);
-        let own = origin == self.own_no;
+        self.use_more(origin, used);
         let Some(origin) = self
             .origins
             .get_mut(origin as usize)
@@ -250,11 +284,6 @@ impl Directory {
             return;
         };
         origin.hash = origin.hash.wrapping_add(hash);
-        origin.used.add(used);
-        if !own {
-            self.used.add(used);
-            self.used_by.entry(origin.hub).or_default().add(used);
-        }
         if let Some(views) = &mut origin.views
             && let Some(network) = self
                 .networks
@@ -275,7 +304,7 @@ impl Directory {
         let used = self.use_of(no);
         let record = self.store.record(no);
         let (origin, slot, network) = (record.origin, record.slot, record.network);
-        let own = origin == self.own_no;
+        self.use_less(origin, used);
         let Some(origin) = self
             .origins
             .get_mut(origin as usize)
@@ -283,22 +312,12 @@ impl Directory {
         else {
             return;
         };
-        if !own {
-            self.used.take(used);
-            if let Some(of_hub) = self.used_by.get_mut(&origin.hub) {
-                of_hub.take(used);
-                if *of_hub == Use::default() {
-                    self.used_by.remove(&origin.hub);
-                }
-            }
-        }
         if let Some(views) = &mut origin.views
             && let Some(network) = self.networks.get(network as usize).and_then(Option::as_ref)
         {
             views.take(&network.key, origin.log.seq_of(slot));
         }
         origin.hash = origin.hash.wrapping_sub(hash);
-        origin.used.take(used);
         origin.log.vacate(slot);
     }
 

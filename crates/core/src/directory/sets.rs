@@ -362,6 +362,8 @@ impl Directory {
         };
         let floor = origin.log.floor();
         let gone: Vec<Tombstone> = origin.log.buried().cloned().collect();
+        let unknown = origin.log.unknown.all();
+        let unknown = unknown.map(|(seq, kept)| (seq, kept.clone())).collect();
         for no in records {
             let network = self.key_of(self.store.record(no).network);
             if !keep(&network) {
@@ -381,6 +383,11 @@ impl Directory {
                 part.log.bury(tombstone, false);
             }
         }
+        self.move_unknown(unknown, |all, network, standing| match standing {
+            true if keep(network) => Some(all.part_like(*hub, network, state)),
+            true => None,
+            false => all.set_no(hub, Some(network)),
+        });
         let parts: Vec<OriginNo> = self.parts_of(hub).map(|(_, no)| no).collect();
         for no in parts {
             if let Some(part) = self.origin_at_mut(no) {

@@ -11,8 +11,10 @@ use std::collections::{BTreeMap, VecDeque};
 use hashbrown::HashMap;
 
 use super::super::ids::{Moment, NetworkKey};
+use super::forgetting::is_past;
 use super::log::{Log, Step, Tombstone, merged};
 use super::store::RecordNo;
+use super::unknown::{Kept, Unknowns};
 
 /// The claims of one hub in one network.
 #[derive(Debug, Default)]
@@ -23,6 +25,7 @@ pub(super) struct View {
     head: u64,
     /// The highest number whose retraction may be forgotten.
     floor: u64,
+    unknown: Unknowns,
 }
 
 /// All of one hub's.
@@ -47,7 +50,8 @@ impl View {
     /// Live claims and retractions above `seq`, by rising number.
     pub fn walk(&self, seq: u64) -> impl Iterator<Item = Step<'_>> {
         let live = self.live.range(seq.saturating_add(1)..);
-        merged(live.map(|(seq, no)| (*seq, *no)), &self.gone, seq)
+        let live = live.map(|(seq, no)| (*seq, *no));
+        merged(live, &self.gone, &self.unknown, seq)
     }
 
     fn bury(&mut self, tombstone: Tombstone) {
@@ -59,11 +63,14 @@ impl View {
 
     fn prune(&mut self, now: Moment) {
         while let Some(oldest) = self.gone.front() {
-            if !Log::is_past(oldest, self.gone.len(), self.live.len(), now) {
+            if !is_past(oldest.at, self.gone.len(), self.live.len(), now) {
                 break;
             }
             self.floor = self.floor.max(oldest.seq);
             self.gone.pop_front();
+        }
+        while let Some((seq, _)) = self.unknown.forget_past(self.live.len(), now) {
+            self.floor = self.floor.max(seq);
         }
     }
 }
@@ -80,6 +87,11 @@ impl Views {
             let view = views.view_mut(&tombstone.network, floor);
             view.head = view.head.max(tombstone.seq);
             view.gone.push_back(tombstone.clone());
+        }
+        for (seq, kept) in log.unknown.all() {
+            let view = views.view_mut(&kept.change.network, floor);
+            view.head = view.head.max(seq);
+            view.unknown.keep(seq, kept.clone());
         }
         views
     }
@@ -119,11 +131,29 @@ impl Views {
         self.view_mut(&network, before).bury(tombstone);
     }
 
+    /// A change that this version does not know was taken in; it has taken the place of the last one of its item.
+    pub fn keep_unknown(&mut self, seq: u64, kept: Kept, before: u64) {
+        let network = kept.change.network.clone();
+        let view = self.view_mut(&network, before);
+        view.head = view.head.max(seq);
+        let now = kept.at;
+        view.unknown.keep(seq, kept);
+        view.prune(now);
+    }
+
+    /// The last change of an item was not kept, and there is no other one.
+    pub fn drop_unknown(&mut self, network: &NetworkKey, item: u64, seq: u64) {
+        if let Some(view) = self.by_network.get_mut(network) {
+            view.unknown.take(network, item);
+            view.floor = view.floor.max(seq);
+        }
+    }
+
     /// Forgets old retractions, and networks that have nobody.
     pub fn prune(&mut self, now: Moment) {
         self.by_network.retain(|_, view| {
             view.prune(now);
-            !view.live.is_empty() || !view.gone.is_empty()
+            !view.live.is_empty() || !view.gone.is_empty() || !view.unknown.is_empty()
         });
     }
 }

@@ -159,7 +159,7 @@ impl Directory {
                     };
                     self.gone(no, tombstone);
                 }
-                Change::Unknown => {}
+                Change::Unknown(change) => self.put_unknown(now, no, seq, change),
             }
         }
         if let Some(origin) = self.origin_at_mut(no) {
@@ -173,7 +173,7 @@ impl Directory {
         let named = match change {
             Change::Claim(claim) => &claim.network,
             Change::Gone { network, .. } => network,
-            Change::Unknown => return false,
+            Change::Unknown(change) => &change.network,
         };
         of.is_some_and(|of| of != named) && !self.mutants.any_network_in_a_part()
     }
@@ -235,7 +235,7 @@ impl Directory {
             match &entry.change {
                 Change::Claim(claim) => drop(keep.insert(claim.claim, claim.clone())),
                 Change::Gone { claim, .. } => drop(keep.remove(claim)),
-                Change::Unknown => {}
+                Change::Unknown(_) => {}
             }
         }
         let stale: Vec<RecordNo> = self.origin_at(no).map_or_else(Vec::new, |origin| {
@@ -269,7 +269,10 @@ impl Directory {
             return;
         };
         let records: Vec<RecordNo> = origin.log.records().collect();
-        origin.log = Log::default();
+        self.let_unknown_go(no);
+        if let Some(origin) = self.origin_at_mut(no) {
+            origin.log = Log::default();
+        }
         for record in records {
             self.store.record_mut(record).slot = u32::MAX;
         }
@@ -356,6 +359,7 @@ impl Directory {
         for record in records {
             self.take(record, reason);
         }
+        self.let_unknown_go(no);
         self.origins[no as usize] = None;
         self.free_origins.push(no);
         self.hidden_origins = self.hidden_origins.saturating_sub(1);
@@ -368,6 +372,9 @@ impl Directory {
 
     /// Drops retractions that are too old to be of use to a subscriber.
     pub fn prune(&mut self, now: Moment) {
+        for no in 0..self.origins.len() {
+            self.prune_unknown(u32::try_from(no).unwrap_or(u32::MAX), now);
+        }
         for origin in self.origins.iter_mut().flatten() {
             origin.log.prune(now);
             if let Some(views) = &mut origin.views {

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::frames::WIRE_LEVEL;
 use crate::ids::NetworkKey;
 use crate::mutants::Mutants;
 use crate::policy::{Policies, Waiting};
@@ -70,6 +71,8 @@ pub struct ExchangeConfig {
     /// Silence after which a source hub's numbers may be forgotten. Must exceed `give_up_after` plus the
     /// longest time that a frame can be under way, or one that lived so long would be delivered again.
     pub forget_after: Duration,
+    /// The wire level of this hub: [`WIRE_LEVEL`], but for simulated hubs of later versions.
+    pub level: u8,
     /// Known faults, for tests of the tests.
     pub mutants: Mutants,
 }
@@ -95,6 +98,7 @@ impl Default for ExchangeConfig {
             outgoing_pairs: 4096,
             incoming_pairs: 4096,
             forget_after: Duration::from_secs(60),
+            level: WIRE_LEVEL,
             mutants: Mutants::NONE,
         }
     }

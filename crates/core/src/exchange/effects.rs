@@ -67,8 +67,10 @@ pub mod counted {
     pub const NO_WAY_ON: &str = "no-way-on";
     /// A signal or acknowledgement of or for a life that is over; dropped.
     pub const STALE_LIFE: &str = "stale-life";
-    /// A frame whose numbers cannot be; dropped.
+    /// A frame whose numbers cannot be, or cannot be read; dropped.
     pub const MALFORMED: &str = "malformed";
+    /// A signal that says what this hub does not know, refused; or a frame of a kind that it does not know, dropped.
+    pub const NOT_UNDERSTOOD: &str = "not-understood";
     /// A frame in the name of a hub from which no way leads to where it came from; dropped.
     pub const ASTRAY: &str = "astray";
     /// An acknowledgement of what was never sent: somebody spoke in our name. What may have been taken is given up.
@@ -100,7 +102,8 @@ pub mod counted {
     pub const OVER_SHARE: &str = "over-share";
 
     /// All of them.
-    pub const ALL: [&str; 18] = [
+    pub const ALL: [&str; 19] = [
+        NOT_UNDERSTOOD,
         ASTRAY,
         OUTPACED,
         TTL,
@@ -260,6 +263,8 @@ impl Effects {
 pub(super) fn failure_of(why: RefusedWhy) -> SignalFailure {
     match why {
         RefusedWhy::Overload => SignalFailure::Overload,
-        RefusedWhy::NotHere | RefusedWhy::Forged => SignalFailure::NoSuchPeer,
+        RefusedWhy::NotHere | RefusedWhy::Forged | RefusedWhy::NotUnderstood => {
+            SignalFailure::NoSuchPeer
+        }
     }
 }

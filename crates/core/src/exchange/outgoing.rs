@@ -34,6 +34,8 @@ pub(super) enum Letter {
         payload: Bytes,
     },
     Hub {
+        /// None for what all hubs read as the message of a hub.
+        variant: Option<u8>,
         payload: Bytes,
         /// What our control plane knows it by; none if nobody waits for word of it.
         token: Option<u64>,
@@ -73,6 +75,14 @@ impl Letter {
                 kind: parcel.kind,
                 payload: parcel.payload.clone(),
             }),
+            Letter::Hub {
+                variant: Some(variant),
+                payload,
+                ..
+            } => SignalBody::Other {
+                variant: *variant,
+                payload: payload.clone(),
+            },
             Letter::Publication { payload, .. } | Letter::Hub { payload, .. } => SignalBody::Hub {
                 payload: payload.clone(),
             },

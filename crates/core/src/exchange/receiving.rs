@@ -9,8 +9,9 @@
 use std::collections::BTreeSet;
 
 use crate::api::{Delivery, Failed, Hop, Posted, Sender, SignalFailure};
-use crate::frames::{AckFrame, DataFrame, Head, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{AckFrame, DataFrame, Head, RefusedWhy, SignalBody, SignalFrame, UnreadFrame};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
+use crate::wire;
 
 use super::config::MAX_JUMP;
 use super::effects::{Effect, Effects, Owner, counted};
@@ -18,48 +19,73 @@ use super::incoming::{Arrival, Incoming};
 use super::outgoing::Outgoing;
 use super::publishing::Published;
 use super::unread::{Mark, Message};
+use super::variants::{is_understood, is_unknown_signal};
 use super::{Alarm, Exchange, Found, Me, Resolve, Vouch, ttl_for};
 
 impl Exchange {
     /// A frame of the data path, unless it is [astray](Self::is_astray).
-    pub fn handle(&mut self, now: Moment, dir: &dyn Resolve, frame: DataFrame, arrived_by: LinkId) {
-        let source = match &frame {
-            DataFrame::Signal(signal) => signal.head.source,
-            DataFrame::Ack(ack) => ack.head.source,
-            DataFrame::Unknown { .. } => return,
-        };
-        if self.is_astray(source, arrived_by) {
-            self.advance(now);
-            return self.effects.count(counted::ASTRAY);
-        }
-        match frame {
-            DataFrame::Signal(signal) => self.handle_signal(now, dir, signal, arrived_by),
-            DataFrame::Ack(ack) => self.handle_ack(now, dir, ack, arrived_by),
-            DataFrame::Unknown { .. } => {}
-        }
-    }
-
-    /// A signal: for us, or to be forwarded.
-    pub fn handle_signal(
+    pub fn handle(
         &mut self,
         now: Moment,
         dir: &dyn Resolve,
-        frame: SignalFrame,
+        frame: UnreadFrame,
         arrived_by: LinkId,
     ) {
-        let now = self.advance(now);
-        if frame.head.dest != self.me.hub {
-            if let Some((link, ttl)) = self.way_on(&frame.head.dest, frame.head.ttl, arrived_by) {
-                let frame = DataFrame::Signal(SignalFrame {
-                    head: Head { ttl, ..frame.head },
-                    ..frame
-                });
-                self.effects.link(link, frame);
-            }
-            return;
+        if self.is_astray(frame.head.source, arrived_by) {
+            self.advance(now);
+            return self.effects.count(counted::ASTRAY);
         }
+        self.take_in(now, dir, frame, arrived_by);
+    }
+
+    /// A frame of the data path, wherever its source is: for us, or to be passed on.
+    pub fn take_in(
+        &mut self,
+        now: Moment,
+        dir: &dyn Resolve,
+        frame: UnreadFrame,
+        arrived_by: LinkId,
+    ) {
+        if frame.head.dest != self.me.hub {
+            self.advance(now);
+            return self.pass_on(frame, arrived_by);
+        }
+        match wire::read_data(frame) {
+            Ok(DataFrame::Signal(signal)) => self.handle_signal(now, dir, signal),
+            Ok(DataFrame::Ack(ack)) => self.handle_ack(now, dir, ack),
+            // A kind that is still to come.
+            Ok(DataFrame::Unread(_)) => self.effects.count(counted::NOT_UNDERSTOOD),
+            Err(_) => self.effects.count(counted::MALFORMED),
+        }
+    }
+
+    /// Passes a frame on towards its hub, by its head alone, and never back.
+    fn pass_on(&mut self, mut frame: UnreadFrame, arrived_by: LinkId) {
+        let Some(ttl) = frame.head.ttl.checked_sub(1) else {
+            return self.effects.count(counted::TTL);
+        };
+        if self.config.mutants.unknown_variant_not_passed_on() && is_unknown_signal(&frame) {
+            return self.effects.count(counted::NOT_UNDERSTOOD);
+        }
+        match self.hop(&frame.head.dest) {
+            Some(hop) if hop.link != arrived_by || self.config.mutants.forward_back() => {
+                frame.head.ttl = ttl;
+                self.effects.link(hop.link, DataFrame::Unread(frame));
+            }
+            _ => self.effects.count(counted::NO_WAY_ON),
+        }
+    }
+
+    /// A signal for us.
+    pub fn handle_signal(&mut self, now: Moment, dir: &dyn Resolve, frame: SignalFrame) {
+        let now = self.advance(now);
         if let Err(label) = self.check(&frame) {
             return self.effects.count(label);
+        }
+        if self.config.mutants.unknown_variant_unacknowledged()
+            && !is_understood(&frame.body, self.config.level)
+        {
+            return self.effects.count(counted::NOT_UNDERSTOOD);
         }
         let hub = frame.head.source;
         if !self.open_pair(now, &frame) {
@@ -74,6 +100,7 @@ impl Exchange {
             dir,
             effects: &mut self.effects,
             window: self.outgoing.get_mut(&hub),
+            level: self.config.level,
         };
         pair.used_at = now;
         pair.raise_base(frame.base);
@@ -92,28 +119,6 @@ impl Exchange {
             desk.take(pair, seq, body);
         }
         self.owe_ack(hub);
-    }
-
-    /// Where a frame for another hub goes on, and how many links it may cross then.
-    pub(super) fn way_on(
-        &mut self,
-        dest: &HubId,
-        ttl: u8,
-        arrived_by: LinkId,
-    ) -> Option<(LinkId, u8)> {
-        let Some(ttl) = ttl.checked_sub(1) else {
-            self.effects.count(counted::TTL);
-            return None;
-        };
-        match self.hop(dest) {
-            Some(hop) if hop.link != arrived_by || self.config.mutants.forward_back() => {
-                Some((hop.link, ttl))
-            }
-            _ => {
-                self.effects.count(counted::NO_WAY_ON);
-                None
-            }
-        }
     }
 
     fn hop(&self, hub: &HubId) -> Option<Hop> {
@@ -273,6 +278,8 @@ pub(super) struct Desk<'a> {
     pub(super) effects: &'a mut Effects,
     /// What we sent to that hub.
     pub(super) window: Option<&'a mut Outgoing>,
+    /// What this hub understands.
+    pub(super) level: u8,
 }
 
 impl Desk<'_> {
@@ -291,6 +298,10 @@ impl Desk<'_> {
                     Some(unread) => self.take_unread(&unread),
                     None => self.effects.push(Effect::HubMessage { from: hub, payload }),
                 }
+            }
+            SignalBody::Other { payload, .. } => {
+                pair.took();
+                self.effects.push(Effect::HubMessage { from: hub, payload });
             }
             SignalBody::Peer(signal) => {
                 let delivery = Delivery {
@@ -332,6 +343,10 @@ impl Desk<'_> {
     }
 
     fn judge(&mut self, body: &SignalBody) -> Result<(), RefusedWhy> {
+        if !is_understood(body, self.level) {
+            self.effects.count(counted::NOT_UNDERSTOOD);
+            return Err(RefusedWhy::NotUnderstood);
+        }
         let SignalBody::Peer(signal) = body else {
             return Ok(());
         };

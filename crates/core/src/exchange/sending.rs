@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::api::{Delivery, Route, Sender, SignalFailure, Source, Unpublished};
-use crate::frames::{AckFrame, DataFrame, Head, RefusedWhy};
-use crate::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
+use crate::frames::{AckFrame, RefusedWhy};
+use crate::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::wire::MAX_PAYLOAD;
 
 use super::config::MAX_JUMP;
@@ -112,14 +112,12 @@ impl Exchange {
     /// it is not, or perhaps not, delivered, [`Effect::HubMessageFailed`] has the `token`.
     pub fn send_hub_message(&mut self, now: Moment, to: HubId, payload: Bytes, token: u64) {
         let now = self.advance(now);
-        if let Err((letter, why)) = self.post(
-            now,
-            to,
-            Letter::Hub {
-                payload,
-                token: Some(token),
-            },
-        ) {
+        let letter = Letter::Hub {
+            variant: None,
+            payload,
+            token: Some(token),
+        };
+        if let Err((letter, why)) = self.post(now, to, letter) {
             self.fail(to, vec![(letter, why)]);
         }
     }
@@ -141,27 +139,9 @@ impl Exchange {
         }
     }
 
-    /// An acknowledgement: for us, or to be forwarded.
-    pub fn handle_ack(
-        &mut self,
-        now: Moment,
-        dir: &dyn Resolve,
-        frame: AckFrame,
-        arrived_by: LinkId,
-    ) {
+    /// An acknowledgement for us.
+    pub fn handle_ack(&mut self, now: Moment, dir: &dyn Resolve, frame: AckFrame) {
         let now = self.advance(now);
-        if frame.head.dest != self.me.hub {
-            if let Some((link, ttl)) = self.way_on(&frame.head.dest, frame.head.ttl, arrived_by) {
-                self.effects.link(
-                    link,
-                    DataFrame::Ack(AckFrame {
-                        head: Head { ttl, ..frame.head },
-                        ..frame
-                    }),
-                );
-            }
-            return;
-        }
         let hub = frame.head.source;
         let Some(window) = self.outgoing.get_mut(&hub) else {
             return self.effects.count(counted::STALE_LIFE);

@@ -8,6 +8,7 @@ mod lies;
 mod publishing;
 mod rules;
 mod unread;
+mod variants;
 mod waiting;
 mod windows;
 mod world;

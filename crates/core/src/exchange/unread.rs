@@ -93,6 +93,7 @@ impl Exchange {
                 self.advance(now);
                 self.effects.count(counted::RETURNED);
                 let letter = Letter::Hub {
+                    variant: None,
                     payload: message.encode(),
                     token: None,
                 };

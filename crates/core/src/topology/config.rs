@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::ids::{HubId, Incarnation};
 use super::super::mutants::Mutants;
+use crate::frames::WIRE_LEVEL;
 
 /// How the topology behaves, and what this hub says of itself.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ pub struct TopologyConfig {
     pub bump_window: Duration,
     /// Says in its record that this hub can take single networks of others' claims.
     pub knows_interest: bool,
+    /// What the record says that this hub understands: [`WIRE_LEVEL`], but for simulated hubs of later versions.
+    pub level: u8,
     /// Known faults, for tests of the tests.
     pub mutants: Mutants,
 }
@@ -90,6 +93,7 @@ impl Default for TopologyConfig {
             max_bumps: 3,
             bump_window: Duration::from_secs(60),
             knows_interest: false,
+            level: WIRE_LEVEL,
             mutants: Mutants::NONE,
         }
     }

@@ -80,7 +80,7 @@ impl Topology {
     fn own_region(&self) -> String {
         let region = &self.config.region;
         match self.asks_for_interest {
-            Some(asks) => LinkRecord::marked_region(region, asks),
+            Some(asks) => LinkRecord::marked_region(region, self.config.level, asks),
             None => region.clone(),
         }
     }

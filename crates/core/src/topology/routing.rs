@@ -89,12 +89,15 @@ impl Topology {
                     hop,
                     incarnation,
                     part,
+                    level: stored.record.wire_level(),
                 };
                 by_hub.insert(*hub, route);
             }
         }
         if by_hub != self.routes.by_hub {
-            self.routes = Arc::new(Routes { by_hub });
+            let levels = by_hub.values().map(|route| route.level);
+            let level = levels.min().unwrap_or(u8::MAX);
+            self.routes = Arc::new(Routes { by_hub, level });
             self.choose_root();
             self.events.push_back(TopologyEvent::RoutesChanged);
         }

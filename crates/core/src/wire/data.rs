@@ -1,24 +1,46 @@
 //! Signals and acknowledgements: stateless, so that any task may write them, and cheap to pass on.
+//!
+//! A hub on the way reads the head of a frame alone ([`split_data`]) and passes the rest on as it came; its destination
+//! reads that too ([`read_data`]). What a destination cannot read of a signal is left to the exchange, with the signal's
+//! number: it is the fault of the hub that it is from, not of the link that it came by.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::dictionary::read_network_name;
 use super::primitives::{Reader, put_above, put_bytes, put_incarnation, put_peer, put_varint};
 use super::{DATA_BIT, MAX_PAYLOAD, WireError, close_frame, kind, next_frame};
 use crate::frames::{
     AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame,
+    UnreadFrame,
 };
 use crate::ids::{ClaimNo, SignalKind};
 
-const PEER: u8 = 0;
-const HUB: u8 = 1;
+/// The variant of a signal that says that it is of a peer.
+pub const PEER_VARIANT: u8 = 0;
+/// The variant of a signal that says that it is of a hub.
+pub const HUB_VARIANT: u8 = 1;
 
-/// Appends `frame` to the message in `out`; one of an unknown kind writes nothing.
+/// The longest frame: a payload, and more than all else that a signal of this version has.
+const MAX_FRAME: usize = MAX_PAYLOAD + 1024;
+
+impl UnreadFrame {
+    /// Whether it is an acknowledgement.
+    pub fn is_ack(&self) -> bool {
+        self.kind == kind::ACK
+    }
+}
+
+/// Appends `frame` to the message in `out`.
 pub fn encode_data(frame: &DataFrame, out: &mut BytesMut) {
     match frame {
         DataFrame::Signal(signal) => encode_signal(signal, out),
         DataFrame::Ack(ack) => encode_ack(ack, out),
-        DataFrame::Unknown { .. } => {}
+        DataFrame::Unread(frame) => {
+            let start = out.len();
+            put_head(out, &frame.head);
+            close_frame(out, start, frame.kind, frame.rest.len());
+            out.extend_from_slice(&frame.rest);
+        }
     }
 }
 
@@ -37,7 +59,7 @@ fn encode_signal(signal: &SignalFrame, out: &mut BytesMut) {
     put_above(out, signal.seq, signal.base);
     match &signal.body {
         SignalBody::Peer(peer) => {
-            out.put_u8(PEER);
+            out.put_u8(PEER_VARIANT);
             put_bytes(out, peer.network.as_str().as_bytes());
             put_peer(out, &peer.from);
             put_varint(out, peer.from_claim.0);
@@ -46,7 +68,8 @@ fn encode_signal(signal: &SignalFrame, out: &mut BytesMut) {
             put_varint(out, peer.target_claim.0);
             out.put_u8(peer.kind.0);
         }
-        SignalBody::Hub { .. } => out.put_u8(HUB),
+        SignalBody::Hub { .. } => out.put_u8(HUB_VARIANT),
+        SignalBody::Other { variant, .. } => out.put_u8(*variant),
     }
     let payload = signal.body.payload();
     close_frame(out, start, kind::SIGNAL, payload.len());
@@ -63,18 +86,33 @@ fn encode_ack(ack: &AckFrame, out: &mut BytesMut) {
             RefusedWhy::NotHere => 0,
             RefusedWhy::Overload => 1,
             RefusedWhy::Forged => 2,
+            RefusedWhy::NotUnderstood => 3,
         });
     }
     close_frame(out, start, kind::ACK, 0);
 }
 
-/// The frames of a data message, in order. Payloads are slices of `message`, not copies.
-pub fn decode_data(message: &Bytes) -> Result<Vec<DataFrame>, WireError> {
+/// The frames of a data message in order, of each its head read.
+///
+/// # Errors
+/// The hub at the other end of the link is at fault: every hub reads the heads of what it passes on.
+pub fn split_data(message: &Bytes) -> Result<Vec<UnreadFrame>, WireError> {
     let mut reader = Reader::new(message);
     let mut frames = Vec::new();
     while !reader.is_empty() {
         let (kind, body) = next_frame(&mut reader)?;
-        frames.push(read_frame(message, kind, Reader::new(body))?);
+        if kind & DATA_BIT == 0 {
+            return Err(WireError::WrongClass);
+        }
+        if body.len() > MAX_FRAME {
+            return Err(WireError::TooLong);
+        }
+        let mut body = Reader::new(body);
+        frames.push(UnreadFrame {
+            head: read_head(&mut body)?,
+            kind,
+            rest: message.slice_ref(body.remainder()),
+        });
     }
     if frames.is_empty() {
         return Err(WireError::Empty);
@@ -82,13 +120,25 @@ pub fn decode_data(message: &Bytes) -> Result<Vec<DataFrame>, WireError> {
     Ok(frames)
 }
 
-fn read_frame(message: &Bytes, kind: u8, mut body: Reader<'_>) -> Result<DataFrame, WireError> {
-    match kind {
-        kind::SIGNAL => read_signal(message, &mut body),
-        kind::ACK => read_ack(&mut body),
-        data if data & DATA_BIT != 0 => Ok(DataFrame::Unknown { kind }),
-        _ => Err(WireError::WrongClass),
+/// Reads a frame as its destination does. The payload of a signal is a slice of the message that it came in, not a copy.
+/// One of an unknown kind stays unread.
+///
+/// # Errors
+/// Its source, or a hub on the way, wrote no such frame. What a signal says beside its number is no error here.
+pub fn read_data(frame: UnreadFrame) -> Result<DataFrame, WireError> {
+    match frame.kind {
+        kind::SIGNAL => read_signal(frame).map(DataFrame::Signal),
+        kind::ACK => read_ack(&frame).map(DataFrame::Ack),
+        _ => Ok(DataFrame::Unread(frame)),
     }
+}
+
+/// The frames of a data message in order, each of them read.
+///
+/// # Errors
+/// One of them cannot be.
+pub fn decode_data(message: &Bytes) -> Result<Vec<DataFrame>, WireError> {
+    split_data(message)?.into_iter().map(read_data).collect()
 }
 
 fn read_head(body: &mut Reader<'_>) -> Result<Head, WireError> {
@@ -101,13 +151,42 @@ fn read_head(body: &mut Reader<'_>) -> Result<Head, WireError> {
     })
 }
 
-fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<DataFrame, WireError> {
-    let head = read_head(body)?;
+fn read_signal(frame: UnreadFrame) -> Result<SignalFrame, WireError> {
+    let UnreadFrame { head, rest, .. } = frame;
+    let mut body = Reader::new(&rest);
     let seq = body.varint()?;
     // The difference is seq - base, so base lies that far below.
     let base = seq.wrapping_sub(body.above(0)?);
-    let body = match body.u8()? {
-        PEER => SignalBody::Peer(PeerSignal {
+    let variant = body.u8()?;
+    let unread = body.len();
+    let said = read_said(variant, &mut body).ok().flatten();
+    // What is behind all that was read is the payload, or everything where it cannot be read.
+    let behind = if said.is_some() { body.len() } else { unread };
+    let mut payload = rest;
+    payload.advance(payload.len() - behind);
+    let body = match said {
+        Some(Said::Peer(signal)) => SignalBody::Peer(PeerSignal { payload, ..signal }),
+        Some(Said::Hub) => SignalBody::Hub { payload },
+        None => SignalBody::Other { variant, payload },
+    };
+    Ok(SignalFrame {
+        head,
+        seq,
+        base,
+        body,
+    })
+}
+
+/// What a signal says, but for its payload.
+enum Said {
+    Peer(PeerSignal),
+    Hub,
+}
+
+/// None if this version does not know the variant.
+fn read_said(variant: u8, body: &mut Reader<'_>) -> Result<Option<Said>, WireError> {
+    let said = match variant {
+        PEER_VARIANT => Said::Peer(PeerSignal {
             network: read_network_name(body)?,
             from: body.peer()?,
             from_claim: ClaimNo(body.varint()?),
@@ -115,30 +194,19 @@ fn read_signal(message: &Bytes, body: &mut Reader<'_>) -> Result<DataFrame, Wire
             target: body.peer()?,
             target_claim: ClaimNo(body.varint()?),
             kind: SignalKind(body.u8()?),
-            payload: read_payload(message, body)?,
+            payload: Bytes::new(),
         }),
-        HUB => SignalBody::Hub {
-            payload: read_payload(message, body)?,
-        },
-        _ => return Ok(DataFrame::Unknown { kind: kind::SIGNAL }),
+        HUB_VARIANT => Said::Hub,
+        _ => return Ok(None),
     };
-    Ok(DataFrame::Signal(SignalFrame {
-        head,
-        seq,
-        base,
-        body,
-    }))
-}
-
-fn read_payload(message: &Bytes, body: &mut Reader<'_>) -> Result<Bytes, WireError> {
     if body.len() > MAX_PAYLOAD {
         return Err(WireError::TooLong);
     }
-    Ok(message.slice_ref(body.remainder()))
+    Ok(Some(said))
 }
 
-fn read_ack(body: &mut Reader<'_>) -> Result<DataFrame, WireError> {
-    let head = read_head(body)?;
+fn read_ack(frame: &UnreadFrame) -> Result<AckFrame, WireError> {
+    let mut body = Reader::new(&frame.rest);
     let upto = body.varint()?;
     let mut refused = Vec::new();
     while !body.is_empty() {
@@ -150,13 +218,14 @@ fn read_ack(body: &mut Reader<'_>) -> Result<DataFrame, WireError> {
             why: match body.u8()? {
                 1 => RefusedWhy::Overload,
                 2 => RefusedWhy::Forged,
+                3 => RefusedWhy::NotUnderstood,
                 _ => RefusedWhy::NotHere,
             },
         });
     }
-    Ok(DataFrame::Ack(AckFrame {
-        head,
+    Ok(AckFrame {
+        head: frame.head,
         upto,
         refused,
-    }))
+    })
 }

@@ -2,10 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::dictionary::{Bases, Named, Slot, Slots};
+use super::dictionary::{Bases, Named, Slot, Slots, read_network_name};
 use super::primitives::{MAX_VARINT, Reader, put_above, put_bytes, put_varint};
 use super::{MAX_PAYLOAD, WireError};
-use crate::frames::{Change, Claim, Delta, Entry, Scope, Set};
+use crate::frames::{Change, Claim, Delta, Entry, Scope, Set, UnknownChange};
 use crate::ids::{ClaimNo, Hlc, HubId, LeaveReason, NetworkKey, PeerId};
 
 mod flag {
@@ -20,8 +20,6 @@ mod tag {
     pub(super) const CHANGE: u8 = 0x07;
     pub(super) const CLAIM: u8 = 0;
     pub(super) const GONE: u8 = 1;
-    /// What this version writes for a change that it did not know when it read it.
-    pub(super) const UNKNOWN: u8 = 7;
     pub(super) const NUMBERED: u8 = 0x08;
     pub(super) const QUIET: u8 = 0x10;
     pub(super) const DATA: u8 = 0x20;
@@ -50,7 +48,9 @@ pub fn entry_size(entry: &Entry) -> usize {
                 key(&claim.network, &claim.peer) + 3 * MAX_VARINT + data
             }
             Change::Gone { network, peer, .. } => key(network, peer) + MAX_VARINT + 1,
-            Change::Unknown => 1,
+            Change::Unknown(unknown) => {
+                3 * MAX_VARINT + unknown.network.as_str().len() + unknown.body.len()
+            }
         }
 }
 
@@ -156,7 +156,7 @@ impl<'b> EntryWriter<'_, 'b> {
                 put_above(out, claim.0, self.bases.claim);
                 out.put_u8(reason.code());
             }
-            Change::Unknown => out.put_u8(0),
+            Change::Unknown(unknown) => put_unknown(out, unknown),
         }
     }
 
@@ -179,7 +179,7 @@ impl<'b> EntryWriter<'_, 'b> {
                 tag::CLAIM | key(&claim.network, &claim.peer) | quiet | data
             }
             Change::Gone { network, peer, .. } => tag::GONE | key(network, peer),
-            Change::Unknown => tag::UNKNOWN,
+            Change::Unknown(unknown) => unknown.tag & !tag::NUMBERED,
         }
     }
 
@@ -205,6 +205,27 @@ impl<'b> EntryWriter<'_, 'b> {
         self.bases.claim = claim.claim.0;
         self.bases.wall_ms = claim.hlc.wall_ms();
     }
+}
+
+fn put_unknown(out: &mut BytesMut, unknown: &UnknownChange) {
+    let mut head = BytesMut::new();
+    put_bytes(&mut head, unknown.network.as_str().as_bytes());
+    put_varint(&mut head, unknown.item);
+    put_varint(out, (head.len() + unknown.body.len()) as u64);
+    out.put_slice(&head);
+    out.put_slice(&unknown.body);
+}
+
+fn read_unknown(reader: &mut Reader<'_>, tag: u8) -> Result<UnknownChange, WireError> {
+    let length = reader.bounded(reader.len().min(MAX_PAYLOAD))?;
+    let mut reader = Reader::new(reader.take(length)?);
+    Ok(UnknownChange {
+        tag,
+        network: read_network_name(&mut reader)?,
+        item: reader.varint()?,
+        // A copy: a slice would keep the whole message alive for as long as the item.
+        body: Bytes::copy_from_slice(reader.remainder()),
+    })
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, slots: &mut Slots) -> Result<Delta, WireError> {
@@ -305,11 +326,7 @@ impl EntryReader<'_> {
         let change = match tag & tag::CHANGE {
             tag::CLAIM => Change::Claim(self.read_claim(reader, tag)?),
             tag::GONE => self.read_gone(reader, tag)?,
-            _ => {
-                let length = reader.bounded(reader.len())?;
-                reader.take(length)?;
-                Change::Unknown
-            }
+            _ => Change::Unknown(read_unknown(reader, tag & !tag::NUMBERED)?),
         };
         Ok(Entry { seq, change })
     }

@@ -19,7 +19,7 @@ use super::*;
 use crate::api::Bye;
 use crate::frames::{
     AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
-    PeerSignal, Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary,
+    PeerSignal, Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary, UnknownChange,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 use strategies::{changes, control_frames, data_frames, records};
@@ -240,7 +240,7 @@ fn dictionaries_are_bounded_and_names_beyond_them_still_travel() {
 }
 
 #[test]
-fn unknown_frames_and_changes_are_skipped_by_their_length() {
+fn unknown_frames_are_skipped_and_unknown_changes_kept_as_they_came() {
     let mut message = BytesMut::new();
     message.extend_from_slice(&[3, 0x3f, 1, 2, 3]);
     let mut encoder = Encoder::new();
@@ -258,7 +258,7 @@ fn unknown_frames_and_changes_are_skipped_by_their_length() {
     let mut body = known[2..].to_vec();
     body[21] &= !0x10; // the end is given...
     body.splice(22 + 9..22 + 9, [4]); // ...as from + 2, after the incarnation
-    body.extend([0x06, 3, 0xff, 0xff, 0xff]);
+    body.extend([0x16, 5, 2, b'p', b'n', 9, 0xff]);
     let mut message = vec![u8::try_from(body.len()).unwrap(), 0x09];
     message.extend(body);
     let frames = Decoder::new().decode(&Bytes::from(message)).unwrap();
@@ -270,24 +270,79 @@ fn unknown_frames_and_changes_are_skipped_by_their_length() {
         delta.entries[1],
         Entry {
             seq: 2,
-            change: Change::Unknown
+            change: Change::Unknown(UnknownChange {
+                tag: 0x16,
+                network: NetworkKey::from_wire("pn").unwrap(),
+                item: 9,
+                body: Bytes::from_static(&[0xff]),
+            })
         }
     );
+    let Change::Unknown(unknown) = &delta.entries[1].change else {
+        panic!("it is one");
+    };
+    assert!(unknown.is_gone());
 }
 
 #[test]
-fn an_unknown_reason_or_signal_variant_makes_an_unknown_frame() {
+fn an_unknown_reason_makes_an_unknown_frame() {
     let message = Bytes::from_static(&[1, 0x03, 0x63]);
     let frames = Decoder::new().decode(&message).unwrap();
     assert_eq!(frames, [ControlFrame::Unknown { kind: 0x03 }]);
+}
 
-    let mut message = data_message(&[signal(SignalBody::Hub {
-        payload: Bytes::new(),
-    })])
-    .to_vec();
-    *message.last_mut().unwrap() = 0x63;
-    let frames = decode_data(&Bytes::from(message)).unwrap();
-    assert_eq!(frames, [DataFrame::Unknown { kind: 0x41 }]);
+#[test]
+fn what_this_version_cannot_read_of_a_signal_comes_as_it_is_under_its_number() {
+    let later = SignalBody::Other {
+        variant: 0x63,
+        payload: Bytes::from_static(b"new"),
+    };
+    // One that is known, but is not laid out as it is known.
+    let garbled = SignalBody::Other {
+        variant: PEER_VARIANT,
+        payload: Bytes::from_static(b"\xff\xff"),
+    };
+    for body in [later, garbled] {
+        let message = data_message(&[signal(body.clone())]);
+        assert_eq!(decode_data(&message).unwrap(), [signal(body)]);
+    }
+}
+
+#[test]
+fn a_hop_passes_on_what_it_does_not_know_byte_for_byte() {
+    let signal = data_message(&[signal(SignalBody::Other {
+        variant: 0x63,
+        payload: Bytes::from_static(b"new"),
+    })]);
+    // A kind that is still to come, with the head that all have.
+    let mut later = signal.to_vec();
+    later[1] = 0x7f;
+    for message in [signal, Bytes::from(later)] {
+        let mut frame = split_data(&message).unwrap().remove(0);
+        assert!(!frame.is_ack());
+        frame.head.ttl -= 1;
+        let mut expected = message.to_vec();
+        expected[2] -= 1;
+        assert_eq!(data_message(&[DataFrame::Unread(frame)]), expected);
+    }
+}
+
+#[test]
+fn a_head_that_cannot_be_read_is_the_fault_of_the_link() {
+    let message = data_message(&[golden_ack()]);
+    let mut short = message[..40].to_vec();
+    short[0] = 38;
+    assert_eq!(
+        split_data(&Bytes::from(short)).unwrap_err(),
+        WireError::Truncated
+    );
+    let mut endless = BytesMut::new();
+    endless.extend_from_slice(&message[2..]);
+    endless.resize(MAX_PAYLOAD + 4096, 0);
+    let start = 0;
+    close_frame(&mut endless, start, 0x41, 0);
+    let endless = split_data(&endless.freeze());
+    assert_eq!(endless.unwrap_err(), WireError::TooLong);
 }
 
 #[test]
@@ -417,7 +472,12 @@ fn golden_delta() -> ControlFrame {
             },
             Entry {
                 seq: 10,
-                change: Change::Unknown,
+                change: Change::Unknown(UnknownChange {
+                    tag: 7,
+                    network: NetworkKey::from_wire("pgames").unwrap(),
+                    item: 5,
+                    body: Bytes::from_static(b"x"),
+                }),
             },
         ],
     })
@@ -474,7 +534,7 @@ fn golden_frames() -> Vec<(ControlFrame, &'static str)> {
         ),
         (
             golden_delta(),
-            "320904050018780e00067067616d657303626f620ec70102027b7d81222222222222222222222222222222222222222209010700",
+            "3b0904050018780e00067067616d657303626f620ec70102027b7d81222222222222222222222222222222222222222209010709067067616d65730578",
         ),
         (
             ControlFrame::Follow {
@@ -587,8 +647,11 @@ fn what_could_not_be_passed_on_in_one_message_is_not_taken_in() {
                 payload: payload.clone(),
             },
         });
-        let read = decode_data(&data_message(&[signal]));
-        assert_eq!(read.err(), (!fits).then_some(WireError::TooLong));
+        let read = decode_data(&data_message(&[signal])).unwrap().remove(0);
+        let DataFrame::Signal(signal) = read else {
+            panic!("not a signal: {read:?}");
+        };
+        assert_eq!(matches!(signal.body, SignalBody::Hub { .. }), fits);
         let claim = Claim {
             network: NetworkKey::from_wire("pglobal").unwrap(),
             peer: PeerId::new("x").unwrap(),

@@ -169,14 +169,24 @@ impl World {
             }
             // Clients of the simulator publish nothing.
             Effect::Publish(_) | Effect::Unpublished(_) => {}
+            Effect::HubMessage { payload, .. } if self.take_later(no, &payload) => {}
+            Effect::HubMessageFailed { token, .. } if self.fail_later(token) => {}
             Effect::HubMessage { from, payload } => {
-                running.core.handle_hub_message(now, from, &payload);
+                if let Some(running) = self.hosts[no].running.as_mut() {
+                    running.core.handle_hub_message(now, from, &payload);
+                }
             }
             Effect::HubMessageFailed { token, .. } => {
-                running.core.handle_hub_message_failed(now, token);
+                if let Some(running) = self.hosts[no].running.as_mut() {
+                    running.core.handle_hub_message_failed(now, token);
+                }
             }
             Effect::Failed(failed) | Effect::Returned(failed) => self.on_failed(no, &failed),
-            Effect::Forged { source } => running.core.note_forged(now, source),
+            Effect::Forged { source } => {
+                if let Some(running) = self.hosts[no].running.as_mut() {
+                    running.core.note_forged(now, source);
+                }
+            }
             Effect::Counted(label) => *self.totals.counted.entry(label).or_default() += 1,
         }
         true
@@ -305,14 +315,14 @@ impl World {
             return;
         };
         running.core.handle_heard(now, link);
-        let Ok(frames) = wire::decode_data(message) else {
+        let Ok(frames) = wire::split_data(message) else {
             return running.core.drop_link(now, link, Bye::BadFrame);
         };
         let (exchange, directory) = (
             running.core.exchange().clone(),
             running.core.directory().clone(),
         );
-        self.sniff_arrivals(link, &frames);
+        self.sniff_arrivals(link, message);
         for frame in frames {
             let mut exchange = exchange.lock();
             exchange.handle(now.at, &*directory.read(), frame, link);

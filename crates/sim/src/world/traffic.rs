@@ -74,6 +74,18 @@ fn key(signal: &SignalFrame) -> (HubId, HubId, u64) {
     (signal.head.source, signal.head.dest, signal.seq)
 }
 
+/// The signal in a frame, also if the hub that passes it on has not read it.
+fn signal_in(frame: DataFrame) -> Option<SignalFrame> {
+    let frame = match frame {
+        DataFrame::Unread(frame) => wire::read_data(frame).ok()?,
+        frame => frame,
+    };
+    match frame {
+        DataFrame::Signal(signal) => Some(signal),
+        _ => None,
+    }
+}
+
 impl World {
     pub(super) fn count_message(&mut self, no: HostNo, message: &Bytes) {
         let size = (message.len() + websocket_header(message.len())) as u64;
@@ -150,14 +162,13 @@ impl World {
 
     /// Data frames are about to be handled. A rogue may say one signal several times in a message, and all are
     /// handled before the first is sent on.
-    pub(super) fn sniff_arrivals(&mut self, link: LinkId, frames: &[DataFrame]) {
-        let signals = frames.iter().filter_map(|frame| match frame {
-            DataFrame::Signal(signal) => Some(signal),
-            _ => None,
-        });
-        self.arriving = signals
+    pub(super) fn sniff_arrivals(&mut self, link: LinkId, message: &Bytes) {
+        let frames = wire::split_data(message).unwrap_or_default();
+        self.arriving = frames
+            .into_iter()
+            .filter_map(|frame| signal_in(DataFrame::Unread(frame)))
             .map(|signal| Arriving {
-                key: key(signal),
+                key: key(&signal),
                 link,
                 ttl: signal.head.ttl,
             })
@@ -167,9 +178,10 @@ impl World {
     /// A data frame is sent. One that came from elsewhere has less time to live than before, and does not go
     /// back.
     pub(super) fn sniff_signal(&mut self, no: HostNo, link: LinkId, frame: &DataFrame) {
-        let DataFrame::Signal(signal) = frame else {
+        let Some(signal) = signal_in(frame.clone()) else {
             return;
         };
+        let signal = &signal;
         let me = self.hosts[no].id;
         if let Some(sniffed) = self.sniffed.as_mut() {
             // What was on its way before anybody looked is not judged.

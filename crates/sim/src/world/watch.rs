@@ -8,11 +8,19 @@ use super::{HostNo, World};
 use crate::ids::Boot;
 use hubmesh_core::Core;
 use hubmesh_core::directory::{ClaimView, OriginState};
+use hubmesh_core::frames::UnknownChange;
 use hubmesh_core::ids::{ClaimNo, HubId, Incarnation, mix, stable_hash};
 
-/// A hub's set of claims at one sequence number, as a hash.
-fn set_hash(claims: &[ClaimView]) -> u64 {
-    claims.iter().fold(0, |sum, claim| {
+/// A hub's set at one sequence number, as a hash: its claims, and what it says that this version does not know.
+fn set_hash(claims: &[ClaimView], unknown: &[(u64, UnknownChange)]) -> u64 {
+    let items = unknown.iter().fold(0, |sum: u64, (seq, change)| {
+        let mut hash = stable_hash(change.network.as_str().as_bytes());
+        for number in [*seq, change.item, u64::from(change.tag)] {
+            hash = mix(hash ^ mix(number));
+        }
+        sum.wrapping_add(mix(hash ^ stable_hash(&change.body)))
+    });
+    claims.iter().fold(items, |sum, claim| {
         let mut hash = stable_hash(claim.network.as_str().as_bytes());
         hash = mix(hash ^ stable_hash(claim.peer.to_string().as_bytes()));
         for number in [
@@ -90,7 +98,7 @@ impl Watch {
             check_retracted(no, *hub, &claims, version, seen, &mut faults);
             seen.version = Some(version);
             let key = (*hub, state.incarnation, state.seq);
-            let hash = set_hash(&claims);
+            let hash = set_hash(&claims, &directory.unknown_of(hub));
             if *hub == me {
                 self.authored.insert(key, hash);
             } else if self.authored.get(&key) != Some(&hash) {

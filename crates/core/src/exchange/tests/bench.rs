@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::world::{Book, hub, life, network, peer};
+use super::world::{Book, as_it_comes, hub, life, network, peer};
 use crate::api::{Hop, Route, Routes, SignalFailure, Source};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Sent};
 use crate::frames::{
-    AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame,
+    AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, WIRE_LEVEL,
 };
 use crate::ids::{LinkId, Moment, SignalKind};
 
@@ -49,6 +49,7 @@ pub(super) fn routes(ways: &[(usize, LinkId)]) -> Arc<Routes> {
             hop,
             incarnation,
             part: 0,
+            level: WIRE_LEVEL,
         };
         routes.by_hub.insert(hub(n), route);
     }
@@ -84,7 +85,13 @@ impl Bench {
     }
 
     pub(super) fn receive(&mut self, frame: SignalFrame) {
-        self.exchange.handle_signal(NOW, &self.book, frame, LINK);
+        self.exchange.handle_signal(NOW, &self.book, frame);
+    }
+
+    /// A frame comes by a link, for whatever hub.
+    pub(super) fn arrive(&mut self, frame: DataFrame, link: LinkId) {
+        let frame = as_it_comes(&frame);
+        self.exchange.take_in(NOW, &self.book, frame, link);
     }
 
     /// Takes signal `seq` in, and gives back the numbers delivered.
@@ -132,7 +139,7 @@ impl Bench {
         let why = RefusedWhy::Overload;
         let refused = refused.iter().map(|&seq| Refused { seq, why }).collect();
         let frame = ack(upto, refused);
-        self.exchange.handle_ack(NOW, &self.book, frame, LINK);
+        self.exchange.handle_ack(NOW, &self.book, frame);
     }
 
     /// The acknowledgement that is sent once time is up.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::bench::*;
-use super::world::{MS, hub, life, peer};
+use super::world::{MS, as_it_comes, hub, life, peer};
 use crate::api::{Routes, SignalFailure};
 use crate::exchange::{Effect, ExchangeConfig, Sent, counted};
 use crate::frames::{DataFrame, PeerSignal, Refused, RefusedWhy, SignalBody};
@@ -183,7 +183,7 @@ fn a_frame_comes_by_a_way_that_its_source_may_take() {
         assert!(!ring.is_astray(hub, LINK) && !ring.is_astray(hub, OTHER_LINK));
     }
     let mut bench = apart([1, 2, 1]);
-    let frame = DataFrame::Signal(bench.signal(1, 1));
+    let frame = as_it_comes(&DataFrame::Signal(bench.signal(1, 1)));
     bench.exchange.handle(NOW, &bench.book, frame, OTHER_LINK);
     assert_eq!(bench.effects(), [Effect::Counted(counted::ASTRAY)]);
 }
@@ -235,9 +235,7 @@ fn sources_beyond_the_bound_wait_until_another_was_silent_for_long() {
     assert!(is_counted(&bench.effects(), counted::NO_ROOM));
     let later = NOW + MS * 60_000;
     bench.exchange.handle_timeout(later, &bench.book);
-    bench
-        .exchange
-        .handle_signal(later, &bench.book, frame, OTHER_LINK);
+    bench.exchange.handle_signal(later, &bench.book, frame);
     let came = |e: &Effect| matches!(e, Effect::HubMessage { from, .. } if *from == hub(2));
     assert!(bench.effects().iter().any(came));
 }

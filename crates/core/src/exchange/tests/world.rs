@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::api::{Delivery, Hop, Route, Routes, Sender, SignalFailure, Source, Unread};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Found, Resolve, Sent, Vouch, ttl_for};
-use crate::frames::{DataFrame, RefusedWhy};
+use crate::frames::{DataFrame, RefusedWhy, UnreadFrame, WIRE_LEVEL};
 use crate::ids::{
     ClaimNo, Dialect, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind,
 };
+use crate::wire;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 
@@ -115,6 +116,14 @@ pub(super) struct Weather {
 
 /// A signal, told by sender, target and kind.
 pub(super) type Tag = (PeerId, PeerId, u8);
+
+/// A frame as it is at the other end of a link.
+pub(super) fn as_it_comes(frame: &DataFrame) -> UnreadFrame {
+    let mut message = BytesMut::new();
+    wire::encode_data(frame, &mut message);
+    let frames = wire::split_data(&message.freeze());
+    frames.expect("it can be read").remove(0)
+}
 
 pub(super) struct World {
     pub(super) now: Moment,
@@ -222,7 +231,10 @@ impl World {
     }
 
     fn routes_of(&self, from: usize) -> Routes {
-        let mut routes = Routes::default();
+        let mut routes = Routes {
+            level: WIRE_LEVEL,
+            ..Routes::default()
+        };
         let mut queue = VecDeque::from([(from, None::<Hop>)]);
         while let Some((at, first)) = queue.pop_front() {
             for (&link, &(a, b)) in &self.links {
@@ -252,6 +264,7 @@ impl World {
                     hop,
                     incarnation,
                     part: 0,
+                    level: WIRE_LEVEL,
                 };
                 routes.by_hub.insert(hub(next), route);
                 queue.push_back((next, Some(hop)));
@@ -465,13 +478,8 @@ impl World {
         let Some(&(a, b)) = self.links.get(&link) else {
             return;
         };
-        let ttl = match &frame {
-            DataFrame::Signal(signal) => signal.head.ttl,
-            DataFrame::Ack(ack) => ack.head.ttl,
-            other => panic!("not of the data path: {other:?}"),
-        };
         let most = u8::try_from(self.hubs.len()).expect("few hubs");
-        assert!(ttl <= ttl_for(most));
+        assert!(frame.head().ttl <= ttl_for(most));
         self.frames += 1;
         if self.weather.full {
             return self.hubs[from].on_dropped(&frame);
@@ -519,11 +527,8 @@ impl World {
     fn step(&mut self, arrival: Option<Moment>) {
         if arrival.is_some_and(|at| at <= self.now) {
             let ((_, _), (to, link, frame)) = self.flight.pop_first().expect("a frame");
-            match frame {
-                DataFrame::Signal(f) => self.hubs[to].handle_signal(self.now, &self.book, f, link),
-                DataFrame::Ack(f) => self.hubs[to].handle_ack(self.now, &self.book, f, link),
-                other => panic!("not of the data path: {other:?}"),
-            }
+            let frame = as_it_comes(&frame);
+            self.hubs[to].take_in(self.now, &self.book, frame, link);
         }
         for exchange in &mut self.hubs {
             if exchange.poll_timeout().is_some_and(|at| at <= self.now) {

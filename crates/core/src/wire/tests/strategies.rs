@@ -11,7 +11,7 @@ use super::hub;
 use crate::api::Bye;
 use crate::frames::{
     AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
-    PeerSignal, Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary,
+    PeerSignal, Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary, UnknownChange,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 
@@ -74,7 +74,16 @@ pub(super) fn changes() -> impl Strategy<Value = Change> {
             reason,
         },
     );
-    prop_oneof![claim, gone, Just(Change::Unknown)]
+    let unknown = (2..8_u8, 0..16_u8, networks(), any::<u64>(), payloads());
+    let unknown = unknown.prop_map(|(kind, flags, network, item, body)| {
+        Change::Unknown(UnknownChange {
+            tag: kind | flags << 4,
+            network,
+            item,
+            body,
+        })
+    });
+    prop_oneof![claim, gone, unknown]
 }
 
 pub(super) fn deltas() -> impl Strategy<Value = ControlFrame> {
@@ -245,6 +254,8 @@ pub(super) fn signal_bodies() -> impl Strategy<Value = SignalBody> {
     prop_oneof![
         peer,
         payloads().prop_map(|payload| SignalBody::Hub { payload }),
+        (2..=u8::MAX, payloads())
+            .prop_map(|(variant, payload)| SignalBody::Other { variant, payload }),
     ]
 }
 
@@ -269,6 +280,7 @@ pub(super) fn data_frames() -> impl Strategy<Value = DataFrame> {
         RefusedWhy::NotHere,
         RefusedWhy::Overload,
         RefusedWhy::Forged,
+        RefusedWhy::NotUnderstood,
     ]);
     let refused = vec(
         (any::<u64>(), why).prop_map(|(seq, why)| Refused { seq, why }),

@@ -15,7 +15,7 @@ use hubmesh_core::api::Bye;
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::frames::{
     Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
-    SignalBody, SignalFrame, Summary,
+    SignalBody, SignalFrame, Summary, UnknownChange,
 };
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
 use hubmesh_core::rng::Rng;
@@ -332,7 +332,12 @@ impl Forger {
         };
         let claim = ClaimNo(if same.is_some() { seq } else { number(rng, 40) } & (u64::MAX >> 1));
         match rng.below(20) {
-            0 => Change::Unknown,
+            0 => Change::Unknown(UnknownChange {
+                tag: (2 + claim.0 % 6) as u8 | (claim.0 as u8 & 0xf) << 4,
+                network,
+                item: claim.0 % 4,
+                body: Bytes::from_static(b"made up"),
+            }),
             1..=3 => Change::Gone {
                 network,
                 peer,

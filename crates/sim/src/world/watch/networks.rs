@@ -77,9 +77,13 @@ impl Watch {
                 networks.entry(network.clone()).or_default();
             }
         }
+        for (_, change) in directory.unknown_of(me) {
+            networks.entry(change.network).or_default();
+        }
         for (network, claims) in networks {
+            let unknown = directory.unknown_in(me, &network);
             let history = self.authored.entry((life, network)).or_default();
-            let hash = set_hash(&claims);
+            let hash = set_hash(&claims, &unknown);
             if history.values().next_back() != Some(&hash) {
                 history.insert(state.seq, hash);
             }
@@ -125,8 +129,8 @@ impl Watch {
             let history = self.authored.get(&(life, network.clone()));
             let until = at.copied().unwrap_or(u64::MAX);
             let truth = history.and_then(|history| history.range(..=until).next_back());
-            let truth = truth.map_or(set_hash(&[]), |(_, hash)| *hash);
-            if truth != set_hash(&claims) {
+            let truth = truth.map_or(set_hash(&[], &[]), |(_, hash)| *hash);
+            if truth != set_hash(&claims, &directory.unknown_in(&hub, &network)) {
                 faults.push(format!(
                     "4: host {no} has {} claims of {hub:?} in {network:?} at {version:?}, which is not its author's set",
                     claims.len()

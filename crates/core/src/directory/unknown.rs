@@ -1,0 +1,363 @@
+//! What this version does not know of one origin: changes of kinds that a later version has, with numbers among the claims'.
+//!
+//! They are of *items*, each in a network, and of each item the last change is kept, as of a claim the last form; one that says that its item
+//! is gone is kept as long as a retraction. All are passed on as they came, so that two hubs of a later version hear of each
+//! other over hubs of this one. Nobody is told of them here, they are in no audit, and they count as claims and their data
+//! do. Called by the directory alone.
+
+use std::collections::BTreeMap;
+
+use super::super::ids::{HubId, Moment, NetworkKey};
+use super::Directory;
+use super::forgetting::is_past;
+use super::shares::Use;
+use super::store::OriginNo;
+use crate::frames::UnknownChange;
+
+/// A change that is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub change: UnknownChange,
+    /// When it came.
+    pub at: Moment,
+}
+
+impl Kept {
+    fn uses(&self) -> Use {
+        Use {
+            claims: 1,
+            bytes: self.change.body.len(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Unknowns {
+    by_seq: BTreeMap<u64, Kept>,
+    /// The number of the last change of each item.
+    by_item: BTreeMap<(NetworkKey, u64), u64>,
+    /// The numbers of those that say that an item is gone, and when they came.
+    gone: BTreeMap<u64, Moment>,
+}
+
+impl Unknowns {
+    pub fn is_empty(&self) -> bool {
+        self.by_seq.is_empty()
+    }
+
+    /// The changes above `seq`, by rising number.
+    pub fn walk(&self, seq: u64) -> impl Iterator<Item = (u64, &UnknownChange)> {
+        let above = self.by_seq.range(seq.saturating_add(1)..);
+        above.map(|(seq, kept)| (*seq, &kept.change))
+    }
+
+    /// All changes.
+    pub fn all(&self) -> impl Iterator<Item = (u64, &Kept)> {
+        self.by_seq.iter().map(|(seq, kept)| (*seq, kept))
+    }
+
+    /// Takes the last change of an item out.
+    pub fn take(&mut self, network: &NetworkKey, item: u64) -> Option<Kept> {
+        let seq = self.by_item.remove(&(network.clone(), item))?;
+        self.gone.remove(&seq);
+        self.by_seq.remove(&seq)
+    }
+
+    /// Keeps a change in the place of the last one of its item. `seq` is above every earlier one.
+    pub fn keep(&mut self, seq: u64, kept: Kept) {
+        let (network, item) = (kept.change.network.clone(), kept.change.item);
+        self.take(&network, item);
+        if kept.change.is_gone() {
+            self.gone.insert(seq, kept.at);
+        }
+        self.by_item.insert((network, item), seq);
+        self.by_seq.insert(seq, kept);
+    }
+
+    /// Forgets the oldest change that says that an item is gone, if it is too old or one too many beside so many live
+    /// claims; to be called until there is none.
+    pub fn forget_past(&mut self, live: usize, now: Moment) -> Option<(u64, Kept)> {
+        let (seq, at) = self.gone.first_key_value()?;
+        if !is_past(*at, self.gone.len(), live, now) {
+            return None;
+        }
+        let seq = *seq;
+        let UnknownChange { network, item, .. } = self.by_seq.get(&seq)?.change.clone();
+        Some((seq, self.take(&network, item)?))
+    }
+}
+
+impl Directory {
+    /// Says something of an item of this hub that no other hub of this version knows. Returns the sequence number.
+    pub fn author_unknown(&mut self, now: Moment, change: UnknownChange) -> u64 {
+        let seq = self.own_mut().seq + 1;
+        self.put_unknown(now, self.own_no, seq, change);
+        self.own_mut().seq = seq;
+        seq
+    }
+
+    /// What is kept of a hub that this version does not know, with its numbers, by rising number. Of a whole set, and of
+    /// those of single networks in the order of their names.
+    pub fn unknown_of(&self, hub: &HubId) -> Vec<(u64, UnknownChange)> {
+        let sets = self.by_hub.get(hub).copied().into_iter();
+        let sets = sets.chain(self.parts_of(hub).map(|(_, no)| no));
+        let origins = sets.filter_map(|no| self.origin_at(no));
+        let all = origins.flat_map(|origin| origin.log.unknown.all());
+        let standing = all.filter(|(_, kept)| !kept.change.is_gone());
+        standing
+            .map(|(seq, kept)| (seq, kept.change.clone()))
+            .collect()
+    }
+
+    /// The same in one network.
+    pub fn unknown_in(&self, hub: &HubId, network: &NetworkKey) -> Vec<(u64, UnknownChange)> {
+        let all = self.unknown_of(hub).into_iter();
+        all.filter(|(_, change)| change.network == *network)
+            .collect()
+    }
+
+    /// Puts a change in, in place of the last one of its item, if there is room for it.
+    pub(super) fn put_unknown(
+        &mut self,
+        now: Moment,
+        no: OriginNo,
+        seq: u64,
+        change: UnknownChange,
+    ) {
+        let (network, item) = (change.network.clone(), change.item);
+        let Some(origin) = self.origin_at_mut(no) else {
+            return;
+        };
+        if let Some(old) = origin.log.unknown.take(&network, item) {
+            self.use_less(no, old.uses());
+        }
+        let kept = Kept { change, at: now };
+        let fits = no == self.own_no || self.has_room(no, kept.uses());
+        if !fits {
+            self.left_out += 1;
+        }
+        let Some(origin) = self.origin_at_mut(no) else {
+            return;
+        };
+        let before = origin.seq;
+        if !fits {
+            // Whoever has the item still is to start anew.
+            if let Some(views) = &mut origin.views {
+                views.drop_unknown(&network, item, seq);
+            }
+            return origin.log.set_floor(seq);
+        }
+        if let Some(views) = &mut origin.views {
+            views.keep_unknown(seq, kept.clone(), before);
+        }
+        let uses = kept.uses();
+        origin.log.unknown.keep(seq, kept);
+        self.use_more(no, uses);
+        self.prune_unknown(no, now);
+    }
+
+    fn has_room(&self, no: OriginNo, more: Use) -> bool {
+        let hub = self.origin_hub(no);
+        let of_hub = self.used_by.get(&hub).copied().unwrap_or_default();
+        self.shares.allow(more, of_hub, self.used) || self.mutants.claims_without_end()
+    }
+
+    /// Forgets changes that say of items that they are gone, and are too old or too many.
+    pub(super) fn prune_unknown(&mut self, no: OriginNo, now: Moment) {
+        loop {
+            let Some(origin) = self.origin_at_mut(no) else {
+                return;
+            };
+            let live = origin.log.live();
+            let Some((seq, kept)) = origin.log.unknown.forget_past(live, now) else {
+                return;
+            };
+            origin.log.set_floor(seq);
+            self.use_less(no, kept.uses());
+        }
+    }
+
+    /// A log is emptied or goes: what it has that is unknown takes up nothing any more.
+    pub(super) fn let_unknown_go(&mut self, no: OriginNo) {
+        let Some(origin) = self.origin_at_mut(no) else {
+            return;
+        };
+        let gone = std::mem::take(&mut origin.log.unknown);
+        for (_, kept) in gone.all() {
+            self.use_less(no, kept.uses());
+        }
+    }
+
+    /// Puts what is unknown of a whole set into the sets of those networks that are kept of it.
+    pub(super) fn move_unknown(
+        &mut self,
+        kept: Vec<(u64, Kept)>,
+        part: impl Fn(&mut Self, &NetworkKey, bool) -> Option<OriginNo>,
+    ) {
+        for (seq, kept) in kept {
+            let standing = !kept.change.is_gone();
+            let Some(no) = part(self, &kept.change.network, standing) else {
+                continue;
+            };
+            let uses = kept.uses();
+            if let Some(part) = self.origin_at_mut(no) {
+                part.log.unknown.keep(seq, kept);
+                self.use_more(no, uses);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::{Part, Shares};
+    use super::*;
+    use crate::frames::{Change, Claim, Entry, Set};
+    use crate::ids::{ClaimNo, Hlc, Incarnation, LeaveReason, PeerId};
+    use crate::mutants::Mutants;
+
+    const ME: HubId = HubId([1; 20]);
+    const OTHER: HubId = HubId([2; 20]);
+    const LIFE: Incarnation = Incarnation { epoch: 0, nonce: 1 };
+
+    fn directory() -> Directory {
+        let mut directory = Directory::new(ME, LIFE, 7, usize::MAX, Mutants::NONE);
+        directory.begin(OTHER, LIFE);
+        directory.complete(&OTHER, 0);
+        directory
+    }
+
+    fn network(name: &str) -> NetworkKey {
+        NetworkKey::from_wire(name).unwrap()
+    }
+
+    fn said(seq: u64, network_name: &str, item: u64, body: &'static [u8]) -> Entry {
+        let tag = if body.is_empty() { 0x12 } else { 0x02 };
+        let change = Change::Unknown(UnknownChange {
+            tag,
+            network: network(network_name),
+            item,
+            body: Bytes::from_static(body),
+        });
+        Entry { seq, change }
+    }
+
+    fn claim(seq: u64) -> Entry {
+        let claim = Claim {
+            network: network("pn"),
+            peer: PeerId::new(&format!("peer {seq}")).unwrap(),
+            claim: ClaimNo(seq),
+            hlc: Hlc::from_wall(1),
+            quiet: false,
+            data: None,
+        };
+        let change = Change::Claim(claim);
+        Entry { seq, change }
+    }
+
+    fn seqs(part: &Part) -> Vec<u64> {
+        part.entries.iter().map(|entry| entry.seq).collect()
+    }
+
+    fn above(directory: &Directory, set: &Set, seq: u64) -> Vec<u64> {
+        let part = directory.set_part(set, seq, usize::MAX, |_| 1).unwrap();
+        seqs(&part)
+    }
+
+    #[test]
+    fn the_last_change_of_each_item_is_passed_on_among_the_claims() {
+        let mut directory = directory();
+        let entries = vec![
+            claim(1),
+            said(2, "pn", 1, b"a"),
+            said(3, "pn", 2, b"b"),
+            claim(4),
+            said(5, "pn", 1, b"c"),
+            said(6, "pother", 1, b"d"),
+            said(7, "pn", 2, b""),
+        ];
+        let applied = directory.apply(Moment(0), &OTHER, entries.clone(), 7);
+        assert_eq!(applied, 7);
+        let whole = Set::all(OTHER);
+        assert_eq!(above(&directory, &whole, 0), [1, 4, 5, 6, 7]);
+        assert_eq!(above(&directory, &whole, 5), [6, 7]);
+        let part = directory.set_part(&whole, 4, usize::MAX, |_| 1).unwrap();
+        assert_eq!(part.entries, entries[4..], "as they came");
+        let standing = directory.unknown_of(&OTHER);
+        let standing: Vec<u64> = standing.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(standing, [5, 6], "one is gone");
+        assert_eq!(directory.peers_of(&OTHER), 0, "they are no peers");
+        assert_eq!(directory.used().claims, 5);
+    }
+
+    #[test]
+    fn word_that_an_item_is_gone_is_forgotten_as_retractions_are() {
+        let mut directory = directory();
+        let entries = vec![said(1, "pn", 1, b"a"), said(2, "pn", 1, b"")];
+        directory.apply(Moment(0), &OTHER, entries, 2);
+        assert_eq!((directory.floor(&OTHER), directory.used().claims), (0, 1));
+        directory.prune(Moment(61_000_000));
+        assert_eq!((directory.floor(&OTHER), directory.used().claims), (2, 0));
+        assert_eq!(above(&directory, &Set::all(OTHER), 0), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_network_s_items_are_served_with_it_from_a_whole_set_and_from_its_own() {
+        let mut directory = directory();
+        let entries = vec![claim(1), said(2, "pn", 1, b"a"), said(3, "pm", 1, b"b")];
+        directory.apply(Moment(0), &OTHER, entries, 3);
+        let (one, other) = (
+            Set::of(OTHER, &network("pn")),
+            Set::of(OTHER, &network("pm")),
+        );
+        directory.open_views(&OTHER);
+        directory.apply(Moment(0), &OTHER, vec![said(4, "pm", 2, b"c")], 4);
+        assert_eq!(above(&directory, &one, 0), [1, 2]);
+        assert_eq!(above(&directory, &other, 0), [3, 4]);
+        assert_eq!(directory.set_state(&other).unwrap().seq, 4);
+        directory.narrow(&OTHER, |kept| *kept == network("pm"));
+        assert_eq!(directory.set_state(&one), None);
+        assert_eq!(above(&directory, &other, 3), [4]);
+        assert_eq!(directory.used().claims, 2);
+        let whole = vec![claim(1), said(2, "pn", 1, b"a"), said(5, "pm", 2, b"")];
+        directory.widen(Moment(0), &OTHER, LIFE, whole, 5);
+        assert_eq!(above(&directory, &Set::all(OTHER), 0), [1, 2, 5]);
+        assert_eq!(directory.used().claims, 3);
+        directory.forget_hub(&OTHER, LeaveReason::HubLost);
+        assert_eq!(directory.used(), Use::default());
+    }
+
+    #[test]
+    fn what_finds_no_room_is_left_out_and_who_has_an_older_form_starts_anew() {
+        let mut directory = directory();
+        directory.set_shares(Shares {
+            claims: 10,
+            bytes: 5,
+        });
+        directory.apply(Moment(0), &OTHER, vec![said(1, "pn", 1, b"1234")], 1);
+        directory.apply(Moment(0), &OTHER, vec![said(2, "pn", 2, b"12")], 2);
+        assert_eq!(directory.left_out(), 1);
+        assert_eq!(above(&directory, &Set::all(OTHER), 0), [1]);
+        directory.apply(Moment(0), &OTHER, vec![said(3, "pn", 1, b"123456")], 3);
+        assert_eq!(directory.left_out(), 2);
+        assert_eq!(above(&directory, &Set::all(OTHER), 0), [] as [u64; 0]);
+        assert_eq!(directory.floor(&OTHER), 3);
+        assert_eq!(directory.used(), Use::default());
+    }
+
+    #[test]
+    fn what_this_hub_says_itself_has_numbers_among_its_claims() {
+        let mut directory = directory();
+        let Change::Claim(first) = claim(1).change else {
+            panic!("it is one");
+        };
+        assert_eq!(directory.author(&first), 1);
+        let Change::Unknown(item) = said(0, "pn", 4, b"x").change else {
+            panic!("it is one");
+        };
+        assert_eq!(directory.author_unknown(Moment(0), item), 2);
+        assert_eq!(above(&directory, &Set::all(ME), 0), [1, 2]);
+    }
+}

@@ -1,0 +1,85 @@
+//! What signals say that not every hub knows.
+//!
+//! A later version has variants of signals that this one does not know. A hub on the way passes them on, since it reads no
+//! more than the head. A destination that does not know one refuses it with its number taken, so that nothing behind it
+//! waits. So that this is the exception, each hub says by its *wire level* in its link record what it knows, and who
+//! sends looks first. Hubs of level 0 are those that drop what they do not know, also on the way: while one of them is in
+//! reach, nobody sends what it would not pass on.
+
+use bytes::Bytes;
+
+use crate::api::SignalFailure;
+use crate::frames::{DataFrame, SignalBody, UnreadFrame, WIRE_LEVEL};
+use crate::ids::{HubId, Moment};
+use crate::wire::{self, MAX_PAYLOAD};
+
+use super::Exchange;
+use super::outgoing::Letter;
+
+/// From which wire level on hubs pass on what they do not know.
+const PASSES_ON: u8 = 1;
+
+/// The wire level that a hub has to have to be sent a variant.
+fn level_of(variant: u8) -> u8 {
+    match variant {
+        wire::PEER_VARIANT | wire::HUB_VARIANT => 0,
+        // Of a later version.
+        _ => WIRE_LEVEL + 1,
+    }
+}
+
+/// Whether a hub of this level knows what a signal says.
+pub(super) fn is_understood(body: &SignalBody, level: u8) -> bool {
+    match body {
+        SignalBody::Peer(_) | SignalBody::Hub { .. } => true,
+        // One that this version knows is here only if it could not be read.
+        SignalBody::Other { variant, .. } => (1..=level).contains(&level_of(*variant)),
+    }
+}
+
+/// Whether this is a signal of a variant that this version does not know: what a hub on the way must not care about.
+pub(super) fn is_unknown_signal(frame: &UnreadFrame) -> bool {
+    matches!(
+        wire::read_data(frame.clone()),
+        Ok(DataFrame::Signal(signal)) if !is_understood(&signal.body, WIRE_LEVEL)
+    )
+}
+
+impl Exchange {
+    /// Whether a hub can be sent a signal of this variant: it knows it, and all hubs that may be on the way pass it on.
+    pub fn can_send_variant(&self, to: &HubId, variant: u8) -> bool {
+        let needed = level_of(variant);
+        let knows = |level: u8| level >= needed;
+        let route = self.routes.by_hub.get(to);
+        route.is_some_and(|route| knows(route.level))
+            && (needed == 0 || self.routes.level >= PASSES_ON)
+    }
+
+    /// Sends another hub a message in a variant of signals, in order with the signals to that hub, whether that hub knows
+    /// it or not: who calls this has asked [`can_send_variant`](Self::can_send_variant). If it is not, or perhaps not,
+    /// delivered, [`Effect::HubMessageFailed`](super::Effect::HubMessageFailed) has the `token`. This version has no such
+    /// variant; simulated hubs of later versions do.
+    pub fn send_variant(
+        &mut self,
+        now: Moment,
+        to: HubId,
+        variant: u8,
+        payload: Bytes,
+        token: u64,
+    ) {
+        let now = self.advance(now);
+        let fits = payload.len() <= MAX_PAYLOAD;
+        let letter = Letter::Hub {
+            variant: Some(variant),
+            payload,
+            token: Some(token),
+        };
+        let posted = match fits {
+            true => self.post(now, to, letter),
+            false => Err((letter, SignalFailure::Overload)),
+        };
+        if let Err((letter, why)) = posted {
+            self.fail(to, vec![(letter, why)]);
+        }
+    }
+}
