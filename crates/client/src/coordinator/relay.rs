@@ -469,6 +469,7 @@ mod tests {
             }
         };
         assert_eq!(failed.kind(), std::io::ErrorKind::TimedOut);
-        assert!(began.elapsed() >= STALLED);
+        let took = began.elapsed();
+        assert!(STALLED <= took && took < 2 * STALLED, "{took:?}");
     }
 }

@@ -314,6 +314,9 @@ pub(super) fn keep_alive(stream: &TcpStream, every: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinator::gather::Shared;
+    use crate::coordinator::ice::{IceServers, Place};
+    use crate::coordinator::lingering::Lingering;
     use crate::coordinator::packet::Round;
 
     fn seal(side: Side) -> Seal {
@@ -348,6 +351,34 @@ mod tests {
         stream.read_exact(&mut packet).await.ok()?;
         let read = seal(of.other()).read(&packet)?;
         Some((read.kind, read.challenge))
+    }
+
+    #[tokio::test]
+    async fn servers_are_asked_for_the_mapping_at_once() {
+        // They take a connection and say nothing, each for the whole time.
+        let listen = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent: Vec<_> = (0..4).map(listen).collect();
+        let mut servers = IceServers::default();
+        for one in &silent {
+            let (host, port) = ("127.0.0.1".to_owned(), one.local_addr().unwrap().port());
+            servers.stun.push(Place { host, port });
+        }
+        let nat = detect::detect(&IceServers::default(), None, &Lingering::new()).await;
+        let ground = Ground {
+            nat,
+            servers,
+            local_port: 0,
+            tls: None,
+            shared: Shared::new(),
+        };
+        let began = Instant::now();
+        let mapped = gather(&ground).await.unwrap();
+        assert_eq!(
+            mapped.addresses,
+            [mapped.local],
+            "nobody said where it is seen"
+        );
+        assert!(began.elapsed() < 2 * TCP_WAIT, "one after the other");
     }
 
     #[tokio::test]

@@ -188,6 +188,19 @@ async fn a_page_that_is_asked_for_too_often_is_asked_for_again_and_a_refusal_is_
     assert!(refused, "{second:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_is_silent_is_not_waited_for_for_ever_however_often_it_may_be_asked() {
+    let (_silent, hub) = listen().await;
+    let ada = Coordinator::builder().signaling(hub).retries(1000).build();
+    let began = Instant::now();
+    let asking = async { tokio::join!(ada.initialize(), ada.nat_info()) };
+    let (first, second) = asking.await;
+    for failed in [first, second] {
+        assert!(matches!(failed, Err(Error::TooLong { .. })), "{failed:?}");
+    }
+    assert_eq!(began.elapsed().as_secs(), 40, "both together");
+}
+
 #[tokio::test]
 async fn a_token_that_no_header_can_carry_is_none_of_the_hub_s_and_silence_is_told_in_words() {
     let (listener, hub) = listen().await;
