@@ -119,8 +119,8 @@ impl Registration {
             attempts: Arc::default(),
             is_closed: watch::Sender::new(false),
         });
-        // It ends when whoever carries signals sees that nobody sends any.
-        tokio::spawn(read(Arc::downgrade(&registration), incoming));
+        let gone = registration.is_closed.subscribe();
+        tokio::spawn(read(Arc::downgrade(&registration), incoming, gone));
         registration
     }
 
@@ -274,9 +274,20 @@ struct Asked {
     metadata: Option<Value>,
 }
 
-/// Hands on what comes, for as long as the peer is there.
-async fn read(peer: std::sync::Weak<Registration>, mut incoming: mpsc::Receiver<Incoming>) {
-    while let Some(came) = incoming.recv().await {
+/// Hands on what comes, for as long as the peer is there. Whoever carries signals sees by its end that nobody waits for any.
+async fn read(
+    peer: std::sync::Weak<Registration>,
+    mut incoming: mpsc::Receiver<Incoming>,
+    mut gone: watch::Receiver<bool>,
+) {
+    let gone = async { while gone.changed().await.is_ok() {} };
+    tokio::pin!(gone);
+    loop {
+        let came = tokio::select! {
+            came = incoming.recv() => came,
+            () = &mut gone => return,
+        };
+        let Some(came) = came else { break };
         let Some(peer) = peer.upgrade() else { return };
         match came {
             Incoming::Signal { from, data } => {

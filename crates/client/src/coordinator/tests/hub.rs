@@ -188,6 +188,27 @@ async fn a_page_that_is_asked_for_too_often_is_asked_for_again_and_a_refusal_is_
     assert!(refused, "{second:?}");
 }
 
+#[tokio::test]
+async fn a_hub_that_is_away_is_dialled_for_nobody_who_has_shut_down() {
+    let (listener, hub) = listen().await;
+    let lingering = Lingering::new();
+    let options = ConnectOptions::new(hub);
+    let opening = hub_signaling::open(options, NETWORK.into(), 1000, &lingering);
+    let serving = async { greet(listener.accept().await.unwrap().0).await };
+    let both = async { tokio::join!(opening, serving) };
+    let (opened, socket) = timeout(LIMIT, both).await.unwrap();
+    let ada = Coordinator::builder().build();
+    ada.register_with("ada", opened.unwrap()).unwrap();
+    drop(socket);
+    // It is dialled again by now.
+    let again = timeout(LIMIT, listener.accept()).await.unwrap();
+    drop((listener, again));
+    ada.shutdown();
+    let began = Instant::now();
+    lingering.gone(LIMIT).await;
+    assert!(began.elapsed() < LIMIT, "it dials on");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_is_silent_is_not_waited_for_for_ever_however_often_it_may_be_asked() {
     let (_silent, hub) = listen().await;
