@@ -292,7 +292,7 @@ async fn a_peer_prints_what_the_pages_show() {
     let ada = terminal.shows("\n").await;
     let at = hub.ws_url();
     let bob = [
-        "--hub", &at, "--name", "bob", "--send", &ada, "--listen", "1ms",
+        "--hub", &at, "--name", "bob", "--send", &ada, "--listen", "1s",
     ];
     let bob = Command::new(env!("CARGO_BIN_EXE_peer-client"))
         .args(bob)
