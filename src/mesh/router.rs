@@ -395,11 +395,12 @@ impl Router {
         let now = self.now();
         let mut exchange = self.exchange.lock();
         for frame in frames {
+            let shown = steps::read(&frame);
             let came = Came {
                 by: link,
-                passage: Passage::of(&frame),
+                passage: shown.as_ref().and_then(Passage::of),
             };
-            steps::acknowledged(|| self.me(), &frame);
+            steps::acknowledged(|| self.me(), shown.as_ref());
             exchange.handle(now, &*self.directory.read(), frame, link);
             self.drain_after(&mut exchange, Some(came));
             // A message holds hundreds of frames: who waits to send goes first.

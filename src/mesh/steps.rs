@@ -6,8 +6,9 @@
 //! that a line would show is looked at. Called by the [`Router`](super::router::Router) alone.
 
 use hubmesh_core::api::{Delivery, Failed, Publication, Sender, SignalFailure, Source};
-use hubmesh_core::frames::{AckFrame, DataFrame, RefusedWhy, SignalBody};
+use hubmesh_core::frames::{AckFrame, DataFrame, RefusedWhy, SignalBody, UnreadFrame};
 use hubmesh_core::ids::{HubId, LinkId, NetworkKey, PeerId, SignalKind};
+use hubmesh_core::wire;
 use tracing::{Level, enabled, trace};
 
 use crate::dialect;
@@ -20,10 +21,19 @@ pub struct Passage {
     number: u64,
 }
 
+/// What a frame says that came by a link: read for the log, so `None` while no line would show it.
+pub fn read(frame: &UnreadFrame) -> Option<DataFrame> {
+    enabled!(Level::TRACE).then(|| wire::read_data(frame.clone()).ok())?
+}
+
 impl Passage {
     /// That of the signal in a frame; `None` for other frames, and while no line would show it.
     pub fn of(frame: &DataFrame) -> Option<Self> {
         match frame {
+            DataFrame::Unread(unread) => match read(unread)? {
+                DataFrame::Unread(_) => None,
+                read => Passage::of(&read),
+            },
             DataFrame::Signal(signal) if enabled!(Level::TRACE) => Some(Passage {
                 source_hub: signal.head.source,
                 destination_hub: signal.head.dest,
@@ -47,6 +57,7 @@ const fn reason(why: RefusedWhy) -> &'static str {
         RefusedWhy::NotHere => "not-here",
         RefusedWhy::Overload => "overload",
         RefusedWhy::Forged => "forged",
+        RefusedWhy::NotUnderstood => "not-understood",
     }
 }
 
@@ -80,25 +91,31 @@ pub fn sent(frame: &DataFrame, is_own: bool, to_link: LinkId) {
                 to_link = to_link.0, from = %peer.from, to = %peer.target,
                 kind = word(&peer.network, peer.kind), "signal sent"
             ),
-            SignalBody::Hub { .. } => trace!(
+            SignalBody::Hub { .. } | SignalBody::Other { .. } => trace!(
                 source_hub = %signal.head.source, destination_hub = %signal.head.dest, number = signal.seq,
                 to_link = to_link.0, "message of the hub sent"
             ),
         },
-        DataFrame::Signal(signal) => trace!(
-            source_hub = %signal.head.source, destination_hub = %signal.head.dest, number = signal.seq,
-            to_link = to_link.0, "signal forwarded"
-        ),
+        DataFrame::Signal(_) | DataFrame::Unread(_) => {
+            if let Some(Passage {
+                source_hub,
+                destination_hub,
+                number,
+            }) = Passage::of(frame)
+            {
+                let to_link = to_link.0;
+                trace!(%source_hub, %destination_hub, number, to_link, "signal forwarded");
+            }
+        }
         DataFrame::Ack(ack) if is_own => judged(ack, "signal refused"),
-        _ => {}
+        DataFrame::Ack(_) => {}
     }
 }
 
 /// The hub of the receivers has said which signals it took; those that it refused are told one by one, and again until
 /// their own hub no longer keeps them.
-pub fn acknowledged(me: impl FnOnce() -> HubId, frame: &DataFrame) {
-    if enabled!(Level::TRACE)
-        && let DataFrame::Ack(ack) = frame
+pub fn acknowledged(me: impl FnOnce() -> HubId, frame: Option<&DataFrame>) {
+    if let Some(DataFrame::Ack(ack)) = frame
         && ack.head.dest == me()
     {
         trace!(
