@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use hubmesh_core::api::{Hop, Route, Routes, Source};
+use hubmesh_core::api::{Hop, Route, Routes, Signal, Source};
 use hubmesh_core::directory::Directory;
 use hubmesh_core::exchange::{Effect, Exchange, ExchangeConfig, Resolve};
 use hubmesh_core::frames::{
@@ -159,16 +159,15 @@ fn signalling(c: &mut Criterion) {
         "to a peer of another hub, up to its bytes, and its acknowledgement",
         |b| {
             b.iter(|| {
-                let sent = exchange.send(
-                    Moment(1),
-                    &directory,
-                    &source,
-                    1,
-                    &peer(3),
-                    SignalKind(2),
-                    payload.clone(),
-                    true,
-                );
+                let signal = Signal {
+                    source: &source,
+                    target: &peer(3),
+                    kind: SignalKind(2),
+                    payload: payload.clone(),
+                    wait: true,
+                };
+                let found = directory.resolve(&source.network, signal.target);
+                let sent = exchange.send(Moment(1), &directory, signal, 1, found);
                 assert!(sent.is_ok());
                 while let Some(effect) = exchange.poll_effect() {
                     if let Effect::Link { frame, .. } = effect {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hubmesh_core::api::{DialFailure, Join, LinkUp, Output, Source};
+use hubmesh_core::api::{DialFailure, Join, LinkUp, Output, Signal, Source};
 use hubmesh_core::exchange::{Effect, Resolve};
 use hubmesh_core::frames::{DataFrame, PULLS_SINCE, RefusedWhy};
 use hubmesh_core::ids::{
@@ -230,7 +230,18 @@ impl World {
         let mut exchange = self.core.exchange().lock();
         let seq = directory.own_seq(claim);
         // A refusal is as good an answer as any.
-        let _ = exchange.send(now, &*directory, source, seq, &target, kind, payload, wait);
+        let signal = Signal {
+            source,
+            target: &target,
+            kind,
+            payload,
+            wait,
+        };
+        let found = match choices.one_in(2) {
+            true => directory.resolve(&source.network, &target),
+            false => None,
+        };
+        let _ = exchange.send(now, &*directory, signal, seq, found);
     }
 
     fn transmit(&mut self, choices: &mut Choices<'_>) {

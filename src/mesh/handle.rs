@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubmesh_core::api::{Join, SignalFailure, Source, Unread};
+use hubmesh_core::api::{Join, Signal, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Shares;
 use hubmesh_core::exchange::ExchangeConfig;
 use hubmesh_core::ids::{
@@ -278,16 +278,8 @@ impl MeshPort for Mesh {
         self.send(Input::ProbeResult { token, alive }).await;
     }
 
-    fn signal(
-        &self,
-        source: &Source,
-        target: &PeerId,
-        kind: SignalKind,
-        payload: Bytes,
-        wait: bool,
-    ) -> Result<(), SignalFailure> {
-        let router = &self.shared.router;
-        router.signal(source, target, kind, payload, wait)
+    fn signal(&self, signal: Signal<'_>) -> Result<(), SignalFailure> {
+        self.shared.router.signal(signal)
     }
 
     fn publish(

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use hubmesh_core::api::{Delivery, Publication, Sender, SignalFailure, Source, Unread};
+use hubmesh_core::api::{Delivery, Publication, Sender, Signal, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Directory;
-use hubmesh_core::exchange::{Effect, Exchange, Resolve, Sent, counted};
+use hubmesh_core::exchange::{Effect, Exchange, Found, Resolve, Sent, Vouch, counted};
 use hubmesh_core::frames::{DataFrame, RefusedWhy};
-use hubmesh_core::ids::{HubId, LinkId, Moment, PeerId, SignalKind};
+use hubmesh_core::ids::{ClaimNo, HubId, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use hubmesh_core::wire::{self, WireError};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, mpsc};
@@ -107,6 +107,40 @@ pub struct Router {
     relays: mpsc::Sender<(HubId, Bytes)>,
 }
 
+/// The directory, locked for as long as each answer takes: where mostly nothing is asked.
+struct Live<'a>(&'a RwLock<Directory>);
+
+impl Resolve for Live<'_> {
+    fn resolve(&self, network: &NetworkKey, peer: &PeerId) -> Option<Found> {
+        self.0.read().resolve(network, peer)
+    }
+
+    fn vouches(
+        &self,
+        hub: &HubId,
+        network: &NetworkKey,
+        peer: &PeerId,
+        claim: ClaimNo,
+        seq: u64,
+    ) -> Vouch {
+        self.0.read().vouches(hub, network, peer, claim, seq)
+    }
+
+    fn left_lately(
+        &self,
+        hub: &HubId,
+        network: &NetworkKey,
+        peer: &PeerId,
+        claim: ClaimNo,
+    ) -> bool {
+        self.0.read().left_lately(hub, network, peer, claim)
+    }
+
+    fn network_of(&self, claim: ClaimNo) -> Option<NetworkKey> {
+        self.0.read().network_of(claim)
+    }
+}
+
 /// The token of messages that nobody waits for the end of. Contests count theirs from 0.
 const NOBODY_S: u64 = u64::MAX;
 
@@ -189,67 +223,41 @@ impl Router {
 
     /// Hands a signal of a local peer on. An error is for the sender to be told at once; whatever fails later
     /// it is told through the registry.
-    pub fn signal(
-        &self,
-        source: &Source,
-        target: &PeerId,
-        kind: SignalKind,
-        payload: Bytes,
-        wait: bool,
-    ) -> Result<(), SignalFailure> {
-        steps::accepted(source, target, kind);
-        let sent = self.route(source, target, kind, payload, wait);
+    pub fn signal(&self, signal: Signal<'_>) -> Result<(), SignalFailure> {
+        let (source, target) = (signal.source, signal.target);
+        steps::accepted(source, target, signal.kind);
+        let sent = self.route(signal);
         sent.inspect_err(|why| steps::refused(source, target, *why))
     }
 
-    fn route(
-        &self,
-        source: &Source,
-        target: &PeerId,
-        kind: SignalKind,
-        payload: Bytes,
-        wait: bool,
-    ) -> Result<(), SignalFailure> {
-        if self.waiting.load(Ordering::Acquire) == 0 {
-            let found = {
-                let directory = self.directory.read();
-                let found = directory.resolve(&source.network, target);
-                found.filter(|found| found.hub == directory.me())
+    fn route(&self, signal: Signal<'_>) -> Result<(), SignalFailure> {
+        let (from_seq, found) = {
+            let directory = self.directory.read();
+            let found = match self.waiting.load(Ordering::Acquire) {
+                0 => directory.resolve(&signal.source.network, signal.target),
+                // It must not overtake what waits: the exchange looks.
+                _ => None,
             };
-            if let Some(found) = found {
-                let delivery = self.delivery(source, target, found.claim, kind, payload);
-                return self.deliver_here(source, delivery, wait);
+            if let Some(found) = found.filter(|found| found.hub == directory.me()) {
+                drop(directory);
+                return self.deliver_here(signal, found.claim);
             }
-            return self.exchange(source, target, kind, payload, wait);
-        }
-        self.exchange(source, target, kind, payload, wait)
+            (directory.own_seq(signal.source.claim), found)
+        };
+        self.exchange(signal, from_seq, found)
     }
 
-    fn delivery(
-        &self,
-        source: &Source,
-        target: &PeerId,
-        to: hubmesh_core::ids::ClaimNo,
-        kind: SignalKind,
-        payload: Bytes,
-    ) -> Delivery {
-        Delivery {
+    fn deliver_here(&self, signal: Signal<'_>, to: ClaimNo) -> Result<(), SignalFailure> {
+        let Signal { source, wait, .. } = signal;
+        let delivery = Delivery {
             to,
             network: source.network.clone(),
             from: source.peer.clone(),
             sender: Sender::Here(source.claim),
-            target: target.clone(),
-            kind,
-            payload,
-        }
-    }
-
-    fn deliver_here(
-        &self,
-        source: &Source,
-        delivery: Delivery,
-        wait: bool,
-    ) -> Result<(), SignalFailure> {
+            target: signal.target.clone(),
+            kind: signal.kind,
+            payload: signal.payload,
+        };
         match self.registry.deliver_local(&delivery) {
             Ok(()) => {
                 steps::delivered(|| self.me(), &delivery);
@@ -280,43 +288,29 @@ impl Router {
         Ok(())
     }
 
+    /// Hands a signal to the exchange, with who holds its target if that was looked up.
     fn exchange(
         &self,
-        source: &Source,
-        target: &PeerId,
-        kind: SignalKind,
-        payload: Bytes,
-        wait: bool,
+        signal: Signal<'_>,
+        from_seq: u64,
+        found: Option<Found>,
     ) -> Result<(), SignalFailure> {
         let now = self.now();
         // What is kept may be kept for seconds, and must not keep the whole block alive that it was read in: frames
         // that were read together share it.
-        let payload = Bytes::copy_from_slice(&payload);
+        let payload = Bytes::copy_from_slice(&signal.payload);
+        let signal = Signal { payload, ..signal };
         let mut exchange = self.exchange.lock();
         self.look_at_links(&mut exchange);
-        let sent = {
-            let directory = self.directory.read();
-            let seq = directory.own_seq(source.claim);
-            exchange.send(
-                now,
-                &*directory,
-                source,
-                seq,
-                target,
-                kind,
-                payload.clone(),
-                wait,
-            )?
-        };
+        let sent = exchange.send(now, &Live(&self.directory), signal.clone(), from_seq, found)?;
         if sent == Sent::Waiting {
-            steps::waits(source, target);
+            steps::waits(signal.source, signal.target);
         }
         match sent {
             Sent::Local(claim) => {
                 self.drain(&mut exchange);
                 drop(exchange);
-                let delivery = self.delivery(source, target, claim, kind, payload);
-                return self.deliver_here(source, delivery, wait);
+                return self.deliver_here(signal, claim);
             }
             Sent::Window => self.metrics.signals_routed.inc(Via::Remote),
             Sent::Waiting => self.metrics.signals_routed.inc(Via::WaitingRoom),

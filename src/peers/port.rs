@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use hubmesh_core::api::{Join, SignalFailure, Source, Unread};
+use hubmesh_core::api::{Join, Signal, SignalFailure, Source, Unread};
 use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
 
 /// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
@@ -46,16 +46,8 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
         alive: bool,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Hands a signal on; with `wait` it may wait for a target that nobody holds. Whatever goes wrong later arrives
-    /// through the registry.
-    fn signal(
-        &self,
-        source: &Source,
-        target: &PeerId,
-        kind: SignalKind,
-        payload: Bytes,
-        wait: bool,
-    ) -> Result<(), SignalFailure>;
+    /// Hands a signal on. Whatever goes wrong later arrives through the registry.
+    fn signal(&self, signal: Signal<'_>) -> Result<(), SignalFailure>;
 
     /// Hands something to all members of the network of a claim, and with `echo` to that claim too. Whatever goes wrong
     /// later arrives through the registry.

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use hubmesh_core::api::SignalFailure;
+use hubmesh_core::api::{Signal, SignalFailure};
 use hubmesh_core::ids::{LeaveReason, NetworkKey, PeerId, SignalKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -350,7 +350,13 @@ where
         } else {
             let wait = crate::dialect::may_wait(self.dialect(), kind);
             let mesh = &self.shared.mesh;
-            mesh.signal(source, &target, kind, payload, wait)
+            mesh.signal(Signal {
+                source,
+                target: &target,
+                kind,
+                payload,
+                wait,
+            })
         };
         if let Err(why) = sent {
             self.undelivered(about, &target, kind, why);

@@ -291,6 +291,21 @@ pub struct Source {
     pub peer: PeerId,
 }
 
+/// A signal of a local peer to a peer of its network, on its way from a session to the target's mailbox or into a window.
+#[derive(Clone, Debug)]
+pub struct Signal<'a> {
+    /// The claim that sends it.
+    pub source: &'a Source,
+    /// Whom it is for.
+    pub target: &'a PeerId,
+    /// What kind.
+    pub kind: SignalKind,
+    /// The payload, as given.
+    pub payload: Bytes,
+    /// It may wait for a target that nobody holds.
+    pub wait: bool,
+}
+
 /// The claim that a signal is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sender {

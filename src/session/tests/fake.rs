@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hashbrown::HashMap;
 use hubmesh_core::api::{
-    Delivery, Join, JoinRefusal, PeerEvent, Recipients, Sender, SignalFailure, Source, Unread,
+    Delivery, Join, JoinRefusal, PeerEvent, Recipients, Sender, Signal, SignalFailure, Source,
+    Unread,
 };
 use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind};
 use hubmesh_core::policy::Policies;
@@ -207,14 +208,8 @@ impl MeshPort for FakeMesh {
         self.0.state.lock().calls.push(Call::Probe { token, alive });
     }
 
-    fn signal(
-        &self,
-        source: &Source,
-        target: &PeerId,
-        kind: SignalKind,
-        payload: Bytes,
-        _wait: bool,
-    ) -> Result<(), SignalFailure> {
+    fn signal(&self, signal: Signal<'_>) -> Result<(), SignalFailure> {
+        let Signal { source, target, .. } = signal;
         let to = {
             let state = self.0.state.lock();
             let mut all = state.shown.values();
@@ -227,8 +222,8 @@ impl MeshPort for FakeMesh {
             from: source.peer.clone(),
             sender: Sender::Here(source.claim),
             target: target.clone(),
-            kind,
-            payload,
+            kind: signal.kind,
+            payload: signal.payload,
         };
         let taken = self.0.registry.deliver_local(&delivery);
         taken.map_err(|_| SignalFailure::Overload)

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::api::{Delivery, Route, Sender, SignalFailure, Source, Unpublished};
+use crate::api::{Delivery, Route, Sender, Signal, SignalFailure, Source, Unpublished};
 use crate::frames::{AckFrame, RefusedWhy};
-use crate::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId, SignalKind};
+use crate::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId};
 use crate::wire::MAX_PAYLOAD;
 
 use super::config::MAX_JUMP;
@@ -16,30 +16,25 @@ use super::{Alarm, Exchange, Found, Parcel, Resolve, Sent};
 
 impl Exchange {
     /// Sends a signal of a local claim to a peer of its network. `from_seq` is the sequence number of the
-    /// sender's claim in our directory; with `wait` the signal may wait for a target that nobody holds.
+    /// sender's claim in our directory; `found` is who holds the target, if that was just looked up and nothing waits:
+    /// what is not given is looked up here.
     ///
     /// Order per sender and target holds while the target stays at its hub, and from waiting to arrival.
     /// When the target moves, signals that were on their way to its old hub may be overtaken.
     ///
     /// # Errors
     /// Nothing is kept, and the sender is to be told: `NoSuchPeer`, `NoRoute` or `Overload`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the hot path takes the parts of a signal by reference, and keeps those that it must"
-    )]
     pub fn send(
         &mut self,
         now: Moment,
         dir: &dyn Resolve,
-        from: &Source,
+        signal: Signal<'_>,
         from_seq: u64,
-        target: &PeerId,
-        kind: SignalKind,
-        payload: Bytes,
-        wait: bool,
+        found: Option<Found>,
     ) -> Result<Sent, SignalFailure> {
         let now = self.advance(now);
-        let mut found = dir.resolve(&from.network, target);
+        let (from, target) = (signal.source, signal.target);
+        let mut found = found.or_else(|| dir.resolve(&from.network, target));
         if self.room.len() > 0 {
             if let Some(found) = found {
                 self.release(now, &from.network, target, found);
@@ -60,9 +55,9 @@ impl Exchange {
             source: from.clone(),
             from_seq,
             target: target.clone(),
-            kind,
-            payload,
-            wait,
+            kind: signal.kind,
+            payload: signal.payload,
+            wait: signal.wait,
             in_vain: None,
         };
         let sent = match found {

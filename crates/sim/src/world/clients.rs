@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{HostNo, World};
 use crate::sessions::{Session, SessionNo, Status};
-use hubmesh_core::api::{Join, Source};
+use hubmesh_core::api::{Join, Signal, Source};
 use hubmesh_core::exchange::{Resolve, Sent};
 use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId};
 use hubmesh_core::reach::Origin;
@@ -250,16 +250,16 @@ impl World {
             let directory = core.directory().read();
             let from_seq = directory.own_claim(source.claim).map_or(0, |view| view.seq);
             let found = directory.resolve(&source.network, target);
-            let result = exchange.send(
-                at,
-                &*directory,
-                &source,
-                from_seq,
+            let signal = Signal {
+                source: &source,
                 target,
                 kind,
                 payload,
                 wait,
-            );
+            };
+            // As the data path does it.
+            let known = found.filter(|_| exchange.waiting() == 0);
+            let result = exchange.send(at, &*directory, signal, from_seq, known);
             (result, found)
         };
         if let (Some(found), Ok(Sent::Window | Sent::Local(_))) = (found, &result) {

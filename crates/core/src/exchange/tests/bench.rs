@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::world::{Book, as_it_comes, hub, life, network, peer};
-use crate::api::{Hop, Route, Routes, SignalFailure, Source};
+use crate::api::{Hop, Route, Routes, Signal, SignalFailure, Source};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Sent};
 use crate::frames::{
     AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, WIRE_LEVEL,
@@ -122,17 +122,14 @@ impl Bench {
             network: network(),
             peer: peer(0),
         };
-        let kind = SignalKind(kind);
-        self.exchange.send(
-            NOW,
-            &self.book,
-            &from,
-            1,
-            &peer(to),
-            kind,
-            Bytes::new(),
-            true,
-        )
+        let signal = Signal {
+            source: &from,
+            target: &peer(to),
+            kind: SignalKind(kind),
+            payload: Bytes::new(),
+            wait: true,
+        };
+        self.exchange.send(NOW, &self.book, signal, 1, None)
     }
 
     pub(super) fn acknowledge(&mut self, upto: u64, refused: &[u64]) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::api::{Delivery, Hop, Route, Routes, Sender, SignalFailure, Source, Unread};
+use crate::api::{Delivery, Hop, Route, Routes, Sender, Signal, SignalFailure, Source, Unread};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Found, Resolve, Sent, Vouch, ttl_for};
 use crate::frames::{DataFrame, RefusedWhy, UnreadFrame, WIRE_LEVEL};
 use crate::ids::{
@@ -333,11 +333,15 @@ impl World {
             network: network(),
             peer: peer(from),
         };
-        let (kind, target) = (SignalKind(kind), peer(to));
-        let sent = self.hubs[at].send(
-            self.now, &self.book, &source, found.seq, &target, kind, payload, wait,
-        );
-        let tag = (peer(from), peer(to), kind.0);
+        let signal = Signal {
+            source: &source,
+            target: &peer(to),
+            kind: SignalKind(kind),
+            payload,
+            wait,
+        };
+        let sent = self.hubs[at].send(self.now, &self.book, signal, found.seq, None);
+        let tag = (peer(from), peer(to), kind);
         if sent.is_ok() {
             let before = self.accepted.insert(tag.clone(), at);
             assert_eq!(before, None, "a tag was used twice");
