@@ -3,10 +3,8 @@
 //! Owns its command line alone; ids and URLs come from `hubmesh_client`. Talks to no hub. Standard output carries
 //! nothing but the ids (or URLs, or JSON), so that it can be piped.
 
-use std::{
-    io::{self, BufWriter, Write},
-    process::ExitCode,
-};
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
 
 use clap::Parser;
 use hubmesh_cli::{self as cli, Exit};

@@ -2,17 +2,17 @@
 //!
 //! Owns flags, defaults and bounds, and turns them into the options of the modes. Does nothing itself.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use hubmesh_cli as cli;
 use hubmesh_client::HubUrl;
 
-use crate::{
-    dialect::Dialect,
-    mode::{join_latency, mesh, relay, table},
-    target,
-};
+use crate::dialect::Dialect;
+use crate::mode::{join_latency, mesh, relay, table};
+use crate::target;
 
 const MOST_PEERS: u64 = 200_000;
 const MOST_RATE: f64 = 1_000_000.0;

@@ -3,21 +3,19 @@
 //! Invariants: `read` and `flush` are cancel-safe (nothing read or half written is lost); nothing is written before
 //! `flush`, so that what is queued goes out in one call; an idle connection holds no buffer.
 
-use std::{cell::RefCell, io, time::Duration};
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
 
 use hubmesh_causes as causes;
 use thiserror::Error;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
-};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::{
-    dialect::{Candidate, Codec, Dialect, DialectError, Event, Persona},
-    process::Unreadable,
-    stamp::Stamp,
-    target::Target,
-};
+use crate::dialect::{Candidate, Codec, Dialect, DialectError, Event, Persona};
+use crate::process::Unreadable;
+use crate::stamp::Stamp;
+use crate::target::Target;
 
 /// The longest that connecting and the handshake may take.
 const OPEN_LIMIT: Duration = Duration::from_secs(15);

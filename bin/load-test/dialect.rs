@@ -12,7 +12,8 @@ mod peerjs;
 mod pigeon;
 mod websocket;
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use hubmesh_client::{HubUrl, PeerId};

@@ -3,18 +3,18 @@
 //! Owns the making of peers: every run has networks of its own, so that runs against one hub do not meet. Peers of even
 //! number go to the first hub, those of odd number to the second, where there are two.
 
-use std::{cell::Cell, io::IsTerminal, time::Duration};
+use std::cell::Cell;
+use std::io::IsTerminal;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hubmesh_client::PeerId;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{
-    connection::{Connection, Failure, within},
-    dialect::{Dialect, Event, Persona},
-    process::Watched,
-    target::Target,
-};
+use crate::connection::{Connection, Failure, within};
+use crate::dialect::{Dialect, Event, Persona};
+use crate::process::Watched;
+use crate::target::Target;
 
 /// How many connections are being opened at a time.
 const OPENING: usize = 64;

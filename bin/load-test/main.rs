@@ -15,15 +15,14 @@ mod server;
 mod stamp;
 mod target;
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    process::ExitCode,
-    rc::Rc,
-};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::rc::Rc;
 
 use hubmesh_cli::{self as cli, Exit};
-use tokio::{runtime::Builder, task::LocalSet};
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
 
 use arguments::{Aim, Arguments, Mode};
 use connection::Failure;

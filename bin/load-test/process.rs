@@ -3,7 +3,9 @@
 //! Owns the reading of `/proc/PID/stat` and `/proc/PID/smaps_rollup` (`statm` where that is not readable). CPU time has
 //! the kernel's resolution of one tick, mostly 10 ms, so a window should hold a second of it.
 
-use std::{fs, io, time::Duration};
+use std::fs;
+use std::io;
+use std::time::Duration;
 
 use thiserror::Error;
 

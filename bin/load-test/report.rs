@@ -3,7 +3,8 @@
 //! Owns the layout of both. A figure's key is stable and is what programs read; its label is for people. Tables are
 //! Markdown, so that they can be pasted into documentation as they are.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;

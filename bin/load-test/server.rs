@@ -4,25 +4,19 @@
 //! Owns the starting and the finding of addresses. Every server listens on loopback on a port that the system chose.
 //! Dropping a [`Server`] kills its process.
 
-use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use hubmesh_client::HubUrl;
 use serde_json::Value;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
-    time::Instant,
-};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::Instant;
 
-use crate::{
-    connection::{Failure, within},
-    target,
-};
+use crate::connection::{Failure, within};
+use crate::target;
 
 /// The longest that a server may take until it serves.
 const START_LIMIT: Duration = Duration::from_secs(15);

@@ -4,11 +4,9 @@
 //! parsing them and overwritten in place. Knows no protocol. The clock is the run's own, so stamps compare only within
 //! one process.
 
-use std::{
-    ops::Range,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use memchr::memmem;
 

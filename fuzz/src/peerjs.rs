@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hubmesh::dialect::{Command, Event, Signal, encode, encode_signal, peerjs::decode};
+use hubmesh::dialect::peerjs::decode;
+use hubmesh::dialect::{Command, Event, Signal, encode, encode_signal};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_json as json;
 use serde_json::value::RawValue;

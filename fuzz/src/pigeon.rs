@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use hubmesh::dialect::{
-    Command, Event, Message, Signal, encode, encode_notice, encode_signal, pigeon::decode,
-};
+use hubmesh::dialect::pigeon::decode;
+use hubmesh::dialect::{Command, Event, Message, Signal, encode, encode_notice, encode_signal};
 use hubmesh_core::api::PeerEvent;
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_json as json;

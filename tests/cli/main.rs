@@ -8,18 +8,18 @@ mod terminal;
 #[path = "../common/tool.rs"]
 mod tool;
 
-use std::{collections::HashSet, process::Stdio, time::Duration};
+use std::collections::HashSet;
+use std::process::Stdio;
+use std::time::Duration;
 
 use hub_process::{HubProcess, LIMIT, eventually, nobody};
 use hubmesh_client::PeerId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use terminal::Terminal;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
-    process::{Child, ChildStdout},
-    time::timeout,
-};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+use tokio::time::timeout;
 use tool::{code, command, json, run, stderr, stdout};
 
 const GENERATE: &str = env!("CARGO_BIN_EXE_generate-peer-ids");

@@ -6,18 +6,14 @@
 //! value. Use it with `mod peer;` beside `mod hub_process;`.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
 
 use hubmesh_client::{Client, ConnectError, ConnectOptions, Event, PeerId, SignalKind};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::hub_process::{HubProcess, LIMIT};
 

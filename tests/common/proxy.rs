@@ -5,17 +5,15 @@
 //! passes nothing on, as a network that swallows packets does. Nothing that was swallowed is lost once it is open again.
 #![allow(dead_code, reason = "every test binary uses a part of its own")]
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::watch,
-    task::{AbortHandle, JoinSet},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// What the wire does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use tokio::{process::Command, time::timeout};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::hub_process::LIMIT;
 

@@ -6,11 +6,9 @@ use http::StatusCode;
 use hubmesh_client::{ConnectError, Event, PeerId, SignalKind};
 use tokio::time::Instant;
 
-use crate::{
-    hub_process::HubProcess,
-    peer::{Peer, way_to},
-    stage::{Site, all_linked, eventually, known_hubs, sound},
-};
+use crate::hub_process::HubProcess;
+use crate::peer::{Peer, way_to};
+use crate::stage::{Site, all_linked, eventually, known_hubs, sound};
 
 /// A hub that is about to drain with some peers on it, and a linked one with somebody who sees them.
 struct Scene {

@@ -3,11 +3,9 @@
 use hubmesh_client::{Client, Event, PeerId};
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::{
-    hub_process::{HubBuilder, HubProcess, LIMIT},
-    peer::{Peer, way_to},
-    stage::{TOKEN, all_linked, metric, metric_reaches},
-};
+use crate::hub_process::{HubBuilder, HubProcess, LIMIT};
+use crate::peer::{Peer, way_to};
+use crate::stage::{TOKEN, all_linked, metric, metric_reaches};
 
 /// Two linked hubs with these settings.
 async fn pair(settings: impl Fn(HubBuilder) -> HubBuilder) -> [HubProcess; 2] {

@@ -6,11 +6,9 @@ use hubmesh_client::{Event, PeerId, SignalKind};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-use crate::{
-    hub_process::HubProcess,
-    peer::Peer,
-    stage::{Site, all_linked, direct_hubs, eventually, hub_id, known_hubs, shaped},
-};
+use crate::hub_process::HubProcess;
+use crate::peer::Peer;
+use crate::stage::{Site, all_linked, direct_hubs, eventually, hub_id, known_hubs, shaped};
 
 /// What a loaded machine may add to the 5.5 s that the loss of a hub takes at most.
 const LOADED: Duration = Duration::from_secs(15);

@@ -1,11 +1,9 @@
 //! Meshes past the size up to which every hub has everybody: a hub knows of the others' peers those of its own networks.
 
-use crate::{
-    hub_process::{HubBuilder, HubProcess},
-    peer::Peer,
-    shapes::converse,
-    stage::{all_linked, eventually, metric, metric_reaches},
-};
+use crate::hub_process::{HubBuilder, HubProcess};
+use crate::peer::Peer;
+use crate::shapes::converse;
+use crate::stage::{all_linked, eventually, metric, metric_reaches};
 
 /// From the first peer on.
 fn narrow(builder: HubBuilder) -> HubBuilder {

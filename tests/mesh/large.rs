@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use hubmesh_client::{PeerId, SignalKind};
 
-use crate::{
-    hub_process::HubProcess,
-    peer::Peer,
-    stage::{all_linked, eventually},
-};
+use crate::hub_process::HubProcess;
+use crate::peer::Peer;
+use crate::stage::{all_linked, eventually};
 
 const LIMIT: usize = 8;
 

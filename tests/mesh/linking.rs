@@ -2,11 +2,9 @@
 
 use hubmesh_client::SignalKind;
 
-use crate::{
-    hub_process::HubProcess,
-    peer::Peer,
-    stage::{Site, all_linked, direct_hubs, eventually, metric, metric_reaches},
-};
+use crate::hub_process::HubProcess;
+use crate::peer::Peer;
+use crate::stage::{Site, all_linked, direct_hubs, eventually, metric, metric_reaches};
 
 /// Waits until a hub has so many links, and every other that came up has been closed again.
 async fn has_links(hub: &HubProcess, count: usize) {

@@ -6,12 +6,10 @@ use http::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::{
-    failures::freeze,
-    hub_process::{HubBuilder, HubProcess, eventually},
-    peer::Peer,
-    stage::{TOKEN, shaped},
-};
+use crate::failures::freeze;
+use crate::hub_process::{HubBuilder, HubProcess, eventually};
+use crate::peer::Peer;
+use crate::stage::{TOKEN, shaped};
 
 /// A hub that tells operators apart, linked as it is told and no further.
 fn kept() -> HubBuilder {

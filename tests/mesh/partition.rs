@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use hubmesh_client::{Event, PeerId};
 
-use crate::{
-    hub_process::HubProcess,
-    peer::Peer,
-    proxy::Proxy,
-    stage::{all_linked, eventually, known_hubs, shaped, sound},
-};
+use crate::hub_process::HubProcess;
+use crate::peer::Peer;
+use crate::proxy::Proxy;
+use crate::stage::{all_linked, eventually, known_hubs, shaped, sound};
 
 const NETWORK: &str = "halves";
 

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::{
-    hub_process::{HubProcess, nobody},
-    peer::Peer,
-    stage::{eventually, known_hubs},
-};
+use crate::hub_process::{HubProcess, nobody};
+use crate::peer::Peer;
+use crate::stage::{eventually, known_hubs};
 
 /// Longer than any test: what is waited for comes of something else.
 const FOR_EVER: &str = "600000";

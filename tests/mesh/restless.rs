@@ -2,12 +2,10 @@
 
 use hubmesh_client::{Event, PeerId, SignalKind};
 
-use crate::{
-    hub_process::{HubBuilder, HubProcess},
-    peer::Peer,
-    proxy::Proxy,
-    stage::{all_linked, eventually, known_hubs, metric, shaped, sound},
-};
+use crate::hub_process::{HubBuilder, HubProcess};
+use crate::peer::Peer;
+use crate::proxy::Proxy;
+use crate::stage::{all_linked, eventually, known_hubs, metric, shaped, sound};
 
 #[tokio::test]
 async fn a_peer_that_hops_between_hubs_is_always_let_in_and_found() {

@@ -2,10 +2,10 @@
 
 use hubmesh_client::{Event, SignalKind};
 
-use crate::{
-    hub_process::HubProcess,
-    peer::{Handed, Peer},
-    stage::{Site, all_linked, direct_hubs, eventually, hub_id, known_hubs, metric, shaped, sound},
+use crate::hub_process::HubProcess;
+use crate::peer::{Handed, Peer};
+use crate::stage::{
+    Site, all_linked, direct_hubs, eventually, hub_id, known_hubs, metric, shaped, sound,
 };
 
 /// Values that a hub which parses and writes anew would change.

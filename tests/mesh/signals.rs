@@ -2,12 +2,10 @@
 
 use hubmesh_client::{Event, SignalKind};
 
-use crate::{
-    hub_process::HubProcess,
-    peer::{Handed, Peer},
-    proxy::Proxy,
-    stage::{all_linked, eventually, known_hubs, shaped, sound},
-};
+use crate::hub_process::HubProcess;
+use crate::peer::{Handed, Peer};
+use crate::proxy::Proxy;
+use crate::stage::{all_linked, eventually, known_hubs, shaped, sound};
 
 /// Two hubs, a peer on each, and the wire between them.
 struct Pair {

@@ -3,14 +3,13 @@
 //! A [`Site`] is a place in the mesh: an address that other hubs dial, behind it at most one running hub. It owns the
 //! proxy and the process; it knows nothing of peers. What hubs know is read from their own status pages, as operators do.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use http::Method;
 
-use crate::{
-    hub_process::{HttpAnswer, HubBuilder, HubProcess, eventually_within},
-    proxy::Proxy,
-};
+use crate::hub_process::{HttpAnswer, HubBuilder, HubProcess, eventually_within};
+use crate::proxy::Proxy;
 
 /// How long to wait for what can only be looked at: longer than the longest back-off of a hub that dials.
 const LOOK_FOR: Duration = Duration::from_secs(45);

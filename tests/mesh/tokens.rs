@@ -12,11 +12,9 @@ use sha2::Sha256;
 use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 
-use crate::{
-    hub_process::{HubProcess, LIMIT},
-    peer::{Peer, way_to},
-    stage::{all_linked, metric, metric_reaches},
-};
+use crate::hub_process::{HubProcess, LIMIT};
+use crate::peer::{Peer, way_to};
+use crate::stage::{all_linked, metric, metric_reaches};
 
 const SECRET: &str = "a secret of these tests, long enough";
 

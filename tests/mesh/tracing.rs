@@ -3,11 +3,9 @@
 use hubmesh_client::SignalKind;
 use serde_json::Value;
 
-use crate::{
-    hub_process::HubProcess,
-    peer::Peer,
-    stage::{all_linked, eventually, hub_id, shaped},
-};
+use crate::hub_process::HubProcess;
+use crate::peer::Peer;
+use crate::stage::{all_linked, eventually, hub_id, shaped};
 
 /// What an offer of these tests says, and no line of a log may show.
 const SECRET: &str = "only-the-two-may-read-this";

@@ -6,23 +6,20 @@ use futures::StreamExt;
 use http::StatusCode;
 use hubmesh::mesh::handshake::{self, HandshakeError, Identity, Peered, Rejection};
 use hubmesh_client::{ConnectError, Event, PeerId};
-use hubmesh_core::{
-    api::Bye,
-    frames::ControlFrame,
-    ids::{HubId, Incarnation},
-    wire::Decoder,
-};
-use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error as SocketError, Message},
-};
+use hubmesh_core::api::Bye;
+use hubmesh_core::frames::ControlFrame;
+use hubmesh_core::ids::{HubId, Incarnation};
+use hubmesh_core::wire::Decoder;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::{
-    hub_process::{HubBuilder, HubProcess, LIMIT},
-    peer::{Peer, way_to},
-    proxy::Proxy,
-    stage::{Site, TOKEN, all_linked, eventually, hub_id, known_hubs, metric, metric_reaches},
+use crate::hub_process::{HubBuilder, HubProcess, LIMIT};
+use crate::peer::{Peer, way_to};
+use crate::proxy::Proxy;
+use crate::stage::{
+    Site, TOKEN, all_linked, eventually, hub_id, known_hubs, metric, metric_reaches,
 };
 
 #[tokio::test]

@@ -2,11 +2,9 @@
 
 use hubmesh_client::{Event, PeerId, SignalKind};
 
-use crate::{
-    hub_process::HubProcess,
-    peer::{Handed, Peer},
-    stage::{all_linked, metric_reaches},
-};
+use crate::hub_process::HubProcess;
+use crate::peer::{Handed, Peer};
+use crate::stage::{all_linked, metric_reaches};
 
 #[tokio::test]
 async fn an_offer_and_its_candidates_wait_for_a_target_that_connects_on_another_hub() {

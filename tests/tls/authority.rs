@@ -1,8 +1,9 @@
 //! A certificate authority of the test's own, and the files that a hub reads its pair from.
 
+use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, iter};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;

@@ -11,10 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{
-    Candidate, Codec, DialectError, Event, Persona,
-    websocket::{Incoming, WebSocket},
-};
+use super::websocket::{Incoming, WebSocket};
+use super::{Candidate, Codec, DialectError, Event, Persona};
 use crate::stamp::{self, Stamp};
 
 /// How often the npm client says that it is alive.

@@ -7,10 +7,8 @@ use hubmesh_client::PeerId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    Candidate, Codec, DialectError, Event, Persona,
-    websocket::{Incoming, WebSocket},
-};
+use super::websocket::{Incoming, WebSocket};
+use super::{Candidate, Codec, DialectError, Event, Persona};
 use crate::stamp::{self, Stamp};
 
 pub struct Pigeon {

@@ -5,7 +5,8 @@
 //! beside it. A frame above [`MESSAGE_LIMIT`] is an error, so a server cannot make the generator grow.
 
 use hubmesh_causes as causes;
-use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_accept_key};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Candidate, DialectError, Persona};
 use crate::stamp::Slot;

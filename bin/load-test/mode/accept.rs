@@ -2,7 +2,9 @@
 
 use tokio::time::Instant;
 
-use crate::{connection::Failure, lab::Lab, report::Report};
+use crate::connection::Failure;
+use crate::lab::Lab;
+use crate::report::Report;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {

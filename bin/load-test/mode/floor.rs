@@ -4,17 +4,16 @@
 //! receiver and one write per frame. No WebSocket, no JSON, no limits, no queues: a slow reader holds up those who send
 //! to it, which is why this serves benchmarks and nothing else. The frames are those of `dialect/floor`.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::Mutex,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 
 use crate::dialect::{ID_LEN, read_frame, write_frame};
 

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::{
-    connection::Failure,
-    lab::{Lab, Peer},
-    report::Report,
-};
+use crate::connection::Failure;
+use crate::lab::{Lab, Peer};
+use crate::report::Report;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {

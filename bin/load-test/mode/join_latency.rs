@@ -4,26 +4,20 @@
 //! themselves into the networks in turn, are seen, and leave; the time runs from the announcement's writing to its
 //! sighting. A joiner leaves once it was seen, so that networks stay small and the rate is all that is measured.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    rc::Rc,
-    time::Duration,
-};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tokio::{
-    sync::oneshot,
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
-};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::{
-    connection::{Connection, Failure, within},
-    dialect::Event,
-    lab::Lab,
-    report::Report,
-};
+use crate::connection::{Connection, Failure, within};
+use crate::dialect::Event;
+use crate::lab::Lab;
+use crate::report::Report;
 
 /// A join that nobody saw for this long is lost.
 const UNSEEN: Duration = Duration::from_secs(5);

@@ -4,19 +4,17 @@
 //! all have come, or when none has come for a while (a hub with a discovery limit sends fewer, which is counted and
 //! said).
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{
-    connection::{Connection, Failure},
-    dialect::Event,
-    lab::Lab,
-    report::Report,
-};
+use crate::connection::{Connection, Failure};
+use crate::dialect::Event;
+use crate::lab::Lab;
+use crate::report::Report;
 
 /// When no frame came for this long, no more will come.
 const SILENCE: Duration = Duration::from_secs(2);

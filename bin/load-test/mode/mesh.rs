@@ -5,26 +5,24 @@
 //! a hub knows is what its `/health` says: how many other hubs it reaches, and how many peers the mesh has. A page is up
 //! to 50 ms old, so times are right to a tenth of a second. Peers of killed hubs do not come back.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, future, stream};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, interval},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, interval};
 
 use super::idle::keep;
-use crate::{
-    connection::{Failure, within},
-    dialect::Dialect,
-    lab::{Lab, Peer},
-    process::Watched,
-    report::Report,
-    server::{Server, free_port},
-    target::Target,
-};
+use crate::connection::{Failure, within};
+use crate::dialect::Dialect;
+use crate::lab::{Lab, Peer};
+use crate::process::Watched;
+use crate::report::Report;
+use crate::server::{Server, free_port};
+use crate::target::Target;
 
 /// Peers in one network, spread over as many hubs.
 const NETWORK: usize = 50;

@@ -4,25 +4,19 @@
 //! counts, every pair probes until a candidate arrives, so that no run measures a mesh that is still finding itself.
 //! Then a warm-up, a steady phase that is measured, and a drain. Invariant: sent = received + lost, over all of the run.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    time::Duration,
-};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::{
-    connection::{Failure, within},
-    dialect::{Candidate, Event},
-    lab::{Lab, Peer},
-    report::Report,
-    stamp::Stamp,
-};
+use crate::connection::{Failure, within};
+use crate::dialect::{Candidate, Event};
+use crate::lab::{Lab, Peer};
+use crate::report::Report;
+use crate::stamp::Stamp;
 
 /// The longest that the first candidate of a pair may take: the mesh may have to find itself.
 const WAY_LIMIT: Duration = Duration::from_secs(30);

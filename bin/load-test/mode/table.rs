@@ -7,21 +7,22 @@
 
 mod budget;
 
-use std::{collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::Value;
 
 use super::{accept, idle, join_latency, join_storm, relay};
-use crate::{
-    connection::Failure,
-    dialect::Dialect,
-    lab::Lab,
-    process::Watched,
-    report::Report,
-    server::{self, Server},
-    target::Target,
-};
+use crate::connection::Failure;
+use crate::dialect::Dialect;
+use crate::lab::Lab;
+use crate::process::Watched;
+use crate::report::Report;
+use crate::server::{self, Server};
+use crate::target::Target;
 
 #[derive(Clone, Debug)]
 pub struct Options {

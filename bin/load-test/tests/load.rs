@@ -6,10 +6,8 @@ mod hub_process;
 mod tool;
 
 use serde_json::Value;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    time::timeout,
-};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
 
 use hub_process::{HubProcess, LIMIT, nobody};
 use tool::{code, command, json, run, stderr};

@@ -8,7 +8,10 @@
 
 pub mod open_files;
 
-use std::{collections::HashSet, ffi::OsString, process::ExitCode, time::Duration};
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Command, Parser};
 
