@@ -26,6 +26,7 @@ use crate::auth::Secret;
 use crate::auth::jwt::Jwt;
 
 pub use admin::{AdminAddr, AdminSettings};
+use hubmesh_core::RoomsConfig;
 use hubmesh_core::ids::HubId;
 use hubmesh_core::policy::Policies;
 pub use nat::{IceUrl, NatSettings, StunSettings, TurnSettings};
@@ -89,6 +90,8 @@ pub struct Config {
     pub peer: PeerLimits,
     /// What holds for the networks of each dialect.
     pub policies: Policies,
+    /// The bounds on rooms.
+    pub rooms: RoomsConfig,
     /// How PeerJS clients are served.
     pub peerjs: PeerJsSettings,
     /// How clients find their way through NATs.
@@ -129,6 +132,8 @@ pub struct PeerLimits {
     pub max_announce_bytes: usize,
     /// Networks that one connection may be in at once; at least 1.
     pub max_networks: usize,
+    /// The longest text that is kept of a room.
+    pub max_room_bytes: usize,
     /// Messages a second for long; `None` is no limit.
     pub rate_per_sec: Option<u32>,
     /// Messages at once; at least 1.
@@ -380,6 +385,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let peer = read_peer(reader);
     let peerjs = read_peerjs(reader);
     let policies = policies::read(reader);
+    let rooms = policies::read_rooms(reader);
     let nat = nat::read(reader, is_hub.unwrap_or(true));
     let ready_timeout = reader.millis("READY_TIMEOUT_MS", 0..=600_000);
     let drain_pause = reader.millis("DRAIN_PAUSE_MS", 0..=600_000);
@@ -422,6 +428,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         drain: drain?,
         peer: peer?,
         policies: policies?,
+        rooms: rooms?,
         peerjs: peerjs?,
         nat: nat?,
         mesh: mesh?,
@@ -489,6 +496,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
     let message_budget_bytes = reader.number("MESSAGE_BUDGET_BYTES", 1..=17_179_869_184);
     let max_announce_bytes = reader.number("MAX_ANNOUNCE_BYTES", 64..=1_048_576);
     let max_networks = reader.number("MAX_NETWORKS_PER_CONNECTION", 1..=10_000);
+    let max_room_bytes = reader.number("MAX_ROOM_BYTES", 64..=1_048_576);
     let rate_per_sec: Option<u32> = reader.number("RATE_LIMIT_PER_SEC", 0..=1_000_000);
     let rate_burst = reader.number("RATE_LIMIT_BURST", 1..=1_000_000);
     let rate_message_bytes = reader.number("RATE_LIMIT_MESSAGE_BYTES", 256..=16_777_216);
@@ -501,6 +509,7 @@ fn read_peer(reader: &mut Reader) -> Option<PeerLimits> {
         message_budget_bytes: message_budget_bytes?,
         max_announce_bytes: max_announce_bytes?,
         max_networks: max_networks?,
+        max_room_bytes: max_room_bytes?,
         rate_per_sec: Some(rate_per_sec?).filter(|rate| *rate > 0),
         rate_burst: rate_burst?,
         rate_message_bytes: rate_message_bytes?,

@@ -88,6 +88,7 @@ fn what_clients_say_is_read_without_harm() {
     smoke("peerjs", targets::peerjs);
     smoke("yjs", targets::yjs);
     smoke("coordinator", targets::coordinator);
+    smoke("rooms", targets::rooms);
     smoke("sniffing", targets::sniffing);
 }
 

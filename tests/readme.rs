@@ -39,7 +39,7 @@ const MANUAL: [&str; 9] = [
     "docs/protocol.md",
 ];
 /// The other pages.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "ARCHITECTURE.md",
     "MESH.md",
     "CHANGELOG.md",
@@ -50,6 +50,7 @@ const OTHERS: [&str; 11] = [
     "docs/page.md",
     "docs/peerjs-differences.md",
     "docs/performance.md",
+    "docs/rooms.md",
     "docs/y-webrtc.md",
 ];
 /// The README is for who comes for the first time; the rest is in docs/.

@@ -202,6 +202,7 @@ impl World {
             data: choices.data(),
             quiet: choices.one_in(4),
             proof,
+            room: None,
             address: choices.address(),
         };
         self.core.join(self.now(), join);

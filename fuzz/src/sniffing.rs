@@ -42,6 +42,7 @@ pub fn sniffing(input: &[u8]) {
         fresh: None,
         network: None,
         max_announce_bytes: 1_024,
+        max_room_bytes: 1_024,
     });
     let mut actions = Actions::new(|| 0);
     protocol.tell(&HubEvent::Connected, &mut actions);

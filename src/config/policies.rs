@@ -1,5 +1,6 @@
 //! The policies of the dialects, as far as they are set.
 
+use hubmesh_core::RoomsConfig;
 use hubmesh_core::ids::Dialect;
 use hubmesh_core::policy::{Policies, Waiting};
 
@@ -10,10 +11,12 @@ pub(super) fn read(reader: &mut Reader) -> Option<Policies> {
     let silence = reader.millis("PEER_TIMEOUT_MS", 1_000..=86_400_000);
     let peerjs_silence = reader.millis("PEERJS_ALIVE_TIMEOUT_MS", 1_000..=86_400_000);
     let expire = reader.millis("PEERJS_EXPIRE_TIMEOUT_MS", 0..=60_000);
+    let heartbeat = reader.millis("PEER_HEARTBEAT_TIMEOUT", 1_000..=86_400_000);
     let capacity = reader.number("MAX_PEERS_PER_ROOM", 1..=1_000);
     let (peerjs_silence, expire) = (peerjs_silence?, expire?);
     let mut policies = Policies::default();
     policies.of_mut(Dialect::Pigeon).silence = silence?;
+    policies.of_mut(Dialect::Rooms).silence = heartbeat?;
     for dialect in [Dialect::PeerJs, Dialect::PeerJsRooms] {
         let policy = policies.of_mut(dialect);
         policy.silence = peerjs_silence;
@@ -21,4 +24,14 @@ pub(super) fn read(reader: &mut Reader) -> Option<Policies> {
     }
     policies.of_mut(Dialect::PeerJsRooms).capacity = Some(capacity?);
     Some(policies)
+}
+
+/// Reads the bounds on rooms.
+pub(super) fn read_rooms(reader: &mut Reader) -> Option<RoomsConfig> {
+    let idle = reader.millis("ROOM_INACTIVITY_TIMEOUT", 1_000..=604_800_000);
+    let most = reader.number("MAX_ROOMS", 1..=1_000_000);
+    Some(RoomsConfig {
+        idle: idle?,
+        most: most?,
+    })
 }

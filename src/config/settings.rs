@@ -120,8 +120,16 @@ settings! {
     announce_timeout_ms = "10000";
     /// Milliseconds of silence, WebSocket pings unanswered, after which a peer is closed, 1000 to 86400000.
     peer_timeout_ms = "300000";
-    /// Milliseconds between two rounds of housekeeping (old retractions forgotten, hubs' claims audited, the files of `TLS_CERT` and `TLS_KEY` looked at), 100 to 3600000.
+    /// Milliseconds between two rounds of housekeeping (`CLEANUP_CHECK_INTERVAL` says the same, where this is unset; old retractions forgotten, hubs' claims audited, the files of `TLS_CERT` and `TLS_KEY` looked at), 100 to 3600000.
     cleanup_interval_ms = "30000";
+    /// Milliseconds that a room without a member stays, 1000 to 604800000.
+    room_inactivity_timeout = "10800000";
+    /// Milliseconds of silence, WebSocket pings unanswered, after which a client of rooms (`/rooms`) is closed, 1000 to 86400000.
+    peer_heartbeat_timeout = "300000";
+    /// Rooms whose record this hub holds, 1 to 1000000: those whose host is here, and those that were left last from here. Where there is no place, the one goes that has been without a member the longest; if there is none, creating is refused (`too-many-rooms`). At worst `MAX_ROOM_BYTES` and 500 bytes each, on every hub.
+    max_rooms = "10000";
+    /// Longest text that is kept of a room (its name, `fileId`, `content` and `version`) in bytes, 64 to 1048576. What is longer is refused.
+    max_room_bytes = "16384";
     /// A second connection with an id that a living peer holds: `refuse` it, or let it `replace` the first.
     duplicate_peer = "refuse";
     /// Peers of a network that a newcomer is told of, 1 to 100000. In larger networks it learns of the nearest and of a sample.

@@ -11,7 +11,10 @@ use super::{Caution, Problem, SETTINGS, Setting};
 /// What people put before a name that has no prefix.
 const PREFIX: &str = "HUBMESH_";
 /// Other names of settings, which count where the setting's own is unset.
-const ALSO: [(&str, &str); 1] = [("CORS_ORIGINS", "CORS_ORIGIN")];
+const ALSO: [(&str, &str); 2] = [
+    ("CORS_ORIGINS", "CORS_ORIGIN"),
+    ("CLEANUP_CHECK_INTERVAL", "CLEANUP_INTERVAL_MS"),
+];
 /// What other servers call a setting that a hub has, and the hub's name for it.
 const ELSEWHERE: [(&str, &str); 1] = [("PEERSERVER_PATH", "PEERJS_PATH")];
 

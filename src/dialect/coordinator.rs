@@ -6,8 +6,6 @@
 //! `ice-candidate`, `signal`) comes there with the sender's registered id. Whoever is registered has a membership that
 //! nobody sees, in a network that no room can be named like; the rooms are networks of their own. Reads no payload.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use hubmesh_core::api::{PeerEvent, SignalFailure};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
@@ -16,7 +14,11 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::words::{Received, Sent};
 use super::written::Object;
 use super::{About, Action, Actions, Beginning, Complaint, Event, HubEvent};
-use super::{Notice, Publication, Roster, Signal, fields, json, start_of};
+use super::{Notice, Publication, Roster, Signal, json, start_of};
+
+mod said;
+
+pub use said::{Said, decode};
 
 /// How deep what is passed on may be nested: as what PeerJS clients send.
 pub const MAX_DEPTH: usize = super::peerjs::MAX_DEPTH;
@@ -33,177 +35,6 @@ const BROADCAST: SignalKind = SignalKind(4);
 
 /// What a data object begins with that shows a peer's metadata.
 const METADATA: &str = r#"{"metadata":"#;
-
-/// One message of a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said<'a> {
-    /// To be reached under this id.
-    Register {
-        /// The id.
-        peer: Cow<'a, str>,
-        /// What to show of itself in rooms: one JSON value.
-        metadata: Option<&'a str>,
-    },
-    /// To be in a room.
-    Join {
-        /// Who says so.
-        peer: Cow<'a, str>,
-        /// Which.
-        room: Cow<'a, str>,
-    },
-    /// To be in a room no more.
-    Leave {
-        /// Who says so.
-        peer: Cow<'a, str>,
-        /// Which.
-        room: Cow<'a, str>,
-    },
-    /// To hand a payload to one peer.
-    Signal {
-        /// What kind.
-        kind: SignalKind,
-        /// Who says so.
-        from: Cow<'a, str>,
-        /// To whom.
-        to: Cow<'a, str>,
-        /// One JSON value.
-        payload: &'a str,
-    },
-    /// To hand a payload to the others in a room.
-    Broadcast {
-        /// Who says so.
-        from: Cow<'a, str>,
-        /// Which room.
-        room: Cow<'a, str>,
-        /// One JSON value.
-        data: &'a str,
-    },
-    /// A sign of life that wants an answer.
-    Ping,
-    /// Something that the coordinator has no word for; holds the start of that word.
-    Unknown(String),
-}
-
-/// The members that are read.
-const NAMES: [&str; 11] = [
-    "type",
-    "peerId",
-    "metadata",
-    "roomId",
-    "from",
-    "to",
-    "offer",
-    "answer",
-    "candidate",
-    "signal",
-    "data",
-];
-
-/// Reads a client's message.
-///
-/// # Errors
-/// It is not an object, lacks a member, or is nested too deep to be passed on: in words for the client. Nothing has
-/// changed.
-pub fn decode(text: &str) -> Result<Said<'_>, Complaint<'static>> {
-    let read = fields::read(text, &NAMES).map_err(|why| why.complaint())?;
-    let [
-        kind,
-        peer,
-        metadata,
-        room,
-        from,
-        to,
-        offer,
-        answer,
-        candidate,
-        signal,
-        data,
-    ] = read;
-    let Some(kind) = given(kind) else {
-        return Err(Complaint::new("missing-field", "`type` is missing"));
-    };
-    let Some(word) = json::string(kind) else {
-        return Ok(Said::Unknown(start_of(kind)));
-    };
-    let addressed = |kind, name: &'static str, payload| {
-        let [from_text, to_text, payload] =
-            required([("from", from), ("to", to), (name, payload)])?;
-        Ok(Said::Signal {
-            kind,
-            from: string("from", from_text)?,
-            to: string("to", to_text)?,
-            payload: bounded(name, payload)?,
-        })
-    };
-    let of_room = || {
-        let [peer, room] = required([("peerId", peer), ("roomId", room)])?;
-        Ok((string("peerId", peer)?, string("roomId", room)?))
-    };
-    Ok(match &*word {
-        "register" => {
-            let [peer] = required([("peerId", peer)])?;
-            Said::Register {
-                peer: string("peerId", peer)?,
-                metadata: given(metadata),
-            }
-        }
-        "join-room" => {
-            let (peer, room) = of_room()?;
-            Said::Join { peer, room }
-        }
-        "leave-room" => {
-            let (peer, room) = of_room()?;
-            Said::Leave { peer, room }
-        }
-        "offer" => addressed(OFFER, "offer", offer)?,
-        "answer" => addressed(ANSWER, "answer", answer)?,
-        "ice-candidate" => addressed(CANDIDATE, "candidate", candidate)?,
-        "signal" => addressed(SIGNAL, "signal", signal)?,
-        "broadcast" => {
-            let [from, room, data] = required([("from", from), ("roomId", room), ("data", data)])?;
-            Said::Broadcast {
-                from: string("from", from)?,
-                room: string("roomId", room)?,
-                data: bounded("data", data)?,
-            }
-        }
-        "ping" => Said::Ping,
-        _ => Said::Unknown(start_of(&word)),
-    })
-}
-
-/// A member that is there. `null` and an empty string stand for one that is not, as they do for the original server.
-fn given(member: Option<&str>) -> Option<&str> {
-    member.filter(|value| !matches!(*value, "null" | r#""""#))
-}
-
-/// The members that a message cannot do without.
-fn required<'a, const N: usize>(
-    members: [(&'static str, Option<&'a str>); N],
-) -> Result<[&'a str; N], Complaint<'static>> {
-    let missing = members.iter().filter(|(_, value)| given(*value).is_none());
-    let missing: Vec<&str> = missing.map(|(name, _)| *name).collect();
-    if missing.is_empty() {
-        return Ok(members.map(|(_, value)| value.unwrap_or_default()));
-    }
-    let text = format!("Missing required fields: {}", missing.join(", "));
-    Err(Complaint::new("missing-field", text))
-}
-
-fn string<'a>(name: &'static str, value: &'a str) -> Result<Cow<'a, str>, Complaint<'static>> {
-    let wrong = || Complaint::new("wrong-type", format!("`{name}` must be a string"));
-    json::string(value).ok_or_else(wrong)
-}
-
-fn bounded<'a>(name: &'static str, value: &'a str) -> Result<&'a str, Complaint<'static>> {
-    match json::depth_is_bounded(value, MAX_DEPTH) {
-        true => Ok(value),
-        false => {
-            let most = MAX_DEPTH;
-            Err(super::DecodeError::TooDeep { name, most }.complaint())
-        }
-    }
-}
 
 /// One client.
 #[derive(Debug)]
@@ -302,6 +133,7 @@ impl Coordinator {
                     // It is reached by its id, and shown in rooms alone.
                     quiet: true,
                     leaving: None,
+                    room: None,
                 });
                 let rooms = Vec::new();
                 self.standing = Standing::Registering(Registration { peer, data, rooms });
@@ -368,6 +200,7 @@ impl Coordinator {
             data: known.data.clone(),
             quiet: false,
             leaving: None,
+            room: None,
         });
         Ok(())
     }
@@ -616,7 +449,7 @@ pub fn encode_notice(event: &PeerEvent, now_ms: u64) -> Notice {
                 .raw("metadata", metadata(data.as_deref()))
         }
         // The original tells nobody.
-        PeerEvent::Updated { .. } => return Notice::NONE,
+        PeerEvent::Updated { .. } | PeerEvent::Hosts { .. } => return Notice::NONE,
         PeerEvent::Left { peer, .. } => Object::of("peer-left", 64).id("peerId", peer),
     };
     Notice::one(told.number("timestamp", now_ms).end())

@@ -3,13 +3,14 @@
 //! A message is one JSON object, taken apart once; values are neither parsed nor copied. Of a member that is there twice
 //! the last counts, as in JavaScript. Knows no message type; called by the dialects' decoders.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use super::{DecodeError, json};
+use super::{Complaint, DecodeError, json};
 
 /// The text of the members of these names; `None` for each that is absent.
 ///
@@ -32,6 +33,32 @@ pub(super) fn read<'a, const N: usize>(
         },
         _ => not_json(&why),
     })
+}
+
+/// A member that is there. `null` and an empty string stand for one that is not, as servers written in JavaScript have it.
+pub(super) fn given(member: Option<&str>) -> Option<&str> {
+    member.filter(|value| !matches!(*value, "null" | r#""""#))
+}
+
+/// The string in a member of this name.
+pub(super) fn string<'a>(
+    name: &'static str,
+    value: &'a str,
+) -> Result<Cow<'a, str>, Complaint<'static>> {
+    let wrong = || Complaint::new("wrong-type", format!("`{name}` must be a string"));
+    json::string(value).ok_or_else(wrong)
+}
+
+/// The value in a member of this name, if it is nested no deeper than this.
+pub(super) fn bounded<'a>(
+    name: &'static str,
+    value: &'a str,
+    most: usize,
+) -> Result<&'a str, Complaint<'static>> {
+    match json::depth_is_bounded(value, most) {
+        true => Ok(value),
+        false => Err(DecodeError::TooDeep { name, most }.complaint()),
+    }
 }
 
 fn not_json(why: &serde_json::Error) -> DecodeError {

@@ -23,10 +23,12 @@ use std::fmt;
 use bytes::Bytes;
 use hubmesh_core::api::{PeerEvent, SignalFailure};
 use hubmesh_core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
+use hubmesh_core::rooms::Room;
 use hubmesh_json as json;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub mod coordinator;
+mod decode_error;
 mod ends;
 mod envelope;
 mod fields;
@@ -34,6 +36,7 @@ pub mod one_network;
 pub mod peerjs;
 pub mod pigeon;
 pub mod protocol;
+pub mod rooms;
 mod shapes;
 pub mod sniffing;
 #[cfg(feature = "trial-dialect")]
@@ -43,6 +46,7 @@ pub mod words;
 mod written;
 pub mod yjs;
 
+pub use decode_error::{DecodeError, Field};
 pub use protocol::{About, Action, Actions, Beginning, Dropped, HubEvent};
 
 use one_network::OneNetwork;
@@ -238,94 +242,10 @@ pub struct Roster<'a> {
     pub peer: &'a PeerId,
     /// The others, and what each shows of itself.
     pub others: &'a [(PeerId, Option<Bytes>)],
-}
-
-/// A part of a client's message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
-    /// What the message is.
-    Type,
-    /// What it carries.
-    Data,
-    /// Whom it is for.
-    Target,
-    /// The network it is about.
-    Network,
-    /// Whom it says to be from.
-    Sender,
-}
-
-/// Why a client's message means nothing. Always the client's fault, and nothing has changed: the client is
-/// told and the connection goes on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Not JSON.
-    #[error("the message is not JSON: line {line}, column {column}")]
-    NotJson {
-        /// From 1.
-        line: usize,
-        /// From 1, in bytes.
-        column: usize,
-    },
-    /// JSON, but not an object.
-    #[error("a message is a JSON object")]
-    NotAnObject,
-    /// A field that the message cannot do without.
-    #[error("`{name}` is missing")]
-    Missing {
-        /// Which.
-        field: Field,
-        /// Its name in this dialect.
-        name: &'static str,
-    },
-    /// A field that is there twice, in a dialect in which neither of the two counts.
-    #[error("`{name}` is there twice")]
-    Duplicate {
-        /// Which.
-        field: Field,
-        /// Its name in this dialect.
-        name: &'static str,
-    },
-    /// A field of another type than it must be.
-    #[error("`{name}` must be {want}")]
-    WrongType {
-        /// Which.
-        field: Field,
-        /// Its name in this dialect.
-        name: &'static str,
-        /// What it must be.
-        want: &'static str,
-    },
-    /// A payload whose arrays and objects are nested deeper than [`max_depth`].
-    #[error("`{name}` is nested deeper than {most} levels")]
-    TooDeep {
-        /// The payload's name in this dialect.
-        name: &'static str,
-        /// How deep it may be.
-        most: usize,
-    },
-}
-
-impl DecodeError {
-    /// A stable code for programs.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            DecodeError::NotJson { .. } => "not-json",
-            DecodeError::NotAnObject => "not-an-object",
-            DecodeError::Missing { .. } => "missing-field",
-            DecodeError::Duplicate { .. } => "duplicate-field",
-            DecodeError::WrongType { .. } => "wrong-type",
-            DecodeError::TooDeep { .. } => "too-deep",
-        }
-    }
-
-    /// What the client is told.
-    pub fn complaint(&self) -> Complaint<'static> {
-        Complaint {
-            code: self.code(),
-            text: self.to_string().into(),
-        }
-    }
+    /// The room that the network is; `None` if it is none.
+    pub room: Option<&'a Room>,
+    /// The newcomer created it.
+    pub is_new: bool,
 }
 
 /// What is told of one change of a peer: at most two messages.
@@ -373,6 +293,8 @@ pub enum Protocol {
     OneNetwork(OneNetwork),
     /// A client that is in several topics at once, and nobody in particular.
     Yjs(yjs::Yjs),
+    /// A client that creates and enters rooms with a host.
+    Rooms(Box<rooms::Rooms>),
     /// A client that registers, and may be in several rooms.
     Coordinator(Box<coordinator::Coordinator>),
     /// The tests' own.
@@ -388,6 +310,7 @@ impl Protocol {
                 Protocol::OneNetwork(OneNetwork::new(beginning))
             }
             Dialect::Yjs => Protocol::Yjs(yjs::Yjs),
+            Dialect::Rooms => Protocol::Rooms(Box::new(rooms::Rooms::new(&beginning))),
             Dialect::Coordinator => {
                 Protocol::Coordinator(Box::new(coordinator::Coordinator::new(&beginning)))
             }
@@ -401,6 +324,7 @@ impl Protocol {
         match self {
             Protocol::OneNetwork(client) => client.dialect(),
             Protocol::Yjs(_) => Dialect::Yjs,
+            Protocol::Rooms(_) => Dialect::Rooms,
             Protocol::Coordinator(_) => Dialect::Coordinator,
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(_) => Dialect::Trial,
@@ -413,6 +337,7 @@ impl Protocol {
         match self {
             Protocol::OneNetwork(client) => client.hear(text, actions),
             Protocol::Yjs(client) => client.hear(text, actions),
+            Protocol::Rooms(client) => client.hear(text, actions),
             Protocol::Coordinator(client) => client.hear(text, actions),
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(client) => client.hear(text, actions),
@@ -424,6 +349,7 @@ impl Protocol {
         match self {
             Protocol::OneNetwork(client) => client.tell(event, actions),
             Protocol::Yjs(client) => client.tell(event, actions),
+            Protocol::Rooms(client) => client.tell(event, actions),
             Protocol::Coordinator(client) => client.tell(event, actions),
             #[cfg(feature = "trial-dialect")]
             Protocol::Trial(client) => client.tell(event, actions),
@@ -443,6 +369,7 @@ pub fn encode(
         Dialect::Pigeon => Some(pigeon::encode(network, event, now_ms)),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode(dialect, event),
         Dialect::Yjs => yjs::encode(event),
+        Dialect::Rooms => rooms::encode(event, now_ms),
         Dialect::Coordinator => coordinator::encode(event, now_ms),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode(network, event),
@@ -456,6 +383,7 @@ pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Opti
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_signal(signal),
         // Its clients publish, and signal to nobody.
         Dialect::Yjs => None,
+        Dialect::Rooms => rooms::encode_signal(signal, now_ms),
         Dialect::Coordinator => coordinator::encode_signal(signal, now_ms),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_signal(signal),
@@ -469,6 +397,7 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_notice(dialect, event),
         // Its clients hear of each other by what they publish.
         Dialect::Yjs => Notice::NONE,
+        Dialect::Rooms => rooms::encode_notice(network, event, now_ms),
         Dialect::Coordinator => coordinator::encode_notice(event, now_ms),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_notice(network, event),
@@ -480,6 +409,7 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
 pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     match dialect {
         Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms | Dialect::Yjs => None,
+        Dialect::Rooms => rooms::encode_roster(roster, now_ms),
         Dialect::Coordinator => Some(coordinator::encode_roster(roster, now_ms)),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => Some(trial::encode_roster(roster)),
@@ -496,6 +426,7 @@ pub fn encode_publication(
     match dialect {
         Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => None,
         Dialect::Yjs => yjs::encode_publication(publication),
+        Dialect::Rooms => rooms::encode_publication(publication, now_ms),
         Dialect::Coordinator => coordinator::encode_publication(publication, now_ms),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => trial::encode_publication(publication),
@@ -508,6 +439,7 @@ pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
         Dialect::Pigeon => pigeon::sent(kind),
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::sent(kind),
         Dialect::Yjs => None,
+        Dialect::Rooms => rooms::sent(kind),
         Dialect::Coordinator => coordinator::sent(kind),
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => Some(Sent::Offer),
@@ -522,6 +454,8 @@ pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
         Dialect::Yjs => false,
         // Its clients are told at once of a peer that is not there.
         Dialect::Coordinator => false,
+        // A target that is on its way into the room is waited for.
+        Dialect::Rooms => true,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => true,
     }
@@ -547,7 +481,7 @@ pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
         Dialect::Pigeon => Failing::Alone,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::failing(kind),
         Dialect::Yjs => Failing::Untold,
-        Dialect::Coordinator => Failing::Alone,
+        Dialect::Rooms | Dialect::Coordinator => Failing::Alone,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => Failing::Alone,
     }
@@ -560,6 +494,7 @@ pub const fn max_depth(dialect: Dialect) -> usize {
         Dialect::Pigeon => json::MAX_DEPTH,
         Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::MAX_DEPTH,
         Dialect::Yjs => yjs::MAX_DEPTH,
+        Dialect::Rooms => rooms::MAX_DEPTH,
         Dialect::Coordinator => coordinator::MAX_DEPTH,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => json::MAX_DEPTH,
@@ -573,7 +508,7 @@ pub const fn default_network(dialect: Dialect) -> &'static str {
         // Their network is in the address that they connect to.
         Dialect::PeerJs | Dialect::PeerJsRooms => "",
         // They name each topic or room.
-        Dialect::Yjs | Dialect::Coordinator => "",
+        Dialect::Yjs | Dialect::Rooms | Dialect::Coordinator => "",
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => "",
     }

@@ -123,6 +123,7 @@ impl OneNetwork {
                 data: None,
                 quiet: false,
                 leaving: None,
+                room: None,
             }),
             _ => self.greet(actions),
         }
@@ -267,6 +268,7 @@ impl OneNetwork {
                     Whereabouts::In(present) => Some(present),
                     _ => None,
                 },
+                room: None,
             },
         });
         if claims_hub {
@@ -305,6 +307,7 @@ impl OneNetwork {
             data: None,
             quiet: true,
             leaving: None,
+            room: None,
         });
         true
     }

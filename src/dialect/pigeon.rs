@@ -284,6 +284,8 @@ pub fn encode_notice(network: &str, event: &PeerEvent, now_ms: u64) -> Notice {
             let data = data.as_deref();
             Notice::one(encode(network, &Event::Discovered { peer, data }, now_ms))
         }
+        // Its networks have no host.
+        PeerEvent::Hosts { .. } => Notice::NONE,
         PeerEvent::Left { reason, .. } => {
             let reason = *reason;
             let left = encode(network, &Event::Left { peer, reason }, now_ms);

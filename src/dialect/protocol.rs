@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use hubmesh_core::api::SignalFailure;
+use hubmesh_core::api::{RoomAsk, SignalFailure};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -48,6 +48,8 @@ pub enum Action<'a> {
         quiet: bool,
         /// The network that it leaves for it.
         leaving: Option<NetworkKey>,
+        /// What it wants of its room, in a dialect that has such.
+        room: Option<RoomAsk>,
     },
     /// Shows other data of it, and shows it where it was not.
     Update {
@@ -151,11 +153,13 @@ impl Action<'_> {
                 data,
                 quiet,
                 leaving,
+                room,
             } => Action::Join {
                 network,
                 data,
                 quiet,
                 leaving,
+                room,
             },
             Action::Update { network, data } => Action::Update { network, data },
             Action::Leave { network, goodbye } => Action::Leave { network, goodbye },
@@ -318,4 +322,6 @@ pub struct Beginning {
     pub network: Option<NetworkKey>,
     /// The longest data that may be shown of it, in bytes.
     pub max_announce_bytes: usize,
+    /// The longest text that may be kept of a room, in bytes.
+    pub max_room_bytes: usize,
 }

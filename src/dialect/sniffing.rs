@@ -46,6 +46,7 @@ impl Sniffing {
         };
         let names_itself = ids.iter().any(Option::is_some);
         match &*kind {
+            "auth" => Ok(Dialect::Rooms),
             "register" => Ok(Dialect::Coordinator),
             "subscribe" | "publish" | "ping" if !names_itself => Ok(Dialect::Yjs),
             other => Err(undecided(&format!(
@@ -59,7 +60,7 @@ impl Sniffing {
 /// Why a connection comes to nothing: what came, and what would have been right.
 pub fn undecided(what: &str) -> Complaint<'static> {
     let text = format!(
-        "{what}; begin with `register` (Self-Streme) or `subscribe`, `publish` or `ping` (y-webrtc), or \
+        "{what}; begin with `auth` (OctateCode), `register` (Self-Streme) or `subscribe`, `publish` or `ping` (y-webrtc), or \
          connect to /ws?peerId=…"
     );
     Complaint::new("undecided", text)
@@ -91,6 +92,10 @@ mod tests {
                 Dialect::Coordinator,
             ),
             (r#"{"type":"register"}"#, Dialect::Coordinator),
+            (
+                r#"{"type":"auth","userId":"ada","roomId":"r"}"#,
+                Dialect::Rooms,
+            ),
             (r#"{"type":"subscribe","topics":["a"]}"#, Dialect::Yjs),
             (
                 r#"{"topic":"a","type":"publish","data":{"from":"x"}}"#,

@@ -64,6 +64,15 @@ impl Object {
         self
     }
 
+    /// Adds members as they are, without braces around them.
+    pub(super) fn members(mut self, members: &str) -> Self {
+        if !self.0.ends_with('{') {
+            self.0.push(',');
+        }
+        self.0.push_str(members);
+        self
+    }
+
     /// Adds a list of what `each` makes of these.
     pub(super) fn list<T>(
         mut self,
@@ -103,10 +112,11 @@ mod tests {
             .id("peer", &peer)
             .number("n", 7)
             .raw("raw", "[1]")
+            .members(r#""y":8"#)
             .list("all", [1, 2], |n| Object::bare().number("n", n))
             .list("none", [0_u8; 0], |n| Object::bare().number("n", n))
             .end();
-        let expected = r#"{"type":"t","x":"line\n","peer":"a\"b","n":7,"raw":[1],"all":[{"n":1},{"n":2}],"none":[]}"#;
+        let expected = r#"{"type":"t","x":"line\n","peer":"a\"b","n":7,"raw":[1],"y":8,"all":[{"n":1},{"n":2}],"none":[]}"#;
         assert_eq!(written, expected);
         assert_eq!(Object::bare().end(), "{}");
     }

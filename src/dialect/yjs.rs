@@ -158,6 +158,7 @@ fn subscribe(topics: &[Cow<'_, str>], actions: &mut Actions<'_>) {
                 data: None,
                 quiet: false,
                 leaving: None,
+                room: None,
             }),
             None => complain(&topic_too_long(), actions),
         }

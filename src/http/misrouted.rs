@@ -64,7 +64,7 @@ fn where_else(path: &str, is_hub: bool, peerjs: &PeerJsPaths) -> String {
         .unwrap_or_default();
     match last {
         "mesh" if !is_hub => "this is no hub: IS_HUB is false, so none can link to it".into(),
-        "mesh" | "ws" | "yjs" | "p2p" => off_the_path(prefix, last),
+        "mesh" | "ws" | "yjs" | "p2p" | "rooms" => off_the_path(prefix, last),
         "peerjs" if peerjs.iter().next().is_none() => {
             "PeerJS clients are not served here: PEERJS_PATH is off".into()
         }
@@ -77,7 +77,7 @@ fn where_else(path: &str, is_hub: bool, peerjs: &PeerJsPaths) -> String {
             add_or_strip(prefix)
         ),
         _ => format!(
-            "there is no WebSocket at this path: peers have theirs at /ws, y-webrtc clients at /yjs, those of Self-Streme's coordinator at /p2p, hubs at /mesh, and PeerJS clients at \
+            "there is no WebSocket at this path: peers have theirs at /ws, y-webrtc clients at /yjs, those of OctateCode at /rooms, those of Self-Streme's coordinator at /p2p, hubs at /mesh, and PeerJS clients at \
              {{path}}/peerjs, where the client's path is one of PEERJS_PATH ({})",
             shown(peerjs)
         ),
@@ -134,6 +134,7 @@ mod tests {
             ("/peerjs", "off", "PEERJS_PATH is off"),
             ("/myapp/ws", "/", "at /ws: have the proxy take /myapp off"),
             ("/a,b/ws", "/", "take what is before it off"),
+            ("/hub/rooms", "/", "at /rooms: have the proxy take /hub off"),
             ("/hub/p2p", "/", "at /p2p: have the proxy take /hub off"),
             ("/hub/yjs", "/", "at /yjs: have the proxy take /hub off"),
             ("/hub/mesh", "/", "at /mesh: have the proxy take /hub off"),

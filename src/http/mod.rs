@@ -425,6 +425,9 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
             ("p2p", |app, head| {
                 admit::unnamed(app, head, Dialect::Coordinator)
             }),
+            ("rooms", |app, head| {
+                admit::unnamed(app, head, Dialect::Rooms)
+            }),
             ("ice-servers", ice_servers::page),
             ("page.json", web::about),
         ]),
@@ -507,7 +510,7 @@ fn route<B: Backend>(
 
 /// Whether there is a WebSocket at this path of the public door, beside those of PeerJS clients.
 fn is_socket(path: &str) -> bool {
-    matches!(path, "" | "ws" | "yjs" | "p2p" | "mesh")
+    matches!(path, "" | "ws" | "yjs" | "p2p" | "rooms" | "mesh")
         || (cfg!(feature = "trial-dialect") && path == "trial")
 }
 

@@ -313,7 +313,11 @@ impl Driver {
         match output {
             Output::Dial { dial, target } => self.dial(dial, &target),
             Output::Close { link, bye } => self.close(link, bye),
-            Output::Accepted { claim, roster } => registry.accepted(claim, roster),
+            Output::Accepted { claim, roster } => {
+                let room = self.core.room_of(claim);
+                let room = room.as_ref().map(|(room, is_new)| (room, *is_new));
+                registry.accepted_in(claim, roster, room);
+            }
             Output::Refused { claim, why } => registry.refused(claim, why),
             Output::Superseded { claim } => registry.superseded(claim),
             Output::Probe {

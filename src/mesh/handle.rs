@@ -14,6 +14,7 @@ use hubmesh_core::ids::{
 };
 use hubmesh_core::policy::Policies;
 use hubmesh_core::reach::Reach;
+use hubmesh_core::rooms::{self, Room};
 use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, InterestConfig, TopologyConfig};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -249,6 +250,10 @@ impl MeshPort for Mesh {
         .collect()
     }
 
+    fn room(&self, network: &NetworkKey) -> Option<Room> {
+        rooms::room(&self.shared.router.directory().read(), network)
+    }
+
     async fn join(&self, join: Join) {
         self.send(Input::Join(join)).await;
     }
@@ -324,6 +329,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         housekeeping: config.cleanup_interval,
         discovery_limit: mesh.discovery_limit,
         policies: config.policies,
+        rooms: config.rooms,
         shares: Shares {
             claims: mesh.claims_per_hub,
             bytes: mesh.data_per_hub,

@@ -5,6 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 use hubmesh_core::api::{Join, Signal, SignalFailure, Source, Unread};
 use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
+use hubmesh_core::rooms::Room;
 
 /// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
 /// [`Registry`](crate::peers::registry::Registry).
@@ -20,6 +21,9 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
 
     /// The others that a member of a network is told of in one message, and what each shows of itself.
     fn others(&self, network: &NetworkKey, peer: &PeerId) -> Vec<(PeerId, Option<Bytes>)>;
+
+    /// A room, as it is known here.
+    fn room(&self, network: &NetworkKey) -> Option<Room>;
 
     /// Asks to be in a network.
     fn join(&self, join: Join) -> impl Future<Output = ()> + Send;

@@ -44,6 +44,12 @@ pub enum CloseReason {
     TakeoverLimit,
     /// As many peers are in the room as may be.
     RoomFull,
+    /// There is a room of that name already.
+    RoomExists,
+    /// There is no room of that name.
+    NoSuchRoom,
+    /// The hub has as many rooms as it may have.
+    TooManyRooms,
     /// The request was refused; told on the socket, because browsers show scripts no answer to it.
     Refused,
     /// The same peer came by a newer connection.
@@ -56,7 +62,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 19] = [
+    pub const ALL: [CloseReason; 22] = [
         CloseReason::PeerClosed,
         CloseReason::ConnectionLost,
         CloseReason::AnnounceTimeout,
@@ -72,6 +78,9 @@ impl CloseReason {
         CloseReason::IdTaken,
         CloseReason::TakeoverLimit,
         CloseReason::RoomFull,
+        CloseReason::RoomExists,
+        CloseReason::NoSuchRoom,
+        CloseReason::TooManyRooms,
         CloseReason::Refused,
         CloseReason::Superseded,
         CloseReason::Draining,
@@ -93,6 +102,9 @@ impl CloseReason {
             | CloseReason::IdTaken
             | CloseReason::TakeoverLimit
             | CloseReason::RoomFull
+            | CloseReason::RoomExists
+            | CloseReason::NoSuchRoom
+            | CloseReason::TooManyRooms
             | CloseReason::Refused
             | CloseReason::Superseded => CloseCode::Policy,
             CloseReason::OutboxFull => CloseCode::Again,
@@ -123,6 +135,9 @@ impl CloseReason {
             CloseReason::IdTaken => "id-taken",
             CloseReason::TakeoverLimit => "takeover-limit",
             CloseReason::RoomFull => "room-full",
+            CloseReason::RoomExists => "room-exists",
+            CloseReason::NoSuchRoom => "no-such-room",
+            CloseReason::TooManyRooms => "too-many-rooms",
             CloseReason::Refused => "refused",
             CloseReason::Superseded => "superseded",
             CloseReason::Draining => "draining",
@@ -148,6 +163,9 @@ impl CloseReason {
             CloseReason::IdTaken => "Peer already connected",
             CloseReason::TakeoverLimit => "The id changed hands too often",
             CloseReason::RoomFull => "The room is full",
+            CloseReason::RoomExists => "Room already exists",
+            CloseReason::NoSuchRoom => "Room not found",
+            CloseReason::TooManyRooms => "The hub has as many rooms as it may have",
             CloseReason::Refused => "Refused",
             CloseReason::Superseded => "Replaced by a newer connection",
             CloseReason::Draining => "The hub is restarting",
@@ -211,6 +229,9 @@ impl From<JoinRefusal> for CloseReason {
             JoinRefusal::Taken => CloseReason::IdTaken,
             JoinRefusal::TakeoverLimit => CloseReason::TakeoverLimit,
             JoinRefusal::RoomFull => CloseReason::RoomFull,
+            JoinRefusal::RoomExists => CloseReason::RoomExists,
+            JoinRefusal::NoSuchRoom => CloseReason::NoSuchRoom,
+            JoinRefusal::TooManyRooms => CloseReason::TooManyRooms,
             JoinRefusal::Draining => CloseReason::Draining,
         }
     }

@@ -25,6 +25,7 @@ use hubmesh_core::ids::{
     ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
 };
 use hubmesh_core::policy::{Policies, Waiting};
+use hubmesh_core::rooms::Room;
 use hubmesh_json as json;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
@@ -34,10 +35,11 @@ use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
 use crate::dialect::{self, Event, Failing, Notice, Signal};
 use crate::metrics::Metrics;
-use crate::peers::mailbox::{Control, Full, Mailbox, Receipt, Roster, WakeUp};
+use crate::peers::mailbox::{Control, Full, Mailbox, Receipt, WakeUp};
 use crate::peers::reason::CloseReason;
 
 mod bursts;
+mod rosters;
 mod runs;
 
 use bursts::Bursts;
@@ -372,6 +374,16 @@ impl Registry {
 
     /// A claim stands: it becomes a member unless it is quiet, and is told who is there.
     pub fn accepted(&self, claim: ClaimNo, roster: Vec<(PeerId, Option<Bytes>)>) {
+        self.accepted_in(claim, roster, None);
+    }
+
+    /// The same of a claim in a room, which is new if the claim created it.
+    pub fn accepted_in(
+        &self,
+        claim: ClaimNo,
+        roster: Vec<(PeerId, Option<Bytes>)>,
+        room: Option<(&Room, bool)>,
+    ) {
         let Some(peer) = self.find(claim) else {
             return;
         };
@@ -379,48 +391,8 @@ impl Registry {
         if !peer.is_quiet() && (policy.tells_of_peers || policy.fans_out) {
             self.enlist(claim, &peer);
         }
-        self.tell_roster(&peer, roster);
+        self.tell_roster(&peer, roster, room);
         peer.mailbox.tell(Control::Accepted(claim));
-    }
-
-    fn tell_roster(&self, peer: &Peer, mut left: Vec<(PeerId, Option<Bytes>)>) {
-        if self.tell_in_one(peer, &left) || left.is_empty() {
-            return;
-        }
-        let told = u64::try_from(left.len()).unwrap_or(u64::MAX);
-        let network = peer.source.network.clone();
-        left.reverse();
-        let roster = Box::new(Roster { network, left });
-        // A full mailbox is closing already.
-        if peer.mailbox.push_roster(roster).is_ok() {
-            let sent = &self.metrics.messages_sent;
-            sent.of(peer.dialect, Sent::PeerDiscovered).inc_by(told);
-        }
-    }
-
-    /// Tells a member that asks once more who the others are, in a dialect in which that is one message.
-    pub fn tell_again(&self, peer: &Peer, others: &[(PeerId, Option<Bytes>)]) {
-        self.tell_in_one(peer, others);
-    }
-
-    /// Whether the dialect has one message for all of them, which then is told.
-    fn tell_in_one(&self, peer: &Peer, others: &[(PeerId, Option<Bytes>)]) -> bool {
-        if peer.is_quiet() {
-            return false;
-        }
-        let roster = dialect::Roster {
-            network: &peer.source.network,
-            peer: &peer.source.peer,
-            others,
-        };
-        let Some(text) = dialect::encode_roster(peer.dialect, &roster, unix_ms()) else {
-            return false;
-        };
-        // A full mailbox is closing already.
-        if peer.mailbox.push(text).is_ok() {
-            self.metrics.messages_sent.inc(peer.dialect, Sent::Roster);
-        }
-        true
     }
 
     fn enlist(&self, claim: ClaimNo, peer: &Arc<Peer>) {
@@ -507,7 +479,9 @@ impl Registry {
     fn count_notices(&self, dialect: Dialect, event: &PeerEvent, receivers: u64) {
         let sent = &self.metrics.messages_sent;
         let word = match event {
-            PeerEvent::Joined { .. } | PeerEvent::Updated { .. } => Sent::PeerDiscovered,
+            PeerEvent::Joined { .. } | PeerEvent::Updated { .. } | PeerEvent::Hosts { .. } => {
+                Sent::PeerDiscovered
+            }
             PeerEvent::Left { reason, .. } => {
                 if *reason == LeaveReason::Goodbye {
                     sent.of(dialect, Sent::Goodbye).inc_by(receivers);

@@ -154,12 +154,13 @@ where
                 data,
                 quiet,
                 leaving,
+                room,
             } => {
                 if let Some(before) = leaving {
                     self.leave(&before, LeaveReason::Closed).await;
                 }
                 // Boxed, because it may come to another one.
-                Box::pin(self.join(network, data, quiet)).await?;
+                Box::pin(self.join(network, (data, quiet), room)).await?;
             }
             Action::Update { network, data } => self.update(&network, data).await,
             Action::Leave { network, goodbye } => self.part_from(&network, goodbye).await,

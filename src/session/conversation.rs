@@ -168,6 +168,7 @@ where
             fresh: peer.is_none().then(drawn),
             network: newcomer.network,
             max_announce_bytes: limits.max_announce_bytes,
+            max_room_bytes: limits.max_room_bytes,
         });
         Conversation {
             socket,

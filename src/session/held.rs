@@ -313,6 +313,7 @@ mod tests {
             data: None,
             quiet: false,
             leaving: Some(a.clone()),
+            room: None,
         };
         let only_a = |network: Option<&NetworkKey>| network.is_none_or(|network| *network == a);
         let mut held = Held::default();

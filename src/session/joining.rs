@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hubmesh_core::api::{Join, Source};
+use hubmesh_core::api::{Join, RoomAsk, Source};
 use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -37,8 +37,12 @@ where
     fn tell_again(&self, network: &NetworkKey) {
         let about = About::Network(network.clone());
         if let Some(peer) = self.memberships.present(&about) {
-            let others = self.shared.mesh.others(network, &peer.source().peer);
-            self.shared.registry.tell_again(peer, &others);
+            let mesh = &self.shared.mesh;
+            let others = mesh.others(network, &peer.source().peer);
+            let room = network.is_room().then(|| mesh.room(network)).flatten();
+            self.shared
+                .registry
+                .tell_again(peer, &others, room.as_ref());
         }
     }
 
@@ -83,8 +87,8 @@ where
     pub(super) async fn join(
         &mut self,
         network: NetworkKey,
-        data: Option<Bytes>,
-        quiet: bool,
+        (data, quiet): (Option<Bytes>, bool),
+        room: Option<RoomAsk>,
     ) -> Result<(), CloseReason> {
         let Some(identity) = self.identity.clone() else {
             return Ok(());
@@ -126,6 +130,7 @@ where
             data,
             quiet,
             proof: self.proof.clone(),
+            room,
             address: Origin::of(self.address),
         };
         match &mut self.postponed {

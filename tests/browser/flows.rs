@@ -1,11 +1,13 @@
 //! The message flows that applications publish, played by the `ws` package against one hub and two linked ones.
 //!
-//! Owns which fixture is played where; the player is `tests/browser/flow.mjs`. `tests/coordinator` plays the same without node.
+//! Owns which fixture is played where; the player is `tests/browser/flow.mjs`. `tests/coordinator` and `tests/rooms` play the same
+//! without node.
 
 use crate::hub::Hub;
 use crate::run;
 
 const COORDINATOR: &str = "../fixtures/coordinator/flow.jsonl";
+const ROOMS: &str = "../fixtures/rooms/flow.jsonl";
 
 fn play(fixture: &str, path: &str, hubs: impl FnOnce() -> Vec<Hub>) {
     run(hubs, |hubs| {
@@ -30,4 +32,14 @@ fn the_coordinator_s_flow_goes_on_one_hub() {
 #[test]
 fn the_coordinator_s_flow_goes_across_two_hubs() {
     play(COORDINATOR, "/p2p", two);
+}
+
+#[test]
+fn the_flow_of_rooms_goes_on_one_hub() {
+    play(ROOMS, "/rooms", one);
+}
+
+#[test]
+fn the_flow_of_rooms_goes_across_two_hubs() {
+    play(ROOMS, "/rooms", two);
 }

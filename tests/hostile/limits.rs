@@ -76,6 +76,14 @@ const CAPS_OF_RELAYS: &[&str] = &[
     "ICE_SERVERS_NEARBY",
 ];
 
+/// Caps of rooms, hit in `tests/rooms`.
+const CAPS_OF_ROOMS: &[&str] = &[
+    "ROOM_INACTIVITY_TIMEOUT",
+    "PEER_HEARTBEAT_TIMEOUT",
+    "MAX_ROOMS",
+    "MAX_ROOM_BYTES",
+];
+
 /// What says how the hub is, and bounds nothing that others do to it.
 const NOT_CAPS: &[&str] = &[
     "DEMO",
@@ -129,7 +137,8 @@ const NOT_CAPS: &[&str] = &[
 
 #[test]
 fn every_setting_is_a_cap_with_a_test_or_none() {
-    let lists = CAPS.iter().chain(CAPS_OF_RELAYS).chain(NOT_CAPS);
+    let lists = CAPS.iter().chain(CAPS_OF_RELAYS).chain(CAPS_OF_ROOMS);
+    let lists = lists.chain(NOT_CAPS);
     let mut listed: Vec<&str> = lists.copied().collect();
     let mut settings: Vec<String> = Config::settings()
         .iter()

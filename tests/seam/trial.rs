@@ -71,6 +71,7 @@ impl Trial {
                         data: None,
                         quiet: false,
                         leaving: None,
+                        room: None,
                     });
                 }
             }
@@ -211,7 +212,7 @@ pub fn encode_signal(signal: &Signal<'_>) -> Option<Utf8Bytes> {
 pub fn encode_notice(network: &str, event: &PeerEvent) -> Notice {
     let word = match event {
         PeerEvent::Joined { .. } => "joined",
-        PeerEvent::Updated { .. } => return Notice::NONE,
+        PeerEvent::Updated { .. } | PeerEvent::Hosts { .. } => return Notice::NONE,
         PeerEvent::Left { .. } => "left",
     };
     let told = json!({"type": word, "topic": network, "id": event.peer().to_string()});

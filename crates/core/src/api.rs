@@ -10,6 +10,7 @@ use super::ids::{
     ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, NetworkKey, PeerId, SignalKind,
 };
 use crate::reach::Origin;
+pub use crate::rooms::RoomAsk;
 
 /// A link whose handshake is done: both ends proved that they hold the mesh token, in one namespace.
 #[derive(Clone, Debug)]
@@ -112,6 +113,8 @@ pub struct Join {
     pub quiet: bool,
     /// What proves that an older holder of the id is the same party; empty proves nothing.
     pub proof: Bytes,
+    /// What it wants of its room; `None` in networks that are no rooms.
+    pub room: Option<RoomAsk>,
     /// Where its client is, as far as the hub knows: who contests much is bounded by it.
     pub address: Origin,
 }
@@ -125,6 +128,12 @@ pub enum JoinRefusal {
     TakeoverLimit,
     /// The network is a room, and as many peers are in it as may be.
     RoomFull,
+    /// There is a room of that name already, or there was one first.
+    RoomExists,
+    /// There is no room of that name.
+    NoSuchRoom,
+    /// This hub has as many rooms as it may have.
+    TooManyRooms,
     /// This hub is shutting down.
     Draining,
 }
@@ -146,6 +155,13 @@ pub enum PeerEvent {
         /// What it shows of itself: JSON text.
         data: Option<Bytes>,
     },
+    /// It is the host of its room from now on.
+    Hosts {
+        /// Who.
+        peer: PeerId,
+        /// What it shows of itself.
+        data: Option<Bytes>,
+    },
     /// It is gone.
     Left {
         /// Who.
@@ -161,6 +177,7 @@ impl PeerEvent {
         match self {
             PeerEvent::Joined { peer, .. }
             | PeerEvent::Updated { peer, .. }
+            | PeerEvent::Hosts { peer, .. }
             | PeerEvent::Left { peer, .. } => peer,
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Core;
 use super::api::{Bye, Join, JoinRefusal, Output};
-use super::ids::{ClaimNo, HubId, LeaveReason, LinkId, NetworkKey, Now, PeerId};
+use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, LinkId, NetworkKey, Now, PeerId};
 use crate::frames::{Claim, Set};
 
 impl Core {
@@ -106,6 +106,7 @@ impl Core {
             peer,
             data,
             quiet,
+            room,
             ..
         } = join;
         // It may have filled up while the id was contested.
@@ -114,12 +115,19 @@ impl Core {
             let why = JoinRefusal::RoomFull;
             return self.outputs.push_back(Output::Refused { claim, why });
         }
+        if let Some(ask) = room
+            && let Err(why) = self.enter_room(now, &network, (claim, &peer), ask)
+        {
+            self.contests.on_gone(claim);
+            return self.outputs.push_back(Output::Refused { claim, why });
+        }
         let above = self.directory.read().holder(&network, &peer);
         if above.is_some() {
             self.counters.takeovers += 1;
             self.contests.note_takeover(now.at, &network, &peer);
         }
-        let hlc = self.clock.draw(now.wall_ms, above.map(|(_, hlc)| hlc));
+        let above = above.map(|(_, hlc)| hlc).max(self.latest_in_room(&network));
+        let hlc = self.clock.draw(now.wall_ms, above);
         self.author(
             now,
             &Claim {
@@ -132,6 +140,12 @@ impl Core {
             },
             true,
         );
+    }
+
+    /// The clock that a newcomer of a room comes after, whatever the clocks of hubs say: whoever came first is the host.
+    fn latest_in_room(&self, network: &NetworkKey) -> Option<Hlc> {
+        let directory = self.directory.read();
+        network.is_room().then(|| directory.latest(network))?
     }
 
     pub(super) fn author(&mut self, now: Now, claim: &Claim, admits: bool) {

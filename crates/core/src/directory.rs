@@ -17,6 +17,7 @@ mod lines;
 mod log;
 mod reading;
 mod records;
+mod rooms;
 mod sets;
 mod shares;
 mod store;
@@ -41,6 +42,7 @@ use views::Views;
 
 pub use lines::Lines;
 pub use log::Tombstone;
+pub use rooms::RoomClaim;
 use shares::Use;
 pub use shares::{Shares, Use as Used};
 

@@ -211,6 +211,11 @@ impl NetworkKey {
             .is_none_or(|dialect| dialect.policy().tells_of_peers)
     }
 
+    /// Whether it is a room, which somebody creates and which has a host.
+    pub fn is_room(&self) -> bool {
+        self.dialect().is_some_and(|dialect| dialect.policy().rooms)
+    }
+
     /// Whether its peers are likely to be back under their ids when their connection breaks, as far as is known.
     pub fn returns(&self) -> bool {
         self.dialect()

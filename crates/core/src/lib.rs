@@ -18,7 +18,7 @@
 //! `links` decides which socket is *the* link to a neighbour; `topology` learns the graph and the ways;
 //! `dial` chooses whom to dial; `feeds` and `serving` move the [`directory`], of which
 //! `interest` and `narrowing` say what of it is needed here; `contest` decides who may
-//! hold an id; `rosters` decides who is told; [`exchange`] carries signals. Each is a state machine of its own that
+//! hold an id; `rosters` decides who is told, and `rooms` what becomes of rooms; [`exchange`] carries signals. Each is a state machine of its own that
 //! knows none of the others: this module alone passes their events on.
 //!
 //! # The face
@@ -52,6 +52,7 @@ mod narrowing;
 pub mod policy;
 pub mod reach;
 pub mod rng;
+pub mod rooms;
 mod rosters;
 mod serving;
 mod settling;
@@ -80,6 +81,7 @@ use interest::Interest;
 use links::Links;
 use mutants::Mutants;
 use policy::Policies;
+use rooms::Rooms;
 use rosters::Rosters;
 use serving::Serving;
 use topology::Topology;
@@ -94,6 +96,7 @@ pub use dial::{BootstrapStatus, DialConfig};
 pub use interest::InterestConfig;
 pub use kept::Kept;
 pub use links::LinkConfig;
+pub use rooms::RoomsConfig;
 pub use topology::TopologyConfig;
 
 /// A round of housekeeping audits one in this many of the origins.
@@ -137,6 +140,8 @@ pub struct CoreConfig {
     pub interest: InterestConfig,
     /// What the claims of other hubs may take up.
     pub shares: Shares,
+    /// The bounds on rooms.
+    pub rooms: RoomsConfig,
     /// How contested ids are decided.
     pub contest: ContestConfig,
     /// Links.
@@ -167,6 +172,7 @@ impl Default for CoreConfig {
             policies: Policies::default(),
             interest: InterestConfig::default(),
             shares: Shares::default(),
+            rooms: RoomsConfig::default(),
             contest: ContestConfig::default(),
             links: LinkConfig::default(),
             topology: TopologyConfig::default(),
@@ -220,6 +226,7 @@ pub struct Core {
     interest: Interest,
     contests: Contests,
     rosters: Rosters,
+    rooms: Rooms,
     policies: Policies,
     /// Claims of this hub that are too many in their rooms.
     crowded: BTreeSet<ClaimNo>,
@@ -297,6 +304,7 @@ impl Core {
             interest: Interest::new(config.interest),
             contests: Contests::new(me, config.contest),
             rosters: Rosters::new(config.discovery_limit),
+            rooms: Rooms::new(config.rooms),
             policies: config.policies,
             crowded: BTreeSet::new(),
             codecs: BTreeMap::new(),
@@ -408,6 +416,7 @@ impl Core {
             }
         }
         self.handle_interest_timeout(now);
+        self.end_idle_rooms(now);
         if self.next_audit <= now.at {
             self.next_audit = now.at + self.housekeeping;
             self.keep_house(now);
@@ -429,6 +438,7 @@ impl Core {
             self.contests.poll_timeout(),
             self.holds.poll_timeout(),
             self.interest.poll_timeout(),
+            self.rooms.poll_timeout(),
             self.farewells.poll_timeout(),
             self.exchange.lock().poll_timeout(),
             Some(self.next_audit),

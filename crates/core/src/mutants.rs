@@ -83,6 +83,14 @@ mutants! {
     unknown_variant_unacknowledged,
     /// Directory, where a set of another hub is served: changes of kinds that this hub does not know are left out.
     unknown_change_not_passed_on,
+    /// Rooms, where the host's hub holds the record: whoever held it before keeps it too.
+    records_kept,
+    /// Rooms, where one is without a member: its time is never over.
+    rooms_without_end,
+    /// Rooms, where the host is looked for: each hub looks among its own members alone.
+    host_of_one_s_own,
+    /// Rooms, where one is entered: it need not be there.
+    rooms_from_nowhere,
     /// Topology, where word of a newer record comes: the record is not asked for.
     pull_forgotten,
     /// Topology, where records are summed up to be compared: each counts by its hub alone, whatever its version.

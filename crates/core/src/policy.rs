@@ -17,6 +17,8 @@ pub enum Dialect {
     PeerJsRooms,
     /// That of `y-webrtc` clients; a network is a topic.
     Yjs,
+    /// That of OctateCode's clients; a network is a room, which has a host.
+    Rooms,
     /// That of Self-Streme's coordinator; a network is a room, and one more is of all that are registered.
     Coordinator,
     /// The tests' own.
@@ -31,6 +33,7 @@ impl Dialect {
         Dialect::PeerJs,
         Dialect::PeerJsRooms,
         Dialect::Yjs,
+        Dialect::Rooms,
         Dialect::Coordinator,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial,
@@ -43,6 +46,7 @@ impl Dialect {
             Dialect::PeerJs => 'j',
             Dialect::PeerJsRooms => 'r',
             Dialect::Yjs => 'y',
+            Dialect::Rooms => 'o',
             Dialect::Coordinator => 'c',
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => '~',
@@ -56,6 +60,7 @@ impl Dialect {
             'j' => Some(Dialect::PeerJs),
             'r' => Some(Dialect::PeerJsRooms),
             'y' => Some(Dialect::Yjs),
+            'o' => Some(Dialect::Rooms),
             'c' => Some(Dialect::Coordinator),
             #[cfg(feature = "trial-dialect")]
             '~' => Some(Dialect::Trial),
@@ -70,6 +75,7 @@ impl Dialect {
             Dialect::PeerJs => "peerjs",
             Dialect::PeerJsRooms => "peerjs-rooms",
             Dialect::Yjs => "yjs",
+            Dialect::Rooms => "rooms",
             Dialect::Coordinator => "coordinator",
             #[cfg(feature = "trial-dialect")]
             Dialect::Trial => "trial",
@@ -92,6 +98,9 @@ pub struct Policy {
     pub is_anonymous: bool,
     /// Clients register their id in one network before they join others, which wait for that.
     pub registers: bool,
+    /// A network is a room: somebody creates it, the longest present member is its host, and it stays for a while without
+    /// one. All hubs agree on it.
+    pub rooms: bool,
     /// The most peers that a network shows; `None` is no limit.
     pub capacity: Option<usize>,
     /// How signals wait for a target that nobody holds.
@@ -123,6 +132,7 @@ impl Dialect {
             joins_by_connecting: false,
             is_anonymous: false,
             registers: false,
+            rooms: false,
             capacity: None,
             waiting: Waiting::Alone,
             silence: Duration::from_secs(60),
@@ -149,6 +159,13 @@ impl Dialect {
                 fans_out: true,
                 idles: true,
                 is_anonymous: true,
+                ..native
+            },
+            Dialect::Rooms => Policy {
+                fans_out: true,
+                idles: true,
+                rooms: true,
+                silence: Duration::from_secs(300),
                 ..native
             },
             Dialect::Coordinator => Policy {

@@ -13,6 +13,7 @@ use super::contest::Action;
 use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
+use super::rooms::record_id;
 use super::topology::TopologyEvent;
 use crate::frames::{ControlFrame, Set};
 
@@ -343,6 +344,9 @@ impl Core {
         for room in rooms {
             self.clear_room(room);
         }
+        let touched = changes.iter().map(|change| &change.network);
+        let touched = touched.filter(|network| network.is_room()).cloned();
+        self.review_rooms(now, touched.collect());
         true
     }
 
@@ -364,6 +368,10 @@ impl Core {
         }
         for claim in &change.lost {
             if self.directory.read().own_claim(*claim).is_none() {
+                continue;
+            }
+            // Which record of a room counts is a question of its own.
+            if change.peer == record_id() && change.network.is_room() {
                 continue;
             }
             // One that this hub's own newcomer made was noted when it claimed the id.

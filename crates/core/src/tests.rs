@@ -42,6 +42,7 @@ fn join(claim: u64, name: &str) -> Join {
         data: None,
         quiet: false,
         proof: Bytes::new(),
+        room: None,
         address: Origin::of(std::net::Ipv4Addr::LOCALHOST.into()),
     }
 }
@@ -243,7 +244,7 @@ fn nobody_hears_of_the_leave_of_a_peer_that_it_never_knew_when_a_network_becomes
                 assert!(place.is_some(), "{peer} was never known");
                 known.swap_remove(place.unwrap());
             }
-            PeerEvent::Updated { .. } => {}
+            PeerEvent::Updated { .. } | PeerEvent::Hosts { .. } => {}
         }
     }
     assert!(known.is_empty());
@@ -308,7 +309,7 @@ fn replay(core: &mut Core, rosters: &mut Rosters) {
                     let alternates = match &event {
                         PeerEvent::Joined { peer, .. } => known.insert(peer.clone()),
                         PeerEvent::Left { peer, .. } => known.remove(peer),
-                        PeerEvent::Updated { .. } => true,
+                        PeerEvent::Updated { .. } | PeerEvent::Hosts { .. } => true,
                     };
                     assert!(alternates, "{claim:?}: {event:?}");
                 }

@@ -4,11 +4,14 @@
 //! the truth, the open connections are the graph.
 
 mod interest;
+mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+
+pub use rooms::left_over;
 
 use super::sessions::{SessionNo, Status};
 use super::world::{HostNo, World};
@@ -74,6 +77,7 @@ pub fn quiet_faults(world: &World) -> Vec<String> {
         let holders = winners(world, &component, &mut faults);
         same_winners(world, &component, &holders, &mut faults);
         rosters(world, &component, &holders, &mut faults);
+        rooms::one_host_each(world, &component, &mut faults);
     }
     one_link_per_pair(world, &mut faults);
     faults
@@ -144,7 +148,9 @@ fn authors_hold_what_they_claim(world: &World, component: &[HostNo], faults: &mu
             .iter()
             .filter(|claim| is_of_its_session(world, *no, claim))
             .count();
-        if (held, claims.len()) != (expected, expected + running.unwatched) {
+        // Those that hold the records of rooms are of nobody.
+        let own = running.unwatched + core.rooms_held();
+        if (held, claims.len()) != (expected, expected + own) {
             faults.push(format!(
                 "2: host {no} claims {}, of which {held} are right, and holds {expected}",
                 claims.len()

@@ -1,5 +1,7 @@
 //! Random histories: what operators, clients and fate may do, drawn by weight, then peace, then the checks.
 
+mod people;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -15,11 +17,16 @@ use hubmesh_core::ids::{PeerId, mix};
 use hubmesh_core::mutants::Mutants;
 use hubmesh_core::rng::Rng;
 
+use people::{in_a_room, person};
+
 /// How long a mesh may take, once left in peace, until every wanted link stands and all checks hold.
 const PEACE: Duration = Duration::from_secs(75);
 /// Without news of links for so long, everything but missing links must be in order: the hold, the pacing and
 /// the longest way there and back thrice, and what detecting a dead link takes.
 const SETTLED: Duration = Duration::from_millis(3_500);
+
+/// How long a room without a member stays.
+const ROOM_IDLE: Duration = Duration::from_secs(8);
 
 /// What became of a history.
 #[derive(Debug, Clone)]
@@ -109,6 +116,8 @@ struct Kind {
     tight: bool,
     /// Some hubs speak an earlier version, until a restart makes them another.
     mixed: bool,
+    /// Some of the networks are rooms.
+    rooms: bool,
     /// From more hubs than so on they take networks of interest alone.
     full_hubs: Option<usize>,
     /// Some hubs are of the version after this one: what chance their doings come from.
@@ -133,6 +142,8 @@ impl Kind {
                 _ => 2 + rng.below(6) as usize,
             }),
             later: (rng.below(3) == 0 && plan.later).then(|| rng.next_u64()),
+            // Behind all that was drawn before there were rooms.
+            rooms: rng.below(2) == 0,
         }
     }
 
@@ -147,6 +158,7 @@ impl Kind {
             core.dial.introduce = 2;
             core.dial.share_retries_past = 4;
         }
+        core.rooms.idle = ROOM_IDLE;
         if let Some(full_hubs) = self.full_hubs {
             core.interest.full_hubs = full_hubs;
             core.interest.calm = Duration::from_secs(1);
@@ -207,7 +219,10 @@ impl History {
                 .is_some_and(|seed| mix(seed ^ no as u64).is_multiple_of(2));
         }
         let people: Vec<Newcomer> = (0..2 + 2 * hubs)
-            .map(|no| person(no, plan.interest, &mut world))
+            .map(|no| match person(no, plan.interest, &mut world) {
+                who if kind.rooms && no % 3 == 2 => in_a_room(no, who),
+                who => who,
+            })
             .collect();
         let open = vec![Vec::new(); people.len()];
         for no in 0..hubs {
@@ -552,6 +567,11 @@ impl<'a> Peace<'a> {
         let mut faults = checks::open_signals(self.world, Duration::from_secs(5));
         if self.world.quiet_for() > SETTLED {
             faults.extend(lasting_faults(self.world));
+            // Rooms that were left last have had their time by then.
+            if !self.probes_lost {
+                self.world.run_for(ROOM_IDLE);
+                faults.extend(checks::left_over(self.world));
+            }
         }
         let asking = self
             .world
@@ -582,29 +602,4 @@ fn earlier(plan: &Plan, rng: &mut Rng) -> u16 {
         true => PULLS_SINCE - rng.below(2) as u16,
         false => PULLS_SINCE - 1,
     }
-}
-
-/// Some ids are shared by two people, so that clients clone each other.
-fn person(no: usize, interest: bool, world: &mut World) -> Newcomer {
-    let network = match (world.rng.below(3), interest) {
-        (0, false) => "games",
-        (0, true) => ["games", "chess", "cards", "go"][no % 4],
-        _ => "global",
-    };
-    let id = if world.rng.below(6) == 0 { no / 2 } else { no };
-    let peer = match world.rng.below(3) {
-        0 => format!("person-{id}"),
-        _ => format!("{:040x}", mix(id as u64)),
-    };
-    let proof = match world.rng.below(3) {
-        0 => String::new(),
-        1 => format!("proof-{id}"),
-        _ => format!("proof-of-{no}"),
-    };
-    let mut who = Newcomer::new(network, &peer, &proof);
-    who.quiet = world.rng.below(10) == 0;
-    if world.rng.below(3) == 0 {
-        who.data = Some(Bytes::from(format!("{{\"name\":\"{no}\"}}")));
-    }
-    who
 }

@@ -59,6 +59,12 @@ pub struct Session {
 impl Session {
     /// Takes an event in; a fault is described.
     pub(super) fn tell(&mut self, event: &PeerEvent) -> Result<(), String> {
+        if let PeerEvent::Hosts { peer, .. } = event {
+            let is_there = *peer == self.peer || self.roster.contains_key(peer);
+            return is_there
+                .then_some(())
+                .ok_or_else(|| self.fault("a host that is not there:", peer));
+        }
         self.told += 1;
         if *event.peer() == self.peer {
             return Err(format!("15: {:?} hears of itself", self.peer));
@@ -77,6 +83,7 @@ impl Session {
                     .then_some(())
                     .ok_or_else(|| self.fault("an update of the unknown", peer))
             }
+            PeerEvent::Hosts { .. } => Ok(()),
             PeerEvent::Left { peer, .. } => {
                 self.leaves += 1;
                 self.roster.remove(peer);

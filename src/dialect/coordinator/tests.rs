@@ -13,6 +13,7 @@ fn client() -> Coordinator {
         fresh: None,
         network: None,
         max_announce_bytes: 64,
+        max_room_bytes: 64,
     })
 }
 
@@ -118,6 +119,7 @@ fn whoever_registers_joins_unseen_and_is_told_once_the_mesh_agrees() {
         data: None,
         quiet: true,
         leaving: None,
+        room: None,
     };
     assert_eq!(actions, [identify, join]);
     let why = Complaint::new("id-taken", "Peer already connected");
@@ -147,6 +149,7 @@ fn rooms_are_joined_with_the_metadata_that_was_registered() {
         data: Some(Bytes::from_static(br#"{"metadata":{"name":"Ada"}}"#)),
         quiet: false,
         leaving: None,
+        room: None,
     };
     assert_eq!(heard(&mut ada, said), [join]);
     let network = &room("r");
@@ -373,6 +376,8 @@ fn a_room_hears_of_its_peers_and_metadata_that_is_not_fit_is_left_out() {
         network,
         peer: &id("cy"),
         others: &others,
+        room: None,
+        is_new: false,
     };
     let told: Value = serde_json::from_str(&encode_roster(&roster, NOW)).expect("JSON");
     let expected = json!({

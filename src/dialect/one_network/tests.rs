@@ -13,6 +13,7 @@ fn client(dialect: Dialect, network: Option<&str>) -> OneNetwork {
         fresh: None,
         network: network.map(|name| key(dialect, name)),
         max_announce_bytes: 100,
+        max_room_bytes: 100,
     })
 }
 
@@ -42,6 +43,7 @@ fn joins(network: &str, quiet: bool, leaving: Option<&str>) -> Action<'static> {
         data: None,
         quiet,
         leaving: leaving.map(room),
+        room: None,
     }
 }
 

@@ -13,6 +13,7 @@ use hubmesh_core::api::{
 };
 use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind};
 use hubmesh_core::policy::Policies;
+use hubmesh_core::rooms;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -150,6 +151,10 @@ impl MeshPort for FakeMesh {
         others.collect()
     }
 
+    fn room(&self, _network: &NetworkKey) -> Option<rooms::Room> {
+        None
+    }
+
     async fn join(&self, join: Join) {
         let answer = {
             let mut state = self.0.state.lock();
@@ -261,6 +266,7 @@ pub fn limits() -> PeerLimits {
         message_budget_bytes: 1 << 20,
         max_announce_bytes: 1024,
         max_networks: 256,
+        max_room_bytes: 1024,
         rate_per_sec: None,
         rate_burst: 1,
         rate_message_bytes: 10 * 1024,

@@ -46,6 +46,7 @@ impl Hub {
             data: None,
             quiet: false,
             proof: Bytes::from_static(proof.as_bytes()),
+            room: None,
             address: Origin::of(address),
         };
         self.contests.begin(self.now, &self.directory, join);

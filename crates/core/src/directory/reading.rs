@@ -258,7 +258,7 @@ impl Directory {
     }
 
     /// The records that a network shows, one for each id, in no order.
-    fn shown_winners(&self, network: &NetworkKey) -> impl Iterator<Item = RecordNo> {
+    pub(super) fn shown_winners(&self, network: &NetworkKey) -> impl Iterator<Item = RecordNo> {
         let known = self.by_name.get(network);
         let known = known.and_then(|no| Some((*no, self.network_at(*no)?)));
         known.into_iter().flat_map(move |(no, network)| {

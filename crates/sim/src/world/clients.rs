@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::{HostNo, World};
 use crate::sessions::{Session, SessionNo, Status};
-use hubmesh_core::api::{Join, Signal, Source};
+use hubmesh_core::api::{Join, RoomAsk, Signal, Source};
 use hubmesh_core::exchange::{Resolve, Sent};
-use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId};
+use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId};
 use hubmesh_core::reach::Origin;
 
 /// What a client joins with.
@@ -25,6 +25,8 @@ pub struct Newcomer {
     pub proof: Bytes,
     /// Reachable, but not shown.
     pub quiet: bool,
+    /// What it wants of its room, in a network that is one.
+    pub room: Option<RoomAsk>,
 }
 
 impl Newcomer {
@@ -40,6 +42,19 @@ impl Newcomer {
             data: None,
             proof: Bytes::copy_from_slice(proof.as_bytes()),
             quiet: false,
+            room: None,
+        }
+    }
+
+    /// A client of a room.
+    ///
+    /// # Panics
+    /// If the names are not valid: scripts choose them.
+    pub fn of_room(room: &str, peer: &str, ask: RoomAsk) -> Self {
+        Newcomer {
+            network: NetworkKey::new(Dialect::Rooms, room).expect("scripts choose valid rooms"),
+            room: Some(ask),
+            ..Newcomer::new("any", peer, "")
         }
     }
 }
@@ -155,6 +170,7 @@ impl World {
             data: who.data.clone(),
             quiet: who.quiet,
             proof: who.proof.clone(),
+            room: who.room.clone(),
             address: Origin::of(Ipv4Addr::LOCALHOST.into()),
         };
         let now = self.clocks(no);

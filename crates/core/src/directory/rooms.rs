@@ -1,0 +1,73 @@
+//! What the directory says of a room: the claims that hold its record, and who its host is.
+
+use bytes::Bytes;
+
+use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId};
+use super::Directory;
+
+/// A claim as the rule for rooms sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoomClaim {
+    /// The claiming hub.
+    pub hub: HubId,
+    /// Its number.
+    pub claim: ClaimNo,
+    /// Its clock.
+    pub hlc: Hlc,
+    /// Its peer.
+    pub peer: PeerId,
+    /// What it shows.
+    pub data: Option<Bytes>,
+}
+
+impl RoomClaim {
+    /// What the longest present member of a room is the lowest by.
+    pub fn rank(&self) -> (Hlc, HubId, ClaimNo) {
+        (self.hlc, self.hub, self.claim)
+    }
+}
+
+impl Directory {
+    /// The claims of an id at hubs that can be reached, winners and losers.
+    pub fn claims_of_id(&self, network: &NetworkKey, peer: &PeerId) -> Vec<RoomClaim> {
+        let Some(no) = self.by_name.get(network) else {
+            return Vec::new();
+        };
+        let found = self.store.find(*no, peer);
+        let seen = found.filter(|no| self.origin_visible(self.store.record(*no).origin));
+        seen.map(|no| self.room_claim(no)).collect()
+    }
+
+    /// The members that a room shows, the longest present first: the first is its host. A pure function of what is visible.
+    pub fn by_seniority(&self, network: &NetworkKey) -> Vec<RoomClaim> {
+        let shown = self.shown_winners(network);
+        let mut all: Vec<RoomClaim> = shown.map(|no| self.room_claim(no)).collect();
+        all.sort_unstable_by_key(RoomClaim::rank);
+        all
+    }
+
+    /// The longest present of the members that a room shows.
+    pub fn senior(&self, network: &NetworkKey) -> Option<RoomClaim> {
+        let shown = self.shown_winners(network);
+        shown
+            .min_by_key(|no| self.rank(*no))
+            .map(|no| self.room_claim(no))
+    }
+
+    /// The highest clock among the members that a room shows.
+    pub fn latest(&self, network: &NetworkKey) -> Option<Hlc> {
+        let shown = self.shown_winners(network);
+        shown.map(|no| self.store.record(no).hlc).max()
+    }
+
+    fn room_claim(&self, no: super::store::RecordNo) -> RoomClaim {
+        let record = self.store.record(no);
+        RoomClaim {
+            hub: self.origin_hub(record.origin),
+            claim: record.claim(),
+            hlc: record.hlc,
+            peer: record.peer.clone(),
+            data: record.data.as_deref().cloned(),
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! Rooms: networks that somebody creates, that have a host, and that are there for a while without a member.
+//!
+//! A room's *record* (who created it and when, and what its dialect keeps of it) is the data of a quiet claim of the id
+//! [`RECORD`] in its network, held by the hub of the host. The *host* is the member that has been there the longest, by
+//! (clock, hub, claim): a pure function of what is visible, so that all hubs agree once they see the same. Each hub that
+//! has a member in a room, or its record, follows the room, and keeps the record as it last knew it. From that follow all
+//! rules, each of which a hub applies to its own claims alone:
+//!
+//! - The hub of the host holds the record. When the host leaves, or its hub is gone, the next host's hub makes a
+//!   claim of what it last knew, and a hub that is not the host's gives its own up once it sees that one.
+//! - Of two records of one room the one that was created first counts, by (clock, hub). Who created the other one is told, and
+//!   leaves.
+//! - A room without a member stays with the hub that holds its record, until its time is over. Of several such hubs the
+//!   lowest keeps it.
+//!
+//! Hubs that do not know of rooms carry these claims like any other. Knows no link; [`Core`] calls it when claims of a room
+//! come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Core;
+use super::api::{JoinRefusal, Output, PeerEvent, Recipients};
+use super::directory::Directory;
+pub use super::directory::RoomClaim;
+use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
+use crate::frames::{Claim, Set};
+
+/// The id of the claim that holds a room's record. No client may be called so.
+pub const RECORD: &str = "\0room";
+
+/// Where the numbers of claims begin that the hub makes by itself: far from those that its sessions draw.
+const OWN_CLAIMS: u64 = 1 << 62;
+
+/// What a client that joins a room wants of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RoomAsk {
+    /// It is to be new, and this is what is kept of it.
+    Create(Bytes),
+    /// It is to be there.
+    Enter,
+}
+
+/// The bounds on rooms.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomsConfig {
+    /// How long a room without a member stays.
+    pub idle: Duration,
+    /// How many records this hub holds. Where there is no place, the room goes that has been without a member the longest.
+    pub most: usize,
+}
+
+impl Default for RoomsConfig {
+    fn default() -> Self {
+        RoomsConfig {
+            idle: Duration::from_secs(3 * 60 * 60),
+            most: 10_000,
+        }
+    }
+}
+
+/// What is kept of a room, the same on all hubs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// When it was created: with the hub, what tells two rooms of one name apart.
+    pub created: Hlc,
+    /// Where.
+    pub by: HubId,
+    /// The text of the id of whoever created it.
+    pub creator: String,
+    /// When it was last left by all, or created, as Unix time in milliseconds.
+    pub left_ms: u64,
+    /// What its dialect keeps.
+    pub about: Vec<u8>,
+}
+
+impl Record {
+    /// The record in a claim's data, if it is one.
+    pub fn read(data: &[u8]) -> Option<Self> {
+        postcard::from_bytes(data).ok()
+    }
+
+    fn write(&self) -> Bytes {
+        // Writing to memory fails for nothing that has a length.
+        postcard::to_allocvec(self).unwrap_or_default().into()
+    }
+
+    /// Of two records the lower counts.
+    fn birth(&self) -> (Hlc, HubId) {
+        (self.created, self.by)
+    }
+}
+
+/// A room as it is seen from one hub.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// What is kept of it.
+    pub record: Record,
+    /// Its members, the longest present first: the first is the host.
+    pub members: Vec<RoomClaim>,
+}
+
+/// A room that this hub follows.
+#[derive(Debug, Default)]
+struct Followed {
+    record: Option<Record>,
+    /// This hub's claim that holds the record.
+    held: Option<ClaimNo>,
+    /// The host that the members here were told of last.
+    told: Option<PeerId>,
+    /// When it ends, unless somebody comes.
+    ends: Option<Moment>,
+    /// The claim that created it.
+    new: Option<ClaimNo>,
+}
+
+/// All rooms that this hub follows.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    config: RoomsConfig,
+    followed: BTreeMap<NetworkKey, Followed>,
+    due: BTreeSet<(Moment, NetworkKey)>,
+    held: usize,
+    claims: u64,
+}
+
+impl Rooms {
+    pub(super) fn new(config: RoomsConfig) -> Self {
+        Rooms {
+            config,
+            followed: BTreeMap::new(),
+            due: BTreeSet::new(),
+            held: 0,
+            claims: OWN_CLAIMS,
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    fn next_claim(&mut self) -> ClaimNo {
+        self.claims += 1;
+        ClaimNo(self.claims)
+    }
+
+    /// A room is without a member until then, or has one.
+    fn ends(&mut self, network: &NetworkKey, ends: Option<Moment>) {
+        let Some(followed) = self.followed.get_mut(network) else {
+            return;
+        };
+        if let Some(before) = std::mem::replace(&mut followed.ends, ends) {
+            self.due.remove(&(before, network.clone()));
+        }
+        if let Some(at) = ends {
+            self.due.insert((at, network.clone()));
+        }
+    }
+
+    fn forget(&mut self, network: &NetworkKey) {
+        self.ends(network, None);
+        self.followed.remove(network);
+    }
+}
+
+/// The id of the claims that hold records.
+pub(super) fn record_id() -> PeerId {
+    PeerId::Text(RECORD.into())
+}
+
+/// The record of a room that counts among those that are visible.
+fn visible_record(claims: &[RoomClaim]) -> Option<Record> {
+    let read = claims
+        .iter()
+        .filter_map(|claim| Record::read(claim.data.as_deref()?));
+    read.reduce(better)
+}
+
+fn better(one: Record, other: Record) -> Record {
+    let rank = |record: &Record| (record.birth(), std::cmp::Reverse(record.left_ms));
+    match rank(&other) < rank(&one) {
+        true => other,
+        false => one,
+    }
+}
+
+/// A room as a directory has it; `None` if there is none of this name.
+pub fn room(directory: &Directory, network: &NetworkKey) -> Option<Room> {
+    let claims = directory.claims_of_id(network, &record_id());
+    Some(Room {
+        record: visible_record(&claims)?,
+        members: directory.by_seniority(network),
+    })
+}
+
+impl Core {
+    /// The room that a local claim is in, and whether that claim created it; `None` if it is in none.
+    pub fn room_of(&self, claim: ClaimNo) -> Option<(Room, bool)> {
+        let directory = self.directory.read();
+        let network = directory.own_claim(claim)?.network;
+        if !network.is_room() {
+            return None;
+        }
+        let followed = self.rooms.followed.get(&network);
+        let is_new = followed.is_some_and(|followed| followed.new == Some(claim));
+        Some((room(&directory, &network)?, is_new))
+    }
+
+    /// How many rooms' records this hub holds.
+    pub fn rooms_held(&self) -> usize {
+        self.rooms.held
+    }
+
+    /// Whether a join may go on as far as the room is concerned, which is then there.
+    pub(super) fn enter_room(
+        &mut self,
+        now: Now,
+        network: &NetworkKey,
+        (claim, peer): (ClaimNo, &PeerId),
+        ask: RoomAsk,
+    ) -> Result<(), JoinRefusal> {
+        let known = self.known_record(network);
+        match (ask, known) {
+            (RoomAsk::Create(_), Some(_)) => Err(JoinRefusal::RoomExists),
+            (RoomAsk::Enter, None) if self.mutants.rooms_from_nowhere() => Ok(()),
+            (RoomAsk::Enter, None) => Err(JoinRefusal::NoSuchRoom),
+            (RoomAsk::Enter, Some(record)) => {
+                let followed = self.rooms.followed.entry(network.clone()).or_default();
+                followed.record = Some(record);
+                Ok(())
+            }
+            (RoomAsk::Create(about), None) => {
+                if self.rooms.held >= self.rooms.config.most && !self.end_oldest_idle(now) {
+                    return Err(JoinRefusal::TooManyRooms);
+                }
+                let record = Record {
+                    created: self.clock.draw(now.wall_ms, None),
+                    by: self.me,
+                    creator: peer.to_string(),
+                    left_ms: now.wall_ms,
+                    about: about.to_vec(),
+                };
+                let followed = self.rooms.followed.entry(network.clone()).or_default();
+                followed.new = Some(claim);
+                followed.record = Some(record);
+                self.hold_record(now, network);
+                Ok(())
+            }
+        }
+    }
+
+    /// The record of a room, as it is visible or as it was last known to whoever is in it.
+    fn known_record(&self, network: &NetworkKey) -> Option<Record> {
+        let directory = self.directory.read();
+        let seen = visible_record(&directory.claims_of_id(network, &record_id()));
+        let followed = self.rooms.followed.get(network);
+        seen.or_else(|| followed.and_then(|followed| followed.record.clone()))
+    }
+
+    /// Ends the room of this hub that has been without a member the longest. False if all have some.
+    fn end_oldest_idle(&mut self, now: Now) -> bool {
+        let Some((_, network)) = self.rooms.due.first().cloned() else {
+            return false;
+        };
+        self.give_record_up(now, &network);
+        self.rooms.forget(&network);
+        true
+    }
+
+    /// Claims of these rooms came or went.
+    pub(super) fn review_rooms(&mut self, now: Now, networks: BTreeSet<NetworkKey>) {
+        for network in networks {
+            self.review_room(now, &network);
+        }
+    }
+
+    fn review_room(&mut self, now: Now, network: &NetworkKey) {
+        let (claims, host, own) = {
+            let directory = self.directory.read();
+            (
+                directory.claims_of_id(network, &record_id()),
+                self.host(&directory, network),
+                directory.own_members(network),
+            )
+        };
+        let held = self.rooms.followed.get(network).and_then(|room| room.held);
+        if own.is_empty() && held.is_none() {
+            return self.rooms.forget(network);
+        }
+        let record = self.settle_record(now, network, &claims, host.as_ref());
+        match &host {
+            Some(host) if host.hub == self.me => {
+                self.rooms.ends(network, None);
+                let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
+                let shown = claims.iter().find(|claim| is_ours(claim));
+                let shown = shown.and_then(|claim| claim.data.clone());
+                if shown != Some(record.write()) {
+                    self.hold_record(now, network);
+                }
+            }
+            Some(host) => {
+                self.rooms.ends(network, None);
+                let taken_over = claims
+                    .iter()
+                    .any(|claim| claim.hub == host.hub && birth(claim) == Some(record.birth()));
+                if taken_over && !self.mutants.records_kept() {
+                    self.give_record_up(now, network);
+                }
+            }
+            None => self.keep_empty(now, network, &record, &claims),
+        }
+        self.tell_host(network, host.as_ref(), own);
+    }
+
+    fn host(&self, directory: &Directory, network: &NetworkKey) -> Option<RoomClaim> {
+        if self.mutants.host_of_one_s_own() {
+            let all = directory.by_seniority(network);
+            return all.into_iter().find(|claim| claim.hub == self.me);
+        }
+        directory.senior(network)
+    }
+
+    /// The host that the members here were told of.
+    pub fn host_told(&self, network: &NetworkKey) -> Option<&PeerId> {
+        self.rooms.followed.get(network)?.told.as_ref()
+    }
+
+    /// What the record is from now on. Whoever created a room that gives way is told, and leaves.
+    fn settle_record(
+        &mut self,
+        now: Now,
+        network: &NetworkKey,
+        claims: &[RoomClaim],
+        host: Option<&RoomClaim>,
+    ) -> Record {
+        let followed = self.rooms.followed.entry(network.clone()).or_default();
+        let before = followed.record.clone();
+        let seen = visible_record(claims);
+        let record = match (before.clone(), seen) {
+            (Some(before), Some(seen)) => better(before, seen),
+            (Some(one), None) | (None, Some(one)) => one,
+            // Its record was lost with every hub that had it: what is left is its members.
+            (None, None) => Record {
+                created: host.map_or(Hlc(0), |host| host.hlc),
+                by: host.map_or(self.me, |host| host.hub),
+                creator: host.map(|host| host.peer.to_string()).unwrap_or_default(),
+                left_ms: now.wall_ms,
+                about: Vec::new(),
+            },
+        };
+        followed.record = Some(record.clone());
+        if let Some(before) = before.filter(|before| before.birth() != record.birth()) {
+            self.send_creator_away(now, network, &before.creator);
+        }
+        record
+    }
+
+    fn send_creator_away(&mut self, now: Now, network: &NetworkKey, creator: &str) {
+        let Ok(creator) = PeerId::new(creator) else {
+            return;
+        };
+        let claims = self.directory.read().own_holders(network, &creator);
+        for claim in claims {
+            self.retract(now, claim, LeaveReason::Closed);
+            let why = JoinRefusal::RoomExists;
+            self.outputs.push_back(Output::Refused { claim, why });
+        }
+    }
+
+    /// Keeps the record of a room without a member, or leaves that to another hub which does.
+    fn keep_empty(
+        &mut self,
+        now: Now,
+        network: &NetworkKey,
+        record: &Record,
+        claims: &[RoomClaim],
+    ) {
+        let same = claims
+            .iter()
+            .filter(|claim| birth(claim) == Some(record.birth()));
+        let keeper = same.map(|claim| claim.hub).min();
+        if keeper.is_some_and(|keeper| keeper != self.me) {
+            self.give_record_up(now, network);
+            return self.rooms.forget(network);
+        }
+        let idle = self.rooms.config.idle;
+        let Some(followed) = self.rooms.followed.get_mut(network) else {
+            return;
+        };
+        if followed.ends.is_some() {
+            return;
+        }
+        if let Some(record) = &mut followed.record {
+            record.left_ms = now.wall_ms;
+        }
+        self.rooms.ends(network, Some(now.at + idle));
+        self.hold_record(now, network);
+    }
+
+    /// Tells the members here who the host is, if that is news to those that were there before.
+    fn tell_host(&mut self, network: &NetworkKey, host: Option<&RoomClaim>, own: Vec<ClaimNo>) {
+        let Some(followed) = self.rooms.followed.get_mut(network) else {
+            return;
+        };
+        let Some(host) = host.filter(|_| !own.is_empty()) else {
+            followed.told = None;
+            return;
+        };
+        let before = followed.told.replace(host.peer.clone());
+        if before.is_some_and(|before| before != host.peer) {
+            self.outputs.push_back(Output::Notify {
+                network: network.clone(),
+                to: Recipients::Only(own),
+                event: PeerEvent::Hosts {
+                    peer: host.peer.clone(),
+                    data: host.data.clone(),
+                },
+            });
+        }
+    }
+
+    /// Shows the record of a room as this hub's own claim.
+    fn hold_record(&mut self, now: Now, network: &NetworkKey) {
+        let fresh = self.rooms.next_claim();
+        let Some(followed) = self.rooms.followed.get_mut(network) else {
+            return;
+        };
+        let Some(record) = &followed.record else {
+            return;
+        };
+        self.rooms.held += usize::from(followed.held.is_none());
+        let claim = *followed.held.get_or_insert(fresh);
+        let peer = record_id();
+        let data = Some(record.write());
+        let above = self.directory.read().holder(network, &peer);
+        let hlc = self.clock.draw(now.wall_ms, above.map(|(_, hlc)| hlc));
+        self.directory.write().author(&Claim {
+            network: network.clone(),
+            peer,
+            claim,
+            hlc,
+            quiet: true,
+            data,
+        });
+        self.serving.on_advance(&Set::all(self.me));
+        self.on_own_claim(network);
+    }
+
+    fn give_record_up(&mut self, now: Now, network: &NetworkKey) {
+        let followed = self.rooms.followed.get_mut(network);
+        if let Some(claim) = followed.and_then(|followed| followed.held.take()) {
+            self.rooms.held -= 1;
+            self.retract(now, claim, LeaveReason::Closed);
+        }
+    }
+
+    /// Ends the rooms whose time without a member is over.
+    pub(super) fn end_idle_rooms(&mut self, now: Now) {
+        if self.mutants.rooms_without_end() {
+            self.rooms.due.clear();
+        }
+        while self.rooms.poll_timeout().is_some_and(|due| due <= now.at) {
+            self.end_oldest_idle(now);
+        }
+    }
+}
+
+fn birth(claim: &RoomClaim) -> Option<(Hlc, HubId)> {
+    let record = Record::read(claim.data.as_deref()?)?;
+    Some(record.birth())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! What one hub does with rooms, alone and beside another one whose claims are played.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::api::Join;
+use crate::frames::{Change, Entry};
+use crate::ids::{Dialect, Incarnation};
+use crate::reach::Origin;
+use crate::{CoreConfig, RoomsConfig};
+
+const ME: HubId = HubId([5; 20]);
+const OTHER: HubId = HubId([2; 20]);
+const IDLE: Duration = Duration::from_secs(10);
+
+fn at(ms: u64) -> Now {
+    Now {
+        at: Moment(ms * 1_000),
+        wall_ms: 1_000_000 + ms,
+    }
+}
+
+fn network(name: &str) -> NetworkKey {
+    NetworkKey::new(Dialect::Rooms, name).unwrap()
+}
+
+fn peer(name: &str) -> PeerId {
+    PeerId::new(name).unwrap()
+}
+
+struct Hub {
+    core: Core,
+    /// The number of the other hub's last change.
+    seq: u64,
+}
+
+impl Hub {
+    fn new(most: usize) -> Self {
+        let rooms = RoomsConfig { idle: IDLE, most };
+        let config = CoreConfig {
+            me: ME,
+            rooms,
+            ..CoreConfig::default()
+        };
+        let core = Core::new(config, at(0));
+        {
+            let mut directory = core.directory().write();
+            directory.begin(OTHER, Incarnation { epoch: 0, nonce: 2 });
+            directory.complete(&OTHER, 0);
+            directory.set_visible(&OTHER, true, LeaveReason::HubLost);
+        }
+        Hub { core, seq: 0 }
+    }
+
+    fn join(&mut self, ms: u64, claim: u64, name: &str, room: &str, ask: RoomAsk) -> Vec<Output> {
+        let join = Join {
+            claim: ClaimNo(claim),
+            network: network(room),
+            peer: peer(name),
+            data: None,
+            quiet: false,
+            proof: Bytes::new(),
+            room: Some(ask),
+            address: Origin::of(Ipv4Addr::LOCALHOST.into()),
+        };
+        self.core.join(at(ms), join);
+        self.outputs()
+    }
+
+    fn create(&mut self, ms: u64, claim: u64, name: &str, room: &str) -> Vec<Output> {
+        let ask = RoomAsk::Create(Bytes::from_static(b"kept"));
+        self.join(ms, claim, name, room, ask)
+    }
+
+    fn leave(&mut self, ms: u64, claim: u64) -> Vec<Output> {
+        self.core.leave(at(ms), ClaimNo(claim), LeaveReason::Closed);
+        self.outputs()
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.core.poll_output()).collect()
+    }
+
+    /// The other hub says this.
+    fn hear(&mut self, ms: u64, changes: Vec<Change>) -> Vec<Output> {
+        let first = self.seq + 1;
+        self.seq += changes.len() as u64;
+        let entries = (first..).zip(changes);
+        let entries = entries.map(|(seq, change)| Entry { seq, change }).collect();
+        let directory = std::sync::Arc::clone(self.core.directory());
+        directory
+            .write()
+            .apply(Moment(0), &OTHER, entries, self.seq);
+        self.core.handle_timeout(at(ms));
+        self.outputs()
+    }
+
+    fn lose_other(&mut self, ms: u64) -> Vec<Output> {
+        let directory = std::sync::Arc::clone(self.core.directory());
+        let mut directory = directory.write();
+        directory.set_visible(&OTHER, false, LeaveReason::HubLost);
+        drop(directory);
+        self.core.handle_timeout(at(ms));
+        self.outputs()
+    }
+
+    /// The records that are visible, and whose they are.
+    fn records(&self, room: &str) -> Vec<(HubId, Record)> {
+        let directory = self.core.directory().read();
+        let claims = directory.claims_of_id(&network(room), &record_id());
+        let read = |claim: RoomClaim| (claim.hub, Record::read(&claim.data.unwrap()).unwrap());
+        claims.into_iter().map(read).collect()
+    }
+}
+
+fn there(claim: u64, name: &str, room: &str, wall: u64) -> Change {
+    Change::Claim(Claim {
+        network: network(room),
+        peer: peer(name),
+        claim: ClaimNo(claim),
+        hlc: Hlc::from_wall(wall),
+        quiet: false,
+        data: None,
+    })
+}
+
+fn record_there(claim: u64, room: &str, created: u64, wall: u64) -> Change {
+    let record = Record {
+        created: Hlc::from_wall(created),
+        by: OTHER,
+        creator: "bob".to_owned(),
+        left_ms: 0,
+        about: b"theirs".to_vec(),
+    };
+    Change::Claim(Claim {
+        network: network(room),
+        peer: record_id(),
+        claim: ClaimNo(claim),
+        hlc: Hlc::from_wall(wall),
+        quiet: true,
+        data: Some(record.write()),
+    })
+}
+
+fn gone(claim: u64, name: PeerId, room: &str) -> Change {
+    Change::Gone {
+        network: network(room),
+        peer: name,
+        claim: ClaimNo(claim),
+        reason: LeaveReason::Closed,
+    }
+}
+
+fn accepted(outputs: &[Output]) -> bool {
+    outputs
+        .iter()
+        .any(|output| matches!(output, Output::Accepted { .. }))
+}
+
+fn refused(outputs: &[Output]) -> Option<JoinRefusal> {
+    outputs.iter().find_map(|output| match output {
+        Output::Refused { why, .. } => Some(*why),
+        _ => None,
+    })
+}
+
+fn new_host(outputs: &[Output]) -> Option<PeerId> {
+    outputs.iter().find_map(|output| match output {
+        Output::Notify {
+            event: PeerEvent::Hosts { peer, .. },
+            ..
+        } => Some(peer.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_room_is_created_once_and_entered_while_it_is_there() {
+    let mut hub = Hub::new(10);
+    let enter = hub.join(1, 1, "ada", "r", RoomAsk::Enter);
+    assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
+    assert!(accepted(&hub.create(2, 2, "ada", "r")));
+    let (room, is_new) = hub.core.room_of(ClaimNo(2)).unwrap();
+    assert!(is_new);
+    assert_eq!(
+        (room.record.about.as_slice(), room.members.len()),
+        (&b"kept"[..], 1)
+    );
+    let again = hub.create(3, 3, "bob", "r");
+    assert_eq!(refused(&again), Some(JoinRefusal::RoomExists));
+    assert!(accepted(&hub.join(4, 4, "bob", "r", RoomAsk::Enter)));
+    assert!(!hub.core.room_of(ClaimNo(4)).unwrap().1);
+    assert_eq!(new_host(&hub.leave(5, 2)), Some(peer("bob")));
+}
+
+#[test]
+fn an_empty_room_stays_for_its_time_and_whoever_comes_back_finds_it() {
+    let mut hub = Hub::new(10);
+    hub.create(1, 1, "ada", "r");
+    hub.leave(1_000, 1);
+    assert_eq!(hub.core.rooms_held(), 1);
+    assert!(hub.core.poll_timeout().unwrap() <= at(11_000).at);
+    assert!(accepted(&hub.join(9_000, 2, "bob", "r", RoomAsk::Enter)));
+    hub.core.handle_timeout(at(12_000));
+    assert_eq!(hub.core.rooms_held(), 1, "somebody is there");
+    hub.leave(13_000, 2);
+    hub.core.handle_timeout(at(22_999));
+    assert_eq!(hub.records("r").len(), 1);
+    hub.core.handle_timeout(at(23_000));
+    assert_eq!((hub.records("r"), hub.core.rooms_held()), (Vec::new(), 0));
+    let enter = hub.join(23_001, 3, "bob", "r", RoomAsk::Enter);
+    assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
+    assert!(hub.core.rooms.followed.is_empty() && hub.core.rooms.due.is_empty());
+}
+
+#[test]
+fn the_record_goes_to_the_hub_of_the_next_host_and_comes_back_when_that_is_lost() {
+    let mut hub = Hub::new(10);
+    hub.create(1, 1, "ada", "r");
+    let wall = 1_000_010;
+    hub.hear(10, vec![there(1, "bob", "r", wall)]);
+    assert_eq!(hub.records("r").len(), 1);
+    hub.join(11, 2, "cy", "r", RoomAsk::Enter);
+    assert_eq!(new_host(&hub.leave(12, 1)), Some(peer("bob")));
+    let (holder, record) = hub.records("r").remove(0);
+    assert_eq!(holder, ME, "until the other hub has it");
+    let mut theirs = record_there(2, "r", 0, wall + 5);
+    if let Change::Claim(claim) = &mut theirs {
+        claim.data = Some(record.write());
+    }
+    hub.hear(13, vec![theirs]);
+    let holders: Vec<HubId> = hub.records("r").iter().map(|(hub, _)| *hub).collect();
+    assert_eq!((holders, hub.core.rooms_held()), (vec![OTHER], 0));
+    let lost = hub.lose_other(14);
+    assert_eq!(new_host(&lost), Some(peer("cy")));
+    assert_eq!(hub.records("r"), [(ME, record)], "with its state");
+}
+
+#[test]
+fn of_two_rooms_of_one_name_the_first_counts_and_the_other_s_creator_is_told() {
+    let mut hub = Hub::new(10);
+    hub.create(100, 1, "ada", "r");
+    hub.join(101, 2, "cy", "r", RoomAsk::Enter);
+    let told = hub.hear(
+        102,
+        vec![
+            record_there(1, "r", 1_000_050, 1_000_051),
+            there(2, "bob", "r", 1_000_051),
+        ],
+    );
+    assert_eq!(refused(&told), Some(JoinRefusal::RoomExists));
+    assert_eq!(new_host(&told), Some(peer("bob")));
+    let records = hub.records("r");
+    assert_eq!((records.len(), records[0].0), (1, OTHER));
+    let (room, _) = hub.core.room_of(ClaimNo(2)).unwrap();
+    assert_eq!(room.record.about, b"theirs");
+    let names: Vec<&PeerId> = room.members.iter().map(|member| &member.peer).collect();
+    assert_eq!(
+        names,
+        [&peer("bob"), &peer("cy")],
+        "who entered is in the one that is left"
+    );
+}
+
+#[test]
+fn of_two_rooms_of_one_name_the_first_counts_here_too() {
+    let mut hub = Hub::new(10);
+    hub.create(100, 1, "ada", "r");
+    let told = hub.hear(
+        102,
+        vec![
+            record_there(1, "r", 1_000_500, 1_000_501),
+            there(2, "bob", "r", 1_000_501),
+        ],
+    );
+    assert_eq!((refused(&told), new_host(&told)), (None, None));
+    assert_eq!(
+        hub.records("r").len(),
+        2,
+        "until the other hub sees this one's"
+    );
+    hub.hear(
+        103,
+        vec![gone(1, record_id(), "r"), gone(2, peer("bob"), "r")],
+    );
+    assert_eq!(hub.records("r").len(), 1);
+}
+
+#[test]
+fn of_two_hubs_that_keep_an_empty_room_the_lower_does() {
+    let mut hub = Hub::new(10);
+    hub.create(1, 1, "ada", "r");
+    let record = hub.records("r").remove(0).1;
+    let mut theirs = record_there(1, "r", 0, 1_000_002);
+    if let Change::Claim(claim) = &mut theirs {
+        claim.data = Some(record.write());
+    }
+    hub.hear(2, vec![theirs]);
+    hub.leave(3, 1);
+    assert_eq!(hub.core.rooms_held(), 0);
+    assert!(hub.core.rooms.followed.is_empty());
+}
+
+#[test]
+fn where_there_is_no_place_the_room_goes_that_was_left_first() {
+    let mut hub = Hub::new(2);
+    hub.create(1, 1, "ada", "one");
+    hub.create(2, 2, "ada", "two");
+    let third = hub.create(3, 3, "ada", "three");
+    assert_eq!(refused(&third), Some(JoinRefusal::TooManyRooms));
+    hub.leave(4, 2);
+    hub.leave(5, 1);
+    assert!(accepted(&hub.create(6, 4, "ada", "three")));
+    assert_eq!((hub.records("two").len(), hub.records("one").len()), (0, 1));
+    assert_eq!(hub.core.rooms_held(), 2);
+}
+
+#[test]
+fn what_is_no_record_is_none() {
+    for data in [&b""[..], b"\xff", b"{}", &[0xff; 64]] {
+        assert_eq!(Record::read(data), None, "{data:?}");
+    }
+    let mut hub = Hub::new(10);
+    let mut odd = record_there(1, "r", 1, 2);
+    if let Change::Claim(claim) = &mut odd {
+        claim.data = Some(Bytes::from_static(b"\xff\xff"));
+    }
+    hub.hear(1, vec![odd]);
+    assert!(accepted(&hub.create(2, 1, "ada", "r")));
+}

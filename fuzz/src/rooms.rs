@@ -1,0 +1,69 @@
+//! The dialect of rooms: a client's text in, what its receivers are told because of it, and what other hubs say of a room.
+
+use hubmesh::dialect::rooms::{
+    Said, decode, describe, encode_publication, encode_signal, user_name,
+};
+use hubmesh::dialect::{Publication, Signal};
+use hubmesh_core::ids::{Dialect, Hlc, HubId, NetworkKey, PeerId};
+use hubmesh_core::rooms::{Record, Room};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+const NOW: u64 = 1_700_000_000_000;
+
+/// Reads a client's message. What is passed on because of it is JSON and holds the payload byte for byte. Whatever another
+/// hub keeps of a room or shows of a member is described as JSON, with the host that follows from its members.
+pub fn rooms(input: &[u8]) {
+    another_hub_says(input);
+    let Ok(input) = std::str::from_utf8(input) else {
+        return;
+    };
+    let Ok(message) = decode(input) else {
+        return;
+    };
+    let Said::Relay { kind, data, .. } = message.said else {
+        return;
+    };
+    let network = NetworkKey::new(Dialect::Rooms, "any").expect("a network");
+    let from = PeerId::new("somebody").expect("a peer id");
+    let signal = Signal {
+        network: &network,
+        from: &from,
+        target: &from,
+        kind,
+        payload: data,
+    };
+    let publication = Publication {
+        network: &network,
+        from: &from,
+        kind,
+        payload: data,
+        members: 2,
+    };
+    let told = encode_signal(&signal, NOW).expect("what was read can be written");
+    assert_eq!(Some(&told), encode_publication(&publication, NOW).as_ref());
+    assert!(told.contains(&format!(":{data}")), "{told}");
+    assert!(told.contains("\"userId\":\"somebody\""), "{told}");
+    assert!(serde_json::from_str::<&RawValue>(&told).is_ok());
+}
+
+fn another_hub_says(input: &[u8]) {
+    let peer = PeerId::new("somebody").expect("a peer id");
+    let name = user_name(&peer, Some(input));
+    assert!(name.starts_with('"') && serde_json::from_str::<&RawValue>(&name).is_ok());
+    let record = Record::read(input).unwrap_or(Record {
+        created: Hlc(0),
+        by: HubId([0; 20]),
+        creator: String::new(),
+        left_ms: 0,
+        about: input.to_vec(),
+    });
+    let members = Vec::new();
+    let told = describe("any", &Room { record, members }, "idle", NOW);
+    // Strings of halves of characters are passed on as they are, which this reader would not take.
+    assert!(serde_json::from_str::<&RawValue>(&told).is_ok(), "{told}");
+    if let Ok(told) = serde_json::from_str::<Value>(&told) {
+        assert_eq!(told["state"], "idle");
+        assert_eq!(told["peerCount"], 0);
+    }
+}

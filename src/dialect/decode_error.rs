@@ -1,0 +1,91 @@
+//! Why a client's message means nothing to its dialect.
+
+use super::Complaint;
+
+/// A part of a client's message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// What the message is.
+    Type,
+    /// What it carries.
+    Data,
+    /// Whom it is for.
+    Target,
+    /// The network it is about.
+    Network,
+    /// Whom it says to be from.
+    Sender,
+}
+
+/// Why a client's message means nothing. Always the client's fault, and nothing has changed: the client is
+/// told and the connection goes on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not JSON.
+    #[error("the message is not JSON: line {line}, column {column}")]
+    NotJson {
+        /// From 1.
+        line: usize,
+        /// From 1, in bytes.
+        column: usize,
+    },
+    /// JSON, but not an object.
+    #[error("a message is a JSON object")]
+    NotAnObject,
+    /// A field that the message cannot do without.
+    #[error("`{name}` is missing")]
+    Missing {
+        /// Which.
+        field: Field,
+        /// Its name in this dialect.
+        name: &'static str,
+    },
+    /// A field that is there twice, in a dialect in which neither of the two counts.
+    #[error("`{name}` is there twice")]
+    Duplicate {
+        /// Which.
+        field: Field,
+        /// Its name in this dialect.
+        name: &'static str,
+    },
+    /// A field of another type than it must be.
+    #[error("`{name}` must be {want}")]
+    WrongType {
+        /// Which.
+        field: Field,
+        /// Its name in this dialect.
+        name: &'static str,
+        /// What it must be.
+        want: &'static str,
+    },
+    /// A payload whose arrays and objects are nested deeper than [`max_depth`].
+    #[error("`{name}` is nested deeper than {most} levels")]
+    TooDeep {
+        /// The payload's name in this dialect.
+        name: &'static str,
+        /// How deep it may be.
+        most: usize,
+    },
+}
+
+impl DecodeError {
+    /// A stable code for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            DecodeError::NotJson { .. } => "not-json",
+            DecodeError::NotAnObject => "not-an-object",
+            DecodeError::Missing { .. } => "missing-field",
+            DecodeError::Duplicate { .. } => "duplicate-field",
+            DecodeError::WrongType { .. } => "wrong-type",
+            DecodeError::TooDeep { .. } => "too-deep",
+        }
+    }
+
+    /// What the client is told.
+    pub fn complaint(&self) -> Complaint<'static> {
+        Complaint {
+            code: self.code(),
+            text: self.to_string().into(),
+        }
+    }
+}

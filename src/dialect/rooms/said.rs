@@ -1,0 +1,136 @@
+//! What a client of rooms says, read.
+
+use std::borrow::Cow;
+
+use hubmesh_core::ids::SignalKind;
+
+use super::super::fields::{self, bounded, given, string};
+use super::super::{Complaint, json, start_of};
+use super::{MAX_DEPTH, RELAYED};
+
+/// One message of a client. Where it names no room or no user it means its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// What it asks for.
+    pub said: Said<'a>,
+    /// Which room it is about.
+    pub room: Option<Cow<'a, str>>,
+    /// Who says so.
+    pub user: Option<Cow<'a, str>>,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// To be known by its id.
+    Auth,
+    /// A new room, with these members of `data`.
+    Create(Box<NewRoom<'a>>),
+    /// To be in a room, under this name: a JSON string.
+    Join(Option<&'a str>),
+    /// To be in it no more.
+    Leave,
+    /// To hand a payload to one member, or to all others.
+    Relay {
+        /// What kind.
+        kind: SignalKind,
+        /// To whom; `None` is all others.
+        target: Option<Cow<'a, str>>,
+        /// One JSON value.
+        data: &'a str,
+    },
+    /// A sign of life that wants an answer.
+    Heartbeat,
+    /// Something that no server passes on.
+    Operation,
+    /// Something that the dialect has no word for; holds the start of that word.
+    Unknown(String),
+}
+
+/// What is said of a room that is to be new, each one JSON value.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewRoom<'a> {
+    /// Its name.
+    pub room_name: Option<&'a str>,
+    /// That of whoever creates it.
+    pub user_name: Option<&'a str>,
+    /// Its document.
+    pub file: Option<&'a str>,
+    /// What is in it.
+    pub content: Option<&'a str>,
+    /// Which version of it.
+    pub version: Option<&'a str>,
+}
+
+const NAMES: [&str; 5] = ["type", "roomId", "userId", "targetUserId", "data"];
+const DATA: [&str; 5] = ["roomName", "userName", "fileId", "content", "version"];
+
+/// Reads a client's message.
+///
+/// # Errors
+/// It is not an object, has a member of the wrong type, or is nested too deep: in words for the client. Nothing has changed.
+pub fn decode(text: &str) -> Result<Message<'_>, Complaint<'static>> {
+    let read = fields::read(text, &NAMES).map_err(|why| why.complaint())?;
+    let [kind, room, user, target, data] = read.map(given);
+    let kind = kind.ok_or_else(|| Complaint::new("missing-field", "`type` is missing"))?;
+    let room = room.map(|value| string("roomId", value)).transpose()?;
+    let user = user.map(|value| string("userId", value)).transpose()?;
+    let said = match json::string(kind) {
+        Some(word) => said(&word, target, data)?,
+        None => Said::Unknown(start_of(kind)),
+    };
+    Ok(Message { said, room, user })
+}
+
+fn said<'a>(
+    word: &str,
+    target: Option<&'a str>,
+    data: Option<&'a str>,
+) -> Result<Said<'a>, Complaint<'static>> {
+    Ok(match word {
+        "auth" => Said::Auth,
+        "create-room" => {
+            let [room_name, user_name, file, content, version] = members(data)?;
+            Said::Create(Box::new(NewRoom {
+                room_name,
+                user_name,
+                file,
+                content,
+                version,
+            }))
+        }
+        "join-room" => {
+            let [_, user_name, ..] = members(data)?;
+            Said::Join(user_name)
+        }
+        "leave-room" => Said::Leave,
+        "heartbeat" => Said::Heartbeat,
+        "operation" => Said::Operation,
+        other => match RELAYED.iter().position(|(name, _)| *name == other) {
+            Some(kind) => {
+                let missing = || Complaint::new("missing-field", "`data` is missing");
+                let data = data.ok_or_else(missing)?;
+                Said::Relay {
+                    kind: SignalKind(u8::try_from(kind).unwrap_or(u8::MAX)),
+                    target: target.map(|id| string("targetUserId", id)).transpose()?,
+                    data: bounded("data", data, MAX_DEPTH)?,
+                }
+            }
+            None => Said::Unknown(start_of(other)),
+        },
+    })
+}
+
+/// The members of `data` that say something of a room or of a user; names are strings.
+fn members(data: Option<&str>) -> Result<[Option<&str>; 5], Complaint<'static>> {
+    let Some(data) = data else {
+        return Ok([None; 5]);
+    };
+    let wrong = |_| Complaint::new("wrong-type", "`data` must be an object");
+    let read = fields::read(data, &DATA).map_err(wrong)?.map(given);
+    let [room_name, user_name, ..] = read;
+    for (name, value) in [("roomName", room_name), ("userName", user_name)] {
+        value.map(|value| string(name, value)).transpose()?;
+    }
+    Ok(read)
+}

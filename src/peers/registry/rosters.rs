@@ -1,0 +1,65 @@
+//! Whom a newcomer is told of: one message for all, or one for each, as its dialect has it.
+
+use bytes::Bytes;
+use hubmesh_core::ids::PeerId;
+use hubmesh_core::rooms::Room;
+
+use super::{Peer, Registry};
+use crate::clock::unix_ms;
+use crate::dialect;
+use crate::dialect::words::Sent;
+use crate::peers::mailbox::Roster;
+
+impl Registry {
+    pub(super) fn tell_roster(
+        &self,
+        peer: &Peer,
+        mut left: Vec<(PeerId, Option<Bytes>)>,
+        room: Option<(&Room, bool)>,
+    ) {
+        if self.tell_in_one(peer, &left, room) || left.is_empty() {
+            return;
+        }
+        let told = u64::try_from(left.len()).unwrap_or(u64::MAX);
+        let network = peer.source.network.clone();
+        left.reverse();
+        let roster = Box::new(Roster { network, left });
+        // A full mailbox is closing already.
+        if peer.mailbox.push_roster(roster).is_ok() {
+            let sent = &self.metrics.messages_sent;
+            sent.of(peer.dialect, Sent::PeerDiscovered).inc_by(told);
+        }
+    }
+
+    /// Tells a member that asks once more who the others are, in a dialect in which that is one message.
+    pub fn tell_again(&self, peer: &Peer, others: &[(PeerId, Option<Bytes>)], room: Option<&Room>) {
+        self.tell_in_one(peer, others, room.map(|room| (room, false)));
+    }
+
+    /// Whether the dialect has one message for all of them, which then is told.
+    fn tell_in_one(
+        &self,
+        peer: &Peer,
+        others: &[(PeerId, Option<Bytes>)],
+        room: Option<(&Room, bool)>,
+    ) -> bool {
+        if peer.is_quiet() {
+            return false;
+        }
+        let roster = dialect::Roster {
+            network: &peer.source.network,
+            peer: &peer.source.peer,
+            others,
+            room: room.map(|(room, _)| room),
+            is_new: room.is_some_and(|(_, is_new)| is_new),
+        };
+        let Some(text) = dialect::encode_roster(peer.dialect, &roster, unix_ms()) else {
+            return false;
+        };
+        // A full mailbox is closing already.
+        if peer.mailbox.push(text).is_ok() {
+            self.metrics.messages_sent.inc(peer.dialect, Sent::Roster);
+        }
+        true
+    }
+}
