@@ -58,7 +58,7 @@ pub enum DecodeError {
         /// What it must be.
         want: &'static str,
     },
-    /// A payload whose arrays and objects are nested deeper than [`max_depth`].
+    /// A payload whose arrays and objects are nested deeper than the dialect allows.
     #[error("`{name}` is nested deeper than {most} levels")]
     TooDeep {
         /// The payload's name in this dialect.

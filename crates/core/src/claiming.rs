@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Core;
 use super::api::{Bye, Join, JoinRefusal, Output};
-use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, LinkId, NetworkKey, Now, PeerId};
+use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, NetworkKey, Now, PeerId};
 use crate::frames::{Claim, Set};
 
 impl Core {
@@ -29,8 +29,11 @@ impl Core {
 
     /// A local peer shows something else of itself, or is no longer quiet.
     pub fn update(&mut self, now: Now, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
-        if self.interest.update(claim, data.as_ref(), quiet)
-            || self.contests.update_pending(claim, data.clone(), quiet)
+        if self.routing.interest.update(claim, data.as_ref(), quiet)
+            || self
+                .membership
+                .contests
+                .update_pending(claim, data.clone(), quiet)
         {
             return;
         }
@@ -56,20 +59,24 @@ impl Core {
 
     /// The answer to [`Output::Probe`].
     pub fn handle_probe_result(&mut self, now: Now, token: u64, alive: bool) {
-        self.contests.on_probe_result(now.at, token, alive);
+        self.membership
+            .contests
+            .on_probe_result(now.at, token, alive);
         self.settle(now);
     }
 
     /// A message of another hub's control plane came through the exchange.
     pub fn handle_hub_message(&mut self, now: Now, from: HubId, payload: &[u8]) {
-        self.contests
+        self.membership
+            .contests
             .on_message(now.at, &self.directory.read(), from, payload);
         self.settle(now);
     }
 
     /// A message to another hub's control plane did not arrive, as far as is known.
     pub fn handle_hub_message_failed(&mut self, now: Now, token: u64) {
-        self.contests
+        self.membership
+            .contests
             .on_message_failed(now.at, &self.directory.read(), token);
         self.settle(now);
     }
@@ -85,20 +92,19 @@ impl Core {
     pub fn drain(&mut self, now: Now) {
         self.draining = true;
         self.directory.write().be_keen();
-        self.topology.set_draining(now.at);
+        self.routing.topology.set_draining(now.at);
         self.settle(now);
     }
 
     /// Says goodbye on every link: the last thing before the end.
     pub fn part(&mut self, now: Now, retry_after: Duration) {
-        let links: Vec<LinkId> = self.codecs.keys().copied().collect();
-        for link in links {
+        for link in self.linkage.open() {
             self.drop_link(now, link, Bye::Draining { retry_after });
         }
     }
 
     pub(super) fn claim(&mut self, now: Now, claim: ClaimNo) {
-        let Some(join) = self.contests.take_ready(claim) else {
+        let Some(join) = self.membership.contests.take_ready(claim) else {
             return;
         };
         let Join {
@@ -111,23 +117,25 @@ impl Core {
         } = join;
         // It may have filled up while the id was contested.
         if !self.has_place(&network, &peer) {
-            self.contests.on_gone(claim);
+            self.membership.contests.on_gone(claim);
             let why = JoinRefusal::RoomFull;
             return self.outputs.push_back(Output::Refused { claim, why });
         }
         if let Some(ask) = room
             && let Err(why) = self.enter_room(now, &network, (claim, &peer), ask)
         {
-            self.contests.on_gone(claim);
+            self.membership.contests.on_gone(claim);
             return self.outputs.push_back(Output::Refused { claim, why });
         }
         let above = self.directory.read().holder(&network, &peer);
         if above.is_some() {
             self.counters.takeovers += 1;
-            self.contests.note_takeover(now.at, &network, &peer);
+            self.membership
+                .contests
+                .note_takeover(now.at, &network, &peer);
         }
         let above = above.map(|(_, hlc)| hlc).max(self.latest_in_room(&network));
-        let hlc = self.clock.draw(now.wall_ms, above);
+        let hlc = self.membership.clock.draw(now.wall_ms, above);
         self.author(
             now,
             &Claim {
@@ -154,10 +162,12 @@ impl Core {
             let mut directory = self.directory.write();
             directory.author(claim);
             match (admits, claim.quiet) {
-                (true, false) => {
-                    self.rosters
-                        .admit(&directory, &claim.network, &claim.peer, claim.claim)
-                }
+                (true, false) => self.membership.rosters.admit(
+                    &directory,
+                    &claim.network,
+                    &claim.peer,
+                    claim.claim,
+                ),
                 _ => Vec::new(),
             }
         };
@@ -167,25 +177,25 @@ impl Core {
                 roster,
             });
         }
-        self.serving.on_advance(&Set::all(self.me));
-        self.on_own_claim(&claim.network);
+        self.routing.serving.on_advance(&Set::all(self.me));
+        self.routing.on_own_claim(&claim.network);
         self.settle(now);
     }
 
     pub(super) fn retract(&mut self, now: Now, claim: ClaimNo, reason: LeaveReason) {
-        self.contests.on_gone(claim);
-        self.interest.withdraw(claim);
+        self.membership.contests.on_gone(claim);
+        self.routing.interest.withdraw(claim);
         let network = self
             .directory
             .read()
             .own_claim(claim)
             .map(|view| view.network);
         if self.directory.write().retract(now.at, claim, reason) {
-            self.serving.on_advance(&Set::all(self.me));
+            self.routing.serving.on_advance(&Set::all(self.me));
         }
         if let Some(network) = &network {
-            self.rosters.forget(network, claim);
-            self.on_own_gone(now, network);
+            self.membership.rosters.forget(network, claim);
+            self.routing.on_own_gone(now, network);
         }
         // Some clients come back under their id, as all do whom a restart sends away, and what they said is for
         // their target whoever hears the echo.
@@ -197,25 +207,12 @@ impl Core {
 
     pub(super) fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.directory.read();
-        let capacity = network.capacity(&self.policies);
-        capacity.is_none_or(|most| directory.has_place(network, peer, most))
+        self.membership.has_place(&directory, network, peer)
     }
 
-    /// Of those who came to a full room at the same time on several hubs, each hub sends its own away that came last:
-    /// who that is follows from the claims alone, so that all hubs agree.
-    pub(super) fn clear_room(&mut self, network: &NetworkKey) {
-        let Some(most) = network.capacity(&self.policies) else {
-            return;
-        };
-        let directory = self.directory.read();
-        if directory.size(network) > most {
-            self.crowded.extend(directory.own_latecomers(network, most));
-        }
-    }
-
-    /// Sends away those that [`clear_room`](Self::clear_room) found. False if there were none.
+    /// Sends away those that are too many in their rooms. False if there were none.
     pub(super) fn send_latecomers_away(&mut self, now: Now) -> bool {
-        let late = std::mem::take(&mut self.crowded);
+        let late = std::mem::take(&mut self.membership.crowded);
         for claim in &late {
             self.retract(now, *claim, LeaveReason::Closed);
             let (claim, why) = (*claim, JoinRefusal::RoomFull);

@@ -46,25 +46,20 @@ impl Core {
     pub fn kept(&self, now: Moment) -> Kept {
         let directory = self.directory.read();
         let exchange = self.exchange.lock();
-        let (links_with_one, unanswered_for) = self.links.strain(now);
+        let (links_with_one, unanswered_for) = self.linkage.links.strain(now);
         Kept {
-            records: self.topology.records().count(),
-            lives: self.topology.lives(),
+            records: self.routing.topology.records().count(),
+            lives: self.routing.topology.lives(),
             links_with_one,
             unanswered_for,
-            subscriptions: self.serving.most_subscriptions(),
-            followed: self.serving.most_followed(),
-            staged_bytes: self.feeds.staged_bytes(),
+            subscriptions: self.routing.serving.most_subscriptions(),
+            followed: self.routing.serving.most_followed(),
+            staged_bytes: self.routing.feeds.staged_bytes(),
             of_one: directory.most_used(),
             of_others: directory.used(),
             sources: exchange.sources(),
             early_bytes: exchange.most_early_bytes(),
-            queued: self
-                .codecs
-                .values()
-                .map(|codec| codec.queue.len())
-                .max()
-                .unwrap_or(0),
+            queued: self.linkage.most_queued(),
         }
     }
 }

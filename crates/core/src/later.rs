@@ -13,15 +13,15 @@ const KEEPS: u8 = 1;
 impl Core {
     /// Whether all hubs in reach keep changes that they do not know. A hub of level 0 would hide them from those behind it.
     pub fn can_author_unknown(&self) -> bool {
-        self.topology.routes().level >= KEEPS
+        self.routing.topology.routes().level >= KEEPS
     }
 
     /// Says something of an item of this hub, in a network in which it has members.
     pub fn author_unknown(&mut self, now: Now, change: UnknownChange) {
         let of_network = Set::of(self.me, &change.network);
         self.directory.write().author_unknown(now.at, change);
-        self.serving.on_advance(&Set::all(self.me));
-        self.serving.on_advance(&of_network);
+        self.routing.serving.on_advance(&Set::all(self.me));
+        self.routing.serving.on_advance(&of_network);
         self.settle(now);
     }
 }

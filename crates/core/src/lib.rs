@@ -15,7 +15,8 @@
 //!
 //! # The parts
 //!
-//! `links` decides which socket is *the* link to a neighbour; `topology` learns the graph and the ways;
+//! [`Core`] composes three that own the rest: `linkage` (the sockets), `routing` (the mesh beyond them) and `membership`
+//! (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the graph and the ways;
 //! `dial` chooses whom to dial; `feeds` and `serving` move the [`directory`], of which
 //! `interest` and `narrowing` say what of it is needed here; `contest` decides who may
 //! hold an id; `rosters` decides who is told, and `rooms` what becomes of rooms; [`exchange`] carries signals. Each is a state machine of its own that
@@ -45,8 +46,10 @@ pub mod ids;
 mod interest;
 mod kept;
 mod later;
+mod linkage;
 mod linking;
 mod links;
+mod membership;
 pub mod mutants;
 mod narrowing;
 pub mod policy;
@@ -54,6 +57,7 @@ pub mod reach;
 pub mod rng;
 pub mod rooms;
 mod rosters;
+mod routing;
 mod serving;
 mod settling;
 #[cfg(test)]
@@ -61,34 +65,31 @@ mod tests;
 mod topology;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use api::{Bye, Output, SharedRoutes};
-use clock::Clock;
 use contest::Contests;
-use dial::Dialer;
 use directory::{Directory, Shares};
 use exchange::{Exchange, ExchangeConfig};
-use farewells::Farewells;
 use feeds::Feeds;
 use holds::{Due, Holds};
-use ids::{ClaimNo, HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
+use ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
 use interest::Interest;
-use links::Links;
+use linkage::Linkage;
+use membership::Membership;
 use mutants::Mutants;
 use policy::Policies;
 use rooms::Rooms;
 use rosters::Rosters;
+use routing::Routing;
 use serving::Serving;
 use topology::Topology;
 
 use crate::frames::{ControlFrame, Set, WIRE_LEVEL};
-use crate::reach::Reach;
-use crate::wire::{Decoder, Encoder};
 
 pub use contest::ContestConfig;
 pub use counters::{Counters, Sent};
@@ -184,30 +185,6 @@ impl Default for CoreConfig {
     }
 }
 
-struct Codec {
-    hub: HubId,
-    /// How near the other end is.
-    reach: Reach,
-    /// It takes and gives sets of single networks.
-    follows: bool,
-    encoder: Encoder,
-    decoder: Decoder,
-    queue: VecDeque<ControlFrame>,
-}
-
-impl Codec {
-    fn new(hub: HubId, reach: Reach) -> Self {
-        Codec {
-            hub,
-            reach,
-            follows: false,
-            encoder: Encoder::new(),
-            decoder: Decoder::new(),
-            queue: VecDeque::new(),
-        }
-    }
-}
-
 /// One hub's control plane.
 pub struct Core {
     me: HubId,
@@ -217,27 +194,10 @@ pub struct Core {
     probe_within: Duration,
     directory: Arc<RwLock<Directory>>,
     exchange: Arc<Mutex<Exchange>>,
-    clock: Clock,
-    links: Links,
-    topology: Topology,
-    dialer: Dialer,
-    feeds: Feeds,
-    serving: Serving,
-    interest: Interest,
-    contests: Contests,
-    rosters: Rosters,
-    rooms: Rooms,
-    policies: Policies,
-    /// Claims of this hub that are too many in their rooms.
-    crowded: BTreeSet<ClaimNo>,
-    codecs: BTreeMap<LinkId, Codec>,
-    holds: Holds,
-    farewells: Farewells,
-    /// The routes that the feeds were last told of.
-    routed: SharedRoutes,
+    linkage: Linkage,
+    routing: Routing,
+    membership: Membership,
     next_audit: Moment,
-    /// While a peer is owed a fuller roster.
-    next_refill: Option<Moment>,
     audits: u64,
     alarms: BTreeMap<&'static str, Moment>,
     draining: bool,
@@ -281,38 +241,37 @@ impl Core {
             0 => usize::MAX,
             limit => limit,
         };
+        let directory = Directory::new(me, incarnation, seed, large, mutants);
+        let directory = Arc::new(RwLock::new(directory));
+        let probe_within = config.contest.probe_within;
+        let routing = Routing {
+            me,
+            directory: Arc::clone(&directory),
+            topology: Topology::new(me, incarnation, config.topology),
+            holds: Holds::default(),
+            routed: SharedRoutes::default(),
+            feeds: Feeds::new(config.shares.bytes.saturating_mul(Shares::HUBS), mutants),
+            serving: Serving::new(mutants),
+            interest: Interest::new(config.interest),
+            mutants,
+        };
         let mut core = Core {
             me,
             incarnation,
             hold: config.hold,
             housekeeping: config.housekeeping,
-            probe_within: config.contest.probe_within,
-            directory: Arc::new(RwLock::new(Directory::new(
-                me,
-                incarnation,
-                seed,
-                large,
-                mutants,
-            ))),
+            probe_within,
+            directory,
             exchange: Arc::new(Mutex::new(Exchange::new(me, incarnation, config.exchange))),
-            clock: Clock::default(),
-            links: Links::new(me, config.links),
-            topology: Topology::new(me, incarnation, config.topology),
-            dialer: Dialer::new(me, seed, config.dial),
-            feeds: Feeds::new(config.shares.bytes.saturating_mul(Shares::HUBS), mutants),
-            serving: Serving::new(mutants),
-            interest: Interest::new(config.interest),
-            contests: Contests::new(me, config.contest),
-            rosters: Rosters::new(config.discovery_limit),
-            rooms: Rooms::new(config.rooms),
-            policies: config.policies,
-            crowded: BTreeSet::new(),
-            codecs: BTreeMap::new(),
-            holds: Holds::default(),
-            farewells: Farewells::default(),
-            routed: SharedRoutes::default(),
+            linkage: Linkage::new(me, seed, config.links, config.dial),
+            routing,
+            membership: Membership::new(
+                Contests::new(me, config.contest),
+                Rosters::new(config.discovery_limit),
+                Rooms::new(config.rooms),
+                config.policies,
+            ),
             next_audit: now.at + config.housekeeping,
-            next_refill: None,
             audits: 0,
             alarms: BTreeMap::new(),
             draining: false,
@@ -326,7 +285,7 @@ impl Core {
             mutants,
         };
         core.directory.write().set_shares(config.shares);
-        core.links.set_incarnation(incarnation);
+        core.linkage.links.set_incarnation(incarnation);
         core.set_bootstrap(now, config.bootstrap);
         core
     }
@@ -343,17 +302,17 @@ impl Core {
 
     /// The graph.
     pub fn topology(&self) -> &Topology {
-        &self.topology
+        &self.routing.topology
     }
 
     /// The links.
-    pub fn links(&self) -> &Links {
-        &self.links
+    pub fn links(&self) -> &links::Links {
+        &self.linkage.links
     }
 
     /// Who is dialled.
-    pub fn dialer(&self) -> &Dialer {
-        &self.dialer
+    pub fn dialer(&self) -> &dial::Dialer {
+        &self.linkage.dialer
     }
 
     /// The id that this hub goes by.
@@ -373,7 +332,7 @@ impl Core {
 
     /// What happened so far.
     pub fn counters(&self) -> Counters {
-        let tally = self.topology.tally();
+        let tally = self.routing.topology.tally();
         Counters {
             records_fresh: tally.fresh,
             records_own: tally.originated,
@@ -385,12 +344,12 @@ impl Core {
 
     /// Joins that wait for a verdict.
     pub fn contested(&self) -> usize {
-        self.contests.pending()
+        self.membership.contests.pending()
     }
 
     /// The link that a hub's claims come by.
     pub fn parent(&self, origin: &HubId) -> Option<LinkId> {
-        self.feeds.parent(origin)
+        self.routing.feeds.parent(origin)
     }
 
     /// What was due by `now` is done.
@@ -398,19 +357,21 @@ impl Core {
         if self.back.is_some_and(|back| back <= now.at) {
             self.come_back(now);
         }
-        self.links.handle_timeout(now.at);
-        self.topology.handle_timeout(now.at);
-        self.dialer.handle_timeout(now.at);
+        self.linkage.links.handle_timeout(now.at);
+        self.routing.topology.handle_timeout(now.at);
+        self.linkage.dialer.handle_timeout(now.at);
         self.shed_link(now);
-        while let Some(link) = self.farewells.due(now.at) {
+        while let Some(link) = self.linkage.farewells.due(now.at) {
             self.end_farewell(link);
         }
-        self.contests.handle_timeout(now.at, &self.directory.read());
-        for due in self.holds.take_due(now.at) {
+        self.membership
+            .contests
+            .handle_timeout(now.at, &self.directory.read());
+        for due in self.routing.holds.take_due(now.at) {
             match due {
-                Due::Hide(hub) => self.show(hub, LeaveReason::HubLost),
+                Due::Hide(hub) => self.routing.show(hub, LeaveReason::HubLost),
                 Due::Drop(hub) => {
-                    self.forget_sets(hub);
+                    self.routing.forget_sets(hub);
                     self.rest_if_whole(now);
                 }
             }
@@ -431,18 +392,11 @@ impl Core {
     /// it as they are now; whoever gives the exchange an earlier one sees to it itself.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let parts = [
-            self.links.poll_timeout(),
-            self.topology.poll_timeout(),
-            self.dialer.poll_timeout(),
-            self.dialer.drop_timeout(),
-            self.contests.poll_timeout(),
-            self.holds.poll_timeout(),
-            self.interest.poll_timeout(),
-            self.rooms.poll_timeout(),
-            self.farewells.poll_timeout(),
+            self.linkage.poll_timeout(),
+            self.routing.poll_timeout(),
+            self.membership.poll_timeout(),
             self.exchange.lock().poll_timeout(),
             Some(self.next_audit),
-            self.next_refill,
             self.back,
         ];
         parts.into_iter().flatten().min()
@@ -450,13 +404,13 @@ impl Core {
 
     /// With more links than wanted, parts from a neighbour that can be done without.
     fn shed_link(&mut self, now: Now) {
-        let Some(hub) = self.dialer.poll_drop(now.at) else {
+        let Some(hub) = self.linkage.dialer.poll_drop(now.at) else {
             return;
         };
-        if let Some(link) = self.links.link_to(hub)
-            && self.topology.is_redundant(hub)
+        if let Some(link) = self.linkage.links.link_to(hub)
+            && self.routing.topology.is_redundant(hub)
         {
-            self.links.close_link(now.at, link, Bye::Full);
+            self.linkage.links.close_link(now.at, link, Bye::Full);
         }
     }
 
@@ -471,29 +425,29 @@ impl Core {
             let Some(here) = directory.origin_state(&origin).filter(|here| here.complete) else {
                 continue;
             };
-            for link in self.serving.children(&Set::all(origin)) {
-                if let Some(codec) = self.codecs.get_mut(&link) {
-                    let OriginAudit {
-                        incarnation,
-                        seq,
-                        hash,
-                    } = here.into();
-                    codec.queue.push_back(ControlFrame::Audit {
-                        origin,
-                        incarnation,
-                        seq,
-                        hash,
-                    });
-                }
+            for link in self.routing.serving.children(&Set::all(origin)) {
+                let OriginAudit {
+                    incarnation,
+                    seq,
+                    hash,
+                } = here.into();
+                let audit = ControlFrame::Audit {
+                    origin,
+                    incarnation,
+                    seq,
+                    hash,
+                };
+                self.linkage.say(link, audit);
             }
         }
         drop(directory);
-        self.keep_interest(now);
+        self.routing.keep_interest(now);
         // Who learns of a network that became small must not hear of what came before that only afterwards.
         self.pass_changes_on(now);
         let mut directory = self.directory.write();
         directory.prune(now.at);
-        self.outputs.extend(self.rosters.shrink(&directory));
+        self.outputs
+            .extend(self.membership.rosters.shrink(&directory));
     }
 }
 

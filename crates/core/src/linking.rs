@@ -5,10 +5,12 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::Core;
 use super::api::{Bye, DialFailure, LinkUp, Output};
 use super::dial::Admission;
 use super::ids::{DialId, HubId, Incarnation, LeaveReason, LinkId, Now};
-use super::{Codec, Core};
+use super::linkage::Codec;
+use super::routing::Routing;
 use crate::frames::{
     Change, ControlFrame, Delta, DigestEntry, FOLLOWS_SINCE, PULLS_SINCE, Scope, Set,
 };
@@ -46,63 +48,66 @@ impl Core {
         if self.left {
             return self.close(up.link, Bye::IdentityClash);
         }
-        if up.hub != self.me && !self.topology.can_live(up.hub, up.incarnation) {
+        if up.hub != self.me && !self.routing.topology.can_live(up.hub, up.incarnation) {
             return self.close(up.link, Bye::BadFrame);
         }
         if up.dialed.is_none() {
             let follows = up.version >= PULLS_SINCE;
-            match self.dialer.admit(now.at, up.hub, follows) {
+            match self.linkage.dialer.admit(now.at, up.hub, follows) {
                 Admission::Welcome => {}
                 Admission::Full => return self.close(up.link, Bye::Full),
                 Admission::Elsewhere => return self.send_on(now, &up, reach),
             }
         }
-        self.topology.on_link_up(up.link, up.version);
+        self.routing.topology.on_link_up(up.link, up.version);
         let mut codec = Codec::new(up.hub, reach);
         codec.follows = up.version >= FOLLOWS_SINCE;
-        self.codecs.insert(up.link, codec);
+        self.linkage.codecs.insert(up.link, codec);
         self.exchange.lock().on_link_up(up.link, up.hub);
-        self.links
-            .on_up_knowing(now.at, &up, self.topology.known(up.hub));
-        self.dialer.on_neighbour_up(now.at, up.hub, up.dialed);
-        if self.links.link_to(up.hub).is_none() {
+        self.linkage
+            .links
+            .on_up_knowing(now.at, &up, self.routing.topology.known(up.hub));
+        self.linkage
+            .dialer
+            .on_neighbour_up(now.at, up.hub, up.dialed);
+        if self.linkage.links.link_to(up.hub).is_none() {
             // Refused at once: what the dialler takes for a neighbour is none.
-            self.dialer.on_neighbour_down(now.at, up.hub);
+            self.linkage.dialer.on_neighbour_down(now.at, up.hub);
         }
         self.settle(now);
     }
 
     /// Names others to a hub that knows nobody, and parts from it.
     fn send_on(&mut self, now: Now, up: &LinkUp, reach: Reach) {
-        let others = self.dialer.introductions();
+        let others = self.linkage.dialer.introductions();
         let records = others
             .iter()
-            .filter_map(|hub| self.topology.record(*hub).cloned())
+            .filter_map(|hub| self.routing.topology.record(*hub).cloned())
             .collect();
         let mut codec = Codec::new(up.hub, reach);
         codec.queue.push_back(ControlFrame::Records(records));
         codec.queue.push_back(ControlFrame::Bye(Bye::Full));
-        self.codecs.insert(up.link, codec);
-        self.farewells.begin(now.at, up.link, Bye::Full);
+        self.linkage.codecs.insert(up.link, codec);
+        self.linkage.farewells.begin(now.at, up.link, Bye::Full);
         self.counters.sent_on += 1;
         self.settle(now);
     }
 
     /// The socket is gone.
     pub fn handle_link_down(&mut self, now: Now, link: LinkId) {
-        self.links.on_down(now.at, link);
+        self.linkage.links.on_down(now.at, link);
         self.forget_link(link);
         self.settle(now);
     }
 
     /// A control message came by a link. One that cannot be read closes the link.
     pub fn handle_message(&mut self, now: Now, link: LinkId, message: &Bytes) {
-        let Some(codec) = self.codecs.get_mut(&link) else {
+        let Some(codec) = self.linkage.codecs.get_mut(&link) else {
             return;
         };
-        self.links.on_heard(now.at, link);
+        self.linkage.links.on_heard(now.at, link);
         match codec.decoder.decode(message) {
-            Ok(frames) if self.farewells.contains(link) => {
+            Ok(frames) if self.linkage.farewells.contains(link) => {
                 self.handle_last_words(now, link, frames)
             }
             Ok(frames)
@@ -120,18 +125,14 @@ impl Core {
 
     /// Why a link that is still open is over, if it is: its other end may close it first.
     pub fn last_word(&self, link: LinkId) -> Option<Bye> {
-        self.farewells.said(link)
+        self.linkage.farewells.said(link)
     }
 
     /// Says why the link is over, and leaves it open for the other end's word.
     pub(super) fn say_farewell(&mut self, now: Now, link: LinkId, bye: Bye) {
-        self.forget_sets_by(link);
-        self.topology.on_link_closed(link);
-        if let Some(codec) = self.codecs.get_mut(&link) {
-            codec.queue.clear();
-            codec.queue.push_back(ControlFrame::Bye(bye));
-            self.farewells.begin(now.at, link, bye);
-        }
+        self.routing.forget_sets_by(link);
+        self.routing.topology.on_link_closed(link);
+        self.linkage.begin_farewell(now.at, link, bye);
     }
 
     /// Of a link that is over, only why it is over for the other end counts.
@@ -140,18 +141,18 @@ impl Core {
             let ControlFrame::Bye(said) = frame else {
                 continue;
             };
-            let echo = self.farewells.said(link) == Some(said);
+            let echo = self.linkage.farewells.said(link) == Some(said);
             if let Bye::StaleIncarnation { known } = said
                 && !echo
             {
-                self.topology.on_stale(now.at, known);
+                self.routing.topology.on_stale(now.at, known);
             }
             self.end_farewell(link);
         }
     }
 
     pub(super) fn end_farewell(&mut self, link: LinkId) {
-        if let Some(bye) = self.farewells.end(link) {
+        if let Some(bye) = self.linkage.farewells.end(link) {
             self.forget_link(link);
             self.close(link, bye);
         }
@@ -159,13 +160,13 @@ impl Core {
 
     /// A data message came by a link: a sign of life.
     pub fn handle_heard(&mut self, now: Now, link: LinkId) {
-        self.links.on_heard(now.at, link);
+        self.linkage.links.on_heard(now.at, link);
     }
 
     /// The driver has to give a link up: its data messages cannot be read.
     pub fn drop_link(&mut self, now: Now, link: LinkId, bye: Bye) {
-        if self.codecs.contains_key(&link) {
-            self.links.on_down(now.at, link);
+        if self.linkage.codecs.contains_key(&link) {
+            self.linkage.links.on_down(now.at, link);
             self.forget_link(link);
             self.close(link, bye);
             self.settle(now);
@@ -174,26 +175,30 @@ impl Core {
 
     pub(super) fn handle_frame(&mut self, now: Now, link: LinkId, frame: ControlFrame) {
         match frame {
-            ControlFrame::Ping { token } => self.links.on_ping(link, token),
-            ControlFrame::Pong { token } => self.links.on_pong(now.at, link, token),
+            ControlFrame::Ping { token } => self.linkage.links.on_ping(link, token),
+            ControlFrame::Pong { token } => self.linkage.links.on_pong(now.at, link, token),
             ControlFrame::Bye(bye) => self.handle_bye(now, link, bye),
-            ControlFrame::Digest(entries) => self.topology.handle_digest(now.at, link, &entries),
+            ControlFrame::Digest(entries) => {
+                self.routing.topology.handle_digest(now.at, link, &entries)
+            }
             ControlFrame::Records(records) => {
                 self.counters.records += records.len() as u64;
                 let said = records.iter().map(|record| (record.hub, record.version()));
                 let said: Vec<_> = said.collect();
-                self.topology.handle_records(now.at, link, records);
+                self.routing.topology.handle_records(now.at, link, records);
                 self.note_tellers(link, &said);
             }
-            ControlFrame::Summary(summary) => self.topology.handle_summary(now.at, link, &summary),
+            ControlFrame::Summary(summary) => {
+                self.routing.topology.handle_summary(now.at, link, &summary)
+            }
             ControlFrame::Announce(words) => {
-                self.topology.handle_announce(now.at, link, &words);
+                self.routing.topology.handle_announce(now.at, link, &words);
                 // Whoever has a record would have told it: to ask each for it again would be for nothing.
                 let version = |word: &DigestEntry| (word.incarnation, word.number);
                 let said: Vec<_> = words.iter().map(|word| (word.hub, version(word))).collect();
                 self.note_tellers(link, &said);
             }
-            ControlFrame::Want(hubs) => self.topology.handle_want(link, &hubs),
+            ControlFrame::Want(hubs) => self.routing.topology.handle_want(link, &hubs),
             ControlFrame::Subscribe {
                 origin,
                 incarnation,
@@ -223,40 +228,46 @@ impl Core {
 
     /// Records of these versions are held at the other end of `link`.
     fn note_tellers(&mut self, link: LinkId, said: &[(HubId, (Incarnation, u64))]) {
-        if let Some(codec) = self.codecs.get(&link) {
-            self.topology.note_tellers(said, codec.reach);
+        if let Some(codec) = self.linkage.codecs.get(&link) {
+            self.routing.topology.note_tellers(said, codec.reach);
         }
     }
 
     pub(super) fn handle_bye(&mut self, now: Now, link: LinkId, bye: Bye) {
         if let Bye::StaleIncarnation { known } = bye {
-            self.farewells.tell(link);
-            self.topology.on_stale(now.at, known);
+            self.linkage.farewells.tell(link);
+            self.routing.topology.on_stale(now.at, known);
         }
-        self.links.on_bye(now.at, link, bye);
+        self.linkage.links.on_bye(now.at, link, bye);
     }
 
     /// A neighbour takes a set. Its records take the same way as all of a hub's claims, or as its networks.
     fn handle_follow(&mut self, link: LinkId, set: Set, incarnation: Incarnation, seq: u64) {
         let hub = set.hub;
         if !matches!(set.scope, Scope::Of(_)) {
-            self.topology.on_subscribed(link, hub);
+            self.routing.topology.on_subscribed(link, hub);
         }
         if self
+            .routing
             .serving
             .on_subscribe(link, set.clone(), incarnation, seq)
         {
-            self.on_followed(&set);
+            self.routing.on_followed(&set);
         }
     }
 
     fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
-        self.serving.on_unsubscribe(link, set);
-        let takes = |set: &Set| self.serving.children(set).any(|child| child == link);
+        self.routing.serving.on_unsubscribe(link, set);
+        let takes = |set: &Set| {
+            self.routing
+                .serving
+                .children(set)
+                .any(|child| child == link)
+        };
         if !takes(&Set::all(set.hub)) && !takes(&Set::networks(set.hub)) {
-            self.topology.on_unsubscribed(link, &set.hub);
+            self.routing.topology.on_unsubscribed(link, &set.hub);
         }
-        self.on_followed(set);
+        self.routing.on_followed(set);
     }
 
     pub(super) fn handle_delta(&mut self, now: Now, link: LinkId, scope: Scope, delta: Delta) {
@@ -274,9 +285,10 @@ impl Core {
         let (applied, left_out) = {
             let mut directory = self.directory.write();
             let before = directory.left_out();
-            let applied = self
-                .feeds
-                .handle_delta(now.at, &mut directory, link, &set, delta);
+            let applied =
+                self.routing
+                    .feeds
+                    .handle_delta(now.at, &mut directory, link, &set, delta);
             (applied, directory.left_out() - before)
         };
         if left_out > 0 {
@@ -294,8 +306,8 @@ impl Core {
             });
         }
         if applied.advanced {
-            self.serving.on_advance(&set);
-            self.show_set(&set, LeaveReason::HubLost);
+            self.routing.serving.on_advance(&set);
+            self.routing.show_set(&set, LeaveReason::HubLost);
             self.on_set_advanced(now, &set);
             self.rest_if_whole(now);
         }
@@ -310,7 +322,7 @@ impl Core {
                 _ => None,
             });
         let Some(newest) = newest.max() else { return };
-        if !self.clock.observe(now.wall_ms, newest) {
+        if !self.membership.clock.observe(now.wall_ms, newest) {
             let origin = delta.origin;
             self.alarm(now, "clock-ahead", || {
                 format!("the clock of hub {origin} is over 10 s ahead")
@@ -339,19 +351,11 @@ impl Core {
 
     /// Forgets what belongs to a link, the table of links aside.
     pub(super) fn forget_link(&mut self, link: LinkId) {
-        self.codecs.remove(&link);
+        self.linkage.codecs.remove(&link);
         self.exchange.lock().on_link_down(link);
-        self.farewells.end(link);
-        self.forget_sets_by(link);
-        self.topology.on_link_closed(link);
-    }
-
-    /// Nothing is taken by this link any more, and nothing given.
-    fn forget_sets_by(&mut self, link: LinkId) {
-        self.feeds.on_link_down(link);
-        for set in self.serving.on_link_down(link) {
-            self.on_followed(&set);
-        }
+        self.linkage.farewells.end(link);
+        self.routing.forget_sets_by(link);
+        self.routing.topology.on_link_closed(link);
     }
 
     pub(super) fn close(&mut self, link: LinkId, bye: Bye) {
@@ -366,7 +370,7 @@ impl Core {
             let Some(frame) = self.next_frame(link, max - message.len()) else {
                 break;
             };
-            let codec = self.codecs.get_mut(&link)?;
+            let codec = self.linkage.codecs.get_mut(&link)?;
             let before = message.len();
             codec.encoder.encode(&frame, &mut message);
             self.counters.sent.count(&frame, message.len() - before);
@@ -375,47 +379,49 @@ impl Core {
     }
 
     pub(super) fn next_frame(&mut self, link: LinkId, budget: usize) -> Option<ControlFrame> {
-        if !self.codecs.contains_key(&link) {
+        if !self.linkage.codecs.contains_key(&link) {
             return None;
         }
-        if let Some(frame) = self.links.poll_control(link) {
+        if let Some(frame) = self.linkage.links.poll_control(link) {
             return Some(frame);
         }
-        if let Some(frame) = self.topology.poll_transmit(link, budget) {
+        if let Some(frame) = self.routing.topology.poll_transmit(link, budget) {
             return Some(frame);
         }
-        if let Some(frame) = self
-            .codecs
-            .get_mut(&link)
-            .and_then(|codec| codec.queue.pop_front())
-        {
+        if let Some(frame) = self.linkage.next_queued(link) {
             return Some(frame);
         }
-        self.serving
+        self.routing
+            .serving
             .poll_delta(&self.directory.read(), link, budget)
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) may have something for this link.
     pub fn has_pending(&self, link: LinkId) -> bool {
-        let queued = self
-            .codecs
-            .get(&link)
-            .is_some_and(|codec| !codec.queue.is_empty());
-        queued
-            || self.links.has_control(link)
-            || self.topology.has_pending(link)
-            || self.serving.has_pending(link)
+        self.linkage.has_pending(link)
+            || self.routing.topology.has_pending(link)
+            || self.routing.serving.has_pending(link)
     }
 
     /// The addresses to dial for ever; called again when DNS answers otherwise.
     pub fn set_bootstrap(&mut self, now: Now, urls: Vec<String>) {
-        self.dialer.set_bootstrap(now.at, urls);
+        self.linkage.dialer.set_bootstrap(now.at, urls);
         self.settle(now);
     }
 
     /// A dial made no link.
     pub fn handle_dial_failed(&mut self, now: Now, dial: DialId, why: DialFailure) {
-        self.dialer.on_dial_failed(now.at, dial, why);
+        self.linkage.dialer.on_dial_failed(now.at, dial, why);
         self.settle(now);
+    }
+}
+
+impl Routing {
+    /// Nothing is taken by this link any more, and nothing given.
+    pub(super) fn forget_sets_by(&mut self, link: LinkId) {
+        self.feeds.on_link_down(link);
+        for set in self.serving.on_link_down(link) {
+            self.on_followed(&set);
+        }
     }
 }

@@ -11,7 +11,7 @@
 //! **For neighbours.** A set of one network is taken over the same ways as a whole one, so a hub on the way takes it too,
 //! as long as somebody takes it from there.
 //!
-//! Part of [`Core`], whose doc has the contract.
+//! What decides nothing about joins is done by [`Routing`] alone; the rest is part of [`Core`], whose doc has the contract.
 
 use std::collections::BTreeSet;
 
@@ -19,6 +19,7 @@ use super::Core;
 use super::api::{Join, JoinRefusal, Output};
 use super::ids::{HubId, LeaveReason, Moment, NetworkKey, Now};
 use super::interest::Due;
+use super::routing::Routing;
 use crate::frames::{Scope, Set};
 
 /// How many lines are told anew in one round of housekeeping because their size is far off.
@@ -27,59 +28,56 @@ const SIZES_A_ROUND: usize = 32;
 impl Core {
     /// Whether this hub takes single networks of others.
     pub fn is_narrow(&self) -> bool {
-        self.interest.narrow
+        self.routing.interest.narrow
     }
 
     /// How many networks are of interest here.
     pub fn interests(&self) -> usize {
-        self.interest.len()
+        self.routing.interest.len()
     }
 
     /// Whether a network is of interest here.
     pub fn is_interested(&self, network: &NetworkKey) -> bool {
-        self.interest.holds(network)
+        self.routing.interest.holds(network)
     }
 
     /// Whether somebody here or behind a neighbour needs a set of one network.
     pub fn has_use_for(&self, set: &Set) -> bool {
-        match &set.scope {
-            Scope::Of(network) => self.interest.holds(network) || self.serving.has_children(set),
-            Scope::All | Scope::Networks => true,
-        }
+        self.routing.has_use_for(set)
     }
 
     /// The hubs of which single networks are taken.
     pub fn by_parts(&self) -> impl Iterator<Item = &HubId> {
-        self.interest.by_parts.iter()
+        self.routing.interest.by_parts.iter()
     }
 
     /// Joins that wait for the members of their networks.
     pub fn unseen_joins(&self) -> usize {
-        self.interest.waiting()
+        self.routing.interest.waiting()
     }
 
     /// A local peer wants to be in a network: gives the join back if nothing is to be waited for.
     pub(super) fn wait_for_members(&mut self, now: Now, join: Join) -> Option<Join> {
-        if !self.interest.is_active() {
+        if !self.routing.interest.is_active() {
             return Some(join);
         }
         let network = join.network.clone();
         let has_members = self.directory.read().own_count(&network) > 0;
-        let (join, fresh) = self.interest.on_join(now.at, join, has_members);
+        let (join, fresh) = self.routing.interest.on_join(now.at, join, has_members);
         if fresh {
-            self.review_network(&network);
+            self.routing.review_network(&network);
         }
         if self.mutants.joins_unseen() {
-            return join.or_else(|| self.interest.go_on(&network).pop());
+            return join.or_else(|| self.routing.interest.go_on(&network).pop());
         }
         self.go_on_if_known(now, &network);
         join
     }
 
     fn go_on_if_known(&mut self, now: Now, network: &NetworkKey) {
-        if self.interest.is_waited_for(network)
-            && self.unlined(now.at).is_empty()
-            && self.unanswered(now.at, network).is_empty()
+        if self.routing.interest.is_waited_for(network)
+            && self.routing.unlined(now.at).is_empty()
+            && self.routing.unanswered(now.at, network).is_empty()
         {
             self.go_on(now, network);
         }
@@ -87,11 +85,11 @@ impl Core {
 
     pub(super) fn go_on_where_known(&mut self, now: Now) {
         // Before the lines of all are here nothing is known of any network: not to be found out for each.
-        if self.interest.waiting() == 0 || !self.unlined(now.at).is_empty() {
+        if self.routing.interest.waiting() == 0 || !self.routing.unlined(now.at).is_empty() {
             return;
         }
-        for network in self.interest.waited_for() {
-            if self.unanswered(now.at, &network).is_empty() {
+        for network in self.routing.interest.waited_for() {
+            if self.routing.unanswered(now.at, &network).is_empty() {
                 self.go_on(now, &network);
             }
         }
@@ -99,7 +97,7 @@ impl Core {
 
     /// Decides the joins that waited in a network.
     fn go_on(&mut self, now: Now, network: &NetworkKey) {
-        for join in self.interest.go_on(network) {
+        for join in self.routing.interest.go_on(network) {
             self.decide(now, join);
         }
     }
@@ -111,19 +109,164 @@ impl Core {
         } else if !self.has_place(&join.network, &join.peer) {
             JoinRefusal::RoomFull
         } else {
-            return self.contests.begin(now.at, &self.directory.read(), join);
+            return self
+                .membership
+                .contests
+                .begin(now.at, &self.directory.read(), join);
         };
         let claim = join.claim;
         self.outputs.push_back(Output::Refused { claim, why });
     }
 
-    fn waits_for(&self, now: Moment, hub: &HubId) -> bool {
+    /// Ends and goes on with what is due.
+    pub(super) fn handle_interest_timeout(&mut self, now: Now) {
+        while let Some((network, due)) = self.routing.interest.take_due(now.at) {
+            match due {
+                Due::GoOn => {
+                    let mut tardy = self.routing.unlined(now.at);
+                    tardy.extend(self.routing.unanswered(now.at, &network));
+                    for hub in tardy {
+                        self.routing.interest.note_tardy(now.at, hub);
+                    }
+                    self.go_on(now, &network);
+                }
+                Due::End => self.end_interest(now, &network),
+            }
+        }
+        if self.routing.interest.is_look_due(now.at) {
+            self.look_at_mesh(now);
+        }
+    }
+
+    fn end_interest(&mut self, now: Now, network: &NetworkKey) {
+        if self.directory.read().own_count(network) > 0
+            || self.routing.interest.is_waited_for(network)
+        {
+            return;
+        }
+        let waits = self.exchange.lock().waits_in(network);
+        let waits = waits || self.membership.contests.wants(network);
+        if waits && !self.mutants.waiting_signal_missed() {
+            return self.routing.interest.look_again(now.at, network);
+        }
+        if self.directory.write().lines_mut().retract(now.at, network) {
+            self.routing.serving.on_advance(&Set::networks(self.me));
+        }
+        if self.mutants.interest_for_ever() {
+            return;
+        }
+        self.routing.interest.end(network);
+        self.routing.review_network(network);
+    }
+
+    /// A set moved on.
+    pub(super) fn on_set_advanced(&mut self, now: Now, set: &Set) {
+        match &set.scope {
+            Scope::All => {
+                self.routing.arrange(set.hub);
+                self.routing.serve_all_of(set.hub);
+                if self.directory.read().records() > self.routing.interest.config.full_peers {
+                    self.routing.interest.look_soon(now.at);
+                }
+            }
+            Scope::Networks => {
+                self.routing.arrange(set.hub);
+                self.routing.review_touched(set.hub);
+                self.go_on_where_known(now);
+            }
+            Scope::Of(network) => {
+                self.routing.interest.forget_tardy(&set.hub);
+                self.routing.review(set);
+                self.go_on_if_known(now, network);
+            }
+        }
+    }
+
+    /// Looks at who is in reach, and whether all know of interest and one asks for it.
+    fn look_at_mesh(&mut self, now: Now) {
+        if !self.routing.interest.config.known {
+            return;
+        }
+        let routes = self.routing.topology.routes();
+        let hubs = routes.by_hub.len() + 1;
+        // Where the hubs are too many, the peers need not be counted.
+        let peers = match hubs > self.routing.interest.config.full_hubs {
+            true => 0,
+            false => self.directory.read().peers(),
+        };
+        let asks = self.routing.interest.judge(now.at, hubs, peers);
+        self.routing.topology.set_interest(now.at, Some(asks));
+        let (mut all_know, mut one_asks) = (true, asks);
+        for hub in routes.by_hub.keys() {
+            let record = self.routing.topology.record(*hub);
+            match record.and_then(|record| record.asks_for_interest()) {
+                Some(asks) => one_asks |= asks,
+                None => all_know &= self.mutants.old_hubs_uncounted(),
+            }
+        }
+        if (all_know && one_asks) != self.routing.interest.narrow {
+            self.turn(now, !self.routing.interest.narrow);
+        }
+    }
+
+    /// Begins to take single networks, or all.
+    fn turn(&mut self, now: Now, narrow: bool) {
+        let was_active = self.routing.interest.is_active();
+        self.routing.interest.narrow = narrow;
+        if !was_active {
+            let me = self.me;
+            let mut directory = self.directory.write();
+            directory.open_lines();
+            directory.open_views(&me);
+            let own = directory.own_networks();
+            drop(directory);
+            for network in own {
+                self.routing.on_own_claim(&network);
+            }
+            self.routing.serve_all_of(me);
+        }
+        let routes = self.routing.topology.routes();
+        let parts = self.routing.interest.by_parts.iter();
+        let hubs: BTreeSet<HubId> = routes.by_hub.keys().chain(parts).copied().collect();
+        for hub in hubs {
+            self.routing.arrange(hub);
+            if narrow && self.routing.interest.by_parts.contains(&hub) {
+                // What came to be of interest while all was on its way was not asked for.
+                self.routing.review_all_of(hub);
+            }
+        }
+        self.rest_if_whole(now);
+        self.counters.turns += 1;
+    }
+
+    /// Once every hub's whole set is here, there is no interest.
+    pub(super) fn rest_if_whole(&mut self, now: Now) {
+        if self.routing.interest.is_active() || self.directory.read().lines().sets().is_none() {
+            return;
+        }
+        self.directory.write().close_lines();
+        for join in self.routing.interest.clear() {
+            self.decide(now, join);
+        }
+    }
+}
+
+impl Routing {
+    /// Whether somebody here or behind a neighbour needs a set of one network.
+    pub(super) fn has_use_for(&self, set: &Set) -> bool {
+        match &set.scope {
+            Scope::Of(network) => self.interest.holds(network) || self.serving.has_children(set),
+            Scope::All | Scope::Networks => true,
+        }
+    }
+
+    pub(super) fn waits_for(&self, now: Moment, hub: &HubId) -> bool {
         self.topology.is_reachable(*hub)
             && (self.interest.waits_for(now, hub) || self.mutants.tardy_waited_for())
     }
 
     /// The hubs in reach of which it is still to come which networks they are in.
-    fn unlined(&self, now: Moment) -> Vec<HubId> {
+    pub(super) fn unlined(&self, now: Moment) -> Vec<HubId> {
         let directory = self.directory.read();
         let parts = self.interest.by_parts.iter();
         let unlined = parts.filter(|hub| !self.interest.narrow || !directory.lines().is_whole(hub));
@@ -134,7 +277,7 @@ impl Core {
     }
 
     /// The hubs in reach that list a network and whose members of it are still to come.
-    fn unanswered(&self, now: Moment, network: &NetworkKey) -> Vec<HubId> {
+    pub(super) fn unanswered(&self, now: Moment, network: &NetworkKey) -> Vec<HubId> {
         let directory = self.directory.read();
         let lacking = |hub: &HubId| {
             let state = directory.set_state(&Set::of(*hub, network));
@@ -184,47 +327,8 @@ impl Core {
         }
     }
 
-    /// Ends and goes on with what is due.
-    pub(super) fn handle_interest_timeout(&mut self, now: Now) {
-        while let Some((network, due)) = self.interest.take_due(now.at) {
-            match due {
-                Due::GoOn => {
-                    let mut tardy = self.unlined(now.at);
-                    tardy.extend(self.unanswered(now.at, &network));
-                    for hub in tardy {
-                        self.interest.note_tardy(now.at, hub);
-                    }
-                    self.go_on(now, &network);
-                }
-                Due::End => self.end_interest(now, &network),
-            }
-        }
-        if self.interest.is_look_due(now.at) {
-            self.look_at_mesh(now);
-        }
-    }
-
-    fn end_interest(&mut self, now: Now, network: &NetworkKey) {
-        if self.directory.read().own_count(network) > 0 || self.interest.is_waited_for(network) {
-            return;
-        }
-        let waits = self.exchange.lock().waits_in(network);
-        let waits = waits || self.contests.wants(network);
-        if waits && !self.mutants.waiting_signal_missed() {
-            return self.interest.look_again(now.at, network);
-        }
-        if self.directory.write().lines_mut().retract(now.at, network) {
-            self.serving.on_advance(&Set::networks(self.me));
-        }
-        if self.mutants.interest_for_ever() {
-            return;
-        }
-        self.interest.end(network);
-        self.review_network(network);
-    }
-
     /// Looks at what every hub takes of this network.
-    fn review_network(&mut self, network: &NetworkKey) {
+    pub(super) fn review_network(&mut self, network: &NetworkKey) {
         let hubs: BTreeSet<HubId> = {
             let directory = self.directory.read();
             let listing = directory.lines().hubs_in(network);
@@ -269,32 +373,9 @@ impl Core {
         }
     }
 
-    fn is_of_use(&self, set: &Set, network: &NetworkKey) -> bool {
+    pub(super) fn is_of_use(&self, set: &Set, network: &NetworkKey) -> bool {
         self.interest.holds(network)
             || self.serving.has_children(set) && !self.mutants.no_interest_for_neighbours()
-    }
-
-    /// A set moved on.
-    pub(super) fn on_set_advanced(&mut self, now: Now, set: &Set) {
-        match &set.scope {
-            Scope::All => {
-                self.arrange(set.hub);
-                self.serve_all_of(set.hub);
-                if self.directory.read().records() > self.interest.config.full_peers {
-                    self.interest.look_soon(now.at);
-                }
-            }
-            Scope::Networks => {
-                self.arrange(set.hub);
-                self.review_touched(set.hub);
-                self.go_on_where_known(now);
-            }
-            Scope::Of(network) => {
-                self.interest.forget_tardy(&set.hub);
-                self.review(set);
-                self.go_on_if_known(now, network);
-            }
-        }
     }
 
     /// Whatever neighbours take of a hub may have something for them.
@@ -304,7 +385,7 @@ impl Core {
     }
 
     /// Looks at the networks of which a line came or went.
-    fn review_touched(&mut self, hub: HubId) {
+    pub(super) fn review_touched(&mut self, hub: HubId) {
         let touched = self.directory.write().lines_mut().take_touched();
         if self.mutants.line_missed() {
             return;
@@ -324,63 +405,6 @@ impl Core {
         } else if self.serving.has_children(set) {
             self.directory.write().open_views(&set.hub);
         }
-    }
-
-    /// Looks at who is in reach, and whether all know of interest and one asks for it.
-    fn look_at_mesh(&mut self, now: Now) {
-        if !self.interest.config.known {
-            return;
-        }
-        let routes = self.topology.routes();
-        let hubs = routes.by_hub.len() + 1;
-        // Where the hubs are too many, the peers need not be counted.
-        let peers = match hubs > self.interest.config.full_hubs {
-            true => 0,
-            false => self.directory.read().peers(),
-        };
-        let asks = self.interest.judge(now.at, hubs, peers);
-        self.topology.set_interest(now.at, Some(asks));
-        let (mut all_know, mut one_asks) = (true, asks);
-        for hub in routes.by_hub.keys() {
-            let record = self.topology.record(*hub);
-            match record.and_then(|record| record.asks_for_interest()) {
-                Some(asks) => one_asks |= asks,
-                None => all_know &= self.mutants.old_hubs_uncounted(),
-            }
-        }
-        if (all_know && one_asks) != self.interest.narrow {
-            self.turn(now, !self.interest.narrow);
-        }
-    }
-
-    /// Begins to take single networks, or all.
-    fn turn(&mut self, now: Now, narrow: bool) {
-        let was_active = self.interest.is_active();
-        self.interest.narrow = narrow;
-        if !was_active {
-            let me = self.me;
-            let mut directory = self.directory.write();
-            directory.open_lines();
-            directory.open_views(&me);
-            let own = directory.own_networks();
-            drop(directory);
-            for network in own {
-                self.on_own_claim(&network);
-            }
-            self.serve_all_of(me);
-        }
-        let routes = self.topology.routes();
-        let parts = self.interest.by_parts.iter();
-        let hubs: BTreeSet<HubId> = routes.by_hub.keys().chain(parts).copied().collect();
-        for hub in hubs {
-            self.arrange(hub);
-            if narrow && self.interest.by_parts.contains(&hub) {
-                // What came to be of interest while all was on its way was not asked for.
-                self.review_all_of(hub);
-            }
-        }
-        self.rest_if_whole(now);
-        self.counters.turns += 1;
     }
 
     /// Sees to it that what is wanted of a hub is what the mesh has, or comes to be.
@@ -427,7 +451,7 @@ impl Core {
     }
 
     /// All of a hub is to come: what was begun of single networks and has not come yet would come twice.
-    fn give_up_what_is_not_here(&mut self, hub: HubId) {
+    pub(super) fn give_up_what_is_not_here(&mut self, hub: HubId) {
         let here = self.directory.read().networks_held(&hub);
         for set in self.feeds.wanted_of(hub) {
             if let Scope::Of(network) = &set.scope
@@ -439,7 +463,7 @@ impl Core {
     }
 
     /// Looks at every network that a hub has, or that is here of it.
-    fn review_all_of(&mut self, hub: HubId) {
+    pub(super) fn review_all_of(&mut self, hub: HubId) {
         let networks = {
             let directory = self.directory.read();
             let mut networks = directory.lines().of(&hub);
@@ -452,7 +476,7 @@ impl Core {
     }
 
     /// A hub's whole set is here: of its networks nothing more is needed.
-    fn rest_on_whole(&mut self, hub: HubId) {
+    pub(super) fn rest_on_whole(&mut self, hub: HubId) {
         self.interest.by_parts.remove(&hub);
         if self.serving.has_followers_of(&hub) {
             self.directory.write().open_views(&hub);
@@ -467,17 +491,6 @@ impl Core {
         if has_lines {
             let mut directory = self.directory.write();
             directory.drop_set(&lines, LeaveReason::HubLost);
-        }
-    }
-
-    /// Once every hub's whole set is here, there is no interest.
-    pub(super) fn rest_if_whole(&mut self, now: Now) {
-        if self.interest.is_active() || self.directory.read().lines().sets().is_none() {
-            return;
-        }
-        self.directory.write().close_lines();
-        for join in self.interest.clear() {
-            self.decide(now, join);
         }
     }
 

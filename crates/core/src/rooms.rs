@@ -204,14 +204,14 @@ impl Core {
         if !network.is_room() {
             return None;
         }
-        let followed = self.rooms.followed.get(&network);
+        let followed = self.membership.rooms.followed.get(&network);
         let is_new = followed.is_some_and(|followed| followed.new == Some(claim));
         Some((room(&directory, &network)?, is_new))
     }
 
     /// How many rooms' records this hub holds.
     pub fn rooms_held(&self) -> usize {
-        self.rooms.held
+        self.membership.rooms.held
     }
 
     /// Whether a join may go on as far as the room is concerned, which is then there.
@@ -228,22 +228,34 @@ impl Core {
             (RoomAsk::Enter, None) if self.mutants.rooms_from_nowhere() => Ok(()),
             (RoomAsk::Enter, None) => Err(JoinRefusal::NoSuchRoom),
             (RoomAsk::Enter, Some(record)) => {
-                let followed = self.rooms.followed.entry(network.clone()).or_default();
+                let followed = self
+                    .membership
+                    .rooms
+                    .followed
+                    .entry(network.clone())
+                    .or_default();
                 followed.record = Some(record);
                 Ok(())
             }
             (RoomAsk::Create(about), None) => {
-                if self.rooms.held >= self.rooms.config.most && !self.end_oldest_idle(now) {
+                if self.membership.rooms.held >= self.membership.rooms.config.most
+                    && !self.end_oldest_idle(now)
+                {
                     return Err(JoinRefusal::TooManyRooms);
                 }
                 let record = Record {
-                    created: self.clock.draw(now.wall_ms, None),
+                    created: self.membership.clock.draw(now.wall_ms, None),
                     by: self.me,
                     creator: peer.to_string(),
                     left_ms: now.wall_ms,
                     about: about.to_vec(),
                 };
-                let followed = self.rooms.followed.entry(network.clone()).or_default();
+                let followed = self
+                    .membership
+                    .rooms
+                    .followed
+                    .entry(network.clone())
+                    .or_default();
                 followed.new = Some(claim);
                 followed.record = Some(record);
                 self.hold_record(now, network);
@@ -256,17 +268,17 @@ impl Core {
     fn known_record(&self, network: &NetworkKey) -> Option<Record> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));
-        let followed = self.rooms.followed.get(network);
+        let followed = self.membership.rooms.followed.get(network);
         seen.or_else(|| followed.and_then(|followed| followed.record.clone()))
     }
 
     /// Ends the room of this hub that has been without a member the longest. False if all have some.
     fn end_oldest_idle(&mut self, now: Now) -> bool {
-        let Some((_, network)) = self.rooms.due.first().cloned() else {
+        let Some((_, network)) = self.membership.rooms.due.first().cloned() else {
             return false;
         };
         self.give_record_up(now, &network);
-        self.rooms.forget(&network);
+        self.membership.rooms.forget(&network);
         true
     }
 
@@ -286,14 +298,19 @@ impl Core {
                 directory.own_members(network),
             )
         };
-        let held = self.rooms.followed.get(network).and_then(|room| room.held);
+        let held = self
+            .membership
+            .rooms
+            .followed
+            .get(network)
+            .and_then(|room| room.held);
         if own.is_empty() && held.is_none() {
-            return self.rooms.forget(network);
+            return self.membership.rooms.forget(network);
         }
         let record = self.settle_record(now, network, &claims, host.as_ref());
         match &host {
             Some(host) if host.hub == self.me => {
-                self.rooms.ends(network, None);
+                self.membership.rooms.ends(network, None);
                 let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
                 let shown = claims.iter().find(|claim| is_ours(claim));
                 let shown = shown.and_then(|claim| claim.data.clone());
@@ -302,7 +319,7 @@ impl Core {
                 }
             }
             Some(host) => {
-                self.rooms.ends(network, None);
+                self.membership.rooms.ends(network, None);
                 let taken_over = claims
                     .iter()
                     .any(|claim| claim.hub == host.hub && birth(claim) == Some(record.birth()));
@@ -325,7 +342,7 @@ impl Core {
 
     /// The host that the members here were told of.
     pub fn host_told(&self, network: &NetworkKey) -> Option<&PeerId> {
-        self.rooms.followed.get(network)?.told.as_ref()
+        self.membership.rooms.followed.get(network)?.told.as_ref()
     }
 
     /// What the record is from now on. Whoever created a room that gives way is told, and leaves.
@@ -336,7 +353,12 @@ impl Core {
         claims: &[RoomClaim],
         host: Option<&RoomClaim>,
     ) -> Record {
-        let followed = self.rooms.followed.entry(network.clone()).or_default();
+        let followed = self
+            .membership
+            .rooms
+            .followed
+            .entry(network.clone())
+            .or_default();
         let before = followed.record.clone();
         let seen = visible_record(claims);
         let record = match (before.clone(), seen) {
@@ -384,10 +406,10 @@ impl Core {
         let keeper = same.map(|claim| claim.hub).min();
         if keeper.is_some_and(|keeper| keeper != self.me) {
             self.give_record_up(now, network);
-            return self.rooms.forget(network);
+            return self.membership.rooms.forget(network);
         }
-        let idle = self.rooms.config.idle;
-        let Some(followed) = self.rooms.followed.get_mut(network) else {
+        let idle = self.membership.rooms.config.idle;
+        let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
             return;
         };
         if followed.ends.is_some() {
@@ -396,13 +418,13 @@ impl Core {
         if let Some(record) = &mut followed.record {
             record.left_ms = now.wall_ms;
         }
-        self.rooms.ends(network, Some(now.at + idle));
+        self.membership.rooms.ends(network, Some(now.at + idle));
         self.hold_record(now, network);
     }
 
     /// Tells the members here who the host is, if that is news to those that were there before.
     fn tell_host(&mut self, network: &NetworkKey, host: Option<&RoomClaim>, own: Vec<ClaimNo>) {
-        let Some(followed) = self.rooms.followed.get_mut(network) else {
+        let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
             return;
         };
         let Some(host) = host.filter(|_| !own.is_empty()) else {
@@ -424,19 +446,22 @@ impl Core {
 
     /// Shows the record of a room as this hub's own claim.
     fn hold_record(&mut self, now: Now, network: &NetworkKey) {
-        let fresh = self.rooms.next_claim();
-        let Some(followed) = self.rooms.followed.get_mut(network) else {
+        let fresh = self.membership.rooms.next_claim();
+        let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
             return;
         };
         let Some(record) = &followed.record else {
             return;
         };
-        self.rooms.held += usize::from(followed.held.is_none());
+        self.membership.rooms.held += usize::from(followed.held.is_none());
         let claim = *followed.held.get_or_insert(fresh);
         let peer = record_id();
         let data = Some(record.write());
         let above = self.directory.read().holder(network, &peer);
-        let hlc = self.clock.draw(now.wall_ms, above.map(|(_, hlc)| hlc));
+        let hlc = self
+            .membership
+            .clock
+            .draw(now.wall_ms, above.map(|(_, hlc)| hlc));
         self.directory.write().author(&Claim {
             network: network.clone(),
             peer,
@@ -445,14 +470,14 @@ impl Core {
             quiet: true,
             data,
         });
-        self.serving.on_advance(&Set::all(self.me));
-        self.on_own_claim(network);
+        self.routing.serving.on_advance(&Set::all(self.me));
+        self.routing.on_own_claim(network);
     }
 
     fn give_record_up(&mut self, now: Now, network: &NetworkKey) {
-        let followed = self.rooms.followed.get_mut(network);
+        let followed = self.membership.rooms.followed.get_mut(network);
         if let Some(claim) = followed.and_then(|followed| followed.held.take()) {
-            self.rooms.held -= 1;
+            self.membership.rooms.held -= 1;
             self.retract(now, claim, LeaveReason::Closed);
         }
     }
@@ -460,9 +485,14 @@ impl Core {
     /// Ends the rooms whose time without a member is over.
     pub(super) fn end_idle_rooms(&mut self, now: Now) {
         if self.mutants.rooms_without_end() {
-            self.rooms.due.clear();
+            self.membership.rooms.due.clear();
         }
-        while self.rooms.poll_timeout().is_some_and(|due| due <= now.at) {
+        while self
+            .membership
+            .rooms
+            .poll_timeout()
+            .is_some_and(|due| due <= now.at)
+        {
             self.end_oldest_idle(now);
         }
     }

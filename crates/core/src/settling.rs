@@ -11,13 +11,14 @@ use std::time::Duration;
 use super::api::{Bye, Output, Route};
 use super::contest::Action;
 use super::directory::KeyChange;
-use super::ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, Now, PeerId};
+use super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
 use super::rooms::record_id;
+use super::routing::Routing;
 use super::topology::TopologyEvent;
-use crate::frames::{ControlFrame, Set};
+use crate::frames::Set;
 
-use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, REFILL_PAUSE, RENAMED_EVERY};
+use super::{ABSENCE, ALARM_EVERY, Core, DROP_AFTER, MAX_ABSENCE, RENAMED_EVERY};
 
 impl Core {
     /// The next thing to do; drained after every input.
@@ -28,9 +29,9 @@ impl Core {
     /// Carries the parts' events to each other until none is left.
     pub(super) fn settle(&mut self, now: Now) {
         loop {
-            if let Some(event) = self.links.poll_event() {
+            if let Some(event) = self.linkage.links.poll_event() {
                 self.on_link_event(now, event);
-            } else if let Some(event) = self.topology.poll_event() {
+            } else if let Some(event) = self.routing.topology.poll_event() {
                 self.on_topology_event(now, event);
             } else if let Some(action) = self.next_action(now) {
                 self.on_action(now, action);
@@ -38,39 +39,24 @@ impl Core {
                 break;
             }
         }
-        while let Some((dial, target)) = self.dialer.poll_dial() {
+        while let Some((dial, target)) = self.linkage.dialer.poll_dial() {
             self.outputs.push_back(Output::Dial { dial, target });
         }
-        self.refill_rosters(now);
-        for (link, frame) in self.feeds.take_frames() {
-            // One of an earlier version would lose its dictionary over a frame that it does not know.
-            if let Some(codec) = self.codecs.get_mut(&link)
-                && (codec.follows
-                    || matches!(
-                        frame,
-                        ControlFrame::Subscribe { .. } | ControlFrame::Unsubscribe { .. }
-                    ))
-            {
-                codec.queue.push_back(frame);
-            }
-        }
-    }
-
-    /// A few at a time, so that a crowd that leaves at once does not hold the hub up.
-    fn refill_rosters(&mut self, now: Now) {
-        if self.next_refill.is_none_or(|next| next <= now.at) && self.rosters.owes() {
+        if self.membership.rosters.owes() {
             let directory = self.directory.read();
-            self.outputs.extend(self.rosters.refill_some(&directory));
-            self.next_refill = None;
+            let told = self.membership.refill_rosters(&directory, now.at);
+            self.outputs.extend(told);
         }
-        if self.next_refill.is_none() && self.rosters.owes() {
-            self.next_refill = Some(now.at + REFILL_PAUSE);
+        for (link, frame) in self.routing.feeds.take_frames() {
+            self.linkage.ask(link, frame);
         }
     }
 
     pub(super) fn next_action(&mut self, now: Now) -> Option<Action> {
-        self.contests.settle(now.at, &self.directory.read());
-        self.contests.poll_action()
+        self.membership
+            .contests
+            .settle(now.at, &self.directory.read());
+        self.membership.contests.poll_action()
     }
 
     pub(super) fn on_action(&mut self, now: Now, action: Action) {
@@ -101,22 +87,24 @@ impl Core {
                 incarnation,
                 link,
             } => {
-                self.topology
+                self.routing
+                    .topology
                     .on_neighbour_up(now.at, hub, incarnation, link);
             }
-            LinkEvent::NeighbourSwitched { hub, link } => {
-                self.topology.on_neighbour_switched(now.at, hub, link)
-            }
+            LinkEvent::NeighbourSwitched { hub, link } => self
+                .routing
+                .topology
+                .on_neighbour_switched(now.at, hub, link),
             LinkEvent::NeighbourDown { hub } => {
-                self.topology.on_neighbour_down(now.at, hub);
-                self.dialer.on_neighbour_down(now.at, hub);
+                self.routing.topology.on_neighbour_down(now.at, hub);
+                self.linkage.dialer.on_neighbour_down(now.at, hub);
             }
             LinkEvent::Close { link, bye } => {
-                if let Some(codec) = self.codecs.get(&link) {
-                    self.dialer.on_bye(now.at, codec.hub, bye);
+                if let Some(codec) = self.linkage.codecs.get(&link) {
+                    self.linkage.dialer.on_bye(now.at, codec.hub, bye);
                 }
                 match bye {
-                    Bye::StaleIncarnation { .. } if !self.farewells.was_told(link) => {
+                    Bye::StaleIncarnation { .. } if !self.linkage.farewells.was_told(link) => {
                         self.say_farewell(now, link, bye);
                     }
                     _ => {
@@ -126,20 +114,20 @@ impl Core {
                 }
             }
             LinkEvent::RttMeasured { hub, rtt } => {
-                self.topology.on_rtt(now.at, hub, rtt);
-                self.dialer.on_rtt(hub, rtt);
+                self.routing.topology.on_rtt(now.at, hub, rtt);
+                self.linkage.dialer.on_rtt(hub, rtt);
             }
             LinkEvent::IdentityClash { incarnation } => {
                 self.alarm(now, "identity-clash", || {
                     format!("another machine uses this hub's id, in {incarnation}")
                 });
-                self.topology.on_stale(now.at, incarnation);
+                self.routing.topology.on_stale(now.at, incarnation);
             }
         }
     }
 
     pub(super) fn heed_topology(&mut self, now: Now) {
-        while let Some(event) = self.topology.poll_event() {
+        while let Some(event) = self.routing.topology.poll_event() {
             self.on_topology_event(now, event);
         }
     }
@@ -147,40 +135,42 @@ impl Core {
     pub(super) fn on_topology_event(&mut self, now: Now, event: TopologyEvent) {
         match event {
             // Lost again before it was noticed: its hold goes on. Ended here, it would hide the hub.
-            TopologyEvent::Reachable { hub, .. } if !self.topology.is_reachable(hub) => {}
+            TopologyEvent::Reachable { hub, .. } if !self.routing.topology.is_reachable(hub) => {}
             TopologyEvent::Reachable { hub, .. } => {
-                self.holds.clear(&hub);
-                self.dialer.on_reachable(now.at, hub);
-                self.show(hub, LeaveReason::HubLost);
+                self.routing.holds.clear(&hub);
+                self.linkage.dialer.on_reachable(now.at, hub);
+                self.routing.show(hub, LeaveReason::HubLost);
             }
             TopologyEvent::Unreachable { hub } => {
-                self.dialer.on_unreachable(now.at, hub);
+                self.linkage.dialer.on_unreachable(now.at, hub);
                 let hold = if self.mutants.no_hold_down() {
                     Duration::ZERO
                 } else {
                     self.hold
                 };
-                self.holds
+                self.routing
+                    .holds
                     .start(hub, now.at + hold, now.at + hold.max(DROP_AFTER));
             }
             TopologyEvent::IncarnationChanged { hub, incarnation } => {
-                self.feeds.on_life(hub, incarnation);
-                self.drop_stale_sets(hub, incarnation);
-                self.links.on_incarnation(hub, incarnation);
-                self.show(hub, LeaveReason::HubLost);
+                self.routing.feeds.on_life(hub, incarnation);
+                self.routing.drop_stale_sets(hub, incarnation);
+                self.linkage.links.on_incarnation(hub, incarnation);
+                self.routing.show(hub, LeaveReason::HubLost);
             }
-            TopologyEvent::MindChanged => self.interest.look_soon(now.at),
+            TopologyEvent::MindChanged => self.routing.interest.look_soon(now.at),
             TopologyEvent::Learned { hub } => {
-                self.interest.look_soon(now.at);
-                if let Some(record) = self.topology.record(hub) {
-                    self.dialer
+                self.routing.interest.look_soon(now.at);
+                if let Some(record) = self.routing.topology.record(hub) {
+                    self.linkage
+                        .dialer
                         .on_learned(now.at, hub, &record.urls, record.draining);
                 }
             }
             TopologyEvent::Forgotten { hub } => {
-                self.holds.clear(&hub);
-                self.dialer.on_forgotten(hub);
-                self.forget_sets(hub);
+                self.routing.holds.clear(&hub);
+                self.linkage.dialer.on_forgotten(hub);
+                self.routing.forget_sets(hub);
                 self.rest_if_whole(now);
             }
             TopologyEvent::RoutesChanged => self.on_routes_changed(now),
@@ -191,8 +181,8 @@ impl Core {
 
     /// Tells the feeds of those routes alone that are not what they were: in a large mesh most runs change few.
     pub(super) fn on_routes_changed(&mut self, now: Now) {
-        let routes = self.topology.routes();
-        let before = std::mem::replace(&mut self.routed, Arc::clone(&routes));
+        let routes = self.routing.topology.routes();
+        let before = std::mem::replace(&mut self.routing.routed, Arc::clone(&routes));
         let mut lost: Vec<HubId> = before
             .by_hub
             .keys()
@@ -201,7 +191,7 @@ impl Core {
             .collect();
         lost.sort_unstable();
         for hub in lost {
-            self.feeds.on_route_lost(hub);
+            self.routing.feeds.on_route_lost(hub);
         }
         let way = |route: &Route| (route.hop.link, route.incarnation);
         let mut moved: Vec<(HubId, Route)> = routes
@@ -212,25 +202,25 @@ impl Core {
             .collect();
         moved.sort_unstable_by_key(|(hub, _)| *hub);
         for (hub, route) in moved {
-            self.feeds.on_route(
+            self.routing.feeds.on_route(
                 &self.directory.read(),
                 hub,
                 route.incarnation,
                 route.hop.link,
             );
-            self.arrange(hub);
+            self.routing.arrange(hub);
         }
         self.exchange.lock().set_routes(now.at, routes);
-        self.interest.look_soon(now.at);
+        self.routing.interest.look_soon(now.at);
         self.go_on_where_known(now);
     }
 
     pub(super) fn begin_life(&mut self, now: Now, incarnation: Incarnation) {
         self.incarnation = incarnation;
-        self.links.set_incarnation(incarnation);
+        self.linkage.links.set_incarnation(incarnation);
         self.directory.write().set_own_incarnation(incarnation);
         self.exchange.lock().set_incarnation(now.at, incarnation);
-        self.serve_all_of(self.me);
+        self.routing.serve_all_of(self.me);
         self.alarm(now, "new-incarnation", || {
             format!("the mesh knew a later life of this hub: it goes on in {incarnation}")
         });
@@ -249,7 +239,7 @@ impl Core {
         self.alarm(now, "left-mesh", || {
             format!("another live machine has hub id {me}: this one leaves the mesh; give each its own HUB_ID")
         });
-        self.dialer.stop();
+        self.linkage.dialer.stop();
         // One that draws another id is to be dialled again when it is back.
         let bye = match self.random_id {
             true => Bye::Draining {
@@ -257,9 +247,8 @@ impl Core {
             },
             false => Bye::IdentityClash,
         };
-        let links: Vec<LinkId> = self.codecs.keys().copied().collect();
-        for link in links {
-            self.links.on_down(now.at, link);
+        for link in self.linkage.open() {
+            self.linkage.links.on_down(now.at, link);
             self.forget_link(link);
             self.close(link, bye);
         }
@@ -273,14 +262,15 @@ impl Core {
             return;
         }
         let old = std::mem::replace(&mut self.me, hub);
+        self.routing.me = hub;
         let incarnation = Incarnation { epoch: 0, nonce };
         self.incarnation = incarnation;
-        self.links.set_id(hub, incarnation);
-        self.dialer.set_id(hub);
-        self.contests.set_id(hub);
+        self.linkage.links.set_id(hub, incarnation);
+        self.linkage.dialer.set_id(hub);
+        self.membership.contests.set_id(hub);
         self.directory.write().set_own_id(hub, incarnation);
         self.exchange.lock().set_id(now.at, hub, incarnation);
-        self.topology.set_id(now.at, hub, incarnation);
+        self.routing.topology.set_id(now.at, hub, incarnation);
         self.alarm(now, "new-id", || {
             format!("hub {old} goes by the id {hub} from now on: somebody else used its own")
         });
@@ -302,31 +292,9 @@ impl Core {
     pub(super) fn come_back(&mut self, now: Now) {
         self.left = false;
         self.back = None;
-        self.topology.forget_clash();
-        self.dialer.resume(now.at);
+        self.routing.topology.forget_clash();
+        self.linkage.dialer.resume(now.at);
         self.outputs.push_back(Output::BackInMesh);
-    }
-
-    /// Makes a hub's claims visible or not, as its reachability and its life say.
-    pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
-        let sets = self.directory.read().sets_of(&hub);
-        sets.iter().for_each(|set| self.show_set(set, reason));
-    }
-
-    /// The same of one set.
-    pub(super) fn show_set(&mut self, set: &Set, reason: LeaveReason) {
-        let Some(here) = self.directory.read().set_state(set) else {
-            return;
-        };
-        let near = self.topology.is_reachable(set.hub) || self.holds.holds(&set.hub);
-        let life = self
-            .topology
-            .record(set.hub)
-            .map(|record| record.incarnation);
-        let visible = here.complete && life == Some(here.incarnation) && near;
-        if here.visible != visible {
-            self.directory.write().show_set(set, visible, reason);
-        }
     }
 
     /// Tells peers, the waiting room and the losers of ids of what changed. False if nothing did.
@@ -342,7 +310,7 @@ impl Core {
         let came = changes.iter().filter(|change| change.after.is_some());
         let rooms: BTreeSet<&NetworkKey> = came.map(|change| &change.network).collect();
         for room in rooms {
-            self.clear_room(room);
+            self.membership.clear_room(&self.directory, room);
         }
         let touched = changes.iter().map(|change| &change.network);
         let touched = touched.filter(|network| network.is_room()).cloned();
@@ -353,7 +321,7 @@ impl Core {
     pub(super) fn pass_change_on(&mut self, now: Now, change: &KeyChange, rest: &[KeyChange]) {
         {
             let directory = self.directory.read();
-            if let Some(output) = self.rosters.on_change(&directory, change, rest) {
+            if let Some(output) = self.membership.rosters.on_change(&directory, change, rest) {
                 self.outputs.push_back(output);
             }
         }
@@ -376,7 +344,8 @@ impl Core {
             }
             // One that this hub's own newcomer made was noted when it claimed the id.
             if self.is_held_elsewhere(&change.network, &change.peer) {
-                self.contests
+                self.membership
+                    .contests
                     .note_takeover(now.at, &change.network, &change.peer);
             }
             self.supersede(now, *claim);
@@ -399,6 +368,30 @@ impl Core {
                 label,
                 text: text(),
             });
+        }
+    }
+}
+
+impl Routing {
+    /// Makes a hub's claims visible or not, as its reachability and its life say.
+    pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
+        let sets = self.directory.read().sets_of(&hub);
+        sets.iter().for_each(|set| self.show_set(set, reason));
+    }
+
+    /// The same of one set.
+    pub(super) fn show_set(&mut self, set: &Set, reason: LeaveReason) {
+        let Some(here) = self.directory.read().set_state(set) else {
+            return;
+        };
+        let near = self.topology.is_reachable(set.hub) || self.holds.holds(&set.hub);
+        let life = self
+            .topology
+            .record(set.hub)
+            .map(|record| record.incarnation);
+        let visible = here.complete && life == Some(here.incarnation) && near;
+        if here.visible != visible {
+            self.directory.write().show_set(set, visible, reason);
         }
     }
 }

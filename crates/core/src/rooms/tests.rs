@@ -210,7 +210,9 @@ fn an_empty_room_stays_for_its_time_and_whoever_comes_back_finds_it() {
     assert_eq!((hub.records("r"), hub.core.rooms_held()), (Vec::new(), 0));
     let enter = hub.join(23_001, 3, "bob", "r", RoomAsk::Enter);
     assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
-    assert!(hub.core.rooms.followed.is_empty() && hub.core.rooms.due.is_empty());
+    assert!(
+        hub.core.membership.rooms.followed.is_empty() && hub.core.membership.rooms.due.is_empty()
+    );
 }
 
 #[test]
@@ -298,7 +300,7 @@ fn of_two_hubs_that_keep_an_empty_room_the_lower_does() {
     hub.hear(2, vec![theirs]);
     hub.leave(3, 1);
     assert_eq!(hub.core.rooms_held(), 0);
-    assert!(hub.core.rooms.followed.is_empty());
+    assert!(hub.core.membership.rooms.followed.is_empty());
 }
 
 #[test]

@@ -1,0 +1,44 @@
+//! The second of the three parts of a core: the mesh beyond its links. The graph and the ways in it, what is taken of other
+//! hubs and given to neighbours, and which networks are of interest.
+//!
+//! Writes other hubs' sets in the directory, and knows nothing of peers and of sockets. Called by [`Core`](super::Core), which
+//! passes events on; what it takes of other hubs is decided in `narrowing`.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::api::SharedRoutes;
+use super::directory::Directory;
+use super::feeds::Feeds;
+use super::holds::Holds;
+use super::ids::{HubId, Moment};
+use super::interest::Interest;
+use super::mutants::Mutants;
+use super::serving::Serving;
+use super::topology::Topology;
+
+/// The mesh as a hub knows it.
+pub(super) struct Routing {
+    pub(super) me: HubId,
+    pub(super) directory: Arc<RwLock<Directory>>,
+    pub(super) topology: Topology,
+    pub(super) holds: Holds,
+    /// The routes that the feeds were last told of.
+    pub(super) routed: SharedRoutes,
+    pub(super) feeds: Feeds,
+    pub(super) serving: Serving,
+    pub(super) interest: Interest,
+    pub(super) mutants: Mutants,
+}
+
+impl Routing {
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        let parts = [
+            self.topology.poll_timeout(),
+            self.holds.poll_timeout(),
+            self.interest.poll_timeout(),
+        ];
+        parts.into_iter().flatten().min()
+    }
+}
