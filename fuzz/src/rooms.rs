@@ -4,8 +4,8 @@ use hubmesh::dialect::rooms::{
     Said, decode, describe, encode_publication, encode_signal, user_name,
 };
 use hubmesh::dialect::{Publication, Signal};
+use hubmesh_core::api::{Record, Room};
 use hubmesh_core::ids::{Dialect, Hlc, HubId, NetworkKey, PeerId};
-use hubmesh_core::rooms::{Record, Room};
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -21,9 +21,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use hubmesh_core::api::Room;
 use hubmesh_core::api::{PeerEvent, SignalFailure};
 use hubmesh_core::ids::{Dialect, LeaveReason, NetworkKey, PeerId, SignalKind};
-use hubmesh_core::rooms::Room;
 use hubmesh_json as json;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 

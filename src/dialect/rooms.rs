@@ -10,8 +10,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use hubmesh_core::api::{PeerEvent, RoomAsk, SignalFailure};
+use hubmesh_core::api::{RECORD, Room, RoomClaim};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
-use hubmesh_core::rooms::{RECORD, Room, RoomClaim};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::words::{Received, Sent};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubmesh_core::api::{Join, Signal, SignalFailure, Source, Unread};
+use hubmesh_core::api::{Join, Room, Signal, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Shares;
 use hubmesh_core::exchange::ExchangeConfig;
 use hubmesh_core::ids::{
@@ -14,7 +14,7 @@ use hubmesh_core::ids::{
 };
 use hubmesh_core::policy::Policies;
 use hubmesh_core::reach::Reach;
-use hubmesh_core::rooms::{self, Room};
+use hubmesh_core::rooms;
 use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, InterestConfig, TopologyConfig};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};

@@ -3,9 +3,8 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use hubmesh_core::api::{Join, Signal, SignalFailure, Source, Unread};
+use hubmesh_core::api::{Join, Room, Signal, SignalFailure, Source, Unread};
 use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
-use hubmesh_core::rooms::Room;
 
 /// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
 /// [`Registry`](crate::peers::registry::Registry).

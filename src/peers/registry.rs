@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use hubmesh_core::api::Room;
 use hubmesh_core::api::{
     Delivery, Failed, JoinRefusal, PeerEvent, Publication, Recipients, Sender, SignalFailure,
     Source, Unpublished, Unread,
@@ -25,7 +26,6 @@ use hubmesh_core::ids::{
     ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
 };
 use hubmesh_core::policy::{Policies, Waiting};
-use hubmesh_core::rooms::Room;
 use hubmesh_json as json;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;

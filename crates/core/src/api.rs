@@ -10,7 +10,10 @@ use super::ids::{
     ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, NetworkKey, PeerId, SignalKind,
 };
 use crate::reach::Origin;
-pub use crate::rooms::RoomAsk;
+
+mod rooms;
+
+pub use rooms::{RECORD, Record, Room, RoomAsk, RoomClaim, record_id};
 
 /// A link whose handshake is done: both ends proved that they hold the mesh token, in one namespace.
 #[derive(Clone, Debug)]

@@ -42,7 +42,6 @@ use views::Views;
 
 pub use lines::Lines;
 pub use log::Tombstone;
-pub use rooms::RoomClaim;
 use shares::Use;
 pub use shares::{Shares, Use as Used};
 

@@ -249,9 +249,9 @@ impl LinkRecord {
     /// A region with the marks of a hub of this wire level that knows of interest. Hubs that do not pass it on as it is,
     /// which they would do with nothing else that a record does not have for them.
     ///
-    /// The last mark is about interest. Those before it are the level in binary, from the first bit that is set on, with
-    /// [`KNOWS`](Self::KNOWS) for one and [`ASKS`](Self::ASKS) for zero: hubs of level 0 show none, and look at the last
-    /// mark alone.
+    /// The last mark is about interest: `U+001F` for a hub that knows of it, `U+001E` for one that asks for it too. Those
+    /// before it are the level in binary, from the first bit that is set on, with `U+001F` for one and `U+001E` for zero:
+    /// hubs of level 0 show none, and look at the last mark alone.
     pub fn marked_region(region: &str, level: u8, asks: bool) -> String {
         let mark = |set: bool| if set { Self::KNOWS } else { Self::ASKS };
         let bits = u8::BITS - level.leading_zeros();

@@ -1,7 +1,7 @@
 //! Rooms: networks that somebody creates, that have a host, and that are there for a while without a member.
 //!
 //! A room's *record* (who created it and when, and what its dialect keeps of it) is the data of a quiet claim of the id
-//! [`RECORD`] in its network, held by the hub of the host. The *host* is the member that has been there the longest, by
+//! [`RECORD`](super::api::RECORD) in its network, held by the hub of the host. The *host* is the member that has been there the longest, by
 //! (clock, hub, claim): a pure function of what is visible, so that all hubs agree once they see the same. Each hub that
 //! has a member in a room, or its record, follows the room, and keeps the record as it last knew it. From that follow all
 //! rules, each of which a hub applies to its own claims alone:
@@ -19,30 +19,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-
 use super::Core;
 use super::api::{JoinRefusal, Output, PeerEvent, Recipients};
+use super::api::{Record, Room, RoomAsk, RoomClaim, record_id};
 use super::directory::Directory;
-pub use super::directory::RoomClaim;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use crate::frames::{Claim, Set};
 
-/// The id of the claim that holds a room's record. No client may be called so.
-pub const RECORD: &str = "\0room";
-
 /// Where the numbers of claims begin that the hub makes by itself: far from those that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
-
-/// What a client that joins a room wants of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RoomAsk {
-    /// It is to be new, and this is what is kept of it.
-    Create(Bytes),
-    /// It is to be there.
-    Enter,
-}
 
 /// The bounds on rooms.
 #[derive(Clone, Copy, Debug)]
@@ -60,47 +45,6 @@ impl Default for RoomsConfig {
             most: 10_000,
         }
     }
-}
-
-/// What is kept of a room, the same on all hubs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Record {
-    /// When it was created: with the hub, what tells two rooms of one name apart.
-    pub created: Hlc,
-    /// Where.
-    pub by: HubId,
-    /// The text of the id of whoever created it.
-    pub creator: String,
-    /// When it was last left by all, or created, as Unix time in milliseconds.
-    pub left_ms: u64,
-    /// What its dialect keeps.
-    pub about: Vec<u8>,
-}
-
-impl Record {
-    /// The record in a claim's data, if it is one.
-    pub fn read(data: &[u8]) -> Option<Self> {
-        postcard::from_bytes(data).ok()
-    }
-
-    fn write(&self) -> Bytes {
-        // Writing to memory fails for nothing that has a length.
-        postcard::to_allocvec(self).unwrap_or_default().into()
-    }
-
-    /// Of two records the lower counts.
-    fn birth(&self) -> (Hlc, HubId) {
-        (self.created, self.by)
-    }
-}
-
-/// A room as it is seen from one hub.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Room {
-    /// What is kept of it.
-    pub record: Record,
-    /// Its members, the longest present first: the first is the host.
-    pub members: Vec<RoomClaim>,
 }
 
 /// A room that this hub follows.
@@ -164,11 +108,6 @@ impl Rooms {
         self.ends(network, None);
         self.followed.remove(network);
     }
-}
-
-/// The id of the claims that hold records.
-pub(super) fn record_id() -> PeerId {
-    PeerId::Text(RECORD.into())
 }
 
 /// The record of a room that counts among those that are visible.

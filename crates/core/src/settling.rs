@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::api::{Bye, Output, Route};
+use super::api::{Bye, Output, Route, record_id};
 use super::contest::Action;
 use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
-use super::rooms::record_id;
 use super::routing::Routing;
 use super::topology::TopologyEvent;
 use crate::frames::Set;

@@ -1,7 +1,7 @@
 //! What is understood of a client's text, and what is written because of it.
 
+use hubmesh_core::api::Record;
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, LeaveReason};
-use hubmesh_core::rooms::Record;
 use serde_json::{Value, json};
 
 use super::*;

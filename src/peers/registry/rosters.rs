@@ -1,8 +1,8 @@
 //! Whom a newcomer is told of: one message for all, or one for each, as its dialect has it.
 
 use bytes::Bytes;
+use hubmesh_core::api::Room;
 use hubmesh_core::ids::PeerId;
-use hubmesh_core::rooms::Room;
 
 use super::{Peer, Registry};
 use crate::clock::unix_ms;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hashbrown::HashMap;
+use hubmesh_core::api;
 use hubmesh_core::api::{
     Delivery, Join, JoinRefusal, PeerEvent, Recipients, Sender, Signal, SignalFailure, Source,
     Unread,
 };
 use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind};
 use hubmesh_core::policy::Policies;
-use hubmesh_core::rooms;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
@@ -151,7 +151,7 @@ impl MeshPort for FakeMesh {
         others.collect()
     }
 
-    fn room(&self, _network: &NetworkKey) -> Option<rooms::Room> {
+    fn room(&self, _network: &NetworkKey) -> Option<api::Room> {
         None
     }
 

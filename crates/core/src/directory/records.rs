@@ -417,7 +417,7 @@ impl Directory {
         let after = self.held(network, peer);
         let lost = self.lost(network, peer, after.as_ref());
         // What becomes of a room hangs on each of the claims that hold its record, not on the winner alone.
-        let is_record = *peer == super::super::rooms::record_id();
+        let is_record = *peer == super::super::api::record_id();
         if before == after && lost.is_empty() && !is_record {
             return;
         }

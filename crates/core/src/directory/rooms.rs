@@ -1,31 +1,8 @@
 //! What the directory says of a room: the claims that hold its record, and who its host is.
 
-use bytes::Bytes;
-
-use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId};
+use super::super::api::RoomClaim;
+use super::super::ids::{Hlc, NetworkKey, PeerId};
 use super::Directory;
-
-/// A claim as the rule for rooms sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RoomClaim {
-    /// The claiming hub.
-    pub hub: HubId,
-    /// Its number.
-    pub claim: ClaimNo,
-    /// Its clock.
-    pub hlc: Hlc,
-    /// Its peer.
-    pub peer: PeerId,
-    /// What it shows.
-    pub data: Option<Bytes>,
-}
-
-impl RoomClaim {
-    /// What the longest present member of a room is the lowest by.
-    pub fn rank(&self) -> (Hlc, HubId, ClaimNo) {
-        (self.hlc, self.hub, self.claim)
-    }
-}
 
 impl Directory {
     /// The claims of an id at hubs that can be reached, winners and losers.

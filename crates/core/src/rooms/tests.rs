@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::api::Join;
 use crate::frames::{Change, Entry};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{HostNo, World};
+use hubmesh_core::api::RECORD;
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::ids::{HubId, NetworkKey};
-use hubmesh_core::rooms::RECORD;
 
 /// The members and the records of one room, each with its hub.
 #[derive(Default)]
