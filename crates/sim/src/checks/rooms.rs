@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{HostNo, World};
-use hubmesh_core::api::RECORD;
+use hubmesh_core::api::{RECORD, Record};
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::ids::{HubId, NetworkKey};
 
@@ -12,6 +12,8 @@ use hubmesh_core::ids::{HubId, NetworkKey};
 struct Seen {
     members: Vec<(ClaimView, HubId)>,
     records: Vec<HubId>,
+    /// Records of which nobody said what to keep: those of rooms that nobody created.
+    made_up: usize,
 }
 
 fn rooms(world: &World, component: &[HostNo]) -> BTreeMap<NetworkKey, Seen> {
@@ -26,6 +28,9 @@ fn rooms(world: &World, component: &[HostNo]) -> BTreeMap<NetworkKey, Seen> {
             let seen = rooms.entry(claim.network.clone()).or_default();
             if claim.peer.to_string() == RECORD {
                 seen.records.push(id);
+                let record = claim.data.as_deref().and_then(Record::read);
+                let is_real = record.is_some_and(|record| !record.about.is_empty());
+                seen.made_up += usize::from(!is_real);
             } else if !claim.quiet {
                 seen.members.push((claim, id));
             }
@@ -38,6 +43,11 @@ fn rooms(world: &World, component: &[HostNo]) -> BTreeMap<NetworkKey, Seen> {
 /// that this one is the host.
 pub(super) fn one_host_each(world: &World, component: &[HostNo], faults: &mut Vec<String>) {
     for (network, seen) in rooms(world, component) {
+        if seen.made_up > 0 {
+            faults.push(format!(
+                "26: {network:?} was entered, and nobody created it"
+            ));
+        }
         let rank = |(claim, hub): &&(ClaimView, HubId)| (claim.hlc, *hub, claim.claim);
         let Some((host, hub)) = seen.members.iter().min_by_key(rank) else {
             continue;
