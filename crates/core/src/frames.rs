@@ -368,12 +368,24 @@ pub struct UnknownChange {
 }
 
 impl UnknownChange {
+    /// Of the tag: the kind.
+    const KIND: u8 = 0x07;
     /// Of the tag: the item is gone.
     pub const GONE: u8 = 0x10;
 
     /// Whether the item is gone.
     pub fn is_gone(&self) -> bool {
         self.tag & Self::GONE != 0
+    }
+
+    /// That the item is gone, and no more: what a hub without room for what was said makes of it.
+    #[must_use]
+    pub fn gone(self) -> Self {
+        UnknownChange {
+            tag: self.tag & Self::KIND | Self::GONE,
+            body: Bytes::new(),
+            ..self
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What this version does not know of one origin: changes of kinds that a later version has, with numbers among the claims'.
 //!
 //! They are of *items*, each in a network, and of each item the last change is kept, as of a claim the last form; one that says that its item
-//! is gone is kept as long as a retraction. All are passed on as they came, so that two hubs of a later version hear of each
+//! is gone is kept as long as a retraction. An item whose last change finds no room is gone as far as this hub tells. All are passed on as they came, so that two hubs of a later version hear of each
 //! other over hubs of this one. Nobody is told of them here, they are in no audit, and they count as claims and their data
 //! do. Called by the directory alone.
 
@@ -54,6 +54,12 @@ impl Unknowns {
     /// All changes.
     pub fn all(&self) -> impl Iterator<Item = (u64, &Kept)> {
         self.by_seq.iter().map(|(seq, kept)| (*seq, kept))
+    }
+
+    /// The last change of an item.
+    pub fn last_of(&self, network: &NetworkKey, item: u64) -> Option<&Kept> {
+        let seq = self.by_item.get(&(network.clone(), item))?;
+        self.by_seq.get(seq)
     }
 
     /// Takes the last change of an item out.
@@ -116,7 +122,9 @@ impl Directory {
             .collect()
     }
 
-    /// Puts a change in, in place of the last one of its item, if there is room for it.
+    /// Puts a change in, in place of the last one of its item. If there is no room for it, an item that is kept is gone
+    /// from here on: whoever was told of it may not go on taking its older form for the present one. One that is not kept,
+    /// or is gone, stays so, and nobody is to be told.
     pub(super) fn put_unknown(
         &mut self,
         now: Moment,
@@ -124,39 +132,55 @@ impl Directory {
         seq: u64,
         change: UnknownChange,
     ) {
-        let (network, item) = (change.network.clone(), change.item);
-        let Some(origin) = self.origin_at_mut(no) else {
+        let Some(origin) = self.origin_at(no) else {
             return;
         };
-        if let Some(old) = origin.log.unknown.take(&network, item) {
-            self.use_less(no, old.uses());
-        }
-        let kept = Kept { change, at: now };
-        let fits = no == self.own_no || self.has_room(no, kept.uses());
-        if !fits {
+        let last = origin.log.unknown.last_of(&change.network, change.item);
+        let stands = last.is_some_and(|last| !last.change.is_gone());
+        let frees = last.map(Kept::uses).unwrap_or_default();
+        self.use_less(no, frees);
+        let mut kept = Kept { change, at: now };
+        if !self.has_room(no, kept.uses()) {
             self.left_out += 1;
+            if !stands {
+                return self.use_more(no, frees);
+            }
+            kept.change = kept.change.gone();
+            // It takes up no more than what it takes the place of, but there may be too much already.
+            if !self.has_room(no, kept.uses()) {
+                return self.drop_unknown(no, seq, &kept.change);
+            }
         }
+        let uses = kept.uses();
         let Some(origin) = self.origin_at_mut(no) else {
             return;
         };
         let before = origin.seq;
-        if !fits {
-            // Whoever has the item still is to start anew.
-            if let Some(views) = &mut origin.views {
-                views.drop_unknown(&network, item, seq);
-            }
-            return origin.log.set_floor(seq);
-        }
         if let Some(views) = &mut origin.views {
             views.keep_unknown(seq, kept.clone(), before);
         }
-        let uses = kept.uses();
         origin.log.unknown.keep(seq, kept);
         self.use_more(no, uses);
         self.prune_unknown(no, now);
     }
 
+    /// An item that was kept is kept no more, nor that it is gone: whoever has it still is to start anew.
+    fn drop_unknown(&mut self, no: OriginNo, seq: u64, change: &UnknownChange) {
+        let UnknownChange { network, item, .. } = change;
+        let Some(origin) = self.origin_at_mut(no) else {
+            return;
+        };
+        origin.log.unknown.take(network, *item);
+        if let Some(views) = &mut origin.views {
+            views.drop_unknown(network, *item, seq);
+        }
+        origin.log.set_floor(seq);
+    }
+
     fn has_room(&self, no: OriginNo, more: Use) -> bool {
+        if no == self.own_no {
+            return true;
+        }
         let hub = self.origin_hub(no);
         let of_hub = self.used_by.get(&hub).copied().unwrap_or_default();
         self.shares.allow(more, of_hub, self.used) || self.mutants.claims_without_end()
@@ -330,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_left_out_and_who_has_an_older_form_starts_anew() {
+    fn what_finds_no_room_is_left_out_and_its_item_is_gone_for_who_has_an_older_form() {
         let mut directory = directory();
         directory.set_shares(Shares {
             claims: 10,
@@ -340,11 +364,65 @@ mod tests {
         directory.apply(Moment(0), &OTHER, vec![said(2, "pn", 2, b"12")], 2);
         assert_eq!(directory.left_out(), 1);
         assert_eq!(above(&directory, &Set::all(OTHER), 0), [1]);
-        directory.apply(Moment(0), &OTHER, vec![said(3, "pn", 1, b"123456")], 3);
+        directory.open_views(&OTHER);
+        let too_long = vec![said(3, "pn", 1, b"123456")];
+        directory.apply(Moment(0), &OTHER, too_long, 3);
         assert_eq!(directory.left_out(), 2);
-        assert_eq!(above(&directory, &Set::all(OTHER), 0), [] as [u64; 0]);
-        assert_eq!(directory.floor(&OTHER), 3);
-        assert_eq!(directory.used(), Use::default());
+        let (whole, one) = (Set::all(OTHER), Set::of(OTHER, &network("pn")));
+        for set in [whole, one] {
+            let part = directory.set_part(&set, 1, usize::MAX, |_| 1).unwrap();
+            assert_eq!(part.entries, [said(3, "pn", 1, b"")], "it is gone");
+            assert_eq!(directory.set_floor(&set), 0, "nobody starts anew");
+        }
+        assert_eq!(directory.used().bytes, 0);
+        assert_eq!(directory.unknown_of(&OTHER), []);
+    }
+
+    #[test]
+    fn nobody_starts_anew_for_what_was_never_kept() {
+        let mut directory = directory();
+        directory.set_shares(Shares {
+            claims: 2,
+            bytes: 4,
+        });
+        directory.open_views(&OTHER);
+        directory.apply(Moment(0), &OTHER, vec![claim(1)], 1);
+        let sets = [Set::all(OTHER), Set::of(OTHER, &network("pn"))];
+        // An item's small form and one that is too long, in turn, and others that are too long from the first.
+        for seq in (2..100).step_by(3) {
+            let entries = vec![
+                said(seq, "pn", 1, b"1"),
+                said(seq + 1, "pn", 1, b"12345"),
+                said(seq + 2, "pn", seq, b"12345"),
+            ];
+            directory.apply(Moment(0), &OTHER, entries, seq + 2);
+            assert_eq!(directory.used().claims, 2);
+            for set in &sets {
+                assert_eq!(above(&directory, set, 0), [1, seq + 1]);
+                assert_eq!(directory.set_floor(set), 0);
+            }
+        }
+        // And again what is gone already.
+        directory.apply(Moment(0), &OTHER, vec![said(101, "pn", 1, b"12345")], 101);
+        assert_eq!(above(&directory, &sets[0], 98), [99]);
+    }
+
+    #[test]
+    fn where_not_even_a_mark_finds_room_who_has_the_item_starts_anew() {
+        let mut directory = directory();
+        directory.open_views(&OTHER);
+        let entries = vec![claim(1), said(2, "pn", 1, b"1")];
+        directory.apply(Moment(0), &OTHER, entries, 2);
+        directory.set_shares(Shares {
+            claims: 0,
+            bytes: 0,
+        });
+        directory.apply(Moment(0), &OTHER, vec![said(3, "pn", 1, b"12")], 3);
+        for set in [Set::all(OTHER), Set::of(OTHER, &network("pn"))] {
+            assert_eq!(above(&directory, &set, 0), [1]);
+            assert_eq!(directory.set_floor(&set), 3);
+        }
+        assert_eq!(directory.used().claims, 1);
     }
 
     #[test]
