@@ -19,7 +19,7 @@ use super::incoming::{Arrival, Incoming};
 use super::outgoing::Outgoing;
 use super::publishing::Published;
 use super::unread::{Mark, Message};
-use super::variants::{is_understood, is_unknown_signal};
+use super::variants::{PASSES_ON, is_readable_on_the_way, is_understood, is_unknown_signal};
 use super::{Alarm, Exchange, Found, Me, Resolve, Vouch, ttl_for};
 
 impl Exchange {
@@ -59,13 +59,17 @@ impl Exchange {
         }
     }
 
-    /// Passes a frame on towards its hub, by its head alone, and never back.
+    /// Passes a frame on towards its hub, by its head alone, and never back. While a hub is in reach that reads what it
+    /// passes on, and closes the link for what it cannot read, we read it too: what others wrote is not to be our fault.
     fn pass_on(&mut self, mut frame: UnreadFrame, arrived_by: LinkId) {
         let Some(ttl) = frame.head.ttl.checked_sub(1) else {
             return self.effects.count(counted::TTL);
         };
         if self.config.mutants.unknown_variant_not_passed_on() && is_unknown_signal(&frame) {
             return self.effects.count(counted::NOT_UNDERSTOOD);
+        }
+        if self.routes.level < PASSES_ON && !is_readable_on_the_way(&frame) {
+            return self.effects.count(counted::MALFORMED);
         }
         match self.hop(&frame.head.dest) {
             Some(hop) if hop.link != arrived_by || self.config.mutants.forward_back() => {

@@ -4,7 +4,7 @@
 //! more than the head. A destination that does not know one refuses it with its number taken, so that nothing behind it
 //! waits. So that this is the exception, each hub says by its *wire level* in its link record what it knows, and who
 //! sends looks first. Hubs of level 0 are those that drop what they do not know, also on the way: while one of them is in
-//! reach, nobody sends what it would not pass on.
+//! reach, nobody sends what it would not pass on, and nobody passes on what it could not read: it would close the link.
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ use super::Exchange;
 use super::outgoing::Letter;
 
 /// From which wire level on hubs pass on what they do not know.
-const PASSES_ON: u8 = 1;
+pub(super) const PASSES_ON: u8 = 1;
 
 /// The wire level that a hub has to have to be sent a variant.
 fn level_of(variant: u8) -> u8 {
@@ -43,6 +43,19 @@ pub(super) fn is_unknown_signal(frame: &UnreadFrame) -> bool {
         wire::read_data(frame.clone()),
         Ok(DataFrame::Signal(signal)) if !is_understood(&signal.body, WIRE_LEVEL)
     )
+}
+
+/// Whether hubs of level 0 can read this frame, or drop it for what they do not know, and so do not close the link that
+/// it comes by.
+pub(super) fn is_readable_on_the_way(frame: &UnreadFrame) -> bool {
+    match wire::read_data(frame.clone()) {
+        Ok(DataFrame::Signal(signal)) => match signal.body {
+            SignalBody::Peer(_) | SignalBody::Hub { .. } => true,
+            SignalBody::Other { variant, .. } => level_of(variant) > 0,
+        },
+        Ok(DataFrame::Ack(_) | DataFrame::Unread(_)) => true,
+        Err(_) => false,
+    }
 }
 
 impl Exchange {

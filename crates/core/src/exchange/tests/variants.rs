@@ -8,7 +8,7 @@ use super::bench::*;
 use super::world::{MS, World, as_it_comes, hub};
 use crate::api::Routes;
 use crate::exchange::{Effect, Exchange, ExchangeConfig, counted};
-use crate::frames::{DataFrame, RefusedWhy, SignalBody, SignalFrame, WIRE_LEVEL};
+use crate::frames::{DataFrame, RefusedWhy, SignalBody, SignalFrame, UnreadFrame, WIRE_LEVEL};
 use crate::wire::{HUB_VARIANT, PEER_VARIANT};
 
 const LATER: u8 = 2;
@@ -86,6 +86,66 @@ fn a_frame_of_a_kind_to_come_is_dropped_at_its_destination_and_passed_on_before(
         frame: DataFrame::Unread(frame),
     };
     assert_eq!(bench.effects(), [on]);
+}
+
+/// What hub 0 does with a frame for hub 2, with hubs of this level as the oldest in reach: what it counts, if it drops it.
+fn passed_on(frame: UnreadFrame, level: u8) -> Result<UnreadFrame, &'static str> {
+    let mut bench = bench();
+    let mut routes = Routes::clone(&routes(&[(1, LINK), (2, OTHER_LINK)]));
+    routes.by_hub.get_mut(&hub(2)).expect("a way").level = level;
+    routes.level = level;
+    bench.exchange.set_routes(NOW, Arc::new(routes));
+    bench.arrive(DataFrame::Unread(frame), LINK);
+    match bench.effects().as_slice() {
+        [Effect::Link { link, frame }] if *link == OTHER_LINK => match frame {
+            DataFrame::Unread(frame) => Ok(frame.clone()),
+            other => panic!("it was read: {other:?}"),
+        },
+        [Effect::Counted(label)] => Err(label),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_neighbour_that_would_close_the_link_for_it_is_not_sent_what_cannot_be_read() {
+    let bench = bench();
+    let to_two = |body: &'static [u8], kind| {
+        let mut frame = as_it_comes(&DataFrame::Signal(bench.signal(1, 1)));
+        frame.head.dest = hub(2);
+        let rest = Bytes::from_static(body);
+        UnreadFrame {
+            rest,
+            kind,
+            ..frame
+        }
+    };
+    let (signal, ack) = (0x41, 0x42);
+    let unreadable = [
+        to_two(b"", signal),
+        to_two(b"\x01\x00", signal),
+        // Of a peer, and of no network.
+        to_two(b"\x01\x00\x00\xff", signal),
+        to_two(b"", ack),
+        to_two(b"\x05\x01", ack),
+    ];
+    for frame in unreadable {
+        assert_eq!(passed_on(frame.clone(), 0), Err(counted::MALFORMED));
+        assert!(passed_on(frame, WIRE_LEVEL).is_ok(), "it is not ours");
+    }
+    let readable = [
+        to_two(b"\x01\x00\x01any", signal),
+        to_two(b"\x01\x00\x02new", signal),
+        to_two(b"\x05\x01\x00", ack),
+        to_two(b"", 0x7f),
+    ];
+    for frame in readable {
+        let on = passed_on(frame.clone(), 0).expect("it is passed on");
+        assert_eq!((on.kind, on.rest), (frame.kind, frame.rest));
+    }
+    let frame = to_two(b"", 0x7f);
+    let mut peers = as_it_comes(&DataFrame::Signal(bench.signal(1, 1)));
+    peers.head = frame.head;
+    assert!(passed_on(peers, 0).is_ok());
 }
 
 #[test]
