@@ -22,11 +22,16 @@ pub(super) struct Kept {
     pub at: Moment,
 }
 
+/// What an item takes up, in bytes, beside its body and the name of its network: its places in the maps of a log and of a
+/// view.
+const BESIDE: usize = 256;
+
 impl Kept {
     fn uses(&self) -> Use {
+        let UnknownChange { network, body, .. } = &self.change;
         Use {
             claims: 1,
-            bytes: self.change.body.len(),
+            bytes: body.len() + network.as_str().len() + BESIDE,
         }
     }
 }
@@ -281,6 +286,11 @@ mod tests {
         Entry { seq, change }
     }
 
+    /// What an item with a body of so many bytes takes up.
+    fn of(network_name: &str, body: usize) -> usize {
+        network_name.len() + BESIDE + body
+    }
+
     fn seqs(part: &Part) -> Vec<u64> {
         part.entries.iter().map(|entry| entry.seq).collect()
     }
@@ -314,6 +324,9 @@ mod tests {
         assert_eq!(standing, [5, 6], "one is gone");
         assert_eq!(directory.peers_of(&OTHER), 0, "they are no peers");
         assert_eq!(directory.used().claims, 5);
+        // A claim shows nothing here, and an item takes more than what is said of it.
+        let bytes = of("pn", 1) + of("pn", 0) + of("pother", 1);
+        assert_eq!(directory.used().bytes, bytes);
     }
 
     #[test]
@@ -358,7 +371,7 @@ mod tests {
         let mut directory = directory();
         directory.set_shares(Shares {
             claims: 10,
-            bytes: 5,
+            bytes: of("pn", 5),
         });
         directory.apply(Moment(0), &OTHER, vec![said(1, "pn", 1, b"1234")], 1);
         directory.apply(Moment(0), &OTHER, vec![said(2, "pn", 2, b"12")], 2);
@@ -374,7 +387,7 @@ mod tests {
             assert_eq!(part.entries, [said(3, "pn", 1, b"")], "it is gone");
             assert_eq!(directory.set_floor(&set), 0, "nobody starts anew");
         }
-        assert_eq!(directory.used().bytes, 0);
+        assert_eq!(directory.used().bytes, of("pn", 0));
         assert_eq!(directory.unknown_of(&OTHER), []);
     }
 
@@ -383,7 +396,7 @@ mod tests {
         let mut directory = directory();
         directory.set_shares(Shares {
             claims: 2,
-            bytes: 4,
+            bytes: of("pn", 4),
         });
         directory.open_views(&OTHER);
         directory.apply(Moment(0), &OTHER, vec![claim(1)], 1);
