@@ -7,7 +7,9 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::dictionary::read_network_name;
-use super::primitives::{Reader, put_above, put_bytes, put_incarnation, put_peer, put_varint};
+use super::primitives::{
+    MAX_VARINT, Reader, put_above, put_bytes, put_incarnation, put_peer, put_varint,
+};
 use super::{DATA_BIT, MAX_PAYLOAD, WireError, close_frame, kind, next_frame};
 use crate::frames::{
     AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame,
@@ -22,6 +24,10 @@ pub const HUB_VARIANT: u8 = 1;
 
 /// The longest frame: a payload, and more than all else that a signal of this version has.
 const MAX_FRAME: usize = MAX_PAYLOAD + 1024;
+/// The longest head: two hubs and their incarnations.
+const MAX_HEAD: usize = 1 + 2 * (20 + MAX_VARINT + 8);
+/// The longest acknowledgement: all refusals that one may have, each of a number and a reason.
+const MAX_ACK: usize = MAX_HEAD + MAX_VARINT + AckFrame::MAX_REFUSED * (MAX_VARINT + 1);
 
 impl UnreadFrame {
     /// Whether it is an acknowledgement.
@@ -104,7 +110,7 @@ pub fn split_data(message: &Bytes) -> Result<Vec<UnreadFrame>, WireError> {
         if kind & DATA_BIT == 0 {
             return Err(WireError::WrongClass);
         }
-        if body.len() > MAX_FRAME {
+        if body.len() > longest(kind) {
             return Err(WireError::TooLong);
         }
         let mut body = Reader::new(body);
@@ -118,6 +124,14 @@ pub fn split_data(message: &Bytes) -> Result<Vec<UnreadFrame>, WireError> {
         return Err(WireError::Empty);
     }
     Ok(frames)
+}
+
+/// How long the body of a frame of a kind may be.
+fn longest(kind: u8) -> usize {
+    match kind {
+        kind::ACK => MAX_ACK,
+        _ => MAX_FRAME,
+    }
 }
 
 /// Reads a frame as its destination does. The payload of a signal is a slice of the message that it came in, not a copy.

@@ -346,6 +346,40 @@ fn a_head_that_cannot_be_read_is_the_fault_of_the_link() {
 }
 
 #[test]
+fn an_acknowledgement_is_no_longer_than_its_refusals_make_it() {
+    let late = Incarnation {
+        epoch: u32::MAX,
+        nonce: u64::MAX,
+    };
+    let refused = |n: u64| Refused {
+        seq: u64::MAX / 2 - n,
+        why: RefusedWhy::NotUnderstood,
+    };
+    let longest = DataFrame::Ack(AckFrame {
+        head: Head {
+            ttl: 64,
+            source: HubId([0xff; 20]),
+            source_incarnation: late,
+            dest: HubId([0xff; 20]),
+            dest_incarnation: late,
+        },
+        upto: u64::MAX,
+        refused: (0..AckFrame::MAX_REFUSED as u64).map(refused).collect(),
+    });
+    let message = data_message(std::slice::from_ref(&longest));
+    assert_eq!(decode_data(&message).unwrap(), [longest]);
+
+    let mut longer = BytesMut::new();
+    longer.extend_from_slice(&data_message(&[golden_ack()])[2..]);
+    longer.resize(8 * 1024, 0);
+    close_frame(&mut longer, 0, 0x42, 0);
+    assert_eq!(
+        split_data(&longer.freeze()).unwrap_err(),
+        WireError::TooLong
+    );
+}
+
+#[test]
 fn the_two_classes_do_not_mix() {
     let ping = control_message(&mut Encoder::new(), &[ControlFrame::Ping { token: 1 }]);
     let ack = data_message(&[golden_ack()]);
