@@ -34,6 +34,8 @@ impl Exchange {
     ) -> Result<Sent, SignalFailure> {
         let now = self.advance(now);
         let (from, target) = (signal.source, signal.target);
+        // Looked up before what waits came to wait, it may be older than what that waits for.
+        let found = found.filter(|_| self.room.len() == 0);
         let mut found = found.or_else(|| dir.resolve(&from.network, target));
         if self.room.len() > 0 {
             if let Some(found) = found {

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use super::rules::{two, two_with};
 use super::world::{MS, hub, network, peer};
 use crate::api::SignalFailure::{NoSuchPeer, Overload};
+use crate::api::{Signal, Source};
 use crate::exchange::{ExchangeConfig, Sent};
-use crate::ids::Dialect;
+use crate::ids::{Dialect, SignalKind};
 use crate::policy::{Policies, Waiting};
 
 #[test]
@@ -264,4 +265,31 @@ fn a_local_signal_does_not_overtake_what_was_waiting_for_the_same_target() {
     assert_eq!(world.send(0, 4, 1), Ok(Sent::Waiting));
     assert_eq!(world.kinds_delivered(0, 4), [0, 1]);
     assert_eq!(world.send(0, 4, 2), Ok(Sent::Local(claim)));
+}
+
+#[test]
+fn who_was_looked_up_before_others_waited_is_looked_up_again() {
+    let mut world = two();
+    let stale = world.book.winners[&peer(5)];
+    world.vanish(5);
+    assert_eq!(world.send(0, 5, 0), Ok(Sent::Waiting));
+    let from = world.book.winners[&peer(2)];
+    let source = Source {
+        claim: from.claim,
+        network: network(),
+        peer: peer(2),
+    };
+    let signal = Signal {
+        source: &source,
+        target: &peer(5),
+        kind: SignalKind(1),
+        payload: Bytes::new(),
+        wait: true,
+    };
+    let frames = world.frames;
+    let sent = world.hubs[0].send(world.now, &world.book, signal, from.seq, Some(stale));
+    world.settle();
+    assert_eq!(sent, Ok(Sent::Waiting));
+    assert_eq!(world.hubs[0].waiting(), 2, "nothing goes where it is not");
+    assert_eq!(world.frames, frames);
 }
