@@ -11,7 +11,8 @@ use crate::frames::{Set, UnknownChange};
 const KEEPS: u8 = 1;
 
 impl Core {
-    /// Whether all hubs in reach keep changes that they do not know. A hub of level 0 would hide them from those behind it.
+    /// Whether all hubs in reach keep changes that they do not know. A hub of level 0 would hide them from those behind it,
+    /// for good: when this turns true again, an author says all of its items anew, as MESH.md has it.
     pub fn can_author_unknown(&self) -> bool {
         self.routing.topology.routes().level >= KEEPS
     }
