@@ -37,7 +37,9 @@ pub use types::{BootstrapHub, DuplicatePeer, HubUrl, LogFormat, PeerJsKeys, Peer
 
 use read::Reader;
 pub(crate) use relations::ROSTER_ENVELOPE_BYTES;
-use relations::{check_data_within_message, check_message_budget, check_outbox, check_ports};
+use relations::{
+    check_data_within_message, check_message_budget, check_outbox, check_ports, check_room_bytes,
+};
 use settings::Raw;
 use variables::Variables;
 
@@ -399,6 +401,9 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         check_message_budget(reader, peer);
         if let Some(discovery_limit) = discovery_limit {
             check_outbox(reader, peer, discovery_limit);
+        }
+        if let Some(mesh) = &mesh {
+            check_room_bytes(reader, peer, mesh.data_per_hub);
         }
     }
     if let (Some(port), Some(nat)) = (port, &nat) {

@@ -536,6 +536,15 @@ fn an_outbox_holds_a_full_roster_or_the_configuration_is_refused() {
 }
 
 #[test]
+fn the_longest_room_has_a_place_among_the_records_of_a_hub() {
+    let data = ("MESH_DATA_PER_HUB", "65536");
+    let found = problems(&[data, ("MAX_ROOM_BYTES", "16385")]);
+    assert_eq!(found[0].0, "MAX_ROOM_BYTES");
+    assert!(found[0].1.contains("MESH_DATA_PER_HUB"), "{found:?}");
+    assert!(Config::from_vars([data, ("MAX_ROOM_BYTES", "16384")]).is_ok());
+}
+
+#[test]
 fn four_of_the_longest_messages_fit_into_their_budget() {
     let long = ("MAX_MESSAGE_BYTES", "1000000");
     let found = problems(&[long, ("MESSAGE_BUDGET_BYTES", "3999999")]);

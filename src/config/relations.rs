@@ -4,6 +4,8 @@
 //! Told as a problem of the setting that has to grow, or of the port that comes later. Knows the limits and nothing of how
 //! they are read.
 
+use hubmesh_core::rooms::record_bytes;
+
 use super::PeerLimits;
 use super::nat::{NatSettings, StunSettings};
 use super::read::Reader;
@@ -56,6 +58,18 @@ pub(super) fn check_data_within_message(reader: &mut Reader, peer: &PeerLimits) 
             peer.max_announce_bytes, peer.max_message_bytes
         );
         reader.problem("MAX_ANNOUNCE_BYTES", text);
+    }
+}
+
+/// A room of the longest text has to find a place among the records that this hub holds.
+pub(super) fn check_room_bytes(reader: &mut Reader, peer: &PeerLimits, data_per_hub: usize) {
+    let most = record_bytes(data_per_hub);
+    if peer.max_room_bytes > most {
+        let text = format!(
+            "{} is more than a quarter of MESH_DATA_PER_HUB = {data_per_hub}, which all records of rooms may take",
+            peer.max_room_bytes
+        );
+        reader.problem("MAX_ROOM_BYTES", text);
     }
 }
 

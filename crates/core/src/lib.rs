@@ -141,7 +141,7 @@ pub struct CoreConfig {
     pub interest: InterestConfig,
     /// What the claims of other hubs may take up.
     pub shares: Shares,
-    /// The bounds on rooms.
+    /// The bounds on rooms; those on the bytes of their records follow from `shares`, which all hubs have in common.
     pub rooms: RoomsConfig,
     /// How contested ids are decided.
     pub contest: ContestConfig,
@@ -268,7 +268,7 @@ impl Core {
             membership: Membership::new(
                 Contests::new(me, config.contest),
                 Rosters::new(config.discovery_limit),
-                Rooms::new(config.rooms),
+                Rooms::new(config.rooms, config.shares.bytes),
                 config.policies,
             ),
             next_audit: now.at + config.housekeeping,

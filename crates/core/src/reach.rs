@@ -99,7 +99,7 @@ fn embedded(address: IpAddr) -> Option<IpAddr> {
 }
 
 /// Who counts as one: an IPv4 address, or a /64 of IPv6, which is the least that a single customer gets.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Origin(IpAddr);
 
 impl Origin {

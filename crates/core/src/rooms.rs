@@ -12,9 +12,13 @@
 //!   leaves.
 //! - A room without a member stays with the hub that holds its record, until its time is over. Of several such hubs the
 //!   lowest keeps it.
+//! - A hub holds so many records, and so many bytes of them, at most. Past that rooms without a member end (`places`); a
+//!   record that there is no place for even so is neither made nor taken over.
 //!
 //! Hubs that do not know of rooms carry these claims like any other. Knows no link; [`Core`] calls it when claims of a room
 //! come and go.
+
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,16 +29,26 @@ use super::api::{Record, Room, RoomAsk, RoomClaim, record_id};
 use super::directory::Directory;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use crate::frames::{Claim, Set};
+use places::Places;
 
 /// Where the numbers of claims begin that the hub makes by itself: far from those that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
+
+/// The records of a hub take at most this part of what other hubs keep of its data, so that they leave its peers the most of it.
+const OF_SHARE: usize = 4;
+
+/// How many bytes of records a hub holds, where all hubs keep so many of a hub's data.
+pub const fn record_bytes(share: usize) -> usize {
+    share / OF_SHARE
+}
 
 /// The bounds on rooms.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomsConfig {
     /// How long a room without a member stays.
     pub idle: Duration,
-    /// How many records this hub holds. Where there is no place, the room goes that has been without a member the longest.
+    /// How many records this hub holds, as far as their bytes have a place ([`record_bytes`]). Where there is none, a room
+    /// without a member ends.
     pub most: usize,
 }
 
@@ -51,8 +65,8 @@ impl Default for RoomsConfig {
 #[derive(Debug, Default)]
 struct Followed {
     record: Option<Record>,
-    /// This hub's claim that holds the record.
-    held: Option<ClaimNo>,
+    /// This hub's claim that holds the record, and the bytes of its data.
+    held: Option<(ClaimNo, usize)>,
     /// The host that the members here were told of last.
     told: Option<PeerId>,
     /// When it ends, unless somebody comes.
@@ -64,20 +78,21 @@ struct Followed {
 /// All rooms that this hub follows.
 #[derive(Debug)]
 pub(super) struct Rooms {
-    config: RoomsConfig,
+    idle: Duration,
+    places: Places,
     followed: BTreeMap<NetworkKey, Followed>,
     due: BTreeSet<(Moment, NetworkKey)>,
-    held: usize,
     claims: u64,
 }
 
 impl Rooms {
-    pub(super) fn new(config: RoomsConfig) -> Self {
+    /// None, where other hubs keep `share` bytes of this hub's data.
+    pub(super) fn new(config: RoomsConfig, share: usize) -> Self {
         Rooms {
-            config,
+            idle: config.idle,
+            places: Places::new(config.most, record_bytes(share)),
             followed: BTreeMap::new(),
             due: BTreeSet::new(),
-            held: 0,
             claims: OWN_CLAIMS,
         }
     }
@@ -101,6 +116,10 @@ impl Rooms {
         }
         if let Some(at) = ends {
             self.due.insert((at, network.clone()));
+            let bytes = followed.held.map_or(0, |(_, bytes)| bytes);
+            self.places.stand(network, None, at, bytes);
+        } else {
+            self.places.leave(network);
         }
     }
 
@@ -150,7 +169,7 @@ impl Core {
 
     /// How many rooms' records this hub holds.
     pub fn rooms_held(&self) -> usize {
-        self.membership.rooms.held
+        self.membership.rooms.places.held()
     }
 
     /// Whether a join may go on as far as the room is concerned, which is then there.
@@ -177,11 +196,6 @@ impl Core {
                 Ok(())
             }
             (RoomAsk::Create(about), None) => {
-                if self.membership.rooms.held >= self.membership.rooms.config.most
-                    && !self.end_oldest_idle(now)
-                {
-                    return Err(JoinRefusal::TooManyRooms);
-                }
                 let record = Record {
                     created: self.membership.clock.draw(now.wall_ms, None),
                     by: self.me,
@@ -197,7 +211,10 @@ impl Core {
                     .or_default();
                 followed.new = Some(claim);
                 followed.record = Some(record);
-                self.hold_record(now, network);
+                if !self.hold_record(now, network) {
+                    self.membership.rooms.forget(network);
+                    return Err(JoinRefusal::TooManyRooms);
+                }
                 Ok(())
             }
         }
@@ -211,13 +228,23 @@ impl Core {
         seen.or_else(|| followed.and_then(|followed| followed.record.clone()))
     }
 
-    /// Ends the room of this hub that has been without a member the longest. False if all have some.
-    fn end_oldest_idle(&mut self, now: Now) -> bool {
-        let Some((_, network)) = self.membership.rooms.due.first().cloned() else {
+    fn end_room(&mut self, now: Now, network: &NetworkKey) {
+        self.give_record_up(now, network);
+        self.membership.rooms.forget(network);
+    }
+
+    /// Ends rooms without a member until one more record of so many bytes has a place. False, and none ends, if that is not
+    /// enough.
+    fn make_place(&mut self, now: Now, bytes: usize) -> bool {
+        if !self.membership.rooms.places.would_fit(bytes) {
             return false;
-        };
-        self.give_record_up(now, &network);
-        self.membership.rooms.forget(&network);
+        }
+        while !self.membership.rooms.places.fits(bytes) {
+            let Some(network) = self.membership.rooms.places.first_to_end() else {
+                return false;
+            };
+            self.end_room(now, &network);
+        }
         true
     }
 
@@ -242,7 +269,8 @@ impl Core {
             .rooms
             .followed
             .get(network)
-            .and_then(|room| room.held);
+            .and_then(|room| room.held)
+            .map(|(claim, _)| claim);
         if own.is_empty() && held.is_none() {
             return self.membership.rooms.forget(network);
         }
@@ -253,6 +281,7 @@ impl Core {
                 let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
                 let shown = claims.iter().find(|claim| is_ours(claim));
                 let shown = shown.and_then(|claim| claim.data.clone());
+                // Without a place it is tried anew when the room is looked at again.
                 if shown != Some(record.write()) {
                     self.hold_record(now, network);
                 }
@@ -347,7 +376,7 @@ impl Core {
             self.give_record_up(now, network);
             return self.membership.rooms.forget(network);
         }
-        let idle = self.membership.rooms.config.idle;
+        let idle = self.membership.rooms.idle;
         let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
             return;
         };
@@ -357,8 +386,10 @@ impl Core {
         if let Some(record) = &mut followed.record {
             record.left_ms = now.wall_ms;
         }
+        if !self.hold_record(now, network) {
+            return self.membership.rooms.forget(network);
+        }
         self.membership.rooms.ends(network, Some(now.at + idle));
-        self.hold_record(now, network);
     }
 
     /// Tells the members here who the host is, if that is news to those that were there before.
@@ -383,19 +414,34 @@ impl Core {
         }
     }
 
-    /// Shows the record of a room as this hub's own claim.
-    fn hold_record(&mut self, now: Now, network: &NetworkKey) {
+    /// Shows the record of a room as this hub's own claim. False, and it holds none, if there is no place for it.
+    fn hold_record(&mut self, now: Now, network: &NetworkKey) -> bool {
         let fresh = self.membership.rooms.next_claim();
         let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
-            return;
+            return false;
         };
         let Some(record) = &followed.record else {
-            return;
+            return false;
         };
-        self.membership.rooms.held += usize::from(followed.held.is_none());
-        let claim = *followed.held.get_or_insert(fresh);
+        let data = record.write();
+        // What it takes now is no longer taken, so that a record which stays as long as it was keeps its place.
+        let before = followed.held.take();
+        if let Some((_, bytes)) = before {
+            self.membership.rooms.places.give_up(bytes);
+        }
+        self.membership.rooms.places.leave(network);
+        if !self.make_place(now, data.len()) {
+            if let Some((claim, _)) = before {
+                self.retract(now, claim, LeaveReason::Closed);
+            }
+            return false;
+        }
+        self.membership.rooms.places.hold(data.len());
+        let claim = before.map_or(fresh, |(claim, _)| claim);
+        if let Some(followed) = self.membership.rooms.followed.get_mut(network) {
+            followed.held = Some((claim, data.len()));
+        }
         let peer = record_id();
-        let data = Some(record.write());
         let above = self.directory.read().holder(network, &peer);
         let hlc = self
             .membership
@@ -407,16 +453,17 @@ impl Core {
             claim,
             hlc,
             quiet: true,
-            data,
+            data: Some(data),
         });
         self.routing.serving.on_advance(&Set::all(self.me));
         self.routing.on_own_claim(network);
+        true
     }
 
     fn give_record_up(&mut self, now: Now, network: &NetworkKey) {
         let followed = self.membership.rooms.followed.get_mut(network);
-        if let Some(claim) = followed.and_then(|followed| followed.held.take()) {
-            self.membership.rooms.held -= 1;
+        if let Some((claim, bytes)) = followed.and_then(|followed| followed.held.take()) {
+            self.membership.rooms.places.give_up(bytes);
             self.retract(now, claim, LeaveReason::Closed);
         }
     }
@@ -426,13 +473,10 @@ impl Core {
         if self.mutants.rooms_without_end() {
             self.membership.rooms.due.clear();
         }
-        while self
-            .membership
-            .rooms
-            .poll_timeout()
-            .is_some_and(|due| due <= now.at)
+        while let Some((due, network)) = self.membership.rooms.due.first().cloned()
+            && due <= now.at
         {
-            self.end_oldest_idle(now);
+            self.end_room(now, &network);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How much of this hub's memory the claims of other hubs may take up.
 //!
 //! Each hub is the author of as many claims as it likes, so what is kept of them is bounded for each and for all together.
-//! This hub's own claims are bounded by its places for peers, and do not count. Called by `records` alone.
+//! This hub's own claims are bounded by its places for peers and by those for records of rooms (`rooms`), and do not count. Called by `records` alone.
 
 /// What one hub's claims may take up; all other hubs' together may take [`Shares::HUBS`] times that.
 #[derive(Clone, Copy, Debug)]

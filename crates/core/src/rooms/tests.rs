@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::api::Join;
+use crate::directory::Shares;
 use crate::frames::{Change, Entry};
 use crate::ids::{Dialect, Incarnation};
 use crate::reach::Origin;
@@ -38,10 +39,19 @@ struct Hub {
 
 impl Hub {
     fn new(most: usize) -> Self {
+        Hub::with_share(most, Shares::default().bytes)
+    }
+
+    /// Other hubs keep so many bytes of its data.
+    fn with_share(most: usize, bytes: usize) -> Self {
         let rooms = RoomsConfig { idle: IDLE, most };
         let config = CoreConfig {
             me: ME,
             rooms,
+            shares: Shares {
+                bytes,
+                ..Shares::default()
+            },
             ..CoreConfig::default()
         };
         let core = Core::new(config, at(0));
@@ -317,6 +327,49 @@ fn where_there_is_no_place_the_room_goes_that_was_left_first() {
     assert!(accepted(&hub.create(6, 4, "ada", "three")));
     assert_eq!((hub.records("two").len(), hub.records("one").len()), (0, 1));
     assert_eq!(hub.core.rooms_held(), 2);
+}
+
+/// Creates a room of which so many bytes are kept.
+fn create_long(hub: &mut Hub, ms: u64, claim: u64, room: &str, bytes: usize) -> Vec<Output> {
+    let ask = RoomAsk::Create(Bytes::from(vec![7; bytes]));
+    hub.join(ms, claim, "ada", room, ask)
+}
+
+#[test]
+fn records_leave_most_of_a_hub_s_share_to_its_peers() {
+    let mut hub = Hub::with_share(100, 8_000);
+    assert!(accepted(&create_long(&mut hub, 1, 1, "one", 900)));
+    assert!(accepted(&create_long(&mut hub, 2, 2, "two", 900)));
+    let third = create_long(&mut hub, 3, 3, "three", 900);
+    assert_eq!(refused(&third), Some(JoinRefusal::TooManyRooms));
+    hub.leave(4, 2);
+    let long = create_long(&mut hub, 5, 4, "three", 1_900);
+    assert_eq!(refused(&long), Some(JoinRefusal::TooManyRooms));
+    assert_eq!(hub.records("two").len(), 1, "none ends in vain");
+    assert!(accepted(&create_long(&mut hub, 6, 5, "three", 900)));
+    assert_eq!((hub.records("two").len(), hub.core.rooms_held()), (0, 2));
+    hub.leave(7, 1);
+    hub.leave(8, 5);
+    hub.core.handle_timeout(at(100_000));
+    assert_eq!(hub.core.rooms_held(), 0);
+    assert!(accepted(&create_long(&mut hub, 100_001, 6, "all", 1_900)));
+}
+
+#[test]
+fn a_record_that_is_taken_over_counts_too() {
+    let mut hub = Hub::with_share(1, 8_000);
+    hub.create(1, 1, "ada", "mine");
+    let theirs = || record_there(1, "r", 5, 1_000_006);
+    hub.hear(2, vec![theirs(), there(2, "bob", "r", 1_000_007)]);
+    assert!(accepted(&hub.join(3, 2, "cy", "r", RoomAsk::Enter)));
+    hub.hear(4, vec![gone(2, peer("bob"), "r")]);
+    let holders =
+        |hub: &Hub| -> Vec<HubId> { hub.records("r").iter().map(|(hub, _)| *hub).collect() };
+    assert_eq!((holders(&hub), hub.core.rooms_held()), (vec![OTHER], 1));
+    hub.leave(5, 1);
+    hub.join(6, 3, "di", "r", RoomAsk::Enter);
+    assert!(holders(&hub).contains(&ME), "the idle room gave way");
+    assert_eq!((hub.records("mine").len(), hub.core.rooms_held()), (0, 1));
 }
 
 #[test]

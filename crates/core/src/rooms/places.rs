@@ -1,0 +1,126 @@
+//! How many rooms' records a hub holds, how many bytes, and whose room ends first where there is no place.
+//!
+//! Rooms without a member stand by who made them. Where there is no place, one of whoever has the most of them ends, the one
+//! that was left first: nobody ends others' rooms by making many. Knows no directory. Called by `rooms` alone.
+//!
+//! Invariants: a room stands once; what all of them take is what each was said to take.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::ids::{Moment, NetworkKey};
+use crate::reach::Origin;
+
+/// Who made a room, as limits count; `None` if that is not known here.
+pub(super) type Maker = Option<Origin>;
+
+/// What stands first is the last to end.
+type Rank = (usize, Reverse<(Moment, NetworkKey)>, Maker);
+
+/// A room without a member.
+#[derive(Debug)]
+struct Idle {
+    maker: Maker,
+    ends: Moment,
+    bytes: usize,
+}
+
+/// The places for rooms' records.
+#[derive(Debug)]
+pub(super) struct Places {
+    most: usize,
+    most_bytes: usize,
+    held: usize,
+    bytes: usize,
+    idle: BTreeMap<NetworkKey, Idle>,
+    idle_bytes: usize,
+    by_maker: BTreeMap<Maker, BTreeSet<(Moment, NetworkKey)>>,
+    ranks: BTreeSet<Rank>,
+}
+
+impl Places {
+    pub(super) fn new(most: usize, most_bytes: usize) -> Self {
+        Places {
+            most,
+            most_bytes,
+            held: 0,
+            bytes: 0,
+            idle: BTreeMap::new(),
+            idle_bytes: 0,
+            by_maker: BTreeMap::new(),
+            ranks: BTreeSet::new(),
+        }
+    }
+
+    /// How many records are held.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// A record of so many bytes is held.
+    pub(super) fn hold(&mut self, bytes: usize) {
+        self.held += 1;
+        self.bytes += bytes;
+    }
+
+    /// It is no longer.
+    pub(super) fn give_up(&mut self, bytes: usize) {
+        self.held = self.held.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Whether there is a place for one more of so many bytes.
+    pub(super) fn fits(&self, bytes: usize) -> bool {
+        self.held < self.most && self.bytes + bytes <= self.most_bytes
+    }
+
+    /// Whether there is one once rooms without a member have ended.
+    pub(super) fn would_fit(&self, bytes: usize) -> bool {
+        let living = self.held.saturating_sub(self.idle.len());
+        living < self.most && self.bytes.saturating_sub(self.idle_bytes) + bytes <= self.most_bytes
+    }
+
+    /// The room to end first.
+    pub(super) fn first_to_end(&self) -> Option<NetworkKey> {
+        let (_, Reverse((_, network)), _) = self.ranks.last()?;
+        Some(network.clone())
+    }
+
+    /// A room whose record takes so many bytes is without a member until then.
+    pub(super) fn stand(&mut self, network: &NetworkKey, maker: Maker, ends: Moment, bytes: usize) {
+        self.leave(network);
+        self.idle_bytes += bytes;
+        let idle = Idle { maker, ends, bytes };
+        self.idle.insert(network.clone(), idle);
+        self.change(maker, |rooms| {
+            rooms.insert((ends, network.clone()));
+        });
+    }
+
+    /// It has a member, or is no more.
+    pub(super) fn leave(&mut self, network: &NetworkKey) {
+        let Some(idle) = self.idle.remove(network) else {
+            return;
+        };
+        self.idle_bytes = self.idle_bytes.saturating_sub(idle.bytes);
+        self.change(idle.maker, |rooms| {
+            rooms.remove(&(idle.ends, network.clone()));
+        });
+    }
+
+    fn change(&mut self, maker: Maker, how: impl FnOnce(&mut BTreeSet<(Moment, NetworkKey)>)) {
+        let rooms = self.by_maker.entry(maker).or_default();
+        let rank = |rooms: &BTreeSet<(Moment, NetworkKey)>| {
+            let first = rooms.first().cloned()?;
+            Some((rooms.len(), Reverse(first), maker))
+        };
+        if let Some(before) = rank(rooms) {
+            self.ranks.remove(&before);
+        }
+        how(rooms);
+        match rank(rooms) {
+            Some(after) => drop(self.ranks.insert(after)),
+            None => drop(self.by_maker.remove(&maker)),
+        }
+    }
+}
