@@ -126,7 +126,7 @@ settings! {
     room_inactivity_timeout = "10800000";
     /// Milliseconds of silence, WebSocket pings unanswered, after which a client of rooms (`/rooms`) is closed, 1000 to 86400000.
     peer_heartbeat_timeout = "300000";
-    /// Rooms whose record this hub holds, 1 to 1000000: those whose host is here, and those that were left last from here. All records together take a quarter of `MESH_DATA_PER_HUB` at most, which is to be the same on all hubs. Where there is no place, the one goes that has been without a member the longest; if there is none, creating is refused (`too-many-rooms`). At worst a quarter of `MESH_DATA_PER_HUB` and 700 bytes each on every hub, and the first once more here and on each hub that has members in the rooms.
+    /// Rooms whose record this hub holds, 1 to 1000000: those whose host is here, and those that were left last from here. All records together take a quarter of `MESH_DATA_PER_HUB` at most, which is to be the same on all hubs. Where there is no place, one without a member goes, of the address that made the most of these the one left first; if there is none, creating is refused (`too-many-rooms`). At worst a quarter of `MESH_DATA_PER_HUB` and 700 bytes each on every hub, and the first once more here and on each hub that has members in the rooms.
     max_rooms = "10000";
     /// Longest text that is kept of a room (its name, `fileId`, `content` and `version`) in bytes, 64 to 1048576 and a quarter of `MESH_DATA_PER_HUB`. What is longer is refused.
     max_room_bytes = "16384";

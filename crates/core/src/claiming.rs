@@ -113,6 +113,7 @@ impl Core {
             data,
             quiet,
             room,
+            address,
             ..
         } = join;
         // It may have filled up while the id was contested.
@@ -122,7 +123,7 @@ impl Core {
             return self.outputs.push_back(Output::Refused { claim, why });
         }
         if let Some(ask) = room
-            && let Err(why) = self.enter_room(now, &network, (claim, &peer), ask)
+            && let Err(why) = self.enter_room(now, &network, (claim, &peer, address), ask)
         {
             self.membership.contests.on_gone(claim);
             return self.outputs.push_back(Output::Refused { claim, why });

@@ -29,7 +29,8 @@ use super::api::{Record, Room, RoomAsk, RoomClaim, record_id};
 use super::directory::Directory;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use crate::frames::{Claim, Set};
-use places::Places;
+use crate::reach::Origin;
+use places::{Maker, Places};
 
 /// Where the numbers of claims begin that the hub makes by itself: far from those that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
@@ -73,6 +74,8 @@ struct Followed {
     ends: Option<Moment>,
     /// The claim that created it.
     new: Option<ClaimNo>,
+    /// Where whoever created it came from, or else who entered it here first.
+    maker: Maker,
 }
 
 /// All rooms that this hub follows.
@@ -117,7 +120,8 @@ impl Rooms {
         if let Some(at) = ends {
             self.due.insert((at, network.clone()));
             let bytes = followed.held.map_or(0, |(_, bytes)| bytes);
-            self.places.stand(network, None, at, bytes);
+            let maker = followed.maker;
+            self.places.stand(network, maker, at, bytes);
         } else {
             self.places.leave(network);
         }
@@ -177,7 +181,7 @@ impl Core {
         &mut self,
         now: Now,
         network: &NetworkKey,
-        (claim, peer): (ClaimNo, &PeerId),
+        (claim, peer, from): (ClaimNo, &PeerId, Origin),
         ask: RoomAsk,
     ) -> Result<(), JoinRefusal> {
         let known = self.known_record(network);
@@ -193,6 +197,7 @@ impl Core {
                     .entry(network.clone())
                     .or_default();
                 followed.record = Some(record);
+                followed.maker.get_or_insert(from);
                 Ok(())
             }
             (RoomAsk::Create(about), None) => {
@@ -210,6 +215,7 @@ impl Core {
                     .entry(network.clone())
                     .or_default();
                 followed.new = Some(claim);
+                followed.maker = Some(from);
                 followed.record = Some(record);
                 if !self.hold_record(now, network) {
                     self.membership.rooms.forget(network);

@@ -35,6 +35,8 @@ struct Hub {
     core: Core,
     /// The number of the other hub's last change.
     seq: u64,
+    /// Where its clients come from.
+    from: Ipv4Addr,
 }
 
 impl Hub {
@@ -61,7 +63,11 @@ impl Hub {
             directory.complete(&OTHER, 0);
             directory.set_visible(&OTHER, true, LeaveReason::HubLost);
         }
-        Hub { core, seq: 0 }
+        Hub {
+            core,
+            seq: 0,
+            from: Ipv4Addr::LOCALHOST,
+        }
     }
 
     fn join(&mut self, ms: u64, claim: u64, name: &str, room: &str, ask: RoomAsk) -> Vec<Output> {
@@ -73,7 +79,7 @@ impl Hub {
             quiet: false,
             proof: Bytes::new(),
             room: Some(ask),
-            address: Origin::of(Ipv4Addr::LOCALHOST.into()),
+            address: Origin::of(self.from.into()),
         };
         self.core.join(at(ms), join);
         self.outputs()
@@ -327,6 +333,29 @@ fn where_there_is_no_place_the_room_goes_that_was_left_first() {
     assert!(accepted(&hub.create(6, 4, "ada", "three")));
     assert_eq!((hub.records("two").len(), hub.records("one").len()), (0, 1));
     assert_eq!(hub.core.rooms_held(), 2);
+}
+
+#[test]
+fn whoever_makes_many_rooms_ends_no_others() {
+    let mut hub = Hub::new(4);
+    hub.create(1, 1, "ada", "hers");
+    hub.leave(2, 1);
+    hub.from = Ipv4Addr::new(203, 0, 113, 7);
+    for no in 2..20 {
+        let ask = RoomAsk::Create(Bytes::new());
+        let made = hub.join(no * 10, no, "eve", &format!("r{no}"), ask);
+        assert!(accepted(&made));
+        hub.leave(no * 10 + 1, no);
+    }
+    assert_eq!(hub.records("hers").len(), 1);
+    assert_eq!(hub.records("r19").len(), 1);
+    assert!(hub.records("r16").is_empty(), "the oldest of those went");
+    hub.from = Ipv4Addr::LOCALHOST;
+    hub.join(300, 20, "bob", "his", RoomAsk::Create(Bytes::new()));
+    assert_eq!(
+        (hub.records("hers").len(), hub.records("r17").len()),
+        (1, 0)
+    );
 }
 
 /// Creates a room of which so many bytes are kept.
