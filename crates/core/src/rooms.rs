@@ -168,7 +168,14 @@ impl Core {
         }
         let followed = self.membership.rooms.followed.get(&network);
         let is_new = followed.is_some_and(|followed| followed.new == Some(claim));
-        Some((room(&directory, &network)?, is_new))
+        let seen = room(&directory, &network);
+        let known = || {
+            Some(Room {
+                record: followed?.record.clone()?,
+                members: directory.by_seniority(&network),
+            })
+        };
+        Some((seen.or_else(known)?, is_new))
     }
 
     /// How many rooms' records this hub holds.
@@ -185,8 +192,12 @@ impl Core {
         ask: RoomAsk,
     ) -> Result<(), JoinRefusal> {
         let known = self.known_record(network);
+        // Whoever is there is in a room, though its record is late or was left out.
+        let is_lived_in = self.directory.read().senior(network).is_some();
         match (ask, known) {
             (RoomAsk::Create(_), Some(_)) => Err(JoinRefusal::RoomExists),
+            (RoomAsk::Create(_), None) if is_lived_in => Err(JoinRefusal::RoomExists),
+            (RoomAsk::Enter, None) if is_lived_in => Ok(()),
             (RoomAsk::Enter, None) if self.mutants.rooms_from_nowhere() => Ok(()),
             (RoomAsk::Enter, None) => Err(JoinRefusal::NoSuchRoom),
             (RoomAsk::Enter, Some(record)) => {
@@ -338,11 +349,12 @@ impl Core {
         let record = match (before.clone(), seen) {
             (Some(before), Some(seen)) => better(before, seen),
             (Some(one), None) | (None, Some(one)) => one,
-            // Its record was lost with every hub that had it: what is left is its members.
+            // Its record is late, or was lost with every hub that had it: what is here is its members. Nobody is said to have
+            // created it, who would be sent away when the record comes.
             (None, None) => Record {
                 created: host.map_or(Hlc(0), |host| host.hlc),
                 by: host.map_or(self.me, |host| host.hub),
-                creator: host.map(|host| host.peer.to_string()).unwrap_or_default(),
+                creator: String::new(),
                 left_ms: now.wall_ms,
                 about: Vec::new(),
             },

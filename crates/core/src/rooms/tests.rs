@@ -358,6 +358,37 @@ fn whoever_makes_many_rooms_ends_no_others() {
     );
 }
 
+#[test]
+fn whoever_is_there_is_in_a_room_though_its_record_is_late() {
+    let mut hub = Hub::new(10);
+    hub.hear(10, vec![there(2, "bob", "r", 1_000_009)]);
+    let made = hub.create(11, 1, "ada", "r");
+    assert_eq!(refused(&made), Some(JoinRefusal::RoomExists));
+    assert!(accepted(&hub.join(12, 2, "bo", "r", RoomAsk::Enter)));
+    let (room, is_new) = hub.core.room_of(ClaimNo(2)).unwrap();
+    assert_eq!((room.members.len(), is_new), (2, false));
+    hub.hear(13, vec![gone(2, peer("bob"), "r")]);
+    assert_eq!(hub.records("r")[0].1.creator, "", "a substitute");
+    let told = hub.hear(
+        14,
+        vec![
+            record_there(1, "r", 5, 1_000_008),
+            there(3, "bob", "r", 1_000_020),
+        ],
+    );
+    assert_eq!(refused(&told), None, "nobody created the substitute");
+    assert_eq!(
+        hub.records("r").len(),
+        2,
+        "until the other hub sees this one's"
+    );
+    assert!(
+        hub.records("r")
+            .iter()
+            .all(|(_, record)| record.about == b"theirs")
+    );
+}
+
 /// Creates a room of which so many bytes are kept.
 fn create_long(hub: &mut Hub, ms: u64, claim: u64, room: &str, bytes: usize) -> Vec<Output> {
     let ask = RoomAsk::Create(Bytes::from(vec![7; bytes]));
