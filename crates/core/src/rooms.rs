@@ -9,7 +9,7 @@
 //! - The hub of the host holds the record. When the host leaves, or its hub is gone, the next host's hub makes a
 //!   claim of what it last knew, and a hub that is not the host's gives its own up once it sees that one.
 //! - Of two records of one room the one that was created first counts, by (clock, hub). Who created the other one is told, and
-//!   leaves.
+//!   leaves, unless it created both or nobody is in the first.
 //! - A room without a member stays with the hub that holds its record, until its time is over. Of several such hubs the
 //!   lowest keeps it.
 //! - A hub holds so many records, and so many bytes of them, at most. Past that rooms without a member end (`places`); a
@@ -330,7 +330,7 @@ impl Core {
         self.membership.rooms.followed.get(network)?.told.as_ref()
     }
 
-    /// What the record is from now on. Whoever created a room that gives way is told, and leaves.
+    /// What the record is from now on. Whoever created a room that gives way to one with members is told, and leaves.
     fn settle_record(
         &mut self,
         now: Now,
@@ -360,10 +360,32 @@ impl Core {
             },
         };
         followed.record = Some(record.clone());
-        if let Some(before) = before.filter(|before| before.birth() != record.birth()) {
+        let gave_way = before.filter(|before| before.birth() != record.birth());
+        if let Some(before) = gave_way
+            && before.creator != record.creator
+            && self.is_lived_in(network, &record, claims, &before.creator)
+        {
             self.send_creator_away(now, network, &before.creator);
         }
         record
+    }
+
+    /// Whether a hub that holds this record has a member of the room other than `creator`: an empty room sends nobody away.
+    fn is_lived_in(
+        &self,
+        network: &NetworkKey,
+        record: &Record,
+        claims: &[RoomClaim],
+        creator: &str,
+    ) -> bool {
+        let same = claims
+            .iter()
+            .filter(|claim| birth(claim) == Some(record.birth()));
+        let holders: BTreeSet<HubId> = same.map(|claim| claim.hub).collect();
+        let members = self.directory.read().by_seniority(network);
+        members
+            .iter()
+            .any(|member| holders.contains(&member.hub) && member.peer.to_string() != creator)
     }
 
     fn send_creator_away(&mut self, now: Now, network: &NetworkKey, creator: &str) {

@@ -283,6 +283,31 @@ fn of_two_rooms_of_one_name_the_first_counts_and_the_other_s_creator_is_told() {
 }
 
 #[test]
+fn an_empty_room_sends_nobody_away_and_its_record_counts_all_the_same() {
+    let mut hub = Hub::new(10);
+    hub.create(100, 1, "ada", "r");
+    let told = hub.hear(102, vec![record_there(1, "r", 1_000_050, 1_000_051)]);
+    assert_eq!((refused(&told), new_host(&told)), (None, None));
+    let (room, _) = hub.core.room_of(ClaimNo(1)).unwrap();
+    assert_eq!(room.record.about, b"theirs");
+    assert_eq!(room.members.len(), 1);
+}
+
+#[test]
+fn who_created_both_of_two_rooms_is_not_sent_away() {
+    let mut hub = Hub::new(10);
+    hub.create(100, 1, "bob", "r");
+    let theirs = record_there(1, "r", 1_000_050, 1_000_051);
+    let told = hub.hear(102, vec![theirs, there(2, "cy", "r", 1_000_052)]);
+    assert_eq!(refused(&told), None);
+    let (room, _) = hub.core.room_of(ClaimNo(1)).unwrap();
+    assert_eq!(
+        (room.record.about.as_slice(), room.members.len()),
+        (&b"theirs"[..], 2)
+    );
+}
+
+#[test]
 fn of_two_rooms_of_one_name_the_first_counts_here_too() {
     let mut hub = Hub::new(10);
     hub.create(100, 1, "ada", "r");
