@@ -104,6 +104,7 @@ impl Core {
     }
 
     pub(super) fn claim(&mut self, now: Now, claim: ClaimNo) {
+        self.pass_changes_on(now);
         let Some(join) = self.membership.contests.take_ready(claim) else {
             return;
         };
@@ -137,7 +138,8 @@ impl Core {
         }
         let above = above.map(|(_, hlc)| hlc).max(self.latest_in_room(&network));
         let hlc = self.membership.clock.draw(now.wall_ms, above);
-        self.author(
+        // With the record of the room that it creates, which is not to be seen without a member.
+        self.show(
             now,
             &Claim {
                 network,
@@ -157,8 +159,13 @@ impl Core {
         network.is_room().then(|| directory.latest(network))?
     }
 
-    pub(super) fn author(&mut self, now: Now, claim: &Claim, admits: bool) {
+    fn author(&mut self, now: Now, claim: &Claim, admits: bool) {
         self.pass_changes_on(now);
+        self.show(now, claim, admits);
+    }
+
+    /// The same, where what changed before has been passed on.
+    fn show(&mut self, now: Now, claim: &Claim, admits: bool) {
         let roster = {
             let mut directory = self.directory.write();
             directory.author(claim);

@@ -212,6 +212,16 @@ fn a_room_is_created_once_and_entered_while_it_is_there() {
 }
 
 #[test]
+fn creating_a_room_takes_one_claim_for_its_record_and_one_for_its_creator() {
+    let mut hub = Hub::new(10);
+    hub.create(1, 1, "ada", "r");
+    let directory = hub.core.directory().read();
+    let record = &directory.claims_of_id(&network("r"), &record_id())[0];
+    assert_eq!(directory.own_seq(record.claim), 1);
+    assert_eq!(directory.own_seq(ClaimNo(1)), 2);
+}
+
+#[test]
 fn an_empty_room_stays_for_its_time_and_whoever_comes_back_finds_it() {
     let mut hub = Hub::new(10);
     hub.create(1, 1, "ada", "r");
