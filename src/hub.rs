@@ -24,7 +24,7 @@ use crate::mesh::{HubReport, Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
 use crate::peers::registry::Registry;
-use crate::session::{self, Newcomer, Sessions};
+use crate::session::{self, Newcomer, Only, Sessions};
 use crate::tls::{BadFile, Certificates, Stream};
 use crate::unsent::Unsent;
 
@@ -293,11 +293,13 @@ impl Backend for Parts {
     }
 
     async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Places<Self>) {
+        // Whoever joins by connecting asks for no other network than the one that was looked at then.
+        let room = arrival.grant.room.filter(|_| arrival.network.is_none());
         let newcomer = Newcomer {
             address: arrival.remote,
             dialect: arrival.dialect,
             peer: arrival.peer,
-            only: arrival.grant.peer_id.map(Into::into),
+            only: Only::of(arrival.grant.peer_id, room),
             proof: arrival.grant.proof,
             network: arrival.network,
         };

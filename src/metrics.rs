@@ -70,6 +70,8 @@ labels! {
         PeerId = "peer-id",
         /// The token is for another `peerId`.
         OtherPeer = "other-peer",
+        /// The token is for one room, in a dialect that knows no such bound.
+        OtherRoom = "other-room",
         /// The bearer token is missing or wrong, or a JWT is not valid.
         Unauthorized = "unauthorized",
         /// A page for operators was asked for by somebody else.

@@ -35,6 +35,8 @@ pub(super) enum Refused {
     PeerName,
     #[error("the token is for another peerId")]
     OtherPeer,
+    #[error("the token is for one room, and clients of this dialect reach each other in all")]
+    OtherRoom,
     #[error(transparent)]
     Unauthorized(#[from] Denied),
     #[error("pages of this origin may not connect")]
@@ -73,6 +75,7 @@ impl Refused {
             Refused::Draining => Refusal::Draining,
             Refused::PeerId | Refused::PeerName => Refusal::PeerId,
             Refused::OtherPeer => Refusal::OtherPeer,
+            Refused::OtherRoom => Refusal::OtherRoom,
             Refused::Unauthorized(_) => Refusal::Unauthorized,
             Refused::Origin => Refusal::Origin,
             Refused::OpenMesh => Refusal::OpenMesh,
@@ -95,6 +98,7 @@ impl Refused {
             Refused::PeerId
             | Refused::PeerName
             | Refused::OtherPeer
+            | Refused::OtherRoom
             | Refused::Origin
             | Refused::OpenMesh => reply::error(StatusCode::FORBIDDEN, &why),
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
@@ -168,6 +172,9 @@ fn try_enter<B: Backend>(
     let peer = peer?;
     if let Some(peer) = &peer {
         its_own(&grant, peer)?;
+    }
+    if dialect.is_some_and(|dialect| dialect.policy().registers) && grant.room.is_some() {
+        return Err(Refused::OtherRoom);
     }
     origin(app, &head)?;
     let permit = app.try_admit(client)?;

@@ -243,6 +243,9 @@ fn network<B: Backend>(
         let room = room(grant, &query.token, opens_gate(app, query))?;
         (Dialect::PeerJsRooms, format!("{}/{room}", query.key))
     } else {
+        if grant.room.as_ref().is_some_and(|only| *only != query.key) {
+            return Err(words::OTHER_ROOM);
+        }
         (Dialect::PeerJs, query.key.clone())
     };
     NetworkKey::new(dialect, &name).map_err(|_| words::BAD_ROOM)

@@ -122,7 +122,7 @@ where
         action: Action<'a>,
         cause: Cause<'_>,
     ) -> Result<Option<Action<'a>>, CloseReason> {
-        if cause.heard.is_some() && !self.may_ask(&action) {
+        if cause.heard.is_some() && !(self.may_enter(&action) && self.may_ask(&action)) {
             return Ok(None);
         }
         if self.has_to_wait(&action) {
@@ -216,7 +216,7 @@ where
 
     /// From now on the client goes by this id, if its token lets it.
     fn identify(&mut self, peer: PeerId, proof: Bytes) -> Result<(), CloseReason> {
-        let only = self.only.as_deref();
+        let only = self.only.as_ref().and_then(|only| only.peer.as_deref());
         if only.is_some_and(|only| only != peer.to_string()) {
             let why = Complaint::new("other-peer", "the token is for another peer");
             self.say(&HubEvent::Ending(why));

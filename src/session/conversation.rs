@@ -24,12 +24,12 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Span;
 
-use super::Shared;
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
 use super::held::Held;
 use super::memberships::Memberships;
 use super::sniffing::Opened;
 use super::socket::{Incoming, ReadError, Socket};
+use super::{Only, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
 use crate::dialect::{self, Action, Beginning, Complaint, Event, HubEvent, Protocol};
@@ -55,8 +55,8 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) protocol: Protocol,
     /// Who the client is, once it is known.
     pub(super) identity: Option<PeerId>,
-    /// The only id that it may have.
-    pub(super) only: Option<Box<str>>,
+    /// What its token binds it to.
+    pub(super) only: Option<Box<Only>>,
     /// What proves that an older holder of its id is the same party.
     pub(super) proof: Bytes,
     pub(super) memberships: Memberships<M>,

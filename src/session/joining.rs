@@ -13,11 +13,14 @@ use tokio::time::Instant;
 
 use super::conversation::Conversation;
 use super::deadlines::Waiting;
-use crate::dialect::{About, Complaint, HubEvent};
+use crate::dialect::{About, Action, Complaint, HubEvent};
 use crate::limits::Origin;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 use crate::peers::registry::Peer;
+
+/// What a client is told, for programs, whose token is for another room.
+pub(super) const OTHER_ROOM: &str = "other-room";
 
 impl<S, M> Conversation<S, M>
 where
@@ -81,6 +84,25 @@ where
             false => Waiting::Nothing,
         };
         self.deadlines.wait(what, Instant::now());
+    }
+
+    /// Whether its token lets the client into the network that it asks for; it is told if not, and goes on where it is.
+    pub(super) fn may_enter(&mut self, action: &Action<'_>) -> bool {
+        let Action::Join {
+            network, leaving, ..
+        } = action
+        else {
+            return true;
+        };
+        let only = self.only.as_ref().and_then(|only| only.room.as_deref());
+        if only.is_none_or(|only| only == network.name()) {
+            return true;
+        }
+        let leaving = leaving.as_ref();
+        self.say(&HubEvent::Declined { leaving });
+        let why = Complaint::new(OTHER_ROOM, "the token is for another room");
+        self.say(&HubEvent::Mistake(why));
+        false
     }
 
     /// Asks for a membership of a client that is known.

@@ -106,12 +106,29 @@ pub struct Newcomer {
     pub dialect: Option<Dialect>,
     /// The id it is to be known by; `None` if it says so later.
     pub peer: Option<PeerId>,
-    /// The only id that it may have; `None` is any.
-    pub only: Option<Box<str>>,
+    /// What its token binds it to; `None` binds to nothing.
+    pub only: Option<Box<Only>>,
     /// What proves that an older holder of the id is the same party; empty proves nothing.
     pub proof: Bytes,
     /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
     pub network: Option<NetworkKey>,
+}
+
+/// What a token binds its client to. Boxed where it is kept: few have one that does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Only {
+    /// The only id that it may have; `None` is any.
+    pub peer: Option<Box<str>>,
+    /// The only room, topic or other network that it may ask for, by its name; `None` is any.
+    pub room: Option<Box<str>>,
+}
+
+impl Only {
+    /// These bounds, if they are any.
+    pub fn of(peer: Option<String>, room: Option<String>) -> Option<Box<Self>> {
+        let (peer, room) = (peer.map(Into::into), room.map(Into::into));
+        (peer.is_some() || room.is_some()).then(|| Box::new(Only { peer, room }))
+    }
 }
 
 /// Tells a client on its socket why it may not come in, and closes. Takes two seconds at most.

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::joining::OTHER_ROOM;
 use super::socket::{Incoming, Socket};
 use super::{LINGER, Newcomer};
 use crate::dialect::Complaint;
@@ -82,7 +83,12 @@ where
     let first = first.map_err(|_| undecided("nothing was said in 5 seconds"))?;
     let text = first?;
     let dialect = sniffing.hear(&text)?;
-    if dialect.policy().is_anonymous && newcomer.only.is_some() {
+    let (policy, only) = (dialect.policy(), newcomer.only.as_deref());
+    if policy.registers && only.is_some_and(|only| only.room.is_some()) {
+        let text = "the token is for one room, and these clients reach each other in all";
+        return Err(Complaint::new(OTHER_ROOM, text).into());
+    }
+    if policy.is_anonymous && only.is_some_and(|only| only.peer.is_some()) {
         let text = "the token is for one peer, and these clients have no id";
         return Err(Complaint::new("other-peer", text).into());
     }

@@ -6,6 +6,8 @@
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
+#[path = "../common/jwt.rs"]
+mod jwt;
 #[path = "../common/peer.rs"]
 mod peer;
 #[path = "../common/proxy.rs"]

@@ -1,36 +1,15 @@
 //! JSON Web Tokens on a mesh: who a subject is, on whichever hub, and which id a token is for.
 
-use std::time::{Duration, SystemTime};
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use http::StatusCode;
 use hubmesh_client::{ConnectError, PeerId};
-use serde_json::{Value, json};
-use sha2::Sha256;
+use serde_json::json;
 use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 
 use crate::hub_process::{HubProcess, LIMIT};
+use crate::jwt::{SECRET, token};
 use crate::peer::{Peer, way_to};
 use crate::stage::{all_linked, metric, metric_reaches};
-
-const SECRET: &str = "a secret of these tests, long enough";
-
-/// A token with these claims that is valid for a quarter of an hour.
-fn token(more: Value) -> String {
-    let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
-    let mut claims = json!({"exp": (now + Duration::from_secs(900)).as_secs(), "iss": "tests"});
-    let all = claims.as_object_mut().expect("an object");
-    all.extend(more.as_object().expect("an object").clone());
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(&json!({"alg": "HS256"})), part(&claims));
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length does");
-    mac.update(message.as_bytes());
-    let signed = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-    format!("{message}.{signed}")
-}
 
 /// Two linked hubs that take tokens of this secret alone.
 async fn pair() -> [HubProcess; 2] {

@@ -4,6 +4,8 @@
 mod hub_process;
 #[path = "../common/json_client.rs"]
 mod json_client;
+#[path = "../common/jwt.rs"]
+mod jwt;
 
 use futures::SinkExt;
 use serde_json::{Value, json};
@@ -163,4 +165,83 @@ async fn a_token_is_asked_for_before_a_word() {
     let mut ada = JsonClient::open(&format!("{url}?token=open-sesame")).await;
     ada.send(json!({"type": "ping"})).await;
     assert_eq!(ada.next().await["type"], "pong");
+}
+
+/// A client whose token is for room `r` alone, at this path.
+async fn bound_to_r(hub: &HubProcess, path: &str) -> Result<JsonClient, Error> {
+    let token = jwt::token(json!({"sub": "ada", "room": "r"}));
+    JsonClient::try_open(&format!("ws://{}{path}token={token}", hub.addr)).await
+}
+
+#[tokio::test]
+async fn a_token_for_one_room_opens_no_other_in_any_dialect() {
+    let hub = HubProcess::builder()
+        .env("JWT_SECRET", jwt::SECRET)
+        .start()
+        .await;
+    // The other room is there.
+    let free = jwt::token(json!({"sub": "eve"}));
+    let mut eve = JsonClient::open(&format!("ws://{}/rooms?token={free}", hub.addr)).await;
+    eve.ask(json!({"type": "auth", "userId": "eve", "roomId": "other"}))
+        .await;
+    eve.ask(json!({"type": "create-room"})).await;
+    for path in ["/rooms?", "/?"] {
+        let mut ada = bound_to_r(&hub, path).await.expect("it is let in");
+        let said = json!({"type": "auth", "userId": "ada", "roomId": "other"});
+        assert_eq!(ada.ask(said).await["type"], "auth");
+        for said in ["join-room", "create-room"] {
+            let told = ada.ask(json!({"type": said})).await;
+            assert_eq!(told["data"]["code"], "other-room", "{path} {said}");
+        }
+        let said = json!({"type": "create-room", "roomId": "r"});
+        let told = ada.ask(said).await;
+        // The second one finds it.
+        let made = told["type"] == "room-created" || told["data"]["code"] == "room-exists";
+        assert!(made, "{path} {told}");
+    }
+    for path in ["/yjs?", "/?"] {
+        let mut doc = bound_to_r(&hub, path).await.expect("it is let in");
+        let told = doc
+            .ask(json!({"type": "subscribe", "topics": ["other", "r"]}))
+            .await;
+        assert_eq!(told["code"], "other-room", "{path} {told}");
+        doc.send(json!({"type": "publish", "topic": "other", "data": 1}))
+            .await;
+        let said = json!({"type": "publish", "topic": "r", "data": 2});
+        doc.send(said).await;
+        let heard = doc.next_of("publish").await;
+        assert_eq!((&heard["topic"], &heard["data"]), (&json!("r"), &json!(2)));
+    }
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let path = format!("/ws?peerId={id}&");
+    let mut native = bound_to_r(&hub, &path).await.expect("it is let in");
+    assert_eq!(native.next().await["type"], "connected");
+    for network in [json!("other"), Value::Null] {
+        let told = native
+            .ask(json!({"type": "announce", "networkName": network, "data": {}}))
+            .await;
+        assert_eq!(told["code"], "other-room", "{told}");
+    }
+    let said = json!({"type": "announce", "networkName": "r", "data": {}});
+    native.send(said).await;
+    let ping = json!({"type": "ping", "networkName": "r"});
+    assert_eq!(native.ask(ping).await["type"], "pong");
+    let realm = bound_to_r(&hub, "/peerjs?key=peerjs&id=ada&").await;
+    let (told, _) = realm.expect("it is told").end().await;
+    assert_eq!(told[0]["payload"]["msg"], "The token is for another room");
+}
+
+#[tokio::test]
+async fn a_token_for_one_room_does_not_register_where_all_reach_each_other() {
+    let hub = HubProcess::builder()
+        .env("JWT_SECRET", jwt::SECRET)
+        .start()
+        .await;
+    let Err(Error::Http(answer)) = bound_to_r(&hub, "/p2p?").await else {
+        panic!("it is refused");
+    };
+    assert_eq!(answer.status(), 403);
+    let mut ada = bound_to_r(&hub, "/?").await.expect("it is let in");
+    ada.send(json!({"type": "register", "peerId": "ada"})).await;
+    assert_eq!(refused(ada).await, "other-room");
 }

@@ -1,0 +1,26 @@
+//! JSON Web Tokens for hubs that take those of one secret. Use it with `#[path = "../common/jwt.rs"] mod jwt;`.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+/// What the hubs have as `JWT_SECRET`.
+pub const SECRET: &str = "a secret of these tests, long enough";
+
+/// A token with these claims that is valid for a quarter of an hour.
+pub fn token(more: Value) -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+    let mut claims = json!({"exp": (now + Duration::from_secs(900)).as_secs(), "iss": "tests"});
+    let all = claims.as_object_mut().expect("an object");
+    all.extend(more.as_object().expect("an object").clone());
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(&json!({"alg": "HS256"})), part(&claims));
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length does");
+    mac.update(message.as_bytes());
+    let signed = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    format!("{message}.{signed}")
+}
