@@ -43,8 +43,6 @@ const USER_NAME: &str = r#"{"userName":"#;
 pub struct Rooms {
     /// Who it is, and the room that it means where it names none.
     known: Option<(PeerId, NetworkKey)>,
-    /// The rooms that it is in.
-    rooms: Vec<NetworkKey>,
     max_announce_bytes: usize,
     max_room_bytes: usize,
 }
@@ -54,7 +52,6 @@ impl Rooms {
     pub fn new(beginning: &Beginning) -> Self {
         Rooms {
             known: None,
-            rooms: Vec::new(),
             max_announce_bytes: beginning.max_announce_bytes,
             max_room_bytes: beginning.max_room_bytes,
         }
@@ -134,7 +131,6 @@ impl Rooms {
             Said::Leave => {
                 // In its turn: what was said to the room before still goes out.
                 let goodbye = false;
-                self.rooms.retain(|own| *own != network);
                 actions.push(Action::Leave { network, goodbye });
             }
             Said::Relay { kind, target, data } => relay(kind, target, data, network, actions),
@@ -164,9 +160,6 @@ impl Rooms {
         network: NetworkKey,
         actions: &mut Actions<'_>,
     ) -> Result<(), Complaint<'static>> {
-        if self.rooms.contains(&network) {
-            return Err(Complaint::new("room-exists", "Room already exists"));
-        }
         let kept = kept(about, network.name());
         let most = self.max_room_bytes;
         if kept.len() > most || !json::depth_is_bounded(&kept, json::MAX_DEPTH) {
@@ -207,18 +200,19 @@ impl Rooms {
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => actions.push(Action::Greet(None)),
-            // What it is told of the room is told already.
-            HubEvent::Joined { network } => self.rooms.push((*network).clone()),
             HubEvent::Lost { network, why } => {
-                self.rooms.retain(|own| own != *network);
                 let text = format!("room {}: {}", network.name(), why.text);
                 complain(&Complaint::new(why.code, text), actions);
                 if why.code == "superseded" {
                     actions.push(Action::Close);
                 }
             }
-            // It is told of a limit beside these, and of a hub that drains by the close frame.
-            HubEvent::Declined { .. } | HubEvent::Missed | HubEvent::Draining => {}
+            // What it is told of a room is told already; it is told of a limit beside these, and of a hub that drains by the
+            // close frame.
+            HubEvent::Joined { .. }
+            | HubEvent::Declined { .. }
+            | HubEvent::Missed
+            | HubEvent::Draining => {}
             HubEvent::Undelivered { target, why, .. } => {
                 complain(&undelivered(&target.to_string(), *why), actions);
             }

@@ -116,6 +116,12 @@ where
             return Ok(());
         };
         if self.memberships.has(&network) {
+            // Also where it was about to be in when this was said.
+            if matches!(room, Some(RoomAsk::Create(_))) {
+                let why = CloseReason::RoomExists.complaint();
+                self.say(&HubEvent::Mistake(why));
+                return Ok(());
+            }
             // Nobody is told anything new of a client where none is told of any.
             if network.tells_of_peers() {
                 self.update(&network, data).await;

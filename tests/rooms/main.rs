@@ -10,8 +10,10 @@ mod json_client;
 
 use std::time::Duration;
 
+use futures::SinkExt;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
 use hub_process::{HubProcess, eventually, eventually_within};
 use json_client::{JsonClient, play, timeless};
@@ -258,6 +260,36 @@ async fn bad_input_is_told_and_costs_no_connection() {
         })
     })
     .await;
+}
+
+/// Says all of these before anything is answered.
+async fn burst(client: &mut JsonClient, said: &[Value]) {
+    for said in said {
+        let fed = client.socket.feed(Message::text(said.to_string())).await;
+        fed.expect("it is taken");
+    }
+    client.socket.flush().await.expect("it is sent");
+}
+
+#[tokio::test]
+async fn whoever_creates_a_room_that_it_is_about_to_be_in_is_told_that_there_is_one() {
+    let hub = HubProcess::start().await;
+    let mut ada = authenticated(&hub, "ada", "r").await;
+    burst(&mut ada, &[create("first"), create("second")]).await;
+    assert_eq!(ada.next().await["type"], "room-created");
+    let told = ada.next().await;
+    assert_eq!(told["data"]["code"], "room-exists", "{told}");
+    assert_eq!(told["data"]["error"], "Room already exists");
+    let mut bob = authenticated(&hub, "bob", "r").await;
+    burst(&mut bob, &[enter(), create("third")]).await;
+    let there = bob.next().await;
+    assert_eq!(there["type"], "room-joined", "{there}");
+    assert_eq!(there["data"]["room"]["roomName"], "first");
+    assert_eq!(bob.next().await["data"]["code"], "room-exists");
+    // Nobody has lost a membership.
+    assert_eq!(ada.next_of("peer-joined").await["userId"], "bob");
+    bob.send(json!({"type": "presence", "data": 1})).await;
+    assert_eq!(ada.next().await["type"], "presence");
 }
 
 #[tokio::test]
