@@ -116,7 +116,7 @@ settings! {
     max_tls_handshakes = "512";
     /// Milliseconds from a TCP connection to its whole request head, from the 101 to the WebSocket, and for a TLS handshake, 100 to 600000.
     header_timeout_ms = "10000";
-    /// Milliseconds from the WebSocket to the first announcement, 100 to 600000. Later ones are closed.
+    /// Milliseconds from the WebSocket to the first announcement, 100 to 600000. Later ones are closed. Clients at `/rooms` and `/p2p` have 300000 to say who they are, or this if it is more.
     announce_timeout_ms = "10000";
     /// Milliseconds of silence, WebSocket pings unanswered, after which a peer is closed, 1000 to 86400000.
     peer_timeout_ms = "300000";

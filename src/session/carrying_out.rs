@@ -228,6 +228,7 @@ where
             if !proof.is_empty() {
                 self.proof = proof;
             }
+            self.wait_on();
         }
         Ok(())
     }

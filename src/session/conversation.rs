@@ -44,6 +44,9 @@ const BATCH_BYTES: usize = 32 * 1024;
 /// How long the id of a client whose connection broke is kept for it: as long as a probe takes.
 const KEPT: Duration = Duration::from_secs(2);
 
+/// How long a client may be connected without a word of who it is, at least, in a dialect whose original servers set it no limit.
+const UNNAMED: Duration = Duration::from_secs(300);
+
 /// After how much the other sessions get their turn: so many small messages, or as many KiB of long ones.
 pub(super) const TURN: usize = 32;
 
@@ -156,12 +159,16 @@ where
         let limits = &shared.limits;
         let policy = shared.policies.of(dialect);
         let now = Instant::now();
-        let mut deadlines = Deadlines::new(limits.announce_timeout, policy.silence, now);
-        if policy.idles {
-            deadlines.wait(Waiting::Nothing, now);
-        }
         let drawn = || PeerId::Hex(rand::random());
         let peer = newcomer.peer.or_else(|| policy.is_anonymous.then(drawn));
+        let within = match policy.idles {
+            true => limits.announce_timeout.max(UNNAMED),
+            false => limits.announce_timeout,
+        };
+        let mut deadlines = Deadlines::new(within, policy.silence, now);
+        if policy.idles && peer.is_some() {
+            deadlines.wait(Waiting::Nothing, now);
+        }
         let protocol = Protocol::new(Beginning {
             dialect,
             peer: peer.clone(),

@@ -78,7 +78,8 @@ where
         if self.next_postponed().is_some() || self.memberships.any_pending() {
             return;
         }
-        let may_idle = self.shared.policies.of(self.dialect()).idles;
+        // Whoever has not said who it is takes a place of somebody.
+        let may_idle = self.shared.policies.of(self.dialect()).idles && self.identity.is_some();
         let what = match self.memberships.is_empty() && !may_idle {
             true => Waiting::Announcement,
             false => Waiting::Nothing,

@@ -90,7 +90,7 @@ pub struct Policy {
     pub tells_of_peers: bool,
     /// What a peer publishes reaches all members of its network. All hubs agree on it.
     pub fans_out: bool,
-    /// A client may be connected without being in any network, for as long as it likes.
+    /// A client may be connected without being in any network for as long as it likes, once it is known who it is.
     pub idles: bool,
     /// Clients join a network by connecting, and say in the address of their WebSocket which.
     pub joins_by_connecting: bool,

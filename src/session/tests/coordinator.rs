@@ -1,5 +1,7 @@
 //! Clients that register before they join anything.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hubmesh_core::api::JoinRefusal;
 use hubmesh_core::ids::{ClaimNo, Dialect};
@@ -9,17 +11,22 @@ use super::fake::{Answer, Call, Client, HERE, Hub};
 use crate::session::Newcomer;
 
 async fn connected(hub: &Hub) -> Client {
+    let mut client = speaking(hub, Dialect::Coordinator).await;
+    assert_eq!(client.next().await["type"], "welcome");
+    client
+}
+
+/// A client that has said nothing.
+async fn speaking(hub: &Hub, dialect: Dialect) -> Client {
     let newcomer = Newcomer {
         address: HERE,
-        dialect: Some(Dialect::Coordinator),
+        dialect: Some(dialect),
         peer: None,
         only: None,
         proof: Bytes::new(),
         network: None,
     };
-    let mut client = hub.connect_as(newcomer, 1 << 20).await;
-    assert_eq!(client.next().await["type"], "welcome");
-    client
+    hub.connect_as(newcomer, 1 << 20).await
 }
 
 /// Says who it is, and all that it wants, before it was answered.
@@ -77,4 +84,38 @@ async fn what_follows_a_registration_that_is_refused_comes_to_nothing() {
         (&json!("registered"), &json!("eve"))
     );
     assert_eq!(joins(&hub), 2, "the room was never joined");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_say_who_it_is_gives_its_place_back_in_the_end() {
+    let hub = Hub::new();
+    let mut others = Vec::new();
+    for (dialect, empty, full) in [
+        (
+            Dialect::Rooms,
+            json!({"type": "auth"}),
+            json!({"type": "auth", "userId": "ada", "roomId": "r"}),
+        ),
+        (
+            Dialect::Coordinator,
+            json!({"type": "register"}),
+            json!({"type": "register", "peerId": "ada"}),
+        ),
+    ] {
+        let silent = speaking(&hub, dialect).await;
+        let mut empty_handed = speaking(&hub, dialect).await;
+        empty_handed.send(&empty.to_string()).await;
+        let mut named = speaking(&hub, dialect).await;
+        named.send(&full.to_string()).await;
+        others.extend([silent, empty_handed, named]);
+    }
+    let reading = others.into_iter().map(|mut client| async move {
+        let patience = Duration::from_secs(400);
+        tokio::time::timeout(patience, async { while client.hears().await {} })
+            .await
+            .is_ok()
+    });
+    let ended = futures::future::join_all(reading).await;
+    assert_eq!(ended, [true, true, false, true, true, false]);
+    assert!(hub.closed("announce-timeout"));
 }

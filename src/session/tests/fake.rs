@@ -409,6 +409,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// Reads whatever comes, which answers pings; false at the end.
+    pub async fn hears(&mut self) -> bool {
+        !matches!(self.ws.next().await, None | Some(Err(_)))
+    }
+
     pub async fn send(&mut self, message: &str) {
         self.ws
             .send(Message::text(message))
