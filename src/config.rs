@@ -39,6 +39,7 @@ use read::Reader;
 pub(crate) use relations::ROSTER_ENVELOPE_BYTES;
 use relations::{
     check_data_within_message, check_message_budget, check_outbox, check_ports, check_room_bytes,
+    check_room_members,
 };
 use settings::Raw;
 use variables::Variables;
@@ -386,7 +387,10 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let cleanup_interval = reader.millis("CLEANUP_INTERVAL_MS", 100..=3_600_000);
     let peer = read_peer(reader);
     let peerjs = read_peerjs(reader);
-    let policies = policies::read(reader);
+    let mut policies = policies::read(reader);
+    if let (Some(policies), Some(discovery_limit)) = (&mut policies, discovery_limit) {
+        check_room_members(reader, policies, discovery_limit);
+    }
     let rooms = policies::read_rooms(reader);
     let nat = nat::read(reader, is_hub.unwrap_or(true));
     let ready_timeout = reader.millis("READY_TIMEOUT_MS", 0..=600_000);

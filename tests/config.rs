@@ -545,6 +545,21 @@ fn the_longest_room_has_a_place_among_the_records_of_a_hub() {
 }
 
 #[test]
+fn a_room_has_no_more_members_than_a_newcomer_is_told_of() {
+    let capacity = |vars: &[(&str, &str)]| {
+        let config = Config::from_vars(vars.iter().copied()).expect("fine");
+        config.policies.of(Dialect::Rooms).capacity
+    };
+    assert_eq!(capacity(&[]), Some(256));
+    let few = ("DISCOVERY_LIMIT", "100");
+    assert_eq!(capacity(&[few]), Some(100));
+    assert_eq!(capacity(&[few, ("MAX_ROOM_MEMBERS", "100")]), Some(100));
+    let found = problems(&[few, ("MAX_ROOM_MEMBERS", "101")]);
+    assert_eq!(found[0].0, "MAX_ROOM_MEMBERS");
+    assert!(found[0].1.contains("DISCOVERY_LIMIT = 100"), "{found:?}");
+}
+
+#[test]
 fn four_of_the_longest_messages_fit_into_their_budget() {
     let long = ("MAX_MESSAGE_BYTES", "1000000");
     let found = problems(&[long, ("MESSAGE_BUDGET_BYTES", "3999999")]);

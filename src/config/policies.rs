@@ -13,6 +13,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Policies> {
     let expire = reader.millis("PEERJS_EXPIRE_TIMEOUT_MS", 0..=60_000);
     let heartbeat = reader.millis("PEER_HEARTBEAT_TIMEOUT", 1_000..=86_400_000);
     let capacity = reader.number("MAX_PEERS_PER_ROOM", 1..=1_000);
+    let members = reader.number("MAX_ROOM_MEMBERS", 1..=100_000);
     let (peerjs_silence, expire) = (peerjs_silence?, expire?);
     let mut policies = Policies::default();
     policies.of_mut(Dialect::Pigeon).silence = silence?;
@@ -23,6 +24,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Policies> {
         policy.waiting = Waiting::Together(expire);
     }
     policies.of_mut(Dialect::PeerJsRooms).capacity = Some(capacity?);
+    policies.of_mut(Dialect::Rooms).capacity = Some(members?);
     Some(policies)
 }
 

@@ -188,6 +188,12 @@ impl Reader {
         !self.text_of(name).is_empty()
     }
 
+    /// Whether somebody has set it, be it to its default.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        let mut texts = self.texts.iter();
+        texts.any(|(setting, text)| setting.name() == name && text.is_some())
+    }
+
     /// Whether two secrets are set to one text.
     pub(super) fn is_same(&mut self, name: &str, other: &str) -> bool {
         self.is_set(name) && self.text_of(name) == self.text_of(other)

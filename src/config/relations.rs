@@ -4,6 +4,8 @@
 //! Told as a problem of the setting that has to grow, or of the port that comes later. Knows the limits and nothing of how
 //! they are read.
 
+use hubmesh_core::ids::Dialect;
+use hubmesh_core::policy::Policies;
 use hubmesh_core::rooms::record_bytes;
 
 use super::PeerLimits;
@@ -35,6 +37,26 @@ pub(super) fn check_outbox(reader: &mut Reader, peer: &PeerLimits, discovery_lim
         );
         reader.problem("OUTBOX_BYTES", text);
     }
+}
+
+/// A member of a room is told of all others, and of no more than a roster holds: what is set has to fit, and what is not set
+/// follows.
+pub(super) fn check_room_members(
+    reader: &mut Reader,
+    policies: &mut Policies,
+    discovery_limit: usize,
+) {
+    let policy = policies.of_mut(Dialect::Rooms);
+    let Some(members) = policy.capacity.filter(|most| *most > discovery_limit) else {
+        return;
+    };
+    if reader.is_given("MAX_ROOM_MEMBERS") {
+        let text = format!(
+            "{members} is more than DISCOVERY_LIMIT = {discovery_limit}, the peers that a newcomer is told of"
+        );
+        reader.problem("MAX_ROOM_MEMBERS", text);
+    }
+    policy.capacity = Some(discovery_limit);
 }
 
 /// Messages that an intake must hold, or two long ones at once would push each other out.

@@ -128,6 +128,8 @@ settings! {
     peer_heartbeat_timeout = "300000";
     /// Rooms whose record this hub holds, 1 to 1000000: those whose host is here, and those that were left last from here. All records together take a quarter of `MESH_DATA_PER_HUB` at most, which is to be the same on all hubs. Where there is no place, one without a member goes, of the address that made the most of these the one left first; if there is none, creating is refused (`too-many-rooms`). At worst a quarter of `MESH_DATA_PER_HUB` and 700 bytes each on every hub, and the first once more here and on each hub that has members in the rooms.
     max_rooms = "10000";
+    /// Members of one room (`/rooms`), mesh-wide, 1 to 100000, and never more than `DISCOVERY_LIMIT`; more get an error (`room-full`). Its members are told of all others, each newcomer in one message. The same on every hub.
+    max_room_members = "256";
     /// Longest text that is kept of a room (its name, `fileId`, `content` and `version`) in bytes, 64 to 1048576 and a quarter of `MESH_DATA_PER_HUB`. What is longer is refused.
     max_room_bytes = "16384";
     /// A second connection with an id that a living peer holds: `refuse` it, or let it `replace` the first.

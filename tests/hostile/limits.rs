@@ -81,6 +81,7 @@ const CAPS_OF_ROOMS: &[&str] = &[
     "ROOM_INACTIVITY_TIMEOUT",
     "PEER_HEARTBEAT_TIMEOUT",
     "MAX_ROOMS",
+    "MAX_ROOM_MEMBERS",
     "MAX_ROOM_BYTES",
 ];
 

@@ -293,6 +293,23 @@ async fn whoever_creates_a_room_that_it_is_about_to_be_in_is_told_that_there_is_
 }
 
 #[tokio::test]
+async fn no_more_members_than_allowed_are_in_a_room() {
+    let hub = HubProcess::builder().env("MAX_ROOM_MEMBERS", "2");
+    let hub = hub.start().await;
+    let mut ada = authenticated(&hub, "ada", "r").await;
+    ada.ask(create("r")).await;
+    let (bob, _) = entered(&hub, "bob", "r").await;
+    let mut cy = authenticated(&hub, "cy", "r").await;
+    let told = cy.ask(enter()).await;
+    assert_eq!(told["data"]["code"], "room-full", "{told}");
+    assert_eq!(ada.ask(enter()).await["type"], "peer-joined");
+    assert_eq!(ada.next().await["data"]["room"]["peerCount"], 2);
+    bob.close().await;
+    ada.next_of("peer-left").await;
+    assert_eq!(cy.ask(enter()).await["type"], "room-joined");
+}
+
+#[tokio::test]
 async fn a_member_that_is_silent_for_too_long_has_left() {
     let hub = HubProcess::builder().env("PEER_HEARTBEAT_TIMEOUT", "1000");
     let hub = hub.start().await;

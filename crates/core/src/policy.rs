@@ -165,6 +165,7 @@ impl Dialect {
                 fans_out: true,
                 idles: true,
                 rooms: true,
+                capacity: Some(256),
                 silence: Duration::from_secs(300),
                 ..native
             },
