@@ -76,7 +76,7 @@ settings! {
     mesh_auto_connect = "true";
     /// Peers of one other hub that this hub keeps, 1000 to 10000000; of all others together four times as many. More are left out, with the alarm `claims-left-out`. At worst about 100 bytes each.
     mesh_claims_per_hub = "1000000";
-    /// Bytes of announced data of one other hub's peers that this hub keeps, 65536 to 4294967296; of all others together four times as much. More are left out likewise. At worst five times this, and as much while it arrives.
+    /// Bytes of announced data of one other hub's peers that this hub keeps, and of what a hub of a later version has beside peers, with 256 for each, 65536 to 4294967296; of all others together four times as much. More are left out likewise. At worst five times this, and as much while it arrives.
     mesh_data_per_hub = "67108864";
     /// Peers in the mesh up to which every hub keeps all of them, 0 to 100000000; past it, or past 100 hubs, a hub keeps of the other hubs' peers those in networks that it has a peer in. At worst about 100 bytes a peer, and past it about 200 a network.
     mesh_full_directory_peers = "1000000";

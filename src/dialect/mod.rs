@@ -189,6 +189,9 @@ pub struct Complaint<'a> {
 }
 
 impl Complaint<'static> {
+    /// The code for a client whose token is for another room.
+    pub const OTHER_ROOM: &'static str = "other-room";
+
     /// Of this code, in these words.
     pub fn new(code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
         Complaint {

@@ -19,9 +19,6 @@ use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 use crate::peers::registry::Peer;
 
-/// What a client is told, for programs, whose token is for another room.
-pub(super) const OTHER_ROOM: &str = "other-room";
-
 impl<S, M> Conversation<S, M>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -101,7 +98,7 @@ where
         }
         let leaving = leaving.as_ref();
         self.say(&HubEvent::Declined { leaving });
-        let why = Complaint::new(OTHER_ROOM, "the token is for another room");
+        let why = Complaint::new(Complaint::OTHER_ROOM, "the token is for another room");
         self.say(&HubEvent::Mistake(why));
         false
     }

@@ -13,7 +13,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::joining::OTHER_ROOM;
 use super::socket::{Incoming, Socket};
 use super::{LINGER, Newcomer};
 use crate::dialect::Complaint;
@@ -86,7 +85,7 @@ where
     let (policy, only) = (dialect.policy(), newcomer.only.as_deref());
     if policy.registers && only.is_some_and(|only| only.room.is_some()) {
         let text = "the token is for one room, and these clients reach each other in all";
-        return Err(Complaint::new(OTHER_ROOM, text).into());
+        return Err(Complaint::new(Complaint::OTHER_ROOM, text).into());
     }
     if policy.is_anonymous && only.is_some_and(|only| only.peer.is_some()) {
         let text = "the token is for one peer, and these clients have no id";
