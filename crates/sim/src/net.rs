@@ -74,6 +74,8 @@ pub(super) struct Pipe {
     in_flight: usize,
     free_at: u64,
     last_arrival: u64,
+    /// The connection is gone: what its end writes before it notices is lost, as what was under way is.
+    cut: bool,
 }
 
 impl Pipe {
@@ -88,6 +90,7 @@ impl Pipe {
             in_flight: 0,
             free_at: 0,
             last_arrival: 0,
+            cut: false,
         }
     }
 
@@ -105,6 +108,9 @@ impl Pipe {
         self.free_at = self.free_at.max(now) + sending;
         let arrival = (self.free_at + self.latency + jitter).max(self.last_arrival);
         self.last_arrival = arrival;
+        if self.cut {
+            return arrival;
+        }
         self.in_flight += size;
         self.transit.push_back((arrival, parcel));
         arrival
@@ -131,7 +137,8 @@ impl Pipe {
     }
 
     /// Nothing will arrive any more.
-    pub(super) fn drain(&mut self) {
+    pub(super) fn cut(&mut self) {
+        self.cut = true;
         self.transit.clear();
         self.outbox.clear();
         self.in_flight = 0;

@@ -109,7 +109,7 @@ impl World {
                 continue;
             };
             for side in 0..2 {
-                conn.pipes[side].drain();
+                conn.pipes[side].cut();
                 self.queue.push(
                     self.now,
                     Event::Lost {
@@ -130,7 +130,7 @@ impl World {
                 continue;
             };
             let side = usize::from(conn.ends[0].owner.host != a);
-            conn.pipes[side].drain();
+            conn.pipes[side].cut();
             self.queue.push(
                 self.now,
                 Event::Lost {
