@@ -104,6 +104,11 @@ impl Rooms {
         self.due.first().map(|(at, _)| *at)
     }
 
+    /// What is known of a room here; nothing at first.
+    fn follow(&mut self, network: &NetworkKey) -> &mut Followed {
+        self.followed.entry(network.clone()).or_default()
+    }
+
     fn next_claim(&mut self) -> ClaimNo {
         self.claims += 1;
         ClaimNo(self.claims)
@@ -201,12 +206,7 @@ impl Core {
             (RoomAsk::Enter, None) if self.mutants.rooms_from_nowhere() => Ok(()),
             (RoomAsk::Enter, None) => Err(JoinRefusal::NoSuchRoom),
             (RoomAsk::Enter, Some(record)) => {
-                let followed = self
-                    .membership
-                    .rooms
-                    .followed
-                    .entry(network.clone())
-                    .or_default();
+                let followed = self.membership.rooms.follow(network);
                 followed.record = Some(record);
                 followed.maker.get_or_insert(from);
                 Ok(())
@@ -219,12 +219,7 @@ impl Core {
                     left_ms: now.wall_ms,
                     about: about.to_vec(),
                 };
-                let followed = self
-                    .membership
-                    .rooms
-                    .followed
-                    .entry(network.clone())
-                    .or_default();
+                let followed = self.membership.rooms.follow(network);
                 followed.new = Some(claim);
                 followed.maker = Some(from);
                 followed.record = Some(record);
@@ -338,12 +333,7 @@ impl Core {
         claims: &[RoomClaim],
         host: Option<&RoomClaim>,
     ) -> Record {
-        let followed = self
-            .membership
-            .rooms
-            .followed
-            .entry(network.clone())
-            .or_default();
+        let followed = self.membership.rooms.follow(network);
         let before = followed.record.clone();
         let seen = visible_record(claims);
         let record = match (before.clone(), seen) {
