@@ -217,18 +217,7 @@ mod tests {
     use tokio::net::UdpSocket;
 
     use super::*;
-    use crate::coordinator::packet::Round;
     use crate::coordinator::plan::Side;
-
-    fn seal(side: Side) -> Seal {
-        let round = Round {
-            attempt: "a",
-            number: 0,
-            asking: &[1; 16],
-            asked: &[2; 16],
-        };
-        Seal::new(&round, side, [0; 16])
-    }
 
     /// An end, and the bare socket that it is connected to.
     async fn connected(keep_alive: Duration, theirs_ms: u32) -> (Datagram, UdpSocket) {
@@ -237,7 +226,13 @@ mod tests {
         let (port, remote) = (Port::Udp(socket), other.local_addr().unwrap());
         let life = Life::new(keep_alive, theirs_ms);
         let early = VecDeque::new();
-        let end = Datagram::new(Arc::new(port), remote, seal(Side::Asking), early, life);
+        let end = Datagram::new(
+            Arc::new(port),
+            remote,
+            Seal::sample(Side::Asking),
+            early,
+            life,
+        );
         (end, other)
     }
 
@@ -253,7 +248,7 @@ mod tests {
         );
         assert_eq!(began.elapsed().as_secs(), 76);
         let to = end.local_addr().unwrap();
-        let alive = seal(Side::Asked).write(Kind::Alive, [0; 8]);
+        let alive = Seal::sample(Side::Asked).write(Kind::Alive, [0; 8]);
         // A keep-alive and data show alike that it is there.
         for (sign, data) in [(&alive[..], None), (b"back", Some(&b"back"[..]))] {
             other.send_to(sign, to).await.unwrap();
@@ -272,12 +267,12 @@ mod tests {
         let to = end.local_addr().unwrap();
         let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let began = Instant::now();
-        let alive = seal(Side::Asked).write(Kind::Alive, [0; 8]);
+        let alive = Seal::sample(Side::Asked).write(Kind::Alive, [0; 8]);
         let strays = async {
             loop {
                 stranger.send_to(&alive, to).await.unwrap();
                 // As of an earlier round.
-                let old = seal(Side::Asking).write(Kind::Alive, [0; 8]);
+                let old = Seal::sample(Side::Asking).write(Kind::Alive, [0; 8]);
                 other.send_to(&old, to).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -298,11 +293,11 @@ mod tests {
         for _ in 0..FAREWELLS {
             let (length, from) = other.recv_from(&mut bytes).await.unwrap();
             assert_eq!(from, to);
-            let read = seal(Side::Asked).read(&bytes[..length]).unwrap();
+            let read = Seal::sample(Side::Asked).read(&bytes[..length]).unwrap();
             assert_eq!(read.kind, Kind::Bye);
         }
         let (end, other) = connected(Duration::from_hours(1), 25_000).await;
-        let bye = seal(Side::Asked).write(Kind::Bye, [0; 8]);
+        let bye = Seal::sample(Side::Asked).write(Kind::Bye, [0; 8]);
         let to = end.local_addr().unwrap();
         other.send_to(&bye, to).await.unwrap();
         for _ in 0..2 {

@@ -156,22 +156,33 @@ pub(super) fn is_packet(bytes: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+impl Seal {
+    /// That of one end of a round, the same in each test.
+    pub(super) fn sample(side: Side) -> Self {
+        Seal::sample_of(0, side)
+    }
 
-    fn seal(number: u8, side: Side) -> Seal {
+    fn sample_of(number: u8, side: Side) -> Self {
         let round = Round {
             attempt: "a",
             number,
             asking: &[1; 16],
             asked: &[2; 16],
         };
-        Seal::new(&round, side, [side as u8; 16])
+        Seal::new(&round, side, [side as u8 + 1; 16])
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_other_end_alone_reads_a_packet() {
-        let (asking, asked) = (seal(0, Side::Asking), seal(0, Side::Asked));
+        let (asking, asked) = (
+            Seal::sample_of(0, Side::Asking),
+            Seal::sample_of(0, Side::Asked),
+        );
         let packet = asking.write(Kind::Hello, [7; 8]);
         let read = asked.read(&packet);
         let expected = Packet {
@@ -180,12 +191,19 @@ mod tests {
         };
         assert_eq!(read, Some(expected));
         assert_eq!(asking.read(&packet), None, "a mirror is no peer");
-        assert_eq!(seal(1, Side::Asked).read(&packet), None, "another round");
+        assert_eq!(
+            Seal::sample_of(1, Side::Asked).read(&packet),
+            None,
+            "another round"
+        );
     }
 
     #[test]
     fn a_packet_with_any_other_byte_is_none() {
-        let (asking, asked) = (seal(0, Side::Asking), seal(0, Side::Asked));
+        let (asking, asked) = (
+            Seal::sample_of(0, Side::Asking),
+            Seal::sample_of(0, Side::Asked),
+        );
         let packet = asking.write(Kind::Nominate, [9; 8]);
         for place in 0..LENGTH {
             let mut wrong = packet;

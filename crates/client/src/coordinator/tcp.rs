@@ -317,22 +317,11 @@ mod tests {
     use crate::coordinator::gather::Shared;
     use crate::coordinator::ice::{IceServers, Place};
     use crate::coordinator::lingering::Lingering;
-    use crate::coordinator::packet::Round;
-
-    fn seal(side: Side) -> Seal {
-        let round = Round {
-            attempt: "a",
-            number: 0,
-            asking: &[1; 16],
-            asked: &[2; 16],
-        };
-        Seal::new(&round, side, [side as u8; 16])
-    }
 
     fn race(side: Side) -> Race {
         Race {
             side,
-            seal: seal(side),
+            seal: Seal::sample(side),
             end: Instant::now() + Duration::from_secs(20),
             turn: Semaphore::new(1),
         }
@@ -349,7 +338,7 @@ mod tests {
     async fn heard(stream: &mut TcpStream, of: Side) -> Option<(Kind, Challenge)> {
         let mut packet = [0; LENGTH];
         stream.read_exact(&mut packet).await.ok()?;
-        let read = seal(of.other()).read(&packet)?;
+        let read = Seal::sample(of.other()).read(&packet)?;
         Some((read.kind, read.challenge))
     }
 
@@ -405,7 +394,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_recorded_of_another_stream_proves_nothing() {
-        let other = seal(Side::Asking);
+        let other = Seal::sample(Side::Asking);
         for stale in [[7; 8], [0; 8]] {
             let (mut stranger, accepted) = stream().await;
             let asked = race(Side::Asked);

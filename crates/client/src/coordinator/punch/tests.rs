@@ -1,17 +1,6 @@
 //! Two ends in virtual time, with a network between them that drops what it is told to.
 
 use super::*;
-use crate::coordinator::packet::Round;
-
-fn seal(side: Side) -> Seal {
-    let round = Round {
-        attempt: "a",
-        number: 0,
-        asking: &[1; 16],
-        asked: &[2; 16],
-    };
-    Seal::new(&round, side, [side as u8 + 1; 16])
-}
 
 fn place(port: u16) -> SocketAddr {
     SocketAddr::from(([198, 51, 100, 1], port))
@@ -26,7 +15,7 @@ fn path(port: u16) -> Path {
 
 fn end(side: Side, to: &[u16], now: Instant) -> Punch {
     let paths = to.iter().map(|port| path(*port)).collect();
-    Punch::new(side, seal(side), Pace::FEW, paths, now)
+    Punch::new(side, Seal::sample(side), Pace::FEW, paths, now)
 }
 
 /// Plays both ends until both have won or a time is over. The asking end is seen at 1, the asked one at 2; `passes` says
@@ -101,7 +90,10 @@ async fn half_of_all_packets_may_be_lost_when_the_hub_says_the_last_word() {
     play(&mut asking, &mut asked, |_, _, bytes| {
         count += 1;
         // In pairs, so that no two that take turns are on one side; and no last word.
-        let last = seal(Side::Asked).read(bytes).map(|packet| packet.kind) == Some(Kind::Settled);
+        let last = Seal::sample(Side::Asked)
+            .read(bytes)
+            .map(|packet| packet.kind)
+            == Some(Kind::Settled);
         count / 2 % 2 == 0 && !last
     });
     let settled = asking.won().expect("it heard the agreement");
@@ -135,7 +127,11 @@ async fn stray_packets_mirrors_and_replays_from_elsewhere_do_not_win() {
     assert!(asking.answers.is_empty(), "none of these is answered");
     asked.handle(path(1), &hello, now);
     let (_, heard) = asked.poll_transmit(now).expect("an answer");
-    let heard = if seal(Side::Asking).read(&heard).map(|packet| packet.kind) == Some(Kind::Heard) {
+    let heard = if Seal::sample(Side::Asking)
+        .read(&heard)
+        .map(|packet| packet.kind)
+        == Some(Kind::Heard)
+    {
         heard
     } else {
         asked.poll_transmit(now).expect("an answer").1
@@ -153,14 +149,14 @@ async fn stray_packets_mirrors_and_replays_from_elsewhere_do_not_win() {
 /// An asked end to which the way to 1 has proved itself.
 fn proved(now: Instant) -> Punch {
     let mut asked = end(Side::Asked, &[1], now);
-    let heard = seal(Side::Asking).write(Kind::Heard, asked.challenge(path(1)));
+    let heard = Seal::sample(Side::Asking).write(Kind::Heard, asked.challenge(path(1)));
     asked.handle(path(1), &heard, now);
     asked
 }
 
 /// The kinds of all packets that are due, and where they go.
 fn due(punch: &mut Punch, now: Instant) -> Vec<(u16, Kind)> {
-    let other = seal(punch.side.other());
+    let other = Seal::sample(punch.side.other());
     let all = std::iter::from_fn(|| punch.poll_transmit(now));
     let read = all.map(|(to, bytes)| (to.remote.port(), other.read(&bytes).expect("sealed").kind));
     read.collect()
@@ -169,7 +165,7 @@ fn due(punch: &mut Punch, now: Instant) -> Vec<(u16, Kind)> {
 #[tokio::test(start_paused = true)]
 async fn a_nomination_counts_on_a_way_that_has_proved_itself_and_calls_for_a_hello_on_another() {
     let now = Instant::now();
-    let nominate = seal(Side::Asking).write(Kind::Nominate, [3; 8]);
+    let nominate = Seal::sample(Side::Asking).write(Kind::Nominate, [3; 8]);
     let mut asked = end(Side::Asked, &[1], now);
     due(&mut asked, now);
     // As recorded on the way, or of a peer whose hello got here while none of this end got there.
@@ -177,7 +173,7 @@ async fn a_nomination_counts_on_a_way_that_has_proved_itself_and_calls_for_a_hel
     assert_eq!(due(&mut asked, now), [(1, Kind::Hello)]);
     asked.settle([3; 8]);
     assert_eq!(asked.won(), None, "nothing was agreed to");
-    let heard = seal(Side::Asking).write(Kind::Heard, asked.challenge(path(1)));
+    let heard = Seal::sample(Side::Asking).write(Kind::Heard, asked.challenge(path(1)));
     asked.handle(path(66), &heard, now);
     asked.handle(path(66), &nominate, now);
     assert_eq!(due(&mut asked, now), [], "a stranger is not even answered");
@@ -189,7 +185,7 @@ async fn a_nomination_counts_on_a_way_that_has_proved_itself_and_calls_for_a_hel
 #[tokio::test(start_paused = true)]
 async fn the_last_words_name_the_nomination_and_one_that_is_repeated_late_changes_nothing() {
     let now = Instant::now();
-    let asking = seal(Side::Asking);
+    let asking = Seal::sample(Side::Asking);
     let mut asked = proved(now);
     let hello = asking.write(Kind::Hello, [9; 8]);
     asked.handle(path(2), &hello, now);
@@ -213,7 +209,7 @@ async fn the_last_words_name_the_nomination_and_one_that_is_repeated_late_change
 async fn a_hello_that_is_sent_again_from_elsewhere_is_not_answered_and_calls_for_few() {
     let now = Instant::now();
     let mut asked = end(Side::Asked, &[1], now);
-    let hello = seal(Side::Asking).write(Kind::Hello, [7; 8]);
+    let hello = Seal::sample(Side::Asking).write(Kind::Hello, [7; 8]);
     asked.handle(path(1), &hello, now);
     due(&mut asked, now);
     for port in 100..200 {
@@ -233,7 +229,7 @@ async fn what_overtakes_the_last_word_is_kept_and_a_stranger_s_is_not() {
     let now = Instant::now();
     let mut asked = proved(now);
     asked.handle(path(1), b"too early", now);
-    let asking = seal(Side::Asking);
+    let asking = Seal::sample(Side::Asking);
     asked.handle(path(1), &asking.write(Kind::Nominate, [3; 8]), now);
     asked.handle(path(5), b"a stranger", now);
     asked.handle(path(1), b"data", now);
@@ -248,7 +244,13 @@ async fn what_overtakes_the_last_word_is_kept_and_a_stranger_s_is_not() {
 async fn probes_are_paced_and_bounded() {
     let now = Instant::now();
     let paths: Vec<Path> = (1..=2000).map(path).collect();
-    let mut prober = Punch::new(Side::Asking, seal(Side::Asking), Pace::MANY, paths, now);
+    let mut prober = Punch::new(
+        Side::Asking,
+        Seal::sample(Side::Asking),
+        Pace::MANY,
+        paths,
+        now,
+    );
     let mut per_second = Vec::new();
     for second in 0..6_u64 {
         let before = prober.hellos();
