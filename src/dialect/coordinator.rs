@@ -104,7 +104,7 @@ impl Coordinator {
                 let text = format!("Unknown message type: {kind}");
                 let why = Complaint::new("unsupported-type", text);
                 let words = error(&why, Some(&kind), actions.now_ms());
-                return complain_in(why.code, words, actions);
+                return actions.complain(why.code, words);
             }
         };
         if let Err(why) = done {
@@ -348,15 +348,7 @@ fn reply(about: About, text: Utf8Bytes, word: Sent, actions: &mut Actions<'_>) {
 
 fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {
     let words = error(why, None, actions.now_ms());
-    complain_in(why.code, words, actions);
-}
-
-fn complain_in(code: &'static str, words: Utf8Bytes, actions: &mut Actions<'_>) {
-    actions.push(Action::Complain {
-        about: About::Nothing,
-        code,
-        text: Some(words),
-    });
+    actions.complain(why.code, words);
 }
 
 fn welcome(now_ms: u64) -> Utf8Bytes {

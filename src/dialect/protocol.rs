@@ -283,6 +283,15 @@ impl<'a> Actions<'a> {
         }
     }
 
+    /// Adds a complaint that waits for nothing, in these words.
+    pub fn complain(&mut self, code: &'static str, words: Utf8Bytes) {
+        self.push(Action::Complain {
+            about: About::Nothing,
+            code,
+            text: Some(words),
+        });
+    }
+
     /// Notes what the client's message was.
     pub fn note(&mut self, received: Received) {
         self.received = Some(received);

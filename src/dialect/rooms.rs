@@ -296,11 +296,8 @@ fn reply(text: Utf8Bytes, word: Sent, actions: &mut Actions<'_>) {
 }
 
 fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {
-    actions.push(Action::Complain {
-        about: About::Nothing,
-        code: why.code,
-        text: Some(error(why, actions.now_ms())),
-    });
+    let words = error(why, actions.now_ms());
+    actions.complain(why.code, words);
 }
 
 fn undelivered(target: &str, why: SignalFailure) -> Complaint<'static> {

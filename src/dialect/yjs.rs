@@ -180,11 +180,8 @@ fn unpublished(why: &'static str) -> Complaint<'static> {
 }
 
 fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {
-    actions.push(Action::Complain {
-        about: About::Nothing,
-        code: why.code,
-        text: Some(error(why)),
-    });
+    let words = error(why);
+    actions.complain(why.code, words);
 }
 
 /// Something is wrong; y-webrtc's own server says nothing of the kind, and its clients pass over it.

@@ -179,11 +179,7 @@ fn reply(message: serde_json::Value, word: Sent, actions: &mut Actions<'_>) {
 
 fn complain(code: &'static str, actions: &mut Actions<'_>) {
     let text = json!({"type": "error", "code": code}).to_string();
-    actions.push(Action::Complain {
-        about: About::Nothing,
-        code,
-        text: Some(text.into()),
-    });
+    actions.complain(code, text.into());
 }
 
 /// Writes what the registry has for one client.
