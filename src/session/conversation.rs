@@ -20,12 +20,13 @@ use bytes::Bytes;
 use hubmesh_core::api::Join;
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Span;
 
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
 use super::held::Held;
+use super::left_seat::LeftSeat;
 use super::memberships::Memberships;
 use super::sniffing::Opened;
 use super::socket::{Incoming, ReadError, Socket};
@@ -40,9 +41,6 @@ use crate::peers::reason::CloseReason;
 
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
 const BATCH_BYTES: usize = 32 * 1024;
-
-/// How long the id of a client whose connection broke is kept for it: as long as a probe takes.
-const KEPT: Duration = Duration::from_secs(2);
 
 /// How long a client may be connected without a word of who it is, at least, in a dialect whose original servers set it no limit.
 const UNNAMED: Duration = Duration::from_secs(300);
@@ -84,14 +82,6 @@ pub(super) struct Postponed {
     pub(super) joins: VecDeque<Join>,
 }
 
-/// The place of a peer whose connection is over; given up when dropped.
-pub(super) struct LeftSeat<M: MeshPort> {
-    mailbox: Arc<Mailbox>,
-    memberships: Memberships<M>,
-    /// When the probe that is open is to be answered.
-    probed_until: Option<Instant>,
-}
-
 enum Happened {
     Control(Control),
     Incoming(Incoming),
@@ -118,31 +108,6 @@ impl From<ReadError> for CloseReason {
             ReadError::NotUtf8 => CloseReason::NotUtf8,
             ReadError::Protocol => CloseReason::Protocol,
         }
-    }
-}
-
-impl<M: MeshPort> LeftSeat<M> {
-    /// Keeps the id of a client whose connection broke, if it has one to keep: until it is back, here or elsewhere, or
-    /// for as long as a silent holder of an id has to answer. What is for it waits meanwhile, as for somebody who is
-    /// not there.
-    pub(super) async fn keep(&mut self) {
-        if !self.memberships.is_vacated() {
-            return;
-        }
-        let back = poll_fn(|cx| {
-            self.mailbox.register(cx.waker());
-            while let Some(control) = self.mailbox.next_control() {
-                // A probe is answered by the end of this, whatever that is; one that was open has no longer than it had.
-                if matches!(control, Control::Close(_) | Control::Lost { .. }) {
-                    return Poll::Ready(());
-                }
-            }
-            Poll::Pending
-        });
-        let until = Instant::now() + KEPT;
-        let until = self.probed_until.map_or(until, |at| at.min(until));
-        // Either way the seat is given up next.
-        let _ = timeout_at(until, back).await;
     }
 }
 

@@ -19,6 +19,7 @@ mod farewell;
 mod held;
 mod joining;
 mod kept;
+mod left_seat;
 mod memberships;
 mod sniffing;
 

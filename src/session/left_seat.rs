@@ -1,0 +1,51 @@
+//! The place of a peer whose connection is over.
+//!
+//! It holds the peer's id for as long as the peer may be back under it. Knows no socket. Made of the conversation, and
+//! given up by [`Sessions`](super::Sessions).
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::memberships::Memberships;
+use crate::peers::mailbox::{Control, Mailbox};
+use crate::peers::port::MeshPort;
+
+/// How long the id of a client whose connection broke is kept for it: as long as a probe takes.
+const KEPT: Duration = Duration::from_secs(2);
+
+/// The place of a peer whose connection is over; given up when dropped.
+pub(super) struct LeftSeat<M: MeshPort> {
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) memberships: Memberships<M>,
+    /// When the probe that is open is to be answered.
+    pub(super) probed_until: Option<Instant>,
+}
+
+impl<M: MeshPort> LeftSeat<M> {
+    /// Keeps the id of a client whose connection broke, if it has one to keep: until it is back, here or elsewhere, or
+    /// for as long as a silent holder of an id has to answer. What is for it waits meanwhile, as for somebody who is
+    /// not there.
+    pub(super) async fn keep(&mut self) {
+        if !self.memberships.is_vacated() {
+            return;
+        }
+        let back = poll_fn(|cx| {
+            self.mailbox.register(cx.waker());
+            while let Some(control) = self.mailbox.next_control() {
+                // A probe is answered by the end of this, whatever that is; one that was open has no longer than it had.
+                if matches!(control, Control::Close(_) | Control::Lost { .. }) {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        });
+        let until = Instant::now() + KEPT;
+        let until = self.probed_until.map_or(until, |at| at.min(until));
+        // Either way the seat is given up next.
+        let _ = timeout_at(until, back).await;
+    }
+}
