@@ -95,19 +95,10 @@ async fn a_pipe_carries_what_is_typed_to_an_end_without_a_terminal() {
     let url = hub.ws_url();
     for only in [&[][..], &["--only", "tcp-punch"]] {
         let mut bob = Answering::start(&url, &[]).await;
-        let arguments = [&["connect", &bob.id, "--hub", &url], only].concat();
-        let mut asking = command(PEER, &arguments);
-        let mut ada = asking.stdin(Stdio::piped()).spawn().expect("it starts");
-        let mut input = ada.stdin.take().expect("piped");
-        input.write_all(b"hello\n").await.expect("written");
-        let heard = bob.child.stdout.take().expect("piped");
-        let mut heard = BufReader::new(heard).lines();
-        let line = timeout(LIMIT, heard.next_line()).await.expect("in time");
-        assert_eq!(line.expect("readable").as_deref(), Some("hello"));
+        let (mut ada, input) = piping(&url, &mut bob, only).await;
         drop(input);
         for child in [&mut ada, &mut bob.child] {
-            let status = timeout(LIMIT, child.wait()).await.expect("in time");
-            assert_eq!(status.expect("it ended").code(), Some(0), "{only:?}");
+            assert_eq!(ended(child).await, Some(0), "{only:?}");
         }
     }
 }

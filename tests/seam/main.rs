@@ -6,57 +6,53 @@
 
 #[path = "../common/hub_process.rs"]
 mod hub_process;
+#[path = "../common/json_client.rs"]
+mod json_client;
 
-use futures::{SinkExt, StreamExt};
+use std::ops::{Deref, DerefMut};
+
+use futures::StreamExt;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio_tungstenite::connect_async;
 
 use hub_process::{HubProcess, LIMIT};
+use json_client::JsonClient;
 
 /// A client of the dialect.
-struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+struct Client(JsonClient);
+
+impl Deref for Client {
+    type Target = JsonClient;
+
+    fn deref(&self) -> &JsonClient {
+        &self.0
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut JsonClient {
+        &mut self.0
+    }
 }
 
 impl Client {
     async fn connect(hub: &HubProcess) -> Self {
-        let url = format!("ws://{}/trial", hub.addr);
-        let connected = timeout(LIMIT, connect_async(url)).await;
-        let (socket, _) = connected.expect("in time").expect("it is let in");
-        Client { socket }
+        Client(JsonClient::at(hub, "/trial").await)
     }
 
     /// One that has said who it is.
     async fn named(hub: &HubProcess, id: &str) -> Self {
         let mut client = Self::connect(hub).await;
-        client.say(json!({"type": "hello", "id": id})).await;
+        client.send(json!({"type": "hello", "id": id})).await;
         let welcome = json!({"type": "welcome", "id": id});
         assert_eq!(client.next().await, welcome);
         client
     }
 
-    async fn say(&mut self, said: Value) {
-        let sent = self.socket.send(Message::text(said.to_string()));
-        sent.await.expect("it is sent");
-    }
-
-    async fn next(&mut self) -> Value {
-        loop {
-            let next = timeout(LIMIT, self.socket.next()).await;
-            match next.expect("something comes").expect("it goes on") {
-                Ok(Message::Text(text)) => {
-                    return serde_json::from_str(&text).expect("it is JSON");
-                }
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
-                other => panic!("no text: {other:?}"),
-            }
-        }
-    }
-
     async fn subscribe(&mut self, topics: &[&str]) {
-        self.say(json!({"type": "subscribe", "topics": topics}))
+        self.send(json!({"type": "subscribe", "topics": topics}))
             .await;
     }
 
@@ -93,7 +89,7 @@ async fn a_client_says_who_it_is_when_it_likes_and_nothing_before() {
     client.subscribe(&["a"]).await;
     let error = json!({"type": "error", "code": "who-are-you"});
     assert_eq!(client.next().await, error);
-    client.say(json!({"type": "hello", "id": "ada"})).await;
+    client.send(json!({"type": "hello", "id": "ada"})).await;
     assert_eq!(client.next().await["type"], "welcome");
     client.subscribe(&["a", "b"]).await;
     for topic in ["a", "b"] {
@@ -102,9 +98,9 @@ async fn a_client_says_who_it_is_when_it_likes_and_nothing_before() {
     }
     let topics = ["a", "b"];
     client
-        .say(json!({"type": "unsubscribe", "topics": topics}))
+        .send(json!({"type": "unsubscribe", "topics": topics}))
         .await;
-    client.say(json!({"type": "ping"})).await;
+    client.send(json!({"type": "ping"})).await;
     assert_eq!(client.next().await["type"], "pong");
     // In no topic any more, for longer than others may take to announce themselves: such a one is closed meanwhile.
     for round in 0..3 {
@@ -116,7 +112,7 @@ async fn a_client_says_who_it_is_when_it_likes_and_nothing_before() {
         let (mut mute, _) = connect_async(url).await.expect("it is let in");
         let closed = async { while let Some(Ok(_)) = mute.next().await {} };
         timeout(LIMIT, closed).await.expect("it is closed in time");
-        client.say(json!({"type": "ping"})).await;
+        client.send(json!({"type": "ping"})).await;
         assert_eq!(client.next().await["type"], "pong");
     }
 }
@@ -137,12 +133,12 @@ async fn what_is_published_reaches_the_members_of_its_topic_on_both_hubs_once_an
         assert!(joined["id"] == "bob" || joined["id"] == "eve", "{joined}");
     }
     for n in 0..50 {
-        ada.say(json!({"type": "publish", "topic": "a", "data": {"n": n}}))
+        ada.send(json!({"type": "publish", "topic": "a", "data": {"n": n}}))
             .await;
-        ada.say(json!({"type": "send", "topic": "a", "to": "bob", "data": n}))
+        ada.send(json!({"type": "send", "topic": "a", "to": "bob", "data": n}))
             .await;
     }
-    ada.say(json!({"type": "publish", "topic": "b", "data": "for eve"}))
+    ada.send(json!({"type": "publish", "topic": "b", "data": "for eve"}))
         .await;
     for n in 0..50 {
         let published = json!({
@@ -162,7 +158,7 @@ async fn what_is_published_reaches_the_members_of_its_topic_on_both_hubs_once_an
         (&for_eve["topic"], &for_eve["data"]),
         (&json!("b"), &json!("for eve"))
     );
-    bob.say(json!({"type": "send", "topic": "a", "to": "nobody", "data": 1}))
+    bob.send(json!({"type": "send", "topic": "a", "to": "nobody", "data": 1}))
         .await;
     let (_, failed) = bob.until("undelivered").await;
     assert_eq!(failed["code"], "no-such-peer");
@@ -175,7 +171,7 @@ async fn a_client_without_a_name_is_given_one_and_is_told_when_its_hub_goes() {
     ada.subscribe(&["a"]).await;
     ada.until("members").await;
     let mut nameless = Client::connect(&hub).await;
-    nameless.say(json!({"type": "hello"})).await;
+    nameless.send(json!({"type": "hello"})).await;
     let welcome = nameless.next().await;
     let id = welcome["id"].as_str().expect("it is given a name");
     assert_eq!(id.len(), 40, "{id}");
@@ -260,17 +256,17 @@ async fn what_one_topic_refuses_leaves_the_connection_and_its_other_topics_alone
     let members = json!({"type": "members", "topic": "b", "ids": []});
     assert_eq!(other.next().await, members);
     other
-        .say(json!({"type": "publish", "topic": "b", "data": 1}))
+        .send(json!({"type": "publish", "topic": "b", "data": 1}))
         .await;
     assert_eq!(other.next().await["type"], "published");
     let lost = json!({"type": "lost", "topic": "a", "code": "id-taken"});
     assert_eq!(other.next().await, lost);
     other
-        .say(json!({"type": "publish", "topic": "b", "data": 2}))
+        .send(json!({"type": "publish", "topic": "b", "data": 2}))
         .await;
     assert_eq!(other.next().await["data"], 2);
     other
-        .say(json!({"type": "publish", "topic": "a", "data": 3}))
+        .send(json!({"type": "publish", "topic": "a", "data": 3}))
         .await;
     assert_eq!(other.next().await["code"], "not-announced");
     reading.abort();
