@@ -86,6 +86,11 @@ async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
 
 // ---- What is asked for ----------------------------------------------------------------------------------
 
+fn labels() -> String {
+    let all: Vec<&str> = Dialect::ALL.iter().map(|one| one.label()).collect();
+    all.join(", ")
+}
+
 /// Why a page cannot be made as it was asked for.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 enum BadQuery {
@@ -93,7 +98,7 @@ enum BadQuery {
     Unknown(String),
     #[error("limit is a whole number from 1 to {MAX_LIMIT}")]
     Limit,
-    #[error("there is no dialect {0:?}: pigeon, peerjs or peerjs-rooms")]
+    #[error("there is no dialect {0:?}: it is one of {all}", all = labels())]
     Dialect(String),
     #[error("network has to name one: peers are listed of one network at a time")]
     NoNetwork,
