@@ -82,8 +82,8 @@ impl World {
         config.topology.max_lives = 3;
         config.dial.accept_up_to = 3;
         config.dial.accept_never_past = 4;
-        config.exchange.incoming_pairs = 3;
-        config.exchange.outgoing_pairs = 3;
+        config.exchange.receive_windows = 3;
+        config.exchange.send_windows = 3;
         config.exchange.wait_per_sender = 3;
         config.exchange.wait_per_target = 4;
         config.exchange.wait_total = 6;

@@ -359,7 +359,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
             wait_per_target: mesh.wait.per_target,
             wait_total: mesh.wait.total,
             // An outbox has room for four of the longest messages, so one of them may wait as well.
-            wait_line_bytes: (config.peer.outbox_bytes / WAITING_SHARE_OF_OUTBOX)
+            wait_backlog_bytes: (config.peer.outbox_bytes / WAITING_SHARE_OF_OUTBOX)
                 .max(config.peer.max_message_bytes),
             wait_total_bytes: ExchangeConfig::default()
                 .wait_total_bytes

@@ -1,7 +1,7 @@
 //! The exchange: the way of every signal that is not simply handed from one local peer to another.
 //!
-//! Owns a sequenced window per pair of hubs (`outgoing`, `incoming`) and the waiting room for signals whose
-//! target nobody holds (`waiting`). Must not know sockets, clocks or how claims and routes come about: it
+//! Owns a sequenced window per pair of hubs (`send_window`, `receive_window`) and the waiting room for signals whose
+//! target nobody holds (`waiting_room`). Must not know sockets, clocks or how claims and routes come about: it
 //! asks a [`Resolve`] and is given [`SharedRoutes`].
 //!
 //! Invariants: a signal is handed to its target at most once, and in order per pair of hubs; a signal that
@@ -17,19 +17,19 @@
     reason = "a signal that is refused is given back; a box would cost every accepted one an allocation"
 )]
 
-mod alarms;
 mod config;
 mod effects;
-mod incoming;
-mod outgoing;
 mod publishing;
+mod receive_window;
 mod receiving;
+mod send_window;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod unread;
 mod variants;
-mod waiting;
+mod waiting_room;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,11 +44,11 @@ use crate::frames::{DataFrame, RefusedWhy};
 pub use config::{ExchangeConfig, MAX_JUMP, MAX_OUTSTANDING, SIGNAL_COST};
 pub use effects::{Effect, counted};
 
-use alarms::{Alarm, Alarms};
 use effects::{Effects, Settling, failure_of};
-use incoming::Incoming;
-use outgoing::Outgoing;
-use waiting::Room;
+use receive_window::ReceiveWindow;
+use send_window::SendWindow;
+use timers::{Timer, Timers};
+use waiting_room::WaitingRoom;
 
 /// Who holds what, as this hub sees it at the moment of the call.
 ///
@@ -128,7 +128,7 @@ struct Me {
 
 /// A peer's signal while this hub answers for it.
 #[derive(Clone, Debug)]
-struct Parcel {
+struct PendingSignal {
     /// Its place among all signals that were accepted: what waits for one target leaves in this order.
     order: u64,
     source: Source,
@@ -139,7 +139,7 @@ struct Parcel {
     /// It may wait for its target.
     wait: bool,
     /// The hub and claim that it was sent to in vain: it is placed once more, and never there.
-    in_vain: Option<(HubId, ClaimNo)>,
+    refused_by: Option<(HubId, ClaimNo)>,
 }
 
 /// A hub that went out of reach not longer ago than the hold.
@@ -162,12 +162,12 @@ pub struct Exchange {
     ends: BTreeMap<LinkId, HubId>,
     /// Hubs that have no window and were lost within the hold.
     lost: BTreeMap<HubId, Lost>,
-    outgoing: HashMap<HubId, Outgoing, FixedState>,
+    send_windows: HashMap<HubId, SendWindow, FixedState>,
     /// Numbers below were used in windows that are forgotten.
     first_number: u64,
-    incoming: HashMap<HubId, Incoming, FixedState>,
-    room: Room,
-    alarms: Alarms,
+    receive_windows: HashMap<HubId, ReceiveWindow, FixedState>,
+    waiting_room: WaitingRoom,
+    timers: Timers,
     effects: Effects,
     /// Links that take less than is given to them.
     backed_up: BTreeSet<LinkId>,
@@ -188,11 +188,11 @@ impl Exchange {
             routes: SharedRoutes::default(),
             ends: BTreeMap::new(),
             lost: BTreeMap::new(),
-            outgoing: HashMap::default(),
+            send_windows: HashMap::default(),
             first_number: 1,
-            incoming: HashMap::default(),
-            room: Room::default(),
-            alarms: Alarms::default(),
+            receive_windows: HashMap::default(),
+            waiting_room: WaitingRoom::default(),
+            timers: Timers::default(),
             effects: Effects::default(),
             backed_up: BTreeSet::new(),
             order: 0,
@@ -202,12 +202,12 @@ impl Exchange {
     /// Signals that a later one to a local target must not overtake: while this is 0, and only then, a
     /// caller may hand a signal to a local target without asking the exchange.
     pub fn waiting(&self) -> usize {
-        self.room.len() + self.effects.local()
+        self.waiting_room.len() + self.effects.local()
     }
 
     /// Whether a signal waits for its target in this network.
     pub fn waits_in(&self, network: &NetworkKey) -> bool {
-        self.room.waits_in(network)
+        self.waiting_room.waits_in(network)
     }
 
     /// A link takes less than is given to it. Until [`retain_backed_up`](Self::retain_backed_up) lets go of it, a local
@@ -225,7 +225,7 @@ impl Exchange {
     pub fn on_dropped(&mut self, frame: &DataFrame) {
         if let DataFrame::Signal(signal) = frame
             && signal.head.source == self.me.hub
-            && let Some(window) = self.outgoing.get_mut(&signal.head.dest)
+            && let Some(window) = self.send_windows.get_mut(&signal.head.dest)
         {
             window.dropped(signal.seq);
         }
@@ -243,13 +243,16 @@ impl Exchange {
 
     /// Signals and messages that no destination has acknowledged yet.
     pub fn unacknowledged(&self) -> usize {
-        self.outgoing.values().map(Outgoing::len).sum()
+        self.send_windows.values().map(SendWindow::len).sum()
     }
 
     /// Whether all that it took has met its fate, and other hubs know it: nothing waits, and nothing is
     /// unacknowledged either way.
     pub fn is_settled(&self) -> bool {
-        let owed = self.incoming.values().any(|pair| pair.unacked > 0);
+        let owed = self
+            .receive_windows
+            .values()
+            .any(|window| window.unacked > 0);
         self.waiting() == 0 && self.unacknowledged() == 0 && !owed
     }
 
@@ -272,10 +275,10 @@ impl Exchange {
                 }
             }
             Some(Settling::Window { hub, life, seq }) => {
-                if let Some(pair) = self.incoming.get_mut(&hub)
-                    && pair.life() == life
+                if let Some(window) = self.receive_windows.get_mut(&hub)
+                    && window.life() == life
                 {
-                    pair.settle(seq, result);
+                    window.settle(seq, result);
                     self.owe_ack(hub);
                 }
             }
@@ -284,29 +287,32 @@ impl Exchange {
 
     /// How many hubs' signals are numbered here.
     pub fn sources(&self) -> usize {
-        self.incoming.len()
+        self.receive_windows.len()
     }
 
     /// Bytes of early signals of the source that has the most.
     pub fn most_early_bytes(&self) -> usize {
-        let early = self.incoming.values().map(Incoming::early_bytes);
+        let early = self
+            .receive_windows
+            .values()
+            .map(ReceiveWindow::early_bytes);
         early.max().unwrap_or(0)
     }
 
     /// When [`Exchange::handle_timeout`] is to be called next. May be early, never late.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let alarm = self.alarms.first();
-        let deadline = self.room.first_deadline();
-        alarm.into_iter().chain(deadline).min()
+        let timer = self.timers.first();
+        let deadline = self.waiting_room.first_deadline();
+        timer.into_iter().chain(deadline).min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Moment, dir: &dyn Resolve) {
         let now = self.advance(now);
-        while let Some(alarm) = self.alarms.ring(now) {
-            match alarm {
-                Alarm::Outgoing(hub) => self.on_outgoing_alarm(now, hub),
-                Alarm::Incoming(hub) => self.on_incoming_alarm(now, hub),
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::SendWindow(hub) => self.on_send_timer(now, hub),
+                Timer::ReceiveWindow(hub) => self.on_receive_timer(now, hub),
             }
         }
         self.end_waiting(now, dir);
@@ -319,7 +325,7 @@ impl Exchange {
         let now = self.advance(now);
         self.remember_lost(now, &routes);
         self.routes = routes;
-        let mut hubs: Vec<HubId> = self.outgoing.keys().copied().collect();
+        let mut hubs: Vec<HubId> = self.send_windows.keys().copied().collect();
         hubs.sort_unstable();
         for hub in hubs {
             let route = self.routes.by_hub.get(&hub).copied();
@@ -336,15 +342,16 @@ impl Exchange {
             return;
         }
         self.me.life = incarnation;
-        let mut windows: Vec<(HubId, Outgoing)> = self.outgoing.drain().collect();
+        let mut windows: Vec<(HubId, SendWindow)> = self.send_windows.drain().collect();
         windows.sort_unstable_by_key(|(hub, _)| *hub);
         for (hub, mut window) in windows {
             let gone = window.give_up_all();
             self.forget(hub, &mut window);
             self.fail(hub, gone);
         }
-        for (hub, mut pair) in self.incoming.drain() {
-            self.alarms.clear(Alarm::Incoming(hub), &mut pair.alarm);
+        for (hub, mut window) in self.receive_windows.drain() {
+            self.timers
+                .clear(Timer::ReceiveWindow(hub), &mut window.timer);
         }
     }
 
@@ -381,7 +388,7 @@ impl Exchange {
     ///
     /// Not to be called for a source that is likely to be back under its id, whose words are still worth delivering.
     pub fn on_source_gone(&mut self, claim: ClaimNo) {
-        self.room.forget_source(claim);
+        self.waiting_room.forget_source(claim);
     }
 
     /// Begins a call: takes in its time; what it gives back never goes backwards.
@@ -396,7 +403,7 @@ impl Exchange {
         self.lost
             .retain(|hub, lost| lost.since + hold > now && !routes.by_hub.contains_key(hub));
         for (hub, Route { incarnation, .. }) in &self.routes.by_hub {
-            if !routes.by_hub.contains_key(hub) && !self.outgoing.contains_key(hub) {
+            if !routes.by_hub.contains_key(hub) && !self.send_windows.contains_key(hub) {
                 let life = *incarnation;
                 self.lost.insert(*hub, Lost { since: now, life });
             }

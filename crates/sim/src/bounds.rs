@@ -83,7 +83,7 @@ fn measures(world: &World, no: HostNo) -> Vec<(&'static str, usize, usize)> {
         (
             "sources of signals",
             kept.sources,
-            config.exchange.incoming_pairs,
+            config.exchange.receive_windows,
         ),
         (
             "bytes of early signals",

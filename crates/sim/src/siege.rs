@@ -415,6 +415,6 @@ fn small_bounds(config: &mut WorldConfig) {
         claims: 60,
         bytes: 32 * 1024,
     };
-    core.exchange.incoming_pairs = 16;
+    core.exchange.receive_windows = 16;
     core.exchange.early_bytes = 4 * 1024;
 }

@@ -57,17 +57,17 @@ pub struct ExchangeConfig {
     pub wait_total: usize,
     /// Bytes that may wait of one claim, and for one target, [`SIGNAL_COST`] per signal included. They are handed over
     /// at once when the target appears, so they must fit into its outbox with room to spare.
-    pub wait_line_bytes: usize,
+    pub wait_backlog_bytes: usize,
     /// Bytes that may wait in all, [`SIGNAL_COST`] per signal included.
     pub wait_total_bytes: usize,
     /// Bytes kept per source hub of signals that arrived before an earlier one, [`SIGNAL_COST`] per signal
     /// included. Beyond it they are dropped: the source sends again.
     pub early_bytes: usize,
     /// Hubs that signals are sent to. At the bound an idle window makes room; if none is idle: `Overload`.
-    pub outgoing_pairs: usize,
+    pub send_windows: usize,
     /// Hubs that signals are taken from. At the bound one that has been silent for `forget_after` makes
     /// room; if there is none, the signal is dropped and sent again by its source.
-    pub incoming_pairs: usize,
+    pub receive_windows: usize,
     /// Silence after which a source hub's numbers may be forgotten. Must exceed `give_up_after` plus the
     /// longest time that a frame can be under way, or one that lived so long would be delivered again.
     pub forget_after: Duration,
@@ -92,11 +92,11 @@ impl Default for ExchangeConfig {
             wait_per_sender: 64,
             wait_per_target: 128,
             wait_total: 10_000,
-            wait_line_bytes: 1024 * 1024,
+            wait_backlog_bytes: 1024 * 1024,
             wait_total_bytes: 16 * 1024 * 1024,
             early_bytes: 1024 * 1024,
-            outgoing_pairs: 4096,
-            incoming_pairs: 4096,
+            send_windows: 4096,
+            receive_windows: 4096,
             forget_after: Duration::from_secs(60),
             level: WIRE_LEVEL,
             mutants: Mutants::NONE,

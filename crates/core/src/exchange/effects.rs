@@ -11,7 +11,7 @@ use crate::api::{Delivery, Failed, Publication, SignalFailure, Unpublished};
 use crate::frames::{DataFrame, RefusedWhy};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, PeerId};
 
-use super::Parcel;
+use super::PendingSignal;
 
 /// What the exchange wants done.
 #[derive(Clone, PartialEq, Debug)]
@@ -80,7 +80,7 @@ pub mod counted {
     /// A signal that came before an earlier one; kept.
     pub const EARLY: &str = "early";
     /// A signal too far ahead, or one for which there is no room or no record free; dropped, will be sent again.
-    pub const NO_ROOM: &str = "no-room";
+    pub const NO_SPACE: &str = "no-room";
     /// A signal that was sent again.
     pub const RESENT: &str = "resent";
     /// A signal whose source our copy of its hub's claims does not have yet; accepted.
@@ -112,7 +112,7 @@ pub mod counted {
         MALFORMED,
         DUPLICATE,
         EARLY,
-        NO_ROOM,
+        NO_SPACE,
         RESENT,
         SOURCE_AHEAD,
         SOURCE_LEFT,
@@ -202,14 +202,14 @@ impl Effects {
     }
 
     /// The failure of a peer's signal.
-    pub(super) fn fail(&mut self, parcel: Parcel, why: SignalFailure) {
-        let pair = (parcel.source.claim, parcel.target.clone());
-        let follows = parcel.wait && !self.row.insert(pair);
+    pub(super) fn fail(&mut self, pending: PendingSignal, why: SignalFailure) {
+        let pair = (pending.source.claim, pending.target.clone());
+        let follows = pending.wait && !self.row.insert(pair);
         self.push(Effect::Failed(Failed {
-            source: parcel.source.claim,
-            network: parcel.source.network,
-            target: parcel.target,
-            kind: parcel.kind,
+            source: pending.source.claim,
+            network: pending.source.network,
+            target: pending.target,
+            kind: pending.kind,
             why,
             follows,
         }));

@@ -13,7 +13,7 @@ use crate::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::wire::MAX_PAYLOAD;
 
 use super::Exchange;
-use super::outgoing::Letter;
+use super::send_window::WindowItem;
 
 /// What the message begins with: contests and what was left unread begin with less, and hubs that do not know it ignore
 /// it.
@@ -21,7 +21,7 @@ const TAG: u8 = 3;
 
 /// What comes before the payload.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
-struct Head {
+struct PublicationHead {
     network: String,
     from: String,
     claim: ClaimNo,
@@ -46,7 +46,7 @@ impl Published {
         let (&TAG, rest) = message.split_first()? else {
             return None;
         };
-        let (head, payload) = postcard::take_from_bytes::<Head>(rest).ok()?;
+        let (head, payload) = postcard::take_from_bytes::<PublicationHead>(rest).ok()?;
         Some(Published {
             network: NetworkKey::from_wire(&head.network).ok()?,
             from: PeerId::new(&head.from).ok()?,
@@ -70,7 +70,7 @@ impl Published {
 }
 
 fn encode(from: &Source, seq: u64, kind: SignalKind, payload: &[u8]) -> Bytes {
-    let head = Head {
+    let head = PublicationHead {
         network: from.network.as_str().to_owned(),
         from: from.peer.to_string(),
         claim: from.claim,
@@ -109,12 +109,12 @@ impl Exchange {
         }
         let mut outcome = Ok(());
         for hub in hubs {
-            let letter = Letter::Publication {
+            let item = WindowItem::Publication {
                 source: from.claim,
                 network: from.network.clone(),
                 payload: message.clone(),
             };
-            let posted = self.post(now, *hub, letter);
+            let posted = self.post(now, *hub, item);
             outcome = outcome.and(posted.map_err(|(_, why)| why));
         }
         outcome

@@ -15,12 +15,12 @@ use crate::wire;
 
 use super::config::MAX_JUMP;
 use super::effects::{Effect, Effects, Owner, counted};
-use super::incoming::{Arrival, Incoming};
-use super::outgoing::Outgoing;
 use super::publishing::Published;
-use super::unread::{Mark, Message};
+use super::receive_window::{Admission, ReceiveWindow};
+use super::send_window::SendWindow;
+use super::unread::{Mark, UnreadMessage};
 use super::variants::{PASSES_ON, is_readable_on_the_way, is_understood, is_unknown_signal};
-use super::{Alarm, Exchange, Found, Me, Resolve, Vouch, ttl_for};
+use super::{Exchange, Found, Me, Resolve, Timer, Vouch, ttl_for};
 
 impl Exchange {
     /// A frame of the data path, unless it is [astray](Self::is_astray).
@@ -92,35 +92,35 @@ impl Exchange {
             return self.effects.count(counted::NOT_UNDERSTOOD);
         }
         let hub = frame.head.source;
-        if !self.open_pair(now, &frame) {
-            return self.effects.count(counted::NO_ROOM);
+        if !self.open_receive_window(now, &frame) {
+            return self.effects.count(counted::NO_SPACE);
         }
-        let Some(pair) = self.incoming.get_mut(&hub) else {
+        let Some(window) = self.receive_windows.get_mut(&hub) else {
             return;
         };
-        let mut desk = Desk {
+        let mut judge = Judge {
             me: self.me,
             from: hub,
             dir,
             effects: &mut self.effects,
-            window: self.outgoing.get_mut(&hub),
+            send_window: self.send_windows.get_mut(&hub),
             level: self.config.level,
         };
-        pair.used_at = now;
-        pair.raise_base(frame.base);
-        match pair.admit(
+        window.used_at = now;
+        window.raise_base(frame.base);
+        match window.admit(
             frame.seq,
             frame.body,
             self.config.early_bytes,
             self.config.mutants,
         ) {
-            Arrival::Next(body) => desk.take(pair, frame.seq, body),
-            Arrival::Early => desk.effects.count(counted::EARLY),
-            Arrival::Duplicate => desk.effects.count(counted::DUPLICATE),
-            Arrival::NoRoom => desk.effects.count(counted::NO_ROOM),
+            Admission::Next(body) => judge.take(window, frame.seq, body),
+            Admission::Early => judge.effects.count(counted::EARLY),
+            Admission::Duplicate => judge.effects.count(counted::DUPLICATE),
+            Admission::NoSpace => judge.effects.count(counted::NO_SPACE),
         }
-        while let Some((seq, body)) = pair.next_early() {
-            desk.take(pair, seq, body);
+        while let Some((seq, body)) = window.next_early() {
+            judge.take(window, seq, body);
         }
         self.owe_ack(hub);
     }
@@ -138,17 +138,17 @@ impl Exchange {
         {
             return Err(counted::MALFORMED);
         }
-        let pair = self.incoming.get(&frame.head.source);
+        let window = self.receive_windows.get(&frame.head.source);
         let known = self.life_by_routes(&frame.head.source);
-        let known = known.or_else(|| pair.map(Incoming::life));
-        // Also of a later life than its link record tells: whoever made it up could end the pair for good.
+        let known = known.or_else(|| window.map(ReceiveWindow::life));
+        // Also of a later life than its link record tells: whoever made it up could end the window for good.
         if frame.head.dest_incarnation != self.me.life
             || known.is_some_and(|known| !self.is_life(frame, known))
         {
             return Err(counted::STALE_LIFE);
         }
-        let next = pair.filter(|pair| pair.life() == frame.head.source_incarnation);
-        let next = next.map_or(0, Incoming::next);
+        let next = window.filter(|window| window.life() == frame.head.source_incarnation);
+        let next = next.map_or(0, ReceiveWindow::next);
         let far = frame.base.saturating_sub(next) > MAX_JUMP;
         if far && !self.config.mutants.numbers_jump_anywhere() {
             return Err(counted::MALFORMED);
@@ -159,7 +159,10 @@ impl Exchange {
     fn is_life(&self, frame: &SignalFrame, known: Incarnation) -> bool {
         let named = frame.head.source_incarnation;
         if self.config.mutants.life_by_frame() {
-            let heard = self.incoming.get(&frame.head.source).map(Incoming::life);
+            let heard = self
+                .receive_windows
+                .get(&frame.head.source)
+                .map(ReceiveWindow::life);
             return named >= heard.map_or(known, |heard| heard.max(known));
         }
         named == known
@@ -170,35 +173,40 @@ impl Exchange {
     }
 
     /// Sees to it that there is a receiving end for the frame's source and life.
-    fn open_pair(&mut self, now: Moment, frame: &SignalFrame) -> bool {
+    fn open_receive_window(&mut self, now: Moment, frame: &SignalFrame) -> bool {
         let hub = frame.head.source;
         let life = frame.head.source_incarnation;
-        if let Some(pair) = self.incoming.get_mut(&hub) {
-            if pair.life() != life {
-                self.alarms.clear(Alarm::Incoming(hub), &mut pair.alarm);
-                *pair = Incoming::new(life, frame.base, now);
+        if let Some(window) = self.receive_windows.get_mut(&hub) {
+            if window.life() != life {
+                self.timers
+                    .clear(Timer::ReceiveWindow(hub), &mut window.timer);
+                *window = ReceiveWindow::new(life, frame.base, now);
             }
             return true;
         }
-        let full = self.incoming.len() >= self.config.incoming_pairs;
+        let full = self.receive_windows.len() >= self.config.receive_windows;
         let full = full && !self.config.mutants.sources_without_end();
-        if full && !self.forget_silent_pair(now) {
+        if full && !self.forget_silent_window(now) {
             return false;
         }
-        let pair = Incoming::new(life, frame.base, now);
-        self.incoming.insert(hub, pair);
+        let window = ReceiveWindow::new(life, frame.base, now);
+        self.receive_windows.insert(hub, window);
         true
     }
 
-    /// Forgets the pair that has been silent the longest, if any has been for long enough.
-    fn forget_silent_pair(&mut self, now: Moment) -> bool {
+    /// Forgets the window that has been silent the longest, if any has been for long enough.
+    fn forget_silent_window(&mut self, now: Moment) -> bool {
         let span = self.config.forget_after;
-        let silent = self.incoming.iter().filter(|(_, p)| p.is_silent(now, span));
+        let silent = self
+            .receive_windows
+            .iter()
+            .filter(|(_, p)| p.is_silent(now, span));
         let Some((_, hub)) = silent.map(|(hub, p)| (p.used_at, *hub)).min() else {
             return false;
         };
-        if let Some(mut pair) = self.incoming.remove(&hub) {
-            self.alarms.clear(Alarm::Incoming(hub), &mut pair.alarm);
+        if let Some(mut window) = self.receive_windows.remove(&hub) {
+            self.timers
+                .clear(Timer::ReceiveWindow(hub), &mut window.timer);
         }
         true
     }
@@ -207,12 +215,12 @@ impl Exchange {
     /// lives that are over.
     pub(super) fn forget_silent_sources(&mut self, now: Moment) {
         let span = self.config.forget_after;
-        let (routes, alarms) = (&self.routes, &mut self.alarms);
-        self.incoming.retain(|hub, pair| {
+        let (routes, timers) = (&self.routes, &mut self.timers);
+        self.receive_windows.retain(|hub, window| {
             match routes.by_hub.get(hub) {
-                Some(route) if route.incarnation > pair.life() => pair.source_reborn(),
-                None if pair.is_silent(now, span) => {
-                    alarms.clear(Alarm::Incoming(*hub), &mut pair.alarm);
+                Some(route) if route.incarnation > window.life() => window.source_reborn(),
+                None if window.is_silent(now, span) => {
+                    timers.clear(Timer::ReceiveWindow(*hub), &mut window.timer);
                     return false;
                 }
                 Some(_) | None => {}
@@ -223,27 +231,30 @@ impl Exchange {
 
     /// Acknowledges at once if enough was taken, else in time.
     pub(super) fn owe_ack(&mut self, hub: HubId) {
-        let Some(pair) = self.incoming.get_mut(&hub) else {
+        let Some(window) = self.receive_windows.get_mut(&hub) else {
             return;
         };
-        if pair.unacked >= self.config.ack_every.max(1) {
+        if window.unacked >= self.config.ack_every.max(1) {
             return self.send_ack(hub);
         }
-        if pair.unacked > 0 && pair.ack_at.is_none() {
+        if window.unacked > 0 && window.ack_at.is_none() {
             let at = self.now + self.config.ack_delay;
-            pair.ack_at = Some(at);
-            self.alarms.set(Alarm::Incoming(hub), &mut pair.alarm, at);
+            window.ack_at = Some(at);
+            self.timers
+                .set(Timer::ReceiveWindow(hub), &mut window.timer, at);
         }
     }
 
-    pub(super) fn on_incoming_alarm(&mut self, now: Moment, hub: HubId) {
-        let Some(pair) = self.incoming.get_mut(&hub) else {
+    pub(super) fn on_receive_timer(&mut self, now: Moment, hub: HubId) {
+        let Some(window) = self.receive_windows.get_mut(&hub) else {
             return;
         };
-        pair.alarm = None;
-        match pair.ack_at {
+        window.timer = None;
+        match window.ack_at {
             Some(at) if at <= now => self.send_ack(hub),
-            Some(at) => self.alarms.set(Alarm::Incoming(hub), &mut pair.alarm, at),
+            Some(at) => self
+                .timers
+                .set(Timer::ReceiveWindow(hub), &mut window.timer, at),
             None => {}
         }
     }
@@ -252,10 +263,10 @@ impl Exchange {
     /// acknowledged then.
     fn send_ack(&mut self, hub: HubId) {
         let hop = self.hop(&hub);
-        let Some(pair) = self.incoming.get_mut(&hub) else {
+        let Some(window) = self.receive_windows.get_mut(&hub) else {
             return;
         };
-        let (upto, refused) = pair.acknowledge();
+        let (upto, refused) = window.acknowledge();
         let Some(hop) = hop else {
             return self.effects.count(counted::ACK_UNSENT);
         };
@@ -265,7 +276,7 @@ impl Exchange {
                 source: self.me.hub,
                 source_incarnation: self.me.life,
                 dest: hub,
-                dest_incarnation: pair.life(),
+                dest_incarnation: window.life(),
             },
             upto,
             refused,
@@ -275,36 +286,36 @@ impl Exchange {
 }
 
 /// Where the signals of one hub are judged and taken, in their order.
-pub(super) struct Desk<'a> {
+pub(super) struct Judge<'a> {
     pub(super) me: Me,
     pub(super) from: HubId,
     pub(super) dir: &'a dyn Resolve,
     pub(super) effects: &'a mut Effects,
     /// What we sent to that hub.
-    pub(super) window: Option<&'a mut Outgoing>,
+    pub(super) send_window: Option<&'a mut SendWindow>,
     /// What this hub understands.
     pub(super) level: u8,
 }
 
-impl Desk<'_> {
-    fn take(&mut self, pair: &mut Incoming, seq: u64, body: SignalBody) {
+impl Judge<'_> {
+    fn take(&mut self, window: &mut ReceiveWindow, seq: u64, body: SignalBody) {
         if let Err(why) = self.judge(&body) {
-            return pair.refuse(seq, why);
+            return window.refuse(seq, why);
         }
-        let (hub, life) = (self.from, pair.life());
+        let (hub, life) = (self.from, window.life());
         match body {
             SignalBody::Hub { payload } => {
                 if let Some(published) = Published::decode(&payload) {
-                    return self.publish(pair, seq, published);
+                    return self.publish(window, seq, published);
                 }
-                pair.took();
-                match Message::decode(&payload) {
+                window.took();
+                match UnreadMessage::decode(&payload) {
                     Some(unread) => self.take_unread(&unread),
                     None => self.effects.push(Effect::HubMessage { from: hub, payload }),
                 }
             }
             SignalBody::Other { payload, .. } => {
-                pair.took();
+                window.took();
                 self.effects.push(Effect::HubMessage { from: hub, payload });
             }
             SignalBody::Peer(signal) => {
@@ -322,21 +333,21 @@ impl Desk<'_> {
                     kind: signal.kind,
                     payload: signal.payload,
                 };
-                pair.hand_over(seq);
+                window.hand_over(seq);
                 self.effects
                     .deliver(delivery, Owner::Window { hub, life, seq });
             }
         }
     }
 
-    fn publish(&mut self, pair: &mut Incoming, seq: u64, published: Published) {
+    fn publish(&mut self, window: &mut ReceiveWindow, seq: u64, published: Published) {
         let (network, from) = (&published.network, &published.from);
         if let Err(why) = self.judge_sender(network, from, published.claim, published.seq) {
-            return pair.refuse(seq, why);
+            return window.refuse(seq, why);
         }
-        let (hub, life) = (self.from, pair.life());
+        let (hub, life) = (self.from, window.life());
         let claim = published.claim;
-        pair.hand_over(seq);
+        window.hand_over(seq);
         let sender = Sender::There(Posted {
             hub,
             life,
@@ -390,7 +401,7 @@ impl Desk<'_> {
     }
 
     /// Tells our senders of what was not read.
-    fn take_unread(&mut self, message: &Message) {
+    fn take_unread(&mut self, message: &UnreadMessage) {
         let Ok(target) = PeerId::new(&message.target) else {
             return self.effects.count(counted::MALFORMED);
         };
@@ -399,8 +410,8 @@ impl Desk<'_> {
         }
         let (mut told, mut seen) = (BTreeSet::new(), BTreeSet::new());
         for line in &message.signals {
-            let mark = |window: &mut &mut Outgoing| window.mark_unread(line, &target);
-            let mark = self.window.as_mut().map_or(Mark::Unkept, mark);
+            let mark = |send_window: &mut &mut SendWindow| send_window.mark_unread(line, &target);
+            let mark = self.send_window.as_mut().map_or(Mark::Unkept, mark);
             if mark == Mark::Never || !seen.insert(line.seq) {
                 self.effects.count(counted::MALFORMED);
                 continue;

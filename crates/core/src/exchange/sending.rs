@@ -11,8 +11,8 @@ use crate::wire::MAX_PAYLOAD;
 
 use super::config::MAX_JUMP;
 use super::effects::{Effect, Owner, counted, failure_of};
-use super::outgoing::{Letter, Outgoing, Way};
-use super::{Alarm, Exchange, Found, Parcel, Resolve, Sent};
+use super::send_window::{Reachability, SendWindow, WindowItem};
+use super::{Exchange, Found, PendingSignal, Resolve, Sent, Timer};
 
 impl Exchange {
     /// Sends a signal of a local claim to a peer of its network. `from_seq` is the sequence number of the
@@ -35,13 +35,13 @@ impl Exchange {
         let now = self.advance(now);
         let (from, target) = (signal.source, signal.target);
         // Looked up before what waits came to wait, it may be older than what that waits for.
-        let found = found.filter(|_| self.room.len() == 0);
+        let found = found.filter(|_| self.waiting_room.len() == 0);
         let mut found = found.or_else(|| dir.resolve(&from.network, target));
-        if self.room.len() > 0 {
+        if self.waiting_room.len() > 0 {
             if let Some(found) = found {
                 self.release(now, &from.network, target, found);
             }
-            if self.room.holds(from.claim, &from.network, target) {
+            if self.waiting_room.holds(from.claim, &from.network, target) {
                 // What still waits of this sender may not be overtaken.
                 found = None;
             }
@@ -52,7 +52,7 @@ impl Exchange {
         {
             return Ok(Sent::Local(found.claim));
         }
-        let parcel = Parcel {
+        let pending = PendingSignal {
             order: self.next_order(),
             source: from.clone(),
             from_seq,
@@ -60,11 +60,11 @@ impl Exchange {
             kind: signal.kind,
             payload: signal.payload,
             wait: signal.wait,
-            in_vain: None,
+            refused_by: None,
         };
         let sent = match found {
-            Some(found) => self.dispatch(now, found, parcel),
-            None => self.let_wait(now, parcel),
+            Some(found) => self.dispatch(now, found, pending),
+            None => self.let_wait(now, pending),
         };
         sent.map_err(|(_, why)| why)
     }
@@ -83,7 +83,7 @@ impl Exchange {
         refused: Delivery,
     ) -> Result<(), SignalFailure> {
         let now = self.advance(now);
-        let parcel = Parcel {
+        let pending = PendingSignal {
             order: self.next_order(),
             source: from.clone(),
             from_seq,
@@ -91,10 +91,10 @@ impl Exchange {
             kind: refused.kind,
             payload: Bytes::copy_from_slice(&refused.payload),
             wait: true,
-            in_vain: Some((self.me.hub, refused.to)),
+            refused_by: Some((self.me.hub, refused.to)),
         };
-        let target = parcel.target.clone();
-        self.let_wait(now, parcel).map_err(|(_, why)| why)?;
+        let target = pending.target.clone();
+        self.let_wait(now, pending).map_err(|(_, why)| why)?;
         // Another may have taken the id up since the look-up.
         self.on_appeared(now, dir, &from.network, &target);
         Ok(())
@@ -109,13 +109,13 @@ impl Exchange {
     /// it is not, or perhaps not, delivered, [`Effect::HubMessageFailed`] has the `token`.
     pub fn send_hub_message(&mut self, now: Moment, to: HubId, payload: Bytes, token: u64) {
         let now = self.advance(now);
-        let letter = Letter::Hub {
+        let item = WindowItem::Hub {
             variant: None,
             payload,
             token: Some(token),
         };
-        if let Err((letter, why)) = self.post(now, to, letter) {
-            self.fail(to, vec![(letter, why)]);
+        if let Err((item, why)) = self.post(now, to, item) {
+            self.fail(to, vec![(item, why)]);
         }
     }
 
@@ -128,7 +128,7 @@ impl Exchange {
         peer: &PeerId,
     ) {
         let now = self.advance(now);
-        if self.room.len() == 0 {
+        if self.waiting_room.len() == 0 {
             return;
         }
         if let Some(found) = dir.resolve(network, peer) {
@@ -140,7 +140,7 @@ impl Exchange {
     pub fn handle_ack(&mut self, now: Moment, dir: &dyn Resolve, frame: AckFrame) {
         let now = self.advance(now);
         let hub = frame.head.source;
-        let Some(window) = self.outgoing.get_mut(&hub) else {
+        let Some(window) = self.send_windows.get_mut(&hub) else {
             return self.effects.count(counted::STALE_LIFE);
         };
         if frame.head.source_incarnation != window.life()
@@ -154,15 +154,15 @@ impl Exchange {
         let Some(refused) = window.acknowledged(now, frame.upto, why, &self.config) else {
             return self.outpaced(hub, frame.upto);
         };
-        for (letter, why) in refused {
-            self.on_refused(now, dir, hub, letter, why);
+        for (item, why) in refused {
+            self.on_refused(now, dir, hub, item, why);
         }
     }
 
     /// The destination has taken numbers that were never given out, so it takes none of ours below them any more. What
     /// it may have of ours fails, and later signals are numbered above.
     fn outpaced(&mut self, hub: HubId, upto: u64) {
-        let Some(window) = self.outgoing.get_mut(&hub) else {
+        let Some(window) = self.send_windows.get_mut(&hub) else {
             return;
         };
         let far = upto - window.next() > MAX_JUMP;
@@ -179,50 +179,53 @@ impl Exchange {
         now: Moment,
         dir: &dyn Resolve,
         hub: HubId,
-        letter: Letter,
+        item: WindowItem,
         why: RefusedWhy,
     ) {
         if why == RefusedWhy::Forged {
             self.effects.count(counted::FORGED);
         }
-        match letter {
-            Letter::Peer {
-                mut parcel,
+        match item {
+            WindowItem::Peer {
+                mut pending,
                 target_claim,
-            } if why == RefusedWhy::NotHere && parcel.in_vain.is_none() => {
-                parcel.in_vain = Some((hub, target_claim));
-                self.place_again(now, dir, parcel);
+            } if why == RefusedWhy::NotHere && pending.refused_by.is_none() => {
+                pending.refused_by = Some((hub, target_claim));
+                self.place_again(now, dir, pending);
             }
-            letter => self.fail(hub, vec![(letter, failure_of(why))]),
+            item => self.fail(hub, vec![(item, failure_of(why))]),
         }
     }
 
     /// Sends a refused signal where its target is by now, or lets it wait.
-    fn place_again(&mut self, now: Moment, dir: &dyn Resolve, parcel: Parcel) {
+    fn place_again(&mut self, now: Moment, dir: &dyn Resolve, pending: PendingSignal) {
         self.effects.count(counted::PLACED_AGAIN);
-        let (network, target) = (&parcel.source.network, &parcel.target);
+        let (network, target) = (&pending.source.network, &pending.target);
         let mut found = dir.resolve(network, target);
         if let Some(found) = found {
             self.release(now, network, target, found);
         }
-        if self.room.holds(parcel.source.claim, network, target) {
+        if self
+            .waiting_room
+            .has_waiting(pending.source.claim, network, target)
+        {
             found = None;
         }
         let placed = match found {
-            Some(found) if !in_vain(&parcel, found) => self.dispatch(now, found, parcel),
-            _ => self.let_wait(now, parcel),
+            Some(found) if !was_refused_by(&pending, found) => self.dispatch(now, found, pending),
+            _ => self.let_wait(now, pending),
         };
-        if let Err((parcel, why)) = placed {
-            self.effects.fail(parcel, why);
+        if let Err((pending, why)) = placed {
+            self.effects.fail(pending, why);
         }
     }
 
     /// Sends what waits for a target that was found.
     fn release(&mut self, now: Moment, network: &NetworkKey, target: &PeerId, found: Found) {
-        let stays = |parcel: &Parcel| in_vain(parcel, found);
-        for parcel in self.room.take_for(network, target, stays) {
-            if let Err((parcel, why)) = self.dispatch(now, found, parcel) {
-                self.effects.fail(parcel, why);
+        let stays = |pending: &PendingSignal| was_refused_by(pending, found);
+        for pending in self.waiting_room.take_for(network, target, stays) {
+            if let Err((pending, why)) = self.dispatch(now, found, pending) {
+                self.effects.fail(pending, why);
             }
         }
     }
@@ -232,73 +235,79 @@ impl Exchange {
         &mut self,
         now: Moment,
         found: Found,
-        parcel: Parcel,
-    ) -> Result<Sent, (Parcel, SignalFailure)> {
+        pending: PendingSignal,
+    ) -> Result<Sent, (PendingSignal, SignalFailure)> {
         if found.hub == self.me.hub {
-            self.hand_over_here(found.claim, parcel);
+            self.hand_over_here(found.claim, pending);
             return Ok(Sent::Waiting);
         }
-        if parcel.payload.len() > MAX_PAYLOAD {
+        if pending.payload.len() > MAX_PAYLOAD {
             // The next hub would close the link for it.
-            return Err((parcel, SignalFailure::Overload));
+            return Err((pending, SignalFailure::Overload));
         }
-        let letter = Letter::Peer {
-            parcel,
+        let item = WindowItem::Peer {
+            pending,
             target_claim: found.claim,
         };
-        match self.post(now, found.hub, letter) {
-            Err((Letter::Peer { parcel, .. }, why)) => Err((parcel, why)),
-            Ok(()) | Err((Letter::Publication { .. } | Letter::Hub { .. }, _)) => Ok(Sent::Window),
+        match self.post(now, found.hub, item) {
+            Err((WindowItem::Peer { pending, .. }, why)) => Err((pending, why)),
+            Ok(()) | Err((WindowItem::Publication { .. } | WindowItem::Hub { .. }, _)) => {
+                Ok(Sent::Window)
+            }
         }
     }
 
-    fn hand_over_here(&mut self, to: ClaimNo, parcel: Parcel) {
-        let source = parcel.source.claim;
+    fn hand_over_here(&mut self, to: ClaimNo, pending: PendingSignal) {
+        let source = pending.source.claim;
         let delivery = Delivery {
             to,
-            network: parcel.source.network,
-            from: parcel.source.peer,
+            network: pending.source.network,
+            from: pending.source.peer,
             sender: Sender::Here(source),
-            target: parcel.target,
-            kind: parcel.kind,
-            payload: parcel.payload,
+            target: pending.target,
+            kind: pending.kind,
+            payload: pending.payload,
         };
         self.effects.deliver(delivery, Owner::Local { source });
     }
 
-    fn let_wait(&mut self, now: Moment, parcel: Parcel) -> Result<Sent, (Parcel, SignalFailure)> {
-        let (wait, together) = self.config.wait_in(&parcel.source.network);
-        if !parcel.wait || wait.is_zero() {
-            return Err((parcel, SignalFailure::NoSuchPeer));
+    fn let_wait(
+        &mut self,
+        now: Moment,
+        pending: PendingSignal,
+    ) -> Result<Sent, (PendingSignal, SignalFailure)> {
+        let (wait, together) = self.config.wait_in(&pending.source.network);
+        if !pending.wait || wait.is_zero() {
+            return Err((pending, SignalFailure::NoSuchPeer));
         }
         let first = if together {
-            self.room.deadline_of_first(&parcel)
+            self.waiting_room.deadline_of_first(&pending)
         } else {
             None
         };
         let deadline = first.unwrap_or(now + wait);
-        let entered = self.room.enter(parcel, deadline, &self.config);
+        let entered = self.waiting_room.enter(pending, deadline, &self.config);
         for evicted in entered.evicted {
-            self.fail_for_want_of_room(evicted, together);
+            self.fail_for_want_of_space(evicted, together);
         }
         match entered.refused {
             None => Ok(Sent::Waiting),
-            Some(parcel) if first.is_some() => {
-                self.fail_for_want_of_room(parcel, together);
+            Some(pending) if first.is_some() => {
+                self.fail_for_want_of_space(pending, together);
                 Ok(Sent::Waiting)
             }
-            Some(parcel) => Err((parcel, SignalFailure::Overload)),
+            Some(pending) => Err((pending, SignalFailure::Overload)),
         }
     }
 
     /// Fails a signal that may not wait; where signals wait together, with all that wait beside it: a sender who was
     /// told that its target is not there must not reach it with half of what it said.
-    fn fail_for_want_of_room(&mut self, parcel: Parcel, together: bool) {
-        let (source, network) = (parcel.source.claim, parcel.source.network.clone());
-        let target = parcel.target.clone();
-        self.effects.fail(parcel, SignalFailure::Overload);
+    fn fail_for_want_of_space(&mut self, pending: PendingSignal, together: bool) {
+        let (source, network) = (pending.source.claim, pending.source.network.clone());
+        let target = pending.target.clone();
+        self.effects.fail(pending, SignalFailure::Overload);
         if together {
-            for beside in self.room.take_of(source, &network, &target) {
+            for beside in self.waiting_room.take_of(source, &network, &target) {
                 self.effects.fail(beside, SignalFailure::Overload);
             }
         }
@@ -306,34 +315,34 @@ impl Exchange {
 
     /// Fails what has waited for too long, but looks for its target once more.
     pub(super) fn end_waiting(&mut self, now: Moment, dir: &dyn Resolve) {
-        while let Some((order, network, target)) = self.room.overdue(now) {
+        while let Some((order, network, target)) = self.waiting_room.overdue(now) {
             if let Some(found) = dir.resolve(&network, &target) {
                 self.release(now, &network, &target, found);
             }
-            if let Some(parcel) = self.room.remove(order) {
-                self.effects.fail(parcel, SignalFailure::NoSuchPeer);
+            if let Some(pending) = self.waiting_room.remove(order) {
+                self.effects.fail(pending, SignalFailure::NoSuchPeer);
             }
         }
     }
 
     /// Whether a signal whose hub was lost before it could be sent waits on: where all of a pair waits together.
-    fn waits_for_better(&self, parcel: &Parcel) -> bool {
-        let (_, together) = self.config.wait_in(&parcel.source.network);
-        parcel.wait && parcel.in_vain.is_none() && together
+    fn waits_for_better(&self, pending: &PendingSignal) -> bool {
+        let (_, together) = self.config.wait_in(&pending.source.network);
+        pending.wait && pending.refused_by.is_none() && together
     }
 
-    /// Puts a letter in the window to a hub.
+    /// Puts an item in the window to a hub.
     pub(super) fn post(
         &mut self,
         now: Moment,
         to: HubId,
-        letter: Letter,
-    ) -> Result<(), (Letter, SignalFailure)> {
-        let window = match self.outgoing.get_mut(&to) {
+        item: WindowItem,
+    ) -> Result<(), (WindowItem, SignalFailure)> {
+        let window = match self.send_windows.get_mut(&to) {
             Some(window) => window,
             None => match self.open_window(now, to) {
-                Ok(window) => self.outgoing.entry(to).or_insert(window),
-                Err(why) => return Err((letter, why)),
+                Ok(window) => self.send_windows.entry(to).or_insert(window),
+                Err(why) => return Err((item, why)),
             },
         };
         let backed_up = window
@@ -342,36 +351,39 @@ impl Exchange {
         window.push(
             self.me,
             now,
-            letter,
+            item,
             backed_up,
             &self.config,
             &mut self.effects,
         )?;
         if let Some(due) = window.due(&self.config) {
-            let alarm = Alarm::Outgoing(to);
-            self.alarms.set(alarm, &mut window.alarm, due);
+            let timer = Timer::SendWindow(to);
+            self.timers.set(timer, &mut window.timer, due);
         }
         Ok(())
     }
 
     /// A window to a hub that has none yet, and room for it.
-    fn open_window(&mut self, now: Moment, to: HubId) -> Result<Outgoing, SignalFailure> {
+    fn open_window(&mut self, now: Moment, to: HubId) -> Result<SendWindow, SignalFailure> {
         let route = self.routes.by_hub.get(&to).copied();
         let (life, way) = match (route, self.lost.get(&to)) {
             _ if to == self.me.hub => return Err(SignalFailure::NoRoute),
-            (Some(route), _) => (route.incarnation, Way::By(route.hop)),
-            (None, Some(lost)) => (lost.life, Way::LostSince(lost.since)),
+            (Some(route), _) => (route.incarnation, Reachability::By(route.hop)),
+            (None, Some(lost)) => (lost.life, Reachability::LostSince(lost.since)),
             (None, None) => return Err(SignalFailure::NoRoute),
         };
-        if self.outgoing.len() >= self.config.outgoing_pairs && !self.close_idle_window() {
+        if self.send_windows.len() >= self.config.send_windows && !self.close_idle_window() {
             return Err(SignalFailure::Overload);
         }
-        Ok(Outgoing::new(to, life, way, self.first_number, now))
+        Ok(SendWindow::new(to, life, way, self.first_number, now))
     }
 
     /// Forgets the window that has been idle the longest, if any is.
     fn close_idle_window(&mut self) -> bool {
-        let idle = self.outgoing.iter().filter(|(_, window)| window.is_idle());
+        let idle = self
+            .send_windows
+            .iter()
+            .filter(|(_, window)| window.is_idle());
         let Some((_, hub)) = idle.map(|(hub, w)| (w.used_at, *hub)).min() else {
             return false;
         };
@@ -382,21 +394,21 @@ impl Exchange {
     /// Forgets an idle window. The numbers of later ones start above its own, so that the destination,
     /// which may remember them, takes none for a duplicate.
     fn close_window(&mut self, hub: HubId) {
-        if let Some(mut window) = self.outgoing.remove(&hub) {
+        if let Some(mut window) = self.send_windows.remove(&hub) {
             self.forget(hub, &mut window);
         }
     }
 
     /// What is left to do with a window that is taken out.
-    pub(super) fn forget(&mut self, hub: HubId, window: &mut Outgoing) {
-        self.alarms.clear(Alarm::Outgoing(hub), &mut window.alarm);
+    pub(super) fn forget(&mut self, hub: HubId, window: &mut SendWindow) {
+        self.timers.clear(Timer::SendWindow(hub), &mut window.timer);
         let given_out = window.given_out(self.config.mutants);
         self.first_number = self.first_number.max(given_out);
     }
 
     /// Brings a window in line with the route to its hub.
     pub(super) fn reroute(&mut self, now: Moment, hub: HubId, route: Option<Route>) {
-        let Some(window) = self.outgoing.get_mut(&hub) else {
+        let Some(window) = self.send_windows.get_mut(&hub) else {
             return;
         };
         let expired = window.is_past_hold(now, self.config.hold);
@@ -415,8 +427,8 @@ impl Exchange {
             }
         }
         if let Some(due) = window.due(&self.config) {
-            self.alarms
-                .set(Alarm::Outgoing(hub), &mut window.alarm, due);
+            self.timers
+                .set(Timer::SendWindow(hub), &mut window.timer, due);
         }
         if expired && route.is_none() {
             self.close_window(hub);
@@ -424,46 +436,46 @@ impl Exchange {
         self.fail(hub, gone);
     }
 
-    pub(super) fn on_outgoing_alarm(&mut self, now: Moment, hub: HubId) {
-        let Some(window) = self.outgoing.get_mut(&hub) else {
+    pub(super) fn on_send_timer(&mut self, now: Moment, hub: HubId) {
+        let Some(window) = self.send_windows.get_mut(&hub) else {
             return;
         };
-        window.alarm = None;
+        window.timer = None;
         let link = window.link();
         let backed_up = link.is_some_and(|link| self.backed_up.contains(&link));
-        let gone = window.handle_alarm(self.me, now, backed_up, &self.config, &mut self.effects);
+        let gone = window.handle_timer(self.me, now, backed_up, &self.config, &mut self.effects);
         if let Some(due) = window.due(&self.config) {
             // A setting of zero must not make one call of `handle_timeout` endless.
             let due = due.max(Moment(now.0.saturating_add(1)));
-            self.alarms
-                .set(Alarm::Outgoing(hub), &mut window.alarm, due);
+            self.timers
+                .set(Timer::SendWindow(hub), &mut window.timer, due);
         }
         self.fail(hub, gone);
     }
 
-    /// Tells the senders of letters to a hub.
-    pub(super) fn fail(&mut self, to: HubId, letters: Vec<(Letter, SignalFailure)>) {
-        for (letter, why) in letters {
-            match letter {
-                Letter::Peer {
-                    mut parcel,
+    /// Tells the senders of items to a hub.
+    pub(super) fn fail(&mut self, to: HubId, items: Vec<(WindowItem, SignalFailure)>) {
+        for (item, why) in items {
+            match item {
+                WindowItem::Peer {
+                    mut pending,
                     target_claim,
-                } if why == SignalFailure::NoRoute && self.waits_for_better(&parcel) => {
+                } if why == SignalFailure::NoRoute && self.waits_for_better(&pending) => {
                     // It was never sent, and its target may be back elsewhere while its time lasts.
-                    parcel.in_vain = Some((to, target_claim));
-                    if let Err((parcel, why)) = self.let_wait(self.now, parcel) {
-                        self.effects.fail(parcel, why);
+                    pending.refused_by = Some((to, target_claim));
+                    if let Err((pending, why)) = self.let_wait(self.now, pending) {
+                        self.effects.fail(pending, why);
                     }
                 }
-                Letter::Peer { parcel, .. } => self.effects.fail(parcel, why),
-                Letter::Publication {
+                WindowItem::Peer { pending, .. } => self.effects.fail(pending, why),
+                WindowItem::Publication {
                     source, network, ..
                 } => self.effects.push(Effect::Unpublished(Unpublished {
                     source,
                     network,
                     why,
                 })),
-                Letter::Hub { token, .. } => {
+                WindowItem::Hub { token, .. } => {
                     let failed = token.map(|token| Effect::HubMessageFailed { to, token });
                     failed
                         .into_iter()
@@ -475,6 +487,6 @@ impl Exchange {
 }
 
 /// Whether the signal was refused by just this claim.
-fn in_vain(parcel: &Parcel, found: Found) -> bool {
-    parcel.in_vain == Some((found.hub, found.claim))
+fn was_refused_by(pending: &PendingSignal, found: Found) -> bool {
+    pending.refused_by == Some((found.hub, found.claim))
 }

@@ -16,7 +16,7 @@ use crate::ids::{ClaimNo, HubId, Incarnation, Moment, PeerId};
 
 use super::Exchange;
 use super::effects::counted;
-use super::outgoing::{Letter, Outgoing};
+use super::send_window::{SendWindow, WindowItem};
 
 /// The most signals that one message tells of; a longer one is ignored.
 const MOST: usize = 1024;
@@ -25,26 +25,26 @@ const TAG: u8 = 2;
 
 /// The message.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(super) struct UnreadMessage {
     /// The life of the source in which they were sent.
     pub(super) life: Incarnation,
     /// The receiver that is gone.
     pub(super) target: String,
-    pub(super) signals: Vec<Line>,
+    pub(super) signals: Vec<UnreadLine>,
 }
 
 /// One signal.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct UnreadLine {
     pub(super) seq: u64,
     pub(super) source: ClaimNo,
     pub(super) target_claim: ClaimNo,
     pub(super) kind: u8,
 }
 
-impl Line {
+impl UnreadLine {
     fn of(unread: &Unread) -> Self {
-        Line {
+        UnreadLine {
             seq: unread.sender.seq,
             source: unread.sender.claim,
             target_claim: unread.to,
@@ -53,7 +53,7 @@ impl Line {
     }
 }
 
-impl Message {
+impl UnreadMessage {
     fn encode(&self) -> Bytes {
         // Encoding into memory cannot fail for these types; an empty message is ignored by its receiver.
         postcard::to_allocvec(&(TAG, self))
@@ -66,7 +66,7 @@ impl Message {
         let (&TAG, rest) = payload.split_first()? else {
             return None;
         };
-        let message: Message = postcard::from_bytes(rest).ok()?;
+        let message: UnreadMessage = postcard::from_bytes(rest).ok()?;
         (message.signals.len() <= MOST).then_some(message)
     }
 }
@@ -77,28 +77,31 @@ impl Exchange {
         if self.config.mutants.unread_untold() {
             return;
         }
-        let mut by_source: BTreeMap<(HubId, Incarnation), Vec<Line>> = BTreeMap::new();
+        let mut by_source: BTreeMap<(HubId, Incarnation), Vec<UnreadLine>> = BTreeMap::new();
         for signal in unread {
             let source = (signal.sender.hub, signal.sender.life);
-            by_source.entry(source).or_default().push(Line::of(signal));
+            by_source
+                .entry(source)
+                .or_default()
+                .push(UnreadLine::of(signal));
         }
         for ((hub, life), mut lines) in by_source {
             while !lines.is_empty() {
                 let rest = lines.split_off(MOST.min(lines.len()));
-                let message = Message {
+                let message = UnreadMessage {
                     life,
                     target: target.to_string(),
                     signals: std::mem::replace(&mut lines, rest),
                 };
                 self.advance(now);
                 self.effects.count(counted::RETURNED);
-                let letter = Letter::Hub {
+                let item = WindowItem::Hub {
                     variant: None,
                     payload: message.encode(),
                     token: None,
                 };
                 // Whoever cannot be reached now, for want of a route or of room, is not told.
-                let _ = self.post(now, hub, letter);
+                let _ = self.post(now, hub, item);
             }
         }
     }
@@ -117,21 +120,21 @@ pub(super) enum Mark {
     Again,
 }
 
-impl Outgoing {
+impl SendWindow {
     /// Notes that a signal was not read.
-    pub(super) fn mark_unread(&mut self, line: &Line, receiver: &PeerId) -> Mark {
+    pub(super) fn mark_unread(&mut self, line: &UnreadLine, receiver: &PeerId) -> Mark {
         if line.seq >= self.next() {
             return Mark::Never;
         }
         let Some(entry) = self.entry(line.seq) else {
             return Mark::Unkept;
         };
-        match &entry.letter {
-            Letter::Peer {
-                parcel,
+        match &entry.item {
+            WindowItem::Peer {
+                pending,
                 target_claim,
-            } if parcel.source.claim == line.source
-                && parcel.target == *receiver
+            } if pending.source.claim == line.source
+                && pending.target == *receiver
                 && *target_claim == line.target_claim =>
             {
                 match std::mem::replace(&mut entry.told, true) {
@@ -139,7 +142,9 @@ impl Outgoing {
                     false => Mark::First,
                 }
             }
-            Letter::Peer { .. } | Letter::Publication { .. } | Letter::Hub { .. } => Mark::Never,
+            WindowItem::Peer { .. } | WindowItem::Publication { .. } | WindowItem::Hub { .. } => {
+                Mark::Never
+            }
         }
     }
 }
@@ -148,14 +153,14 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    fn message(signals: usize) -> Message {
-        let line = || Line {
+    fn message(signals: usize) -> UnreadMessage {
+        let line = || UnreadLine {
             seq: 300,
             source: ClaimNo(4),
             target_claim: ClaimNo(5),
             kind: 6,
         };
-        Message {
+        UnreadMessage {
             life: Incarnation { epoch: 1, nonce: 2 },
             target: "bob".to_owned(),
             signals: std::iter::repeat_with(line).take(signals).collect(),
@@ -166,15 +171,15 @@ mod tests {
     fn the_message_is_laid_out_as_documented() {
         let bytes = message(1).encode();
         assert_eq!(&bytes[..], b"\x02\x01\x02\x03bob\x01\xac\x02\x04\x05\x06");
-        assert_eq!(Message::decode(&bytes), Some(message(1)));
+        assert_eq!(UnreadMessage::decode(&bytes), Some(message(1)));
     }
 
     #[test]
     fn what_is_no_such_message_or_too_long_is_left_alone() {
-        assert_eq!(Message::decode(b""), None);
-        assert_eq!(Message::decode(b"\x02\x01"), None);
-        assert_eq!(Message::decode(b"\x01\x05\x00"), None);
-        assert_eq!(Message::decode(&message(MOST + 1).encode()), None);
-        assert!(Message::decode(&message(MOST).encode()).is_some());
+        assert_eq!(UnreadMessage::decode(b""), None);
+        assert_eq!(UnreadMessage::decode(b"\x02\x01"), None);
+        assert_eq!(UnreadMessage::decode(b"\x01\x05\x00"), None);
+        assert_eq!(UnreadMessage::decode(&message(MOST + 1).encode()), None);
+        assert!(UnreadMessage::decode(&message(MOST).encode()).is_some());
     }
 }

@@ -14,7 +14,7 @@ use crate::ids::{HubId, Moment};
 use crate::wire::{self, MAX_PAYLOAD};
 
 use super::Exchange;
-use super::outgoing::Letter;
+use super::send_window::WindowItem;
 
 /// From which wire level on hubs pass on what they do not know.
 pub(super) const PASSES_ON: u8 = 1;
@@ -82,17 +82,17 @@ impl Exchange {
     ) {
         let now = self.advance(now);
         let fits = payload.len() <= MAX_PAYLOAD;
-        let letter = Letter::Hub {
+        let item = WindowItem::Hub {
             variant: Some(variant),
             payload,
             token: Some(token),
         };
         let posted = match fits {
-            true => self.post(now, to, letter),
-            false => Err((letter, SignalFailure::Overload)),
+            true => self.post(now, to, item),
+            false => Err((item, SignalFailure::Overload)),
         };
-        if let Err((letter, why)) = posted {
-            self.fail(to, vec![(letter, why)]);
+        if let Err((item, why)) = posted {
+            self.fail(to, vec![(item, why)]);
         }
     }
 }

@@ -400,7 +400,7 @@ pub(super) fn number_far_ahead(mutants: Mutants) -> Ended {
 /// A rogue says that it has what hub 0 never sent. Hubs that hub 0 has nothing under way to hear from it all the same.
 pub(super) fn numbers_skipped(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 53);
-    config.core.exchange.outgoing_pairs = 1;
+    config.core.exchange.send_windows = 1;
     let (mut world, rogue) = beset(config, 2, &[0]);
     let from = world.join(0, &who(0));
     let (there, lure) = (world.join(1, &who(1)), world.join(rogue, &who(2)));
@@ -433,7 +433,7 @@ pub(super) fn numbers_skipped(mutants: Mutants) -> Ended {
 
 pub(super) fn many_sources(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 51);
-    config.core.exchange.incoming_pairs = 4;
+    config.core.exchange.receive_windows = 4;
     let (mut world, rogue) = beset(config, 2, &[0]);
     fill(&mut world, rogue, 12);
     for hub in 0..12 {

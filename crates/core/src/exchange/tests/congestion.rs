@@ -169,6 +169,6 @@ fn what_was_lost_is_sent_again_as_far_as_its_destination_keeps_it() {
     world.weather.lost = 0;
     world.run(MS * 9000);
     assert_eq!(world.kinds_delivered(0, 1).len(), sent);
-    assert_eq!(world.count(counted::NO_ROOM), 0);
+    assert_eq!(world.count(counted::NO_SPACE), 0);
     world.check_accounts();
 }

@@ -103,7 +103,7 @@ impl History {
             wait_per_sender: 5,
             wait_per_target: 7,
             wait_total: 12,
-            outgoing_pairs: hubs,
+            send_windows: hubs,
             ..ExchangeConfig::default()
         };
         let mut history = History {

@@ -135,7 +135,7 @@ fn numbers_that_one_destination_skips_are_skipped_for_no_other_nor_in_its_next_l
         })
     };
     let mut bench = bench_with(ExchangeConfig {
-        outgoing_pairs: 1,
+        send_windows: 1,
         ..ExchangeConfig::default()
     });
     assert_eq!(first(&mut bench, 1), Some((1, 1)));
@@ -222,7 +222,7 @@ fn a_life_that_the_routes_know_to_be_over_is_not_listened_to() {
 #[test]
 fn sources_beyond_the_bound_wait_until_another_was_silent_for_long() {
     let mut bench = bench_with(ExchangeConfig {
-        incoming_pairs: 1,
+        receive_windows: 1,
         ..ExchangeConfig::default()
     });
     assert_eq!(bench.take(1, 1), [1]);
@@ -232,7 +232,7 @@ fn sources_beyond_the_bound_wait_until_another_was_silent_for_long() {
         payload: Bytes::new(),
     };
     bench.receive(frame.clone());
-    assert!(is_counted(&bench.effects(), counted::NO_ROOM));
+    assert!(is_counted(&bench.effects(), counted::NO_SPACE));
     let later = NOW + MS * 60_000;
     bench.exchange.handle_timeout(later, &bench.book);
     bench.exchange.handle_signal(later, &bench.book, frame);

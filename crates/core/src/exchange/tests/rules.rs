@@ -349,7 +349,7 @@ fn a_window_that_made_room_for_another_goes_on_above_its_old_numbers() {
         3,
         6,
         ExchangeConfig {
-            outgoing_pairs: 1,
+            send_windows: 1,
             ..ExchangeConfig::default()
         },
         1,

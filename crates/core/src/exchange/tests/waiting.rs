@@ -201,7 +201,7 @@ fn where_room_is_short_whoever_has_the_most_waiting_gives_way() {
 #[test]
 fn no_more_waits_for_a_target_than_it_can_take_at_once() {
     let config = ExchangeConfig {
-        wait_line_bytes: 2 * (128 + 100),
+        wait_backlog_bytes: 2 * (128 + 100),
         ..ExchangeConfig::default()
     };
     let mut world = two_with(config);

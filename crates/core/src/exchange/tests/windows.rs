@@ -27,10 +27,10 @@ fn early_signals_are_bounded_in_bytes_and_in_distance() {
     });
     bench.receive(bench.signal(2, 1));
     bench.receive(bench.signal(3, 1));
-    assert!(is_counted(&bench.effects(), counted::NO_ROOM));
+    assert!(is_counted(&bench.effects(), counted::NO_SPACE));
     assert_eq!(bench.take(1, 1), [1, 2], "the third was dropped");
     bench.receive(bench.signal(1 + MAX_OUTSTANDING, 1));
-    assert!(is_counted(&bench.effects(), counted::NO_ROOM));
+    assert!(is_counted(&bench.effects(), counted::NO_SPACE));
     assert_eq!(bench.take(3, 3), [3]);
 }
 
@@ -240,7 +240,10 @@ fn idle_windows_to_hubs_that_are_gone_are_forgotten() {
     bench.effects();
     bench.exchange.set_routes(later, routes(&[]));
     assert_eq!(
-        (bench.exchange.outgoing.len(), bench.exchange.incoming.len()),
+        (
+            bench.exchange.send_windows.len(),
+            bench.exchange.receive_windows.len()
+        ),
         (0, 0)
     );
     assert_eq!(bench.exchange.lost.len(), 0);

@@ -1,7 +1,7 @@
 //! The sending end of a pair of hubs: what one destination has not acknowledged yet, by number.
 //!
-//! Owns the numbers, the letters kept until they are acknowledged, and when to send them again. Must not
-//! know the directory: what a refused letter is worth is decided by the exchange. Invariants: the ring
+//! Owns the numbers, the items kept until they are acknowledged, and when to send them again. Must not
+//! know the directory: what a refused item is worth is decided by the exchange. Invariants: the ring
 //! holds exactly the numbers `base..next`; a number is used once in a life of either hub; what was never
 //! handed to a link is never presumed delivered.
 
@@ -19,13 +19,13 @@ use crate::mutants::Mutants;
 
 use super::config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
 use super::effects::{Effects, counted};
-use super::{Me, Parcel, ttl_for};
+use super::{Me, PendingSignal, ttl_for};
 
 /// What is sent to another hub.
 #[derive(Debug)]
-pub(super) enum Letter {
+pub(super) enum WindowItem {
     Peer {
-        parcel: Parcel,
+        pending: PendingSignal,
         target_claim: ClaimNo,
     },
     Publication {
@@ -42,40 +42,40 @@ pub(super) enum Letter {
     },
 }
 
-impl Letter {
+impl WindowItem {
     /// The local claim that it is of, if it is no hub's.
     pub(super) fn sender(&self) -> Option<ClaimNo> {
         match self {
-            Letter::Peer { parcel, .. } => Some(parcel.source.claim),
-            Letter::Publication { source, .. } => Some(*source),
-            Letter::Hub { .. } => None,
+            WindowItem::Peer { pending, .. } => Some(pending.source.claim),
+            WindowItem::Publication { source, .. } => Some(*source),
+            WindowItem::Hub { .. } => None,
         }
     }
 
     fn cost(&self) -> usize {
         let payload = match self {
-            Letter::Peer { parcel, .. } => &parcel.payload,
-            Letter::Publication { payload, .. } | Letter::Hub { payload, .. } => payload,
+            WindowItem::Peer { pending, .. } => &pending.payload,
+            WindowItem::Publication { payload, .. } | WindowItem::Hub { payload, .. } => payload,
         };
         SIGNAL_COST + payload.len()
     }
 
     fn body(&self) -> SignalBody {
         match self {
-            Letter::Peer {
-                parcel,
+            WindowItem::Peer {
+                pending,
                 target_claim,
             } => SignalBody::Peer(PeerSignal {
-                network: parcel.source.network.clone(),
-                from: parcel.source.peer.clone(),
-                from_claim: parcel.source.claim,
-                from_seq: parcel.from_seq,
-                target: parcel.target.clone(),
+                network: pending.source.network.clone(),
+                from: pending.source.peer.clone(),
+                from_claim: pending.source.claim,
+                from_seq: pending.from_seq,
+                target: pending.target.clone(),
                 target_claim: *target_claim,
-                kind: parcel.kind,
-                payload: parcel.payload.clone(),
+                kind: pending.kind,
+                payload: pending.payload.clone(),
             }),
-            Letter::Hub {
+            WindowItem::Hub {
                 variant: Some(variant),
                 payload,
                 ..
@@ -83,16 +83,18 @@ impl Letter {
                 variant: *variant,
                 payload: payload.clone(),
             },
-            Letter::Publication { payload, .. } | Letter::Hub { payload, .. } => SignalBody::Hub {
-                payload: payload.clone(),
-            },
+            WindowItem::Publication { payload, .. } | WindowItem::Hub { payload, .. } => {
+                SignalBody::Hub {
+                    payload: payload.clone(),
+                }
+            }
         }
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) letter: Letter,
+pub(super) struct KeptItem {
+    pub(super) item: WindowItem,
     queued_at: Moment,
     /// When it was last handed to a link.
     sent_at: Option<Moment>,
@@ -104,7 +106,7 @@ pub(super) struct Entry {
 
 /// Whether the destination can be reached.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Way {
+pub(super) enum Reachability {
     By(Hop),
     LostSince(Moment),
 }
@@ -119,7 +121,7 @@ const FIRST_PART: usize = 8;
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 /// So many bytes under way are a line. What is less is late because it was lost, or its way was.
 const A_LINE: usize = 128 * 1024;
-/// By a link that is backed up, this many times as long passes until the oldest letter is sent again.
+/// By a link that is backed up, this many times as long passes until the oldest item is sent again.
 const PATIENCE: u32 = 8;
 
 /// Bytes under way of each local claim.
@@ -127,16 +129,16 @@ type BySender = HashMap<ClaimNo, usize, FixedState>;
 
 /// A window.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct SendWindow {
     dest: HubId,
     /// The destination's life.
     life: Incarnation,
-    way: Way,
+    way: Reachability,
     /// The lowest number kept.
     base: u64,
     /// How many numbers below were never given out, because the destination said that it had them.
     skipped: u64,
-    ring: VecDeque<Entry>,
+    ring: VecDeque<KeptItem>,
     bytes: usize,
     /// Built when shares first matter, and kept until nothing is under way.
     by_sender: Option<Box<BySender>>,
@@ -145,12 +147,18 @@ pub(super) struct Outgoing {
     /// Nothing was acknowledged since it was last sent again.
     slowed: bool,
     pub(super) used_at: Moment,
-    pub(super) alarm: Option<Moment>,
+    pub(super) timer: Option<Moment>,
 }
 
-impl Outgoing {
-    pub(super) fn new(dest: HubId, life: Incarnation, way: Way, first: u64, now: Moment) -> Self {
-        Outgoing {
+impl SendWindow {
+    pub(super) fn new(
+        dest: HubId,
+        life: Incarnation,
+        way: Reachability,
+        first: u64,
+        now: Moment,
+    ) -> Self {
+        SendWindow {
             dest,
             life,
             way,
@@ -162,7 +170,7 @@ impl Outgoing {
             resend_at: now,
             slowed: false,
             used_at: now,
-            alarm: None,
+            timer: None,
         }
     }
 
@@ -178,12 +186,12 @@ impl Outgoing {
         self.ring.len()
     }
 
-    /// The number that the next letter gets.
+    /// The number that the next item gets.
     pub(super) fn next(&self) -> u64 {
         self.base.saturating_add(self.ring.len() as u64)
     }
 
-    /// The number that the next letter would get if this destination had skipped none. What one destination skips is
+    /// The number that the next item would get if this destination had skipped none. What one destination skips is
     /// nothing to others, or a rogue could raise the numbers of all beyond what an honest hub takes.
     pub(super) fn given_out(&self, mutants: Mutants) -> u64 {
         if mutants.skips_are_for_all() {
@@ -194,40 +202,40 @@ impl Outgoing {
 
     /// Whether the destination has been out of reach for the hold.
     pub(super) fn is_past_hold(&self, now: Moment, hold: Duration) -> bool {
-        matches!(self.way, Way::LostSince(lost) if lost + hold <= now)
+        matches!(self.way, Reachability::LostSince(lost) if lost + hold <= now)
     }
 
-    /// Keeps the letter, and sends it if there is a way. A refused letter is given back; nothing changed. From half a
+    /// Keeps the item, and sends it if there is a way. A refused item is given back; nothing changed. From half a
     /// window on, while the link is `backed_up`, or while acknowledgements are slow to come, only senders with little
     /// under way may add to it.
     pub(super) fn push(
         &mut self,
         me: Me,
         now: Moment,
-        letter: Letter,
+        item: WindowItem,
         backed_up: bool,
         config: &ExchangeConfig,
         effects: &mut Effects,
-    ) -> Result<(), (Letter, SignalFailure)> {
+    ) -> Result<(), (WindowItem, SignalFailure)> {
         if self.is_past_hold(now, config.hold) {
-            return Err((letter, SignalFailure::NoRoute));
+            return Err((item, SignalFailure::NoRoute));
         }
-        let reserve = match letter {
-            Letter::Peer { .. } | Letter::Publication { .. } => 0,
-            Letter::Hub { .. } => config.hub_reserve,
+        let reserve = match item {
+            WindowItem::Peer { .. } | WindowItem::Publication { .. } => 0,
+            WindowItem::Hub { .. } => config.hub_reserve,
         };
-        let bytes = self.bytes + letter.cost();
+        let bytes = self.bytes + item.cost();
         if bytes > config.window_bytes + reserve || self.ring.len() as u64 >= MAX_OUTSTANDING {
-            return Err((letter, SignalFailure::Overload));
+            return Err((item, SignalFailure::Overload));
         }
-        let half_left = config.window_bytes / 2 + letter.cost();
-        let is_full = backed_up || self.is_slow(now) || self.room(config) < half_left;
-        if is_full && !self.has_share_left(&letter, config) {
+        let half_left = config.window_bytes / 2 + item.cost();
+        let is_full = backed_up || self.is_slow(now) || self.space_left(config) < half_left;
+        if is_full && !self.has_share_left(&item, config) {
             effects.count(counted::OVER_SHARE);
-            return Err((letter, SignalFailure::Overload));
+            return Err((item, SignalFailure::Overload));
         }
-        if let Some((by_sender, sender)) = self.by_sender.as_mut().zip(letter.sender()) {
-            *by_sender.entry(sender).or_default() += letter.cost();
+        if let Some((by_sender, sender)) = self.by_sender.as_mut().zip(item.sender()) {
+            *by_sender.entry(sender).or_default() += item.cost();
         }
         if self.ring.is_empty() {
             self.resend_at = now + config.resend_after;
@@ -237,15 +245,15 @@ impl Outgoing {
         self.bytes = bytes;
         self.used_at = now;
         let sent_at = match self.way {
-            Way::By(hop) => {
-                let frame = self.frame(me, hop, seq, letter.body());
+            Reachability::By(hop) => {
+                let frame = self.frame(me, hop, seq, item.body());
                 effects.link(hop.link, DataFrame::Signal(frame));
                 Some(now)
             }
-            Way::LostSince(_) => None,
+            Reachability::LostSince(_) => None,
         };
-        self.ring.push_back(Entry {
-            letter,
+        self.ring.push_back(KeptItem {
+            item,
             queued_at: now,
             sent_at,
             dropped: false,
@@ -286,7 +294,9 @@ impl Outgoing {
         one: bool,
         effects: &mut Effects,
     ) {
-        let Way::By(hop) = self.way else { return };
+        let Reachability::By(hop) = self.way else {
+            return;
+        };
         let mut ring = std::mem::take(&mut self.ring);
         let mut sent = 0;
         for (seq, entry) in (self.base..).zip(&mut ring) {
@@ -298,7 +308,7 @@ impl Outgoing {
             if one && was_taken && sent > 0 {
                 continue;
             }
-            let cost = entry.letter.cost();
+            let cost = entry.item.cost();
             if sent > 0 && sent + cost > most {
                 break;
             }
@@ -307,7 +317,7 @@ impl Outgoing {
             if entry.sent_at.replace(now).is_some() {
                 effects.count(counted::RESENT);
             }
-            let frame = self.frame(me, hop, seq, entry.letter.body());
+            let frame = self.frame(me, hop, seq, entry.item.body());
             effects.link(hop.link, DataFrame::Signal(frame));
         }
         self.ring = ring;
@@ -321,7 +331,7 @@ impl Outgoing {
     }
 
     /// What is kept under this number.
-    pub(super) fn entry(&mut self, seq: u64) -> Option<&mut Entry> {
+    pub(super) fn entry(&mut self, seq: u64) -> Option<&mut KeptItem> {
         let place = usize::try_from(seq.checked_sub(self.base)?).ok()?;
         self.ring.get_mut(place)
     }
@@ -337,7 +347,7 @@ impl Outgoing {
         effects: &mut Effects,
     ) {
         let before = self.link();
-        self.way = Way::By(hop);
+        self.way = Reachability::By(hop);
         if before != Some(hop.link) && !self.ring.is_empty() {
             self.send_again(me, now, Duration::ZERO, usize::MAX, false, effects);
             self.resend_at = now + config.resend_after;
@@ -346,27 +356,27 @@ impl Outgoing {
     }
 
     /// The room left, in bytes; or the numbers left, each for what it is of a window, if that is less.
-    fn room(&self, config: &ExchangeConfig) -> usize {
+    fn space_left(&self, config: &ExchangeConfig) -> usize {
         let numbers = MAX_OUTSTANDING.saturating_sub(self.ring.len() as u64);
         let by_number = (config.window_bytes as u64).saturating_mul(numbers) / MAX_OUTSTANDING;
         let by_bytes = config.window_bytes.saturating_sub(self.bytes);
         by_bytes.min(usize::try_from(by_number).unwrap_or(usize::MAX))
     }
 
-    /// Whether this letter's sender has nothing under way here, little with the letter, or less than half of its fair
+    /// Whether this item's sender has nothing under way here, little with the item, or less than half of its fair
     /// share: who sends little gets through where others have filled the way. The last quarter of a
     /// window is for such senders alone, and what is little shrinks with it. Messages of hubs always may.
-    fn has_share_left(&mut self, letter: &Letter, config: &ExchangeConfig) -> bool {
-        let Some(sender) = letter.sender() else {
+    fn has_share_left(&mut self, item: &WindowItem, config: &ExchangeConfig) -> bool {
+        let Some(sender) = item.sender() else {
             return true;
         };
-        let room = self.room(config);
+        let space = self.space_left(config);
         let ring = &self.ring;
         let by_sender = self.by_sender.get_or_insert_with(|| {
             let mut by_sender = Box::<BySender>::default();
             for entry in ring {
-                if let Some(sender) = entry.letter.sender() {
-                    *by_sender.entry(sender).or_default() += entry.letter.cost();
+                if let Some(sender) = entry.item.sender() {
+                    *by_sender.entry(sender).or_default() += entry.item.cost();
                 }
             }
             by_sender
@@ -374,33 +384,33 @@ impl Outgoing {
         let own = by_sender.get(&sender).copied();
         let is_first = own.is_none();
         let senders = by_sender.len() + usize::from(is_first);
-        let cost = letter.cost();
+        let cost = item.cost();
         let own = own.unwrap_or(0) + cost;
-        if is_first && cost <= room / FIRST_PART {
+        if is_first && cost <= space / FIRST_PART {
             return true;
         }
-        if room <= config.window_bytes / 4 {
-            return own <= MODEST.min(room / MODEST_PART);
+        if space <= config.window_bytes / 4 {
+            return own <= MODEST.min(space / MODEST_PART);
         }
         own <= MODEST || own * senders * 2 <= self.bytes + cost
     }
 
     pub(super) fn link(&self) -> Option<LinkId> {
         match self.way {
-            Way::By(hop) => Some(hop.link),
-            Way::LostSince(_) => None,
+            Reachability::By(hop) => Some(hop.link),
+            Reachability::LostSince(_) => None,
         }
     }
 
     /// The destination cannot be reached from now on.
     pub(super) fn lost(&mut self, now: Moment) {
-        if let Way::By(_) = self.way {
-            self.way = Way::LostSince(now);
+        if let Reachability::By(_) = self.way {
+            self.way = Reachability::LostSince(now);
         }
     }
 
     /// The destination lives another life: what is kept will never be acknowledged, and it knows of no skipped numbers.
-    pub(super) fn reborn(&mut self, life: Incarnation) -> Vec<(Letter, SignalFailure)> {
+    pub(super) fn reborn(&mut self, life: Incarnation) -> Vec<(WindowItem, SignalFailure)> {
         self.life = life;
         let gone = self.give_up_all();
         self.base -= std::mem::take(&mut self.skipped);
@@ -408,14 +418,14 @@ impl Outgoing {
     }
 
     /// Lets go of all that is kept. It may have arrived if it was ever handed to a link.
-    pub(super) fn give_up_all(&mut self) -> Vec<(Letter, SignalFailure)> {
+    pub(super) fn give_up_all(&mut self) -> Vec<(WindowItem, SignalFailure)> {
         let mut gone = Vec::new();
         while self.give_up_first(&mut gone) {}
         gone
     }
 
     /// Lets go of all that is kept, and gives out numbers above `upto` from now on.
-    pub(super) fn skip_past(&mut self, upto: u64) -> Vec<(Letter, SignalFailure)> {
+    pub(super) fn skip_past(&mut self, upto: u64) -> Vec<(WindowItem, SignalFailure)> {
         let gone = self.give_up_all();
         let skipped = upto.saturating_add(1).saturating_sub(self.base);
         self.base += skipped;
@@ -424,7 +434,7 @@ impl Outgoing {
     }
 
     /// Lets go of the oldest, if there is one: it is gone then, unless its sender knows already.
-    fn give_up_first(&mut self, gone: &mut Vec<(Letter, SignalFailure)>) -> bool {
+    fn give_up_first(&mut self, gone: &mut Vec<(WindowItem, SignalFailure)>) -> bool {
         let Some(entry) = self.pop() else {
             return false;
         };
@@ -433,31 +443,31 @@ impl Outgoing {
             None => SignalFailure::NoRoute,
         };
         if !entry.told {
-            gone.push((entry.letter, why));
+            gone.push((entry.item, why));
         }
         true
     }
 
-    fn let_go(&mut self, letter: &Letter) {
+    fn let_go(&mut self, item: &WindowItem) {
         if self.ring.is_empty() {
             self.by_sender = None;
         }
-        let Some((by_sender, sender)) = self.by_sender.as_mut().zip(letter.sender()) else {
+        let Some((by_sender, sender)) = self.by_sender.as_mut().zip(item.sender()) else {
             return;
         };
         if let Some(own) = by_sender.get_mut(&sender) {
-            *own -= letter.cost();
+            *own -= item.cost();
             if *own == 0 {
                 by_sender.remove(&sender);
             }
         }
     }
 
-    fn pop(&mut self) -> Option<Entry> {
+    fn pop(&mut self) -> Option<KeptItem> {
         let entry = self.ring.pop_front()?;
         self.base = self.base.saturating_add(1);
-        self.bytes -= entry.letter.cost();
-        self.let_go(&entry.letter);
+        self.bytes -= entry.item.cost();
+        self.let_go(&entry.item);
         Some(entry)
     }
 
@@ -468,7 +478,7 @@ impl Outgoing {
         upto: u64,
         refused: impl Fn(u64) -> Option<RefusedWhy>,
         config: &ExchangeConfig,
-    ) -> Option<Vec<(Letter, RefusedWhy)>> {
+    ) -> Option<Vec<(WindowItem, RefusedWhy)>> {
         if upto >= self.next() {
             return None;
         }
@@ -478,7 +488,7 @@ impl Outgoing {
             let why = refused(self.base);
             let Some(entry) = self.pop() else { break };
             let why = why.filter(|_| !entry.told);
-            back.extend(why.map(|why| (entry.letter, why)));
+            back.extend(why.map(|why| (entry.item, why)));
         }
         if self.base > before {
             self.resend_at = now + config.resend_after;
@@ -489,14 +499,14 @@ impl Outgoing {
 
     /// Does what is due, and gives back what is given up. While the link is `backed_up`, little that it took is sent
     /// again.
-    pub(super) fn handle_alarm(
+    pub(super) fn handle_timer(
         &mut self,
         me: Me,
         now: Moment,
         backed_up: bool,
         config: &ExchangeConfig,
         effects: &mut Effects,
-    ) -> Vec<(Letter, SignalFailure)> {
+    ) -> Vec<(WindowItem, SignalFailure)> {
         if self.is_past_hold(now, config.hold) {
             return self.give_up_all();
         }
@@ -524,8 +534,8 @@ impl Outgoing {
     pub(super) fn due(&self, config: &ExchangeConfig) -> Option<Moment> {
         let given_up = self.ring.front()?.queued_at + config.give_up_after;
         Some(given_up.min(match self.way {
-            Way::By(_) => self.resend_at,
-            Way::LostSince(lost) => lost + config.hold,
+            Reachability::By(_) => self.resend_at,
+            Reachability::LostSince(lost) => lost + config.hold,
         }))
     }
 }

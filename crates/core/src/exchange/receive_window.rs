@@ -15,7 +15,7 @@ use super::config::{MAX_OUTSTANDING, SIGNAL_COST};
 
 /// What becomes of a signal that arrives.
 #[derive(Debug)]
-pub(super) enum Arrival {
+pub(super) enum Admission {
     /// It is the next one: take it.
     Next(SignalBody),
     /// It came before an earlier one and is kept.
@@ -23,12 +23,12 @@ pub(super) enum Arrival {
     /// It was here before.
     Duplicate,
     /// It is dropped.
-    NoRoom,
+    NoSpace,
 }
 
 /// The receiving end.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct ReceiveWindow {
     /// The source's life.
     life: Incarnation,
     /// The lowest number that the source still keeps, as far as it has told.
@@ -46,14 +46,14 @@ pub(super) struct Incoming {
     pub(super) unacked: u32,
     /// When to acknowledge at the latest.
     pub(super) ack_at: Option<Moment>,
-    pub(super) alarm: Option<Moment>,
+    pub(super) timer: Option<Moment>,
     pub(super) used_at: Moment,
 }
 
-impl Incoming {
+impl ReceiveWindow {
     /// Starts at the base that the source tells: what is below was settled before, or never will be.
     pub(super) fn new(life: Incarnation, base: u64, now: Moment) -> Self {
-        Incoming {
+        ReceiveWindow {
             life,
             base,
             next: base,
@@ -63,7 +63,7 @@ impl Incoming {
             refused: BTreeMap::new(),
             unacked: 0,
             ack_at: None,
-            alarm: None,
+            timer: None,
             used_at: now,
         }
     }
@@ -103,25 +103,25 @@ impl Incoming {
         body: SignalBody,
         early_bytes: usize,
         mutants: Mutants,
-    ) -> Arrival {
+    ) -> Admission {
         if seq < self.next || self.early.contains_key(&seq) {
             self.unacked += 1;
-            return Arrival::Duplicate;
+            return Admission::Duplicate;
         }
         if seq - self.base >= MAX_OUTSTANDING {
-            return Arrival::NoRoom;
+            return Admission::NoSpace;
         }
         if seq == self.next || mutants.acks_without_order() {
             self.next = seq + 1;
-            return Arrival::Next(body);
+            return Admission::Next(body);
         }
         let bytes = self.early_bytes + cost(&body);
         if bytes > early_bytes && !mutants.early_without_end() {
-            return Arrival::NoRoom;
+            return Admission::NoSpace;
         }
         self.early_bytes = bytes;
         self.early.insert(seq, body.detached());
-        Arrival::Early
+        Admission::Early
     }
 
     /// The next signal, if it arrived before its turn.

@@ -9,22 +9,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimNo, Moment, NetworkKey, PeerId};
 
-use super::Parcel;
+use super::PendingSignal;
 use super::config::{ExchangeConfig, SIGNAL_COST};
 
 #[derive(Debug)]
-struct Held {
-    parcel: Parcel,
+struct WaitingSignal {
+    pending: PendingSignal,
     deadline: Moment,
 }
 
-/// The room. Signals are known by their [`Parcel::order`].
+/// The waiting room. Signals are known by their [`PendingSignal::order`].
 #[derive(Debug, Default)]
-pub(super) struct Room {
-    held: BTreeMap<u64, Held>,
+pub(super) struct WaitingRoom {
+    held: BTreeMap<u64, WaitingSignal>,
     deadlines: BTreeSet<(Moment, u64)>,
-    by_target: BTreeMap<Target, Line>,
-    by_source: BTreeMap<ClaimNo, Line>,
+    by_target: BTreeMap<Target, Backlog>,
+    by_source: BTreeMap<ClaimNo, Backlog>,
     bytes: usize,
 }
 
@@ -33,7 +33,7 @@ type Target = (NetworkKey, PeerId);
 
 /// What waits of one sender, or for one target.
 #[derive(Debug, Default)]
-struct Line {
+struct Backlog {
     orders: BTreeSet<u64>,
     bytes: usize,
 }
@@ -50,12 +50,12 @@ enum Bound {
 #[derive(Debug, Default)]
 pub(super) struct Entered {
     /// The signal itself, if it may not.
-    pub(super) refused: Option<Parcel>,
+    pub(super) refused: Option<PendingSignal>,
     /// Those that gave way.
-    pub(super) evicted: Vec<Parcel>,
+    pub(super) evicted: Vec<PendingSignal>,
 }
 
-impl Room {
+impl WaitingRoom {
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }
@@ -63,40 +63,46 @@ impl Room {
     /// Lets the signal wait until `deadline`, unless a bound forbids it.
     pub(super) fn enter(
         &mut self,
-        parcel: Parcel,
+        pending: PendingSignal,
         deadline: Moment,
         config: &ExchangeConfig,
     ) -> Entered {
         let mut entered = Entered::default();
-        let target = target_of(&parcel);
-        while let Some(bound) = self.exceeded(&parcel, &target, config) {
-            let Some(order) = self.of_the_greediest(bound, parcel.source.claim, &target) else {
-                entered.refused = Some(parcel);
+        let target = target_of(&pending);
+        while let Some(bound) = self.exceeded(&pending, &target, config) {
+            let Some(order) = self.last_of_largest_share(bound, pending.source.claim, &target)
+            else {
+                entered.refused = Some(pending);
                 return entered;
             };
             entered.evicted.extend(self.remove(order));
         }
-        let order = parcel.order;
-        let cost = cost(&parcel);
+        let order = pending.order;
+        let cost = cost(&pending);
         self.bytes += cost;
         self.deadlines.insert((deadline, order));
         let for_target = self.by_target.entry(target).or_default();
         for_target.add(order, cost);
-        let of_source = self.by_source.entry(parcel.source.claim).or_default();
+        let of_source = self.by_source.entry(pending.source.claim).or_default();
         of_source.add(order, cost);
-        self.held.insert(order, Held { parcel, deadline });
+        self.held.insert(order, WaitingSignal { pending, deadline });
         entered
     }
 
-    fn exceeded(&self, parcel: &Parcel, target: &Target, config: &ExchangeConfig) -> Option<Bound> {
-        let cost = cost(parcel);
-        let full = |line: Option<&Line>, most: usize| {
-            line.is_some_and(|line| {
-                line.orders.len() >= most || line.bytes + cost > config.wait_line_bytes
+    fn exceeded(
+        &self,
+        pending: &PendingSignal,
+        target: &Target,
+        config: &ExchangeConfig,
+    ) -> Option<Bound> {
+        let cost = cost(pending);
+        let full = |backlog: Option<&Backlog>, most: usize| {
+            backlog.is_some_and(|backlog| {
+                backlog.orders.len() >= most || backlog.bytes + cost > config.wait_backlog_bytes
             })
         };
         if full(
-            self.by_source.get(&parcel.source.claim),
+            self.by_source.get(&pending.source.claim),
             config.wait_per_sender,
         ) {
             return Some(Bound::Sender);
@@ -111,27 +117,34 @@ impl Room {
 
     /// The last signal of whoever has the most of those that share the bound; none if the sender
     /// `me` has as many.
-    fn of_the_greediest(&self, bound: Bound, me: ClaimNo, target: &Target) -> Option<u64> {
+    fn last_of_largest_share(&self, bound: Bound, me: ClaimNo, target: &Target) -> Option<u64> {
         let shares: BTreeMap<ClaimNo, (usize, u64)> = match bound {
             Bound::Sender => return None,
             Bound::Target => {
-                let line = self.by_target.get(target)?;
-                let held = line
+                let backlog = self.by_target.get(target)?;
+                let held = backlog
                     .orders
                     .iter()
                     .filter_map(|o| self.held.get(o).map(|h| (*o, h)));
                 let mut shares = BTreeMap::new();
                 for (order, held) in held {
-                    let share = shares.entry(held.parcel.source.claim).or_insert((0, order));
+                    let share = shares
+                        .entry(held.pending.source.claim)
+                        .or_insert((0, order));
                     *share = (share.0 + 1, order);
                 }
                 shares
             }
             Bound::All => {
-                let last = |line: &Line| line.orders.last().map(|last| (line.orders.len(), *last));
-                let lines = self.by_source.iter();
-                lines
-                    .filter_map(|(claim, line)| Some((*claim, last(line)?)))
+                let last = |backlog: &Backlog| {
+                    backlog
+                        .orders
+                        .last()
+                        .map(|last| (backlog.orders.len(), *last))
+                };
+                let backlogs = self.by_source.iter();
+                backlogs
+                    .filter_map(|(claim, backlog)| Some((*claim, last(backlog)?)))
                     .collect()
             }
         };
@@ -151,15 +164,15 @@ impl Room {
         self.orders_for(network, target).any(|order| {
             self.held
                 .get(order)
-                .is_some_and(|held| held.parcel.source.claim == source)
+                .is_some_and(|held| held.pending.source.claim == source)
         })
     }
 
     /// When the first that waits of this one's sender, for this one's target, expires.
-    pub(super) fn deadline_of_first(&self, parcel: &Parcel) -> Option<Moment> {
-        self.orders_for(&parcel.source.network, &parcel.target)
+    pub(super) fn deadline_of_first(&self, pending: &PendingSignal) -> Option<Moment> {
+        self.orders_for(&pending.source.network, &pending.target)
             .filter_map(|order| self.held.get(order))
-            .find(|held| held.parcel.source.claim == parcel.source.claim)
+            .find(|held| held.pending.source.claim == pending.source.claim)
             .map(|held| held.deadline)
     }
 
@@ -167,7 +180,7 @@ impl Room {
         self.by_target
             .get(&(network.clone(), target.clone()))
             .into_iter()
-            .flat_map(|line| &line.orders)
+            .flat_map(|backlog| &backlog.orders)
     }
 
     /// Takes all that one sender has waiting for one target.
@@ -176,10 +189,10 @@ impl Room {
         source: ClaimNo,
         network: &NetworkKey,
         target: &PeerId,
-    ) -> Vec<Parcel> {
+    ) -> Vec<PendingSignal> {
         let its = |order: &&u64| {
             let held = self.held.get(*order);
-            held.is_some_and(|held| held.parcel.source.claim == source)
+            held.is_some_and(|held| held.pending.source.claim == source)
         };
         let orders: Vec<u64> = self
             .orders_for(network, target)
@@ -195,16 +208,16 @@ impl Room {
         &mut self,
         network: &NetworkKey,
         target: &PeerId,
-        stays: impl Fn(&Parcel) -> bool,
-    ) -> Vec<Parcel> {
+        stays: impl Fn(&PendingSignal) -> bool,
+    ) -> Vec<PendingSignal> {
         let mut kept = BTreeSet::new();
         let mut leaving = Vec::new();
         for order in self.orders_for(network, target) {
-            let Some(Held { parcel, .. }) = self.held.get(order) else {
+            let Some(WaitingSignal { pending, .. }) = self.held.get(order) else {
                 continue;
             };
-            if kept.contains(&parcel.source.claim) || stays(parcel) {
-                kept.insert(parcel.source.claim);
+            if kept.contains(&pending.source.claim) || stays(pending) {
+                kept.insert(pending.source.claim);
             } else {
                 leaving.push(*order);
             }
@@ -215,8 +228,14 @@ impl Room {
     /// The signal whose deadline passed first, if any has: its order, its network and its target.
     pub(super) fn overdue(&self, now: Moment) -> Option<(u64, NetworkKey, PeerId)> {
         let (deadline, order) = *self.deadlines.first()?;
-        let parcel = &self.held.get(&order)?.parcel;
-        (deadline <= now).then(|| (order, parcel.source.network.clone(), parcel.target.clone()))
+        let pending = &self.held.get(&order)?.pending;
+        (deadline <= now).then(|| {
+            (
+                order,
+                pending.source.network.clone(),
+                pending.target.clone(),
+            )
+        })
     }
 
     /// When the next deadline passes.
@@ -225,45 +244,48 @@ impl Room {
     }
 
     /// Takes one signal.
-    pub(super) fn remove(&mut self, order: u64) -> Option<Parcel> {
-        let Held { parcel, deadline } = self.held.remove(&order)?;
-        let cost = cost(&parcel);
+    pub(super) fn remove(&mut self, order: u64) -> Option<PendingSignal> {
+        let WaitingSignal { pending, deadline } = self.held.remove(&order)?;
+        let cost = cost(&pending);
         self.bytes -= cost;
         self.deadlines.remove(&(deadline, order));
-        leave(&mut self.by_target, &target_of(&parcel), order, cost);
-        leave(&mut self.by_source, &parcel.source.claim, order, cost);
-        Some(parcel)
+        leave(&mut self.by_target, &target_of(&pending), order, cost);
+        leave(&mut self.by_source, &pending.source.claim, order, cost);
+        Some(pending)
     }
 
     /// Forgets all of this claim.
     pub(super) fn forget_source(&mut self, source: ClaimNo) {
-        let orders = self.by_source.get(&source).map(|line| line.orders.clone());
+        let orders = self
+            .by_source
+            .get(&source)
+            .map(|backlog| backlog.orders.clone());
         for order in orders.unwrap_or_default() {
             self.remove(order);
         }
     }
 }
 
-fn target_of(parcel: &Parcel) -> Target {
-    (parcel.source.network.clone(), parcel.target.clone())
+fn target_of(pending: &PendingSignal) -> Target {
+    (pending.source.network.clone(), pending.target.clone())
 }
 
-fn cost(parcel: &Parcel) -> usize {
-    SIGNAL_COST + parcel.payload.len()
+fn cost(pending: &PendingSignal) -> usize {
+    SIGNAL_COST + pending.payload.len()
 }
 
-impl Line {
+impl Backlog {
     fn add(&mut self, order: u64, cost: usize) {
         self.orders.insert(order);
         self.bytes += cost;
     }
 }
 
-fn leave<K: Ord>(index: &mut BTreeMap<K, Line>, key: &K, order: u64, cost: usize) {
-    if let Some(line) = index.get_mut(key) {
-        line.orders.remove(&order);
-        line.bytes -= cost;
-        if line.orders.is_empty() {
+fn leave<K: Ord>(index: &mut BTreeMap<K, Backlog>, key: &K, order: u64, cost: usize) {
+    if let Some(backlog) = index.get_mut(key) {
+        backlog.orders.remove(&order);
+        backlog.bytes -= cost;
+        if backlog.orders.is_empty() {
             index.remove(key);
         }
     }
