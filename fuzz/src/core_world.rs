@@ -79,7 +79,7 @@ impl World {
         config.policies.of_mut(Dialect::PeerJsRooms).capacity = Some(2);
         config.contest.replace = choices.one_in(2);
         config.topology.max_hubs = 4;
-        config.topology.max_lives = 3;
+        config.topology.max_past_incarnations = 3;
         config.dial.accept_up_to = 3;
         config.dial.accept_never_past = 4;
         config.exchange.receive_windows = 3;
@@ -167,7 +167,7 @@ impl World {
         let up = LinkUp {
             link,
             hub: choices.hub(),
-            incarnation: choices.life(),
+            incarnation: choices.incarnation(),
             dialed,
             dial_number: choices.number(),
             version: PULLS_SINCE - u16::from(choices.one_in(3)),

@@ -1,11 +1,11 @@
 //! How two hubs come to trust a WebSocket: each proves that it holds the mesh token, without showing it.
 //!
 //! ```text
-//! dialler                                   acceptor
-//!   Hello { versions, namespace, hub, life, nonce }  ─▶
-//!                          ◀─  Welcome { version, hub, life, nonce, proof }
+//! dialler                                            acceptor
+//!   Hello { versions, namespace, hub, incarnation, nonce }  ─▶
+//!                   ◀─  Welcome { version, hub, incarnation, nonce, proof }
 //!   Proof { proof }  ─▶
-//!                          ◀─  Ready
+//!                   ◀─  Ready
 //! ```
 //!
 //! Binary messages, `postcard` with fields only ever added at the end. A proof is HMAC-SHA-256, keyed by the
@@ -40,7 +40,7 @@ const PROOF: usize = 32;
 pub struct Identity {
     /// This hub.
     pub hub: HubId,
-    /// Its present life.
+    /// Its present incarnation.
     pub incarnation: Incarnation,
     /// Separates meshes that share addresses.
     pub namespace: String,
@@ -55,7 +55,7 @@ pub struct Peered {
     pub me: HubId,
     /// Who is at the other end.
     pub hub: HubId,
-    /// Its life.
+    /// Its incarnation.
     pub incarnation: Incarnation,
     /// The dialler's count of its dials.
     pub dial_number: u64,

@@ -22,7 +22,7 @@ pub struct LinkUp {
     pub link: LinkId,
     /// Who is at the other end.
     pub hub: HubId,
-    /// The other end's present life.
+    /// The other end's present incarnation.
     pub incarnation: Incarnation,
     /// Our dial that made it; `None` if the other end dialled.
     pub dialed: Option<DialId>,
@@ -284,7 +284,7 @@ pub struct Routes {
     pub level: u8,
 }
 
-/// The way to a hub, and the life that it is known to live.
+/// The way to a hub, and its known incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Route {
     /// The first hop.
@@ -340,8 +340,8 @@ pub enum Sender {
 pub struct Posted {
     /// The hub.
     pub hub: HubId,
-    /// Its life.
-    pub life: Incarnation,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
     /// The sending claim there.
     pub claim: ClaimNo,
     /// The number of the signal among all from there to here.

@@ -119,7 +119,7 @@ pub struct KeyChange {
 /// What is known of an origin's set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OriginState {
-    /// The life that the claims belong to.
+    /// The incarnation that the claims belong to.
     pub incarnation: Incarnation,
     /// Every change up to this one is here.
     pub seq: u64,

@@ -119,11 +119,11 @@ pub enum Sent {
     Waiting,
 }
 
-/// One of our own lives.
+/// One of our own incarnations.
 #[derive(Clone, Copy, Debug)]
 struct Me {
     hub: HubId,
-    life: Incarnation,
+    incarnation: Incarnation,
 }
 
 /// A peer's signal while this hub answers for it.
@@ -146,7 +146,7 @@ struct PendingSignal {
 #[derive(Clone, Copy, Debug)]
 struct Lost {
     since: Moment,
-    life: Incarnation,
+    incarnation: Incarnation,
 }
 
 /// The data path's state. See the module for what it promises.
@@ -181,7 +181,7 @@ impl Exchange {
         Exchange {
             me: Me {
                 hub: me,
-                life: incarnation,
+                incarnation,
             },
             config,
             now: Moment::default(),
@@ -256,8 +256,8 @@ impl Exchange {
         self.waiting() == 0 && self.unacknowledged() == 0 && !owed
     }
 
-    /// The next thing to be done. A [`Effect::Deliver`] or [`Effect::Publish`] is answered with [`Exchange::settle`] before the
-    /// next call; left unanswered it counts as handed over.
+    /// The next thing to be done. A [`Effect::Deliver`] or [`Effect::Publish`] is answered with [`Exchange::settle`] before
+    /// the next call; left unanswered it counts as handed over.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.settle(Ok(()));
         self.effects.poll()
@@ -274,9 +274,13 @@ impl Exchange {
                     self.effects.push(Effect::Failed(failed));
                 }
             }
-            Some(Settling::Window { hub, life, seq }) => {
+            Some(Settling::Window {
+                hub,
+                incarnation,
+                seq,
+            }) => {
                 if let Some(window) = self.receive_windows.get_mut(&hub)
-                    && window.life() == life
+                    && window.incarnation() == incarnation
                 {
                     window.settle(seq, result);
                     self.owe_ack(hub);
@@ -319,7 +323,7 @@ impl Exchange {
     }
 
     /// The hubs that can be reached, and how. Signals that were under way by a link that is no longer the
-    /// way to their hub are sent again; those for a hub that lives another life now, or that has been out
+    /// way to their hub are sent again; those for a hub that has another incarnation now, or that has been out
     /// of reach for the hold, fail.
     pub fn set_routes(&mut self, now: Moment, routes: SharedRoutes) {
         let now = self.advance(now);
@@ -334,14 +338,14 @@ impl Exchange {
         self.forget_silent_sources(now);
     }
 
-    /// This hub lives another life now: no destination will acknowledge what the old one sent, and no
+    /// This hub has another incarnation now: no destination will acknowledge what the old one sent, and no
     /// source will take the old one's acknowledgements.
     pub fn set_incarnation(&mut self, now: Moment, incarnation: Incarnation) {
         self.advance(now);
-        if self.me.life == incarnation {
+        if self.me.incarnation == incarnation {
             return;
         }
-        self.me.life = incarnation;
+        self.me.incarnation = incarnation;
         let mut windows: Vec<(HubId, SendWindow)> = self.send_windows.drain().collect();
         windows.sort_unstable_by_key(|(hub, _)| *hub);
         for (hub, mut window) in windows {
@@ -355,7 +359,7 @@ impl Exchange {
         }
     }
 
-    /// This hub goes by another id from now on, in another life.
+    /// This hub goes by another id from now on, in another incarnation.
     pub fn set_id(&mut self, now: Moment, me: HubId, incarnation: Incarnation) {
         self.set_incarnation(now, incarnation);
         self.me.hub = me;
@@ -404,8 +408,14 @@ impl Exchange {
             .retain(|hub, lost| lost.since + hold > now && !routes.by_hub.contains_key(hub));
         for (hub, Route { incarnation, .. }) in &self.routes.by_hub {
             if !routes.by_hub.contains_key(hub) && !self.send_windows.contains_key(hub) {
-                let life = *incarnation;
-                self.lost.insert(*hub, Lost { since: now, life });
+                let incarnation = *incarnation;
+                self.lost.insert(
+                    *hub,
+                    Lost {
+                        since: now,
+                        incarnation,
+                    },
+                );
             }
         }
     }

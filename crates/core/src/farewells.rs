@@ -1,6 +1,6 @@
 //! Links that are over, and stay open for a moment so that each end hears the other's last word.
 //!
-//! Two hubs that were both restarted while apart each know a later life of the other. Were the first to find
+//! Two hubs that were both restarted while apart each know a later incarnation of the other. Were the first to find
 //! out to close the link at once, the other's word would be lost, and the next link would end the same way.
 //! So the one says what it knows, goes on reading, and closes when the other has spoken or after a second.
 

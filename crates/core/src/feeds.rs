@@ -1,9 +1,9 @@
 //! The receiving half of the directory: which sets of other hubs this hub takes, and from which link.
 //!
-//! Which sets are wanted, others say ([`Feeds::want`]). For every hub that can be reached, the next hop towards it is also the parent to subscribe at: one
-//! shortest-path run gives both, and each change crosses each hub once. When the way changes, the new parent
-//! is asked first and the old one let go when the new one has answered, so that no change falls between.
-//! Parts of a delta are kept aside, per link and origin, until the last is here.
+//! Which sets are wanted, others say ([`Feeds::want`]). For every hub that can be reached, the next hop towards it is also
+//! the parent to subscribe at: one shortest-path run gives both, and each change crosses each hub once. When the way
+//! changes, the new parent is asked first and the old one let go when the new one has answered, so that no change falls
+//! between. Parts of a delta are kept aside, per link and origin, until the last is here.
 //!
 //! Knows nothing of timers; `core` tells it of routes, links and deltas, and takes the frames it wants sent.
 
@@ -26,7 +26,7 @@ struct Feed {
     current: Option<LinkId>,
     /// The parent that has been asked and has not answered yet.
     next: Option<LinkId>,
-    /// The life that was asked for.
+    /// The incarnation that was asked for.
     asked: Option<Incarnation>,
 }
 
@@ -63,7 +63,7 @@ pub struct Applied {
 pub struct Feeds {
     /// The sets that are wanted.
     feeds: BTreeMap<Set, Feed>,
-    /// The ways to hubs, and the lives that they lead to.
+    /// The ways to hubs, and the incarnations that they lead to.
     ways: BTreeMap<HubId, (Incarnation, LinkId)>,
     stages: BTreeMap<(LinkId, Set), Stage>,
     frames: Vec<(LinkId, ControlFrame)>,
@@ -119,7 +119,7 @@ impl Feeds {
         incarnation: Incarnation,
         link: LinkId,
     ) {
-        self.on_life(origin, incarnation);
+        self.on_incarnation(origin, incarnation);
         self.ways.insert(origin, (incarnation, link));
         for set in self.wanted_of(origin) {
             self.take_from(directory, &set, incarnation, link);
@@ -167,9 +167,9 @@ impl Feeds {
         self.frames.push((link, begin(set, incarnation, seq)));
     }
 
-    /// `origin` lives `incarnation` now. What was asked of an earlier life ends here, even if the way to the
+    /// `origin` has this `incarnation` now. What was asked of an earlier incarnation ends here, even if the way to the
     /// later one is still to be found: its claims are dropped, so nothing that continues them can follow.
-    pub fn on_life(&mut self, origin: HubId, incarnation: Incarnation) {
+    pub fn on_incarnation(&mut self, origin: HubId, incarnation: Incarnation) {
         for set in self.wanted_of(origin) {
             let asked = self.feeds.get(&set).and_then(|feed| feed.asked);
             if asked.is_some_and(|asked| asked < incarnation) {
@@ -241,11 +241,11 @@ impl Feeds {
             .is_some_and(|feed| feed.current == Some(link) || feed.next == Some(link))
     }
 
-    /// Whether this part belongs to another life than the one asked for, or answers an earlier subscription by
+    /// Whether this part belongs to another incarnation than the one asked for, or answers an earlier subscription by
     /// the same link, and was on its way when that ended.
     ///
-    /// A later life counts only once the hub's link record tells of it: the hub may have died before it sent
-    /// one, and its next life be lower. The answer to the present subscription starts from nothing, or no later
+    /// A later incarnation counts only once the hub's link record tells of it: the hub may have died before it sent
+    /// one, and its next incarnation be lower. The answer to the present subscription starts from nothing, or no later
     /// than at what is here.
     fn is_unasked(&self, directory: &Directory, link: LinkId, set: &Set, delta: &Delta) -> bool {
         let Some(feed) = self.feeds.get(set) else {

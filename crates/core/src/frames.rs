@@ -105,7 +105,7 @@ pub enum ControlFrame {
     Subscribe {
         /// Whose claims.
         origin: HubId,
-        /// The life that `seq` belongs to.
+        /// The incarnation that `seq` belongs to.
         incarnation: Incarnation,
         /// What the sender has: all changes up to this one.
         seq: u64,
@@ -121,7 +121,7 @@ pub enum ControlFrame {
     Follow {
         /// What.
         set: Set,
-        /// The life that `seq` belongs to.
+        /// The incarnation that `seq` belongs to.
         incarnation: Incarnation,
         /// What the sender has: all changes up to this one.
         seq: u64,
@@ -137,7 +137,7 @@ pub enum ControlFrame {
     Audit {
         /// Whose claims.
         origin: HubId,
-        /// Of which life.
+        /// Of which incarnation.
         incarnation: Incarnation,
         /// All changes up to this one.
         seq: u64,
@@ -217,7 +217,7 @@ pub struct DigestEntry {
 pub struct LinkRecord {
     /// Whose.
     pub hub: HubId,
-    /// Its present life.
+    /// Its present incarnation.
     pub incarnation: Incarnation,
     /// Rises with each record of an incarnation.
     pub number: u64,
@@ -310,7 +310,7 @@ impl LinkRecord {
 pub struct Delta {
     /// Whose claims.
     pub origin: HubId,
-    /// Of which life.
+    /// Of which incarnation.
     pub incarnation: Incarnation,
     /// What the receiver must have already: all changes up to this one. 0 with `reset`.
     pub from: u64,
@@ -354,14 +354,15 @@ pub enum Change {
 }
 
 /// A change of a kind that this version does not know. It is of an *item* of its hub, something that a later version has
-/// beside claims: as much of it is read as it takes to keep the last change of each item, and to forget those that are gone.
+/// beside claims: as much of it is read as it takes to keep the last change of each item, and to forget those that are
+/// gone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct UnknownChange {
     /// The kind, and what else its first byte says; as on the wire, but for whether a number follows.
     pub tag: u8,
     /// The network that the item is in.
     pub network: NetworkKey,
-    /// Which item of its hub there. A number is never used for another one in a life.
+    /// Which item of its hub there. A number is never used for another one in an incarnation.
     pub item: u64,
     /// What only later versions read.
     pub body: Bytes,
@@ -413,11 +414,11 @@ pub struct Head {
     pub ttl: u8,
     /// The hub that sent it.
     pub source: HubId,
-    /// Its life.
+    /// Its incarnation.
     pub source_incarnation: Incarnation,
     /// The hub that it goes to.
     pub dest: HubId,
-    /// The life that it is meant for.
+    /// The incarnation that it is meant for.
     pub dest_incarnation: Incarnation,
 }
 

@@ -67,7 +67,7 @@ impl FromStr for HubId {
     }
 }
 
-/// One life of a hub: a boot draws `nonce`, and `epoch` rises when the hub hears of a higher life of itself.
+/// One life of a hub: a boot draws `nonce`, and `epoch` rises when the hub hears of a higher incarnation of itself.
 ///
 /// Compared by epoch, then by nonce. Neither a clock nor a bare counter would do: clocks go back, and a hub
 /// that boots twice before it has spoken would draw the same count again.
@@ -81,7 +81,7 @@ pub struct Incarnation {
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "life {} ({:016x})", self.epoch, self.nonce)
+        write!(f, "incarnation {} ({:016x})", self.epoch, self.nonce)
     }
 }
 

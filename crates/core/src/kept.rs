@@ -14,8 +14,8 @@ use super::links::Links;
 pub struct Kept {
     /// Hubs with a link record.
     pub records: usize,
-    /// Forgotten hubs whose life is remembered.
-    pub lives: usize,
+    /// Forgotten hubs whose incarnation is remembered.
+    pub past_incarnations: usize,
     /// Links with one hub, where they are most.
     pub links_with_one: usize,
     /// How old the oldest link is that never answered a ping.
@@ -49,7 +49,7 @@ impl Core {
         let (links_with_one, unanswered_for) = self.linkage.links.strain(now);
         Kept {
             records: self.routing.topology.records().count(),
-            lives: self.routing.topology.lives(),
+            past_incarnations: self.routing.topology.past_incarnations(),
             links_with_one,
             unanswered_for,
             subscriptions: self.routing.serving.most_subscriptions(),

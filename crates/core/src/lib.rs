@@ -19,8 +19,8 @@
 //! (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the graph and the ways;
 //! `dial` chooses whom to dial; `feeds` and `serving` move the [`directory`], of which
 //! `interest` and `narrowing` say what of it is needed here; `contest` decides who may
-//! hold an id; `rosters` decides who is told, and `rooms` what becomes of rooms; [`exchange`] carries signals. Each is a state machine of its own that
-//! knows none of the others: this module alone passes their events on.
+//! hold an id; `rosters` decides who is told, and `rooms` what becomes of rooms; [`exchange`] carries signals. Each is a
+//! state machine of its own that knows none of the others: this module alone passes their events on.
 //!
 //! # The face
 //!
@@ -122,7 +122,7 @@ pub struct CoreConfig {
     pub me: HubId,
     /// Nobody chose its id: driven out of the mesh, it draws another.
     pub random_id: bool,
-    /// Its life: a random nonce per boot.
+    /// Its incarnation: a random nonce per boot.
     pub incarnation: Incarnation,
     /// What all choices "at random" are drawn from.
     pub seed: u64,
@@ -320,7 +320,7 @@ impl Core {
         self.me
     }
 
-    /// The life that this hub says it lives; part of every handshake.
+    /// The incarnation that this hub tells; part of every handshake.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }

@@ -48,7 +48,7 @@ impl Core {
         if self.left {
             return self.close(up.link, Bye::IdentityClash);
         }
-        if up.hub != self.me && !self.routing.topology.can_live(up.hub, up.incarnation) {
+        if up.hub != self.me && !self.routing.topology.is_plausible(up.hub, up.incarnation) {
             return self.close(up.link, Bye::BadFrame);
         }
         if up.dialed.is_none() {

@@ -11,9 +11,9 @@
 //! - The others are closed only when the best one has answered a ping that is younger than they are; so the
 //!   other end knows it too, and neither is without a link in between.
 //! - A standing best link that does not answer within `rival_probe` of a rival's arrival is closed instead.
-//! - Of two lives of a hub only the later has links. A hub that raised its epoch (same nonce) lives on.
-//! - There are [`Links::MAX_PER_HUB`] links with one hub at most, and one that answers none of its first pings is closed as silent,
-//!   whatever else comes by it.
+//! - Of two incarnations of a hub only the later has links. A hub that raised its epoch (same nonce) lives on.
+//! - There are [`Links::MAX_PER_HUB`] links with one hub at most, and one that answers none of its first pings is closed as
+//!   silent, whatever else comes by it.
 //! - `NeighbourDown` means that no link with that hub is left; losing one of several is a `NeighbourSwitched`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -82,18 +82,18 @@ impl Links {
         self.incarnation = Some(incarnation);
     }
 
-    /// Tells which life we live. Until told, every link with our own id counts as one with ourselves.
+    /// Tells our incarnation. Until told, every link with our own id counts as one with ourselves.
     pub fn set_incarnation(&mut self, incarnation: Incarnation) {
         self.incarnation = Some(incarnation);
     }
 
     /// A link is open. Closed again at once if it leads to ourselves, to a machine that uses our id, or to a
-    /// past life of its hub.
+    /// past incarnation of its hub.
     pub fn on_up(&mut self, now: Moment, up: &LinkUp) {
         self.on_up_knowing(now, up, None);
     }
 
-    /// As [`Links::on_up`], with the highest life of that hub that was ever heard of elsewhere.
+    /// As [`Links::on_up`], with the highest incarnation of that hub that was ever heard of elsewhere.
     pub fn on_up_knowing(&mut self, now: Moment, up: &LinkUp, known: Option<Incarnation>) {
         if up.hub == self.me {
             return self.refuse_own_id(up);
@@ -120,7 +120,7 @@ impl Links {
         }
     }
 
-    /// A later life of `hub` is known: links with an earlier one are closed. Raised epochs of the same boot
+    /// A later incarnation of `hub` is known: links with an earlier one are closed. Raised epochs of the same boot
     /// are only noted.
     pub fn on_incarnation(&mut self, hub: HubId, incarnation: Incarnation) {
         let Some(neighbour) = self.neighbours.get_mut(&hub) else {
@@ -445,7 +445,7 @@ impl Links {
         self.weigh(now, hub);
     }
 
-    /// Closes all links with an earlier life of `hub`, without an event about the neighbour.
+    /// Closes all links with an earlier incarnation of `hub`, without an event about the neighbour.
     fn end_life(&mut self, hub: HubId, known: Incarnation) {
         for link in self.links_with(hub) {
             self.links.remove(&link);

@@ -144,9 +144,9 @@ mutants! {
     links_without_end,
     /// Links, where the silent ones are found: one that never answered a ping stands while anything comes by it.
     silence_allowed,
-    /// Topology, where a life is told of: any epoch is believed.
+    /// Topology, where an incarnation is told of: any epoch is believed.
     any_epoch_believed,
-    /// Topology, where past lives are forgotten: they never are.
+    /// Topology, where past incarnations are forgotten: they never are.
     lives_for_ever,
     /// Leaving the mesh: for good.
     exile_for_ever,
@@ -156,7 +156,7 @@ mutants! {
     no_place_for_neighbours,
     /// The same: who was turned away is never asked for again.
     turned_away_for_good,
-    /// Signals, at the destination: a frame may name a later life than the link record.
+    /// Signals, at the destination: a frame may name a later incarnation than the link record.
     life_by_frame,
     /// Signals, at both ends: numbers may jump as far as they like.
     numbers_jump_anywhere,

@@ -506,7 +506,7 @@ impl Routing {
         self.interest.forget_tardy(&hub);
     }
 
-    /// A hub lives another life: what is here of the last one is dropped.
+    /// A hub has another incarnation: what is here of the last one is dropped.
     pub(super) fn drop_stale_sets(&mut self, hub: HubId, incarnation: super::ids::Incarnation) {
         let mut directory = self.directory.write();
         for set in directory.sets_of(&hub) {

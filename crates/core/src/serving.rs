@@ -58,7 +58,7 @@ impl Serving {
         }
     }
 
-    /// The neighbour wants a set after `seq` of that life. Past the bound it gets none: false.
+    /// The neighbour wants a set after `seq` of that incarnation. Past the bound it gets none: false.
     pub fn on_subscribe(
         &mut self,
         link: LinkId,
@@ -236,12 +236,12 @@ fn next_part(
         return None;
     }
     let floor = directory.set_floor(set);
-    let other_life = here.incarnation != subscription.incarnation;
+    let other_incarnation = here.incarnation != subscription.incarnation;
     let forgotten =
         floor > subscription.cursor.max(subscription.sound) && subscription.cursor < here.seq;
     let from_nothing = subscription.cursor == 0 && !subscription.answered && !subscription.walking;
     let mut starts_anew = false;
-    if other_life || forgotten || from_nothing {
+    if other_incarnation || forgotten || from_nothing {
         *subscription = Subscription {
             incarnation: here.incarnation,
             cursor: 0,
@@ -299,11 +299,11 @@ mod tests {
     #[test]
     fn a_neighbour_cannot_subscribe_to_more_hubs_than_there_are() {
         let mut serving = Serving::default();
-        let life = Incarnation { epoch: 0, nonce: 1 };
+        let incarnation = Incarnation { epoch: 0, nonce: 1 };
         for number in 0..10_000_u32 {
             let mut origin = HubId([0; 20]);
             origin.0[..4].copy_from_slice(&number.to_be_bytes());
-            serving.on_subscribe(LinkId(1), Set::all(origin), life, 0);
+            serving.on_subscribe(LinkId(1), Set::all(origin), incarnation, 0);
         }
         assert_eq!(serving.by_set.len(), MAX_SUBSCRIPTIONS);
         serving.on_link_down(LinkId(1));

@@ -152,7 +152,7 @@ impl Core {
                     .start(hub, now.at + hold, now.at + hold.max(DROP_AFTER));
             }
             TopologyEvent::IncarnationChanged { hub, incarnation } => {
-                self.routing.feeds.on_life(hub, incarnation);
+                self.routing.feeds.on_incarnation(hub, incarnation);
                 self.routing.drop_stale_sets(hub, incarnation);
                 self.linkage.links.on_incarnation(hub, incarnation);
                 self.routing.show(hub, LeaveReason::HubLost);
@@ -173,7 +173,7 @@ impl Core {
                 self.rest_if_whole(now);
             }
             TopologyEvent::RoutesChanged => self.on_routes_changed(now),
-            TopologyEvent::OwnIncarnation(incarnation) => self.begin_life(now, incarnation),
+            TopologyEvent::OwnIncarnation(incarnation) => self.begin_incarnation(now, incarnation),
             TopologyEvent::IdentityClash => self.leave_mesh(now),
         }
     }
@@ -214,14 +214,14 @@ impl Core {
         self.go_on_where_known(now);
     }
 
-    pub(super) fn begin_life(&mut self, now: Now, incarnation: Incarnation) {
+    pub(super) fn begin_incarnation(&mut self, now: Now, incarnation: Incarnation) {
         self.incarnation = incarnation;
         self.linkage.links.set_incarnation(incarnation);
         self.directory.write().set_own_incarnation(incarnation);
         self.exchange.lock().set_incarnation(now.at, incarnation);
         self.routing.serve_all_of(self.me);
         self.alarm(now, "new-incarnation", || {
-            format!("the mesh knew a later life of this hub: it goes on in {incarnation}")
+            format!("the mesh knew a later incarnation of this hub, which goes on as {incarnation}")
         });
     }
 
@@ -254,8 +254,8 @@ impl Core {
         self.outputs.push_back(Output::LeftMesh);
     }
 
-    /// Goes by another id, in a first life, and back into the mesh: at once, or a minute after it last did so. To be called
-    /// after [`Output::LeftMesh`] by a hub whose id nobody chose. Its peers stay.
+    /// Goes by another id, in a first incarnation, and back into the mesh: at once, or a minute after it last did so. To be
+    /// called after [`Output::LeftMesh`] by a hub whose id nobody chose. Its peers stay.
     pub fn take_new_id(&mut self, now: Now, hub: HubId, nonce: u64) {
         if !self.left {
             return;
@@ -372,7 +372,7 @@ impl Core {
 }
 
 impl Routing {
-    /// Makes a hub's claims visible or not, as its reachability and its life say.
+    /// Makes a hub's claims visible or not, as its reachability and its incarnation say.
     pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
         let sets = self.directory.read().sets_of(&hub);
         sets.iter().for_each(|set| self.show_set(set, reason));
@@ -384,11 +384,11 @@ impl Routing {
             return;
         };
         let near = self.topology.is_reachable(set.hub) || self.holds.holds(&set.hub);
-        let life = self
+        let incarnation = self
             .topology
             .record(set.hub)
             .map(|record| record.incarnation);
-        let visible = here.complete && life == Some(here.incarnation) && near;
+        let visible = here.complete && incarnation == Some(here.incarnation) && near;
         if here.visible != visible {
             self.directory.write().show_set(set, visible, reason);
         }

@@ -1,6 +1,6 @@
 //! Who is in the mesh, and the way to each: link-state routing.
 //!
-//! Owns the newest link record of every hub, this hub's own record and life, the routes that follow, and per
+//! Owns the newest link record of every hub, this hub's own record and incarnation, the routes that follow, and per
 //! link the set of records still to be sent. Knows nothing of sockets, of peers, or of which of several links
 //! with a neighbour is chosen. The core tells it of neighbours and of what came by the links; it answers with
 //! events, frames per link, and routes.
@@ -14,10 +14,10 @@
 //! - A hub is reachable if a path of links leads to it that both ends list, each in its newest record.
 //! - Of paths of equal cost the one with fewer hops is taken, then the one by the lowest neighbour id; so the
 //!   same records give the same routes.
-//! - A hub unreachable for `forget_after` is forgotten, but its life not for as long again: an earlier one is not taken
-//!   in meanwhile. A life that lies too far above what is known of its hub never is.
-//! - Nothing grows with what others send beyond `max_hubs` records and as many questions, `max_lives` lives, and a
-//!   few sets of these for each link.
+//! - A hub unreachable for `forget_after` is forgotten, but its incarnation not for as long again: an earlier one is not
+//!   taken in meanwhile. An incarnation that lies too far above what is known of its hub never is.
+//! - Nothing grows with what others send beyond `max_hubs` records and as many questions, `max_past_incarnations`
+//!   incarnations, and a few sets of these for each link.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -29,12 +29,12 @@ use crate::frames::{ControlFrame, DigestEntry, LinkRecord};
 use crate::reach::Reach;
 use comparing::Start;
 use flooding::Root;
-use lives::Lives;
 use neighbours::Neighbour;
 use outbox::Outbox;
 use own::Own;
+use past_incarnations::PastIncarnations;
 use pulling::Pulls;
-use records::{Stored, epitaph, is_sound};
+use records::{Stored, forgotten_record, is_sound};
 use spf::Graph;
 
 pub use config::{TopologyConfig, TopologyEvent};
@@ -42,11 +42,11 @@ pub use config::{TopologyConfig, TopologyEvent};
 mod comparing;
 mod config;
 mod flooding;
-mod lives;
 mod neighbours;
 mod origin;
 mod outbox;
 mod own;
+mod past_incarnations;
 mod pulling;
 mod records;
 mod room;
@@ -63,7 +63,7 @@ pub struct Topology {
     own: Own,
     neighbours: BTreeMap<HubId, Neighbour>,
     records: BTreeMap<HubId, Stored>,
-    lives: Lives,
+    past_incarnations: PastIncarnations,
     /// Links whose other end does not ask for what it hears of.
     flooded: BTreeSet<LinkId>,
     outboxes: BTreeMap<LinkId, Outbox>,
@@ -123,7 +123,7 @@ impl Topology {
             own: Own::new(incarnation),
             neighbours: BTreeMap::new(),
             records: BTreeMap::new(),
-            lives: Lives::new(config.max_lives),
+            past_incarnations: PastIncarnations::new(config.max_past_incarnations),
             config,
             flooded: BTreeSet::new(),
             outboxes: BTreeMap::new(),
@@ -194,13 +194,13 @@ impl Topology {
 
     /// Records that came by `link`.
     pub fn handle_records(&mut self, now: Moment, link: LinkId, records: Vec<LinkRecord>) {
-        self.expire_lives(now);
+        self.expire_past_incarnations(now);
         self.on_told(link);
         if let Some(outbox) = self.outboxes.get_mut(&link) {
             outbox.told_at = Some(now);
         }
         for record in records {
-            if !is_sound(&record) || !self.can_live(record.hub, record.incarnation) {
+            if !is_sound(&record) || !self.is_plausible(record.hub, record.incarnation) {
                 self.refused += 1;
             } else if record.hub == self.me {
                 self.hear_of_self(now, link, &record);
@@ -235,21 +235,21 @@ impl Topology {
         told_by.unwrap_or(Reach::Global)
     }
 
-    /// Somebody knows this life of us: if it is higher than ours, ours is raised above it.
+    /// Somebody knows this incarnation of us: if it is higher than ours, ours is raised above it.
     pub fn on_stale(&mut self, now: Moment, known: Incarnation) {
-        if known > self.own.incarnation && self.can_live(self.me, known) {
+        if known > self.own.incarnation && self.is_plausible(self.me, known) {
             self.bump(now, known);
         }
     }
 
-    /// Whether a hub can live this life, as far as is known of its past ones. Otherwise one made-up life at the highest
-    /// epoch would keep the hub out for good, because nothing is above it.
-    pub fn can_live(&self, hub: HubId, life: Incarnation) -> bool {
+    /// Whether a hub can have this incarnation, as far as is known of its past ones. Otherwise one made-up incarnation at
+    /// the highest epoch would keep the hub out for good, because nothing is above it.
+    pub fn is_plausible(&self, hub: HubId, incarnation: Incarnation) -> bool {
         let known = match hub == self.me {
             true => self.own.incarnation.epoch,
             false => self.known(hub).map_or(0, |known| known.epoch),
         };
-        let near = life.epoch <= known.saturating_add(self.config.max_epoch_jump);
+        let near = incarnation.epoch <= known.saturating_add(self.config.max_epoch_jump);
         near || self.config.mutants.any_epoch_believed()
     }
 
@@ -258,13 +258,13 @@ impl Topology {
         self.own.forget_clash();
     }
 
-    fn expire_lives(&mut self, now: Moment) {
+    fn expire_past_incarnations(&mut self, now: Moment) {
         if self.config.mutants.lives_for_ever() {
             return;
         }
         let age = u64::try_from(self.config.forget_after.as_micros()).unwrap_or(u64::MAX);
         if let Some(then) = now.0.checked_sub(age) {
-            self.lives.expire(Moment(then));
+            self.past_incarnations.expire(Moment(then));
         }
     }
 
@@ -277,7 +277,7 @@ impl Topology {
         let Topology {
             outboxes,
             records,
-            lives,
+            past_incarnations,
             ..
         } = self;
         let outbox = outboxes.get_mut(&link)?;
@@ -294,7 +294,7 @@ impl Topology {
         }
         let find = |hub: HubId| match records.get(&hub) {
             Some(stored) => Some(stored.record.clone()),
-            None => Some(epitaph(hub, lives.of(hub)?)),
+            None => Some(forgotten_record(hub, past_incarnations.of(hub)?)),
         };
         outbox.take_more(records);
         let due = outbox.next_records(find, max_bytes);
@@ -318,7 +318,7 @@ impl Topology {
         self.give_due_words(now);
         self.ask_again(now);
         self.compare_due_links(now);
-        self.expire_lives(now);
+        self.expire_past_incarnations(now);
         self.forget(now);
         self.ask_for_turned_away(now);
         self.run_due_spf(now);
@@ -364,17 +364,17 @@ impl Topology {
         self.records.values().map(|stored| &stored.record)
     }
 
-    /// The highest life of this hub that a record told of, also after the record was forgotten.
+    /// The highest incarnation of this hub that a record told of, also after the record was forgotten.
     pub fn known(&self, hub: HubId) -> Option<Incarnation> {
         match self.records.get(&hub) {
             Some(stored) => Some(stored.record.incarnation),
-            None => self.lives.of(hub),
+            None => self.past_incarnations.of(hub),
         }
     }
 
-    /// How many forgotten hubs' lives are remembered.
-    pub fn lives(&self) -> usize {
-        self.lives.len()
+    /// How many forgotten hubs' incarnations are remembered.
+    pub fn past_incarnations(&self) -> usize {
+        self.past_incarnations.len()
     }
 
     /// Whether a path leads to this hub. True of ourselves.
@@ -382,7 +382,7 @@ impl Topology {
         hub == self.me || self.routes.by_hub.contains_key(&hub)
     }
 
-    /// The life that this hub lives now.
+    /// The present incarnation of this hub.
     pub fn incarnation(&self) -> Incarnation {
         self.own.incarnation
     }

@@ -43,7 +43,11 @@ fn measures(world: &World, no: HostNo) -> Vec<(&'static str, usize, usize)> {
     let all = |of_one: usize| of_one * Shares::HUBS;
     vec![
         ("link records", kept.records, config.topology.max_hubs),
-        ("lives", kept.lives, config.topology.max_lives),
+        (
+            "past incarnations",
+            kept.past_incarnations,
+            config.topology.max_past_incarnations,
+        ),
         (
             "links with one hub",
             kept.links_with_one,

@@ -201,7 +201,7 @@ fn authored(world: &World, no: HostNo) -> Option<Version> {
     })
 }
 
-/// Whether the hub of a machine shows this set, or a later one of the same life.
+/// Whether the hub of a machine shows this set, or a later one of the same incarnation.
 fn shows(world: &World, no: HostNo, version: &Version) -> bool {
     let state = world
         .core(no)

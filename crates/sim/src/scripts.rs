@@ -65,7 +65,7 @@ pub const QUICK: &[Script] = &[
         restarts::restart_with_another_clock,
     ),
     (
-        "two restarts in one pacing window are two lives",
+        "two restarts in one pacing window are two incarnations",
         restarts::two_restarts_in_one_window,
     ),
     (
@@ -111,7 +111,7 @@ pub const QUICK: &[Script] = &[
         halves_without_bootstrap,
     ),
     (
-        "two hubs restarted while apart meet in their new lives",
+        "two hubs restarted while apart meet in their new incarnations",
         restarts::both_restarted_while_apart,
     ),
     ("random bytes hurt nobody", random_bytes),
@@ -172,7 +172,7 @@ pub const QUICK: &[Script] = &[
         rogues::kept_aside,
     ),
     (
-        "a later life in a signal ends no pair of hubs",
+        "a later incarnation in a signal ends no pair of hubs",
         rogues::later_life_in_a_signal,
     ),
     (
@@ -196,7 +196,7 @@ pub const QUICK: &[Script] = &[
         rogues::new_id,
     ),
     (
-        "a life that nobody lives is forgotten",
+        "an incarnation that no hub has is forgotten",
         rogues::forgotten_life,
     ),
     (

@@ -6,14 +6,14 @@
 //!
 //! - **Always**: nothing that the rogue says ends a hub, stops time, or makes a hub keep more than its bounds
 //!   (`bounds`).
-//! - **A stranger** is linked to one honest hub and says whatever it likes, also in others' names, or is linked to many
-//!   and speaks for itself and for hubs that it made up; and it tells of no later lives of honest hubs. Then what holds
+//! - **A stranger** is linked to one honest hub and says whatever it likes, also in others' names, or is linked to many and
+//!   speaks for itself and for hubs that it made up; and it tells of no later incarnations of honest hubs. Then what holds
 //!   at every instant of any history holds among honest hubs, and in calm: no honest session ends, no honest client loses
-//!   sight of another, no link between honest hubs goes, nobody's life changes, and signals between honest clients
+//!   sight of another, no link between honest hubs goes, nobody's incarnation changes, and signals between honest clients
 //!   whose way does not lead through the rogue arrive within `ARRIVES`.
-//! - **An impostor** does all of that and more: it links in others' names, tells of lives that they do not live, changes
-//!   what passes through it. While it is there, the mesh may suffer. Once it is gone, and the hubs that it drove away are
-//!   back, everything holds again; a hub about whose claims it lied lives on from its next start.
+//! - **An impostor** does all of that and more: it links in others' names, tells of incarnations that they do not have,
+//!   changes what passes through it. While it is there, the mesh may suffer. Once it is gone, and the hubs that it drove
+//!   away are back, everything holds again; a hub about whose claims it lied lives on from its next start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -62,7 +62,7 @@ struct Siege {
 
 /// What is not to change in calm.
 struct Calm {
-    lives: BTreeMap<HostNo, Incarnation>,
+    incarnations: BTreeMap<HostNo, Incarnation>,
     links: BTreeSet<(HostNo, HostNo)>,
 }
 
@@ -202,7 +202,7 @@ impl Siege {
             return;
         }
         let calm = Calm {
-            lives: self.lives(),
+            incarnations: self.incarnations(),
             links: self.links(),
         };
         self.world.boot(self.rogue);
@@ -227,7 +227,7 @@ impl Siege {
         }
     }
 
-    fn lives(&self) -> BTreeMap<HostNo, Incarnation> {
+    fn incarnations(&self) -> BTreeMap<HostNo, Incarnation> {
         (0..self.rogue)
             .filter_map(|no| Some((no, self.world.core(no)?.incarnation())))
             .collect()
@@ -240,8 +240,8 @@ impl Siege {
 
     fn check_calm(&mut self, before: &Calm) {
         let mut faults = Vec::new();
-        if self.lives() != before.lives {
-            faults.push("12: an honest hub lives another life".to_owned());
+        if self.incarnations() != before.incarnations {
+            faults.push("12: an honest hub has another incarnation".to_owned());
         }
         if self.links() != before.links {
             faults.push(format!(
@@ -389,7 +389,8 @@ impl Siege {
         peace.make()
     }
 
-    /// Hubs that were driven away come back, and all start anew, since a lie about a hub's claims ends with its life.
+    /// Hubs that were driven away come back, and all start anew, since a lie about a hub's claims ends with its
+    /// incarnation.
     fn forget_lies(&mut self) {
         let back = self
             .world
@@ -410,7 +411,7 @@ impl Siege {
 fn small_bounds(config: &mut WorldConfig) {
     let core = &mut config.core;
     core.topology.max_hubs = 48;
-    core.topology.max_lives = 48;
+    core.topology.max_past_incarnations = 48;
     core.shares = Shares {
         claims: 60,
         bytes: 32 * 1024,

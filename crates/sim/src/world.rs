@@ -147,7 +147,7 @@ pub struct World {
     totals: Totals,
     sniffed: Option<Sniffed>,
     arriving: Vec<Arriving>,
-    /// The life of each boot as of its last input.
+    /// The incarnation of each boot as of its last input.
     lives_told: BTreeMap<Boot, Incarnation>,
     spins: (u64, u32),
     /// Machines of rogues.

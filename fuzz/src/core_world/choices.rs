@@ -72,7 +72,7 @@ impl Choices<'_> {
         HubId([self.below(6) * 40; 20])
     }
 
-    pub fn life(&mut self) -> Incarnation {
+    pub fn incarnation(&mut self) -> Incarnation {
         Incarnation {
             epoch: self.of([0, 0, 0, 1, 2, u32::MAX]),
             nonce: self.below(3).into(),
@@ -148,7 +148,9 @@ impl Choices<'_> {
             },
             1 => Bye::Duplicate,
             2 => Bye::SelfDial,
-            3 => Bye::StaleIncarnation { known: self.life() },
+            3 => Bye::StaleIncarnation {
+                known: self.incarnation(),
+            },
             4 => Bye::IdentityClash,
             5 => Bye::Full,
             6 => Bye::BadFrame,
@@ -160,7 +162,7 @@ impl Choices<'_> {
     fn digest(&mut self) -> Vec<DigestEntry> {
         let mut lines = self.many(4, |choices| DigestEntry {
             hub: choices.hub(),
-            incarnation: choices.life(),
+            incarnation: choices.incarnation(),
             number: choices.number(),
         });
         if !self.one_in(4) {
@@ -178,7 +180,7 @@ impl Choices<'_> {
         neighbours.dedup_by_key(|neighbour| neighbour.0);
         LinkRecord {
             hub: self.hub(),
-            incarnation: self.life(),
+            incarnation: self.incarnation(),
             number: self.number(),
             draining: self.one_in(4),
             urls: self.many(3, |choices| format!("ws://h{}/mesh", choices.below(4))),
@@ -194,7 +196,7 @@ impl Choices<'_> {
         }
         Delta {
             origin: self.hub(),
-            incarnation: self.life(),
+            incarnation: self.incarnation(),
             from: self.number(),
             reset: self.one_in(2),
             last: self.one_in(2),
@@ -216,13 +218,13 @@ impl Choices<'_> {
             4 | 5 => ControlFrame::Records(self.many(4, Self::record)),
             6 => ControlFrame::Subscribe {
                 origin: self.hub(),
-                incarnation: self.life(),
+                incarnation: self.incarnation(),
                 seq: self.number(),
             },
             7 => ControlFrame::Unsubscribe { origin: self.hub() },
             8 => ControlFrame::Audit {
                 origin: self.hub(),
-                incarnation: self.life(),
+                incarnation: self.incarnation(),
                 seq: self.number(),
                 hash: self.any_number(),
             },
@@ -249,9 +251,9 @@ impl Choices<'_> {
                 head: Head {
                     ttl: self.below(5),
                     source: self.hub(),
-                    source_incarnation: self.life(),
+                    source_incarnation: self.incarnation(),
                     dest: self.hub(),
-                    dest_incarnation: self.life(),
+                    dest_incarnation: self.incarnation(),
                 },
                 upto: self.number(),
                 refused: self.many(4, |choices| Refused {
@@ -268,9 +270,9 @@ impl Choices<'_> {
                 head: Head {
                     ttl: self.below(5),
                     source: self.hub(),
-                    source_incarnation: self.life(),
+                    source_incarnation: self.incarnation(),
                     dest: self.hub(),
-                    dest_incarnation: self.life(),
+                    dest_incarnation: self.incarnation(),
                 },
                 seq: self.number(),
                 base: self.number(),

@@ -87,7 +87,7 @@ fn texts(mailbox: &Mailbox) -> Vec<String> {
 fn posted(claim: u64) -> Sender {
     Sender::There(Posted {
         hub: HubId([9; 20]),
-        life: Incarnation { epoch: 0, nonce: 9 },
+        incarnation: Incarnation { epoch: 0, nonce: 9 },
         claim: ClaimNo(claim),
         seq: 1,
     })

@@ -93,7 +93,7 @@ impl Known {
         !self.draining && self.url().is_some()
     }
 
-    /// It may be dialled when its time comes. One that drained and is gone may be back in its next life, which
+    /// It may be dialled when its time comes. One that drained and is gone may be back in its next incarnation, which
     /// only a dial can tell.
     pub(super) fn is_dialable(&self) -> bool {
         let drains = self.draining && self.reachable;

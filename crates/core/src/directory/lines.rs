@@ -116,7 +116,7 @@ impl Lines {
         lines.map(|(network, _)| network).collect()
     }
 
-    /// Whether all lines of a hub's present life are here.
+    /// Whether all lines of a hub's present incarnation are here.
     pub fn is_whole(&self, hub: &HubId) -> bool {
         let state = self.sets().and_then(|all| all.origin_state(hub));
         state.is_some_and(|state| state.complete)

@@ -1,7 +1,7 @@
 //! The sets by whom they are of and what of it they hold: whole, of one network, or the hub's networks alone.
 //!
-//! Of another hub there is its whole set or there are sets of single networks, never both: a claim is in one set.
-//! What is whole becomes sets of networks by [`Directory::narrow`], and back by [`Directory::widen`]; both at one moment, and
+//! Of another hub there is its whole set or there are sets of single networks, never both: a claim is in one set. What is
+//! whole becomes sets of networks by [`Directory::narrow`], and back by [`Directory::widen`]; both at one moment, and
 //! neither shows a peer of a network of interest as gone or as new that was there before and is there after.
 
 use std::collections::BTreeMap;
@@ -182,7 +182,8 @@ impl Directory {
         }
     }
 
-    /// Makes a hub's whole set known by its networks too, in one pass over it. False if it is known so already, or not here.
+    /// Makes a hub's whole set known by its networks too, in one pass over it. False if it is known so already, or not
+    /// here.
     pub fn open_views(&mut self, hub: &HubId) -> bool {
         let Some(origin) = self.origin(hub).filter(|origin| origin.views.is_none()) else {
             return false;
@@ -244,7 +245,7 @@ impl Directory {
         }
     }
 
-    /// Makes room for a set of this life, dropping that of an earlier one.
+    /// Makes room for a set of this incarnation, dropping that of an earlier one.
     pub fn begin_set(&mut self, set: &Set, incarnation: Incarnation) {
         match &set.scope {
             Scope::All => self.begin(set.hub, incarnation),

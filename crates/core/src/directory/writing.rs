@@ -78,7 +78,7 @@ impl Directory {
         self.keen = true;
     }
 
-    /// This hub begins a new life: the claims stay, under the new incarnation.
+    /// This hub begins a new incarnation: its claims stay, under that.
     pub fn set_own_incarnation(&mut self, incarnation: Incarnation) {
         self.own_mut().incarnation = incarnation;
         if let Some(all) = self.lines.sets_mut() {
@@ -99,7 +99,7 @@ impl Directory {
         own.incarnation = incarnation;
     }
 
-    /// Makes room for a hub's claims of this life, dropping those of an earlier one.
+    /// Makes room for a hub's claims of this incarnation, dropping those of an earlier one.
     pub fn begin(&mut self, hub: HubId, incarnation: Incarnation) {
         if self
             .origin(&hub)

@@ -21,8 +21,8 @@ pub const SIGNAL_COST: usize = 128;
 /// destination drops what lies further above the source's base.
 pub const MAX_OUTSTANDING: u64 = 16_384;
 
-/// How far the numbers of a source may jump ahead at once: far more than a life sends, and too little to use the numbers
-/// up. Numbers jump where a window was forgotten, because later ones start above all that were used.
+/// How far the numbers of a source may jump ahead at once: far more than an incarnation sends, and too little to use the
+/// numbers up. Numbers jump where a window was forgotten, because later ones start above all that were used.
 pub const MAX_JUMP: u64 = 1 << 48;
 
 /// The bounds and times of an [`Exchange`](super::Exchange).

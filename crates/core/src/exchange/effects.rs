@@ -65,8 +65,8 @@ pub mod counted {
     pub const TTL: &str = "ttl-expired";
     /// A frame to be forwarded has no way on, or only the one it came by; dropped.
     pub const NO_WAY_ON: &str = "no-way-on";
-    /// A signal or acknowledgement of or for a life that is over; dropped.
-    pub const STALE_LIFE: &str = "stale-life";
+    /// A signal or acknowledgement of or for an incarnation that is over; dropped.
+    pub const STALE_INCARNATION: &str = "stale-life";
     /// A frame whose numbers cannot be, or cannot be read; dropped.
     pub const MALFORMED: &str = "malformed";
     /// A signal that says what this hub does not know, refused; or a frame of a kind that it does not know, dropped.
@@ -108,7 +108,7 @@ pub mod counted {
         OUTPACED,
         TTL,
         NO_WAY_ON,
-        STALE_LIFE,
+        STALE_INCARNATION,
         MALFORMED,
         DUPLICATE,
         EARLY,
@@ -131,7 +131,7 @@ pub(super) enum Owner {
     /// The window of a hub.
     Window {
         hub: HubId,
-        life: Incarnation,
+        incarnation: Incarnation,
         seq: u64,
     },
     /// A local claim, whose signal had to wait.
@@ -143,7 +143,7 @@ pub(super) enum Owner {
 pub(super) enum Settling {
     Window {
         hub: HubId,
-        life: Incarnation,
+        incarnation: Incarnation,
         seq: u64,
     },
     /// What its sender is told, but for the reason, should it fail.
@@ -194,10 +194,14 @@ impl Effects {
         &mut self,
         publication: Publication,
         hub: HubId,
-        life: Incarnation,
+        incarnation: Incarnation,
         seq: u64,
     ) {
-        let settling = Settling::Window { hub, life, seq };
+        let settling = Settling::Window {
+            hub,
+            incarnation,
+            seq,
+        };
         self.queue.push_back(Queued::Publish(publication, settling));
     }
 
@@ -236,7 +240,15 @@ impl Effects {
             Queued::Deliver(delivery, owner) => (delivery, owner),
         };
         self.settling = Some(match owner {
-            Owner::Window { hub, life, seq } => Settling::Window { hub, life, seq },
+            Owner::Window {
+                hub,
+                incarnation,
+                seq,
+            } => Settling::Window {
+                hub,
+                incarnation,
+                seq,
+            },
             Owner::Local { source } => Settling::Local(Failed {
                 source,
                 network: delivery.network.clone(),

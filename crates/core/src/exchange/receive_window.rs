@@ -29,8 +29,8 @@ pub(super) enum Admission {
 /// The receiving end.
 #[derive(Debug)]
 pub(super) struct ReceiveWindow {
-    /// The source's life.
-    life: Incarnation,
+    /// The source's incarnation.
+    incarnation: Incarnation,
     /// The lowest number that the source still keeps, as far as it has told.
     base: u64,
     /// The number to be taken next.
@@ -52,9 +52,9 @@ pub(super) struct ReceiveWindow {
 
 impl ReceiveWindow {
     /// Starts at the base that the source tells: what is below was settled before, or never will be.
-    pub(super) fn new(life: Incarnation, base: u64, now: Moment) -> Self {
+    pub(super) fn new(incarnation: Incarnation, base: u64, now: Moment) -> Self {
         ReceiveWindow {
-            life,
+            incarnation,
             base,
             next: base,
             early: BTreeMap::new(),
@@ -68,8 +68,8 @@ impl ReceiveWindow {
         }
     }
 
-    pub(super) fn life(&self) -> Incarnation {
-        self.life
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// What came before its turn takes up so much.
@@ -178,8 +178,8 @@ impl ReceiveWindow {
         (upto, refused)
     }
 
-    /// The source lives another life: what it sent early will never be completed. The numbers are kept,
-    /// so that a straggler of the old life is still known.
+    /// The source has another incarnation: what it sent early will never be completed. The numbers are kept,
+    /// so that a straggler of the old incarnation is still known.
     pub(super) fn source_reborn(&mut self) {
         self.early.clear();
         self.early_bytes = 0;

@@ -129,7 +129,7 @@ impl Exchange {
         self.routes.by_hub.get(hub).map(|route| route.hop)
     }
 
-    /// Whether a signal for us can be one: of two lives that last, with numbers that can be.
+    /// Whether a signal for us can be one: of two incarnations that last, with numbers that can be.
     fn check(&self, frame: &SignalFrame) -> Result<(), &'static str> {
         if frame.head.source == self.me.hub
             || frame.base == 0
@@ -139,15 +139,15 @@ impl Exchange {
             return Err(counted::MALFORMED);
         }
         let window = self.receive_windows.get(&frame.head.source);
-        let known = self.life_by_routes(&frame.head.source);
-        let known = known.or_else(|| window.map(ReceiveWindow::life));
-        // Also of a later life than its link record tells: whoever made it up could end the window for good.
-        if frame.head.dest_incarnation != self.me.life
-            || known.is_some_and(|known| !self.is_life(frame, known))
+        let known = self.incarnation_by_routes(&frame.head.source);
+        let known = known.or_else(|| window.map(ReceiveWindow::incarnation));
+        // Also of a later incarnation than its link record tells: whoever made it up could end the window for good.
+        if frame.head.dest_incarnation != self.me.incarnation
+            || known.is_some_and(|known| !self.is_incarnation(frame, known))
         {
-            return Err(counted::STALE_LIFE);
+            return Err(counted::STALE_INCARNATION);
         }
-        let next = window.filter(|window| window.life() == frame.head.source_incarnation);
+        let next = window.filter(|window| window.incarnation() == frame.head.source_incarnation);
         let next = next.map_or(0, ReceiveWindow::next);
         let far = frame.base.saturating_sub(next) > MAX_JUMP;
         if far && !self.config.mutants.numbers_jump_anywhere() {
@@ -156,31 +156,31 @@ impl Exchange {
         Ok(())
     }
 
-    fn is_life(&self, frame: &SignalFrame, known: Incarnation) -> bool {
+    fn is_incarnation(&self, frame: &SignalFrame, known: Incarnation) -> bool {
         let named = frame.head.source_incarnation;
         if self.config.mutants.life_by_frame() {
             let heard = self
                 .receive_windows
                 .get(&frame.head.source)
-                .map(ReceiveWindow::life);
+                .map(ReceiveWindow::incarnation);
             return named >= heard.map_or(known, |heard| heard.max(known));
         }
         named == known
     }
 
-    fn life_by_routes(&self, hub: &HubId) -> Option<Incarnation> {
+    fn incarnation_by_routes(&self, hub: &HubId) -> Option<Incarnation> {
         self.routes.by_hub.get(hub).map(|route| route.incarnation)
     }
 
-    /// Sees to it that there is a receiving end for the frame's source and life.
+    /// Sees to it that there is a receiving end for the frame's source and incarnation.
     fn open_receive_window(&mut self, now: Moment, frame: &SignalFrame) -> bool {
         let hub = frame.head.source;
-        let life = frame.head.source_incarnation;
+        let incarnation = frame.head.source_incarnation;
         if let Some(window) = self.receive_windows.get_mut(&hub) {
-            if window.life() != life {
+            if window.incarnation() != incarnation {
                 self.timers
                     .clear(Timer::ReceiveWindow(hub), &mut window.timer);
-                *window = ReceiveWindow::new(life, frame.base, now);
+                *window = ReceiveWindow::new(incarnation, frame.base, now);
             }
             return true;
         }
@@ -189,7 +189,7 @@ impl Exchange {
         if full && !self.forget_silent_window(now) {
             return false;
         }
-        let window = ReceiveWindow::new(life, frame.base, now);
+        let window = ReceiveWindow::new(incarnation, frame.base, now);
         self.receive_windows.insert(hub, window);
         true
     }
@@ -212,13 +212,13 @@ impl Exchange {
     }
 
     /// Forgets the sources that cannot be reached and have long been silent, and the early signals of
-    /// lives that are over.
+    /// incarnations that are over.
     pub(super) fn forget_silent_sources(&mut self, now: Moment) {
         let span = self.config.forget_after;
         let (routes, timers) = (&self.routes, &mut self.timers);
         self.receive_windows.retain(|hub, window| {
             match routes.by_hub.get(hub) {
-                Some(route) if route.incarnation > window.life() => window.source_reborn(),
+                Some(route) if route.incarnation > window.incarnation() => window.source_reborn(),
                 None if window.is_silent(now, span) => {
                     timers.clear(Timer::ReceiveWindow(*hub), &mut window.timer);
                     return false;
@@ -274,9 +274,9 @@ impl Exchange {
             head: Head {
                 ttl: ttl_for(hop.hops),
                 source: self.me.hub,
-                source_incarnation: self.me.life,
+                source_incarnation: self.me.incarnation,
                 dest: hub,
-                dest_incarnation: window.life(),
+                dest_incarnation: window.incarnation(),
             },
             upto,
             refused,
@@ -302,7 +302,7 @@ impl Judge<'_> {
         if let Err(why) = self.judge(&body) {
             return window.refuse(seq, why);
         }
-        let (hub, life) = (self.from, window.life());
+        let (hub, incarnation) = (self.from, window.incarnation());
         match body {
             SignalBody::Hub { payload } => {
                 if let Some(published) = Published::decode(&payload) {
@@ -325,7 +325,7 @@ impl Judge<'_> {
                     from: signal.from,
                     sender: Sender::There(Posted {
                         hub,
-                        life,
+                        incarnation,
                         claim: signal.from_claim,
                         seq,
                     }),
@@ -334,8 +334,14 @@ impl Judge<'_> {
                     payload: signal.payload,
                 };
                 window.hand_over(seq);
-                self.effects
-                    .deliver(delivery, Owner::Window { hub, life, seq });
+                self.effects.deliver(
+                    delivery,
+                    Owner::Window {
+                        hub,
+                        incarnation,
+                        seq,
+                    },
+                );
             }
         }
     }
@@ -345,16 +351,17 @@ impl Judge<'_> {
         if let Err(why) = self.judge_sender(network, from, published.claim, published.seq) {
             return window.refuse(seq, why);
         }
-        let (hub, life) = (self.from, window.life());
+        let (hub, incarnation) = (self.from, window.incarnation());
         let claim = published.claim;
         window.hand_over(seq);
         let sender = Sender::There(Posted {
             hub,
-            life,
+            incarnation,
             claim,
             seq,
         });
-        self.effects.publish(published.of(sender), hub, life, seq);
+        self.effects
+            .publish(published.of(sender), hub, incarnation, seq);
     }
 
     fn judge(&mut self, body: &SignalBody) -> Result<(), RefusedWhy> {
@@ -405,8 +412,8 @@ impl Judge<'_> {
         let Ok(target) = PeerId::new(&message.target) else {
             return self.effects.count(counted::MALFORMED);
         };
-        if message.life != self.me.life {
-            return self.effects.count(counted::STALE_LIFE);
+        if message.incarnation != self.me.incarnation {
+            return self.effects.count(counted::STALE_INCARNATION);
         }
         let (mut told, mut seen) = (BTreeSet::new(), BTreeSet::new());
         for line in &message.signals {

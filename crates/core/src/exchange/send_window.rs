@@ -2,7 +2,7 @@
 //!
 //! Owns the numbers, the items kept until they are acknowledged, and when to send them again. Must not
 //! know the directory: what a refused item is worth is decided by the exchange. Invariants: the ring
-//! holds exactly the numbers `base..next`; a number is used once in a life of either hub; what was never
+//! holds exactly the numbers `base..next`; a number is used once in an incarnation of either hub; what was never
 //! handed to a link is never presumed delivered.
 
 use std::collections::VecDeque;
@@ -131,8 +131,8 @@ type BySender = HashMap<ClaimNo, usize, FixedState>;
 #[derive(Debug)]
 pub(super) struct SendWindow {
     dest: HubId,
-    /// The destination's life.
-    life: Incarnation,
+    /// The destination's incarnation.
+    incarnation: Incarnation,
     way: Reachability,
     /// The lowest number kept.
     base: u64,
@@ -153,14 +153,14 @@ pub(super) struct SendWindow {
 impl SendWindow {
     pub(super) fn new(
         dest: HubId,
-        life: Incarnation,
+        incarnation: Incarnation,
         way: Reachability,
         first: u64,
         now: Moment,
     ) -> Self {
         SendWindow {
             dest,
-            life,
+            incarnation,
             way,
             base: first,
             skipped: 0,
@@ -174,8 +174,8 @@ impl SendWindow {
         }
     }
 
-    pub(super) fn life(&self) -> Incarnation {
-        self.life
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -267,9 +267,9 @@ impl SendWindow {
             head: Head {
                 ttl: ttl_for(hop.hops),
                 source: me.hub,
-                source_incarnation: me.life,
+                source_incarnation: me.incarnation,
                 dest: self.dest,
-                dest_incarnation: self.life,
+                dest_incarnation: self.incarnation,
             },
             seq,
             base: self.base,
@@ -409,9 +409,10 @@ impl SendWindow {
         }
     }
 
-    /// The destination lives another life: what is kept will never be acknowledged, and it knows of no skipped numbers.
-    pub(super) fn reborn(&mut self, life: Incarnation) -> Vec<(WindowItem, SignalFailure)> {
-        self.life = life;
+    /// The destination has another incarnation: what is kept will never be acknowledged, and it knows of no skipped
+    /// numbers.
+    pub(super) fn reborn(&mut self, incarnation: Incarnation) -> Vec<(WindowItem, SignalFailure)> {
+        self.incarnation = incarnation;
         let gone = self.give_up_all();
         self.base -= std::mem::take(&mut self.skipped);
         gone

@@ -141,12 +141,12 @@ impl Exchange {
         let now = self.advance(now);
         let hub = frame.head.source;
         let Some(window) = self.send_windows.get_mut(&hub) else {
-            return self.effects.count(counted::STALE_LIFE);
+            return self.effects.count(counted::STALE_INCARNATION);
         };
-        if frame.head.source_incarnation != window.life()
-            || frame.head.dest_incarnation != self.me.life
+        if frame.head.source_incarnation != window.incarnation()
+            || frame.head.dest_incarnation != self.me.incarnation
         {
-            return self.effects.count(counted::STALE_LIFE);
+            return self.effects.count(counted::STALE_INCARNATION);
         }
         let refused: BTreeMap<u64, RefusedWhy> =
             frame.refused.iter().map(|r| (r.seq, r.why)).collect();
@@ -366,16 +366,22 @@ impl Exchange {
     /// A window to a hub that has none yet, and room for it.
     fn open_window(&mut self, now: Moment, to: HubId) -> Result<SendWindow, SignalFailure> {
         let route = self.routes.by_hub.get(&to).copied();
-        let (life, way) = match (route, self.lost.get(&to)) {
+        let (incarnation, way) = match (route, self.lost.get(&to)) {
             _ if to == self.me.hub => return Err(SignalFailure::NoRoute),
             (Some(route), _) => (route.incarnation, Reachability::By(route.hop)),
-            (None, Some(lost)) => (lost.life, Reachability::LostSince(lost.since)),
+            (None, Some(lost)) => (lost.incarnation, Reachability::LostSince(lost.since)),
             (None, None) => return Err(SignalFailure::NoRoute),
         };
         if self.send_windows.len() >= self.config.send_windows && !self.close_idle_window() {
             return Err(SignalFailure::Overload);
         }
-        Ok(SendWindow::new(to, life, way, self.first_number, now))
+        Ok(SendWindow::new(
+            to,
+            incarnation,
+            way,
+            self.first_number,
+            now,
+        ))
     }
 
     /// Forgets the window that has been idle the longest, if any is.
@@ -420,7 +426,7 @@ impl Exchange {
         match route {
             None => window.lost(now),
             Some(route) => {
-                if route.incarnation != window.life() {
+                if route.incarnation != window.incarnation() {
                     gone.extend(window.reborn(route.incarnation));
                 }
                 window.found(self.me, now, route.hop, &self.config, &mut self.effects);

@@ -1,10 +1,11 @@
 //! What a receiver left unread, told to the hub of its sender.
 //!
-//! A signal is acknowledged once it is in its receiver's mailbox. If the receiver goes before it reads it, its sender's
-//! hub is told by a message of its own, which travels like those of contests: once, in order, and sent again until it is
-//! acknowledged. Owns the layout of that message; `receiving` carries it out. A hub is believed about what was sent to it. A signal that is still
-//! kept proves itself, and is told of once, whatever else comes of it. One that is not kept must have a number that was
-//! given out, and no other hub may hold its receiver, unless the hub that speaks is known to have held it.
+//! A signal is acknowledged once it is in its receiver's mailbox. If the receiver goes before it reads it, its sender's hub
+//! is told by a message of its own, which travels like those of contests: once, in order, and sent again until it is
+//! acknowledged. Owns the layout of that message; `receiving` carries it out. A hub is believed about what was sent to it.
+//! A signal that is still kept proves itself, and is told of once, whatever else comes of it. One that is not kept must
+//! have a number that was given out, and no other hub may hold its receiver, unless the hub that speaks is known to have
+//! held it.
 
 use std::collections::BTreeMap;
 
@@ -26,8 +27,8 @@ const TAG: u8 = 2;
 /// The message.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
 pub(super) struct UnreadMessage {
-    /// The life of the source in which they were sent.
-    pub(super) life: Incarnation,
+    /// The incarnation of the source in which they were sent.
+    pub(super) incarnation: Incarnation,
     /// The receiver that is gone.
     pub(super) target: String,
     pub(super) signals: Vec<UnreadLine>,
@@ -79,17 +80,17 @@ impl Exchange {
         }
         let mut by_source: BTreeMap<(HubId, Incarnation), Vec<UnreadLine>> = BTreeMap::new();
         for signal in unread {
-            let source = (signal.sender.hub, signal.sender.life);
+            let source = (signal.sender.hub, signal.sender.incarnation);
             by_source
                 .entry(source)
                 .or_default()
                 .push(UnreadLine::of(signal));
         }
-        for ((hub, life), mut lines) in by_source {
+        for ((hub, incarnation), mut lines) in by_source {
             while !lines.is_empty() {
                 let rest = lines.split_off(MOST.min(lines.len()));
                 let message = UnreadMessage {
-                    life,
+                    incarnation,
                     target: target.to_string(),
                     signals: std::mem::replace(&mut lines, rest),
                 };
@@ -161,7 +162,7 @@ mod tests {
             kind: 6,
         };
         UnreadMessage {
-            life: Incarnation { epoch: 1, nonce: 2 },
+            incarnation: Incarnation { epoch: 1, nonce: 2 },
             target: "bob".to_owned(),
             signals: std::iter::repeat_with(line).take(signals).collect(),
         }

@@ -33,11 +33,11 @@ impl Default for LinkConfig {
 /// What changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkEvent {
-    /// There is a link with this hub now; or this is its new life, and the links of the old one are gone.
+    /// There is a link with this hub now; or this is its new incarnation, and the links of the old one are gone.
     NeighbourUp {
         /// Who.
         hub: HubId,
-        /// Its life.
+        /// Its incarnation.
         incarnation: Incarnation,
         /// The active link.
         link: LinkId,
@@ -70,7 +70,7 @@ pub enum LinkEvent {
     },
     /// A machine that is not this process goes by this hub's id. An alarm; its link is closed.
     IdentityClash {
-        /// The life that it claims.
+        /// The incarnation that it claims.
         incarnation: Incarnation,
     },
 }

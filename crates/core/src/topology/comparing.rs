@@ -109,8 +109,8 @@ impl Topology {
         let blind = self.config.mutants.summary_blind();
         let mut sums = vec![0_u32; Summary::SHARES];
         for record in self.in_reach() {
-            let (life, number) = record.version();
-            let version = mix(life.nonce ^ mix(u64::from(life.epoch) ^ mix(number)));
+            let (incarnation, number) = record.version();
+            let version = mix(incarnation.nonce ^ mix(u64::from(incarnation.epoch) ^ mix(number)));
             let version = if blind { 0 } else { version };
             let hash = mix(stable_hash(&record.hub.0) ^ version);
             if let Some(sum) = sums.get_mut(share(&record.hub)) {

@@ -31,7 +31,7 @@ pub struct TopologyConfig {
     pub compare_after: Duration,
     /// How often the two ends of a link compare their records, ± 50 %.
     pub compare_every: Duration,
-    /// How long an unreachable hub is remembered, and then its life for as long again.
+    /// How long an unreachable hub is remembered, and then its incarnation for as long again.
     pub forget_after: Duration,
     /// The same for one that had been forgotten and that somebody's old copy brought back.
     pub forget_again_after: Duration,
@@ -49,10 +49,10 @@ pub struct TopologyConfig {
     pub max_hubs: usize,
     /// How often others are asked at most for records that there was no room for.
     pub ask_again_every: Duration,
-    /// The most forgotten hubs whose life is remembered.
-    pub max_lives: usize,
-    /// How far the epoch of a life may lie above that of the last one known of its hub, or above 0. A hub rises by one each
-    /// time that it restarts before it was forgotten.
+    /// The most forgotten hubs whose incarnation is remembered.
+    pub max_past_incarnations: usize,
+    /// How far the epoch of an incarnation may lie above that of the last one known of its hub, or above 0. A hub rises by
+    /// one each time that it restarts before it was forgotten.
     pub max_epoch_jump: u32,
     /// How often the own epoch may be raised within `bump_window`.
     pub max_bumps: usize,
@@ -88,7 +88,7 @@ impl Default for TopologyConfig {
             spf_every_per_hub: Duration::from_micros(100),
             max_hubs: 4_096,
             ask_again_every: Duration::from_secs(5),
-            max_lives: 4_096,
+            max_past_incarnations: 4_096,
             max_epoch_jump: 1 << 16,
             max_bumps: 3,
             bump_window: Duration::from_secs(60),
@@ -106,7 +106,7 @@ pub enum TopologyEvent {
     Reachable {
         /// Who.
         hub: HubId,
-        /// Its life.
+        /// Its incarnation.
         incarnation: Incarnation,
     },
     /// No path leads to this hub any more.
@@ -114,11 +114,11 @@ pub enum TopologyEvent {
         /// Who.
         hub: HubId,
     },
-    /// A hub that was known before shows a later life (or a raised epoch) in its record.
+    /// A hub that was known before shows a later incarnation (or a raised epoch) in its record.
     IncarnationChanged {
         /// Who.
         hub: HubId,
-        /// Its life.
+        /// Its incarnation.
         incarnation: Incarnation,
     },
     /// The hub is new, or its addresses or its draining flag are: look at [`super::Topology::record`].

@@ -31,7 +31,7 @@ impl Topology {
         }
     }
 
-    /// A neighbour is there, or its new life is: `link` is the one to send by. A greeting goes out on it.
+    /// A neighbour is there, or its new incarnation is: `link` is the one to send by. A greeting goes out on it.
     pub fn on_neighbour_up(
         &mut self,
         now: Moment,
@@ -52,7 +52,7 @@ impl Topology {
         let again = self.neighbours.insert(hub, neighbour).is_some();
         self.meet(now, hub, link);
         if again {
-            // What the links of its former life were good for is over.
+            // What the links of its former incarnation were good for is over.
             self.run_spf(now);
         }
     }

@@ -1,4 +1,4 @@
-//! What this hub says of itself: its record, and the life that it claims.
+//! What this hub says of itself: its record, and the incarnation that it claims.
 
 use super::super::ids::{HubId, Incarnation, LinkId, Moment};
 use super::own::{Bump, Own};
@@ -108,7 +108,7 @@ impl Topology {
         self.records.insert(self.me, stored);
     }
 
-    /// This hub goes by another id from now on, in a first life. No neighbour is to be there.
+    /// This hub goes by another id from now on, in a first incarnation. No neighbour is to be there.
     pub fn set_id(&mut self, now: Moment, me: HubId, incarnation: Incarnation) {
         self.records.remove(&self.me);
         self.me = me;
@@ -140,7 +140,7 @@ impl Topology {
         if record.version() > own {
             self.bump(now, record.incarnation);
         } else if self.own.number > 0 {
-            // Before the first record of a life there is nothing to answer with; it is flooded when made.
+            // Before the first record of an incarnation there is nothing to answer with; it is flooded when made.
             self.answer(link, self.me, record.version() < own);
         }
     }

@@ -1,4 +1,4 @@
-//! This hub's own record: when a new one may be made, and which life it tells of.
+//! This hub's own record: when a new one may be made, and which incarnation it tells of.
 //!
 //! Owns the pacing of records and the count of raised epochs. Called by `Topology` alone, which builds the record
 //! and sends it.
@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::super::ids::{Incarnation, Moment};
 use super::TopologyConfig;
 
-/// What came of hearing about a higher life of ourselves.
+/// What came of hearing about a higher incarnation of ourselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Bump {
     /// We live on under this incarnation.

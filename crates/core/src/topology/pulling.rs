@@ -222,13 +222,13 @@ impl Topology {
                 if self.records.contains_key(&hub) {
                     self.tell_later(now, link, hub);
                 } else {
-                    // We know its life alone, and say that.
+                    // We know its incarnation alone, and say that.
                     self.outbox(link).give(hub);
                 }
                 continue;
             }
             self.outbox(link).has(&hub);
-            if !self.can_live(hub, entry.incarnation) {
+            if !self.is_plausible(hub, entry.incarnation) {
                 self.refused += 1;
             } else if Some(version) > held {
                 self.hear_word(now, link, hub, version);
@@ -259,7 +259,10 @@ impl Topology {
         }
         match self.records.get(&hub) {
             Some(stored) => Some(stored.record.version()),
-            None => self.lives.of(hub).map(|life| (life, 0)),
+            None => self
+                .past_incarnations
+                .of(hub)
+                .map(|incarnation| (incarnation, 0)),
         }
     }
 

@@ -11,7 +11,7 @@ pub(super) struct Stored {
     pub(super) record: LinkRecord,
     /// `None` while reachable.
     pub(super) unreachable_since: Option<Moment>,
-    /// It had been forgotten, and came back in the life that it was forgotten in.
+    /// It had been forgotten, and came back in the incarnation that it was forgotten in.
     pub(super) again: bool,
     /// The nearest hub that told us of these addresses.
     pub(super) told_by: Option<Reach>,
@@ -37,9 +37,9 @@ impl Topology {
             }
         } else {
             if self
-                .lives
+                .past_incarnations
                 .of(hub)
-                .is_some_and(|life| record.incarnation < life)
+                .is_some_and(|incarnation| record.incarnation < incarnation)
             {
                 return self.answer(link, hub, true);
             }
@@ -102,7 +102,7 @@ impl Topology {
 
     fn store_new(&mut self, now: Moment, record: LinkRecord) {
         let hub = record.hub;
-        let again = self.lives.take(hub) == Some(record.incarnation);
+        let again = self.past_incarnations.take(hub) == Some(record.incarnation);
         let stored = Stored {
             record,
             unreachable_since: Some(now),
@@ -123,7 +123,8 @@ impl Topology {
         let Some(stored) = self.records.remove(&hub) else {
             return;
         };
-        self.lives.remember(now, hub, stored.record.incarnation);
+        self.past_incarnations
+            .remember(now, hub, stored.record.incarnation);
         for outbox in self.outboxes.values_mut() {
             outbox.forget(&hub);
         }
@@ -177,8 +178,8 @@ pub(super) fn is_sound(record: &LinkRecord) -> bool {
         && record.neighbours.iter().all(|(hub, _)| *hub != record.hub)
 }
 
-/// All that is left of a forgotten hub: the life that it has to rise above to be heard again.
-pub(super) fn epitaph(hub: HubId, incarnation: Incarnation) -> LinkRecord {
+/// All that is left of a forgotten hub: the incarnation that it has to rise above to be heard again.
+pub(super) fn forgotten_record(hub: HubId, incarnation: Incarnation) -> LinkRecord {
     LinkRecord {
         hub,
         incarnation,

@@ -42,7 +42,7 @@ impl Topology {
         }
     }
 
-    /// The neighbours that can be a first hop: those that our record lists, and whose record tells of the life that
+    /// The neighbours that can be a first hop: those that our record lists, and whose record tells of the incarnation that
     /// the link leads to. They cost what our record says, so that everyone reckons with the same.
     fn firsts(&self) -> Vec<(HubId, u16)> {
         self.listed()

@@ -2,7 +2,7 @@
 
 mod comparing;
 mod flooding;
-mod lives;
+mod past_incarnations;
 mod pulling;
 mod routing;
 

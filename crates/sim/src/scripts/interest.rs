@@ -245,7 +245,7 @@ pub(super) fn tardy_hub(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// A rogue that says that it is in a network of interest, and was followed there; with the life that it says it in.
+/// A rogue that says that it is in a network of interest, and was followed there; with the incarnation that it says it in.
 fn listed(mutants: Mutants, seed: u64) -> (World, HostNo, Incarnation) {
     let (mut world, rogue) = beset(config(mutants, seed, 1), 2, &[0]);
     let incarnation = world.core(rogue).map_or(life(1), Core::incarnation);

@@ -32,7 +32,7 @@ pub(super) fn crash_in_a_snapshot(mutants: Mutants) -> Ended {
     world.run_for(secs(12));
     ensure(
         world.session(reader).roster.is_empty(),
-        "clients of the first life are still shown",
+        "clients of the first incarnation are still shown",
     )?;
     settle(world, secs(60))
 }

@@ -135,7 +135,7 @@ pub(super) fn forgotten_life(mutants: Mutants) -> Ended {
     world.run_for(secs(31 * 60));
     ensure(
         !knows(&world),
-        "a life that nobody lives is remembered for good",
+        "an incarnation that no hub has is remembered for good",
     )?;
     settle(world, secs(75))
 }
@@ -272,7 +272,7 @@ pub(super) fn new_id(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-fn lives(world: &World, no: HostNo) -> Incarnation {
+fn incarnation_of(world: &World, no: HostNo) -> Incarnation {
     world.core(no).map_or(life(0), |core| core.incarnation())
 }
 
@@ -285,7 +285,7 @@ fn kept(world: &World, no: HostNo) -> Kept {
 
 pub(super) fn links_of_one_hub(mutants: Mutants) -> Ended {
     let (mut world, rogue) = besieged(mutants, 47, 2, 64);
-    let face = (world.host(rogue).id, lives(&world, rogue));
+    let face = (world.host(rogue).id, incarnation_of(&world, rogue));
     for _ in 0..12 {
         world.open_raw_link_as(rogue, 0, face, false);
     }
@@ -300,7 +300,7 @@ pub(super) fn kept_aside(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 48);
     config.core.shares.bytes = 32 * 1024;
     let (mut world, rogue) = beset(config, 2, &[0]);
-    let (origin, incarnation) = (world.host(rogue).id, lives(&world, rogue));
+    let (origin, incarnation) = (world.host(rogue).id, incarnation_of(&world, rogue));
     for seq in 1..40 {
         let claim = Claim {
             network: who(0).network,
@@ -342,7 +342,7 @@ fn forged(world: &mut World, from: (HubId, Incarnation), to: HostNo, seq: u64) -
             source: from.0,
             source_incarnation: from.1,
             dest: world.host(to).id,
-            dest_incarnation: lives(world, to),
+            dest_incarnation: incarnation_of(world, to),
         },
         seq,
         base: seq,
@@ -364,7 +364,7 @@ fn after_forgery(
     let (mut world, rogue) = beset(config, 2, &[0, 1]);
     let (_, from) = (world.join(0, &who(0)), world.join(1, &who(1)));
     world.run_for(secs(1));
-    let pair = (world.host(1).id, lives(&world, 1));
+    let pair = (world.host(1).id, incarnation_of(&world, 1));
     let frame = forge(&mut world, pair);
     world.rogue_sends(rogue, 0, [DataFrame::Signal(frame)]);
     let mut last = None;
@@ -410,9 +410,9 @@ pub(super) fn numbers_skipped(mutants: Mutants) -> Ended {
         head: Head {
             ttl: 5,
             source: world.host(rogue).id,
-            source_incarnation: lives(&world, rogue),
+            source_incarnation: incarnation_of(&world, rogue),
             dest: world.host(0).id,
-            dest_incarnation: lives(&world, 0),
+            dest_incarnation: incarnation_of(&world, 0),
         },
         upto: MAX_JUMP + 1,
         refused: Vec::new(),
@@ -454,7 +454,7 @@ pub(super) fn early_signals(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 52);
     config.core.exchange.early_bytes = 4 * 1024;
     let (mut world, rogue) = beset(config, 2, &[0]);
-    let from = (world.host(rogue).id, lives(&world, rogue));
+    let from = (world.host(rogue).id, incarnation_of(&world, rogue));
     for seq in 2..60 {
         let frame = SignalFrame {
             base: 1,

@@ -178,7 +178,7 @@ impl World {
         let version = self.hosts[me.host]
             .version
             .min(self.hosts[other.host].version);
-        // The life that it told in the handshake. A hub that ended since is found out by the first message.
+        // The incarnation that it told in the handshake. A hub that ended since is found out by the first message.
         let nobody = Incarnation { epoch: 0, nonce: 0 };
         let incarnation = self.lives_told.get(&other).copied().unwrap_or(nobody);
         let (hub, incarnation) = self

@@ -31,7 +31,7 @@ pub(super) const MADE_UP: u64 = u64::MAX << 16;
 pub struct Manners {
     /// It writes others' names over claims and signals.
     pub in_names: bool,
-    /// It tells of lives that honest hubs do not live, and links in their names.
+    /// It tells of incarnations that honest hubs do not have, and links in their names.
     pub impostor: bool,
     /// It changes what passes through it, and claims the ids of honest peers.
     pub thief: bool,
@@ -284,7 +284,7 @@ impl World {
         let mut heard = forging::Heard {
             wall_ms: self.clocks(no).wall_ms,
             me: self.hosts[no].id,
-            life: Incarnation { epoch: 0, nonce: 0 },
+            incarnation: Incarnation { epoch: 0, nonce: 0 },
             to: self.hosts[to].id,
             records: Vec::new(),
             claims: Vec::new(),
@@ -293,7 +293,7 @@ impl World {
             return heard;
         };
         let directory = core.directory().read();
-        heard.life = core.incarnation();
+        heard.incarnation = core.incarnation();
         for record in core.topology().records() {
             if !honest.contains(&record.hub) {
                 continue;

@@ -47,7 +47,7 @@ struct Seen {
     claims: BTreeSet<ClaimNo>,
     gone: BTreeSet<ClaimNo>,
     lost_at: Option<u64>,
-    /// Its claims were shown when it was last looked at, and of which life they were.
+    /// Its claims were shown when it was last looked at, and of which incarnation they were.
     shown: Option<Incarnation>,
 }
 
@@ -56,7 +56,7 @@ struct Seen {
 pub(super) struct Watch {
     /// What each author had at each of its sequence numbers.
     authored: BTreeMap<(HubId, Incarnation, u64), u64>,
-    lives: BTreeMap<(HubId, Incarnation), Boot>,
+    incarnations: BTreeMap<(HubId, Incarnation), Boot>,
     seen: BTreeMap<(Boot, HubId), Seen>,
     /// The same by network.
     networks: networks::Watch,
@@ -162,9 +162,9 @@ impl Watch {
         incarnation: Incarnation,
         faults: &mut Vec<String>,
     ) {
-        let first = self.lives.entry((me, incarnation)).or_insert(boot);
+        let first = self.incarnations.entry((me, incarnation)).or_insert(boot);
         if *first != boot {
-            faults.push(format!("12: {boot:?} lives the life of {first:?}"));
+            faults.push(format!("12: {boot:?} has the incarnation of {first:?}"));
             *first = boot;
         }
     }
@@ -203,7 +203,7 @@ fn check_retracted(
     seen.claims = present;
 }
 
-/// What is shown belongs to the life in the link record, of a hub that was reachable within the hold.
+/// What is shown belongs to the incarnation in the link record, of a hub that was reachable within the hold.
 fn check_shown(
     world: &World,
     no: HostNo,
@@ -238,7 +238,7 @@ fn check_shown(
     seen.shown = state.visible.then_some(state.incarnation);
     if state.visible && !same_life {
         faults.push(format!(
-            "5: host {no} shows a life of {hub:?} that is not in its link record"
+            "5: host {no} shows an incarnation of {hub:?} that is not in its link record"
         ));
     }
 }

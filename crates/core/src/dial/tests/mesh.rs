@@ -422,7 +422,7 @@ fn forty_hubs_with_one_bootstrap_find_eight_links_each_and_relieve_it() {
 
 #[test]
 fn a_killed_hub_is_gone_in_four_seconds_and_its_next_life_is_back_in_four() {
-    // The second life draws a lower nonce than the first: it has to raise its epoch to be heard.
+    // The second incarnation draws a lower nonce than the first: it has to raise its epoch to be heard.
     for nonce in [1, 5_000] {
         let mut mesh = Mesh::new(6);
         mesh.run(SECOND * 5);

@@ -1,4 +1,4 @@
-//! Random histories of two and three hubs: lost, doubled and late frames, links that come and go, lives
+//! Random histories of two and three hubs: lost, doubled and late frames, links that come and go, incarnations
 //! that end, peers that move. The cases are drawn from a fixed seed: every run is the same.
 
 use std::time::Duration;

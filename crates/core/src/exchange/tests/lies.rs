@@ -151,7 +151,11 @@ fn numbers_that_one_destination_skips_are_skipped_for_no_other_nor_in_its_next_l
     let route = ways.by_hub.get_mut(&hub(1)).expect("a way");
     route.incarnation = life(2);
     bench.exchange.set_routes(NOW, Arc::new(ways));
-    assert_eq!(first(&mut bench, 1), Some((2, 2)), "of the next life");
+    assert_eq!(
+        first(&mut bench, 1),
+        Some((2, 2)),
+        "of the next incarnation"
+    );
 }
 
 #[test]
@@ -194,20 +198,33 @@ fn only_the_life_of_the_link_record_is_listened_to() {
     let mut newer = bench.signal(1, 1);
     newer.head.source_incarnation = life(2);
     bench.receive(newer.clone());
-    assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
-    assert_eq!(bench.take(1, 1), [1], "the present life is not harmed");
+    assert_eq!(
+        bench.effects(),
+        [Effect::Counted(counted::STALE_INCARNATION)]
+    );
+    assert_eq!(
+        bench.take(1, 1),
+        [1],
+        "the present incarnation is not harmed"
+    );
     let mut routes = Routes::clone(&routes(&[(1, LINK)]));
     routes.by_hub.get_mut(&hub(1)).expect("a way").incarnation = life(2);
     bench.exchange.set_routes(NOW, Arc::new(routes));
     bench.receive(newer);
     assert_eq!(bench.deliveries(), [1]);
     bench.receive(bench.signal(1, 1));
-    assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
+    assert_eq!(
+        bench.effects(),
+        [Effect::Counted(counted::STALE_INCARNATION)]
+    );
     let mut for_another = bench.signal(2, 1);
     for_another.head.source_incarnation = life(2);
     for_another.head.dest_incarnation = life(9);
     bench.receive(for_another);
-    assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
+    assert_eq!(
+        bench.effects(),
+        [Effect::Counted(counted::STALE_INCARNATION)]
+    );
 }
 
 #[test]
@@ -216,7 +233,10 @@ fn a_life_that_the_routes_know_to_be_over_is_not_listened_to() {
     let mut old = bench.signal(1, 1);
     old.head.source_incarnation = life(0);
     bench.receive(old);
-    assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
+    assert_eq!(
+        bench.effects(),
+        [Effect::Counted(counted::STALE_INCARNATION)]
+    );
 }
 
 #[test]

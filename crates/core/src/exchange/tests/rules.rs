@@ -168,8 +168,12 @@ fn a_destination_that_starts_anew_fails_what_its_old_life_did_not_acknowledge() 
     assert_eq!(world.failures(), [(0, Unknown)]);
     world.send(0, 1, 1).expect("room");
     world.run(MS * 50);
-    assert_eq!(world.kinds_delivered(0, 1), [1], "the old life's was taken");
-    assert_eq!(world.count(counted::STALE_LIFE), 1);
+    assert_eq!(
+        world.kinds_delivered(0, 1),
+        [1],
+        "the old incarnation's was taken"
+    );
+    assert_eq!(world.count(counted::STALE_INCARNATION), 1);
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn say(world: &mut World, of: usize, to: ClaimNo, seq: u64) -> usize {
     let before = world.failed.len();
     let sender = Posted {
         hub: hub(0),
-        life: life(1),
+        incarnation: life(1),
         claim: world.book.winners[&peer(0)].claim,
         seq,
     };
@@ -148,7 +148,7 @@ fn a_number_that_comes_several_times_in_one_message_is_told_of_once() {
     let (mut world, to) = read_no_more();
     let sender = Posted {
         hub: hub(0),
-        life: life(1),
+        incarnation: life(1),
         claim: world.book.winners[&peer(0)].claim,
         seq: 1,
     };

@@ -1,4 +1,4 @@
-//! One exchange, frame by frame: what it makes of numbers, lives, refusals and frames for others.
+//! One exchange, frame by frame: what it makes of numbers, incarnations, refusals and frames for others.
 
 use bytes::Bytes;
 
@@ -223,7 +223,10 @@ fn an_acknowledgement_of_another_life_changes_nothing() {
         let mut frame = ack(1, vec![]);
         (frame.head.source_incarnation, frame.head.dest_incarnation) = (life(source), life(dest));
         bench.exchange.handle_ack(NOW, &bench.book, frame);
-        assert_eq!(bench.effects(), [Effect::Counted(counted::STALE_LIFE)]);
+        assert_eq!(
+            bench.effects(),
+            [Effect::Counted(counted::STALE_INCARNATION)]
+        );
     }
     assert_eq!(bench.exchange.unacknowledged(), 1);
 }

@@ -287,7 +287,7 @@ impl World {
         self.book.drop(&peer(n));
     }
 
-    /// The hub's life is followed by another, in the same process.
+    /// The hub's incarnation is followed by another, in the same process.
     pub(super) fn rebirth(&mut self, n: usize) {
         self.lives[n].epoch += 1;
         self.hubs[n].set_incarnation(self.now, self.lives[n]);

@@ -251,7 +251,10 @@ fn who_tells_of_hubs_that_do_not_exist_keeps_nobody_from_being_asked() {
     topology.handle_announce(at_ms(700), LinkId(2), &past_lives.map(|r| r.digest()));
     let asks = |frame: &ControlFrame| matches!(frame, ControlFrame::Want(_));
     let frames = frames(&mut topology, 2);
-    assert!(!frames.iter().any(asks), "nobody lives that: {frames:?}");
+    assert!(
+        !frames.iter().any(asks),
+        "no hub has that incarnation: {frames:?}"
+    );
 }
 
 #[test]

@@ -26,9 +26,9 @@ const CAST: u64 = 24;
 /// What the rogue knows when it speaks.
 pub(super) struct Heard {
     pub(super) wall_ms: u64,
-    /// The rogue's own id and life.
+    /// The rogue's own id and incarnation.
     pub(super) me: HubId,
-    pub(super) life: Incarnation,
+    pub(super) incarnation: Incarnation,
     /// The hub that it speaks to.
     pub(super) to: HubId,
     /// Of honest hubs.
@@ -39,8 +39,8 @@ pub(super) struct Heard {
 /// What it said before, so that what it says next may follow.
 #[derive(Default)]
 pub(super) struct Forger {
-    /// The life and the number of the last record of each hub of its own making, itself included.
-    lives: BTreeMap<HubId, (Incarnation, u64)>,
+    /// The incarnation and the number of the last record of each hub of its own making, itself included.
+    incarnations: BTreeMap<HubId, (Incarnation, u64)>,
     /// The last change of each.
     changes: BTreeMap<HubId, u64>,
     /// Claims that it made, for the signals in their name.
@@ -59,11 +59,11 @@ impl Forger {
         heard: &Heard,
     ) -> (HubId, Incarnation) {
         match rng.below(10) {
-            0..=3 => (heard.me, self.life(rng, heard, heard.me, manners)),
+            0..=3 => (heard.me, self.incarnation(rng, heard, heard.me, manners)),
             4 if manners.impostor => self.honest(rng, heard, manners),
             _ => {
                 let hub = self.made_up(rng);
-                (hub, self.life(rng, heard, hub, manners))
+                (hub, self.incarnation(rng, heard, hub, manners))
             }
         }
     }
@@ -156,7 +156,7 @@ impl Forger {
                 let origin = self.anybody(rng, heard);
                 ControlFrame::Subscribe {
                     origin,
-                    incarnation: self.life(rng, heard, origin, manners),
+                    incarnation: self.incarnation(rng, heard, origin, manners),
                     seq: number(rng, 5),
                 }
             }
@@ -167,7 +167,7 @@ impl Forger {
                 let origin = self.anybody(rng, heard);
                 ControlFrame::Audit {
                     origin,
-                    incarnation: self.life(rng, heard, origin, manners),
+                    incarnation: self.incarnation(rng, heard, origin, manners),
                     seq: number(rng, 5),
                     hash: rng.next_u64(),
                 }
@@ -202,7 +202,7 @@ impl Forger {
 
     fn honest(&mut self, rng: &mut Rng, heard: &Heard, manners: Manners) -> (HubId, Incarnation) {
         let hub = pick(rng, &heard.records).map_or(heard.to, |record| record.hub);
-        (hub, self.life(rng, heard, hub, manners))
+        (hub, self.incarnation(rng, heard, hub, manners))
     }
 
     fn anybody(&mut self, rng: &mut Rng, heard: &Heard) -> HubId {
@@ -214,28 +214,34 @@ impl Forger {
         }
     }
 
-    /// A life that this hub lives, lived or could live. Of an honest hub none that is later than the one it lives,
+    /// An incarnation that this hub has, had or could have. Of an honest hub none that is later than its present one,
     /// unless the rogue is an impostor.
-    fn life(&mut self, rng: &mut Rng, heard: &Heard, hub: HubId, manners: Manners) -> Incarnation {
+    fn incarnation(
+        &mut self,
+        rng: &mut Rng,
+        heard: &Heard,
+        hub: HubId,
+        manners: Manners,
+    ) -> Incarnation {
         let known = heard.records.iter().find(|record| record.hub == hub);
         let Some(known) = known.map(|record| record.incarnation) else {
             let first = match hub == heard.me {
-                true => heard.life,
+                true => heard.incarnation,
                 false => Incarnation {
                     epoch: 0,
                     nonce: rng.next_u64(),
                 },
             };
-            let (life, _) = *self.lives.entry(hub).or_insert((first, 0));
-            let life = match rng.below(20) {
-                0 => later(rng, life),
+            let (incarnation, _) = *self.incarnations.entry(hub).or_insert((first, 0));
+            let incarnation = match rng.below(20) {
+                0 => later(rng, incarnation),
                 1 => Incarnation {
                     epoch: u32::MAX - rng.below(2) as u32,
-                    nonce: life.nonce,
+                    nonce: incarnation.nonce,
                 },
-                _ => life,
+                _ => incarnation,
             };
-            return life;
+            return incarnation;
         };
         match rng.below(4) {
             0 if manners.impostor => later(rng, known),
@@ -253,7 +259,7 @@ impl Forger {
             5..=7 if manners.in_names => self.anybody(rng, heard),
             _ => self.made_up(rng),
         };
-        let incarnation = self.life(rng, heard, origin, manners);
+        let incarnation = self.incarnation(rng, heard, origin, manners);
         let reset = rng.below(4) == 0;
         let before = self.changes.get(&origin).copied().unwrap_or(0);
         let from = match rng.below(8) {
@@ -395,15 +401,15 @@ impl Forger {
     }
 
     fn record(&mut self, rng: &mut Rng, manners: Manners, heard: &Heard, hub: HubId) -> LinkRecord {
-        let incarnation = self.life(rng, heard, hub, manners);
+        let incarnation = self.incarnation(rng, heard, hub, manners);
         let known = heard.records.iter().find(|record| record.hub == hub);
         let number = match known {
             // Word of an honest hub that is older than its last, or as old and otherwise.
             Some(known) if !manners.impostor => known.number.saturating_sub(rng.below(3)),
             Some(known) => known.number.saturating_add(rng.below(4)),
             None => {
-                let (life, number) = self.lives.entry(hub).or_insert((incarnation, 0));
-                *life = (*life).max(incarnation);
+                let (claimed, number) = self.incarnations.entry(hub).or_insert((incarnation, 0));
+                *claimed = (*claimed).max(incarnation);
                 *number = number.saturating_add(rng.below(3));
                 *number
             }
@@ -453,7 +459,7 @@ impl Forger {
             let hub = self.anybody(rng, heard);
             lines.push(DigestEntry {
                 hub,
-                incarnation: self.life(rng, heard, hub, manners),
+                incarnation: self.incarnation(rng, heard, hub, manners),
                 number: number(rng, 20),
             });
         }
@@ -481,7 +487,7 @@ impl Forger {
             1 => Bye::Duplicate,
             2 => Bye::SelfDial,
             3 if manners.impostor => Bye::StaleIncarnation {
-                known: self.life(rng, heard, heard.to, manners),
+                known: self.incarnation(rng, heard, heard.to, manners),
             },
             4 => Bye::IdentityClash,
             5 => Bye::Full,
@@ -492,8 +498,8 @@ impl Forger {
     }
 }
 
-/// A life above this one, by a little or by far.
-fn later(rng: &mut Rng, life: Incarnation) -> Incarnation {
+/// An incarnation above this one, by a little or by far.
+fn later(rng: &mut Rng, incarnation: Incarnation) -> Incarnation {
     let up = match rng.below(5) {
         0 => 1 << 16,
         1 => (1 << 16) + 1,
@@ -501,9 +507,9 @@ fn later(rng: &mut Rng, life: Incarnation) -> Incarnation {
         _ => 1 + rng.below(3) as u32,
     };
     Incarnation {
-        epoch: life.epoch.saturating_add(up),
+        epoch: incarnation.epoch.saturating_add(up),
         nonce: match rng.below(2) {
-            0 => life.nonce,
+            0 => incarnation.nonce,
             _ => rng.next_u64(),
         },
     }

@@ -35,9 +35,9 @@ impl Forger {
             head: Head {
                 ttl: rng.below(9) as u8,
                 source,
-                source_incarnation: self.life(rng, heard, source, manners),
+                source_incarnation: self.incarnation(rng, heard, source, manners),
                 dest,
-                dest_incarnation: self.life(rng, heard, dest, manners),
+                dest_incarnation: self.incarnation(rng, heard, dest, manners),
             },
             seq,
             base: base.min(seq),
@@ -147,9 +147,9 @@ impl Forger {
             head: Head {
                 ttl: rng.below(9) as u8,
                 source,
-                source_incarnation: self.life(rng, heard, source, manners),
+                source_incarnation: self.incarnation(rng, heard, source, manners),
                 dest,
-                dest_incarnation: self.life(rng, heard, dest, manners),
+                dest_incarnation: self.incarnation(rng, heard, dest, manners),
             },
             upto,
             refused,

@@ -1,4 +1,4 @@
-//! Lives that rise, hubs that are forgotten, and what is remembered of them.
+//! Incarnations that rise, hubs that are forgotten, and what is remembered of them.
 
 use super::*;
 
@@ -120,7 +120,7 @@ fn an_unreachable_hub_is_forgotten_after_a_quarter_of_an_hour_but_not_its_life()
     assert_eq!(topology.record(id(1)), None);
     assert_eq!(topology.known(id(1)), Some(life(0, 1)));
     frames(&mut topology, 2);
-    // An earlier life is not taken in; whoever sent it hears which one is known.
+    // An earlier incarnation is not taken in; whoever sent it hears which one is known.
     let earlier = LinkRecord {
         incarnation: life(0, 0),
         ..record(1, 80, &[(0, 1)])
@@ -151,23 +151,23 @@ fn an_old_copy_of_a_forgotten_hub_goes_sooner_the_second_time() {
 
 #[test]
 fn remembered_lives_are_bounded_and_the_oldest_goes_first() {
-    let mut lives = Lives::new(3);
+    let mut past = PastIncarnations::new(3);
     for hub in 1..=3 {
-        lives.remember(at_ms(0), id(hub), life(0, hub.into()));
+        past.remember(at_ms(0), id(hub), life(0, hub.into()));
     }
-    lives.remember(at_ms(1), id(1), life(0, 0));
-    lives.remember(at_ms(1), id(4), life(0, 4));
+    past.remember(at_ms(1), id(1), life(0, 0));
+    past.remember(at_ms(1), id(4), life(0, 4));
     assert_eq!(
-        lives.of(id(1)),
+        past.of(id(1)),
         Some(life(0, 1)),
         "kept as the highest, and as the latest"
     );
-    assert_eq!(lives.of(id(2)), None);
-    assert_eq!(lives.of(id(4)), Some(life(0, 4)));
-    lives.expire(at_ms(0));
-    assert_eq!(lives.of(id(3)), None, "it is the oldest");
-    assert_eq!(lives.take(id(4)), Some(life(0, 4)));
-    assert_eq!(lives.of(id(4)), None);
+    assert_eq!(past.of(id(2)), None);
+    assert_eq!(past.of(id(4)), Some(life(0, 4)));
+    past.expire(at_ms(0));
+    assert_eq!(past.of(id(3)), None, "it is the oldest");
+    assert_eq!(past.take(id(4)), Some(life(0, 4)));
+    assert_eq!(past.of(id(4)), None);
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! The highest life of each hub whose record was forgotten.
+//! The highest incarnation of each hub whose record was forgotten.
 //!
-//! Bounded: past its capacity, what was remembered first is dropped; and so is what is old, because a life that nobody
-//! lives may have been made up, and must not keep its hub out for good. Called by `Topology` alone.
+//! Bounded: past its capacity, what was remembered first is dropped; and so is what is old, because an incarnation that
+//! nobody lives may have been made up, and must not keep its hub out for good. Called by `Topology` alone.
 
 use std::collections::BTreeMap;
 
 use super::super::ids::{HubId, Incarnation, Moment};
 
-/// Hub to highest life, for at most `capacity` hubs.
+/// Hub to highest incarnation, for at most `capacity` hubs.
 #[derive(Debug)]
-pub(super) struct Lives {
+pub(super) struct PastIncarnations {
     capacity: usize,
     by_hub: BTreeMap<HubId, (Incarnation, u64)>,
     by_age: BTreeMap<u64, (Moment, HubId)>,
@@ -17,9 +17,9 @@ pub(super) struct Lives {
     count: u64,
 }
 
-impl Lives {
+impl PastIncarnations {
     pub(super) fn new(capacity: usize) -> Self {
-        Lives {
+        PastIncarnations {
             capacity,
             by_hub: BTreeMap::new(),
             by_age: BTreeMap::new(),
@@ -32,14 +32,16 @@ impl Lives {
     }
 
     pub(super) fn of(&self, hub: HubId) -> Option<Incarnation> {
-        self.by_hub.get(&hub).map(|(life, _)| *life)
+        self.by_hub.get(&hub).map(|(incarnation, _)| *incarnation)
     }
 
-    /// Remembers this life, or a higher one that is remembered already, as the latest.
-    pub(super) fn remember(&mut self, now: Moment, hub: HubId, life: Incarnation) {
-        let life = self.take(hub).map_or(life, |known| known.max(life));
+    /// Remembers this incarnation, or a higher one that is remembered already, as the latest.
+    pub(super) fn remember(&mut self, now: Moment, hub: HubId, incarnation: Incarnation) {
+        let incarnation = self
+            .take(hub)
+            .map_or(incarnation, |known| known.max(incarnation));
         self.count += 1;
-        self.by_hub.insert(hub, (life, self.count));
+        self.by_hub.insert(hub, (incarnation, self.count));
         self.by_age.insert(self.count, (now, hub));
         while self.by_hub.len() > self.capacity {
             let Some((_, (_, oldest))) = self.by_age.pop_first() else {
@@ -63,8 +65,8 @@ impl Lives {
 
     /// Forgets and gives what was remembered of this hub.
     pub(super) fn take(&mut self, hub: HubId) -> Option<Incarnation> {
-        let (life, age) = self.by_hub.remove(&hub)?;
+        let (incarnation, age) = self.by_hub.remove(&hub)?;
         self.by_age.remove(&age);
-        Some(life)
+        Some(incarnation)
     }
 }
