@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::dictionary::{Named, Slots, put_scope, read_scope};
+use super::dictionary::{DecodeDictionary, EncodeDictionary, put_scope, read_scope};
 use super::primitives::{MAX_VARINT, Reader, put_bytes, put_varint};
 use super::{DATA_BIT, DIGEST_ENTRY_SIZE, WireError, bye, close_frame, delta, kind, next_frame};
 use crate::frames::{ControlFrame, DigestEntry, LinkRecord, Set, Summary};
@@ -18,7 +18,7 @@ const IS_ANSWER: u8 = 0x02;
 /// Writes the control frames of one direction of one link, in order.
 #[derive(Default)]
 pub struct Encoder {
-    named: Named,
+    dictionary: EncodeDictionary,
 }
 
 impl Encoder {
@@ -72,7 +72,7 @@ impl Encoder {
             }
             ControlFrame::Want(hubs) => {
                 for hub in hubs {
-                    self.named.put_hub(out, *hub);
+                    self.dictionary.put_hub(out, *hub);
                 }
                 kind::WANT
             }
@@ -90,11 +90,11 @@ impl Encoder {
                 kind::SUBSCRIBE
             }
             ControlFrame::Unsubscribe { origin } => {
-                self.named.put_hub(out, *origin);
+                self.dictionary.put_hub(out, *origin);
                 kind::UNSUBSCRIBE
             }
             ControlFrame::Delta(delta) => {
-                delta::put(out, &mut self.named, delta);
+                delta::put(out, &mut self.dictionary, delta);
                 kind::DELTA
             }
             ControlFrame::Follow {
@@ -112,12 +112,12 @@ impl Encoder {
                 kind::FOLLOW
             }
             ControlFrame::Unfollow { set } => {
-                self.named.put_hub(out, set.hub);
+                self.dictionary.put_hub(out, set.hub);
                 put_scope(out, &set.scope);
                 kind::UNFOLLOW
             }
             ControlFrame::Changes(scope, delta) => {
-                delta::put_of(out, &mut self.named, scope, delta);
+                delta::put_of(out, &mut self.dictionary, scope, delta);
                 kind::CHANGES
             }
             ControlFrame::Audit {
@@ -141,8 +141,8 @@ impl Encoder {
 
     /// A hub, its incarnation and a number: a line of a digest, and what subscriptions and audits start with.
     fn put_line(&mut self, out: &mut BytesMut, line: &DigestEntry) {
-        let slot = self.named.put_hub(out, line.hub);
-        self.named.put_incarnation(out, slot, line.incarnation);
+        let slot = self.dictionary.put_hub(out, line.hub);
+        self.dictionary.put_incarnation(out, slot, line.incarnation);
         put_varint(out, line.number);
     }
 
@@ -156,7 +156,7 @@ impl Encoder {
         put_bytes(out, record.region.as_bytes());
         put_varint(out, record.neighbours.len() as u64);
         for (hub, cost) in &record.neighbours {
-            self.named.put_hub(out, *hub);
+            self.dictionary.put_hub(out, *hub);
             put_varint(out, u64::from(*cost));
         }
     }
@@ -194,7 +194,7 @@ pub fn record_size(record: &LinkRecord) -> usize {
 /// Reads the control messages of one direction of one link, in order.
 #[derive(Default)]
 pub struct Decoder {
-    slots: Slots,
+    dictionary: DecodeDictionary,
 }
 
 impl Decoder {
@@ -241,9 +241,9 @@ impl Decoder {
                 }
             }
             kind::UNSUBSCRIBE => ControlFrame::Unsubscribe {
-                origin: self.slots.read_hub(body)?.0,
+                origin: self.dictionary.read_hub(body)?.0,
             },
-            kind::DELTA => ControlFrame::Delta(delta::read(body, &mut self.slots)?),
+            kind::DELTA => ControlFrame::Delta(delta::read(body, &mut self.dictionary)?),
             kind::FOLLOW => {
                 let line = self.read_line(body)?;
                 let set = Set {
@@ -263,7 +263,7 @@ impl Decoder {
                 ControlFrame::Unfollow { set }
             }
             kind::CHANGES => {
-                let (scope, delta) = delta::read_of(body, &mut self.slots)?;
+                let (scope, delta) = delta::read_of(body, &mut self.dictionary)?;
                 ControlFrame::Changes(scope, delta)
             }
             kind::AUDIT => {
@@ -293,14 +293,14 @@ impl Decoder {
     }
 
     fn read_hub(&mut self, body: &mut Reader<'_>) -> Result<HubId, WireError> {
-        Ok(self.slots.read_hub(body)?.0)
+        Ok(self.dictionary.read_hub(body)?.0)
     }
 
     fn read_line(&mut self, body: &mut Reader<'_>) -> Result<DigestEntry, WireError> {
-        let (hub, slot) = self.slots.read_hub(body)?;
+        let (hub, slot) = self.dictionary.read_hub(body)?;
         Ok(DigestEntry {
             hub,
-            incarnation: self.slots.read_incarnation(body, slot)?,
+            incarnation: self.dictionary.read_incarnation(body, slot)?,
             number: body.varint()?,
         })
     }
@@ -314,7 +314,7 @@ impl Decoder {
         let region = body.text(LinkRecord::MAX_REGION_BYTES)?.to_owned();
         let mut neighbours = Vec::new();
         for _ in 0..body.bounded(LinkRecord::MAX_NEIGHBOURS)? {
-            let (hub, _) = self.slots.read_hub(body)?;
+            let (hub, _) = self.dictionary.read_hub(body)?;
             let cost = u16::try_from(body.varint()?).map_err(|_| WireError::OutOfRange)?;
             neighbours.push((hub, cost));
         }

@@ -2,7 +2,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::dictionary::{Bases, Named, Slot, Slots, read_network_name};
+use super::dictionary::{
+    DecodeDictionary, DeltaBase, EncodeDictionary, HubSlot, read_network_name,
+};
 use super::primitives::{MAX_VARINT, Reader, put_above, put_bytes, put_varint};
 use super::{MAX_PAYLOAD, WireError};
 use crate::frames::{Change, Claim, Delta, Entry, Scope, Set, UnknownChange};
@@ -54,39 +56,44 @@ pub fn entry_size(entry: &Entry) -> usize {
         }
 }
 
-pub(super) fn put(out: &mut BytesMut, named: &mut Named, delta: &Delta) {
-    let slot = named.put_hub(out, delta.origin);
-    put_changes(out, named, slot, delta, None);
+pub(super) fn put(out: &mut BytesMut, dictionary: &mut EncodeDictionary, delta: &Delta) {
+    let slot = dictionary.put_hub(out, delta.origin);
+    put_changes(out, dictionary, slot, delta, None);
 }
 
 /// The same of a set that is not all of a hub's claims. Its numbers are the hub's, and told from those of the last delta
 /// of any of its sets.
-pub(super) fn put_of(out: &mut BytesMut, named: &mut Named, scope: &Scope, delta: &Delta) {
+pub(super) fn put_of(
+    out: &mut BytesMut,
+    dictionary: &mut EncodeDictionary,
+    scope: &Scope,
+    delta: &Delta,
+) {
     let set = Set {
         hub: delta.origin,
         scope: scope.clone(),
     };
-    let slot = named.put_set(out, &set);
-    put_changes(out, named, slot, delta, Some(scope));
+    let slot = dictionary.put_set(out, &set);
+    put_changes(out, dictionary, slot, delta, Some(scope));
 }
 
 fn put_changes(
     out: &mut BytesMut,
-    named: &mut Named,
-    slot: Slot,
+    dictionary: &mut EncodeDictionary,
+    slot: HubSlot,
     delta: &Delta,
     scope: Option<&Scope>,
 ) {
-    let mut bases = named.bases(slot);
-    let flags = flags_of(delta, bases);
+    let mut base = dictionary.base(slot);
+    let flags = flags_of(delta, base);
     out.put_u8(flags);
     if flags & flag::SAME_INCARNATION == 0 {
-        named.put_incarnation(out, slot, delta.incarnation);
-        bases = named.bases(slot);
+        dictionary.put_incarnation(out, slot, delta.incarnation);
+        base = dictionary.base(slot);
     }
     if flags & flag::FROM_FOLLOWS == 0 {
         match scope {
-            Some(_) => put_above(out, delta.from, bases.seq),
+            Some(_) => put_above(out, delta.from, base.seq),
             None => put_varint(out, delta.from),
         }
     }
@@ -94,28 +101,28 @@ fn put_changes(
         put_above(out, delta.to, delta.from);
     }
     let mut writer = EntryWriter {
-        named,
-        bases,
+        dictionary,
+        base,
         seq: delta.from,
         network: scope.and_then(Scope::network),
     };
     for entry in &delta.entries {
         writer.put(out, entry);
     }
-    let mut bases = writer.bases;
-    bases.seq = delta.to;
-    named.rebase(slot, bases);
+    let mut base = writer.base;
+    base.seq = delta.to;
+    dictionary.rebase(slot, base);
 }
 
-fn flags_of(delta: &Delta, bases: Bases) -> u8 {
-    let same_incarnation = bases.incarnation == Some(delta.incarnation);
-    let base = if same_incarnation { bases.seq } else { 0 };
+fn flags_of(delta: &Delta, base: DeltaBase) -> u8 {
+    let same_incarnation = base.incarnation == Some(delta.incarnation);
+    let from = if same_incarnation { base.seq } else { 0 };
     let last = delta.entries.last().map_or(delta.from, |entry| entry.seq);
     [
         (flag::RESET, delta.reset),
         (flag::LAST, delta.last),
         (flag::SAME_INCARNATION, same_incarnation),
-        (flag::FROM_FOLLOWS, delta.from == base),
+        (flag::FROM_FOLLOWS, delta.from == from),
         (flag::TO_IS_LAST_ENTRY, delta.to == last),
     ]
     .iter()
@@ -125,8 +132,8 @@ fn flags_of(delta: &Delta, bases: Bases) -> u8 {
 
 /// Writes the entries of one delta.
 struct EntryWriter<'a, 'b> {
-    named: &'a mut Named,
-    bases: Bases,
+    dictionary: &'a mut EncodeDictionary,
+    base: DeltaBase,
     seq: u64,
     network: Option<&'b NetworkKey>,
 }
@@ -153,7 +160,7 @@ impl<'b> EntryWriter<'_, 'b> {
                 reason,
             } => {
                 self.put_key(out, network, peer);
-                put_above(out, claim.0, self.bases.claim);
+                put_above(out, claim.0, self.base.claim);
                 out.put_u8(reason.code());
             }
             Change::Unknown(unknown) => put_unknown(out, unknown),
@@ -185,7 +192,7 @@ impl<'b> EntryWriter<'_, 'b> {
 
     fn put_key(&mut self, out: &mut BytesMut, network: &'b NetworkKey, peer: &PeerId) {
         if self.network != Some(network) {
-            self.named.put_network(out, network);
+            self.dictionary.put_network(out, network);
             self.network = Some(network);
         }
         match peer {
@@ -196,14 +203,14 @@ impl<'b> EntryWriter<'_, 'b> {
 
     fn put_claim(&mut self, out: &mut BytesMut, claim: &'b Claim) {
         self.put_key(out, &claim.network, &claim.peer);
-        put_above(out, claim.claim.0, self.bases.claim);
-        put_above(out, claim.hlc.wall_ms(), self.bases.wall_ms);
+        put_above(out, claim.claim.0, self.base.claim);
+        put_above(out, claim.hlc.wall_ms(), self.base.wall_ms);
         put_varint(out, claim.hlc.0 & 0xffff);
         if let Some(data) = &claim.data {
             put_bytes(out, data);
         }
-        self.bases.claim = claim.claim.0;
-        self.bases.wall_ms = claim.hlc.wall_ms();
+        self.base.claim = claim.claim.0;
+        self.base.wall_ms = claim.hlc.wall_ms();
     }
 }
 
@@ -228,37 +235,40 @@ fn read_unknown(reader: &mut Reader<'_>, tag: u8) -> Result<UnknownChange, WireE
     })
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, slots: &mut Slots) -> Result<Delta, WireError> {
-    let (origin, slot) = slots.read_hub(reader)?;
-    read_changes(reader, slots, (origin, slot), None)
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    dictionary: &mut DecodeDictionary,
+) -> Result<Delta, WireError> {
+    let (origin, slot) = dictionary.read_hub(reader)?;
+    read_changes(reader, dictionary, (origin, slot), None)
 }
 
 pub(super) fn read_of(
     reader: &mut Reader<'_>,
-    slots: &mut Slots,
+    dictionary: &mut DecodeDictionary,
 ) -> Result<(Scope, Delta), WireError> {
-    let (set, slot) = slots.read_set(reader)?;
-    let delta = read_changes(reader, slots, (set.hub, slot), Some(&set.scope))?;
+    let (set, slot) = dictionary.read_set(reader)?;
+    let delta = read_changes(reader, dictionary, (set.hub, slot), Some(&set.scope))?;
     Ok((set.scope, delta))
 }
 
 fn read_changes(
     reader: &mut Reader<'_>,
-    slots: &mut Slots,
-    (origin, slot): (HubId, Slot),
+    dictionary: &mut DecodeDictionary,
+    (origin, slot): (HubId, HubSlot),
     scope: Option<&Scope>,
 ) -> Result<Delta, WireError> {
     let flags = reader.u8()?;
     let incarnation = if flags & flag::SAME_INCARNATION == 0 {
-        slots.read_incarnation(reader, slot)?
+        dictionary.read_incarnation(reader, slot)?
     } else {
-        slots.last_incarnation(slot)?
+        dictionary.last_incarnation(slot)?
     };
-    let bases = slots.bases(slot);
+    let base = dictionary.base(slot);
     let from = match (flags & flag::FROM_FOLLOWS == 0, scope) {
-        (false, _) => bases.seq,
+        (false, _) => base.seq,
         (true, None) => reader.varint()?,
-        (true, Some(_)) => reader.above(bases.seq)?,
+        (true, Some(_)) => reader.above(base.seq)?,
     };
     let to = if flags & flag::TO_IS_LAST_ENTRY == 0 {
         Some(reader.above(from)?)
@@ -266,16 +276,16 @@ fn read_changes(
         None
     };
     let mut entries = EntryReader {
-        slots,
-        bases,
+        dictionary,
+        base,
         seq: from,
         network: scope.and_then(Scope::network).cloned(),
     };
     let read = entries.read_all(reader)?;
     let to = to.unwrap_or(entries.seq);
-    let mut bases = entries.bases;
-    bases.seq = to;
-    slots.rebase(slot, bases);
+    let mut base = entries.base;
+    base.seq = to;
+    dictionary.rebase(slot, base);
     Ok(delta_of(origin, incarnation, (from, to), flags, read))
 }
 
@@ -299,8 +309,8 @@ fn delta_of(
 
 /// Reads the entries of one delta.
 struct EntryReader<'a> {
-    slots: &'a mut Slots,
-    bases: Bases,
+    dictionary: &'a mut DecodeDictionary,
+    base: DeltaBase,
     seq: u64,
     network: Option<NetworkKey>,
 }
@@ -337,7 +347,7 @@ impl EntryReader<'_> {
         tag: u8,
     ) -> Result<(NetworkKey, PeerId), WireError> {
         let network = if tag & tag::SAME_NETWORK == 0 {
-            self.slots.read_network(reader)?
+            self.dictionary.read_network(reader)?
         } else {
             self.network.take().ok_or(WireError::BadReference)?
         };
@@ -352,8 +362,8 @@ impl EntryReader<'_> {
 
     fn read_claim(&mut self, reader: &mut Reader<'_>, tag: u8) -> Result<Claim, WireError> {
         let (network, peer) = self.read_key(reader, tag)?;
-        let claim = reader.above(self.bases.claim)?;
-        let wall_ms = reader.above(self.bases.wall_ms)?;
+        let claim = reader.above(self.base.claim)?;
+        let wall_ms = reader.above(self.base.wall_ms)?;
         let counter = reader.varint()?;
         if counter > 0xffff || wall_ms >> 48 != 0 {
             return Err(WireError::OutOfRange);
@@ -365,8 +375,8 @@ impl EntryReader<'_> {
             // A copy: a slice would keep the whole message alive for as long as the claim.
             Some(Bytes::copy_from_slice(reader.take(length)?))
         };
-        self.bases.claim = claim;
-        self.bases.wall_ms = wall_ms;
+        self.base.claim = claim;
+        self.base.wall_ms = wall_ms;
         Ok(Claim {
             network,
             peer,
@@ -382,7 +392,7 @@ impl EntryReader<'_> {
         Ok(Change::Gone {
             network,
             peer,
-            claim: ClaimNo(reader.above(self.bases.claim)?),
+            claim: ClaimNo(reader.above(self.base.claim)?),
             reason: LeaveReason::from_code(reader.u8()?),
         })
     }

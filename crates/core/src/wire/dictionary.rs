@@ -1,7 +1,7 @@
 //! What both ends of a link direction remember of the control messages so far.
 //!
-//! [`Named`] is the writer's side and [`Slots`] the reader's; both give slots to names in the order in which
-//! they are first written, and both keep the same [`Bases`] per hub.
+//! [`EncodeDictionary`] is the writer's side and [`DecodeDictionary`] the reader's; both give slots to names in the order in which
+//! they are first written, and both keep the same [`DeltaBase`] for each hub.
 
 use std::hash::Hash;
 
@@ -21,7 +21,7 @@ pub const MAX_SETS: usize = 16_384;
 
 /// What the numbers of a hub's deltas are counted from.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Bases {
+pub(super) struct DeltaBase {
     /// Last named.
     pub(super) incarnation: Option<Incarnation>,
     /// Where the last delta ended.
@@ -32,30 +32,30 @@ pub(super) struct Bases {
     pub(super) wall_ms: u64,
 }
 
-impl Bases {
+impl DeltaBase {
     /// Takes note of a named incarnation.
     fn name(&mut self, incarnation: Incarnation) {
         if self.incarnation != Some(incarnation) {
-            *self = Bases {
+            *self = DeltaBase {
                 incarnation: Some(incarnation),
-                ..Bases::default()
+                ..DeltaBase::default()
             };
         }
     }
 }
 
-/// A hub as written or read: its slot, if it has one.
-pub(super) type Slot = Option<usize>;
+/// The slot of a hub that was written or read, if it has one.
+pub(super) type HubSlot = Option<usize>;
 
 /// The writer's side.
 #[derive(Default)]
-pub(super) struct Named {
+pub(super) struct EncodeDictionary {
     hubs: HashMap<HubId, u32, foldhash::fast::FixedState>,
     networks: HashMap<NetworkKey, u32, foldhash::fast::FixedState>,
-    bases: Vec<Bases>,
+    bases: Vec<DeltaBase>,
     sets: HashMap<Set, u32, foldhash::fast::FixedState>,
     /// The sets by their slots, and the slots of their hubs.
-    set_slots: Vec<(Set, Slot)>,
+    set_slots: Vec<(Set, HubSlot)>,
     next_set: usize,
 }
 
@@ -109,8 +109,8 @@ where
     None
 }
 
-impl Named {
-    pub(super) fn put_hub(&mut self, out: &mut BytesMut, hub: HubId) -> Slot {
+impl EncodeDictionary {
+    pub(super) fn put_hub(&mut self, out: &mut BytesMut, hub: HubId) -> HubSlot {
         if let Some(slot) = slot_of(&mut self.hubs, &hub, || hub) {
             put_varint(out, u64::from(slot) + 1);
             return Some(slot as usize);
@@ -120,7 +120,7 @@ impl Named {
         if self.hubs.len() == self.bases.len() {
             return None;
         }
-        self.bases.push(Bases::default());
+        self.bases.push(DeltaBase::default());
         Some(self.bases.len() - 1)
     }
 
@@ -135,7 +135,7 @@ impl Named {
     }
 
     /// A set: gives the slot of its hub.
-    pub(super) fn put_set(&mut self, out: &mut BytesMut, set: &Set) -> Slot {
+    pub(super) fn put_set(&mut self, out: &mut BytesMut, set: &Set) -> HubSlot {
         if let Some(slot) = self.sets.get(set) {
             put_varint(out, u64::from(*slot) + 1);
             return self.set_slots.get(*slot as usize).and_then(|(_, hub)| *hub);
@@ -154,10 +154,10 @@ impl Named {
     pub(super) fn put_incarnation(
         &mut self,
         out: &mut BytesMut,
-        slot: Slot,
+        slot: HubSlot,
         incarnation: Incarnation,
     ) {
-        if self.bases(slot).incarnation == Some(incarnation) {
+        if self.base(slot).incarnation == Some(incarnation) {
             out.put_u8(0);
             return;
         }
@@ -166,37 +166,37 @@ impl Named {
         self.name(slot, incarnation);
     }
 
-    pub(super) fn name(&mut self, slot: Slot, incarnation: Incarnation) {
-        if let Some(bases) = slot.and_then(|slot| self.bases.get_mut(slot)) {
-            bases.name(incarnation);
+    pub(super) fn name(&mut self, slot: HubSlot, incarnation: Incarnation) {
+        if let Some(base) = slot.and_then(|slot| self.bases.get_mut(slot)) {
+            base.name(incarnation);
         }
     }
 
-    pub(super) fn bases(&self, slot: Slot) -> Bases {
+    pub(super) fn base(&self, slot: HubSlot) -> DeltaBase {
         slot.and_then(|slot| self.bases.get(slot).copied())
             .unwrap_or_default()
     }
 
-    pub(super) fn rebase(&mut self, slot: Slot, bases: Bases) {
+    pub(super) fn rebase(&mut self, slot: HubSlot, base: DeltaBase) {
         if let Some(kept) = slot.and_then(|slot| self.bases.get_mut(slot)) {
-            *kept = bases;
+            *kept = base;
         }
     }
 }
 
 /// The reader's side.
 #[derive(Default)]
-pub(super) struct Slots {
+pub(super) struct DecodeDictionary {
     /// Apart from the bases: link records name a dozen hubs each, and need these alone.
     hubs: Vec<HubId>,
-    bases: Vec<Bases>,
+    bases: Vec<DeltaBase>,
     networks: Vec<NetworkKey>,
-    sets: Vec<(Set, Slot)>,
+    sets: Vec<(Set, HubSlot)>,
     next_set: usize,
 }
 
 /// What a reference says: the slot, or `None` if the name follows.
-fn read_slot(reader: &mut Reader<'_>) -> Result<Slot, WireError> {
+fn read_slot(reader: &mut Reader<'_>) -> Result<HubSlot, WireError> {
     let reference = reader.varint()?;
     match reference.checked_sub(1) {
         None => Ok(None),
@@ -206,8 +206,11 @@ fn read_slot(reader: &mut Reader<'_>) -> Result<Slot, WireError> {
     }
 }
 
-impl Slots {
-    pub(super) fn read_hub(&mut self, reader: &mut Reader<'_>) -> Result<(HubId, Slot), WireError> {
+impl DecodeDictionary {
+    pub(super) fn read_hub(
+        &mut self,
+        reader: &mut Reader<'_>,
+    ) -> Result<(HubId, HubSlot), WireError> {
         if let Some(slot) = read_slot(reader)? {
             let hub = self.hubs.get(slot).ok_or(WireError::BadReference)?;
             return Ok((*hub, Some(slot)));
@@ -217,7 +220,7 @@ impl Slots {
             return Ok((hub, None));
         }
         self.hubs.push(hub);
-        self.bases.push(Bases::default());
+        self.bases.push(DeltaBase::default());
         Ok((hub, Some(self.hubs.len() - 1)))
     }
 
@@ -240,7 +243,10 @@ impl Slots {
     }
 
     /// A set, and the slot of its hub.
-    pub(super) fn read_set(&mut self, reader: &mut Reader<'_>) -> Result<(Set, Slot), WireError> {
+    pub(super) fn read_set(
+        &mut self,
+        reader: &mut Reader<'_>,
+    ) -> Result<(Set, HubSlot), WireError> {
         if let Some(slot) = read_slot(reader)? {
             return self.sets.get(slot).cloned().ok_or(WireError::BadReference);
         }
@@ -254,7 +260,7 @@ impl Slots {
     pub(super) fn read_incarnation(
         &mut self,
         reader: &mut Reader<'_>,
-        slot: Slot,
+        slot: HubSlot,
     ) -> Result<Incarnation, WireError> {
         let Some(epoch) = reader.varint()?.checked_sub(1) else {
             return self.last_incarnation(slot);
@@ -267,24 +273,24 @@ impl Slots {
         Ok(incarnation)
     }
 
-    pub(super) fn last_incarnation(&self, slot: Slot) -> Result<Incarnation, WireError> {
-        self.bases(slot).incarnation.ok_or(WireError::BadReference)
+    pub(super) fn last_incarnation(&self, slot: HubSlot) -> Result<Incarnation, WireError> {
+        self.base(slot).incarnation.ok_or(WireError::BadReference)
     }
 
-    pub(super) fn name(&mut self, slot: Slot, incarnation: Incarnation) {
-        if let Some(bases) = slot.and_then(|slot| self.bases.get_mut(slot)) {
-            bases.name(incarnation);
+    pub(super) fn name(&mut self, slot: HubSlot, incarnation: Incarnation) {
+        if let Some(base) = slot.and_then(|slot| self.bases.get_mut(slot)) {
+            base.name(incarnation);
         }
     }
 
-    pub(super) fn bases(&self, slot: Slot) -> Bases {
+    pub(super) fn base(&self, slot: HubSlot) -> DeltaBase {
         slot.and_then(|slot| self.bases.get(slot).copied())
             .unwrap_or_default()
     }
 
-    pub(super) fn rebase(&mut self, slot: Slot, bases: Bases) {
+    pub(super) fn rebase(&mut self, slot: HubSlot, base: DeltaBase) {
         if let Some(kept) = slot.and_then(|slot| self.bases.get_mut(slot)) {
-            *kept = bases;
+            *kept = base;
         }
     }
 }
