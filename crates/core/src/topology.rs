@@ -30,26 +30,26 @@ use crate::reach::Reach;
 use comparing::Start;
 use flooding::Root;
 use neighbours::Neighbour;
-use outbox::Outbox;
 use own::Own;
 use past_incarnations::PastIncarnations;
 use pulling::Pulls;
+use record_queue::RecordQueue;
 use records::{Stored, forgotten_record, is_sound};
 use spf::Graph;
 
 pub use config::{TopologyConfig, TopologyEvent};
 
+mod capacity;
 mod comparing;
 mod config;
 mod flooding;
 mod neighbours;
 mod origin;
-mod outbox;
 mod own;
 mod past_incarnations;
 mod pulling;
+mod record_queue;
 mod records;
-mod room;
 mod routing;
 mod spf;
 #[cfg(test)]
@@ -66,7 +66,7 @@ pub struct Topology {
     past_incarnations: PastIncarnations,
     /// Links whose other end does not ask for what it hears of.
     flooded: BTreeSet<LinkId>,
-    outboxes: BTreeMap<LinkId, Outbox>,
+    record_queues: BTreeMap<LinkId, RecordQueue>,
     pulls: Pulls,
     words_due: Option<Moment>,
     compare_due: Option<Moment>,
@@ -126,7 +126,7 @@ impl Topology {
             past_incarnations: PastIncarnations::new(config.max_past_incarnations),
             config,
             flooded: BTreeSet::new(),
-            outboxes: BTreeMap::new(),
+            record_queues: BTreeMap::new(),
             pulls: Pulls::default(),
             words_due: None,
             compare_due: None,
@@ -163,21 +163,21 @@ impl Topology {
     /// A part of the digest of the hub at the other end of `link`: what it lacks is to be sent.
     pub fn handle_digest(&mut self, now: Moment, link: LinkId, entries: &[DigestEntry]) {
         self.on_greeted(now, link);
-        let Some(outbox) = self.outboxes.get_mut(&link) else {
+        let Some(queue) = self.record_queues.get_mut(&link) else {
             return;
         };
-        let start = outbox.heard.map_or(Bound::Unbounded, Bound::Excluded);
-        let first_ok = match (outbox.heard, entries.first()) {
+        let start = queue.heard.map_or(Bound::Unbounded, Bound::Excluded);
+        let first_ok = match (queue.heard, entries.first()) {
             (Some(heard), Some(first)) => heard < first.hub,
             _ => true,
         };
         if !first_ok || !entries.is_sorted_by(|a, b| a.hub < b.hub) {
-            outbox.heard = None;
+            queue.heard = None;
             self.refused += 1;
             return;
         }
-        outbox.heard = entries.last().map(|entry| entry.hub);
-        let end = outbox.heard.map_or(Bound::Unbounded, Bound::Included);
+        queue.heard = entries.last().map(|entry| entry.hub);
+        let end = queue.heard.map_or(Bound::Unbounded, Bound::Included);
         let mut theirs = entries.iter().peekable();
         for (hub, stored) in self.records.range((start, end)) {
             while theirs.next_if(|entry| entry.hub < *hub).is_some() {}
@@ -185,9 +185,9 @@ impl Topology {
                 .next_if(|entry| entry.hub == *hub)
                 .map(|entry| (entry.incarnation, entry.number));
             if held < Some(stored.record.version()) {
-                outbox.due.insert(*hub);
+                queue.due.insert(*hub);
             } else {
-                outbox.due.remove(hub);
+                queue.due.remove(hub);
             }
         }
     }
@@ -196,8 +196,8 @@ impl Topology {
     pub fn handle_records(&mut self, now: Moment, link: LinkId, records: Vec<LinkRecord>) {
         self.expire_past_incarnations(now);
         self.on_told(link);
-        if let Some(outbox) = self.outboxes.get_mut(&link) {
-            outbox.told_at = Some(now);
+        if let Some(queue) = self.record_queues.get_mut(&link) {
+            queue.told_at = Some(now);
         }
         for record in records {
             if !is_sound(&record) || !self.is_plausible(record.hub, record.incarnation) {
@@ -270,22 +270,22 @@ impl Topology {
 
     /// The next frame of topology for this link, of about `max_bytes` at most but never less than one entry.
     pub fn poll_transmit(&mut self, link: LinkId, max_bytes: usize) -> Option<ControlFrame> {
-        let summary = self.outboxes.get_mut(&link)?.next_summary();
+        let summary = self.record_queues.get_mut(&link)?.next_summary();
         if let Some((wants_all, compare)) = summary {
             return Some(self.summary(wants_all, compare));
         }
         let Topology {
-            outboxes,
+            record_queues,
             records,
             past_incarnations,
             ..
         } = self;
-        let outbox = outboxes.get_mut(&link)?;
-        if !outbox.wants.is_empty() {
-            return Some(ControlFrame::Want(outbox.next_wants(max_bytes)));
+        let queue = record_queues.get_mut(&link)?;
+        if !queue.wants.is_empty() {
+            return Some(ControlFrame::Want(queue.next_wants(max_bytes)));
         }
-        if let Some(part) = outbox.next_lines(records, max_bytes) {
-            if outbox.floods {
+        if let Some(part) = queue.next_lines(records, max_bytes) {
+            if queue.floods {
                 return Some(ControlFrame::Digest(part));
             }
             if !part.is_empty() {
@@ -296,19 +296,21 @@ impl Topology {
             Some(stored) => Some(stored.record.clone()),
             None => Some(forgotten_record(hub, past_incarnations.of(hub)?)),
         };
-        outbox.take_more(records);
-        let due = outbox.next_records(find, max_bytes);
+        queue.take_more(records);
+        let due = queue.next_records(find, max_bytes);
         if !due.is_empty() {
             return Some(ControlFrame::Records(due));
         }
         let line = |hub: HubId| records.get(&hub).map(|stored| stored.record.digest());
-        let words = outbox.next_words(line, max_bytes);
+        let words = queue.next_words(line, max_bytes);
         (!words.is_empty()).then_some(ControlFrame::Announce(words))
     }
 
     /// Whether there is something to say on this link.
     pub fn has_pending(&self, link: LinkId) -> bool {
-        self.outboxes.get(&link).is_some_and(Outbox::has_pending)
+        self.record_queues
+            .get(&link)
+            .is_some_and(RecordQueue::has_pending)
     }
 
     /// Makes the record that is due, gives word, asks again and compares where it is time, runs the shortest paths
@@ -397,22 +399,22 @@ impl Topology {
         self.refused
     }
 
-    fn outbox(&mut self, link: LinkId) -> &mut Outbox {
-        if !self.outboxes.contains_key(&link) {
+    fn record_queue(&mut self, link: LinkId) -> &mut RecordQueue {
+        if !self.record_queues.contains_key(&link) {
             let mut strays = self
-                .outboxes
+                .record_queues
                 .iter()
-                .filter(|(_, outbox)| outbox.hub.is_none())
+                .filter(|(_, queue)| queue.hub.is_none())
                 .map(|(id, _)| *id);
             if let Some(oldest) = strays.next()
                 && strays.count() + 1 >= Self::MAX_STRAYS
             {
-                self.drop_outbox(oldest);
+                self.drop_record_queue(oldest);
             }
         }
         let floods = self.flooded.contains(&link);
-        self.outboxes
+        self.record_queues
             .entry(link)
-            .or_insert_with(|| Outbox::new(floods))
+            .or_insert_with(|| RecordQueue::new(floods))
     }
 }

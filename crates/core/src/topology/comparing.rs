@@ -11,7 +11,7 @@
 use super::super::ids::{HubId, LinkId, Moment, mix, stable_hash};
 use super::Topology;
 use super::flooding::earliest;
-use super::outbox::Compare;
+use super::record_queue::Compare;
 use crate::frames::{ControlFrame, LinkRecord, Summary};
 
 /// How a hub that knows nobody comes to know all.
@@ -37,19 +37,19 @@ impl Topology {
             self.start = Start::Asked(link);
         }
         let at = now + self.config.compare_after;
-        let outbox = self.outbox(link);
-        outbox.say(wants_all, Compare::No);
-        outbox.compared = 0;
-        outbox.compare_at = Some(at);
+        let queue = self.record_queue(link);
+        queue.say(wants_all, Compare::No);
+        queue.compared = 0;
+        queue.compare_at = Some(at);
         self.compare_due = earliest(self.compare_due, Some(at));
     }
 
     /// Records came by `link`. Who sends us on to others tells of some without a greeting: these are not all.
     pub(super) fn on_told(&mut self, link: LinkId) {
         let greeted = || {
-            self.outboxes
+            self.record_queues
                 .get(&link)
-                .is_some_and(|outbox| outbox.greeted)
+                .is_some_and(|queue| queue.greeted)
         };
         if self.start == Start::Asked(link) && greeted() {
             self.start = Start::Told;
@@ -61,11 +61,10 @@ impl Topology {
         if self.start != Start::Asked(gone) {
             return;
         }
-        let mut rest = self.outboxes.iter_mut();
-        let other =
-            rest.find(|(_, outbox)| outbox.hub.is_some() && !outbox.floods && !outbox.closed);
-        self.start = other.map_or(Start::Alone, |(link, outbox)| {
-            outbox.say(true, Compare::No);
+        let mut rest = self.record_queues.iter_mut();
+        let other = rest.find(|(_, queue)| queue.hub.is_some() && !queue.floods && !queue.closed);
+        self.start = other.map_or(Start::Alone, |(link, queue)| {
+            queue.say(true, Compare::No);
             Start::Asked(*link)
         });
     }
@@ -74,7 +73,7 @@ impl Topology {
     pub fn handle_summary(&mut self, now: Moment, link: LinkId, summary: &Summary) {
         self.on_greeted(now, link);
         if summary.wants_all {
-            self.outbox(link).give_all();
+            self.record_queue(link).give_all();
         }
         if summary.sums.len() == Summary::SHARES {
             self.compare(link, summary);
@@ -88,12 +87,12 @@ impl Topology {
         }
         let differs = |hub: &HubId| ours.get(share(hub)) != theirs.sums.get(share(hub));
         let hubs: Vec<HubId> = self.in_reach().map(|record| record.hub).collect();
-        let outbox = self.outbox(link);
+        let queue = self.record_queue(link);
         for hub in hubs.into_iter().filter(differs) {
-            outbox.tell(hub);
+            queue.tell(hub);
         }
         if !theirs.is_answer {
-            outbox.say(false, Compare::Answer);
+            queue.say(false, Compare::Answer);
         }
         self.tally.differed += 1;
     }
@@ -141,44 +140,44 @@ impl Topology {
         }
         let due = |at: Option<Moment>| at.is_some_and(|at| at <= now);
         let links: Vec<(LinkId, Option<HubId>)> = self
-            .outboxes
+            .record_queues
             .iter()
-            .filter(|(_, outbox)| due(outbox.compare_at))
-            .map(|(link, outbox)| (*link, outbox.hub))
+            .filter(|(_, queue)| due(queue.compare_at))
+            .map(|(link, queue)| (*link, queue.hub))
             .collect();
         for (link, hub) in links {
             let next = hub.map(|hub| self.compare_link(now, link, hub));
-            self.outbox(link).compare_at = next;
+            self.record_queue(link).compare_at = next;
         }
         let due = self
-            .outboxes
+            .record_queues
             .values()
-            .filter_map(|outbox| outbox.compare_at);
+            .filter_map(|queue| queue.compare_at);
         self.compare_due = due.min();
     }
 
     /// Does what is due on this link, and gives the time of the next comparison.
     fn compare_link(&mut self, now: Moment, link: LinkId, hub: HubId) -> Moment {
-        let first = self.outbox(link).compared == 0;
+        let first = self.record_queue(link).compared == 0;
         let joins_two_parts = first && !self.is_redundant(hub);
         let asks = self.me < hub;
         // Whoever was asked for all is not asked again.
         let told = [Start::Told, Start::Asked(link)].contains(&self.start);
         let (after, every) = (self.config.compare_after, self.config.compare_every);
-        let outbox = self.outbox(link);
-        let part = (mix(link.0 ^ mix(u64::from(outbox.compared))) % 1_000) as u32;
-        outbox.compared = outbox.compared.wrapping_add(1).max(1);
+        let queue = self.record_queue(link);
+        let part = (mix(link.0 ^ mix(u64::from(queue.compared))) % 1_000) as u32;
+        queue.compared = queue.compared.wrapping_add(1).max(1);
         if !first {
             if asks {
-                outbox.say(false, Compare::Ask);
+                queue.say(false, Compare::Ask);
             }
             return now + every / 2 + every * part / 1_000;
         }
         if joins_two_parts {
-            outbox.start_lines();
+            queue.start_lines();
         }
         if !told {
-            outbox.say(true, Compare::No);
+            queue.say(true, Compare::No);
         }
         now + after * 4 + after * part / 250
     }
@@ -187,13 +186,13 @@ impl Topology {
     /// neighbours are compared with soon.
     pub(super) fn compare_soon(&mut self, now: Moment) {
         let after = self.config.compare_after;
-        for (link, outbox) in &mut self.outboxes {
-            if outbox.compared == 0 {
+        for (link, queue) in &mut self.record_queues {
+            if queue.compared == 0 {
                 continue;
             }
             let part = (mix(link.0 ^ mix(now.0)) % 1_000) as u32;
             let at = Some(now + after + after * part / 1_000);
-            outbox.compare_at = earliest(outbox.compare_at, at);
+            queue.compare_at = earliest(queue.compare_at, at);
             self.compare_due = earliest(self.compare_due, at);
         }
     }

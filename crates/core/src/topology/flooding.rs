@@ -22,16 +22,16 @@ impl Topology {
     /// The neighbour at the other end takes the claims of this hub from us.
     pub fn on_subscribed(&mut self, link: LinkId, hub: HubId) {
         if self.records.contains_key(&hub)
-            && let Some(outbox) = self.outboxes.get_mut(&link)
+            && let Some(queue) = self.record_queues.get_mut(&link)
         {
-            outbox.adopt(hub);
+            queue.adopt(hub);
         }
     }
 
     /// It does so no longer.
     pub fn on_unsubscribed(&mut self, link: LinkId, hub: &HubId) {
-        if let Some(outbox) = self.outboxes.get_mut(&link) {
-            outbox.children.remove(hub);
+        if let Some(queue) = self.record_queues.get_mut(&link) {
+            queue.children.remove(hub);
         }
     }
 
@@ -39,17 +39,16 @@ impl Topology {
     pub(super) fn flood(&mut self, now: Moment, hub: HubId, from: Option<LinkId>) {
         let all = hub == self.me;
         let root = (!self.is_reachable(hub)).then_some(self.root);
-        for (link, outbox) in &mut self.outboxes {
-            let by_root = root.is_some_and(|root| {
-                root.link == Some(*link) || outbox.children.contains(&root.hub)
-            });
+        for (link, queue) in &mut self.record_queues {
+            let by_root = root
+                .is_some_and(|root| root.link == Some(*link) || queue.children.contains(&root.hub));
             if Some(*link) == from {
-                outbox.has(&hub);
-            } else if all || by_root || outbox.floods || outbox.children.contains(&hub) {
-                outbox.give(hub);
+                queue.has(&hub);
+            } else if all || by_root || queue.floods || queue.children.contains(&hub) {
+                queue.give(hub);
             } else {
-                outbox.tell_later(hub, word_due(self.me, *link, now, &self.config));
-                self.words_due = earliest(self.words_due, outbox.later_at);
+                queue.tell_later(hub, word_due(self.me, *link, now, &self.config));
+                self.words_due = earliest(self.words_due, queue.later_at);
             }
         }
     }
@@ -57,9 +56,9 @@ impl Topology {
     /// Word of what the other end of `link` has an older version of, or none.
     pub(super) fn tell_later(&mut self, now: Moment, link: LinkId, hub: HubId) {
         let at = word_due(self.me, link, now, &self.config);
-        let outbox = self.outbox(link);
-        outbox.tell_later(hub, at);
-        let due = outbox.later_at;
+        let queue = self.record_queue(link);
+        queue.tell_later(hub, at);
+        let due = queue.later_at;
         self.words_due = earliest(self.words_due, due);
     }
 
@@ -68,10 +67,13 @@ impl Topology {
         if self.words_due.is_none_or(|due| due > now) {
             return;
         }
-        for outbox in self.outboxes.values_mut() {
-            outbox.ripen(now);
+        for queue in self.record_queues.values_mut() {
+            queue.ripen(now);
         }
-        let due = self.outboxes.values().filter_map(|outbox| outbox.later_at);
+        let due = self
+            .record_queues
+            .values()
+            .filter_map(|queue| queue.later_at);
         self.words_due = due.min();
     }
 

@@ -39,7 +39,7 @@ impl Topology {
         incarnation: Incarnation,
         link: LinkId,
     ) {
-        self.drop_outboxes(hub, Some(link));
+        self.drop_record_queues(hub, Some(link));
         let remembered = self.records.get(&hub).and_then(|stored| stored.cost);
         let neighbour = Neighbour {
             link,
@@ -64,8 +64,12 @@ impl Topology {
         };
         let before = std::mem::replace(&mut neighbour.link, link);
         // What the old link had still to say is kept while it is open: it may be chosen again.
-        if self.outboxes.get(&before).is_some_and(|old| old.closed) {
-            self.drop_outbox(before);
+        if self
+            .record_queues
+            .get(&before)
+            .is_some_and(|old| old.closed)
+        {
+            self.drop_record_queue(before);
         }
         self.meet(now, hub, link);
         self.run_spf(now);
@@ -73,7 +77,7 @@ impl Topology {
 
     /// A neighbour is gone.
     pub fn on_neighbour_down(&mut self, now: Moment, hub: HubId) {
-        self.drop_outboxes(hub, None);
+        self.drop_record_queues(hub, None);
         // One that was never listed led nowhere, and nobody has heard of it.
         if self.neighbours.remove(&hub).is_some() && self.lists(hub) {
             self.want_record(now);
@@ -86,31 +90,31 @@ impl Topology {
     pub fn on_link_closed(&mut self, link: LinkId) {
         self.flooded.remove(&link);
         if self.neighbours.values().all(|n| n.link != link) {
-            self.drop_outbox(link);
-        } else if let Some(outbox) = self.outboxes.get_mut(&link) {
-            outbox.closed = true;
+            self.drop_record_queue(link);
+        } else if let Some(queue) = self.record_queues.get_mut(&link) {
+            queue.closed = true;
         }
     }
 
     /// Begins to speak with a neighbour by this link.
     fn meet(&mut self, now: Moment, hub: HubId, link: LinkId) {
         let hasty = self.config.mutants.unconfirmed_link_listed();
-        let outbox = self.outbox(link);
-        outbox.hub = Some(hub);
-        if outbox.floods {
-            outbox.start_lines();
+        let queue = self.record_queue(link);
+        queue.hub = Some(hub);
+        if queue.floods {
+            queue.start_lines();
         } else {
             self.greet(now, link);
         }
-        let outbox = self.outbox(link);
-        if outbox.floods || outbox.greeted || hasty {
+        let queue = self.record_queue(link);
+        if queue.floods || queue.greeted || hasty {
             self.confirm(now, link);
         }
     }
 
     /// The other end of this link has greeted us, though perhaps by a link that is not chosen yet.
     pub(super) fn on_greeted(&mut self, now: Moment, link: LinkId) {
-        self.outbox(link).greeted = true;
+        self.record_queue(link).greeted = true;
         self.confirm(now, link);
     }
 
@@ -134,20 +138,20 @@ impl Topology {
     }
 
     /// Drops what was kept for the links with a hub, but for this one.
-    fn drop_outboxes(&mut self, hub: HubId, but: Option<LinkId>) {
+    fn drop_record_queues(&mut self, hub: HubId, but: Option<LinkId>) {
         let gone: Vec<LinkId> = self
-            .outboxes
+            .record_queues
             .iter()
-            .filter(|(link, outbox)| outbox.hub == Some(hub) && Some(**link) != but)
+            .filter(|(link, queue)| queue.hub == Some(hub) && Some(**link) != but)
             .map(|(link, _)| *link)
             .collect();
         for link in gone {
-            self.drop_outbox(link);
+            self.drop_record_queue(link);
         }
     }
 
-    pub(super) fn drop_outbox(&mut self, link: LinkId) {
-        if self.outboxes.remove(&link).is_some() {
+    pub(super) fn drop_record_queue(&mut self, link: LinkId) {
+        if self.record_queues.remove(&link).is_some() {
             self.pulls.on_link_gone(link);
             self.ask_another_for_all(link);
         }

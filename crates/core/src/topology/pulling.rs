@@ -181,7 +181,7 @@ impl Pulls {
     }
 
     /// Makes place for one more question by this link, if another link has more: gives what is not asked there any more.
-    fn make_room(&mut self, link: LinkId) -> Option<Overdue> {
+    fn make_space(&mut self, link: LinkId) -> Option<Overdue> {
         let ours = self.by_link.get(&link).map_or(0, BTreeSet::len);
         let (asked, most) = self.by_link.iter().max_by_key(|(_, hubs)| hubs.len())?;
         if most.len() <= ours + 1 {
@@ -223,11 +223,11 @@ impl Topology {
                     self.tell_later(now, link, hub);
                 } else {
                     // We know its incarnation alone, and say that.
-                    self.outbox(link).give(hub);
+                    self.record_queue(link).give(hub);
                 }
                 continue;
             }
-            self.outbox(link).has(&hub);
+            self.record_queue(link).has(&hub);
             if !self.is_plausible(hub, entry.incarnation) {
                 self.refused += 1;
             } else if Some(version) > held {
@@ -239,7 +239,7 @@ impl Topology {
     fn hear_word(&mut self, now: Moment, link: LinkId, hub: HubId, version: Version) {
         let known = self.pulls.questions.contains_key(&hub);
         if !known && self.pulls.questions.len() >= self.config.max_hubs {
-            let Some(given_up) = self.pulls.make_room(link) else {
+            let Some(given_up) = self.pulls.make_space(link) else {
                 self.refused += 1;
                 return;
             };
@@ -248,7 +248,7 @@ impl Topology {
         let until = now + self.config.ask_again_after;
         let asks = self.pulls.on_word(now, link, (hub, version), until);
         if asks && !self.config.mutants.pull_forgotten() {
-            self.outbox(link).wants.insert(hub);
+            self.record_queue(link).wants.insert(hub);
         }
     }
 
@@ -272,12 +272,12 @@ impl Topology {
             return;
         }
         let is_unsent = |link: LinkId, hub: HubId| {
-            let outbox = self.outboxes.get(&link);
-            outbox.is_some_and(|outbox| !outbox.closed && outbox.wants.contains(&hub))
+            let queue = self.record_queues.get(&link);
+            queue.is_some_and(|queue| !queue.closed && queue.wants.contains(&hub))
         };
         let told_at = |link: LinkId| {
-            let outbox = self.outboxes.get(&link);
-            outbox.filter(|outbox| !outbox.closed)?.told_at
+            let queue = self.record_queues.get(&link);
+            queue.filter(|queue| !queue.closed)?.told_at
         };
         let within = self.config.ask_again_after;
         for overdue in self.pulls.overdue(now, within, is_unsent, told_at) {
@@ -286,12 +286,14 @@ impl Topology {
     }
 
     fn ask_next(&mut self, overdue: &Overdue) {
-        if let Some(outbox) = self.outboxes.get_mut(&overdue.asked) {
-            outbox.wants.remove(&overdue.hub);
+        if let Some(queue) = self.record_queues.get_mut(&overdue.asked) {
+            queue.wants.remove(&overdue.hub);
         }
-        let next = overdue.next.and_then(|next| self.outboxes.get_mut(&next));
-        if let Some(outbox) = next {
-            outbox.wants.insert(overdue.hub);
+        let next = overdue
+            .next
+            .and_then(|next| self.record_queues.get_mut(&next));
+        if let Some(queue) = next {
+            queue.wants.insert(overdue.hub);
         }
     }
 
@@ -299,7 +301,7 @@ impl Topology {
     pub fn handle_want(&mut self, link: LinkId, hubs: &[HubId]) {
         for hub in hubs {
             if self.version_of(*hub).is_some() {
-                self.outbox(link).give(*hub);
+                self.record_queue(link).give(*hub);
             }
         }
     }

@@ -43,7 +43,7 @@ impl Topology {
             {
                 return self.answer(link, hub, true);
             }
-            if !self.make_room(now, &record) {
+            if !self.make_space(now, &record) {
                 self.refused += 1;
                 self.turned_away = true;
                 return;
@@ -60,11 +60,11 @@ impl Topology {
 
     /// The other end of `link` has a record that is not newer than ours: an older one is answered.
     pub(super) fn answer(&mut self, link: LinkId, hub: HubId, older: bool) {
-        let outbox = self.outbox(link);
+        let queue = self.record_queue(link);
         if older {
-            outbox.due.insert(hub);
+            queue.due.insert(hub);
         } else {
-            outbox.has(&hub);
+            queue.has(&hub);
         }
     }
 
@@ -125,8 +125,8 @@ impl Topology {
         };
         self.past_incarnations
             .remember(now, hub, stored.record.incarnation);
-        for outbox in self.outboxes.values_mut() {
-            outbox.forget(&hub);
+        for queue in self.record_queues.values_mut() {
+            queue.forget(&hub);
         }
         self.graph_stale = true;
         self.events.push_back(TopologyEvent::Forgotten { hub });

@@ -208,9 +208,9 @@ fn links_that_come_and_go_beside_a_neighbours_leave_nothing_behind() {
             topology.on_neighbour_switched(at_ms(1_000 + link), id(1), LinkId(link));
             frames(&mut topology, link);
         }
-        assert_eq!(topology.outboxes.len(), 2);
+        assert_eq!(topology.record_queues.len(), 2);
         topology.on_link_closed(LinkId(199));
         topology.on_neighbour_down(at_ms(2_000), id(1));
-        assert_eq!(topology.outboxes.len(), 1);
+        assert_eq!(topology.record_queues.len(), 1);
     }
 }

@@ -159,8 +159,8 @@ fn a_difference_between_two_that_reach_each_other_by_others_as_well_is_found() {
     // It comes to one of them alone, and does not get further by any tree.
     let newer = vec![record(7, 2, &[(30, 1)])];
     b.handle_records(at_ms(2_800), LinkId(9), newer);
-    for outbox in b.outboxes.values_mut() {
-        outbox.has(&id(7));
+    for queue in b.record_queues.values_mut() {
+        queue.has(&id(7));
     }
     converse(&mut a, &mut b, 2_800, 2_801 + 46_000);
     assert_eq!(a.record(id(7)), b.record(id(7)));
@@ -193,7 +193,7 @@ fn who_asks_for_all_gets_each_record_once_and_costs_what_is_sent() {
         a.handle_summary(at_ms(1), LinkId(1), &wants_all);
     }
     assert!(
-        a.outboxes[&LinkId(1)].due.is_empty(),
+        a.record_queues[&LinkId(1)].due.is_empty(),
         "nothing was gone through"
     );
     assert!(a.has_pending(LinkId(1)));

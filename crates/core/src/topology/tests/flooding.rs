@@ -32,7 +32,7 @@ fn frames_keep_to_their_size_but_carry_at_least_one_record() {
     let mut topology = with_neighbours(2);
     let batch = (10..40).map(|hub| record(hub, 1, &[])).collect();
     topology.handle_records(at_ms(2_000), LinkId(1), batch);
-    let size = outbox::record_bytes(&record(10, 1, &[]));
+    let size = record_queue::record_bytes(&record(10, 1, &[]));
     let Some(ControlFrame::Records(few)) = topology.poll_transmit(LinkId(2), size * 4) else {
         panic!("records expected");
     };
@@ -109,7 +109,7 @@ fn a_digest_on_a_link_that_is_not_chosen_yet_is_answered_once_it_is() {
     let hubs: Vec<u16> = sent(&mut topology, 9).iter().map(|sent| sent.0).collect();
     assert_eq!(hubs, [0, 1, 7]);
     topology.on_neighbour_down(at_ms(3_000), id(1));
-    assert!(topology.outboxes.is_empty());
+    assert!(topology.record_queues.is_empty());
 }
 
 #[test]
@@ -118,11 +118,11 @@ fn links_that_only_speak_to_us_take_bounded_memory() {
     for link in 100..1_000 {
         topology.handle_digest(at_ms(2_000), LinkId(link), &[]);
     }
-    assert_eq!(topology.outboxes.len(), 1 + Topology::MAX_STRAYS);
+    assert_eq!(topology.record_queues.len(), 1 + Topology::MAX_STRAYS);
     topology.on_link_closed(LinkId(999));
     topology.on_link_closed(LinkId(1));
-    assert_eq!(topology.outboxes.len(), Topology::MAX_STRAYS);
-    assert!(topology.outboxes.contains_key(&LinkId(1)));
+    assert_eq!(topology.record_queues.len(), Topology::MAX_STRAYS);
+    assert!(topology.record_queues.contains_key(&LinkId(1)));
 }
 
 #[test]

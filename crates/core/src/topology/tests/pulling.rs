@@ -56,7 +56,11 @@ fn who_becomes_a_child_is_given_what_it_was_to_hear_of() {
     frames(&mut topology, 2);
     // Nothing is kept of hubs that nobody knows.
     topology.on_subscribed(LinkId(3), id(99));
-    assert!(!topology.outboxes[&LinkId(3)].children.contains(&id(99)));
+    assert!(
+        !topology.record_queues[&LinkId(3)]
+            .children
+            .contains(&id(99))
+    );
 }
 
 #[test]
@@ -242,7 +246,7 @@ fn who_tells_of_hubs_that_do_not_exist_keeps_nobody_from_being_asked() {
         "each has its share"
     );
     // What was not sent yet is withdrawn, so that a link that takes nothing keeps no list of it.
-    assert_eq!(topology.outboxes[&LinkId(1)].wants.len(), 2);
+    assert_eq!(topology.record_queues[&LinkId(1)].wants.len(), 2);
     let past_lives = [LinkRecord {
         incarnation: life(1 << 20, 1),
         ..record(3, 1, &[])

@@ -1,18 +1,18 @@
-//! Room for records: whose there is, and whose gives way.
+//! Which records are kept: a hub holds at most so many, and one may have to give way to another.
 //!
-//! Where there is no room for a record it is not taken, and asked for again when there may be. Were room made for a hub
-//! that nothing leads to at the cost of another such, the two would go round in the mesh for ever: each hub that has
-//! dropped one takes it for news.
+//! A record for which there is no space is not taken, and asked for again when there may be. A hub that nothing leads to
+//! never displaces another such: the two would go round in the mesh for ever, because each hub that has dropped one
+//! takes it for news.
 
 use super::super::ids::{HubId, Moment};
 use super::Topology;
 use crate::frames::LinkRecord;
 
 impl Topology {
-    /// Makes place for the record of one more hub that a way would lead to, at the cost of the hub that is unreachable
+    /// Makes space for the record of one more hub that a way would lead to, at the cost of the hub that is unreachable
     /// for longest. A neighbour always gets one, at the cost of a hub that is none, so that no hubs that were made up
     /// keep it out.
-    pub(super) fn make_room(&mut self, now: Moment, newcomer: &LinkRecord) -> bool {
+    pub(super) fn make_space(&mut self, now: Moment, newcomer: &LinkRecord) -> bool {
         let mutants = self.config.mutants;
         if self.records.len() < self.config.max_hubs || mutants.records_without_end() {
             return true;
@@ -59,22 +59,22 @@ impl Topology {
         })
     }
 
-    /// Asks all neighbours anew for what we lack, once there may be room for what was turned away; and not at once again,
+    /// Asks all neighbours anew for what we lack, once there may be space for what was turned away; and not at once again,
     /// because there may be none for what they have.
     pub(super) fn ask_for_turned_away(&mut self, now: Moment) {
-        let has_room =
+        let has_space =
             self.records.len() < self.config.max_hubs || self.longest_unreachable().is_some();
         let every = self.config.ask_again_every;
         let rested = self.asked_again.is_none_or(|asked| asked + every <= now);
         let never = self.config.mutants.turned_away_for_good();
-        if !self.turned_away || !rested || !has_room || never {
+        if !self.turned_away || !rested || !has_space || never {
             return;
         }
         self.turned_away = false;
         self.asked_again = Some(now);
         let neighbours = self.neighbours.values();
         for link in neighbours.map(|n| n.link).collect::<Vec<_>>() {
-            self.outbox(link).compare();
+            self.record_queue(link).compare();
         }
     }
 }

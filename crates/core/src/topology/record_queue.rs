@@ -37,7 +37,7 @@ pub(super) enum Compare {
 
 /// How far all that we hold has gone out: the lines of the records, or they themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lines {
+enum Cursor {
     Done,
     /// What comes after this hub is still to be sent.
     After(Option<HubId>),
@@ -45,7 +45,7 @@ enum Lines {
 
 /// The state of one link.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct RecordQueue {
     /// The hub at its other end; `None` for a link that only spoke to us so far.
     pub(super) hub: Option<HubId>,
     /// The other end knows digests, and takes every record.
@@ -71,17 +71,17 @@ pub(super) struct Outbox {
     pub(super) compare_at: Option<Moment>,
     /// How often it was, since the greeting.
     pub(super) compared: u32,
-    lines: Lines,
-    all: Lines,
+    lines: Cursor,
+    all: Cursor,
     /// When records last came by it.
     pub(super) told_at: Option<Moment>,
     /// Up to where the other end's digest has come.
     pub(super) heard: Option<HubId>,
 }
 
-impl Outbox {
+impl RecordQueue {
     pub(super) fn new(floods: bool) -> Self {
-        Outbox {
+        RecordQueue {
             hub: None,
             floods,
             greeted: false,
@@ -95,8 +95,8 @@ impl Outbox {
             summary: None,
             compare_at: None,
             compared: 0,
-            lines: Lines::Done,
-            all: Lines::Done,
+            lines: Cursor::Done,
+            all: Cursor::Done,
             told_at: None,
             heard: None,
         }
@@ -104,17 +104,17 @@ impl Outbox {
 
     /// A line of each record that we hold goes out.
     pub(super) fn start_lines(&mut self) {
-        self.lines = Lines::After(None);
+        self.lines = Cursor::After(None);
     }
 
     /// All records that we hold go out.
     pub(super) fn give_all(&mut self) {
-        self.all = Lines::After(None);
+        self.all = Cursor::After(None);
     }
 
     /// Where all records go out, takes more of them once those before are sent.
     pub(super) fn take_more(&mut self, records: &BTreeMap<HubId, Stored>) {
-        let Lines::After(after) = self.all else {
+        let Cursor::After(after) = self.all else {
             return;
         };
         if !self.due.is_empty() {
@@ -124,8 +124,8 @@ impl Outbox {
         let more = records.range((start, Bound::Unbounded));
         self.due.extend(more.take(ALL_AT_ONCE).map(|(hub, _)| *hub));
         self.all = match self.due.last() {
-            Some(last) => Lines::After(Some(*last)),
-            None => Lines::Done,
+            Some(last) => Cursor::After(Some(*last)),
+            None => Cursor::Done,
         };
     }
 
@@ -149,8 +149,8 @@ impl Outbox {
     }
 
     pub(super) fn has_pending(&self) -> bool {
-        self.lines != Lines::Done
-            || self.all != Lines::Done
+        self.lines != Cursor::Done
+            || self.all != Cursor::Done
             || self.summary.is_some()
             || [&self.due, &self.words, &self.wants]
                 .iter()
@@ -214,7 +214,7 @@ impl Outbox {
         max_bytes: usize,
     ) -> Vec<DigestEntry> {
         let mut words = Vec::new();
-        while words.len() < room(max_bytes, ENTRY_BYTES)
+        while words.len() < entries_that_fit(max_bytes, ENTRY_BYTES)
             && let Some(hub) = self.words.pop_first()
         {
             words.extend(find(hub));
@@ -225,7 +225,7 @@ impl Outbox {
     /// Requests for one frame.
     pub(super) fn next_wants(&mut self, max_bytes: usize) -> Vec<HubId> {
         let mut hubs = Vec::new();
-        while hubs.len() < room(max_bytes, HUB_BYTES)
+        while hubs.len() < entries_that_fit(max_bytes, HUB_BYTES)
             && let Some(hub) = self.wants.pop_first()
         {
             hubs.push(hub);
@@ -239,18 +239,18 @@ impl Outbox {
         records: &BTreeMap<HubId, Stored>,
         max_bytes: usize,
     ) -> Option<Vec<DigestEntry>> {
-        let Lines::After(after) = self.lines else {
+        let Cursor::After(after) = self.lines else {
             return None;
         };
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let part: Vec<DigestEntry> = records
             .range((start, Bound::Unbounded))
-            .take(room(max_bytes, ENTRY_BYTES))
+            .take(entries_that_fit(max_bytes, ENTRY_BYTES))
             .map(|(_, stored)| stored.record.digest())
             .collect();
         self.lines = match part.last() {
-            Some(entry) => Lines::After(Some(entry.hub)),
-            None => Lines::Done,
+            Some(entry) => Cursor::After(Some(entry.hub)),
+            None => Cursor::Done,
         };
         Some(part)
     }
@@ -261,7 +261,7 @@ impl Outbox {
         find: impl Fn(HubId) -> Option<LinkRecord>,
         max_bytes: usize,
     ) -> Vec<LinkRecord> {
-        let mut room = max_bytes.saturating_sub(FRAME_BYTES);
+        let mut space = max_bytes.saturating_sub(FRAME_BYTES);
         let mut records = Vec::new();
         while let Some(hub) = self.due.pop_first() {
             let Some(record) = find(hub) else {
@@ -270,11 +270,11 @@ impl Outbox {
             self.later.remove(&hub);
             self.words.remove(&hub);
             let size = record_bytes(&record);
-            if size > room && !records.is_empty() {
+            if size > space && !records.is_empty() {
                 self.due.insert(hub);
                 break;
             }
-            room = room.saturating_sub(size);
+            space = space.saturating_sub(size);
             records.push(record);
         }
         records
@@ -282,7 +282,7 @@ impl Outbox {
 }
 
 /// How many entries of this size fit into a frame: one at least.
-fn room(max_bytes: usize, each: usize) -> usize {
+fn entries_that_fit(max_bytes: usize, each: usize) -> usize {
     (max_bytes.saturating_sub(FRAME_BYTES) / each).max(1)
 }
 
