@@ -121,7 +121,7 @@ impl Interest {
     }
 
     /// Whether a network is of interest.
-    pub(super) fn holds(&self, network: &NetworkKey) -> bool {
+    pub(super) fn includes(&self, network: &NetworkKey) -> bool {
         self.networks.contains_key(network)
     }
 
@@ -137,7 +137,7 @@ impl Interest {
 
     /// A network has a member here. True if it was of no interest before.
     pub(super) fn on_member(&mut self, network: &NetworkKey) -> bool {
-        let fresh = !self.holds(network);
+        let fresh = !self.includes(network);
         let held = self.networks.entry(network.clone()).or_default();
         held.ends = None;
         // Whoever got here without a wait found its members known, or may not wait.
@@ -166,7 +166,7 @@ impl Interest {
         has_members: bool,
     ) -> (Option<Join>, bool) {
         let network = join.network.clone();
-        let fresh = !self.holds(&network);
+        let fresh = !self.includes(&network);
         let held = self.networks.entry(network.clone()).or_default();
         let (known, limit) = (held.known, now + self.config.wait);
         if !has_members {

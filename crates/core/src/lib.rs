@@ -41,7 +41,7 @@ pub mod exchange;
 mod farewells;
 mod feeds;
 pub mod frames;
-mod holds;
+mod hold_down;
 pub mod ids;
 mod interest;
 mod kept;
@@ -76,7 +76,7 @@ use contest::Contests;
 use directory::{Directory, Shares};
 use exchange::{Exchange, ExchangeConfig};
 use feeds::Feeds;
-use holds::{Due, Holds};
+use hold_down::{Due, HoldDown};
 use ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
 use interest::Interest;
 use linkage::Linkage;
@@ -248,7 +248,7 @@ impl Core {
             me,
             directory: Arc::clone(&directory),
             topology: Topology::new(me, incarnation, config.topology),
-            holds: Holds::default(),
+            hold_down: HoldDown::default(),
             routed: SharedRoutes::default(),
             feeds: Feeds::new(config.shares.bytes.saturating_mul(Shares::HUBS), mutants),
             serving: Serving::new(mutants),
@@ -367,7 +367,7 @@ impl Core {
         self.membership
             .contests
             .handle_timeout(now.at, &self.directory.read());
-        for due in self.routing.holds.take_due(now.at) {
+        for due in self.routing.hold_down.take_due(now.at) {
             match due {
                 Due::Hide(hub) => self.routing.show(hub, LeaveReason::HubLost),
                 Due::Drop(hub) => {
@@ -380,7 +380,7 @@ impl Core {
         self.end_idle_rooms(now);
         if self.next_audit <= now.at {
             self.next_audit = now.at + self.housekeeping;
-            self.keep_house(now);
+            self.housekeep(now);
         }
         self.exchange
             .lock()
@@ -414,7 +414,7 @@ impl Core {
         }
     }
 
-    fn keep_house(&mut self, now: Now) {
+    fn housekeep(&mut self, now: Now) {
         self.audits += 1;
         let share = self.audits % AUDIT_SHARES;
         let directory = self.directory.read();

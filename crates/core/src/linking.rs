@@ -278,7 +278,7 @@ impl Core {
         }
         // Records of the same message may have changed who is reachable: a hub whose hold has not begun yet
         // would be hidden, and come back a moment later.
-        self.heed_topology(now);
+        self.drain_topology_events(now);
         if set.scope != Scope::Networks {
             self.observe(now, &delta);
         }

@@ -38,7 +38,7 @@ impl Core {
 
     /// Whether a network is of interest here.
     pub fn is_interested(&self, network: &NetworkKey) -> bool {
-        self.routing.interest.holds(network)
+        self.routing.interest.includes(network)
     }
 
     /// Whether somebody here or behind a neighbour needs a set of one network.
@@ -255,7 +255,7 @@ impl Routing {
     /// Whether somebody here or behind a neighbour needs a set of one network.
     pub(super) fn has_use_for(&self, set: &Set) -> bool {
         match &set.scope {
-            Scope::Of(network) => self.interest.holds(network) || self.serving.has_children(set),
+            Scope::Of(network) => self.interest.includes(network) || self.serving.has_children(set),
             Scope::All | Scope::Networks => true,
         }
     }
@@ -374,7 +374,7 @@ impl Routing {
     }
 
     pub(super) fn is_of_use(&self, set: &Set, network: &NetworkKey) -> bool {
-        self.interest.holds(network)
+        self.interest.includes(network)
             || self.serving.has_children(set) && !self.mutants.no_interest_for_neighbours()
     }
 

@@ -1,8 +1,8 @@
 //! The second of the three parts of a core: the mesh beyond its links. The graph and the ways in it, what is taken of other
 //! hubs and given to neighbours, and which networks are of interest.
 //!
-//! Writes other hubs' sets in the directory, and knows nothing of peers and of sockets. Called by [`Core`](super::Core), which
-//! passes events on; what it takes of other hubs is decided in `narrowing`.
+//! Writes other hubs' sets in the directory, and knows nothing of peers and of sockets. Called by [`Core`](super::Core),
+//! which passes events on; what it takes of other hubs is decided in `narrowing`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use super::api::SharedRoutes;
 use super::directory::Directory;
 use super::feeds::Feeds;
-use super::holds::Holds;
+use super::hold_down::HoldDown;
 use super::ids::{HubId, Moment};
 use super::interest::Interest;
 use super::mutants::Mutants;
@@ -23,7 +23,7 @@ pub(super) struct Routing {
     pub(super) me: HubId,
     pub(super) directory: Arc<RwLock<Directory>>,
     pub(super) topology: Topology,
-    pub(super) holds: Holds,
+    pub(super) hold_down: HoldDown,
     /// The routes that the feeds were last told of.
     pub(super) routed: SharedRoutes,
     pub(super) feeds: Feeds,
@@ -36,7 +36,7 @@ impl Routing {
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         let parts = [
             self.topology.poll_timeout(),
-            self.holds.poll_timeout(),
+            self.hold_down.poll_timeout(),
             self.interest.poll_timeout(),
         ];
         parts.into_iter().flatten().min()

@@ -125,7 +125,7 @@ impl Core {
         }
     }
 
-    pub(super) fn heed_topology(&mut self, now: Now) {
+    pub(super) fn drain_topology_events(&mut self, now: Now) {
         while let Some(event) = self.routing.topology.poll_event() {
             self.on_topology_event(now, event);
         }
@@ -136,7 +136,7 @@ impl Core {
             // Lost again before it was noticed: its hold goes on. Ended here, it would hide the hub.
             TopologyEvent::Reachable { hub, .. } if !self.routing.topology.is_reachable(hub) => {}
             TopologyEvent::Reachable { hub, .. } => {
-                self.routing.holds.clear(&hub);
+                self.routing.hold_down.clear(&hub);
                 self.linkage.dialer.on_reachable(now.at, hub);
                 self.routing.show(hub, LeaveReason::HubLost);
             }
@@ -148,7 +148,7 @@ impl Core {
                     self.hold
                 };
                 self.routing
-                    .holds
+                    .hold_down
                     .start(hub, now.at + hold, now.at + hold.max(DROP_AFTER));
             }
             TopologyEvent::IncarnationChanged { hub, incarnation } => {
@@ -167,7 +167,7 @@ impl Core {
                 }
             }
             TopologyEvent::Forgotten { hub } => {
-                self.routing.holds.clear(&hub);
+                self.routing.hold_down.clear(&hub);
                 self.linkage.dialer.on_forgotten(hub);
                 self.routing.forget_sets(hub);
                 self.rest_if_whole(now);
@@ -383,7 +383,7 @@ impl Routing {
         let Some(here) = self.directory.read().set_state(set) else {
             return;
         };
-        let near = self.topology.is_reachable(set.hub) || self.holds.holds(&set.hub);
+        let near = self.topology.is_reachable(set.hub) || self.hold_down.is_held(&set.hub);
         let incarnation = self
             .topology
             .record(set.hub)

@@ -2,7 +2,7 @@
 //!
 //! However many want an id, its holder is asked once: whoever comes while the question is open waits for the same
 //! answer, and for a moment after a holder has shown itself alive nobody asks it again. So what a holder is asked costs
-//! it the same, however often strangers name its id. Holds what waits for an answer and knows nothing of ids.
+//! it the same, however often strangers name its id. HoldDown what waits for an answer and knows nothing of ids.
 //!
 //! Invariants: one question is open for each claim; each asker gets one answer.
 

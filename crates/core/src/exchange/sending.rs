@@ -41,7 +41,10 @@ impl Exchange {
             if let Some(found) = found {
                 self.release(now, &from.network, target, found);
             }
-            if self.waiting_room.holds(from.claim, &from.network, target) {
+            if self
+                .waiting_room
+                .has_waiting(from.claim, &from.network, target)
+            {
                 // What still waits of this sender may not be overtaken.
                 found = None;
             }

@@ -160,7 +160,12 @@ impl WaitingRoom {
     }
 
     /// Whether a signal of this claim waits for this target.
-    pub(super) fn holds(&self, source: ClaimNo, network: &NetworkKey, target: &PeerId) -> bool {
+    pub(super) fn has_waiting(
+        &self,
+        source: ClaimNo,
+        network: &NetworkKey,
+        target: &PeerId,
+    ) -> bool {
         self.orders_for(network, target).any(|order| {
             self.held
                 .get(order)

@@ -34,13 +34,13 @@ pub enum Due {
 
 /// The unreachable hubs.
 #[derive(Debug, Default)]
-pub struct Holds {
+pub struct HoldDown {
     holds: BTreeMap<HubId, Hold>,
     /// By when something is due. The loss of half a large mesh would otherwise be looked through at every input.
     by_due: BTreeSet<(Moment, HubId)>,
 }
 
-impl Holds {
+impl HoldDown {
     /// The hub cannot be reached from now on. One that is held already goes on as it was.
     pub fn start(&mut self, hub: HubId, hide_at: Moment, drop_at: Moment) {
         let hold = self.holds.entry(hub).or_insert(Hold {
@@ -59,7 +59,7 @@ impl Holds {
     }
 
     /// Unreachable, and still shown.
-    pub fn holds(&self, hub: &HubId) -> bool {
+    pub fn is_held(&self, hub: &HubId) -> bool {
         self.holds.get(hub).is_some_and(|hold| !hold.hidden)
     }
 
@@ -105,33 +105,33 @@ mod tests {
     #[test]
     fn a_lost_hub_is_hidden_once_and_dropped_later() {
         let hub = HubId([1; 20]);
-        let mut holds = Holds::default();
-        holds.start(hub, Moment(2_000), Moment(60_000));
-        assert!(holds.holds(&hub));
-        assert_eq!(holds.take_due(Moment(1_999)), []);
-        assert_eq!(holds.take_due(Moment(2_000)), [Due::Hide(hub)]);
-        assert!(!holds.holds(&hub));
-        assert_eq!(holds.take_due(Moment(2_001)), []);
-        assert_eq!(holds.poll_timeout(), Some(Moment(60_000)));
-        assert_eq!(holds.take_due(Moment(60_000)), [Due::Drop(hub)]);
-        assert_eq!(holds.poll_timeout(), None);
+        let mut hold_down = HoldDown::default();
+        hold_down.start(hub, Moment(2_000), Moment(60_000));
+        assert!(hold_down.is_held(&hub));
+        assert_eq!(hold_down.take_due(Moment(1_999)), []);
+        assert_eq!(hold_down.take_due(Moment(2_000)), [Due::Hide(hub)]);
+        assert!(!hold_down.is_held(&hub));
+        assert_eq!(hold_down.take_due(Moment(2_001)), []);
+        assert_eq!(hold_down.poll_timeout(), Some(Moment(60_000)));
+        assert_eq!(hold_down.take_due(Moment(60_000)), [Due::Drop(hub)]);
+        assert_eq!(hold_down.poll_timeout(), None);
     }
 
     #[test]
     fn a_hub_that_is_lost_once_more_is_held_no_longer() {
         let hub = HubId([1; 20]);
-        let mut holds = Holds::default();
-        holds.start(hub, Moment(2_000), Moment(60_000));
-        holds.start(hub, Moment(3_000), Moment(61_000));
-        assert_eq!(holds.take_due(Moment(2_000)), [Due::Hide(hub)]);
+        let mut hold_down = HoldDown::default();
+        hold_down.start(hub, Moment(2_000), Moment(60_000));
+        hold_down.start(hub, Moment(3_000), Moment(61_000));
+        assert_eq!(hold_down.take_due(Moment(2_000)), [Due::Hide(hub)]);
     }
 
     #[test]
     fn a_hub_that_returns_within_the_hold_is_never_hidden() {
         let hub = HubId([1; 20]);
-        let mut holds = Holds::default();
-        holds.start(hub, Moment(2_000), Moment(60_000));
-        holds.clear(&hub);
-        assert_eq!(holds.take_due(Moment(99_000)), []);
+        let mut hold_down = HoldDown::default();
+        hold_down.start(hub, Moment(2_000), Moment(60_000));
+        hold_down.clear(&hub);
+        assert_eq!(hold_down.take_due(Moment(99_000)), []);
     }
 }
