@@ -50,7 +50,7 @@ fn url_of(target: &DialTarget) -> &str {
 }
 
 /// The last message of a link.
-fn last_word(bye: Bye) -> Bytes {
+fn bye_message(bye: Bye) -> Bytes {
     let mut message = BytesMut::new();
     Encoder::new().encode(&ControlFrame::Bye(bye), &mut message);
     message.freeze()
@@ -180,7 +180,7 @@ impl Driver {
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
             Input::LinkUp { me, up, outbox, .. } if me != self.core.id() => {
                 // It knows us by an id that we have given up. The dial that made it has come to nothing.
-                outbox.close(last_word(Bye::IdentityClash));
+                outbox.close(bye_message(Bye::IdentityClash));
                 if let Some(dial) = up.dialed {
                     self.dialing.remove(&dial);
                     self.core
@@ -199,7 +199,7 @@ impl Driver {
             Input::LinkDown { link } => {
                 if self.live.remove(&link).is_some() {
                     self.link_events += 1;
-                    let said = self.core.last_word(link);
+                    let said = self.core.closing_reason(link);
                     let label = said.map_or("lost", Bye::label);
                     self.shared.metrics.links_down.inc(label);
                     self.core.handle_link_down(now, link);
@@ -414,7 +414,7 @@ impl Driver {
             }
             _ => tracing::info!(link = link.0, reason = bye.label(), "link closed"),
         }
-        outbox.close(last_word(bye));
+        outbox.close(bye_message(bye));
     }
 
     fn tick(&mut self, now: Now) {

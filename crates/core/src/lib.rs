@@ -33,12 +33,12 @@
 pub mod api;
 mod claiming;
 mod clock;
+mod closing_links;
 mod contest;
 mod counters;
 mod dial;
 pub mod directory;
 pub mod exchange;
-mod farewells;
 mod feeds;
 pub mod frames;
 mod hold_down;
@@ -361,8 +361,8 @@ impl Core {
         self.routing.topology.handle_timeout(now.at);
         self.linkage.dialer.handle_timeout(now.at);
         self.shed_link(now);
-        while let Some(link) = self.linkage.farewells.due(now.at) {
-            self.end_farewell(link);
+        while let Some(link) = self.linkage.closing_links.due(now.at) {
+            self.finish_closing(link);
         }
         self.membership
             .contests

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::api::Bye;
+use super::closing_links::ClosingLinks;
 use super::dial::{DialConfig, Dialer};
-use super::farewells::Farewells;
 use super::ids::{HubId, LinkId, Moment};
 use super::links::{LinkConfig, Links};
 use crate::frames::ControlFrame;
@@ -44,7 +44,7 @@ pub(super) struct Linkage {
     pub(super) links: Links,
     pub(super) dialer: Dialer,
     pub(super) codecs: BTreeMap<LinkId, Codec>,
-    pub(super) farewells: Farewells,
+    pub(super) closing_links: ClosingLinks,
 }
 
 impl Linkage {
@@ -53,7 +53,7 @@ impl Linkage {
             links: Links::new(me, links),
             dialer: Dialer::new(me, seed, dial),
             codecs: BTreeMap::new(),
-            farewells: Farewells::default(),
+            closing_links: ClosingLinks::default(),
         }
     }
 
@@ -82,12 +82,12 @@ impl Linkage {
         }
     }
 
-    /// Has why a link is over said by it as its last word, and leaves it open for the other end's.
-    pub(super) fn begin_farewell(&mut self, now: Moment, link: LinkId, bye: Bye) {
+    /// Queues the reason as the last frame of a link, and leaves the link open for the other end's answer.
+    pub(super) fn begin_closing(&mut self, now: Moment, link: LinkId, bye: Bye) {
         if let Some(codec) = self.codecs.get_mut(&link) {
             codec.queue.clear();
             codec.queue.push_back(ControlFrame::Bye(bye));
-            self.farewells.begin(now, link, bye);
+            self.closing_links.begin(now, link, bye);
         }
     }
 
@@ -113,7 +113,7 @@ impl Linkage {
             self.links.poll_timeout(),
             self.dialer.poll_timeout(),
             self.dialer.drop_timeout(),
-            self.farewells.poll_timeout(),
+            self.closing_links.poll_timeout(),
         ];
         parts.into_iter().flatten().min()
     }

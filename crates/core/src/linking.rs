@@ -88,7 +88,7 @@ impl Core {
         codec.queue.push_back(ControlFrame::Records(records));
         codec.queue.push_back(ControlFrame::Bye(Bye::Full));
         self.linkage.codecs.insert(up.link, codec);
-        self.linkage.farewells.begin(now.at, up.link, Bye::Full);
+        self.linkage.closing_links.begin(now.at, up.link, Bye::Full);
         self.counters.sent_on += 1;
         self.settle(now);
     }
@@ -107,8 +107,8 @@ impl Core {
         };
         self.linkage.links.on_heard(now.at, link);
         match codec.decoder.decode(message) {
-            Ok(frames) if self.linkage.farewells.contains(link) => {
-                self.handle_last_words(now, link, frames)
+            Ok(frames) if self.linkage.closing_links.contains(link) => {
+                self.handle_closing_frames(now, link, frames)
             }
             Ok(frames)
                 if frames.iter().map(parts_of).sum::<usize>() <= MAX_PARTS
@@ -123,36 +123,41 @@ impl Core {
         self.settle(now);
     }
 
-    /// Why a link that is still open is over, if it is: its other end may close it first.
-    pub fn last_word(&self, link: LinkId) -> Option<Bye> {
-        self.linkage.farewells.said(link)
+    /// The reason of a link that is closing: its other end may close it first.
+    pub fn closing_reason(&self, link: LinkId) -> Option<Bye> {
+        self.linkage.closing_links.said(link)
     }
 
-    /// Says why the link is over, and leaves it open for the other end's word.
-    pub(super) fn say_farewell(&mut self, now: Now, link: LinkId, bye: Bye) {
+    /// Says why the link is over, and leaves it open for the other end's answer.
+    pub(super) fn begin_closing(&mut self, now: Now, link: LinkId, bye: Bye) {
         self.routing.forget_sets_by(link);
         self.routing.topology.on_link_closed(link);
-        self.linkage.begin_farewell(now.at, link, bye);
+        self.linkage.begin_closing(now.at, link, bye);
     }
 
-    /// Of a link that is over, only why it is over for the other end counts.
-    pub(super) fn handle_last_words(&mut self, now: Now, link: LinkId, frames: Vec<ControlFrame>) {
+    /// Frames of a link that is closing: only the other end's reason counts.
+    pub(super) fn handle_closing_frames(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        frames: Vec<ControlFrame>,
+    ) {
         for frame in frames {
             let ControlFrame::Bye(said) = frame else {
                 continue;
             };
-            let echo = self.linkage.farewells.said(link) == Some(said);
+            let echo = self.linkage.closing_links.said(link) == Some(said);
             if let Bye::StaleIncarnation { known } = said
                 && !echo
             {
                 self.routing.topology.on_stale(now.at, known);
             }
-            self.end_farewell(link);
+            self.finish_closing(link);
         }
     }
 
-    pub(super) fn end_farewell(&mut self, link: LinkId) {
-        if let Some(bye) = self.linkage.farewells.end(link) {
+    pub(super) fn finish_closing(&mut self, link: LinkId) {
+        if let Some(bye) = self.linkage.closing_links.end(link) {
             self.forget_link(link);
             self.close(link, bye);
         }
@@ -235,7 +240,7 @@ impl Core {
 
     pub(super) fn handle_bye(&mut self, now: Now, link: LinkId, bye: Bye) {
         if let Bye::StaleIncarnation { known } = bye {
-            self.linkage.farewells.tell(link);
+            self.linkage.closing_links.tell(link);
             self.routing.topology.on_stale(now.at, known);
         }
         self.linkage.links.on_bye(now.at, link, bye);
@@ -353,7 +358,7 @@ impl Core {
     pub(super) fn forget_link(&mut self, link: LinkId) {
         self.linkage.codecs.remove(&link);
         self.exchange.lock().on_link_down(link);
-        self.linkage.farewells.end(link);
+        self.linkage.closing_links.end(link);
         self.routing.forget_sets_by(link);
         self.routing.topology.on_link_closed(link);
     }

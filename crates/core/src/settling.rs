@@ -103,8 +103,8 @@ impl Core {
                     self.linkage.dialer.on_bye(now.at, codec.hub, bye);
                 }
                 match bye {
-                    Bye::StaleIncarnation { .. } if !self.linkage.farewells.was_told(link) => {
-                        self.say_farewell(now, link, bye);
+                    Bye::StaleIncarnation { .. } if !self.linkage.closing_links.was_told(link) => {
+                        self.begin_closing(now, link, bye);
                     }
                     _ => {
                         self.forget_link(link);

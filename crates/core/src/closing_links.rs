@@ -1,8 +1,8 @@
-//! Links that are over, and stay open for a moment so that each end hears the other's last word.
+//! Links that are over, and stay open for a moment so that each end hears why from the other.
 //!
-//! Two hubs that were both restarted while apart each know a later incarnation of the other. Were the first to find
-//! out to close the link at once, the other's word would be lost, and the next link would end the same way.
-//! So the one says what it knows, goes on reading, and closes when the other has spoken or after a second.
+//! Two hubs that were both restarted while apart each know a later incarnation of the other. If the
+//! first to find out closed the link at once, what the other knows would be lost, and the next link would end the same
+//! way. So the first says what it knows, goes on reading, and closes when the other has spoken, or after a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use std::time::Duration;
 use super::api::Bye;
 use super::ids::{LinkId, Moment};
 
-/// How long the other end's word is waited for: above the round trip of the longest link.
+/// How long a link waits for the other end's `Bye`: longer than the round trip of the longest link.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The links, and what each is closed with.
+/// The links that are closing, and the reason of each.
 #[derive(Debug, Default)]
-pub struct Farewells {
+pub struct ClosingLinks {
     links: BTreeMap<LinkId, (Moment, Bye)>,
-    /// Links that the other end said to be over: it waits for nothing, and must not hear its word again.
+    /// Links that the other end has called over: it waits for no answer, and must not be sent its own `Bye` again.
     told: BTreeSet<LinkId>,
 }
 
-impl Farewells {
+impl ClosingLinks {
     /// The link is over for this reason, which is on its way.
     pub fn begin(&mut self, now: Moment, link: LinkId, bye: Bye) {
         self.links.insert(link, (now + WAIT, bye));
@@ -37,18 +37,18 @@ impl Farewells {
         self.told.contains(&link)
     }
 
-    /// What was said of a link that is over.
+    /// The reason that the other end was given, if the link is closing.
     pub fn said(&self, link: LinkId) -> Option<Bye> {
         self.links.get(&link).map(|(_, bye)| *bye)
     }
 
-    /// What the link is to be closed with, if it is over. It is forgotten here.
+    /// Forgets a closing link, and gives the reason to close it with.
     pub fn end(&mut self, link: LinkId) -> Option<Bye> {
         self.told.remove(&link);
         self.links.remove(&link).map(|(_, bye)| bye)
     }
 
-    /// Whether the link is over.
+    /// Whether the link is closing.
     pub fn contains(&self, link: LinkId) -> bool {
         self.links.contains_key(&link)
     }
@@ -59,7 +59,7 @@ impl Farewells {
         self.links.iter().find_map(due)
     }
 
-    /// When the next one has.
+    /// When the next link has waited long enough.
     pub fn poll_timeout(&self) -> Option<Moment> {
         self.links.values().map(|(at, _)| *at).min()
     }
