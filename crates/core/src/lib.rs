@@ -31,13 +31,13 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod api;
-mod claiming;
 mod clock;
 mod closing_links;
 mod contest;
 mod counters;
 mod dial;
 pub mod directory;
+mod dispatch;
 pub mod exchange;
 mod feeds;
 pub mod frames;
@@ -46,9 +46,10 @@ pub mod ids;
 mod interest;
 mod kept;
 mod later;
+mod link_io;
 mod linkage;
-mod linking;
 mod links;
+mod local_peers;
 mod membership;
 pub mod mutants;
 mod narrowing;
@@ -59,7 +60,6 @@ pub mod rooms;
 mod rosters;
 mod routing;
 mod serving;
-mod settling;
 #[cfg(test)]
 mod tests;
 mod topology;
