@@ -1,8 +1,8 @@
 //! Carries the parts' events to each other until none is left.
 //!
-//! After every input: links tell the topology, the topology tells feeds, holds and dialler, contests are
-//! decided, and changes of the directory reach peers, the waiting room and the losers of ids. Part of [`Core`],
-//! whose doc has the contract.
+//! After every input: links tell the topology, the topology tells the subscriptions, the hold-down and the dialler,
+//! contests are decided, and changes of the directory reach peers, the waiting room and the losers of ids. Part of
+//! [`Core`], whose doc has the contract.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Core {
             let told = self.membership.refill_rosters(&directory, now.at);
             self.outputs.extend(told);
         }
-        for (link, frame) in self.routing.feeds.take_frames() {
+        for (link, frame) in self.routing.subscriptions.take_frames() {
             self.linkage.ask(link, frame);
         }
     }
@@ -152,7 +152,7 @@ impl Core {
                     .start(hub, now.at + hold, now.at + hold.max(DROP_AFTER));
             }
             TopologyEvent::IncarnationChanged { hub, incarnation } => {
-                self.routing.feeds.on_incarnation(hub, incarnation);
+                self.routing.subscriptions.on_incarnation(hub, incarnation);
                 self.routing.drop_stale_sets(hub, incarnation);
                 self.linkage.links.on_incarnation(hub, incarnation);
                 self.routing.show(hub, LeaveReason::HubLost);
@@ -178,7 +178,7 @@ impl Core {
         }
     }
 
-    /// Tells the feeds of those routes alone that are not what they were: in a large mesh most runs change few.
+    /// Tells the subscriptions of those routes alone that are not what they were: in a large mesh most runs change few.
     pub(super) fn on_routes_changed(&mut self, now: Now) {
         let routes = self.routing.topology.routes();
         let before = std::mem::replace(&mut self.routing.routed, Arc::clone(&routes));
@@ -190,7 +190,7 @@ impl Core {
             .collect();
         lost.sort_unstable();
         for hub in lost {
-            self.routing.feeds.on_route_lost(hub);
+            self.routing.subscriptions.on_route_lost(hub);
         }
         let way = |route: &Route| (route.hop.link, route.incarnation);
         let mut moved: Vec<(HubId, Route)> = routes
@@ -201,7 +201,7 @@ impl Core {
             .collect();
         moved.sort_unstable_by_key(|(hub, _)| *hub);
         for (hub, route) in moved {
-            self.routing.feeds.on_route(
+            self.routing.subscriptions.on_route(
                 &self.directory.read(),
                 hub,
                 route.incarnation,

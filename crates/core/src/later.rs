@@ -21,8 +21,8 @@ impl Core {
     pub fn author_unknown(&mut self, now: Now, change: UnknownChange) {
         let of_network = Set::of(self.me, &change.network);
         self.directory.write().author_unknown(now.at, change);
-        self.routing.serving.on_advance(&Set::all(self.me));
-        self.routing.serving.on_advance(&of_network);
+        self.routing.subscribers.on_advance(&Set::all(self.me));
+        self.routing.subscribers.on_advance(&of_network);
         self.settle(now);
     }
 }

@@ -17,7 +17,7 @@
 //!
 //! [`Core`] composes three that own the rest: `linkage` (the sockets), `routing` (the mesh beyond them) and `membership`
 //! (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the graph and the ways;
-//! `dial` chooses whom to dial; `feeds` and `serving` move the [`directory`], of which
+//! `dial` chooses whom to dial; `subscriptions` and `subscribers` move the [`directory`], of which
 //! `interest` and `narrowing` say what of it is needed here; `contest` decides who may
 //! hold an id; `rosters` decides who is told, and `rooms` what becomes of rooms; [`exchange`] carries signals. Each is a
 //! state machine of its own that knows none of the others: this module alone passes their events on.
@@ -39,7 +39,6 @@ mod dial;
 pub mod directory;
 mod dispatch;
 pub mod exchange;
-mod feeds;
 pub mod frames;
 mod hold_down;
 pub mod ids;
@@ -59,7 +58,8 @@ pub mod rng;
 pub mod rooms;
 mod rosters;
 mod routing;
-mod serving;
+mod subscribers;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -75,7 +75,6 @@ use api::{Bye, Output, SharedRoutes};
 use contest::Contests;
 use directory::{Directory, Shares};
 use exchange::{Exchange, ExchangeConfig};
-use feeds::Feeds;
 use hold_down::{Due, HoldDown};
 use ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
 use interest::Interest;
@@ -86,7 +85,8 @@ use policy::Policies;
 use rooms::Rooms;
 use rosters::Rosters;
 use routing::Routing;
-use serving::Serving;
+use subscribers::Subscribers;
+use subscriptions::Subscriptions;
 use topology::Topology;
 
 use crate::frames::{ControlFrame, Set, WIRE_LEVEL};
@@ -250,8 +250,11 @@ impl Core {
             topology: Topology::new(me, incarnation, config.topology),
             hold_down: HoldDown::default(),
             routed: SharedRoutes::default(),
-            feeds: Feeds::new(config.shares.bytes.saturating_mul(Shares::HUBS), mutants),
-            serving: Serving::new(mutants),
+            subscriptions: Subscriptions::new(
+                config.shares.bytes.saturating_mul(Shares::HUBS),
+                mutants,
+            ),
+            subscribers: Subscribers::new(mutants),
             interest: Interest::new(config.interest),
             mutants,
         };
@@ -349,7 +352,7 @@ impl Core {
 
     /// The link that a hub's claims come by.
     pub fn parent(&self, origin: &HubId) -> Option<LinkId> {
-        self.routing.feeds.parent(origin)
+        self.routing.subscriptions.parent(origin)
     }
 
     /// What was due by `now` is done.
@@ -425,7 +428,7 @@ impl Core {
             let Some(here) = directory.origin_state(&origin).filter(|here| here.complete) else {
                 continue;
             };
-            for link in self.routing.serving.children(&Set::all(origin)) {
+            for link in self.routing.subscribers.children(&Set::all(origin)) {
                 let OriginAudit {
                     incarnation,
                     seq,

@@ -254,7 +254,7 @@ impl Core {
         }
         if self
             .routing
-            .serving
+            .subscribers
             .on_subscribe(link, set.clone(), incarnation, seq)
         {
             self.routing.on_followed(&set);
@@ -262,10 +262,10 @@ impl Core {
     }
 
     fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
-        self.routing.serving.on_unsubscribe(link, set);
+        self.routing.subscribers.on_unsubscribe(link, set);
         let takes = |set: &Set| {
             self.routing
-                .serving
+                .subscribers
                 .children(set)
                 .any(|child| child == link)
         };
@@ -292,7 +292,7 @@ impl Core {
             let before = directory.left_out();
             let applied =
                 self.routing
-                    .feeds
+                    .subscriptions
                     .handle_delta(now.at, &mut directory, link, &set, delta);
             (applied, directory.left_out() - before)
         };
@@ -311,7 +311,7 @@ impl Core {
             });
         }
         if applied.advanced {
-            self.routing.serving.on_advance(&set);
+            self.routing.subscribers.on_advance(&set);
             self.routing.show_set(&set, LeaveReason::HubLost);
             self.on_set_advanced(now, &set);
             self.rest_if_whole(now);
@@ -397,7 +397,7 @@ impl Core {
             return Some(frame);
         }
         self.routing
-            .serving
+            .subscribers
             .poll_delta(&self.directory.read(), link, budget)
     }
 
@@ -405,7 +405,7 @@ impl Core {
     pub fn has_pending(&self, link: LinkId) -> bool {
         self.linkage.has_pending(link)
             || self.routing.topology.has_pending(link)
-            || self.routing.serving.has_pending(link)
+            || self.routing.subscribers.has_pending(link)
     }
 
     /// The addresses to dial for ever; called again when DNS answers otherwise.
@@ -424,8 +424,8 @@ impl Core {
 impl Routing {
     /// Nothing is taken by this link any more, and nothing given.
     pub(super) fn forget_sets_by(&mut self, link: LinkId) {
-        self.feeds.on_link_down(link);
-        for set in self.serving.on_link_down(link) {
+        self.subscriptions.on_link_down(link);
+        for set in self.subscribers.on_link_down(link) {
             self.on_followed(&set);
         }
     }

@@ -185,7 +185,7 @@ impl Core {
                 roster,
             });
         }
-        self.routing.serving.on_advance(&Set::all(self.me));
+        self.routing.subscribers.on_advance(&Set::all(self.me));
         self.routing.on_own_claim(&claim.network);
         self.settle(now);
     }
@@ -199,7 +199,7 @@ impl Core {
             .own_claim(claim)
             .map(|view| view.network);
         if self.directory.write().retract(now.at, claim, reason) {
-            self.routing.serving.on_advance(&Set::all(self.me));
+            self.routing.subscribers.on_advance(&Set::all(self.me));
         }
         if let Some(network) = &network {
             self.membership.rosters.forget(network, claim);

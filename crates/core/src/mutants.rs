@@ -134,7 +134,7 @@ mutants! {
     claims_without_end,
     /// The same: the claim's number may be as far from the others as it likes.
     numbers_that_reach_too_far,
-    /// Feeds, where parts of a delta are kept aside: there is room for all.
+    /// Subscriptions, where parts of a delta are kept aside: there is space for all.
     aside_without_end,
     /// Control messages: one may have as many changes as fit into its bytes.
     endless_messages,

@@ -150,7 +150,7 @@ impl Core {
             return self.routing.interest.look_again(now.at, network);
         }
         if self.directory.write().lines_mut().retract(now.at, network) {
-            self.routing.serving.on_advance(&Set::networks(self.me));
+            self.routing.subscribers.on_advance(&Set::networks(self.me));
         }
         if self.mutants.interest_for_ever() {
             return;
@@ -255,7 +255,9 @@ impl Routing {
     /// Whether somebody here or behind a neighbour needs a set of one network.
     pub(super) fn has_use_for(&self, set: &Set) -> bool {
         match &set.scope {
-            Scope::Of(network) => self.interest.includes(network) || self.serving.has_children(set),
+            Scope::Of(network) => {
+                self.interest.includes(network) || self.subscribers.has_children(set)
+            }
             Scope::All | Scope::Networks => true,
         }
     }
@@ -291,7 +293,7 @@ impl Routing {
 
     /// A claim of this hub is made or changed.
     pub(super) fn on_own_claim(&mut self, network: &NetworkKey) {
-        self.serving.on_advance(&Set::of(self.me, network));
+        self.subscribers.on_advance(&Set::of(self.me, network));
         if !self.interest.is_active() {
             return;
         }
@@ -308,13 +310,13 @@ impl Routing {
             let mut directory = self.directory.write();
             directory.lines_mut().author(network, size);
             drop(directory);
-            self.serving.on_advance(&Set::networks(self.me));
+            self.subscribers.on_advance(&Set::networks(self.me));
         }
     }
 
     /// A claim of this hub is no more.
     pub(super) fn on_own_gone(&mut self, now: Now, network: &NetworkKey) {
-        self.serving.on_advance(&Set::of(self.me, network));
+        self.subscribers.on_advance(&Set::of(self.me, network));
         if !self.interest.is_active() {
             return;
         }
@@ -362,12 +364,12 @@ impl Routing {
         if there && self.is_of_use(set, network) {
             // Where all is on its way, nothing more is begun beside it.
             if self.interest.narrow {
-                self.feeds.want(&directory, set.clone());
+                self.subscriptions.want(&directory, set.clone());
             }
             return;
         }
         drop(directory);
-        self.feeds.unwant(set);
+        self.subscriptions.unwant(set);
         if held.is_some() {
             self.directory.write().drop_set(set, LeaveReason::Closed);
         }
@@ -375,13 +377,13 @@ impl Routing {
 
     pub(super) fn is_of_use(&self, set: &Set, network: &NetworkKey) -> bool {
         self.interest.includes(network)
-            || self.serving.has_children(set) && !self.mutants.no_interest_for_neighbours()
+            || self.subscribers.has_children(set) && !self.mutants.no_interest_for_neighbours()
     }
 
     /// Whatever neighbours take of a hub may have something for them.
     pub(super) fn serve_all_of(&mut self, hub: HubId) {
-        let sets: Vec<Set> = self.serving.sets_of(&hub).cloned().collect();
-        sets.iter().for_each(|set| self.serving.on_advance(set));
+        let sets: Vec<Set> = self.subscribers.sets_of(&hub).cloned().collect();
+        sets.iter().for_each(|set| self.subscribers.on_advance(set));
     }
 
     /// Looks at the networks of which a line came or went.
@@ -402,7 +404,7 @@ impl Routing {
         }
         if self.interest.by_parts.contains(&set.hub) {
             self.review(set);
-        } else if self.serving.has_children(set) {
+        } else if self.subscribers.has_children(set) {
             self.directory.write().open_views(&set.hub);
         }
     }
@@ -417,16 +419,16 @@ impl Routing {
         };
         if !self.interest.narrow {
             self.give_up_what_is_not_here(hub);
-            self.feeds.want(&self.directory.read(), whole);
+            self.subscriptions.want(&self.directory.read(), whole);
             if is_whole {
                 self.rest_on_whole(hub);
             }
             return;
         }
-        self.feeds.want(&self.directory.read(), lines);
+        self.subscriptions.want(&self.directory.read(), lines);
         if self.interest.by_parts.contains(&hub) {
-            if self.feeds.wants(&whole) {
-                self.feeds.unwant(&whole);
+            if self.subscriptions.wants(&whole) {
+                self.subscriptions.unwant(&whole);
                 self.directory
                     .write()
                     .drop_set(&whole, LeaveReason::HubLost);
@@ -439,7 +441,7 @@ impl Routing {
             return;
         }
         self.interest.by_parts.insert(hub);
-        self.feeds.unwant(&whole);
+        self.subscriptions.unwant(&whole);
         let mut directory = self.directory.write();
         if is_whole && !self.mutants.narrowed_from_nothing() {
             directory.narrow(&hub, |network| self.has_use_for(&Set::of(hub, network)));
@@ -453,11 +455,11 @@ impl Routing {
     /// All of a hub is to come: what was begun of single networks and has not come yet would come twice.
     pub(super) fn give_up_what_is_not_here(&mut self, hub: HubId) {
         let here = self.directory.read().networks_held(&hub);
-        for set in self.feeds.wanted_of(hub) {
+        for set in self.subscriptions.wanted_of(hub) {
             if let Scope::Of(network) = &set.scope
                 && here.binary_search(network).is_err()
             {
-                self.feeds.unwant(&set);
+                self.subscriptions.unwant(&set);
             }
         }
     }
@@ -478,12 +480,12 @@ impl Routing {
     /// A hub's whole set is here: of its networks nothing more is needed.
     pub(super) fn rest_on_whole(&mut self, hub: HubId) {
         self.interest.by_parts.remove(&hub);
-        if self.serving.has_followers_of(&hub) {
+        if self.subscribers.has_followers_of(&hub) {
             self.directory.write().open_views(&hub);
         }
-        for set in self.feeds.wanted_of(hub) {
+        for set in self.subscriptions.wanted_of(hub) {
             if set.scope != Scope::All {
-                self.feeds.unwant(&set);
+                self.subscriptions.unwant(&set);
             }
         }
         let lines = Set::networks(hub);
@@ -499,8 +501,8 @@ impl Routing {
         self.directory
             .write()
             .forget_hub(&hub, LeaveReason::HubLost);
-        for set in self.feeds.wanted_of(hub) {
-            self.feeds.unwant(&set);
+        for set in self.subscriptions.wanted_of(hub) {
+            self.subscriptions.unwant(&set);
         }
         self.interest.by_parts.remove(&hub);
         self.interest.forget_tardy(&hub);
@@ -514,7 +516,7 @@ impl Routing {
             if state.is_some_and(|here| here.incarnation < incarnation) {
                 directory.drop_set(&set, LeaveReason::HubLost);
                 if matches!(set.scope, Scope::Of(_)) {
-                    self.feeds.unwant(&set);
+                    self.subscriptions.unwant(&set);
                 }
             }
         }
@@ -532,12 +534,12 @@ impl Routing {
             }
         }
         if said {
-            self.serving.on_advance(&Set::networks(self.me));
+            self.subscribers.on_advance(&Set::networks(self.me));
         }
         let viewed = self.directory.read().viewed();
         for hub in viewed {
             let is_own = hub == self.me && self.interest.is_active();
-            if !self.serving.has_followers_of(&hub) && !is_own {
+            if !self.subscribers.has_followers_of(&hub) && !is_own {
                 self.directory.write().close_views(&hub);
             }
         }

@@ -8,8 +8,8 @@
 //!
 //! - The hub of the host holds the record. When the host leaves, or its hub is gone, the next host's hub makes a
 //!   claim of what it last knew, and a hub that is not the host's gives its own up once it sees that one.
-//! - Of two records of one room the one that was created first counts, by (clock, hub). Who created the other one is told, and
-//!   leaves, unless it created both or nobody is in the first.
+//! - Of two records of one room the one that was created first counts, by (clock, hub). Who created the other one is told,
+//!   and leaves, unless it created both or nobody is in the first.
 //! - A room without a member stays with the hub that holds its record, until its time is over. Of several such hubs the
 //!   lowest keeps it.
 //! - A hub holds so many records, and so many bytes of them, at most. Past that rooms without a member end (`places`); a
@@ -35,7 +35,8 @@ use places::{Maker, Places};
 /// Where the numbers of claims begin that the hub makes by itself: far from those that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
 
-/// The records of a hub take at most this part of what other hubs keep of its data, so that they leave its peers the most of it.
+/// The records of a hub take at most this part of what other hubs keep of its data, so that they leave its peers the most
+/// of it.
 const OF_SHARE: usize = 4;
 
 /// How many bytes of records a hub holds, where all hubs keep so many of a hub's data.
@@ -339,8 +340,8 @@ impl Core {
         let record = match (before.clone(), seen) {
             (Some(before), Some(seen)) => better(before, seen),
             (Some(one), None) | (None, Some(one)) => one,
-            // Its record is late, or was lost with every hub that had it: what is here is its members. Nobody is said to have
-            // created it, who would be sent away when the record comes.
+            // Its record is late, or was lost with every hub that had it: what is here is its members. Nobody is said to
+            // have created it, who would be sent away when the record comes.
             (None, None) => Record {
                 created: host.map_or(Hlc(0), |host| host.hlc),
                 by: host.map_or(self.me, |host| host.hub),
@@ -485,7 +486,7 @@ impl Core {
             quiet: true,
             data: Some(data),
         });
-        self.routing.serving.on_advance(&Set::all(self.me));
+        self.routing.subscribers.on_advance(&Set::all(self.me));
         self.routing.on_own_claim(network);
         true
     }

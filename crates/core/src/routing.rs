@@ -10,12 +10,12 @@ use parking_lot::RwLock;
 
 use super::api::SharedRoutes;
 use super::directory::Directory;
-use super::feeds::Feeds;
 use super::hold_down::HoldDown;
 use super::ids::{HubId, Moment};
 use super::interest::Interest;
 use super::mutants::Mutants;
-use super::serving::Serving;
+use super::subscribers::Subscribers;
+use super::subscriptions::Subscriptions;
 use super::topology::Topology;
 
 /// The mesh as a hub knows it.
@@ -24,10 +24,10 @@ pub(super) struct Routing {
     pub(super) directory: Arc<RwLock<Directory>>,
     pub(super) topology: Topology,
     pub(super) hold_down: HoldDown,
-    /// The routes that the feeds were last told of.
+    /// The routes that the subscriptions were last told of.
     pub(super) routed: SharedRoutes,
-    pub(super) feeds: Feeds,
-    pub(super) serving: Serving,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) subscribers: Subscribers,
     pub(super) interest: Interest,
     pub(super) mutants: Mutants,
 }

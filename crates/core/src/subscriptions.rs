@@ -1,6 +1,6 @@
 //! The receiving half of the directory: which sets of other hubs this hub takes, and from which link.
 //!
-//! Which sets are wanted, others say ([`Feeds::want`]). For every hub that can be reached, the next hop towards it is also
+//! `narrowing` says which sets are wanted ([`Subscriptions::want`]). For every hub that can be reached, the next hop towards it is also
 //! the parent to subscribe at: one shortest-path run gives both, and each change crosses each hub once. When the way
 //! changes, the new parent is asked first and the old one let go when the new one has answered, so that no change falls
 //! between. Parts of a delta are kept aside, per link and origin, until the last is here.
@@ -21,7 +21,7 @@ const MAX_STAGED: usize = 4_000_000;
 
 /// Where a set comes from.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Feed {
+struct Subscription {
     /// The parent that answers.
     current: Option<LinkId>,
     /// The parent that has been asked and has not answered yet.
@@ -31,7 +31,7 @@ struct Feed {
 }
 
 #[derive(Debug)]
-struct Stage {
+struct StagedDelta {
     incarnation: Incarnation,
     from: u64,
     reset: bool,
@@ -58,37 +58,37 @@ pub struct Applied {
     pub resync: bool,
 }
 
-/// All feeds of this hub.
+/// All subscriptions of this hub.
 #[derive(Debug, Default)]
-pub struct Feeds {
-    /// The sets that are wanted.
-    feeds: BTreeMap<Set, Feed>,
+pub struct Subscriptions {
+    /// The sets that are wanted, and where each comes from.
+    sets: BTreeMap<Set, Subscription>,
     /// The ways to hubs, and the incarnations that they lead to.
     ways: BTreeMap<HubId, (Incarnation, LinkId)>,
-    stages: BTreeMap<(LinkId, Set), Stage>,
+    staged: BTreeMap<(LinkId, Set), StagedDelta>,
     frames: Vec<(LinkId, ControlFrame)>,
     /// The most bytes of data that are kept aside for all deltas together.
     max_bytes: usize,
     mutants: Mutants,
 }
 
-impl Feeds {
-    /// No feeds yet; at most so many bytes of data are kept aside.
+impl Subscriptions {
+    /// No subscriptions yet. At most `max_bytes` of data are kept aside.
     pub fn new(max_bytes: usize, mutants: Mutants) -> Self {
-        Feeds {
+        Subscriptions {
             max_bytes,
             mutants,
-            ..Feeds::default()
+            ..Subscriptions::default()
         }
     }
 
     /// Takes a set from now on, whenever there is a way to its hub.
     pub fn want(&mut self, directory: &Directory, set: Set) {
-        if self.feeds.contains_key(&set) {
+        if self.sets.contains_key(&set) {
             return;
         }
         let hub = set.hub;
-        self.feeds.insert(set.clone(), Feed::default());
+        self.sets.insert(set.clone(), Subscription::default());
         if let Some((incarnation, link)) = self.ways.get(&hub).copied() {
             self.take_from(directory, &set, incarnation, link);
         }
@@ -97,17 +97,17 @@ impl Feeds {
     /// Takes a set no more. What is here of it stays.
     pub fn unwant(&mut self, set: &Set) {
         self.let_go(set);
-        self.feeds.remove(set);
+        self.sets.remove(set);
     }
 
     /// Whether a set is wanted.
     pub fn wants(&self, set: &Set) -> bool {
-        self.feeds.contains_key(set)
+        self.sets.contains_key(set)
     }
 
     /// The sets of a hub that are wanted.
     pub fn wanted_of(&self, hub: HubId) -> Vec<Set> {
-        let sets = self.feeds.range(Set::all(hub)..).map(|(set, _)| set);
+        let sets = self.sets.range(Set::all(hub)..).map(|(set, _)| set);
         sets.take_while(|set| set.hub == hub).cloned().collect()
     }
 
@@ -133,30 +133,32 @@ impl Feeds {
         incarnation: Incarnation,
         link: LinkId,
     ) {
-        let Some(feed) = self.feeds.get_mut(set) else {
+        let Some(subscription) = self.sets.get_mut(set) else {
             return;
         };
-        if feed.next == Some(link) || (feed.next.is_none() && feed.current == Some(link)) {
+        if subscription.next == Some(link)
+            || (subscription.next.is_none() && subscription.current == Some(link))
+        {
             return;
         }
-        if let Some(abandoned) = feed.next.take() {
+        if let Some(abandoned) = subscription.next.take() {
             self.frames.push((abandoned, end(set)));
-            self.stages.remove(&(abandoned, set.clone()));
+            self.staged.remove(&(abandoned, set.clone()));
         }
-        if feed.current == Some(link) {
+        if subscription.current == Some(link) {
             return;
         }
-        feed.next = Some(link);
-        feed.asked = Some(incarnation);
+        subscription.next = Some(link);
+        subscription.asked = Some(incarnation);
         let here = directory.set_state(set);
         let whole = here.is_some_and(|here| here.complete && here.incarnation == incarnation);
         // Without a whole set there is nothing to lose by letting go first, and two parents must not build one
         // set at the same time.
         if (self.mutants.unsubscribe_early() || !whole)
-            && let Some(old) = feed.current.take()
+            && let Some(old) = subscription.current.take()
         {
             self.frames.push((old, end(set)));
-            self.stages.remove(&(old, set.clone()));
+            self.staged.remove(&(old, set.clone()));
         }
         let seq = cursor(here, incarnation);
         let seq = if self.mutants.subscribe_without_cursor() {
@@ -171,7 +173,10 @@ impl Feeds {
     /// later one is still to be found: its claims are dropped, so nothing that continues them can follow.
     pub fn on_incarnation(&mut self, origin: HubId, incarnation: Incarnation) {
         for set in self.wanted_of(origin) {
-            let asked = self.feeds.get(&set).and_then(|feed| feed.asked);
+            let asked = self
+                .sets
+                .get(&set)
+                .and_then(|subscription| subscription.asked);
             if asked.is_some_and(|asked| asked < incarnation) {
                 self.let_go(&set);
             }
@@ -188,22 +193,25 @@ impl Feeds {
 
     /// Takes no more of a set for the time being.
     fn let_go(&mut self, set: &Set) {
-        let Some(feed) = self.feeds.get_mut(set).map(std::mem::take) else {
+        let Some(subscription) = self.sets.get_mut(set).map(std::mem::take) else {
             return;
         };
-        for link in [feed.current, feed.next].into_iter().flatten() {
+        for link in [subscription.current, subscription.next]
+            .into_iter()
+            .flatten()
+        {
             self.frames.push((link, end(set)));
-            self.stages.remove(&(link, set.clone()));
+            self.staged.remove(&(link, set.clone()));
         }
     }
 
     /// The link is gone, and with it what was subscribed by it.
     pub fn on_link_down(&mut self, link: LinkId) {
-        for feed in self.feeds.values_mut() {
-            feed.current = feed.current.filter(|current| *current != link);
-            feed.next = feed.next.filter(|next| *next != link);
+        for subscription in self.sets.values_mut() {
+            subscription.current = subscription.current.filter(|current| *current != link);
+            subscription.next = subscription.next.filter(|next| *next != link);
         }
-        self.stages.retain(|(staged, _), _| *staged != link);
+        self.staged.retain(|(staged, _), _| *staged != link);
         self.frames.retain(|(to, _)| *to != link);
         self.ways.retain(|_, (_, by)| *by != link);
     }
@@ -215,30 +223,30 @@ impl Feeds {
 
     /// The link that `origin`'s claims come by.
     pub fn parent(&self, origin: &HubId) -> Option<LinkId> {
-        let feed = self.feeds.get(&Set::all(*origin));
-        let feed = feed.or_else(|| self.feeds.get(&Set::networks(*origin)))?;
-        feed.current.or(feed.next)
+        let subscription = self.sets.get(&Set::all(*origin));
+        let subscription = subscription.or_else(|| self.sets.get(&Set::networks(*origin)))?;
+        subscription.current.or(subscription.next)
     }
 
     fn on_answer(&mut self, link: LinkId, set: &Set) {
-        let Some(feed) = self.feeds.get_mut(set) else {
+        let Some(subscription) = self.sets.get_mut(set) else {
             return;
         };
-        if feed.next == Some(link) {
-            feed.next = None;
-            if let Some(old) = feed.current.replace(link)
+        if subscription.next == Some(link) {
+            subscription.next = None;
+            if let Some(old) = subscription.current.replace(link)
                 && old != link
             {
-                self.stages.remove(&(old, set.clone()));
+                self.staged.remove(&(old, set.clone()));
                 self.frames.push((old, end(set)));
             }
         }
     }
 
     fn subscribed(&self, link: LinkId, set: &Set) -> bool {
-        self.feeds
-            .get(set)
-            .is_some_and(|feed| feed.current == Some(link) || feed.next == Some(link))
+        self.sets.get(set).is_some_and(|subscription| {
+            subscription.current == Some(link) || subscription.next == Some(link)
+        })
     }
 
     /// Whether this part belongs to another incarnation than the one asked for, or answers an earlier subscription by
@@ -248,21 +256,21 @@ impl Feeds {
     /// one, and its next incarnation be lower. The answer to the present subscription starts from nothing, or no later
     /// than at what is here.
     fn is_unasked(&self, directory: &Directory, link: LinkId, set: &Set, delta: &Delta) -> bool {
-        let Some(feed) = self.feeds.get(set) else {
+        let Some(subscription) = self.sets.get(set) else {
             return true;
         };
-        if feed.asked != Some(delta.incarnation) {
+        if subscription.asked != Some(delta.incarnation) {
             return true;
         }
         let begun = self
-            .stages
+            .staged
             .get(&(link, set.clone()))
-            .is_some_and(|stage| stage.to == delta.from && stage.incarnation == delta.incarnation);
+            .is_some_and(|part| part.to == delta.from && part.incarnation == delta.incarnation);
         let follows = directory.set_state(set).is_some_and(|here| {
             here.complete && here.incarnation == delta.incarnation && delta.from <= here.seq
         });
         let answers = delta.reset || delta.to == 0 || begun || follows;
-        feed.next == Some(link) && !answers
+        subscription.next == Some(link) && !answers
     }
 
     /// Takes a part in; with the last part, applies the whole. `me` authors its own set and takes none.
@@ -290,11 +298,11 @@ impl Feeds {
             return Applied::default();
         }
         let behind = self.is_behind(directory, set, &delta);
-        let at_once = delta.last && !behind && !self.stages.contains_key(&(link, set.clone()));
+        let at_once = delta.last && !behind && !self.staged.contains_key(&(link, set.clone()));
         let applied = if at_once {
             apply_whole(now, directory, set, delta)
         } else {
-            self.stage(now, directory, link, set, delta, behind)
+            self.keep_aside(now, directory, link, set, delta, behind)
         };
         if applied.gap {
             self.ask_again(directory, link, set);
@@ -313,7 +321,11 @@ impl Feeds {
 
     /// What came did not follow what is here: a fault, mended by asking for what is missing.
     fn ask_again(&mut self, directory: &Directory, link: LinkId, set: &Set) {
-        let Some(incarnation) = self.feeds.get(set).and_then(|feed| feed.asked) else {
+        let Some(incarnation) = self
+            .sets
+            .get(set)
+            .and_then(|subscription| subscription.asked)
+        else {
             return;
         };
         let seq = cursor(directory.set_state(set), incarnation);
@@ -322,18 +334,18 @@ impl Feeds {
 
     /// Bytes of data in the changes that are kept aside.
     pub fn staged_bytes(&self) -> usize {
-        self.stages.values().map(|stage| stage.bytes).sum()
+        self.staged.values().map(|part| part.bytes).sum()
     }
 
     /// Whether more is kept aside than may be.
     fn is_over_full(&self) -> bool {
-        let staged = self.stages.values();
-        let entries: usize = staged.map(|stage| stage.entries.len()).sum();
+        let staged = self.staged.values();
+        let entries: usize = staged.map(|part| part.entries.len()).sum();
         let over = entries > MAX_STAGED || self.staged_bytes() > self.max_bytes;
         over && !self.mutants.aside_without_end()
     }
 
-    fn stage(
+    fn keep_aside(
         &mut self,
         now: Moment,
         directory: &mut Directory,
@@ -343,16 +355,16 @@ impl Feeds {
         behind: bool,
     ) -> Applied {
         let key = (link, set.clone());
-        let fits = self.stages.get(&key).is_some_and(|stage| {
-            !delta.reset && stage.to == delta.from && stage.incarnation == delta.incarnation
+        let fits = self.staged.get(&key).is_some_and(|part| {
+            !delta.reset && part.to == delta.from && part.incarnation == delta.incarnation
         });
         if !fits {
             let building = self
-                .stages
+                .staged
                 .iter()
-                .any(|((_, staged), stage)| staged == set && stage.direct);
+                .any(|((_, of), part)| of == set && part.direct);
             let direct = delta.reset && !building && takes_directly(directory, set, &delta);
-            let stage = Stage {
+            let part = StagedDelta {
                 incarnation: delta.incarnation,
                 from: delta.from,
                 reset: delta.reset,
@@ -361,22 +373,22 @@ impl Feeds {
                 entries: Vec::new(),
                 bytes: 0,
             };
-            self.stages.insert(key.clone(), stage);
+            self.staged.insert(key.clone(), part);
         }
-        let Some(stage) = self.stages.get_mut(&key) else {
+        let Some(part) = self.staged.get_mut(&key) else {
             return Applied::default();
         };
-        stage.to = delta.to;
+        part.to = delta.to;
         let last = delta.last;
         let mut fresh = 0;
-        if stage.direct {
+        if part.direct {
             fresh = directory.apply_set(now, set, delta.entries, delta.to);
         } else {
-            stage.bytes += delta.entries.iter().map(data_len).sum::<usize>();
-            stage.entries.extend(delta.entries);
+            part.bytes += delta.entries.iter().map(data_len).sum::<usize>();
+            part.entries.extend(delta.entries);
         }
         if self.is_over_full() {
-            self.stages.remove(&key);
+            self.staged.remove(&key);
             return Applied {
                 gap: true,
                 ..Applied::default()
@@ -388,9 +400,9 @@ impl Feeds {
                 ..Applied::default()
             };
         }
-        match self.stages.remove(&key) {
-            Some(stage) => {
-                let mut applied = finish(now, directory, set, stage);
+        match self.staged.remove(&key) {
+            Some(part) => {
+                let mut applied = finish(now, directory, set, part);
                 applied.fresh += fresh;
                 applied
             }
@@ -409,7 +421,7 @@ fn data_len(entry: &Entry) -> usize {
 
 /// A delta of one part, by far the most common.
 fn apply_whole(now: Moment, directory: &mut Directory, set: &Set, delta: Delta) -> Applied {
-    let stage = Stage {
+    let part = StagedDelta {
         incarnation: delta.incarnation,
         from: delta.from,
         reset: delta.reset,
@@ -418,7 +430,7 @@ fn apply_whole(now: Moment, directory: &mut Directory, set: &Set, delta: Delta) 
         entries: delta.entries,
         bytes: 0,
     };
-    finish(now, directory, set, stage)
+    finish(now, directory, set, part)
 }
 
 fn begin(set: &Set, incarnation: Incarnation, seq: u64) -> ControlFrame {
@@ -468,45 +480,45 @@ fn replaces_parts(directory: &Directory, set: &Set, incarnation: Incarnation) ->
     set.scope == Scope::All && directory.parts_head(&set.hub, incarnation).is_some()
 }
 
-fn finish(now: Moment, directory: &mut Directory, set: &Set, stage: Stage) -> Applied {
+fn finish(now: Moment, directory: &mut Directory, set: &Set, part: StagedDelta) -> Applied {
     let here = directory.set_state(set);
     let mut applied = Applied {
-        resync: stage.reset,
+        resync: part.reset,
         ..Applied::default()
     };
-    let same_life = here.is_some_and(|here| here.incarnation == stage.incarnation);
-    let offered = stage.entries.len();
-    if stage.direct {
-        directory.complete_set(set, stage.to);
+    let same_incarnation = here.is_some_and(|here| here.incarnation == part.incarnation);
+    let offered = part.entries.len();
+    if part.direct {
+        directory.complete_set(set, part.to);
         applied.advanced = true;
         return applied;
     }
-    if !stage.reset {
-        let follows = here.is_some_and(|here| here.complete && stage.from <= here.seq);
-        if !same_life || !follows {
-            applied.gap = stage.to != 0;
+    if !part.reset {
+        let follows = here.is_some_and(|here| here.complete && part.from <= here.seq);
+        if !same_incarnation || !follows {
+            applied.gap = part.to != 0;
             return applied;
         }
         let before = here.map_or(0, |here| here.seq);
-        applied.fresh = directory.apply_set(now, set, stage.entries, stage.to);
-        applied.advanced = stage.to > before;
-    } else if replaces_parts(directory, set, stage.incarnation) {
-        directory.widen(now, &set.hub, stage.incarnation, stage.entries, stage.to);
+        applied.fresh = directory.apply_set(now, set, part.entries, part.to);
+        applied.advanced = part.to > before;
+    } else if replaces_parts(directory, set, part.incarnation) {
+        directory.widen(now, &set.hub, part.incarnation, part.entries, part.to);
         applied.fresh = offered;
         applied.advanced = true;
-    } else if same_life && here.is_some_and(|here| here.complete) {
-        if here.is_some_and(|here| stage.to <= here.seq) {
+    } else if same_incarnation && here.is_some_and(|here| here.complete) {
+        if here.is_some_and(|here| part.to <= here.seq) {
             applied.repeated = offered;
             return applied;
         }
-        directory.replace_set(now, set, stage.entries, stage.to);
+        directory.replace_set(now, set, part.entries, part.to);
         applied.fresh = offered;
         applied.advanced = true;
     } else {
         directory.drop_set(set, LeaveReason::HubLost);
-        directory.begin_set(set, stage.incarnation);
-        applied.fresh = directory.apply_set(now, set, stage.entries, stage.to);
-        directory.complete_set(set, stage.to);
+        directory.begin_set(set, part.incarnation);
+        applied.fresh = directory.apply_set(now, set, part.entries, part.to);
+        directory.complete_set(set, part.to);
         applied.advanced = true;
     }
     applied.repeated = offered - applied.fresh;

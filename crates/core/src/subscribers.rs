@@ -18,8 +18,9 @@ const MAX_SUBSCRIPTIONS: usize = 4_096;
 /// The most sets of single networks that a link follows: what all hubs behind it are interested in.
 const MAX_FOLLOWED: usize = 65_536;
 
+/// One neighbour that takes one set.
 #[derive(Debug)]
-struct Subscription {
+struct Subscriber {
     incarnation: Incarnation,
     /// Sent up to here.
     cursor: u64,
@@ -32,7 +33,7 @@ struct Subscription {
 
 #[derive(Debug, Default)]
 struct LinkState {
-    subscriptions: BTreeMap<Set, Subscription>,
+    sets: BTreeMap<Set, Subscriber>,
     /// How many of them there are of each scope.
     counts: [usize; 3],
     /// Sets that may have something to send.
@@ -43,18 +44,18 @@ struct LinkState {
 
 /// What all neighbours are subscribed to.
 #[derive(Debug, Default)]
-pub struct Serving {
+pub struct Subscribers {
     links: BTreeMap<LinkId, LinkState>,
     by_set: BTreeMap<Set, BTreeSet<LinkId>>,
     mutants: Mutants,
 }
 
-impl Serving {
+impl Subscribers {
     /// Nobody is subscribed.
     pub fn new(mutants: Mutants) -> Self {
-        Serving {
+        Subscribers {
             mutants,
-            ..Serving::default()
+            ..Subscribers::default()
         }
     }
 
@@ -67,11 +68,11 @@ impl Serving {
         seq: u64,
     ) -> bool {
         let state = self.links.entry(link).or_default();
-        let known = state.subscriptions.contains_key(&set);
-        if !known && !has_room(state, &set, self.mutants) {
+        let known = state.sets.contains_key(&set);
+        if !known && !has_space(state, &set, self.mutants) {
             return false;
         }
-        let subscription = Subscription {
+        let subscriber = Subscriber {
             incarnation,
             cursor: seq,
             walking: false,
@@ -81,7 +82,7 @@ impl Serving {
         if !known && let Some(count) = state.counts.get_mut(class(&set)) {
             *count += 1;
         }
-        state.subscriptions.insert(set.clone(), subscription);
+        state.sets.insert(set.clone(), subscriber);
         state.ready.insert(set.clone());
         self.by_set.entry(set).or_default().insert(link);
         true
@@ -90,7 +91,7 @@ impl Serving {
     /// The neighbour wants no more of it.
     pub fn on_unsubscribe(&mut self, link: LinkId, set: &Set) {
         if let Some(state) = self.links.get_mut(&link) {
-            if state.subscriptions.remove(set).is_some()
+            if state.sets.remove(set).is_some()
                 && let Some(count) = state.counts.get_mut(class(set))
             {
                 *count -= 1;
@@ -114,7 +115,7 @@ impl Serving {
         let Some(state) = self.links.remove(&link) else {
             return Vec::new();
         };
-        let sets: Vec<Set> = state.subscriptions.into_keys().collect();
+        let sets: Vec<Set> = state.sets.into_keys().collect();
         for set in &sets {
             self.forget(link, set);
         }
@@ -188,12 +189,12 @@ impl Serving {
             });
             let set = after.or_else(|| state.ready.first())?.clone();
             state.last = Some(set.clone());
-            let Some(subscription) = state.subscriptions.get_mut(&set) else {
+            let Some(subscriber) = state.sets.get_mut(&set) else {
                 state.ready.remove(&set);
                 continue;
             };
-            let made = next_part(directory, &set, subscription, budget);
-            if made.is_none() || !subscription.walking {
+            let made = next_part(directory, &set, subscriber, budget);
+            if made.is_none() || !subscriber.walking {
                 state.ready.remove(&set);
             }
             match made {
@@ -214,7 +215,7 @@ fn class(set: &Set) -> usize {
     }
 }
 
-fn has_room(state: &LinkState, set: &Set, mutants: Mutants) -> bool {
+fn has_space(state: &LinkState, set: &Set, mutants: Mutants) -> bool {
     let class = class(set);
     let count = state.counts.get(class).copied().unwrap_or(0);
     match set.scope {
@@ -228,45 +229,44 @@ fn has_room(state: &LinkState, set: &Set, mutants: Mutants) -> bool {
 fn next_part(
     directory: &Directory,
     set: &Set,
-    subscription: &mut Subscription,
+    subscriber: &mut Subscriber,
     budget: usize,
 ) -> Option<Delta> {
     let here = directory.set_state(set)?;
-    if !here.complete || here.incarnation < subscription.incarnation {
+    if !here.complete || here.incarnation < subscriber.incarnation {
         return None;
     }
     let floor = directory.set_floor(set);
-    let other_incarnation = here.incarnation != subscription.incarnation;
-    let forgotten =
-        floor > subscription.cursor.max(subscription.sound) && subscription.cursor < here.seq;
-    let from_nothing = subscription.cursor == 0 && !subscription.answered && !subscription.walking;
+    let other_incarnation = here.incarnation != subscriber.incarnation;
+    let forgotten = floor > subscriber.cursor.max(subscriber.sound) && subscriber.cursor < here.seq;
+    let from_nothing = subscriber.cursor == 0 && !subscriber.answered && !subscriber.walking;
     let mut starts_anew = false;
     if other_incarnation || forgotten || from_nothing {
-        *subscription = Subscription {
+        *subscriber = Subscriber {
             incarnation: here.incarnation,
             cursor: 0,
             walking: false,
             sound: here.seq,
-            answered: subscription.answered,
+            answered: subscriber.answered,
         };
         starts_anew = true;
     }
-    let nothing_new = subscription.cursor >= here.seq && !subscription.walking && !starts_anew;
+    let nothing_new = subscriber.cursor >= here.seq && !subscriber.walking && !starts_anew;
     if nothing_new {
-        return answer_empty(set.hub, subscription, here.seq);
+        return answer_empty(set.hub, subscriber, here.seq);
     }
-    let from = subscription.cursor;
+    let from = subscriber.cursor;
     let part = directory.set_part(set, from, budget, wire::entry_size)?;
     let to = if part.last { here.seq } else { part.to };
-    subscription.cursor = to;
-    subscription.walking = !part.last;
+    subscriber.cursor = to;
+    subscriber.walking = !part.last;
     if part.last {
-        subscription.answered = true;
-        subscription.sound = 0;
+        subscriber.answered = true;
+        subscriber.sound = 0;
     }
     Some(Delta {
         origin: set.hub,
-        incarnation: subscription.incarnation,
+        incarnation: subscriber.incarnation,
         from,
         reset: starts_anew,
         last: part.last,
@@ -276,14 +276,14 @@ fn next_part(
 }
 
 /// The subscriber has all there is, and more perhaps: it still waits for a word.
-fn answer_empty(origin: HubId, subscription: &mut Subscription, head: u64) -> Option<Delta> {
-    if subscription.answered {
+fn answer_empty(origin: HubId, subscriber: &mut Subscriber, head: u64) -> Option<Delta> {
+    if subscriber.answered {
         return None;
     }
-    subscription.answered = true;
+    subscriber.answered = true;
     Some(Delta {
         origin,
-        incarnation: subscription.incarnation,
+        incarnation: subscriber.incarnation,
         from: head,
         reset: false,
         last: true,
@@ -298,15 +298,15 @@ mod tests {
 
     #[test]
     fn a_neighbour_cannot_subscribe_to_more_hubs_than_there_are() {
-        let mut serving = Serving::default();
+        let mut subscribers = Subscribers::default();
         let incarnation = Incarnation { epoch: 0, nonce: 1 };
         for number in 0..10_000_u32 {
             let mut origin = HubId([0; 20]);
             origin.0[..4].copy_from_slice(&number.to_be_bytes());
-            serving.on_subscribe(LinkId(1), Set::all(origin), incarnation, 0);
+            subscribers.on_subscribe(LinkId(1), Set::all(origin), incarnation, 0);
         }
-        assert_eq!(serving.by_set.len(), MAX_SUBSCRIPTIONS);
-        serving.on_link_down(LinkId(1));
-        assert!(serving.by_set.is_empty());
+        assert_eq!(subscribers.by_set.len(), MAX_SUBSCRIPTIONS);
+        subscribers.on_link_down(LinkId(1));
+        assert!(subscribers.by_set.is_empty());
     }
 }
