@@ -352,7 +352,7 @@ impl Backend for Parts {
         self.mesh.hub_of(network, peer)
     }
 
-    fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
-        self.mesh.has_place(network, peer)
+    fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        self.mesh.has_capacity(network, peer)
     }
 }

@@ -1,8 +1,8 @@
 //! The HTTP side of the hub: which paths there are, who may switch to a WebSocket, what the status pages say.
 //!
-//! A TCP connection comes in (`serve`), with TLS if the hub has a certificate (`tls`), its request is answered by the routes here, and a request for a WebSocket
-//! that is let in (`admit`, `upgrade`) is handed to the [`Backend`] as a socket. Nothing in this folder knows
-//! what peers or hubs say on their sockets, and nothing outside it knows of hyper or warp.
+//! A TCP connection comes in (`serve`), with TLS if the hub has a certificate (`tls`), its request is answered by the
+//! routes here, and a request for a WebSocket that is let in (`admit`, `upgrade`) is handed to the [`Backend`] as a socket.
+//! Nothing in this folder knows what peers or hubs say on their sockets, and nothing outside it knows of hyper or warp.
 //!
 //! Invariants: every answer that is an error has a JSON body `{"error"}`; every refused WebSocket is counted once;
 //! every task that is started here is tracked, so that [`App::wait`] means that none is left.
@@ -155,7 +155,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
     fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId>;
 
     /// Whether a room has a place for this id. The mesh has the last word on those who come at the same time.
-    fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool;
+    fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool;
 }
 
 /// What the HTTP side needs to answer, shared by all connections.

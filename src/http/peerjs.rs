@@ -177,7 +177,7 @@ fn try_socket<B: Backend>(
         }
     };
     admit::its_own(&newcomer.grant, &newcomer.peer)?;
-    if !app.backend.has_place(&newcomer.network, &newcomer.peer) {
+    if !app.backend.has_capacity(&newcomer.network, &newcomer.peer) {
         return Err(Refused::RoomFull);
     }
     let places = match places(app, client) {

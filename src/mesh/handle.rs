@@ -180,10 +180,10 @@ impl Mesh {
     }
 
     /// Whether a network has a place for this id, as far as is known here.
-    pub fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+    pub fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.shared.router.directory().read();
         let capacity = network.capacity(&self.policies);
-        capacity.is_none_or(|most| directory.has_place(network, peer, most))
+        capacity.is_none_or(|most| directory.has_capacity(network, peer, most))
     }
 
     /// Tells the other hubs that this one is shutting down, and takes no more peers.

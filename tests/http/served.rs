@@ -156,7 +156,7 @@ impl Backend for Echo {
         Some(HubId([if is_here { 1 } else { 2 }; 20]))
     }
 
-    fn has_place(&self, network: &NetworkKey, _: &PeerId) -> bool {
+    fn has_capacity(&self, network: &NetworkKey, _: &PeerId) -> bool {
         network.name() != "peerjs/full"
     }
 }

@@ -34,7 +34,7 @@ impl Core {
                 self.on_topology_event(now, event);
             } else if let Some(action) = self.next_action(now) {
                 self.on_action(now, action);
-            } else if !self.pass_changes_on(now) && !self.send_latecomers_away(now) {
+            } else if !self.pass_changes_on(now) && !self.evict_excess_members(now) {
                 break;
             }
         }
@@ -309,7 +309,7 @@ impl Core {
         let came = changes.iter().filter(|change| change.after.is_some());
         let rooms: BTreeSet<&NetworkKey> = came.map(|change| &change.network).collect();
         for room in rooms {
-            self.membership.clear_room(&self.directory, room);
+            self.membership.find_excess_members(&self.directory, room);
         }
         let touched = changes.iter().map(|change| &change.network);
         let touched = touched.filter(|network| network.is_room()).cloned();

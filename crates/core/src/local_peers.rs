@@ -118,7 +118,7 @@ impl Core {
             ..
         } = join;
         // It may have filled up while the id was contested.
-        if !self.has_place(&network, &peer) {
+        if !self.has_capacity(&network, &peer) {
             self.membership.contests.on_gone(claim);
             let why = JoinRefusal::RoomFull;
             return self.outputs.push_back(Output::Refused { claim, why });
@@ -213,20 +213,20 @@ impl Core {
         }
     }
 
-    pub(super) fn has_place(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+    pub(super) fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.directory.read();
-        self.membership.has_place(&directory, network, peer)
+        self.membership.has_capacity(&directory, network, peer)
     }
 
-    /// Sends away those that are too many in their rooms. False if there were none.
-    pub(super) fn send_latecomers_away(&mut self, now: Now) -> bool {
-        let late = std::mem::take(&mut self.membership.crowded);
-        for claim in &late {
+    /// Evicts the members that their networks cannot keep. False if there were none.
+    pub(super) fn evict_excess_members(&mut self, now: Now) -> bool {
+        let excess = std::mem::take(&mut self.membership.over_capacity);
+        for claim in &excess {
             self.retract(now, *claim, LeaveReason::Closed);
             let (claim, why) = (*claim, JoinRefusal::RoomFull);
             self.outputs.push_back(Output::Refused { claim, why });
         }
-        !late.is_empty()
+        !excess.is_empty()
     }
 
     pub(super) fn supersede(&mut self, now: Now, claim: ClaimNo) {

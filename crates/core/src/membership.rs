@@ -1,5 +1,5 @@
-//! The third of the three parts of a core: its own peers. Who may hold an id, who is told of whom, and who is one too many in
-//! a room.
+//! The third of the three parts of a core: its own peers. Who may hold an id, who is told of whom, and which members a
+//! network cannot keep.
 //!
 //! Knows nothing of links and of routes, and is given the directory to read. Called by [`Core`](super::Core), which
 //! passes events on.
@@ -25,8 +25,8 @@ pub(super) struct Membership {
     pub(super) rosters: Rosters,
     pub(super) rooms: Rooms,
     pub(super) policies: Policies,
-    /// Claims of this hub that are too many in their rooms.
-    pub(super) crowded: BTreeSet<ClaimNo>,
+    /// Claims of this hub beyond the capacity of their networks.
+    pub(super) over_capacity: BTreeSet<ClaimNo>,
     /// While a peer is owed a fuller roster.
     pub(super) next_refill: Option<Moment>,
 }
@@ -44,35 +44,40 @@ impl Membership {
             rosters,
             rooms,
             policies,
-            crowded: BTreeSet::new(),
+            over_capacity: BTreeSet::new(),
             next_refill: None,
         }
     }
 
-    /// Whether a network has a place for one more of this id.
-    pub(super) fn has_place(
+    /// Whether a network can take one more member, under this id.
+    pub(super) fn has_capacity(
         &self,
         directory: &Directory,
         network: &NetworkKey,
         peer: &PeerId,
     ) -> bool {
         let capacity = network.capacity(&self.policies);
-        capacity.is_none_or(|most| directory.has_place(network, peer, most))
+        capacity.is_none_or(|most| directory.has_capacity(network, peer, most))
     }
 
-    /// Of those who came to a full room at the same time on several hubs, each hub sends its own away that came last:
-    /// who that is follows from the claims alone, so that all hubs agree.
-    pub(super) fn clear_room(&mut self, directory: &RwLock<Directory>, network: &NetworkKey) {
+    /// Notes the members of this hub that a network cannot keep. When several hubs fill it at the same time, each evicts
+    /// those of its own that came last. Which these are follows from the claims alone, so all hubs agree.
+    pub(super) fn find_excess_members(
+        &mut self,
+        directory: &RwLock<Directory>,
+        network: &NetworkKey,
+    ) {
         let Some(most) = network.capacity(&self.policies) else {
             return;
         };
         let directory = directory.read();
         if directory.size(network) > most {
-            self.crowded.extend(directory.own_latecomers(network, most));
+            self.over_capacity
+                .extend(directory.own_excess_members(network, most));
         }
     }
 
-    /// A few at a time, so that a crowd that leaves at once does not hold the hub up.
+    /// Refills a few rosters at a time, so that many peers that leave at once do not hold the hub up.
     pub(super) fn refill_rosters(&mut self, directory: &Directory, now: Moment) -> Vec<Output> {
         let mut told = Vec::new();
         if self.next_refill.is_none_or(|next| next <= now) && self.rosters.owes() {

@@ -106,7 +106,7 @@ impl Core {
     pub(super) fn decide(&mut self, now: Now, join: Join) {
         let why = if self.draining {
             JoinRefusal::Draining
-        } else if !self.has_place(&join.network, &join.peer) {
+        } else if !self.has_capacity(&join.network, &join.peer) {
             JoinRefusal::RoomFull
         } else {
             return self

@@ -196,7 +196,7 @@ impl Directory {
     }
 
     /// Whether a network of at most `most` has a place for this id: one with less than so many others has.
-    pub fn has_place(&self, network: &NetworkKey, peer: &PeerId, most: usize) -> bool {
+    pub fn has_capacity(&self, network: &NetworkKey, peer: &PeerId, most: usize) -> bool {
         self.size(network) < most || self.members(network, peer).len() < most
     }
 
@@ -223,9 +223,9 @@ impl Directory {
             .collect()
     }
 
-    /// This hub's claims that came to a room after `most` others, by (clock, hub id). The others are counted once, and
+    /// This hub's claims that came to a network after `most` others, by (clock, hub id). The others are counted once, and
     /// not sorted: they may be as many as other hubs like.
-    pub fn own_latecomers(&self, network: &NetworkKey, most: usize) -> Vec<ClaimNo> {
+    pub fn own_excess_members(&self, network: &NetworkKey, most: usize) -> Vec<ClaimNo> {
         let is_own = |no: &RecordNo| self.store.record(*no).origin == self.own_no;
         let mut own: Vec<_> = self
             .own_in(network)

@@ -391,7 +391,7 @@ fn who_came_last_to_a_room_is_counted_as_if_all_were_sorted() {
         for most in [0, 1, 4, 11, 12] {
             let late = all.iter().skip(most).filter(|(_, hub, _)| *hub == ME);
             let mut late: Vec<ClaimNo> = late.map(|(.., claim)| *claim).collect();
-            let mut counted = directory.own_latecomers(&room, most);
+            let mut counted = directory.own_excess_members(&room, most);
             late.sort_unstable();
             counted.sort_unstable();
             assert_eq!(counted, late, "round {round}, most {most}");
