@@ -160,8 +160,8 @@ pub enum Event<'a> {
         kind: SignalKind,
         /// Why.
         why: SignalFailure,
-        /// It goes with another one for the same target that was told of before.
-        follows: bool,
+        /// The sender has already been told about this target, for a signal of the same batch.
+        repeats_previous: bool,
     },
     /// What this client published did not reach all members, or may not have.
     Unpublished {

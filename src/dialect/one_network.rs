@@ -90,14 +90,14 @@ impl OneNetwork {
                 target,
                 kind,
                 why,
-                follows,
+                repeats_previous,
             } => {
                 let event = Event::Undelivered {
                     sender: &self.me,
                     target,
                     kind: *kind,
                     why: *why,
-                    follows: *follows,
+                    repeats_previous: *repeats_previous,
                 };
                 self.reply(&event, Sent::Error, About::Nothing, actions);
             }

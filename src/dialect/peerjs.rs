@@ -222,9 +222,9 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
             target,
             kind,
             why,
-            follows,
+            repeats_previous,
         } => {
-            if *follows || failing(*kind) == Failing::Untold {
+            if *repeats_previous || failing(*kind) == Failing::Untold {
                 return None;
             }
             Some(match dialect {

@@ -1,6 +1,7 @@
 //! The vocabulary of the seam between dialects and sessions.
 //!
-//! A [`Protocol`](super::Protocol) hears what its client says and is told what the hub has for it; either way it answers with
+//! A [`Protocol`](super::Protocol) hears what its client says and is told what the hub has for it; either way it answers
+//! with
 //! [`Action`]s, which its session carries out in their order. It keeps what its dialect has to remember of a client
 //! (who it is, which networks it is in, what it may not say yet), and knows no claim, no socket and no time.
 //!
@@ -211,8 +212,8 @@ pub enum HubEvent<'a> {
         kind: SignalKind,
         /// Why it was not delivered.
         why: SignalFailure,
-        /// It goes with another one for the same target that was told of before.
-        follows: bool,
+        /// The client has already been told about this target, for a signal of the same batch.
+        repeats_previous: bool,
     },
     /// What the client published did not reach all members, or may not have.
     Unpublished {

@@ -305,10 +305,10 @@ impl Registry {
             target,
             kind,
             why,
-            follows,
+            repeats_previous,
             ..
         } = failed;
-        self.tell_failed(source, &target, kind, why, follows, push);
+        self.tell_failed(source, &target, kind, why, repeats_previous, push);
     }
 
     /// Tells the senders of signals that waited for a peer which is gone. Gives back those of other hubs' peers.
@@ -318,9 +318,9 @@ impl Registry {
         for &Receipt { sender, to, kind } in signals {
             match sender {
                 Sender::Here(source) => {
-                    let follows = !told.insert(source);
+                    let repeats_previous = !told.insert(source);
                     let why = SignalFailure::NoSuchPeer;
-                    self.tell_failed(source, target, kind, why, follows, Mailbox::push);
+                    self.tell_failed(source, target, kind, why, repeats_previous, Mailbox::push);
                 }
                 Sender::There(sender) => elsewhere.push(Unread { sender, to, kind }),
             }
@@ -334,7 +334,7 @@ impl Registry {
         target: &PeerId,
         kind: SignalKind,
         why: SignalFailure,
-        follows: bool,
+        repeats_previous: bool,
         push: Push,
     ) {
         let Some(peer) = self.find(source) else {
@@ -347,7 +347,7 @@ impl Registry {
             target,
             kind,
             why,
-            follows: follows || was_told,
+            repeats_previous: repeats_previous || was_told,
         };
         // A full mailbox is closing already, or its peer does not read.
         let text = peer.encode(&event);

@@ -395,12 +395,12 @@ where
         why: SignalFailure,
     ) {
         self.shared.metrics.signals_failed.inc(why);
-        let follows = self.was_told(about, &target.to_string(), kind);
+        let repeats_previous = self.was_told(about, &target.to_string(), kind);
         self.say(&HubEvent::Undelivered {
             target,
             kind,
             why,
-            follows,
+            repeats_previous,
         });
     }
 

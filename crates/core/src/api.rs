@@ -443,6 +443,6 @@ pub struct Failed {
     pub kind: SignalKind,
     /// Why.
     pub why: SignalFailure,
-    /// Another one of the same sender for the same target failed in the same moment, and comes before this one.
-    pub follows: bool,
+    /// The sender has already been told about this target in this batch.
+    pub repeats_previous: bool,
 }

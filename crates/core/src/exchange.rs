@@ -397,7 +397,7 @@ impl Exchange {
 
     /// Begins a call: takes in its time; what it gives back never goes backwards.
     fn advance(&mut self, now: Moment) -> Moment {
-        self.effects.begin_row();
+        self.effects.begin_batch();
         self.now = self.now.max(now);
         self.now
     }

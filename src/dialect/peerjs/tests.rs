@@ -369,7 +369,7 @@ fn clients_read_the_words_that_they_know() {
 #[test]
 fn what_reached_nobody_expires_once_unless_it_was_a_leave() {
     let (sender, target) = (&id("ada"), &id("bob"));
-    let of = |dialect, kind, follows| {
+    let of = |dialect, kind, repeats_previous| {
         let why = SignalFailure::NoSuchPeer;
         told(
             dialect,
@@ -378,7 +378,7 @@ fn what_reached_nobody_expires_once_unless_it_was_a_leave() {
                 target,
                 kind,
                 why,
-                follows,
+                repeats_previous,
             },
         )
     };

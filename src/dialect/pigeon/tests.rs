@@ -290,7 +290,7 @@ fn only_one_who_said_goodbye_is_reported_with_one() {
 fn a_failed_signal_is_reported_for_people_and_for_programs() {
     let error = told(&Event::Undelivered {
         sender: &id(A),
-        follows: false,
+        repeats_previous: false,
         target: &id(B),
         kind: OFFER,
         why: SignalFailure::NoSuchPeer,
@@ -507,7 +507,7 @@ proptest! {
         prop_assert_eq!(&error["networkName"], &network);
         let why = SignalFailure::Unknown;
         let undelivered =
-            Event::Undelivered { sender: &peer, target: &peer, kind: OFFER, why, follows: false };
+            Event::Undelivered { sender: &peer, target: &peer, kind: OFFER, why, repeats_previous: false };
         prop_assert_eq!(&value(&encode(&network, &undelivered, NOW))["data"]["peerId"], &shown);
     }
 }

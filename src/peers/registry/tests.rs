@@ -209,7 +209,7 @@ fn what_other_hubs_say_was_left_unread_fills_no_mailbox() {
         target: id(3),
         kind: SignalKind(0),
         why: SignalFailure::NoSuchPeer,
-        follows: false,
+        repeats_previous: false,
     };
     room.registry.returned(returned());
     let told = texts(&a);
@@ -290,7 +290,7 @@ fn a_sender_is_told_of_a_signal_that_failed() {
         target: id(2),
         kind: SignalKind(2),
         why: SignalFailure::NoRoute,
-        follows: false,
+        repeats_previous: false,
     });
     let told = texts(&a);
     assert!(told[0].contains(r#""code":"no-route""#), "{told:?}");
@@ -302,14 +302,14 @@ fn a_realm_s_sender_is_told_once_of_what_failed_one_after_the_other() {
     let room = Room::new();
     let realm = NetworkKey::new(Dialect::PeerJs, "peerjs").expect("a realm");
     let a = room.join_of(1, 1, realm.clone());
-    let fail = |kind, follows| {
+    let fail = |kind, repeats_previous| {
         room.registry.failed(Failed {
             source: ClaimNo(1),
             network: realm.clone(),
             target: id(2),
             kind: SignalKind(kind),
             why: SignalFailure::Overload,
-            follows,
+            repeats_previous,
         });
         texts(&a).len()
     };

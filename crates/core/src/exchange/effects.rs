@@ -165,8 +165,8 @@ pub(super) struct Effects {
     /// Deliveries between local claims that are queued or in the caller's hands.
     local: usize,
     settling: Option<Settling>,
-    /// Whose signals to whom have failed in the present row.
-    row: BTreeSet<(ClaimNo, PeerId)>,
+    /// The senders and targets of the signals that have failed in this batch.
+    failed: BTreeSet<(ClaimNo, PeerId)>,
 }
 
 impl Effects {
@@ -208,20 +208,20 @@ impl Effects {
     /// The failure of a peer's signal.
     pub(super) fn fail(&mut self, pending: PendingSignal, why: SignalFailure) {
         let pair = (pending.source.claim, pending.target.clone());
-        let follows = pending.wait && !self.row.insert(pair);
+        let repeats_previous = pending.wait && !self.failed.insert(pair);
         self.push(Effect::Failed(Failed {
             source: pending.source.claim,
             network: pending.source.network,
             target: pending.target,
             kind: pending.kind,
             why,
-            follows,
+            repeats_previous,
         }));
     }
 
-    /// What fails from now on does not follow what failed before.
-    pub(super) fn begin_row(&mut self) {
-        self.row.clear();
+    /// Begins a batch: failures from now on repeat none before them.
+    pub(super) fn begin_batch(&mut self) {
+        self.failed.clear();
     }
 
     /// Local signals that must be handed over before any later one.
@@ -255,7 +255,7 @@ impl Effects {
                 target: delivery.target.clone(),
                 kind: delivery.kind,
                 why: SignalFailure::NoSuchPeer,
-                follows: false,
+                repeats_previous: false,
             }),
         });
         Some(Effect::Deliver(delivery))

@@ -436,7 +436,7 @@ impl Judge<'_> {
                     target: target.clone(),
                     kind: SignalKind(line.kind),
                     why: SignalFailure::NoSuchPeer,
-                    follows: !told.insert(line.source),
+                    repeats_previous: !told.insert(line.source),
                 }));
             }
         }

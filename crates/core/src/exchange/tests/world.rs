@@ -441,7 +441,7 @@ impl World {
             Effect::HubMessage { payload, .. } => self.messages.push((n, payload)),
             Effect::Failed(failed) | Effect::Returned(failed) => {
                 let sender = self.senders[&(n, failed.source)].clone();
-                if failed.follows {
+                if failed.repeats_previous {
                     self.following.push(failed.kind.0);
                 }
                 self.failed
