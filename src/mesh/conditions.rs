@@ -1,8 +1,8 @@
 //! What hubs ask each other for their operators: how each of them is, in its own words.
 //!
 //! A question and its answer are messages between control planes: they travel as signals do, and their first byte tells
-//! them from others (`tagged`). A hub that does not know them ignores them, so the
-//! hub that asks has to have a limit of its own. The driver owns the [`Conditions`] and sends what they give it; they know no link.
+//! them from others (`tagged`). A hub that does not know them ignores them, so the hub that asks has to have a limit of its
+//! own. The driver owns the [`Conditions`] and sends what they give it; they know no link.
 //!
 //! Invariants: an answer counts once, and only of the hub that was asked; what is under way is given up with its asker; a
 //! hub looks at itself at most twice a second, however often it is asked.
@@ -115,12 +115,12 @@ impl OwnCondition {
 }
 
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
-enum Message {
+enum ConditionMessage {
     Ask { token: u64 },
     Tell { token: u64, condition: Condition },
 }
 
-impl Message {
+impl ConditionMessage {
     fn encode(&self) -> Bytes {
         tagged::encode(tagged::CONDITIONS, self)
     }
@@ -132,7 +132,7 @@ impl Message {
 
 /// A message to another hub.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Letter {
+pub(super) struct HubMessage {
     pub to: HubId,
     pub payload: Bytes,
     /// Given back where it does not arrive.
@@ -184,9 +184,9 @@ impl Conditions {
         &mut self,
         hubs: impl IntoIterator<Item = HubId>,
         answers: &Answers,
-    ) -> Vec<Letter> {
+    ) -> Vec<HubMessage> {
         self.open.retain(|_, open| !open.answers.is_closed());
-        let letters = hubs.into_iter().map(|to| {
+        let messages = hubs.into_iter().map(|to| {
             self.next = OURS | self.next.wrapping_add(1);
             let open = Open {
                 hub: to,
@@ -194,29 +194,29 @@ impl Conditions {
                 answers: answers.clone(),
             };
             self.open.insert(self.next, open);
-            let payload = Message::Ask { token: self.next }.encode();
-            Letter {
+            let payload = ConditionMessage::Ask { token: self.next }.encode();
+            HubMessage {
                 to,
                 payload,
                 token: self.next,
             }
         });
-        letters.collect()
+        messages.collect()
     }
 
     /// Takes a message of another hub; gives the answer to it.
-    pub(super) fn on_message(&mut self, from: HubId, payload: &[u8]) -> Option<Letter> {
-        match Message::decode(payload)? {
-            Message::Ask { token } => {
+    pub(super) fn on_message(&mut self, from: HubId, payload: &[u8]) -> Option<HubMessage> {
+        match ConditionMessage::decode(payload)? {
+            ConditionMessage::Ask { token } => {
                 let condition = self.own.look();
-                Some(Letter {
+                Some(HubMessage {
                     to: from,
-                    payload: Message::Tell { token, condition }.encode(),
+                    payload: ConditionMessage::Tell { token, condition }.encode(),
                     // The hub that asked has a limit of its own.
                     token: OURS,
                 })
             }
-            Message::Tell { token, condition } => {
+            ConditionMessage::Tell { token, condition } => {
                 self.on_answer(from, token, condition);
                 None
             }
@@ -267,25 +267,25 @@ mod tests {
     fn a_question_is_answered_once_by_the_hub_that_was_asked() {
         let (mut asker, mut asked) = (conditions(), conditions());
         let (answers, mut answered) = channel();
-        let letters = asker.ask([ONE, TWO], &answers);
+        let messages = asker.ask([ONE, TWO], &answers);
         drop(answers);
         assert!(
-            letters
+            messages
                 .iter()
-                .all(|letter| Conditions::is_one(&letter.payload))
+                .all(|message| Conditions::is_one(&message.payload))
         );
         assert!(
-            letters
+            messages
                 .iter()
-                .all(|letter| Conditions::is_ours(letter.token))
+                .all(|message| Conditions::is_ours(message.token))
         );
         let reply = asked
-            .on_message(HubId([9; 20]), &letters[0].payload)
+            .on_message(HubId([9; 20]), &messages[0].payload)
             .expect("an answer");
         assert_eq!(reply.to, HubId([9; 20]));
         // Another hub's word for it counts for nothing, and neither does a second one.
-        let forged = Message::Tell {
-            token: letters[1].token,
+        let forged = ConditionMessage::Tell {
+            token: messages[1].token,
             condition: Condition::default(),
         };
         for (from, payload) in [(ONE, &reply.payload), (ONE, &reply.payload)] {
@@ -306,10 +306,10 @@ mod tests {
     fn what_did_not_arrive_is_waited_for_no_more() {
         let mut asker = conditions();
         let (answers, mut answered) = channel();
-        let letters = asker.ask([ONE], &answers);
+        let messages = asker.ask([ONE], &answers);
         drop(answers);
         assert_eq!(answered.try_recv(), Err(mpsc::error::TryRecvError::Empty));
-        asker.on_failed(letters[0].token);
+        asker.on_failed(messages[0].token);
         assert_eq!(
             answered.try_recv(),
             Err(mpsc::error::TryRecvError::Disconnected)
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn other_messages_and_broken_ones_are_ignored() {
         let mut hub = conditions();
-        let whole = Message::Ask { token: 5 }.encode();
+        let whole = ConditionMessage::Ask { token: 5 }.encode();
         for length in 0..whole.len() {
             assert_eq!(hub.on_message(ONE, &whole[..length]), None, "{length}");
         }
@@ -349,7 +349,7 @@ mod tests {
         let token = hub.ask([ONE], &answers)[0].token;
         hub.on_message(
             ONE,
-            &Message::Tell {
+            &ConditionMessage::Tell {
                 token,
                 condition: long,
             }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::conditions::{Conditions, Letter};
+use super::conditions::{Conditions, HubMessage};
 use super::input::Input;
 use super::outbox::{BATCH, Outbox};
 use super::router::Router;
@@ -114,7 +114,7 @@ impl Driver {
             let shared = Arc::clone(&self.shared);
             let input = tokio::select! {
                 biased;
-                () = shared.router.mailroom.wake.notified() => None,
+                () = shared.router.to_driver.wake.notified() => None,
                 () = sleep_until(deadline) => None,
                 input = self.inputs.recv() => match input {
                     Some(input) => Some(input),
@@ -123,7 +123,7 @@ impl Driver {
             };
             let began = Instant::now();
             self.take_inputs(input, began + TURN);
-            self.take_letters();
+            self.take_handoff();
             let more = self.on_time();
             self.carry_out();
             if self.stopping.is_some() {
@@ -230,8 +230,8 @@ impl Driver {
             Input::AskHubs(answers) => {
                 let routes = self.core.topology().routes();
                 let hubs = routes.by_hub.keys().copied();
-                let letters = self.conditions.ask(hubs, &answers);
-                self.post(now, letters);
+                let messages = self.conditions.ask(hubs, &answers);
+                self.post(now, messages);
             }
             Input::Drain => self.core.drain(now),
             Input::Stop(asker) => {
@@ -241,10 +241,10 @@ impl Driver {
         }
     }
 
-    fn take_letters(&mut self) {
-        let letters = self.router.mailroom.take();
+    fn take_handoff(&mut self) {
+        let handoff = self.router.to_driver.take();
         let now = self.now();
-        for (from, payload) in letters.hub_messages {
+        for (from, payload) in handoff.hub_messages {
             if Conditions::is_one(&payload) {
                 let answer = self.conditions.on_message(from, &payload);
                 self.post(now, answer);
@@ -252,20 +252,20 @@ impl Driver {
                 self.core.handle_hub_message(now, from, &payload);
             }
         }
-        for token in letters.failed_tokens {
+        for token in handoff.failed_tokens {
             match Conditions::is_ours(token) {
                 true => self.conditions.on_failed(token),
                 false => self.core.handle_hub_message_failed(now, token),
             }
         }
-        if let Some(source) = letters.forged {
+        if let Some(source) = handoff.forged {
             self.core.note_forged(now, source);
         }
     }
 
-    fn post(&self, now: Now, letters: impl IntoIterator<Item = Letter>) {
+    fn post(&self, now: Now, messages: impl IntoIterator<Item = HubMessage>) {
         let mut exchange = self.core.exchange().lock();
-        for Letter { to, payload, token } in letters {
+        for HubMessage { to, payload, token } in messages {
             exchange.send_hub_message(now.at, to, payload, token);
         }
     }

@@ -75,13 +75,13 @@ impl Mesh {
             wall_ms: unix_ms(),
         };
         let core = Core::new(core_config(config, incarnation, statics.clone()), now);
-        let (letters, read) = mpsc::channel(inquiry::WAITING);
+        let (inquiries, read) = mpsc::channel(inquiry::WAITING);
         let router = Arc::new(Router::new(
             Arc::clone(core.directory()),
             Arc::clone(core.exchange()),
             registry,
             Arc::clone(&metrics),
-            letters,
+            inquiries,
         ));
         let shared = Arc::new(Shared::new(
             config,

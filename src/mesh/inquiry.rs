@@ -25,7 +25,7 @@ pub(super) const WAITING: usize = 256;
 const CHECKS: usize = 16;
 
 /// Asks and answers for as long as the hub lives.
-pub(super) async fn follow(shared: Arc<Shared>, mut letters: mpsc::Receiver<(HubId, Bytes)>) {
+pub(super) async fn follow(shared: Arc<Shared>, mut inquiries: mpsc::Receiver<(HubId, Bytes)>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut checks: JoinSet<(HubId, Result<Vec<IceUrl>, NotAllowed>)> = JoinSet::new();
@@ -38,7 +38,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut letters: mpsc::Receiver<(Hub
                     shared.router.tell_hub(hub, question.encode());
                 }
             }
-            Some((from, payload)) = letters.recv() => {
+            Some((from, payload)) = inquiries.recv() => {
                 if let Some((urls, told_by)) = take(&shared, from, &payload)
                     && checks.len() < CHECKS
                 {

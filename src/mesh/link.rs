@@ -228,7 +228,7 @@ async fn write(
             Work::Write { messages, control } => {
                 if control {
                     // Links with room for a control message are served whenever the driver is awake.
-                    router.mailroom.wake.notify_one();
+                    router.to_driver.wake.notify_one();
                 }
                 in_time(write_all(&mut sink, messages, false), outbox).await
             }

@@ -3,7 +3,7 @@
 //! Reads the directory behind its read lock, enters the exchange (signal windows and the waiting room) behind a
 //! short mutex, and hands over to the registry or to a link's outbox. No task stands in between and nothing
 //! here waits. Called from any thread: by sessions, by links, and by the driver when the control plane has
-//! touched the exchange. What only the driver can do is left for it in the [`Mailroom`].
+//! touched the exchange. What only the driver can do goes to it by [`ToDriver`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -28,15 +28,15 @@ use crate::peers::registry::Registry;
 
 /// What the data path leaves for the driver.
 #[derive(Debug, Default)]
-pub struct Mailroom {
-    letters: Mutex<Letters>,
+pub struct ToDriver {
+    handoff: Mutex<Handoff>,
     /// Woken when there is something, a deadline came nearer, or a link's writer took the control message.
     pub wake: Notify,
 }
 
-/// One round's worth of it.
+/// What was left since the driver last took it.
 #[derive(Debug, Default)]
-pub struct Letters {
+pub struct Handoff {
     /// From other hubs' control planes.
     pub hub_messages: Vec<(HubId, Bytes)>,
     /// Tokens of messages to other hubs that failed.
@@ -45,16 +45,16 @@ pub struct Letters {
     pub forged: Option<HubId>,
 }
 
-impl Mailroom {
+impl ToDriver {
     /// Leaves something and wakes the driver.
-    pub fn leave(&self, put: impl FnOnce(&mut Letters)) {
-        put(&mut self.letters.lock());
+    pub fn hand_off(&self, put: impl FnOnce(&mut Handoff)) {
+        put(&mut self.handoff.lock());
         self.wake.notify_one();
     }
 
     /// Takes all that was left.
-    pub fn take(&self) -> Letters {
-        std::mem::take(&mut self.letters.lock())
+    pub fn take(&self) -> Handoff {
+        std::mem::take(&mut self.handoff.lock())
     }
 }
 
@@ -102,7 +102,7 @@ pub struct Router {
     /// The deadline, in microseconds, that the driver will wake up for.
     armed: AtomicU64,
     /// For the driver.
-    pub mailroom: Mailroom,
+    pub to_driver: ToDriver,
     /// What hubs say of their STUN and TURN servers.
     relays: mpsc::Sender<(HubId, Bytes)>,
 }
@@ -165,7 +165,7 @@ impl Router {
             metrics,
             waiting: AtomicUsize::new(0),
             armed: AtomicU64::new(u64::MAX),
-            mailroom: Mailroom::default(),
+            to_driver: ToDriver::default(),
             relays,
         }
     }
@@ -462,12 +462,12 @@ impl Router {
                 }
                 Effect::Unpublished(unpublished) => self.registry.unpublished(&unpublished),
                 Effect::HubMessage { from, payload } => {
-                    self.mailroom
-                        .leave(|letters| letters.hub_messages.push((from, payload)));
+                    self.to_driver
+                        .hand_off(|handoff| handoff.hub_messages.push((from, payload)));
                 }
                 Effect::HubMessageFailed { token, .. } => {
-                    self.mailroom
-                        .leave(|letters| letters.failed_tokens.push(token));
+                    self.to_driver
+                        .hand_off(|handoff| handoff.failed_tokens.push(token));
                 }
                 Effect::Failed(failed) => {
                     steps::failed(&failed);
@@ -478,7 +478,8 @@ impl Router {
                     self.registry.returned(failed);
                 }
                 Effect::Forged { source } => {
-                    self.mailroom.leave(|letters| letters.forged = Some(source));
+                    self.to_driver
+                        .hand_off(|handoff| handoff.forged = Some(source));
                 }
                 Effect::Counted(label) => {
                     if let Some(passage) = came.and_then(|came| came.passage) {
@@ -498,7 +499,7 @@ impl Router {
             .poll_timeout()
             .is_some_and(|due| due.0 < self.armed.load(Ordering::Acquire))
         {
-            self.mailroom.wake.notify_one();
+            self.to_driver.wake.notify_one();
         }
     }
 
