@@ -2,7 +2,7 @@
 //!
 //! One task. Everyone who has something for the core waits until this task takes it; this task never waits for
 //! anyone, which is what keeps the two from waiting for each other. After each batch of inputs it carries out
-//! the outputs, drains the exchange, and gives every link whose outbox has room its next control message.
+//! the outputs, drains the exchange, and gives every link whose queue has space its next control message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::conditions::{Conditions, HubMessage};
 use super::input::Input;
-use super::outbox::{BATCH, Outbox};
+use super::link_queue::{BATCH, LinkQueue};
 use super::router::Router;
 use super::shared::Shared;
 use super::troubles::{Trouble, Troubles};
@@ -62,7 +62,7 @@ pub struct Driver {
     shared: Arc<Shared>,
     router: Arc<Router>,
     inputs: mpsc::Receiver<Input>,
-    live: BTreeMap<LinkId, Arc<Outbox>>,
+    live: BTreeMap<LinkId, Arc<LinkQueue>>,
     dials: JoinSet<()>,
     /// Where the dials under way lead.
     dialing: BTreeMap<DialId, DialTarget>,
@@ -178,9 +178,9 @@ impl Driver {
                 waiting: _waiting,
             } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
-            Input::LinkUp { me, up, outbox, .. } if me != self.core.id() => {
+            Input::LinkUp { me, up, queue, .. } if me != self.core.id() => {
                 // It knows us by an id that we have given up. The dial that made it has come to nothing.
-                outbox.close(bye_message(Bye::IdentityClash));
+                queue.close(bye_message(Bye::IdentityClash));
                 if let Some(dial) = up.dialed {
                     self.dialing.remove(&dial);
                     self.core
@@ -188,12 +188,12 @@ impl Driver {
                 }
             }
             Input::LinkUp {
-                up, reach, outbox, ..
+                up, reach, queue, ..
             } => {
                 self.link_events += 1;
                 self.shared.metrics.links_up.inc();
                 self.note_success(now, &up);
-                self.live.insert(up.link, outbox);
+                self.live.insert(up.link, queue);
                 self.core.handle_link_up_from(now, up, reach);
             }
             Input::LinkDown { link } => {
@@ -273,8 +273,8 @@ impl Driver {
     /// Does what is due; whether some of it is left for the next turn.
     fn on_time(&mut self) -> bool {
         let now = self.now();
-        for (link, outbox) in &self.live {
-            if outbox.progress().take_heard() {
+        for (link, queue) in &self.live {
+            if queue.progress().take_heard() {
                 self.core.handle_heard(now, *link);
             }
         }
@@ -297,13 +297,13 @@ impl Driver {
         self.shared
             .set_identity(self.core.id(), self.core.incarnation());
         self.publish_changes();
-        for (link, outbox) in &self.live {
-            if outbox.takes_control()
+        for (link, queue) in &self.live {
+            if queue.takes_control()
                 && self.core.has_pending(*link)
                 && let Some(message) = self.core.poll_transmit(*link, BATCH)
             {
                 self.shared.count_control_out(message.len());
-                outbox.put_control(message);
+                queue.put_control(message);
             }
         }
     }
@@ -402,7 +402,7 @@ impl Driver {
     }
 
     fn close(&mut self, link: LinkId, bye: Bye) {
-        let Some(outbox) = self.live.remove(&link) else {
+        let Some(queue) = self.live.remove(&link) else {
             return;
         };
         self.link_events += 1;
@@ -414,7 +414,7 @@ impl Driver {
             }
             _ => tracing::info!(link = link.0, reason = bye.label(), "link closed"),
         }
-        outbox.close(bye_message(bye));
+        queue.close(bye_message(bye));
     }
 
     fn tick(&mut self, now: Now) {

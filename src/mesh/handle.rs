@@ -38,7 +38,8 @@ use crate::peers::registry::Registry;
 
 /// How many inputs may wait for the driver before whoever brings more has to wait too.
 const QUEUE: usize = 4096;
-/// Which part of an outbox what has waited for its peer may fill: less than the quarter that a sender alone may have there.
+/// The signals that have waited for a peer may fill this part of its mailbox: less than the quarter that one sender alone
+/// may have there.
 const WAITING_SHARE_OF_OUTBOX: usize = 5;
 /// How many of the longest messages may wait in all, or whoever sends one would leave others no room.
 const LONGEST_WAITING: usize = 4;
@@ -358,7 +359,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
             wait_per_sender: mesh.wait.per_sender,
             wait_per_target: mesh.wait.per_target,
             wait_total: mesh.wait.total,
-            // An outbox has room for four of the longest messages, so one of them may wait as well.
+            // A mailbox has space for four of the longest messages, so one of them may wait as well.
             wait_backlog_bytes: (config.peer.outbox_bytes / WAITING_SHARE_OF_OUTBOX)
                 .max(config.peer.max_message_bytes),
             wait_total_bytes: ExchangeConfig::default()

@@ -11,7 +11,7 @@ use hubmesh_core::reach::Reach;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::conditions::Answers;
-use super::outbox::Outbox;
+use super::link_queue::LinkQueue;
 use super::troubles::Trouble;
 
 /// What happens to a core.
@@ -31,7 +31,7 @@ pub enum Input {
         me: HubId,
         up: LinkUp,
         reach: Reach,
-        outbox: Arc<Outbox>,
+        queue: Arc<LinkQueue>,
     },
     /// A link's socket is gone.
     LinkDown { link: LinkId },

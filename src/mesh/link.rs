@@ -1,7 +1,7 @@
 //! One hub-to-hub WebSocket, from handshake to end.
 //!
 //! Two halves run side by side: the reader hands data messages to the router itself and control messages to the
-//! driver; the writer takes everything there is to write from the outbox and flushes once. Waiting is only ever
+//! driver; the writer takes everything there is to write from the queue and flushes once. Waiting is only ever
 //! *towards* the driver, which never waits for a link. Knows nothing of topology or claims.
 
 use std::pin::pin;
@@ -24,7 +24,7 @@ use tokio_tungstenite::{Connector, client_async_tls_with_config};
 use super::advertised::{Address, Budget, NotDialled};
 use super::control_intake::ControlIntake;
 use super::handshake::Socket;
-use super::outbox::{Outbox, Work};
+use super::link_queue::{LinkQueue, Work};
 use super::progress::{Observed, Progress};
 use super::router::Router;
 use super::trust::{NoRoots, Trust};
@@ -194,12 +194,12 @@ fn bad_url(url: &str) -> tokio_tungstenite::tungstenite::error::UrlError {
 pub async fn carry(
     link: LinkId,
     socket: impl Socket + 'static,
-    outbox: Arc<Outbox>,
+    queue: Arc<LinkQueue>,
     router: Arc<Router>,
     driver: ControlIntake,
 ) {
     let (sink, stream) = socket.split();
-    let writing = write(sink, &outbox, &router);
+    let writing = write(sink, &queue, &router);
     let reading = read(link, stream, &router, &driver);
     // Whichever ends first ends the other: a link with one direction is none.
     let ended = future::select(Box::pin(writing), Box::pin(reading)).await;
@@ -219,18 +219,18 @@ enum Closing {
 
 async fn write(
     mut sink: impl SinkExt<Message, Error = SocketError> + Unpin,
-    outbox: &Outbox,
+    queue: &LinkQueue,
     router: &Router,
 ) -> Closing {
     loop {
-        let work = future::poll_fn(|context| outbox.poll_work(context)).await;
+        let work = future::poll_fn(|context| queue.poll_work(context)).await;
         let done = match work {
             Work::Write { messages, control } => {
                 if control {
                     // Links with room for a control message are served whenever the driver is awake.
                     router.to_driver.wake.notify_one();
                 }
-                in_time(write_all(&mut sink, messages, false), outbox).await
+                in_time(write_all(&mut sink, messages, false), queue).await
             }
             Work::Close(bye) => {
                 let done = write_all(&mut sink, vec![bye], true);
@@ -246,13 +246,13 @@ async fn write(
 }
 
 /// What `done` comes to, as long as the socket takes some of it now and then; a link that closes has its time once.
-async fn in_time<T>(done: impl Future<Output = T>, outbox: &Outbox) -> Option<T> {
+async fn in_time<T>(done: impl Future<Output = T>, queue: &LinkQueue) -> Option<T> {
     let mut done = pin!(done);
     loop {
-        let before = outbox.progress().moves();
+        let before = queue.progress().moves();
         match tokio::time::timeout(WRITE_WITHIN, &mut done).await {
             Ok(done) => return Some(done),
-            Err(_) if outbox.is_closing() || outbox.progress().moves() == before => return None,
+            Err(_) if queue.is_closing() || queue.progress().moves() == before => return None,
             Err(_) => {}
         }
     }

@@ -1,7 +1,8 @@
 //! The mesh: hubs that know each other's peers.
 //!
-//! The control plane is [`hubmesh_core`], without IO; `driver` is the one task that owns it, `router` the data path (`steps` says in
-//! the log how signals fare on it), and `link` one hub-to-hub socket, after its [`handshake`]. The rest of the hub holds a [`Mesh`].
+//! The control plane is [`hubmesh_core`], without IO; `driver` is the one task that owns it, `router` the data path
+//! (`steps` says in the log how signals fare on it), and `link` one hub-to-hub socket, after its [`handshake`]. The rest of
+//! the hub holds a [`Mesh`].
 
 pub mod address;
 mod advertised;
@@ -14,7 +15,7 @@ pub mod handshake;
 mod input;
 mod inquiry;
 mod link;
-mod outbox;
+mod link_queue;
 mod progress;
 mod relays;
 mod router;

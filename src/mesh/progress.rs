@@ -5,7 +5,7 @@
 //! for that the other end has acknowledged something. That a socket takes bytes *at once* says nothing: the kernel takes
 //! pings for a machine that is gone for as long as it has room.
 //!
-//! Shared between the stream below a WebSocket, the link's writer and its outbox.
+//! Shared between the stream below a WebSocket, the link's writer and its queue.
 
 use std::io;
 use std::pin::Pin;

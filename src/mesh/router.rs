@@ -1,7 +1,8 @@
-//! The data path: from a session, or from a link, straight to the target's outbox or to the next link's.
+//! The data path: from a session, or from a link, straight to the target's mailbox or to the next link's
+//! queue.
 //!
 //! Reads the directory behind its read lock, enters the exchange (signal windows and the waiting room) behind a
-//! short mutex, and hands over to the registry or to a link's outbox. No task stands in between and nothing
+//! short mutex, and hands over to the registry or to a link's queue. No task stands in between and nothing
 //! here waits. Called from any thread: by sessions, by links, and by the driver when the control plane has
 //! touched the exchange. What only the driver can do goes to it by [`ToDriver`].
 
@@ -20,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use super::outbox::{Outbox, Pushed};
+use super::link_queue::{LinkQueue, Pushed};
 use super::steps::{self, Passage};
 use super::tagged;
 use crate::metrics::{LinkTraffic, Metrics, Via};
@@ -92,7 +93,7 @@ pub struct Router {
     directory: Arc<RwLock<Directory>>,
     exchange: Arc<Mutex<Exchange>>,
     registry: Arc<Registry>,
-    links: RwLock<HashMap<LinkId, Arc<Outbox>>>,
+    links: RwLock<HashMap<LinkId, Arc<LinkQueue>>>,
     metrics: Arc<Metrics>,
     data_in: Traffic,
     control_in: Traffic,
@@ -201,21 +202,21 @@ impl Router {
     }
 
     /// A link is there, or gone.
-    pub fn set_link(&self, link: LinkId, outbox: Option<Arc<Outbox>>) {
+    pub fn set_link(&self, link: LinkId, queue: Option<Arc<LinkQueue>>) {
         let mut links = self.links.write();
-        match outbox {
-            Some(outbox) => drop(links.insert(link, outbox)),
+        match queue {
+            Some(queue) => drop(links.insert(link, queue)),
             None => drop(links.remove(&link)),
         }
     }
 
     /// Every link, in the order that they came up.
-    pub fn links(&self) -> Vec<(LinkId, Arc<Outbox>)> {
+    pub fn links(&self) -> Vec<(LinkId, Arc<LinkQueue>)> {
         let mut links: Vec<_> = self
             .links
             .read()
             .iter()
-            .map(|(link, outbox)| (*link, Arc::clone(outbox)))
+            .map(|(link, queue)| (*link, Arc::clone(queue)))
             .collect();
         links.sort_unstable_by_key(|(link, _)| *link);
         links
@@ -424,7 +425,7 @@ impl Router {
     fn look_at_links(&self, exchange: &mut Exchange) {
         if exchange.has_backed_up() {
             let links = self.links.read();
-            let still = |link: &LinkId| links.get(link).is_some_and(|outbox| outbox.is_backed_up());
+            let still = |link: &LinkId| links.get(link).is_some_and(|queue| queue.is_backed_up());
             exchange.retain_backed_up(still);
         }
     }
@@ -512,12 +513,12 @@ impl Router {
     ) {
         let links = self.links.read();
         // A link that is gone takes nothing: the window sends again by the next way.
-        let Some(outbox) = links.get(&link) else {
+        let Some(queue) = links.get(&link) else {
             return;
         };
         let is_own = exchange.is_own(frame);
         let for_other = came.filter(|_| !is_own).map(|came| came.by);
-        let pushed = outbox.push_data(frame, for_other);
+        let pushed = queue.push_data(frame, for_other);
         if pushed == Pushed::Dropped {
             if let Some(passage) = Passage::of(frame) {
                 steps::counted(passage, counted::LINK_FULL);

@@ -20,7 +20,7 @@ use super::control_intake::ControlIntake;
 use super::handshake::{self, HandshakeError, Identity, Peered, Rejection, Socket};
 use super::input::Input;
 use super::link::{self, ConnectError, Destination};
-use super::outbox::Outbox;
+use super::link_queue::LinkQueue;
 use super::progress::Progress;
 use super::relays::Relays;
 use super::router::Router;
@@ -168,8 +168,8 @@ impl Shared {
         };
         match handshake::dial(&mut socket, &self.identity(), dial.0).await {
             Ok(peered) => {
-                let outbox = Outbox::over(progress);
-                self.carry(peered, Some(dial), socket, outbox, reach).await;
+                let queue = LinkQueue::over(progress);
+                self.carry(peered, Some(dial), socket, queue, reach).await;
             }
             Err(error) => {
                 let stands = error.is_an_operators();
@@ -199,12 +199,12 @@ impl Shared {
         peered: Peered,
         dialed: Option<DialId>,
         socket: impl Socket + 'static,
-        outbox: Outbox,
+        queue: LinkQueue,
         reach: Reach,
     ) {
         let link = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(outbox);
-        self.router.set_link(link, Some(Arc::clone(&outbox)));
+        let queue = Arc::new(queue);
+        self.router.set_link(link, Some(Arc::clone(&queue)));
         let up = LinkUp {
             link,
             hub: peered.hub,
@@ -224,7 +224,7 @@ impl Shared {
                 me: peered.me,
                 up,
                 reach,
-                outbox: Arc::clone(&outbox),
+                queue: Arc::clone(&queue),
             })
             .await
             .is_ok()
@@ -234,7 +234,7 @@ impl Shared {
             link::carry(
                 link,
                 socket,
-                outbox,
+                queue,
                 Arc::clone(&self.router),
                 self.control_intake.clone(),
             )
@@ -255,8 +255,8 @@ impl Shared {
     ) {
         match self.greet(&mut socket, remote).await {
             Ok((peered, _inbound)) => {
-                let outbox = Outbox::over(progress);
-                self.carry(peered, None, socket, outbox, reach).await;
+                let queue = LinkQueue::over(progress);
+                self.carry(peered, None, socket, queue, reach).await;
             }
             Err(error) => {
                 self.metrics.handshakes_refused.inc(error.label());

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::addresses::Machine;
 use super::ports::bind_relay;
 use super::queue::Queue;
-use super::udp::{Inbox, Outbox, Udp, tell};
+use super::udp::{ReceiveBuffer, SendBuffer, Udp, tell};
 use crate::clock;
 
 /// The server and its sockets.
@@ -38,7 +38,7 @@ pub(super) struct Engine {
     /// Where packets for clients in streams go.
     connections: HashMap<FiveTuple, Queue>,
     hosts: Vec<IpAddr>,
-    outbox: Outbox,
+    send_buffer: SendBuffer,
     scratch: Vec<u8>,
 }
 
@@ -70,7 +70,7 @@ impl Engine {
             relays: HashMap::new(),
             connections: HashMap::new(),
             hosts,
-            outbox: Outbox::new(Arc::clone(&counters)),
+            send_buffer: SendBuffer::new(Arc::clone(&counters)),
             counters,
             scratch: Vec::new(),
         }
@@ -96,7 +96,7 @@ impl Engine {
             let to = Toward::Peer;
             let passing = Some(Passing { to, bytes });
             engine
-                .outbox
+                .send_buffer
                 .push(&relay.socket, (peer, None), data, passing);
         }
         engine.settle(this);
@@ -117,7 +117,7 @@ impl Engine {
                 }
                 Effect::Close { allocation } => {
                     if let Some(relay) = self.relays.remove(&allocation) {
-                        self.outbox.flush();
+                        self.send_buffer.flush();
                         // It lets go of the port when it has its turn.
                         relay.reading.abort();
                     }
@@ -147,7 +147,7 @@ impl Engine {
         match from {
             Some(socket) => {
                 let way = (to.client, Some(ip));
-                self.outbox.push(socket, way, bytes, passing);
+                self.send_buffer.push(socket, way, bytes, passing);
             }
             // No packet came there, so none goes from there.
             None => passing.into_iter().for_each(|_| self.counters.unsent()),
@@ -186,7 +186,7 @@ impl Engine {
         engine.connections.remove(&client);
         engine.server.client_gone(client);
         engine.settle(this);
-        engine.outbox.flush();
+        engine.send_buffer.flush();
     }
 
     pub(super) fn has_allocation(&self, client: FiveTuple) -> bool {
@@ -194,7 +194,7 @@ impl Engine {
     }
 
     pub(super) fn flush(this: &Shared) {
-        this.borrow_mut().outbox.flush();
+        this.borrow_mut().send_buffer.flush();
     }
 
     /// Runs a task that is one of many; if it panics, [`panicked`](Self::panicked) is told.
@@ -206,7 +206,7 @@ impl Engine {
         let mut engine = this.borrow_mut();
         engine.server.port_lost(id);
         engine.settle(this);
-        engine.outbox.flush();
+        engine.send_buffer.flush();
     }
 
     /// Looks at what is due.
@@ -219,7 +219,7 @@ impl Engine {
         }
         engine.server.handle_timeout(now().at);
         engine.settle(this);
-        engine.outbox.flush();
+        engine.send_buffer.flush();
     }
 
     /// No new relays from now on, and none is refreshed.
@@ -232,14 +232,14 @@ impl Engine {
         let mut engine = this.borrow_mut();
         engine.server.end_all();
         engine.settle(this);
-        engine.outbox.flush();
+        engine.send_buffer.flush();
         engine.connections.clear();
     }
 }
 
 thread_local! {
     /// All sockets of the thread are read into the same memory, one batch at a time.
-    static INBOX: RefCell<Inbox> = RefCell::new(Inbox::new());
+    static INBOX: RefCell<ReceiveBuffer> = RefCell::new(ReceiveBuffer::new());
 }
 
 /// Has whoever serves know when a task panics.
@@ -267,9 +267,9 @@ pub(super) async fn read_clients(this: Shared, socket: Rc<Udp>) {
     this.borrow_mut().listening.push(Rc::clone(&socket));
     let local = socket.local;
     while socket.readable().await.is_ok() {
-        INBOX.with_borrow_mut(|inbox| {
+        INBOX.with_borrow_mut(|receive_buffer| {
             let now = now();
-            socket.read(inbox, |client, to, packet| {
+            socket.read(receive_buffer, |client, to, packet| {
                 let server = SocketAddr::new(to.unwrap_or(local.ip()), local.port());
                 let from = FiveTuple {
                     transport: Transport::Udp,
@@ -288,11 +288,11 @@ pub(super) async fn read_clients(this: Shared, socket: Rc<Udp>) {
 /// Reads the port of a relay.
 async fn read_relay(this: Shared, id: AllocationId, socket: Rc<Udp>) {
     while socket.readable().await.is_ok() {
-        INBOX.with_borrow_mut(|inbox| {
+        INBOX.with_borrow_mut(|receive_buffer| {
             let now = now();
             let mut engine = this.borrow_mut();
             let engine = &mut *engine;
-            socket.read(inbox, |peer, _, data| {
+            socket.read(receive_buffer, |peer, _, data| {
                 let mut packet = std::mem::take(&mut engine.scratch);
                 packet.clear();
                 let to = engine.server.handle_peer(now, id, peer, data, &mut packet);
@@ -304,7 +304,7 @@ async fn read_relay(this: Shared, id: AllocationId, socket: Rc<Udp>) {
                 engine.scratch = packet;
             });
             engine.settle(&this);
-            engine.outbox.flush();
+            engine.send_buffer.flush();
         });
         yield_now().await;
     }

@@ -52,10 +52,10 @@ impl Udp {
     /// tells, which of this machine's addresses it came to.
     pub(super) fn read(
         &self,
-        inbox: &mut Inbox,
+        receive_buffer: &mut ReceiveBuffer,
         mut take: impl FnMut(SocketAddr, Option<IpAddr>, &[u8]),
     ) {
-        let Inbox { bytes, meta } = inbox;
+        let ReceiveBuffer { bytes, meta } = receive_buffer;
         let mut buffers = bytes.chunks_mut(BUFFER_BYTES).map(IoSliceMut::new);
         let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
@@ -144,14 +144,14 @@ fn allow_ipv6_fragments(socket: &std::net::UdpSocket) -> io::Result<()> {
 }
 
 /// Where datagrams are read into; one for all sockets of a thread.
-pub(super) struct Inbox {
+pub(super) struct ReceiveBuffer {
     bytes: Vec<u8>,
     meta: [RecvMeta; BATCH_SIZE],
 }
 
-impl Inbox {
+impl ReceiveBuffer {
     pub(super) fn new() -> Self {
-        Inbox {
+        ReceiveBuffer {
             bytes: vec![0; BUFFER_BYTES * BATCH_SIZE],
             meta: [RecvMeta::default(); BATCH_SIZE],
         }
@@ -177,7 +177,7 @@ const WAYS: usize = 16;
 
 /// Datagrams on their way out; those that go the same way are sent at once, in their order. What of them is relayed is
 /// counted when the kernel has taken it.
-pub(super) struct Outbox {
+pub(super) struct SendBuffer {
     counters: Arc<Counters>,
     /// The first `waiting` have something; the others keep their memory.
     batches: Vec<Batch>,
@@ -197,9 +197,9 @@ struct Batch {
     passing: Vec<Option<Passing>>,
 }
 
-impl Outbox {
+impl SendBuffer {
     pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Outbox {
+        SendBuffer {
             counters,
             batches: Vec::new(),
             waiting: 0,
@@ -313,16 +313,16 @@ mod tests {
         let socket = Rc::new(Udp::new(here).expect("a socket"));
         socket.socket.writable().await.expect("there is room");
         let peers: Vec<_> = (0..WAYS + 3).map(|_| bind()).collect();
-        let mut outbox = Outbox::new(Arc::default());
+        let mut send_buffer = SendBuffer::new(Arc::default());
         // The third is shorter than those before it, and the fourth longer.
         let lengths = [40_usize, 40, 7, 90, 0, 90];
         for (length, number) in lengths.into_iter().zip(0_u8..) {
             for peer in &peers {
                 let to = peer.local_addr().expect("bound");
-                outbox.push(&socket, (to, None), &vec![number; length], None);
+                send_buffer.push(&socket, (to, None), &vec![number; length], None);
             }
         }
-        outbox.flush();
+        send_buffer.flush();
         for peer in &peers {
             let wait = std::time::Duration::from_secs(5);
             peer.set_read_timeout(Some(wait)).expect("a time");
@@ -343,22 +343,22 @@ mod tests {
         let socket = Rc::new(Udp::new(here).expect("a socket"));
         socket.socket.writable().await.expect("there is room");
         let counters = Arc::new(Counters::default());
-        let mut outbox = Outbox::new(Arc::clone(&counters));
+        let mut send_buffer = SendBuffer::new(Arc::clone(&counters));
         let passing = |bytes| {
             let to = Toward::Peer;
             Some(Passing { to, bytes })
         };
         for _ in 0..3 {
-            outbox.push(&socket, (to, None), &[7; 100], passing(100));
+            send_buffer.push(&socket, (to, None), &[7; 100], passing(100));
         }
-        outbox.push(&socket, (to, None), b"an answer", None);
+        send_buffer.push(&socket, (to, None), b"an answer", None);
         // No datagram is as long as that.
-        outbox.push(&socket, (to, None), &[7; 70_000], passing(70_000));
+        send_buffer.push(&socket, (to, None), &[7; 70_000], passing(70_000));
         // Nobody can be sent to there.
         let nowhere: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        outbox.push(&socket, (nowhere, None), &[7; 100], passing(100));
-        outbox.push(&socket, (nowhere, None), &[7; 100], passing(100));
-        outbox.flush();
+        send_buffer.push(&socket, (nowhere, None), &[7; 100], passing(100));
+        send_buffer.push(&socket, (nowhere, None), &[7; 100], passing(100));
+        send_buffer.flush();
         assert_eq!(counters.to_peers.packets.total(), 3);
         assert_eq!(counters.to_peers.bytes.total(), 300);
         assert_eq!(counters.of(Drop::Unsent).total(), 3);

@@ -57,7 +57,7 @@ pub enum Bye {
     BadFrame,
     /// No sign of life for the link timeout.
     Silent,
-    /// The link's outbox overflowed.
+    /// The link's queue overflowed.
     Overflow,
 }
 

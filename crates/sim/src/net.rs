@@ -65,7 +65,7 @@ pub(super) struct Pipe {
     /// Bytes per second; none is no limit.
     pub(super) bandwidth: Option<u64>,
     /// Data messages that the data path has handed over and that are not on their way yet.
-    pub(super) outbox: VecDeque<Bytes>,
+    pub(super) data_queue: VecDeque<Bytes>,
     /// Until when it gathers control messages.
     pub(super) gathers_until: u64,
     /// Its end is to be told when it has gathered.
@@ -83,7 +83,7 @@ impl Pipe {
         Pipe {
             latency,
             bandwidth,
-            outbox: VecDeque::new(),
+            data_queue: VecDeque::new(),
             gathers_until: 0,
             waits: false,
             transit: VecDeque::new(),
@@ -133,14 +133,14 @@ impl Pipe {
 
     /// Whether nothing can be sent now, and its end will be told when it can.
     pub(super) fn rests(&self, now: u64) -> bool {
-        self.outbox.is_empty() && self.waits && self.gathers_until > now
+        self.data_queue.is_empty() && self.waits && self.gathers_until > now
     }
 
     /// Nothing will arrive any more.
     pub(super) fn cut(&mut self) {
         self.cut = true;
         self.transit.clear();
-        self.outbox.clear();
+        self.data_queue.clear();
         self.in_flight = 0;
     }
 }

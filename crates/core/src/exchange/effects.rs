@@ -16,7 +16,7 @@ use super::PendingSignal;
 /// What the exchange wants done.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
-    /// Hand the frame (a signal or an acknowledgement) to the link's outbox. If the link is gone, drop it:
+    /// Hand the frame (a signal or an acknowledgement) to the link's queue. If the link is gone, drop it:
     /// the source sends again.
     Link {
         /// Which link.

@@ -203,7 +203,7 @@ impl World {
         let mut message = BytesMut::new();
         wire::encode_data(frame, &mut message);
         if let Some(conn) = self.conns.get_mut(conn) {
-            conn.pipes[side].outbox.push_back(message.freeze());
+            conn.pipes[side].data_queue.push_back(message.freeze());
         }
     }
 
@@ -219,7 +219,7 @@ impl World {
                 conn.is_some_and(|conn| {
                     let pipe = &conn.pipes[*side];
                     !pipe.rests(self.now)
-                        && (!pipe.outbox.is_empty() || running.core.has_pending(**link))
+                        && (!pipe.data_queue.is_empty() || running.core.has_pending(**link))
                 })
             })
             .map(|(link, (conn, side))| (*link, *conn, *side))
@@ -260,7 +260,7 @@ impl World {
         if !pipe.takes_more(self.config.window) {
             return None;
         }
-        if let Some(data) = pipe.outbox.pop_front() {
+        if let Some(data) = pipe.data_queue.pop_front() {
             return Some(data);
         }
         if pipe.gathers_until > self.now {

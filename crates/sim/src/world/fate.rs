@@ -51,7 +51,7 @@ impl World {
                 conn.ends[side].lingers = false;
                 if !conn.ends[side].closed {
                     conn.ends[side].closed = true;
-                    conn.pipes[side].outbox.clear();
+                    conn.pipes[side].data_queue.clear();
                     ends.push((conn_no, side));
                 }
             }

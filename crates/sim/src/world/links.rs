@@ -246,7 +246,7 @@ impl World {
         };
         conn.ends[side].closed = true;
         conn.ends[side].lingers = true;
-        for message in std::mem::take(&mut conn.pipes[side].outbox) {
+        for message in std::mem::take(&mut conn.pipes[side].data_queue) {
             self.send(conn_no, side, Parcel::Message(message));
         }
         let mut message = BytesMut::new();

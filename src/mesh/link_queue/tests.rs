@@ -38,17 +38,17 @@ fn signal(source: u8, payload: usize) -> DataFrame {
     })
 }
 
-fn poll(outbox: &Outbox) -> Poll<Work> {
-    outbox.poll_work(&Context::from_waker(Waker::noop()))
+fn poll(queue: &LinkQueue) -> Poll<Work> {
+    queue.poll_work(&Context::from_waker(Waker::noop()))
 }
 
 #[test]
 fn frames_pushed_between_two_writes_share_a_message() {
-    let outbox = Outbox::default();
-    assert_eq!(poll(&outbox), Poll::Pending);
-    assert_eq!(outbox.push_data(&ack(1), None), Pushed::Taken);
-    assert_eq!(outbox.push_data(&ack(2), None), Pushed::Taken);
-    let Poll::Ready(Work::Write { messages, control }) = poll(&outbox) else {
+    let queue = LinkQueue::default();
+    assert_eq!(poll(&queue), Poll::Pending);
+    assert_eq!(queue.push_data(&ack(1), None), Pushed::Taken);
+    assert_eq!(queue.push_data(&ack(2), None), Pushed::Taken);
+    let Poll::Ready(Work::Write { messages, control }) = poll(&queue) else {
         panic!("there is work")
     };
     assert!(!control);
@@ -57,24 +57,24 @@ fn frames_pushed_between_two_writes_share_a_message() {
 }
 
 /// Pushes signals of this hub until one is not `wanted`; gives how many bytes of signals wait then.
-fn push_while(outbox: &Outbox, source: u8, wanted: Pushed) -> usize {
-    push_while_by(outbox, None, source, wanted)
+fn push_while(queue: &LinkQueue, source: u8, wanted: Pushed) -> usize {
+    push_while_by(queue, None, source, wanted)
 }
 
 /// The same of signals that came by this link.
-fn push_while_by(outbox: &Outbox, by: Option<LinkId>, source: u8, wanted: Pushed) -> usize {
+fn push_while_by(queue: &LinkQueue, by: Option<LinkId>, source: u8, wanted: Pushed) -> usize {
     let frame = signal(source, 1000);
     for _ in 0..20_000 {
-        if outbox.push_data(&frame, by) != wanted {
-            return outbox.lanes.lock().data.bytes;
+        if queue.push_data(&frame, by) != wanted {
+            return queue.lanes.lock().data.bytes;
         }
     }
     panic!("it takes all");
 }
 
 /// How much of what waits is this hub's, in bytes.
-fn of_hub(outbox: &Outbox, source: u8) -> usize {
-    let mut lanes = outbox.lanes.lock();
+fn of_hub(queue: &LinkQueue, source: u8) -> usize {
+    let mut lanes = queue.lanes.lock();
     let mut bytes = 0;
     for batch in lanes.data.batches.iter_mut() {
         for frame in wire::decode_data(&batch.message.clone().freeze()).expect("it is whole") {
@@ -89,61 +89,61 @@ fn of_hub(outbox: &Outbox, source: u8) -> usize {
 
 #[test]
 fn a_link_that_takes_nothing_is_backed_up_and_then_drops_what_is_too_much() {
-    let outbox = Outbox::default();
-    let backed_up = push_while(&outbox, 1, Pushed::Taken);
+    let queue = LinkQueue::default();
+    let backed_up = push_while(&queue, 1, Pushed::Taken);
     assert!((BACKED_UP..BACKED_UP + 2000).contains(&backed_up));
-    assert!(outbox.is_backed_up());
-    let alone = push_while(&outbox, 1, Pushed::BackedUp);
+    assert!(queue.is_backed_up());
+    let alone = push_while(&queue, 1, Pushed::BackedUp);
     // Half of the room, and what was there before it was counted.
     assert!((MAX_WAITING / 2..MAX_WAITING / 2 + BACKED_UP).contains(&alone));
-    assert_eq!(outbox.push_data(&signal(1, 1000), None), Pushed::Dropped);
+    assert_eq!(queue.push_data(&signal(1, 1000), None), Pushed::Dropped);
 }
 
 #[test]
 fn whatever_the_loud_hubs_have_waiting_there_is_room_for_the_quiet_one() {
-    let outbox = Outbox::default();
+    let queue = LinkQueue::default();
     let by = Some(LinkId(1));
     for _ in 0..3 {
         for source in 1..=4 {
-            push_while_by(&outbox, by, source, Pushed::BackedUp);
-            push_while_by(&outbox, by, source, Pushed::Taken);
+            push_while_by(&queue, by, source, Pushed::BackedUp);
+            push_while_by(&queue, by, source, Pushed::Taken);
         }
     }
     for _ in 0..100 {
-        assert_eq!(outbox.push_data(&signal(9, 1000), by), Pushed::BackedUp);
+        assert_eq!(queue.push_data(&signal(9, 1000), by), Pushed::BackedUp);
     }
-    assert!(outbox.lanes.lock().data.bytes <= MAX_WAITING);
-    assert!(of_hub(&outbox, 4) > 100_000);
-    while poll(&outbox).is_ready() {}
-    let lanes = outbox.lanes.lock();
+    assert!(queue.lanes.lock().data.bytes <= MAX_WAITING);
+    assert!(of_hub(&queue, 4) > 100_000);
+    while poll(&queue).is_ready() {}
+    let lanes = queue.lanes.lock();
     assert_eq!(lanes.data.bytes, 0);
     assert!(!lanes.data.shares.is_counting());
 }
 
 #[test]
 fn hubs_that_one_link_made_up_leave_others_the_room_of_one_link() {
-    let outbox = Outbox::default();
-    push_while_by(&outbox, Some(LinkId(1)), 1, Pushed::Taken);
+    let queue = LinkQueue::default();
+    push_while_by(&queue, Some(LinkId(1)), 1, Pushed::Taken);
     for source in 1..=200 {
-        push_while_by(&outbox, Some(LinkId(1)), source, Pushed::BackedUp);
+        push_while_by(&queue, Some(LinkId(1)), source, Pushed::BackedUp);
     }
     for (by, source) in [(Some(LinkId(2)), 201), (None, 202)] {
-        let before = outbox.lanes.lock().data.bytes;
-        let after = push_while_by(&outbox, by, source, Pushed::BackedUp);
+        let before = queue.lanes.lock().data.bytes;
+        let after = push_while_by(&queue, by, source, Pushed::BackedUp);
         assert!(after - before > MAX_WAITING / 16, "{}", after - before);
     }
-    assert!(outbox.lanes.lock().data.bytes <= MAX_WAITING);
+    assert!(queue.lanes.lock().data.bytes <= MAX_WAITING);
 }
 
 #[test]
 fn control_and_acknowledgements_wait_behind_little_and_a_link_that_is_written_is_backed_up_no_more()
 {
-    let outbox = Outbox::default();
-    push_while(&outbox, 1, Pushed::Taken);
-    assert_eq!(outbox.push_data(&ack(7), None), Pushed::Taken);
-    outbox.put_control(Bytes::from_static(b"control"));
+    let queue = LinkQueue::default();
+    push_while(&queue, 1, Pushed::Taken);
+    assert_eq!(queue.push_data(&ack(7), None), Pushed::Taken);
+    queue.put_control(Bytes::from_static(b"control"));
     let mut rounds = 0;
-    while let Poll::Ready(Work::Write { messages, control }) = poll(&outbox) {
+    while let Poll::Ready(Work::Write { messages, control }) = poll(&queue) {
         assert_eq!(control, rounds == 0);
         if rounds == 0 {
             assert_eq!(messages[0], &b"control"[..]);
@@ -152,59 +152,59 @@ fn control_and_acknowledgements_wait_behind_little_and_a_link_that_is_written_is
         rounds += 1;
         let bytes: usize = messages.iter().map(Bytes::len).sum();
         assert!(bytes <= AT_ONCE + 2 * BATCH, "{bytes} bytes at once");
-        let waiting = outbox.lanes.lock().data.bytes;
-        assert_eq!(outbox.is_backed_up(), waiting > BACKED_UP / 2);
+        let waiting = queue.lanes.lock().data.bytes;
+        assert_eq!(queue.is_backed_up(), waiting > BACKED_UP / 2);
     }
     assert!(rounds > BACKED_UP / (AT_ONCE + 2 * BATCH));
-    assert!(!outbox.is_backed_up());
+    assert!(!queue.is_backed_up());
 }
 
 /// Pushes acknowledgements that came by this link until one is dropped; gives how many were not.
-fn push_acks(outbox: &Outbox, by: Option<LinkId>) -> usize {
-    let taken = (0..u64::MAX).take_while(|n| outbox.push_data(&ack(*n), by) == Pushed::Taken);
+fn push_acks(queue: &LinkQueue, by: Option<LinkId>) -> usize {
+    let taken = (0..u64::MAX).take_while(|n| queue.push_data(&ack(*n), by) == Pushed::Taken);
     taken.count()
 }
 
 #[test]
 fn acknowledgements_that_nobody_takes_are_bounded_and_leave_room_for_those_of_other_links() {
-    let outbox = Outbox::default();
-    push_while(&outbox, 1, Pushed::Taken);
-    assert!(push_acks(&outbox, Some(LinkId(1))) > 500);
-    assert!(push_acks(&outbox, Some(LinkId(2))) > 250);
-    assert!(push_acks(&outbox, None) > 250);
-    assert!(outbox.lanes.lock().acks.bytes < MAX_ACKS);
+    let queue = LinkQueue::default();
+    push_while(&queue, 1, Pushed::Taken);
+    assert!(push_acks(&queue, Some(LinkId(1))) > 500);
+    assert!(push_acks(&queue, Some(LinkId(2))) > 250);
+    assert!(push_acks(&queue, None) > 250);
+    assert!(queue.lanes.lock().acks.bytes < MAX_ACKS);
 }
 
 #[test]
 fn acknowledgements_that_come_faster_than_they_are_written_stop_no_signals() {
-    let outbox = Outbox::default();
-    push_while(&outbox, 1, Pushed::Taken);
-    let rounds = outbox.lanes.lock().data.bytes / (AT_ONCE / 4);
+    let queue = LinkQueue::default();
+    push_while(&queue, 1, Pushed::Taken);
+    let rounds = queue.lanes.lock().data.bytes / (AT_ONCE / 4);
     let are_written = (0..rounds).any(|_| {
         for link in 1..=3 {
-            push_acks(&outbox, Some(LinkId(link)));
+            push_acks(&queue, Some(LinkId(link)));
         }
-        let _ = poll(&outbox);
-        outbox.lanes.lock().data.bytes == 0
+        let _ = poll(&queue);
+        queue.lanes.lock().data.bytes == 0
     });
     assert!(are_written);
 }
 
 #[test]
 fn closing_comes_after_what_waits() {
-    let outbox = Outbox::default();
-    outbox.put_control(Bytes::from_static(b"control"));
-    outbox.close(Bytes::from_static(b"bye"));
-    assert!(!outbox.takes_control());
+    let queue = LinkQueue::default();
+    queue.put_control(Bytes::from_static(b"control"));
+    queue.close(Bytes::from_static(b"bye"));
+    assert!(!queue.takes_control());
     assert_eq!(
-        poll(&outbox),
+        poll(&queue),
         Poll::Ready(Work::Write {
             messages: vec![Bytes::from_static(b"control")],
             control: true
         })
     );
     assert_eq!(
-        poll(&outbox),
+        poll(&queue),
         Poll::Ready(Work::Close(Bytes::from_static(b"bye")))
     );
 }

@@ -28,10 +28,10 @@ use super::progress::Progress;
 
 use shares::{Owner, Part, Shares};
 
-/// From how many bytes on a batch is not added to.
+/// A batch is closed once it has this many bytes.
 pub const BATCH: usize = 16 * 1024;
-/// From how many waiting bytes of signals on a link is backed up: 84 ms of a link of 100 Mbit/s, and more than hundreds of
-/// peers say at once.
+/// A link is backed up once this many bytes of signals wait for it: 84 ms of a link of 100 Mbit/s, and more than hundreds
+/// of peers say at once.
 pub const BACKED_UP: usize = 1024 * 1024;
 /// How many bytes of signals may wait for a link.
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
@@ -40,7 +40,7 @@ const MAX_ACKS: usize = 256 * 1024;
 /// What an acknowledgement takes at most, in bytes; and for each refused signal in it.
 const ACK_COST: usize = 128;
 const REFUSED_COST: usize = 11;
-/// From how many bytes of data on the writer is given no more at once.
+/// The writer is given no more data at once when it has this many bytes.
 const AT_ONCE: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
@@ -174,18 +174,18 @@ pub enum Work {
 
 /// A link's lanes.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct LinkQueue {
     lanes: Mutex<Lanes>,
     writer: AtomicWaker,
     progress: Arc<Progress>,
 }
 
-impl Outbox {
+impl LinkQueue {
     /// What waits for the link over a stream of which this is seen.
     pub fn over(progress: Arc<Progress>) -> Self {
-        Outbox {
+        LinkQueue {
             progress,
-            ..Outbox::default()
+            ..LinkQueue::default()
         }
     }
 
