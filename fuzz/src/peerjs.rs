@@ -63,10 +63,10 @@ fn obey(dialect: Dialect, command: Command<'_>) {
             assert_eq!(again, same);
         }
         Command::Unsupported(kind) => assert!(kind.chars().count() <= 64, "little is given back"),
-        Command::Nowhere { name, .. } => {
+        Command::UnknownTarget { name, .. } => {
             let from = PeerId::new(SENDER).expect("a peer id");
             let (sender, name) = (&from, name.as_str());
-            let told = encode(dialect, "", &Event::Nowhere { sender, name }, 1);
+            let told = encode(dialect, "", &Event::UnknownTarget { sender, name }, 1);
             let told = told.expect("it is told");
             assert_eq!(text(fields(&told)["src"]), name);
         }

@@ -57,7 +57,7 @@ fn obey(sender: &PeerId, command: Command<'_>) {
             assert_eq!(text(told["fromPeerId"]), SENDER);
         }
         Command::Unsupported(kind) => assert!(kind.chars().count() <= 64, "little is given back"),
-        Command::Nowhere { .. } => panic!("no word of this dialect"),
+        Command::UnknownTarget { .. } => panic!("no word of this dialect"),
         Command::Ping { .. } | Command::Goodbye | Command::Ignored => {}
     }
 }

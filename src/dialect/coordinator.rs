@@ -1,8 +1,8 @@
 //! The dialect of Self-Streme's signaling coordinator: peers that register, meet in rooms and signal to each other.
 //!
 //! A client says who it is (`register`), and from then on every other registered peer of the mesh reaches it by its id, in
-//! one room or not. It may be in several rooms at once (`join-room`, `leave-room`), is told who is there in one message, and
-//! what it says to a room (`broadcast`) comes to the others in it. What it sends to one peer (`offer`, `answer`,
+//! one room or not. It may be in several rooms at once (`join-room`, `leave-room`), is told who is there in one message,
+//! and what it says to a room (`broadcast`) comes to the others in it. What it sends to one peer (`offer`, `answer`,
 //! `ice-candidate`, `signal`) comes there with the sender's registered id. Whoever is registered has a membership that
 //! nobody sees, in a network that no room can be named like; the rooms are networks of their own. Reads no payload.
 
@@ -242,7 +242,7 @@ impl Coordinator {
                 kind,
                 payload: payload.into(),
             },
-            Err(_) => Action::Nowhere {
+            Err(_) => Action::UnknownTarget {
                 about,
                 name: start_of(to),
                 kind,
@@ -285,7 +285,7 @@ impl Coordinator {
             HubEvent::Undelivered { target, why, .. } => {
                 complain(&undelivered(&target.to_string(), *why), actions);
             }
-            HubEvent::Nowhere { name } => {
+            HubEvent::UnknownTarget { name } => {
                 complain(&undelivered(name, SignalFailure::NoSuchPeer), actions);
             }
             HubEvent::Unpublished { why, .. } => complain(&unpublished(*why), actions),

@@ -84,8 +84,8 @@ pub enum Command<'a> {
         /// One JSON value; what the dialect hands on unchanged is borrowed, byte for byte as sent.
         payload: Cow<'a, str>,
     },
-    /// To hand something over that can reach nobody: for what no peer can be called, or nested too deep.
-    Nowhere {
+    /// A signal that can reach nobody: its target cannot be a peer id, or its payload is nested too deep.
+    UnknownTarget {
         /// What its target was called, or the start of that.
         name: String,
         /// What kind, in this dialect.
@@ -168,8 +168,8 @@ pub enum Event<'a> {
         /// Why.
         why: SignalFailure,
     },
-    /// Answers [`Command::Nowhere`].
-    Nowhere {
+    /// Answers [`Command::UnknownTarget`].
+    UnknownTarget {
         /// Who asked.
         sender: &'a PeerId,
         /// For whom.

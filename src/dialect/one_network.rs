@@ -105,9 +105,9 @@ impl OneNetwork {
                 let event = Event::Unpublished { why: *why };
                 self.reply(&event, Sent::Error, About::Nothing, actions);
             }
-            HubEvent::Nowhere { name } => {
+            HubEvent::UnknownTarget { name } => {
                 let sender = &self.me;
-                let event = Event::Nowhere { sender, name };
+                let event = Event::UnknownTarget { sender, name };
                 self.reply(&event, Sent::Error, About::Nothing, actions);
             }
             HubEvent::Mistake(why) => self.complain(why.clone(), About::Only, actions),
@@ -164,7 +164,7 @@ impl OneNetwork {
         });
         if let Told::Expired { name, kind } = told {
             let about = About::Nothing;
-            actions.push(Action::Nowhere { about, name, kind });
+            actions.push(Action::UnknownTarget { about, name, kind });
         }
     }
 
@@ -221,9 +221,9 @@ impl OneNetwork {
                 }
             }
             Command::Goodbye => self.goodbye(actions),
-            Command::Nowhere { name, kind } => {
+            Command::UnknownTarget { name, kind } => {
                 let about = About::Only;
-                actions.push(Action::Nowhere { about, name, kind });
+                actions.push(Action::UnknownTarget { about, name, kind });
             }
             Command::Ignored => {}
             Command::Unsupported(kind) => {
@@ -400,7 +400,7 @@ fn received(dialect: Dialect, decoded: &Result<Message<'_>, DecodeError>) -> Rec
         Ok(Command::Goodbye) => Received::Goodbye,
         Ok(Command::Ignored) if dialect == Dialect::Pigeon => Received::Cleanup,
         Ok(Command::Ignored) => Received::Heartbeat,
-        Ok(Command::Nowhere { .. } | Command::Unsupported(_)) => Received::Other,
+        Ok(Command::UnknownTarget { .. } | Command::Unsupported(_)) => Received::Other,
     }
 }
 

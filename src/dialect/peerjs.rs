@@ -100,13 +100,13 @@ fn command<'a>(
         _ if dialect == Dialect::PeerJs => return Ok(Command::Ignored),
         other => return Ok(Command::unsupported(other)),
     };
-    let target = match named(message) {
-        Named::Nobody if kind == LEAVE => return Ok(Command::Goodbye),
-        Named::Peer(target) => target,
+    let target = match target_of(message) {
+        Target::Nobody if kind == LEAVE => return Ok(Command::Goodbye),
+        Target::Peer(target) => target,
         _ if dialect == Dialect::PeerJsRooms => message.peer(Field::Target)?,
         // What an application calls its peers may come from anywhere, and an error would end its connection.
-        Named::Nowhere(name) if kind != LEAVE => return Ok(Command::Nowhere { name, kind }),
-        Named::Nobody | Named::Nowhere(_) => return Ok(Command::Ignored),
+        Target::Unknown(name) if kind != LEAVE => return Ok(Command::UnknownTarget { name, kind }),
+        Target::Nobody | Target::Unknown(_) => return Ok(Command::Ignored),
     };
     let (kind, payload) = match message.payload {
         Some(payload) if !message.has_more => (kind, payload.get().into()),
@@ -114,7 +114,7 @@ fn command<'a>(
     };
     if let Err(why) = envelope::bounded(&payload, MAX_DEPTH, &NAMES) {
         return match dialect {
-            Dialect::PeerJs if may_wait(kind) => Ok(Command::Nowhere {
+            Dialect::PeerJs if may_wait(kind) => Ok(Command::UnknownTarget {
                 name: target.to_string(),
                 kind,
             }),
@@ -136,23 +136,23 @@ fn is_no_word(message: &Envelope<'_>) -> bool {
     kind.is_none_or(|kind| !kind.starts_with('"'))
 }
 
-/// Whom a message is for.
-enum Named {
+/// The target of a message, as far as it can be one.
+enum Target {
     Nobody,
     Peer(PeerId),
-    /// What no peer can be called; the start of it.
-    Nowhere(String),
+    /// No peer can have this id; the start of it.
+    Unknown(String),
 }
 
-fn named(message: &Envelope<'_>) -> Named {
+fn target_of(message: &Envelope<'_>) -> Target {
     let raw = message.raw(Field::Target);
     let Some((raw, name)) = raw.and_then(|raw| Some((raw, name_in(raw)?))) else {
-        return Named::Nobody;
+        return Target::Nobody;
     };
     let scalar = !raw.starts_with(['{', '[']);
     match PeerId::new(&name).ok().filter(|_| scalar) {
-        Some(peer) => Named::Peer(peer),
-        None => Named::Nowhere(start_of(&name)),
+        Some(peer) => Target::Peer(peer),
+        None => Target::Unknown(start_of(&name)),
     }
 }
 
@@ -232,7 +232,7 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
                 _ => expire(sender, &target.to_string()),
             })
         }
-        Event::Nowhere { sender, name } => Some(expire(sender, name)),
+        Event::UnknownTarget { sender, name } => Some(expire(sender, name)),
         Event::Error(complaint) => Some(error(complaint)),
         Event::Discovered { .. }
         | Event::Goodbye { .. }

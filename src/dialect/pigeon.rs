@@ -234,7 +234,7 @@ pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
         Event::Unpublished { why } => {
             error(why.as_str(), "not all were reached", new("error", None))
         }
-        Event::Nowhere { .. } => {
+        Event::UnknownTarget { .. } => {
             let text = "no peer can be called that";
             error("no-such-peer", text, new("error", None))
         }

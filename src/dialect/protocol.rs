@@ -77,8 +77,8 @@ pub enum Action<'a> {
         /// One JSON value; borrowed from what the client said, where it is handed on as it came.
         payload: Cow<'a, str>,
     },
-    /// What a signal would be that can reach nobody: for what no peer can be called, or nested too deep.
-    Nowhere {
+    /// A signal that can reach nobody: its target cannot be a peer id, or its payload is nested too deep.
+    UnknownTarget {
         /// What it waits for.
         about: About,
         /// What its target was called, or the start of that.
@@ -164,7 +164,9 @@ impl Action<'_> {
             },
             Action::Update { network, data } => Action::Update { network, data },
             Action::Leave { network, goodbye } => Action::Leave { network, goodbye },
-            Action::Nowhere { about, name, kind } => Action::Nowhere { about, name, kind },
+            Action::UnknownTarget { about, name, kind } => {
+                Action::UnknownTarget { about, name, kind }
+            }
             Action::Greet(text) => Action::Greet(text),
             Action::Reply { about, text, word } => Action::Reply { about, text, word },
             Action::Complain { about, code, text } => Action::Complain { about, code, text },
@@ -222,8 +224,8 @@ pub enum HubEvent<'a> {
         /// Why it did not reach them.
         why: SignalFailure,
     },
-    /// Answers [`Action::Nowhere`], unless the client was told already.
-    Nowhere {
+    /// Answers [`Action::UnknownTarget`], unless the client was told already.
+    UnknownTarget {
         /// What its target was called.
         name: &'a str,
     },

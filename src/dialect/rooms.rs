@@ -1,10 +1,10 @@
 //! The dialect of OctateCode's clients: rooms that somebody creates, with a host, for documents that travel peer to peer.
 //!
-//! A client says who it is and in which room (`auth`), and nothing before that is heard. It creates a room (`create-room`) or
-//! enters one that is there (`join-room`), is told of it in one message, and leaves it (`leave-room`). Offers, answers and
-//! candidates come to the one that they name, or to all others in the room; `presence` and `cursor-update` to all others.
-//! Whoever was there first is the host, and the members are told when that is somebody else. Reads no payload; what makes a
-//! room is the core's to know (`hubmesh_core::rooms`).
+//! A client says who it is and in which room (`auth`), and nothing before that is heard. It creates a room (`create-room`)
+//! or enters one that is there (`join-room`), is told of it in one message, and leaves it (`leave-room`). Offers, answers
+//! and candidates come to the one that they name, or to all others in the room; `presence` and `cursor-update` to all
+//! others. Whoever was there first is the host, and the members are told when that is somebody else. Reads no payload; what
+//! makes a room is the core's to know (`hubmesh_core::rooms`).
 
 use std::borrow::Cow;
 
@@ -207,8 +207,8 @@ impl Rooms {
                     actions.push(Action::Close);
                 }
             }
-            // What it is told of a room is told already; it is told of a limit beside these, and of a hub that drains by the
-            // close frame.
+            // What it is told of a room is told already; it is told of a limit beside these, and of a hub that drains by
+            // the close frame.
             HubEvent::Joined { .. }
             | HubEvent::Declined { .. }
             | HubEvent::Missed
@@ -216,7 +216,7 @@ impl Rooms {
             HubEvent::Undelivered { target, why, .. } => {
                 complain(&undelivered(&target.to_string(), *why), actions);
             }
-            HubEvent::Nowhere { name } => {
+            HubEvent::UnknownTarget { name } => {
                 complain(&undelivered(name, SignalFailure::NoSuchPeer), actions);
             }
             HubEvent::Unpublished { why, .. } => complain(&unpublished(*why), actions),
@@ -253,7 +253,7 @@ fn relay<'a>(
                 kind,
                 payload,
             },
-            None => Action::Nowhere {
+            None => Action::UnknownTarget {
                 about,
                 name: start_of(&target),
                 kind,

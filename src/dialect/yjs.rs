@@ -1,7 +1,7 @@
 //! The dialect of `y-webrtc` clients: topics, and messages that are published to them.
 //!
-//! A client is nobody in particular. It subscribes to topics (`subscribe`, `unsubscribe`), and what it publishes to one
-//! of them (`publish`) comes to all that are subscribed there, itself included: the object that it sent, as it sent it, with
+//! A client is nobody in particular. It subscribes to topics (`subscribe`, `unsubscribe`), and what it publishes to one of
+//! them (`publish`) comes to all that are subscribed there, itself included: the object that it sent, as it sent it, with
 //! `clients` added, the number of subscribers in the whole mesh. A `ping` gets a `pong`. What y-webrtc's own server passes over
 //! is passed over here, without a word and with the connection going on; what is over a bound is told in an `error`, which
 //! the client passes over. Reads no payload; knows no subscriber.
@@ -140,7 +140,7 @@ impl Yjs {
             | HubEvent::Declined { .. }
             | HubEvent::Missed
             | HubEvent::Undelivered { .. }
-            | HubEvent::Nowhere { .. } => {}
+            | HubEvent::UnknownTarget { .. } => {}
             HubEvent::Unpublished { why, .. } => complain(&unpublished(why.as_str()), actions),
             HubEvent::Lost { why, .. }
             | HubEvent::Dropped { why, .. }

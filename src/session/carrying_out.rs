@@ -203,7 +203,7 @@ where
                     self.push(text, Sent::Error);
                 }
             }
-            Action::Nowhere { name, kind, .. } => self.nowhere(&name, kind),
+            Action::UnknownTarget { name, kind, .. } => self.unknown_target(&name, kind),
             Action::Identify { peer, proof } => self.identify(peer, proof)?,
             Action::Greet(text) => self.greet(text),
             Action::Close => return Err(cause.closes),
@@ -404,9 +404,9 @@ where
         });
     }
 
-    fn nowhere(&mut self, name: &str, kind: SignalKind) {
+    fn unknown_target(&mut self, name: &str, kind: SignalKind) {
         if !self.was_told(&About::Only, name, kind) {
-            self.say(&HubEvent::Nowhere { name });
+            self.say(&HubEvent::UnknownTarget { name });
         }
     }
 

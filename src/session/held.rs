@@ -38,7 +38,7 @@ impl<'a> Concern<'a> {
                 goodbye: false,
             } => Concern::These(network, None),
             Action::Signal { about, .. }
-            | Action::Nowhere { about, .. }
+            | Action::UnknownTarget { about, .. }
             | Action::Reply { about, .. }
             | Action::Complain { about, .. } => match about {
                 About::Nothing => Concern::Nothing,
@@ -211,7 +211,7 @@ fn cost(action: &Action<'_>) -> usize {
         }
         Action::Reply { text, .. } => text.len(),
         Action::Complain { text, .. } => text.as_ref().map_or(0, |text| text.len()),
-        Action::Nowhere { name, .. } => name.len(),
+        Action::UnknownTarget { name, .. } => name.len(),
         Action::Identify { .. } | Action::Leave { .. } | Action::Greet(_) | Action::Close => 0,
     };
     ACTION_BYTES + text

@@ -1,8 +1,9 @@
 //! A dialect of the tests' own: whatever the seam between dialects and the hub can do, and no real one does yet.
 //!
-//! A client says who it is after it has connected (`hello`, with an id of its own or for one that the hub draws), is in several topics at once (`subscribe`, `unsubscribe`),
-//! publishes to a topic and hears itself (`publish`), signals to one peer of a topic (`send`), and is told who is in a
-//! topic in one message (`members`). What one topic refuses it leaves the others alone. No release has it.
+//! A client says who it is after it has connected (`hello`, with an id of its own or for one that the hub draws), is in
+//! several topics at once (`subscribe`, `unsubscribe`), publishes to a topic and hears itself (`publish`), signals to one
+//! peer of a topic (`send`), and is told who is in a topic in one message (`members`). What one topic refuses it leaves the
+//! others alone. No release has it.
 
 use bytes::Bytes;
 use hubmesh_core::api::PeerEvent;
@@ -150,7 +151,7 @@ impl Trial {
                     json!({"type": "unpublished", "topic": network.name(), "code": why.as_str()});
                 reply(told, Sent::Error, actions);
             }
-            HubEvent::Nowhere { .. } => complain("nobody", actions),
+            HubEvent::UnknownTarget { .. } => complain("nobody", actions),
             HubEvent::Dropped { what, why } => {
                 let code = match what {
                     Dropped::Ends { .. } => "too-long",

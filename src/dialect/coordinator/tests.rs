@@ -298,9 +298,9 @@ fn a_signal_goes_by_registration_and_a_broadcast_by_room() {
         "é".repeat(70)
     );
     let nowhere = heard(&mut ada, &far);
-    assert!(matches!(nowhere.as_slice(), [Action::Nowhere { .. }]));
+    assert!(matches!(nowhere.as_slice(), [Action::UnknownTarget { .. }]));
     let name = "someone";
-    let complaint = words(&told(&mut ada, &HubEvent::Nowhere { name }));
+    let complaint = words(&told(&mut ada, &HubEvent::UnknownTarget { name }));
     assert_eq!(complaint["error"], "Peer someone not found");
 }
 

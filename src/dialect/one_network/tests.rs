@@ -158,7 +158,7 @@ fn a_dropped_signal_expires_where_an_error_would_end_the_connection() {
     let mut realm = client(Dialect::PeerJs, Some("peerjs"));
     let told_realm = told(&mut realm, &dropped(peerjs::OFFER));
     assert!(
-        matches!(&told_realm[..], [Action::Complain { text: None, .. }, Action::Nowhere { name, about: About::Nothing, .. }] if name == "bob")
+        matches!(&told_realm[..], [Action::Complain { text: None, .. }, Action::UnknownTarget { name, about: About::Nothing, .. }] if name == "bob")
     );
     let untold = told(&mut realm, &dropped(peerjs::LEAVE));
     assert!(matches!(untold[..], [Action::Complain { text: None, .. }]));

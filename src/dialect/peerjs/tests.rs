@@ -127,7 +127,7 @@ fn no_name_that_an_application_may_give_is_a_mistake_in_a_realm() {
         decoded.map(|command| match command {
             Command::Ignored => "ignored".to_owned(),
             Command::Signal { target, .. } => format!("for {target}"),
-            Command::Nowhere { name, .. } => format!("nowhere, {name}"),
+            Command::UnknownTarget { name, .. } => format!("nowhere, {name}"),
             other => panic!("{other:?}"),
         })
     };
@@ -142,7 +142,7 @@ fn no_name_that_an_application_may_give_is_a_mistake_in_a_realm() {
     assert_eq!(of(REALM, &long), Ok(start));
     assert!(of(ROOMS, &long).is_err());
     let (sender, name) = (&id("ada"), "a \"name\"");
-    let expire = told(REALM, &Event::Nowhere { sender, name }).expect("it is told");
+    let expire = told(REALM, &Event::UnknownTarget { sender, name }).expect("it is told");
     assert_eq!(
         expire,
         serde_json::json!({"type": "EXPIRE", "src": name, "dst": "ada"})
@@ -319,7 +319,7 @@ fn what_is_nested_deep_is_handed_on_and_deeper_still_expires() {
                 let of = |kind: &str| format!(r#"{{"type":"{kind}","dst":"b","{field}":{deep}}}"#);
                 let (offer, leave) = (of("OFFER"), of("LEAVE"));
                 let command = decode(REALM, &offer).map(|message| message.command);
-                let Ok(Command::Nowhere { name, kind }) = command else {
+                let Ok(Command::UnknownTarget { name, kind }) = command else {
                     panic!("{depth} in {field}: {command:?}");
                 };
                 assert_eq!((name.as_str(), base_kind(kind)), ("b", OFFER));

@@ -357,7 +357,7 @@ fn everything_that_real_clients_sent_is_understood() {
             Command::Goodbye => kind == "goodbye",
             Command::Ignored => kind == "cleanup-all",
             Command::Unsupported(named) => kind == "connection-rejected" && named == kind,
-            Command::Ping { .. } | Command::Nowhere { .. } => false,
+            Command::Ping { .. } | Command::UnknownTarget { .. } => false,
         };
         assert!(understood, "{text}");
         *seen.entry(kind).or_insert(0) += 1;

@@ -211,7 +211,7 @@ fn offers_go_to_the_one_that_they_name_or_to_all_others() {
     let nobody = r#"{"type":"sdp-answer","targetUserId":"\u0000room","data":1}"#;
     assert!(matches!(
         heard(&mut ada, nobody).as_slice(),
-        [Action::Nowhere { .. }]
+        [Action::UnknownTarget { .. }]
     ));
     let told = relayed(SignalKind(2), ("r", &id("ada")), "{}", NOW).expect("it is told");
     let expected = r#"{"type":"ice-candidate","roomId":"r","userId":"ada","data":{"candidate":{}},"timestamp":1700000000000}"#;
