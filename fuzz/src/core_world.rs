@@ -76,7 +76,7 @@ impl World {
             discovery_limit: choices.of([0, 2, 4]),
             ..CoreConfig::default()
         };
-        config.policies.of_mut(Dialect::PeerJsRooms).capacity = Some(2);
+        config.policies.of_mut(Dialect::PeerJsRoomMode).capacity = Some(2);
         config.contest.replace = choices.one_in(2);
         config.topology.max_hubs = 4;
         config.topology.max_past_incarnations = 3;

@@ -16,7 +16,7 @@ pub fn peerjs(input: &[u8]) {
     let Ok(input) = std::str::from_utf8(input) else {
         return;
     };
-    for dialect in [Dialect::PeerJs, Dialect::PeerJsRooms] {
+    for dialect in [Dialect::PeerJs, Dialect::PeerJsRoomMode] {
         match decode(dialect, input) {
             Ok(message) => obey(dialect, message.command),
             Err(why) => {

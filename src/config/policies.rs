@@ -18,12 +18,12 @@ pub(super) fn read(reader: &mut Reader) -> Option<Policies> {
     let mut policies = Policies::default();
     policies.of_mut(Dialect::Pigeon).silence = silence?;
     policies.of_mut(Dialect::Rooms).silence = heartbeat?;
-    for dialect in [Dialect::PeerJs, Dialect::PeerJsRooms] {
+    for dialect in [Dialect::PeerJs, Dialect::PeerJsRoomMode] {
         let policy = policies.of_mut(dialect);
         policy.silence = peerjs_silence;
         policy.waiting = Waiting::Together(expire);
     }
-    policies.of_mut(Dialect::PeerJsRooms).capacity = Some(capacity?);
+    policies.of_mut(Dialect::PeerJsRoomMode).capacity = Some(capacity?);
     policies.of_mut(Dialect::Rooms).capacity = Some(members?);
     Some(policies)
 }

@@ -309,7 +309,7 @@ impl Protocol {
     /// A connection on which nothing was said. [`HubEvent::Connected`] is the first that it is told.
     pub fn new(beginning: Beginning) -> Self {
         match beginning.dialect {
-            Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => {
+            Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRoomMode => {
                 Protocol::OneNetwork(OneNetwork::new(beginning))
             }
             Dialect::Yjs => Protocol::Yjs(yjs::Yjs),
@@ -370,7 +370,7 @@ pub fn encode(
 ) -> Option<Utf8Bytes> {
     match dialect {
         Dialect::Pigeon => Some(pigeon::encode(network, event, now_ms)),
-        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode(dialect, event),
+        Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::encode(dialect, event),
         Dialect::Yjs => yjs::encode(event),
         Dialect::Rooms => rooms::encode(event, now_ms),
         Dialect::Coordinator => coordinator::encode(event, now_ms),
@@ -383,7 +383,7 @@ pub fn encode(
 pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     match dialect {
         Dialect::Pigeon => pigeon::encode_signal(signal, now_ms),
-        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_signal(signal),
+        Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::encode_signal(signal),
         // Its clients publish, and signal to nobody.
         Dialect::Yjs => None,
         Dialect::Rooms => rooms::encode_signal(signal, now_ms),
@@ -397,7 +397,7 @@ pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Opti
 pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     match dialect {
         Dialect::Pigeon => pigeon::encode_notice(network, event, now_ms),
-        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::encode_notice(dialect, event),
+        Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::encode_notice(dialect, event),
         // Its clients hear of each other by what they publish.
         Dialect::Yjs => Notice::NONE,
         Dialect::Rooms => rooms::encode_notice(network, event, now_ms),
@@ -411,7 +411,7 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
 /// each of them.
 pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     match dialect {
-        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms | Dialect::Yjs => None,
+        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRoomMode | Dialect::Yjs => None,
         Dialect::Rooms => rooms::encode_roster(roster, now_ms),
         Dialect::Coordinator => Some(coordinator::encode_roster(roster, now_ms)),
         #[cfg(feature = "trial-dialect")]
@@ -427,7 +427,7 @@ pub fn encode_publication(
     now_ms: u64,
 ) -> Option<Utf8Bytes> {
     match dialect {
-        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRooms => None,
+        Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRoomMode => None,
         Dialect::Yjs => yjs::encode_publication(publication),
         Dialect::Rooms => rooms::encode_publication(publication, now_ms),
         Dialect::Coordinator => coordinator::encode_publication(publication, now_ms),
@@ -440,7 +440,7 @@ pub fn encode_publication(
 pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
     match dialect {
         Dialect::Pigeon => pigeon::sent(kind),
-        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::sent(kind),
+        Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::sent(kind),
         Dialect::Yjs => None,
         Dialect::Rooms => rooms::sent(kind),
         Dialect::Coordinator => coordinator::sent(kind),
@@ -453,7 +453,7 @@ pub const fn sent_signal(dialect: Dialect, kind: SignalKind) -> Option<Sent> {
 pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
     match dialect {
         Dialect::Pigeon => true,
-        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::may_wait(kind),
+        Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::may_wait(kind),
         Dialect::Yjs => false,
         // Its clients are told at once of a peer that is not there.
         Dialect::Coordinator => false,
@@ -482,7 +482,7 @@ pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
     match dialect {
         // Each word names the kind of its signal, for programs to tell an offer from a candidate.
         Dialect::Pigeon => Failing::Alone,
-        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::failing(kind),
+        Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::failing(kind),
         Dialect::Yjs => Failing::Untold,
         Dialect::Rooms | Dialect::Coordinator => Failing::Alone,
         #[cfg(feature = "trial-dialect")]
@@ -495,7 +495,7 @@ pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
 pub const fn max_depth(dialect: Dialect) -> usize {
     match dialect {
         Dialect::Pigeon => json::MAX_DEPTH,
-        Dialect::PeerJs | Dialect::PeerJsRooms => peerjs::MAX_DEPTH,
+        Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::MAX_DEPTH,
         Dialect::Yjs => yjs::MAX_DEPTH,
         Dialect::Rooms => rooms::MAX_DEPTH,
         Dialect::Coordinator => coordinator::MAX_DEPTH,
@@ -509,7 +509,7 @@ pub const fn default_network(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Pigeon => pigeon::DEFAULT_NETWORK,
         // Their network is in the address that they connect to.
-        Dialect::PeerJs | Dialect::PeerJsRooms => "",
+        Dialect::PeerJs | Dialect::PeerJsRoomMode => "",
         // They name each topic or room.
         Dialect::Yjs | Dialect::Rooms | Dialect::Coordinator => "",
         #[cfg(feature = "trial-dialect")]

@@ -5,7 +5,7 @@
 //! travels whole, without `type`, `src` and `dst`, under a kind of its own, so that the usual one costs no copy.
 //!
 //! In a realm (the plain mode, [`Dialect::PeerJs`]) nobody is told of others, and a signal that reached nobody
-//! comes back as one `EXPIRE`. In a room ([`Dialect::PeerJsRooms`]) those who leave are told of, errors have a type,
+//! comes back as one `EXPIRE`. In a room ([`Dialect::PeerJsRoomMode`]) those who leave are told of, errors have a type,
 //! and a `src` that is not the sender's is an error instead of being overwritten. Clients map some of the
 //! texts of errors to their own, so these are the ones that PeerServer 1.x uses.
 
@@ -71,7 +71,7 @@ pub fn decode(dialect: Dialect, text: &str) -> Result<Message<'_>, DecodeError> 
         message => message?,
     };
     let sender = match dialect {
-        Dialect::PeerJsRooms => message.text(Field::Sender)?,
+        Dialect::PeerJsRoomMode => message.text(Field::Sender)?,
         _ => None,
     };
     Ok(Message {
@@ -103,7 +103,7 @@ fn command<'a>(
     let target = match target_of(message) {
         Target::Nobody if kind == LEAVE => return Ok(Command::Goodbye),
         Target::Peer(target) => target,
-        _ if dialect == Dialect::PeerJsRooms => message.peer(Field::Target)?,
+        _ if dialect == Dialect::PeerJsRoomMode => message.peer(Field::Target)?,
         // What an application calls its peers may come from anywhere, and an error would end its connection.
         Target::Unknown(name) if kind != LEAVE => return Ok(Command::UnknownTarget { name, kind }),
         Target::Nobody | Target::Unknown(_) => return Ok(Command::Ignored),
@@ -228,7 +228,7 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
                 return None;
             }
             Some(match dialect {
-                Dialect::PeerJsRooms => unreached(target, *why),
+                Dialect::PeerJsRoomMode => unreached(target, *why),
                 _ => expire(sender, &target.to_string()),
             })
         }
@@ -272,7 +272,7 @@ pub fn encode_signal(signal: &Signal<'_>) -> Option<Utf8Bytes> {
 /// Writes what the members of a room hear of a peer; in a realm, nothing.
 pub fn encode_notice(dialect: Dialect, event: &PeerEvent) -> Notice {
     match (dialect, event) {
-        (Dialect::PeerJsRooms, PeerEvent::Left { peer, reason }) => {
+        (Dialect::PeerJsRoomMode, PeerEvent::Left { peer, reason }) => {
             Notice::one(departed(peer, *reason))
         }
         _ => Notice::NONE,

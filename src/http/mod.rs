@@ -335,7 +335,7 @@ impl<B: Backend> App<B> {
     /// What PeerJS clients speak here.
     fn peerjs_dialect(&self) -> Dialect {
         match self.config.peerjs.rooms {
-            true => Dialect::PeerJsRooms,
+            true => Dialect::PeerJsRoomMode,
             false => Dialect::PeerJs,
         }
     }

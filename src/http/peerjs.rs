@@ -241,7 +241,7 @@ fn network<B: Backend>(
 ) -> Result<NetworkKey, &'static str> {
     let (dialect, name) = if app.config.peerjs.rooms {
         let room = room(grant, &query.token, opens_gate(app, query))?;
-        (Dialect::PeerJsRooms, format!("{}/{room}", query.key))
+        (Dialect::PeerJsRoomMode, format!("{}/{room}", query.key))
     } else {
         if grant.room.as_ref().is_some_and(|only| *only != query.key) {
             return Err(words::OTHER_ROOM);

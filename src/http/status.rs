@@ -180,7 +180,7 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
         .map(|(network, peers)| (network.name(), *peers))
         .collect();
     let dialects = by_dialect(&named);
-    let rooms = dialects.get(Dialect::PeerJsRooms.label()).copied();
+    let rooms = dialects.get(Dialect::PeerJsRoomMode.label()).copied();
     let rooms = rooms.unwrap_or_default();
     let rates = app.meter.lock().read(app.tally());
     let metrics = &app.metrics;

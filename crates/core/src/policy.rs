@@ -14,7 +14,7 @@ pub enum Dialect {
     /// That of `peerjs` clients; a network is a realm.
     PeerJs,
     /// That of `peerjs` clients in room mode; a network is a room of few.
-    PeerJsRooms,
+    PeerJsRoomMode,
     /// That of `y-webrtc` clients; a network is a topic.
     Yjs,
     /// That of OctateCode's clients; a network is a room, which has a host.
@@ -31,7 +31,7 @@ impl Dialect {
     pub const ALL: &'static [Dialect] = &[
         Dialect::Pigeon,
         Dialect::PeerJs,
-        Dialect::PeerJsRooms,
+        Dialect::PeerJsRoomMode,
         Dialect::Yjs,
         Dialect::Rooms,
         Dialect::Coordinator,
@@ -44,7 +44,7 @@ impl Dialect {
         match self {
             Dialect::Pigeon => 'p',
             Dialect::PeerJs => 'j',
-            Dialect::PeerJsRooms => 'r',
+            Dialect::PeerJsRoomMode => 'r',
             Dialect::Yjs => 'y',
             Dialect::Rooms => 'o',
             Dialect::Coordinator => 'c',
@@ -58,7 +58,7 @@ impl Dialect {
         match tag {
             'p' => Some(Dialect::Pigeon),
             'j' => Some(Dialect::PeerJs),
-            'r' => Some(Dialect::PeerJsRooms),
+            'r' => Some(Dialect::PeerJsRoomMode),
             'y' => Some(Dialect::Yjs),
             'o' => Some(Dialect::Rooms),
             'c' => Some(Dialect::Coordinator),
@@ -73,7 +73,7 @@ impl Dialect {
         match self {
             Dialect::Pigeon => "pigeon",
             Dialect::PeerJs => "peerjs",
-            Dialect::PeerJsRooms => "peerjs-rooms",
+            Dialect::PeerJsRoomMode => "peerjs-rooms",
             Dialect::Yjs => "yjs",
             Dialect::Rooms => "rooms",
             Dialect::Coordinator => "coordinator",
@@ -148,7 +148,7 @@ impl Dialect {
         match self {
             Dialect::Pigeon => native,
             Dialect::PeerJs => realm,
-            Dialect::PeerJsRooms => Policy {
+            Dialect::PeerJsRoomMode => Policy {
                 tells_of_peers: true,
                 capacity: Some(4),
                 returns: false,

@@ -363,7 +363,7 @@ fn a_network_that_grows_over_the_limit_costs_its_size_and_not_the_square_of_it()
 }
 
 fn room() -> NetworkKey {
-    NetworkKey::new(Dialect::PeerJsRooms, "peerjs/attic").unwrap()
+    NetworkKey::new(Dialect::PeerJsRoomMode, "peerjs/attic").unwrap()
 }
 
 fn enter(claim: u64, name: &str) -> Join {
@@ -392,7 +392,7 @@ fn admissions(core: &mut Core) -> (Vec<u64>, Vec<u64>) {
 /// Rooms take so many.
 fn rooms_of(most: usize) -> Policies {
     let mut policies = Policies::default();
-    policies.of_mut(Dialect::PeerJsRooms).capacity = Some(most);
+    policies.of_mut(Dialect::PeerJsRoomMode).capacity = Some(most);
     policies
 }
 

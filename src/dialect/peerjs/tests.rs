@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::*;
 
 const REALM: Dialect = Dialect::PeerJs;
-const ROOMS: Dialect = Dialect::PeerJsRooms;
+const ROOMS: Dialect = Dialect::PeerJsRoomMode;
 
 fn id(text: &str) -> PeerId {
     PeerId::new(text).expect("an id")

@@ -366,7 +366,7 @@ fn a_network_that_was_named_in_vain_is_forgotten() {
 
 #[test]
 fn who_came_last_to_a_room_is_counted_as_if_all_were_sorted() {
-    let room = NetworkKey::new(Dialect::PeerJsRooms, "room").unwrap();
+    let room = NetworkKey::new(Dialect::PeerJsRoomMode, "room").unwrap();
     for round in 0..200_u64 {
         let mut directory = directory(100);
         let mut all = Vec::new();
