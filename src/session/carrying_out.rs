@@ -259,7 +259,7 @@ where
     fn hold(&mut self, action: Action<'_>) {
         let size = self.held_size(&action);
         if let Err(action) = self.held.push(action.into_owned(), &self.shared.intake) {
-            let why = refusal(Why::NoRoom, size, self.shared.limits.max_message_bytes);
+            let why = refusal(Why::NoSpace, size, self.shared.limits.max_message_bytes);
             self.drop_action(&action, why);
         }
     }
@@ -437,7 +437,7 @@ fn refusal(why: Why, size: u64, longest: usize) -> Complaint<'static> {
             CloseReason::Draining.label(),
             "the hub restarts: a message was not carried out",
         ),
-        Why::NoRoom => Complaint::new(
+        Why::NoSpace => Complaint::new(
             "no-room",
             format!(
                 "there is no room for a message of {size} bytes: too much waits already (MESSAGE_BUDGET_BYTES)"

@@ -25,8 +25,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Span;
 
 use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
+use super::disconnected::DisconnectedPeer;
 use super::held::Held;
-use super::left_seat::LeftSeat;
 use super::memberships::Memberships;
 use super::sniffing::Opened;
 use super::socket::{Incoming, ReadError, Socket};
@@ -42,7 +42,8 @@ use crate::peers::reason::CloseReason;
 /// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// How long a client may be connected without a word of who it is, at least, in a dialect whose original servers set it no limit.
+/// How long a client may be connected without a word of who it is, at least, in a dialect whose original servers set it no
+/// limit.
 const UNNAMED: Duration = Duration::from_secs(300);
 
 /// After how much the other sessions get their turn: so many small messages, or as many KiB of long ones.
@@ -82,7 +83,7 @@ pub(super) struct Postponed {
     pub(super) joins: VecDeque<Join>,
 }
 
-enum Happened {
+enum WokenBy {
     Control(Control),
     Incoming(Incoming),
     Held(Action<'static>),
@@ -90,11 +91,11 @@ enum Happened {
     End(CloseReason),
 }
 
-impl Happened {
+impl WokenBy {
     /// Its part of a [`TURN`].
     fn cost(&self) -> usize {
         match self {
-            Happened::Incoming(Incoming::Text(text)) => 1 + text.len() / 1024,
+            WokenBy::Incoming(Incoming::Text(text)) => 1 + text.len() / 1024,
             _ => 1,
         }
     }
@@ -183,7 +184,7 @@ where
             Err(reason) => reason,
         };
         if reason == CloseReason::ConnectionLost && self.may_be_back() {
-            // Until its seat is dropped.
+            // Until its memberships are given up.
             self.memberships.vacate();
             self.give_back();
             return reason;
@@ -222,9 +223,9 @@ where
     async fn converse(&mut self) -> CloseReason {
         let mut turn = 0;
         loop {
-            let happened = poll_fn(|cx| self.poll(cx)).await;
-            turn += happened.cost();
-            if let Err(reason) = self.on(happened).await {
+            let woken_by = poll_fn(|cx| self.poll(cx)).await;
+            turn += woken_by.cost();
+            if let Err(reason) = self.on(woken_by).await {
                 return reason;
             }
             // A peer that always has more to say would keep its socket ready, and the thread to itself.
@@ -236,22 +237,22 @@ where
     }
 
     /// What is left when the connection is over: the socket is closed, and what it had read is gone.
-    pub(super) fn into_seat(self) -> LeftSeat<M> {
-        LeftSeat {
+    pub(super) fn into_disconnected(self) -> DisconnectedPeer<M> {
+        DisconnectedPeer {
             mailbox: self.mailbox,
             memberships: self.memberships,
             probed_until: self.deadlines.probed_until(),
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<WokenBy> {
         loop {
-            if let Some(happened) = self.at_hand() {
-                return Poll::Ready(happened);
+            if let Some(woken_by) = self.next_ready() {
+                return Poll::Ready(woken_by);
             }
             self.mailbox.register(cx.waker());
             if let Some(control) = self.mailbox.next_control() {
-                return Poll::Ready(Happened::Control(control));
+                return Poll::Ready(WokenBy::Control(control));
             }
             let written = if self.greeted {
                 self.poll_write(cx)
@@ -259,30 +260,30 @@ where
                 self.poll_flush(cx)
             };
             if let Poll::Ready(Err(_)) = written {
-                return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
+                return Poll::Ready(WokenBy::End(CloseReason::ConnectionLost));
             }
             let amid = self.socket.is_amid();
             match self.socket.poll_fill(cx) {
                 Poll::Pending => return self.poll_timer(cx),
                 Poll::Ready(Ok(1..)) => self.deadlines.hear(amid, Instant::now()),
                 Poll::Ready(_) => {
-                    return Poll::Ready(Happened::End(CloseReason::ConnectionLost));
+                    return Poll::Ready(WokenBy::End(CloseReason::ConnectionLost));
                 }
             }
         }
     }
 
     /// What needs no waiting: the hub's word, then what was read already.
-    fn at_hand(&mut self) -> Option<Happened> {
+    fn next_ready(&mut self) -> Option<WokenBy> {
         if let Some(control) = self.mailbox.next_control() {
-            return Some(Happened::Control(control));
+            return Some(WokenBy::Control(control));
         }
         if let Some(action) = self.next_held() {
-            return Some(Happened::Held(action));
+            return Some(WokenBy::Held(action));
         }
         match self.socket.next_incoming() {
-            Ok(incoming) => incoming.map(Happened::Incoming),
-            Err(why) => Some(Happened::End(why.into())),
+            Ok(incoming) => incoming.map(WokenBy::Incoming),
+            Err(why) => Some(WokenBy::End(why.into())),
         }
     }
 
@@ -344,25 +345,25 @@ where
         self.shared.metrics.bytes_sent.inc_by(sent as u64);
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<WokenBy> {
         let next = self.deadlines.next();
         // A deadline that has moved away is left to fire and be found not due: no timer is touched per message.
         if next < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(next);
         }
-        self.timer.as_mut().poll(cx).map(|()| Happened::Time)
+        self.timer.as_mut().poll(cx).map(|()| WokenBy::Time)
     }
 
-    async fn on(&mut self, happened: Happened) -> Result<(), CloseReason> {
-        match happened {
-            Happened::Control(control) => self.on_control(control).await,
-            Happened::Incoming(incoming) => self.on_incoming(incoming).await,
-            Happened::Held(action) => match self.carry_out_held(action)? {
+    async fn on(&mut self, woken_by: WokenBy) -> Result<(), CloseReason> {
+        match woken_by {
+            WokenBy::Control(control) => self.on_control(control).await,
+            WokenBy::Incoming(incoming) => self.on_incoming(incoming).await,
+            WokenBy::Held(action) => match self.carry_out_held(action)? {
                 Some(rest) => rest.await,
                 None => Ok(()),
             },
-            Happened::Time => self.on_time().await,
-            Happened::End(reason) => Err(reason),
+            WokenBy::Time => self.on_time().await,
+            WokenBy::End(reason) => Err(reason),
         }
     }
 

@@ -1,11 +1,11 @@
 //! Messages that are not all here yet, or cannot be carried out yet, and the memory that all of them may take together.
 //!
 //! A message that comes in pieces is a [`Partial`] until it is whole. Up to [`FREE_BYTES`] each has for itself; what is
-//! longer is counted by the hub's one [`Intake`]. When that has no room left, the message gives way that has held the most
-//! for the longest: a client that sends a long message byte by byte holds nothing that another one needs. A message that gave
-//! way, or is over the limit, is read past: no more than its two ends are kept, to tell its sender what became of it.
-//! A whole message that waits takes [`Reserved`] room, which gives way to no other, and so is no more than half of the budget.
-//! Knows no socket, and nothing of what messages mean.
+//! longer is counted by the hub's one [`Intake`]. When that has no space left, the message that has held the most for the
+//! longest gives way: a client that sends a long message byte by byte holds nothing that another one needs. A message that
+//! gave way, or is over the limit, is read past: no more than its two ends are kept, to tell its sender what became of it.
+//! A whole message that waits takes [`Reserved`] space, which gives way to no other message and is half of the budget at
+//! most. Knows no socket, and nothing of what messages mean.
 //!
 //! Invariants: what is counted never exceeds the budget, and is given back with the message, however that ends.
 
@@ -26,20 +26,20 @@ const END_BYTES: usize = 512;
 pub struct Intake {
     longest: usize,
     budget: usize,
-    shelf: Mutex<Shelf>,
+    buffers: Mutex<Buffers>,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct Buffers {
     taken: usize,
     /// How much of that is [`Reserved`].
     waiting: usize,
     next: u64,
-    held: HashMap<u64, Held>,
+    held: HashMap<u64, Buffered>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Buffered {
     since: Instant,
     bytes: usize,
     content: Arc<Mutex<Content>>,
@@ -53,9 +53,9 @@ enum Content {
     Gone(Ends),
 }
 
-/// There is no room: the message has to be read past, or refused.
+/// There is no space left: the message has to be read past, or refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoRoom;
+pub struct NoSpace;
 
 impl Intake {
     /// Messages of up to `longest` bytes; those that are not whole may take `budget` bytes together.
@@ -63,7 +63,7 @@ impl Intake {
         Intake {
             longest,
             budget,
-            shelf: Mutex::default(),
+            buffers: Mutex::default(),
         }
     }
 
@@ -74,20 +74,20 @@ impl Intake {
 
     /// How much is counted now, in bytes.
     pub fn taken(&self) -> usize {
-        self.shelf.lock().taken
+        self.buffers.lock().taken
     }
 
     fn begin(self: &Arc<Self>) -> Ticket {
-        let mut shelf = self.shelf.lock();
-        shelf.next += 1;
-        let number = shelf.next;
+        let mut buffers = self.buffers.lock();
+        buffers.next += 1;
+        let number = buffers.next;
         let content = Arc::new(Mutex::new(Content::Here(Vec::new())));
-        let held = Held {
+        let held = Buffered {
             since: Instant::now(),
             bytes: 0,
             content: Arc::clone(&content),
         };
-        shelf.held.insert(number, held);
+        buffers.held.insert(number, held);
         Ticket {
             number,
             intake: Arc::clone(self),
@@ -95,34 +95,34 @@ impl Intake {
         }
     }
 
-    /// Counts these bytes for a message; where there is no room, another message gives way.
-    fn reserve(&self, number: u64, more: usize) -> Result<(), NoRoom> {
-        let mut shelf = self.shelf.lock();
-        while shelf.taken.saturating_add(more) > self.budget {
-            let greediest = shelf.greediest().ok_or(NoRoom)?;
-            shelf.give_way(greediest);
-            if greediest == number {
-                return Err(NoRoom);
+    /// Counts these bytes for a message; where there is no space, another message gives way.
+    fn reserve(&self, number: u64, more: usize) -> Result<(), NoSpace> {
+        let mut buffers = self.buffers.lock();
+        while buffers.taken.saturating_add(more) > self.budget {
+            let largest_share = buffers.largest_share().ok_or(NoSpace)?;
+            buffers.give_way(largest_share);
+            if largest_share == number {
+                return Err(NoSpace);
             }
         }
-        let held = shelf.held.get_mut(&number).ok_or(NoRoom)?;
+        let held = buffers.held.get_mut(&number).ok_or(NoSpace)?;
         held.bytes += more;
-        shelf.taken += more;
+        buffers.taken += more;
         Ok(())
     }
 
-    /// Counts these bytes for what waits; where there is no room, a message that has come in part gives way.
-    fn set_aside(&self, more: usize) -> Result<(), NoRoom> {
-        let mut shelf = self.shelf.lock();
-        if shelf.waiting.saturating_add(more) > self.budget / 2 {
-            return Err(NoRoom);
+    /// Counts these bytes for what waits; where there is no space, a message that has come in part gives way.
+    fn set_aside(&self, more: usize) -> Result<(), NoSpace> {
+        let mut buffers = self.buffers.lock();
+        if buffers.waiting.saturating_add(more) > self.budget / 2 {
+            return Err(NoSpace);
         }
-        while shelf.taken.saturating_add(more) > self.budget {
-            let greediest = shelf.greediest().ok_or(NoRoom)?;
-            shelf.give_way(greediest);
+        while buffers.taken.saturating_add(more) > self.budget {
+            let largest_share = buffers.largest_share().ok_or(NoSpace)?;
+            buffers.give_way(largest_share);
         }
-        shelf.waiting += more;
-        shelf.taken += more;
+        buffers.waiting += more;
+        buffers.taken += more;
         Ok(())
     }
 }
@@ -144,15 +144,15 @@ impl Reserved {
     ///
     /// # Errors
     ///
-    /// There is not enough room. Nothing has changed.
-    pub fn resize(&mut self, bytes: usize) -> Result<(), NoRoom> {
+    /// There is not enough space. Nothing has changed.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), NoSpace> {
         if let Some(more) = bytes.checked_sub(self.bytes) {
             self.intake.set_aside(more)?;
         } else {
-            let mut shelf = self.intake.shelf.lock();
+            let mut buffers = self.intake.buffers.lock();
             let less = self.bytes.saturating_sub(bytes);
-            shelf.waiting -= less;
-            shelf.taken -= less;
+            buffers.waiting -= less;
+            buffers.taken -= less;
         }
         self.bytes = bytes;
         Ok(())
@@ -166,11 +166,11 @@ impl Drop for Reserved {
     }
 }
 
-impl Shelf {
+impl Buffers {
     /// The message that has held the most for the longest.
-    fn greediest(&self) -> Option<u64> {
+    fn largest_share(&self) -> Option<u64> {
         let now = Instant::now();
-        let cost = |held: &Held| {
+        let cost = |held: &Buffered| {
             let age = now.saturating_duration_since(held.since).as_micros();
             (age.saturating_mul(held.bytes as u128), held.bytes)
         };
@@ -188,7 +188,7 @@ impl Shelf {
         }
     }
 
-    fn remove(&mut self, number: u64) -> Option<Held> {
+    fn remove(&mut self, number: u64) -> Option<Buffered> {
         let held = self.held.remove(&number)?;
         self.taken -= held.bytes;
         Some(held)
@@ -205,32 +205,32 @@ struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.intake.shelf.lock().remove(self.number);
+        self.intake.buffers.lock().remove(self.number);
     }
 }
 
 impl Ticket {
     /// Adds to the message, which may become `whole` bytes long as far as is known.
-    fn add(&self, bytes: &[u8], whole: usize) -> Result<(), NoRoom> {
+    fn add(&self, bytes: &[u8], whole: usize) -> Result<(), NoSpace> {
         let (length, capacity) = match &*self.content.lock() {
             Content::Here(so_far) => (so_far.len(), so_far.capacity()),
-            Content::Gone(_) => return Err(NoRoom),
+            Content::Gone(_) => return Err(NoSpace),
         };
         let needed = length + bytes.len();
         // Twice as much at a time, so that a long message is not copied for each piece.
-        let room = needed.max((2 * capacity).min(whole));
+        let space = needed.max((2 * capacity).min(whole));
         if needed > capacity {
-            self.intake.reserve(self.number, room - capacity)?;
+            self.intake.reserve(self.number, space - capacity)?;
         }
         match &mut *self.content.lock() {
             Content::Here(so_far) => {
                 if needed > capacity {
-                    so_far.reserve_exact(room - length);
+                    so_far.reserve_exact(space - length);
                 }
                 so_far.extend_from_slice(bytes);
                 Ok(())
             }
-            Content::Gone(_) => Err(NoRoom),
+            Content::Gone(_) => Err(NoSpace),
         }
     }
 
@@ -257,8 +257,8 @@ impl Ends {
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        let room = END_BYTES.saturating_sub(self.head.len()).min(bytes.len());
-        let (head, rest) = bytes.split_at(room);
+        let space = END_BYTES.saturating_sub(self.head.len()).min(bytes.len());
+        let (head, rest) = bytes.split_at(space);
         self.head.extend_from_slice(head);
         let (_, last) = rest.split_at(rest.len().saturating_sub(END_BYTES));
         let too_many = (self.tail.len() + last.len()).saturating_sub(END_BYTES);
@@ -272,8 +272,8 @@ impl Ends {
 pub enum Why {
     /// It is over the limit.
     TooLong,
-    /// There was no room for it.
-    NoRoom,
+    /// There was no space for it.
+    NoSpace,
     /// The hub goes before it could be carried out.
     Draining,
 }
@@ -292,12 +292,12 @@ pub struct Unread {
 /// A message that is not all here.
 #[derive(Debug)]
 pub struct Partial {
-    kept: Kept,
+    collected: Collected,
     size: u64,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum Collected {
     Free(Vec<u8>),
     Counted(Ticket),
     Past(Why, Ends),
@@ -307,7 +307,7 @@ impl Partial {
     /// Nothing of it yet.
     pub fn new() -> Self {
         Partial {
-            kept: Kept::Free(Vec::new()),
+            collected: Collected::Free(Vec::new()),
             size: 0,
         }
     }
@@ -319,7 +319,7 @@ impl Partial {
 
     /// Whether it is read past.
     pub fn is_past(&self) -> bool {
-        matches!(self.kept, Kept::Past(..))
+        matches!(self.collected, Collected::Past(..))
     }
 
     /// It is over the limit: lets go of what there is.
@@ -328,9 +328,9 @@ impl Partial {
     }
 
     fn give_up(&mut self, why: Why) {
-        self.kept = match std::mem::replace(&mut self.kept, Kept::Free(Vec::new())) {
-            Kept::Free(bytes) => Kept::Past(why, Ends::of(&bytes)),
-            Kept::Counted(ticket) => Kept::Past(why, ticket.take().into_ends()),
+        self.collected = match std::mem::replace(&mut self.collected, Collected::Free(Vec::new())) {
+            Collected::Free(bytes) => Collected::Past(why, Ends::of(&bytes)),
+            Collected::Counted(ticket) => Collected::Past(why, ticket.take().into_ends()),
             past => past,
         };
     }
@@ -339,32 +339,32 @@ impl Partial {
     pub fn add(&mut self, bytes: &[u8], more: u64, intake: &Arc<Intake>) {
         self.size += bytes.len() as u64;
         let whole = usize::try_from(self.size.saturating_add(more)).unwrap_or(usize::MAX);
-        if let Kept::Free(so_far) = &mut self.kept
+        if let Collected::Free(so_far) = &mut self.collected
             && so_far.len() + bytes.len() > FREE_BYTES
         {
             let ticket = intake.begin();
             let moved = ticket.add(so_far, whole);
             if moved.is_ok() {
-                self.kept = Kept::Counted(ticket);
+                self.collected = Collected::Counted(ticket);
             } else {
                 drop(ticket);
-                self.give_up(Why::NoRoom);
+                self.give_up(Why::NoSpace);
             }
         }
-        let taken = match &mut self.kept {
-            Kept::Free(so_far) => {
+        let taken = match &mut self.collected {
+            Collected::Free(so_far) => {
                 so_far.extend_from_slice(bytes);
                 Ok(())
             }
-            Kept::Counted(ticket) => ticket.add(bytes, whole),
-            Kept::Past(_, ends) => {
+            Collected::Counted(ticket) => ticket.add(bytes, whole),
+            Collected::Past(_, ends) => {
                 ends.add(bytes);
                 Ok(())
             }
         };
-        if let Err(NoRoom) = taken {
-            self.give_up(Why::NoRoom);
-            if let Kept::Past(_, ends) = &mut self.kept {
+        if let Err(NoSpace) = taken {
+            self.give_up(Why::NoSpace);
+            if let Collected::Past(_, ends) = &mut self.collected {
                 ends.add(bytes);
             }
         }
@@ -372,21 +372,21 @@ impl Partial {
 
     /// The message, now that all of it has come.
     pub fn finish(mut self) -> Result<Bytes, Unread> {
-        if let Kept::Counted(ticket) = &self.kept {
+        if let Collected::Counted(ticket) = &self.collected {
             match ticket.take() {
                 Content::Here(bytes) => return Ok(bytes.into()),
-                Content::Gone(ends) => self.kept = Kept::Past(Why::NoRoom, ends),
+                Content::Gone(ends) => self.collected = Collected::Past(Why::NoSpace, ends),
             }
         }
-        match self.kept {
-            Kept::Free(bytes) => Ok(bytes.into()),
-            Kept::Past(why, ends) => Err(Unread {
+        match self.collected {
+            Collected::Free(bytes) => Ok(bytes.into()),
+            Collected::Past(why, ends) => Err(Unread {
                 why,
                 size: self.size,
                 ends,
             }),
             // Taken care of above.
-            Kept::Counted(_) => Ok(Bytes::new()),
+            Collected::Counted(_) => Ok(Bytes::new()),
         }
     }
 }

@@ -13,13 +13,13 @@ pub mod intake;
 pub mod socket;
 
 mod carrying_out;
+mod closing;
 mod conversation;
 mod deadlines;
-mod farewell;
+mod disconnected;
 mod held;
 mod joining;
-mod kept;
-mod left_seat;
+mod kept_ids;
 mod memberships;
 mod sniffing;
 
@@ -51,7 +51,7 @@ use crate::peers::registry::Registry;
 
 use conversation::Conversation;
 use intake::Intake;
-use kept::Kept;
+use kept_ids::KeptIds;
 use socket::Socket;
 
 /// All peers that are connected to this hub. Cheap to clone.
@@ -82,7 +82,7 @@ struct Shared<M> {
     /// What joins may have others be told.
     notices: Option<Arc<Turns>>,
     /// Ids kept for clients whose connection broke: as many as there may be connections.
-    kept: Kept,
+    kept: KeptIds,
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     draining: AtomicBool,
@@ -178,7 +178,7 @@ impl<M: MeshPort> Sessions<M> {
                 limits,
                 policies,
                 admission: Admission::new(room),
-                kept: Kept::new(room.connections),
+                kept: KeptIds::new(room.connections),
                 open: Mutex::default(),
                 next: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
@@ -203,7 +203,8 @@ impl<M: MeshPort> Sessions<M> {
         self.shared.open.lock().len()
     }
 
-    /// Serves one peer, which counts with those of `from`, until its connection ends. `ahead` is what was read after the upgrade request already.
+    /// Serves one peer, which counts with those of `from`, until its connection ends. `ahead` is what was read after the
+    /// upgrade request already.
     ///
     /// Meant to be spawned; dropping it ends the connection, and its place in the mesh is given up all the same. The
     /// permit is dropped when the connection is over, which may be before this is done: an id may be kept for a moment.
@@ -243,12 +244,12 @@ impl<M: MeshPort> Sessions<M> {
         };
         admitted.counted.close(reason.label());
         // Before the permit: a kept id keeps no socket.
-        let mut seat = conversation.into_seat();
+        let mut peer = conversation.into_disconnected();
         drop(permit);
         if reason == CloseReason::ConnectionLost {
             let kept = self.shared.kept.keep(from, since);
             tokio::select! {
-                () = seat.keep() => {}
+                () = peer.keep_id() => {}
                 () = kept.lost() => {}
             }
         }

@@ -43,7 +43,7 @@ fn what_is_counted_is_what_is_allocated_and_never_more_than_the_message() {
     for n in 1..=100 {
         message.add(&[b'x'; KIB], (100 - n) * KIB as u64, &intake);
         assert!(intake.taken() <= 100 * KIB);
-        if let Kept::Counted(ticket) = &message.kept
+        if let Collected::Counted(ticket) = &message.collected
             && let Content::Here(bytes) = &*ticket.content.lock()
         {
             assert_eq!(bytes.capacity(), intake.taken());
@@ -69,7 +69,7 @@ async fn who_holds_the_most_for_the_longest_gives_way_and_others_notice_nothing(
         .filter_map(|message| message.finish().err());
     let lost: Vec<_> = lost.collect();
     assert_eq!(lost.len(), 1, "one makes room for all that are quick");
-    assert_eq!((lost[0].why, lost[0].size), (Why::NoRoom, 64 * KIB as u64));
+    assert_eq!((lost[0].why, lost[0].size), (Why::NoSpace, 64 * KIB as u64));
     assert_eq!(intake.taken(), 0);
 }
 

@@ -1,8 +1,8 @@
-//! The ids that are kept for a moment after their connection broke, and which of them give way when there is no room.
+//! The ids that are kept for a moment after their connection broke, and which of them give way when there is no space.
 //!
-//! Any address may keep ids while there is room. When there is none, the address with the most loses the id whose connection
-//! stood the shortest: an attacker that connects and breaks off again and again pushes out its own ids, also where others
-//! share its address. Knows no ids and no sockets. Used by [`Sessions`](super::Sessions).
+//! Any address may keep ids while there is space. When there is none, the address with the most loses the id whose
+//! connection stood the shortest: an attacker that connects and breaks off again and again pushes out its own ids, also
+//! where others share its address. Knows no ids and no sockets. Used by [`Sessions`](super::Sessions).
 //!
 //! Invariant: no more than `most` at once.
 
@@ -18,13 +18,13 @@ use crate::limits::Origin;
 
 /// The ids that are kept.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
-    shelf: Arc<Mutex<Shelf>>,
+pub(super) struct KeptIds {
+    table: Arc<Mutex<Table>>,
     most: usize,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct Table {
     last: u64,
     len: usize,
     /// Of each address, the one that stood the shortest last.
@@ -37,43 +37,43 @@ type Age = (Instant, u64);
 /// One id that is kept; no more when dropped.
 #[derive(Debug)]
 pub(super) struct KeptId {
-    shelf: Arc<Mutex<Shelf>>,
+    table: Arc<Mutex<Table>>,
     origin: Origin,
     age: Age,
     over: CancellationToken,
 }
 
-impl Kept {
+impl KeptIds {
     /// None yet; at most `most`.
     pub(super) fn new(most: usize) -> Self {
-        Kept {
-            shelf: Arc::default(),
+        KeptIds {
+            table: Arc::default(),
             most,
         }
     }
 
     /// Keeps the id of a client at this address whose connection stood since then, for as long as nobody has more right to
-    /// the room.
+    /// the space.
     pub(super) fn keep(&self, origin: Origin, since: Instant) -> KeptId {
-        let mut shelf = self.shelf.lock();
-        shelf.last += 1;
+        let mut table = self.table.lock();
+        table.last += 1;
         let kept = KeptId {
-            shelf: Arc::clone(&self.shelf),
+            table: Arc::clone(&self.table),
             origin,
-            age: (since, shelf.last),
+            age: (since, table.last),
             over: CancellationToken::new(),
         };
-        let own = shelf.by_origin.entry(origin).or_default();
+        let own = table.by_origin.entry(origin).or_default();
         own.insert(kept.age, kept.over.clone());
-        shelf.len += 1;
-        if shelf.len > self.most {
-            shelf.one_gives_way();
+        table.len += 1;
+        if table.len > self.most {
+            table.one_gives_way();
         }
         kept
     }
 }
 
-impl Shelf {
+impl Table {
     fn one_gives_way(&mut self) {
         let all = self.by_origin.iter();
         let last = |(origin, own): (&Origin, &BTreeMap<Age, _>)| {
@@ -111,7 +111,7 @@ impl KeptId {
 
 impl Drop for KeptId {
     fn drop(&mut self) {
-        self.shelf.lock().remove(self.origin, self.age);
+        self.table.lock().remove(self.origin, self.age);
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn who_breaks_off_on_purpose_pushes_out_what_it_just_made() {
-        let (kept, start) = (Kept::new(10), Instant::now());
+        let (kept, start) = (KeptIds::new(10), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         let early = kept.keep(origin(1), at(0));
         let strangers: Vec<_> = (0..50).map(|n| kept.keep(origin(1), at(100 + n))).collect();
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn many_addresses_share_what_there_is() {
-        let (kept, now) = (Kept::new(100), Instant::now());
+        let (kept, now) = (KeptIds::new(100), Instant::now());
         let all: Vec<Vec<_>> = (1..=20)
             .map(|host| (0..50).map(|_| kept.keep(origin(host), now)).collect())
             .collect();
@@ -152,7 +152,7 @@ mod tests {
             assert_eq!(own.len() - lost(own), 5);
         }
         drop(all);
-        let shelf = kept.shelf.lock();
-        assert!(shelf.by_origin.is_empty() && shelf.len == 0);
+        let table = kept.table.lock();
+        assert!(table.by_origin.is_empty() && table.len == 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The place of a peer whose connection is over.
+//! A peer whose connection is over, until its memberships are given up.
 //!
 //! It holds the peer's id for as long as the peer may be back under it. Knows no socket. Made of the conversation, and
 //! given up by [`Sessions`](super::Sessions).
@@ -17,19 +17,19 @@ use crate::peers::port::MeshPort;
 /// How long the id of a client whose connection broke is kept for it: as long as a probe takes.
 const KEPT: Duration = Duration::from_secs(2);
 
-/// The place of a peer whose connection is over; given up when dropped.
-pub(super) struct LeftSeat<M: MeshPort> {
+/// A peer whose connection is over. Its memberships are given up when this is dropped.
+pub(super) struct DisconnectedPeer<M: MeshPort> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) memberships: Memberships<M>,
     /// When the probe that is open is to be answered.
     pub(super) probed_until: Option<Instant>,
 }
 
-impl<M: MeshPort> LeftSeat<M> {
+impl<M: MeshPort> DisconnectedPeer<M> {
     /// Keeps the id of a client whose connection broke, if it has one to keep: until it is back, here or elsewhere, or
     /// for as long as a silent holder of an id has to answer. What is for it waits meanwhile, as for somebody who is
     /// not there.
-    pub(super) async fn keep(&mut self) {
+    pub(super) async fn keep_id(&mut self) {
         if !self.memberships.is_vacated() {
             return;
         }
@@ -45,7 +45,7 @@ impl<M: MeshPort> LeftSeat<M> {
         });
         let until = Instant::now() + KEPT;
         let until = self.probed_until.map_or(until, |at| at.min(until));
-        // Either way the seat is given up next.
+        // Either way the memberships are given up next.
         let _ = timeout_at(until, back).await;
     }
 }

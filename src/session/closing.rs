@@ -1,4 +1,4 @@
-//! How a conversation ends: the last words to its client, and what the client said before it read them.
+//! How a conversation ends: what its client is still sent, and what the client said before it read that.
 //!
 //! Where the hub's restart is the reason, nothing is lost that the client sent before it saw the close: the hub reads on
 //! until the client's own close frame and passes signals on, in the client's name, which it keeps until then. What
@@ -44,7 +44,7 @@ where
         }
         if reason != CloseReason::ConnectionLost {
             // Whether it ends by itself or in time, the socket is closed next.
-            let _ = timeout_at(until, self.farewell(reason)).await;
+            let _ = timeout_at(until, self.send_close(reason)).await;
         }
     }
 
@@ -117,7 +117,7 @@ where
     }
 
     /// Sends what may still be sent and the close frame, and waits for the client's.
-    async fn farewell(&mut self, reason: CloseReason) -> io::Result<()> {
+    async fn send_close(&mut self, reason: CloseReason) -> io::Result<()> {
         if reason.sends_the_rest() {
             poll_fn(|cx| self.poll_write(cx)).await?;
         }
