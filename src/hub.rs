@@ -18,8 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::{Config, IceUrl};
-use crate::http::{self, App, Arrival, Backend, BindError, Places};
-use crate::limits::{MostConnections, NoPlace, Origin, Permit};
+use crate::http::{self, App, Arrival, Backend, BindError, Permits};
+use crate::limits::{AddressGroup, ConnectionLimits, NoSlot, Permit};
 use crate::mesh::{HubReport, Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
@@ -86,7 +86,7 @@ impl Hub {
             Arc::clone(&metrics),
             config.peer.clone(),
             config.policies,
-            MostConnections {
+            ConnectionLimits {
                 connections: config.max_connections,
                 per_address: config.max_connections_per_ip,
             },
@@ -288,11 +288,11 @@ struct Parts {
 impl Backend for Parts {
     type Permit = Permit;
 
-    fn try_admit(&self, from: IpAddr) -> Result<Permit, NoPlace> {
+    fn try_admit(&self, from: IpAddr) -> Result<Permit, NoSlot> {
         self.sessions.try_admit(from)
     }
 
-    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Places<Self>) {
+    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Permits<Self>) {
         // Whoever joins by connecting asks for no other network than the one that was looked at then.
         let room = arrival.grant.room.filter(|_| arrival.network.is_none());
         let newcomer = Newcomer {
@@ -304,7 +304,7 @@ impl Backend for Parts {
             network: arrival.network,
         };
         socket.bound_unsent(Unsent::OfPeer);
-        let from = Origin::of(arrival.remote);
+        let from = AddressGroup::of(arrival.remote);
         self.sessions
             .serve(socket, ahead, newcomer, from, permit)
             .await;

@@ -1,12 +1,12 @@
 //! Who may come in, and how fast they may speak.
 //!
-//! [`Admission`] counts connections, all of them and those of each address, by permits that give themselves back; [`ConnectRate`] is
+//! [`ConnectionSlots`] counts connections, all of them and those of each address, by permits that give themselves back; [`ConnectRate`] is
 //! what an address may ask for, [`Turns`] when it may have much, [`Pace`] one peer's allowance of messages. All are
 //! told their numbers and know neither sockets nor dialects.
 
 mod addresses;
+mod fair_slots;
 mod handshake_slots;
-mod slots;
 mod turns;
 
 use std::net::IpAddr;
@@ -19,80 +19,80 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 pub use addresses::{AddressSlot, AddressSlots, ConnectRate, MAX_TRACKED};
+pub(crate) use fair_slots::FairSlots;
 pub use handshake_slots::{HandshakeSlot, HandshakeSlots};
-pub use hubmesh_core::reach::Origin;
-pub(crate) use slots::Slots;
+pub use hubmesh_core::reach::AddressGroup;
 pub use turns::{Turn, Turns};
 
 /// The most connections that there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MostConnections {
+pub struct ConnectionLimits {
     /// The most connections.
     pub connections: usize,
     /// The most connections of one address; `None`: no more is asked of one address than of all.
     pub per_address: Option<usize>,
 }
 
-/// Lets in a bounded number of connections.
+/// The slots of a bounded number of connections.
 #[derive(Debug)]
-pub struct Admission {
+pub struct ConnectionSlots {
     open: Arc<AtomicUsize>,
     max: usize,
     by_address: Option<ByAddress>,
 }
 
-/// The places of each address.
+/// The slots of each address.
 #[derive(Debug)]
 struct ByAddress {
-    places: AddressSlots,
+    slots: AddressSlots,
     max: usize,
 }
 
-/// One connection's place: one of all, and one of its address. Free again when dropped.
+/// One connection's slots: one of all, and one of its address. Free again when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _in_all: Slot,
+    _in_all: TotalSlot,
     _of_address: Option<AddressSlot>,
 }
 
-/// Why a connection has no place. Nothing was taken.
+/// Why a connection has no slot. Nothing was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NoPlace {
-    /// All of them are taken.
+pub enum NoSlot {
+    /// All slots are taken.
     Full,
-    /// All of those for this address are taken.
+    /// All those of this address are taken.
     AddressFull,
 }
 
-/// One of all places.
+/// One of all slots.
 #[derive(Debug)]
-struct Slot {
+struct TotalSlot {
     open: Arc<AtomicUsize>,
 }
 
-impl Admission {
+impl ConnectionSlots {
     /// None is open yet.
-    pub fn new(most: MostConnections) -> Self {
-        Admission {
+    pub fn new(most: ConnectionLimits) -> Self {
+        ConnectionSlots {
             open: Arc::default(),
             max: most.connections,
             by_address: most.per_address.map(|max| ByAddress {
-                places: AddressSlots::default(),
+                slots: AddressSlots::default(),
                 max,
             }),
         }
     }
 
-    /// A place for a connection from this address, unless there is none.
-    pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoPlace> {
-        let in_all = self.try_sit().ok_or(NoPlace::Full)?;
+    /// A slot for a connection from this address, unless there is none.
+    pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoSlot> {
+        let in_all = self.try_take().ok_or(NoSlot::Full)?;
         let of_address = self
             .by_address
             .as_ref()
-            .map(|ByAddress { places, max }| {
-                places
-                    .try_take(Origin::of(from), |own, _| own < *max)
-                    .ok_or(NoPlace::AddressFull)
+            .map(|ByAddress { slots, max }| {
+                slots
+                    .try_take(AddressGroup::of(from), |own, _| own < *max)
+                    .ok_or(NoSlot::AddressFull)
             })
             .transpose()?;
         Ok(Permit {
@@ -101,24 +101,24 @@ impl Admission {
         })
     }
 
-    fn try_sit(&self) -> Option<Slot> {
+    fn try_take(&self) -> Option<TotalSlot> {
         self.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
                 (open < self.max).then_some(open + 1)
             })
             .ok()?;
-        Some(Slot {
+        Some(TotalSlot {
             open: Arc::clone(&self.open),
         })
     }
 
-    /// How many places are taken.
+    /// How many slots are taken.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Slot {
+impl Drop for TotalSlot {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -231,39 +231,42 @@ mod tests {
     const ONE: NonZeroU32 = NonZeroU32::MIN;
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-    fn admission(connections: usize, per_address: Option<usize>) -> Admission {
-        Admission::new(MostConnections {
+    fn connection_slots(connections: usize, per_address: Option<usize>) -> ConnectionSlots {
+        ConnectionSlots::new(ConnectionLimits {
             connections,
             per_address,
         })
     }
 
     #[test]
-    fn no_more_are_admitted_than_there_are_places() {
-        let admission = admission(2, None);
-        let first = admission.try_admit(HERE);
-        let second = admission.try_admit(HERE);
+    fn no_more_are_admitted_than_there_are_slots() {
+        let connection_slots = connection_slots(2, None);
+        let first = connection_slots.try_admit(HERE);
+        let second = connection_slots.try_admit(HERE);
         assert!(first.is_ok() && second.is_ok());
-        assert_eq!(admission.try_admit(THERE).err(), Some(NoPlace::Full));
+        assert_eq!(connection_slots.try_admit(THERE).err(), Some(NoSlot::Full));
         drop(first);
-        assert_eq!(admission.open(), 1);
-        assert!(admission.try_admit(HERE).is_ok());
+        assert_eq!(connection_slots.open(), 1);
+        assert!(connection_slots.try_admit(HERE).is_ok());
     }
 
     #[test]
-    fn an_address_over_its_limit_takes_no_place_from_others() {
-        let admission = admission(2, Some(1));
-        let first = admission.try_admit(HERE);
+    fn an_address_over_its_limit_takes_no_slot_from_others() {
+        let connection_slots = connection_slots(2, Some(1));
+        let first = connection_slots.try_admit(HERE);
         assert!(first.is_ok());
         for _ in 0..3 {
-            assert_eq!(admission.try_admit(HERE).err(), Some(NoPlace::AddressFull));
+            assert_eq!(
+                connection_slots.try_admit(HERE).err(),
+                Some(NoSlot::AddressFull)
+            );
         }
-        assert_eq!(admission.open(), 1);
-        let second = admission.try_admit(THERE);
+        assert_eq!(connection_slots.open(), 1);
+        let second = connection_slots.try_admit(THERE);
         assert!(second.is_ok());
         drop((first, second));
-        assert_eq!(admission.open(), 0);
-        assert!(admission.try_admit(HERE).is_ok());
+        assert_eq!(connection_slots.open(), 0);
+        assert!(connection_slots.try_admit(HERE).is_ok());
     }
 
     #[test]
@@ -281,9 +284,8 @@ mod tests {
         let mut pace = Pace::new(Some(1), 100);
         let granted = (0..100).take_while(|_| pace.judge_announcement(0) == Verdict::Granted);
         assert_eq!(granted.count(), 5);
-        let mut in_a_crowd = Pace::new(Some(1), 100);
-        let granted =
-            (0..100).take_while(|_| in_a_crowd.judge_announcement(300) == Verdict::Granted);
+        let mut large = Pace::new(Some(1), 100);
+        let granted = (0..100).take_while(|_| large.judge_announcement(300) == Verdict::Granted);
         assert_eq!(granted.count(), 2);
         let mut small = Pace::new(Some(1), 3);
         assert_eq!(small.judge_announcement(1000), Verdict::Granted);

@@ -6,8 +6,8 @@
 //! in logs, and a browser sends nothing there by itself, so no other page can make it ask.
 //!
 //! Where there is no token, whoever reaches the door for operators may see what is behind it. A browser reaches it as well,
-//! and its pages are of whoever wrote them: one whose name was made to lead here would be of this origin. So the door has to
-//! be asked for by a name that nobody else can give out.
+//! and its pages are of whoever wrote them: one whose name was made to lead here would be of this origin. So the door has
+//! to be asked for by a name that nobody else can give out.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use warp::reply::Response;
 use super::{App, Backend, reply};
 use crate::auth::{Gate, bearer};
 use crate::config::AdminSettings;
-use crate::limits::Slots;
+use crate::limits::FairSlots;
 use crate::metrics::Refusal;
 
 /// Which listener a connection came in by.
@@ -113,8 +113,8 @@ fn is_named_well(headers: &HeaderMap) -> Result<(), NoOperator> {
 }
 
 impl<B: Backend> App<B> {
-    /// Where the TCP connections of a door have their places.
-    pub(super) fn slots(&self, door: Door) -> &Slots {
+    /// Where the TCP connections of a door have their slots.
+    pub(super) fn slots(&self, door: Door) -> &FairSlots {
         match door {
             Door::Public => &self.http_slots,
             Door::Admin => &self.admin_slots,

@@ -1,6 +1,6 @@
 //! Who may switch to a WebSocket: the checks of a peer and of a hub, in their order, and the task that follows.
 //!
-//! Each refusal is one [`Refused`]: its status, its words, its counter. A peer holds one of `MAX_CONNECTIONS` places
+//! Each refusal is one [`Refused`]: its status, its words, its counter. A peer holds one of `MAX_CONNECTIONS` permits
 //! from the 101 until its task ends, so there are never more peers than that, nor more of one address than
 //! `MAX_CONNECTIONS_PER_IP`.
 
@@ -17,9 +17,9 @@ use warp::reply::Response;
 
 use super::client_ip::{self, client_ip};
 use super::upgrade::{self, BadHandshake, Handshake};
-use super::{App, Arrival, Backend, Head, Places, query, reply};
+use super::{App, Arrival, Backend, Head, Permits, query, reply};
 use crate::auth::{Denied, Grant, bearer};
-use crate::limits::{NoPlace, Origin};
+use crate::limits::{AddressGroup, NoSlot};
 use crate::metrics::Refusal;
 
 /// Why a WebSocket is refused. Nothing changed.
@@ -58,11 +58,11 @@ pub(super) enum Refused {
     NoAddress,
 }
 
-impl From<NoPlace> for Refused {
-    fn from(why: NoPlace) -> Self {
+impl From<NoSlot> for Refused {
+    fn from(why: NoSlot) -> Self {
         match why {
-            NoPlace::Full => Refused::Full,
-            NoPlace::AddressFull => Refused::AddressFull,
+            NoSlot::Full => Refused::Full,
+            NoSlot::AddressFull => Refused::AddressFull,
         }
     }
 }
@@ -212,7 +212,7 @@ pub(super) fn turn<B: Backend>(app: &App<B>, client: Option<IpAddr>) -> Result<I
     }
     let client = client.ok_or(Refused::NoAddress)?;
     if let Some(rate) = &app.connect_rate {
-        let checked = rate.check(Origin::of(client));
+        let checked = rate.check(AddressGroup::of(client));
         checked.map_err(Refused::AddressTooFast)?;
     }
     Ok(client)
@@ -229,11 +229,11 @@ pub(super) fn take_in<B: Backend>(
     app: &Arc<App<B>>,
     handshake: Handshake,
     arrival: Arrival,
-    places: Places<B>,
+    permits: Permits<B>,
 ) -> Response {
     let (switch, on_upgrade) = handshake.into_parts();
     app.peers
-        .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, places));
+        .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, permits));
     switch
 }
 
@@ -309,12 +309,12 @@ async fn serve_peer<B: Backend>(
     app: Arc<App<B>>,
     on_upgrade: OnUpgrade,
     arrival: Arrival,
-    places: Places<B>,
+    permits: Permits<B>,
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {
             // Boxed, because what is raced against the kill is kept in this task twice.
-            let peer = Box::pin(app.backend.peer(socket, ahead, arrival, places));
+            let peer = Box::pin(app.backend.peer(socket, ahead, arrival, permits));
             app.killed.run_until_cancelled(peer).await;
         }
         Err(why) => not_upgraded(&app, why),

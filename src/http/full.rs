@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use crate::config::Config;
-use crate::limits::NoPlace;
+use crate::limits::NoSlot;
 use crate::log::Seldom;
 
 /// What may be full, each told of by itself.
@@ -85,9 +85,9 @@ impl Cap {
         }
     }
 
-    /// The same of a place that was asked for, if that is why there is none.
-    pub fn watch<T>(&self, asked: Result<T, NoPlace>) -> Result<T, NoPlace> {
-        if matches!(asked, Err(NoPlace::Full)) {
+    /// The same of a slot that was asked for, if that is why there is none.
+    pub fn watch<T>(&self, asked: Result<T, NoSlot>) -> Result<T, NoSlot> {
+        if matches!(asked, Err(NoSlot::Full)) {
             self.warn();
         }
         asked

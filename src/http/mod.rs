@@ -63,7 +63,7 @@ use warp::reply::Response;
 use crate::auth::{Gate, Grant};
 use crate::config::{Config, IceUrl};
 use crate::limits::{
-    Admission, ConnectRate, HandshakeSlot, MostConnections, NoPlace, Permit, Slots,
+    ConnectRate, ConnectionLimits, ConnectionSlots, FairSlots, HandshakeSlot, NoSlot, Permit,
 };
 use crate::log::Seldom;
 use crate::mesh::{HubReport, MeshView, Observed};
@@ -96,16 +96,16 @@ pub struct Arrival {
     pub grant: Grant,
 }
 
-/// The places that a peer takes: among all, and among those of its dialect where they are counted.
-pub type Places<B> = (<B as Backend>::Permit, Option<Permit>);
+/// The slots that a peer takes: among all, and among those of its dialect where they are counted.
+pub type Permits<B> = (<B as Backend>::Permit, Option<Permit>);
 
 /// Whom sockets are handed to, and who knows what the status pages show.
 pub trait Backend: Sized + Send + Sync + 'static {
-    /// A place for one peer; given back when it is dropped.
+    /// A slot for one peer; given back when it is dropped.
     type Permit: Send + 'static;
 
-    /// A place for one more peer from this address.
-    fn try_admit(&self, from: IpAddr) -> Result<Self::Permit, NoPlace>;
+    /// A slot for one more peer from this address.
+    fn try_admit(&self, from: IpAddr) -> Result<Self::Permit, NoSlot>;
 
     /// Serves one peer to its end. `ahead` is what it sent behind its request already.
     fn peer(
@@ -113,7 +113,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
         socket: Stream,
         ahead: Bytes,
         arrival: Arrival,
-        permit: Places<Self>,
+        permit: Permits<Self>,
     ) -> impl Future<Output = ()> + Send;
 
     /// Tells a client on its socket why it may not come in, and closes.
@@ -154,7 +154,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
     /// The hub of whoever has this id.
     fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId>;
 
-    /// Whether a room has a place for this id. The mesh has the last word on those who come at the same time.
+    /// Whether a network can take this id as one more member. When several come at the same time, the mesh decides.
     fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool;
 }
 
@@ -168,10 +168,10 @@ pub struct App<B> {
     asked: admin_api::Asked,
     connect_rate: Option<ConnectRate>,
     /// For PeerJS clients.
-    peerjs_places: Admission,
-    http_slots: Slots,
+    peerjs_slots: ConnectionSlots,
+    http_slots: FairSlots,
     /// Those of the door for operators, which no crowd at the public one keeps shut.
-    admin_slots: Slots,
+    admin_slots: FairSlots,
     tls_door: TlsDoor,
     /// The costly step of a TLS handshake is taken by few at a time.
     tls_turns: Turns,
@@ -208,12 +208,15 @@ impl<B: Backend> App<B> {
             operators: Operators::new(&config.admin),
             asked: admin_api::Asked::default(),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
-            peerjs_places: Admission::new(MostConnections {
+            peerjs_slots: ConnectionSlots::new(ConnectionLimits {
                 connections: config.peerjs.concurrent_limit,
                 per_address: None,
             }),
-            http_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
-            admin_slots: Slots::new(config.max_http_connections, config.trusted_proxies.clone()),
+            http_slots: FairSlots::new(config.max_http_connections, config.trusted_proxies.clone()),
+            admin_slots: FairSlots::new(
+                config.max_http_connections,
+                config.trusted_proxies.clone(),
+            ),
             tls_door: TlsDoor::new(&config),
             tls_turns: Turns::of(config.worker_threads * tls::ANSWERED_AT_ONCE),
             page_turn: Semaphore::new(1),
@@ -340,13 +343,13 @@ impl<B: Backend> App<B> {
         }
     }
 
-    /// A place among all peers.
-    fn try_admit(&self, from: IpAddr) -> Result<B::Permit, NoPlace> {
+    /// A slot among all peers.
+    fn try_admit(&self, from: IpAddr) -> Result<B::Permit, NoSlot> {
         self.full.peers.watch(self.backend.try_admit(from))
     }
 
-    /// A place for a TLS handshake, unless there is none.
-    fn enter_tls(&self, from: IpAddr) -> Result<HandshakeSlot, NoPlace> {
+    /// A slot for a TLS handshake, unless there is none.
+    fn enter_tls(&self, from: IpAddr) -> Result<HandshakeSlot, NoSlot> {
         self.full.tls.watch(self.tls_door.enter(from))
     }
 

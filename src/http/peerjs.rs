@@ -18,10 +18,10 @@ use warp::reply::Response;
 use super::admit::{self, Refused};
 use super::query::{self, Value};
 use super::upgrade::{self, Handshake};
-use super::{App, Arrival, Backend, Head, PageName, Places, reply};
+use super::{App, Arrival, Backend, Head, PageName, Permits, reply};
 use crate::auth::Grant;
 use crate::config::PeerJsPaths;
-use crate::limits::{AddressSlot, NoPlace};
+use crate::limits::{AddressSlot, NoSlot};
 use crate::metrics::Refusal;
 
 /// The longest id of a client, in characters; in bytes it is [`PeerId::MAX_BYTES`].
@@ -180,10 +180,10 @@ fn try_socket<B: Backend>(
     if !app.backend.has_capacity(&newcomer.network, &newcomer.peer) {
         return Err(Refused::RoomFull);
     }
-    let places = match places(app, client) {
-        Ok(places) => places,
-        Err(NoPlace::AddressFull) => return Err(Refused::AddressFull),
-        Err(NoPlace::Full) => return turn_away(app, handshake, client, Refusal::Full, words::FULL),
+    let permits = match permits(app, client) {
+        Ok(permits) => permits,
+        Err(NoSlot::AddressFull) => return Err(Refused::AddressFull),
+        Err(NoSlot::Full) => return turn_away(app, handshake, client, Refusal::Full, words::FULL),
     };
     let arrival = Arrival {
         dialect: Some(app.peerjs_dialect()),
@@ -192,12 +192,12 @@ fn try_socket<B: Backend>(
         remote: client,
         grant: newcomer.grant,
     };
-    Ok(admit::take_in(app, handshake, arrival, places))
+    Ok(admit::take_in(app, handshake, arrival, permits))
 }
 
-/// A place among all peers, and one among those of this dialect.
-fn places<B: Backend>(app: &App<B>, client: IpAddr) -> Result<Places<B>, NoPlace> {
-    let of_dialect = app.peerjs_places.try_admit(client);
+/// A slot among all peers, and one among those of this dialect.
+fn permits<B: Backend>(app: &App<B>, client: IpAddr) -> Result<Permits<B>, NoSlot> {
+    let of_dialect = app.peerjs_slots.try_admit(client);
     let of_dialect = app.full.peerjs.watch(of_dialect)?;
     Ok((app.try_admit(client)?, Some(of_dialect)))
 }

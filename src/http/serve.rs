@@ -1,8 +1,8 @@
 //! TCP connections: accepts them, bounds them, and has hyper serve each with the routes.
 //!
-//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots (see `limits::slots`), has `HEADER_TIMEOUT_MS` for its TLS
-//! handshake, if the port speaks TLS, and for each request's head, and lives for a bounded time. Errors of the listening
-//! socket, a lack of file descriptors among them, are counted and survived.
+//! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots (see `limits::slots`), has
+//! `HEADER_TIMEOUT_MS` for its TLS handshake, if the port speaks TLS, and for each request's head, and lives for a bounded
+//! time. Errors of the listening socket, a lack of file descriptors among them, are counted and survived.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,7 +28,7 @@ use warp::reply::Response;
 use super::admin::{Door, Private};
 use super::watched::{Owed, Watched};
 use super::{App, Backend, admin_api, asked, cors, is_socket, methods_at, reply, routes};
-use crate::limits::{AddressSlot, NoPlace};
+use crate::limits::{AddressSlot, NoSlot};
 use crate::metrics::Refusal;
 use crate::tls::{Certificates, Stream};
 
@@ -112,7 +112,7 @@ fn start<B: Backend>(app: &Arc<App<B>>, routes: &Routes, caller: Caller, remote:
     {
         Ok(slot) => slot,
         Err(why) => {
-            if why == NoPlace::AddressFull {
+            if why == NoSlot::AddressFull {
                 app.full.http_share.warn(remote.ip());
             }
             app.metrics.refusals.inc(Refusal::HttpFull);
@@ -151,27 +151,27 @@ async fn connection<B: Backend>(
     drop(slot);
 }
 
-/// TLS over a connection, if there is a place for its handshake, and the client manages within `HEADER_TIMEOUT_MS`.
+/// TLS over a connection, if there is a slot for its handshake, and the client manages within `HEADER_TIMEOUT_MS`.
 async fn secure<B: Backend>(
     app: &App<B>,
     certificates: &Certificates,
     tcp: TcpStream,
     remote: SocketAddr,
 ) -> Option<Stream> {
-    let place = match app.enter_tls(remote.ip()) {
-        Ok(place) => place,
+    let slot = match app.enter_tls(remote.ip()) {
+        Ok(slot) => slot,
         Err(why) => {
-            if why == NoPlace::AddressFull {
+            if why == NoSlot::AddressFull {
                 app.full.tls_share.warn(remote.ip());
             }
-            return no_place_for_tls(app, remote);
+            return no_slot_for_tls(app, remote);
         }
     };
-    let accepting = certificates.accept(tcp, &place, &app.tls_turns);
+    let accepting = certificates.accept(tcp, &slot, &app.tls_turns);
     let shaking_hands = timeout(app.config.header_timeout, accepting);
     let done = tokio::select! {
         done = app.closing.run_until_cancelled(shaking_hands) => done?,
-        () = place.lost() => return no_place_for_tls(app, remote),
+        () = slot.lost() => return no_slot_for_tls(app, remote),
     };
     let why = match done {
         Ok(Ok(stream)) => return Some(stream),
@@ -188,8 +188,8 @@ async fn secure<B: Backend>(
     None
 }
 
-/// A handshake found no place, or gave way to another.
-fn no_place_for_tls<B: Backend>(app: &App<B>, remote: SocketAddr) -> Option<Stream> {
+/// A handshake found no slot, or gave way to another.
+fn no_slot_for_tls<B: Backend>(app: &App<B>, remote: SocketAddr) -> Option<Stream> {
     app.metrics.refusals.inc(Refusal::TlsFull);
     tracing::debug!(%remote, "a TLS handshake was ended: there are MAX_TLS_HANDSHAKES, or its address has its share");
     None

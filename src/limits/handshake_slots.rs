@@ -1,10 +1,10 @@
 //! How many handshakes there may be at once, and which gives way when no slot is left.
 //!
-//! A client or a hub in a handshake has shown nothing yet, and may take seconds over it. Any source may take a free slot, up
-//! to what one source may have. When none is free, the source that has the most loses its oldest handshake in which nothing
-//! was said yet, or its oldest of all if the newcomer's source has fewer by two at least. So a source that holds many slots
-//! without a word keeps no other out, and no source costs another a slot that the other has a right to. Knows addresses but
-//! no sockets. One is for inbound links (`mesh::shared`), one for TLS (`tls::door`).
+//! A client or a hub in a handshake has shown nothing yet, and may take seconds over it. Any source may take a free slot,
+//! up to what one source may have. When none is free, the source that has the most loses its oldest handshake in which
+//! nothing was said yet, or its oldest of all if the newcomer's source has fewer by two at least. So a source that holds
+//! many slots without a word keeps no other out, and no source costs another a slot that the other has a right to. Knows
+//! addresses but no sockets. One is for inbound links (`mesh::shared`), one for TLS (`tls::door`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{NoPlace, Origin};
+use super::{AddressGroup, NoSlot};
 
 /// The slots, and which source has which.
 #[derive(Clone, Debug)]
 pub struct HandshakeSlots {
     entered: Arc<Mutex<Entered>>,
-    places: usize,
+    slots: usize,
 }
 
 #[derive(Debug, Default)]
@@ -28,20 +28,20 @@ struct Entered {
     /// The number of the last handshake that entered.
     last: u64,
     /// The oldest first.
-    places: BTreeMap<u64, Entry>,
-    sources: HashMap<Origin, Source>,
+    slots: BTreeMap<u64, Entry>,
+    sources: HashMap<AddressGroup, Source>,
 }
 
 /// A source that has slots.
 #[derive(Debug)]
 struct Source {
-    places: usize,
+    slots: usize,
     turn: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    origin: Origin,
+    group: AddressGroup,
     spoke: bool,
     over: CancellationToken,
 }
@@ -57,25 +57,25 @@ pub struct HandshakeSlot {
 
 impl HandshakeSlots {
     /// All slots are free.
-    pub fn new(places: usize) -> Self {
+    pub fn new(slots: usize) -> Self {
         HandshakeSlots {
             entered: Arc::default(),
-            places,
+            slots,
         }
     }
 
     /// Takes a slot for this source, which may have `of_one` at most. Another handshake may have to give way.
-    pub fn enter(&self, origin: Origin, of_one: usize) -> Result<HandshakeSlot, NoPlace> {
+    pub fn enter(&self, group: AddressGroup, of_one: usize) -> Result<HandshakeSlot, NoSlot> {
         let mut entered = self.entered.lock();
-        if entered.of(origin) >= of_one {
-            let loser = entered.silent_of(origin).ok_or(NoPlace::AddressFull)?;
+        if entered.of(group) >= of_one {
+            let loser = entered.silent_of(group).ok_or(NoSlot::AddressFull)?;
             entered.end(loser);
-        } else if entered.places.len() >= self.places {
-            let loser = entered.gives_way(origin).ok_or(NoPlace::Full)?;
+        } else if entered.slots.len() >= self.slots {
+            let loser = entered.gives_way(group).ok_or(NoSlot::Full)?;
             entered.end(loser);
         }
         let over = CancellationToken::new();
-        let (number, turn) = entered.begin(origin, over.clone());
+        let (number, turn) = entered.begin(group, over.clone());
         Ok(HandshakeSlot {
             handshake_slots: self.clone(),
             number,
@@ -86,53 +86,53 @@ impl HandshakeSlots {
 }
 
 impl Entered {
-    fn of(&self, origin: Origin) -> usize {
-        let source = self.sources.get(&origin);
-        source.map_or(0, |source| source.places)
+    fn of(&self, group: AddressGroup) -> usize {
+        let source = self.sources.get(&group);
+        source.map_or(0, |source| source.slots)
     }
 
-    fn begin(&mut self, origin: Origin, over: CancellationToken) -> (u64, Arc<Semaphore>) {
+    fn begin(&mut self, group: AddressGroup, over: CancellationToken) -> (u64, Arc<Semaphore>) {
         self.last += 1;
-        let source = self.sources.entry(origin).or_insert_with(|| Source {
-            places: 0,
+        let source = self.sources.entry(group).or_insert_with(|| Source {
+            slots: 0,
             turn: Arc::new(Semaphore::new(1)),
         });
-        source.places += 1;
+        source.slots += 1;
         let turn = Arc::clone(&source.turn);
         let entry = Entry {
-            origin,
+            group,
             spoke: false,
             over,
         };
-        self.places.insert(self.last, entry);
+        self.slots.insert(self.last, entry);
         (self.last, turn)
     }
 
     fn end(&mut self, number: u64) {
-        let Some(entry) = self.places.remove(&number) else {
+        let Some(entry) = self.slots.remove(&number) else {
             return;
         };
         entry.over.cancel();
-        if let Some(source) = self.sources.get_mut(&entry.origin) {
-            source.places -= 1;
-            if source.places == 0 {
-                self.sources.remove(&entry.origin);
+        if let Some(source) = self.sources.get_mut(&entry.group) {
+            source.slots -= 1;
+            if source.slots == 0 {
+                self.sources.remove(&entry.group);
             }
         }
     }
 
     /// The oldest slot of a source whose handshake is silent.
-    fn silent_of(&self, origin: Origin) -> Option<u64> {
-        let mut places = self.places.iter();
-        let silent = places.find(|(_, entry)| entry.origin == origin && !entry.spoke);
+    fn silent_of(&self, group: AddressGroup) -> Option<u64> {
+        let mut slots = self.slots.iter();
+        let silent = slots.find(|(_, entry)| entry.group == group && !entry.spoke);
         silent.map(|(number, _)| *number)
     }
 
     /// The handshake whose slot a newcomer of this source gets.
-    fn gives_way(&self, newcomer: Origin) -> Option<u64> {
-        let most = self.sources.values().map(|source| source.places).max()?;
-        let has_most = |entry: &Entry| self.of(entry.origin) == most;
-        let mut of_the_largest = self.places.iter().filter(|(_, entry)| has_most(entry));
+    fn gives_way(&self, newcomer: AddressGroup) -> Option<u64> {
+        let most = self.sources.values().map(|source| source.slots).max()?;
+        let has_most = |entry: &Entry| self.of(entry.group) == most;
+        let mut of_the_largest = self.slots.iter().filter(|(_, entry)| has_most(entry));
         let silent = of_the_largest.clone().find(|(_, entry)| !entry.spoke);
         let yields = self.of(newcomer) + 2 <= most;
         let any = silent.or_else(|| of_the_largest.next().filter(|_| yields));
@@ -144,7 +144,7 @@ impl HandshakeSlot {
     /// The other end said something that may be part of the handshake.
     pub fn spoke(&self) {
         let mut entered = self.handshake_slots.entered.lock();
-        if let Some(entry) = entered.places.get_mut(&self.number) {
+        if let Some(entry) = entered.slots.get_mut(&self.number) {
             entry.spoke = true;
         }
     }
@@ -179,7 +179,7 @@ mod tests {
         from: &str,
         times: usize,
     ) -> Vec<HandshakeSlot> {
-        let from = Origin::of(from.parse().expect("an address"));
+        let from = AddressGroup::of(from.parse().expect("an address"));
         (0..times)
             .filter_map(|_| handshake_slots.enter(from, of_one).ok())
             .collect()
@@ -189,11 +189,8 @@ mod tests {
         enter_up_to(PLACES, handshake_slots, from, times)
     }
 
-    fn lost(places: &[HandshakeSlot]) -> usize {
-        places
-            .iter()
-            .filter(|place| place.over.is_cancelled())
-            .count()
+    fn lost(slots: &[HandshakeSlot]) -> usize {
+        slots.iter().filter(|slot| slot.over.is_cancelled()).count()
     }
 
     #[test]
@@ -207,7 +204,7 @@ mod tests {
         assert_eq!((hubs.len(), lost(&hubs)), (10, 0));
         let given_way: Vec<bool> = strangers
             .iter()
-            .map(|place| place.over.is_cancelled())
+            .map(|slot| slot.over.is_cancelled())
             .collect();
         assert!(given_way[..10].iter().all(|lost| *lost) && lost(&strangers) == 10);
         let more = enter(&handshake_slots, "192.0.2.1", 1_000);
@@ -247,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_free_again_when_its_handshake_is_over() {
+    fn a_slot_is_free_again_when_its_handshake_is_over() {
         let handshake_slots = HandshakeSlots::new(PLACES);
         for _ in 0..100 {
-            let places = enter(&handshake_slots, "::1", 64);
-            assert_eq!((places.len(), lost(&places)), (64, 0));
+            let slots = enter(&handshake_slots, "::1", 64);
+            assert_eq!((slots.len(), lost(&slots)), (64, 0));
         }
         let entered = handshake_slots.entered.lock();
-        assert!(entered.places.is_empty() && entered.sources.is_empty());
+        assert!(entered.slots.is_empty() && entered.sources.is_empty());
     }
 
     #[test]
@@ -270,18 +267,18 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_place_learns_whether_it_has_its_share_or_all_are_taken() {
+    fn who_gets_no_slot_learns_whether_it_has_its_share_or_all_are_taken() {
         let handshake_slots = HandshakeSlots::new(4);
         let others: Vec<_> = (1..=4)
             .flat_map(|host| enter_up_to(2, &handshake_slots, &format!("192.0.2.{host}"), 1))
             .collect();
         others.iter().for_each(HandshakeSlot::spoke);
         let why = |from: &str, of_one| {
-            let from = Origin::of(from.parse().expect("an address"));
+            let from = AddressGroup::of(from.parse().expect("an address"));
             handshake_slots.enter(from, of_one).err()
         };
-        assert_eq!(why("192.0.2.9", 2), Some(NoPlace::Full));
-        assert_eq!(why("192.0.2.1", 1), Some(NoPlace::AddressFull));
+        assert_eq!(why("192.0.2.9", 2), Some(NoSlot::Full));
+        assert_eq!(why("192.0.2.1", 1), Some(NoSlot::AddressFull));
     }
 
     #[test]

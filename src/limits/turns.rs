@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use hubmesh_core::reach::Origin;
+use hubmesh_core::reach::AddressGroup;
 
 use super::addresses::MAX_TRACKED;
 
@@ -25,14 +25,14 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 pub struct Turns {
     per_second: NonZeroU32,
     /// When each has its whole allowance again, if nobody asks meanwhile.
-    whole_again: Mutex<HashMap<Origin, Instant>>,
+    whole_again: Mutex<HashMap<AddressGroup, Instant>>,
 }
 
 /// A turn that is still to come; given back when dropped before [`Turn::came`].
 #[derive(Debug)]
 pub struct Turn {
     turns: Arc<Turns>,
-    origin: Origin,
+    group: AddressGroup,
     /// As much as was asked for, as time.
     cost: Duration,
     wait: Duration,
@@ -49,17 +49,22 @@ impl Turns {
     }
 
     /// Asks for this much for an address; more than it may ever have at once counts as that. `None`: it may be had now.
-    pub fn ask(self: &Arc<Self>, origin: Origin, much: NonZeroU32, now: Instant) -> Option<Turn> {
+    pub fn ask(
+        self: &Arc<Self>,
+        group: AddressGroup,
+        much: NonZeroU32,
+        now: Instant,
+    ) -> Option<Turn> {
         let cost = Duration::from_secs(much.get().into()) / self.per_second.get();
         let cost = cost.min(AT_ONCE);
         let mut whole_again = self.whole_again.lock();
-        make_room(&mut whole_again, now);
-        let whole = whole_again.entry(origin).or_insert(now);
+        make_space(&mut whole_again, now);
+        let whole = whole_again.entry(group).or_insert(now);
         *whole = now.max(*whole) + cost;
         let wait = whole.duration_since(now).saturating_sub(AT_ONCE);
         (!wait.is_zero()).then(|| Turn {
             turns: Arc::clone(self),
-            origin,
+            group,
             cost,
             wait,
             came: false,
@@ -75,7 +80,7 @@ impl Turns {
 }
 
 /// As for [`ConnectRate`](super::ConnectRate): an attacker with that many addresses is not held by a limit on each.
-fn make_room(whole_again: &mut HashMap<Origin, Instant>, now: Instant) {
+fn make_space(whole_again: &mut HashMap<AddressGroup, Instant>, now: Instant) {
     if whole_again.len() < MAX_TRACKED {
         return;
     }
@@ -103,7 +108,7 @@ impl Drop for Turn {
             return;
         }
         let mut whole_again = self.turns.whole_again.lock();
-        if let Some(whole) = whole_again.get_mut(&self.origin)
+        if let Some(whole) = whole_again.get_mut(&self.group)
             && let Some(sooner) = whole.checked_sub(self.cost)
         {
             *whole = sooner;
@@ -117,8 +122,8 @@ mod tests {
 
     use super::*;
 
-    fn here() -> Origin {
-        Origin::of(Ipv4Addr::new(192, 0, 2, 1).into())
+    fn here() -> AddressGroup {
+        AddressGroup::of(Ipv4Addr::new(192, 0, 2, 1).into())
     }
 
     fn turns(per_second: u32) -> Arc<Turns> {
@@ -142,7 +147,7 @@ mod tests {
             .expect("all is used up");
         assert_eq!(turn.wait(), secs(5));
         turn.came();
-        let there = Origin::of(Ipv4Addr::new(192, 0, 2, 2).into());
+        let there = AddressGroup::of(Ipv4Addr::new(192, 0, 2, 2).into());
         assert!(turns.ask(there, much(600), now).is_none());
         assert!(turns.ask(here(), much(5 * 60), now + secs(10)).is_none());
         assert!(turns.ask(here(), much(1), now + secs(10)).is_some());
@@ -181,8 +186,8 @@ mod tests {
         let (turns, now) = (turns(1), Instant::now());
         let mut most = 0;
         for number in 0..u32::try_from(MAX_TRACKED).expect("small") + 10 {
-            let origin = Origin::of(Ipv4Addr::from_bits(number).into());
-            assert!(turns.ask(origin, much(1), now).is_none());
+            let group = AddressGroup::of(Ipv4Addr::from_bits(number).into());
+            assert!(turns.ask(group, much(1), now).is_none());
             most = most.max(turns.whole_again.lock().len());
         }
         assert_eq!(most, MAX_TRACKED);

@@ -16,7 +16,7 @@ use tokio::net::lookup_host;
 use url::{Host, Url};
 
 use super::address::MESH_PATH;
-use crate::limits::{ConnectRate, Origin};
+use crate::limits::{AddressGroup, ConnectRate};
 
 /// Dials of one IP address and port at once; refilled at [`PER_ADDRESS_A_MINUTE`].
 const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
@@ -170,7 +170,8 @@ impl Budget {
         if addresses.len() >= MAX_TRACKED {
             *addresses = fresh();
         }
-        addresses.check_key(&address).is_ok() && self.hosts.check(Origin::of(address.ip())).is_ok()
+        addresses.check_key(&address).is_ok()
+            && self.hosts.check(AddressGroup::of(address.ip())).is_ok()
     }
 }
 

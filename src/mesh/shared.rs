@@ -28,7 +28,7 @@ use super::troubles::Trouble;
 use super::trust::Trust;
 use super::view::Published;
 use crate::config::Config;
-use crate::limits::{AddressSlot, AddressSlots, ConnectRate, HandshakeSlots, Origin};
+use crate::limits::{AddressGroup, AddressSlot, AddressSlots, ConnectRate, HandshakeSlots};
 use crate::metrics::Metrics;
 
 /// The most inbound handshakes at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
@@ -133,7 +133,7 @@ impl Shared {
 
     /// Whether a warning about this address is due: what strangers do wrong must not fill the log.
     fn may_warn(&self, remote: SocketAddr) -> bool {
-        self.warnings.check(Origin::of(remote.ip())).is_ok()
+        self.warnings.check(AddressGroup::of(remote.ip())).is_ok()
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -269,27 +269,27 @@ impl Shared {
         }
     }
 
-    /// The handshake of one inbound link, as long as it has a place; and the place among the links of its address.
+    /// The handshake of one inbound link, as long as it has a slot; and the slot among the links of its address.
     async fn greet(
         &self,
         socket: &mut impl Socket,
         remote: SocketAddr,
     ) -> Result<(Peered, AddressSlot), HandshakeError> {
-        let origin = Origin::of(remote.ip());
+        let group = AddressGroup::of(remote.ip());
         let allowed = |own, _| own < LINKS_PER_ADDRESS;
-        let Some(inbound) = self.inbound.try_take(origin, allowed) else {
+        let Some(inbound) = self.inbound.try_take(group, allowed) else {
             return Err(handshake::turn_away(socket, Rejection::Unavailable).await);
         };
-        let place = self.handshake_slots.enter(origin, HANDSHAKES);
-        if let Ok(place) = place
+        let slot = self.handshake_slots.enter(group, HANDSHAKES);
+        if let Ok(slot) = slot
             && self.enabled
         {
             let me = self.identity();
             tokio::select! {
-                done = handshake::accept(socket, &me, || place.spoke()) => {
+                done = handshake::accept(socket, &me, || slot.spoke()) => {
                     return done.map(|peered| (peered, inbound));
                 }
-                () = place.lost() => {}
+                () = slot.lost() => {}
             }
         }
         Err(handshake::turn_away(socket, Rejection::Unavailable).await)

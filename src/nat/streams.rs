@@ -2,8 +2,8 @@
 //!
 //! A connection without a relay may take short packets only and not long: one that shows no credentials within
 //! `HEADER_TIMEOUT_MS` is closed, whatever else it says. TLS handshakes have places, and take no more than a part of the
-//! thread's time, which relays need. With a relay it lasts as long as that does. What goes to a client
-//! waits in a short [`queue`]; what does not fit is lost, as it would be by UDP, so that a client that does not read harms nobody else.
+//! thread's time, which relays need. With a relay it lasts as long as that does. What goes to a client waits in a short
+//! [`queue`]; what does not fit is lost, as it would be by UDP, so that a client that does not read harms nobody else.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 use super::engine::{Engine, Shared, now};
 use super::queue::{Waiting, queue};
 use crate::config::Config;
-use crate::limits::{NoPlace, Slots};
+use crate::limits::{FairSlots, NoSlot};
 use crate::log::Seldom;
 use crate::metrics::{Metrics, TurnRefusal};
 use crate::tls::{Certificates, TlsDoor, Turns};
@@ -39,7 +39,7 @@ const PARTS: u32 = 4;
 
 /// What all connections share.
 pub(super) struct Streams {
-    slots: Slots,
+    slots: FairSlots,
     most: usize,
     patience: Duration,
     certificates: Option<Arc<Certificates>>,
@@ -58,7 +58,7 @@ impl Streams {
     ) -> Self {
         let proxies = config.trusted_proxies.clone();
         Streams {
-            slots: Slots::new(config.nat.max_connections, proxies),
+            slots: FairSlots::new(config.nat.max_connections, proxies),
             most: config.nat.max_connections,
             patience: config.header_timeout,
             certificates,
@@ -75,12 +75,12 @@ impl Streams {
     }
 
     /// There is no place for a connection.
-    fn turn_away(&self, client: SocketAddr, why: NoPlace) {
+    fn turn_away(&self, client: SocketAddr, why: NoSlot) {
         self.refuse(match why {
-            NoPlace::Full => TurnRefusal::Full,
-            NoPlace::AddressFull => TurnRefusal::AddressFull,
+            NoSlot::Full => TurnRefusal::Full,
+            NoSlot::AddressFull => TurnRefusal::AddressFull,
         });
-        if let (NoPlace::Full, Some(left_out)) = (why, self.full.due()) {
+        if let (NoSlot::Full, Some(left_out)) = (why, self.full.due()) {
             tracing::warn!(
                 setting = "TURN_MAX_CONNECTIONS",
                 most = self.most,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::conversation::Conversation;
 use super::deadlines::Waiting;
 use crate::dialect::{About, Action, Complaint, HubEvent};
-use crate::limits::Origin;
+use crate::limits::AddressGroup;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 use crate::peers::registry::Peer;
@@ -157,7 +157,7 @@ where
             quiet,
             proof: self.proof.clone(),
             room,
-            address: Origin::of(self.address),
+            address: AddressGroup::of(self.address),
         };
         match &mut self.postponed {
             // Each in its turn.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::Origin;
+use crate::limits::AddressGroup;
 
 /// The ids that are kept.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ struct Table {
     last: u64,
     len: usize,
     /// Of each address, the one that stood the shortest last.
-    by_origin: HashMap<Origin, BTreeMap<Age, CancellationToken>>,
+    by_group: HashMap<AddressGroup, BTreeMap<Age, CancellationToken>>,
 }
 
 /// Since when a connection stood, and a number that no other has.
@@ -38,7 +38,7 @@ type Age = (Instant, u64);
 #[derive(Debug)]
 pub(super) struct KeptId {
     table: Arc<Mutex<Table>>,
-    origin: Origin,
+    group: AddressGroup,
     age: Age,
     over: CancellationToken,
 }
@@ -54,16 +54,16 @@ impl KeptIds {
 
     /// Keeps the id of a client at this address whose connection stood since then, for as long as nobody has more right to
     /// the space.
-    pub(super) fn keep(&self, origin: Origin, since: Instant) -> KeptId {
+    pub(super) fn keep(&self, group: AddressGroup, since: Instant) -> KeptId {
         let mut table = self.table.lock();
         table.last += 1;
         let kept = KeptId {
             table: Arc::clone(&self.table),
-            origin,
+            group,
             age: (since, table.last),
             over: CancellationToken::new(),
         };
-        let own = table.by_origin.entry(origin).or_default();
+        let own = table.by_group.entry(group).or_default();
         own.insert(kept.age, kept.over.clone());
         table.len += 1;
         if table.len > self.most {
@@ -75,21 +75,21 @@ impl KeptIds {
 
 impl Table {
     fn one_gives_way(&mut self) {
-        let all = self.by_origin.iter();
-        let last = |(origin, own): (&Origin, &BTreeMap<Age, _>)| {
+        let all = self.by_group.iter();
+        let last = |(group, own): (&AddressGroup, &BTreeMap<Age, _>)| {
             own.last_key_value()
-                .map(|(age, _)| (own.len(), *age, *origin))
+                .map(|(age, _)| (own.len(), *age, *group))
         };
         let largest = all
             .filter_map(last)
             .max_by_key(|(len, age, _)| (*len, *age));
-        if let Some((_, age, origin)) = largest {
-            self.remove(origin, age);
+        if let Some((_, age, group)) = largest {
+            self.remove(group, age);
         }
     }
 
-    fn remove(&mut self, origin: Origin, age: Age) {
-        let Some(own) = self.by_origin.get_mut(&origin) else {
+    fn remove(&mut self, group: AddressGroup, age: Age) {
+        let Some(own) = self.by_group.get_mut(&group) else {
             return;
         };
         if let Some(over) = own.remove(&age) {
@@ -97,7 +97,7 @@ impl Table {
             self.len -= 1;
         }
         if own.is_empty() {
-            self.by_origin.remove(&origin);
+            self.by_group.remove(&group);
         }
     }
 }
@@ -111,7 +111,7 @@ impl KeptId {
 
 impl Drop for KeptId {
     fn drop(&mut self) {
-        self.table.lock().remove(self.origin, self.age);
+        self.table.lock().remove(self.group, self.age);
     }
 }
 
@@ -121,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    fn origin(host: u8) -> Origin {
-        Origin::of([192, 0, 2, host].into())
+    fn group(host: u8) -> AddressGroup {
+        AddressGroup::of([192, 0, 2, host].into())
     }
 
     fn lost(kept: &[KeptId]) -> usize {
@@ -133,10 +133,10 @@ mod tests {
     fn who_breaks_off_on_purpose_pushes_out_what_it_just_made() {
         let (kept, start) = (KeptIds::new(10), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
-        let early = kept.keep(origin(1), at(0));
-        let strangers: Vec<_> = (0..50).map(|n| kept.keep(origin(1), at(100 + n))).collect();
-        let late = kept.keep(origin(1), at(50));
-        let elsewhere = kept.keep(origin(2), at(500));
+        let early = kept.keep(group(1), at(0));
+        let strangers: Vec<_> = (0..50).map(|n| kept.keep(group(1), at(100 + n))).collect();
+        let late = kept.keep(group(1), at(50));
+        let elsewhere = kept.keep(group(2), at(500));
         assert_eq!(lost(&[early, late, elsewhere]), 0);
         assert_eq!(lost(&strangers), 50 - (10 - 3));
         assert!(!strangers[0].over.is_cancelled(), "the oldest stay");
@@ -146,13 +146,13 @@ mod tests {
     fn many_addresses_share_what_there_is() {
         let (kept, now) = (KeptIds::new(100), Instant::now());
         let all: Vec<Vec<_>> = (1..=20)
-            .map(|host| (0..50).map(|_| kept.keep(origin(host), now)).collect())
+            .map(|host| (0..50).map(|_| kept.keep(group(host), now)).collect())
             .collect();
         for own in &all {
             assert_eq!(own.len() - lost(own), 5);
         }
         drop(all);
         let table = kept.table.lock();
-        assert!(table.by_origin.is_empty() && table.len == 0);
+        assert!(table.by_group.is_empty() && table.len == 0);
     }
 }

@@ -42,7 +42,7 @@ use tokio::time::{Instant, timeout};
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{Admission, MostConnections, NoPlace, Origin, Permit, Turn, Turns};
+use crate::limits::{AddressGroup, ConnectionLimits, ConnectionSlots, NoSlot, Permit, Turn, Turns};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::peers::mailbox::{Capacity, Mailbox};
 use crate::peers::port::MeshPort;
@@ -78,7 +78,7 @@ struct Shared<M> {
     limits: PeerLimits,
     policies: Policies,
     intake: Arc<Intake>,
-    admission: Admission,
+    connection_slots: ConnectionSlots,
     /// What joins may have others be told.
     notices: Option<Arc<Turns>>,
     /// Ids kept for clients whose connection broke: as many as there may be connections.
@@ -94,7 +94,7 @@ impl<M: MeshPort> Shared<M> {
         let notices = self.notices.as_ref()?;
         let told = self.mesh.told_in(network).saturating_mul(TOLD_PER_JOIN);
         let told = NonZeroU32::new(u32::try_from(told).unwrap_or(u32::MAX))?;
-        notices.ask(Origin::of(address), told, Instant::now())
+        notices.ask(AddressGroup::of(address), told, Instant::now())
     }
 }
 
@@ -156,14 +156,14 @@ where
 const LINGER: Duration = Duration::from_secs(2);
 
 impl<M: MeshPort> Sessions<M> {
-    /// Nobody yet, with room for so many.
+    /// Nobody yet, and at most this many `connections`.
     pub fn new(
         mesh: M,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
         limits: PeerLimits,
         policies: Policies,
-        room: MostConnections,
+        connections: ConnectionLimits,
     ) -> Self {
         Sessions {
             shared: Arc::new(Shared {
@@ -177,8 +177,8 @@ impl<M: MeshPort> Sessions<M> {
                 notices: limits.notices_per_sec_per_ip.map(Turns::new),
                 limits,
                 policies,
-                admission: Admission::new(room),
-                kept: KeptIds::new(room.connections),
+                connection_slots: ConnectionSlots::new(connections),
+                kept: KeptIds::new(connections.connections),
                 open: Mutex::default(),
                 next: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
@@ -186,9 +186,9 @@ impl<M: MeshPort> Sessions<M> {
         }
     }
 
-    /// A place for one more from this address, to be taken before the upgrade.
-    pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoPlace> {
-        self.shared.admission.try_admit(from)
+    /// A slot for one more connection from this address, to be taken before the upgrade.
+    pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoSlot> {
+        self.shared.connection_slots.try_admit(from)
     }
 
     /// Gives back the memory of addresses whose peers have not joined lately.
@@ -213,7 +213,7 @@ impl<M: MeshPort> Sessions<M> {
         io: S,
         ahead: Bytes,
         newcomer: Newcomer,
-        from: Origin,
+        from: AddressGroup,
         permit: P,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send,

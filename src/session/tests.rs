@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::LINGER;
 use super::conversation::Conversation;
-use crate::limits::Origin;
+use crate::limits::AddressGroup;
 use fake::{Answer, Call, FakeMesh, HERE, Hub, PATIENCE, limits, network};
 
 fn types(messages: &[Value]) -> Vec<&str> {
@@ -411,7 +411,7 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
     let sessions = hub.sessions.clone();
     tokio::spawn(async move {
         sessions
-            .serve(ours, first.into(), newcomer, Origin::of(HERE), permit)
+            .serve(ours, first.into(), newcomer, AddressGroup::of(HERE), permit)
             .await
     });
     let mut client = tokio_tungstenite::WebSocketStream::from_raw_socket(
@@ -468,7 +468,7 @@ fn a_session_at_rest_is_small() {
     let (io, _theirs) = tokio::io::duplex(64);
     let future = hub
         .sessions
-        .serve(io, Bytes::new(), newcomer, Origin::of(HERE), permit);
+        .serve(io, Bytes::new(), newcomer, AddressGroup::of(HERE), permit);
     assert!(
         size_of_val(&future) <= 1800,
         "{} bytes",

@@ -1,8 +1,8 @@
 //! Which clients may be in a TLS handshake, and when each takes its costly steps.
 //!
 //! [`TlsDoor`] has the places of `MAX_TLS_HANDSHAKES`; one address has half of them at most, but for trusted proxies, which
-//! speak for many. Few have a turn ([`Turns`]) at a time, and all turns together can be held to a share of a thread's time. One pair is
-//! for the hub's port, another for TURN over TLS (`nat::streams`).
+//! speak for many. Few have a turn ([`Turns`]) at a time, and all turns together can be held to a share of a thread's time.
+//! One pair is for the hub's port, another for TURN over TLS (`nat::streams`).
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::config::{Config, TrustedProxies};
-use crate::limits::{HandshakeSlot, HandshakeSlots, NoPlace, Origin};
+use crate::limits::{AddressGroup, HandshakeSlot, HandshakeSlots, NoSlot};
 
 /// The places of handshakes.
 pub(crate) struct TlsDoor {
@@ -33,12 +33,12 @@ impl TlsDoor {
     }
 
     /// A place for a handshake, unless there is none.
-    pub(crate) fn enter(&self, from: IpAddr) -> Result<HandshakeSlot, NoPlace> {
+    pub(crate) fn enter(&self, from: IpAddr) -> Result<HandshakeSlot, NoSlot> {
         let of_one = match self.proxies.trusts(from.to_canonical()) {
             true => self.places,
             false => self.places.div_ceil(2),
         };
-        self.handshake_slots.enter(Origin::of(from), of_one)
+        self.handshake_slots.enter(AddressGroup::of(from), of_one)
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 use tokio_rustls::TlsConnector;
 
 use super::*;
-use crate::limits::{HandshakeSlots, Origin};
+use crate::limits::{AddressGroup, HandshakeSlots};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -137,7 +137,7 @@ async fn each_step_of_a_handshake_waits_for_its_turn_and_not_the_first_alone() {
     let turns = Arc::new(Turns::of(1));
     let place = Arc::new(
         HandshakeSlots::new(1)
-            .enter(Origin::of(addr.ip()), 1)
+            .enter(AddressGroup::of(addr.ip()), 1)
             .expect("a place"),
     );
     let held = turns.take().await;

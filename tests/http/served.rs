@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::{Config, IceUrl};
-use hubmesh::http::{App, Arrival, Backend, Places, bind};
-use hubmesh::limits::NoPlace;
+use hubmesh::http::{App, Arrival, Backend, Permits, bind};
+use hubmesh::limits::NoSlot;
 use hubmesh::mesh::{BootstrapView, Condition, HubReport, HubView, MeshView, Observed};
 use hubmesh::metrics::{Metrics, Refusal};
 use hubmesh::tls::Stream;
@@ -31,7 +31,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Echoes to peers and hubs, behind a greeting that says who they are to it.
 pub struct Echo {
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     pub links: AtomicUsize,
     pub is_synced: AtomicBool,
     pub is_running: AtomicBool,
@@ -54,12 +54,12 @@ impl Echo {
 impl Backend for Echo {
     type Permit = OwnedSemaphorePermit;
 
-    fn try_admit(&self, _: IpAddr) -> Result<OwnedSemaphorePermit, NoPlace> {
-        let places = Arc::clone(&self.places);
-        places.try_acquire_owned().map_err(|_| NoPlace::Full)
+    fn try_admit(&self, _: IpAddr) -> Result<OwnedSemaphorePermit, NoSlot> {
+        let slots = Arc::clone(&self.slots);
+        slots.try_acquire_owned().map_err(|_| NoSlot::Full)
     }
 
-    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, _places: Places<Self>) {
+    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, _permits: Permits<Self>) {
         let socket =
             WebSocketStream::from_partially_read(socket, ahead.into(), Role::Server, None).await;
         let peer = arrival.peer.expect("it names itself in its address");
@@ -179,7 +179,7 @@ impl Served {
         let config = Config::from_vars(vars).expect("a good configuration");
         let metrics = Metrics::new();
         let echo = Echo {
-            places: Arc::new(Semaphore::new(config.max_connections)),
+            slots: Arc::new(Semaphore::new(config.max_connections)),
             links: AtomicUsize::new(1),
             is_synced: AtomicBool::new(true),
             is_running: AtomicBool::new(true),

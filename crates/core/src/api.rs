@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use super::ids::{
     ClaimNo, DialId, HubId, Incarnation, LeaveReason, LinkId, NetworkKey, PeerId, SignalKind,
 };
-use crate::reach::Origin;
+use crate::reach::AddressGroup;
 
 mod rooms;
 
@@ -119,7 +119,7 @@ pub struct Join {
     /// What it wants of its room; `None` in networks that are no rooms.
     pub room: Option<RoomAsk>,
     /// Where its client is, as far as the hub knows: who contests much is bounded by it.
-    pub address: Origin,
+    pub address: AddressGroup,
 }
 
 /// Why a local peer may not join.

@@ -241,7 +241,7 @@ impl Contests {
 
     /// Whether one more may wait; another may have to go for it.
     fn makes_room(&mut self, join: &Join) -> bool {
-        let Ok(gives_way) = self.waiting.make_room(join) else {
+        let Ok(gives_way) = self.waiting.make_space(join) else {
             return false;
         };
         if let Some(Pending { contender, .. }) = gives_way {

@@ -29,7 +29,7 @@ use super::rng::Rng;
 use backoff::Backoff;
 use known::Known;
 
-pub use admission::Admission;
+pub use admission::LinkAdmission;
 pub use config::DialConfig;
 
 mod admission;

@@ -1,6 +1,6 @@
 //! Who is where: every hub's claims, as far as this hub knows them, and the winner of each id.
 //!
-//! Each hub is the only author of its claims, so an `Origin`'s set here is always exactly what its author
+//! Each hub is the only author of its claims, so an [`OriginSet`] here is always exactly what its author
 //! had at one sequence number. The core writes (its own claims, and deltas from neighbours); the data path
 //! only reads, behind one read lock. Nothing here knows of links, timers or sessions.
 //!
@@ -53,7 +53,7 @@ const MAX_SAME: usize = 4;
 
 /// What one hub claims, or claims in one network, as this hub has it.
 #[derive(Debug)]
-struct Origin {
+struct OriginSet {
     hub: HubId,
     /// The network, if these are its claims in that one alone.
     of: Option<NetworkKey>,
@@ -171,7 +171,7 @@ pub struct Directory {
     networks: Vec<Option<Network>>,
     free_networks: Vec<NetworkNo>,
     by_name: HashMap<NetworkKey, NetworkNo>,
-    origins: Vec<Option<Origin>>,
+    origins: Vec<Option<OriginSet>>,
     free_origins: Vec<OriginNo>,
     by_hub: HashMap<HubId, OriginNo>,
     /// The sets that are of one network.

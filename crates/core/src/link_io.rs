@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Core;
 use super::api::{Bye, DialFailure, LinkUp, Output};
-use super::dial::Admission;
+use super::dial::LinkAdmission;
 use super::ids::{DialId, HubId, Incarnation, LeaveReason, LinkId, Now};
 use super::linkage::Codec;
 use super::routing::Routing;
@@ -54,9 +54,9 @@ impl Core {
         if up.dialed.is_none() {
             let follows = up.version >= PULLS_SINCE;
             match self.linkage.dialer.admit(now.at, up.hub, follows) {
-                Admission::Welcome => {}
-                Admission::Full => return self.close(up.link, Bye::Full),
-                Admission::Elsewhere => return self.send_on(now, &up, reach),
+                LinkAdmission::Welcome => {}
+                LinkAdmission::Full => return self.close(up.link, Bye::Full),
+                LinkAdmission::Elsewhere => return self.send_on(now, &up, reach),
             }
         }
         self.routing.topology.on_link_up(up.link, up.version);

@@ -1,8 +1,8 @@
 //! How far an address reaches: this machine, a private network, or the world. And which addresses count as one.
 //!
 //! One pure function, [`Reach::of`], for two decisions: from where an open mesh takes links (`http::admit`), and which
-//! addresses that other hubs tell of may be dialled (`mesh::advertised`). [`Origin`] is what limits count by. Knows neither sockets
-//! nor names.
+//! addresses that other hubs tell of may be dialled (`mesh::advertised`). [`AddressGroup`] is what limits count by. Knows
+//! neither sockets nor names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -98,14 +98,14 @@ fn embedded(address: IpAddr) -> Option<IpAddr> {
     Some(IpAddr::from(inner))
 }
 
-/// Who counts as one: an IPv4 address, or a /64 of IPv6, which is the least that a single customer gets.
+/// Addresses that count as one: an IPv4 address, or a /64 of IPv6, which is the least that a single customer gets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Origin(IpAddr);
+pub struct AddressGroup(IpAddr);
 
-impl Origin {
-    /// What this address counts with.
+impl AddressGroup {
+    /// The group that this address counts in.
     pub fn of(address: IpAddr) -> Self {
-        Origin(match address.to_canonical() {
+        AddressGroup(match address.to_canonical() {
             IpAddr::V6(v6) => {
                 let network = v6.to_bits() & (u128::from(u64::MAX) << 64);
                 IpAddr::V6(Ipv6Addr::from_bits(network))

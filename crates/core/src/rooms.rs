@@ -29,7 +29,7 @@ use super::api::{Record, Room, RoomAsk, RoomClaim, record_id};
 use super::directory::Directory;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use crate::frames::{Claim, Set};
-use crate::reach::Origin;
+use crate::reach::AddressGroup;
 use places::{Maker, Places};
 
 /// Where the numbers of claims begin that the hub makes by itself: far from those that its sessions draw.
@@ -194,7 +194,7 @@ impl Core {
         &mut self,
         now: Now,
         network: &NetworkKey,
-        (claim, peer, from): (ClaimNo, &PeerId, Origin),
+        (claim, peer, from): (ClaimNo, &PeerId, AddressGroup),
         ask: RoomAsk,
     ) -> Result<(), JoinRefusal> {
         let known = self.known_record(network);

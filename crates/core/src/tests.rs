@@ -9,7 +9,7 @@ use super::ids::{ClaimNo, Dialect, NetworkKey, PeerId};
 use super::*;
 use crate::frames::{Change, Claim, Entry, PULLS_SINCE};
 use crate::policy::Policies;
-use crate::reach::Origin;
+use crate::reach::AddressGroup;
 
 const ME: HubId = HubId([1; 20]);
 const OTHER: HubId = HubId([2; 20]);
@@ -43,7 +43,7 @@ fn join(claim: u64, name: &str) -> Join {
         quiet: false,
         proof: Bytes::new(),
         room: None,
-        address: Origin::of(std::net::Ipv4Addr::LOCALHOST.into()),
+        address: AddressGroup::of(std::net::Ipv4Addr::LOCALHOST.into()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubmesh::limits::Origin;
+use hubmesh::limits::AddressGroup;
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{
     AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
@@ -93,8 +93,8 @@ impl Choices<'_> {
     }
 
     /// Of three clients' homes.
-    pub fn address(&mut self) -> Origin {
-        Origin::of([192, 0, 2, self.below(3)].into())
+    pub fn address(&mut self) -> AddressGroup {
+        AddressGroup::of([192, 0, 2, self.below(3)].into())
     }
 
     pub fn data(&mut self) -> Option<Bytes> {

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::config::PeerLimits;
-use crate::limits::{MostConnections, Origin};
+use crate::limits::{AddressGroup, ConnectionLimits};
 use crate::metrics::Metrics;
 use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
@@ -306,7 +306,7 @@ impl Hub {
             Arc::clone(&metrics),
             limits,
             policies(),
-            MostConnections {
+            ConnectionLimits {
                 connections: 100,
                 per_address: None,
             },
@@ -377,7 +377,7 @@ impl Hub {
         let sessions = self.sessions.clone();
         let served = tokio::spawn(async move {
             sessions
-                .serve(ours, Bytes::new(), newcomer, Origin::of(HERE), permit)
+                .serve(ours, Bytes::new(), newcomer, AddressGroup::of(HERE), permit)
                 .await;
         });
         Client {

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use super::super::api::{Join, JoinRefusal};
 use super::super::exchange::Found;
 use super::super::ids::{ClaimNo, Moment, NetworkKey, PeerId};
-use crate::reach::Origin;
+use crate::reach::AddressGroup;
 
 /// The most that wait at once: 100,000, about 40 MB.
 const MAX_PENDING: usize = 100_000;
@@ -63,7 +63,7 @@ pub(super) struct Waiting {
     by_claim: HashMap<ClaimNo, u64>,
     /// The oldest first.
     by_id: BTreeMap<Id, Vec<u64>>,
-    by_address: HashMap<Origin, usize>,
+    by_address: HashMap<AddressGroup, usize>,
 }
 
 impl Waiting {
@@ -125,7 +125,7 @@ impl Waiting {
     }
 
     /// Makes room for one more, whoever has to wait no longer for that.
-    pub(super) fn make_room(&mut self, join: &Join) -> Result<Option<Pending>, Full> {
+    pub(super) fn make_space(&mut self, join: &Join) -> Result<Option<Pending>, Full> {
         let own = self.by_address.get(&join.address).copied().unwrap_or(0);
         if self.all.len() >= MAX_PENDING || own >= MAX_OF_ADDRESS {
             return Err(Full);
@@ -134,7 +134,7 @@ impl Waiting {
         if rivals.len() < MAX_FOR_ID {
             return Ok(None);
         }
-        let count = |from: Option<Origin>| {
+        let count = |from: Option<AddressGroup>| {
             let theirs = rivals.iter().filter(|rival| self.address(rival) == from);
             theirs.count()
         };
@@ -148,7 +148,7 @@ impl Waiting {
         }
     }
 
-    fn address(&self, token: &u64) -> Option<Origin> {
+    fn address(&self, token: &u64) -> Option<AddressGroup> {
         Some(self.all.get(token)?.contender.join.address)
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::frames::{Change, Claim, Entry};
 use crate::ids::{Dialect, Hlc, Incarnation, LeaveReason};
 use crate::mutants::Mutants;
-use crate::reach::Origin;
+use crate::reach::AddressGroup;
 
 const HERE: HubId = HubId([1; 20]);
 const THERE: HubId = HubId([2; 20]);
@@ -47,7 +47,7 @@ impl Hub {
             quiet: false,
             proof: Bytes::from_static(proof.as_bytes()),
             room: None,
-            address: Origin::of(address),
+            address: AddressGroup::of(address),
         };
         self.contests.begin(self.now, &self.directory, join);
         self.carry_out()

@@ -14,7 +14,7 @@ const MAX_SENT_ON: usize = 4_096;
 
 /// What becomes of a link that another hub dialled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Admission {
+pub enum LinkAdmission {
     /// It stays.
     Welcome,
     /// There are links enough, and the hub has others.
@@ -26,20 +26,20 @@ pub enum Admission {
 impl Dialer {
     /// Whether a link that `hub` dialled may stay. A neighbour's further link always may: one of them will be closed.
     /// `follows` says that the hub makes use of introductions.
-    pub fn admit(&mut self, now: Moment, hub: HubId, follows: bool) -> Admission {
+    pub fn admit(&mut self, now: Moment, hub: HubId, follows: bool) -> LinkAdmission {
         if self.is_linked(hub) || self.standing < self.config.accept_up_to {
-            return Admission::Welcome;
+            return LinkAdmission::Welcome;
         }
         if self.hubs.get(&hub).is_some_and(|known| known.reachable) {
-            return Admission::Full;
+            return LinkAdmission::Full;
         }
         if follows && self.can_introduce() && !self.was_sent_on(now, hub) {
-            return Admission::Elsewhere;
+            return LinkAdmission::Elsewhere;
         }
         if self.standing < self.config.accept_never_past {
-            Admission::Welcome
+            LinkAdmission::Welcome
         } else {
-            Admission::Full
+            LinkAdmission::Full
         }
     }
 

@@ -11,7 +11,7 @@ use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId, mix};
 use super::log::Step;
 use super::shares::Use;
 use super::store::{NetworkNo, OriginNo, Record, RecordNo};
-use super::{ClaimView, Directory, Network, Origin, OriginState, Part, Shown};
+use super::{ClaimView, Directory, Network, OriginSet, OriginState, Part, Shown};
 use crate::frames::{Change, Claim, Entry};
 
 impl Directory {
@@ -45,21 +45,21 @@ impl Directory {
         self.origin_at(no).map_or(self.me, |origin| origin.hub)
     }
 
-    pub(super) fn origin_at(&self, no: OriginNo) -> Option<&Origin> {
+    pub(super) fn origin_at(&self, no: OriginNo) -> Option<&OriginSet> {
         self.origins.get(no as usize)?.as_ref()
     }
 
-    pub(super) fn origin(&self, hub: &HubId) -> Option<&Origin> {
+    pub(super) fn origin(&self, hub: &HubId) -> Option<&OriginSet> {
         self.origin_at(*self.by_hub.get(hub)?)
     }
 
     /// The set that has a hub's claims in this network.
-    pub(super) fn origin_in(&self, hub: &HubId, network: &NetworkKey) -> Option<&Origin> {
+    pub(super) fn origin_in(&self, hub: &HubId, network: &NetworkKey) -> Option<&OriginSet> {
         self.part_at(hub, network).or_else(|| self.origin(hub))
     }
 
     /// The set of this network alone.
-    pub(super) fn part_at(&self, hub: &HubId, network: &NetworkKey) -> Option<&Origin> {
+    pub(super) fn part_at(&self, hub: &HubId, network: &NetworkKey) -> Option<&OriginSet> {
         self.origin_at(self.set_no(hub, Some(network))?)
     }
 
@@ -67,7 +67,7 @@ impl Directory {
         self.network_at(*self.by_name.get(network)?)
     }
 
-    pub(super) fn own_mut(&mut self) -> &mut Origin {
+    pub(super) fn own_mut(&mut self) -> &mut OriginSet {
         let no = self.own_no as usize;
         self.origins[no]
             .as_mut()
@@ -85,7 +85,7 @@ impl Directory {
 
     /// What is known of a hub's set; `None` if nothing is.
     pub fn origin_state(&self, hub: &HubId) -> Option<OriginState> {
-        self.origin(hub).map(Origin::state)
+        self.origin(hub).map(OriginSet::state)
     }
 
     /// The hubs of which there is a whole set, by id.
@@ -107,7 +107,7 @@ impl Directory {
         claims.collect()
     }
 
-    pub(super) fn view(&self, origin: &Origin, no: RecordNo) -> ClaimView {
+    pub(super) fn view(&self, origin: &OriginSet, no: RecordNo) -> ClaimView {
         let record = self.store.record(no);
         ClaimView {
             network: self.key_of(record.network),
@@ -461,7 +461,7 @@ impl Directory {
     /// As much of a walk from `cursor` to `head` as the budget allows.
     pub(super) fn part_of<'a>(
         &self,
-        origin: &Origin,
+        origin: &OriginSet,
         head: u64,
         walk: impl Iterator<Item = Step<'a>>,
         cursor: u64,
@@ -493,7 +493,7 @@ impl Directory {
         part
     }
 
-    pub(super) fn entry(&self, origin: &Origin, step: Step<'_>) -> Entry {
+    pub(super) fn entry(&self, origin: &OriginSet, step: Step<'_>) -> Entry {
         match step {
             Step::Live { seq, record } => {
                 let view = self.view(origin, record);

@@ -7,15 +7,15 @@ use super::super::ids::{
 use super::log::Log;
 use super::shares::Use;
 use super::store::{NO_MEMBER, NetworkNo, OriginNo, Record, RecordNo};
-use super::{Directory, Held, KeyChange, MAX_NETWORKS, MAX_SAME, Network, Origin};
+use super::{Directory, Held, KeyChange, MAX_NETWORKS, MAX_SAME, Network, OriginSet};
 use crate::frames::Claim;
 
 impl Directory {
-    pub(super) fn origin_mut(&mut self, hub: &HubId) -> Option<&mut Origin> {
+    pub(super) fn origin_mut(&mut self, hub: &HubId) -> Option<&mut OriginSet> {
         self.origin_at_mut(*self.by_hub.get(hub)?)
     }
 
-    pub(super) fn origin_at_mut(&mut self, no: OriginNo) -> Option<&mut Origin> {
+    pub(super) fn origin_at_mut(&mut self, no: OriginNo) -> Option<&mut OriginSet> {
         self.origins.get_mut(no as usize)?.as_mut()
     }
 
@@ -34,7 +34,7 @@ impl Directory {
         of: Option<NetworkKey>,
         incarnation: Incarnation,
     ) -> OriginNo {
-        let origin = Origin {
+        let origin = OriginSet {
             hub,
             of,
             incarnation,
@@ -138,9 +138,9 @@ impl Directory {
         }
     }
 
-    /// Whether there is room for another hub's claim, and it is one that an honest hub could have made: no further from
-    /// its others than a log reaches, and not the fifth of one id. A hub retracts the older of its own claims of an id at once, so two is what
-    /// one has for a moment.
+    /// Whether there is room for another hub's claim, and it is one that an honest hub could have made: no further from its
+    /// others than a log reaches, and not the fifth of one id. A hub retracts the older of its own claims of an id at once,
+    /// so two is what one has for a moment.
     fn takes(
         &mut self,
         origin: OriginNo,

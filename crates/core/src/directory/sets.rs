@@ -10,10 +10,10 @@ use super::super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::Tombstone;
 use super::store::{OriginNo, RecordNo};
 use super::views::Views;
-use super::{ClaimView, Directory, Lines, Origin, OriginState, Part};
+use super::{ClaimView, Directory, Lines, OriginSet, OriginState, Part};
 use crate::frames::{Entry, Scope, Set};
 
-impl Origin {
+impl OriginSet {
     pub(super) fn state(&self) -> OriginState {
         OriginState {
             incarnation: self.incarnation,

@@ -1,7 +1,7 @@
 //! How many rooms' records a hub holds, how many bytes, and whose room ends first where there is no place.
 //!
-//! Rooms without a member stand by who made them. Where there is no place, one of whoever has the most of them ends, the one
-//! that was left first: nobody ends others' rooms by making many. Knows no directory. Called by `rooms` alone.
+//! Rooms without a member stand by who made them. Where there is no place, one of whoever has the most of them ends, the
+//! one that was left first: nobody ends others' rooms by making many. Knows no directory. Called by `rooms` alone.
 //!
 //! Invariants: a room stands once; what all of them take is what each was said to take.
 
@@ -9,10 +9,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ids::{Moment, NetworkKey};
-use crate::reach::Origin;
+use crate::reach::AddressGroup;
 
 /// Who made a room, as limits count; `None` if that is not known here.
-pub(super) type Maker = Option<Origin>;
+pub(super) type Maker = Option<AddressGroup>;
 
 /// What stands first is the last to end.
 type Rank = (usize, Reverse<(Moment, NetworkKey)>, Maker);

@@ -9,7 +9,7 @@ use crate::api::Join;
 use crate::directory::Shares;
 use crate::frames::{Change, Entry};
 use crate::ids::{Dialect, Incarnation};
-use crate::reach::Origin;
+use crate::reach::AddressGroup;
 use crate::{CoreConfig, RoomsConfig};
 
 const ME: HubId = HubId([5; 20]);
@@ -79,7 +79,7 @@ impl Hub {
             quiet: false,
             proof: Bytes::new(),
             room: Some(ask),
-            address: Origin::of(self.from.into()),
+            address: AddressGroup::of(self.from.into()),
         };
         self.core.join(at(ms), join);
         self.outputs()

@@ -10,7 +10,7 @@ use crate::sessions::{Session, SessionNo, Status};
 use hubmesh_core::api::{Join, RoomAsk, Signal, Source};
 use hubmesh_core::exchange::{Resolve, Sent};
 use hubmesh_core::ids::{ClaimNo, Dialect, LeaveReason, NetworkKey, PeerId};
-use hubmesh_core::reach::Origin;
+use hubmesh_core::reach::AddressGroup;
 
 /// What a client joins with.
 #[derive(Clone, Debug)]
@@ -171,7 +171,7 @@ impl World {
             quiet: who.quiet,
             proof: who.proof.clone(),
             room: who.room.clone(),
-            address: Origin::of(Ipv4Addr::LOCALHOST.into()),
+            address: AddressGroup::of(Ipv4Addr::LOCALHOST.into()),
         };
         let now = self.clocks(no);
         if let Some(running) = self.hosts[no].running.as_mut() {

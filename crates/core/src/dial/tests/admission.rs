@@ -16,24 +16,31 @@ fn full() -> Dialer {
 fn past_the_limit_only_hubs_without_another_way_are_accepted() {
     let mut dialer = full();
     let mut admit = |hub| dialer.admit(at_ms(0), id(hub), false);
-    assert_eq!(admit(59), Admission::Full, "it is reachable");
-    assert_eq!(admit(31), Admission::Welcome, "it is a neighbour");
-    assert_eq!(admit(200), Admission::Welcome, "it is new to the mesh");
+    assert_eq!(admit(59), LinkAdmission::Full, "it is reachable");
+    assert_eq!(admit(31), LinkAdmission::Welcome, "it is a neighbour");
+    assert_eq!(admit(200), LinkAdmission::Welcome, "it is new to the mesh");
     dialer.config.accept_never_past = 32;
-    assert_eq!(dialer.admit(at_ms(0), id(200), false), Admission::Full);
+    assert_eq!(dialer.admit(at_ms(0), id(200), false), LinkAdmission::Full);
     dialer.on_neighbour_down(at_ms(0), id(31));
-    assert_eq!(dialer.admit(at_ms(0), id(59), false), Admission::Welcome);
+    assert_eq!(
+        dialer.admit(at_ms(0), id(59), false),
+        LinkAdmission::Welcome
+    );
 }
 
 #[test]
 fn a_newcomer_is_sent_on_once_and_let_in_if_that_did_not_help() {
     let mut dialer = full();
     let mut admit = |ms| dialer.admit(at_ms(ms), id(200), true);
-    assert_eq!(admit(0), Admission::Elsewhere);
-    assert_eq!(admit(999), Admission::Elsewhere, "it has tried nobody yet");
-    assert_eq!(admit(1_000), Admission::Welcome);
+    assert_eq!(admit(0), LinkAdmission::Elsewhere);
+    assert_eq!(
+        admit(999),
+        LinkAdmission::Elsewhere,
+        "it has tried nobody yet"
+    );
+    assert_eq!(admit(1_000), LinkAdmission::Welcome);
     // Half a minute later it is a newcomer again: it may have been restarted.
-    assert_eq!(admit(30_000), Admission::Elsewhere);
+    assert_eq!(admit(30_000), LinkAdmission::Elsewhere);
 }
 
 #[test]
@@ -45,7 +52,10 @@ fn who_was_sent_on_is_remembered_for_a_while_and_of_so_many_at_most() {
         dialer.admit(at_ms(0), HubId(newcomer), true);
     }
     assert_eq!(dialer.sent_on.len(), 4_096);
-    assert_eq!(dialer.admit(at_ms(0), id(200), true), Admission::Welcome);
+    assert_eq!(
+        dialer.admit(at_ms(0), id(200), true),
+        LinkAdmission::Welcome
+    );
     dialer.admit(at_ms(30_000), id(200), true);
     assert_eq!(dialer.sent_on.len(), 1);
 }
@@ -71,7 +81,10 @@ fn who_can_name_nobody_lets_newcomers_in() {
     for hub in 0..32 {
         dialer.on_neighbour_up(at_ms(0), id(hub), None);
     }
-    assert_eq!(dialer.admit(at_ms(0), id(200), true), Admission::Welcome);
+    assert_eq!(
+        dialer.admit(at_ms(0), id(200), true),
+        LinkAdmission::Welcome
+    );
 }
 
 #[test]

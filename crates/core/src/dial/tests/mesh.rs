@@ -8,7 +8,7 @@ use super::super::super::api::{Bye, DialFailure, DialTarget, LinkUp};
 use super::super::super::ids::{DialId, HubId, Incarnation, LinkId, Moment};
 use super::super::super::links::{LinkConfig, LinkEvent, Links};
 use super::super::super::topology::{Topology, TopologyConfig, TopologyEvent};
-use super::super::{Admission, DialConfig, Dialer};
+use super::super::{DialConfig, Dialer, LinkAdmission};
 use crate::frames::{ControlFrame, PULLS_SINCE};
 
 const LATENCY: Duration = Duration::from_millis(5);
@@ -173,7 +173,7 @@ impl Mesh {
                 node.open.insert(up.link, peer);
                 let follows = false;
                 if up.dialed.is_none()
-                    && node.dialer.admit(now, up.hub, follows) != Admission::Welcome
+                    && node.dialer.admit(now, up.hub, follows) != LinkAdmission::Welcome
                 {
                     self.close(n, up.link, Bye::Full);
                     return self.pump(n);
