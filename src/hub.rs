@@ -18,13 +18,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout
 use tokio_tungstenite::WebSocketStream;
 
 use crate::config::{Config, IceUrl};
-use crate::http::{self, App, Arrival, Backend, BindError, Permits};
+use crate::http::{self, App, Backend, BindError, Permits, UpgradeRequest};
 use crate::limits::{AddressGroup, ConnectionLimits, NoSlot, Permit};
 use crate::mesh::{HubReport, Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
 use crate::peers::registry::Registry;
-use crate::session::{self, Newcomer, Only, Sessions};
+use crate::session::{self, ConnectingPeer, Only, Sessions};
 use crate::tls::{BadFile, Certificates, Stream};
 use crate::unsent::Unsent;
 
@@ -292,21 +292,27 @@ impl Backend for Parts {
         self.sessions.try_admit(from)
     }
 
-    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, permit: Permits<Self>) {
+    async fn peer(
+        &self,
+        socket: Stream,
+        ahead: Bytes,
+        request: UpgradeRequest,
+        permit: Permits<Self>,
+    ) {
         // Whoever joins by connecting asks for no other network than the one that was looked at then.
-        let room = arrival.grant.room.filter(|_| arrival.network.is_none());
-        let newcomer = Newcomer {
-            address: arrival.remote,
-            dialect: arrival.dialect,
-            peer: arrival.peer,
-            only: Only::of(arrival.grant.peer_id, room),
-            proof: arrival.grant.proof,
-            network: arrival.network,
+        let room = request.grant.room.filter(|_| request.network.is_none());
+        let connecting = ConnectingPeer {
+            address: request.remote,
+            dialect: request.dialect,
+            peer: request.peer,
+            only: Only::of(request.grant.peer_id, room),
+            proof: request.grant.proof,
+            network: request.network,
         };
         socket.bound_unsent(Unsent::OfPeer);
-        let from = AddressGroup::of(arrival.remote);
+        let from = AddressGroup::of(request.remote);
         self.sessions
-            .serve(socket, ahead, newcomer, from, permit)
+            .serve(socket, ahead, connecting, from, permit)
             .await;
     }
 

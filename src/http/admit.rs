@@ -17,7 +17,7 @@ use warp::reply::Response;
 
 use super::client_ip::{self, client_ip};
 use super::upgrade::{self, BadHandshake, Handshake};
-use super::{App, Arrival, Backend, Head, Permits, query, reply};
+use super::{App, Backend, Head, Permits, UpgradeRequest, query, reply};
 use crate::auth::{Denied, Grant, bearer};
 use crate::limits::{AddressGroup, NoSlot};
 use crate::metrics::Refusal;
@@ -178,14 +178,14 @@ fn try_enter<B: Backend>(
     }
     origin(app, &head)?;
     let permit = app.try_admit(client)?;
-    let arrival = Arrival {
+    let request = UpgradeRequest {
         dialect,
         network: None,
         peer,
         grant,
         remote: client,
     };
-    Ok(take_in(app, handshake, arrival, (permit, None)))
+    Ok(take_in(app, handshake, request, (permit, None)))
 }
 
 /// The id of a client that has none, in a dialect whose clients have none.
@@ -228,12 +228,12 @@ pub(super) fn origin<B: Backend>(app: &App<B>, head: &Head) -> Result<(), Refuse
 pub(super) fn take_in<B: Backend>(
     app: &Arc<App<B>>,
     handshake: Handshake,
-    arrival: Arrival,
+    request: UpgradeRequest,
     permits: Permits<B>,
 ) -> Response {
     let (switch, on_upgrade) = handshake.into_parts();
     app.peers
-        .spawn(serve_peer(Arc::clone(app), on_upgrade, arrival, permits));
+        .spawn(serve_peer(Arc::clone(app), on_upgrade, request, permits));
     switch
 }
 
@@ -308,13 +308,13 @@ pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Deni
 async fn serve_peer<B: Backend>(
     app: Arc<App<B>>,
     on_upgrade: OnUpgrade,
-    arrival: Arrival,
+    request: UpgradeRequest,
     permits: Permits<B>,
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {
             // Boxed, because what is raced against the kill is kept in this task twice.
-            let peer = Box::pin(app.backend.peer(socket, ahead, arrival, permits));
+            let peer = Box::pin(app.backend.peer(socket, ahead, request, permits));
             app.killed.run_until_cancelled(peer).await;
         }
         Err(why) => not_upgraded(&app, why),

@@ -81,9 +81,9 @@ use rates::{Meter, Tally};
 use ready::Readiness;
 use serve::accept;
 
-/// A peer that was let in.
+/// The request of a peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Arrival {
+pub struct UpgradeRequest {
     /// What it speaks; `None` if its first text is to tell.
     pub dialect: Option<Dialect>,
     /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
@@ -112,7 +112,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
         &self,
         socket: Stream,
         ahead: Bytes,
-        arrival: Arrival,
+        request: UpgradeRequest,
         permit: Permits<Self>,
     ) -> impl Future<Output = ()> + Send;
 

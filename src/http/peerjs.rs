@@ -18,7 +18,7 @@ use warp::reply::Response;
 use super::admit::{self, Refused};
 use super::query::{self, Value};
 use super::upgrade::{self, Handshake};
-use super::{App, Arrival, Backend, Head, PageName, Permits, reply};
+use super::{App, Backend, Head, PageName, Permits, UpgradeRequest, reply};
 use crate::auth::Grant;
 use crate::config::PeerJsPaths;
 use crate::limits::{AddressSlot, NoSlot};
@@ -166,8 +166,8 @@ fn try_socket<B: Backend>(
     let grant = admit::grant(app, &head)?;
     admit::origin(app, &head)?;
     let query = Query::read(&head.query);
-    let newcomer = match newcomer(app, &query, grant) {
-        Ok(newcomer) => newcomer,
+    let identity = match identity(app, &query, grant) {
+        Ok(identity) => identity,
         Err(why) => {
             if why == words::WRONG_KEY {
                 let why = "a PeerJS client names a key that is not among PEERJS_KEY";
@@ -176,8 +176,8 @@ fn try_socket<B: Backend>(
             return turn_away(app, handshake, client, Refusal::PeerJsQuery, why);
         }
     };
-    admit::its_own(&newcomer.grant, &newcomer.peer)?;
-    if !app.backend.has_capacity(&newcomer.network, &newcomer.peer) {
+    admit::its_own(&identity.grant, &identity.peer)?;
+    if !app.backend.has_capacity(&identity.network, &identity.peer) {
         return Err(Refused::RoomFull);
     }
     let permits = match permits(app, client) {
@@ -185,14 +185,14 @@ fn try_socket<B: Backend>(
         Err(NoSlot::AddressFull) => return Err(Refused::AddressFull),
         Err(NoSlot::Full) => return turn_away(app, handshake, client, Refusal::Full, words::FULL),
     };
-    let arrival = Arrival {
+    let request = UpgradeRequest {
         dialect: Some(app.peerjs_dialect()),
-        network: Some(newcomer.network),
-        peer: Some(newcomer.peer),
+        network: Some(identity.network),
+        peer: Some(identity.peer),
         remote: client,
-        grant: newcomer.grant,
+        grant: identity.grant,
     };
-    Ok(admit::take_in(app, handshake, arrival, permits))
+    Ok(admit::take_in(app, handshake, request, permits))
 }
 
 /// A slot among all peers, and one among those of this dialect.
@@ -202,18 +202,18 @@ fn permits<B: Backend>(app: &App<B>, client: IpAddr) -> Result<Permits<B>, NoSlo
     Ok((app.try_admit(client)?, Some(of_dialect)))
 }
 
-/// Who a client may come in as.
-struct Newcomer {
+/// The network and the id that a client may have.
+struct PeerJsIdentity {
     network: NetworkKey,
     peer: PeerId,
     grant: Grant,
 }
 
-fn newcomer<B: Backend>(
+fn identity<B: Backend>(
     app: &App<B>,
     query: &Query,
     grant: Grant,
-) -> Result<Newcomer, &'static str> {
+) -> Result<PeerJsIdentity, &'static str> {
     if query.key.is_empty() || query.id.is_empty() || query.token().is_empty() {
         return Err(words::INCOMPLETE);
     }
@@ -226,7 +226,7 @@ fn newcomer<B: Backend>(
     if grant.proof.is_empty() && is_own_secret(app, query) {
         grant.proof = secret_proof(query).into();
     }
-    Ok(Newcomer {
+    Ok(PeerJsIdentity {
         network,
         peer,
         grant,

@@ -120,13 +120,13 @@ where
     pub(super) fn new(
         shared: Arc<Shared<M>>,
         mailbox: Arc<Mailbox>,
-        (socket, dialect, newcomer): Opened<S>,
+        (socket, dialect, connecting): Opened<S>,
     ) -> Self {
         let limits = &shared.limits;
         let policy = shared.policies.of(dialect);
         let now = Instant::now();
         let drawn = || PeerId::Hex(rand::random());
-        let peer = newcomer.peer.or_else(|| policy.is_anonymous.then(drawn));
+        let peer = connecting.peer.or_else(|| policy.is_anonymous.then(drawn));
         let within = match policy.idles {
             true => limits.announce_timeout.max(UNNAMED),
             false => limits.announce_timeout,
@@ -139,7 +139,7 @@ where
             dialect,
             peer: peer.clone(),
             fresh: peer.is_none().then(drawn),
-            network: newcomer.network,
+            network: connecting.network,
             max_announce_bytes: limits.max_announce_bytes,
             max_room_bytes: limits.max_room_bytes,
         });
@@ -156,11 +156,11 @@ where
             deadlines,
             shared,
             mailbox,
-            address: newcomer.address,
+            address: connecting.address,
             protocol,
             identity: peer,
-            only: newcomer.only,
-            proof: newcomer.proof,
+            only: connecting.only,
+            proof: connecting.proof,
         }
     }
 

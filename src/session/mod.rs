@@ -98,9 +98,9 @@ impl<M: MeshPort> Shared<M> {
     }
 }
 
-/// Who comes in, as the upgrade request tells.
+/// A peer that connects, as its upgrade request tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Newcomer {
+pub struct ConnectingPeer {
     /// Where it is.
     pub address: IpAddr,
     /// What it speaks; `None` if its first text is to tell.
@@ -212,7 +212,7 @@ impl<M: MeshPort> Sessions<M> {
         &self,
         io: S,
         ahead: Bytes,
-        newcomer: Newcomer,
+        connecting: ConnectingPeer,
         from: AddressGroup,
         permit: P,
     ) where
@@ -224,10 +224,10 @@ impl<M: MeshPort> Sessions<M> {
         let mailbox = Arc::clone(&admitted.mailbox);
         let socket = Socket::new(io, &ahead, Arc::clone(&shared.intake));
         drop(ahead);
-        let (opened, first) = match newcomer.dialect {
-            Some(dialect) => ((socket, dialect, newcomer), None),
+        let (opened, first) = match connecting.dialect {
+            Some(dialect) => ((socket, dialect, connecting), None),
             // Boxed: it is no part of what a peer costs later.
-            None => match Box::pin(sniffing::open(socket, newcomer, &mailbox)).await {
+            None => match Box::pin(sniffing::open(socket, connecting, &mailbox)).await {
                 Ok((opened, first)) => (opened, Some(first)),
                 Err(reason) => return admitted.counted.close(reason.label()),
             },

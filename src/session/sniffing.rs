@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::socket::{Incoming, Socket};
-use super::{LINGER, Newcomer};
+use super::{ConnectingPeer, LINGER};
 use crate::dialect::Complaint;
 use crate::dialect::sniffing::{Sniffing, error, undecided};
 use crate::peers::mailbox::{Control, Mailbox};
@@ -46,20 +46,20 @@ impl From<Complaint<'static>> for Fruitless {
 }
 
 /// A connection of which it is known what is spoken on it, and whose it is.
-pub(super) type Opened<S> = (Socket<S>, Dialect, Newcomer);
+pub(super) type Opened<S> = (Socket<S>, Dialect, ConnectingPeer);
 
 /// Reads up to the first text, and gives the connection back with it; else tells the client why it comes to nothing, and
 /// closes.
 pub(super) async fn open<S>(
     mut socket: Socket<S>,
-    newcomer: Newcomer,
+    connecting: ConnectingPeer,
     mailbox: &Mailbox,
 ) -> Result<(Opened<S>, Utf8Bytes), CloseReason>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    match sniff(&mut socket, mailbox, &newcomer).await {
-        Ok((dialect, first)) => Ok(((socket, dialect, newcomer), first)),
+    match sniff(&mut socket, mailbox, &connecting).await {
+        Ok((dialect, first)) => Ok(((socket, dialect, connecting), first)),
         Err(why) => {
             part(&mut socket, &why).await;
             Err(why.reason)
@@ -71,7 +71,7 @@ where
 async fn sniff<S>(
     socket: &mut Socket<S>,
     mailbox: &Mailbox,
-    newcomer: &Newcomer,
+    connecting: &ConnectingPeer,
 ) -> Result<(Dialect, Utf8Bytes), Fruitless>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -82,7 +82,7 @@ where
     let first = first.map_err(|_| undecided("nothing was said in 5 seconds"))?;
     let text = first?;
     let dialect = sniffing.hear(&text)?;
-    let (policy, only) = (dialect.policy(), newcomer.only.as_deref());
+    let (policy, only) = (dialect.policy(), connecting.only.as_deref());
     if policy.registers && only.is_some_and(|only| only.room.is_some()) {
         let text = "the token is for one room, and these clients reach each other in all";
         return Err(Complaint::new(Complaint::OTHER_ROOM, text).into());

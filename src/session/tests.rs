@@ -407,11 +407,17 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
         .await
         .expect("it is read");
     let permit = hub.sessions.try_admit(HERE).expect("there is room");
-    let newcomer = fake::newcomer(1);
+    let connecting = fake::connecting(1);
     let sessions = hub.sessions.clone();
     tokio::spawn(async move {
         sessions
-            .serve(ours, first.into(), newcomer, AddressGroup::of(HERE), permit)
+            .serve(
+                ours,
+                first.into(),
+                connecting,
+                AddressGroup::of(HERE),
+                permit,
+            )
             .await
     });
     let mut client = tokio_tungstenite::WebSocketStream::from_raw_socket(
@@ -436,7 +442,7 @@ async fn what_a_stream_holds_back_goes_out_as_the_peer_reads() {
     // As TLS does, it takes all at once, and passes on what there is room for when it is flushed.
     let ours = tokio::io::BufWriter::new(ours);
     let started = tokio::time::Instant::now();
-    let mut client = hub.connect_through(fake::newcomer(1), ours, theirs).await;
+    let mut client = hub.connect_through(fake::connecting(1), ours, theirs).await;
     assert_eq!(client.next().await["type"], "connected");
     client.ping().await;
     // Were it left to the next deadline, the clock would have jumped there.
@@ -464,11 +470,11 @@ fn a_session_at_rest_is_small() {
     assert!(conversation <= 700, "{conversation} bytes");
     let hub = Hub::new();
     let permit = hub.sessions.try_admit(HERE).expect("there is room");
-    let newcomer = fake::newcomer(1);
+    let connecting = fake::connecting(1);
     let (io, _theirs) = tokio::io::duplex(64);
     let future = hub
         .sessions
-        .serve(io, Bytes::new(), newcomer, AddressGroup::of(HERE), permit);
+        .serve(io, Bytes::new(), connecting, AddressGroup::of(HERE), permit);
     assert!(
         size_of_val(&future) <= 1800,
         "{} bytes",

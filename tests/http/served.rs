@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::{Config, IceUrl};
-use hubmesh::http::{App, Arrival, Backend, Permits, bind};
+use hubmesh::http::{App, Backend, Permits, UpgradeRequest, bind};
 use hubmesh::limits::NoSlot;
 use hubmesh::mesh::{BootstrapView, Condition, HubReport, HubView, MeshView, Observed};
 use hubmesh::metrics::{Metrics, Refusal};
@@ -59,11 +59,17 @@ impl Backend for Echo {
         slots.try_acquire_owned().map_err(|_| NoSlot::Full)
     }
 
-    async fn peer(&self, socket: Stream, ahead: Bytes, arrival: Arrival, _permits: Permits<Self>) {
+    async fn peer(
+        &self,
+        socket: Stream,
+        ahead: Bytes,
+        request: UpgradeRequest,
+        _permits: Permits<Self>,
+    ) {
         let socket =
             WebSocketStream::from_partially_read(socket, ahead.into(), Role::Server, None).await;
-        let peer = arrival.peer.expect("it names itself in its address");
-        Self::echo(socket, format!("{peer} from {}", arrival.remote)).await;
+        let peer = request.peer.expect("it names itself in its address");
+        Self::echo(socket, format!("{peer} from {}", request.remote)).await;
     }
 
     async fn turn_away(&self, socket: Stream, ahead: Bytes, dialect: Dialect, why: &str) {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::fake::{Answer, Call, Client, Hub, PATIENCE, limits, newcomer};
+use super::fake::{Answer, Call, Client, Hub, PATIENCE, connecting, limits};
 use super::types;
 
 const WITHIN: Duration = Duration::from_secs(2);
@@ -145,7 +145,7 @@ async fn a_dead_holder_is_not_alive_because_its_stream_holds_back_what_it_took()
     let (ours, theirs) = tokio::io::duplex(256);
     // As TLS does, it takes the ping although what is below takes no more.
     let ours = BufWriter::with_capacity(64 * 1024, ours);
-    let mut slow = hub.connect_through(newcomer(0xbb), ours, theirs).await;
+    let mut slow = hub.connect_through(connecting(0xbb), ours, theirs).await;
     let _sender = is_sent_more_than_it_takes(&hub, &mut slow).await;
     for token in [7, 8] {
         hub.registry.probe(ClaimNo(1), token, WITHIN);

@@ -8,7 +8,7 @@ use hubmesh_core::ids::{ClaimNo, Dialect};
 use serde_json::json;
 
 use super::fake::{Answer, Call, Client, HERE, Hub};
-use crate::session::Newcomer;
+use crate::session::ConnectingPeer;
 
 async fn connected(hub: &Hub) -> Client {
     let mut client = speaking(hub, Dialect::Coordinator).await;
@@ -18,7 +18,7 @@ async fn connected(hub: &Hub) -> Client {
 
 /// A client that has said nothing.
 async fn speaking(hub: &Hub, dialect: Dialect) -> Client {
-    let newcomer = Newcomer {
+    let connecting = ConnectingPeer {
         address: HERE,
         dialect: Some(dialect),
         peer: None,
@@ -26,7 +26,7 @@ async fn speaking(hub: &Hub, dialect: Dialect) -> Client {
         proof: Bytes::new(),
         network: None,
     };
-    hub.connect_as(newcomer, 1 << 20).await
+    hub.connect_as(connecting, 1 << 20).await
 }
 
 /// Says who it is, and all that it wants, before it was answered.

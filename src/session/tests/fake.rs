@@ -27,7 +27,7 @@ use crate::limits::{AddressGroup, ConnectionLimits};
 use crate::metrics::Metrics;
 use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
-use crate::session::{Newcomer, Sessions};
+use crate::session::{ConnectingPeer, Sessions};
 
 /// How long anything may take that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -336,32 +336,32 @@ impl Hub {
 
     /// Connects without reading the greeting, over a pipe that holds `pipe` bytes.
     pub async fn connect_silently(&self, id: u8, pipe: usize) -> Client {
-        self.connect_as(newcomer(id), pipe).await
+        self.connect_as(connecting(id), pipe).await
     }
 
     /// Connects a PeerJS client, which joins the realm by that; without reading anything.
     pub async fn connect_peerjs(&self, id: u8) -> Client {
-        self.connect_as(peerjs_newcomer(id), 1 << 20).await
+        self.connect_as(connecting_peerjs(id), 1 << 20).await
     }
 
     /// The same with a secret of its own.
     pub async fn connect_peerjs_with_secret(&self, id: u8) -> Client {
-        let newcomer = Newcomer {
+        let connecting = ConnectingPeer {
             proof: Bytes::from_static(b"secret"),
-            ..peerjs_newcomer(id)
+            ..connecting_peerjs(id)
         };
-        self.connect_as(newcomer, 1 << 20).await
+        self.connect_as(connecting, 1 << 20).await
     }
 
-    pub async fn connect_as(&self, newcomer: Newcomer, pipe: usize) -> Client {
+    pub async fn connect_as(&self, connecting: ConnectingPeer, pipe: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(pipe);
-        self.connect_through(newcomer, ours, theirs).await
+        self.connect_through(connecting, ours, theirs).await
     }
 
     /// The same over a stream of the test's own, which ends in `theirs`.
     pub async fn connect_through<S>(
         &self,
-        newcomer: Newcomer,
+        connecting: ConnectingPeer,
         ours: S,
         theirs: DuplexStream,
     ) -> Client
@@ -369,7 +369,7 @@ impl Hub {
         S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
         let permit = self.sessions.try_admit(HERE).expect("there is room");
-        let id = newcomer
+        let id = connecting
             .peer
             .as_ref()
             .map(PeerId::to_string)
@@ -377,7 +377,13 @@ impl Hub {
         let sessions = self.sessions.clone();
         let served = tokio::spawn(async move {
             sessions
-                .serve(ours, Bytes::new(), newcomer, AddressGroup::of(HERE), permit)
+                .serve(
+                    ours,
+                    Bytes::new(),
+                    connecting,
+                    AddressGroup::of(HERE),
+                    permit,
+                )
                 .await;
         });
         Client {
@@ -495,8 +501,8 @@ pub fn network(name: &str) -> NetworkKey {
 }
 
 /// A native peer.
-pub fn newcomer(id: u8) -> Newcomer {
-    Newcomer {
+pub fn connecting(id: u8) -> ConnectingPeer {
+    ConnectingPeer {
         address: HERE,
         dialect: Some(Dialect::Pigeon),
         peer: Some(PeerId::Hex([id; 20])),
@@ -507,10 +513,10 @@ pub fn newcomer(id: u8) -> Newcomer {
 }
 
 /// A PeerJS client that proves nothing.
-fn peerjs_newcomer(id: u8) -> Newcomer {
-    Newcomer {
+fn connecting_peerjs(id: u8) -> ConnectingPeer {
+    ConnectingPeer {
         dialect: Some(Dialect::PeerJs),
         network: NetworkKey::new(Dialect::PeerJs, "peerjs").ok(),
-        ..newcomer(id)
+        ..connecting(id)
     }
 }
