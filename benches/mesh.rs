@@ -10,7 +10,7 @@ use hubmesh_core::api::{Hop, Route, Routes, Signal, Source};
 use hubmesh_core::directory::Directory;
 use hubmesh_core::exchange::{Effect, Exchange, ExchangeConfig, Resolve};
 use hubmesh_core::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, Head, WIRE_LEVEL,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, FrameHead, WIRE_LEVEL,
 };
 use hubmesh_core::ids::{
     ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, LinkId, Moment, NetworkKey, PeerId,
@@ -187,7 +187,7 @@ fn acknowledge(exchange: &mut Exchange, directory: &Directory, frame: &DataFrame
         return;
     };
     let ack = AckFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 4,
             source: OTHER,
             source_incarnation: LIFE,

@@ -145,15 +145,15 @@ mod seeds {
     use bytes::{Bytes, BytesMut};
     use hubmesh_core::api::Bye;
     use hubmesh_core::frames::{
-        AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head,
-        LinkRecord, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, Summary,
+        AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, FrameHead,
+        LinkRecord, PeerSignal, RefusedSignal, RefusedWhy, SignalBody, SignalFrame, Summary,
     };
     use hubmesh_core::ids::{
         ClaimNo, Dialect, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
     };
     use hubmesh_core::wire::{Encoder, encode_data};
 
-    const LIFE: Incarnation = Incarnation {
+    const INCARNATION: Incarnation = Incarnation {
         epoch: 1,
         nonce: 77,
     };
@@ -178,7 +178,9 @@ mod seeds {
             ),
             (
                 "bye",
-                vec![ControlFrame::Bye(Bye::StaleIncarnation { known: LIFE })],
+                vec![ControlFrame::Bye(Bye::StaleIncarnation {
+                    known: INCARNATION,
+                })],
             ),
         ];
         let control =
@@ -207,7 +209,7 @@ mod seeds {
     fn digest(hub: u8) -> DigestEntry {
         DigestEntry {
             hub: HubId([hub; 20]),
-            incarnation: LIFE,
+            incarnation: INCARNATION,
             number: 9,
         }
     }
@@ -215,7 +217,7 @@ mod seeds {
     fn topology() -> Vec<ControlFrame> {
         let record = LinkRecord {
             hub: HubId([1; 20]),
-            incarnation: LIFE,
+            incarnation: INCARNATION,
             number: 9,
             draining: true,
             urls: vec!["wss://hub.example".to_owned()],
@@ -291,7 +293,7 @@ mod seeds {
         let numbered = changes.into_iter().zip(from + 1..);
         Delta {
             origin: HubId([1; 20]),
-            incarnation: LIFE,
+            incarnation: INCARNATION,
             from,
             reset,
             last: true,
@@ -304,12 +306,12 @@ mod seeds {
 
     fn signal() -> DataFrame {
         DataFrame::Signal(SignalFrame {
-            head: Head {
+            head: FrameHead {
                 ttl: 6,
                 source: HubId([1; 20]),
-                source_incarnation: LIFE,
+                source_incarnation: INCARNATION,
                 dest: HubId([2; 20]),
-                dest_incarnation: LIFE,
+                dest_incarnation: INCARNATION,
             },
             seq: 300,
             base: 290,
@@ -327,14 +329,14 @@ mod seeds {
     }
 
     fn ack() -> DataFrame {
-        let refused = |seq, why| Refused { seq, why };
+        let refused = |seq, why| RefusedSignal { seq, why };
         DataFrame::Ack(AckFrame {
-            head: Head {
+            head: FrameHead {
                 ttl: 6,
                 source: HubId([2; 20]),
-                source_incarnation: LIFE,
+                source_incarnation: INCARNATION,
                 dest: HubId([1; 20]),
-                dest_incarnation: LIFE,
+                dest_incarnation: INCARNATION,
             },
             upto: 300,
             refused: vec![

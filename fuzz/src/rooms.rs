@@ -4,7 +4,7 @@ use hubmesh::dialect::rooms::{
     Said, decode, describe, encode_publication, encode_signal, user_name,
 };
 use hubmesh::dialect::{Publication, Signal};
-use hubmesh_core::api::{Record, Room};
+use hubmesh_core::api::{Room, RoomRecord};
 use hubmesh_core::ids::{Dialect, Hlc, HubId, NetworkKey, PeerId};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -51,7 +51,7 @@ fn another_hub_says(input: &[u8]) {
     let peer = PeerId::new("somebody").expect("a peer id");
     let name = user_name(&peer, Some(input));
     assert!(name.starts_with('"') && serde_json::from_str::<&RawValue>(&name).is_ok());
-    let record = Record::read(input).unwrap_or(Record {
+    let record = RoomRecord::read(input).unwrap_or(RoomRecord {
         created: Hlc(0),
         by: HubId([0; 20]),
         creator: String::new(),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hubmesh_core::frames::{
-    AckFrame, ControlFrame, DataFrame, Head, PeerSignal, SignalBody, SignalFrame,
+    AckFrame, ControlFrame, DataFrame, FrameHead, PeerSignal, SignalBody, SignalFrame,
 };
 use hubmesh_core::ids::{ClaimNo, Dialect, HubId, Incarnation, NetworkKey, PeerId, SignalKind};
 
@@ -33,7 +33,7 @@ pub async fn third_hub(evil: &mut EvilHub) -> (HubId, Incarnation) {
 /// A signal in the name of that hub, of a peer that nobody knows.
 fn signal(evil: &EvilHub, (source, life): (HubId, Incarnation), base: u64) -> DataFrame {
     DataFrame::Signal(SignalFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 8,
             source,
             source_incarnation: life,
@@ -96,7 +96,7 @@ async fn what_a_hub_says_in_a_third_ones_name_stops_nobody() {
                 evil.enter().await;
                 for upto in [1 << 40, 1 << 62] {
                     let ack = AckFrame {
-                        head: Head {
+                        head: FrameHead {
                             ttl: 8,
                             source: third,
                             source_incarnation: life,

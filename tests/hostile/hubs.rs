@@ -8,7 +8,7 @@ use futures::{SinkExt, StreamExt};
 use hubmesh::mesh::handshake::{HandshakeError, Identity, Rejection};
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{
-    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
+    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, FrameHead, LinkRecord,
     PeerSignal, RefusedWhy, SignalBody, SignalFrame,
 };
 use hubmesh_core::ids::{
@@ -320,7 +320,7 @@ async fn a_hub_speaks_for_its_own_peers_alone() {
 
 fn forged(evil: &EvilHub, seq: u64, from: &str, target: &str) -> DataFrame {
     DataFrame::Signal(SignalFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 4,
             source: evil.me.hub,
             source_incarnation: evil.me.incarnation,
@@ -559,7 +559,7 @@ async fn a_hub_that_floods_its_link_delays_nobody_else() {
                     unreachable!("it is a signal")
                 };
                 let astray = SignalFrame {
-                    head: Head {
+                    head: FrameHead {
                         dest: HubId([9; 20]),
                         ttl: (seq % 3) as u8,
                         ..signal.head

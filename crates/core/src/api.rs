@@ -13,7 +13,7 @@ use crate::reach::AddressGroup;
 
 mod rooms;
 
-pub use rooms::{RECORD, Record, Room, RoomAsk, RoomClaim, record_id};
+pub use rooms::{RECORD, Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 
 /// A link whose handshake is done: both ends proved that they hold the mesh token, in one namespace.
 #[derive(Clone, Debug)]

@@ -10,8 +10,8 @@
 //! it, the first that does has it, and those that died while they waited cost it no time. How many wait for one id is
 //! bounded, and the address that has the most of them gives way.
 //!
-//! Knows nothing of links: messages to other hubs leave as [`Action::Send`] and travel like signals. Every
-//! pending join ends in exactly one [`Action::Claim`] or [`Action::Refuse`], unless it is withdrawn.
+//! Knows nothing of links: messages to other hubs leave as [`ContestAction::Send`] and travel like signals. Every
+//! pending join ends in exactly one [`ContestAction::Claim`] or [`ContestAction::Refuse`], unless it is withdrawn.
 
 mod pending;
 mod probes;
@@ -27,7 +27,7 @@ use super::api::{Join, JoinRefusal};
 use super::directory::Directory;
 use super::exchange::Found;
 use super::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId};
-use pending::{Contender, Id, Pending, Stage, Waiting};
+use pending::{Contender, ContestedId, Pending, PendingJoins, Stage};
 use probes::{Asked, Asker, Probe, Probes};
 
 /// How often an id may change hands within [`TAKEOVER_WINDOW`], as one hub sees it.
@@ -64,7 +64,7 @@ impl Default for ContestConfig {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum ContestAction {
     /// The join may be: claim the id.
     Claim(ClaimNo),
     /// The join may not be.
@@ -96,7 +96,7 @@ pub enum Action {
 
 /// What hubs say to each other about contested ids. The number 2 is what `core/exchange/unread.rs` begins with.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
-enum Message {
+enum ContestMessage {
     /// May I have the id of this claim of yours?
     Contest {
         token: u64,
@@ -127,14 +127,14 @@ pub struct Contests {
     me: HubId,
     config: ContestConfig,
     proofs: HashMap<ClaimNo, Bytes>,
-    waiting: Waiting,
+    waiting: PendingJoins,
     ready: HashMap<ClaimNo, Join>,
     probes: Probes,
-    takeovers: BTreeMap<Id, VecDeque<Moment>>,
+    takeovers: BTreeMap<ContestedId, VecDeque<Moment>>,
     next_token: u64,
     /// Verdicts on this hub's own peers, for pending joins of its own.
     decided: VecDeque<(u64, Verdict)>,
-    actions: VecDeque<Action>,
+    actions: VecDeque<ContestAction>,
 }
 
 impl Contests {
@@ -144,7 +144,7 @@ impl Contests {
             me,
             config,
             proofs: HashMap::new(),
-            waiting: Waiting::default(),
+            waiting: PendingJoins::default(),
             ready: HashMap::new(),
             probes: Probes::new(config.probe_within + PROBE_GRACE),
             takeovers: BTreeMap::new(),
@@ -188,7 +188,7 @@ impl Contests {
         } else {
             // Past the limit a proof is not shown, so that nothing but the holder's death makes way.
             let proof = if limited { &[] } else { join.proof.as_ref() };
-            let message = Message::Contest {
+            let message = ContestMessage::Contest {
                 token,
                 network: join.network.as_str().to_owned(),
                 peer: join.peer.to_string(),
@@ -253,7 +253,9 @@ impl Contests {
     fn ask(&mut self, now: Moment, claim: ClaimNo, asker: Asker) {
         let token = self.token();
         match self.probes.ask(now, claim, asker, token) {
-            Asked::Probe(token) => self.actions.push_back(Action::Probe { claim, token }),
+            Asked::Probe(token) => self
+                .actions
+                .push_back(ContestAction::Probe { claim, token }),
             Asked::Joined => {}
             // A hub that asks so often is told what costs its newcomers least: to come back later.
             Asked::Alive | Asked::TooMany => self.tell(asker, Verdict::Alive),
@@ -262,7 +264,9 @@ impl Contests {
 
     fn tell(&mut self, asker: Asker, verdict: Verdict) {
         match asker {
-            Asker::Hub { hub, token } => self.send(hub, &Message::Verdict { token, verdict }, 0),
+            Asker::Hub { hub, token } => {
+                self.send(hub, &ContestMessage::Verdict { token, verdict }, 0)
+            }
             Asker::Local { token } => self.decided.push_back((token, verdict)),
         }
     }
@@ -278,12 +282,12 @@ impl Contests {
     }
 
     fn allow(&mut self, join: Join) {
-        self.actions.push_back(Action::Claim(join.claim));
+        self.actions.push_back(ContestAction::Claim(join.claim));
         self.ready.insert(join.claim, join);
     }
 
     fn refuse(&mut self, claim: ClaimNo, why: JoinRefusal) {
-        self.actions.push_back(Action::Refuse { claim, why });
+        self.actions.push_back(ContestAction::Refuse { claim, why });
     }
 
     fn token(&mut self) -> u64 {
@@ -291,13 +295,14 @@ impl Contests {
         self.next_token
     }
 
-    fn send(&mut self, to: HubId, message: &Message, token: u64) {
+    fn send(&mut self, to: HubId, message: &ContestMessage, token: u64) {
         // Encoding into memory cannot fail for these types; an empty message is ignored by its receiver.
         let payload = postcard::to_allocvec(message).unwrap_or_default().into();
-        self.actions.push_back(Action::Send { to, payload, token });
+        self.actions
+            .push_back(ContestAction::Send { to, payload, token });
     }
 
-    /// Takes the join that an [`Action::Claim`] is about; its claim stands from now on.
+    /// Takes the join that an [`ContestAction::Claim`] is about; its claim stands from now on.
     pub fn take_ready(&mut self, claim: ClaimNo) -> Option<Join> {
         let join = self.ready.remove(&claim)?;
         self.probes.on_claimed(claim);
@@ -356,14 +361,14 @@ impl Contests {
             })
     }
 
-    /// The answer to [`Action::Probe`].
+    /// The answer to [`ContestAction::Probe`].
     pub fn on_probe_result(&mut self, now: Moment, token: u64, alive: bool) {
         let Some(probe) = self.probes.answer(now, token, alive) else {
             return;
         };
         // A newcomer has nothing to lose yet.
         if !alive && self.waiting.token_of(probe.claim).is_none() {
-            self.actions.push_back(Action::Expel(probe.claim));
+            self.actions.push_back(ContestAction::Expel(probe.claim));
         }
         self.conclude(probe, if alive { Verdict::Alive } else { Verdict::Dead });
     }
@@ -371,7 +376,7 @@ impl Contests {
     /// A message from another hub. Anything but a well-formed one is ignored.
     pub fn on_message(&mut self, now: Moment, directory: &Directory, from: HubId, payload: &[u8]) {
         match postcard::from_bytes(payload) {
-            Ok(Message::Contest {
+            Ok(ContestMessage::Contest {
                 token,
                 network,
                 peer,
@@ -397,7 +402,7 @@ impl Contests {
                     self.ask(now, claim, asker);
                 }
             }
-            Ok(Message::Verdict { token, verdict }) => {
+            Ok(ContestMessage::Verdict { token, verdict }) => {
                 let asked = |stage| matches!(stage, Stage::Against(holder) if holder.hub == from);
                 if self.waiting.stage(token).is_some_and(asked) {
                     self.decide(now, directory, token, verdict);
@@ -504,7 +509,7 @@ impl Contests {
     }
 
     /// What is to be done next.
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<ContestAction> {
         self.actions.pop_front()
     }
 

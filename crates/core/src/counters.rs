@@ -32,12 +32,12 @@ pub struct Counters {
     /// Summaries of neighbours that differed from ours.
     pub differed: u64,
     /// What was given to links.
-    pub sent: Sent,
+    pub sent: SentFrames,
 }
 
 /// Frames given to links, without the headers of the messages that carry them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentFrames {
     /// Deltas.
     pub deltas: u64,
     /// The changes in them.
@@ -54,7 +54,7 @@ pub struct Sent {
     pub record_bytes: u64,
 }
 
-impl Sent {
+impl SentFrames {
     /// A frame was written in so many bytes.
     pub(super) fn count(&mut self, frame: &ControlFrame, bytes: usize) {
         let bytes = bytes as u64;
@@ -83,7 +83,7 @@ impl Sent {
     }
 
     /// Adds what was given to links between two counts of one core.
-    pub fn add_between(&mut self, before: &Sent, after: &Sent) {
+    pub fn add_between(&mut self, before: &SentFrames, after: &SentFrames) {
         self.deltas += after.deltas - before.deltas;
         self.changes += after.changes - before.changes;
         self.delta_bytes += after.delta_bytes - before.delta_bytes;

@@ -154,7 +154,7 @@ pub struct ClaimView {
 
 /// A part of a set for a subscriber: the entries, and whether they reach the head.
 #[derive(Debug)]
-pub struct Part {
+pub struct SetPart {
     /// In rising order.
     pub entries: Vec<Entry>,
     /// What the receiver has with them.
@@ -256,7 +256,7 @@ fn rising(mut entries: Vec<Entry>) -> Vec<Entry> {
 
 /// Who holds an id.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Held {
+struct IdHolder {
     hub: HubId,
     claim: ClaimNo,
     shown: Option<Shown>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::api::{Bye, Output, Route, record_id};
-use super::contest::Action;
+use super::contest::ContestAction;
 use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
@@ -51,18 +51,20 @@ impl Core {
         }
     }
 
-    pub(super) fn next_action(&mut self, now: Now) -> Option<Action> {
+    pub(super) fn next_action(&mut self, now: Now) -> Option<ContestAction> {
         self.membership
             .contests
             .settle(now.at, &self.directory.read());
         self.membership.contests.poll_action()
     }
 
-    pub(super) fn on_action(&mut self, now: Now, action: Action) {
+    pub(super) fn on_action(&mut self, now: Now, action: ContestAction) {
         match action {
-            Action::Claim(claim) => self.claim(now, claim),
-            Action::Refuse { claim, why } => self.outputs.push_back(Output::Refused { claim, why }),
-            Action::Probe { claim, token } => {
+            ContestAction::Claim(claim) => self.claim(now, claim),
+            ContestAction::Refuse { claim, why } => {
+                self.outputs.push_back(Output::Refused { claim, why })
+            }
+            ContestAction::Probe { claim, token } => {
                 let within = self.probe_within;
                 self.outputs.push_back(Output::Probe {
                     claim,
@@ -70,12 +72,12 @@ impl Core {
                     within,
                 });
             }
-            Action::Send { to, payload, token } => {
+            ContestAction::Send { to, payload, token } => {
                 self.exchange
                     .lock()
                     .send_hub_message(now.at, to, payload, token);
             }
-            Action::Expel(claim) => self.supersede(now, claim),
+            ContestAction::Expel(claim) => self.supersede(now, claim),
         }
     }
 

@@ -144,7 +144,7 @@ struct PendingSignal {
 
 /// A hub that went out of reach not longer ago than the hold.
 #[derive(Clone, Copy, Debug)]
-struct Lost {
+struct LostHub {
     since: Moment,
     incarnation: Incarnation,
 }
@@ -161,7 +161,7 @@ pub struct Exchange {
     /// The hub at the other end of each link.
     ends: BTreeMap<LinkId, HubId>,
     /// Hubs that have no window and were lost within the hold.
-    lost: BTreeMap<HubId, Lost>,
+    lost: BTreeMap<HubId, LostHub>,
     send_windows: HashMap<HubId, SendWindow, FixedState>,
     /// Numbers below were used in windows that are forgotten.
     first_number: u64,
@@ -411,7 +411,7 @@ impl Exchange {
                 let incarnation = *incarnation;
                 self.lost.insert(
                     *hub,
-                    Lost {
+                    LostHub {
                         since: now,
                         incarnation,
                     },

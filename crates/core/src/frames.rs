@@ -164,7 +164,7 @@ pub enum DataFrame {
 
 impl DataFrame {
     /// From where to where.
-    pub fn head(&self) -> &Head {
+    pub fn head(&self) -> &FrameHead {
         match self {
             DataFrame::Signal(signal) => &signal.head,
             DataFrame::Ack(ack) => &ack.head,
@@ -178,7 +178,7 @@ impl DataFrame {
 #[derive(Clone, PartialEq, Debug)]
 pub struct UnreadFrame {
     /// From where to where.
-    pub head: Head,
+    pub head: FrameHead,
     /// Its kind, as on the wire.
     pub kind: u8,
     /// What follows the head.
@@ -409,7 +409,7 @@ pub struct Claim {
 
 /// What every data frame begins with: all that a hop reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Head {
+pub struct FrameHead {
     /// Links that it may still cross.
     pub ttl: u8,
     /// The hub that sent it.
@@ -426,7 +426,7 @@ pub struct Head {
 #[derive(Clone, PartialEq, Debug)]
 pub struct SignalFrame {
     /// From where to where.
-    pub head: Head,
+    pub head: FrameHead,
     /// Its number between these two, from 1.
     pub seq: u64,
     /// The lowest number that the sender still keeps: nothing below is sent again.
@@ -499,11 +499,11 @@ impl SignalBody {
 #[derive(Clone, PartialEq, Debug)]
 pub struct AckFrame {
     /// From the signals' destination to their source.
-    pub head: Head,
+    pub head: FrameHead,
     /// Every signal up to this number was taken: delivered, or refused as in `refused`.
     pub upto: u64,
     /// The refused ones that the source may not know of yet.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RefusedSignal>,
 }
 
 impl AckFrame {
@@ -513,7 +513,7 @@ impl AckFrame {
 
 /// A signal that its destination could not deliver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refused {
+pub struct RefusedSignal {
     /// Which.
     pub seq: u64,
     /// Why.

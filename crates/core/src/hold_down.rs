@@ -25,7 +25,7 @@ impl Hold {
 
 /// What is due for an unreachable hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
+pub enum HoldDue {
     /// Show its peers no longer.
     Hide(HubId),
     /// Forget its claims.
@@ -64,7 +64,7 @@ impl HoldDown {
     }
 
     /// What is due by `now`, each once.
-    pub fn take_due(&mut self, now: Moment) -> Vec<Due> {
+    pub fn take_due(&mut self, now: Moment) -> Vec<HoldDue> {
         let mut due = Vec::new();
         while let Some(hub) = self.next_by(now) {
             let Some(hold) = self.holds.get_mut(&hub) else {
@@ -72,11 +72,11 @@ impl HoldDown {
             };
             if !hold.hidden && hold.hide_at <= now {
                 hold.hidden = true;
-                due.push(Due::Hide(hub));
+                due.push(HoldDue::Hide(hub));
             }
             if hold.drop_at <= now {
                 self.holds.remove(&hub);
-                due.push(Due::Drop(hub));
+                due.push(HoldDue::Drop(hub));
             } else {
                 self.by_due.insert((hold.due(), hub));
             }
@@ -109,11 +109,11 @@ mod tests {
         hold_down.start(hub, Moment(2_000), Moment(60_000));
         assert!(hold_down.is_held(&hub));
         assert_eq!(hold_down.take_due(Moment(1_999)), []);
-        assert_eq!(hold_down.take_due(Moment(2_000)), [Due::Hide(hub)]);
+        assert_eq!(hold_down.take_due(Moment(2_000)), [HoldDue::Hide(hub)]);
         assert!(!hold_down.is_held(&hub));
         assert_eq!(hold_down.take_due(Moment(2_001)), []);
         assert_eq!(hold_down.poll_timeout(), Some(Moment(60_000)));
-        assert_eq!(hold_down.take_due(Moment(60_000)), [Due::Drop(hub)]);
+        assert_eq!(hold_down.take_due(Moment(60_000)), [HoldDue::Drop(hub)]);
         assert_eq!(hold_down.poll_timeout(), None);
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let mut hold_down = HoldDown::default();
         hold_down.start(hub, Moment(2_000), Moment(60_000));
         hold_down.start(hub, Moment(3_000), Moment(61_000));
-        assert_eq!(hold_down.take_due(Moment(2_000)), [Due::Hide(hub)]);
+        assert_eq!(hold_down.take_due(Moment(2_000)), [HoldDue::Hide(hub)]);
     }
 
     #[test]

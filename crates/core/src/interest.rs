@@ -61,7 +61,7 @@ impl Default for InterestConfig {
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldJoins {
     joins: Vec<Join>,
     /// Its members are known: joins are decided at once.
     known: bool,
@@ -73,7 +73,7 @@ struct Held {
 
 /// What is due for a network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Due {
+pub(super) enum InterestDue {
     /// Its joins have waited long enough.
     GoOn,
     /// It ends, if there is no reason for it.
@@ -88,7 +88,7 @@ pub(super) struct Interest {
     pub(super) narrow: bool,
     /// The hubs of which single networks are taken.
     pub(super) by_parts: BTreeSet<HubId>,
-    networks: BTreeMap<NetworkKey, Held>,
+    networks: BTreeMap<NetworkKey, HeldJoins>,
     due: BTreeSet<(Moment, NetworkKey)>,
     asking: BTreeMap<ClaimNo, NetworkKey>,
     tardy: BTreeMap<HubId, Moment>,
@@ -252,7 +252,7 @@ impl Interest {
     }
 
     /// What is due by `now`.
-    pub(super) fn take_due(&mut self, now: Moment) -> Option<(NetworkKey, Due)> {
+    pub(super) fn take_due(&mut self, now: Moment) -> Option<(NetworkKey, InterestDue)> {
         while let Some((at, network)) = self.due.first().cloned() {
             if at > now {
                 return None;
@@ -266,11 +266,11 @@ impl Interest {
                     self.due.insert((at, network.clone()));
                 }
                 held.limit = None;
-                return Some((network, Due::GoOn));
+                return Some((network, InterestDue::GoOn));
             }
             if held.ends == Some(at) {
                 held.ends = None;
-                return Some((network, Due::End));
+                return Some((network, InterestDue::End));
             }
         }
         None

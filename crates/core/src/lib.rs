@@ -75,7 +75,7 @@ use api::{Bye, Output, SharedRoutes};
 use contest::Contests;
 use directory::{Directory, Shares};
 use exchange::{Exchange, ExchangeConfig};
-use hold_down::{Due, HoldDown};
+use hold_down::{HoldDown, HoldDue};
 use ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
 use interest::Interest;
 use linkage::Linkage;
@@ -92,7 +92,7 @@ use topology::Topology;
 use crate::frames::{ControlFrame, Set, WIRE_LEVEL};
 
 pub use contest::ContestConfig;
-pub use counters::{Counters, Sent};
+pub use counters::{Counters, SentFrames};
 pub use dial::{BootstrapStatus, DialConfig};
 pub use interest::InterestConfig;
 pub use kept::Kept;
@@ -372,8 +372,8 @@ impl Core {
             .handle_timeout(now.at, &self.directory.read());
         for due in self.routing.hold_down.take_due(now.at) {
             match due {
-                Due::Hide(hub) => self.routing.show(hub, LeaveReason::HubLost),
-                Due::Drop(hub) => {
+                HoldDue::Hide(hub) => self.routing.show(hub, LeaveReason::HubLost),
+                HoldDue::Drop(hub) => {
                     self.routing.forget_sets(hub);
                     self.rest_if_whole(now);
                 }

@@ -23,7 +23,7 @@ use super::api::{Bye, LinkUp};
 use super::ids::{HubId, Incarnation, LinkId, Moment};
 use crate::frames::ControlFrame;
 
-use link::{Link, Rank};
+use link::{Link, LinkRank};
 
 pub use config::{LinkConfig, LinkEvent, LinkView};
 
@@ -43,7 +43,7 @@ struct Contest {
 }
 
 #[derive(Debug)]
-struct Neighbour {
+struct NeighbourLinks {
     incarnation: Incarnation,
     active: LinkId,
     contest: Option<Contest>,
@@ -56,7 +56,7 @@ pub struct Links {
     incarnation: Option<Incarnation>,
     config: LinkConfig,
     links: BTreeMap<LinkId, Link>,
-    neighbours: BTreeMap<HubId, Neighbour>,
+    neighbours: BTreeMap<HubId, NeighbourLinks>,
     events: VecDeque<LinkEvent>,
 }
 
@@ -296,7 +296,7 @@ impl Links {
 
     fn insert_first(&mut self, now: Moment, up: &LinkUp) {
         self.insert(now, up);
-        let neighbour = Neighbour {
+        let neighbour = NeighbourLinks {
             incarnation: up.incarnation,
             active: up.link,
             contest: None,
@@ -319,7 +319,7 @@ impl Links {
 
     fn insert(&mut self, now: Moment, up: &LinkUp) {
         let dialler = if up.dialed.is_some() { self.me } else { up.hub };
-        let rank = Rank {
+        let rank = LinkRank {
             dialed_by_lower: dialler == self.me.min(up.hub),
             dial_number: up.dial_number,
         };

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use super::Core;
 use super::api::{Join, JoinRefusal, Output};
 use super::ids::{HubId, LeaveReason, Moment, NetworkKey, Now};
-use super::interest::Due;
+use super::interest::InterestDue;
 use super::routing::Routing;
 use crate::frames::{Scope, Set};
 
@@ -122,7 +122,7 @@ impl Core {
     pub(super) fn handle_interest_timeout(&mut self, now: Now) {
         while let Some((network, due)) = self.routing.interest.take_due(now.at) {
             match due {
-                Due::GoOn => {
+                InterestDue::GoOn => {
                     let mut tardy = self.routing.unlined(now.at);
                     tardy.extend(self.routing.unanswered(now.at, &network));
                     for hub in tardy {
@@ -130,7 +130,7 @@ impl Core {
                     }
                     self.go_on(now, &network);
                 }
-                Due::End => self.end_interest(now, &network),
+                InterestDue::End => self.end_interest(now, &network),
             }
         }
         if self.routing.interest.is_look_due(now.at) {

@@ -12,25 +12,25 @@
 //!   and leaves, unless it created both or nobody is in the first.
 //! - A room without a member stays with the hub that holds its record, until its time is over. Of several such hubs the
 //!   lowest keeps it.
-//! - A hub holds so many records, and so many bytes of them, at most. Past that rooms without a member end (`places`); a
+//! - A hub holds a bounded number of records, and of bytes of them. Past that rooms without a member end (`capacity`); a
 //!   record that there is no place for even so is neither made nor taken over.
 //!
 //! Hubs that do not know of rooms carry these claims like any other. Knows no link; [`Core`] calls it when claims of a room
 //! come and go.
 
-mod places;
+mod capacity;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Core;
 use super::api::{JoinRefusal, Output, PeerEvent, Recipients};
-use super::api::{Record, Room, RoomAsk, RoomClaim, record_id};
+use super::api::{Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 use super::directory::Directory;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use crate::frames::{Claim, Set};
 use crate::reach::AddressGroup;
-use places::{Maker, Places};
+use capacity::{RecordCapacity, RoomMaker};
 
 /// Where the numbers of claims begin that the hub makes by itself: far from those that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
@@ -66,7 +66,7 @@ impl Default for RoomsConfig {
 /// A room that this hub follows.
 #[derive(Debug, Default)]
 struct Followed {
-    record: Option<Record>,
+    record: Option<RoomRecord>,
     /// This hub's claim that holds the record, and the bytes of its data.
     held: Option<(ClaimNo, usize)>,
     /// The host that the members here were told of last.
@@ -76,14 +76,14 @@ struct Followed {
     /// The claim that created it.
     new: Option<ClaimNo>,
     /// Where whoever created it came from, or else who entered it here first.
-    maker: Maker,
+    maker: RoomMaker,
 }
 
 /// All rooms that this hub follows.
 #[derive(Debug)]
 pub(super) struct Rooms {
     idle: Duration,
-    places: Places,
+    capacity: RecordCapacity,
     followed: BTreeMap<NetworkKey, Followed>,
     due: BTreeSet<(Moment, NetworkKey)>,
     claims: u64,
@@ -94,7 +94,7 @@ impl Rooms {
     pub(super) fn new(config: RoomsConfig, share: usize) -> Self {
         Rooms {
             idle: config.idle,
-            places: Places::new(config.most, record_bytes(share)),
+            capacity: RecordCapacity::new(config.most, record_bytes(share)),
             followed: BTreeMap::new(),
             due: BTreeSet::new(),
             claims: OWN_CLAIMS,
@@ -127,9 +127,9 @@ impl Rooms {
             self.due.insert((at, network.clone()));
             let bytes = followed.held.map_or(0, |(_, bytes)| bytes);
             let maker = followed.maker;
-            self.places.stand(network, maker, at, bytes);
+            self.capacity.stand(network, maker, at, bytes);
         } else {
-            self.places.leave(network);
+            self.capacity.leave(network);
         }
     }
 
@@ -140,15 +140,15 @@ impl Rooms {
 }
 
 /// The record of a room that counts among those that are visible.
-fn visible_record(claims: &[RoomClaim]) -> Option<Record> {
+fn visible_record(claims: &[RoomClaim]) -> Option<RoomRecord> {
     let read = claims
         .iter()
-        .filter_map(|claim| Record::read(claim.data.as_deref()?));
+        .filter_map(|claim| RoomRecord::read(claim.data.as_deref()?));
     read.reduce(better)
 }
 
-fn better(one: Record, other: Record) -> Record {
-    let rank = |record: &Record| (record.birth(), std::cmp::Reverse(record.left_ms));
+fn better(one: RoomRecord, other: RoomRecord) -> RoomRecord {
+    let rank = |record: &RoomRecord| (record.birth(), std::cmp::Reverse(record.left_ms));
     match rank(&other) < rank(&one) {
         true => other,
         false => one,
@@ -186,7 +186,7 @@ impl Core {
 
     /// How many rooms' records this hub holds.
     pub fn rooms_held(&self) -> usize {
-        self.membership.rooms.places.held()
+        self.membership.rooms.capacity.held()
     }
 
     /// Whether a join may go on as far as the room is concerned, which is then there.
@@ -213,7 +213,7 @@ impl Core {
                 Ok(())
             }
             (RoomAsk::Create(about), None) => {
-                let record = Record {
+                let record = RoomRecord {
                     created: self.membership.clock.draw(now.wall_ms, None),
                     by: self.me,
                     creator: peer.to_string(),
@@ -234,7 +234,7 @@ impl Core {
     }
 
     /// The record of a room, as it is visible or as it was last known to whoever is in it.
-    fn known_record(&self, network: &NetworkKey) -> Option<Record> {
+    fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));
         let followed = self.membership.rooms.followed.get(network);
@@ -249,11 +249,11 @@ impl Core {
     /// Ends rooms without a member until one more record of so many bytes has a place. False, and none ends, if that is not
     /// enough.
     fn make_place(&mut self, now: Now, bytes: usize) -> bool {
-        if !self.membership.rooms.places.would_fit(bytes) {
+        if !self.membership.rooms.capacity.would_fit(bytes) {
             return false;
         }
-        while !self.membership.rooms.places.fits(bytes) {
-            let Some(network) = self.membership.rooms.places.first_to_end() else {
+        while !self.membership.rooms.capacity.fits(bytes) {
+            let Some(network) = self.membership.rooms.capacity.first_to_end() else {
                 return false;
             };
             self.end_room(now, &network);
@@ -333,7 +333,7 @@ impl Core {
         network: &NetworkKey,
         claims: &[RoomClaim],
         host: Option<&RoomClaim>,
-    ) -> Record {
+    ) -> RoomRecord {
         let followed = self.membership.rooms.follow(network);
         let before = followed.record.clone();
         let seen = visible_record(claims);
@@ -342,7 +342,7 @@ impl Core {
             (Some(one), None) | (None, Some(one)) => one,
             // Its record is late, or was lost with every hub that had it: what is here is its members. Nobody is said to
             // have created it, who would be sent away when the record comes.
-            (None, None) => Record {
+            (None, None) => RoomRecord {
                 created: host.map_or(Hlc(0), |host| host.hlc),
                 by: host.map_or(self.me, |host| host.hub),
                 creator: String::new(),
@@ -365,7 +365,7 @@ impl Core {
     fn is_lived_in(
         &self,
         network: &NetworkKey,
-        record: &Record,
+        record: &RoomRecord,
         claims: &[RoomClaim],
         creator: &str,
     ) -> bool {
@@ -396,7 +396,7 @@ impl Core {
         &mut self,
         now: Now,
         network: &NetworkKey,
-        record: &Record,
+        record: &RoomRecord,
         claims: &[RoomClaim],
     ) {
         let same = claims
@@ -458,16 +458,16 @@ impl Core {
         // What it takes now is no longer taken, so that a record which stays as long as it was keeps its place.
         let before = followed.held.take();
         if let Some((_, bytes)) = before {
-            self.membership.rooms.places.give_up(bytes);
+            self.membership.rooms.capacity.give_up(bytes);
         }
-        self.membership.rooms.places.leave(network);
+        self.membership.rooms.capacity.leave(network);
         if !self.make_place(now, data.len()) {
             if let Some((claim, _)) = before {
                 self.retract(now, claim, LeaveReason::Closed);
             }
             return false;
         }
-        self.membership.rooms.places.hold(data.len());
+        self.membership.rooms.capacity.hold(data.len());
         let claim = before.map_or(fresh, |(claim, _)| claim);
         if let Some(followed) = self.membership.rooms.followed.get_mut(network) {
             followed.held = Some((claim, data.len()));
@@ -494,7 +494,7 @@ impl Core {
     fn give_record_up(&mut self, now: Now, network: &NetworkKey) {
         let followed = self.membership.rooms.followed.get_mut(network);
         if let Some((claim, bytes)) = followed.and_then(|followed| followed.held.take()) {
-            self.membership.rooms.places.give_up(bytes);
+            self.membership.rooms.capacity.give_up(bytes);
             self.retract(now, claim, LeaveReason::Closed);
         }
     }
@@ -513,7 +513,7 @@ impl Core {
 }
 
 fn birth(claim: &RoomClaim) -> Option<(Hlc, HubId)> {
-    let record = Record::read(claim.data.as_deref()?)?;
+    let record = RoomRecord::read(claim.data.as_deref()?)?;
     Some(record.birth())
 }
 

@@ -30,7 +30,7 @@ use crate::reach::Reach;
 use comparing::Start;
 use flooding::Root;
 use neighbours::Neighbour;
-use own::Own;
+use own::OwnRecord;
 use past_incarnations::PastIncarnations;
 use pulling::Pulls;
 use record_queue::RecordQueue;
@@ -60,7 +60,7 @@ mod tests;
 pub struct Topology {
     me: HubId,
     config: TopologyConfig,
-    own: Own,
+    own: OwnRecord,
     neighbours: BTreeMap<HubId, Neighbour>,
     records: BTreeMap<HubId, Stored>,
     past_incarnations: PastIncarnations,
@@ -84,7 +84,7 @@ pub struct Topology {
     turned_away: bool,
     /// When others were last asked for what had been refused.
     asked_again: Option<Moment>,
-    tally: Tally,
+    tally: TopologyTally,
     /// Whether this hub asks for interest; none if it does not know of it.
     asks_for_interest: Option<bool>,
     events: VecDeque<TopologyEvent>,
@@ -92,7 +92,7 @@ pub struct Topology {
 
 /// What the topology did since it began, for figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct TopologyTally {
     /// Records of others that were newer than what was held.
     pub fresh: u64,
     /// Records of this hub's own.
@@ -120,7 +120,7 @@ impl Topology {
         let asks_for_interest = config.knows_interest.then_some(false);
         let mut topology = Topology {
             me,
-            own: Own::new(incarnation),
+            own: OwnRecord::new(incarnation),
             neighbours: BTreeMap::new(),
             records: BTreeMap::new(),
             past_incarnations: PastIncarnations::new(config.max_past_incarnations),
@@ -144,7 +144,7 @@ impl Topology {
             refused: 0,
             turned_away: false,
             asked_again: None,
-            tally: Tally::default(),
+            tally: TopologyTally::default(),
             asks_for_interest,
             events: VecDeque::new(),
         };
@@ -390,7 +390,7 @@ impl Topology {
     }
 
     /// What was done so far.
-    pub fn tally(&self) -> Tally {
+    pub fn tally(&self) -> TopologyTally {
         self.tally
     }
 

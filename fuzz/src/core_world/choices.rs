@@ -6,8 +6,9 @@ use bytes::Bytes;
 use hubmesh::limits::AddressGroup;
 use hubmesh_core::api::Bye;
 use hubmesh_core::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
-    PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, Summary, UnknownChange,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, FrameHead,
+    LinkRecord, PeerSignal, RefusedSignal, RefusedWhy, SignalBody, SignalFrame, Summary,
+    UnknownChange,
 };
 use hubmesh_core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind,
@@ -248,7 +249,7 @@ impl Choices<'_> {
     pub fn data_frame(&mut self) -> DataFrame {
         match self.one_in(3) {
             true => DataFrame::Ack(AckFrame {
-                head: Head {
+                head: FrameHead {
                     ttl: self.below(5),
                     source: self.hub(),
                     source_incarnation: self.incarnation(),
@@ -256,7 +257,7 @@ impl Choices<'_> {
                     dest_incarnation: self.incarnation(),
                 },
                 upto: self.number(),
-                refused: self.many(4, |choices| Refused {
+                refused: self.many(4, |choices| RefusedSignal {
                     seq: choices.number(),
                     why: choices.of([
                         RefusedWhy::NotHere,
@@ -267,7 +268,7 @@ impl Choices<'_> {
                 }),
             }),
             false => DataFrame::Signal(SignalFrame {
-                head: Head {
+                head: FrameHead {
                     ttl: self.below(5),
                     source: self.hub(),
                     source_incarnation: self.incarnation(),

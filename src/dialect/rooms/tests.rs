@@ -1,6 +1,6 @@
 //! What is understood of a client's text, and what is written because of it.
 
-use hubmesh_core::api::Record;
+use hubmesh_core::api::RoomRecord;
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, LeaveReason};
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ fn member(name: &str, at: u64) -> RoomClaim {
 
 fn room() -> Room {
     Room {
-        record: Record {
+        record: RoomRecord {
             created: Hlc::from_wall(5),
             by: HubId([1; 20]),
             creator: "ada".to_owned(),

@@ -1,4 +1,4 @@
-use hubmesh_core::frames::{AckFrame, Head, SignalBody, SignalFrame};
+use hubmesh_core::frames::{AckFrame, FrameHead, SignalBody, SignalFrame};
 use hubmesh_core::ids::{HubId, Incarnation};
 
 use super::*;
@@ -7,7 +7,7 @@ use std::task::Waker;
 fn ack(upto: u64) -> DataFrame {
     let incarnation = Incarnation { epoch: 0, nonce: 1 };
     DataFrame::Ack(AckFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 4,
             source: HubId([1; 20]),
             source_incarnation: incarnation,
@@ -23,7 +23,7 @@ fn ack(upto: u64) -> DataFrame {
 fn signal(source: u8, payload: usize) -> DataFrame {
     let incarnation = Incarnation { epoch: 0, nonce: 1 };
     DataFrame::Signal(SignalFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 4,
             source: HubId([source; 20]),
             source_incarnation: incarnation,

@@ -24,7 +24,7 @@ pub enum RoomAsk {
 
 /// What is kept of a room, the same on all hubs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Record {
+pub struct RoomRecord {
     /// When it was created: with the hub, what tells two rooms of one name apart.
     pub created: Hlc,
     /// Where.
@@ -37,7 +37,7 @@ pub struct Record {
     pub about: Vec<u8>,
 }
 
-impl Record {
+impl RoomRecord {
     /// The record in a claim's data, if it is one.
     pub fn read(data: &[u8]) -> Option<Self> {
         postcard::from_bytes(data).ok()
@@ -81,7 +81,7 @@ impl RoomClaim {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Room {
     /// What is kept of it.
-    pub record: Record,
+    pub record: RoomRecord,
     /// Its members, the longest present first: the first is the host.
     pub members: Vec<RoomClaim>,
 }

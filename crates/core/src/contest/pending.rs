@@ -23,7 +23,7 @@ pub(super) const MAX_FOR_ID: usize = 16;
 const MAX_OF_ADDRESS: usize = 1_024;
 
 /// What is contested: a network, and an id in it.
-pub(super) type Id = (NetworkKey, PeerId);
+pub(super) type ContestedId = (NetworkKey, PeerId);
 
 /// A newcomer that wants an id which is not free.
 #[derive(Debug)]
@@ -54,19 +54,19 @@ pub(super) struct Pending {
 
 /// There is no room for one more.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) struct TooManyContests;
 
 /// All that wait, by token.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct PendingJoins {
     all: BTreeMap<u64, Pending>,
     by_claim: HashMap<ClaimNo, u64>,
     /// The oldest first.
-    by_id: BTreeMap<Id, Vec<u64>>,
+    by_id: BTreeMap<ContestedId, Vec<u64>>,
     by_address: HashMap<AddressGroup, usize>,
 }
 
-impl Waiting {
+impl PendingJoins {
     /// One more waits. Its token is higher than all before, and its deadline no earlier than theirs.
     pub(super) fn insert(&mut self, token: u64, pending: Pending) {
         let join = &pending.contender.join;
@@ -125,10 +125,10 @@ impl Waiting {
     }
 
     /// Makes room for one more, whoever has to wait no longer for that.
-    pub(super) fn make_space(&mut self, join: &Join) -> Result<Option<Pending>, Full> {
+    pub(super) fn make_space(&mut self, join: &Join) -> Result<Option<Pending>, TooManyContests> {
         let own = self.by_address.get(&join.address).copied().unwrap_or(0);
         if self.all.len() >= MAX_PENDING || own >= MAX_OF_ADDRESS {
-            return Err(Full);
+            return Err(TooManyContests);
         }
         let rivals = self.by_id.get(&id_of(join)).map_or(&[][..], Vec::as_slice);
         if rivals.len() < MAX_FOR_ID {
@@ -144,7 +144,7 @@ impl Waiting {
         let loudest = loudest.filter(|rival| count(self.address(rival)) > fair);
         match loudest.copied() {
             Some(rival) => Ok(self.remove(rival)),
-            None => Err(Full),
+            None => Err(TooManyContests),
         }
     }
 
@@ -170,6 +170,6 @@ impl Waiting {
 }
 
 /// What this join wants.
-pub(super) fn id_of(join: &Join) -> Id {
+pub(super) fn id_of(join: &Join) -> ContestedId {
     (join.network.clone(), join.peer.clone())
 }

@@ -32,12 +32,12 @@ impl Hub {
     }
 
     /// A peer joins under the one id that all is about; what is to be done for it, in order.
-    fn join(&mut self, claim: u64, proof: &'static str) -> Vec<Action> {
+    fn join(&mut self, claim: u64, proof: &'static str) -> Vec<ContestAction> {
         self.join_from(1, claim, proof)
     }
 
     /// The same, from an address with this last number.
-    fn join_from(&mut self, address: u8, claim: u64, proof: &'static str) -> Vec<Action> {
+    fn join_from(&mut self, address: u8, claim: u64, proof: &'static str) -> Vec<ContestAction> {
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, address));
         let join = Join {
             claim: ClaimNo(claim),
@@ -54,7 +54,7 @@ impl Hub {
     }
 
     /// Does what the core does with actions, and tells which they were.
-    fn carry_out(&mut self) -> Vec<Action> {
+    fn carry_out(&mut self) -> Vec<ContestAction> {
         let mut actions = Vec::new();
         loop {
             self.contests.settle(self.now, &self.directory);
@@ -62,8 +62,8 @@ impl Hub {
                 return actions;
             };
             match &action {
-                Action::Claim(claim) => self.claim(*claim),
-                Action::Expel(claim) => self.retract(*claim),
+                ContestAction::Claim(claim) => self.claim(*claim),
+                ContestAction::Expel(claim) => self.retract(*claim),
                 _ => {}
             }
             actions.push(action);
@@ -99,8 +99,8 @@ impl Hub {
     }
 
     /// Takes in the one message that the other hub has sent, and tells what is to be done.
-    fn hear(&mut self, from: HubId, sent: &[Action]) -> Vec<Action> {
-        let [Action::Send { payload, .. }] = sent else {
+    fn hear(&mut self, from: HubId, sent: &[ContestAction]) -> Vec<ContestAction> {
+        let [ContestAction::Send { payload, .. }] = sent else {
             panic!("not one message: {sent:?}");
         };
         self.contests
@@ -109,20 +109,20 @@ impl Hub {
     }
 
     /// The holder that a probe was asked for shows a sign of life, or none.
-    fn show(&mut self, asked: &[Action], alive: bool) -> Vec<Action> {
-        let [Action::Probe { token, .. }] = asked else {
+    fn show(&mut self, asked: &[ContestAction], alive: bool) -> Vec<ContestAction> {
+        let [ContestAction::Probe { token, .. }] = asked else {
             panic!("not one probe: {asked:?}");
         };
         self.answer(*token, alive)
     }
 
-    fn answer(&mut self, token: u64, alive: bool) -> Vec<Action> {
+    fn answer(&mut self, token: u64, alive: bool) -> Vec<ContestAction> {
         self.contests.on_probe_result(self.now, token, alive);
         self.carry_out()
     }
 
     /// A claim is withdrawn, or given up.
-    fn go(&mut self, claim: u64) -> Vec<Action> {
+    fn go(&mut self, claim: u64) -> Vec<ContestAction> {
         self.retract(ClaimNo(claim));
         self.carry_out()
     }
@@ -153,15 +153,15 @@ fn claim_of(claim: ClaimNo, hlc: u64) -> Claim {
     }
 }
 
-fn refused(claim: u64, why: JoinRefusal) -> [Action; 1] {
+fn refused(claim: u64, why: JoinRefusal) -> [ContestAction; 1] {
     let claim = ClaimNo(claim);
-    [Action::Refuse { claim, why }]
+    [ContestAction::Refuse { claim, why }]
 }
 
 /// The one hub holds the id for a client with a proof; the other knows of it.
 fn holder_and_newcomer() -> (Hub, Hub) {
     let (mut holder, mut newcomer) = (Hub::new(THERE), Hub::new(HERE));
-    assert_eq!(holder.join(1, "ours"), [Action::Claim(ClaimNo(1))]);
+    assert_eq!(holder.join(1, "ours"), [ContestAction::Claim(ClaimNo(1))]);
     newcomer.learn(1);
     (holder, newcomer)
 }
@@ -170,7 +170,10 @@ fn holder_and_newcomer() -> (Hub, Hub) {
 fn the_same_party_takes_its_id_over_without_a_question_until_it_did_so_too_often() {
     let mut hub = Hub::new(HERE);
     for claim in 1..=4 {
-        assert_eq!(hub.join(claim, "ours"), [Action::Claim(ClaimNo(claim))]);
+        assert_eq!(
+            hub.join(claim, "ours"),
+            [ContestAction::Claim(ClaimNo(claim))]
+        );
     }
     let asked = hub.join(5, "ours");
     let verdict = hub.show(&asked, true);
@@ -184,8 +187,8 @@ fn past_the_limit_a_dead_connection_still_makes_way() {
     hub.tire();
     let asked = hub.join(2, "ours");
     let mut actions = hub.show(&asked, false);
-    assert_eq!(actions.remove(0), Action::Expel(ClaimNo(1)));
-    assert_eq!(hub.show(&actions, true), [Action::Claim(ClaimNo(2))]);
+    assert_eq!(actions.remove(0), ContestAction::Expel(ClaimNo(1)));
+    assert_eq!(hub.show(&actions, true), [ContestAction::Claim(ClaimNo(2))]);
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn the_same_party_takes_its_id_over_from_another_hub() {
     let (mut holder, mut newcomer) = holder_and_newcomer();
     let answer = holder.hear(HERE, &newcomer.join(9, "ours"));
     let verdict = newcomer.hear(THERE, &answer);
-    assert_eq!(verdict, [Action::Claim(ClaimNo(9))]);
+    assert_eq!(verdict, [ContestAction::Claim(ClaimNo(9))]);
 }
 
 #[test]
@@ -212,22 +215,25 @@ fn past_the_limit_a_dead_or_absent_holder_on_another_hub_makes_way() {
     newcomer.tire();
     let asked = holder.hear(HERE, &newcomer.join(9, "ours"));
     let mut answer = holder.show(&asked, false);
-    assert_eq!(answer.remove(0), Action::Expel(ClaimNo(1)));
+    assert_eq!(answer.remove(0), ContestAction::Expel(ClaimNo(1)));
     let asked = newcomer.hear(THERE, &answer);
-    assert_eq!(newcomer.show(&asked, true), [Action::Claim(ClaimNo(9))]);
+    assert_eq!(
+        newcomer.show(&asked, true),
+        [ContestAction::Claim(ClaimNo(9))]
+    );
 
     let mut late = Hub::new(HERE);
     late.learn(1);
     late.tire();
     let answer = holder.hear(HERE, &late.join(10, "ours"));
     let asked = late.hear(THERE, &answer);
-    assert_eq!(late.show(&asked, true), [Action::Claim(ClaimNo(10))]);
+    assert_eq!(late.show(&asked, true), [ContestAction::Claim(ClaimNo(10))]);
 }
 
 /// The tokens of the probes that are asked for, by claim.
-fn probes(actions: &[Action]) -> Vec<(u64, u64)> {
+fn probes(actions: &[ContestAction]) -> Vec<(u64, u64)> {
     let probes = actions.iter().filter_map(|action| match action {
-        Action::Probe { claim, token } => Some((claim.0, *token)),
+        ContestAction::Probe { claim, token } => Some((claim.0, *token)),
         _ => None,
     });
     probes.collect()
@@ -241,11 +247,11 @@ fn of_those_who_wait_for_a_dead_holder_the_first_to_show_itself_has_the_id_and_t
     let asked = hub.join(2, "theirs");
     assert_eq!(hub.join(3, "somebody else's"), []);
     let actions = hub.show(&asked, false);
-    assert_eq!(actions[0], Action::Expel(ClaimNo(1)));
+    assert_eq!(actions[0], ContestAction::Expel(ClaimNo(1)));
     let [(2, second), (3, third)] = probes(&actions)[..] else {
         panic!("{actions:?}");
     };
-    assert_eq!(hub.answer(third, true), [Action::Claim(ClaimNo(3))]);
+    assert_eq!(hub.answer(third, true), [ContestAction::Claim(ClaimNo(3))]);
     let asked = hub.answer(second, true);
     assert_eq!(probes(&asked)[0].0, 3);
     let verdict = hub.show(&asked, true);
@@ -270,7 +276,10 @@ fn newcomers_that_died_while_they_waited_cost_the_living_one_nothing() {
     // Who comes now finds nobody, and does not overtake those who waited.
     let late = hub.join(10, "c");
     assert_eq!(probes(&late)[0].0, 10);
-    assert_eq!(hub.answer(proving[3].1, true), [Action::Claim(ClaimNo(9))]);
+    assert_eq!(
+        hub.answer(proving[3].1, true),
+        [ContestAction::Claim(ClaimNo(9))]
+    );
     assert_eq!(
         hub.answer(proving[0].1, false),
         refused(2, JoinRefusal::Taken)
@@ -288,9 +297,12 @@ fn a_holder_that_goes_while_it_is_probed_makes_way_at_once_here_and_elsewhere() 
     assert_eq!(holder.join(2, "another's"), []);
     let mut actions = holder.go(1);
     let here = actions.split_off(1);
-    assert_eq!(holder.show(&here, true), [Action::Claim(ClaimNo(2))]);
+    assert_eq!(holder.show(&here, true), [ContestAction::Claim(ClaimNo(2))]);
     let there = newcomer.hear(THERE, &actions);
-    assert_eq!(newcomer.show(&there, true), [Action::Claim(ClaimNo(9))]);
+    assert_eq!(
+        newcomer.show(&there, true),
+        [ContestAction::Claim(ClaimNo(9))]
+    );
 }
 
 #[test]
@@ -315,7 +327,7 @@ fn however_many_want_an_id_its_holder_is_asked_once_and_not_again_for_a_second()
     );
     holder.now = LATER;
     assert_eq!(probes(&holder.join(21, "c")).len(), 1);
-    assert_eq!(holder.join(22, "ours"), [Action::Claim(ClaimNo(22))]);
+    assert_eq!(holder.join(22, "ours"), [ContestAction::Claim(ClaimNo(22))]);
     // Another connection, of which nothing is known.
     assert_eq!(probes(&holder.join(23, "c"))[0].0, 22);
 }
@@ -341,7 +353,7 @@ fn so_many_wait_for_an_id_and_the_address_that_has_the_most_of_them_gives_way() 
 fn a_hub_that_contests_one_claim_without_end_is_told_that_its_holder_lives() {
     let (mut holder, _) = holder_and_newcomer();
     let contest = |token| {
-        let message = Message::Contest {
+        let message = ContestMessage::Contest {
             token,
             network: network().as_str().to_owned(),
             peer: peer().to_string(),
@@ -349,7 +361,7 @@ fn a_hub_that_contests_one_claim_without_end_is_told_that_its_holder_lives() {
             proof: Vec::new(),
         };
         let payload = postcard::to_allocvec(&message).expect("it fits").into();
-        [Action::Send {
+        [ContestAction::Send {
             to: THERE,
             payload,
             token,
@@ -360,7 +372,7 @@ fn a_hub_that_contests_one_claim_without_end_is_told_that_its_holder_lives() {
         let actions = holder.hear(HERE, &contest(token));
         answered += actions
             .iter()
-            .filter(|a| matches!(a, Action::Send { .. }))
+            .filter(|a| matches!(a, ContestAction::Send { .. }))
             .count();
     }
     assert_eq!(answered, 1_000 - probes::MAX_ASKERS_OF_HUB);

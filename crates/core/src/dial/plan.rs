@@ -28,7 +28,7 @@ impl Candidate<'_> {
 
 /// How many hubs there are, of those that count for the choice.
 #[derive(Clone, Copy)]
-struct Tally {
+struct HubCounts {
     /// Reachable ones, this hub included.
     mesh: usize,
     /// Links wanted beyond those that stand and those being dialled.
@@ -98,7 +98,7 @@ impl Dialer {
         candidates
     }
 
-    fn bootstrap_candidates(&self, tally: Tally) -> Vec<Candidate<'_>> {
+    fn bootstrap_candidates(&self, tally: HubCounts) -> Vec<Candidate<'_>> {
         let satisfied = self.config.auto_connect
             && tally.mesh > self.config.full_mesh_up_to
             && tally.missing == 0;
@@ -119,7 +119,7 @@ impl Dialer {
     }
 
     /// The hubs to dial, those wanted most first, whether or not their time has come.
-    fn wanted(&self, tally: Tally) -> Vec<HubId> {
+    fn wanted(&self, tally: HubCounts) -> Vec<HubId> {
         let underway: Vec<HubId> = self
             .bootstraps
             .values()
@@ -183,14 +183,14 @@ impl Dialer {
         }
     }
 
-    fn tally(&self) -> Tally {
+    fn tally(&self) -> HubCounts {
         let (mut mesh, mut coming) = (1, 0);
         for known in self.hubs.values() {
             mesh += usize::from(known.reachable);
             let comes = known.linked.is_some() || (known.reachable && known.dial.is_some());
             coming += usize::from(comes);
         }
-        Tally {
+        HubCounts {
             mesh,
             missing: self.target_links().saturating_sub(coming),
         }

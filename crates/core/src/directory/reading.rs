@@ -10,8 +10,8 @@ use super::super::exchange::Found;
 use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId, mix};
 use super::log::Step;
 use super::shares::Use;
-use super::store::{NetworkNo, OriginNo, Record, RecordNo};
-use super::{ClaimView, Directory, Network, OriginSet, OriginState, Part, Shown};
+use super::store::{ClaimRecord, NetworkNo, OriginNo, RecordNo};
+use super::{ClaimView, Directory, Network, OriginSet, OriginState, SetPart, Shown};
 use crate::frames::{Change, Claim, Entry};
 
 impl Directory {
@@ -163,7 +163,7 @@ impl Directory {
             .find(*network, peer)
             .map(|no| self.store.record(no))
             .filter(|record| record.origin == self.own_no && !record.quiet())
-            .map(Record::claim)
+            .map(ClaimRecord::claim)
             .collect()
     }
 
@@ -446,7 +446,7 @@ impl Directory {
         cursor: u64,
         budget: usize,
         size: impl Fn(&Entry) -> usize,
-    ) -> Option<Part> {
+    ) -> Option<SetPart> {
         let origin = self.origin(hub)?;
         Some(self.part_of(
             origin,
@@ -467,8 +467,8 @@ impl Directory {
         cursor: u64,
         budget: usize,
         size: impl Fn(&Entry) -> usize,
-    ) -> Part {
-        let mut part = Part {
+    ) -> SetPart {
+        let mut part = SetPart {
             entries: Vec::new(),
             to: head,
             last: true,

@@ -6,8 +6,8 @@ use super::super::ids::{
 };
 use super::log::Log;
 use super::shares::Use;
-use super::store::{NO_MEMBER, NetworkNo, OriginNo, Record, RecordNo};
-use super::{Directory, Held, KeyChange, MAX_NETWORKS, MAX_SAME, Network, OriginSet};
+use super::store::{ClaimRecord, NO_MEMBER, NetworkNo, OriginNo, RecordNo};
+use super::{Directory, IdHolder, KeyChange, MAX_NETWORKS, MAX_SAME, Network, OriginSet};
 use crate::frames::Claim;
 
 impl Directory {
@@ -85,13 +85,13 @@ impl Directory {
         self.keen || self.network_at(network).is_some_and(own)
     }
 
-    pub(super) fn winner_of(&self, no: RecordNo) -> Option<Held> {
+    pub(super) fn winner_of(&self, no: RecordNo) -> Option<IdHolder> {
         let record = self.store.record(no);
         self.held(record.network, &record.peer)
     }
 
-    pub(super) fn held(&self, network: NetworkNo, peer: &PeerId) -> Option<Held> {
-        self.winner(network, peer).map(|no| Held {
+    pub(super) fn held(&self, network: NetworkNo, peer: &PeerId) -> Option<IdHolder> {
+        self.winner(network, peer).map(|no| IdHolder {
             hub: self.origin_hub(self.store.record(no).origin),
             claim: self.store.record(no).claim(),
             shown: self.shown(no),
@@ -197,7 +197,7 @@ impl Directory {
         network: NetworkNo,
         claim: &Claim,
     ) -> RecordNo {
-        let no = self.store.insert(Record::new(
+        let no = self.store.insert(ClaimRecord::new(
             claim.peer.clone(),
             network,
             origin,
@@ -408,7 +408,7 @@ impl Directory {
         &mut self,
         network: NetworkNo,
         peer: &PeerId,
-        before: Option<Held>,
+        before: Option<IdHolder>,
         reason: LeaveReason,
     ) {
         if self.mutants.receiver_deletes_loser() {
@@ -460,7 +460,7 @@ impl Directory {
         &self,
         network: NetworkNo,
         peer: &PeerId,
-        winner: Option<&Held>,
+        winner: Option<&IdHolder>,
     ) -> Vec<ClaimNo> {
         let Some(winner) = winner else {
             return Vec::new();
@@ -469,7 +469,7 @@ impl Directory {
             .find(network, peer)
             .map(|no| self.store.record(no))
             .filter(|record| record.origin == self.own_no)
-            .map(Record::claim)
+            .map(ClaimRecord::claim)
             .filter(|claim| (self.me, *claim) != (winner.hub, winner.claim))
             .collect()
     }

@@ -10,7 +10,7 @@ use super::super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::Tombstone;
 use super::store::{OriginNo, RecordNo};
 use super::views::Views;
-use super::{ClaimView, Directory, Lines, OriginSet, OriginState, Part};
+use super::{ClaimView, Directory, Lines, OriginSet, OriginState, SetPart};
 use crate::frames::{Entry, Scope, Set};
 
 impl OriginSet {
@@ -164,7 +164,7 @@ impl Directory {
         cursor: u64,
         budget: usize,
         size: impl Fn(&Entry) -> usize,
-    ) -> Option<Part> {
+    ) -> Option<SetPart> {
         match &set.scope {
             Scope::All => self.part(&set.hub, cursor, budget, size),
             Scope::Networks => self.lines.sets()?.part(&set.hub, cursor, budget, size),
@@ -175,7 +175,7 @@ impl Directory {
                 }
                 let origin = self.origin(&set.hub)?;
                 let Some(view) = origin.views.as_ref()?.get(network) else {
-                    return Some(Part::nothing(origin.seq));
+                    return Some(SetPart::nothing(origin.seq));
                 };
                 Some(self.part_of(origin, view.head(), view.walk(cursor), cursor, budget, size))
             }
@@ -481,10 +481,10 @@ impl Directory {
     }
 }
 
-impl Part {
+impl SetPart {
     /// Nobody is there.
     fn nothing(to: u64) -> Self {
-        Part {
+        SetPart {
             entries: Vec::new(),
             to,
             last: true,

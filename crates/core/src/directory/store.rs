@@ -22,7 +22,7 @@ const QUIET: u64 = 1;
 
 /// One claim. `claim` carries the quiet flag in its lowest bit, which is what keeps the record at 64 bytes.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct ClaimRecord {
     pub peer: PeerId,
     pub hlc: Hlc,
     pub data: Option<Box<Bytes>>,
@@ -38,9 +38,9 @@ pub(super) struct Record {
 /// Not in a member list.
 pub(super) const NO_MEMBER: u32 = u32::MAX;
 
-impl Record {
+impl ClaimRecord {
     pub fn new(peer: PeerId, network: NetworkNo, origin: OriginNo, claim: ClaimNo) -> Self {
-        Record {
+        ClaimRecord {
             peer,
             hlc: Hlc::default(),
             data: None,
@@ -67,7 +67,7 @@ impl Record {
 
 #[derive(Debug)]
 pub(super) struct Store {
-    chunks: Vec<Vec<Record>>,
+    chunks: Vec<Vec<ClaimRecord>>,
     free: Vec<RecordNo>,
     index: HashTable<RecordNo>,
     hasher: SeedableRandomState,
@@ -83,11 +83,11 @@ impl Store {
         }
     }
 
-    pub fn record(&self, no: RecordNo) -> &Record {
+    pub fn record(&self, no: RecordNo) -> &ClaimRecord {
         &self.chunks[no as usize / CHUNK][no as usize % CHUNK]
     }
 
-    pub fn record_mut(&mut self, no: RecordNo) -> &mut Record {
+    pub fn record_mut(&mut self, no: RecordNo) -> &mut ClaimRecord {
         &mut self.chunks[no as usize / CHUNK][no as usize % CHUNK]
     }
 
@@ -108,7 +108,7 @@ impl Store {
         })
     }
 
-    pub fn insert(&mut self, record: Record) -> RecordNo {
+    pub fn insert(&mut self, record: ClaimRecord) -> RecordNo {
         let hash = Self::hash(&self.hasher, record.network, &record.peer);
         let no = self.place(record);
         let (chunks, hasher) = (&self.chunks, &self.hasher);
@@ -119,7 +119,7 @@ impl Store {
         no
     }
 
-    fn place(&mut self, record: Record) -> RecordNo {
+    fn place(&mut self, record: ClaimRecord) -> RecordNo {
         if let Some(no) = self.free.pop() {
             *self.record_mut(no) = record;
             return no;
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_record_takes_64_bytes() {
-        assert_eq!(size_of::<Record>(), 64);
+        assert_eq!(size_of::<ClaimRecord>(), 64);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
             .collect();
         let numbers: Vec<RecordNo> = peers
             .iter()
-            .map(|peer| store.insert(Record::new(peer.clone(), 3, 0, ClaimNo(1))))
+            .map(|peer| store.insert(ClaimRecord::new(peer.clone(), 3, 0, ClaimNo(1))))
             .collect();
         for (peer, no) in peers.iter().zip(&numbers) {
             assert_eq!(store.find(3, peer).collect::<Vec<_>>(), [*no]);

@@ -161,7 +161,7 @@ fn a_part_is_what_a_cursor_lacks_and_reaches_the_head() {
         directory.author(&claim(&format!("p{number}"), number, number));
     }
     directory.retract(Moment(0), ClaimNo(3), LeaveReason::Closed);
-    let seqs = |part: &Part| {
+    let seqs = |part: &SetPart| {
         part.entries
             .iter()
             .map(|entry| entry.seq)

@@ -1,9 +1,11 @@
-//! What this version does not know of one origin: changes of kinds that a later version has, with numbers among the claims'.
+//! What this version does not know of one origin: changes of kinds that a later version has, with numbers among the
+//! claims'.
 //!
-//! They are of *items*, each in a network, and of each item the last change is kept, as of a claim the last form; one that says that its item
-//! is gone is kept as long as a retraction. An item whose last change finds no room is gone as far as this hub tells. All are passed on as they came, so that two hubs of a later version hear of each
-//! other over hubs of this one. Nobody is told of them here, they are in no audit, and they count as claims and their data
-//! do. Called by the directory alone.
+//! They are of *items*, each in a network, and of each item the last change is kept, as of a claim the last form; one that
+//! says that its item is gone is kept as long as a retraction. An item whose last change finds no room is gone as far as
+//! this hub tells. All are passed on as they came, so that two hubs of a later version hear of each other over hubs of this
+//! one. Nobody is told of them here, they are in no audit, and they count as claims and their data do. Called by the
+//! directory alone.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,7 @@ use crate::frames::UnknownChange;
 
 /// A change that is kept.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptChange {
     pub change: UnknownChange,
     /// When it came.
     pub at: Moment,
@@ -26,7 +28,7 @@ pub(super) struct Kept {
 /// view.
 const BESIDE: usize = 256;
 
-impl Kept {
+impl KeptChange {
     fn uses(&self) -> Use {
         let UnknownChange { network, body, .. } = &self.change;
         Use {
@@ -38,7 +40,7 @@ impl Kept {
 
 #[derive(Debug, Default)]
 pub(super) struct Unknowns {
-    by_seq: BTreeMap<u64, Kept>,
+    by_seq: BTreeMap<u64, KeptChange>,
     /// The number of the last change of each item.
     by_item: BTreeMap<(NetworkKey, u64), u64>,
     /// The numbers of those that say that an item is gone, and when they came.
@@ -57,25 +59,25 @@ impl Unknowns {
     }
 
     /// All changes.
-    pub fn all(&self) -> impl Iterator<Item = (u64, &Kept)> {
+    pub fn all(&self) -> impl Iterator<Item = (u64, &KeptChange)> {
         self.by_seq.iter().map(|(seq, kept)| (*seq, kept))
     }
 
     /// The last change of an item.
-    pub fn last_of(&self, network: &NetworkKey, item: u64) -> Option<&Kept> {
+    pub fn last_of(&self, network: &NetworkKey, item: u64) -> Option<&KeptChange> {
         let seq = self.by_item.get(&(network.clone(), item))?;
         self.by_seq.get(seq)
     }
 
     /// Takes the last change of an item out.
-    pub fn take(&mut self, network: &NetworkKey, item: u64) -> Option<Kept> {
+    pub fn take(&mut self, network: &NetworkKey, item: u64) -> Option<KeptChange> {
         let seq = self.by_item.remove(&(network.clone(), item))?;
         self.gone.remove(&seq);
         self.by_seq.remove(&seq)
     }
 
     /// Keeps a change in the place of the last one of its item. `seq` is above every earlier one.
-    pub fn keep(&mut self, seq: u64, kept: Kept) {
+    pub fn keep(&mut self, seq: u64, kept: KeptChange) {
         let (network, item) = (kept.change.network.clone(), kept.change.item);
         self.take(&network, item);
         if kept.change.is_gone() {
@@ -87,7 +89,7 @@ impl Unknowns {
 
     /// Forgets the oldest change that says that an item is gone, if it is too old or one too many beside so many live
     /// claims; to be called until there is none.
-    pub fn forget_past(&mut self, live: usize, now: Moment) -> Option<(u64, Kept)> {
+    pub fn forget_past(&mut self, live: usize, now: Moment) -> Option<(u64, KeptChange)> {
         let (seq, at) = self.gone.first_key_value()?;
         if !is_past(*at, self.gone.len(), live, now) {
             return None;
@@ -142,9 +144,9 @@ impl Directory {
         };
         let last = origin.log.unknown.last_of(&change.network, change.item);
         let stands = last.is_some_and(|last| !last.change.is_gone());
-        let frees = last.map(Kept::uses).unwrap_or_default();
+        let frees = last.map(KeptChange::uses).unwrap_or_default();
         self.use_less(no, frees);
-        let mut kept = Kept { change, at: now };
+        let mut kept = KeptChange { change, at: now };
         if !self.has_room(no, kept.uses()) {
             self.left_out += 1;
             if !stands {
@@ -220,7 +222,7 @@ impl Directory {
     /// Puts what is unknown of a whole set into the sets of those networks that are kept of it.
     pub(super) fn move_unknown(
         &mut self,
-        kept: Vec<(u64, Kept)>,
+        kept: Vec<(u64, KeptChange)>,
         part: impl Fn(&mut Self, &NetworkKey, bool) -> Option<OriginNo>,
     ) {
         for (seq, kept) in kept {
@@ -241,7 +243,7 @@ impl Directory {
 mod tests {
     use bytes::Bytes;
 
-    use super::super::{Part, Shares};
+    use super::super::{SetPart, Shares};
     use super::*;
     use crate::frames::{Change, Claim, Entry, Set};
     use crate::ids::{ClaimNo, Hlc, Incarnation, LeaveReason, PeerId};
@@ -291,7 +293,7 @@ mod tests {
         network_name.len() + BESIDE + body
     }
 
-    fn seqs(part: &Part) -> Vec<u64> {
+    fn seqs(part: &SetPart) -> Vec<u64> {
         part.entries.iter().map(|entry| entry.seq).collect()
     }
 

@@ -14,7 +14,7 @@ use super::super::ids::{Moment, NetworkKey};
 use super::forgetting::is_past;
 use super::log::{Log, Step, Tombstone, merged};
 use super::store::RecordNo;
-use super::unknown::{Kept, Unknowns};
+use super::unknown::{KeptChange, Unknowns};
 
 /// The claims of one hub in one network.
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Views {
     }
 
     /// A change that this version does not know was taken in; it has taken the place of the last one of its item.
-    pub fn keep_unknown(&mut self, seq: u64, kept: Kept, before: u64) {
+    pub fn keep_unknown(&mut self, seq: u64, kept: KeptChange, before: u64) {
         let network = kept.change.network.clone();
         let view = self.view_mut(&network, before);
         view.head = view.head.max(seq);

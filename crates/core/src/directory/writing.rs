@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use super::super::ids::{ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::{Log, Tombstone};
-use super::store::{OriginNo, Record, RecordNo};
+use super::store::{ClaimRecord, OriginNo, RecordNo};
 use super::{ClaimView, Directory, KeyChange, Shares, rising};
 use crate::frames::{Change, Claim, Entry};
 
@@ -67,7 +67,7 @@ impl Directory {
             .iter()
             .map(|no| self.store.record(*no))
             .filter(|record| record.origin == self.own_no)
-            .map(Record::claim)
+            .map(ClaimRecord::claim)
             .collect();
         own.sort_unstable();
         own

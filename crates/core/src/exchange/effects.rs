@@ -127,7 +127,7 @@ pub mod counted {
 
 /// What a delivery belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Owner {
+pub(super) enum DeliveryOwner {
     /// The window of a hub.
     Window {
         hub: HubId,
@@ -153,7 +153,7 @@ pub(super) enum Settling {
 #[derive(Debug)]
 enum Queued {
     Plain(Effect),
-    Deliver(Delivery, Owner),
+    Deliver(Delivery, DeliveryOwner),
     /// Of another hub's peer.
     Publish(Publication, Settling),
 }
@@ -182,8 +182,8 @@ impl Effects {
         self.queue.push_back(Queued::Plain(effect));
     }
 
-    pub(super) fn deliver(&mut self, delivery: Delivery, owner: Owner) {
-        if matches!(owner, Owner::Local { .. }) {
+    pub(super) fn deliver(&mut self, delivery: Delivery, owner: DeliveryOwner) {
+        if matches!(owner, DeliveryOwner::Local { .. }) {
             self.local += 1;
         }
         self.queue.push_back(Queued::Deliver(delivery, owner));
@@ -240,7 +240,7 @@ impl Effects {
             Queued::Deliver(delivery, owner) => (delivery, owner),
         };
         self.settling = Some(match owner {
-            Owner::Window {
+            DeliveryOwner::Window {
                 hub,
                 incarnation,
                 seq,
@@ -249,7 +249,7 @@ impl Effects {
                 incarnation,
                 seq,
             },
-            Owner::Local { source } => Settling::Local(Failed {
+            DeliveryOwner::Local { source } => Settling::Local(Failed {
                 source,
                 network: delivery.network.clone(),
                 target: delivery.target.clone(),

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::frames::{AckFrame, Refused, RefusedWhy, SignalBody};
+use crate::frames::{AckFrame, RefusedSignal, RefusedWhy, SignalBody};
 use crate::ids::{Incarnation, Moment};
 use crate::mutants::Mutants;
 
@@ -162,7 +162,7 @@ impl ReceiveWindow {
     }
 
     /// What to acknowledge: all up to a number, and which of these were refused.
-    pub(super) fn acknowledge(&mut self) -> (u64, Vec<Refused>) {
+    pub(super) fn acknowledge(&mut self) -> (u64, Vec<RefusedSignal>) {
         self.unacked = 0;
         self.ack_at = None;
         let settled = self.unsettled.front().unwrap_or(&self.next);
@@ -173,7 +173,7 @@ impl ReceiveWindow {
                 upto = seq.saturating_sub(1);
                 break;
             }
-            refused.push(Refused { seq, why });
+            refused.push(RefusedSignal { seq, why });
         }
         (upto, refused)
     }

@@ -9,12 +9,14 @@
 use std::collections::BTreeSet;
 
 use crate::api::{Delivery, Failed, Hop, Posted, Sender, SignalFailure};
-use crate::frames::{AckFrame, DataFrame, Head, RefusedWhy, SignalBody, SignalFrame, UnreadFrame};
+use crate::frames::{
+    AckFrame, DataFrame, FrameHead, RefusedWhy, SignalBody, SignalFrame, UnreadFrame,
+};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::wire;
 
 use super::config::MAX_JUMP;
-use super::effects::{Effect, Effects, Owner, counted};
+use super::effects::{DeliveryOwner, Effect, Effects, counted};
 use super::publishing::Published;
 use super::receive_window::{Admission, ReceiveWindow};
 use super::send_window::SendWindow;
@@ -271,7 +273,7 @@ impl Exchange {
             return self.effects.count(counted::ACK_UNSENT);
         };
         let frame = AckFrame {
-            head: Head {
+            head: FrameHead {
                 ttl: ttl_for(hop.hops),
                 source: self.me.hub,
                 source_incarnation: self.me.incarnation,
@@ -336,7 +338,7 @@ impl Judge<'_> {
                 window.hand_over(seq);
                 self.effects.deliver(
                     delivery,
-                    Owner::Window {
+                    DeliveryOwner::Window {
                         hub,
                         incarnation,
                         seq,

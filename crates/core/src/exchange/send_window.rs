@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::api::{Hop, SignalFailure};
-use crate::frames::{DataFrame, Head, PeerSignal, RefusedWhy, SignalBody, SignalFrame};
+use crate::frames::{DataFrame, FrameHead, PeerSignal, RefusedWhy, SignalBody, SignalFrame};
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey};
 use crate::mutants::Mutants;
 
@@ -264,7 +264,7 @@ impl SendWindow {
 
     fn frame(&self, me: Me, hop: Hop, seq: u64, body: SignalBody) -> SignalFrame {
         SignalFrame {
-            head: Head {
+            head: FrameHead {
                 ttl: ttl_for(hop.hops),
                 source: me.hub,
                 source_incarnation: me.incarnation,

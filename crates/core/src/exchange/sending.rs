@@ -10,7 +10,7 @@ use crate::ids::{ClaimNo, HubId, Moment, NetworkKey, PeerId};
 use crate::wire::MAX_PAYLOAD;
 
 use super::config::MAX_JUMP;
-use super::effects::{Effect, Owner, counted, failure_of};
+use super::effects::{DeliveryOwner, Effect, counted, failure_of};
 use super::send_window::{Reachability, SendWindow, WindowItem};
 use super::{Exchange, Found, PendingSignal, Resolve, Sent, Timer};
 
@@ -271,7 +271,8 @@ impl Exchange {
             kind: pending.kind,
             payload: pending.payload,
         };
-        self.effects.deliver(delivery, Owner::Local { source });
+        self.effects
+            .deliver(delivery, DeliveryOwner::Local { source });
     }
 
     fn let_wait(

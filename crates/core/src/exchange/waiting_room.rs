@@ -23,13 +23,13 @@ struct WaitingSignal {
 pub(super) struct WaitingRoom {
     held: BTreeMap<u64, WaitingSignal>,
     deadlines: BTreeSet<(Moment, u64)>,
-    by_target: BTreeMap<Target, Backlog>,
+    by_target: BTreeMap<TargetKey, Backlog>,
     by_source: BTreeMap<ClaimNo, Backlog>,
     bytes: usize,
 }
 
 /// Whom a signal is for.
-type Target = (NetworkKey, PeerId);
+type TargetKey = (NetworkKey, PeerId);
 
 /// What waits of one sender, or for one target.
 #[derive(Debug, Default)]
@@ -40,15 +40,15 @@ struct Backlog {
 
 /// A bound that a signal would exceed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Bound {
+enum WaitBound {
     Sender,
-    Target,
+    TargetKey,
     All,
 }
 
 /// What became of a signal that was to wait.
 #[derive(Debug, Default)]
-pub(super) struct Entered {
+pub(super) struct EnterOutcome {
     /// The signal itself, if it may not.
     pub(super) refused: Option<PendingSignal>,
     /// Those that gave way.
@@ -66,8 +66,8 @@ impl WaitingRoom {
         pending: PendingSignal,
         deadline: Moment,
         config: &ExchangeConfig,
-    ) -> Entered {
-        let mut entered = Entered::default();
+    ) -> EnterOutcome {
+        let mut entered = EnterOutcome::default();
         let target = target_of(&pending);
         while let Some(bound) = self.exceeded(&pending, &target, config) {
             let Some(order) = self.last_of_largest_share(bound, pending.source.claim, &target)
@@ -92,9 +92,9 @@ impl WaitingRoom {
     fn exceeded(
         &self,
         pending: &PendingSignal,
-        target: &Target,
+        target: &TargetKey,
         config: &ExchangeConfig,
-    ) -> Option<Bound> {
+    ) -> Option<WaitBound> {
         let cost = cost(pending);
         let full = |backlog: Option<&Backlog>, most: usize| {
             backlog.is_some_and(|backlog| {
@@ -105,22 +105,27 @@ impl WaitingRoom {
             self.by_source.get(&pending.source.claim),
             config.wait_per_sender,
         ) {
-            return Some(Bound::Sender);
+            return Some(WaitBound::Sender);
         }
         if full(self.by_target.get(target), config.wait_per_target) {
-            return Some(Bound::Target);
+            return Some(WaitBound::TargetKey);
         }
         let all =
             self.held.len() >= config.wait_total || self.bytes + cost > config.wait_total_bytes;
-        all.then_some(Bound::All)
+        all.then_some(WaitBound::All)
     }
 
     /// The last signal of whoever has the most of those that share the bound; none if the sender
     /// `me` has as many.
-    fn last_of_largest_share(&self, bound: Bound, me: ClaimNo, target: &Target) -> Option<u64> {
+    fn last_of_largest_share(
+        &self,
+        bound: WaitBound,
+        me: ClaimNo,
+        target: &TargetKey,
+    ) -> Option<u64> {
         let shares: BTreeMap<ClaimNo, (usize, u64)> = match bound {
-            Bound::Sender => return None,
-            Bound::Target => {
+            WaitBound::Sender => return None,
+            WaitBound::TargetKey => {
                 let backlog = self.by_target.get(target)?;
                 let held = backlog
                     .orders
@@ -135,7 +140,7 @@ impl WaitingRoom {
                 }
                 shares
             }
-            Bound::All => {
+            WaitBound::All => {
                 let last = |backlog: &Backlog| {
                     backlog
                         .orders
@@ -271,7 +276,7 @@ impl WaitingRoom {
     }
 }
 
-fn target_of(pending: &PendingSignal) -> Target {
+fn target_of(pending: &PendingSignal) -> TargetKey {
     (pending.source.network.clone(), pending.target.clone())
 }
 

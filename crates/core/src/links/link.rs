@@ -9,7 +9,7 @@ use super::LinkConfig;
 
 /// Which of two links with one hub is better: the greater. The same at both ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Rank {
+pub(super) struct LinkRank {
     pub(super) dialed_by_lower: bool,
     pub(super) dial_number: u64,
 }
@@ -17,7 +17,7 @@ pub(super) struct Rank {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) hub: HubId,
-    pub(super) rank: Rank,
+    pub(super) rank: LinkRank,
     pub(super) outgoing: bool,
     pub(super) since: Moment,
     pub(super) heard: Moment,
@@ -40,7 +40,7 @@ impl Link {
     /// More pongs waiting than this, and the oldest is not sent.
     pub(super) const MAX_PONGS: usize = 4;
 
-    pub(super) fn new(now: Moment, up: &LinkUp, rank: Rank) -> Self {
+    pub(super) fn new(now: Moment, up: &LinkUp, rank: LinkRank) -> Self {
         Link {
             hub: up.hub,
             rank,

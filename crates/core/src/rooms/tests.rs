@@ -123,10 +123,10 @@ impl Hub {
     }
 
     /// The records that are visible, and whose they are.
-    fn records(&self, room: &str) -> Vec<(HubId, Record)> {
+    fn records(&self, room: &str) -> Vec<(HubId, RoomRecord)> {
         let directory = self.core.directory().read();
         let claims = directory.claims_of_id(&network(room), &record_id());
-        let read = |claim: RoomClaim| (claim.hub, Record::read(&claim.data.unwrap()).unwrap());
+        let read = |claim: RoomClaim| (claim.hub, RoomRecord::read(&claim.data.unwrap()).unwrap());
         claims.into_iter().map(read).collect()
     }
 }
@@ -143,7 +143,7 @@ fn there(claim: u64, name: &str, room: &str, wall: u64) -> Change {
 }
 
 fn record_there(claim: u64, room: &str, created: u64, wall: u64) -> Change {
-    let record = Record {
+    let record = RoomRecord {
         created: Hlc::from_wall(created),
         by: OTHER,
         creator: "bob".to_owned(),
@@ -470,7 +470,7 @@ fn a_record_that_is_taken_over_counts_too() {
 #[test]
 fn what_is_no_record_is_none() {
     for data in [&b""[..], b"\xff", b"{}", &[0xff; 64]] {
-        assert_eq!(Record::read(data), None, "{data:?}");
+        assert_eq!(RoomRecord::read(data), None, "{data:?}");
     }
     let mut hub = Hub::new(10);
     let mut odd = record_there(1, "r", 1, 2);

@@ -1,7 +1,7 @@
 //! What this hub says of itself: its record, and the incarnation that it claims.
 
 use super::super::ids::{HubId, Incarnation, LinkId, Moment};
-use super::own::{Bump, Own};
+use super::own::{Bump, OwnRecord};
 use super::{Stored, Topology, TopologyEvent};
 use crate::frames::LinkRecord;
 
@@ -113,7 +113,7 @@ impl Topology {
         self.records.remove(&self.me);
         self.me = me;
         let draining = self.own.draining;
-        self.own = Own::new(incarnation);
+        self.own = OwnRecord::new(incarnation);
         self.own.draining = draining;
         self.own.number = 1;
         let record = self.own_record();

@@ -26,7 +26,7 @@ pub(super) enum Bump {
 }
 
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct OwnRecord {
     pub(super) incarnation: Incarnation,
     /// Of the last record made in this incarnation; 0 before the first.
     pub(super) number: u64,
@@ -42,9 +42,9 @@ pub(super) struct Own {
     clashed: bool,
 }
 
-impl Own {
+impl OwnRecord {
     pub(super) fn new(incarnation: Incarnation) -> Self {
-        Own {
+        OwnRecord {
             incarnation,
             number: 0,
             draining: false,

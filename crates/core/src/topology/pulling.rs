@@ -17,14 +17,14 @@ use super::flooding::earliest;
 use crate::frames::DigestEntry;
 use crate::reach::Reach;
 
-type Version = (Incarnation, u64);
+type RecordVersion = (Incarnation, u64);
 
 /// Whoever keeps sending other records is waited for up to so many times as long as who sends none.
 const PATIENCE: u32 = 4;
 
 #[derive(Debug)]
 struct Question {
-    version: Version,
+    version: RecordVersion,
     asked: LinkId,
     since: Moment,
     /// When another is asked.
@@ -58,7 +58,7 @@ impl Pulls {
         &mut self,
         now: Moment,
         link: LinkId,
-        (hub, version): (HubId, Version),
+        (hub, version): (HubId, RecordVersion),
         until: Moment,
     ) -> bool {
         let Some(question) = self.questions.get_mut(&hub) else {
@@ -95,7 +95,7 @@ impl Pulls {
     }
 
     /// A record was taken in. Gives how near the nearest hub is that told of this version meanwhile.
-    pub(super) fn on_record(&mut self, hub: HubId, version: Version) -> Option<Reach> {
+    pub(super) fn on_record(&mut self, hub: HubId, version: RecordVersion) -> Option<Reach> {
         let question = self.questions.get(&hub)?;
         let told_by = question.told_by.filter(|_| question.version == version);
         if question.version <= version {
@@ -105,7 +105,7 @@ impl Pulls {
     }
 
     /// A hub that is so near has a version that may be asked for.
-    pub(super) fn note_teller(&mut self, hub: HubId, version: Version, reach: Reach) {
+    pub(super) fn note_teller(&mut self, hub: HubId, version: RecordVersion, reach: Reach) {
         if let Some(question) = self.questions.get_mut(&hub)
             && question.version == version
         {
@@ -236,7 +236,7 @@ impl Topology {
         }
     }
 
-    fn hear_word(&mut self, now: Moment, link: LinkId, hub: HubId, version: Version) {
+    fn hear_word(&mut self, now: Moment, link: LinkId, hub: HubId, version: RecordVersion) {
         let known = self.pulls.questions.contains_key(&hub);
         if !known && self.pulls.questions.len() >= self.config.max_hubs {
             let Some(given_up) = self.pulls.make_space(link) else {
@@ -253,7 +253,7 @@ impl Topology {
     }
 
     /// The version of this hub's record that whoever asks for it gets.
-    fn version_of(&self, hub: HubId) -> Option<Version> {
+    fn version_of(&self, hub: HubId) -> Option<RecordVersion> {
         if hub == self.me {
             return Some((self.own.incarnation, self.own.number));
         }

@@ -12,7 +12,7 @@ use super::primitives::{
 };
 use super::{DATA_BIT, MAX_PAYLOAD, WireError, close_frame, kind, next_frame};
 use crate::frames::{
-    AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame,
+    AckFrame, DataFrame, FrameHead, PeerSignal, RefusedSignal, RefusedWhy, SignalBody, SignalFrame,
     UnreadFrame,
 };
 use crate::ids::{ClaimNo, SignalKind};
@@ -50,7 +50,7 @@ pub fn encode_data(frame: &DataFrame, out: &mut BytesMut) {
     }
 }
 
-fn put_head(out: &mut BytesMut, head: &Head) {
+fn put_head(out: &mut BytesMut, head: &FrameHead) {
     out.put_u8(head.ttl);
     out.put_slice(&head.dest.0);
     put_incarnation(out, head.dest_incarnation);
@@ -155,8 +155,8 @@ pub fn decode_data(message: &Bytes) -> Result<Vec<DataFrame>, WireError> {
     split_data(message)?.into_iter().map(read_data).collect()
 }
 
-fn read_head(body: &mut Reader<'_>) -> Result<Head, WireError> {
-    Ok(Head {
+fn read_head(body: &mut Reader<'_>) -> Result<FrameHead, WireError> {
+    Ok(FrameHead {
         ttl: body.u8()?,
         dest: body.hub()?,
         dest_incarnation: body.incarnation()?,
@@ -179,8 +179,8 @@ fn read_signal(frame: UnreadFrame) -> Result<SignalFrame, WireError> {
     let mut payload = rest;
     payload.advance(payload.len() - behind);
     let body = match said {
-        Some(Said::Peer(signal)) => SignalBody::Peer(PeerSignal { payload, ..signal }),
-        Some(Said::Hub) => SignalBody::Hub { payload },
+        Some(SignalMeta::Peer(signal)) => SignalBody::Peer(PeerSignal { payload, ..signal }),
+        Some(SignalMeta::Hub) => SignalBody::Hub { payload },
         None => SignalBody::Other { variant, payload },
     };
     Ok(SignalFrame {
@@ -192,15 +192,15 @@ fn read_signal(frame: UnreadFrame) -> Result<SignalFrame, WireError> {
 }
 
 /// What a signal says, but for its payload.
-enum Said {
+enum SignalMeta {
     Peer(PeerSignal),
     Hub,
 }
 
 /// None if this version does not know the variant.
-fn read_said(variant: u8, body: &mut Reader<'_>) -> Result<Option<Said>, WireError> {
+fn read_said(variant: u8, body: &mut Reader<'_>) -> Result<Option<SignalMeta>, WireError> {
     let said = match variant {
-        PEER_VARIANT => Said::Peer(PeerSignal {
+        PEER_VARIANT => SignalMeta::Peer(PeerSignal {
             network: read_network_name(body)?,
             from: body.peer()?,
             from_claim: ClaimNo(body.varint()?),
@@ -210,7 +210,7 @@ fn read_said(variant: u8, body: &mut Reader<'_>) -> Result<Option<Said>, WireErr
             kind: SignalKind(body.u8()?),
             payload: Bytes::new(),
         }),
-        HUB_VARIANT => Said::Hub,
+        HUB_VARIANT => SignalMeta::Hub,
         _ => return Ok(None),
     };
     if body.len() > MAX_PAYLOAD {
@@ -227,7 +227,7 @@ fn read_ack(frame: &UnreadFrame) -> Result<AckFrame, WireError> {
         if refused.len() == AckFrame::MAX_REFUSED {
             return Err(WireError::TooLong);
         }
-        refused.push(Refused {
+        refused.push(RefusedSignal {
             seq: upto.wrapping_sub(body.above(0)?),
             why: match body.u8()? {
                 1 => RefusedWhy::Overload,

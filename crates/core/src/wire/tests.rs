@@ -18,8 +18,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::Bye;
 use crate::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
-    PeerSignal, Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary, UnknownChange,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, FrameHead,
+    LinkRecord, PeerSignal, RefusedSignal, RefusedWhy, Scope, Set, SignalBody, SignalFrame,
+    Summary, UnknownChange,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 use strategies::{changes, control_frames, data_frames, records};
@@ -351,12 +352,12 @@ fn an_acknowledgement_is_no_longer_than_its_refusals_make_it() {
         epoch: u32::MAX,
         nonce: u64::MAX,
     };
-    let refused = |n: u64| Refused {
+    let refused = |n: u64| RefusedSignal {
         seq: u64::MAX / 2 - n,
         why: RefusedWhy::NotUnderstood,
     };
     let longest = DataFrame::Ack(AckFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 64,
             source: HubId([0xff; 20]),
             source_incarnation: late,
@@ -430,7 +431,7 @@ fn payloads_are_slices_of_the_message() {
 
 fn signal(body: SignalBody) -> DataFrame {
     DataFrame::Signal(SignalFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 6,
             source: hub(1),
             source_incarnation: life(1),
@@ -445,7 +446,7 @@ fn signal(body: SignalBody) -> DataFrame {
 
 fn golden_ack() -> DataFrame {
     DataFrame::Ack(AckFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 6,
             source: hub(2),
             source_incarnation: life(2),
@@ -453,7 +454,7 @@ fn golden_ack() -> DataFrame {
             dest_incarnation: life(1),
         },
         upto: 300,
-        refused: vec![Refused {
+        refused: vec![RefusedSignal {
             seq: 299,
             why: RefusedWhy::Overload,
         }],
@@ -668,7 +669,7 @@ fn what_could_not_be_passed_on_in_one_message_is_not_taken_in() {
     let longer = Bytes::from(vec![b'x'; MAX_PAYLOAD + 1]);
     for (payload, fits) in [(long, true), (longer, false)] {
         let signal = DataFrame::Signal(SignalFrame {
-            head: Head {
+            head: FrameHead {
                 ttl: 4,
                 source: HubId([1; 20]),
                 source_incarnation: Incarnation { epoch: 0, nonce: 1 },

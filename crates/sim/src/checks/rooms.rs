@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{HostNo, World};
-use hubmesh_core::api::{RECORD, Record};
+use hubmesh_core::api::{RECORD, RoomRecord};
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::ids::{HubId, NetworkKey};
 
@@ -28,7 +28,7 @@ fn rooms(world: &World, component: &[HostNo]) -> BTreeMap<NetworkKey, Seen> {
             let seen = rooms.entry(claim.network.clone()).or_default();
             if claim.peer.to_string() == RECORD {
                 seen.records.push(id);
-                let record = claim.data.as_deref().and_then(Record::read);
+                let record = claim.data.as_deref().and_then(RoomRecord::read);
                 let is_real = record.is_some_and(|record| !record.about.is_empty());
                 seen.made_up += usize::from(!is_real);
             } else if !claim.quiet {

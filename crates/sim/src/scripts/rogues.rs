@@ -10,8 +10,8 @@ use crate::world::{HostNo, Manners, World, WorldConfig};
 use hubmesh_core::Kept;
 use hubmesh_core::exchange::MAX_JUMP;
 use hubmesh_core::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, Head, LinkRecord, SignalBody,
-    SignalFrame,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, Entry, FrameHead, LinkRecord,
+    SignalBody, SignalFrame,
 };
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, PeerId};
 use hubmesh_core::mutants::Mutants;
@@ -337,7 +337,7 @@ pub(super) fn kept_aside(mutants: Mutants) -> Ended {
 /// A signal between hubs, as a rogue may write it.
 fn forged(world: &mut World, from: (HubId, Incarnation), to: HostNo, seq: u64) -> SignalFrame {
     SignalFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 5,
             source: from.0,
             source_incarnation: from.1,
@@ -407,7 +407,7 @@ pub(super) fn numbers_skipped(mutants: Mutants) -> Ended {
     world.run_for(secs(1));
     world.signal(from, &who(2).peer, false);
     let lies = AckFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 5,
             source: world.host(rogue).id,
             source_incarnation: incarnation_of(&world, rogue),

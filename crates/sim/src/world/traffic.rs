@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{HostNo, World};
 use crate::net::websocket_header;
-use hubmesh_core::Sent;
+use hubmesh_core::SentFrames;
 use hubmesh_core::frames::{ControlFrame, DataFrame, SignalFrame};
 use hubmesh_core::ids::{HubId, Incarnation, LinkId};
 use hubmesh_core::wire::{self, Decoder};
@@ -23,7 +23,7 @@ pub struct Totals {
     /// Their bytes.
     pub data_bytes: u64,
     /// What of it were deltas and link records, without headers.
-    pub sent: Sent,
+    pub sent: SentFrames,
     /// Events that clients were to be told.
     pub notified: u64,
     /// Control bytes sent, per machine.

@@ -8,7 +8,8 @@ use super::world::{Book, as_it_comes, hub, life, network, peer};
 use crate::api::{Hop, Route, Routes, Signal, SignalFailure, Source};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Sent};
 use crate::frames::{
-    AckFrame, DataFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame, WIRE_LEVEL,
+    AckFrame, DataFrame, FrameHead, PeerSignal, RefusedSignal, RefusedWhy, SignalBody, SignalFrame,
+    WIRE_LEVEL,
 };
 use crate::ids::{LinkId, Moment, SignalKind};
 
@@ -62,7 +63,7 @@ impl Bench {
         let (from, target) = (peer(1), peer(0));
         let (source, found) = (self.book.winners[&from], self.book.winners[&target]);
         SignalFrame {
-            head: Head {
+            head: FrameHead {
                 ttl: 5,
                 source: hub(1),
                 source_incarnation: life(1),
@@ -134,13 +135,16 @@ impl Bench {
 
     pub(super) fn acknowledge(&mut self, upto: u64, refused: &[u64]) {
         let why = RefusedWhy::Overload;
-        let refused = refused.iter().map(|&seq| Refused { seq, why }).collect();
+        let refused = refused
+            .iter()
+            .map(|&seq| RefusedSignal { seq, why })
+            .collect();
         let frame = ack(upto, refused);
         self.exchange.handle_ack(NOW, &self.book, frame);
     }
 
     /// The acknowledgement that is sent once time is up.
-    pub(super) fn owed(&mut self) -> (u64, Vec<Refused>) {
+    pub(super) fn owed(&mut self) -> (u64, Vec<RefusedSignal>) {
         let due = self.exchange.poll_timeout().expect("something owed");
         self.exchange.handle_timeout(due, &self.book);
         let acks = self
@@ -158,9 +162,9 @@ impl Bench {
 }
 
 /// From hub 1 to hub 0.
-pub(super) fn ack(upto: u64, refused: Vec<Refused>) -> AckFrame {
+pub(super) fn ack(upto: u64, refused: Vec<RefusedSignal>) -> AckFrame {
     AckFrame {
-        head: Head {
+        head: FrameHead {
             ttl: 5,
             source: hub(1),
             source_incarnation: life(1),

@@ -8,7 +8,7 @@ use super::bench::*;
 use super::world::{MS, as_it_comes, hub, life, peer};
 use crate::api::{Routes, SignalFailure};
 use crate::exchange::{Effect, ExchangeConfig, Sent, counted};
-use crate::frames::{DataFrame, PeerSignal, Refused, RefusedWhy, SignalBody};
+use crate::frames::{DataFrame, PeerSignal, RefusedSignal, RefusedWhy, SignalBody};
 use crate::ids::{LinkId, NetworkKey};
 
 #[test]
@@ -31,7 +31,7 @@ fn a_signal_for_an_earlier_claim_of_its_target_is_not_taken() {
     bench.receive(frame);
     assert_eq!(bench.deliveries(), [] as [u8; 0]);
     let why = RefusedWhy::NotHere;
-    assert_eq!(bench.owed().1, [Refused { seq: 1, why }]);
+    assert_eq!(bench.owed().1, [RefusedSignal { seq: 1, why }]);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_hub_may_not_speak_for_a_peer_of_another() {
     bench.receive(frame);
     assert_eq!(bench.deliveries(), [] as [u8; 0]);
     let why = RefusedWhy::Forged;
-    assert_eq!(bench.owed().1, [Refused { seq: 1, why }]);
+    assert_eq!(bench.owed().1, [RefusedSignal { seq: 1, why }]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::bench::*;
 use super::world::{MS, as_it_comes, hub, life, peer};
 use crate::exchange::{Effect, ExchangeConfig, MAX_OUTSTANDING, Sent, counted};
-use crate::frames::{AckFrame, DataFrame, PeerSignal, Refused, RefusedWhy, SignalBody};
+use crate::frames::{AckFrame, DataFrame, PeerSignal, RefusedSignal, RefusedWhy, SignalBody};
 use crate::ids::{ClaimNo, SignalKind};
 
 #[test]
@@ -80,7 +80,7 @@ fn an_acknowledgement_covers_only_what_the_caller_answered_for() {
         }) => frame,
         other => panic!("no acknowledgement: {other:?}"),
     };
-    let refused = Refused {
+    let refused = RefusedSignal {
         seq: 1,
         why: RefusedWhy::Overload,
     };

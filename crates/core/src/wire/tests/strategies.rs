@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use super::hub;
 use crate::api::Bye;
 use crate::frames::{
-    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
-    PeerSignal, Refused, RefusedWhy, Scope, Set, SignalBody, SignalFrame, Summary, UnknownChange,
+    AckFrame, Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, FrameHead,
+    LinkRecord, PeerSignal, RefusedSignal, RefusedWhy, Scope, Set, SignalBody, SignalFrame,
+    Summary, UnknownChange,
 };
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 
@@ -263,7 +264,7 @@ pub(super) fn data_frames() -> impl Strategy<Value = DataFrame> {
     let signal = (ends(), any::<u64>(), any::<u64>(), signal_bodies()).prop_map(
         |((ttl, source, source_incarnation, dest, dest_incarnation), seq, base, body)| {
             DataFrame::Signal(SignalFrame {
-                head: Head {
+                head: FrameHead {
                     ttl,
                     source,
                     source_incarnation,
@@ -283,13 +284,13 @@ pub(super) fn data_frames() -> impl Strategy<Value = DataFrame> {
         RefusedWhy::NotUnderstood,
     ]);
     let refused = vec(
-        (any::<u64>(), why).prop_map(|(seq, why)| Refused { seq, why }),
+        (any::<u64>(), why).prop_map(|(seq, why)| RefusedSignal { seq, why }),
         0..5,
     );
     let ack = (ends(), any::<u64>(), refused).prop_map(
         |((ttl, source, source_incarnation, dest, dest_incarnation), upto, refused)| {
             DataFrame::Ack(AckFrame {
-                head: Head {
+                head: FrameHead {
                     ttl,
                     source,
                     source_incarnation,

@@ -14,7 +14,7 @@ use super::{AnyFrame, Manners, made_up_id};
 use hubmesh_core::api::Bye;
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::frames::{
-    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, Head, LinkRecord,
+    Change, Claim, ControlFrame, DataFrame, Delta, DigestEntry, Entry, FrameHead, LinkRecord,
     SignalBody, SignalFrame, Summary, UnknownChange,
 };
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
@@ -101,7 +101,7 @@ impl Forger {
                 DataFrame::Signal(signal) => {
                     let ttl = signal.head.ttl.saturating_sub(rng.below(4) as u8);
                     vec![DataFrame::Signal(SignalFrame {
-                        head: Head { ttl, ..signal.head },
+                        head: FrameHead { ttl, ..signal.head },
                         ..signal
                     })]
                 }

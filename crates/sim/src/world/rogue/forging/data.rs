@@ -7,7 +7,7 @@ use crate::world::Manners;
 use crate::world::rogue::MADE_UP;
 use hubmesh_core::directory::ClaimView;
 use hubmesh_core::frames::{
-    AckFrame, Head, PeerSignal, Refused, RefusedWhy, SignalBody, SignalFrame,
+    AckFrame, FrameHead, PeerSignal, RefusedSignal, RefusedWhy, SignalBody, SignalFrame,
 };
 use hubmesh_core::ids::{ClaimNo, HubId, PeerId, SignalKind};
 use hubmesh_core::rng::Rng;
@@ -32,7 +32,7 @@ impl Forger {
             _ => 1,
         };
         SignalFrame {
-            head: Head {
+            head: FrameHead {
                 ttl: rng.below(9) as u8,
                 source,
                 source_incarnation: self.incarnation(rng, heard, source, manners),
@@ -141,10 +141,10 @@ impl Forger {
                 _ => RefusedWhy::Forged,
             };
             let seq = upto.saturating_sub(back);
-            refused.push(Refused { seq, why });
+            refused.push(RefusedSignal { seq, why });
         }
         AckFrame {
-            head: Head {
+            head: FrameHead {
                 ttl: rng.below(9) as u8,
                 source,
                 source_incarnation: self.incarnation(rng, heard, source, manners),

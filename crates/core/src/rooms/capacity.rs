@@ -1,7 +1,8 @@
-//! How many rooms' records a hub holds, how many bytes, and whose room ends first where there is no place.
+//! How many rooms' records a hub holds, and how many bytes of them; which room ends first when it can hold no more.
 //!
-//! Rooms without a member stand by who made them. Where there is no place, one of whoever has the most of them ends, the
-//! one that was left first: nobody ends others' rooms by making many. Knows no directory. Called by `rooms` alone.
+//! Rooms without a member are counted by their makers. When there is no capacity left, the maker with the most of them
+//! loses the one that was left first: nobody ends others' rooms by making many. Knows no directory. Called by `rooms`
+//! alone.
 //!
 //! Invariants: a room stands once; what all of them take is what each was said to take.
 
@@ -12,35 +13,35 @@ use super::super::ids::{Moment, NetworkKey};
 use crate::reach::AddressGroup;
 
 /// Who made a room, as limits count; `None` if that is not known here.
-pub(super) type Maker = Option<AddressGroup>;
+pub(super) type RoomMaker = Option<AddressGroup>;
 
 /// What stands first is the last to end.
-type Rank = (usize, Reverse<(Moment, NetworkKey)>, Maker);
+type RecordRank = (usize, Reverse<(Moment, NetworkKey)>, RoomMaker);
 
 /// A room without a member.
 #[derive(Debug)]
 struct Idle {
-    maker: Maker,
+    maker: RoomMaker,
     ends: Moment,
     bytes: usize,
 }
 
-/// The places for rooms' records.
+/// What a hub holds of rooms' records, and what it may.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct RecordCapacity {
     most: usize,
     most_bytes: usize,
     held: usize,
     bytes: usize,
     idle: BTreeMap<NetworkKey, Idle>,
     idle_bytes: usize,
-    by_maker: BTreeMap<Maker, BTreeSet<(Moment, NetworkKey)>>,
-    ranks: BTreeSet<Rank>,
+    by_maker: BTreeMap<RoomMaker, BTreeSet<(Moment, NetworkKey)>>,
+    ranks: BTreeSet<RecordRank>,
 }
 
-impl Places {
+impl RecordCapacity {
     pub(super) fn new(most: usize, most_bytes: usize) -> Self {
-        Places {
+        RecordCapacity {
             most,
             most_bytes,
             held: 0,
@@ -87,7 +88,13 @@ impl Places {
     }
 
     /// A room whose record takes so many bytes is without a member until then.
-    pub(super) fn stand(&mut self, network: &NetworkKey, maker: Maker, ends: Moment, bytes: usize) {
+    pub(super) fn stand(
+        &mut self,
+        network: &NetworkKey,
+        maker: RoomMaker,
+        ends: Moment,
+        bytes: usize,
+    ) {
         self.leave(network);
         self.idle_bytes += bytes;
         let idle = Idle { maker, ends, bytes };
@@ -108,7 +115,7 @@ impl Places {
         });
     }
 
-    fn change(&mut self, maker: Maker, how: impl FnOnce(&mut BTreeSet<(Moment, NetworkKey)>)) {
+    fn change(&mut self, maker: RoomMaker, how: impl FnOnce(&mut BTreeSet<(Moment, NetworkKey)>)) {
         let rooms = self.by_maker.entry(maker).or_default();
         let rank = |rooms: &BTreeSet<(Moment, NetworkKey)>| {
             let first = rooms.first().cloned()?;
