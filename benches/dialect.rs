@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use hubmesh::dialect::{self, Command, Event, Signal, pigeon};
+use hubmesh::dialect::{self, Command, DeliveredSignal, Event, pigeon};
 use hubmesh::metrics::Metrics;
 use hubmesh::peers::mailbox::{Capacity, Mailbox};
 use hubmesh::peers::registry::{Peer, Registry};
@@ -45,7 +45,7 @@ fn codec(c: &mut Criterion) {
         let data = candidate(bytes);
         let text = frame(&data, &id(2));
         let (network, from, target) = (network(), id(1), id(2));
-        let signal = Signal {
+        let signal = DeliveredSignal {
             network: &network,
             from: &from,
             target: &target,

@@ -147,7 +147,7 @@ pub struct Pace {
 
 /// Whether a message may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PaceVerdict {
     /// It may.
     Granted,
     /// It may not; the first of a row, which the peer is told about.
@@ -174,46 +174,46 @@ impl Pace {
     }
 
     /// Judges one message, which costs as much as this many.
-    pub fn judge(&mut self, cost: NonZeroU32) -> Verdict {
+    pub fn judge(&mut self, cost: NonZeroU32) -> PaceVerdict {
         let Some(limiter) = &self.limiter else {
-            return Verdict::Granted;
+            return PaceVerdict::Granted;
         };
         if let Ok(Ok(())) = limiter.check_n(cost.min(self.most_cost)) {
             self.refused = self.refused.saturating_sub(1);
-            return Verdict::Granted;
+            return PaceVerdict::Granted;
         }
         self.refuse()
     }
 
     /// Judges what a further announcement costs beyond being a message: `told` members hear of it.
-    pub fn judge_announcement(&mut self, told: usize) -> Verdict {
+    pub fn judge_announcement(&mut self, told: usize) -> PaceVerdict {
         let Some(limiter) = &self.limiter else {
-            return Verdict::Granted;
+            return PaceVerdict::Granted;
         };
         let cost = ANNOUNCEMENT_COST.saturating_add(for_each(told));
         match limiter.check_n(cost.min(self.most_cost)) {
-            Ok(Ok(())) => Verdict::Granted,
+            Ok(Ok(())) => PaceVerdict::Granted,
             _ => self.refuse(),
         }
     }
 
     /// Judges what a publication costs beyond being a message: `told` members get it.
-    pub fn judge_publication(&mut self, told: usize) -> Verdict {
+    pub fn judge_publication(&mut self, told: usize) -> PaceVerdict {
         let (Some(limiter), Some(cost)) = (&self.limiter, NonZeroU32::new(for_each(told))) else {
-            return Verdict::Granted;
+            return PaceVerdict::Granted;
         };
         match limiter.check_n(cost.min(self.most_cost)) {
-            Ok(Ok(())) => Verdict::Granted,
+            Ok(Ok(())) => PaceVerdict::Granted,
             _ => self.refuse(),
         }
     }
 
-    fn refuse(&mut self) -> Verdict {
+    fn refuse(&mut self) -> PaceVerdict {
         self.refused = self.refused.saturating_add(1);
         match self.refused {
-            1 => Verdict::RefusedFirst,
-            n if n > self.tolerated => Verdict::Abuse,
-            _ => Verdict::Refused,
+            1 => PaceVerdict::RefusedFirst,
+            n if n > self.tolerated => PaceVerdict::Abuse,
+            _ => PaceVerdict::Refused,
         }
     }
 }
@@ -274,53 +274,66 @@ mod tests {
         let mut pace = Pace::new(Some(1), 10);
         let verdicts: Vec<_> = (0..100).map(|_| pace.judge(ONE)).collect();
         let count = |wanted| verdicts.iter().filter(|v| **v == wanted).count();
-        assert!((10..=11).contains(&count(Verdict::Granted)));
-        assert_eq!(count(Verdict::RefusedFirst), 1);
-        assert_eq!(verdicts.last(), Some(&Verdict::Abuse));
+        assert!((10..=11).contains(&count(PaceVerdict::Granted)));
+        assert_eq!(count(PaceVerdict::RefusedFirst), 1);
+        assert_eq!(verdicts.last(), Some(&PaceVerdict::Abuse));
     }
 
     #[test]
     fn announcing_again_and_again_costs_more_than_other_messages() {
         let mut pace = Pace::new(Some(1), 100);
-        let granted = (0..100).take_while(|_| pace.judge_announcement(0) == Verdict::Granted);
+        let granted = (0..100).take_while(|_| pace.judge_announcement(0) == PaceVerdict::Granted);
         assert_eq!(granted.count(), 5);
         let mut large = Pace::new(Some(1), 100);
-        let granted = (0..100).take_while(|_| large.judge_announcement(300) == Verdict::Granted);
+        let granted =
+            (0..100).take_while(|_| large.judge_announcement(300) == PaceVerdict::Granted);
         assert_eq!(granted.count(), 2);
         let mut small = Pace::new(Some(1), 3);
-        assert_eq!(small.judge_announcement(1000), Verdict::Granted);
-        assert_eq!(small.judge_announcement(1000), Verdict::RefusedFirst);
+        assert_eq!(small.judge_announcement(1000), PaceVerdict::Granted);
+        assert_eq!(small.judge_announcement(1000), PaceVerdict::RefusedFirst);
     }
 
     #[test]
     fn a_long_message_costs_as_much_as_many_and_one_is_always_affordable() {
         let cost = NonZeroU32::MIN.saturating_add(9);
         let mut pace = Pace::new(Some(1), 100);
-        let granted = (0..100).take_while(|_| pace.judge(cost) == Verdict::Granted);
+        let granted = (0..100).take_while(|_| pace.judge(cost) == PaceVerdict::Granted);
         assert_eq!(granted.count(), 10);
         let mut small = Pace::new(Some(1), 3);
-        assert_eq!(small.judge(cost), Verdict::Granted);
-        assert_eq!(small.judge(ONE), Verdict::RefusedFirst);
+        assert_eq!(small.judge(cost), PaceVerdict::Granted);
+        assert_eq!(small.judge(ONE), PaceVerdict::RefusedFirst);
     }
 
     #[test]
     fn without_a_rate_every_message_is_granted() {
         let mut pace = Pace::new(None, 1);
-        assert!((0..10_000).all(|_| pace.judge(ONE) == Verdict::Granted));
-        assert!((0..10_000).all(|_| pace.judge_announcement(0) == Verdict::Granted));
+        assert!((0..10_000).all(|_| pace.judge(ONE) == PaceVerdict::Granted));
+        assert!((0..10_000).all(|_| pace.judge_announcement(0) == PaceVerdict::Granted));
     }
 
     #[test]
     fn what_is_published_costs_by_how_many_get_it_and_nothing_for_few() {
         let mut pace = Pace::new(Some(1), 20);
         for _ in 0..100 {
-            assert_eq!(pace.judge_publication(TOLD_FOR_ONE - 1), Verdict::Granted);
+            assert_eq!(
+                pace.judge_publication(TOLD_FOR_ONE - 1),
+                PaceVerdict::Granted
+            );
         }
-        assert_eq!(pace.judge_publication(10 * TOLD_FOR_ONE), Verdict::Granted);
-        assert_eq!(pace.judge_publication(10 * TOLD_FOR_ONE), Verdict::Granted);
-        assert_eq!(pace.judge_publication(TOLD_FOR_ONE), Verdict::RefusedFirst);
+        assert_eq!(
+            pace.judge_publication(10 * TOLD_FOR_ONE),
+            PaceVerdict::Granted
+        );
+        assert_eq!(
+            pace.judge_publication(10 * TOLD_FOR_ONE),
+            PaceVerdict::Granted
+        );
+        assert_eq!(
+            pace.judge_publication(TOLD_FOR_ONE),
+            PaceVerdict::RefusedFirst
+        );
         let mut pace = Pace::new(Some(1), 20);
         let all = pace.judge_publication(usize::MAX);
-        assert_eq!(all, Verdict::Granted, "nothing costs more than may be");
+        assert_eq!(all, PaceVerdict::Granted, "nothing costs more than may be");
     }
 }

@@ -37,7 +37,7 @@ use crate::config::TlsFiles;
 use crate::limits::HandshakeSlot;
 use crate::metrics::{Metrics, Reload};
 
-pub(crate) use door::{TlsDoor, Turns};
+pub(crate) use door::{StepTurns, TlsDoor};
 pub use stream::Stream;
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
@@ -167,7 +167,7 @@ impl Certificates {
         &self,
         tcp: TcpStream,
         place: &HandshakeSlot,
-        turns: &Turns,
+        turns: &StepTurns,
     ) -> io::Result<TlsStream<TcpStream>> {
         shake_hands(tcp, || self.for_turn(), place, turns).await
     }
@@ -175,13 +175,13 @@ impl Certificates {
     /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
     ///
     /// To answer the client is what costs, up to a millisecond for a signature, whether it is its first words that are
-    /// answered with one or, after a HelloRetryRequest, later ones. So each step is taken by few at a time, in `turns` and by
-    /// turns among the addresses, and the sockets of peers go first after them.
+    /// answered with one or, after a HelloRetryRequest, later ones. So each step is taken by few at a time, in `turns` and
+    /// by turns among the addresses, and the sockets of peers go first after them.
     pub(super) async fn accept(
         &self,
         tcp: TcpStream,
         place: &HandshakeSlot,
-        turns: &Turns,
+        turns: &StepTurns,
     ) -> io::Result<Stream> {
         let config = || Arc::clone(&self.in_force.lock());
         let stream = shake_hands(tcp, config, place, turns).await?;
@@ -193,7 +193,7 @@ async fn shake_hands(
     tcp: TcpStream,
     config: impl FnOnce() -> Arc<ServerConfig>,
     place: &HandshakeSlot,
-    turns: &Turns,
+    turns: &StepTurns,
 ) -> io::Result<TlsStream<TcpStream>> {
     let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
     place.spoke();
@@ -203,7 +203,7 @@ async fn shake_hands(
 }
 
 /// Takes each step of some work when it is its turn in both, which it has no longer than for the step.
-async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &Turns) -> W::Output {
+async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &StepTurns) -> W::Output {
     let stirred = Arc::new(Stirred::default());
     let waker = Waker::from(Arc::clone(&stirred));
     let mut work = pin!(work);

@@ -1,7 +1,7 @@
 //! The dialect of Self-Streme's coordinator: a client's text in, and what its receivers are told because of it.
 
 use hubmesh::dialect::coordinator::{Said, decode, encode_publication, encode_signal, metadata};
-use hubmesh::dialect::{Publication, Signal};
+use hubmesh::dialect::{DeliveredSignal, Publication};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -18,7 +18,7 @@ pub fn coordinator(input: &[u8]) {
     let from = PeerId::new("somebody").expect("a peer id");
     let (told, payload) = match decode(input) {
         Ok(Said::Signal { kind, payload, .. }) => {
-            let signal = Signal {
+            let signal = DeliveredSignal {
                 network: &network,
                 from: &from,
                 target: &from,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hubmesh::dialect::peerjs::decode;
-use hubmesh::dialect::{Command, Event, Signal, encode, encode_signal};
+use hubmesh::dialect::{Command, DeliveredSignal, Event, encode, encode_signal};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_json as json;
 use serde_json::value::RawValue;
@@ -38,7 +38,7 @@ fn obey(dialect: Dialect, command: Command<'_>) {
         } => {
             let network = NetworkKey::new(dialect, "peerjs").expect("a network");
             let from = PeerId::new(SENDER).expect("a peer id");
-            let signal = Signal {
+            let signal = DeliveredSignal {
                 network: &network,
                 from: &from,
                 target: &target,

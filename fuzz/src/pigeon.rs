@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hubmesh::dialect::pigeon::decode;
-use hubmesh::dialect::{Command, Event, Message, Signal, encode, encode_notice, encode_signal};
+use hubmesh::dialect::{
+    Command, DeliveredSignal, Event, Message, encode, encode_notice, encode_signal,
+};
 use hubmesh_core::api::PeerEvent;
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use hubmesh_json as json;
@@ -43,7 +45,7 @@ fn obey(sender: &PeerId, command: Command<'_>) {
             payload,
             ..
         } => {
-            let signal = Signal {
+            let signal = DeliveredSignal {
                 network: &NetworkKey::new(DIALECT, "global").expect("a network"),
                 from: sender,
                 target: &target,

@@ -3,7 +3,7 @@
 use hubmesh::dialect::rooms::{
     Said, decode, describe, encode_publication, encode_signal, user_name,
 };
-use hubmesh::dialect::{Publication, Signal};
+use hubmesh::dialect::{DeliveredSignal, Publication};
 use hubmesh_core::api::{Room, RoomRecord};
 use hubmesh_core::ids::{Dialect, Hlc, HubId, NetworkKey, PeerId};
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub fn rooms(input: &[u8]) {
     };
     let network = NetworkKey::new(Dialect::Rooms, "any").expect("a network");
     let from = PeerId::new("somebody").expect("a peer id");
-    let signal = Signal {
+    let signal = DeliveredSignal {
         network: &network,
         from: &from,
         target: &from,

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::words::{Received, Sent};
 use super::written::Object;
 use super::{About, Action, Actions, Beginning, Complaint, Event, HubEvent};
-use super::{Notice, Publication, Roster, Signal, json, start_of};
+use super::{DeliveredSignal, Notice, Publication, Roster, json, start_of};
 
 mod said;
 
@@ -404,7 +404,7 @@ pub fn encode(event: &Event<'_>, now_ms: u64) -> Option<Utf8Bytes> {
 }
 
 /// Writes a signal for its receiver.
-pub fn encode_signal(signal: &Signal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
+pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     let (kind, name) = match signal.kind {
         OFFER => ("offer", "offer"),
         ANSWER => ("answer", "answer"),

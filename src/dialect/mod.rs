@@ -208,7 +208,7 @@ pub fn is_forgery(code: &str) -> bool {
 
 /// A signal on its way to a client.
 #[derive(Debug, Clone, Copy)]
-pub struct Signal<'a> {
+pub struct DeliveredSignal<'a> {
     /// The network of both.
     pub network: &'a NetworkKey,
     /// The sender, as its hub knows it.
@@ -275,7 +275,7 @@ impl Notice {
 
 /// What the sender of a message that was read past is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum ReadPastNotice {
     /// Why it was.
     Why,
     /// That it does not reach whoever it was for.
@@ -380,7 +380,11 @@ pub fn encode(
 }
 
 /// Writes a signal for its receiver; `None` for a kind that the dialect does not have.
-pub fn encode_signal(dialect: Dialect, signal: &Signal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
+pub fn encode_signal(
+    dialect: Dialect,
+    signal: &DeliveredSignal<'_>,
+    now_ms: u64,
+) -> Option<Utf8Bytes> {
     match dialect {
         Dialect::Pigeon => pigeon::encode_signal(signal, now_ms),
         Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::encode_signal(signal),

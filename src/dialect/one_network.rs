@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::protocol::{About, Action, Actions, Beginning, Dropped, HubEvent};
 use super::words::{Received, Sent};
-use super::{Command, Complaint, DecodeError, Event, Message, Told, peerjs, pigeon};
+use super::{Command, Complaint, DecodeError, Event, Message, ReadPastNotice, peerjs, pigeon};
 
 /// One such client.
 #[derive(Debug)]
@@ -145,16 +145,16 @@ impl OneNetwork {
     fn on_dropped(&self, what: Dropped<'_>, why: &Complaint<'_>, actions: &mut Actions<'_>) {
         let told = match what {
             // Clients of these take an error for what it is.
-            _ if self.dialect != Dialect::PeerJs => Told::Why,
+            _ if self.dialect != Dialect::PeerJs => ReadPastNotice::Why,
             Dropped::Ends { head, tail } => peerjs::unread(head, tail),
-            Dropped::Signal { kind, .. } if !peerjs::may_wait(kind) => Told::Nothing,
-            Dropped::Signal { target, kind } => Told::Expired {
+            Dropped::Signal { kind, .. } if !peerjs::may_wait(kind) => ReadPastNotice::Nothing,
+            Dropped::Signal { target, kind } => ReadPastNotice::Expired {
                 name: target.to_string(),
                 kind,
             },
-            Dropped::Other => Told::Nothing,
+            Dropped::Other => ReadPastNotice::Nothing,
         };
-        if told == Told::Why {
+        if told == ReadPastNotice::Why {
             return self.complain(why.clone(), About::Nothing, actions);
         }
         actions.push(Action::Complain {
@@ -162,7 +162,7 @@ impl OneNetwork {
             code: why.code,
             text: None,
         });
-        if let Told::Expired { name, kind } = told {
+        if let ReadPastNotice::Expired { name, kind } = told {
             let about = About::Nothing;
             actions.push(Action::UnknownTarget { about, name, kind });
         }

@@ -22,7 +22,8 @@ use super::envelope::{self, Envelope, Names};
 use super::shapes::{Id, written};
 use super::words::{Received, Sent};
 use super::{
-    Command, Complaint, DecodeError, Event, Failing, Field, Message, Notice, Signal, Told,
+    Command, Complaint, DecodeError, DeliveredSignal, Event, Failing, Field, Message, Notice,
+    ReadPastNotice,
 };
 use super::{json, push_id, start_of};
 
@@ -187,21 +188,21 @@ pub const fn failing(kind: SignalKind) -> Failing {
 }
 
 /// What a client of a realm is told of a message of which there are but the ends: an error would end its connection.
-pub fn unread(head: &[u8], tail: &[u8]) -> Told {
+pub fn unread(head: &[u8], tail: &[u8]) -> ReadPastNotice {
     let kind = ends::member(head, tail, NAMES.kind).map(json::string);
     let kind = match kind.as_ref().map(Option::as_deref) {
         // Most that is so long is a call. Its sender waits for an answer, whatever else its message was.
         Some(Some("OFFER")) | None => OFFER,
         Some(Some("ANSWER")) => ANSWER,
         Some(Some("CANDIDATE")) => CANDIDATE,
-        _ => return Told::Nothing,
+        _ => return ReadPastNotice::Nothing,
     };
     match ends::member(head, tail, NAMES.target).and_then(name_in) {
-        Some(name) => Told::Expired {
+        Some(name) => ReadPastNotice::Expired {
             name: start_of(&name),
             kind,
         },
-        None => Told::Nothing,
+        None => ReadPastNotice::Nothing,
     }
 }
 
@@ -244,7 +245,7 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
 
 /// Writes a signal for its receiver; `None` for a kind that this dialect does not have, and for one that carries
 /// what it may not.
-pub fn encode_signal(signal: &Signal<'_>) -> Option<Utf8Bytes> {
+pub fn encode_signal(signal: &DeliveredSignal<'_>) -> Option<Utf8Bytes> {
     let kind = kind_name(signal.kind)?;
     let mut out = String::with_capacity(ENVELOPE_BYTES + signal.payload.len());
     out.push_str(r#"{"type":""#);
@@ -339,7 +340,7 @@ fn id_taken() -> Utf8Bytes {
         error: None,
     };
     let kind = "ID-TAKEN";
-    written(&Failed { kind, payload })
+    written(&FailureMessage { kind, payload })
 }
 
 fn typed_error(kind: &str, text: &str, peer: Option<&PeerId>) -> Utf8Bytes {
@@ -353,7 +354,7 @@ fn typed_error(kind: &str, text: &str, peer: Option<&PeerId>) -> Utf8Bytes {
         error: Some(error),
     };
     let kind = "ERROR";
-    written(&Failed { kind, payload })
+    written(&FailureMessage { kind, payload })
 }
 
 /// Somebody has left a room.
@@ -376,7 +377,7 @@ struct Expired<'a> {
 
 /// Something is wrong.
 #[derive(Serialize)]
-struct Failed<'a> {
+struct FailureMessage<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     payload: Payload<'a>,

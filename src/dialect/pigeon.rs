@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::envelope::{self, Envelope, Names};
 use super::shapes::{Id, written};
 use super::words::{Received, Sent};
-use super::{Command, DecodeError, Event, Field, Message, Notice, Signal, json};
+use super::{Command, DecodeError, DeliveredSignal, Event, Field, Message, Notice, json};
 use super::{push_id, push_number};
 
 /// The network of a client that names none.
@@ -133,7 +133,7 @@ struct Written<'a> {
     code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Data<'a>>,
-    from_peer_id: Sender<'a>,
+    from_peer_id: SenderField<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_peer_id: Option<Id<'a>>,
     network_name: &'a str,
@@ -169,7 +169,7 @@ enum Data<'a> {
 /// Whom it is from.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Sender<'a> {
+enum SenderField<'a> {
     Hub(&'static str),
     Peer(Id<'a>),
 }
@@ -185,7 +185,7 @@ impl<'a> Written<'a> {
             error: None,
             code: None,
             data,
-            from_peer_id: Sender::Hub(HUB),
+            from_peer_id: SenderField::Hub(HUB),
             target_peer_id: None,
             network_name: network,
             timestamp: now_ms,
@@ -205,7 +205,7 @@ pub fn encode(network: &str, event: &Event<'_>, now_ms: u64) -> Utf8Bytes {
         Event::Goodbye { peer } => {
             let (peer_id, reason) = (Id(peer), "goodbye");
             written(&Written {
-                from_peer_id: Sender::Peer(Id(peer)),
+                from_peer_id: SenderField::Peer(Id(peer)),
                 ..new("goodbye", Some(Data::Goodbye { peer_id, reason }))
             })
         }
@@ -262,7 +262,7 @@ fn undelivered(target: &PeerId, signal: &str, why: SignalFailure) -> String {
 const ENVELOPE_BYTES: usize = 224;
 
 /// Writes a signal for its receiver; `None` for a kind that this dialect does not have.
-pub fn encode_signal(signal: &Signal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
+pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     let kind = kind_name(signal.kind)?;
     let mut out = String::with_capacity(ENVELOPE_BYTES + signal.payload.len());
     out.push_str(r#"{"type":""#);

@@ -186,7 +186,7 @@ fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {
 
 /// Something is wrong; y-webrtc's own server says nothing of the kind, and its clients pass over it.
 #[derive(Serialize)]
-struct Failed<'a> {
+struct FailureMessage<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     code: &'static str,
@@ -194,7 +194,7 @@ struct Failed<'a> {
 }
 
 fn error(why: &Complaint<'_>) -> Utf8Bytes {
-    written(&Failed {
+    written(&FailureMessage {
         kind: "error",
         code: why.code,
         error: &why.text,

@@ -69,7 +69,7 @@ use crate::log::Seldom;
 use crate::mesh::{HubReport, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::OwnServers;
-use crate::tls::{self, Certificates, Stream, TlsDoor, Turns};
+use crate::tls::{self, Certificates, StepTurns, Stream, TlsDoor};
 
 use admin::{Door, Operators};
 pub use bind::{BindError, bind};
@@ -174,7 +174,7 @@ pub struct App<B> {
     admin_slots: FairSlots,
     tls_door: TlsDoor,
     /// The costly step of a TLS handshake is taken by few at a time.
-    tls_turns: Turns,
+    tls_turns: StepTurns,
     /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
     page_turn: Semaphore,
     admin_turn: Semaphore,
@@ -218,7 +218,7 @@ impl<B: Backend> App<B> {
                 config.trusted_proxies.clone(),
             ),
             tls_door: TlsDoor::new(&config),
-            tls_turns: Turns::of(config.worker_threads * tls::ANSWERED_AT_ONCE),
+            tls_turns: StepTurns::of(config.worker_threads * tls::ANSWERED_AT_ONCE),
             page_turn: Semaphore::new(1),
             admin_turn: Semaphore::new(1),
             pages: Pages::new(),

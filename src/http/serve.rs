@@ -48,7 +48,7 @@ pub(super) async fn accept<B: Backend>(
     certificates: Option<Arc<Certificates>>,
     door: Door,
 ) {
-    let routes = Routes {
+    let routes = DoorRoutes {
         door,
         filter: routes(&app, door),
     };
@@ -65,7 +65,7 @@ pub(super) async fn accept<B: Backend>(
 
 /// What is behind a door.
 #[derive(Clone)]
-struct Routes {
+struct DoorRoutes {
     door: Door,
     filter: BoxedFilter<(Response,)>,
 }
@@ -104,7 +104,7 @@ fn hint(error: &io::Error) -> Option<&'static str> {
     )
 }
 
-fn start<B: Backend>(app: &Arc<App<B>>, routes: &Routes, caller: Caller, remote: SocketAddr) {
+fn start<B: Backend>(app: &Arc<App<B>>, routes: &DoorRoutes, caller: Caller, remote: SocketAddr) {
     let slot = match app
         .full
         .http
@@ -133,7 +133,7 @@ fn start<B: Backend>(app: &Arc<App<B>>, routes: &Routes, caller: Caller, remote:
 
 async fn connection<B: Backend>(
     app: Arc<App<B>>,
-    routes: Routes,
+    routes: DoorRoutes,
     caller: Caller,
     remote: SocketAddr,
     slot: AddressSlot,
@@ -198,7 +198,7 @@ fn no_slot_for_tls<B: Backend>(app: &App<B>, remote: SocketAddr) -> Option<Strea
 /// HTTP over a connection, until it ends or becomes a WebSocket.
 async fn converse<B: Backend>(
     app: &Arc<App<B>>,
-    routes: Routes,
+    routes: DoorRoutes,
     stream: Stream,
     remote: SocketAddr,
 ) {
@@ -252,7 +252,7 @@ fn refusal(why: &hyper::Error, owed: &Owed) -> Option<Refusal> {
 /// Answers one request: the routes, and around them what is common to all answers.
 async fn answer<B: Backend>(
     app: Arc<App<B>>,
-    routes: Routes,
+    routes: DoorRoutes,
     mut request: Request<Incoming>,
     remote: SocketAddr,
 ) -> Result<Response, Infallible> {
@@ -310,7 +310,7 @@ fn is_for_a_socket<T>(request: &Request<T>) -> bool {
 /// keeps them waiting for more than one page.
 async fn page<B: Backend>(
     app: &App<B>,
-    routes: Routes,
+    routes: DoorRoutes,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     // It is never closed.

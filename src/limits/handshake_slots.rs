@@ -19,28 +19,28 @@ use super::{AddressGroup, NoSlot};
 /// The slots, and which source has which.
 #[derive(Clone, Debug)]
 pub struct HandshakeSlots {
-    entered: Arc<Mutex<Entered>>,
+    entered: Arc<Mutex<Handshakes>>,
     slots: usize,
 }
 
 #[derive(Debug, Default)]
-struct Entered {
+struct Handshakes {
     /// The number of the last handshake that entered.
     last: u64,
     /// The oldest first.
-    slots: BTreeMap<u64, Entry>,
-    sources: HashMap<AddressGroup, Source>,
+    slots: BTreeMap<u64, HandshakeEntry>,
+    sources: HashMap<AddressGroup, GroupSlots>,
 }
 
 /// A source that has slots.
 #[derive(Debug)]
-struct Source {
+struct GroupSlots {
     slots: usize,
     turn: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct HandshakeEntry {
     group: AddressGroup,
     spoke: bool,
     over: CancellationToken,
@@ -85,7 +85,7 @@ impl HandshakeSlots {
     }
 }
 
-impl Entered {
+impl Handshakes {
     fn of(&self, group: AddressGroup) -> usize {
         let source = self.sources.get(&group);
         source.map_or(0, |source| source.slots)
@@ -93,13 +93,13 @@ impl Entered {
 
     fn begin(&mut self, group: AddressGroup, over: CancellationToken) -> (u64, Arc<Semaphore>) {
         self.last += 1;
-        let source = self.sources.entry(group).or_insert_with(|| Source {
+        let source = self.sources.entry(group).or_insert_with(|| GroupSlots {
             slots: 0,
             turn: Arc::new(Semaphore::new(1)),
         });
         source.slots += 1;
         let turn = Arc::clone(&source.turn);
-        let entry = Entry {
+        let entry = HandshakeEntry {
             group,
             spoke: false,
             over,
@@ -131,7 +131,7 @@ impl Entered {
     /// The handshake whose slot a newcomer of this source gets.
     fn gives_way(&self, newcomer: AddressGroup) -> Option<u64> {
         let most = self.sources.values().map(|source| source.slots).max()?;
-        let has_most = |entry: &Entry| self.of(entry.group) == most;
+        let has_most = |entry: &HandshakeEntry| self.of(entry.group) == most;
         let mut of_the_largest = self.slots.iter().filter(|(_, entry)| has_most(entry));
         let silent = of_the_largest.clone().find(|(_, entry)| !entry.spoke);
         let yields = self.of(newcomer) + 2 <= most;

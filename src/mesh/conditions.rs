@@ -147,7 +147,7 @@ pub(super) fn channel() -> (Answers, mpsc::Receiver<HubReport>) {
     mpsc::channel(MAX_HUBS)
 }
 
-struct Open {
+struct OpenQuestion {
     hub: HubId,
     asked: Instant,
     answers: Answers,
@@ -156,7 +156,7 @@ struct Open {
 /// The questions under way.
 pub(super) struct Conditions {
     own: Arc<OwnCondition>,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, OpenQuestion>,
     next: u64,
 }
 
@@ -188,7 +188,7 @@ impl Conditions {
         self.open.retain(|_, open| !open.answers.is_closed());
         let messages = hubs.into_iter().map(|to| {
             self.next = OURS | self.next.wrapping_add(1);
-            let open = Open {
+            let open = OpenQuestion {
                 hub: to,
                 asked: Instant::now(),
                 answers: answers.clone(),

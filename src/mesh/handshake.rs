@@ -258,7 +258,7 @@ async fn dial_unbounded(
     if !(VERSIONS.0..=VERSIONS.1).contains(&welcome.version) {
         return Err(HandshakeError::Refused(Rejection::Version));
     }
-    let said = Said::new(&hello, &answer, &welcome);
+    let said = Greetings::new(&hello, &answer, &welcome);
     check(&welcome.proof, me, Role::Acceptor, &said)?;
     let proof = proof(me, Role::Dialler, &said);
     send(socket, encode(&Greeting::Proof(proof))?).await?;
@@ -299,7 +299,7 @@ async fn accept_unbounded(
         proof: [0; PROOF],
     };
     let unproved = encode(&Greeting::Welcome(welcome.clone()))?;
-    let said = Said::new(&greeting, &unproved, &welcome);
+    let said = Greetings::new(&greeting, &unproved, &welcome);
     welcome.proof = proof(me, Role::Acceptor, &said);
     send(socket, encode(&Greeting::Welcome(welcome))?).await?;
     match receive(socket).await?.0 {
@@ -317,13 +317,13 @@ async fn accept_unbounded(
 }
 
 /// What both ends said before they prove anything, as it was sent: with the fields that later versions add.
-struct Said {
+struct Greetings {
     hello: Bytes,
     /// With a proof of zeros.
     welcome: Vec<u8>,
 }
 
-impl Said {
+impl Greetings {
     /// Of the two messages as they are on the wire; `read` is what this version understands of the second.
     fn new(hello: &Bytes, welcome: &Bytes, read: &Welcome) -> Self {
         let mut unproved = untagged(welcome).to_vec();
@@ -333,7 +333,7 @@ impl Said {
         if let Some(proof) = proof.and_then(|place| unproved.get_mut(place)) {
             proof.fill(0);
         }
-        Said {
+        Greetings {
             hello: untagged(hello),
             welcome: unproved,
         }
@@ -351,7 +351,7 @@ enum Role {
     Acceptor,
 }
 
-fn mac(me: &Identity, role: Role, said: &Said) -> Hmac<Sha256> {
+fn mac(me: &Identity, role: Role, said: &Greetings) -> Hmac<Sha256> {
     // HMAC takes keys of any length.
     let mut mac = match Hmac::<Sha256>::new_from_slice(me.token.as_bytes()) {
         Ok(mac) => mac,
@@ -368,7 +368,7 @@ fn mac(me: &Identity, role: Role, said: &Said) -> Hmac<Sha256> {
     mac
 }
 
-fn proof(me: &Identity, role: Role, said: &Said) -> [u8; PROOF] {
+fn proof(me: &Identity, role: Role, said: &Greetings) -> [u8; PROOF] {
     mac(me, role, said).finalize().into_bytes().into()
 }
 
@@ -376,7 +376,7 @@ fn check(
     given: &[u8; PROOF],
     me: &Identity,
     role: Role,
-    said: &Said,
+    said: &Greetings,
 ) -> Result<(), HandshakeError> {
     let expected = proof(me, role, said);
     if bool::from(expected.ct_eq(given)) {

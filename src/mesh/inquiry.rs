@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::relays::{self, Answer, Message, NotAllowed, Told};
+use super::relays::{self, Answer, AnswerOutcome, Message, NotAllowed};
 use super::shared::Shared;
 use crate::config::IceUrl;
 
@@ -83,10 +83,12 @@ fn take(shared: &Shared, from: HubId, payload: &[u8]) -> Option<(Vec<String>, Re
             };
             let count = |label| shared.metrics.ice_answers.inc(label);
             match relays.hear(&answer, &proof, now) {
-                Told::Same => count("taken"),
-                Told::Unasked => count("unasked"),
-                Told::Unproved => count("other-secret"),
-                Told::Check(urls) => return Some((urls, shared.published().told_by(from))),
+                AnswerOutcome::Same => count("taken"),
+                AnswerOutcome::Unasked => count("unasked"),
+                AnswerOutcome::Unproved => count("other-secret"),
+                AnswerOutcome::Check(urls) => {
+                    return Some((urls, shared.published().told_by(from)));
+                }
             }
             None
         }

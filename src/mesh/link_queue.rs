@@ -26,7 +26,7 @@ use std::task::{Context, Poll};
 
 use super::progress::Progress;
 
-use shares::{Owner, Part, Shares};
+use shares::{FrameOwner, OwnerBytes, Shares};
 
 /// A batch is closed once it has this many bytes.
 pub const BATCH: usize = 16 * 1024;
@@ -63,12 +63,12 @@ struct Lane {
 struct Batch {
     message: BytesMut,
     /// Whose frames are in it; of those alone that are counted.
-    parts: Vec<Part>,
+    parts: Vec<OwnerBytes>,
 }
 
 impl Lane {
     /// Encodes a frame into the last batch, or into one of its own if that is long enough, and counts it as this owner's.
-    fn put(&mut self, frame: &DataFrame, counted: Option<Owner>) {
+    fn put(&mut self, frame: &DataFrame, counted: Option<FrameOwner>) {
         if !matches!(self.batches.back(), Some(batch) if batch.message.len() < BATCH) {
             self.batches.push_back(Batch {
                 message: BytesMut::with_capacity(1024),
@@ -98,7 +98,7 @@ impl Lanes {
     fn put_signal(&mut self, frame: &DataFrame, bytes: usize, by: Option<LinkId>) -> Pushed {
         let counts = self.data.bytes > BACKED_UP || self.data.shares.is_counting();
         let room = MAX_WAITING.saturating_sub(self.data.bytes);
-        let owner = Owner {
+        let owner = FrameOwner {
             came_by: by,
             source: frame.head().source,
         };
@@ -120,7 +120,7 @@ impl Lanes {
             return Pushed::Taken;
         }
         let room = MAX_ACKS.saturating_sub(self.acks.bytes);
-        let owner = Owner {
+        let owner = FrameOwner {
             came_by: by,
             source: frame.head().source,
         };

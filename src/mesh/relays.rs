@@ -43,7 +43,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 const MOST_KNOWN: usize = 8_192;
 
 /// What this hub says that it has.
-type Own = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+type OwnServers = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// What hubs have.
 pub(super) struct Relays {
@@ -51,13 +51,13 @@ pub(super) struct Relays {
     secret: Option<Secret>,
     /// How many hubs are named.
     nearby: usize,
-    own: OnceLock<Own>,
-    known: Mutex<HashMap<HubId, Known>>,
+    own: OnceLock<OwnServers>,
+    known: Mutex<HashMap<HubId, HubRelays>>,
 }
 
 /// What is known of one hub.
 #[derive(Debug)]
-struct Known {
+struct HubRelays {
     /// When it was last asked, and by which number, if it has not answered.
     asked: Option<Instant>,
     number: Option<u64>,
@@ -75,7 +75,7 @@ struct Known {
 
 /// What an answer asks this hub to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum AnswerOutcome {
     /// It is as before.
     Same,
     /// Check its addresses.
@@ -101,7 +101,7 @@ impl Relays {
     }
 
     /// What this hub says from now on that it has; once.
-    pub(super) fn offer(&self, own: Own) {
+    pub(super) fn offer(&self, own: OwnServers) {
         // There is one of them in a hub.
         let _ = self.own.set(own);
     }
@@ -132,7 +132,7 @@ impl Relays {
         let mut known = self.known.lock();
         known.retain(|id, _| hubs.binary_search_by_key(id, |hub| hub.id).is_ok());
         let due = near.into_iter().filter_map(|hub| {
-            let found = known.entry(hub.id).or_insert_with(|| Known::new(now));
+            let found = known.entry(hub.id).or_insert_with(|| HubRelays::new(now));
             let number = rand::random();
             found
                 .ask(number, now)
@@ -154,7 +154,7 @@ impl Relays {
         if known.len() >= MOST_KNOWN && !known.contains_key(&to) {
             return None;
         }
-        let found = known.entry(to).or_insert_with(|| Known::new(now));
+        let found = known.entry(to).or_insert_with(|| HubRelays::new(now));
         if found.answered.is_some_and(|last| now < last + ANSWER) {
             return None;
         }
@@ -177,15 +177,20 @@ impl Relays {
     }
 
     /// An answer came.
-    pub(super) fn hear(&self, answer: &Answer<'_>, proof: &[u8; 16], now: Instant) -> Told {
+    pub(super) fn hear(
+        &self,
+        answer: &Answer<'_>,
+        proof: &[u8; 16],
+        now: Instant,
+    ) -> AnswerOutcome {
         let mut known = self.known.lock();
         let found = known.get_mut(&answer.by);
         let found = found.filter(|found| found.number == Some(answer.number));
         let (Some(found), Some(secret)) = (found, &self.secret) else {
-            return Told::Unasked;
+            return AnswerOutcome::Unasked;
         };
         if !answer.is_proved(secret.expose(), proof) {
-            return Told::Unproved;
+            return AnswerOutcome::Unproved;
         }
         (found.number, found.in_vain) = (None, 0);
         let same = found
@@ -195,9 +200,9 @@ impl Relays {
             .eq(answer.urls.iter().map(String::as_str));
         if same && now < found.checked + CHECKED {
             found.told = now;
-            return Told::Same;
+            return AnswerOutcome::Same;
         }
-        Told::Check(answer.urls.to_vec())
+        AnswerOutcome::Check(answer.urls.to_vec())
     }
 
     /// An answer was checked.
@@ -209,9 +214,9 @@ impl Relays {
     }
 }
 
-impl Known {
+impl HubRelays {
     fn new(now: Instant) -> Self {
-        Known {
+        HubRelays {
             asked: None,
             number: None,
             in_vain: 0,

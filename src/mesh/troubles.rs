@@ -84,11 +84,11 @@ impl Troubles {
     }
 
     /// The addresses in trouble that begin so.
-    pub fn of_kind(&self, scheme: &str) -> impl Iterator<Item = Shown<'_>> {
+    pub fn of_kind(&self, scheme: &str) -> impl Iterator<Item = ShownTrouble<'_>> {
         let cases = self.0.iter();
         cases
             .filter(move |(address, _)| address.starts_with(scheme))
-            .map(|(address, case)| Shown {
+            .map(|(address, case)| ShownTrouble {
                 address,
                 cause: &case.trouble.cause,
                 last: case.last,
@@ -99,7 +99,7 @@ impl Troubles {
 
 /// The trouble of one address, for people to look at.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
+pub struct ShownTrouble<'a> {
     /// The address.
     pub address: &'a str,
     /// The cause in words.

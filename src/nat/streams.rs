@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::limits::{FairSlots, NoSlot};
 use crate::log::Seldom;
 use crate::metrics::{Metrics, TurnRefusal};
-use crate::tls::{Certificates, TlsDoor, Turns};
+use crate::tls::{Certificates, StepTurns, TlsDoor};
 
 /// The longest packet of a client without a relay, in bytes: requests are much shorter.
 const LONGEST_UNPROVED: usize = 2 * 1024;
@@ -44,7 +44,7 @@ pub(super) struct Streams {
     patience: Duration,
     certificates: Option<Arc<Certificates>>,
     door: TlsDoor,
-    turns: Turns,
+    turns: StepTurns,
     metrics: Arc<Metrics>,
     full: Seldom,
     failures: Seldom,
@@ -63,7 +63,7 @@ impl Streams {
             patience: config.header_timeout,
             certificates,
             door: TlsDoor::new(config),
-            turns: Turns::one_part_in(PARTS),
+            turns: StepTurns::one_part_in(PARTS),
             metrics,
             full: Seldom::default(),
             failures: Seldom::default(),

@@ -1,10 +1,10 @@
 //! What waits for one peer's socket: messages, and word from the hub to its session.
 //!
-//! Anyone may put something in, from any thread, and is never made to wait: the lock is held for moments. Signals may
-//! fill half of it, and each sender a part of that which shrinks as it fills (`shares`); a signal over that is
-//! refused, at its sender's expense. What other hubs can make the hub say counts as a signal of its own. Only what the hub itself has to say needs the other half: when that does not fit,
-//! the session is marked for closing ([`CloseReason::OutboxFull`]). The session alone takes out. Knows no dialect and
-//! no socket; memory is given back whenever it runs empty.
+//! Anyone may put something in, from any thread, and is never made to wait: the lock is held for moments. Signals may fill
+//! half of it, and each sender a part of that which shrinks as it fills (`shares`); a signal over that is refused, at its
+//! sender's expense. What other hubs can make the hub say counts as a signal of its own. Only what the hub itself has to
+//! say needs the other half: when that does not fit, the session is marked for closing ([`CloseReason::OutboxFull`]). The
+//! session alone takes out. Knows no dialect and no socket; memory is given back whenever it runs empty.
 //!
 //! Invariants: messages leave in the order in which they came in; what waits is bounded in messages and bytes, and
 //! a roster counts as the bytes that it may become; no signal ends a session; a signal that was taken in and never
@@ -31,7 +31,7 @@ use shares::Shares;
 
 /// The mailbox did not take it: it is full, or its session is ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub struct MailboxFull;
 
 /// Word from the hub to a session; overtakes messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +60,14 @@ pub enum Control {
 
 /// The members that a newcomer is told of; written message by message as the socket takes them.
 #[derive(Debug)]
-pub struct Roster {
+pub struct PendingRoster {
     /// The network.
     pub network: NetworkKey,
     /// The members that are still to be told, the next one last.
     pub left: Vec<(PeerId, Option<Bytes>)>,
 }
 
-impl Roster {
+impl PendingRoster {
     /// What it may become on the wire, in bytes, as the configuration reckons it.
     fn bytes(&self) -> usize {
         let data = self
@@ -134,7 +134,7 @@ pub enum Item {
     /// What counts as a signal of this author; nobody is told if it is not read.
     Unreceipted(Utf8Bytes, Author),
     /// Many messages to come.
-    Roster(Box<Roster>),
+    Roster(Box<PendingRoster>),
 }
 
 /// The most that may wait.
@@ -152,7 +152,7 @@ const SIGNALS_PART: u32 = 2;
 /// What waits for one session.
 pub struct Mailbox {
     capacity: Capacity,
-    queue: Mutex<Queue>,
+    queue: Mutex<Contents>,
     control: Mutex<Controls>,
     /// Whether `control` holds anything: spares the session a lock on every message.
     has_control: AtomicBool,
@@ -160,7 +160,7 @@ pub struct Mailbox {
 }
 
 #[derive(Default)]
-struct Queue {
+struct Contents {
     items: VecDeque<Item>,
     bytes: usize,
     signals: Shares,
@@ -175,7 +175,7 @@ struct Controls {
     close: Option<CloseReason>,
 }
 
-impl Queue {
+impl Contents {
     /// Counts a signal of this length in, if it may be.
     fn takes_signal(&mut self, capacity: Capacity, author: Author, bytes: usize) -> bool {
         let part = Capacity {
@@ -212,43 +212,48 @@ impl Mailbox {
     }
 
     /// Puts a signal in, unless it is over what all signals or this sender's may fill; nothing else changes then.
-    pub fn push_signal(&self, text: Utf8Bytes, receipt: Receipt) -> Result<(), Full> {
+    pub fn push_signal(&self, text: Utf8Bytes, receipt: Receipt) -> Result<(), MailboxFull> {
         let (author, bytes) = (receipt.author(), text.len());
         self.put_within_share(author, bytes, Item::Signal(text, receipt))
     }
 
     /// Puts something that was published in, under the terms of a signal. Nobody is told if it is not read.
-    pub fn push_publication(&self, text: Utf8Bytes, sender: Sender) -> Result<(), Full> {
+    pub fn push_publication(&self, text: Utf8Bytes, sender: Sender) -> Result<(), MailboxFull> {
         let (author, bytes) = (Author::of(sender), text.len());
         self.put_within_share(author, bytes, Item::Unreceipted(text, author))
     }
 
     /// Puts a message of the hub in that others may cause without end: as a signal of the hub's own, so that such messages
     /// and signals together leave the other half to what the hub has to say.
-    pub fn push_spare(&self, text: Utf8Bytes) -> Result<(), Full> {
+    pub fn push_spare(&self, text: Utf8Bytes) -> Result<(), MailboxFull> {
         let bytes = text.len();
         self.put_within_share(Author::Hub, bytes, Item::Unreceipted(text, Author::Hub))
     }
 
-    fn put_within_share(&self, author: Author, bytes: usize, item: Item) -> Result<(), Full> {
+    fn put_within_share(
+        &self,
+        author: Author,
+        bytes: usize,
+        item: Item,
+    ) -> Result<(), MailboxFull> {
         let mut queue = self.queue.lock();
         let all = queue.bytes.saturating_add(bytes);
         let full = queue.items.len() >= self.capacity.messages as usize
             || all > self.capacity.bytes as usize;
         if queue.shut || full || !queue.takes_signal(self.capacity, author, bytes) {
-            return Err(Full);
+            return Err(MailboxFull);
         }
         self.append(queue, all, item, WakeUp::Now);
         Ok(())
     }
 
     /// Puts a message of the hub in; a mailbox that overflows refuses from then on, and its session ends.
-    pub fn push(&self, text: Utf8Bytes) -> Result<(), Full> {
+    pub fn push(&self, text: Utf8Bytes) -> Result<(), MailboxFull> {
         self.put(text.len(), Item::Text(text), WakeUp::Now)
     }
 
     /// Puts a notice in, under the same terms. With [`WakeUp::Later`] whoever calls releases it in time.
-    pub fn push_notice(&self, text: Utf8Bytes, wake: WakeUp) -> Result<(), Full> {
+    pub fn push_notice(&self, text: Utf8Bytes, wake: WakeUp) -> Result<(), MailboxFull> {
         self.put(text.len(), Item::Text(text), wake)
     }
 
@@ -262,14 +267,14 @@ impl Mailbox {
     }
 
     /// Puts a roster in, under the same terms: a client that moves about and does not read must not pile them up.
-    pub fn push_roster(&self, roster: Box<Roster>) -> Result<(), Full> {
+    pub fn push_roster(&self, roster: Box<PendingRoster>) -> Result<(), MailboxFull> {
         self.put(roster.bytes(), Item::Roster(roster), WakeUp::Now)
     }
 
-    fn put(&self, bytes: usize, item: Item, wake: WakeUp) -> Result<(), Full> {
+    fn put(&self, bytes: usize, item: Item, wake: WakeUp) -> Result<(), MailboxFull> {
         let mut queue = self.queue.lock();
         if queue.shut {
-            return Err(Full);
+            return Err(MailboxFull);
         }
         let bytes = queue.bytes.saturating_add(bytes);
         if queue.items.len() >= self.capacity.messages as usize
@@ -278,7 +283,7 @@ impl Mailbox {
             queue.shut = true;
             drop(queue);
             self.close(CloseReason::OutboxFull);
-            return Err(Full);
+            return Err(MailboxFull);
         }
         self.append(queue, bytes, item, wake);
         Ok(())
@@ -286,7 +291,7 @@ impl Mailbox {
 
     /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already. An item
     /// that wakes it later leaves that to the next one.
-    fn append(&self, mut queue: MutexGuard<'_, Queue>, bytes: usize, item: Item, wake: WakeUp) {
+    fn append(&self, mut queue: MutexGuard<'_, Contents>, bytes: usize, item: Item, wake: WakeUp) {
         queue.bytes = bytes;
         let asleep = queue.items.is_empty() || queue.unannounced;
         queue.unannounced = asleep && wake == WakeUp::Later;
@@ -361,7 +366,7 @@ impl Mailbox {
 
     /// Hands messages to `write` until they are `enough` bytes or none is left; stops at a roster, and gives
     /// that out.
-    pub fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<Roster>> {
+    pub fn drain(&self, enough: usize, mut write: impl FnMut(&str)) -> Option<Box<PendingRoster>> {
         let mut queue = self.queue.lock();
         queue.unannounced = false;
         let mut written = 0;

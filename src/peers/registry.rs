@@ -33,9 +33,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
-use crate::dialect::{self, Event, Failing, Notice, Signal};
+use crate::dialect::{self, DeliveredSignal, Event, Failing, Notice};
 use crate::metrics::Metrics;
-use crate::peers::mailbox::{Control, Full, Mailbox, Receipt, WakeUp};
+use crate::peers::mailbox::{Control, Mailbox, MailboxFull, Receipt, WakeUp};
 use crate::peers::reason::CloseReason;
 
 mod bursts;
@@ -128,7 +128,7 @@ pub struct Registry {
 }
 
 /// How a text comes into a mailbox.
-type Push = fn(&Mailbox, Utf8Bytes) -> Result<(), Full>;
+type Push = fn(&Mailbox, Utf8Bytes) -> Result<(), MailboxFull>;
 
 impl Registry {
     /// An empty one.
@@ -184,7 +184,7 @@ impl Registry {
         if !meant || peer.is_absent() {
             return Err(RefusedWhy::NotHere);
         }
-        let signal = Signal {
+        let signal = DeliveredSignal {
             network: &delivery.network,
             from: &delivery.from,
             target: &delivery.target,
@@ -200,7 +200,7 @@ impl Registry {
         };
         peer.mailbox
             .push_signal(text, receipt)
-            .map_err(|Full| RefusedWhy::Overload)?;
+            .map_err(|MailboxFull| RefusedWhy::Overload)?;
         if let Some(sent) = dialect::sent_signal(peer.dialect, delivery.kind) {
             self.metrics.messages_sent.inc(peer.dialect, sent);
         }

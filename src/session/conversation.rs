@@ -24,9 +24,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Span;
 
-use super::deadlines::{Deadlines, Due, Echo, Probe, Waiting};
+use super::deadlines::{Awaited, Deadlines, Due, Echo, Probe};
 use super::disconnected::DisconnectedPeer;
-use super::held::Held;
+use super::held::HeldActions;
 use super::memberships::Memberships;
 use super::sniffing::Opened;
 use super::socket::{Incoming, ReadError, Socket};
@@ -34,8 +34,8 @@ use super::{Only, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
 use crate::dialect::{self, Action, Beginning, Complaint, Event, HubEvent, Protocol};
-use crate::limits::{Pace, Verdict};
-use crate::peers::mailbox::{Control, Mailbox, Roster};
+use crate::limits::{Pace, PaceVerdict};
+use crate::peers::mailbox::{Control, Mailbox, PendingRoster};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
@@ -66,7 +66,7 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) has_asked: bool,
     pub(super) deadlines: Deadlines,
     /// What is to be carried out once a join is decided on.
-    pub(super) held: Held,
+    pub(super) held: HeldActions,
     /// The joins that wait for their turn, the next one first.
     pub(super) postponed: Option<Box<Postponed>>,
     /// It was told that it is connected. No message is written to it before, unless it has to go.
@@ -74,7 +74,7 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) socket: Socket<S>,
     pace: Pace,
     timer: Pin<Box<Sleep>>,
-    roster: Option<Box<Roster>>,
+    roster: Option<Box<PendingRoster>>,
 }
 
 /// Joins that wait for their turn, the next one first. Most clients never have any.
@@ -133,7 +133,7 @@ where
         };
         let mut deadlines = Deadlines::new(within, policy.silence, now);
         if policy.idles && peer.is_some() {
-            deadlines.wait(Waiting::Nothing, now);
+            deadlines.wait(Awaited::Nothing, now);
         }
         let protocol = Protocol::new(Beginning {
             dialect,
@@ -149,7 +149,7 @@ where
             timer: Box::pin(sleep_until(deadlines.next())),
             memberships: Memberships::none(),
             has_asked: false,
-            held: Held::default(),
+            held: HeldActions::default(),
             postponed: None,
             greeted: false,
             roster: None,
@@ -435,7 +435,7 @@ where
                 }
                 // Boxed for the same reason as the rare commands of `carry_out`.
                 Due::Join => {
-                    self.deadlines.wait(Waiting::Nothing, now);
+                    self.deadlines.wait(Awaited::Nothing, now);
                     Box::pin(self.ask_in_turn()).await;
                 }
                 Due::Ping => self.socket.put_ping(self.deadlines.ping(now)),
@@ -498,7 +498,7 @@ where
 
     pub(super) fn is_in_pace(&mut self, bytes: usize) -> Result<bool, CloseReason> {
         let verdict = self.pace.judge(self.shared.limits.rate_cost(bytes));
-        if verdict == Verdict::Abuse {
+        if verdict == PaceVerdict::Abuse {
             self.shared.metrics.rate_limited.inc();
             return Err(CloseReason::RateAbuse);
         }
@@ -523,12 +523,12 @@ where
         self.is_granted(verdict)
     }
 
-    fn is_granted(&mut self, verdict: Verdict) -> bool {
-        if verdict == Verdict::Granted {
+    fn is_granted(&mut self, verdict: PaceVerdict) -> bool {
+        if verdict == PaceVerdict::Granted {
             return true;
         }
         self.shared.metrics.rate_limited.inc();
-        if verdict == Verdict::RefusedFirst {
+        if verdict == PaceVerdict::RefusedFirst {
             let text = "too many messages: this one and those that follow too soon are dropped";
             self.say(&HubEvent::Mistake(Complaint::new("rate-limited", text)));
         }

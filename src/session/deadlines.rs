@@ -60,7 +60,7 @@ pub(super) enum Echo {
 
 /// What the hub waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub(super) enum Awaited {
     /// The peer, to announce itself or be active otherwise.
     Announcement,
     /// The peer's turn to join, which comes at this time.
@@ -76,19 +76,19 @@ pub(super) enum Waiting {
 pub(super) struct Deadlines {
     announce_timeout: Duration,
     silence: Duration,
-    waiting: (Waiting, Instant),
+    waiting: (Awaited, Instant),
     heard: Instant,
     pinged: Instant,
     /// The numbers of the last ping that was sent, and of the last one that was answered.
     pings: (u64, u64),
     stalled: Option<Instant>,
     /// The probes that wait for the pong to their ping, or to a later one: one for a claim.
-    probes: Vec<Open>,
+    probes: Vec<OpenProbe>,
 }
 
 /// A probe that is open.
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct OpenProbe {
     probe: Probe,
     /// The number of its ping.
     ping: u64,
@@ -97,7 +97,7 @@ struct Open {
     met: bool,
 }
 
-impl Open {
+impl OpenProbe {
     fn due(&self) -> (Instant, Due) {
         match self.met {
             true => (self.asked, Due::ProbeMet(self.probe)),
@@ -111,7 +111,7 @@ impl Deadlines {
         Deadlines {
             announce_timeout,
             silence,
-            waiting: (Waiting::Announcement, now),
+            waiting: (Awaited::Announcement, now),
             heard: now,
             pinged: now,
             pings: (0, 0),
@@ -121,8 +121,8 @@ impl Deadlines {
     }
 
     /// From now on the hub waits for this; for a turn, until then.
-    pub(super) fn wait(&mut self, what: Waiting, now: Instant) {
-        if self.waiting.0 == Waiting::Mesh {
+    pub(super) fn wait(&mut self, what: Awaited, now: Instant) {
+        if self.waiting.0 == Awaited::Mesh {
             // It may have said more meanwhile than the hub has read.
             self.heard = now;
         }
@@ -158,7 +158,7 @@ impl Deadlines {
     pub(super) fn probe(&mut self, probe: Probe, now: Instant) -> u64 {
         let ping = self.ping(now);
         self.probes.retain(|open| open.probe.claim != probe.claim);
-        self.probes.push(Open {
+        self.probes.push(OpenProbe {
             probe,
             ping,
             asked: now,
@@ -230,15 +230,15 @@ impl Deadlines {
 
     fn all(&self) -> [Option<(Instant, Due)>; 5] {
         let (waiting, since) = self.waiting;
-        let reading = waiting != Waiting::Mesh;
+        let reading = waiting != Awaited::Mesh;
         let wait = match waiting {
-            Waiting::Announcement => Some((
+            Awaited::Announcement => Some((
                 since + self.announce_timeout,
                 Due::Close(CloseReason::AnnounceTimeout),
             )),
-            Waiting::Turn => Some((since, Due::Join)),
-            Waiting::Mesh => Some((since + JOIN_PATIENCE, Due::Close(CloseReason::Internal))),
-            Waiting::Nothing => None,
+            Awaited::Turn => Some((since, Due::Join)),
+            Awaited::Mesh => Some((since + JOIN_PATIENCE, Due::Close(CloseReason::Internal))),
+            Awaited::Nothing => None,
         };
         let stall = self.stalled.map(|since| {
             let patience = WRITE_PATIENCE.min(self.silence);
@@ -251,7 +251,10 @@ impl Deadlines {
             wait,
             stall,
             reading.then_some(silent),
-            self.probes.iter().map(Open::due).min_by_key(|(at, _)| *at),
+            self.probes
+                .iter()
+                .map(OpenProbe::due)
+                .min_by_key(|(at, _)| *at),
             reading.then_some(ping),
         ]
     }
@@ -282,7 +285,7 @@ mod tests {
     fn a_silent_peer_is_pinged_twice_and_then_closed() {
         let start = Instant::now();
         let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
-        deadlines.wait(Waiting::Nothing, start);
+        deadlines.wait(Awaited::Nothing, start);
         let mut seen = Vec::new();
         while seen.len() < 3 {
             let at = deadlines.next();
@@ -298,9 +301,9 @@ mod tests {
     fn the_time_that_the_mesh_takes_does_not_count_as_silence() {
         let start = Instant::now();
         let mut deadlines = Deadlines::new(ANNOUNCE, Duration::from_secs(3), start);
-        deadlines.wait(Waiting::Mesh, start);
+        deadlines.wait(Awaited::Mesh, start);
         assert_eq!(deadlines.due(second(start, 19)), None);
-        deadlines.wait(Waiting::Nothing, second(start, 19));
+        deadlines.wait(Awaited::Nothing, second(start, 19));
         assert_eq!(deadlines.next(), second(start, 20));
     }
 

@@ -85,7 +85,7 @@ impl<'a> Concern<'a> {
 
 /// Actions in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldActions {
     actions: VecDeque<Action<'static>>,
     bytes: usize,
     room: Option<Reserved>,
@@ -93,7 +93,7 @@ pub(super) struct Held {
     stirred: bool,
 }
 
-impl Held {
+impl HeldActions {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.actions.is_empty()
@@ -179,7 +179,7 @@ impl Held {
         let action = self.actions.remove(place)?;
         if self.actions.is_empty() {
             // With the memory that it took.
-            *self = Held::default();
+            *self = HeldActions::default();
         } else {
             self.bytes -= cost(&action);
             if let Some(room) = &mut self.room {
@@ -238,7 +238,7 @@ mod tests {
         }
     }
 
-    fn push(held: &mut Held, text: &str, intake: &Arc<Intake>) -> bool {
+    fn push(held: &mut HeldActions, text: &str, intake: &Arc<Intake>) -> bool {
         held.push(signal(About::Only, text), intake).is_ok()
     }
 
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn messages_leave_in_their_order_and_as_many_are_kept_as_fit() {
         let intake = Arc::new(Intake::new(64 * KIB, 256 * KIB));
-        let mut held = Held::default();
+        let mut held = HeldActions::default();
         let mut kept = 0;
         while push(&mut held, &kept.to_string(), &intake) {
             kept += 1;
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn what_is_too_much_is_refused_alone_and_what_is_shorter_still_fits() {
         let intake = Arc::new(Intake::new(64 * KIB, 256 * KIB));
-        let mut held = Held::default();
+        let mut held = HeldActions::default();
         let long = "x".repeat(64 * KIB);
         assert!(push(&mut held, &long, &intake));
         assert!(!push(&mut held, &long, &intake), "there is no room for two");
@@ -287,7 +287,7 @@ mod tests {
     fn all_that_wait_have_half_of_the_budget_and_what_each_has_for_itself() {
         let intake = Arc::new(Intake::new(64 * KIB, 256 * KIB));
         let long = "x".repeat(60 * KIB);
-        let mut all: Vec<_> = (0..10).map(|_| Held::default()).collect();
+        let mut all: Vec<_> = (0..10).map(|_| HeldActions::default()).collect();
         let kept = all.iter_mut().filter_map(|held| {
             let kept = push(held, &long, &intake);
             kept.then_some(())
@@ -316,7 +316,7 @@ mod tests {
             room: None,
         };
         let only_a = |network: Option<&NetworkKey>| network.is_none_or(|network| *network == a);
-        let mut held = Held::default();
+        let mut held = HeldActions::default();
         assert!(held.has_to_wait(&in_a(), only_a));
         assert!(!held.has_to_wait(&in_b(), only_a));
         assert!(held.push(in_a(), &intake).is_ok());

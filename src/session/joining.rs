@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::conversation::Conversation;
-use super::deadlines::Waiting;
+use super::deadlines::Awaited;
 use crate::dialect::{About, Action, Complaint, HubEvent};
 use crate::limits::AddressGroup;
 use crate::peers::port::MeshPort;
@@ -78,8 +78,8 @@ where
         // Whoever has not said who it is takes a place of somebody.
         let may_idle = self.shared.policies.of(self.dialect()).idles && self.identity.is_some();
         let what = match self.memberships.is_empty() && !may_idle {
-            true => Waiting::Announcement,
-            false => Waiting::Nothing,
+            true => Awaited::Announcement,
+            false => Awaited::Nothing,
         };
         self.deadlines.wait(what, Instant::now());
     }
@@ -198,7 +198,7 @@ where
             if let Some(turn) = waiting.take() {
                 turn.came();
             } else if let Some(turn) = shared.turn_to_join(self.address, &join.network) {
-                self.deadlines.wait(Waiting::Turn, now + turn.wait());
+                self.deadlines.wait(Awaited::Turn, now + turn.wait());
                 *waiting = Some(Box::new(turn));
                 self.shared.metrics.joins_delayed.inc();
                 tracing::debug!("a join waits: its address has others told too much");
@@ -209,7 +209,7 @@ where
                 return;
             }
         }
-        self.deadlines.wait(Waiting::Mesh, now);
+        self.deadlines.wait(Awaited::Mesh, now);
         self.shared.mesh.join(join).await;
     }
 }

@@ -116,7 +116,7 @@ impl Arriving {
         })
     }
 
-    fn begin_frame(&mut self, head: &Head, longest: usize) -> Result<(), ReadError> {
+    fn begin_frame(&mut self, head: &WsHeader, longest: usize) -> Result<(), ReadError> {
         let size = self.message.size().saturating_add(head.length);
         if size > LONGEST_READ_PAST.max(longest as u64) {
             return Err(ReadError::TooLong);
@@ -143,7 +143,7 @@ impl Arriving {
 }
 
 /// The head of a frame that may be.
-struct Head {
+struct WsHeader {
     opcode: OpCode,
     is_last: bool,
     mask: [u8; 4],
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// The head of the next frame. What may not be is refused before its payload is waited for.
-    fn next_head(&self) -> Result<Option<Head>, ReadError> {
+    fn next_head(&self) -> Result<Option<WsHeader>, ReadError> {
         let mut cursor = Cursor::new(&self.inbox);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol)?;
         let Some((header, length)) = parsed else {
@@ -227,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let fits = !control || header.is_final && length <= MAX_CONTROL_BYTES as u64;
         match header.mask {
             // The first bit of a length is none of it (RFC 6455, 5.2).
-            Some(mask) if fits && !reserved && length >> 63 == 0 => Ok(Some(Head {
+            Some(mask) if fits && !reserved && length >> 63 == 0 => Ok(Some(WsHeader {
                 opcode: header.opcode,
                 is_last: header.is_final,
                 mask,
@@ -239,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// Takes a frame out, if all of it has come.
-    fn whole_payload(&mut self, head: &Head) -> Option<BytesMut> {
+    fn whole_payload(&mut self, head: &WsHeader) -> Option<BytesMut> {
         let whole = head.own.saturating_add(usize::try_from(head.length).ok()?);
         if self.inbox.len() < whole {
             return None;
@@ -251,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// A text message begins. Most are whole, and a short one is waited for where it is.
-    fn on_text(&mut self, head: &Head) -> Result<Option<Incoming>, ReadError> {
+    fn on_text(&mut self, head: &WsHeader) -> Result<Option<Incoming>, ReadError> {
         if head.is_last && head.length <= self.intake.longest() as u64 {
             if let Some(payload) = self.whole_payload(head) {
                 return text_of(payload.freeze()).map(Some);
@@ -265,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// A frame of the message that is arriving begins.
-    fn on_piece(&mut self, head: &Head) -> Result<Option<Incoming>, ReadError> {
+    fn on_piece(&mut self, head: &WsHeader) -> Result<Option<Incoming>, ReadError> {
         if let Some(arriving) = &mut self.arriving {
             arriving.begin_frame(head, self.intake.longest())?;
         }

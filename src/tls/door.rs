@@ -1,8 +1,8 @@
 //! Which clients may be in a TLS handshake, and when each takes its costly steps.
 //!
 //! [`TlsDoor`] has the places of `MAX_TLS_HANDSHAKES`; one address has half of them at most, but for trusted proxies, which
-//! speak for many. Few have a turn ([`Turns`]) at a time, and all turns together can be held to a share of a thread's time.
-//! One pair is for the hub's port, another for TURN over TLS (`nat::streams`).
+//! speak for many. Few have a turn ([`StepTurns`]) at a time, and all turns together can be held to a share of a thread's
+//! time. One pair is for the hub's port, another for TURN over TLS (`nat::streams`).
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +46,7 @@ impl TlsDoor {
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 
 /// Turns at the costly steps.
-pub(crate) struct Turns {
+pub(crate) struct StepTurns {
     few: Semaphore,
     /// After a step all rest for this many times as long as it took.
     rests: u32,
@@ -54,10 +54,10 @@ pub(crate) struct Turns {
     owed: AtomicU64,
 }
 
-impl Turns {
+impl StepTurns {
     /// `few` handshakes have a turn at a time; after each step the thread's other tasks have theirs.
     pub(crate) fn of(few: usize) -> Self {
-        Turns {
+        StepTurns {
             few: Semaphore::new(few),
             rests: 0,
             owed: AtomicU64::new(0),
@@ -66,9 +66,9 @@ impl Turns {
 
     /// One handshake has a turn at a time, and all of them take one part in `parts` of the thread's time at most.
     pub(crate) fn one_part_in(parts: u32) -> Self {
-        Turns {
+        StepTurns {
             rests: parts.saturating_sub(1),
-            ..Turns::of(1)
+            ..StepTurns::of(1)
         }
     }
 
@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn steps_take_no_more_than_their_part_of_the_time() {
-        let turns = Turns::one_part_in(4);
+        let turns = StepTurns::one_part_in(4);
         let step = Duration::from_micros(250);
         let began = Instant::now();
         for _ in 0..1_000 {
@@ -114,7 +114,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_part_nobody_rests() {
-        let turns = Turns::of(2);
+        let turns = StepTurns::of(2);
         let began = Instant::now();
         for _ in 0..1_000 {
             let _turn = turns.take().await;

@@ -134,7 +134,7 @@ async fn each_step_of_a_handshake_waits_for_its_turn_and_not_the_first_alone() {
         .expect("a pair");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("bound");
-    let turns = Arc::new(Turns::of(1));
+    let turns = Arc::new(StepTurns::of(1));
     let place = Arc::new(
         HandshakeSlots::new(1)
             .enter(AddressGroup::of(addr.ip()), 1)

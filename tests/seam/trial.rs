@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::words::{Received, Sent};
 use super::{About, Action, Actions, Beginning, Dropped, Event, HubEvent};
-use super::{Notice, Publication, Roster, Signal};
+use super::{DeliveredSignal, Notice, Publication, Roster};
 
 /// What a client says: a type, and what goes with it.
 #[derive(Deserialize)]
@@ -199,7 +199,7 @@ pub fn encode(network: &str, event: &Event<'_>) -> Option<Utf8Bytes> {
 }
 
 /// Writes a signal for its receiver.
-pub fn encode_signal(signal: &Signal<'_>) -> Option<Utf8Bytes> {
+pub fn encode_signal(signal: &DeliveredSignal<'_>) -> Option<Utf8Bytes> {
     let data: &RawValue = serde_json::from_str(signal.payload).ok()?;
     let told = json!({"type": "sent", "topic": signal.network.name(), "from": signal.from.to_string(), "data": data});
     Some(told.to_string().into())

@@ -317,7 +317,7 @@ fn receivers_are_told_as_the_original_server_does() {
         ),
         (SIGNAL, json!({"type": "signal", "signal": {"sdp": "v=0"}})),
     ] {
-        let signal = Signal {
+        let signal = DeliveredSignal {
             network,
             from,
             target,
@@ -346,7 +346,7 @@ fn receivers_are_told_as_the_original_server_does() {
     let told = encode_publication(&publication, NOW).expect("it is told");
     let expected = r#"{"type":"broadcast","from":"ada","roomId":"r","data":{"sdp":"v=0"},"timestamp":1700000000000}"#;
     assert_eq!(told, expected);
-    let signal = Signal {
+    let signal = DeliveredSignal {
         network,
         from,
         target,

@@ -35,7 +35,7 @@ fn relayed(from: &str, text: &str) -> Option<Utf8Bytes> {
     else {
         panic!("a signal");
     };
-    let signal = Signal {
+    let signal = DeliveredSignal {
         network: &NetworkKey::new(REALM, "peerjs").expect("a realm"),
         from: &id(from),
         target: &target,
@@ -82,7 +82,7 @@ fn what_another_hub_sends_cannot_break_out_of_its_message() {
     let network = NetworkKey::new(REALM, "peerjs").expect("a realm");
     let (from, target) = (id("a"), id("b"));
     let of = |kind: u8, payload| {
-        encode_signal(&Signal {
+        encode_signal(&DeliveredSignal {
             network: &network,
             from: &from,
             target: &target,
@@ -198,7 +198,7 @@ fn what_cannot_be_read_is_a_mistake_in_rooms_alone() {
 #[test]
 fn a_message_of_which_there_are_the_ends_expires_for_its_target_however_it_is_written() {
     let of = |head: &str, tail: &str| match unread(head.as_bytes(), tail.as_bytes()) {
-        Told::Expired { name, kind } => Some((name, kind)),
+        ReadPastNotice::Expired { name, kind } => Some((name, kind)),
         _ => None,
     };
     let expired = |name: &str, kind| Some((name.to_owned(), kind));

@@ -307,7 +307,7 @@ fn a_failed_signal_is_reported_for_people_and_for_programs() {
 #[test]
 fn a_signal_of_a_kind_that_this_dialect_lacks_is_not_written() {
     let network = NetworkKey::new(Dialect::Pigeon, "room").expect("a name");
-    let signal = Signal {
+    let signal = DeliveredSignal {
         network: &network,
         from: &id(A),
         target: &id(B),
@@ -392,7 +392,7 @@ fn recorded_signals_are_handed_on_byte_for_byte() {
         let network = network.expect("real clients name their network");
         let key = NetworkKey::new(Dialect::Pigeon, &network).expect("a name");
         let from = id(A);
-        let signal = Signal {
+        let signal = DeliveredSignal {
             network: &key,
             from: &from,
             target: &target,
@@ -481,7 +481,7 @@ proptest! {
         prop_assert_eq!(named.as_deref(), Some(network.as_str()));
         let key = NetworkKey::new(Dialect::Pigeon, &network).expect("a name");
         let from_id = id(&from);
-        let signal = Signal { network: &key, from: &from_id, target: &to, kind, payload: &payload };
+        let signal = DeliveredSignal { network: &key, from: &from_id, target: &to, kind, payload: &payload };
         let text = encode_signal(&signal, NOW).expect("a kind of this dialect");
         let embedded = format!(r#""data":{data},"fromPeerId""#);
         prop_assert!(text.contains(&embedded));

@@ -99,7 +99,7 @@ fn a_proof_fits_one_direction_only() {
         nonce: [2; 32],
         proof: [0; 32],
     };
-    let said = Said::new(
+    let said = Greetings::new(
         &encode(&Greeting::Hello(hello)).unwrap(),
         &encode(&Greeting::Welcome(welcome.clone())).unwrap(),
         &welcome,
@@ -131,7 +131,7 @@ async fn a_dialler_that_says_more_than_this_version_knows_is_admitted() {
         let (Greeting::Welcome(welcome), answer) = receive(&mut near).await? else {
             panic!("a welcome is expected")
         };
-        let said = Said::new(&hello, &answer, &welcome);
+        let said = Greetings::new(&hello, &answer, &welcome);
         check(&welcome.proof, &me, Role::Acceptor, &said)?;
         let proof = Greeting::Proof(proof(&me, Role::Dialler, &said));
         send(&mut near, encode(&proof)?).await?;
@@ -165,7 +165,7 @@ async fn a_dialler_of_the_version_before_is_spoken_to_in_that_version() {
             panic!("a welcome is expected")
         };
         assert_eq!(welcome.version, 1);
-        let said = Said::new(&hello, &answer, &welcome);
+        let said = Greetings::new(&hello, &answer, &welcome);
         let proof = Greeting::Proof(proof(&me, Role::Dialler, &said));
         send(&mut near, encode(&proof)?).await?;
         receive(&mut near).await

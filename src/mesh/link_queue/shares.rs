@@ -13,7 +13,7 @@ use hubmesh_core::ids::{HubId, LinkId};
 
 /// Whose a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(super) struct FrameOwner {
     /// The link that it came by; none if it began here.
     pub(super) came_by: Option<LinkId>,
     /// The hub that it names as its source.
@@ -22,8 +22,8 @@ pub(super) struct Owner {
 
 /// What one owner has in a batch.
 #[derive(Debug)]
-pub(super) struct Part {
-    owner: Owner,
+pub(super) struct OwnerBytes {
+    owner: FrameOwner,
     bytes: usize,
 }
 
@@ -47,7 +47,7 @@ impl Shares {
     }
 
     /// Whether this owner may add `bytes` while `room` bytes are left for all.
-    pub(super) fn fits(&self, owner: &Owner, bytes: usize, room: usize) -> bool {
+    pub(super) fn fits(&self, owner: &FrameOwner, bytes: usize, room: usize) -> bool {
         let Some(of_link) = self.by_link.get(&owner.came_by) else {
             return bytes <= room;
         };
@@ -61,19 +61,19 @@ impl Shares {
     }
 
     /// Counts what was added to a batch.
-    pub(super) fn add(&mut self, owner: Owner, bytes: usize, parts: &mut Vec<Part>) {
+    pub(super) fn add(&mut self, owner: FrameOwner, bytes: usize, parts: &mut Vec<OwnerBytes>) {
         let of_link = self.by_link.entry(owner.came_by).or_default();
         of_link.bytes += bytes;
         *of_link.by_source.entry(owner.source).or_default() += bytes;
         match parts.last_mut() {
             Some(last) if last.owner == owner => last.bytes += bytes,
-            _ => parts.push(Part { owner, bytes }),
+            _ => parts.push(OwnerBytes { owner, bytes }),
         }
     }
 
     /// Counts out what a batch has of each.
-    pub(super) fn subtract(&mut self, parts: &[Part]) {
-        for Part { owner, bytes } in parts {
+    pub(super) fn subtract(&mut self, parts: &[OwnerBytes]) {
+        for OwnerBytes { owner, bytes } in parts {
             let Some(of_link) = self.by_link.get_mut(&owner.came_by) else {
                 continue;
             };

@@ -56,8 +56,15 @@ fn all_answer(relays: &Relays, hubs: &[HubView], now: Instant) {
             urls: &urls,
         };
         let proof = answer.prove(SECRET);
-        assert_eq!(relays.hear(&answer, &proof, now), Told::Check(urls.clone()));
-        assert_eq!(relays.hear(&answer, &proof, now), Told::Unasked, "once");
+        assert_eq!(
+            relays.hear(&answer, &proof, now),
+            AnswerOutcome::Check(urls.clone())
+        );
+        assert_eq!(
+            relays.hear(&answer, &proof, now),
+            AnswerOutcome::Unasked,
+            "once"
+        );
         let urls = urls.iter().map(|url| url.parse().expect("an address"));
         relays.keep(hub, urls.collect(), now);
     }
@@ -122,16 +129,16 @@ async fn an_answer_without_the_secret_or_the_question_counts_for_nothing() {
     };
     let good = answer(number, hub);
     let guessed = good.prove("guessed");
-    assert_eq!(relays.hear(&good, &guessed, now), Told::Unproved);
+    assert_eq!(relays.hear(&good, &guessed, now), AnswerOutcome::Unproved);
     let other = answer(number.wrapping_add(1), hub);
     assert_eq!(
         relays.hear(&other, &other.prove(SECRET), now),
-        Told::Unasked
+        AnswerOutcome::Unasked
     );
     let of_another = answer(number, id(7));
     assert_eq!(
         relays.hear(&of_another, &of_another.prove(SECRET), now),
-        Told::Unasked
+        AnswerOutcome::Unasked
     );
     assert_eq!(names(&relays.nearby(&all)), [""; 0]);
 }

@@ -19,9 +19,9 @@ fn mailbox(messages: u32, bytes: u32) -> Mailbox {
     Mailbox::new(Capacity { messages, bytes })
 }
 
-fn roster(members: u8) -> Box<Roster> {
+fn roster(members: u8) -> Box<PendingRoster> {
     let left = (0..members).map(|n| (PeerId::Hex([n; 20]), Some(Bytes::from_static(b"{}"))));
-    Box::new(Roster {
+    Box::new(PendingRoster {
         network: NetworkKey::new(Dialect::Pigeon, "room").expect("a name"),
         left: left.collect(),
     })
@@ -68,9 +68,9 @@ fn what_does_not_fit_is_refused_and_closes_the_session_for_good() {
     for mailbox in [mailbox(2, 100), mailbox(10, 2)] {
         mailbox.push("a".into()).expect("there is room");
         mailbox.push("b".into()).expect("there is room");
-        assert_eq!(mailbox.push("c".into()), Err(Full));
+        assert_eq!(mailbox.push("c".into()), Err(MailboxFull));
         take(&mailbox, usize::MAX);
-        assert_eq!(mailbox.push("d".into()), Err(Full));
+        assert_eq!(mailbox.push("d".into()), Err(MailboxFull));
         mailbox.close(CloseReason::Draining);
         let close = Some(Control::Close(CloseReason::OutboxFull));
         assert_eq!(mailbox.next_control(), close);
@@ -103,7 +103,7 @@ fn rosters_that_pile_up_unread_close_the_session_like_messages() {
     for _ in 0..10 {
         mailbox.push_roster(roster(3)).expect("there is room");
     }
-    assert_eq!(mailbox.push_roster(roster(3)), Err(Full));
+    assert_eq!(mailbox.push_roster(roster(3)), Err(MailboxFull));
     let close = Some(Control::Close(CloseReason::OutboxFull));
     assert_eq!(mailbox.next_control(), close);
 }
@@ -285,7 +285,7 @@ fn a_mailbox_that_shuts_gives_back_the_signals_in_it_in_order() {
     assert_eq!(take(&mailbox, 4), ["hub", "signal"]);
     assert_eq!(mailbox.shut(), [by(1), by(2)]);
     assert_eq!(mailbox.shut(), []);
-    assert_eq!(mailbox.push_signal("late".into(), by(1)), Err(Full));
+    assert_eq!(mailbox.push_signal("late".into(), by(1)), Err(MailboxFull));
 }
 
 #[test]

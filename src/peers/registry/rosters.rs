@@ -8,7 +8,7 @@ use super::{Peer, Registry};
 use crate::clock::unix_ms;
 use crate::dialect;
 use crate::dialect::words::Sent;
-use crate::peers::mailbox::Roster;
+use crate::peers::mailbox::PendingRoster;
 
 impl Registry {
     pub(super) fn tell_roster(
@@ -23,7 +23,7 @@ impl Registry {
         let told = u64::try_from(left.len()).unwrap_or(u64::MAX);
         let network = peer.source.network.clone();
         left.reverse();
-        let roster = Box::new(Roster { network, left });
+        let roster = Box::new(PendingRoster { network, left });
         // A full mailbox is closing already.
         if peer.mailbox.push_roster(roster).is_ok() {
             let sent = &self.metrics.messages_sent;
