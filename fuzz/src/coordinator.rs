@@ -1,7 +1,7 @@
 //! The dialect of Self-Streme's coordinator: a client's text in, and what its receivers are told because of it.
 
 use hubmesh::dialect::coordinator::{Said, decode, encode_publication, encode_signal, metadata};
-use hubmesh::dialect::{DeliveredSignal, Publication};
+use hubmesh::dialect::{DeliveredPublication, DeliveredSignal};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -28,7 +28,7 @@ pub fn coordinator(input: &[u8]) {
             (encode_signal(&signal, NOW), payload)
         }
         Ok(Said::Broadcast { data, .. }) => {
-            let publication = Publication {
+            let publication = DeliveredPublication {
                 network: &network,
                 from: &from,
                 kind: SignalKind(4),

@@ -3,7 +3,7 @@
 use hubmesh::dialect::rooms::{
     Said, decode, describe, encode_publication, encode_signal, user_name,
 };
-use hubmesh::dialect::{DeliveredSignal, Publication};
+use hubmesh::dialect::{DeliveredPublication, DeliveredSignal};
 use hubmesh_core::api::{Room, RoomRecord};
 use hubmesh_core::ids::{Dialect, Hlc, HubId, NetworkKey, PeerId};
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub fn rooms(input: &[u8]) {
         kind,
         payload: data,
     };
-    let publication = Publication {
+    let publication = DeliveredPublication {
         network: &network,
         from: &from,
         kind,

@@ -1,6 +1,6 @@
 //! The dialect of y-webrtc: a client's text in, and what the subscribers of a topic are told because of it.
 
-use hubmesh::dialect::Publication;
+use hubmesh::dialect::DeliveredPublication;
 use hubmesh::dialect::yjs::{Said, decode, encode_publication};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId, SignalKind};
 
@@ -17,7 +17,7 @@ pub fn yjs(input: &[u8]) {
     };
     let network = NetworkKey::new(Dialect::Yjs, "any").expect("a network");
     let from = PeerId::new("somebody").expect("a peer id");
-    let publication = Publication {
+    let publication = DeliveredPublication {
         network: &network,
         from: &from,
         kind: SignalKind(0),

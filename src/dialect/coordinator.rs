@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::words::{Received, Sent};
 use super::written::Object;
 use super::{About, Action, Actions, Beginning, Complaint, Event, HubEvent};
-use super::{DeliveredSignal, Notice, Publication, Roster, json, start_of};
+use super::{DeliveredPublication, DeliveredSignal, Notice, Roster, json, start_of};
 
 mod said;
 
@@ -420,7 +420,10 @@ pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8By
 }
 
 /// Writes what is said to a room for the others in it.
-pub fn encode_publication(publication: &Publication<'_>, now_ms: u64) -> Option<Utf8Bytes> {
+pub fn encode_publication(
+    publication: &DeliveredPublication<'_>,
+    now_ms: u64,
+) -> Option<Utf8Bytes> {
     if publication.kind != BROADCAST {
         return None;
     }

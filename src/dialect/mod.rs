@@ -223,7 +223,7 @@ pub struct DeliveredSignal<'a> {
 
 /// Something that was published, on its way to the members of its network.
 #[derive(Debug, Clone, Copy)]
-pub struct Publication<'a> {
+pub struct DeliveredPublication<'a> {
     /// The network.
     pub network: &'a NetworkKey,
     /// Who published it, as its hub knows it.
@@ -427,7 +427,7 @@ pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>, now_ms: u64) -> Opti
 /// clients publish nothing, and for what it does not have.
 pub fn encode_publication(
     dialect: Dialect,
-    publication: &Publication<'_>,
+    publication: &DeliveredPublication<'_>,
     now_ms: u64,
 ) -> Option<Utf8Bytes> {
     match dialect {

@@ -15,7 +15,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::shapes::written;
 use super::words::{Received, Sent};
-use super::{About, Action, Actions, Complaint, DecodeError, Event, HubEvent, Publication};
+use super::{
+    About, Action, Actions, Complaint, DecodeError, DeliveredPublication, Event, HubEvent,
+};
 use super::{fields, json, push_number};
 
 /// How deep a message may be nested: as what PeerJS clients send. What y-webrtc sends has six levels.
@@ -212,7 +214,7 @@ pub fn encode(event: &Event<'_>) -> Option<Utf8Bytes> {
 
 /// Writes what was published: the object as it was sent, with the number of subscribers behind all else. Of two members
 /// of that name JavaScript heeds the last.
-pub fn encode_publication(publication: &Publication<'_>) -> Option<Utf8Bytes> {
+pub fn encode_publication(publication: &DeliveredPublication<'_>) -> Option<Utf8Bytes> {
     let object = publication.payload.strip_prefix('{')?.strip_suffix('}')?;
     if publication.kind != PUBLISHED || object.trim_matches(is_blank).is_empty() {
         return None;

@@ -243,7 +243,7 @@ impl Registry {
             return Err(RefusedWhy::Forged);
         }
         let network = &publication.network;
-        let written = dialect::Publication {
+        let written = dialect::DeliveredPublication {
             network,
             from: &publication.from,
             kind: publication.kind,

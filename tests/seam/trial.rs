@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::words::{Received, Sent};
 use super::{About, Action, Actions, Beginning, Dropped, Event, HubEvent};
-use super::{DeliveredSignal, Notice, Publication, Roster};
+use super::{DeliveredPublication, DeliveredSignal, Notice, Roster};
 
 /// What a client says: a type, and what goes with it.
 #[derive(Deserialize)]
@@ -225,7 +225,7 @@ pub fn encode_roster(roster: &Roster<'_>) -> Utf8Bytes {
 }
 
 /// Writes what was published.
-pub fn encode_publication(publication: &Publication<'_>) -> Option<Utf8Bytes> {
+pub fn encode_publication(publication: &DeliveredPublication<'_>) -> Option<Utf8Bytes> {
     let data: &RawValue = serde_json::from_str(publication.payload).ok()?;
     let told = json!({
         "type": "published",

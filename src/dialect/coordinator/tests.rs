@@ -336,7 +336,7 @@ fn receivers_are_told_as_the_original_server_does() {
     }
     let kind = BROADCAST;
     let members = 2;
-    let publication = Publication {
+    let publication = DeliveredPublication {
         network,
         from,
         kind,

@@ -6,7 +6,7 @@ use super::*;
 use hubmesh_core::ids::PeerId;
 
 fn published(payload: &str) -> Option<Utf8Bytes> {
-    encode_publication(&Publication {
+    encode_publication(&DeliveredPublication {
         network: &key("doc").expect("a topic"),
         from: &PeerId::new("somebody").expect("an id"),
         kind: PUBLISHED,
