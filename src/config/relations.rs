@@ -1,4 +1,4 @@
-//! What has to hold between two settings, each of which is within its bounds: limits of peers that need room for each
+//! What has to hold between two settings, each of which is within its bounds: limits of peers that need space for each
 //! other, and ports that have to differ.
 //!
 //! Told as a problem of the setting that has to grow, or of the port that comes later. Knows the limits and nothing of how
@@ -39,8 +39,8 @@ pub(super) fn check_outbox(reader: &mut Reader, peer: &PeerLimits, discovery_lim
     }
 }
 
-/// A member of a room is told of all others, and of no more than a roster holds: what is set has to fit, and what is not set
-/// follows.
+/// A member of a room is told of all others, and of no more than a roster holds: what is set has to fit, and what is not
+/// set follows.
 pub(super) fn check_room_members(
     reader: &mut Reader,
     policies: &mut Policies,

@@ -211,7 +211,7 @@ pub const fn may_wait(kind: SignalKind) -> bool {
     kind.0 & !WHOLE != LEAVE.0
 }
 
-/// Room for what surrounds a payload: names and two ids.
+/// Space for what surrounds a payload: names and two ids.
 const ENVELOPE_BYTES: usize = 160;
 
 /// Writes one message for a client; `None` for what such clients are not told.

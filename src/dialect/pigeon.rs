@@ -258,7 +258,7 @@ fn undelivered(target: &PeerId, signal: &str, why: SignalFailure) -> String {
     format!("the {signal} {became} {target}: {}", why.as_str())
 }
 
-/// Room for what surrounds a payload: names, two ids, a network and a time.
+/// Space for what surrounds a payload: names, two ids, a network and a time.
 const ENVELOPE_BYTES: usize = 224;
 
 /// Writes a signal for its receiver; `None` for a kind that this dialect does not have.

@@ -33,7 +33,7 @@ impl ControlIntake {
         ControlIntake { inputs, room }
     }
 
-    /// Hands a control message of `link` to the driver, as soon as there is room for it.
+    /// Hands a control message of `link` to the driver, as soon as there is space for it.
     pub async fn put(&self, link: LinkId, message: Bytes) -> Result<(), Stopped> {
         let bytes = message.len().min(MOST_WAITING);
         let bytes = u32::try_from(bytes).expect("MOST_WAITING fits");

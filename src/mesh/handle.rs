@@ -41,7 +41,7 @@ const QUEUE: usize = 4096;
 /// The signals that have waited for a peer may fill this part of its mailbox: less than the quarter that one sender alone
 /// may have there.
 const WAITING_SHARE_OF_OUTBOX: usize = 5;
-/// How many of the longest messages may wait in all, or whoever sends one would leave others no room.
+/// How many of the longest messages may wait in all, or whoever sends one would leave others no space.
 const LONGEST_WAITING: usize = 4;
 
 /// How often a hub that ends looks whether signals are still on their way: longer than acknowledgements are kept back.

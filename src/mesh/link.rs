@@ -227,7 +227,7 @@ async fn write(
         let done = match work {
             Work::Write { messages, control } => {
                 if control {
-                    // Links with room for a control message are served whenever the driver is awake.
+                    // Links with space for a control message are served whenever the driver is awake.
                     router.to_driver.wake.notify_one();
                 }
                 in_time(write_all(&mut sink, messages, false), queue).await

@@ -3,7 +3,7 @@
 //! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by whoever sends it, from any
 //! thread. Once [`BACKED_UP`] bytes of signals wait, this hub's own peers are held to their shares (see
 //! [`Exchange::set_backed_up`](hubmesh_core::exchange::Exchange::set_backed_up)), and of what came by each link, or
-//! began here, as much may wait as there is still room for (`shares`); what is over that is dropped, and sent again by
+//! began here, as much may wait as there is still space for (`shares`); what is over that is dropped, and sent again by
 //! its source. No load ends a link. Acknowledgements overtake the signals of a link that is behind: whoever waits for
 //! them cannot send.
 //! *Control* is at most one message, pulled from the core when the last one has been taken, so that a slow link
@@ -97,12 +97,12 @@ impl Lane {
 impl Lanes {
     fn put_signal(&mut self, frame: &DataFrame, bytes: usize, by: Option<LinkId>) -> Pushed {
         let counts = self.data.bytes > BACKED_UP || self.data.shares.is_counting();
-        let room = MAX_WAITING.saturating_sub(self.data.bytes);
+        let space = MAX_WAITING.saturating_sub(self.data.bytes);
         let owner = FrameOwner {
             came_by: by,
             source: frame.head().source,
         };
-        if counts && !self.data.shares.fits(&owner, bytes, room) {
+        if counts && !self.data.shares.fits(&owner, bytes, space) {
             return Pushed::Dropped;
         }
         self.data.put(frame, counts.then_some(owner));
@@ -119,12 +119,12 @@ impl Lanes {
             self.data.put(frame, None);
             return Pushed::Taken;
         }
-        let room = MAX_ACKS.saturating_sub(self.acks.bytes);
+        let space = MAX_ACKS.saturating_sub(self.acks.bytes);
         let owner = FrameOwner {
             came_by: by,
             source: frame.head().source,
         };
-        if !self.acks.shares.fits(&owner, bytes, room) {
+        if !self.acks.shares.fits(&owner, bytes, space) {
             return Pushed::Dropped;
         }
         self.acks.put(frame, Some(owner));
@@ -154,7 +154,7 @@ pub enum Pushed {
     Taken,
     /// It is written in its turn; from now on the link is backed up.
     BackedUp,
-    /// There is no room: it is dropped.
+    /// There is no space: it is dropped.
     Dropped,
 }
 
@@ -165,7 +165,7 @@ pub enum Work {
     Write {
         /// In this order.
         messages: Vec<Bytes>,
-        /// The control message is among them: there is room for the next.
+        /// The control message is among them: there is space for the next.
         control: bool,
     },
     /// Write this last message, then close.

@@ -3,7 +3,7 @@
 //! A long message on a slow line takes longer than a hub may be silent, and nothing else comes by the link meanwhile. So
 //! what counts is not the message but its bytes: whatever is read, and that a socket which took no more takes more again,
 //! for that the other end has acknowledged something. That a socket takes bytes *at once* says nothing: the kernel takes
-//! pings for a machine that is gone for as long as it has room.
+//! pings for a machine that is gone for as long as it has space.
 //!
 //! Shared between the stream below a WebSocket, the link's writer and its queue.
 
@@ -129,7 +129,7 @@ mod tests {
         assert!(here.read(&mut buffer).now_or_never().is_none());
         assert!(!here.progress().take_heard());
         let written = there.write(b"x").now_or_never();
-        written.expect("there is room").expect("it is open");
+        written.expect("there is space").expect("it is open");
         let read = here.read(&mut buffer).now_or_never();
         assert_eq!(read.expect("there is a byte").expect("it is open"), 1);
         assert!(here.progress().take_heard());

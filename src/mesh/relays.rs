@@ -39,7 +39,7 @@ const CHECKED: Duration = Duration::from_secs(300);
 const ASKED: usize = 32;
 /// How soon a hub that asks again is answered.
 const ANSWER: Duration = Duration::from_secs(1);
-/// The most hubs of which something is kept: as many as a mesh has room for.
+/// The most hubs of which something is kept: as many as a mesh has space for.
 const MOST_KNOWN: usize = 8_192;
 
 /// What this hub says that it has.

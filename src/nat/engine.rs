@@ -2,7 +2,7 @@
 //!
 //! Everything here is on one thread and behind one [`RefCell`], which is never borrowed across an await. A task reads each
 //! socket; each batch that it reads is handled whole, and then the others have their turn, so that a flood on one socket
-//! keeps none of them waiting. Sending never waits: what a socket or a connection has no room for is lost, and clients of
+//! keeps none of them waiting. Sending never waits: what a socket or a connection has no space for is lost, and clients of
 //! TURN expect no better.
 
 use std::cell::RefCell;
@@ -126,7 +126,7 @@ impl Engine {
         }
     }
 
-    /// To a client, as far as there is room.
+    /// To a client, as far as there is space.
     fn send(&mut self, to: FiveTuple, bytes: &[u8], passing: Option<Passing>) {
         if to.transport == Transport::Stream {
             let connection = self.connections.get(&to);

@@ -95,6 +95,6 @@ mod tests {
             "one more for the one taken"
         );
         assert!(queue.put(&packet));
-        assert!(waiting.ready().is_some(), "there is room for all again");
+        assert!(waiting.ready().is_some(), "there is space for all again");
     }
 }

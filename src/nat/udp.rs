@@ -1,7 +1,7 @@
 //! One UDP socket: many datagrams read by one system call, and such as go the same way sent by one.
 //!
 //! Datagrams of one size from one socket to one address are put together and given to the kernel at once (segmentation
-//! offload); where it refuses that, they are sent one by one. What the kernel has no room for is lost, as on any wire.
+//! offload); where it refuses that, they are sent one by one. What the kernel has no space for is lost, as on any wire.
 //! Fragmentation stays allowed: what TURN puts around a datagram may make it longer than the path bears.
 
 use std::io::{self, IoSliceMut};
@@ -16,7 +16,7 @@ use rustix::net::sockopt;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Room for what the kernel puts together on the way in.
+/// Space for what the kernel puts together on the way in.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Longer datagrams are sent one by one: a segment has to fit the path.
 const LONGEST_SEGMENT: usize = 1_400;
@@ -291,7 +291,7 @@ impl Batch {
     }
 }
 
-/// Counts data that was allowed to pass: as sent, or as lost where the kernel had no room.
+/// Counts data that was allowed to pass: as sent, or as lost where the kernel had no space.
 pub(super) fn tell(counters: &Counters, passing: Passing, is_sent: bool) {
     match is_sent {
         true => counters.sent(passing),
@@ -311,7 +311,7 @@ mod tests {
         let here = bind();
         here.set_nonblocking(true).expect("set");
         let socket = Rc::new(Udp::new(here).expect("a socket"));
-        socket.socket.writable().await.expect("there is room");
+        socket.socket.writable().await.expect("there is space");
         let peers: Vec<_> = (0..WAYS + 3).map(|_| bind()).collect();
         let mut send_buffer = SendBuffer::new(Arc::default());
         // The third is shorter than those before it, and the fourth longer.
@@ -341,7 +341,7 @@ mod tests {
         here.set_nonblocking(true).expect("set");
         let to = there.local_addr().expect("bound");
         let socket = Rc::new(Udp::new(here).expect("a socket"));
-        socket.socket.writable().await.expect("there is room");
+        socket.socket.writable().await.expect("there is space");
         let counters = Arc::new(Counters::default());
         let mut send_buffer = SendBuffer::new(Arc::clone(&counters));
         let passing = |bytes| {

@@ -230,7 +230,7 @@ impl Registry {
         self.hand_out(dialect, publication, payload, members, except)
     }
 
-    /// One encoding for all of them. Those whose mailboxes have no room left for its sender do not get it.
+    /// One encoding for all of them. Those whose mailboxes have no space left for its sender do not get it.
     fn hand_out(
         &self,
         dialect: Dialect,
@@ -281,7 +281,7 @@ impl Registry {
         };
         let why = unpublished.why;
         self.metrics.signals_failed.inc(why);
-        // What other hubs can make this one say without end leaves room for what it has to say itself.
+        // What other hubs can make this one say without end leaves space for what it has to say itself.
         let text = peer.encode(&Event::Unpublished { why });
         if text.is_some_and(|text| peer.mailbox.push_spare(text).is_ok()) {
             self.metrics.messages_sent.inc(peer.dialect, Sent::Error);

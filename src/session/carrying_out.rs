@@ -255,7 +255,7 @@ where
         self.shared.policies.of(self.dialect()).registers
     }
 
-    /// Keeps an action until it may be carried out, or tells the client that there is no room.
+    /// Keeps an action until it may be carried out, or tells the client that there is no space.
     fn hold(&mut self, action: Action<'_>) {
         let size = self.held_size(&action);
         if let Err(action) = self.held.push(action.into_owned(), &self.shared.intake) {
@@ -440,7 +440,7 @@ fn refusal(why: Why, size: u64, longest: usize) -> Complaint<'static> {
         Why::NoSpace => Complaint::new(
             "no-room",
             format!(
-                "there is no room for a message of {size} bytes: too much waits already (MESSAGE_BUDGET_BYTES)"
+                "there is no space for a message of {size} bytes: too much waits already (MESSAGE_BUDGET_BYTES)"
             ),
         ),
     }

@@ -4,7 +4,7 @@
 //! so what a peer asks for takes effect in order. Frames that were read are all handled before anything is
 //! written, and all that waits is written in one call; but after a turn's worth the other sessions go first. While
 //! the mesh decides on a join the socket is read all the same: its end, a goodbye, pings and pongs are heeded, and all
-//! else waits in order, as far as there is room. Run by [`Sessions`](super::Sessions).
+//! else waits in order, as far as there is space. Run by [`Sessions`](super::Sessions).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};

@@ -88,7 +88,7 @@ impl<'a> Concern<'a> {
 pub(super) struct HeldActions {
     actions: VecDeque<Action<'static>>,
     bytes: usize,
-    room: Option<Reserved>,
+    reserved: Option<Reserved>,
     /// Some may be ready since it was last found that none is.
     stirred: bool,
 }
@@ -117,7 +117,7 @@ impl HeldActions {
     ///
     /// # Errors
     ///
-    /// There is no room for it: it is given back, and those before it are kept.
+    /// There is no space for it: it is given back, and those before it are kept.
     pub(super) fn push(
         &mut self,
         action: Action<'static>,
@@ -182,9 +182,9 @@ impl HeldActions {
             *self = HeldActions::default();
         } else {
             self.bytes -= cost(&action);
-            if let Some(room) = &mut self.room {
+            if let Some(reserved) = &mut self.reserved {
                 // Giving back cannot fail.
-                let _ = room.resize(self.bytes.saturating_sub(FREE_BYTES));
+                let _ = reserved.resize(self.bytes.saturating_sub(FREE_BYTES));
             }
         }
         Some(action)
@@ -196,10 +196,10 @@ impl HeldActions {
         if counted == 0 {
             return true;
         }
-        let room = self
-            .room
+        let reserved = self
+            .reserved
             .get_or_insert_with(|| Reserved::new(Arc::clone(intake)));
-        counted <= intake.longest() && room.resize(counted).is_ok()
+        counted <= intake.longest() && reserved.resize(counted).is_ok()
     }
 }
 
@@ -276,7 +276,10 @@ mod tests {
         let mut held = HeldActions::default();
         let long = "x".repeat(64 * KIB);
         assert!(push(&mut held, &long, &intake));
-        assert!(!push(&mut held, &long, &intake), "there is no room for two");
+        assert!(
+            !push(&mut held, &long, &intake),
+            "there is no space for two"
+        );
         assert!(push(&mut held, "short", &intake));
         assert_eq!(payload(held.pop()).map(|text| text.len()), Some(64 * KIB));
         assert_eq!(intake.taken(), 0, "the rest is free");

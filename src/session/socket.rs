@@ -6,7 +6,7 @@
 //! `tungstenite`'s; knows nothing of peers, dialects or deadlines. Used by one session each.
 //!
 //! Invariants: beside what one read gives it holds a short message that is not whole, and a longer one as far as the
-//! hub's [`Intake`] has room for it; a message that is over a limit is read past, and those after it are read; a frame
+//! hub's [`Intake`] has space for it; a message that is over a limit is read past, and those after it are read; a frame
 //! is written whole or not begun.
 
 use std::cell::{Cell, RefCell};

@@ -406,7 +406,7 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
     tokio::io::AsyncReadExt::read_to_end(&mut capture, &mut first)
         .await
         .expect("it is read");
-    let permit = hub.sessions.try_admit(HERE).expect("there is room");
+    let permit = hub.sessions.try_admit(HERE).expect("there is space");
     let connecting = fake::connecting(1);
     let sessions = hub.sessions.clone();
     tokio::spawn(async move {
@@ -439,7 +439,7 @@ async fn frames_that_came_with_the_upgrade_are_not_lost() {
 async fn what_a_stream_holds_back_goes_out_as_the_peer_reads() {
     let hub = Hub::new();
     let (ours, theirs) = tokio::io::duplex(16);
-    // As TLS does, it takes all at once, and passes on what there is room for when it is flushed.
+    // As TLS does, it takes all at once, and passes on what there is space for when it is flushed.
     let ours = tokio::io::BufWriter::new(ours);
     let started = tokio::time::Instant::now();
     let mut client = hub.connect_through(fake::connecting(1), ours, theirs).await;
@@ -469,7 +469,7 @@ fn a_session_at_rest_is_small() {
     let conversation = size_of::<Conversation<crate::tls::Stream, FakeMesh>>();
     assert!(conversation <= 700, "{conversation} bytes");
     let hub = Hub::new();
-    let permit = hub.sessions.try_admit(HERE).expect("there is room");
+    let permit = hub.sessions.try_admit(HERE).expect("there is space");
     let connecting = fake::connecting(1);
     let (io, _theirs) = tokio::io::duplex(64);
     let future = hub

@@ -130,7 +130,7 @@ impl Wall {
             && !except.any(|wall| is_below(&named.path, wall))
     }
 
-    /// The files of the room, relative to the repository. Unit tests in files of their own are left out.
+    /// The files of the package, relative to the repository. Unit tests in files of their own are left out.
     fn files(&self, repository: &Path) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let beside = format!("{}.rs", self.room);

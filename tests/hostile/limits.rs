@@ -443,7 +443,7 @@ async fn a_message_may_be_so_long() {
 }
 
 async fn messages_in_part_may_take_so_much() {
-    /// As many as the budget has room for, and as many again.
+    /// As many as the budget has space for, and as many again.
     const SLOW: usize = 8;
     let hub = hub_with(&[
         ("MAX_MESSAGE_BYTES", "65536"),

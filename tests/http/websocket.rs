@@ -189,7 +189,7 @@ async fn a_bearer_token_opens_by_header_or_query() {
 async fn one_peer_more_than_the_limit_is_refused_until_another_leaves() {
     let served = Served::new(&[("MAX_CONNECTIONS", "1")]).await;
     let target = format!("/ws?peerId={PEER}");
-    let mut first = served.connect(&target, &[]).await.expect("room for one");
+    let mut first = served.connect(&target, &[]).await.expect("space for one");
     next_text(&mut first).await;
     let (status, _) = served.connect(&target, &[]).await.expect_err("full");
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

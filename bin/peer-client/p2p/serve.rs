@@ -1,9 +1,9 @@
 //! `peer-client serve`: makes connections on request, over HTTP.
 //!
 //! `GET /p2p/status` and `POST /p2p/connect/{peerId}`. Connections are kept and listed until the other end is done; the end
-//! that was asked echoes what comes, and the end that asked takes it. It is for programs on this machine: a request of a web
-//! page, which carries an `Origin`, is refused, and one that names a host by a name of its own, which a page may have had
-//! lead here. Requests and connections are bounded, and want of descriptors is survived.
+//! that was asked echoes what comes, and the end that asked takes it. It is for programs on this machine: a request of a
+//! web page, which carries an `Origin`, is refused, and one that names a host by a name of its own, which a page may have
+//! had lead here. Requests and connections are bounded, and want of descriptors is survived.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -33,7 +33,7 @@ use super::connect::MOST_ECHOES;
 use super::{Common, connect, failed, finish, follow, lost, milliseconds};
 use crate::talk::interrupted;
 
-/// Requests at once; more wait until there is room.
+/// Requests at once; more wait until there is space.
 const MOST_REQUESTS: usize = 64;
 /// How long a client may take to send its request.
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
@@ -171,8 +171,8 @@ async fn one_client(stream: TcpStream, serving: Arc<Serving>) {
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Whether a request names this machine by an address, or as localhost. Any other name may have been made to lead here, by a web
-/// page that then counts as of this server.
+/// Whether a request names this machine by an address, or as localhost. Any other name may have been made to lead here, by
+/// a web page that then counts as of this server.
 fn is_meant<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let named = match (hosts.next(), hosts.next()) {

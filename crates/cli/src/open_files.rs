@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What a process needs beside its connections: standard streams, the runtime, `/proc`.
 const SPARE: u64 = 64;
 
-/// Makes room for `connections`, lifting the hard limit too where the process may.
+/// Makes space for `connections`, lifting the hard limit too where the process may.
 pub fn allow(connections: usize) -> Result<(), String> {
     let wanted = connections as u64 + SPARE;
     let limit = getrlimit(Resource::Nofile);

@@ -33,7 +33,8 @@
 //! Invariants: [`Client::next_event`] is cancel-safe and hands every message over exactly once; `data` of a signal is
 //! passed on as the bytes that came; nothing that a hub sends panics. Runs on tokio, and spawns no task.
 //!
-//! With the feature `coordinator` there is also the module [`coordinator`], which leads two peers behind NATs to each other.
+//! With the feature `coordinator` there is also the module [`coordinator`], which leads two peers behind NATs to each
+//! other.
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -71,7 +72,7 @@ pub const DEFAULT_NETWORK: &str = "global";
 /// How long [`Client::close`] waits for the hub's half of the closing handshake.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// The largest message taken from a hub: a signal of the largest size that hubs accept, with room to spare.
+/// The largest message taken from a hub: a signal of the largest size that hubs accept, with space to spare.
 const MAX_MESSAGE_BYTES: usize = 17 * 1024 * 1024;
 
 /// Where to connect and as whom.

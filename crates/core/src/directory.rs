@@ -195,7 +195,7 @@ pub struct Directory {
     shares: Shares,
     /// What the claims of all other hubs take up.
     used: Use,
-    /// Claims that were left out for want of room, or because no honest hub makes them.
+    /// Claims that were left out for lack of space, or because no honest hub makes them.
     left_out: u64,
     mutants: Mutants,
 }

@@ -221,7 +221,7 @@ impl Exchange {
         frame.head().source == self.me.hub
     }
 
-    /// A link had no room for a frame. If it is of this hub, it is sent again.
+    /// A link had no space for a frame. If it is of this hub, it is sent again.
     pub fn on_dropped(&mut self, frame: &DataFrame) {
         if let DataFrame::Signal(signal) = frame
             && signal.head.source == self.me.hub
@@ -421,7 +421,7 @@ impl Exchange {
     }
 }
 
-/// Links that a frame may cross whose destination is this many away: room for a detour, none for a loop.
+/// Links that a frame may cross whose destination is this many away: space for a detour, none for a loop.
 fn ttl_for(hops: u8) -> u8 {
     hops.saturating_mul(2).saturating_add(4)
 }

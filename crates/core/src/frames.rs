@@ -256,9 +256,9 @@ impl LinkRecord {
         let mark = |set: bool| if set { Self::KNOWS } else { Self::ASKS };
         let bits = u8::BITS - level.leading_zeros();
         let level = (0..bits).rev().map(|bit| mark(level >> bit & 1 == 1));
-        let room = Self::MAX_REGION_BYTES - bits as usize - 1;
+        let left = Self::MAX_REGION_BYTES - bits as usize - 1;
         let chars = region.char_indices();
-        let kept = chars.take_while(|(at, letter)| at + letter.len_utf8() <= room);
+        let kept = chars.take_while(|(at, letter)| at + letter.len_utf8() <= left);
         let kept = kept.map(|(_, letter)| letter);
         kept.chain(level).chain([mark(!asks)]).collect()
     }
@@ -379,7 +379,7 @@ impl UnknownChange {
         self.tag & Self::GONE != 0
     }
 
-    /// That the item is gone, and no more: what a hub without room for what was said makes of it.
+    /// That the item is gone, and no more: what a hub without space for what was said makes of it.
     #[must_use]
     pub fn gone(self) -> Self {
         UnknownChange {

@@ -17,7 +17,7 @@ use crate::frames::{
 use crate::reach::Reach;
 
 /// The most records, lines, requests and changes in one message: what bounds the work that it makes. A hub sends
-/// messages of about 16 KiB, in which there is room for half as many of the smallest.
+/// messages of about 16 KiB, in which there is space for half as many of the smallest.
 const MAX_PARTS: usize = 8192;
 /// A summary or a part of a digest makes as much work as this many records: all records are gone through, however
 /// short the frame is. A message has three at most.

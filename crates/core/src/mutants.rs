@@ -130,7 +130,7 @@ mutants! {
     followed_without_end,
     /// Directory, where another hub's claim is taken: it may claim one id as often as it likes.
     one_id_many_times,
-    /// The same: there is room for all claims, and all that they show.
+    /// The same: there is space for all claims, and all that they show.
     claims_without_end,
     /// The same: the claim's number may be as far from the others as it likes.
     numbers_that_reach_too_far,
@@ -150,7 +150,7 @@ mutants! {
     lives_for_ever,
     /// Leaving the mesh: for good.
     exile_for_ever,
-    /// Topology, where there is no room for a record: it is taken all the same.
+    /// Topology, where there is no space for a record: it is taken all the same.
     records_without_end,
     /// The same: a neighbour is a hub like others.
     no_place_for_neighbours,
@@ -164,8 +164,8 @@ mutants! {
     skips_are_for_all,
     /// Signals, wherever one comes: it may come by any link.
     nobody_is_astray,
-    /// Signals, at the destination: there is room for the numbers of all sources.
+    /// Signals, at the destination: there is space for the numbers of all sources.
     sources_without_end,
-    /// Signals, at the destination: there is room for all that comes before its turn.
+    /// Signals, at the destination: there is space for all that comes before its turn.
     early_without_end,
 }

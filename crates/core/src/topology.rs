@@ -80,7 +80,7 @@ pub struct Topology {
     forget_due: Option<Moment>,
     routes: SharedRoutes,
     refused: u64,
-    /// A record was refused for want of room, and not asked for again.
+    /// A record was refused for lack of space, and not asked for again.
     turned_away: bool,
     /// When others were last asked for what had been refused.
     asked_again: Option<Moment>,
@@ -394,7 +394,7 @@ impl Topology {
         self.tally
     }
 
-    /// How many records, words and digests were refused as malformed, or for want of room.
+    /// How many records, words and digests were refused as malformed, or for lack of space.
     pub fn refused(&self) -> u64 {
         self.refused
     }

@@ -94,7 +94,7 @@ impl Pipe {
         }
     }
 
-    /// Whether the window has room.
+    /// Whether the window has space.
     pub(super) fn takes_more(&self, window: usize) -> bool {
         self.in_flight < window
     }

@@ -160,7 +160,7 @@ pub const QUICK: &[Script] = &[
         rogues::crowd_of_nobodies,
     ),
     (
-        "who was turned away is asked for when there is room",
+        "who was turned away is asked for when there is space",
         rogues::room_after_the_crowd,
     ),
     (
@@ -184,7 +184,7 @@ pub const QUICK: &[Script] = &[
         rogues::numbers_skipped,
     ),
     (
-        "the signals of as many hubs are numbered as there is room for",
+        "the signals of as many hubs are numbered as there is space for",
         rogues::many_sources,
     ),
     (
@@ -232,7 +232,7 @@ pub const QUICK: &[Script] = &[
         interest::whole_set_behind,
     ),
     (
-        "a link follows as many networks as there is room for",
+        "a link follows as many networks as there is space for",
         interest::many_followed,
     ),
     (

@@ -68,7 +68,7 @@ pub enum Drop {
     OverRate,
     /// There is more of it than a packet carries.
     TooLong,
-    /// The system, or what waits for the client's connection, had no room for it, or there is no way there.
+    /// The system, or what waits for the client's connection, had no space for it, or there is no way there.
     Unsent,
 }
 

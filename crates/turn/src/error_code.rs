@@ -25,7 +25,7 @@ pub enum Code {
     PeerFamily,
     /// The user has as many relays as it may have.
     Quota,
-    /// The server has no room, or goes down.
+    /// The server has no space, or goes down.
     InsufficientCapacity,
 }
 

@@ -1,6 +1,6 @@
 //! How much of what waits for a link is whose.
 //!
-//! What came by one link, or began here, may take as much as there is still room for: alone it fills half of the room,
+//! What came by one link, or began here, may take as much as there is still space for: alone it fills half of the space,
 //! two fill a third each, and whoever comes last still finds some. A hub behind a link can name any source, but not the
 //! link; so what is named as one hub's may take half as much as what came by the same link may still grow by. Shares
 //! are counted only while a link is backed up, so one that is not pays a comparison a signal.
@@ -47,11 +47,11 @@ impl Shares {
     }
 
     /// Whether this owner may add `bytes` while `room` bytes are left for all.
-    pub(super) fn fits(&self, owner: &FrameOwner, bytes: usize, room: usize) -> bool {
+    pub(super) fn fits(&self, owner: &FrameOwner, bytes: usize, space: usize) -> bool {
         let Some(of_link) = self.by_link.get(&owner.came_by) else {
-            return bytes <= room;
+            return bytes <= space;
         };
-        let left = room.saturating_sub(of_link.bytes);
+        let left = space.saturating_sub(of_link.bytes);
         if owner.came_by.is_none() {
             // All that began here is of one hub.
             return bytes <= left;

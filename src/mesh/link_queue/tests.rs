@@ -94,7 +94,7 @@ fn a_link_that_takes_nothing_is_backed_up_and_then_drops_what_is_too_much() {
     assert!((BACKED_UP..BACKED_UP + 2000).contains(&backed_up));
     assert!(queue.is_backed_up());
     let alone = push_while(&queue, 1, Pushed::BackedUp);
-    // Half of the room, and what was there before it was counted.
+    // Half of the space, and what was there before it was counted.
     assert!((MAX_WAITING / 2..MAX_WAITING / 2 + BACKED_UP).contains(&alone));
     assert_eq!(queue.push_data(&signal(1, 1000), None), Pushed::Dropped);
 }

@@ -1,6 +1,6 @@
 //! How much of a mailbox the signals of each sender may fill.
 //!
-//! A sender may have as much waiting as there is still room for signals: alone it fills half of that room, two fill a
+//! A sender may have as much waiting as there is still space for signals: alone it fills half of that space, two fill a
 //! third each, and whoever comes last still finds some. Who has how much is counted only while that can matter, so a
 //! mailbox that is mostly empty pays one comparison a signal.
 //!
@@ -41,9 +41,9 @@ impl Load {
     }
 
     /// Whether it fits into what `used` leaves of `room`.
-    fn fits(self, room: Capacity, used: Load) -> bool {
-        self.messages <= room.messages.saturating_sub(used.messages)
-            && self.bytes <= room.bytes.saturating_sub(used.bytes)
+    fn fits(self, space: Capacity, used: Load) -> bool {
+        self.messages <= space.messages.saturating_sub(used.messages)
+            && self.bytes <= space.bytes.saturating_sub(used.bytes)
     }
 }
 
@@ -51,7 +51,7 @@ impl Shares {
     /// Counts one more signal in, unless its sender has its share already. `waiting` gives all that wait.
     pub(super) fn try_add<I>(
         &mut self,
-        room: Capacity,
+        space: Capacity,
         author: Author,
         bytes: usize,
         waiting: impl FnOnce() -> I,
@@ -62,13 +62,13 @@ impl Shares {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let all = self.all.plus(bytes);
         // Nobody has more than all have together.
-        if self.by_author.is_none() && !all.fits(room, self.all) {
+        if self.by_author.is_none() && !all.fits(space, self.all) {
             self.by_author = Some(Box::new(count(waiting())));
         }
         if let Some(by_author) = &mut self.by_author {
             let own = by_author.get(&author).copied().unwrap_or_default();
             let own = own.plus(bytes);
-            if !own.fits(room, self.all) {
+            if !own.fits(space, self.all) {
                 return false;
             }
             by_author.insert(author, own);

@@ -57,7 +57,7 @@ fn take(mailbox: &Mailbox, enough: usize) -> Vec<String> {
 fn messages_leave_in_the_order_in_which_they_came() {
     let mailbox = mailbox(10, 100);
     for text in ["a", "b", "c"] {
-        mailbox.push(text.into()).expect("there is room");
+        mailbox.push(text.into()).expect("there is space");
     }
     assert_eq!(take(&mailbox, 2), ["a", "b"]);
     assert_eq!(take(&mailbox, usize::MAX), ["c"]);
@@ -66,8 +66,8 @@ fn messages_leave_in_the_order_in_which_they_came() {
 #[test]
 fn what_does_not_fit_is_refused_and_closes_the_session_for_good() {
     for mailbox in [mailbox(2, 100), mailbox(10, 2)] {
-        mailbox.push("a".into()).expect("there is room");
-        mailbox.push("b".into()).expect("there is room");
+        mailbox.push("a".into()).expect("there is space");
+        mailbox.push("b".into()).expect("there is space");
         assert_eq!(mailbox.push("c".into()), Err(MailboxFull));
         take(&mailbox, usize::MAX);
         assert_eq!(mailbox.push("d".into()), Err(MailboxFull));
@@ -81,8 +81,8 @@ fn what_does_not_fit_is_refused_and_closes_the_session_for_good() {
 fn room_is_free_again_once_messages_are_taken() {
     let mailbox = mailbox(2, 4);
     for _ in 0..100 {
-        mailbox.push("ab".into()).expect("there is room");
-        mailbox.push("cd".into()).expect("there is room");
+        mailbox.push("ab".into()).expect("there is space");
+        mailbox.push("cd".into()).expect("there is space");
         assert_eq!(take(&mailbox, usize::MAX).len(), 2);
     }
 }
@@ -91,7 +91,7 @@ fn room_is_free_again_once_messages_are_taken() {
 fn an_emptied_mailbox_holds_no_memory() {
     let mailbox = mailbox(10_000, 1 << 20);
     for _ in 0..1000 {
-        mailbox.push("message".into()).expect("there is room");
+        mailbox.push("message".into()).expect("there is space");
     }
     take(&mailbox, usize::MAX);
     assert_eq!(mailbox.queue.lock().items.capacity(), 0);
@@ -101,7 +101,7 @@ fn an_emptied_mailbox_holds_no_memory() {
 fn rosters_that_pile_up_unread_close_the_session_like_messages() {
     let mailbox = mailbox(1000, 10 * roster_bytes());
     for _ in 0..10 {
-        mailbox.push_roster(roster(3)).expect("there is room");
+        mailbox.push_roster(roster(3)).expect("there is space");
     }
     assert_eq!(mailbox.push_roster(roster(3)), Err(MailboxFull));
     let close = Some(Control::Close(CloseReason::OutboxFull));
@@ -112,7 +112,7 @@ fn rosters_that_pile_up_unread_close_the_session_like_messages() {
 fn a_roster_that_is_taken_leaves_its_room_to_the_next() {
     let mailbox = mailbox(10, roster_bytes());
     for _ in 0..100 {
-        mailbox.push_roster(roster(3)).expect("there is room");
+        mailbox.push_roster(roster(3)).expect("there is space");
         assert!(mailbox.drain(usize::MAX, |_| {}).is_some());
     }
 }
@@ -120,8 +120,8 @@ fn a_roster_that_is_taken_leaves_its_room_to_the_next() {
 #[test]
 fn a_roster_is_given_out_in_its_turn() {
     let mailbox = mailbox(10, 10_000);
-    mailbox.push("a".into()).expect("there is room");
-    mailbox.push_roster(roster(1)).expect("there is room");
+    mailbox.push("a".into()).expect("there is space");
+    mailbox.push_roster(roster(1)).expect("there is space");
     let mut taken = Vec::new();
     assert!(
         mailbox
@@ -139,9 +139,9 @@ fn a_session_is_woken_by_the_first_message_and_by_each_word_of_the_hub() {
         wakes.0.swap(0, Ordering::Relaxed)
     };
     woken();
-    mailbox.push("a".into()).expect("there is room");
+    mailbox.push("a".into()).expect("there is space");
     assert_eq!(woken(), 1);
-    mailbox.push("b".into()).expect("there is room");
+    mailbox.push("b".into()).expect("there is space");
     assert_eq!(woken(), 0);
     mailbox.tell(Control::Accepted(ClaimNo(1)));
     assert_eq!(woken(), 1);
@@ -160,14 +160,14 @@ fn notices_held_back_leave_in_order_with_the_message_that_wakes_the_session() {
     for notice in ["a", "b"] {
         mailbox
             .push_notice(notice.into(), WakeUp::Later)
-            .expect("there is room");
+            .expect("there is space");
     }
     assert_eq!(woken(), 0);
-    mailbox.push("signal".into()).expect("there is room");
+    mailbox.push("signal".into()).expect("there is space");
     assert_eq!(woken(), 1);
     mailbox
         .push_notice("c".into(), WakeUp::Later)
-        .expect("there is room");
+        .expect("there is space");
     mailbox.release();
     assert_eq!(woken(), 0, "it is awake already");
     assert_eq!(take(&mailbox, usize::MAX), ["a", "b", "signal", "c"]);
@@ -184,14 +184,14 @@ fn a_release_wakes_a_session_that_has_something_held_back_and_no_other() {
     let hold = |text: &str| mailbox.push_notice(text.into(), WakeUp::Later);
     mailbox.release();
     assert_eq!(woken(), 0);
-    hold("a").expect("there is room");
+    hold("a").expect("there is space");
     mailbox.release();
     assert_eq!(woken(), 1);
-    hold("b").expect("there is room");
+    hold("b").expect("there is space");
     assert_eq!(take(&mailbox, usize::MAX), ["a", "b"]);
     mailbox.release();
     assert_eq!(woken(), 0, "it has looked meanwhile");
-    hold("c").expect("there is room");
+    hold("c").expect("there is space");
     mailbox.release();
     assert_eq!(woken(), 1);
 }
@@ -233,7 +233,7 @@ fn signals_fill_half_at_most_and_end_no_session() {
     for _ in 0..400 {
         mailbox
             .push("notice".into())
-            .expect("there is room for the hub");
+            .expect("there is space for the hub");
     }
 }
 
@@ -277,10 +277,10 @@ fn what_a_sender_may_add_grows_as_the_mailbox_empties() {
 #[test]
 fn a_mailbox_that_shuts_gives_back_the_signals_in_it_in_order() {
     let mailbox = mailbox(10, 1000);
-    mailbox.push("hub".into()).expect("there is room");
+    mailbox.push("hub".into()).expect("there is space");
     for author in [3, 1, 2] {
         let pushed = mailbox.push_signal("signal".into(), by(author));
-        pushed.expect("there is room");
+        pushed.expect("there is space");
     }
     assert_eq!(take(&mailbox, 4), ["hub", "signal"]);
     assert_eq!(mailbox.shut(), [by(1), by(2)]);
@@ -296,7 +296,7 @@ fn pushers_on_many_threads_lose_nothing() {
             let mailbox = Arc::clone(&mailbox);
             std::thread::spawn(move || {
                 for _ in 0..1000 {
-                    mailbox.push("x".into()).expect("there is room");
+                    mailbox.push("x".into()).expect("there is space");
                 }
             })
         })

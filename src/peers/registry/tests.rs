@@ -182,11 +182,11 @@ fn those_whose_signals_were_not_read_are_told_once_a_target() {
     for (claim, from) in [(1, 1), (2, 2), (1, 1)] {
         let mut signal = delivery(3, 3, b"{}");
         (signal.from, signal.sender) = (id(from), Sender::Here(ClaimNo(claim)));
-        room.registry.deliver(&signal).expect("there is room");
+        room.registry.deliver(&signal).expect("there is space");
     }
     room.registry
         .deliver(&delivery(3, 3, b"{}"))
-        .expect("there is room");
+        .expect("there is space");
     let elsewhere = room.registry.unread(&id(3), &target.shut());
     let Sender::There(sender) = posted(9) else {
         unreachable!("it is there");

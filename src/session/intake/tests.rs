@@ -31,7 +31,7 @@ fn a_message_in_pieces_is_whole_in_the_end_and_gives_its_room_back() {
             message.add(piece, left, &intake);
         }
         assert_eq!(intake.taken() > 0, length > FREE_BYTES, "{length}");
-        assert_eq!(message.finish().expect("there is room"), bytes);
+        assert_eq!(message.finish().expect("there is space"), bytes);
         assert_eq!(intake.taken(), 0);
     }
 }
@@ -60,7 +60,7 @@ async fn who_holds_the_most_for_the_longest_gives_way_and_others_notice_nothing(
     assert_eq!(intake.taken(), 256 * KIB);
     advance(Duration::from_secs(5)).await;
     for _ in 0..10 {
-        let whole = begun(&intake, 60 * KIB).finish().expect("there is room");
+        let whole = begun(&intake, 60 * KIB).finish().expect("there is space");
         assert_eq!(whole.len(), 60 * KIB);
         assert!(intake.taken() <= 256 * KIB);
     }
@@ -68,7 +68,7 @@ async fn who_holds_the_most_for_the_longest_gives_way_and_others_notice_nothing(
         .into_iter()
         .filter_map(|message| message.finish().err());
     let lost: Vec<_> = lost.collect();
-    assert_eq!(lost.len(), 1, "one makes room for all that are quick");
+    assert_eq!(lost.len(), 1, "one makes space for all that are quick");
     assert_eq!((lost[0].why, lost[0].size), (Why::NoSpace, 64 * KIB as u64));
     assert_eq!(intake.taken(), 0);
 }

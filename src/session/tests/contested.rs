@@ -562,7 +562,7 @@ async fn who_breaks_off_again_and_again_pushes_out_no_id_of_a_neighbour_that_sto
     let mut victim = hub.connect_peerjs_with_secret(1).await;
     assert_eq!(victim.next().await["type"], "OPEN");
     tokio::time::advance(Duration::from_millis(10)).await;
-    // There is room for a hundred.
+    // There is space for a hundred.
     for round in 0..3 {
         let mut crowd = Vec::new();
         for id in 0..60 {

@@ -368,7 +368,7 @@ impl Hub {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
-        let permit = self.sessions.try_admit(HERE).expect("there is room");
+        let permit = self.sessions.try_admit(HERE).expect("there is space");
         let id = connecting
             .peer
             .as_ref()

@@ -34,7 +34,7 @@ async fn a_client_is_open_once_the_mesh_has_taken_it_and_before_anything_else() 
         kind: SignalKind(0),
         payload: Bytes::from_static(b"7"),
     };
-    hub.registry.deliver(&offer).expect("there is room");
+    hub.registry.deliver(&offer).expect("there is space");
     hub.registry.accepted(ClaimNo(1), Vec::new());
     assert_eq!(late.next().await, json!({"type": "OPEN"}));
     let offer = late.next().await;

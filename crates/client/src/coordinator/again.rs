@@ -1,4 +1,4 @@
-//! When a hub is asked again that could not be reached, or had no room: later each time, and not all peers at once. Pure.
+//! When a hub is asked again that could not be reached, or had no space: later each time, and not all peers at once. Pure.
 
 use std::time::Duration;
 

@@ -317,7 +317,7 @@ impl Attempt {
             ports,
             addresses,
             troubles,
-            room: _room,
+            permits: _permits,
         } = gathered;
         if let Some(troubles) = &troubles {
             self.progress.step(|| format!("no relay here: {troubles}"));
@@ -493,8 +493,8 @@ impl Attempt {
     }
 }
 
-/// The symmetric end sends from many sockets to the one place of the other; that one sends to many ports of the first, which
-/// has to be where servers see it: nobody's own network is searched for ports.
+/// The symmetric end sends from many sockets to the one place of the other; that one sends to many ports of the first,
+/// which has to be where servers see it: nobody's own network is searched for ports.
 fn birthday_paths(theirs: &[SocketAddr], public: Option<IpAddr>, many: bool) -> (Vec<Path>, Pace) {
     let is_outside = |place: &&SocketAddr| {
         many || (Some(place.ip()) == public && !candidates::is_private(place.ip()))

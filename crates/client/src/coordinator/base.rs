@@ -124,7 +124,7 @@ impl Base {
         Ok(ground)
     }
 
-    /// What the hub names. One that has no room just now is asked again, as often as one is dialled.
+    /// What the hub names. One that has no space just now is asked again, as often as one is dialled.
     async fn named_servers(&self, peer: &str) -> Result<IceServers, PageError> {
         let options = &self.options;
         let Some(hub) = &options.hub else {

@@ -46,22 +46,22 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new() -> Self {
-        let room = || Arc::new(Semaphore::new(MOST_BIRTHDAYS));
+        let permits = || Arc::new(Semaphore::new(MOST_BIRTHDAYS));
         Self {
             lingering: Lingering::new(),
-            birthdays: [room(), room()],
+            birthdays: [permits(), permits()],
         }
     }
 
-    /// Room for a round of birthday probing. Those that others ask for take none from the own.
+    /// Space for a round of birthday probing. Those that others ask for take none from the own.
     fn birthday(&self, side: Side) -> Result<OwnedSemaphorePermit, String> {
         let [asking, asked] = &self.birthdays;
-        let room = match side {
+        let permits = match side {
             Side::Asking => asking,
             Side::Asked => asked,
         };
         let full = |_| format!("{MOST_BIRTHDAYS} rounds of birthday probing go on already");
-        Arc::clone(room).try_acquire_owned().map_err(full)
+        Arc::clone(permits).try_acquire_owned().map_err(full)
     }
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Gathered {
     /// Why it is not what was wanted, where there is a reason to go on without.
     pub(super) troubles: Option<String>,
     /// What is kept while the sockets are used.
-    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) permits: Option<OwnedSemaphorePermit>,
 }
 
 impl Ground {
@@ -161,15 +161,15 @@ pub(super) async fn udp(ground: &Ground) -> Result<Gathered, String> {
     })
 }
 
-/// The sockets of birthday probing, with the many at the symmetric end, if there is room for a round.
+/// The sockets of birthday probing, with the many at the symmetric end, if there is space for a round.
 pub(super) async fn birthday(ground: &Ground, side: Side, many: bool) -> Result<Gathered, String> {
-    let room = Some(ground.shared.birthday(side)?);
+    let permits = Some(ground.shared.birthday(side)?);
     let sockets = if many {
         self::many(ground).await?
     } else {
         udp(ground).await?
     };
-    Ok(Gathered { room, ..sockets })
+    Ok(Gathered { permits, ..sockets })
 }
 
 /// The many sockets of birthday probing. Nobody knows their ports outside, so the addresses name the host alone.

@@ -216,8 +216,8 @@ impl Registration {
         let mut accepts = self.base.accepts.subscribe();
         let accepting = timeout(ACCEPTS_SOON, accepts.wait_for(|accepts| *accepts)).await;
         // Kept for the connection, so that one that is made is taken.
-        let room = self.accepted.clone().try_reserve_owned();
-        let (Ok(Ok(_)), Ok(room)) = (accepting, room) else {
+        let slot = self.accepted.clone().try_reserve_owned();
+        let (Ok(Ok(_)), Ok(slot)) = (accepting, slot) else {
             let why = "nobody there takes connections, or too many wait to be taken";
             return self.refuse(&peer, &id, why.to_owned());
         };
@@ -232,7 +232,7 @@ impl Registration {
             }),
         };
         if let Ok(connected) = self.base.settle(&peer, made) {
-            room.send(connected);
+            slot.send(connected);
         }
     }
 
@@ -274,7 +274,8 @@ struct Asked {
     metadata: Option<Value>,
 }
 
-/// Hands on what comes, for as long as the peer is there. Whoever carries signals sees by its end that nobody waits for any.
+/// Hands on what comes, for as long as the peer is there. Whoever carries signals sees by its end that nobody waits for
+/// any.
 async fn read(
     peer: std::sync::Weak<Registration>,
     mut incoming: mpsc::Receiver<Incoming>,

@@ -1,8 +1,8 @@
 //! A relay on a TURN server: datagrams to and from any address, by the server's address.
 //!
 //! Owns the connection to the server, in a task of its own that keeps the relay alive and gives it up when the [`Relay`] is
-//! dropped. All of `turn-client-proto` is in here. Sending to an address asks the server for a permission first; what is sent
-//! before it is there is lost, as any datagram may be.
+//! dropped. All of `turn-client-proto` is in here. Sending to an address asks the server for a permission first; what is
+//! sent before it is there is lost, as any datagram may be.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -129,7 +129,7 @@ impl Relay {
         let _ = self.orders.try_send(Order::Send(to, bytes.to_vec()));
     }
 
-    /// Waits for room, which the task makes, or it ends.
+    /// Waits for space, which the task makes, or it ends.
     async fn order(&self, order: Order) -> std::io::Result<()> {
         self.orders.send(order).await.map_err(|_| ended())
     }
@@ -399,7 +399,7 @@ impl Task {
             Order::End => return Err(Over),
             Order::Bind(peer) => {
                 self.permit(peer.ip(), now);
-                // It may be bound already, or the server may have no room: then indications serve.
+                // It may be bound already, or the server may have no space: then indications serve.
                 let _ = self.client.bind_channel(TransportType::Udp, peer, now);
             }
             Order::Send(to, bytes) => {

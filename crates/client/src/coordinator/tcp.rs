@@ -1,11 +1,11 @@
 //! TCP simultaneous open: both ends connect to each other from a port whose mapping they know, at once, until one of the
 //! connections stands.
 //!
-//! The mapping is one of TCP: a STUN server is asked over TCP from the same port, and its connection is kept open meanwhile.
-//! Listening, that connection and every attempt share the port. On each stream both ends prove themselves: each sends back
-//! the challenge of the other, which is new for each stream, so that nothing that was recorded proves anything. Who is
-//! connected to says nothing before the other has, so that a stranger who connects to both ends has nothing to hand on. The
-//! end that asked nominates one of the streams that are proved, and the last word names it.
+//! The mapping is one of TCP: a STUN server is asked over TCP from the same port, and its connection is kept open
+//! meanwhile. Listening, that connection and every attempt share the port. On each stream both ends prove themselves: each
+//! sends back the challenge of the other, which is new for each stream, so that nothing that was recorded proves anything.
+//! Who is connected to says nothing before the other has, so that a stranger who connects to both ends has nothing to hand
+//! on. The end that asked nominates one of the streams that are proved, and the last word names it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -175,16 +175,16 @@ async fn accept(
     winners: mpsc::Sender<Won>,
 ) {
     // Strangers take no place of the other end's.
-    let room = || Arc::new(Semaphore::new(MOST_STREAMS));
-    let (named, strange) = (room(), room());
+    let slots = || Arc::new(Semaphore::new(MOST_STREAMS));
+    let (named, strange) = (slots(), slots());
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
                     let is_named = hosts.contains(&from.ip().to_canonical());
-                    let room = if is_named { &named } else { &strange };
-                    let Ok(place) = Arc::clone(room).try_acquire_owned() else {
+                    let slots = if is_named { &named } else { &strange };
+                    let Ok(place) = Arc::clone(slots).try_acquire_owned() else {
                         continue;
                     };
                     let (race, winners) = (Arc::clone(&race), winners.clone());
@@ -299,8 +299,8 @@ fn stranger() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// Has the system keep the connection alive, and end it when the other end is silent for some keep-alives, or takes nothing of
-/// what is sent for as long.
+/// Has the system keep the connection alive, and end it when the other end is silent for some keep-alives, or takes nothing
+/// of what is sent for as long.
 pub(super) fn keep_alive(stream: &TcpStream, every: Duration) {
     // The system counts in seconds.
     let every = every.max(Duration::from_secs(1));

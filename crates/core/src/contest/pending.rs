@@ -52,7 +52,7 @@ pub(super) struct Pending {
     pub(super) deadline: Moment,
 }
 
-/// There is no room for one more.
+/// There is no space for one more.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooManyContests;
 
@@ -124,7 +124,7 @@ impl PendingJoins {
         !self.by_id.is_empty() && self.by_id.contains_key(&id_of(join))
     }
 
-    /// Makes room for one more, whoever has to wait no longer for that.
+    /// Makes space for one more, whoever has to wait no longer for that.
     pub(super) fn make_space(&mut self, join: &Join) -> Result<Option<Pending>, TooManyContests> {
         let own = self.by_address.get(&join.address).copied().unwrap_or(0);
         if self.all.len() >= MAX_PENDING || own >= MAX_OF_ADDRESS {

@@ -130,7 +130,7 @@ impl Log {
     }
 
     /// Puts a record at the end. `seq` is above every earlier one. Records that had to be moved to other
-    /// slots, to make room, are reported through `moved`.
+    /// slots, to make space, are reported through `moved`.
     pub fn push(&mut self, seq: u64, record: RecordNo, moved: impl FnMut(RecordNo, u32)) -> u32 {
         if self.slots.len() > 2 * self.live + 64 || seq - self.base > u64::from(u32::MAX) {
             self.compact(moved);

@@ -429,7 +429,7 @@ impl Directory {
             })
     }
 
-    /// How many claims of other hubs were left out: there was no room for them, or no honest hub makes such.
+    /// How many claims of other hubs were left out: there was no space for them, or no honest hub makes such.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }

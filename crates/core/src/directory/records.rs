@@ -138,9 +138,9 @@ impl Directory {
         }
     }
 
-    /// Whether there is room for another hub's claim, and it is one that an honest hub could have made: no further from its
-    /// others than a log reaches, and not the fifth of one id. A hub retracts the older of its own claims of an id at once,
-    /// so two is what one has for a moment.
+    /// Whether there is space for another hub's claim, and it is one that an honest hub could have made: no further from
+    /// its others than a log reaches, and not the fifth of one id. A hub retracts the older of its own claims of an id at
+    /// once, so two is what one has for a moment.
     fn takes(
         &mut self,
         origin: OriginNo,

@@ -245,7 +245,7 @@ impl Directory {
         }
     }
 
-    /// Makes room for a set of this incarnation, dropping that of an earlier one.
+    /// Makes space for a set of this incarnation, dropping that of an earlier one.
     pub fn begin_set(&mut self, set: &Set, incarnation: Incarnation) {
         match &set.scope {
             Scope::All => self.begin(set.hub, incarnation),

@@ -148,7 +148,7 @@ impl Store {
         self.give_back();
     }
 
-    /// An empty store gives its memory back: a hub that lost its mesh need not keep room for it.
+    /// An empty store gives its memory back: a hub that lost its mesh need not keep space for it.
     fn give_back(&mut self) {
         let placed = self.chunks.iter().map(Vec::len).sum::<usize>();
         if placed > CHUNK && self.free.len() == placed {

@@ -342,7 +342,7 @@ fn a_hub_has_few_claims_of_one_id_however_many_it_makes() {
     assert_eq!(directory.origin_state(&OTHER).unwrap().claims, MAX_SAME);
     assert_eq!(directory.origin_state(&THIRD).unwrap().claims, 1);
     assert_eq!(directory.records(), MAX_SAME + 1);
-    // One that is retracted makes room for the next.
+    // One that is retracted makes space for the next.
     directory.apply(Moment(0), &OTHER, vec![gone(10_001, "x", 1)], 10_001);
     let later = vec![entry(10_002, claim("x", 10_002, 99_999))];
     directory.apply(Moment(0), &OTHER, later, 10_002);
@@ -443,7 +443,7 @@ fn what_other_hubs_claim_takes_up_so_much_each_and_together() {
         "of all together, four times as many"
     );
     assert_eq!(directory.left_out(), 10 + 17 + 53);
-    // Whoever leaves makes room, and nothing is counted twice.
+    // Whoever leaves makes space, and nothing is counted twice.
     directory.drop_origin(&hub(10), LeaveReason::HubLost);
     let again = (1..=10).map(|seq| with_data(seq, 10)).collect();
     directory.replace(Moment(0), &hub(11), again, 10);

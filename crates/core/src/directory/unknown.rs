@@ -2,7 +2,7 @@
 //! claims'.
 //!
 //! They are of *items*, each in a network, and of each item the last change is kept, as of a claim the last form; one that
-//! says that its item is gone is kept as long as a retraction. An item whose last change finds no room is gone as far as
+//! says that its item is gone is kept as long as a retraction. An item whose last change finds no space is gone as far as
 //! this hub tells. All are passed on as they came, so that two hubs of a later version hear of each other over hubs of this
 //! one. Nobody is told of them here, they are in no audit, and they count as claims and their data do. Called by the
 //! directory alone.
@@ -129,7 +129,7 @@ impl Directory {
             .collect()
     }
 
-    /// Puts a change in, in place of the last one of its item. If there is no room for it, an item that is kept is gone
+    /// Puts a change in, in place of the last one of its item. If there is no space for it, an item that is kept is gone
     /// from here on: whoever was told of it may not go on taking its older form for the present one. One that is not kept,
     /// or is gone, stays so, and nobody is to be told.
     pub(super) fn put_unknown(

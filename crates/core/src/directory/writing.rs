@@ -99,7 +99,7 @@ impl Directory {
         own.incarnation = incarnation;
     }
 
-    /// Makes room for a hub's claims of this incarnation, dropping those of an earlier one.
+    /// Makes space for a hub's claims of this incarnation, dropping those of an earlier one.
     pub fn begin(&mut self, hub: HubId, incarnation: Incarnation) {
         if self
             .origin(&hub)

@@ -56,17 +56,17 @@ pub struct ExchangeConfig {
     /// Signals that may wait in all.
     pub wait_total: usize,
     /// Bytes that may wait of one claim, and for one target, [`SIGNAL_COST`] per signal included. They are handed over
-    /// at once when the target appears, so they must fit into its outbox with room to spare.
+    /// at once when the target appears, so they must fit into its outbox with space to spare.
     pub wait_backlog_bytes: usize,
     /// Bytes that may wait in all, [`SIGNAL_COST`] per signal included.
     pub wait_total_bytes: usize,
     /// Bytes kept per source hub of signals that arrived before an earlier one, [`SIGNAL_COST`] per signal
     /// included. Beyond it they are dropped: the source sends again.
     pub early_bytes: usize,
-    /// Hubs that signals are sent to. At the bound an idle window makes room; if none is idle: `Overload`.
+    /// Hubs that signals are sent to. At the bound an idle window makes space; if none is idle: `Overload`.
     pub send_windows: usize,
     /// Hubs that signals are taken from. At the bound one that has been silent for `forget_after` makes
-    /// room; if there is none, the signal is dropped and sent again by its source.
+    /// space; if there is none, the signal is dropped and sent again by its source.
     pub receive_windows: usize,
     /// Silence after which a source hub's numbers may be forgotten. Must exceed `give_up_after` plus the
     /// longest time that a frame can be under way, or one that lived so long would be delivered again.

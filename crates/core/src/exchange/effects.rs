@@ -40,7 +40,7 @@ pub enum Effect {
     },
     /// Tell the sender, if it is still there.
     Failed(Failed),
-    /// Tell the sender, if it is still there and has room for it, that its receiver on another hub left the signal unread.
+    /// Tell the sender, if it is still there and has space for it, that its receiver on another hub left the signal unread.
     Returned(Failed),
     /// A message to another hub was not delivered, or may not have been.
     HubMessageFailed {
@@ -79,7 +79,7 @@ pub mod counted {
     pub const DUPLICATE: &str = "duplicate";
     /// A signal that came before an earlier one; kept.
     pub const EARLY: &str = "early";
-    /// A signal too far ahead, or one for which there is no room or no record free; dropped, will be sent again.
+    /// A signal too far ahead, or one for which there is no space or no record free; dropped, will be sent again.
     pub const NO_SPACE: &str = "no-room";
     /// A signal that was sent again.
     pub const RESENT: &str = "resent";

@@ -98,7 +98,7 @@ pub(super) struct KeptItem {
     queued_at: Moment,
     /// When it was last handed to a link.
     sent_at: Option<Moment>,
-    /// That link had no room for it.
+    /// That link had no space for it.
     dropped: bool,
     /// Its sender knows already what became of it.
     pub(super) told: bool,
@@ -113,9 +113,9 @@ pub(super) enum Reachability {
 
 /// What a sender may have under way at a destination, however much others have, in bytes.
 const MODEST: usize = 16 * 1024;
-/// In the last quarter of a window that is no more than this part of the room left, so that many leave some for more.
+/// In the last quarter of a window that is no more than this part of the space left, so that many leave some for more.
 const MODEST_PART: usize = 64;
-/// What a sender that has nothing under way may send at once: this part of the room left.
+/// What a sender that has nothing under way may send at once: this part of the space left.
 const FIRST_PART: usize = 8;
 /// What has been under way for so long stands in line somewhere, if it is more than [`A_LINE`].
 const SLOW_AFTER: Duration = Duration::from_millis(500);
@@ -323,7 +323,7 @@ impl SendWindow {
         self.ring = ring;
     }
 
-    /// The link had no room for what it was given last under this number: it does not stand in line there.
+    /// The link had no space for what it was given last under this number: it does not stand in line there.
     pub(super) fn dropped(&mut self, seq: u64) {
         if let Some(entry) = self.entry(seq) {
             entry.dropped = true;
@@ -355,7 +355,7 @@ impl SendWindow {
         }
     }
 
-    /// The room left, in bytes; or the numbers left, each for what it is of a window, if that is less.
+    /// The space left, in bytes; or the numbers left, each for what it is of a window, if that is less.
     fn space_left(&self, config: &ExchangeConfig) -> usize {
         let numbers = MAX_OUTSTANDING.saturating_sub(self.ring.len() as u64);
         let by_number = (config.window_bytes as u64).saturating_mul(numbers) / MAX_OUTSTANDING;

@@ -367,7 +367,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// A window to a hub that has none yet, and room for it.
+    /// A window to a hub that has none yet, and space for it.
     fn open_window(&mut self, now: Moment, to: HubId) -> Result<SendWindow, SignalFailure> {
         let route = self.routes.by_hub.get(&to).copied();
         let (incarnation, way) = match (route, self.lost.get(&to)) {

@@ -101,7 +101,7 @@ impl Exchange {
                     payload: message.encode(),
                     token: None,
                 };
-                // Whoever cannot be reached now, for want of a route or of room, is not told.
+                // A hub that cannot be reached now, for lack of a route or of space, is not told.
                 let _ = self.post(now, hub, item);
             }
         }

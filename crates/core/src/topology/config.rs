@@ -47,7 +47,7 @@ pub struct TopologyConfig {
     pub spf_every_per_hub: Duration,
     /// The most hubs with a record, this one included.
     pub max_hubs: usize,
-    /// How often others are asked at most for records that there was no room for.
+    /// How often others are asked at most for records that there was no space for.
     pub ask_again_every: Duration,
     /// The most forgotten hubs whose incarnation is remembered.
     pub max_past_incarnations: usize,

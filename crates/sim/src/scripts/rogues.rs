@@ -140,7 +140,7 @@ pub(super) fn forgotten_life(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// Hubs of the rogue's making that ways lead to, as many as there is room for.
+/// Hubs of the rogue's making that ways lead to, as many as there is space for.
 fn fill(world: &mut World, rogue: HostNo, made_up: u64) {
     let me = world.host(rogue).id;
     let first = world.host(0).id;
@@ -164,7 +164,7 @@ pub(super) fn crowd_of_nobodies(mutants: Mutants) -> Ended {
     let records = kept(&world, 1).records;
     ensure(
         records == 40,
-        format!("{records} records where there is room for 40"),
+        format!("{records} records where there is space for 40"),
     )?;
     let newcomer = world.add_host(true, vec![1]);
     world.boot(newcomer);
@@ -206,12 +206,12 @@ pub(super) fn room_after_the_crowd(mutants: Mutants) -> Ended {
         world
             .core(0)
             .is_some_and(|core| core.topology().is_reachable(hub)),
-        "a hub that there was no room for is never asked for again",
+        "a hub that there was no space for is never asked for again",
     )?;
     settle(world, secs(75))
 }
 
-/// More hubs that nothing leads to than there is room for, some told to one hub and some to another.
+/// More hubs that nothing leads to than there is space for, some told to one hub and some to another.
 pub(super) fn nobodies(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 45);
     config.core.topology.max_hubs = 20;
@@ -444,7 +444,7 @@ pub(super) fn many_sources(mutants: Mutants) -> Ended {
     let sources = kept(&world, 0).sources;
     ensure(
         sources == 4,
-        format!("the signals of {sources} hubs are numbered, where there is room for 4"),
+        format!("the signals of {sources} hubs are numbered, where there is space for 4"),
     )?;
     world.kill(rogue);
     settle(world, secs(75))

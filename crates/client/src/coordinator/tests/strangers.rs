@@ -81,7 +81,7 @@ async fn one_peer_has_two_places_and_all_together_have_sixteen() {
     for attempt in 3..20 {
         assert!(!hand.agrees("mallory", &attempt.to_string()).await);
     }
-    assert!(hand.agrees("carol", "1").await, "there is room for others");
+    assert!(hand.agrees("carol", "1").await, "there is space for others");
     for number in 0..13 {
         assert!(hand.agrees(&format!("peer {number}"), "1").await);
     }
@@ -175,7 +175,7 @@ async fn where_nobody_accepts_or_too_many_wait_whoever_asks_is_refused_and_told_
     assert_eq!(made.len(), ACCEPTED);
     assert!(bob.accept().await.is_some());
     let again = timeout(LIMIT, ada.connect_to_peer("bob")).await.unwrap();
-    assert!(again.is_ok(), "there is room again: {again:?}");
+    assert!(again.is_ok(), "there is space again: {again:?}");
 }
 
 #[tokio::test]

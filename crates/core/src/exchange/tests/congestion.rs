@@ -94,7 +94,7 @@ fn who_has_nothing_under_way_gets_one_large_message_through_where_the_way_is_ful
     assert_eq!(offer(&mut world, 2), Err(SignalFailure::Overload));
 }
 
-/// Has so many peers send as much as they may of signals of so many bytes, and says whether the next one finds room.
+/// Has so many peers send as much as they may of signals of so many bytes, and says whether the next one finds space.
 fn is_room_beside(peers: usize, bytes: usize) -> bool {
     let quiet = peers * 2;
     let mut world = World::new(2, quiet + 2, ExchangeConfig::default(), 1);
@@ -128,7 +128,7 @@ fn by_a_link_that_is_backed_up_nothing_is_sent_again_but_at_long_last_the_oldest
     let mut world = two();
     world.weather.lost = 100;
     for kind in 0..3 {
-        world.send(0, 1, kind).expect("room");
+        world.send(0, 1, kind).expect("space");
     }
     let link = world.link(0, 1);
     world.hubs[0].set_backed_up(link);
@@ -148,7 +148,7 @@ fn what_a_link_had_no_room_for_is_sent_again_although_it_is_backed_up() {
     let mut world = two();
     world.weather.full = true;
     for kind in 0..50 {
-        world.send(0, 1, kind).expect("room");
+        world.send(0, 1, kind).expect("space");
     }
     let link = world.link(0, 1);
     world.hubs[0].set_backed_up(link);

@@ -16,8 +16,8 @@ fn what_is_published_comes_once_to_each_hub_in_order_with_the_signals_of_its_sen
         full: false,
     };
     for n in 0..20 {
-        world.publish(0, n, b"1", &[1, 2]).expect("room");
-        world.send(0, 1, 100 + n).expect("room");
+        world.publish(0, n, b"1", &[1, 2]).expect("space");
+        world.send(0, 1, 100 + n).expect("space");
     }
     world.run(MS * 20_000);
     for at in [1, 2] {

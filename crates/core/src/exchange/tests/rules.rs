@@ -44,7 +44,7 @@ fn signals_to_another_hub_arrive_in_order_and_are_acknowledged_together() {
 fn thirty_two_signals_are_acknowledged_at_once() {
     let mut world = two();
     for kind in 0..32 {
-        world.send(0, 1, kind).expect("room");
+        world.send(0, 1, kind).expect("space");
     }
     world.run(MS * 3);
     assert_eq!(world.hubs[0].unacknowledged(), 0);
@@ -53,7 +53,7 @@ fn thirty_two_signals_are_acknowledged_at_once() {
 #[test]
 fn a_lost_acknowledgement_makes_no_signal_arrive_twice() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 10);
     world.weather.lost = 100;
     world.run(MS * 500);
@@ -67,13 +67,13 @@ fn a_lost_acknowledgement_makes_no_signal_arrive_twice() {
 fn a_refusal_whose_acknowledgement_is_lost_is_told_all_the_same() {
     let mut world = two();
     world.choked = Some(1);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 10);
     world.choked = None;
     world.weather.lost = 100;
     world.run(MS * 500);
     world.weather.lost = 0;
-    world.send(0, 1, 1).expect("room");
+    world.send(0, 1, 1).expect("space");
     world.run(MS * 1500);
     assert_eq!(world.failures(), [(0, Overload)]);
     assert_eq!(world.kinds_delivered(0, 1), [1]);
@@ -135,16 +135,16 @@ fn what_is_sent_within_the_hold_goes_out_when_the_route_is_back() {
 #[test]
 fn past_the_hold_what_never_left_has_no_route_and_the_rest_is_unknown() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.cut(0, 1);
-    world.send(0, 1, 1).expect("room");
+    world.send(0, 1, 1).expect("space");
     world.run(MS * 1999);
     assert_eq!(world.failures(), []);
     world.run(MS);
     assert_eq!(world.failures(), [(0, Unknown), (1, NoRoute)]);
     assert_eq!(world.send(0, 1, 2), Err(NoRoute));
     world.join(0, 1);
-    world.send(0, 1, 3).expect("room");
+    world.send(0, 1, 3).expect("space");
     world.run(MS * 50);
     assert_eq!(world.kinds_delivered(0, 1), [3]);
 }
@@ -163,10 +163,10 @@ fn a_hub_that_was_never_heard_of_has_no_route() {
 #[test]
 fn a_destination_that_starts_anew_fails_what_its_old_life_did_not_acknowledge() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.restart(1);
     assert_eq!(world.failures(), [(0, Unknown)]);
-    world.send(0, 1, 1).expect("room");
+    world.send(0, 1, 1).expect("space");
     world.run(MS * 50);
     assert_eq!(
         world.kinds_delivered(0, 1),
@@ -179,13 +179,13 @@ fn a_destination_that_starts_anew_fails_what_its_old_life_did_not_acknowledge() 
 #[test]
 fn a_hub_whose_own_life_ends_tells_its_senders_and_starts_over() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
-    world.send(1, 0, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
+    world.send(1, 0, 0).expect("space");
     world.run(MS * 2);
     world.rebirth(0);
     assert_eq!(world.failures(), [(0, Unknown), (0, Unknown)]);
-    world.send(0, 1, 1).expect("room");
-    world.send(1, 0, 1).expect("room");
+    world.send(0, 1, 1).expect("space");
+    world.send(1, 0, 1).expect("space");
     world.run(MS * 50);
     assert_eq!(world.kinds_delivered(0, 1), [0, 1]);
     assert_eq!(world.kinds_delivered(1, 0), [0, 1]);
@@ -195,7 +195,7 @@ fn a_hub_whose_own_life_ends_tells_its_senders_and_starts_over() {
 fn a_target_that_moved_is_found_at_its_new_hub_in_order() {
     let mut world = World::line(3, 6);
     for kind in 0..5 {
-        world.send(0, 1, kind).expect("room");
+        world.send(0, 1, kind).expect("space");
     }
     world.appear(1, 2);
     world.run(MS * 100);
@@ -207,7 +207,7 @@ fn a_target_that_moved_is_found_at_its_new_hub_in_order() {
 #[test]
 fn a_target_that_moved_here_gets_what_was_under_way_to_its_old_hub() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.appear(1, 0);
     world.run(MS * 100);
     assert_eq!(world.kinds_delivered(0, 1), [0]);
@@ -217,8 +217,10 @@ fn a_target_that_moved_here_gets_what_was_under_way_to_its_old_hub() {
 #[test]
 fn a_target_that_left_is_waited_for_only_if_the_signal_may_wait() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
-    world.send_with(0, 1, 1, Bytes::new(), false).expect("room");
+    world.send(0, 1, 0).expect("space");
+    world
+        .send_with(0, 1, 1, Bytes::new(), false)
+        .expect("space");
     world.vanish(1);
     world.run(MS * 100);
     assert_eq!(world.failures(), [(1, NoSuchPeer)]);
@@ -232,7 +234,7 @@ fn a_target_that_left_is_waited_for_only_if_the_signal_may_wait() {
 fn a_claim_that_refused_is_not_tried_again_while_our_directory_still_shows_it() {
     let mut world = World::line(3, 6);
     let stale = world.book.winners[&peer(1)];
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.vanish(1);
     world.run(MS * 10);
     world.book.winners.insert(peer(1), stale);
@@ -251,7 +253,7 @@ fn a_claim_that_refused_is_not_tried_again_while_our_directory_still_shows_it() 
 #[test]
 fn a_signal_refused_at_two_hubs_fails() {
     let mut world = World::line(3, 6);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.appear(1, 2);
     world.run(MS * 23);
     assert_eq!(world.count(counted::PLACED_AGAIN), 1);
@@ -264,7 +266,7 @@ fn a_signal_refused_at_two_hubs_fails() {
 fn a_receiver_that_can_take_no_more_fails_signals_as_overload() {
     let mut world = two();
     world.choked = Some(1);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 50);
     assert_eq!(world.failures(), [(0, Overload)]);
     world.check_accounts();
@@ -273,7 +275,7 @@ fn a_receiver_that_can_take_no_more_fails_signals_as_overload() {
 #[test]
 fn a_signal_of_a_peer_that_its_hub_does_not_hold_is_seen_by_nobody() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.book.forget(&peer(0));
     world.run(MS * 50);
     assert_eq!(world.delivered, []);
@@ -284,7 +286,7 @@ fn a_signal_of_a_peer_that_its_hub_does_not_hold_is_seen_by_nobody() {
 #[test]
 fn the_last_words_of_a_peer_that_has_just_left_arrive() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.vanish(0);
     world.run(MS * 50);
     assert_eq!(world.kinds_delivered(0, 1), [0]);
@@ -294,7 +296,7 @@ fn the_last_words_of_a_peer_that_has_just_left_arrive() {
 #[test]
 fn a_signal_that_overtakes_the_news_of_its_sender_arrives() {
     let mut world = two();
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.book.forget(&peer(0));
     world.book.head = 0;
     world.run(MS * 50);
@@ -309,7 +311,7 @@ fn a_new_way_to_a_hub_carries_again_what_the_old_one_may_have_lost() {
     world.join(1, 2);
     world.join(0, 2);
     world.send(0, 2, 0).expect("local to hub 0 or 2");
-    world.send(0, 5, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
     world.cut(0, 2);
     world.run(MS * 50);
     assert_eq!(world.kinds_delivered(0, 5), [0]);
@@ -321,7 +323,7 @@ fn a_new_way_to_a_hub_carries_again_what_the_old_one_may_have_lost() {
 fn a_change_of_routes_that_leaves_the_first_link_sends_nothing_again() {
     let mut world = World::line(3, 6);
     world.weather.jitter_ms = 1;
-    world.send(0, 5, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
     world.publish_routes();
     world.run(MS * 50);
     assert_eq!(world.count(counted::RESENT), 0);
@@ -334,14 +336,14 @@ fn a_hub_that_never_answers_is_given_up() {
         lost: 100,
         ..Weather::default()
     };
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 29_999);
     assert_eq!(world.failures(), []);
     assert_eq!(world.count(counted::RESENT), 15);
     world.run(MS);
     assert_eq!(world.failures(), [(0, Unknown)]);
     world.weather.lost = 0;
-    world.send(0, 1, 1).expect("room");
+    world.send(0, 1, 1).expect("space");
     world.run(MS * 50);
     assert_eq!(world.kinds_delivered(0, 1), [1], "the base was not told");
     world.check_accounts();
@@ -360,13 +362,13 @@ fn a_window_that_made_room_for_another_goes_on_above_its_old_numbers() {
     );
     world.join(0, 1);
     world.join(0, 2);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     assert_eq!(world.send(0, 2, 0), Err(Overload), "none is idle");
     for kind in 1..4 {
         world.run(MS * 50);
-        world.send(0, 2, kind).expect("an idle window made room");
+        world.send(0, 2, kind).expect("an idle window made space");
         world.run(MS * 50);
-        world.send(0, 1, kind).expect("an idle window made room");
+        world.send(0, 1, kind).expect("an idle window made space");
     }
     world.run(MS * 50);
     assert_eq!(world.kinds_delivered(0, 1), [0, 1, 2, 3]);

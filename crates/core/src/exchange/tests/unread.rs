@@ -14,7 +14,7 @@ fn senders_on_another_hub_are_told_of_what_a_receiver_left_unread() {
     let mut world = two();
     world.read_no_more(1);
     for (from, kind) in [(0, 0), (2, 1), (0, 2)] {
-        world.send(from, 1, kind).expect("room");
+        world.send(from, 1, kind).expect("space");
     }
     world.run(MS * 100);
     assert_eq!(world.hubs[0].unacknowledged(), 0);
@@ -29,7 +29,7 @@ fn senders_on_another_hub_are_told_of_what_a_receiver_left_unread() {
 fn who_was_told_is_not_told_again_when_the_receivers_hub_is_lost_before_it_acknowledges() {
     let mut world = two();
     world.read_no_more(1);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 5);
     world.leave_unread(1, 1);
     world.run(MS * 5);
@@ -46,7 +46,7 @@ fn what_tells_of_it_is_sent_again_when_it_is_lost() {
     let mut world = two();
     world.read_no_more(1);
     for kind in 0..100 {
-        world.send(0, 1, kind).expect("room");
+        world.send(0, 1, kind).expect("space");
     }
     world.run(MS * 100);
     world.weather.lost = 100;
@@ -63,7 +63,7 @@ fn what_tells_of_it_is_sent_again_when_it_is_lost() {
 fn many_are_told_in_several_messages() {
     let mut world = two();
     world.read_no_more(1);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 100);
     let (_, first) = world.unread[&peer(1)][0].clone();
     let many = vec![first; 3000];
@@ -92,7 +92,7 @@ fn say(world: &mut World, of: usize, to: ClaimNo, seq: u64) -> usize {
 #[test]
 fn a_hub_is_not_believed_about_receivers_of_another_nor_about_what_was_never_sent_to_it() {
     let mut world = World::line(3, 6);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 5);
     let own = world.book.winners[&peer(1)].claim;
     let others = world.book.winners[&peer(2)].claim;
@@ -105,7 +105,7 @@ fn a_hub_is_not_believed_about_receivers_of_another_nor_about_what_was_never_sen
 /// A signal of peer 0 to peer 1 on hub 1 has been acknowledged; and the claim that it was for.
 fn read_no_more() -> (World, ClaimNo) {
     let mut world = World::line(3, 6);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 100);
     assert_eq!(world.hubs[0].unacknowledged(), 0);
     let to = world.book.winners[&peer(1)].claim;
@@ -134,7 +134,7 @@ fn a_receiver_that_is_elsewhere_by_now_was_unread_where_it_is_known_to_have_been
 #[test]
 fn a_signal_that_is_still_kept_proves_that_its_receiver_was_there() {
     let mut world = World::line(3, 6);
-    world.send(0, 1, 0).expect("room");
+    world.send(0, 1, 0).expect("space");
     world.run(MS * 5);
     assert_eq!(world.hubs[0].unacknowledged(), 1, "acknowledged too soon");
     let to = world.book.winners[&peer(1)].claim;

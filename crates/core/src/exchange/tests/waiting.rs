@@ -22,7 +22,7 @@ fn what_waits_arrives_in_order_once_its_target_appears_anywhere() {
         }
         world.run(MS * 4900);
         world.appear(5, at);
-        world.send(0, 5, 3).expect("room");
+        world.send(0, 5, 3).expect("space");
         world.run(MS * 50);
         assert_eq!(world.kinds_delivered(0, 5), [0, 1, 2, 3]);
         world.check_accounts();
@@ -33,7 +33,7 @@ fn what_waits_arrives_in_order_once_its_target_appears_anywhere() {
 fn a_later_signal_takes_along_what_waits_although_no_one_told_of_the_target() {
     let mut world = two();
     world.vanish(5);
-    world.send(0, 5, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
     world.book.hold(hub(1), &peer(5));
     assert_eq!(world.send(0, 5, 1), Ok(Sent::Window));
     world.run(MS * 50);
@@ -44,10 +44,10 @@ fn a_later_signal_takes_along_what_waits_although_no_one_told_of_the_target() {
 fn each_signal_waits_for_its_own_time_and_then_fails() {
     let mut world = two();
     world.vanish(5);
-    world.send(0, 5, 0).expect("room");
-    world.send(2, 5, 1).expect("room");
+    world.send(0, 5, 0).expect("space");
+    world.send(2, 5, 1).expect("space");
     world.run(MS * 1000);
-    world.send(0, 5, 2).expect("room");
+    world.send(0, 5, 2).expect("space");
     world.run(MS * 3999);
     assert_eq!(world.failures(), []);
     world.run(MS);
@@ -73,10 +73,10 @@ fn where_signals_wait_together_a_sender_is_told_once_for_each_target() {
     world.vanish(5);
     world.vanish(3);
     for (from, to, kind) in [(0, 5, 0), (0, 5, 1), (2, 5, 2), (0, 3, 3)] {
-        world.send(from, to, kind).expect("room");
+        world.send(from, to, kind).expect("space");
     }
     world.run(MS * 200);
-    world.send(0, 5, 4).expect("room");
+    world.send(0, 5, 4).expect("space");
     world.run(MS * 99);
     assert_eq!(world.failures(), []);
     world.run(MS);
@@ -86,7 +86,7 @@ fn where_signals_wait_together_a_sender_is_told_once_for_each_target() {
         "what came later goes with the first"
     );
     assert_eq!(world.following, [1, 4]);
-    world.send(0, 5, 5).expect("room");
+    world.send(0, 5, 5).expect("space");
     world.run(MS * 300);
     assert_eq!(world.following, [1, 4], "a new row begins");
     world.check_accounts();
@@ -104,7 +104,7 @@ fn what_its_local_target_did_not_take_waits_for_the_next_who_has_the_id() {
     world.run(MS * 50);
     assert_eq!(world.kinds_delivered(0, 2), [0, 1]);
 
-    world.send(2, 4, 2).expect("room");
+    world.send(2, 4, 2).expect("space");
     world.run(MS * 50);
     world.send(0, 4, 3).expect("a local target");
     world.find_absent(0, 4, 3);
@@ -116,7 +116,7 @@ fn what_its_local_target_did_not_take_waits_for_the_next_who_has_the_id() {
 fn a_target_that_is_there_when_the_time_is_up_is_served() {
     let mut world = two();
     world.vanish(5);
-    world.send(0, 5, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
     world.book.hold(hub(1), &peer(5));
     world.run(MS * 5050);
     assert_eq!(world.kinds_delivered(0, 5), [0]);
@@ -147,28 +147,32 @@ fn every_bound_of_the_waiting_room_refuses_at_once() {
         world
     };
     let mut world = tight(|c| c.wait_per_sender = 2);
-    world.send(0, 5, 0).expect("room");
-    world.send(0, 3, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
+    world.send(0, 3, 0).expect("space");
     assert_eq!(world.send(0, 5, 1), Err(Overload));
     assert_eq!(world.send(2, 5, 0), Ok(Sent::Waiting));
 
     let mut world = tight(|c| c.wait_per_target = 2);
-    world.send(0, 5, 0).expect("room");
-    world.send(2, 5, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
+    world.send(2, 5, 0).expect("space");
     assert_eq!(world.send(4, 5, 0), Err(Overload));
     assert_eq!(world.send(4, 3, 0), Ok(Sent::Waiting));
 
     let mut world = tight(|c| c.wait_total = 2);
-    world.send(0, 5, 0).expect("room");
-    world.send(2, 3, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
+    world.send(2, 3, 0).expect("space");
     assert_eq!(world.send(4, 5, 0), Err(Overload));
 
     let mut world = tight(|c| c.wait_total_bytes = 2 * (128 + 1));
-    world.send(0, 5, 0).expect("room");
-    world.send(2, 3, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
+    world.send(2, 3, 0).expect("space");
     assert_eq!(world.send(4, 5, 0), Err(Overload));
     world.run(MS * 5000);
-    assert_eq!(world.send(4, 5, 0), Ok(Sent::Waiting), "room was not freed");
+    assert_eq!(
+        world.send(4, 5, 0),
+        Ok(Sent::Waiting),
+        "space was not freed"
+    );
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn where_room_is_short_whoever_has_the_most_waiting_gives_way() {
         let mut world = two_with(config);
         world.vanish(5);
         for kind in 0..4 {
-            world.send(0, 5, kind).expect("room");
+            world.send(0, 5, kind).expect("space");
         }
         assert_eq!(world.send(0, 5, 4), Err(Overload));
         assert_eq!(world.send(2, 5, 0), Ok(Sent::Waiting));
@@ -244,8 +248,8 @@ fn a_sender_that_was_told_does_not_reach_its_target_with_half_of_what_it_said() 
 fn a_sender_that_goes_takes_what_it_had_waiting_along() {
     let mut world = two();
     world.vanish(5);
-    world.send(0, 5, 0).expect("room");
-    world.send(2, 5, 0).expect("room");
+    world.send(0, 5, 0).expect("space");
+    world.send(2, 5, 0).expect("space");
     let claim = world.book.winners[&peer(0)].claim;
     world.hubs[0].on_source_gone(claim);
     assert_eq!(world.hubs[0].waiting(), 1);
@@ -257,7 +261,7 @@ fn a_sender_that_goes_takes_what_it_had_waiting_along() {
 fn a_local_signal_does_not_overtake_what_was_waiting_for_the_same_target() {
     let mut world = two();
     world.vanish(4);
-    world.send(0, 4, 0).expect("room");
+    world.send(0, 4, 0).expect("space");
     let claim = world.book.hold(hub(0), &peer(4));
     let now = world.now;
     world.hubs[0].on_appeared(now, &world.book, &network(), &peer(4));

@@ -164,7 +164,7 @@ fn acknowledgements_for_others_go_on_too() {
 #[test]
 fn a_signal_leaves_with_its_lives_its_claims_and_room_for_a_detour() {
     let mut bench = bench();
-    bench.send(9).expect("room");
+    bench.send(9).expect("space");
     let effects = bench.effects();
     let [
         Effect::Link {
@@ -207,9 +207,9 @@ fn acknowledgements_out_of_order_or_of_the_unsent_change_nothing() {
 #[test]
 fn what_was_never_handed_to_a_link_cannot_be_acknowledged() {
     let mut bench = bench();
-    bench.send(0).expect("room");
+    bench.send(0).expect("space");
     bench.exchange.set_routes(NOW, routes(&[]));
-    bench.send(1).expect("room");
+    bench.send(1).expect("space");
     bench.acknowledge(2, &[]);
     assert_eq!(bench.exchange.unacknowledged(), 1);
 }
@@ -217,7 +217,7 @@ fn what_was_never_handed_to_a_link_cannot_be_acknowledged() {
 #[test]
 fn an_acknowledgement_of_another_life_changes_nothing() {
     let mut bench = bench();
-    bench.send(0).expect("room");
+    bench.send(0).expect("space");
     bench.effects();
     for (source, dest) in [(2, 1), (1, 2), (0, 1)] {
         let mut frame = ack(1, vec![]);
@@ -234,7 +234,7 @@ fn an_acknowledgement_of_another_life_changes_nothing() {
 #[test]
 fn idle_windows_to_hubs_that_are_gone_are_forgotten() {
     let mut bench = bench();
-    bench.send(0).expect("room");
+    bench.send(0).expect("space");
     bench.acknowledge(1, &[]);
     bench.exchange.set_routes(NOW, routes(&[]));
     bench.take(1, 1);
@@ -257,21 +257,21 @@ fn idle_windows_to_hubs_that_are_gone_are_forgotten() {
 fn a_call_with_an_older_time_does_not_turn_back_the_clock() {
     let mut bench = bench();
     bench.exchange.handle_timeout(NOW + MS * 100, &bench.book);
-    bench.send(0).expect("room");
+    bench.send(0).expect("space");
     assert_eq!(bench.exchange.poll_timeout(), Some(NOW + MS * 1100));
 }
 
 #[test]
 fn a_window_that_had_slowed_down_wakes_in_time_for_what_is_sent_next() {
     let mut bench = bench();
-    bench.send(0).expect("room");
+    bench.send(0).expect("space");
     for second in [1, 2] {
         let at = NOW + MS * (1000 * second);
         bench.exchange.handle_timeout(at, &bench.book);
     }
     assert_eq!(bench.exchange.poll_timeout(), Some(NOW + MS * 4000));
     bench.acknowledge(1, &[]);
-    bench.send(1).expect("room");
+    bench.send(1).expect("space");
     assert_eq!(bench.exchange.poll_timeout(), Some(NOW + MS * 3000));
 }
 

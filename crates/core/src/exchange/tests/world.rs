@@ -110,7 +110,7 @@ pub(super) struct Weather {
     pub(super) lost: u64,
     pub(super) doubled: u64,
     pub(super) jitter_ms: u64,
-    /// The links have no room for anything.
+    /// The links have no space for anything.
     pub(super) full: bool,
 }
 
