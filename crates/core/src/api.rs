@@ -20,7 +20,7 @@ pub use rooms::{RECORD, Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 pub struct LinkUp {
     /// Our number for it.
     pub link: LinkId,
-    /// Who is at the other end.
+    /// The hub at the other end.
     pub hub: HubId,
     /// The other end's present incarnation.
     pub incarnation: Incarnation,
@@ -118,7 +118,8 @@ pub struct Join {
     pub proof: Bytes,
     /// What it wants of its room; `None` in networks that are no rooms.
     pub room: Option<RoomAsk>,
-    /// Where its client is, as far as the hub knows: who contests much is bounded by it.
+    /// The address group of its client, as far as the hub knows: it bounds how many ids may be contested from one
+    /// place.
     pub address: AddressGroup,
 }
 
@@ -129,7 +130,7 @@ pub enum JoinRefusal {
     Taken,
     /// The id changed hands too often in a short time, and its holder lives.
     TakeoverLimit,
-    /// The network is a room, and as many peers are in it as may be.
+    /// The network is full.
     RoomFull,
     /// There is a room of that name already, or there was one first.
     RoomExists,
@@ -141,7 +142,7 @@ pub enum JoinRefusal {
     Draining,
 }
 
-/// What a living peer hears of another.
+/// What a peer is told of another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PeerEvent {
     /// It is there.
@@ -175,7 +176,7 @@ pub enum PeerEvent {
 }
 
 impl PeerEvent {
-    /// Whom it is about.
+    /// The peer that it is about.
     pub fn peer(&self) -> &PeerId {
         match self {
             PeerEvent::Joined { peer, .. }
@@ -250,15 +251,15 @@ pub enum Output {
         /// What to tell.
         event: PeerEvent,
     },
-    /// Something to log at this level, and to count under this label.
+    /// Something to log as a warning, and to count under this label.
     Alarm {
         /// A stable name.
         label: &'static str,
-        /// For a person.
+        /// The text for the log.
         text: String,
     },
-    /// Another live machine uses this hub's id: the core has left the mesh and closed its links. If nobody chose the id,
-    /// another is to be drawn: [`take_new_id`](super::Core::take_new_id).
+    /// Another live machine uses this hub's id: the core has left the mesh and closed its links. If nobody chose the
+    /// id, the driver draws another: [`take_new_id`](super::Core::take_new_id).
     LeftMesh,
     /// The core looks for links again, after it had left the mesh for a while.
     BackInMesh,
@@ -278,7 +279,7 @@ pub struct Hop {
 /// The ways to all hubs that can be reached now, published whole whenever one changes.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// Which way to go to each hub but this one.
+    /// The way to each hub but this one.
     pub by_hub: HashMap<HubId, Route>,
     /// The lowest wire level of them.
     pub level: u8,
@@ -291,7 +292,7 @@ pub struct Route {
     pub hop: Hop,
     /// The destination's present incarnation.
     pub incarnation: Incarnation,
-    /// Which part of the mesh it would be in without this hub: two hubs of one part reach each other past us.
+    /// The part of the mesh that it would be in without this hub: two hubs of one part reach each other past us.
     pub part: u32,
     /// The destination's wire level.
     pub level: u8,
@@ -316,9 +317,9 @@ pub struct Source {
 pub struct Signal<'a> {
     /// The claim that sends it.
     pub source: &'a Source,
-    /// Whom it is for.
+    /// The peer that it is for.
     pub target: &'a PeerId,
-    /// What kind.
+    /// Its kind.
     pub kind: SignalKind,
     /// The payload, as given.
     pub payload: Bytes,
@@ -326,16 +327,16 @@ pub struct Signal<'a> {
     pub wait: bool,
 }
 
-/// The claim that a signal is of.
+/// The claim that sends a signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sender {
-    /// One of this hub.
+    /// A claim of this hub.
     Here(ClaimNo),
-    /// One of another hub.
+    /// A claim of another hub.
     There(Posted),
 }
 
-/// A claim of another hub, and what that hub knows its signal by.
+/// A claim of another hub, and the number by which that hub knows its signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Posted {
     /// The hub.
@@ -348,14 +349,14 @@ pub struct Posted {
     pub seq: u64,
 }
 
-/// A signal of another hub's peer that was handed to its receiver, who is gone and has not read it.
+/// A signal of another hub's peer that was put into its receiver's mailbox. The receiver is gone and has not read it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unread {
-    /// Whose it is.
+    /// Its sender.
     pub sender: Posted,
     /// The claim that it was for.
     pub to: ClaimNo,
-    /// What kind it is.
+    /// Its kind.
     pub kind: SignalKind,
 }
 
@@ -372,7 +373,7 @@ pub struct Delivery {
     pub sender: Sender,
     /// The receiver's id.
     pub target: PeerId,
-    /// What kind, in the network's dialect.
+    /// Its kind, in the network's dialect.
     pub kind: SignalKind,
     /// The payload, byte for byte as the sender gave it.
     pub payload: Bytes,
@@ -387,18 +388,18 @@ pub struct Publication {
     pub from: PeerId,
     /// The sender's claim.
     pub sender: Sender,
-    /// What kind, in the network's dialect.
+    /// Its kind, in the network's dialect.
     pub kind: SignalKind,
     /// The payload, byte for byte as the sender gave it.
     pub payload: Bytes,
 }
 
-/// Something that was published did not reach all members, or may not have: its sender is to be told.
+/// A publication did not reach all members, or may not have: its sender has to be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unpublished {
     /// The sending claim.
     pub source: ClaimNo,
-    /// In which network.
+    /// The network.
     pub network: NetworkKey,
     /// Why.
     pub why: SignalFailure,
@@ -411,7 +412,7 @@ pub enum SignalFailure {
     NoSuchPeer,
     /// Its hub cannot be reached.
     NoRoute,
-    /// A limit was reached: the window to its hub, the length of what goes to another hub, its own outbox, or what may
+    /// A limit was reached: the window to its hub, the length of what goes to another hub, its own mailbox, or what may
     /// wait for an absent peer.
     Overload,
     /// Its hub was lost before it acknowledged; the signal may have arrived.
@@ -430,16 +431,16 @@ impl SignalFailure {
     }
 }
 
-/// A failed signal: its sender is to be told.
+/// A failed signal: its sender has to be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failed {
     /// The sending claim.
     pub source: ClaimNo,
     /// The network of both.
     pub network: NetworkKey,
-    /// Who was meant.
+    /// The peer that it was for.
     pub target: PeerId,
-    /// What kind it was.
+    /// Its kind.
     pub kind: SignalKind,
     /// Why.
     pub why: SignalFailure,

@@ -1,4 +1,4 @@
-//! The hub's hybrid logical clock: what its claims are stamped with.
+//! The hub's hybrid logical clock, which stamps its claims.
 
 use super::ids::Hlc;
 
@@ -12,7 +12,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A stamp above `above`, and above every one drawn before unless `above` was implausibly far ahead:
+    /// A stamp above `above`. It is also above every stamp drawn before, unless `above` was implausibly far ahead:
     /// causality for one id goes before the order of all.
     pub fn draw(&mut self, wall_ms: u64, above: Option<Hlc>) -> Hlc {
         let own = self.last.next().max(Hlc::from_wall(wall_ms));

@@ -6,9 +6,9 @@
 //! of an id that changed hands too often of late: cloned clients, which all have the same proof, must not fight
 //! for it for ever, but one client that moves from network to network leaves dead connections behind.
 //!
-//! A newcomer that gets an id from a dead holder or a gone one shows a sign of life itself before: of all that wait for
-//! it, the first that does has it, and those that died while they waited cost it no time. How many wait for one id is
-//! bounded, and the address that has the most of them gives way.
+//! A newcomer that gets an id from a dead holder, or from one that is gone, first shows a sign of life itself. Of all
+//! that wait for the id, the first that does so gets it; those that died while they waited cost it no time. A bounded
+//! number may wait for one id, and the address that has the most of them gives way.
 //!
 //! Knows nothing of links: messages to other hubs leave as [`ContestAction::Send`] and travel like signals. Every
 //! pending join ends in exactly one [`ContestAction::Claim`] or [`ContestAction::Refuse`], unless it is withdrawn.
@@ -35,7 +35,7 @@ const MAX_TAKEOVERS: usize = 3;
 const TAKEOVER_WINDOW: Duration = Duration::from_secs(30);
 /// How often a join is contested anew because the holder changed meanwhile.
 const MAX_TRIES: u8 = 3;
-/// How much longer than its time a probe is waited for, which this hub's own session answers.
+/// How much longer than its own time limit the hub waits for a probe that one of its own sessions answers.
 const PROBE_GRACE: Duration = Duration::from_millis(500);
 /// How much longer than the probe itself its answer may take: another hub's round trip.
 const GRACE: Duration = Duration::from_millis(1_500);
@@ -62,7 +62,7 @@ impl Default for ContestConfig {
     }
 }
 
-/// What is to be done.
+/// What the contests want done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContestAction {
     /// The join may be: claim the id.
@@ -87,14 +87,15 @@ pub enum ContestAction {
         to: HubId,
         /// What it is sent.
         payload: Bytes,
-        /// Given back where it fails.
+        /// Given back if it fails.
         token: u64,
     },
     /// The holder is dead: take its claim back and close it.
     Expel(ClaimNo),
 }
 
-/// What hubs say to each other about contested ids. The number 2 is what `core/exchange/unread.rs` begins with.
+/// What hubs say to each other about contested ids. Messages that begin with the number 2 are those of
+/// `core/exchange/unread.rs`.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
 enum ContestMessage {
     /// May I have the id of this claim of yours?
@@ -205,7 +206,7 @@ impl Contests {
         self.suspend(now, token, contender, Stage::Against(holder));
     }
 
-    /// Nobody holds the id. Those that waited for it come first, if they are still there.
+    /// Nobody holds the id. Joins that have waited for it come first, if their peers are still there.
     fn contend(&mut self, now: Moment, join: Join, tries: u8) {
         if !self.waiting.contains_rival_of(&join) {
             return self.allow(join);
@@ -222,7 +223,7 @@ impl Contests {
         self.prove(now, contender, None);
     }
 
-    /// Has the newcomer show a sign of life, before it gets what this holder had.
+    /// Asks the newcomer for a sign of life, before it gets the id of this holder.
     fn prove(&mut self, now: Moment, contender: Contender, lost: Option<Found>) {
         let token = self.token();
         self.ask(now, contender.join.claim, Asker::Local { token });
@@ -239,7 +240,7 @@ impl Contests {
         self.waiting.insert(token, pending);
     }
 
-    /// Whether one more may wait; another may have to go for it.
+    /// Whether one more join may wait; another may have to give way to it.
     fn makes_room(&mut self, join: &Join) -> bool {
         let Ok(gives_way) = self.waiting.make_space(join) else {
             return false;
@@ -257,7 +258,7 @@ impl Contests {
                 .actions
                 .push_back(ContestAction::Probe { claim, token }),
             Asked::Joined => {}
-            // A hub that asks so often is told what costs its newcomers least: to come back later.
+            // A hub that asks too often gets the answer that costs its newcomers least: come back later.
             Asked::Alive | Asked::TooMany => self.tell(asker, Verdict::Alive),
         }
     }
@@ -476,8 +477,8 @@ impl Contests {
         }
     }
 
-    /// Carries verdicts on this hub's own holders to the joins that wait for them, each once all actions are
-    /// carried out: of two that wait for the same dead holder, the second has to deal with the first.
+    /// Carries verdicts on this hub's own holders to the joins that wait for them, each after all earlier actions are
+    /// carried out: of two joins that wait for the same dead holder, the second contests with the first.
     pub fn settle(&mut self, now: Moment, directory: &Directory) {
         while self.actions.is_empty()
             && let Some((token, verdict)) = self.decided.pop_front()
@@ -508,7 +509,7 @@ impl Contests {
         deadlines.into_iter().flatten().min()
     }
 
-    /// What is to be done next.
+    /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<ContestAction> {
         self.actions.pop_front()
     }

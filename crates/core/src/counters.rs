@@ -1,6 +1,6 @@
 //! What happened in a core, and what it gave to its links, counted since it began.
 //!
-//! Plain numbers for metrics and for the figures of a simulation; nothing decides by them. Called by `core`.
+//! Plain numbers for metrics and for the figures of a simulation; no decision depends on them. Called by `core`.
 
 use crate::frames::ControlFrame;
 
@@ -9,7 +9,7 @@ use crate::frames::ControlFrame;
 pub struct Counters {
     /// Changes of other hubs that were new.
     pub changes: u64,
-    /// Changes that came although they were here already.
+    /// Changes that were here already.
     pub repeated: u64,
     /// Deltas that did not follow what was here: a fault.
     pub gaps: u64,
@@ -55,7 +55,7 @@ pub struct SentFrames {
 }
 
 impl SentFrames {
-    /// A frame was written in so many bytes.
+    /// A frame was written, in this many bytes.
     pub(super) fn count(&mut self, frame: &ControlFrame, bytes: usize) {
         let bytes = bytes as u64;
         match frame {

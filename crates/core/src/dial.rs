@@ -1,8 +1,8 @@
 //! Whom to dial, and when.
 //!
-//! Owns the bootstrap addresses, the addresses that hubs advertise, and the back-off of each. Knows nothing of
-//! sockets, and of the graph only who is reachable. The core tells it what it learns; it answers with dials,
-//! each of which ends in `on_neighbour_up`, in `on_dial_failed`, or by itself after `answer_within`.
+//! Owns the bootstrap addresses, the addresses that hubs advertise, and the back-off of each. Knows nothing of sockets,
+//! and of the graph only which hubs are reachable. The core tells it what it learns; it answers with dials, each of
+//! which ends in `on_neighbour_up`, in `on_dial_failed`, or by itself after `answer_within`.
 //!
 //! Promises:
 //! - A bootstrap address is tried for ever, except while a link with the hub behind it stands. One that led to
@@ -11,10 +11,10 @@
 //! - A reachable hub that advertises an address is dialled: all of them in a mesh of at most
 //!   `full_mesh_up_to` hubs, otherwise until `degree` links stand. Half of these are drawn at random (by the
 //!   seed), the others are the nearest by round-trip time as far as it was ever measured.
-//! - One that drains is left alone while it can be reached, and past that for as long as it asked, within bounds.
-//! - An unreachable one is tried about every `retry_unreachable`, however many links stand. Past `share_retries_past`
-//!   hubs that reach each other, they try it about so often together (`retries`).
-//! - Whoever reaches nobody first tries the hubs that it was told of when it was sent on (`admission`).
+//! - A hub that drains is left alone while it can be reached, and after that for as long as it asked, within bounds.
+//! - An unreachable hub is tried about every `retry_unreachable`, however many links stand. More than
+//!   `share_retries_past` hubs that reach each other share these tries among them (`retries`).
+//! - A hub that reaches nobody first tries the hubs that it was told of when it was sent on (`admission`).
 //! - Of two hubs that can both be dialled the lower id dials at once, the higher a little later.
 //! - At most one new dial per `spacing`. Back-off is full jitter under a doubling ceiling; it is reset by a
 //!   link that stood for `reset_after` and by the other hub's dialling us.
@@ -41,7 +41,7 @@ mod retries;
 #[cfg(test)]
 mod tests;
 
-/// How a bootstrap address does, for people to look at.
+/// The state of a bootstrap address, for operators.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BootstrapStatus<'a> {
     /// The address.
@@ -71,7 +71,7 @@ struct Attempt {
     deadline: Moment,
 }
 
-/// What is dialled next, and what is known about everyone who could be.
+/// Chooses the next dial, and keeps what is known about every hub that could be dialled.
 #[derive(Debug)]
 pub struct Dialer {
     me: HubId,
@@ -84,7 +84,7 @@ pub struct Dialer {
     standing: usize,
     /// How many hubs can be reached, this one not counted.
     reachable: usize,
-    /// Who was sent on to others, and when first.
+    /// The hubs that were sent on to others, and when first.
     sent_on: BTreeMap<HubId, Moment>,
     /// No dial of an unreachable hub before this, while another can be reached.
     retry_spaced: Moment,
@@ -96,11 +96,11 @@ pub struct Dialer {
     wake: Option<Moment>,
     ready: Option<DialId>,
     drop_spaced: Moment,
-    /// Where the round of links to give up stands.
+    /// The last hub that was proposed to be parted from.
     dropped: Option<HubId>,
     /// No more dials are made.
     stopped: bool,
-    /// The most hubs that shared the retries since waits were last drawn again.
+    /// The largest number of hubs that shared the retries since waits were last drawn again.
     drawn_among: usize,
 }
 
@@ -443,7 +443,7 @@ impl Dialer {
         }
     }
 
-    /// The hub dialled us: whatever kept us from dialling it is over.
+    /// The hub dialled us: the reason not to dial it is over.
     fn on_inbound(&mut self, hub: HubId) {
         if hub == self.me {
             // The other end of a dial that led here. Other addresses of ours are no nearer for it.

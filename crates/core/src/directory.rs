@@ -1,4 +1,4 @@
-//! Who is where: every hub's claims, as far as this hub knows them, and the winner of each id.
+//! Which peer is at which hub: every hub's claims, as far as this hub knows them, and the winner of each id.
 //!
 //! Each hub is the only author of its claims, so an [`OriginSet`] here is always exactly what its author
 //! had at one sequence number. The core writes (its own claims, and deltas from neighbours); the data path
@@ -9,8 +9,8 @@
 //!   is visible, whatever the order of arrival.
 //! - *Interest*: changes are reported only for networks in which this hub holds a claim of its own.
 //!
-//! Of another hub there is either its whole set or, in a large mesh, one set for each network that is of interest
-//! (`sets`), and beside these the names of all its networks (`lines`).
+//! Of another hub the directory has its whole set or, in a large mesh, one set for each network of interest (`sets`),
+//! and beside these the names of all its networks (`lines`).
 
 mod forgetting;
 mod lines;
@@ -82,11 +82,11 @@ struct Network {
     records: u32,
     /// Records of this hub: there is interest while there are any.
     own: u32,
-    /// The members by place, kept only while the network is large enough for it to be asked for.
+    /// The members by the hash of their ids, kept only while the network is so large that it is asked for.
     places: Option<BTreeSet<(u64, RecordNo)>>,
 }
 
-/// What others may see of the holder of an id.
+/// The holder of an id, as other peers are shown it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shown {
     /// The holding hub.
@@ -187,10 +187,10 @@ pub struct Directory {
     own: HashMap<ClaimNo, RecordNo>,
     own_no: OriginNo,
     changes: Vec<KeyChange>,
-    /// From how many members on a network keeps them by place.
+    /// A network with at least this many members keeps them by the hash of their ids.
     large: usize,
     hidden_origins: usize,
-    /// All networks are of interest, also those in which this hub has nobody (any more).
+    /// All networks are of interest, also those in which this hub has no peer (any more).
     keen: bool,
     shares: Shares,
     /// What the claims of all other hubs take up.
@@ -254,7 +254,7 @@ fn rising(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-/// Who holds an id.
+/// The holder of an id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct IdHolder {
     hub: HubId,

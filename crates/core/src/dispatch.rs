@@ -135,7 +135,8 @@ impl Core {
 
     pub(super) fn on_topology_event(&mut self, now: Now, event: TopologyEvent) {
         match event {
-            // Lost again before it was noticed: its hold goes on. Ended here, it would hide the hub.
+            // The hub was lost again before this was noticed: its hold goes on. If it ended here, the hub would be
+            // hidden.
             TopologyEvent::Reachable { hub, .. } if !self.routing.topology.is_reachable(hub) => {}
             TopologyEvent::Reachable { hub, .. } => {
                 self.routing.hold_down.clear(&hub);
@@ -180,7 +181,7 @@ impl Core {
         }
     }
 
-    /// Tells the subscriptions of those routes alone that are not what they were: in a large mesh most runs change few.
+    /// Tells the subscriptions only of routes that have changed: in a large mesh most runs change few.
     pub(super) fn on_routes_changed(&mut self, now: Now) {
         let routes = self.routing.topology.routes();
         let before = std::mem::replace(&mut self.routing.routed, Arc::clone(&routes));
@@ -241,7 +242,7 @@ impl Core {
             format!("another live machine has hub id {me}: this one leaves the mesh; give each its own HUB_ID")
         });
         self.linkage.dialer.stop();
-        // One that draws another id is to be dialled again when it is back.
+        // A hub that draws another id is to be dialled again when it is back.
         let bye = match self.random_id {
             true => Bye::Draining {
                 retry_after: self.back_with_a_new_id(now) - now.at,
@@ -256,8 +257,8 @@ impl Core {
         self.outputs.push_back(Output::LeftMesh);
     }
 
-    /// Goes by another id, in a first incarnation, and back into the mesh: at once, or a minute after it last did so. To be
-    /// called after [`Output::LeftMesh`] by a hub whose id nobody chose. Its peers stay.
+    /// Takes another id, in a first incarnation, and goes back into the mesh: at once, or a minute after it last did
+    /// so. To be called after [`Output::LeftMesh`] by a hub whose id nobody chose. Its peers stay.
     pub fn take_new_id(&mut self, now: Now, hub: HubId, nonce: u64) {
         if !self.left {
             return;
@@ -343,7 +344,7 @@ impl Core {
             if change.peer == record_id() && change.network.is_room() {
                 continue;
             }
-            // One that this hub's own newcomer made was noted when it claimed the id.
+            // A takeover by a newcomer of this hub was noted when it claimed the id.
             if self.is_held_elsewhere(&change.network, &change.peer) {
                 self.membership
                     .contests
@@ -380,7 +381,7 @@ impl Routing {
         sets.iter().for_each(|set| self.show_set(set, reason));
     }
 
-    /// The same of one set.
+    /// Makes one set visible or not.
     pub(super) fn show_set(&mut self, set: &Set, reason: LeaveReason) {
         let Some(here) = self.directory.read().set_state(set) else {
             return;

@@ -9,9 +9,9 @@
 //! `SignalFailure::Unknown` may follow a hand-over), unless its source went while it waited; memory is
 //! bounded by [`ExchangeConfig`]; the same calls give the same effects.
 //!
-//! Called under one short lock by sessions, links and the control plane. Whoever of the data path changed
-//! something drains [`Exchange::poll_effect`] before it lets go of the lock; what the core leaves in here is
-//! drained by its driver, or by who comes first.
+//! Called under one short lock by sessions, links and the control plane. A caller of the data path that has changed
+//! something drains [`Exchange::poll_effect`] before it releases the lock; what the core leaves in here is drained by
+//! its driver, or by the next caller.
 #![expect(
     clippy::result_large_err,
     reason = "a signal that is refused is given back; a box would cost every accepted one an allocation"
@@ -50,7 +50,7 @@ use send_window::SendWindow;
 use timers::{Timer, Timers};
 use waiting_room::WaitingRoom;
 
-/// Who holds what, as this hub sees it at the moment of the call.
+/// Which claims are held, as this hub sees it at the moment of the call.
 ///
 /// An implementation answers from the live directory, never from a copy made before the exchange was
 /// locked: a claim must be resolvable before [`Exchange::on_appeared`] tells of it.
@@ -68,9 +68,9 @@ pub trait Resolve {
         seq: u64,
     ) -> Vouch;
 
-    /// Whether our copy of that hub's claims remembers this one as retracted: what tells a peer that has
-    /// just left from one that never was there, asked only after [`Vouch::Gone`]. Without such a memory
-    /// the last words of a peer that left before they arrived are refused.
+    /// Whether our copy of that hub's claims remembers this one as retracted. It tells a peer that has just left from
+    /// one that never was there, and is asked only after [`Vouch::Gone`]. Without such a memory the last signals of a
+    /// peer that left before they arrived are refused.
     fn left_lately(
         &self,
         hub: &HubId,
@@ -119,7 +119,7 @@ pub enum Sent {
     Waiting,
 }
 
-/// One of our own incarnations.
+/// This hub, and its incarnation.
 #[derive(Clone, Copy, Debug)]
 struct Me {
     hub: HubId,
@@ -129,7 +129,7 @@ struct Me {
 /// A peer's signal while this hub answers for it.
 #[derive(Clone, Debug)]
 struct PendingSignal {
-    /// Its place among all signals that were accepted: what waits for one target leaves in this order.
+    /// Its position among all accepted signals: those that wait for one target leave in this order.
     order: u64,
     source: Source,
     from_seq: u64,
@@ -138,7 +138,7 @@ struct PendingSignal {
     payload: Bytes,
     /// It may wait for its target.
     wait: bool,
-    /// The hub and claim that it was sent to in vain: it is placed once more, and never there.
+    /// The hub and claim that refused it: it is placed once more, but never there.
     refused_by: Option<(HubId, ClaimNo)>,
 }
 
@@ -169,7 +169,7 @@ pub struct Exchange {
     waiting_room: WaitingRoom,
     timers: Timers,
     effects: Effects,
-    /// Links that take less than is given to them.
+    /// Links that take less than they are given.
     backed_up: BTreeSet<LinkId>,
     /// The order of the last accepted signal.
     order: u64,
@@ -210,8 +210,8 @@ impl Exchange {
         self.waiting_room.waits_in(network)
     }
 
-    /// A link takes less than is given to it. Until [`retain_backed_up`](Self::retain_backed_up) lets go of it, a local
-    /// claim that has its share under way there is refused with `Overload`, and next to nothing is sent again by it.
+    /// A link takes less than it is given. Until [`retain_backed_up`](Self::retain_backed_up) lets go of it, a local
+    /// claim that has its share under way there is refused with `Overload`, and hardly anything is sent again by it.
     pub fn set_backed_up(&mut self, link: LinkId) {
         self.backed_up.insert(link);
     }
@@ -236,7 +236,7 @@ impl Exchange {
         !self.backed_up.is_empty()
     }
 
-    /// Keeps those links alone that still are backed up.
+    /// Keeps only those links that are still backed up.
     pub fn retain_backed_up(&mut self, still: impl FnMut(&LinkId) -> bool) {
         self.backed_up.retain(still);
     }
@@ -246,7 +246,7 @@ impl Exchange {
         self.send_windows.values().map(SendWindow::len).sum()
     }
 
-    /// Whether all that it took has met its fate, and other hubs know it: nothing waits, and nothing is
+    /// Whether every signal has been delivered or has failed, and other hubs know it: nothing waits, and nothing is
     /// unacknowledged either way.
     pub fn is_settled(&self) -> bool {
         let owed = self
@@ -263,8 +263,8 @@ impl Exchange {
         self.effects.poll()
     }
 
-    /// Answers the [`Effect::Deliver`] or [`Effect::Publish`] that was polled last: it was taken, or why not.
-    /// Without one to be answered, nothing happens.
+    /// Answers the [`Effect::Deliver`] or [`Effect::Publish`] that was polled last: it was taken, or why not. If none
+    /// waits for an answer, nothing happens.
     pub fn settle(&mut self, result: Result<(), RefusedWhy>) {
         match self.effects.take_settling() {
             None => {}
@@ -388,14 +388,14 @@ impl Exchange {
         !comes_by && route.hop.link != arrived_by && !self.config.mutants.nobody_is_astray()
     }
 
-    /// What the source still had waiting is forgotten: nobody is left to be told.
+    /// Forgets the signals of a source that still wait: nobody is left to be told.
     ///
-    /// Not to be called for a source that is likely to be back under its id, whose words are still worth delivering.
+    /// Not to be called for a source that is likely to be back under its id: its signals are still worth delivering.
     pub fn on_source_gone(&mut self, claim: ClaimNo) {
         self.waiting_room.forget_source(claim);
     }
 
-    /// Begins a call: takes in its time; what it gives back never goes backwards.
+    /// Begins a call at this time. The time that it gives back never goes backwards.
     fn advance(&mut self, now: Moment) -> Moment {
         self.effects.begin_batch();
         self.now = self.now.max(now);
@@ -421,7 +421,7 @@ impl Exchange {
     }
 }
 
-/// Links that a frame may cross whose destination is this many away: space for a detour, none for a loop.
+/// How many links a frame may cross to a destination that is `hops` away: enough for a detour, not for a loop.
 fn ttl_for(hops: u8) -> u8 {
     hops.saturating_mul(2).saturating_add(4)
 }

@@ -6,21 +6,21 @@ use crate::api::Bye;
 use crate::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, SignalKind};
 
 /// The version of the link protocol from which on a hub asks for the records that it hears of: it knows
-/// [`ControlFrame::Summary`], [`ControlFrame::Announce`] and [`ControlFrame::Want`]. One of an earlier version is sent digests, and every
-/// record that is new.
+/// [`ControlFrame::Summary`], [`ControlFrame::Announce`] and [`ControlFrame::Want`]. A hub of an earlier version is
+/// sent digests, and every record that is new.
 pub const PULLS_SINCE: u16 = 2;
 
 /// The version of the link protocol from which on a hub takes single networks of another one's claims: it knows
 /// [`ControlFrame::Follow`], [`ControlFrame::Unfollow`] and [`ControlFrame::Changes`].
 pub const FOLLOWS_SINCE: u16 = 3;
 
-/// How much of what a later version may say this one can bear, as it says in its link record. Hubs of level 0 drop signals
-/// and changes that they do not know, also those that are not for them. This one passes signals on that it does not know,
-/// refuses those that are for it, and keeps changes and passes them on. A variant of signals, or a kind of changes, that is
-/// added raises it.
+/// How much of what later versions say this version tolerates, as it tells in its link record. Hubs of level 0 drop
+/// signals and changes that they do not know, also those that are not for them. This one passes signals on that it does
+/// not know, refuses those that are for it, and keeps changes and passes them on. A variant of signals, or a kind of
+/// changes, that is added raises it.
 pub const WIRE_LEVEL: u8 = 1;
 
-/// What of a hub is in a set.
+/// The part of a hub's claims that is in a set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Scope {
     /// All its claims.
@@ -32,7 +32,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The network, if it is one alone.
+    /// The network, if the set is of a single one.
     pub fn network(&self) -> Option<&NetworkKey> {
         match self {
             Scope::Of(network) => Some(network),
@@ -41,12 +41,13 @@ impl Scope {
     }
 }
 
-/// What one hub is the only author of, and others take as one: with numbers of its own, and as of one of them.
+/// A set of claims, or of lines, of which one hub is the only author. It has sequence numbers of its own, and others
+/// take it whole, as of one of these numbers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Set {
-    /// Whose.
+    /// Its hub.
     pub hub: HubId,
-    /// What of it.
+    /// The part of its claims.
     pub scope: Scope,
 }
 
@@ -81,63 +82,64 @@ impl Set {
 pub enum ControlFrame {
     /// Asks for a [`ControlFrame::Pong`] with the same token.
     Ping {
-        /// Given back.
+        /// The token that the pong gives back.
         token: u64,
     },
     /// Answers a ping.
     Pong {
-        /// The ping's.
+        /// The token of the ping.
         token: u64,
     },
     /// The last frame of a link.
     Bye(Bye),
-    /// Which link records the sender has. The receiver sends back those that it has newer, or alone.
+    /// The link records that the sender has. The receiver sends back its newer ones, and those that the sender lacks.
     Digest(Vec<DigestEntry>),
     /// Link records, new to the receiver as far as the sender knows.
     Records(Vec<LinkRecord>),
-    /// The first word on a link, and from time to time a check whether both ends hold the same records.
+    /// The first frame on a link, and from time to time a check whether both ends hold the same records.
     Summary(Summary),
-    /// Which link records the sender has. The receiver asks for those that it lacks.
+    /// The link records that the sender has. The receiver asks for those that it lacks.
     Announce(Vec<DigestEntry>),
     /// Asks for the link records of these hubs.
     Want(Vec<HubId>),
     /// Asks for the claims of `origin` after `seq`, now and as they change.
     Subscribe {
-        /// Whose claims.
+        /// The hub whose claims they are.
         origin: HubId,
         /// The incarnation that `seq` belongs to.
         incarnation: Incarnation,
-        /// What the sender has: all changes up to this one.
+        /// The sender has all changes up to this one.
         seq: u64,
     },
     /// Ends a subscription.
     Unsubscribe {
-        /// Whose claims.
+        /// The hub whose claims they are.
         origin: HubId,
     },
     /// Changes to the claims of one hub.
     Delta(Delta),
     /// Asks for a set that is not all of a hub's claims, after `seq`, now and as it changes.
     Follow {
-        /// What.
+        /// The set.
         set: Set,
         /// The incarnation that `seq` belongs to.
         incarnation: Incarnation,
-        /// What the sender has: all changes up to this one.
+        /// The sender has all changes up to this one.
         seq: u64,
     },
-    /// Ends that.
+    /// Ends what a `Follow` began.
     Unfollow {
-        /// What.
+        /// The set.
         set: Set,
     },
     /// Changes to such a set of the delta's origin.
     Changes(Scope, Delta),
-    /// What a hub holds of another's claims, to be compared by the receiver: an alarm, not a repair.
+    /// What the sender holds of another hub's claims, for the receiver to compare: it raises an alarm, and repairs
+    /// nothing.
     Audit {
-        /// Whose claims.
+        /// The hub whose claims they are.
         origin: HubId,
-        /// Of which incarnation.
+        /// The incarnation of their hub.
         incarnation: Incarnation,
         /// All changes up to this one.
         seq: u64,
@@ -163,7 +165,7 @@ pub enum DataFrame {
 }
 
 impl DataFrame {
-    /// From where to where.
+    /// Its source and its destination.
     pub fn head(&self) -> &FrameHead {
         match self {
             DataFrame::Signal(signal) => &signal.head,
@@ -173,11 +175,11 @@ impl DataFrame {
     }
 }
 
-/// A data frame as it came, its head read. A hub on the way passes it on as it is, so that it may say what that hub does
-/// not know; its destination reads the rest.
+/// A data frame as it came, of which the head was read. A hub on the way passes it on as it is, so it may be of a
+/// variant that this hub does not know; its destination reads the rest.
 #[derive(Clone, PartialEq, Debug)]
 pub struct UnreadFrame {
-    /// From where to where.
+    /// Its source and its destination.
     pub head: FrameHead,
     /// Its kind, as on the wire.
     pub kind: u8,
@@ -185,26 +187,26 @@ pub struct UnreadFrame {
     pub rest: Bytes,
 }
 
-/// What one end of a link holds of the topology, in few bytes.
+/// A summary of the records that one end of a link holds, in few bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Summary {
     /// The sender knows nobody yet, and asks for all records.
     pub wants_all: bool,
-    /// It answers one that differed, and is not to be answered.
+    /// It answers a summary that differed, and must not be answered.
     pub is_answer: bool,
-    /// For each share of the hubs that the sender can reach, a sum over their records; none in a mere greeting.
+    /// For each share of the hubs that the sender can reach, the sum of their records; none in a mere greeting.
     pub sums: Vec<u32>,
 }
 
 impl Summary {
-    /// In so many shares hubs are summed up. A summary with another number of them is not compared.
+    /// The number of shares that hubs are summed up in. A summary with another number is not compared.
     pub const SHARES: usize = 32;
 }
 
 /// One line of a [`ControlFrame::Digest`] or a [`ControlFrame::Announce`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DigestEntry {
-    /// Whose record.
+    /// The hub of the record.
     pub hub: HubId,
     /// Its incarnation.
     pub incarnation: Incarnation,
@@ -215,7 +217,7 @@ pub struct DigestEntry {
 /// What a hub says of itself and its links. Newer means a higher (incarnation, number).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LinkRecord {
-    /// Whose.
+    /// Its hub.
     pub hub: HubId,
     /// Its present incarnation.
     pub incarnation: Incarnation,
@@ -223,9 +225,9 @@ pub struct LinkRecord {
     pub number: u64,
     /// The hub is shutting down: dial it no more.
     pub draining: bool,
-    /// Where it can be dialled: at most [`LinkRecord::MAX_URLS`]; none for a hub that cannot be.
+    /// The addresses where it can be dialled: at most [`LinkRecord::MAX_URLS`], none for a hub that cannot be dialled.
     pub urls: Vec<String>,
-    /// Where it runs, for people to read, perhaps with a mark behind: see [`LinkRecord::place`].
+    /// Where it runs, for operators, perhaps followed by marks: see [`LinkRecord::place`].
     pub region: String,
     /// Its neighbours and the cost of the link to each, by hub id in rising order.
     pub neighbours: Vec<(HubId, u16)>,
@@ -241,13 +243,13 @@ impl LinkRecord {
     /// The most neighbours in a record.
     pub const MAX_NEIGHBOURS: usize = 512;
 
-    /// What the last character of a region says: its hub knows how to take single networks of another one's claims.
+    /// The last character of a region, if its hub knows how to take single networks of another hub's claims.
     const KNOWS: char = '\u{1f}';
-    /// The same, and that it asks that nobody take more: see `core/interest.rs`.
+    /// The last character, if the hub also asks others to take no more than that: see `core/interest.rs`.
     const ASKS: char = '\u{1e}';
 
-    /// A region with the marks of a hub of this wire level that knows of interest. Hubs that do not pass it on as it is,
-    /// which they would do with nothing else that a record does not have for them.
+    /// A region with the marks of a hub of this wire level that knows of interest. Hubs that do not know the marks pass
+    /// a region on as it is, which they do with nothing else that they do not know in a record.
     ///
     /// The last mark is about interest: `U+001F` for a hub that knows of it, `U+001E` for one that asks for it too. Those
     /// before it are the level in binary, from the first bit that is set on, with `U+001F` for one and `U+001E` for zero:
@@ -273,7 +275,7 @@ impl LinkRecord {
         })
     }
 
-    /// Where the hub runs, for people to read.
+    /// Where the hub runs, for operators.
     pub fn place(&self) -> &str {
         self.region.trim_end_matches([Self::KNOWS, Self::ASKS])
     }
@@ -287,7 +289,7 @@ impl LinkRecord {
         }
     }
 
-    /// Its place in a digest.
+    /// Its line in a digest.
     pub fn digest(&self) -> DigestEntry {
         DigestEntry {
             hub: self.hub,
@@ -296,7 +298,7 @@ impl LinkRecord {
         }
     }
 
-    /// What newer and older are compared by.
+    /// The version: the record with the higher one is newer.
     pub fn version(&self) -> (Incarnation, u64) {
         (self.incarnation, self.number)
     }
@@ -308,11 +310,11 @@ impl LinkRecord {
 /// bring the receiver from `from` of the first part to `to` of the last.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Delta {
-    /// Whose claims.
+    /// The hub whose claims they are.
     pub origin: HubId,
-    /// Of which incarnation.
+    /// The incarnation of their hub.
     pub incarnation: Incarnation,
-    /// What the receiver must have already: all changes up to this one. 0 with `reset`.
+    /// The receiver must have all changes up to this one already. 0 with `reset`.
     pub from: u64,
     /// The receiver starts from an empty set.
     pub reset: bool,
@@ -327,7 +329,7 @@ pub struct Delta {
 /// One change.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Entry {
-    /// Its place in the author's sequence, from 1.
+    /// Its number in the author's sequence, from 1.
     pub seq: u64,
     /// What changed.
     pub change: Change,
@@ -358,7 +360,7 @@ pub enum Change {
 /// gone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct UnknownChange {
-    /// The kind, and what else its first byte says; as on the wire, but for whether a number follows.
+    /// Its first byte, as on the wire: the kind and the flags, without the flag that a number follows.
     pub tag: u8,
     /// The network that the item is in.
     pub network: NetworkKey,
@@ -379,7 +381,7 @@ impl UnknownChange {
         self.tag & Self::GONE != 0
     }
 
-    /// That the item is gone, and no more: what a hub without space for what was said makes of it.
+    /// The change that says only that the item is gone: a hub that has no space for this change keeps that one instead.
     #[must_use]
     pub fn gone(self) -> Self {
         UnknownChange {
@@ -390,7 +392,7 @@ impl UnknownChange {
     }
 }
 
-/// A hub's word that it holds a peer.
+/// A hub's statement that it holds a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claim {
     /// The network.
@@ -407,7 +409,7 @@ pub struct Claim {
     pub data: Option<Bytes>,
 }
 
-/// What every data frame begins with: all that a hop reads.
+/// The head of every data frame: all that a hop reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameHead {
     /// Links that it may still cross.
@@ -425,29 +427,29 @@ pub struct FrameHead {
 /// A signal between two hubs.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SignalFrame {
-    /// From where to where.
+    /// Its source and its destination.
     pub head: FrameHead,
     /// Its number between these two, from 1.
     pub seq: u64,
     /// The lowest number that the sender still keeps: nothing below is sent again.
     pub base: u64,
-    /// What is in it.
+    /// Its body.
     pub body: SignalBody,
 }
 
-/// What a signal says.
+/// The body of a signal.
 #[derive(Clone, PartialEq, Debug)]
 pub enum SignalBody {
     /// From a peer to a peer.
     Peer(PeerSignal),
-    /// From a hub to a hub: the bodies are the control plane's own.
+    /// From a hub to a hub: the control planes know what it means.
     Hub {
         /// Encoded by `core::contest`.
         payload: Bytes,
     },
-    /// Of a variant that this version does not know, or not laid out as it knows it.
+    /// A variant that this version does not know, or one that is not laid out as it expects.
     Other {
-        /// Which, as on the wire.
+        /// The variant, as on the wire.
         variant: u8,
         /// What follows.
         payload: Bytes,
@@ -469,7 +471,7 @@ pub struct PeerSignal {
     pub target: PeerId,
     /// Its claim at the destination hub.
     pub target_claim: ClaimNo,
-    /// What kind.
+    /// Its kind.
     pub kind: SignalKind,
     /// The payload, as given.
     pub payload: Bytes,
@@ -484,8 +486,8 @@ impl SignalBody {
         payload
     }
 
-    /// The same with a payload of its own: as it comes, it is a part of its link's message, and keeps all of that in
-    /// memory.
+    /// The same body with a payload of its own. A payload as it came is a part of its link's message, and keeps all of
+    /// that in memory.
     pub fn detached(mut self) -> Self {
         let (SignalBody::Peer(PeerSignal { payload, .. })
         | SignalBody::Hub { payload }
@@ -495,7 +497,7 @@ impl SignalBody {
     }
 }
 
-/// What the destination has of a pair's signals.
+/// The signals of a pair of hubs that the destination has taken.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AckFrame {
     /// From the signals' destination to their source.
@@ -507,14 +509,15 @@ pub struct AckFrame {
 }
 
 impl AckFrame {
-    /// The most refusals in one, so that it stays well within a message. Who has more to tell acknowledges less.
+    /// The most refusals in one frame, so that it stays well within a message. A destination with more refusals
+    /// acknowledges fewer signals.
     pub const MAX_REFUSED: usize = 512;
 }
 
 /// A signal that its destination could not deliver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RefusedSignal {
-    /// Which.
+    /// Its number.
     pub seq: u64,
     /// Why.
     pub why: RefusedWhy,
@@ -529,6 +532,6 @@ pub enum RefusedWhy {
     Overload,
     /// The source hub does not hold the peer that it names, or the networks differ.
     Forged,
-    /// The destination does not know what the signal says.
+    /// The destination does not know the variant of the signal.
     NotUnderstood,
 }

@@ -36,12 +36,12 @@ pub enum HoldDue {
 #[derive(Debug, Default)]
 pub struct HoldDown {
     holds: BTreeMap<HubId, Hold>,
-    /// By when something is due. The loss of half a large mesh would otherwise be looked through at every input.
+    /// The times when something is due. Without them, the loss of half a large mesh would be searched at every input.
     by_due: BTreeSet<(Moment, HubId)>,
 }
 
 impl HoldDown {
-    /// The hub cannot be reached from now on. One that is held already goes on as it was.
+    /// The hub cannot be reached from now on. A hold that has begun already goes on as it was.
     pub fn start(&mut self, hub: HubId, hide_at: Moment, drop_at: Moment) {
         let hold = self.holds.entry(hub).or_insert(Hold {
             hide_at,

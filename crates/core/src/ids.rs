@@ -21,8 +21,8 @@ use crate::policy::{Policies, Policy};
 pub struct HubId(pub [u8; 20]);
 
 impl Hash for HubId {
-    /// In words: the ids in each link record are looked up for each neighbour that it is sent to, and the derived
-    /// way would take half of that time.
+    /// Hashed as machine words: the ids in each link record are looked up for each neighbour that it is sent to, and
+    /// the derived hash would take half of that time.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let (words, _) = self.0.as_chunks();
         for word in words {
@@ -87,7 +87,7 @@ impl fmt::Display for Incarnation {
 
 /// A peer's name within its network: 1 to 128 bytes of text, kept byte for byte.
 ///
-/// Forty lower-case hex digits, which is what most clients use, take 20 bytes instead of 40.
+/// Most clients use forty lower-case hex digits: these take 20 bytes instead of 40.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerId {
     /// 40 lower-case hex digits, packed.
@@ -113,8 +113,8 @@ impl PeerId {
         Ok(PeerId::Text(text.into()))
     }
 
-    /// Where this id lies on the line that distances are measured on: the first 8 bytes of a packed id, and
-    /// a hash of any other.
+    /// The number by which distances between ids are measured: the first 8 bytes of a packed id, and a hash of any
+    /// other.
     pub fn place(&self) -> u64 {
         match self {
             PeerId::Hex([a, b, c, d, e, f, g, h, ..]) => {
@@ -222,7 +222,7 @@ impl NetworkKey {
             .is_some_and(|dialect| dialect.policy().returns)
     }
 
-    /// What holds for it; `None` if this hub does not know its dialect.
+    /// Its policy; `None` if this hub does not know its dialect.
     pub fn policy<'p>(&self, policies: &'p Policies) -> Option<&'p Policy> {
         self.dialect().map(|dialect| policies.of(dialect))
     }
@@ -382,6 +382,6 @@ impl LeaveReason {
     }
 }
 
-/// What kind of signal it is. The number belongs to the network's dialect; the mesh does not look at it.
+/// The kind of a signal. The number belongs to the network's dialect; the mesh does not look at it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SignalKind(pub u8);

@@ -1,12 +1,12 @@
-//! Which networks of other hubs' this hub needs the members of.
+//! The networks whose members at other hubs this hub needs to know.
 //!
-//! In a small mesh every hub has every claim. Past a size (`MESH_FULL_DIRECTORY_PEERS`, or a hundred hubs) it takes of the
-//! others the networks that they have members in, and the members of those networks alone that are of *interest*: in
-//! which it has a peer, has one that wants to be, had one until a moment ago, or keeps a signal that waits for its
-//! target. What a hub takes for its neighbours comes on top, and is `narrowing`'s to know.
+//! In a small mesh every hub has every claim. Past a size (`MESH_FULL_DIRECTORY_PEERS`, or a hundred hubs) it takes
+//! from the others the names of their networks, and the members only of networks of *interest*: those in which it has a
+//! peer, a peer wants to be, a peer was until a moment ago, or a signal waits for its target. What a hub takes for its
+//! neighbours is added by `narrowing`.
 //!
-//! Holds the networks of interest, the joins that wait until the members of their network are known, and what was
-//! concluded about the size of the mesh. Knows nothing of links and of claims; `narrowing` carries out what follows.
+//! Owns the networks of interest, the joins that wait until the members of their network are known, and the conclusions
+//! about the size of the mesh. Knows nothing of links and of claims; `narrowing` carries out what follows.
 //!
 //! Invariants: a network is of interest while it has a reason, and for [`InterestConfig::linger`] after the last; each join
 //! that waits goes on once, or is withdrawn.
@@ -19,13 +19,13 @@ use bytes::Bytes;
 use super::api::Join;
 use super::ids::{ClaimNo, HubId, Moment, NetworkKey};
 
-/// How long a network stays of interest that somebody wants to be in: longer than any contest for an id.
+/// How long a network stays of interest because a peer wants to be in it: longer than any contest for an id.
 const WHILE_JOINING: Duration = Duration::from_secs(15);
 /// How often signals that wait in a network without members here are looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The most joins that wait for the members of their networks.
 const MAX_WAITING: usize = 100_000;
-/// For how long no join waits for a hub that let one wait in vain.
+/// How long joins do not wait for a hub that let one wait in vain.
 const TARDY_FOR: Duration = Duration::from_secs(60);
 /// The least time between two looks at the whole mesh.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -35,9 +35,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct InterestConfig {
     /// This hub knows of interest, and says so.
     pub known: bool,
-    /// Up to so many peers in the mesh every hub has them all.
+    /// With up to this many peers in the mesh every hub has them all.
     pub full_peers: usize,
-    /// Up to so many hubs in the mesh every hub has all peers.
+    /// With up to this many hubs in the mesh every hub has all peers.
     pub full_hubs: usize,
     /// How long the mesh must have been smaller, by a quarter, before every hub has all peers again.
     pub calm: Duration,
@@ -84,7 +84,7 @@ pub(super) enum InterestDue {
 #[derive(Debug)]
 pub(super) struct Interest {
     pub(super) config: InterestConfig,
-    /// Single networks are to be taken of other hubs.
+    /// This hub takes single networks of other hubs.
     pub(super) narrow: bool,
     /// The hubs of which single networks are taken.
     pub(super) by_parts: BTreeSet<HubId>,
@@ -115,7 +115,7 @@ impl Interest {
         }
     }
 
-    /// Whether interest counts for anything: of some hub there is not everything.
+    /// Whether interest matters: this hub does not have all claims of some hub.
     pub(super) fn is_active(&self) -> bool {
         self.narrow || !self.by_parts.is_empty()
     }
@@ -125,7 +125,7 @@ impl Interest {
         self.networks.contains_key(network)
     }
 
-    /// How many networks are.
+    /// How many networks are of interest.
     pub(super) fn len(&self) -> usize {
         self.networks.len()
     }
@@ -140,7 +140,7 @@ impl Interest {
         let fresh = !self.includes(network);
         let held = self.networks.entry(network.clone()).or_default();
         held.ends = None;
-        // Whoever got here without a wait found its members known, or may not wait.
+        // A join that got here without a wait found the members known, or may not wait.
         held.known |= held.joins.is_empty();
         fresh
     }
@@ -238,7 +238,7 @@ impl Interest {
         self.networks.remove(network);
     }
 
-    /// There is a reason that cannot be seen to end: it is looked at again.
+    /// There is a reason whose end nobody reports: look at it again later.
     pub(super) fn look_again(&mut self, now: Moment, network: &NetworkKey) {
         self.ends_at(network, now + LOOK_AGAIN);
     }
@@ -291,7 +291,7 @@ impl Interest {
         self.tardy.get(hub).is_none_or(|until| *until <= now)
     }
 
-    /// The mesh may have become another: it is looked at soon.
+    /// The mesh may have changed: look at it soon.
     pub(super) fn look_soon(&mut self, now: Moment) {
         let at = self.looked.map_or(now, |last| now.max(last + LOOK_EVERY));
         self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
@@ -307,7 +307,7 @@ impl Interest {
         due
     }
 
-    /// The mesh has so many hubs and peers, as far as is known. Whether this hub asks for interest.
+    /// Whether this hub asks for interest, with this many hubs and peers in the mesh as far as it knows.
     pub(super) fn judge(&mut self, now: Moment, hubs: usize, peers: usize) -> bool {
         let InterestConfig {
             full_peers,

@@ -1,6 +1,6 @@
-//! How much a core keeps because others said so: what its bounds are about.
+//! How much a core keeps because of what other hubs say: this is what its bounds limit.
 //!
-//! Plain numbers for those who check the bounds from outside; nothing decides by them. Part of [`Core`].
+//! Plain numbers for tests that check the bounds; no decision depends on them. Part of [`Core`].
 
 use std::time::Duration;
 
@@ -16,25 +16,25 @@ pub struct Kept {
     pub records: usize,
     /// Forgotten hubs whose incarnation is remembered.
     pub past_incarnations: usize,
-    /// Links with one hub, where they are most.
+    /// The most links with one hub.
     pub links_with_one: usize,
     /// How old the oldest link is that never answered a ping.
     pub unanswered_for: Duration,
-    /// Subscriptions of one link, where they are most.
+    /// The most subscriptions of one link.
     pub subscriptions: usize,
-    /// Sets of single networks that one link follows, where they are most.
+    /// The most sets of single networks that one link follows.
     pub followed: usize,
     /// Bytes of data in changes that are kept aside until the last part of their delta is here.
     pub staged_bytes: usize,
-    /// Claims of another hub, and bytes of their data, where they are most.
+    /// The most claims of another hub, and the most bytes of their data.
     pub of_one: Used,
     /// The same of all other hubs together.
     pub of_others: Used,
     /// Hubs whose signals are numbered.
     pub sources: usize,
-    /// Bytes of signals of one source that came before their turn, where they are most.
+    /// The most bytes of early signals of one source.
     pub early_bytes: usize,
-    /// Frames that wait for one link, where they are most.
+    /// The most frames that wait for one link.
     pub queued: usize,
 }
 

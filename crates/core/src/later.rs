@@ -1,5 +1,5 @@
-//! What hubs of a later version say of themselves beside claims. This version says nothing of the kind, and passes it on;
-//! hubs that are simulated as later ones do.
+//! Changes beside claims that hubs of a later version author. This version authors none, and passes them on; hubs that
+//! are simulated as later ones do author them.
 //!
 //! Part of [`Core`], whose doc has the contract.
 
@@ -7,7 +7,7 @@ use super::Core;
 use super::ids::Now;
 use crate::frames::{Set, UnknownChange};
 
-/// From which wire level on hubs keep what they do not know, and pass it on.
+/// Hubs of this wire level or higher keep changes that they do not know, and pass them on.
 const KEEPS: u8 = 1;
 
 impl Core {
@@ -17,7 +17,7 @@ impl Core {
         self.routing.topology.routes().level >= KEEPS
     }
 
-    /// Says something of an item of this hub, in a network in which it has members.
+    /// Authors a change of an item of this hub, in a network in which it has members.
     pub fn author_unknown(&mut self, now: Now, change: UnknownChange) {
         let of_network = Set::of(self.me, &change.network);
         self.directory.write().author_unknown(now.at, change);

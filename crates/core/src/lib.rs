@@ -8,19 +8,19 @@
 //! [`Core::poll_transmit`] when its socket can take them; what a slow link has not taken costs nothing but a
 //! cursor. The same inputs at the same times give the same outputs, to the byte.
 //!
-//! Two parts are shared with the data path: the [`Directory`] behind a read-write lock that only the core
-//! writes, and the [`Exchange`] (signal windows) behind a mutex. Whoever touches the exchange, the core
-//! included, leaves effects in it that its caller must drain. Locks are taken in the order exchange,
-//! directory, and the core holds neither when it returns.
+//! Two parts are shared with the data path: the [`Directory`] behind a read-write lock that only the core writes, and
+//! the [`Exchange`] (signal windows) behind a mutex. Every call of the exchange, also by the core, leaves effects in it
+//! that its caller must drain. Locks are taken in the order exchange, directory, and the core holds neither when it
+//! returns.
 //!
 //! # The parts
 //!
-//! [`Core`] composes three that own the rest: `linkage` (the sockets), `routing` (the mesh beyond them) and `membership`
-//! (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the graph and the ways;
-//! `dial` chooses whom to dial; `subscriptions` and `subscribers` move the [`directory`], of which
-//! `interest` and `narrowing` say what of it is needed here; `contest` decides who may
-//! hold an id; `rosters` decides who is told, and `rooms` what becomes of rooms; [`exchange`] carries signals. Each is a
-//! state machine of its own that knows none of the others: this module alone passes their events on.
+//! [`Core`] composes three that own the rest: `linkage` (the sockets), `routing` (the mesh beyond them) and
+//! `membership` (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the
+//! graph and the routes; `dial` chooses the hubs to dial; `subscriptions` and `subscribers` move the [`directory`], of
+//! which `interest` and `narrowing` say what of it is needed here; `contest` decides who may hold an id; `rosters`
+//! decides who is told, and `rooms` what becomes of rooms; [`exchange`] carries signals. Each is a state machine of its
+//! own that knows none of the others: this module alone passes their events on.
 //!
 //! # The face
 //!
@@ -102,20 +102,20 @@ pub use topology::TopologyConfig;
 
 /// A round of housekeeping audits one in this many of the origins.
 const AUDIT_SHARES: u64 = 16;
-/// After how long the next few peers are told of others, of those that leaves left with hardly anybody.
+/// The pause between two refills: each gives a few peers, to whom leaves have left hardly anybody, more of the others.
 const REFILL_PAUSE: Duration = Duration::from_millis(10);
 /// How long an origin's hidden claims are kept for its return.
 const DROP_AFTER: Duration = Duration::from_secs(60);
-/// For how long a hub leaves the mesh for another one with its id at first; then for twice as long each time.
+/// How long a hub first leaves the mesh to another one with its id; then twice as long each time.
 const ABSENCE: Duration = Duration::from_secs(120);
-/// The longest that it does.
+/// The longest absence.
 const MAX_ABSENCE: Duration = Duration::from_secs(30 * 60);
-/// How long a hub that has drawn a new id stays away at least when it has to draw another.
+/// The least time between two ids that a hub draws: until then it stays away.
 const RENAMED_EVERY: Duration = Duration::from_secs(60);
 /// How often an alarm of one kind is raised at most.
 const ALARM_EVERY: Duration = Duration::from_secs(60);
 
-/// What a core is made of.
+/// The configuration of a core.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
     /// This hub.
@@ -124,20 +124,20 @@ pub struct CoreConfig {
     pub random_id: bool,
     /// Its incarnation: a random nonce per boot.
     pub incarnation: Incarnation,
-    /// What all choices "at random" are drawn from.
+    /// The seed of all random choices.
     pub seed: u64,
     /// Addresses to dial for ever.
     pub bootstrap: Vec<String>,
     /// How long an unreachable hub's peers stay visible.
     pub hold: Duration,
-    /// How often old retractions are forgotten, a sixteenth of the origins is audited, and networks that have
-    /// become small are told of as such.
+    /// How often old retractions are forgotten, a sixteenth of the origins is audited, and peers of networks that have
+    /// become small are told of all members.
     pub housekeeping: Duration,
-    /// The size from which a network's peers learn of a neighbourhood only; 0 for never.
+    /// In networks of at least this size a peer is told only of a neighbourhood; 0: never.
     pub discovery_limit: usize,
     /// What holds for the networks of each dialect.
     pub policies: Policies,
-    /// From when on single networks are taken of other hubs.
+    /// When single networks are taken of other hubs.
     pub interest: InterestConfig,
     /// What the claims of other hubs may take up.
     pub shares: Shares,
@@ -153,7 +153,7 @@ pub struct CoreConfig {
     pub dial: DialConfig,
     /// Signals.
     pub exchange: ExchangeConfig,
-    /// It passes for a hub of the version after this one, in simulations.
+    /// In simulations: it behaves as a hub of the version after this one.
     pub later: bool,
     /// Known faults, for tests of the tests.
     pub mutants: Mutants,
@@ -313,7 +313,7 @@ impl Core {
         &self.linkage.links
     }
 
-    /// Who is dialled.
+    /// The dialler.
     pub fn dialer(&self) -> &dial::Dialer {
         &self.linkage.dialer
     }
@@ -355,7 +355,7 @@ impl Core {
         self.routing.subscriptions.parent(origin)
     }
 
-    /// What was due by `now` is done.
+    /// Does what is due by `now`.
     pub fn handle_timeout(&mut self, now: Now) {
         if self.back.is_some_and(|back| back <= now.at) {
             self.come_back(now);
@@ -391,8 +391,8 @@ impl Core {
         self.settle(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is next needed. The exchange's own deadlines are part of
-    /// it as they are now; whoever gives the exchange an earlier one sees to it itself.
+    /// When [`handle_timeout`](Self::handle_timeout) is next needed. It includes the exchange's deadlines as they are
+    /// now; a caller that gives the exchange an earlier one has to take care of it.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let parts = [
             self.linkage.poll_timeout(),
@@ -405,7 +405,7 @@ impl Core {
         parts.into_iter().flatten().min()
     }
 
-    /// With more links than wanted, parts from a neighbour that can be done without.
+    /// With more links than wanted, parts from a neighbour that is not needed.
     fn shed_link(&mut self, now: Now) {
         let Some(hub) = self.linkage.dialer.poll_drop(now.at) else {
             return;
@@ -445,7 +445,7 @@ impl Core {
         }
         drop(directory);
         self.routing.keep_interest(now);
-        // Who learns of a network that became small must not hear of what came before that only afterwards.
+        // A peer that is told of a network that became small must hear of earlier changes first.
         self.pass_changes_on(now);
         let mut directory = self.directory.write();
         directory.prune(now.at);

@@ -1,7 +1,7 @@
-//! What comes and goes by links: handshakes done, control messages, what is to be sent, and dials.
+//! What comes and goes by links: finished handshakes, control messages in and out, and dials.
 //!
-//! Passes each frame to the part that it concerns, and asks the parts in turn for what a link is to be sent.
-//! Part of [`Core`], whose doc has the contract.
+//! Passes each frame to the part that it concerns, and asks the parts in turn for the next frame of a link. Part of
+//! [`Core`], whose doc has the contract.
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,7 +16,7 @@ use crate::frames::{
 };
 use crate::reach::Reach;
 
-/// The most records, lines, requests and changes in one message: what bounds the work that it makes. A hub sends
+/// The most records, lines, requests and changes in one message: this bounds the work that it makes. A hub sends
 /// messages of about 16 KiB, in which there is space for half as many of the smallest.
 const MAX_PARTS: usize = 8192;
 /// A summary or a part of a digest makes as much work as this many records: all records are gone through, however
@@ -43,7 +43,7 @@ impl Core {
         self.handle_link_up_from(now, up, Reach::Global);
     }
 
-    /// A handshake is done, with a hub that is so near.
+    /// A handshake is done, with a hub at this reach.
     pub fn handle_link_up_from(&mut self, now: Now, up: LinkUp, reach: Reach) {
         if self.left {
             return self.close(up.link, Bye::IdentityClash);
@@ -71,7 +71,7 @@ impl Core {
             .dialer
             .on_neighbour_up(now.at, up.hub, up.dialed);
         if self.linkage.links.link_to(up.hub).is_none() {
-            // Refused at once: what the dialler takes for a neighbour is none.
+            // The link was refused at once: the dialler must not take it for a neighbour.
             self.linkage.dialer.on_neighbour_down(now.at, up.hub);
         }
         self.settle(now);
@@ -198,7 +198,7 @@ impl Core {
             }
             ControlFrame::Announce(words) => {
                 self.routing.topology.handle_announce(now.at, link, &words);
-                // Whoever has a record would have told it: to ask each for it again would be for nothing.
+                // A hub that has a record would have sent it: asking each again would be for nothing.
                 let version = |word: &DigestEntry| (word.incarnation, word.number);
                 let said: Vec<_> = words.iter().map(|word| (word.hub, version(word))).collect();
                 self.note_tellers(link, &said);
@@ -226,7 +226,7 @@ impl Core {
             } => {
                 self.handle_audit(now, origin, incarnation, seq, hash);
             }
-            // Of a newer version: skipped.
+            // A frame of a newer version: skipped.
             ControlFrame::Unknown { .. } => {}
         }
     }
@@ -281,7 +281,7 @@ impl Core {
         if origin == self.me {
             return;
         }
-        // Records of the same message may have changed who is reachable: a hub whose hold has not begun yet
+        // Records of the same message may have changed which hubs are reachable: a hub whose hold has not begun yet
         // would be hidden, and come back a moment later.
         self.drain_topology_events(now);
         if set.scope != Scope::Networks {

@@ -1,5 +1,5 @@
-//! The first of the three parts of a core: its links. Which sockets there are, which of them is *the* link to a neighbour,
-//! what is said and read by each, and whom to dial.
+//! The first of the three parts of a core: its links. It knows the open sockets, which of them is *the* link to a
+//! neighbour, what each sends and reads, and which hubs to dial.
 //!
 //! Knows nothing of routes and of claims. Called by [`Core`](super::Core), which passes events on.
 
@@ -14,12 +14,12 @@ use crate::frames::ControlFrame;
 use crate::reach::Reach;
 use crate::wire::{Decoder, Encoder};
 
-/// What is said and read by one link.
+/// What one link sends and reads.
 pub(super) struct Codec {
     pub(super) hub: HubId,
-    /// How near the other end is.
+    /// How far away the other end is.
     pub(super) reach: Reach,
-    /// It takes and gives sets of single networks.
+    /// The other end knows sets of single networks.
     pub(super) follows: bool,
     pub(super) encoder: Encoder,
     pub(super) decoder: Decoder,
@@ -62,15 +62,15 @@ impl Linkage {
         self.codecs.keys().copied().collect()
     }
 
-    /// Has a frame said by a link, if that is open.
+    /// Queues a frame for a link, if that is open.
     pub(super) fn say(&mut self, link: LinkId, frame: ControlFrame) {
         if let Some(codec) = self.codecs.get_mut(&link) {
             codec.queue.push_back(frame);
         }
     }
 
-    /// Has a request for claims said by a link. One of an earlier version would lose its dictionary over a frame that it
-    /// does not know.
+    /// Queues a request for claims for a link. A hub of an earlier version would lose its dictionary over a frame that
+    /// it does not know.
     pub(super) fn ask(&mut self, link: LinkId, frame: ControlFrame) {
         let known = matches!(
             frame,
@@ -91,12 +91,12 @@ impl Linkage {
         }
     }
 
-    /// What a link has to say of its own, before anything about claims: none if there is nothing.
+    /// The next queued frame of a link, which goes before anything about claims; none if there is none.
     pub(super) fn next_queued(&mut self, link: LinkId) -> Option<ControlFrame> {
         self.codecs.get_mut(&link)?.queue.pop_front()
     }
 
-    /// Whether something waits to be said by a link, but for claims and records.
+    /// Whether something waits to be sent by a link, apart from claims and records.
     pub(super) fn has_pending(&self, link: LinkId) -> bool {
         let queued = |codec: &Codec| !codec.queue.is_empty();
         self.codecs.get(&link).is_some_and(queued) || self.links.has_control(link)

@@ -6,14 +6,14 @@
 //!
 //! Promises:
 //! - A neighbour has one active link. Frames are welcome on every open one; what is sent goes by the active one.
-//! - Of several links with one hub the *best* is kept: one that the lower hub id dialled before one that the
-//!   higher dialled, and of one dialler's the newest. Both ends rank alike, whatever they saw first.
+//! - Of several links with one hub the *best* is kept: one that the lower hub id dialled before one that the higher
+//!   dialled, and of those of one dialler, the newest. Both ends rank alike, whatever they saw first.
 //! - The others are closed only when the best one has answered a ping that is younger than they are; so the
 //!   other end knows it too, and neither is without a link in between.
 //! - A standing best link that does not answer within `rival_probe` of a rival's arrival is closed instead.
 //! - Of two incarnations of a hub only the later has links. A hub that raised its epoch (same nonce) lives on.
-//! - There are [`Links::MAX_PER_HUB`] links with one hub at most, and one that answers none of its first pings is closed as
-//!   silent, whatever else comes by it.
+//! - There are [`Links::MAX_PER_HUB`] links with one hub at most, and a link that answers none of its first pings is
+//!   closed as silent, whatever else comes by it.
 //! - `NeighbourDown` means that no link with that hub is left; losing one of several is a `NeighbourSwitched`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -38,7 +38,7 @@ struct Contest {
     best: LinkId,
     /// A pong with this token, or a later one, proves it.
     token: u64,
-    /// When the best link loses. None while it does not stand yet: then silence ends it.
+    /// When the best link loses. None until it has answered its first ping: until then silence ends it.
     deadline: Option<Moment>,
 }
 
@@ -156,7 +156,7 @@ impl Links {
         }
     }
 
-    /// A pong came. One that was not asked for says nothing.
+    /// A pong came. One that was not asked for means nothing.
     pub fn on_pong(&mut self, now: Moment, link: LinkId, token: u64) {
         let Some(entry) = self.links.get_mut(&link) else {
             return;
@@ -184,7 +184,7 @@ impl Links {
         self.on_bye(now, link, bye);
     }
 
-    /// Pings what is due, and closes what is silent or failed its probe.
+    /// Pings links when it is time, and closes those that are silent or failed their probe.
     pub fn handle_timeout(&mut self, now: Moment) {
         for link in self.silent(now) {
             self.close(link, Bye::Silent);
@@ -269,7 +269,7 @@ impl Links {
         self.neighbours.len()
     }
 
-    /// How many links there are with one hub, where they are most, and how old the oldest is that never answered a ping.
+    /// The most links with one hub, and the age of the oldest link that never answered a ping.
     pub fn strain(&self, now: Moment) -> (usize, Duration) {
         let mut of_hub: BTreeMap<HubId, usize> = BTreeMap::new();
         for link in self.links.values() {
@@ -344,7 +344,7 @@ impl Links {
             .map(|(id, _)| *id)
     }
 
-    /// Has the best of several links prove itself; a contest about the same link goes on as it began.
+    /// Probes the best of several links; a contest about the same link goes on as it began.
     fn weigh(&mut self, now: Moment, hub: HubId) {
         let several = self.links.values().filter(|link| link.hub == hub).count() > 1;
         let best = self.best(hub);

@@ -81,7 +81,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// A signal came of a peer that is not at the hub that is named as its own.
+    /// A signal named a hub as its source's that does not hold the sender.
     pub fn note_forged(&mut self, now: Now, source: HubId) {
         self.alarm(now, "forged-signal", || {
             format!("a signal came in the name of hub {source}, of a peer that is not there: that hub, or one between here and there, is not to be trusted")
@@ -96,7 +96,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// Says goodbye on every link: the last thing before the end.
+    /// Closes every link, as the last thing before the end.
     pub fn part(&mut self, now: Now, retry_after: Duration) {
         for link in self.linkage.open() {
             self.drop_link(now, link, Bye::Draining { retry_after });
@@ -138,7 +138,7 @@ impl Core {
         }
         let above = above.map(|(_, hlc)| hlc).max(self.latest_in_room(&network));
         let hlc = self.membership.clock.draw(now.wall_ms, above);
-        // With the record of the room that it creates, which is not to be seen without a member.
+        // Together with the record of the room that it creates, which must not be visible without a member.
         self.show(
             now,
             &Claim {
@@ -153,7 +153,8 @@ impl Core {
         );
     }
 
-    /// The clock that a newcomer of a room comes after, whatever the clocks of hubs say: whoever came first is the host.
+    /// The clock that a newcomer's clock must be above, whatever the clocks of hubs say: the first member of a room is
+    /// its host.
     fn latest_in_room(&self, network: &NetworkKey) -> Option<Hlc> {
         let directory = self.directory.read();
         network.is_room().then(|| directory.latest(network))?
@@ -164,7 +165,7 @@ impl Core {
         self.show(now, claim, admits);
     }
 
-    /// The same, where what changed before has been passed on.
+    /// Authors a claim after earlier changes have been passed on.
     fn show(&mut self, now: Now, claim: &Claim, admits: bool) {
         let roster = {
             let mut directory = self.directory.write();
@@ -205,8 +206,8 @@ impl Core {
             self.membership.rosters.forget(network, claim);
             self.routing.on_own_gone(now, network);
         }
-        // Some clients come back under their id, as all do whom a restart sends away, and what they said is for
-        // their target whoever hears the echo.
+        // Some clients come back under their id, and all do that a restart sends away. Their signals still go to their
+        // targets.
         let returns = network.as_ref().is_some_and(NetworkKey::returns);
         if !returns && reason != LeaveReason::Draining {
             self.exchange.lock().on_source_gone(claim);

@@ -27,7 +27,7 @@ pub(super) struct Membership {
     pub(super) policies: Policies,
     /// Claims of this hub beyond the capacity of their networks.
     pub(super) over_capacity: BTreeSet<ClaimNo>,
-    /// While a peer is owed a fuller roster.
+    /// When the next peers get a fuller roster, while any is owed one.
     pub(super) next_refill: Option<Moment>,
 }
 

@@ -83,7 +83,7 @@ mutants! {
     unknown_variant_unacknowledged,
     /// Directory, where a set of another hub is served: changes of kinds that this hub does not know are left out.
     unknown_change_not_passed_on,
-    /// Rooms, where the host's hub holds the record: whoever held it before keeps it too.
+    /// Rooms, where the host's hub holds the record: the hub that held it before keeps it too.
     records_kept,
     /// Rooms, where one is without a member: its time is never over.
     rooms_without_end,
@@ -154,7 +154,7 @@ mutants! {
     records_without_end,
     /// The same: a neighbour is a hub like others.
     no_place_for_neighbours,
-    /// The same: who was turned away is never asked for again.
+    /// The same: a hub that was turned away is never asked for again.
     turned_away_for_good,
     /// Signals, at the destination: a frame may name a later incarnation than the link record.
     life_by_frame,

@@ -1,17 +1,17 @@
-//! Takes of other hubs what is of interest, and no more: carries out what `interest` is about.
+//! Takes from other hubs only what is of interest, as `interest` says.
 //!
-//! **Which.** Every hub of a mesh takes single networks (the mesh is *narrow*) if all hubs in its reach know of interest and
-//! one of them asks for it, by the marks in their link records; else every hub takes all claims of all others. So hubs
-//! of earlier versions, which show no mark, are served as they always were.
+//! **When.** Every hub of a mesh takes single networks (the mesh is *narrow*) if all hubs in its reach know of interest
+//! and one of them asks for it, by the marks in their link records; else every hub takes all claims of all others. So
+//! hubs of earlier versions, which show no mark, are served as they always were.
 //!
-//! **Hub by hub.** Of each other hub there is the whole set, or the networks that it has members in and the sets of those
-//! that are of interest. What there is stays, and is kept up, until the other is there; then one takes the place of the
-//! other at one moment.
+//! **Hub by hub.** Of each other hub this hub has the whole set, or the names of its networks and the sets of those
+//! that are of interest. What it has stays, and is kept up to date, until the other form is complete; then one replaces
+//! the other at one moment.
 //!
-//! **For neighbours.** A set of one network is taken over the same ways as a whole one, so a hub on the way takes it too,
-//! as long as somebody takes it from there.
+//! **For neighbours.** A set of one network takes the same routes as a whole set, so a hub on the way takes it too, as
+//! long as a neighbour takes it from there.
 //!
-//! What decides nothing about joins is done by [`Routing`] alone; the rest is part of [`Core`], whose doc has the contract.
+//! [`Routing`] does alone what does not affect joins; the rest is part of [`Core`], whose doc has the contract.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ impl Core {
         self.routing.interest.includes(network)
     }
 
-    /// Whether somebody here or behind a neighbour needs a set of one network.
+    /// Whether a peer here, or a hub behind a neighbour, needs a set of one network.
     pub fn has_use_for(&self, set: &Set) -> bool {
         self.routing.has_use_for(set)
     }
@@ -56,7 +56,7 @@ impl Core {
         self.routing.interest.waiting()
     }
 
-    /// A local peer wants to be in a network: gives the join back if nothing is to be waited for.
+    /// A local peer wants to be in a network: gives the join back if there is nothing to wait for.
     pub(super) fn wait_for_members(&mut self, now: Now, join: Join) -> Option<Join> {
         if !self.routing.interest.is_active() {
             return Some(join);
@@ -84,7 +84,7 @@ impl Core {
     }
 
     pub(super) fn go_on_where_known(&mut self, now: Now) {
-        // Before the lines of all are here nothing is known of any network: not to be found out for each.
+        // Until the lines of all hubs are here, nothing is known of any network: there is no need to look at each.
         if self.routing.interest.waiting() == 0 || !self.routing.unlined(now.at).is_empty() {
             return;
         }
@@ -102,7 +102,7 @@ impl Core {
         }
     }
 
-    /// Decides a join, unless there is no place.
+    /// Decides a join, unless its network is full.
     pub(super) fn decide(&mut self, now: Now, join: Join) {
         let why = if self.draining {
             JoinRefusal::Draining
@@ -118,7 +118,7 @@ impl Core {
         self.outputs.push_back(Output::Refused { claim, why });
     }
 
-    /// Ends and goes on with what is due.
+    /// Ends networks and lets joins go on, as is due.
     pub(super) fn handle_interest_timeout(&mut self, now: Now) {
         while let Some((network, due)) = self.routing.interest.take_due(now.at) {
             match due {
@@ -182,14 +182,14 @@ impl Core {
         }
     }
 
-    /// Looks at who is in reach, and whether all know of interest and one asks for it.
+    /// Looks at the hubs in reach: whether all know of interest and one asks for it.
     fn look_at_mesh(&mut self, now: Now) {
         if !self.routing.interest.config.known {
             return;
         }
         let routes = self.routing.topology.routes();
         let hubs = routes.by_hub.len() + 1;
-        // Where the hubs are too many, the peers need not be counted.
+        // If there are too many hubs, the peers need not be counted.
         let peers = match hubs > self.routing.interest.config.full_hubs {
             true => 0,
             false => self.directory.read().peers(),
@@ -231,7 +231,7 @@ impl Core {
         for hub in hubs {
             self.routing.arrange(hub);
             if narrow && self.routing.interest.by_parts.contains(&hub) {
-                // What came to be of interest while all was on its way was not asked for.
+                // Networks that came to be of interest while all was on its way were not asked for.
                 self.routing.review_all_of(hub);
             }
         }
@@ -252,7 +252,7 @@ impl Core {
 }
 
 impl Routing {
-    /// Whether somebody here or behind a neighbour needs a set of one network.
+    /// Whether a peer here, or a hub behind a neighbour, needs a set of one network.
     pub(super) fn has_use_for(&self, set: &Set) -> bool {
         match &set.scope {
             Scope::Of(network) => {
@@ -267,7 +267,7 @@ impl Routing {
             && (self.interest.waits_for(now, hub) || self.mutants.tardy_waited_for())
     }
 
-    /// The hubs in reach of which it is still to come which networks they are in.
+    /// The hubs in reach whose lines have not come yet.
     pub(super) fn unlined(&self, now: Moment) -> Vec<HubId> {
         let directory = self.directory.read();
         let parts = self.interest.by_parts.iter();
@@ -278,7 +278,7 @@ impl Routing {
             .collect()
     }
 
-    /// The hubs in reach that list a network and whose members of it are still to come.
+    /// The hubs in reach that list a network, and whose members of it have not come yet.
     pub(super) fn unanswered(&self, now: Moment, network: &NetworkKey) -> Vec<HubId> {
         let directory = self.directory.read();
         let lacking = |hub: &HubId| {
@@ -314,7 +314,7 @@ impl Routing {
         }
     }
 
-    /// A claim of this hub is no more.
+    /// A claim of this hub is gone.
     pub(super) fn on_own_gone(&mut self, now: Now, network: &NetworkKey) {
         self.subscribers.on_advance(&Set::of(self.me, network));
         if !self.interest.is_active() {
@@ -344,8 +344,8 @@ impl Routing {
         }
     }
 
-    /// Takes a set of one network if its hub says that it has members there, and somebody here or behind a neighbour is
-    /// interested; else no more.
+    /// Takes a set of one network if its hub says that it has members there, and a peer here or a hub behind a
+    /// neighbour is interested; otherwise stops taking it.
     pub(super) fn review(&mut self, set: &Set) {
         let Scope::Of(network) = &set.scope else {
             return;
@@ -355,14 +355,14 @@ impl Routing {
         }
         let directory = self.directory.read();
         let held = directory.set_state(set);
-        // Of one that its hub is not in any more nobody on the way has anything to tell.
+        // If its hub has no members in the network any more, no hub on the way has anything to tell.
         let lines = directory.lines();
         let there = match lines.is_whole(&set.hub) {
             true => lines.lists(&set.hub, network),
             false => held.is_some(),
         };
         if there && self.is_of_use(set, network) {
-            // Where all is on its way, nothing more is begun beside it.
+            // While the whole set is on its way, no single network is begun beside it.
             if self.interest.narrow {
                 self.subscriptions.want(&directory, set.clone());
             }
@@ -397,7 +397,7 @@ impl Routing {
         }
     }
 
-    /// A neighbour takes a set from here, or no more.
+    /// A neighbour takes a set from here, or has stopped to.
     pub(super) fn on_followed(&mut self, set: &Set) {
         if !matches!(set.scope, Scope::Of(_)) {
             return;
@@ -409,7 +409,7 @@ impl Routing {
         }
     }
 
-    /// Sees to it that what is wanted of a hub is what the mesh has, or comes to be.
+    /// Takes a hub's whole set or its single networks, as the mesh does now.
     pub(super) fn arrange(&mut self, hub: HubId) {
         let whole = Set::all(hub);
         let lines = Set::networks(hub);
@@ -437,7 +437,7 @@ impl Routing {
             return;
         }
         if is_whole && !self.directory.read().lines().is_whole(&hub) {
-            // What is here goes on until it is known which networks of it there are.
+            // The whole set stays until the names of the hub's networks are known.
             return;
         }
         self.interest.by_parts.insert(hub);
@@ -452,7 +452,7 @@ impl Routing {
         self.review_all_of(hub);
     }
 
-    /// All of a hub is to come: what was begun of single networks and has not come yet would come twice.
+    /// The whole set of a hub will come: single networks that were begun and have not come yet would come twice.
     pub(super) fn give_up_what_is_not_here(&mut self, hub: HubId) {
         let here = self.directory.read().networks_held(&hub);
         for set in self.subscriptions.wanted_of(hub) {
@@ -477,7 +477,7 @@ impl Routing {
         }
     }
 
-    /// A hub's whole set is here: of its networks nothing more is needed.
+    /// A hub's whole set is here: its single networks are not needed any more.
     pub(super) fn rest_on_whole(&mut self, hub: HubId) {
         self.interest.by_parts.remove(&hub);
         if self.subscribers.has_followers_of(&hub) {
@@ -496,7 +496,7 @@ impl Routing {
         }
     }
 
-    /// Nothing of a hub is kept any more.
+    /// Forgets all sets of a hub.
     pub(super) fn forget_sets(&mut self, hub: HubId) {
         self.directory
             .write()
@@ -522,7 +522,7 @@ impl Routing {
         }
     }
 
-    /// Tells anew of sizes that are far from what was told, and closes what nobody asks for.
+    /// Tells new sizes of networks whose lines are far off, and closes views that nobody asks for.
     pub(super) fn keep_interest(&mut self, now: Now) {
         let mut said = false;
         if self.interest.is_active() {

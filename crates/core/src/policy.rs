@@ -1,27 +1,28 @@
-//! The dialects, and what holds for all networks of each: the one place that says so.
+//! The dialects, and the policy for the networks of each, in one place.
 //!
-//! Whoever asks how networks of some dialect are to be treated asks its [`Policy`], never for the dialect itself. What
-//! hubs of one mesh must agree on follows from the dialect alone ([`Dialect::policy`]); what is this hub's own matter
-//! may be set otherwise, in its [`Policies`]. Knows no network, no peer and no time that passes.
+//! Code that treats the networks of some dialect in a special way asks their [`Policy`], and never which dialect they
+//! are of. What all hubs of a mesh must agree on follows from the dialect alone ([`Dialect::policy`]); the rest can be
+//! set for each hub, in its [`Policies`]. Knows no network, no peer and no time that passes.
 
 use std::time::Duration;
 
 /// The dialect that a network is spoken in. Peers of different dialects never share a network.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Dialect {
-    /// The native one, of `peerpigeon` clients.
+    /// The native dialect, of `peerpigeon` clients.
     Pigeon,
-    /// That of `peerjs` clients; a network is a realm.
+    /// The dialect of `peerjs` clients; a network is a realm.
     PeerJs,
-    /// That of `peerjs` clients in room mode; a network is a room of few.
+    /// The dialect of `peerjs` clients in room mode; a network is a small room.
     PeerJsRoomMode,
-    /// That of `y-webrtc` clients; a network is a topic.
+    /// The dialect of `y-webrtc` clients; a network is a topic.
     Yjs,
-    /// That of OctateCode's clients; a network is a room, which has a host.
+    /// The dialect of OctateCode's clients; a network is a room, which has a host.
     Rooms,
-    /// That of Self-Streme's coordinator; a network is a room, and one more is of all that are registered.
+    /// The dialect of Self-Streme's coordinator. A network is a room; one more network has all clients that are
+    /// registered.
     Coordinator,
-    /// The tests' own.
+    /// The dialect of the tests.
     #[cfg(feature = "trial-dialect")]
     Trial,
 }
@@ -83,14 +84,14 @@ impl Dialect {
     }
 }
 
-/// What holds for all networks of one dialect.
+/// The policy for all networks of one dialect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Peers of one network are told of each other. All hubs agree on it.
     pub tells_of_peers: bool,
     /// What a peer publishes reaches all members of its network. All hubs agree on it.
     pub fans_out: bool,
-    /// A client may be connected without being in any network for as long as it likes, once it is known who it is.
+    /// A client may stay connected without being in any network, once its id is known.
     pub idles: bool,
     /// Clients join a network by connecting, and say in the address of their WebSocket which.
     pub joins_by_connecting: bool,
@@ -115,15 +116,15 @@ pub struct Policy {
 /// How signals wait for a target that nobody holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waiting {
-    /// Each for itself, for as long as the hub lets signals wait.
+    /// Each signal waits by itself, for as long as the hub lets signals wait.
     Alone,
-    /// For a time that clients count on. All that one sender sends to one target waits until the first of it expires,
-    /// so that the sender is told of it once.
+    /// Signals wait for a time that clients count on. All signals of one sender to one target wait until the first of
+    /// them expires, so that the sender is told once.
     Together(Duration),
 }
 
 impl Dialect {
-    /// What holds for its networks where nothing else is set.
+    /// Its default policy.
     pub const fn policy(self) -> Policy {
         let native = Policy {
             tells_of_peers: true,
@@ -200,13 +201,13 @@ impl Default for Policies {
 }
 
 impl Policies {
-    /// That of a dialect.
+    /// The policy of a dialect.
     pub fn of(&self, dialect: Dialect) -> &Policy {
-        // `ALL` has each dialect at its own place.
+        // `ALL` has each dialect at its own index.
         &self.0[dialect as usize]
     }
 
-    /// That of a dialect, to be changed. What all hubs agree on stays as it is.
+    /// The policy of a dialect, to change it. What all hubs agree on must stay as it is.
     pub fn of_mut(&mut self, dialect: Dialect) -> &mut Policy {
         &mut self.0[dialect as usize]
     }

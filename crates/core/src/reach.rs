@@ -1,4 +1,4 @@
-//! How far an address reaches: this machine, a private network, or the world. And which addresses count as one.
+//! How far an address reaches: this machine, a private network, or the world; and which addresses count as one.
 //!
 //! One pure function, [`Reach::of`], for two decisions: from where an open mesh takes links (`http::admit`), and which
 //! addresses that other hubs tell of may be dialled (`mesh::advertised`). [`AddressGroup`] is what limits count by. Knows
@@ -15,9 +15,9 @@ pub enum Reach {
     Loopback,
     /// A private network: RFC 1918, or a unique local address of IPv6.
     Private,
-    /// What a provider shares among its customers (RFC 6598). Private, but not ours alone.
+    /// Addresses that a provider shares among its customers (RFC 6598): private, but not ours alone.
     Shared,
-    /// Anybody.
+    /// Any host on the Internet.
     Global,
     /// No host that a hub could be on: link-local, where clouds keep the keys of a machine, other services of a cloud
     /// at well-known addresses, multicast, unspecified, reserved.

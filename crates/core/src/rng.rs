@@ -1,7 +1,7 @@
 //! The core's only source of chance: a seeded generator (SplitMix64).
 //!
-//! The same seed gives the same sequence on every machine and in every version, so that a simulated history
-//! can be played again. Not for secrets: whoever sees a few values can tell the rest.
+//! The same seed gives the same sequence on every machine and in every version, so that a simulated history can be
+//! played again. Not for secrets: the rest follows from a few values.
 
 use std::time::Duration;
 

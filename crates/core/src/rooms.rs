@@ -1,19 +1,19 @@
 //! Rooms: networks that somebody creates, that have a host, and that are there for a while without a member.
 //!
 //! A room's *record* (who created it and when, and what its dialect keeps of it) is the data of a quiet claim of the id
-//! [`RECORD`](super::api::RECORD) in its network, held by the hub of the host. The *host* is the member that has been there the longest, by
-//! (clock, hub, claim): a pure function of what is visible, so that all hubs agree once they see the same. Each hub that
-//! has a member in a room, or its record, follows the room, and keeps the record as it last knew it. From that follow all
-//! rules, each of which a hub applies to its own claims alone:
+//! [`RECORD`](super::api::RECORD) in its network, held by the hub of the host. The *host* is the member that has been
+//! there the longest, by (clock, hub, claim): a pure function of what is visible, so that all hubs agree once they see
+//! the same. Each hub that has a member in a room, or its record, follows the room, and keeps the record as it last
+//! knew it. All rules follow from that; each hub applies them to its own claims alone:
 //!
-//! - The hub of the host holds the record. When the host leaves, or its hub is gone, the next host's hub makes a
-//!   claim of what it last knew, and a hub that is not the host's gives its own up once it sees that one.
-//! - Of two records of one room the one that was created first counts, by (clock, hub). Who created the other one is told,
-//!   and leaves, unless it created both or nobody is in the first.
+//! - The hub of the host holds the record. When the host leaves, or its hub is gone, the next host's hub makes a claim
+//!   of the record as it last knew it, and the hub that held it before gives its own claim up once it sees that one.
+//! - Of two records of one room the one that was created first counts, by (clock, hub). The peer that created the other
+//!   one is told, and leaves, unless it created both or nobody is in the first.
 //! - A room without a member stays with the hub that holds its record, until its time is over. Of several such hubs the
 //!   lowest keeps it.
-//! - A hub holds a bounded number of records, and of bytes of them. Past that rooms without a member end (`capacity`); a
-//!   record that there is no place for even so is neither made nor taken over.
+//! - A hub holds a bounded number of records, and of bytes of them. Past that rooms without a member end (`capacity`);
+//!   a record that does not fit even then is neither made nor taken over.
 //!
 //! Hubs that do not know of rooms carry these claims like any other. Knows no link; [`Core`] calls it when claims of a room
 //! come and go.
@@ -32,14 +32,13 @@ use crate::frames::{Claim, Set};
 use crate::reach::AddressGroup;
 use capacity::{RecordCapacity, RoomMaker};
 
-/// Where the numbers of claims begin that the hub makes by itself: far from those that its sessions draw.
+/// The first number of claims that the hub makes by itself: far from those that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
 
-/// The records of a hub take at most this part of what other hubs keep of its data, so that they leave its peers the most
-/// of it.
+/// The records of a hub take at most this part of what other hubs keep of its data; the rest is for its peers.
 const OF_SHARE: usize = 4;
 
-/// How many bytes of records a hub holds, where all hubs keep so many of a hub's data.
+/// How many bytes of records a hub holds, if other hubs keep `share` bytes of its data.
 pub const fn record_bytes(share: usize) -> usize {
     share / OF_SHARE
 }
@@ -49,8 +48,8 @@ pub const fn record_bytes(share: usize) -> usize {
 pub struct RoomsConfig {
     /// How long a room without a member stays.
     pub idle: Duration,
-    /// How many records this hub holds, as far as their bytes have a place ([`record_bytes`]). Where there is none, a room
-    /// without a member ends.
+    /// How many records this hub holds, if their bytes fit too ([`record_bytes`]). If one does not fit, a room without
+    /// a member ends.
     pub most: usize,
 }
 
@@ -69,13 +68,13 @@ struct Followed {
     record: Option<RoomRecord>,
     /// This hub's claim that holds the record, and the bytes of its data.
     held: Option<(ClaimNo, usize)>,
-    /// The host that the members here were told of last.
+    /// The host that the members here were last told of.
     told: Option<PeerId>,
-    /// When it ends, unless somebody comes.
+    /// When it ends, unless a peer comes.
     ends: Option<Moment>,
     /// The claim that created it.
     new: Option<ClaimNo>,
-    /// Where whoever created it came from, or else who entered it here first.
+    /// The address group of the peer that created it, or else of the first that entered it here.
     maker: RoomMaker,
 }
 
@@ -90,7 +89,7 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    /// None, where other hubs keep `share` bytes of this hub's data.
+    /// No rooms yet; other hubs keep `share` bytes of this hub's data.
     pub(super) fn new(config: RoomsConfig, share: usize) -> Self {
         Rooms {
             idle: config.idle,
@@ -105,7 +104,7 @@ impl Rooms {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// What is known of a room here; nothing at first.
+    /// The room, which is followed from now on.
     fn follow(&mut self, network: &NetworkKey) -> &mut Followed {
         self.followed.entry(network.clone()).or_default()
     }
@@ -115,7 +114,7 @@ impl Rooms {
         ClaimNo(self.claims)
     }
 
-    /// A room is without a member until then, or has one.
+    /// A room ends at this time, or has a member.
     fn ends(&mut self, network: &NetworkKey, ends: Option<Moment>) {
         let Some(followed) = self.followed.get_mut(network) else {
             return;
@@ -189,7 +188,7 @@ impl Core {
         self.membership.rooms.capacity.held()
     }
 
-    /// Whether a join may go on as far as the room is concerned, which is then there.
+    /// Whether a join may go on as far as its room is concerned; if so, the room exists.
     pub(super) fn enter_room(
         &mut self,
         now: Now,
@@ -198,7 +197,7 @@ impl Core {
         ask: RoomAsk,
     ) -> Result<(), JoinRefusal> {
         let known = self.known_record(network);
-        // Whoever is there is in a room, though its record is late or was left out.
+        // If there are members, there is a room, even if its record is late or was left out.
         let is_lived_in = self.directory.read().senior(network).is_some();
         match (ask, known) {
             (RoomAsk::Create(_), Some(_)) => Err(JoinRefusal::RoomExists),
@@ -233,7 +232,7 @@ impl Core {
         }
     }
 
-    /// The record of a room, as it is visible or as it was last known to whoever is in it.
+    /// The record of a room: the visible one, or the last that this hub knew.
     fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));

@@ -1,11 +1,11 @@
-//! What is said of rooms.
+//! What hubs and dialects say of rooms.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::ids::{ClaimNo, Hlc, HubId, PeerId};
 
-/// The id of the claim that holds a room's record. No client may be called so.
+/// The id of the claim that holds a room's record. No client may have it.
 pub const RECORD: &str = "\0room";
 
 /// The id of the claims that hold records.
@@ -16,22 +16,22 @@ pub fn record_id() -> PeerId {
 /// What a client that joins a room wants of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RoomAsk {
-    /// It is to be new, and this is what is kept of it.
+    /// The room must be new, and this is kept of it.
     Create(Bytes),
-    /// It is to be there.
+    /// The room must exist.
     Enter,
 }
 
 /// What is kept of a room, the same on all hubs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RoomRecord {
-    /// When it was created: with the hub, what tells two rooms of one name apart.
+    /// When it was created. Together with the hub this tells two rooms of one name apart.
     pub created: Hlc,
-    /// Where.
+    /// The hub where it was created.
     pub by: HubId,
-    /// The text of the id of whoever created it.
+    /// The id of the peer that created it, as text.
     pub creator: String,
-    /// When it was last left by all, or created, as Unix time in milliseconds.
+    /// When its last member left, or when it was created, as Unix time in milliseconds.
     pub left_ms: u64,
     /// What its dialect keeps.
     pub about: Vec<u8>,
@@ -49,7 +49,7 @@ impl RoomRecord {
         postcard::to_allocvec(self).unwrap_or_default().into()
     }
 
-    /// What tells it from another room of the same name; of two the lower counts.
+    /// What tells it from another room of the same name. Of two rooms the one with the lower birth counts.
     pub fn birth(&self) -> (Hlc, HubId) {
         (self.created, self.by)
     }
@@ -71,7 +71,7 @@ pub struct RoomClaim {
 }
 
 impl RoomClaim {
-    /// What the longest present member of a room is the lowest by.
+    /// The order of a room's members: the one that has been there the longest is the lowest.
     pub fn rank(&self) -> (Hlc, HubId, ClaimNo) {
         (self.hlc, self.hub, self.claim)
     }

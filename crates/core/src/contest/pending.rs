@@ -1,8 +1,8 @@
 //! The joins that wait for a verdict, and how many may.
 //!
-//! Bounded in all, for each id and for each address. Where as many wait for an id as may, the address that has the
-//! most of them loses its latest to a newcomer from elsewhere: nobody keeps others out by asking often. Decides nothing
-//! else.
+//! Their number is bounded in total, for each id and for each address. When no more may wait for an id, the address
+//! that has the most of them loses its latest to a newcomer from elsewhere: nobody keeps others out by asking often.
+//! Decides nothing else.
 //!
 //! Invariants: a join waits once; the indices name exactly those that wait.
 
@@ -22,14 +22,14 @@ pub(super) const MAX_FOR_ID: usize = 16;
 /// The most of them that come from one address.
 const MAX_OF_ADDRESS: usize = 1_024;
 
-/// What is contested: a network, and an id in it.
+/// A contested id, with its network.
 pub(super) type ContestedId = (NetworkKey, PeerId);
 
 /// A newcomer that wants an id which is not free.
 #[derive(Debug)]
 pub(super) struct Contender {
     pub(super) join: Join,
-    /// What it is told if the id is not for it.
+    /// The refusal that it gets if it does not get the id.
     pub(super) refusal: JoinRefusal,
     /// How often it was contested anew because the holder changed meanwhile.
     pub(super) tries: u8,
@@ -38,9 +38,9 @@ pub(super) struct Contender {
 /// What a join waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stage {
-    /// What is to become of this holder.
+    /// A verdict on this holder.
     Against(Found),
-    /// A sign of life of its own client, since this holder was found to be dead or gone, or there was none.
+    /// A sign of life of its own client: this holder was found to be dead or gone, or there was none.
     Proving(Option<Found>),
 }
 
@@ -52,11 +52,11 @@ pub(super) struct Pending {
     pub(super) deadline: Moment,
 }
 
-/// There is no space for one more.
+/// No more joins may wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooManyContests;
 
-/// All that wait, by token.
+/// All joins that wait, by token.
 #[derive(Debug, Default)]
 pub(super) struct PendingJoins {
     all: BTreeMap<u64, Pending>,
@@ -67,7 +67,7 @@ pub(super) struct PendingJoins {
 }
 
 impl PendingJoins {
-    /// One more waits. Its token is higher than all before, and its deadline no earlier than theirs.
+    /// Adds a join. Its token is higher than all before, and its deadline no earlier than theirs.
     pub(super) fn insert(&mut self, token: u64, pending: Pending) {
         let join = &pending.contender.join;
         self.by_claim.insert(join.claim, token);
@@ -76,7 +76,7 @@ impl PendingJoins {
         self.all.insert(token, pending);
     }
 
-    /// It waits no longer.
+    /// Takes a join out.
     pub(super) fn remove(&mut self, token: u64) -> Option<Pending> {
         let pending = self.all.remove(&token)?;
         let join = &pending.contender.join;
@@ -124,7 +124,7 @@ impl PendingJoins {
         !self.by_id.is_empty() && self.by_id.contains_key(&id_of(join))
     }
 
-    /// Makes space for one more, whoever has to wait no longer for that.
+    /// Makes space for one more join. Gives back the join that had to give way, if any.
     pub(super) fn make_space(&mut self, join: &Join) -> Result<Option<Pending>, TooManyContests> {
         let own = self.by_address.get(&join.address).copied().unwrap_or(0);
         if self.all.len() >= MAX_PENDING || own >= MAX_OF_ADDRESS {

@@ -2,7 +2,7 @@
 //!
 //! However many want an id, its holder is asked once: whoever comes while the question is open waits for the same
 //! answer, and for a moment after a holder has shown itself alive nobody asks it again. So what a holder is asked costs
-//! it the same, however often strangers name its id. HoldDown what waits for an answer and knows nothing of ids.
+//! it the same, however often strangers name its id. Holds what waits for an answer and knows nothing of ids.
 //!
 //! Invariants: one question is open for each claim; each asker gets one answer.
 
@@ -15,11 +15,11 @@ use super::super::ids::{ClaimNo, HubId, Moment};
 
 /// For how long after a sign of life a holder is taken to be alive.
 const FRESH: Duration = Duration::from_secs(1);
-/// How many contests of one other hub wait for the same answer. Twice what a hub lets newcomers contest for one id, since
-/// it withdraws in silence.
+/// The most contests of one other hub that wait for the same answer: twice as many as a hub lets newcomers contest one
+/// id, because it withdraws contests without saying so.
 pub(super) const MAX_ASKERS_OF_HUB: usize = 32;
 
-/// Who waits for an answer.
+/// One that waits for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asker {
     /// A join of this hub's own, by its token.
@@ -28,7 +28,7 @@ pub(super) enum Asker {
     Hub { hub: HubId, token: u64 },
 }
 
-/// What becomes of a question.
+/// What became of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     /// The claim's peer is to be probed, under this token.
@@ -59,7 +59,7 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    /// A question is open for so long, every one.
+    /// No questions yet; each will be open for `within`.
     pub(super) fn new(within: Duration) -> Self {
         Probes {
             within,

@@ -1,9 +1,9 @@
-//! Who is let in, and who is sent on to others.
+//! Which hubs are let in, and which are sent on to others.
 //!
 //! A hub that has `accept_up_to` links needs no more of them, but may be the only one that a newcomer knows. So it
-//! names a dozen others to it that it can reach, and parts. Whoever comes back after a while was not helped, and is
-//! let in, up to `accept_never_past` links. Otherwise a thousand hubs that start with one bootstrap address would all
-//! link with it at once, and part from it one by one.
+//! names a dozen others that it can reach, and parts. A hub that comes back after a while was not helped, and is let
+//! in, up to `accept_never_past` links. Otherwise a thousand hubs that start with one bootstrap address would all link
+//! with it at once, and part from it one by one.
 
 use super::super::ids::{HubId, Moment};
 use super::Dialer;

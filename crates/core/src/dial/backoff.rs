@@ -35,7 +35,7 @@ impl Backoff {
         self.next.max(self.rests_until())
     }
 
-    /// When the other end may be dialled again as far as it has a say.
+    /// When the other end may be dialled again, by what it asked for.
     pub(super) fn rests_until(&self) -> Moment {
         self.rest.max(self.full)
     }

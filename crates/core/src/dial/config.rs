@@ -11,15 +11,15 @@ pub struct DialConfig {
     pub auto_connect: bool,
     /// Others can dial this hub.
     pub can_be_dialled: bool,
-    /// In a mesh of so many hubs, this one included, all are dialled.
+    /// In a mesh of at most this many hubs, this one included, all are dialled.
     pub full_mesh_up_to: usize,
-    /// In a larger one, dial until so many links stand.
+    /// In a larger mesh, dial until this many links stand.
     pub degree: usize,
     /// The same for a hub that cannot be dialled.
     pub nat_links: usize,
-    /// Past so many links only hubs are accepted that have no other way into the mesh.
+    /// Past this many links, only hubs that have no other way into the mesh are accepted.
     pub accept_up_to: usize,
-    /// Past so many links nobody is.
+    /// Past this many links, no hub is accepted.
     pub accept_never_past: usize,
     /// The ceiling of the first back-off; each later one doubles.
     pub backoff_first: Duration,
@@ -27,26 +27,27 @@ pub struct DialConfig {
     pub backoff_most: Duration,
     /// The lowest ceiling after a refusal, which stands until an operator acts.
     pub backoff_refused: Duration,
-    /// A link that stood for so long resets the back-off.
+    /// A link that stood for this long resets the back-off.
     pub reset_after: Duration,
     /// The least time between two new dials.
     pub spacing: Duration,
-    /// A dial without an answer for so long has failed.
+    /// A dial without an answer for this long has failed.
     pub answer_within: Duration,
     /// How often an unreachable hub is tried, ± 50 %.
     pub retry_unreachable: Duration,
-    /// Of up to so many hubs that reach each other, each tries each that is unreachable so often; more of them share
-    /// the work.
+    /// Up to this many hubs that reach each other, each tries every unreachable hub that often; more of them share the
+    /// work.
     pub share_retries_past: usize,
     /// The least time between two dials of unreachable hubs, while another can be reached.
     pub retry_spacing: Duration,
-    /// When to dial a reachable hub again that was full, ± 50 %.
+    /// When to dial a full hub again that is reachable, ± 50 %.
     pub retry_full: Duration,
-    /// So many others are named to a hub that knows nobody, once there are `accept_up_to` links; 0 lets it in at once.
+    /// This many others are named to a hub that knows nobody, once there are `accept_up_to` links; 0 lets it in at
+    /// once.
     pub introduce: usize,
     /// How long a hub that was sent on leaves us alone, ± 50 %: it tries the others first.
     pub introduce_rest: Duration,
-    /// Whoever comes back so long after it was sent on was not helped, and is let in.
+    /// A hub that comes back this long after it was sent on was not helped, and is let in.
     pub introduce_again: Duration,
     /// How long it is remembered that a hub was sent on.
     pub introduce_memory: Duration,

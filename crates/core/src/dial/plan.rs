@@ -6,12 +6,11 @@ use super::super::api::DialTarget;
 use super::super::ids::{DialId, HubId, Moment, mix, stable_hash};
 use super::{Attempt, Dialer};
 
-/// Whom to dial once its time has come, and when that is. Borrowed: of a thousand hubs that are considered,
-/// one at most is dialled.
+/// An address that may be dialled, and when. Borrowed: of a thousand hubs that are considered, one at most is dialled.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     due: Moment,
-    /// Whose address it is; none for a bootstrap address.
+    /// The hub whose address it is; none for a bootstrap address.
     hub: Option<HubId>,
     url: &'a String,
 }
@@ -26,7 +25,7 @@ impl Candidate<'_> {
     }
 }
 
-/// How many hubs there are, of those that count for the choice.
+/// How many hubs there are of the kinds that the choice depends on.
 #[derive(Clone, Copy)]
 struct HubCounts {
     /// Reachable ones, this hub included.
@@ -141,7 +140,8 @@ impl Dialer {
         if large && !wanted.is_empty() {
             self.prefer(&mut wanted);
         }
-        // Of those that nobody reaches whoever has waited longest comes first, or those of the highest ids never would.
+        // Of the hubs that nobody reaches, the one that has waited the longest comes first; otherwise those with the
+        // highest ids would never be tried.
         let mut lost: Vec<HubId> = dialable(false).collect();
         lost.sort_by_cached_key(|hub| self.hubs.get(hub).map(|known| known.backoff.due()));
         wanted.extend(lost);

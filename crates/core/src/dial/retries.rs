@@ -1,8 +1,9 @@
-//! How often hubs are tried that nobody reaches.
+//! How often hubs that nobody reaches are tried.
 //!
-//! All hubs that reach each other would find such a hub at the same time, so past `share_retries_past` of them each
-//! tries it more seldom by their number. The time is drawn from the interval's half up to what makes the mean of the
-//! whole right: the first of many comes as soon as the first of few.
+//! All hubs that reach each other would find such a hub at the same time. So when there are more than
+//! `share_retries_past` of them, each tries it less often, in proportion to their number. The wait is drawn between
+//! half the interval and the bound that makes the mean right: the first try of many hubs comes as soon as the first of
+//! few.
 
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ impl Dialer {
         self.wait_of(drawn)
     }
 
-    /// The mesh became smaller. Once half of those that shared the work are lost, waits that are longer than any that
-    /// would be drawn now are drawn again.
+    /// The mesh became smaller. Once half of the hubs that shared the work are lost, waits that are longer than any
+    /// that would be drawn now are drawn again.
     pub(super) fn draw_again(&mut self, now: Moment) {
         if self.sharing() * 2 > self.drawn_among {
             return;
@@ -37,7 +38,7 @@ impl Dialer {
         }
     }
 
-    /// The wait that this part of what may be drawn makes.
+    /// The wait for a number drawn from 0 to 1.
     fn wait_of(&self, drawn: f64) -> Duration {
         let shared = self.sharing() as f64 / self.config.share_retries_past.max(1) as f64;
         let spread = 2.0 * shared.max(1.0) - 1.0;
@@ -53,9 +54,9 @@ impl Dialer {
         self.reachable + 1
     }
 
-    /// When a hub may be dialled. Dials of unreachable ones are spaced, so that the loss of half a mesh does not
-    /// take up the other half. Whoever reaches nobody begins at once with those that it has not tried yet: it was
-    /// sent on to them.
+    /// When a hub may be dialled. Dials of unreachable hubs are spaced, so that the loss of half a mesh does not keep
+    /// the other half busy. A hub that reaches nobody begins at once with those that it has not tried yet: it was sent
+    /// on to them.
     pub(super) fn due(&self, known: &Known) -> Moment {
         let due = known.backoff.due();
         if known.reachable {

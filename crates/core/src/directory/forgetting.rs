@@ -1,4 +1,4 @@
-//! When it is forgotten that something is gone: too old, or too much of it.
+//! When retractions are forgotten: when they are too old, or too many.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ const TOMBSTONES: usize = 1024;
 /// How long a retraction is kept at most.
 const TOMBSTONE_AGE: Duration = Duration::from_secs(60);
 
-/// Whether the oldest of so many retractions, of this moment, beside so many live claims, is to be forgotten.
+/// Whether the oldest of `kept` retractions is to be forgotten: it was made at this moment, and there are `live` claims
+/// beside them.
 pub(super) fn is_past(oldest: Moment, kept: usize, live: usize, now: Moment) -> bool {
     kept > TOMBSTONES.max(live / 16) || now - oldest > TOMBSTONE_AGE
 }

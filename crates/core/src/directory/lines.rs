@@ -1,8 +1,8 @@
-//! In which networks each hub has members: what is known of the networks that are of no interest here.
+//! Which networks each hub has members in: all that is known of networks that are of no interest here.
 //!
-//! A *line* says that a hub has members in a network, and about how many. A hub's lines are a set like its claims, of
-//! which it is the only author, so they are kept in a directory of their own: each line is a claim of one fixed id,
-//! with the size where a claim has its clock.
+//! A *line* says that a hub has members in a network, and about how many. A hub's lines are a set like its claims, and
+//! it is their only author. So they are kept in a directory of their own: each line is a claim of one fixed id, with
+//! the size in the place of a claim's clock.
 
 use super::super::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, NetworkKey, PeerId,
@@ -60,7 +60,7 @@ impl Lines {
         self.all.as_deref_mut()
     }
 
-    /// Says that this hub has so many members in a network.
+    /// Says how many members this hub has in a network.
     pub fn author(&mut self, network: &NetworkKey, size: usize) {
         let Some(all) = self.all.as_deref_mut() else {
             return;
@@ -83,7 +83,7 @@ impl Lines {
         });
     }
 
-    /// Says that it has none any more. False if it had not said that it has.
+    /// Says that this hub has no members in a network any more. False if it had not said that it has some.
     pub fn retract(&mut self, now: Moment, network: &NetworkKey) -> bool {
         let Some(all) = self.all.as_deref_mut() else {
             return false;
@@ -92,7 +92,7 @@ impl Lines {
         old.is_some_and(|(claim, _)| all.retract(now, claim, LeaveReason::Closed))
     }
 
-    /// How many members this hub has said that it has.
+    /// How many members this hub has said to have in a network.
     pub fn own_size(&self, network: &NetworkKey) -> Option<usize> {
         let (_, size) = self.sets()?.own_line(network)?;
         Some(size)
@@ -157,7 +157,7 @@ impl Lines {
         hubs.map(|hub| (*hub, self.size_of(hub)))
     }
 
-    /// The networks of which a line came or went since this was last asked.
+    /// The networks with a line that came or went since this was last asked.
     pub fn take_touched(&mut self) -> Vec<NetworkKey> {
         let touched = self.sets_mut().and_then(|all| all.touched.as_mut());
         touched.map(std::mem::take).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! One origin's claims in the order of its sequence, and the claims that it lately retracted.
 //!
-//! The log is what catching up walks: from any sequence number onwards it gives the live claims and the
-//! retractions, merged. It holds no operations that were overtaken: a claim that changed stands at its newest
+//! A subscriber that catches up walks the log: from any sequence number onwards it gives the live claims and the
+//! retractions, merged. It keeps no change that a later one has replaced: a claim that changed stands at its newest
 //! place alone. Below [`Log::floor`] retractions are forgotten, and only a walk from the start is sound.
 
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ pub struct Tombstone {
     pub at: Moment,
     /// The network that the peer was in.
     pub network: NetworkKey,
-    /// Who had the claim.
+    /// The peer that had the claim.
     pub peer: PeerId,
     /// The claim that is gone.
     pub claim: ClaimNo,
@@ -52,7 +52,7 @@ pub(super) struct Log {
     buried: HashMap<ClaimNo, u64, foldhash::fast::RandomState>,
     /// The highest sequence number whose retraction may be forgotten.
     floor: u64,
-    /// What this version does not know, with numbers of their own among the claims'.
+    /// Changes that this version does not know, with numbers of their own among the claims'.
     pub unknown: Unknowns,
 }
 
@@ -119,8 +119,8 @@ impl Log {
         self.floor = self.floor.max(seq);
     }
 
-    /// Whether a claim of this number can be put at the end: it lies less than 2^32 above the oldest. Slots are moved for
-    /// it only as often as is paid for by what was pushed, however the numbers jump.
+    /// Whether a claim of this number can be put at the end: it lies less than 2^32 above the oldest. Slots are moved
+    /// for it only in proportion to what was pushed, however the numbers jump.
     pub fn reaches(&mut self, seq: u64, moved: impl FnMut(RecordNo, u32)) -> bool {
         let far = |log: &Log| seq - log.base.min(seq) > u64::from(u32::MAX);
         if self.live > 0 && far(self) && self.pushed >= self.live / 2 {
@@ -222,7 +222,7 @@ impl Log {
         merged(live, &self.tombstones, &self.unknown, seq)
     }
 
-    /// Whether this claim was retracted, and not long ago. Costs the same however much was: other hubs make us ask.
+    /// Whether this claim was retracted not long ago. Costs the same however many were: other hubs make us ask.
     pub fn remembers(&self, network: &NetworkKey, peer: &PeerId, claim: ClaimNo) -> bool {
         let Some(seq) = self.buried.get(&claim) else {
             return false;

@@ -30,8 +30,9 @@ impl Directory {
         found
     }
 
-    /// What the winner is the highest by. The claim's number decides among claims of one hub alone, of which no honest
-    /// one makes two with one clock: without it the order in the table would decide, and change as others come and go.
+    /// The order of claims: the winner is the highest. The claim's number decides only among claims of one hub with one
+    /// clock, and no honest hub makes two of these: without it the order in the table would decide, and change as
+    /// others come and go.
     pub(super) fn rank(&self, no: RecordNo) -> (Hlc, HubId, ClaimNo) {
         let record = self.store.record(no);
         (record.hlc, self.origin_hub(record.origin), record.claim())
@@ -127,7 +128,7 @@ impl Directory {
         }
     }
 
-    /// Who holds the id now, whether shown or quiet, and its clock.
+    /// The claim that holds the id now, shown or quiet, and its clock.
     pub fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(Found, Hlc)> {
         let network = *self.by_name.get(network)?;
         let no = self.winner(network, peer)?;
@@ -195,7 +196,7 @@ impl Directory {
             .collect()
     }
 
-    /// Whether a network of at most `most` has a place for this id: one with less than so many others has.
+    /// Whether a network of at most `most` members can take this id: it has fewer others than that.
     pub fn has_capacity(&self, network: &NetworkKey, peer: &PeerId, most: usize) -> bool {
         self.size(network) < most || self.members(network, peer).len() < most
     }
@@ -235,7 +236,7 @@ impl Directory {
         for other in self.shown_winners(network).filter(|no| !is_own(no)) {
             let rank = self.rank(other);
             let after = own.partition_point(|(own, ..)| *own < rank);
-            // Whom it came before counts it; counts are summed up below.
+            // The next of our own claims after it counts it; counts are summed up below.
             if let Some((_, before, _)) = own.get_mut(after) {
                 *before += 1;
             }
@@ -271,8 +272,8 @@ impl Directory {
         self.winner(network, &self.store.record(no).peer) == Some(no)
     }
 
-    /// Up to `limit` shown peers of a large network: half of them nearest to `peer` by XOR of places, half
-    /// spread by a hash of it. Every hub with the same directory answers the same.
+    /// Up to `limit` shown peers of a large network: half of them nearest to `peer` by XOR of the hashes of their ids,
+    /// half spread by a hash of it. Every hub with the same directory answers the same.
     pub fn neighbourhood(&self, network: &NetworkKey, peer: &PeerId, limit: usize) -> Vec<PeerId> {
         let Some((no, places)) = self
             .by_name
@@ -392,7 +393,7 @@ impl Directory {
         here + self.lines.networks().filter(|key| !self.shows(key)).count()
     }
 
-    /// Whether anybody is seen in a network here.
+    /// Whether any peer is visible in a network here.
     pub(super) fn shows(&self, network: &NetworkKey) -> bool {
         self.network_named(network)
             .is_some_and(|network| self.is_shown(network))
@@ -525,7 +526,7 @@ impl Directory {
         }
     }
 
-    /// Below this sequence number a hub's retractions are forgotten: who has less must start anew.
+    /// Below this sequence number a hub's retractions are forgotten: a subscriber that has less must start anew.
     pub fn floor(&self, hub: &HubId) -> u64 {
         self.origin(hub).map_or(0, |origin| origin.log.floor())
     }

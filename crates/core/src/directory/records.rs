@@ -116,7 +116,7 @@ impl Directory {
         });
         if !own && !self.takes(origin, seq, network, claim, existing) {
             self.left_out += 1;
-            // Its older form is no more, and in no log if the whole set is being replaced.
+            // Its older form is gone, and in no log if the whole set is being replaced.
             if let Some(no) = existing {
                 self.take(no, LeaveReason::Closed);
             }
@@ -138,9 +138,9 @@ impl Directory {
         }
     }
 
-    /// Whether there is space for another hub's claim, and it is one that an honest hub could have made: no further from
-    /// its others than a log reaches, and not the fifth of one id. A hub retracts the older of its own claims of an id at
-    /// once, so two is what one has for a moment.
+    /// Whether there is space for another hub's claim, and it is one that an honest hub could have made: no further
+    /// from its others than a log reaches, and not the fifth of one id. A hub retracts the older of its own claims of
+    /// an id at once, so it has two for a moment at most.
     fn takes(
         &mut self,
         origin: OriginNo,
@@ -159,7 +159,7 @@ impl Directory {
         let Some(known) = known.and_then(Option::as_mut) else {
             return false;
         };
-        // What takes the place of an older form counts in full beside that: on the safe side by one claim.
+        // A claim that replaces its older form counts in full beside it: this errs on the safe side, by one claim.
         let more = Use {
             claims: usize::from(existing.is_none()),
             bytes: claim.data.as_ref().map_or(0, |data| data.len()),
@@ -252,7 +252,7 @@ impl Directory {
         }
     }
 
-    /// And less.
+    /// An origin takes up less.
     pub(super) fn use_less(&mut self, no: OriginNo, used: Use) {
         let own = no == self.own_no;
         let Some(origin) = self.origin_at_mut(no) else {

@@ -1,4 +1,4 @@
-//! The sets by whom they are of and what of it they hold: whole, of one network, or the hub's networks alone.
+//! The sets of each hub, by their scope: all its claims, those of one network, or the names of its networks alone.
 //!
 //! Of another hub there is its whole set or there are sets of single networks, never both: a claim is in one set. What is
 //! whole becomes sets of networks by [`Directory::narrow`], and back by [`Directory::widen`]; both at one moment, and
@@ -27,7 +27,7 @@ impl OriginSet {
 }
 
 impl Directory {
-    /// In which networks hubs have members.
+    /// The networks that hubs have members in.
     pub fn lines(&self) -> &Lines {
         &self.lines
     }
@@ -40,7 +40,7 @@ impl Directory {
     /// Begins to keep lines. The numbers of this hub's own go on above those that they had before.
     pub fn open_lines(&mut self) {
         let incarnation = self.own_mut().incarnation;
-        // What others have from before is another set, of a lower number.
+        // What others still have from before is another set, with a lower number.
         let after = self.lines_given + 1;
         self.lines
             .open(self.me, incarnation, after, self.shares, self.mutants);
@@ -142,7 +142,7 @@ impl Directory {
         Some(state)
     }
 
-    /// Below this number a set's retractions are forgotten: who has less must start anew.
+    /// Below this number a set's retractions are forgotten: a subscriber that has less must start anew.
     pub fn set_floor(&self, set: &Set) -> u64 {
         match &set.scope {
             Scope::All => self.floor(&set.hub),
@@ -222,7 +222,8 @@ impl Directory {
         own
     }
 
-    /// The networks of this hub whose lines tell of half as many members as there are, or twice as many; so many at most.
+    /// The networks of this hub whose lines tell of half as many members as there are, or of twice as many; at most
+    /// `most`.
     pub fn sizes_far_off(&self, most: usize) -> Vec<(NetworkKey, usize)> {
         let networks = self
             .networks
@@ -452,7 +453,7 @@ impl Directory {
         entries: Vec<Entry>,
         to: u64,
     ) {
-        // One that was not whole yet was not shown, and is put as if it had not been here.
+        // A set that was not whole yet was not shown, and is put as if it had not been here.
         for network in self.networks_held(hub) {
             let set = Set::of(*hub, &network);
             if self.set_state(&set).is_none_or(|state| !state.complete) {
@@ -482,7 +483,7 @@ impl Directory {
 }
 
 impl SetPart {
-    /// Nobody is there.
+    /// A part without entries.
     fn nothing(to: u64) -> Self {
         SetPart {
             entries: Vec::new(),

@@ -1,8 +1,8 @@
 //! How much of this hub's memory the claims of other hubs may take up.
 //!
-//! Each hub is the author of as many claims as it likes, so what is kept of them is bounded for each and for all together.
-//! This hub's own claims are bounded by its places for peers and by those for records of rooms (`rooms`), and do not count.
-//! Called by `records` alone.
+//! A hub may author as many claims as it likes, so what this hub keeps of them is bounded, for each hub and for all
+//! together. This hub's own claims are bounded by its limits on peers and on records of rooms (`rooms`), and do not
+//! count. Called by `records` alone.
 
 /// What one hub's claims may take up; all other hubs' together may take [`Shares::HUBS`] times that.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ impl Shares {
     /// How many hubs may take all that one may.
     pub const HUBS: usize = 4;
 
-    /// Whether there is space for one more claim with so much data, where its hub and all others have so much.
+    /// Whether `more` may be taken up, beside what its hub and all hubs take up already.
     pub(super) fn allow(&self, more: Use, of_hub: Use, of_all: Use) -> bool {
         let fits = |used: Use, hubs: usize| {
             used.claims + more.claims <= self.claims.saturating_mul(hubs)

@@ -10,11 +10,11 @@ use std::hash::BuildHasher;
 
 use super::super::ids::{ClaimNo, Hlc, PeerId};
 
-/// A record's place in the store.
+/// The index of a record in the store.
 pub(super) type RecordNo = u32;
-/// A network's place in the list of networks.
+/// The index of a network in the list of networks.
 pub(super) type NetworkNo = u32;
-/// An origin's place in the list of origins.
+/// The index of an origin in the list of origins.
 pub(super) type OriginNo = u32;
 
 const CHUNK: usize = 4096;

@@ -1,11 +1,11 @@
-//! What this version does not know of one origin: changes of kinds that a later version has, with numbers among the
-//! claims'.
+//! Changes of one origin that this version does not know: a later version has more kinds. Their numbers are among those
+//! of the claims.
 //!
-//! They are of *items*, each in a network, and of each item the last change is kept, as of a claim the last form; one that
-//! says that its item is gone is kept as long as a retraction. An item whose last change finds no space is gone as far as
-//! this hub tells. All are passed on as they came, so that two hubs of a later version hear of each other over hubs of this
-//! one. Nobody is told of them here, they are in no audit, and they count as claims and their data do. Called by the
-//! directory alone.
+//! Each change is of an *item* in a network. The last change of each item is kept, as the last form of a claim is; a
+//! change that says that its item is gone is kept as long as a retraction. If there is no space for the last change of
+//! an item, this hub tells that the item is gone. All are passed on as they came, so that two hubs of a later version
+//! hear of each other over hubs of this one. No peer here is told of them, no audit has them, and they count towards
+//! the limits as claims and their data do. Called by the directory alone.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ pub(super) struct KeptChange {
     pub at: Moment,
 }
 
-/// What an item takes up, in bytes, beside its body and the name of its network: its places in the maps of a log and of a
-/// view.
+/// What an item takes up, in bytes, beside its body and the name of its network: its entries in the maps of a log and
+/// of a view.
 const BESIDE: usize = 256;
 
 impl KeptChange {
@@ -43,7 +43,7 @@ pub(super) struct Unknowns {
     by_seq: BTreeMap<u64, KeptChange>,
     /// The number of the last change of each item.
     by_item: BTreeMap<(NetworkKey, u64), u64>,
-    /// The numbers of those that say that an item is gone, and when they came.
+    /// The numbers of the changes that say that an item is gone, and when they came.
     gone: BTreeMap<u64, Moment>,
 }
 
@@ -87,8 +87,8 @@ impl Unknowns {
         self.by_seq.insert(seq, kept);
     }
 
-    /// Forgets the oldest change that says that an item is gone, if it is too old or one too many beside so many live
-    /// claims; to be called until there is none.
+    /// Forgets the oldest change that says that an item is gone, if it is too old, or one too many beside `live`
+    /// claims. To be called until it gives none.
     pub fn forget_past(&mut self, live: usize, now: Moment) -> Option<(u64, KeptChange)> {
         let (seq, at) = self.gone.first_key_value()?;
         if !is_past(*at, self.gone.len(), live, now) {
@@ -101,7 +101,7 @@ impl Unknowns {
 }
 
 impl Directory {
-    /// Says something of an item of this hub that no other hub of this version knows. Returns the sequence number.
+    /// Authors a change of an item that no other hub of this version knows. Returns the sequence number.
     pub fn author_unknown(&mut self, now: Moment, change: UnknownChange) -> u64 {
         let seq = self.own_mut().seq + 1;
         self.put_unknown(now, self.own_no, seq, change);
@@ -109,8 +109,8 @@ impl Directory {
         seq
     }
 
-    /// What is kept of a hub that this version does not know, with its numbers, by rising number. Of a whole set, and of
-    /// those of single networks in the order of their names.
+    /// The changes of a hub that this version does not know, by rising number: those of its whole set, or of its sets
+    /// of single networks in the order of their names.
     pub fn unknown_of(&self, hub: &HubId) -> Vec<(u64, UnknownChange)> {
         let sets = self.by_hub.get(hub).copied().into_iter();
         let sets = sets.chain(self.parts_of(hub).map(|(_, no)| no));
@@ -129,9 +129,9 @@ impl Directory {
             .collect()
     }
 
-    /// Puts a change in, in place of the last one of its item. If there is no space for it, an item that is kept is gone
-    /// from here on: whoever was told of it may not go on taking its older form for the present one. One that is not kept,
-    /// or is gone, stays so, and nobody is to be told.
+    /// Puts a change in, in place of the last one of its item. If there is no space for it, an item that is kept counts
+    /// as gone from now on: a hub that was told of it must not take its older form for the present one. An item that is
+    /// not kept, or is gone, stays so, and nobody is told.
     pub(super) fn put_unknown(
         &mut self,
         now: Moment,
@@ -153,7 +153,7 @@ impl Directory {
                 return self.use_more(no, frees);
             }
             kept.change = kept.change.gone();
-            // It takes up no more than what it takes the place of, but there may be too much already.
+            // It takes up no more than what it replaces, but there may be too much already.
             if !self.has_room(no, kept.uses()) {
                 return self.drop_unknown(no, seq, &kept.change);
             }
@@ -171,7 +171,7 @@ impl Directory {
         self.prune_unknown(no, now);
     }
 
-    /// An item that was kept is kept no more, nor that it is gone: whoever has it still is to start anew.
+    /// Forgets an item that was kept, and that it is gone: a hub that still has it must start anew.
     fn drop_unknown(&mut self, no: OriginNo, seq: u64, change: &UnknownChange) {
         let UnknownChange { network, item, .. } = change;
         let Some(origin) = self.origin_at_mut(no) else {
@@ -193,7 +193,7 @@ impl Directory {
         self.shares.allow(more, of_hub, self.used) || self.mutants.claims_without_end()
     }
 
-    /// Forgets changes that say of items that they are gone, and are too old or too many.
+    /// Forgets changes that say that items are gone, when they are too old or too many.
     pub(super) fn prune_unknown(&mut self, no: OriginNo, now: Moment) {
         loop {
             let Some(origin) = self.origin_at_mut(no) else {
@@ -208,7 +208,7 @@ impl Directory {
         }
     }
 
-    /// A log is emptied or goes: what it has that is unknown takes up nothing any more.
+    /// A log is emptied or dropped: its unknown changes take up nothing any more.
     pub(super) fn let_unknown_go(&mut self, no: OriginNo) {
         let Some(origin) = self.origin_at_mut(no) else {
             return;
@@ -219,7 +219,7 @@ impl Directory {
         }
     }
 
-    /// Puts what is unknown of a whole set into the sets of those networks that are kept of it.
+    /// Moves the unknown changes of a whole set into the sets of those networks that are kept of it.
     pub(super) fn move_unknown(
         &mut self,
         kept: Vec<(u64, KeptChange)>,
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(standing, [5, 6], "one is gone");
         assert_eq!(directory.peers_of(&OTHER), 0, "they are no peers");
         assert_eq!(directory.used().claims, 5);
-        // A claim shows nothing here, and an item takes more than what is said of it.
+        // No claim here shows data, and an item takes more than its change says.
         let bytes = of("pn", 1) + of("pn", 0) + of("pother", 1);
         assert_eq!(directory.used().bytes, bytes);
     }

@@ -1,10 +1,11 @@
-//! One hub's claims by network, for those who take some of its networks alone.
+//! One hub's claims by network, for subscribers that take only some of its networks.
 //!
-//! A view is what the log is for the whole set: the live claims in the order of their numbers, the retractions among
-//! them, and the number below which those are forgotten. All views of a set are made in one pass, when the first is
-//! asked for, and kept up with each change; so what it costs does not depend on how often others ask.
+//! A view is for one network what the log is for the whole set: the live claims in the order of their numbers, the
+//! retractions among them, and the number below which these are forgotten. All views of a set are made in one pass when
+//! the first is asked for, and updated with each change; so their cost does not depend on how often others ask.
 //!
-//! A network without a view has nobody, and nobody left it lately: its head and its floor are those of the whole set.
+//! A network without a view has no claims, and none was retracted lately: its head and its floor are those of the whole
+//! set.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -28,7 +29,7 @@ pub(super) struct View {
     unknown: Unknowns,
 }
 
-/// All of one hub's.
+/// All views of one hub.
 #[derive(Debug, Default)]
 pub(super) struct Views {
     by_network: HashMap<NetworkKey, View>,
@@ -76,7 +77,7 @@ impl View {
 }
 
 impl Views {
-    /// Those of a set with these live claims and this log.
+    /// The views of a set with these live claims and this log.
     pub fn of(live: impl Iterator<Item = (NetworkKey, u64, RecordNo)>, log: &Log) -> Self {
         let mut views = Views::default();
         let floor = log.floor();
@@ -111,14 +112,14 @@ impl Views {
         self.by_network.entry_ref(network).or_default()
     }
 
-    /// A claim is there, or new, under this number; all changes before are those up to `before`.
+    /// A claim came or changed, under this number. All changes before it are those up to `before`.
     pub fn put(&mut self, network: &NetworkKey, seq: u64, no: RecordNo, before: u64) {
         let view = self.view_mut(network, before);
         view.live.insert(seq, no);
         view.head = view.head.max(seq);
     }
 
-    /// What stood under this number is no more.
+    /// Takes out what stood under this number.
     pub fn take(&mut self, network: &NetworkKey, seq: u64) {
         if let Some(view) = self.by_network.get_mut(network) {
             view.live.remove(&seq);
@@ -131,7 +132,7 @@ impl Views {
         self.view_mut(&network, before).bury(tombstone);
     }
 
-    /// A change that this version does not know was taken in; it has taken the place of the last one of its item.
+    /// Takes in a change that this version does not know, in place of the last one of its item.
     pub fn keep_unknown(&mut self, seq: u64, kept: KeptChange, before: u64) {
         let network = kept.change.network.clone();
         let view = self.view_mut(&network, before);
@@ -149,7 +150,7 @@ impl Views {
         }
     }
 
-    /// Forgets old retractions, and networks that have nobody.
+    /// Forgets old retractions, and networks without claims.
     pub fn prune(&mut self, now: Moment) {
         self.by_network.retain(|_, view| {
             view.prune(now);

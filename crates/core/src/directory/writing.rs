@@ -1,4 +1,4 @@
-//! What changes the directory: this hub's own claims, and what neighbours told of other hubs'.
+//! The writers of the directory: this hub's own claims, and other hubs' as neighbours tell of them.
 //!
 //! Called by the core alone, behind the write lock.
 
@@ -73,7 +73,8 @@ impl Directory {
         own
     }
 
-    /// From now on every change is told, for what the peers that are sent away from here left waiting for others.
+    /// From now on every change is reported: signals of peers that this hub sends away may still wait for targets in
+    /// any network.
     pub fn be_keen(&mut self) {
         self.keen = true;
     }
@@ -310,7 +311,8 @@ impl Directory {
         }
     }
 
-    /// Of several claims of one id by one hub, one stands for all: what becomes of the id is told once.
+    /// Whether this is the first of several claims of one id by one hub. It stands for all of them, so that a change of
+    /// the id is told once.
     fn is_first_of_its_id(&self, no: RecordNo) -> bool {
         let record = self.store.record(no);
         let mut same = self.store.find(record.network, &record.peer);
@@ -350,7 +352,7 @@ impl Directory {
         self.by_hub.remove(hub);
     }
 
-    /// Forgets a set and all its claims; whoever knows it by name forgets that.
+    /// Forgets a set and all its claims, and takes it out of the tables that name it.
     pub(super) fn drop_at(&mut self, no: OriginNo, reason: LeaveReason) {
         self.set_visible_at(no, false, reason);
         let records: Vec<RecordNo> = self

@@ -14,7 +14,7 @@ use crate::ids::NetworkKey;
 use crate::mutants::Mutants;
 use crate::policy::{Policies, Waiting};
 
-/// What a signal counts for beside its payload, in bytes: in a window and in the waiting room.
+/// What a signal counts beside its payload, in bytes: in a window and in the waiting room.
 pub const SIGNAL_COST: usize = 128;
 
 /// The most signals that a source may have unacknowledged at one destination. Part of the protocol: a
@@ -31,8 +31,8 @@ pub struct ExchangeConfig {
     /// Bytes that may be unacknowledged per destination hub, [`SIGNAL_COST`] per signal included. A
     /// signal that does not fit is refused with `Overload`.
     pub window_bytes: usize,
-    /// Bytes on top of `window_bytes` that only messages between hubs may use, so that peers who fill the
-    /// window do not cut the control plane off.
+    /// Bytes on top of `window_bytes` that only messages between hubs may use, so that peers that fill the window do
+    /// not cut the control plane off.
     pub hub_reserve: usize,
     /// Signals after which a destination acknowledges at once.
     pub ack_every: u32,
@@ -47,18 +47,18 @@ pub struct ExchangeConfig {
     pub hold: Duration,
     /// How long a signal waits for a target that nobody holds. Zero: not at all.
     pub wait: Duration,
-    /// How else signals of some dialects wait.
+    /// The policies of dialects whose signals wait otherwise.
     pub policies: Policies,
     /// Signals of one claim that may wait.
     pub wait_per_sender: usize,
     /// Signals for one target that may wait.
     pub wait_per_target: usize,
-    /// Signals that may wait in all.
+    /// Signals that may wait in total.
     pub wait_total: usize,
     /// Bytes that may wait of one claim, and for one target, [`SIGNAL_COST`] per signal included. They are handed over
-    /// at once when the target appears, so they must fit into its outbox with space to spare.
+    /// at once when the target appears, so they must fit into its mailbox with space to spare.
     pub wait_backlog_bytes: usize,
-    /// Bytes that may wait in all, [`SIGNAL_COST`] per signal included.
+    /// Bytes that may wait in total, [`SIGNAL_COST`] per signal included.
     pub wait_total_bytes: usize,
     /// Bytes kept per source hub of signals that arrived before an earlier one, [`SIGNAL_COST`] per signal
     /// included. Beyond it they are dropped: the source sends again.
@@ -105,7 +105,8 @@ impl Default for ExchangeConfig {
 }
 
 impl ExchangeConfig {
-    /// How long signals of this network wait, and whether until the first of a row expires.
+    /// How long signals of this network wait, and whether all of a sender to a target wait until the first of them
+    /// expires.
     pub(super) fn wait_in(&self, network: &NetworkKey) -> (Duration, bool) {
         match network.policy(&self.policies).map(|policy| policy.waiting) {
             Some(Waiting::Together(wait)) => (wait, true),

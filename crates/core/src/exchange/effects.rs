@@ -1,7 +1,7 @@
 //! What the exchange wants done, in the order in which it came to want it.
 //!
-//! Owns the queue and the question which delivery the caller still has to answer for. Knows nothing of
-//! windows: it hands back what a settled delivery belongs to. Called by the exchange alone.
+//! Owns the queue, and knows which delivery the caller still has to answer for. Knows nothing of windows: it gives back
+//! what a settled delivery belongs to. Called by the exchange alone.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -26,14 +26,14 @@ pub enum Effect {
     },
     /// Hand the signal to the local claim, then say how that went with [`Exchange::settle`](super::Exchange::settle).
     Deliver(Delivery),
-    /// Hand something that was published to the local members of its network, then say how that went with
+    /// Hand a publication to the local members of its network, then say how that went with
     /// [`Exchange::settle`](super::Exchange::settle).
     Publish(Publication),
     /// Tell the sender, if it is still there, that what it published did not reach all, or may not have.
     Unpublished(Unpublished),
     /// A message of another hub's control plane.
     HubMessage {
-        /// Which hub's.
+        /// The hub.
         from: HubId,
         /// What it says.
         payload: Bytes,
@@ -49,8 +49,7 @@ pub enum Effect {
         /// The token it was sent with.
         token: u64,
     },
-    /// A signal came of a peer that this hub does not hold, though it is named as the source's hub: that hub lies, or one
-    /// on the way does.
+    /// A signal names a hub as its source's that does not hold the sender: that hub lies, or one on the way does.
     Forged {
         /// The hub that is named.
         source: HubId,
@@ -67,9 +66,9 @@ pub mod counted {
     pub const NO_WAY_ON: &str = "no-way-on";
     /// A signal or acknowledgement of or for an incarnation that is over; dropped.
     pub const STALE_INCARNATION: &str = "stale-life";
-    /// A frame whose numbers cannot be, or cannot be read; dropped.
+    /// A frame with impossible numbers, or one that cannot be read; dropped.
     pub const MALFORMED: &str = "malformed";
-    /// A signal that says what this hub does not know, refused; or a frame of a kind that it does not know, dropped.
+    /// A signal of a variant that this hub does not know, refused; or a frame of a kind that it does not know, dropped.
     pub const NOT_UNDERSTOOD: &str = "not-understood";
     /// A frame in the name of a hub from which no way leads to where it came from; dropped.
     pub const ASTRAY: &str = "astray";
@@ -91,11 +90,11 @@ pub mod counted {
     pub const FORGED: &str = "forged";
     /// A signal whose target was elsewhere, or gone, was placed once more.
     pub const PLACED_AGAIN: &str = "placed-again";
-    /// An acknowledgement could not be sent for want of a route.
+    /// An acknowledgement could not be sent for lack of a route.
     pub const ACK_UNSENT: &str = "ack-unsent";
     /// Another hub was told of signals that a receiver on this one left unread.
     pub const RETURNED: &str = "returned";
-    /// As much as may waits for the next link: dropped, will be sent again.
+    /// The queue of the next link is full: dropped, will be sent again.
     pub const LINK_FULL: &str = "link-full";
     /// A signal of a sender that has its share under way, where a link is backed up or half of the window is used;
     /// refused.
@@ -146,7 +145,7 @@ pub(super) enum Settling {
         incarnation: Incarnation,
         seq: u64,
     },
-    /// What its sender is told, but for the reason, should it fail.
+    /// What its sender is told if it fails; the reason is filled in then.
     Local(Failed),
 }
 
@@ -154,7 +153,7 @@ pub(super) enum Settling {
 enum Queued {
     Plain(Effect),
     Deliver(Delivery, DeliveryOwner),
-    /// Of another hub's peer.
+    /// A publication of another hub's peer.
     Publish(Publication, Settling),
 }
 
@@ -271,7 +270,7 @@ impl Effects {
     }
 }
 
-/// What a refusal means to the sender.
+/// The failure that a refusal means to the sender.
 pub(super) fn failure_of(why: RefusedWhy) -> SignalFailure {
     match why {
         RefusedWhy::Overload => SignalFailure::Overload,

@@ -1,9 +1,10 @@
-//! What peers publish: one message for each hub that has members, and the layout of that.
+//! What peers publish: one message for each hub that has members, and its layout.
 //!
-//! A publication travels as a message of its hub, in the same windows as signals: once, in order with the signals of its
-//! sender, sent again until it is acknowledged, and counted as its sender's. Hubs on the way forward it as any other, and
-//! a hub that does not know it ignores and acknowledges it; no such hub holds a member of a network that fans out. A hub is
-//! believed about who publishes as it is about who signals. Who the members are is not known here.
+//! A publication travels as a message of its hub, in the same windows as signals: once, in order with the signals of
+//! its sender, sent again until it is acknowledged, and counted as its sender's. Hubs on the way forward it as any
+//! other, and a hub that does not know it ignores and acknowledges it; no such hub holds a member of a network that
+//! fans out. A hub is believed about the publisher as it is about the sender of a signal. The members are not known
+//! here.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,8 @@ use crate::wire::MAX_PAYLOAD;
 use super::Exchange;
 use super::send_window::WindowItem;
 
-/// What the message begins with: contests and what was left unread begin with less, and hubs that do not know it ignore
-/// it.
+/// The first byte of the message. Contests and unread signals begin with lower ones, and hubs that do not know this one
+/// ignore the message.
 const TAG: u8 = 3;
 
 /// What comes before the payload.
@@ -30,7 +31,7 @@ struct PublicationHead {
     kind: u8,
 }
 
-/// A message that was read: who publishes, by which claim, and what.
+/// A message that was read: the publisher, its claim, and what it publishes.
 pub(super) struct Published {
     pub(super) network: NetworkKey,
     pub(super) from: PeerId,
@@ -88,7 +89,7 @@ impl Exchange {
     /// directory. All hubs share one copy of it.
     ///
     /// # Errors
-    /// At least one of the hubs does not get it, and the sender is to be told: `NoRoute` or `Overload`.
+    /// At least one of the hubs does not get it, and the sender has to be told: `NoRoute` or `Overload`.
     pub fn publish(
         &mut self,
         now: Moment,
@@ -104,7 +105,7 @@ impl Exchange {
         }
         let message = encode(from, from_seq, kind, payload);
         if message.len() > MAX_PAYLOAD {
-            // The next hub would close the link for it.
+            // The next hub would close the link because of it.
             return Err(SignalFailure::Overload);
         }
         let mut outcome = Ok(());

@@ -1,4 +1,4 @@
-//! The receiving end of a pair of hubs: which numbers of one source were taken.
+//! The receiving end of a pair of hubs: which numbers of one source it has taken.
 //!
 //! Owns the order, the early arrivals, and what is owed to the source: an acknowledgement with every
 //! refusal that the source may not know of. Must not know what a signal says, nor whether its target is
@@ -72,7 +72,7 @@ impl ReceiveWindow {
         self.incarnation
     }
 
-    /// What came before its turn takes up so much.
+    /// How many bytes of signals are kept that came before their turn.
     pub(super) fn early_bytes(&self) -> usize {
         self.early_bytes
     }
@@ -82,7 +82,7 @@ impl ReceiveWindow {
         self.next
     }
 
-    /// The source keeps nothing below `base` any more, so that it need not be waited for nor answered.
+    /// The source keeps nothing below `base` any more: lower numbers need no waiting and no answer.
     pub(super) fn raise_base(&mut self, base: u64) {
         if base <= self.base {
             return;

@@ -55,14 +55,15 @@ impl Exchange {
         match wire::read_data(frame) {
             Ok(DataFrame::Signal(signal)) => self.handle_signal(now, dir, signal),
             Ok(DataFrame::Ack(ack)) => self.handle_ack(now, dir, ack),
-            // A kind that is still to come.
+            // A kind of a later version.
             Ok(DataFrame::Unread(_)) => self.effects.count(counted::NOT_UNDERSTOOD),
             Err(_) => self.effects.count(counted::MALFORMED),
         }
     }
 
-    /// Passes a frame on towards its hub, by its head alone, and never back. While a hub is in reach that reads what it
-    /// passes on, and closes the link for what it cannot read, we read it too: what others wrote is not to be our fault.
+    /// Passes a frame on towards its hub, by its head alone, and never back. A hub of wire level 0 reads what it passes
+    /// on, and closes the link for what it cannot read. While one is in reach we read frames too, so that we are not
+    /// blamed for what others wrote.
     fn pass_on(&mut self, mut frame: UnreadFrame, arrived_by: LinkId) {
         let Some(ttl) = frame.head.ttl.checked_sub(1) else {
             return self.effects.count(counted::TTL);
@@ -131,7 +132,7 @@ impl Exchange {
         self.routes.by_hub.get(hub).map(|route| route.hop)
     }
 
-    /// Whether a signal for us can be one: of two incarnations that last, with numbers that can be.
+    /// Whether a signal for us is possible: between two incarnations that are still current, with plausible numbers.
     fn check(&self, frame: &SignalFrame) -> Result<(), &'static str> {
         if frame.head.source == self.me.hub
             || frame.base == 0
@@ -143,7 +144,8 @@ impl Exchange {
         let window = self.receive_windows.get(&frame.head.source);
         let known = self.incarnation_by_routes(&frame.head.source);
         let known = known.or_else(|| window.map(ReceiveWindow::incarnation));
-        // Also of a later incarnation than its link record tells: whoever made it up could end the window for good.
+        // A later incarnation than the one in the link record is refused too: a rogue that made it up could end the
+        // window for good.
         if frame.head.dest_incarnation != self.me.incarnation
             || known.is_some_and(|known| !self.is_incarnation(frame, known))
         {
@@ -174,7 +176,7 @@ impl Exchange {
         self.routes.by_hub.get(hub).map(|route| route.incarnation)
     }
 
-    /// Sees to it that there is a receiving end for the frame's source and incarnation.
+    /// Makes sure that there is a receiving end for the frame's source and incarnation.
     fn open_receive_window(&mut self, now: Moment, frame: &SignalFrame) -> bool {
         let hub = frame.head.source;
         let incarnation = frame.head.source_incarnation;
@@ -287,13 +289,13 @@ impl Exchange {
     }
 }
 
-/// Where the signals of one hub are judged and taken, in their order.
+/// Judges and takes the signals of one hub, in their order.
 pub(super) struct Judge<'a> {
     pub(super) me: Me,
     pub(super) from: HubId,
     pub(super) dir: &'a dyn Resolve,
     pub(super) effects: &'a mut Effects,
-    /// What we sent to that hub.
+    /// The signals that we sent to that hub.
     pub(super) send_window: Option<&'a mut SendWindow>,
     /// What this hub understands.
     pub(super) level: u8,
@@ -409,7 +411,7 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// Tells our senders of what was not read.
+    /// Tells our senders of signals that were not read.
     fn take_unread(&mut self, message: &UnreadMessage) {
         let Ok(target) = PeerId::new(&message.target) else {
             return self.effects.count(counted::MALFORMED);
@@ -444,8 +446,8 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the hub that speaks may have held this claim. Of a receiver that is gone its claims may tell no more; of
-    /// one that is elsewhere by now they must, or any hub could have any peer taken for gone.
+    /// Whether the hub that speaks may have held this claim. If the receiver is gone, that hub's claims may no longer
+    /// tell. If it is at another hub by now, they must, or any hub could make any peer look gone.
     fn may_have_held(&self, network: &NetworkKey, target: &PeerId, claim: ClaimNo) -> bool {
         let hub = &self.from;
         let holder = self.dir.resolve(network, target);

@@ -1,9 +1,9 @@
 //! The sending end of a pair of hubs: what one destination has not acknowledged yet, by number.
 //!
-//! Owns the numbers, the items kept until they are acknowledged, and when to send them again. Must not
-//! know the directory: what a refused item is worth is decided by the exchange. Invariants: the ring
-//! holds exactly the numbers `base..next`; a number is used once in an incarnation of either hub; what was never
-//! handed to a link is never presumed delivered.
+//! Owns the numbers, the items kept until they are acknowledged, and when to send them again. Must not know the
+//! directory: the exchange decides what becomes of a refused item. Invariants: the ring holds exactly the numbers
+//! `base..next`; a number is used once in an incarnation of either hub; what was never handed to a link is never
+//! presumed delivered.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::config::{ExchangeConfig, MAX_OUTSTANDING, SIGNAL_COST};
 use super::effects::{Effects, counted};
 use super::{Me, PendingSignal, ttl_for};
 
-/// What is sent to another hub.
+/// One thing that is sent to another hub.
 #[derive(Debug)]
 pub(super) enum WindowItem {
     Peer {
@@ -34,16 +34,16 @@ pub(super) enum WindowItem {
         payload: Bytes,
     },
     Hub {
-        /// None for what all hubs read as the message of a hub.
+        /// None for the variant that all hubs read as the message of a hub.
         variant: Option<u8>,
         payload: Bytes,
-        /// What our control plane knows it by; none if nobody waits for word of it.
+        /// The token by which our control plane knows it; none if nobody waits to hear of it.
         token: Option<u64>,
     },
 }
 
 impl WindowItem {
-    /// The local claim that it is of, if it is no hub's.
+    /// The local claim that sends it; none for a message of the hub.
     pub(super) fn sender(&self) -> Option<ClaimNo> {
         match self {
             WindowItem::Peer { pending, .. } => Some(pending.source.claim),
@@ -100,7 +100,7 @@ pub(super) struct KeptItem {
     sent_at: Option<Moment>,
     /// That link had no space for it.
     dropped: bool,
-    /// Its sender knows already what became of it.
+    /// Its sender has been told what became of it.
     pub(super) told: bool,
 }
 
@@ -111,17 +111,18 @@ pub(super) enum Reachability {
     LostSince(Moment),
 }
 
-/// What a sender may have under way at a destination, however much others have, in bytes.
+/// A sender may have this many bytes under way to a destination, however much others have.
 const MODEST: usize = 16 * 1024;
-/// In the last quarter of a window that is no more than this part of the space left, so that many leave some for more.
+/// In the last quarter of a window it may have no more than this part of the space left, so that many senders leave
+/// some for more.
 const MODEST_PART: usize = 64;
-/// What a sender that has nothing under way may send at once: this part of the space left.
+/// A sender that has nothing under way may send this part of the space left at once.
 const FIRST_PART: usize = 8;
-/// What has been under way for so long stands in line somewhere, if it is more than [`A_LINE`].
+/// Signals that have been under way for this long wait in a queue somewhere, if they are more than [`A_LINE`].
 const SLOW_AFTER: Duration = Duration::from_millis(500);
-/// So many bytes under way are a line. What is less is late because it was lost, or its way was.
+/// This many bytes under way are a queue. Fewer are late because they were lost, or their way was.
 const A_LINE: usize = 128 * 1024;
-/// By a link that is backed up, this many times as long passes until the oldest item is sent again.
+/// On a link that is backed up, this many times as long passes until the oldest item is sent again.
 const PATIENCE: u32 = 8;
 
 /// Bytes under way of each local claim.
@@ -136,7 +137,7 @@ pub(super) struct SendWindow {
     way: Reachability,
     /// The lowest number kept.
     base: u64,
-    /// How many numbers below were never given out, because the destination said that it had them.
+    /// How many lower numbers were never given out, because the destination said that it had them.
     skipped: u64,
     ring: VecDeque<KeptItem>,
     bytes: usize,
@@ -191,8 +192,8 @@ impl SendWindow {
         self.base.saturating_add(self.ring.len() as u64)
     }
 
-    /// The number that the next item would get if this destination had skipped none. What one destination skips is
-    /// nothing to others, or a rogue could raise the numbers of all beyond what an honest hub takes.
+    /// The number that the next item would get if this destination had skipped none. What one destination skips does
+    /// not count for others: a rogue could otherwise raise all numbers beyond what an honest hub takes.
     pub(super) fn given_out(&self, mutants: Mutants) -> u64 {
         if mutants.skips_are_for_all() {
             return self.next();
@@ -277,14 +278,15 @@ impl SendWindow {
         }
     }
 
-    /// Whether what is under way takes long, wherever on its way it stands in line. Sending it again changes nothing.
+    /// Whether signals under way take long, in whichever queue they wait. Sending them again changes nothing.
     fn is_slow(&self, now: Moment) -> bool {
         let oldest = self.ring.front().filter(|entry| entry.sent_at.is_some());
         self.bytes > A_LINE && oldest.is_some_and(|entry| entry.queued_at + SLOW_AFTER <= now)
     }
 
-    /// Sends what was never sent, what no link took, and what was last sent at least `ago` before now: the first, and
-    /// more up to `most` bytes in all. If only `one` may, nothing that a link took is sent but the first of all.
+    /// Sends items that were never sent, that no link took, or that were last sent at least `ago` before now: the
+    /// first, and more up to `most` bytes in total. If only `one` may be sent again, it sends no item that a link took
+    /// but the first.
     fn send_again(
         &mut self,
         me: Me,
@@ -323,14 +325,14 @@ impl SendWindow {
         self.ring = ring;
     }
 
-    /// The link had no space for what it was given last under this number: it does not stand in line there.
+    /// The link had no space for the last frame with this number: it is not in its queue.
     pub(super) fn dropped(&mut self, seq: u64) {
         if let Some(entry) = self.entry(seq) {
             entry.dropped = true;
         }
     }
 
-    /// What is kept under this number.
+    /// The item that is kept under this number.
     pub(super) fn entry(&mut self, seq: u64) -> Option<&mut KeptItem> {
         let place = usize::try_from(seq.checked_sub(self.base)?).ok()?;
         self.ring.get_mut(place)
@@ -355,7 +357,7 @@ impl SendWindow {
         }
     }
 
-    /// The space left, in bytes; or the numbers left, each for what it is of a window, if that is less.
+    /// The space left, in bytes; or the share of the window that the numbers left are, if that is less.
     fn space_left(&self, config: &ExchangeConfig) -> usize {
         let numbers = MAX_OUTSTANDING.saturating_sub(self.ring.len() as u64);
         let by_number = (config.window_bytes as u64).saturating_mul(numbers) / MAX_OUTSTANDING;
@@ -363,9 +365,9 @@ impl SendWindow {
         by_bytes.min(usize::try_from(by_number).unwrap_or(usize::MAX))
     }
 
-    /// Whether this item's sender has nothing under way here, little with the item, or less than half of its fair
-    /// share: who sends little gets through where others have filled the way. The last quarter of a
-    /// window is for such senders alone, and what is little shrinks with it. Messages of hubs always may.
+    /// Whether this item's sender has nothing under way here, little with this item, or less than half of its fair
+    /// share: a sender of little gets through where others have filled the way. The last quarter of a window is for
+    /// such senders alone, and what counts as little shrinks with it. Messages of hubs always may.
     fn has_share_left(&mut self, item: &WindowItem, config: &ExchangeConfig) -> bool {
         let Some(sender) = item.sender() else {
             return true;
@@ -418,14 +420,14 @@ impl SendWindow {
         gone
     }
 
-    /// Lets go of all that is kept. It may have arrived if it was ever handed to a link.
+    /// Gives up all items. Those that were ever handed to a link may have arrived.
     pub(super) fn give_up_all(&mut self) -> Vec<(WindowItem, SignalFailure)> {
         let mut gone = Vec::new();
         while self.give_up_first(&mut gone) {}
         gone
     }
 
-    /// Lets go of all that is kept, and gives out numbers above `upto` from now on.
+    /// Gives up all items, and gives out numbers above `upto` from now on.
     pub(super) fn skip_past(&mut self, upto: u64) -> Vec<(WindowItem, SignalFailure)> {
         let gone = self.give_up_all();
         let skipped = upto.saturating_add(1).saturating_sub(self.base);
@@ -434,7 +436,7 @@ impl SendWindow {
         gone
     }
 
-    /// Lets go of the oldest, if there is one: it is gone then, unless its sender knows already.
+    /// Gives up the oldest item, if there is one. It goes into `gone`, unless its sender knows already.
     fn give_up_first(&mut self, gone: &mut Vec<(WindowItem, SignalFailure)>) -> bool {
         let Some(entry) = self.pop() else {
             return false;
@@ -472,7 +474,7 @@ impl SendWindow {
         Some(entry)
     }
 
-    /// All up to `upto` was taken; gives back what was refused, in order. `None` if that cannot be.
+    /// All up to `upto` was taken; gives back the refused items, in order. `None` if that is impossible.
     pub(super) fn acknowledged(
         &mut self,
         now: Moment,
@@ -498,8 +500,8 @@ impl SendWindow {
         Some(back)
     }
 
-    /// Does what is due, and gives back what is given up. While the link is `backed_up`, little that it took is sent
-    /// again.
+    /// Does what is due, and gives back the items that are given up. While the link is `backed_up`, hardly anything
+    /// that it took is sent again.
     pub(super) fn handle_timer(
         &mut self,
         me: Me,
@@ -519,8 +521,8 @@ impl SendWindow {
             self.give_up_first(&mut gone);
         }
         if self.resend_at <= now && self.link().is_some() {
-            // What is late only because it stands in line would stand there twice. The destination keeps no more than
-            // `early_bytes` of what comes behind a gap.
+            // An item that is late only because it waits in a queue would wait there twice. The destination keeps no
+            // more than `early_bytes` of what comes behind a gap.
             let patience = if backed_up { PATIENCE } else { 1 };
             let ago = config.resend_after * patience;
             self.send_again(me, now, ago, config.early_bytes, backed_up, effects);

@@ -15,15 +15,15 @@ use super::send_window::{Reachability, SendWindow, WindowItem};
 use super::{Exchange, Found, PendingSignal, Resolve, Sent, Timer};
 
 impl Exchange {
-    /// Sends a signal of a local claim to a peer of its network. `from_seq` is the sequence number of the
-    /// sender's claim in our directory; `found` is who holds the target, if that was just looked up and nothing waits:
-    /// what is not given is looked up here.
+    /// Sends a signal of a local claim to a peer of its network. `from_seq` is the sequence number of the sender's
+    /// claim in our directory; `found` is the claim that holds the target, if the caller has just looked it up and
+    /// nothing waits; otherwise it is looked up here.
     ///
-    /// Order per sender and target holds while the target stays at its hub, and from waiting to arrival.
-    /// When the target moves, signals that were on their way to its old hub may be overtaken.
+    /// The order per sender and target holds while the target stays at its hub, also for signals that wait. When the
+    /// target moves, signals that were on their way to its old hub may be overtaken.
     ///
     /// # Errors
-    /// Nothing is kept, and the sender is to be told: `NoSuchPeer`, `NoRoute` or `Overload`.
+    /// Nothing is kept, and the sender has to be told: `NoSuchPeer`, `NoRoute` or `Overload`.
     pub fn send(
         &mut self,
         now: Moment,
@@ -34,7 +34,7 @@ impl Exchange {
     ) -> Result<Sent, SignalFailure> {
         let now = self.advance(now);
         let (from, target) = (signal.source, signal.target);
-        // Looked up before what waits came to wait, it may be older than what that waits for.
+        // If signals wait, a result from before they came may be out of date.
         let found = found.filter(|_| self.waiting_room.len() == 0);
         let mut found = found.or_else(|| dir.resolve(&from.network, target));
         if self.waiting_room.len() > 0 {
@@ -45,7 +45,7 @@ impl Exchange {
                 .waiting_room
                 .has_waiting(from.claim, &from.network, target)
             {
-                // What still waits of this sender may not be overtaken.
+                // Earlier signals from this sender must go first.
                 found = None;
             }
         }
@@ -72,11 +72,11 @@ impl Exchange {
         sent.map_err(|(_, why)| why)
     }
 
-    /// Lets a signal wait that its local target did not take, because it is not there although its claim is: until
-    /// another claim has the id. Everything else is as in [`send`](Self::send).
+    /// Lets a signal wait until another claim has the id: its local target did not take it, because the peer is gone
+    /// although its claim still stands. Everything else is as in [`send`](Self::send).
     ///
     /// # Errors
-    /// Nothing is kept, and the sender is to be told.
+    /// Nothing is kept, and the sender has to be told.
     pub fn wait_for_another(
         &mut self,
         now: Moment,
@@ -122,7 +122,7 @@ impl Exchange {
         }
     }
 
-    /// A claim became the visible winner of this id: what waits for it goes on its way.
+    /// A claim became the visible winner of this id: signals that wait for it go on their way.
     pub fn on_appeared(
         &mut self,
         now: Moment,
@@ -162,8 +162,8 @@ impl Exchange {
         }
     }
 
-    /// The destination has taken numbers that were never given out, so it takes none of ours below them any more. What
-    /// it may have of ours fails, and later signals are numbered above.
+    /// The destination has taken numbers that were never given out, so it takes no lower ones of ours any more. The
+    /// signals that it may have fail, and later ones get higher numbers.
     fn outpaced(&mut self, hub: HubId, upto: u64) {
         let Some(window) = self.send_windows.get_mut(&hub) else {
             return;
@@ -223,7 +223,7 @@ impl Exchange {
         }
     }
 
-    /// Sends what waits for a target that was found.
+    /// Sends the signals that wait for a target that was found.
     fn release(&mut self, now: Moment, network: &NetworkKey, target: &PeerId, found: Found) {
         let stays = |pending: &PendingSignal| was_refused_by(pending, found);
         for pending in self.waiting_room.take_for(network, target, stays) {
@@ -304,8 +304,8 @@ impl Exchange {
         }
     }
 
-    /// Fails a signal that may not wait; where signals wait together, with all that wait beside it: a sender who was
-    /// told that its target is not there must not reach it with half of what it said.
+    /// Fails a signal that may not wait. Where signals wait together, it fails all that wait beside it too: a sender
+    /// that was told that its target is not there must not reach it with half of its signals.
     fn fail_for_want_of_space(&mut self, pending: PendingSignal, together: bool) {
         let (source, network) = (pending.source.claim, pending.source.network.clone());
         let target = pending.target.clone();
@@ -317,7 +317,7 @@ impl Exchange {
         }
     }
 
-    /// Fails what has waited for too long, but looks for its target once more.
+    /// Fails signals that have waited for too long, but looks for their targets once more.
     pub(super) fn end_waiting(&mut self, now: Moment, dir: &dyn Resolve) {
         while let Some((order, network, target)) = self.waiting_room.overdue(now) {
             if let Some(found) = dir.resolve(&network, &target) {
@@ -329,7 +329,8 @@ impl Exchange {
         }
     }
 
-    /// Whether a signal whose hub was lost before it could be sent waits on: where all of a pair waits together.
+    /// Whether a signal whose hub was lost before it could be sent goes on waiting: it does where all signals of a
+    /// sender to a target wait together.
     fn waits_for_better(&self, pending: &PendingSignal) -> bool {
         let (_, together) = self.config.wait_in(&pending.source.network);
         pending.wait && pending.refused_by.is_none() && together
@@ -409,7 +410,7 @@ impl Exchange {
         }
     }
 
-    /// What is left to do with a window that is taken out.
+    /// Cleans up after a window that was taken out.
     pub(super) fn forget(&mut self, hub: HubId, window: &mut SendWindow) {
         self.timers.clear(Timer::SendWindow(hub), &mut window.timer);
         let given_out = window.given_out(self.config.mutants);
@@ -471,7 +472,7 @@ impl Exchange {
                     mut pending,
                     target_claim,
                 } if why == SignalFailure::NoRoute && self.waits_for_better(&pending) => {
-                    // It was never sent, and its target may be back elsewhere while its time lasts.
+                    // It was never sent, and its target may appear elsewhere before its time is over.
                     pending.refused_by = Some((to, target_claim));
                     if let Err((pending, why)) = self.let_wait(self.now, pending) {
                         self.effects.fail(pending, why);
@@ -496,7 +497,7 @@ impl Exchange {
     }
 }
 
-/// Whether the signal was refused by just this claim.
+/// Whether this very claim refused the signal.
 fn was_refused_by(pending: &PendingSignal, found: Found) -> bool {
     pending.refused_by == Some((found.hub, found.claim))
 }

@@ -10,9 +10,9 @@ use crate::ids::{HubId, Moment};
 /// Which window a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Timer {
-    /// What is kept for this hub.
+    /// The window of signals to this hub.
     SendWindow(HubId),
-    /// What is owed to this hub: an acknowledgement.
+    /// The window of signals from this hub, to which an acknowledgement is owed.
     ReceiveWindow(HubId),
 }
 
@@ -21,7 +21,7 @@ pub(super) enum Timer {
 pub(super) struct Timers(BTreeSet<(Moment, Timer)>);
 
 impl Timers {
-    /// Sees to it that the timer fires at `at` or before. Its owner remembers in `slot` when it fires.
+    /// Makes sure that the timer fires at `at` or before. Its owner remembers in `slot` when it fires.
     pub(super) fn set(&mut self, timer: Timer, slot: &mut Option<Moment>, at: Moment) {
         if slot.is_some_and(|set| set <= at) {
             return;

@@ -1,11 +1,11 @@
-//! What a receiver left unread, told to the hub of its sender.
+//! Tells the hub of a sender which signals their receiver left unread.
 //!
-//! A signal is acknowledged once it is in its receiver's mailbox. If the receiver goes before it reads it, its sender's hub
-//! is told by a message of its own, which travels like those of contests: once, in order, and sent again until it is
-//! acknowledged. Owns the layout of that message; `receiving` carries it out. A hub is believed about what was sent to it.
-//! A signal that is still kept proves itself, and is told of once, whatever else comes of it. One that is not kept must
-//! have a number that was given out, and no other hub may hold its receiver, unless the hub that speaks is known to have
-//! held it.
+//! A signal is acknowledged once it is in its receiver's mailbox. If the receiver goes before it reads it, its sender's
+//! hub is told by a message of its own, which travels like those of contests: once, in order, and sent again until it
+//! is acknowledged. Owns the layout of that message; `receiving` carries it out. A hub is believed about signals that
+//! were sent to it. If the signal is still kept, it proves the message, and its sender is told once, whatever else
+//! becomes of it. If it is not kept, its number must have been given out, and no other hub may hold its receiver,
+//! unless the hub that speaks is known to have held it.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +21,14 @@ use super::send_window::{SendWindow, WindowItem};
 
 /// The most signals that one message tells of; a longer one is ignored.
 const MOST: usize = 1024;
-/// What the message begins with: contests begin with less, and hubs that do not know it ignore it.
+/// The first byte of the message. Contests begin with lower ones, and hubs that do not know this one ignore the
+/// message.
 const TAG: u8 = 2;
 
 /// The message.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
 pub(super) struct UnreadMessage {
-    /// The incarnation of the source in which they were sent.
+    /// The incarnation of the source in which the signals were sent.
     pub(super) incarnation: Incarnation,
     /// The receiver that is gone.
     pub(super) target: String,
@@ -73,7 +74,7 @@ impl UnreadMessage {
 }
 
 impl Exchange {
-    /// A receiver is gone, of this id, and has left signals of other hubs' peers unread: their senders are told.
+    /// Tells the senders of these signals at other hubs that the receiver with this id is gone and has not read them.
     pub fn return_unread(&mut self, now: Moment, target: &PeerId, unread: &[Unread]) {
         if self.config.mutants.unread_untold() {
             return;
@@ -108,10 +109,10 @@ impl Exchange {
     }
 }
 
-/// What a window says of a signal that was not read.
+/// What a window knows of a signal that was not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mark {
-    /// There never was one like it.
+    /// There never was such a signal.
     Never,
     /// It was acknowledged.
     Unkept,

@@ -1,10 +1,10 @@
-//! What signals say that not every hub knows.
+//! Variants of signals that not every hub knows.
 //!
-//! A later version has variants of signals that this one does not know. A hub on the way passes them on, since it reads no
-//! more than the head. A destination that does not know one refuses it with its number taken, so that nothing behind it
-//! waits. So that this is the exception, each hub says by its *wire level* in its link record what it knows, and who
-//! sends looks first. Hubs of level 0 are those that drop what they do not know, also on the way: while one of them is in
-//! reach, nobody sends what it would not pass on, and nobody passes on what it could not read: it would close the link.
+//! A later version has variants of signals that this one does not know. A hub on the way passes them on, since it reads
+//! no more than the head. A destination that does not know a variant refuses the signal but takes its number, so that
+//! no later signal waits. This should be rare: each hub tells by the *wire level* in its link record what it knows, and
+//! a sender looks at it first. Hubs of level 0 drop what they do not know, also on the way. While one of them is in
+//! reach, no hub sends what it would not pass on, and no hub passes on what it could not read: it would close the link.
 
 use bytes::Bytes;
 
@@ -16,14 +16,14 @@ use crate::wire::{self, MAX_PAYLOAD};
 use super::Exchange;
 use super::send_window::WindowItem;
 
-/// From which wire level on hubs pass on what they do not know.
+/// Hubs of this wire level or higher pass on what they do not know.
 pub(super) const PASSES_ON: u8 = 1;
 
 /// The wire level that a hub has to have to be sent a variant.
 fn level_of(variant: u8) -> u8 {
     match variant {
         wire::PEER_VARIANT | wire::HUB_VARIANT => 0,
-        // Of a later version.
+        // A variant of a later version.
         _ => WIRE_LEVEL + 1,
     }
 }
@@ -32,12 +32,13 @@ fn level_of(variant: u8) -> u8 {
 pub(super) fn is_understood(body: &SignalBody, level: u8) -> bool {
     match body {
         SignalBody::Peer(_) | SignalBody::Hub { .. } => true,
-        // One that this version knows is here only if it could not be read.
+        // A variant that this version knows gets here only if it could not be read.
         SignalBody::Other { variant, .. } => (1..=level).contains(&level_of(*variant)),
     }
 }
 
-/// Whether this is a signal of a variant that this version does not know: what a hub on the way must not care about.
+/// Whether this is a signal of a variant that this version does not know. To a hub on the way this must make no
+/// difference.
 pub(super) fn is_unknown_signal(frame: &UnreadFrame) -> bool {
     matches!(
         wire::read_data(frame.clone()),
@@ -45,8 +46,8 @@ pub(super) fn is_unknown_signal(frame: &UnreadFrame) -> bool {
     )
 }
 
-/// Whether hubs of level 0 can read this frame, or drop it for what they do not know, and so do not close the link that
-/// it comes by.
+/// Whether hubs of level 0 can read this frame, or drop it as unknown, so that they do not close the link that it comes
+/// by.
 pub(super) fn is_readable_on_the_way(frame: &UnreadFrame) -> bool {
     match wire::read_data(frame.clone()) {
         Ok(DataFrame::Signal(signal)) => match signal.body {
@@ -68,10 +69,10 @@ impl Exchange {
             && (needed == 0 || self.routes.level >= PASSES_ON)
     }
 
-    /// Sends another hub a message in a variant of signals, in order with the signals to that hub, whether that hub knows
-    /// it or not: who calls this has asked [`can_send_variant`](Self::can_send_variant). If it is not, or perhaps not,
-    /// delivered, [`Effect::HubMessageFailed`](super::Effect::HubMessageFailed) has the `token`. This version has no such
-    /// variant; simulated hubs of later versions do.
+    /// Sends another hub a message in a variant of signals, in order with the signals to that hub, whether that hub
+    /// knows it or not: the caller has asked [`can_send_variant`](Self::can_send_variant). If it is not, or perhaps
+    /// not, delivered, [`Effect::HubMessageFailed`](super::Effect::HubMessageFailed) has the `token`. This version has
+    /// no such variant; simulated hubs of later versions do.
     pub fn send_variant(
         &mut self,
         now: Moment,

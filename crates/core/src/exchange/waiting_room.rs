@@ -1,9 +1,9 @@
 //! The waiting room: signals for a target that nobody holds, each until its own deadline.
 //!
-//! Owns the bounds per sender, per target and in all; where one that many share is reached, whoever has the most
-//! waiting gives way, so that few cannot keep it to themselves. Must not know who holds what: the exchange says when
-//! a target is there. Invariants: for one target, signals leave in the order in which they were accepted,
-//! also those that were under way to another hub in between; nothing leaves without being given back.
+//! Owns the bounds per sender, per target and in total. When a bound that many senders share is reached, the sender
+//! with the most waiting signals gives way, so that a few senders cannot take all of it. Must not know which claims are
+//! held: the exchange says when a target is there. Invariants: for one target, signals leave in the order in which they
+//! were accepted, also those that were under way to another hub in between; nothing leaves without being given back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,10 +28,10 @@ pub(super) struct WaitingRoom {
     bytes: usize,
 }
 
-/// Whom a signal is for.
+/// The target of a signal, with its network.
 type TargetKey = (NetworkKey, PeerId);
 
-/// What waits of one sender, or for one target.
+/// The signals of one sender, or for one target, that wait.
 #[derive(Debug, Default)]
 struct Backlog {
     orders: BTreeSet<u64>,
@@ -46,7 +46,7 @@ enum WaitBound {
     All,
 }
 
-/// What became of a signal that was to wait.
+/// What became of a signal that should wait.
 #[derive(Debug, Default)]
 pub(super) struct EnterOutcome {
     /// The signal itself, if it may not.
@@ -115,8 +115,8 @@ impl WaitingRoom {
         all.then_some(WaitBound::All)
     }
 
-    /// The last signal of whoever has the most of those that share the bound; none if the sender
-    /// `me` has as many.
+    /// The last signal of the sender that has the most waiting, among those that share the bound; none if `me` has as
+    /// many.
     fn last_of_largest_share(
         &self,
         bound: WaitBound,
@@ -158,7 +158,7 @@ impl WaitingRoom {
         (*most > mine + 1).then_some(*order)
     }
 
-    /// Whether a signal waits for anybody in this network.
+    /// Whether a signal waits for any target in this network.
     pub(super) fn waits_in(&self, network: &NetworkKey) -> bool {
         let mut targets = self.by_target.keys();
         targets.any(|(of, _)| of == network)
@@ -178,7 +178,7 @@ impl WaitingRoom {
         })
     }
 
-    /// When the first that waits of this one's sender, for this one's target, expires.
+    /// When the first waiting signal of this one's sender to this one's target expires.
     pub(super) fn deadline_of_first(&self, pending: &PendingSignal) -> Option<Moment> {
         self.orders_for(&pending.source.network, &pending.target)
             .filter_map(|order| self.held.get(order))
@@ -193,7 +193,7 @@ impl WaitingRoom {
             .flat_map(|backlog| &backlog.orders)
     }
 
-    /// Takes all that one sender has waiting for one target.
+    /// Takes all signals of one sender that wait for one target.
     pub(super) fn take_of(
         &mut self,
         source: ClaimNo,
@@ -212,8 +212,8 @@ impl WaitingRoom {
         orders.into_iter().filter_map(|o| self.remove(o)).collect()
     }
 
-    /// Takes all that wait for this target, but for those that `stays` keeps and, so that none is
-    /// overtaken, what the same sender sent after one of these.
+    /// Takes all signals that wait for this target, except those that `stays` keeps and later ones of the same sender,
+    /// so that none is overtaken.
     pub(super) fn take_for(
         &mut self,
         network: &NetworkKey,
@@ -264,7 +264,7 @@ impl WaitingRoom {
         Some(pending)
     }
 
-    /// Forgets all of this claim.
+    /// Forgets all signals of this claim.
     pub(super) fn forget_source(&mut self, source: ClaimNo) {
         let orders = self
             .by_source

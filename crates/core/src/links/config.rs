@@ -1,4 +1,4 @@
-//! What the table of links is told at the start, and what it tells.
+//! The configuration of the table of links, and its events.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Default for LinkConfig {
 pub enum LinkEvent {
     /// There is a link with this hub now; or this is its new incarnation, and the links of the old one are gone.
     NeighbourUp {
-        /// Who.
+        /// The neighbour.
         hub: HubId,
         /// Its incarnation.
         incarnation: Incarnation,
@@ -44,14 +44,14 @@ pub enum LinkEvent {
     },
     /// Another link with this neighbour is the active one now.
     NeighbourSwitched {
-        /// Who.
+        /// The neighbour.
         hub: HubId,
         /// The active link.
         link: LinkId,
     },
     /// The last link with this hub is gone.
     NeighbourDown {
-        /// Who.
+        /// The neighbour.
         hub: HubId,
     },
     /// This link is forgotten here: say so to the other end and close it.
@@ -75,7 +75,7 @@ pub enum LinkEvent {
     },
 }
 
-/// An open link, for people to look at.
+/// An open link, for operators.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkView {
     /// Which.
@@ -86,7 +86,7 @@ pub struct LinkView {
     pub active: bool,
     /// We dialled it.
     pub outgoing: bool,
-    /// Since when.
+    /// When it was opened.
     pub since: Moment,
     /// Its smoothed round-trip time, once measured.
     pub rtt: Option<Duration>,

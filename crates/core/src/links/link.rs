@@ -7,7 +7,7 @@ use super::super::api::LinkUp;
 use super::super::ids::{HubId, Moment};
 use super::LinkConfig;
 
-/// Which of two links with one hub is better: the greater. The same at both ends.
+/// The rank of a link: of two links with one hub, the one with the greater rank is better. It is the same at both ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct LinkRank {
     pub(super) dialed_by_lower: bool,
@@ -35,7 +35,7 @@ pub(super) struct Link {
 impl Link {
     /// More pings in flight than this, and the oldest no longer counts.
     pub(super) const MAX_ASKED: usize = 8;
-    /// So many pings, each sent, without a single answer are silence.
+    /// This many pings, each sent, without a single answer are silence.
     pub(super) const MAX_UNANSWERED: u64 = 3;
     /// More pongs waiting than this, and the oldest is not sent.
     pub(super) const MAX_PONGS: usize = 4;
@@ -56,7 +56,7 @@ impl Link {
         }
     }
 
-    /// Has a ping on its way that is not older than `now`, and gives its token.
+    /// Makes sure that a ping is on its way that is not older than `now`, and gives its token.
     pub(super) fn ping(&mut self, now: Moment, every: Duration) -> u64 {
         self.next_ping = now + every;
         if !self.ping_waits {
@@ -70,8 +70,8 @@ impl Link {
         self.token
     }
 
-    /// When the link counts as silent, if nothing more comes: so long after the last frame; and if none of the first pings
-    /// was answered, when the next one would be due.
+    /// When the link counts as silent, if nothing more comes: `dead_after` its last frame, or, if none of its first
+    /// pings was answered, when the next one would be due.
     pub(super) fn silent_at(&self, config: &LinkConfig) -> Moment {
         let quiet = self.heard + config.dead_after;
         let unanswered =
