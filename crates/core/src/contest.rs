@@ -180,7 +180,7 @@ impl Contests {
         } else {
             JoinRefusal::Taken
         };
-        if tries >= MAX_TRIES || !self.makes_room(&join) {
+        if tries >= MAX_TRIES || !self.makes_space(&join) {
             return self.refuse(join.claim, refusal);
         }
         let token = self.token();
@@ -212,7 +212,7 @@ impl Contests {
             return self.allow(join);
         }
         let refusal = JoinRefusal::Taken;
-        if !self.makes_room(&join) {
+        if !self.makes_space(&join) {
             return self.refuse(join.claim, refusal);
         }
         let contender = Contender {
@@ -241,7 +241,7 @@ impl Contests {
     }
 
     /// Whether one more join may wait; another may have to give way to it.
-    fn makes_room(&mut self, join: &Join) -> bool {
+    fn makes_space(&mut self, join: &Join) -> bool {
         let Ok(gives_way) = self.waiting.make_space(join) else {
             return false;
         };

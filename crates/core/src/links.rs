@@ -98,15 +98,15 @@ impl Links {
         if up.hub == self.me {
             return self.refuse_own_id(up);
         }
-        if let Some(known) = known.filter(|known| is_later_life(*known, up.incarnation)) {
+        if let Some(known) = known.filter(|known| is_later_incarnation(*known, up.incarnation)) {
             return self.close(up.link, Bye::StaleIncarnation { known });
         }
         match self.neighbours.get(&up.hub).map(|n| n.incarnation) {
-            Some(known) if is_later_life(known, up.incarnation) => {
+            Some(known) if is_later_incarnation(known, up.incarnation) => {
                 self.close(up.link, Bye::StaleIncarnation { known });
             }
-            Some(known) if is_later_life(up.incarnation, known) => {
-                self.end_life(up.hub, up.incarnation);
+            Some(known) if is_later_incarnation(up.incarnation, known) => {
+                self.end_incarnation(up.hub, up.incarnation);
                 self.insert_first(now, up);
             }
             Some(_)
@@ -126,8 +126,8 @@ impl Links {
         let Some(neighbour) = self.neighbours.get_mut(&hub) else {
             return;
         };
-        if is_later_life(incarnation, neighbour.incarnation) {
-            self.end_life(hub, incarnation);
+        if is_later_incarnation(incarnation, neighbour.incarnation) {
+            self.end_incarnation(hub, incarnation);
             self.events.push_back(LinkEvent::NeighbourDown { hub });
         } else if neighbour.incarnation.nonce == incarnation.nonce {
             neighbour.incarnation = neighbour.incarnation.max(incarnation);
@@ -446,7 +446,7 @@ impl Links {
     }
 
     /// Closes all links with an earlier incarnation of `hub`, without an event about the neighbour.
-    fn end_life(&mut self, hub: HubId, known: Incarnation) {
+    fn end_incarnation(&mut self, hub: HubId, known: Incarnation) {
         for link in self.links_with(hub) {
             self.links.remove(&link);
             self.close(link, Bye::StaleIncarnation { known });
@@ -456,6 +456,6 @@ impl Links {
 }
 
 /// Whether `a` is another boot than `b`, and later. A raised epoch with the same nonce is the same boot.
-fn is_later_life(a: Incarnation, b: Incarnation) -> bool {
+fn is_later_incarnation(a: Incarnation, b: Incarnation) -> bool {
     a.nonce != b.nonce && a > b
 }

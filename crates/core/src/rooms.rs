@@ -245,9 +245,8 @@ impl Core {
         self.membership.rooms.forget(network);
     }
 
-    /// Ends rooms without a member until one more record of so many bytes has a place. False, and none ends, if that is not
-    /// enough.
-    fn make_place(&mut self, now: Now, bytes: usize) -> bool {
+    /// Ends rooms without a member until one more record of `bytes` fits. False, and none ends, if that is not enough.
+    fn make_space(&mut self, now: Now, bytes: usize) -> bool {
         if !self.membership.rooms.capacity.would_fit(bytes) {
             return false;
         }
@@ -293,7 +292,7 @@ impl Core {
                 let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
                 let shown = claims.iter().find(|claim| is_ours(claim));
                 let shown = shown.and_then(|claim| claim.data.clone());
-                // Without a place it is tried anew when the room is looked at again.
+                // If it does not fit, this is tried again when the room is next looked at.
                 if shown != Some(record.write()) {
                     self.hold_record(now, network);
                 }
@@ -325,7 +324,8 @@ impl Core {
         self.membership.rooms.followed.get(network)?.told.as_ref()
     }
 
-    /// What the record is from now on. Whoever created a room that gives way to one with members is told, and leaves.
+    /// Decides what the record is from now on. The peer that created a room that gives way to one with members is told,
+    /// and leaves.
     fn settle_record(
         &mut self,
         now: Now,
@@ -339,8 +339,8 @@ impl Core {
         let record = match (before.clone(), seen) {
             (Some(before), Some(seen)) => better(before, seen),
             (Some(one), None) | (None, Some(one)) => one,
-            // Its record is late, or was lost with every hub that had it: what is here is its members. Nobody is said to
-            // have created it, who would be sent away when the record comes.
+            // Its record is late, or was lost with every hub that had it: only its members are here. The new record
+            // names no creator, or that peer would be sent away when the old record comes.
             (None, None) => RoomRecord {
                 created: host.map_or(Hlc(0), |host| host.hlc),
                 by: host.map_or(self.me, |host| host.hub),
@@ -422,7 +422,7 @@ impl Core {
         self.membership.rooms.ends(network, Some(now.at + idle));
     }
 
-    /// Tells the members here who the host is, if that is news to those that were there before.
+    /// Tells the members here which peer is the host, if that is new to those that were there before.
     fn tell_host(&mut self, network: &NetworkKey, host: Option<&RoomClaim>, own: Vec<ClaimNo>) {
         let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
             return;
@@ -444,7 +444,7 @@ impl Core {
         }
     }
 
-    /// Shows the record of a room as this hub's own claim. False, and it holds none, if there is no place for it.
+    /// Shows the record of a room as this hub's own claim. False, and it holds none, if it does not fit.
     fn hold_record(&mut self, now: Now, network: &NetworkKey) -> bool {
         let fresh = self.membership.rooms.next_claim();
         let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
@@ -454,13 +454,13 @@ impl Core {
             return false;
         };
         let data = record.write();
-        // What it takes now is no longer taken, so that a record which stays as long as it was keeps its place.
+        // Its present bytes are given back first, so that a record of the same length always fits.
         let before = followed.held.take();
         if let Some((_, bytes)) = before {
             self.membership.rooms.capacity.give_up(bytes);
         }
         self.membership.rooms.capacity.leave(network);
-        if !self.make_place(now, data.len()) {
+        if !self.make_space(now, data.len()) {
             if let Some((claim, _)) = before {
                 self.retract(now, claim, LeaveReason::Closed);
             }

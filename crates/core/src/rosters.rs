@@ -1,12 +1,12 @@
-//! What each local peer is told of the others in its network.
+//! Which others in its network each local peer is told of.
 //!
-//! In a network of up to `limit` peers everybody hears of everybody. In a larger one that would cost the
-//! square of its size, so a peer that joins learns of a neighbourhood of `limit` ids, and only those learn of
-//! it: every hub computes the same neighbourhood from the same directory. Who was told of whom is then kept
-//! per local peer, so that leaves and updates reach exactly those, and joins and leaves alternate. A peer whose
-//! neighbourhood has nearly all left learns of the one that it has now, so that nobody ends up alone in a crowd.
+//! In a network of up to `limit` peers every peer hears of all others. In a larger one that would cost the square of
+//! its size, so a peer that joins learns of a neighbourhood of `limit` ids, and only those learn of it: every hub
+//! computes the same neighbourhood from the same directory. Then it is kept for each local peer which others it was
+//! told of, so that leaves and updates reach exactly those peers, and joins and leaves alternate. When nearly all of a
+//! peer's neighbourhood has left, it learns of its present one, so that no peer ends up alone in a large network.
 //!
-//! In networks of dialects whose peers are not told of each other nobody hears of anybody.
+//! In dialects whose peers are not told of each other, no peer hears of any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,20 +19,20 @@ use super::ids::{ClaimNo, NetworkKey, PeerId};
 /// A peer knows hardly anybody when it knows fewer others than this part of the limit.
 const LONELY: usize = 8;
 
-/// How many of these are told of others in one go: each costs up to `limit` notices, and many may be left at once.
+/// How many such peers are told of others at once: each costs up to `limit` notices, and there may suddenly be many.
 const REFILLS_AT_ONCE: usize = 4;
 
-/// Who knows whom in one large network.
+/// Which peers know which others in one large network.
 ///
-/// Those who were there when it became large all know each other, which is noted once and not for each pair: a network
-/// that grows costs its size, not the square of it.
+/// The peers that were there when it became large all know each other. This is noted once and not for each pair: a
+/// network that grows costs its size, not the square of it.
 #[derive(Debug, Default)]
 struct Large {
     /// The peers that the elders were told of before the network became large, and that are still there.
     old: BTreeSet<PeerId>,
     /// The local claims that have been told of all `old` ones but themselves, and their own ids.
     elders: BTreeMap<ClaimNo, PeerId>,
-    /// Whom else each local claim has been told of.
+    /// The other peers that each local claim has been told of.
     known: BTreeMap<ClaimNo, BTreeSet<PeerId>>,
     /// The local claims that have been told of each peer: `known` the other way round.
     watchers: BTreeMap<PeerId, BTreeSet<ClaimNo>>,
@@ -110,13 +110,13 @@ pub struct Rosters {
     /// 0: no limit.
     limit: usize,
     large: BTreeMap<NetworkKey, Large>,
-    /// Local claims that a leave left with few others, until they are told of more.
+    /// Local claims that know few others after a leave, until they are told of more.
     lonely: BTreeSet<(NetworkKey, ClaimNo)>,
 }
 
 #[cfg(test)]
 impl Rosters {
-    /// How many entries are kept of who knows whom.
+    /// How many entries are kept of which peers know which.
     pub(super) fn entries(&self) -> usize {
         let of = |large: &Large| {
             let pairs = large.known.values().map(BTreeSet::len).sum::<usize>();
@@ -127,7 +127,7 @@ impl Rosters {
 }
 
 impl Rosters {
-    /// Nobody was told of anybody. `limit` 0 means no limit.
+    /// No peer has been told of any other. `limit` 0 means no limit.
     pub fn new(limit: usize) -> Self {
         Rosters {
             limit,
@@ -136,7 +136,7 @@ impl Rosters {
         }
     }
 
-    /// The first roster of a shown local claim that stands now, itself left out.
+    /// The first roster of a shown local claim that has just been accepted, itself left out.
     pub fn admit(
         &mut self,
         directory: &Directory,
@@ -161,7 +161,7 @@ impl Rosters {
         roster
     }
 
-    /// A local claim is no more.
+    /// A local claim is gone.
     pub fn forget(&mut self, network: &NetworkKey, claim: ClaimNo) {
         if let Some(large) = self.large.get_mut(network) {
             large.forget_claim(claim);
@@ -171,9 +171,9 @@ impl Rosters {
         }
     }
 
-    /// What local peers are to be told of a change.
+    /// What to tell local peers of a change.
     ///
-    /// `rest` are the changes of the same step, this one first, that nobody has been told of yet although the
+    /// `rest` are the changes of the same step, this one first. No peer has been told of them yet, although the
     /// directory has them all.
     pub fn on_change(
         &mut self,
@@ -265,8 +265,8 @@ impl Rosters {
         Recipients::Only(told)
     }
 
-    /// Notes who knows whom once the network is larger than the limit: so far everybody knew everybody, but
-    /// for those that are just joining.
+    /// Begins to note which peers know which once the network is larger than the limit: until now all knew each other,
+    /// except for those that are just joining.
     fn grow(
         &mut self,
         directory: &Directory,
@@ -301,12 +301,13 @@ impl Rosters {
         self.large.insert(network.clone(), large);
     }
 
-    /// Whether somebody is still to be told of more others.
+    /// Whether any peer is still owed a fuller roster.
     pub fn owes(&self) -> bool {
         !self.lonely.is_empty()
     }
 
-    /// Tells a few of those whom leaves left with hardly anybody of others, once nobody is owed an earlier change.
+    /// Tells a few of the peers that know hardly any others after leaves of more, once all earlier changes have been
+    /// told.
     pub fn refill_some(&mut self, directory: &Directory) -> Vec<Output> {
         let mut outputs = Vec::new();
         for _ in 0..REFILLS_AT_ONCE {
@@ -341,7 +342,7 @@ impl Rosters {
         outputs
     }
 
-    /// Networks that have become small again: everybody is told of those that it does not know yet.
+    /// In networks that have become small again, tells every peer of those that it does not know yet.
     pub fn shrink(&mut self, directory: &Directory) -> Vec<Output> {
         let small: Vec<NetworkKey> = self
             .large

@@ -1,8 +1,8 @@
-//! The second of the three parts of a core: the mesh beyond its links. The graph and the ways in it, what is taken of other
-//! hubs and given to neighbours, and which networks are of interest.
+//! The second of the three parts of a core: the mesh beyond its links. It has the graph and the routes, what is taken
+//! from other hubs and given to neighbours, and the networks of interest.
 //!
-//! Writes other hubs' sets in the directory, and knows nothing of peers and of sockets. Called by [`Core`](super::Core),
-//! which passes events on; what it takes of other hubs is decided in `narrowing`.
+//! Writes other hubs' sets in the directory, and knows nothing of peers and of sockets. Called by
+//! [`Core`](super::Core), which passes events on; `narrowing` decides what it takes from other hubs.
 
 use std::sync::Arc;
 

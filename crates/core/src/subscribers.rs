@@ -1,7 +1,7 @@
-//! The sending half of the directory: which neighbour is subscribed to which sets, and how far it is.
+//! The sending half of the directory: which neighbours are subscribed to which sets, and how far each is.
 //!
-//! What a neighbour lacks is a *cursor* into the origin's log, never a queue: a slow link coalesces what it
-//! has not been sent, and costs a few words however far behind it is. Parts are made when the link can take
+//! What a neighbour lacks is a *cursor* into the origin's log, never a queue: for a slow link, changes that it has not
+//! been sent merge, and it costs a few words of memory however far behind it is. Parts are made when the link can take
 //! them. A walk that starts below the log's floor starts from nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ use super::mutants::Mutants;
 use crate::frames::{ControlFrame, Delta, Scope, Set};
 use crate::wire;
 
-/// The most hubs that a link takes all claims of, and as many more of which it takes the networks: as many as there are
-/// hubs in the largest mesh.
+/// The most hubs whose claims a link takes, and the most whose networks it takes: as many as there are hubs in the
+/// largest mesh.
 const MAX_SUBSCRIPTIONS: usize = 4_096;
 /// The most sets of single networks that a link follows: what all hubs behind it are interested in.
 const MAX_FOLLOWED: usize = 65_536;
@@ -38,7 +38,7 @@ struct LinkState {
     counts: [usize; 3],
     /// Sets that may have something to send.
     ready: BTreeSet<Set>,
-    /// The set served last, so that the others get their turn.
+    /// The set that was last sent, so that the others get their turn.
     last: Option<Set>,
 }
 
@@ -51,7 +51,7 @@ pub struct Subscribers {
 }
 
 impl Subscribers {
-    /// Nobody is subscribed.
+    /// No subscribers yet.
     pub fn new(mutants: Mutants) -> Self {
         Subscribers {
             mutants,
@@ -155,13 +155,13 @@ impl Subscribers {
             .is_some_and(|state| !state.ready.is_empty())
     }
 
-    /// How many hubs' claims, or networks, the link takes that takes the most.
+    /// The most hubs whose claims, or whose networks, one link takes.
     pub fn most_subscriptions(&self) -> usize {
         let whole = |state: &LinkState| state.counts[0].max(state.counts[1]);
         self.links.values().map(whole).max().unwrap_or(0)
     }
 
-    /// How many sets of single networks the link follows that follows the most.
+    /// The most sets of single networks that one link follows.
     pub fn most_followed(&self) -> usize {
         let links = self.links.values().map(|state| state.counts[2]);
         links.max().unwrap_or(0)
@@ -275,7 +275,7 @@ fn next_part(
     })
 }
 
-/// The subscriber has all there is, and more perhaps: it still waits for a word.
+/// An empty delta for a subscriber that has all there is, or more, and still waits for its first answer.
 fn answer_empty(origin: HubId, subscriber: &mut Subscriber, head: u64) -> Option<Delta> {
     if subscriber.answered {
         return None;

@@ -1,9 +1,9 @@
 //! The receiving half of the directory: which sets of other hubs this hub takes, and from which link.
 //!
-//! `narrowing` says which sets are wanted ([`Subscriptions::want`]). For every hub that can be reached, the next hop towards it is also
-//! the parent to subscribe at: one shortest-path run gives both, and each change crosses each hub once. When the way
-//! changes, the new parent is asked first and the old one let go when the new one has answered, so that no change falls
-//! between. Parts of a delta are kept aside, per link and origin, until the last is here.
+//! `narrowing` says which sets are wanted ([`Subscriptions::want`]). For every hub that can be reached, the next hop
+//! towards it is also the parent to subscribe at: one shortest-path run gives both, and each change crosses each hub
+//! once. When the route changes, the new parent is asked first, and the old one is left when the new one has answered,
+//! so that no change is lost in between. Parts of a delta are kept aside, per link and origin, until the last is here.
 //!
 //! Knows nothing of timers; `core` tells it of routes, links and deltas, and takes the frames it wants sent.
 
@@ -39,7 +39,7 @@ struct StagedDelta {
     direct: bool,
     to: u64,
     entries: Vec<Entry>,
-    /// Of data in the entries.
+    /// Bytes of data in the entries.
     bytes: usize,
 }
 
@@ -52,7 +52,7 @@ pub struct Applied {
     pub repeated: usize,
     /// The set moved on: subscribers of ours have something to get.
     pub advanced: bool,
-    /// It did not follow what is here, and was left out.
+    /// It did not continue what is here, and was dropped.
     pub gap: bool,
     /// A set was received from its start.
     pub resync: bool,
@@ -63,7 +63,7 @@ pub struct Applied {
 pub struct Subscriptions {
     /// The sets that are wanted, and where each comes from.
     sets: BTreeMap<Set, Subscription>,
-    /// The ways to hubs, and the incarnations that they lead to.
+    /// The routes to hubs, and the incarnations that they lead to.
     ways: BTreeMap<HubId, (Incarnation, LinkId)>,
     staged: BTreeMap<(LinkId, Set), StagedDelta>,
     frames: Vec<(LinkId, ControlFrame)>,
@@ -82,7 +82,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes a set from now on, whenever there is a way to its hub.
+    /// Takes a set from now on, whenever there is a route to its hub.
     pub fn want(&mut self, directory: &Directory, set: Set) {
         if self.sets.contains_key(&set) {
             return;
@@ -94,7 +94,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes a set no more. What is here of it stays.
+    /// Stops taking a set. What is here of it stays.
     pub fn unwant(&mut self, set: &Set) {
         self.let_go(set);
         self.sets.remove(set);
@@ -111,7 +111,7 @@ impl Subscriptions {
         sets.take_while(|set| set.hub == hub).cloned().collect()
     }
 
-    /// The way to `origin`, living `incarnation`, is by `link` now.
+    /// The route to `origin`, in this `incarnation`, is by `link` now.
     pub fn on_route(
         &mut self,
         directory: &Directory,
@@ -152,8 +152,8 @@ impl Subscriptions {
         subscription.asked = Some(incarnation);
         let here = directory.set_state(set);
         let whole = here.is_some_and(|here| here.complete && here.incarnation == incarnation);
-        // Without a whole set there is nothing to lose by letting go first, and two parents must not build one
-        // set at the same time.
+        // Without a whole set nothing is lost by leaving the old parent first, and two parents must not build one set
+        // at the same time.
         if (self.mutants.unsubscribe_early() || !whole)
             && let Some(old) = subscription.current.take()
         {
@@ -169,8 +169,8 @@ impl Subscriptions {
         self.frames.push((link, begin(set, incarnation, seq)));
     }
 
-    /// `origin` has this `incarnation` now. What was asked of an earlier incarnation ends here, even if the way to the
-    /// later one is still to be found: its claims are dropped, so nothing that continues them can follow.
+    /// `origin` has this `incarnation` now. What was asked of an earlier incarnation ends here, even if no route to the
+    /// later one is known yet: its claims are dropped, so nothing that continues them can follow.
     pub fn on_incarnation(&mut self, origin: HubId, incarnation: Incarnation) {
         for set in self.wanted_of(origin) {
             let asked = self
@@ -183,7 +183,7 @@ impl Subscriptions {
         }
     }
 
-    /// There is no way to `origin` now. What is here of it stays, and what was wanted of it is.
+    /// There is no route to `origin` now. What is here of it stays, and its sets are still wanted.
     pub fn on_route_lost(&mut self, origin: HubId) {
         self.ways.remove(&origin);
         for set in self.wanted_of(origin) {
@@ -205,7 +205,7 @@ impl Subscriptions {
         }
     }
 
-    /// The link is gone, and with it what was subscribed by it.
+    /// The link is gone, and with it the subscriptions by it.
     pub fn on_link_down(&mut self, link: LinkId) {
         for subscription in self.sets.values_mut() {
             subscription.current = subscription.current.filter(|current| *current != link);
@@ -310,7 +310,7 @@ impl Subscriptions {
         applied
     }
 
-    /// Whether a whole set is not as far yet as what is here of single networks of it: it waits until it is.
+    /// Whether a whole set is not as far yet as the single networks of it that are here: it waits until it is.
     fn is_behind(&self, directory: &Directory, set: &Set, delta: &Delta) -> bool {
         set.scope == Scope::All
             && directory
@@ -319,7 +319,7 @@ impl Subscriptions {
             && !self.mutants.widened_from_behind()
     }
 
-    /// What came did not follow what is here: a fault, mended by asking for what is missing.
+    /// What came did not continue what is here: a fault, mended by asking for what is missing.
     fn ask_again(&mut self, directory: &Directory, link: LinkId, set: &Set) {
         let Some(incarnation) = self
             .sets
@@ -475,7 +475,7 @@ fn takes_directly(directory: &mut Directory, set: &Set, delta: &Delta) -> bool {
     true
 }
 
-/// Whether a whole set is to take the place of what is here of single networks of it.
+/// Whether a whole set will replace the single networks of it that are here.
 fn replaces_parts(directory: &Directory, set: &Set, incarnation: Incarnation) -> bool {
     set.scope == Scope::All && directory.parts_head(&set.hub, incarnation).is_some()
 }

@@ -1,4 +1,4 @@
-//! Who is in the mesh, and the way to each: link-state routing.
+//! Which hubs are in the mesh, and the route to each: link-state routing.
 //!
 //! Owns the newest link record of every hub, this hub's own record and incarnation, the routes that follow, and per
 //! link the set of records still to be sent. Knows nothing of sockets, of peers, or of which of several links
@@ -6,16 +6,18 @@
 //! events, frames per link, and routes.
 //!
 //! Promises:
-//! - Of each hub only the newest record is held, by (incarnation, number). Newer goes on by every link but the one it
-//!   came by, as a record or as word of it; older is answered with what is held, and word of newer with a request.
-//! - A record of our own that cuts somebody off, or lists the only way to somebody, is made at once if the last is
-//!   old enough, otherwise at that mark; what can wait is said once nothing more of its kind comes up.
+//! - Of each hub only the newest record is held, by (incarnation, number). A newer one goes on by every link but the
+//!   one that it came by, as a record or as word of it. An older one is answered with the held record, and word of a
+//!   newer one with a request.
+//! - A record of our own that cuts a hub off, or lists the only way to one, is made at once if the last record is old
+//!   enough, otherwise as soon as it is; changes that can wait go out once no more of their kind come up.
 //! - A link is listed once its other end has spoken by it.
 //! - A hub is reachable if a path of links leads to it that both ends list, each in its newest record.
 //! - Of paths of equal cost the one with fewer hops is taken, then the one by the lowest neighbour id; so the
 //!   same records give the same routes.
-//! - A hub unreachable for `forget_after` is forgotten, but its incarnation not for as long again: an earlier one is not
-//!   taken in meanwhile. An incarnation that lies too far above what is known of its hub never is.
+//! - A hub that is unreachable for `forget_after` is forgotten. Its incarnation is remembered for as long again: a
+//!   record of an earlier one is not taken in meanwhile. An incarnation too far above the known one of its hub is never
+//!   taken in.
 //! - Nothing grows with what others send beyond `max_hubs` records and as many questions, `max_past_incarnations`
 //!   incarnations, and a few sets of these for each link.
 
@@ -64,7 +66,7 @@ pub struct Topology {
     neighbours: BTreeMap<HubId, Neighbour>,
     records: BTreeMap<HubId, Stored>,
     past_incarnations: PastIncarnations,
-    /// Links whose other end does not ask for what it hears of.
+    /// Links whose other end does not ask for records that it hears of.
     flooded: BTreeSet<LinkId>,
     record_queues: BTreeMap<LinkId, RecordQueue>,
     pulls: Pulls,
@@ -160,7 +162,7 @@ impl Topology {
         self.want_record(now);
     }
 
-    /// A part of the digest of the hub at the other end of `link`: what it lacks is to be sent.
+    /// A part of the digest of the hub at the other end of `link`: the records that it lacks will be sent.
     pub fn handle_digest(&mut self, now: Moment, link: LinkId, entries: &[DigestEntry]) {
         self.on_greeted(now, link);
         let Some(queue) = self.record_queues.get_mut(&link) else {
@@ -211,7 +213,7 @@ impl Topology {
         self.run_due_spf(now);
     }
 
-    /// Records of these versions came by a link whose other end is so near.
+    /// Records of these versions came by a link whose other end is at this reach.
     pub fn note_tellers(&mut self, said: &[(HubId, (Incarnation, u64))], reach: Reach) {
         for (hub, version) in said {
             if let Some(stored) = self.records.get_mut(hub)
@@ -224,18 +226,18 @@ impl Topology {
         }
     }
 
-    /// What the path to a hub costs, by the last run; none if none leads there.
+    /// The cost of the path to a hub, by the last run; none if no path leads there.
     pub fn path_cost(&self, hub: HubId) -> Option<u32> {
         self.records.get(&hub)?.path_cost
     }
 
-    /// How near the nearest hub is that told us of this one's present addresses.
+    /// The reach of the nearest hub that told us of this hub's present addresses.
     pub fn told_by(&self, hub: HubId) -> Reach {
         let told_by = self.records.get(&hub).and_then(|stored| stored.told_by);
         told_by.unwrap_or(Reach::Global)
     }
 
-    /// Somebody knows this incarnation of us: if it is higher than ours, ours is raised above it.
+    /// Another hub knows this incarnation of us: if it is higher than ours, ours is raised above it.
     pub fn on_stale(&mut self, now: Moment, known: Incarnation) {
         if known > self.own.incarnation && self.is_plausible(self.me, known) {
             self.bump(now, known);
@@ -313,8 +315,8 @@ impl Topology {
             .is_some_and(RecordQueue::has_pending)
     }
 
-    /// Makes the record that is due, gives word, asks again and compares where it is time, runs the shortest paths
-    /// that are due, forgets what is too old.
+    /// Does what is due: makes our record, sends word of records, asks again, compares, runs the shortest paths, and
+    /// forgets what is too old.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.make_due_record(now);
         self.give_due_words(now);
@@ -346,7 +348,7 @@ impl Topology {
         self.events.pop_front()
     }
 
-    /// The ways to all reachable hubs. The same `Arc` until [`TopologyEvent::RoutesChanged`].
+    /// The routes to all reachable hubs. The same `Arc` until [`TopologyEvent::RoutesChanged`].
     pub fn routes(&self) -> SharedRoutes {
         Arc::clone(&self.routes)
     }

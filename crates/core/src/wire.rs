@@ -40,8 +40,8 @@
 //! peer          0 | 20 bytes (40 lower-case hex digits, packed), or length 1..=128 | UTF-8
 //! ```
 //!
-//! Every data frame begins with a head, also those of kinds to come. A hub on the way reads no more than that, and passes
-//! the frame on as it came. Its destination skips one of an unknown kind.
+//! Every data frame begins with a head, also those of later versions. A hub on the way reads no more than that, and
+//! passes the frame on as it came. Its destination skips one of an unknown kind.
 //!
 //! # Control (with a dictionary per link and direction)
 //!
@@ -87,14 +87,13 @@
 //!   item            length varint | network text | item varint | rest; with 0x10 in the tag the item is gone
 //! ```
 //!
-//! A dictionary has [`MAX_SLOTS`] slots for hubs and as many for networks; once full, further names travel in
-//! full each time and take no slot. Each hub with a slot has *bases*: the incarnation last named for it, where
-//! its last delta ended, and the claim number and the milliseconds of the HLC of its last claim entry; all but
-//! the first go back to zero when another incarnation is named. A hub without a slot has bases of zero, and its
-//! incarnation is always named in full. An unknown frame or change must neither name nor alter anything of the
-//! dictionary: the network of an item is written in full. Of an item the last change stands, as of a claim; it is kept and
-//! passed on as it came. "The entry before" of the first entry of a delta is none: it names its network; in Changes of one network,
-//! that one is as if it had been named.
+//! A dictionary has [`MAX_SLOTS`] slots for hubs and as many for networks; once full, further names travel in full each
+//! time and take no slot. Each hub with a slot has *bases*: the incarnation last named for it, where its last delta ended,
+//! and the claim number and the milliseconds of the HLC of its last claim entry; all but the first go back to zero when
+//! another incarnation is named. A hub without a slot has bases of zero, and its incarnation is always named in full. An
+//! unknown frame or change must neither name nor alter anything of the dictionary: the network of an item is written in
+//! full. Of an item the last change stands, as of a claim; it is kept and passed on as it came. "The entry before" of the
+//! first entry of a delta is none: it names its network; in Changes of one network, that one is as if it had been named.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -118,7 +117,7 @@ pub use dictionary::{MAX_SETS, MAX_SLOTS};
 
 use primitives::{Reader, put_varint};
 
-/// What the frames of a message are meant to stay within together.
+/// The size that a message should not exceed.
 pub const MESSAGE_TARGET: usize = 16 * 1024;
 /// The most that a frame takes beside its records, digest lines or entries.
 pub const FRAME_OVERHEAD: usize = 80;
@@ -126,8 +125,8 @@ pub const FRAME_OVERHEAD: usize = 80;
 pub const DIGEST_ENTRY_SIZE: usize = 1 + 20 + 10 + 8 + 10;
 
 /// The longest payload of a signal between hubs, and the longest data of a claim: the most that `MAX_ANNOUNCE_BYTES`
-/// can be. A longer one would make the message too long in which it is passed on; of `MAX_MESSAGE_BYTES` above it a
-/// signal that is longer reaches peers of its own hub alone.
+/// can be. A longer one would make the message too long in which it is passed on. If `MAX_MESSAGE_BYTES` is above it, a
+/// longer signal reaches only peers of its own hub.
 pub const MAX_PAYLOAD: usize = 1024 * 1024;
 
 /// Kinds of frames. Those with [`DATA_BIT`] belong to the data class.
@@ -153,8 +152,8 @@ mod kind {
 
 const DATA_BIT: u8 = 0x40;
 
-/// Why a message could not be read. It is the sender's fault, always; the link is to be closed, for the
-/// dictionary may have taken up a part of the message.
+/// Why a message could not be read. It is always the sender's fault. The link has to be closed, because the dictionary
+/// may have taken in a part of the message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WireError {
     /// A field or a frame goes past the end.

@@ -147,14 +147,14 @@ impl Directory {
         let frees = last.map(KeptChange::uses).unwrap_or_default();
         self.use_less(no, frees);
         let mut kept = KeptChange { change, at: now };
-        if !self.has_room(no, kept.uses()) {
+        if !self.has_space(no, kept.uses()) {
             self.left_out += 1;
             if !stands {
                 return self.use_more(no, frees);
             }
             kept.change = kept.change.gone();
             // It takes up no more than what it replaces, but there may be too much already.
-            if !self.has_room(no, kept.uses()) {
+            if !self.has_space(no, kept.uses()) {
                 return self.drop_unknown(no, seq, &kept.change);
             }
         }
@@ -184,7 +184,7 @@ impl Directory {
         origin.log.set_floor(seq);
     }
 
-    fn has_room(&self, no: OriginNo, more: Use) -> bool {
+    fn has_space(&self, no: OriginNo, more: Use) -> bool {
         if no == self.own_no {
             return true;
         }

@@ -4,7 +4,7 @@
 //! loses the one that was left first: nobody ends others' rooms by making many. Knows no directory. Called by `rooms`
 //! alone.
 //!
-//! Invariants: a room stands once; what all of them take is what each was said to take.
+//! Invariants: a room is in it once; the bytes of all are the sum of what each was said to take.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::ids::{Moment, NetworkKey};
 use crate::reach::AddressGroup;
 
-/// Who made a room, as limits count; `None` if that is not known here.
+/// The maker of a room, as limits count them; `None` if it is not known here.
 pub(super) type RoomMaker = Option<AddressGroup>;
 
-/// What stands first is the last to end.
+/// The order in which rooms end: the lowest ends last.
 type RecordRank = (usize, Reverse<(Moment, NetworkKey)>, RoomMaker);
 
 /// A room without a member.
@@ -58,24 +58,24 @@ impl RecordCapacity {
         self.held
     }
 
-    /// A record of so many bytes is held.
+    /// A record of this many bytes is held from now on.
     pub(super) fn hold(&mut self, bytes: usize) {
         self.held += 1;
         self.bytes += bytes;
     }
 
-    /// It is no longer.
+    /// A record of this many bytes is held no longer.
     pub(super) fn give_up(&mut self, bytes: usize) {
         self.held = self.held.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Whether there is a place for one more of so many bytes.
+    /// Whether one more record of this many bytes fits.
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.held < self.most && self.bytes + bytes <= self.most_bytes
     }
 
-    /// Whether there is one once rooms without a member have ended.
+    /// Whether it would fit once all rooms without a member have ended.
     pub(super) fn would_fit(&self, bytes: usize) -> bool {
         let living = self.held.saturating_sub(self.idle.len());
         living < self.most && self.bytes.saturating_sub(self.idle_bytes) + bytes <= self.most_bytes
@@ -87,7 +87,7 @@ impl RecordCapacity {
         Some(network.clone())
     }
 
-    /// A room whose record takes so many bytes is without a member until then.
+    /// A room without a member, whose record takes this many bytes, will end then.
     pub(super) fn stand(
         &mut self,
         network: &NetworkKey,
@@ -104,7 +104,7 @@ impl RecordCapacity {
         });
     }
 
-    /// It has a member, or is no more.
+    /// It has a member, or is gone.
     pub(super) fn leave(&mut self, network: &NetworkKey) {
         let Some(idle) = self.idle.remove(network) else {
             return;

@@ -1,17 +1,17 @@
-//! Which records are kept: a hub holds at most so many, and one may have to give way to another.
+//! Which records are kept: a hub holds a bounded number, and one may have to give way to another.
 //!
-//! A record for which there is no space is not taken, and asked for again when there may be. A hub that nothing leads to
-//! never displaces another such: the two would go round in the mesh for ever, because each hub that has dropped one
-//! takes it for news.
+//! A record for which there is no space is refused, and asked for again when there may be some. A hub that nothing
+//! leads to never displaces another such: the two would go round in the mesh for ever, because each hub that has
+//! dropped one takes it for news.
 
 use super::super::ids::{HubId, Moment};
 use super::Topology;
 use crate::frames::LinkRecord;
 
 impl Topology {
-    /// Makes space for the record of one more hub that a way would lead to, at the cost of the hub that is unreachable
-    /// for longest. A neighbour always gets one, at the cost of a hub that is none, so that no hubs that were made up
-    /// keep it out.
+    /// Makes space for the record of one more hub that a path would lead to: the hub that has been unreachable for the
+    /// longest gives way. For a neighbour there is always space, because a hub that is none gives way: made-up hubs
+    /// cannot keep it out.
     pub(super) fn make_space(&mut self, now: Moment, newcomer: &LinkRecord) -> bool {
         let mutants = self.config.mutants;
         if self.records.len() < self.config.max_hubs || mutants.records_without_end() {
@@ -38,7 +38,7 @@ impl Topology {
         unreachable.min().map(|(_, hub)| hub)
     }
 
-    /// Whether the hub and one that can be reached list each other.
+    /// Whether the hub and a reachable one list each other.
     fn is_linked_in(&self, newcomer: &LinkRecord) -> bool {
         newcomer.neighbours.iter().any(|(hub, _)| {
             let reachable = self.is_reachable(*hub);
@@ -49,7 +49,7 @@ impl Topology {
         })
     }
 
-    /// The hub that is the most links away, and no neighbour.
+    /// The hub that is the most links away and not a neighbour.
     fn farthest(&self) -> Option<HubId> {
         let others = self.records.keys().filter(|hub| **hub != self.me);
         let far = others.filter(|hub| !self.neighbours.contains_key(*hub));
@@ -59,8 +59,8 @@ impl Topology {
         })
     }
 
-    /// Asks all neighbours anew for what we lack, once there may be space for what was turned away; and not at once again,
-    /// because there may be none for what they have.
+    /// Asks all neighbours anew for what we lack, once there may be space for records that were refused. It does not
+    /// ask again at once, because there may be no space for what they have.
     pub(super) fn ask_for_turned_away(&mut self, now: Moment) {
         let has_space =
             self.records.len() < self.config.max_hubs || self.longest_unreachable().is_some();

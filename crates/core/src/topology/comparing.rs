@@ -1,12 +1,12 @@
 //! Whether the two ends of a link hold the same records.
 //!
-//! Each end greets the other with a summary. One that knows nobody yet asks for all records with it, and asks on
-//! until somebody has told it. A link over which alone its other end can be reached joins two parts that may know
-//! different things: all that is held is announced on it. A moment later, and from then on every now and then, the
-//! lower id of the two sends the sums of what it holds by shares of the hubs, and where these differ both announce
-//! what is in the share. That finds what was lost with a link, and all else that went wrong.
+//! Each end greets the other with a summary. A hub that knows no other yet asks for all records with it, and goes on
+//! asking until one has sent them. If the other end can be reached by this link alone, the link joins two parts that
+//! may know different things: both ends announce all that they hold. A moment later, and then from time to time, the
+//! lower id of the two sends the sums of its records by shares of the hubs; where these differ, both announce what is
+//! in the share. This finds records that were lost with a link, and all else that went wrong.
 //!
-//! Only hubs in reach are summed up: of others, each end may have forgotten what the other has not.
+//! Only reachable hubs are summed up: one end may have forgotten others that the other end has not.
 
 use super::super::ids::{HubId, LinkId, Moment, mix, stable_hash};
 use super::Topology;
@@ -14,14 +14,14 @@ use super::flooding::earliest;
 use super::record_queue::Compare;
 use crate::frames::{ControlFrame, LinkRecord, Summary};
 
-/// How a hub that knows nobody comes to know all.
+/// How far a hub that knows no other has come in learning of all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Start {
-    /// Nobody was asked.
+    /// No neighbour was asked.
     Alone,
     /// The neighbour at the other end was asked for all records.
     Asked(LinkId),
-    /// Somebody told us all.
+    /// A neighbour sent all records.
     Told,
 }
 
@@ -44,7 +44,7 @@ impl Topology {
         self.compare_due = earliest(self.compare_due, Some(at));
     }
 
-    /// Records came by `link`. Who sends us on to others tells of some without a greeting: these are not all.
+    /// Records came by `link`. A hub that sends us on to others sends some without a greeting: these are not all.
     pub(super) fn on_told(&mut self, link: LinkId) {
         let greeted = || {
             self.record_queues
@@ -133,7 +133,7 @@ impl Topology {
         })
     }
 
-    /// Looks after those links whose time has come.
+    /// Does what is due on links.
     pub(super) fn compare_due_links(&mut self, now: Moment) {
         if self.compare_due.is_none_or(|due| due > now) {
             return;
@@ -161,7 +161,7 @@ impl Topology {
         let first = self.record_queue(link).compared == 0;
         let joins_two_parts = first && !self.is_redundant(hub);
         let asks = self.me < hub;
-        // Whoever was asked for all is not asked again.
+        // A neighbour that was asked for all is not asked again.
         let told = [Start::Told, Start::Asked(link)].contains(&self.start);
         let (after, every) = (self.config.compare_after, self.config.compare_every);
         let queue = self.record_queue(link);
@@ -182,8 +182,8 @@ impl Topology {
         now + after * 4 + after * part / 250
     }
 
-    /// Hubs came back into reach whose records were held meanwhile: their side may hold others than we do. All
-    /// neighbours are compared with soon.
+    /// Hubs whose records were held meanwhile came back into reach: their side may hold others than we do. Compares
+    /// with all neighbours soon.
     pub(super) fn compare_soon(&mut self, now: Moment) {
         let after = self.config.compare_after;
         for (link, queue) in &mut self.record_queues {

@@ -1,4 +1,4 @@
-//! What the topology is told at the start, and what it tells.
+//! The configuration of the topology, and its events.
 
 use std::time::Duration;
 
@@ -9,31 +9,32 @@ use crate::frames::WIRE_LEVEL;
 /// How the topology behaves, and what this hub says of itself.
 #[derive(Clone, Debug)]
 pub struct TopologyConfig {
-    /// Where this hub can be dialled; empty if it cannot. Cut to [`crate::frames::LinkRecord::MAX_URLS`].
+    /// The addresses where this hub can be dialled; empty if it cannot be. Cut to
+    /// [`crate::frames::LinkRecord::MAX_URLS`].
     pub urls: Vec<String>,
-    /// Where it runs, for people to read; left out if longer than [`crate::frames::LinkRecord::MAX_REGION_BYTES`].
+    /// Where it runs, for operators; left out if longer than [`crate::frames::LinkRecord::MAX_REGION_BYTES`].
     pub region: String,
     /// The least time between two records of our own, after a pause.
     pub pacing: Duration,
-    /// The same while one follows the other: each doubles it, up to this.
+    /// The most that this time grows to: each record that follows another doubles it.
     pub pacing_most: Duration,
-    /// How long news that cuts nobody off waits for more of its kind: a further link, another cost.
+    /// How long a change that cuts no hub off waits for more of its kind: a further link, another cost.
     pub settle: Duration,
-    /// The longest that such news waits.
+    /// The longest that such a change waits.
     pub settle_most: Duration,
-    /// How long word of a record waits, so that it need not be given to who has it from elsewhere by then. Up to
-    /// twice this: the two ends of a link are to differ.
+    /// How long word of a record waits, so that it need not go to a neighbour that has it from elsewhere by then. Up to
+    /// twice this, so that the two ends of a link differ.
     pub announce_after: Duration,
-    /// After so long without the record, another that has it is asked for it.
+    /// After this long without the record, another neighbour that has it is asked.
     pub ask_again_after: Duration,
-    /// How long a new neighbour is waited for to be in reach by other ways, before all is announced to it. The two
-    /// ends compare their records for the first time four to eight times as late.
+    /// How long a new neighbour has to become reachable by other paths, before all records are announced to it. The two
+    /// ends first compare their records after four to eight times as long.
     pub compare_after: Duration,
     /// How often the two ends of a link compare their records, ± 50 %.
     pub compare_every: Duration,
     /// How long an unreachable hub is remembered, and then its incarnation for as long again.
     pub forget_after: Duration,
-    /// The same for one that had been forgotten and that somebody's old copy brought back.
+    /// The same for a hub that had been forgotten, and that an old copy of its record brought back.
     pub forget_again_after: Duration,
     /// The round-trip time that adds 1 to a link's cost.
     pub rtt_step: Duration,
@@ -60,7 +61,7 @@ pub struct TopologyConfig {
     pub bump_window: Duration,
     /// Says in its record that this hub can take single networks of others' claims.
     pub knows_interest: bool,
-    /// What the record says that this hub understands: [`WIRE_LEVEL`], but for simulated hubs of later versions.
+    /// The wire level in this hub's record: [`WIRE_LEVEL`], except for simulated hubs of later versions.
     pub level: u8,
     /// Known faults, for tests of the tests.
     pub mutants: Mutants,
@@ -104,39 +105,39 @@ impl Default for TopologyConfig {
 pub enum TopologyEvent {
     /// A path leads to this hub now.
     Reachable {
-        /// Who.
+        /// The hub.
         hub: HubId,
         /// Its incarnation.
         incarnation: Incarnation,
     },
     /// No path leads to this hub any more.
     Unreachable {
-        /// Who.
+        /// The hub.
         hub: HubId,
     },
     /// A hub that was known before shows a later incarnation (or a raised epoch) in its record.
     IncarnationChanged {
-        /// Who.
+        /// The hub.
         hub: HubId,
         /// Its incarnation.
         incarnation: Incarnation,
     },
     /// The hub is new, or its addresses or its draining flag are: look at [`super::Topology::record`].
     Learned {
-        /// Who.
+        /// The hub.
         hub: HubId,
     },
-    /// A hub that was known before asks for interest, or no more, or knows of it now: see
-    /// [`crate::frames::LinkRecord::asks_for_interest`].
+    /// A hub that was known before has changed its mind about interest (asks for it, no longer asks, or knows of it
+    /// now): see [`crate::frames::LinkRecord::asks_for_interest`].
     MindChanged,
     /// The hub was unreachable for so long that its record is dropped.
     Forgotten {
-        /// Who.
+        /// The hub.
         hub: HubId,
     },
     /// [`super::Topology::routes`] gives new routes.
     RoutesChanged,
-    /// This hub lives on under this incarnation.
+    /// This hub goes on in this incarnation.
     OwnIncarnation(Incarnation),
     /// Another live machine uses this hub's id. Said once.
     IdentityClash,

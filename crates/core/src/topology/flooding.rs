@@ -1,17 +1,17 @@
-//! How a new record goes on: by the tree of its hub to those who lack it, and as a line of word to the others.
+//! How a new record spreads: by the tree of its hub to neighbours that lack it, and as a line of word to the others.
 //!
-//! Those that take the claims of a hub from us are given its records unasked: the tree of a hub's claims is the tree
-//! of its records. Everyone else gets word that the record exists, a moment later, unless they gave word of it to us
-//! meanwhile; who lacks it asks (`pulling`). So each hub is given each record once or little more often, and nothing
-//! depends on the trees being right. Our own records go to all neighbours at once, and a hub of protocol 1 is given
-//! every record.
+//! Neighbours that take the claims of a hub from us are sent its records unasked: the tree of a hub's claims is the
+//! tree of its records. All other neighbours get word that the record exists, a moment later, unless they sent word of
+//! it to us meanwhile; a neighbour that lacks it asks (`pulling`). So each hub is given each record once or little more
+//! often, and nothing depends on the trees being right. Our own records go to all neighbours at once, and a hub of
+//! protocol 1 is given every record.
 //!
-//! Nobody takes claims of a hub that is not in reach yet. Its records go by the tree of the lowest id in reach.
+//! No hub takes claims of a hub that is not reachable yet. Its records go by the tree of the lowest reachable id.
 
 use super::super::ids::{HubId, LinkId, Moment, mix, stable_hash};
 use super::Topology;
 
-/// The hub by whose tree records travel of hubs that nobody reaches yet, and the link towards it.
+/// The hub by whose tree the records of unreachable hubs travel, and the link towards it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Root {
     pub(super) hub: HubId,
@@ -28,7 +28,7 @@ impl Topology {
         }
     }
 
-    /// It does so no longer.
+    /// It takes them no longer.
     pub fn on_unsubscribed(&mut self, link: LinkId, hub: &HubId) {
         if let Some(queue) = self.record_queues.get_mut(&link) {
             queue.children.remove(hub);
@@ -53,7 +53,7 @@ impl Topology {
         }
     }
 
-    /// Word of what the other end of `link` has an older version of, or none.
+    /// Plans to send word of a record that the other end of `link` has an older version of, or none.
     pub(super) fn tell_later(&mut self, now: Moment, link: LinkId, hub: HubId) {
         let at = word_due(self.me, link, now, &self.config);
         let queue = self.record_queue(link);
@@ -62,7 +62,7 @@ impl Topology {
         self.words_due = earliest(self.words_due, due);
     }
 
-    /// Word that has waited long enough is given.
+    /// Sends word that has waited long enough.
     pub(super) fn give_due_words(&mut self, now: Moment) {
         if self.words_due.is_none_or(|due| due > now) {
             return;
@@ -92,7 +92,7 @@ impl Topology {
     }
 }
 
-/// When word is given on this link. Not the same time at both ends, so that one is earlier than the other.
+/// When word goes out on this link. The time differs at both ends, so that one is earlier.
 fn word_due(me: HubId, link: LinkId, now: Moment, config: &super::TopologyConfig) -> Moment {
     let span = config.announce_after;
     let part = mix(stable_hash(&me.0) ^ mix(link.0)) % 1_000;

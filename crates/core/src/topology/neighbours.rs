@@ -1,8 +1,8 @@
-//! The neighbours: who they are, by which link each is sent to, and what the link to each costs.
+//! The neighbours: the link to send to each by, and its cost.
 //!
-//! A link is listed once its other end has spoken by it: one that is closed again at once, because there are links
-//! enough or because another link to the same hub stands, costs nobody a record. A hub of protocol 1 lists its links
-//! at once, and so do we those with it.
+//! A link is listed once its other end has spoken by it: a link that is closed again at once, because there are enough
+//! or because another to the same hub stands, costs no hub a record. A hub of protocol 1 lists its links at once, and
+//! we do the same for links with it.
 
 use std::time::Duration;
 
@@ -16,15 +16,16 @@ pub(super) struct Neighbour {
     pub(super) incarnation: Incarnation,
     pub(super) cost: u16,
     cost_set: Option<Moment>,
-    /// The round trip that was measured when the cost was set, or first; or that a remembered cost stands for.
+    /// The round trip that the cost was set for, or the first that was measured, or the one that a remembered cost
+    /// stands for.
     rtt: Option<Duration>,
     /// Its hub takes us for a neighbour too.
     pub(super) confirmed: bool,
 }
 
 impl Topology {
-    /// A link is there, to be spoken on in this version of the link protocol once it is chosen. To be called before
-    /// anything else is said of the link.
+    /// A link is up, which speaks this version of the link protocol once it is chosen. To be called before any other
+    /// call about the link.
     pub fn on_link_up(&mut self, link: LinkId, version: u16) {
         if version < PULLS_SINCE {
             self.flooded.insert(link);
@@ -52,7 +53,7 @@ impl Topology {
         let again = self.neighbours.insert(hub, neighbour).is_some();
         self.meet(now, hub, link);
         if again {
-            // What the links of its former incarnation were good for is over.
+            // What was known of the links of its former incarnation counts no more.
             self.run_spf(now);
         }
     }
@@ -63,7 +64,7 @@ impl Topology {
             return;
         };
         let before = std::mem::replace(&mut neighbour.link, link);
-        // What the old link had still to say is kept while it is open: it may be chosen again.
+        // What the old link had still to send is kept while it is open: it may be chosen again.
         if self
             .record_queues
             .get(&before)
@@ -78,15 +79,15 @@ impl Topology {
     /// A neighbour is gone.
     pub fn on_neighbour_down(&mut self, now: Moment, hub: HubId) {
         self.drop_record_queues(hub, None);
-        // One that was never listed led nowhere, and nobody has heard of it.
+        // A link that was never listed led nowhere, and no hub has heard of it.
         if self.neighbours.remove(&hub).is_some() && self.lists(hub) {
             self.want_record(now);
             self.run_spf(now);
         }
     }
 
-    /// A link is closed: what was kept for it is dropped. For a neighbour's active link that comes with the word
-    /// that another one is chosen, or that the neighbour is gone.
+    /// A link is closed: drops what was kept for it. If it was a neighbour's active link, a further call tells that
+    /// another one is chosen, or that the neighbour is gone.
     pub fn on_link_closed(&mut self, link: LinkId) {
         self.flooded.remove(&link);
         if self.neighbours.values().all(|n| n.link != link) {
@@ -127,7 +128,7 @@ impl Topology {
         neighbour.confirmed = true;
         let hub = *hub;
         if self.lists(hub) {
-            // It was lost, and is back before we could say so: no word is needed, but ways lead over it again.
+            // It was lost, and is back before we could say so: no word is needed, but paths lead over it again.
             self.run_spf(now);
         }
         if self.is_reachable(hub) {
@@ -157,9 +158,9 @@ impl Topology {
         }
     }
 
-    /// The round-trip time to a neighbour was measured. The cost that follows is taken over at most every
-    /// `cost_every`, and only if the round trip differs by `rtt_differs` and a quarter from the one that the cost was set
-    /// for: costs are fine, so that the ways are short, and would go to and fro with every measurement.
+    /// The round-trip time to a neighbour was measured. The cost that follows is taken over at most every `cost_every`,
+    /// and only if the round trip differs by `rtt_differs` and a quarter from the one that the cost was set for: costs
+    /// have small steps, so that paths are short, and would otherwise change with every measurement.
     pub fn on_rtt(&mut self, now: Moment, hub: HubId, rtt: Duration) {
         let step = self.config.rtt_step;
         let cost = rtt.as_micros() / step.as_micros().max(1);

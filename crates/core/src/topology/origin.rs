@@ -11,7 +11,7 @@ impl Topology {
         self.make_due_record(now);
     }
 
-    /// As [`Topology::want_record`], for what cuts nobody off.
+    /// As [`Topology::want_record`], for a change that cuts no hub off.
     pub(super) fn want_record_in_a_while(&mut self, now: Moment) {
         self.own.want_in_a_while(now);
         self.make_due_record(now);
@@ -58,7 +58,7 @@ impl Topology {
         self.run_spf(now);
     }
 
-    /// What we have to say of ourselves now, under the number of our last record.
+    /// Our record as it would be now, under the number of our last one.
     pub(super) fn own_record(&self) -> LinkRecord {
         LinkRecord {
             hub: self.me,
@@ -108,7 +108,7 @@ impl Topology {
         self.records.insert(self.me, stored);
     }
 
-    /// This hub goes by another id from now on, in a first incarnation. No neighbour is to be there.
+    /// This hub goes by another id from now on, in a first incarnation. It must have no neighbour.
     pub fn set_id(&mut self, now: Moment, me: HubId, incarnation: Incarnation) {
         self.records.remove(&self.me);
         self.me = me;
@@ -140,7 +140,8 @@ impl Topology {
         if record.version() > own {
             self.bump(now, record.incarnation);
         } else if self.own.number > 0 {
-            // Before the first record of an incarnation there is nothing to answer with; it is flooded when made.
+            // Before the first record of an incarnation there is nothing to answer with; it is sent to all when it is
+            // made.
             self.answer(link, self.me, record.version() < own);
         }
     }

@@ -3,10 +3,10 @@
 //! Owns the pacing of records and the count of raised epochs. Called by `Topology` alone, which builds the record
 //! and sends it.
 //!
-//! What cuts somebody off, or is the only way to somebody, is said as soon as the pacing allows. Further links and
-//! other costs wait for more of their kind, since a hub that has just started makes dozens of links, and gives many
-//! of them up. Records that follow on each other grow apart: the gap doubles from `pacing` to `pacing_most`, and is
-//! short again after a pause of twice `pacing_most`.
+//! A change that cuts a hub off, or is the only way to one, goes out as soon as the pacing allows. Further links and
+//! other costs wait for more of their kind, because a hub that has just started makes dozens of links and gives many of
+//! them up. Records that follow each other are spaced out: the gap doubles from `pacing` to `pacing_most`, and is short
+//! again after a pause of twice `pacing_most`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::TopologyConfig;
 /// What came of hearing about a higher incarnation of ourselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Bump {
-    /// We live on under this incarnation.
+    /// We go on in this incarnation.
     Raised(Incarnation),
     /// It happened too often: someone else uses our id.
     Clash,
@@ -28,15 +28,15 @@ pub(super) enum Bump {
 #[derive(Debug)]
 pub(super) struct OwnRecord {
     pub(super) incarnation: Incarnation,
-    /// Of the last record made in this incarnation; 0 before the first.
+    /// The number of the last record made in this incarnation; 0 before the first.
     pub(super) number: u64,
     pub(super) draining: bool,
     last: Option<Moment>,
     /// The least time between the last record and the next.
     gap: Duration,
-    /// Something that cannot wait is to be said.
+    /// A change that cannot wait has to go out.
     urgent: bool,
-    /// When the first and the latest of what can wait came up.
+    /// When the first and the latest change that can wait came up.
     waiting: Option<(Moment, Moment)>,
     bumps: VecDeque<Moment>,
     clashed: bool,
@@ -79,7 +79,7 @@ impl OwnRecord {
         Some(settled.max(mark))
     }
 
-    /// Nothing is wanted any more.
+    /// No record is wanted any more.
     pub(super) fn rest(&mut self) {
         self.urgent = false;
         self.waiting = None;
@@ -100,7 +100,7 @@ impl OwnRecord {
         self.number
     }
 
-    /// Whoever else used our id may be gone.
+    /// The other hub that used our id may be gone.
     pub(super) fn forget_clash(&mut self) {
         self.clashed = false;
         self.bumps.clear();

@@ -1,7 +1,7 @@
 //! The highest incarnation of each hub whose record was forgotten.
 //!
-//! Bounded: past its capacity, what was remembered first is dropped; and so is what is old, because an incarnation that
-//! nobody lives may have been made up, and must not keep its hub out for good. Called by `Topology` alone.
+//! Bounded: past its capacity, the oldest entry is dropped. Old entries are dropped too, because an incarnation that no
+//! hub has may have been made up, and must not keep its hub out for good. Called by `Topology` alone.
 
 use std::collections::BTreeMap;
 

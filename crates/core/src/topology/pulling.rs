@@ -1,12 +1,13 @@
 //! Records that neighbours have and we lack: one of them is asked at a time.
 //!
-//! A neighbour that does not answer in time, or whose link is lost, is followed by another that has the record, in
-//! the order in which they told of it. One that sends other records meanwhile is waited for, within bounds: on a slow
-//! link ours may stand behind them. If there is none, the question is dropped once it was sent: word of it comes
-//! again from whoever has it, at the latest when the two ends of a link compare what they hold (`comparing`).
+//! A neighbour that does not answer in time, or whose link is lost, is followed by another that has the record, in the
+//! order in which they told of it. A neighbour that sends other records meanwhile gets more time, within bounds: on a
+//! slow link ours may be behind them. If no other neighbour has the record, the question is dropped once it was sent:
+//! word of it comes again from a hub that has it, at the latest when the two ends of a link compare their records
+//! (`comparing`).
 //!
-//! There are as many questions as records at most. Where one more comes up, the neighbour that most are asked of gives
-//! one up, so that nobody who tells of hubs that do not exist keeps us from asking others.
+//! There are as many questions as records at most. When one more comes up, the neighbour with the most questions gives
+//! one up, so that a neighbour that tells of hubs that do not exist does not keep us from asking others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::reach::Reach;
 
 type RecordVersion = (Incarnation, u64);
 
-/// Whoever keeps sending other records is waited for up to so many times as long as who sends none.
+/// A neighbour that keeps sending other records gets up to this many times as long as one that sends none.
 const PATIENCE: u32 = 4;
 
 #[derive(Debug)]
@@ -31,20 +32,20 @@ struct Question {
     until: Moment,
     /// The nearest hub that told of this version.
     told_by: Option<Reach>,
-    /// Who else has a version that we lack.
+    /// Other links whose ends have a version that we lack.
     others: VecDeque<LinkId>,
 }
 
-/// What is asked for: at most one question for each hub.
+/// The open questions: at most one for each hub.
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
     questions: BTreeMap<HubId, Question>,
-    /// Whose records are asked for by each link.
+    /// The hubs whose records each link is asked for.
     by_link: BTreeMap<LinkId, BTreeSet<HubId>>,
     pub(super) due: Option<Moment>,
 }
 
-/// A request that is withdrawn where it was not sent yet, and the link to ask by instead, if there is another.
+/// A request to withdraw if it was not sent yet, and the link to ask by instead, if there is another.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overdue {
     hub: HubId,
@@ -53,7 +54,7 @@ pub(super) struct Overdue {
 }
 
 impl Pulls {
-    /// Word of a record that we lack came by `link`. Says whether it is to be asked for there.
+    /// Word of a record that we lack came by `link`. Gives whether to ask for it there.
     fn on_word(
         &mut self,
         now: Moment,
@@ -77,7 +78,7 @@ impl Pulls {
         };
         let newer = question.version < version;
         let before = question.asked;
-        // Whoever tells of ever newer versions does not put off that another is asked: `until` stays.
+        // A neighbour that tells of ever newer versions must not put off that another is asked: `until` stays.
         let other = if newer {
             question.version = version;
             question.told_by = None;
@@ -94,7 +95,7 @@ impl Pulls {
         newer
     }
 
-    /// A record was taken in. Gives how near the nearest hub is that told of this version meanwhile.
+    /// A record was taken in. Gives the reach of the nearest hub that told of this version meanwhile.
     pub(super) fn on_record(&mut self, hub: HubId, version: RecordVersion) -> Option<Reach> {
         let question = self.questions.get(&hub)?;
         let told_by = question.told_by.filter(|_| question.version == version);
@@ -104,7 +105,7 @@ impl Pulls {
         told_by
     }
 
-    /// A hub that is so near has a version that may be asked for.
+    /// A hub at this reach has a version that may be asked for.
     pub(super) fn note_teller(&mut self, hub: HubId, version: RecordVersion, reach: Reach) {
         if let Some(question) = self.questions.get_mut(&hub)
             && question.version == version
@@ -113,7 +114,7 @@ impl Pulls {
         }
     }
 
-    /// A link is gone: whoever was asked by it will not answer.
+    /// A link is gone: questions by it will not be answered.
     pub(super) fn on_link_gone(&mut self, link: LinkId) {
         let at_once = Moment::default();
         for question in self.questions.values_mut() {
@@ -125,8 +126,8 @@ impl Pulls {
         }
     }
 
-    /// Questions that were not answered in time. One that was not sent yet, where nobody else has the record, is given
-    /// more; so is one whose link has brought other records so lately that ours may be behind them.
+    /// Questions that were not answered in time. A question gets more time if it was not sent yet and no other
+    /// neighbour has the record, or if its link has brought other records so lately that ours may be behind them.
     fn overdue(
         &mut self,
         now: Moment,
@@ -163,7 +164,7 @@ impl Pulls {
         overdue
     }
 
-    /// The next that has the record is asked, until then; if there is none, nobody is.
+    /// Asks the next neighbour that has the record, until then, if there is one.
     fn pass_on(&mut self, now: Moment, hub: HubId, until: Moment) -> Option<Overdue> {
         let question = self.questions.get_mut(&hub)?;
         let asked = question.asked;
@@ -180,7 +181,8 @@ impl Pulls {
         Some(Overdue { hub, asked, next })
     }
 
-    /// Makes place for one more question by this link, if another link has more: gives what is not asked there any more.
+    /// Makes space for one more question by this link, if another link has more: gives the question that is dropped
+    /// there.
     fn make_space(&mut self, link: LinkId) -> Option<Overdue> {
         let ours = self.by_link.get(&link).map_or(0, BTreeSet::len);
         let (asked, most) = self.by_link.iter().max_by_key(|(_, hubs)| hubs.len())?;
@@ -213,7 +215,7 @@ impl Pulls {
 }
 
 impl Topology {
-    /// The other end of `link` has these.
+    /// The other end of `link` has these records.
     pub fn handle_announce(&mut self, now: Moment, link: LinkId, entries: &[DigestEntry]) {
         for entry in entries {
             let (hub, version) = (entry.hub, (entry.incarnation, entry.number));
@@ -222,7 +224,7 @@ impl Topology {
                 if self.records.contains_key(&hub) {
                     self.tell_later(now, link, hub);
                 } else {
-                    // We know its incarnation alone, and say that.
+                    // We know only its incarnation, and tell that.
                     self.record_queue(link).give(hub);
                 }
                 continue;
@@ -252,7 +254,7 @@ impl Topology {
         }
     }
 
-    /// The version of this hub's record that whoever asks for it gets.
+    /// The version of this hub's record that we can send.
     fn version_of(&self, hub: HubId) -> Option<RecordVersion> {
         if hub == self.me {
             return Some((self.own.incarnation, self.own.number));
@@ -266,7 +268,7 @@ impl Topology {
         }
     }
 
-    /// Asks others for what was not answered.
+    /// Asks others for records that did not come.
     pub(super) fn ask_again(&mut self, now: Moment) {
         if self.pulls.due.is_none_or(|due| due > now) {
             return;
@@ -297,7 +299,7 @@ impl Topology {
         }
     }
 
-    /// The other end of `link` wants the records of these.
+    /// The other end of `link` wants the records of these hubs.
     pub fn handle_want(&mut self, link: LinkId, hubs: &[HubId]) {
         for hub in hubs {
             if self.version_of(*hub).is_some() {

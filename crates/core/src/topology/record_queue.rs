@@ -1,8 +1,8 @@
-//! What of the link records is still to be said on one link.
+//! The link records that are still to be sent on one link.
 //!
-//! Sets of hubs, never a queue of records: however long the link stalls, each hub's newest record goes out once, and
-//! so does word of it. What goes through all records, a digest or the announcement of all, is a cursor in the order
-//! of hub ids, so it takes no memory either.
+//! It keeps sets of hubs, and no copies of records: however long the link stalls, each hub's newest record goes out
+//! once, and so does word of it. A digest, or the announcement of all records, is a cursor in the order of hub ids, so
+//! it takes no memory either.
 //!
 //! A digest travels in parts. Each part speaks for the hubs after the part before it, up to its own last
 //! entry; an empty part speaks for all the rest and ends the digest. Called by `Topology` alone.
@@ -19,12 +19,12 @@ const FRAME_BYTES: usize = 16;
 /// Bytes of a hub id, an incarnation and a number, at most.
 const ENTRY_BYTES: usize = 20 + 5 + 10 + 10;
 
-/// How many records of all are taken at a time where all are given.
+/// How many records are taken at a time when all are sent.
 const ALL_AT_ONCE: usize = 256;
 /// Bytes of a hub id in a request, at most.
 const HUB_BYTES: usize = 21;
 
-/// Whether sums go out with a summary. The later kind stands for the earlier.
+/// Whether a summary carries sums. A later kind includes the earlier ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Compare {
     /// None: it only greets.
@@ -35,7 +35,7 @@ pub(super) enum Compare {
     Answer,
 }
 
-/// How far all that we hold has gone out: the lines of the records, or they themselves.
+/// How far we have sent all that we hold: the lines of the records, or the records themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cursor {
     Done,
@@ -56,26 +56,26 @@ pub(super) struct RecordQueue {
     pub(super) closed: bool,
     /// Hubs whose claims the other end takes from us: it is given their records unasked.
     pub(super) children: BTreeSet<HubId>,
-    /// Records that are to be given.
+    /// Records that have to be sent.
     pub(super) due: BTreeSet<HubId>,
-    /// Records that the other end is to hear of when it is time.
+    /// Records that the other end will hear of when it is time.
     later: BTreeSet<HubId>,
     pub(super) later_at: Option<Moment>,
-    /// Records that it is to hear of now.
+    /// Records that it will hear of now.
     words: BTreeSet<HubId>,
     /// Records that it is asked for.
     pub(super) wants: BTreeSet<HubId>,
     /// A summary is due: whether it asks for all records, and what it compares.
     summary: Option<(bool, Compare)>,
-    /// When it is next seen to that both ends hold the same.
+    /// When both ends next compare what they hold.
     pub(super) compare_at: Option<Moment>,
-    /// How often it was, since the greeting.
+    /// How often they have compared since the greeting.
     pub(super) compared: u32,
     lines: Cursor,
     all: Cursor,
     /// When records last came by it.
     pub(super) told_at: Option<Moment>,
-    /// Up to where the other end's digest has come.
+    /// How far the other end's digest has come.
     pub(super) heard: Option<HubId>,
 }
 
@@ -102,17 +102,17 @@ impl RecordQueue {
         }
     }
 
-    /// A line of each record that we hold goes out.
+    /// Begins to send a line of each record that we hold.
     pub(super) fn start_lines(&mut self) {
         self.lines = Cursor::After(None);
     }
 
-    /// All records that we hold go out.
+    /// Begins to send all records that we hold.
     pub(super) fn give_all(&mut self) {
         self.all = Cursor::After(None);
     }
 
-    /// Where all records go out, takes more of them once those before are sent.
+    /// While all records go out, takes more of them once the ones before are sent.
     pub(super) fn take_more(&mut self, records: &BTreeMap<HubId, Stored>) {
         let Cursor::After(after) = self.all else {
             return;
@@ -129,7 +129,7 @@ impl RecordQueue {
         };
     }
 
-    /// What the two ends hold is compared.
+    /// Compares what the two ends hold.
     pub(super) fn compare(&mut self) {
         if self.floods {
             self.start_lines();
@@ -138,7 +138,7 @@ impl RecordQueue {
         }
     }
 
-    /// A summary goes out. One that is due already says this as well.
+    /// A summary goes out. If one is due already, it carries this too.
     pub(super) fn say(&mut self, wants_all: bool, compare: Compare) {
         let (all, most) = self.summary.unwrap_or((false, Compare::No));
         self.summary = Some((all || wants_all, most.max(compare)));
@@ -191,7 +191,7 @@ impl RecordQueue {
         }
     }
 
-    /// What has waited long enough is told now.
+    /// Word that has waited long enough goes out now.
     pub(super) fn ripen(&mut self, now: Moment) {
         if self.later_at.is_some_and(|at| at <= now) {
             self.later_at = None;
@@ -199,7 +199,7 @@ impl RecordQueue {
         }
     }
 
-    /// The other end takes the claims of this hub from us: what it was to hear of, it is given.
+    /// The other end takes the claims of this hub from us: instead of word it is sent the record.
     pub(super) fn adopt(&mut self, hub: HubId) {
         if self.later.contains(&hub) || self.words.contains(&hub) {
             self.give(hub);

@@ -11,13 +11,13 @@ pub(super) struct Stored {
     pub(super) record: LinkRecord,
     /// `None` while reachable.
     pub(super) unreachable_since: Option<Moment>,
-    /// It had been forgotten, and came back in the incarnation that it was forgotten in.
+    /// It had been forgotten, and came back in the same incarnation.
     pub(super) again: bool,
     /// The nearest hub that told us of these addresses.
     pub(super) told_by: Option<Reach>,
-    /// What the link to it last cost, while it was a neighbour.
+    /// The last cost of the link to it, while it was a neighbour.
     pub(super) cost: Option<u16>,
-    /// What the path to it costs, while there is one.
+    /// The cost of the path to it, while there is one.
     pub(super) path_cost: Option<u32>,
 }
 
@@ -58,7 +58,7 @@ impl Topology {
         self.flood(now, hub, Some(link));
     }
 
-    /// The other end of `link` has a record that is not newer than ours: an older one is answered.
+    /// The other end of `link` has a record that is not newer than ours: answers an older one.
     pub(super) fn answer(&mut self, link: LinkId, hub: HubId, older: bool) {
         let queue = self.record_queue(link);
         if older {
@@ -89,7 +89,7 @@ impl Topology {
                     self.events.push_back(TopologyEvent::MindChanged);
                 }
                 if old.neighbours != new.neighbours || old.incarnation != new.incarnation {
-                    // Most records of a mesh that starts list links that their other ends do not list yet.
+                    // In a mesh that starts, most records list links that the other ends do not list yet.
                     let matters = self.graph_stale || self.graph.replace(new);
                     if matters || old.incarnation != new.incarnation {
                         self.want_spf(now);
@@ -165,7 +165,7 @@ impl Topology {
     }
 }
 
-/// Whether a record keeps to the bounds and order that records have.
+/// Whether a record keeps the bounds and the order of records.
 pub(super) fn is_sound(record: &LinkRecord) -> bool {
     record.urls.len() <= LinkRecord::MAX_URLS
         && record
@@ -178,7 +178,8 @@ pub(super) fn is_sound(record: &LinkRecord) -> bool {
         && record.neighbours.iter().all(|(hub, _)| *hub != record.hub)
 }
 
-/// All that is left of a forgotten hub: the incarnation that it has to rise above to be heard again.
+/// The record that stands for a forgotten hub: it has only the incarnation that the hub must rise above to be heard
+/// again.
 pub(super) fn forgotten_record(hub: HubId, incarnation: Incarnation) -> LinkRecord {
     LinkRecord {
         hub,

@@ -10,11 +10,11 @@ use super::super::ids::{HubId, LinkId, Moment};
 use super::spf::Path;
 use super::{Stored, Topology, TopologyEvent};
 
-/// Hubs that were out of reach for so long may hold other records than we do.
+/// Hubs that were out of reach for this long may hold other records than we do.
 const APART: Duration = Duration::from_secs(1);
 
 impl Topology {
-    /// Whether everyone would still be reachable without the link to this neighbour.
+    /// Whether all hubs would still be reachable without the link to this neighbour.
     pub fn is_redundant(&mut self, neighbour: HubId) -> bool {
         self.refresh_graph();
         let mut firsts = self.firsts();
@@ -42,8 +42,8 @@ impl Topology {
         }
     }
 
-    /// The neighbours that can be a first hop: those that our record lists, and whose record tells of the incarnation that
-    /// the link leads to. They cost what our record says, so that everyone reckons with the same.
+    /// The neighbours that can be a first hop: those that our record lists, and whose record tells of the incarnation
+    /// that the link leads to. Their costs are those in our record, so that all hubs calculate with the same.
     fn firsts(&self) -> Vec<(HubId, u16)> {
         self.listed()
             .iter()

@@ -1,9 +1,9 @@
 //! Shortest paths over the link records.
 //!
-//! Owns a dense copy of the graph (hubs numbered in the order of their ids) and the buffers of a run, so that
-//! a run allocates nothing once warm. Knows nothing of time, of links or of who asks. A link counts only if
-//! both ends list it, which is noted with each edge when a record comes in: runs are many, and records few. Called by
-//! `Topology`, which also decides when a run is worth its cost.
+//! Owns a dense copy of the graph (hubs numbered in the order of their ids) and the buffers of a run, so that a run
+//! allocates nothing once warm. Knows nothing of time, of links or of its callers. A link counts only if both ends list
+//! it, which is noted with each edge when a record comes in: runs are many, and records few. Called by `Topology`,
+//! which also decides when a run is worth its cost.
 
 use super::super::mutants::Mutants;
 use std::cmp::Reverse;
@@ -15,12 +15,12 @@ use hashbrown::HashMap;
 use super::super::ids::HubId;
 use crate::frames::LinkRecord;
 
-/// How to get to a hub. The smaller is better: by cost, then by hops, then by the first hop's hub id.
+/// The path to a hub. The smaller is better: by cost, then by hops, then by the first hop's hub id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Path {
     pub(super) cost: u32,
     pub(super) hops: u32,
-    /// Place of the first hop in the list that the run was given.
+    /// Index of the first hop in the list that the run was given.
     pub(super) first: u32,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    /// Without records yet.
+    /// A graph without records.
     pub(super) fn new(mutants: Mutants) -> Self {
         Graph {
             mutants,
@@ -103,8 +103,8 @@ impl Graph {
         news || !gone.is_empty()
     }
 
-    /// The best path from `me` to each hub in the order of ids, through these neighbours (in rising order of
-    /// id, with the cost of the link to each). `None` for `me` and for whom no path leads to.
+    /// The best path from `me` to each hub in the order of ids, through these neighbours (in rising order of id, with
+    /// the cost of the link to each). `None` for `me` and for hubs that no path leads to.
     pub(super) fn shortest(&mut self, me: HubId, firsts: &[(HubId, u16)]) -> &[Option<Path>] {
         self.paths.clear();
         self.paths.resize(self.ids.len(), None);
@@ -120,7 +120,8 @@ impl Graph {
         &self.paths
     }
 
-    /// Which part of the mesh each hub would be in without `me`, in the order of ids: the lowest number of its hubs.
+    /// The part of the mesh that each hub would be in without `me`, in the order of ids. A part is named by the lowest
+    /// number of its hubs.
     pub(super) fn parts(&mut self, me: HubId) -> Vec<u32> {
         let me = self.numbers.get(&me).copied();
         let mut parts: Vec<u32> = (0..).take(self.ids.len()).collect();

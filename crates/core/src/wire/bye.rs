@@ -1,4 +1,4 @@
-//! The body of `Bye`: rare, so postcard writes it. New reasons go to the end, for postcard numbers them.
+//! The body of `Bye`. It is rare, so postcard writes it. New reasons go to the end, because postcard numbers them.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) fn put(out: &mut BytesMut, bye: &Bye) {
         Bye::Silent => Reason::Silent,
         Bye::Overflow => Reason::Overflow,
     };
-    // Nothing in a reason can fail to be written to memory.
+    // Writing a reason to memory cannot fail.
     if let Ok(bytes) = postcard::to_stdvec(&reason) {
         out.put_slice(&bytes);
     }

@@ -8,11 +8,11 @@ use super::{DATA_BIT, DIGEST_ENTRY_SIZE, WireError, bye, close_frame, delta, kin
 use crate::frames::{ControlFrame, DigestEntry, LinkRecord, Set, Summary};
 use crate::ids::HubId;
 
-/// Of a record.
+/// A flag of a record.
 const DRAINING: u8 = 0x01;
-/// Of a summary.
+/// A flag of a summary.
 const WANTS_ALL: u8 = 0x01;
-/// Of a summary.
+/// A flag of a summary.
 const IS_ANSWER: u8 = 0x02;
 
 /// Writes the control frames of one direction of one link, in order.
@@ -22,7 +22,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// With an empty dictionary, as at the start of a link.
+    /// It starts with an empty dictionary, as a link does.
     pub fn new() -> Self {
         Encoder::default()
     }
@@ -139,7 +139,7 @@ impl Encoder {
         }
     }
 
-    /// A hub, its incarnation and a number: a line of a digest, and what subscriptions and audits start with.
+    /// A hub, its incarnation and a number: a line of a digest, and the beginning of subscriptions and audits.
     fn put_line(&mut self, out: &mut BytesMut, line: &DigestEntry) {
         let slot = self.dictionary.put_hub(out, line.hub);
         self.dictionary.put_incarnation(out, slot, line.incarnation);
@@ -198,7 +198,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// With an empty dictionary, as at the start of a link.
+    /// It starts with an empty dictionary, as a link does.
     pub fn new() -> Self {
         Decoder::default()
     }

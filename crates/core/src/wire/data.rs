@@ -1,8 +1,8 @@
 //! Signals and acknowledgements: stateless, so that any task may write them, and cheap to pass on.
 //!
 //! A hub on the way reads the head of a frame alone ([`split_data`]) and passes the rest on as it came; its destination
-//! reads that too ([`read_data`]). What a destination cannot read of a signal is left to the exchange, with the signal's
-//! number: it is the fault of the hub that it is from, not of the link that it came by.
+//! reads that too ([`read_data`]). A signal that a destination cannot read is left to the exchange, with its number:
+//! its source is at fault, not the link that it came by.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -17,12 +17,12 @@ use crate::frames::{
 };
 use crate::ids::{ClaimNo, SignalKind};
 
-/// The variant of a signal that says that it is of a peer.
+/// The variant of a peer's signal.
 pub const PEER_VARIANT: u8 = 0;
-/// The variant of a signal that says that it is of a hub.
+/// The variant of a hub's message.
 pub const HUB_VARIANT: u8 = 1;
 
-/// The longest frame: a payload, and more than all else that a signal of this version has.
+/// The longest frame: a payload, and more than all other fields of a signal in this version.
 const MAX_FRAME: usize = MAX_PAYLOAD + 1024;
 /// The longest head: two hubs and their incarnations.
 const MAX_HEAD: usize = 1 + 2 * (20 + MAX_VARINT + 8);
@@ -98,7 +98,7 @@ fn encode_ack(ack: &AckFrame, out: &mut BytesMut) {
     close_frame(out, start, kind::ACK, 0);
 }
 
-/// The frames of a data message in order, of each its head read.
+/// The frames of a data message in order. Only their heads are read.
 ///
 /// # Errors
 /// The hub at the other end of the link is at fault: every hub reads the heads of what it passes on.
@@ -126,7 +126,7 @@ pub fn split_data(message: &Bytes) -> Result<Vec<UnreadFrame>, WireError> {
     Ok(frames)
 }
 
-/// How long the body of a frame of a kind may be.
+/// The longest body of a frame of this kind.
 fn longest(kind: u8) -> usize {
     match kind {
         kind::ACK => MAX_ACK,
@@ -134,11 +134,11 @@ fn longest(kind: u8) -> usize {
     }
 }
 
-/// Reads a frame as its destination does. The payload of a signal is a slice of the message that it came in, not a copy.
-/// One of an unknown kind stays unread.
+/// Reads a frame as its destination does. The payload of a signal is a slice of the message that it came in, not a
+/// copy. A frame of an unknown kind stays unread.
 ///
 /// # Errors
-/// Its source, or a hub on the way, wrote no such frame. What a signal says beside its number is no error here.
+/// Its source, or a hub on the way, wrote no such frame. An unknown body of a signal is no error here.
 pub fn read_data(frame: UnreadFrame) -> Result<DataFrame, WireError> {
     match frame.kind {
         kind::SIGNAL => read_signal(frame).map(DataFrame::Signal),
@@ -150,7 +150,7 @@ pub fn read_data(frame: UnreadFrame) -> Result<DataFrame, WireError> {
 /// The frames of a data message in order, each of them read.
 ///
 /// # Errors
-/// One of them cannot be.
+/// One of them is malformed.
 pub fn decode_data(message: &Bytes) -> Result<Vec<DataFrame>, WireError> {
     split_data(message)?.into_iter().map(read_data).collect()
 }
@@ -173,8 +173,8 @@ fn read_signal(frame: UnreadFrame) -> Result<SignalFrame, WireError> {
     let base = seq.wrapping_sub(body.above(0)?);
     let variant = body.u8()?;
     let unread = body.len();
-    let said = read_said(variant, &mut body).ok().flatten();
-    // What is behind all that was read is the payload, or everything where it cannot be read.
+    let said = read_meta(variant, &mut body).ok().flatten();
+    // The payload is what follows the fields that were read, or everything if they cannot be read.
     let behind = if said.is_some() { body.len() } else { unread };
     let mut payload = rest;
     payload.advance(payload.len() - behind);
@@ -191,14 +191,14 @@ fn read_signal(frame: UnreadFrame) -> Result<SignalFrame, WireError> {
     })
 }
 
-/// What a signal says, but for its payload.
+/// The fields of a signal, without its payload.
 enum SignalMeta {
     Peer(PeerSignal),
     Hub,
 }
 
 /// None if this version does not know the variant.
-fn read_said(variant: u8, body: &mut Reader<'_>) -> Result<Option<SignalMeta>, WireError> {
+fn read_meta(variant: u8, body: &mut Reader<'_>) -> Result<Option<SignalMeta>, WireError> {
     let said = match variant {
         PEER_VARIANT => SignalMeta::Peer(PeerSignal {
             network: read_network_name(body)?,

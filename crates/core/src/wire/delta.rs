@@ -61,8 +61,8 @@ pub(super) fn put(out: &mut BytesMut, dictionary: &mut EncodeDictionary, delta: 
     put_changes(out, dictionary, slot, delta, None);
 }
 
-/// The same of a set that is not all of a hub's claims. Its numbers are the hub's, and told from those of the last delta
-/// of any of its sets.
+/// Writes a delta of a set that is not all of a hub's claims. Its numbers are the hub's, and count from those of the
+/// last delta of any of its sets.
 pub(super) fn put_of(
     out: &mut BytesMut,
     dictionary: &mut EncodeDictionary,

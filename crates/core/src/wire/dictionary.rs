@@ -1,4 +1,4 @@
-//! What both ends of a link direction remember of the control messages so far.
+//! What the two ends of a link remember of the control messages in one direction.
 //!
 //! [`EncodeDictionary`] is the writer's side and [`DecodeDictionary`] the reader's; both give slots to names in the order in which
 //! they are first written, and both keep the same [`DeltaBase`] for each hub.
@@ -19,16 +19,16 @@ pub const MAX_SLOTS: usize = 4096;
 /// The most sets in a dictionary. Past it they take the slots of the earliest, going round.
 pub const MAX_SETS: usize = 16_384;
 
-/// What the numbers of a hub's deltas are counted from.
+/// The base that the numbers of a hub's deltas are counted from.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct DeltaBase {
-    /// Last named.
+    /// The incarnation that was last named.
     pub(super) incarnation: Option<Incarnation>,
     /// Where the last delta ended.
     pub(super) seq: u64,
-    /// Of the last claim entry.
+    /// The claim number of the last claim entry.
     pub(super) claim: u64,
-    /// Of the last claim entry's HLC.
+    /// The milliseconds of the last claim entry's HLC.
     pub(super) wall_ms: u64,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct EncodeDictionary {
     next_set: usize,
 }
 
-/// The text that stands for what is in a set of a hub: none, or a network.
+/// Writes the scope of a set: no text for all networks, or the network.
 pub(super) fn put_scope(out: &mut BytesMut, scope: &Scope) {
     match scope {
         Scope::Of(network) => put_bytes(out, network.as_str().as_bytes()),
@@ -76,7 +76,7 @@ pub(super) fn read_scope(reader: &mut Reader<'_>) -> Result<Scope, WireError> {
     Ok(Scope::Of(network))
 }
 
-/// Puts `entry` in the next slot of a table that is gone round in; what stood there goes.
+/// Puts `entry` in the next slot of a ring, and gives what stood there.
 fn take_turn<T>(slots: &mut Vec<T>, next: &mut usize, entry: T) -> Option<T> {
     let turn = *next;
     *next = (turn + 1) % MAX_SETS;
@@ -195,7 +195,7 @@ pub(super) struct DecodeDictionary {
     next_set: usize,
 }
 
-/// What a reference says: the slot, or `None` if the name follows.
+/// Reads a reference: the slot, or `None` if the name follows.
 fn read_slot(reader: &mut Reader<'_>) -> Result<HubSlot, WireError> {
     let reference = reader.varint()?;
     match reference.checked_sub(1) {
