@@ -1,8 +1,8 @@
-//! Who may come in, and how fast they may speak.
+//! Which connections may come in, and how fast peers may send.
 //!
-//! [`ConnectionSlots`] counts connections, all of them and those of each address, by permits that give themselves back; [`ConnectRate`] is
-//! what an address may ask for, [`Turns`] when it may have much, [`Pace`] one peer's allowance of messages. All are
-//! told their numbers and know neither sockets nor dialects.
+//! [`ConnectionSlots`] counts connections, all of them and those of each address, by permits that give themselves back;
+//! [`ConnectRate`] bounds the requests of an address, [`Turns`] spaces what it may have in large amounts, and [`Pace`]
+//! is one peer's allowance of messages. All are told their numbers and know neither sockets nor dialects.
 
 mod addresses;
 mod fair_slots;
@@ -29,7 +29,7 @@ pub use turns::{Turn, Turns};
 pub struct ConnectionLimits {
     /// The most connections.
     pub connections: usize,
-    /// The most connections of one address; `None`: no more is asked of one address than of all.
+    /// The most connections of one address; `None`: no limit for a single address.
     pub per_address: Option<usize>,
 }
 
@@ -71,7 +71,7 @@ struct TotalSlot {
 }
 
 impl ConnectionSlots {
-    /// None is open yet.
+    /// No connection is open yet.
     pub fn new(most: ConnectionLimits) -> Self {
         ConnectionSlots {
             open: Arc::default(),
@@ -124,37 +124,37 @@ impl Drop for TotalSlot {
     }
 }
 
-/// How many bursts' worth of messages a peer may be refused, beyond those that it was granted meanwhile, until
-/// that is abuse. A client that sends at less than twice its rate is only ever slowed down.
+/// A peer may be refused this many bursts of messages, beyond those that it was granted meanwhile, before this is
+/// abuse. A client that sends at less than twice its rate is only slowed down.
 const ABUSE_BURSTS: u32 = 5;
 
-/// How many messages' worth an announcement that is not a peer's first costs beyond being a message: everybody in its
-/// network is told.
+/// How many messages an announcement that is not a peer's first costs, beyond being a message: all members of its
+/// network are told.
 const ANNOUNCEMENT_COST: NonZeroU32 = NonZeroU32::MIN.saturating_add(18);
 
-/// Telling this many members of a further announcement, or of what is published, costs as much as a message of its own.
+/// Telling this many members of a further announcement, or of a publication, costs as much as one message.
 const TOLD_FOR_ONE: usize = 10;
 
 /// One peer's allowance of messages.
 #[derive(Debug)]
 pub struct Pace {
-    /// Nothing costs more, or it could never be.
+    /// The most that anything costs: more could never be granted.
     most_cost: NonZeroU32,
     limiter: Option<RateLimiter<NotKeyed, InMemoryState, DefaultClock>>,
     refused: u32,
     tolerated: u32,
 }
 
-/// Whether a message may be.
+/// Whether a message is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaceVerdict {
-    /// It may.
+    /// It is granted.
     Granted,
-    /// It may not; the first of a row, which the peer is told about.
+    /// It is refused, as the first of a row: the peer is told.
     RefusedFirst,
-    /// It may not.
+    /// It is refused.
     Refused,
-    /// It may not, and it is time to part.
+    /// It is refused, and the connection should end.
     Abuse,
 }
 

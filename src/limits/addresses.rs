@@ -22,7 +22,7 @@ pub struct AddressSlots {
     taken: Arc<Mutex<Taken>>,
 }
 
-/// Which address has how many slots.
+/// How many slots each address has.
 #[derive(Debug, Default)]
 struct Taken {
     by_group: HashMap<AddressGroup, usize>,

@@ -1,17 +1,17 @@
-//! Which address may have a TCP connection that is no WebSocket (yet): `MAX_HTTP_CONNECTIONS` of them, shared out.
+//! Which addresses may have TCP connections that are no WebSockets (yet): `MAX_HTTP_CONNECTIONS` of them, shared out.
 //!
-//! A connection without a slot is closed before anything is read, so an address that could have them all would keep
-//! everybody else out. One address may have as many as are left for all others: alone it gets half of them, and whoever
-//! comes last still finds some. Trusted proxies speak for many and may have all of them. Knows addresses but no sockets.
-//! Asked by `serve` for each connection, by `peerjs` for those that are only told why they may not come in, and by `nat`
-//! for connections of its own, which have slots of their own.
+//! A connection without a slot is closed before anything is read, so an address that had them all would keep all others
+//! out. One address may have as many as are left for all others: alone it gets half of them, and the last to come still
+//! finds some. Trusted proxies speak for many clients and may have all slots. Knows addresses but no sockets. Asked by
+//! `serve` for each connection, by `peerjs` for those that are only told why they may not come in, and by `nat` for
+//! connections of its own, which have slots of their own.
 
 use std::net::IpAddr;
 
 use super::{AddressGroup, AddressSlot, AddressSlots, NoSlot};
 use crate::config::TrustedProxies;
 
-/// The slots, and which address has how many.
+/// The slots, and how many each address has.
 #[derive(Debug)]
 pub(crate) struct FairSlots {
     slots: AddressSlots,

@@ -1,10 +1,10 @@
 //! How many handshakes there may be at once, and which gives way when no slot is left.
 //!
-//! A client or a hub in a handshake has shown nothing yet, and may take seconds over it. Any source may take a free slot,
-//! up to what one source may have. When none is free, the source that has the most loses its oldest handshake in which
-//! nothing was said yet, or its oldest of all if the newcomer's source has fewer by two at least. So a source that holds
-//! many slots without a word keeps no other out, and no source costs another a slot that the other has a right to. Knows
-//! addresses but no sockets. One is for inbound links (`mesh::shared`), one for TLS (`tls::door`).
+//! A client or a hub in a handshake has shown nothing yet, and may take seconds over it. Any source may take a free
+//! slot, up to what one source may have. When none is free, the source that has the most loses its oldest silent
+//! handshake, or its oldest of all if the newcomer's source has at least two fewer. So a source that holds many slots
+//! in silence keeps no other out, and no source takes a slot that another has a right to. Knows addresses but no
+//! sockets. One is for inbound links (`mesh::shared`), one for TLS (`tls::door`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AddressGroup, NoSlot};
 
-/// The slots, and which source has which.
+/// The slots, and the source of each.
 #[derive(Clone, Debug)]
 pub struct HandshakeSlots {
     entered: Arc<Mutex<Handshakes>>,
@@ -149,8 +149,9 @@ impl HandshakeSlot {
         }
     }
 
-    /// What lets one handshake of this source work at a time. Handshakes of one source wait for each other before they
-    /// wait for those of others, so a source with many takes no more of the others' time than a source with one.
+    /// The semaphore by which one handshake of this source works at a time. Handshakes of one source wait for each
+    /// other before they wait for those of others, so a source with many takes no more of the others' time than a
+    /// source with one.
     pub fn turn(&self) -> &Semaphore {
         &self.turn
     }

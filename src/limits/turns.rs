@@ -1,8 +1,9 @@
-//! When each client of one address has its turn, where they want much: one after the other, as they came.
+//! When each client of one address has its turn, if they want much: one after the other, in the order in which they
+//! came.
 //!
-//! An address has an allowance for each second, and ten seconds' worth of it at once. A client that asks for more is given
-//! a turn of its own. No later client delays it, however little that one wants, and it need not ask again. A turn that is
-//! not waited for is given back: those behind it keep theirs, and later ones come sooner. Told the
+//! An address has an allowance for each second, and ten seconds' worth of it at once. A client that asks for more is
+//! given a turn of its own. No later client delays it, however little it wants, and the client need not ask again. A
+//! turn that no client waits for any more is given back: the turns behind it stay, and later ones come sooner. Told the
 //! time, without a clock. Memory is bounded: at most [`MAX_TRACKED`] addresses. Asked by sessions, for joins.
 
 use std::num::NonZeroU32;
@@ -17,14 +18,14 @@ use hubmesh_core::reach::AddressGroup;
 
 use super::addresses::MAX_TRACKED;
 
-/// As much as there is in this time may be had at once.
+/// The allowance of this time may be used at once.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// The turns of all addresses.
 #[derive(Debug)]
 pub struct Turns {
     per_second: NonZeroU32,
-    /// When each has its whole allowance again, if nobody asks meanwhile.
+    /// When each has its whole allowance again, if it does not ask meanwhile.
     whole_again: Mutex<HashMap<AddressGroup, Instant>>,
 }
 
@@ -33,7 +34,7 @@ pub struct Turns {
 pub struct Turn {
     turns: Arc<Turns>,
     group: AddressGroup,
-    /// As much as was asked for, as time.
+    /// The amount that was asked for, as time.
     cost: Duration,
     wait: Duration,
     came: bool,
@@ -48,7 +49,7 @@ impl Turns {
         })
     }
 
-    /// Asks for this much for an address; more than it may ever have at once counts as that. `None`: it may be had now.
+    /// Asks for this much for an address; more than it may have at once counts as that. `None`: it may have it now.
     pub fn ask(
         self: &Arc<Self>,
         group: AddressGroup,

@@ -1,4 +1,4 @@
-//! Where hubs are dialled: at the path `/mesh` of whatever address is configured or found by name.
+//! Where hubs are dialled: at the path `/mesh` of an address that is configured or found by name.
 
 use std::net::SocketAddr;
 

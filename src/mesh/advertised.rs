@@ -1,10 +1,11 @@
-//! Which addresses that other hubs tell of are dialled.
+//! Which addresses that other hubs advertise are dialled.
 //!
-//! What comes by gossip was written by whoever holds the token, and a hub that dials it as written can be made to call
-//! what only it can reach: services of its machine, of its private network, of its cloud. So such an address has to be
-//! a hub's in form ([`Address::of`]), every IP address behind its name has to be one that the teller may tell of
-//! ([`may_be_told`]), and no address is called too often, whichever hub is said to be there ([`Budget`]). Bootstrap
-//! addresses come from the operator, and do not pass here. Called by `handle`, once for each dial.
+//! Such an address may have been written by anyone that holds the token, and a hub that dials it as written can be made
+//! to call services that only it can reach: those of its machine, of its private network, of its cloud. So the address
+//! must have the form of a hub's ([`Address::of`]), every IP address behind its name must be one that the advertising
+//! hub may tell of ([`may_be_told`]), and no address is called too often, whichever hub is said to be there
+//! ([`Budget`]). Bootstrap addresses come from the operator, and are not checked here. Called by `handle`, once for
+//! each dial.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -24,12 +25,12 @@ const PER_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const PER_ADDRESS_A_MINUTE: NonZeroU32 = NonZeroU32::new(15).unwrap();
 /// Dials of one IP address (or /64 of IPv6), whatever the port: at once, and a minute.
 const PER_HOST: NonZeroU32 = NonZeroU32::new(120).unwrap();
-/// The most pairs of address and port that are remembered, at about 60 bytes each; past it all are forgotten.
+/// The most pairs of address and port that are remembered, at about 60 bytes each; past that, all are forgotten.
 const MAX_TRACKED: usize = 4096;
 /// The most IP addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// Why an address that another hub told of is not dialled. Nobody was called.
+/// Why an address that another hub told of is not dialled. No connection was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotDialled {
     /// It is not `ws://host:port/mesh` or `wss://host:port/mesh`.
@@ -82,7 +83,7 @@ impl Address {
         }
     }
 
-    /// What to ask for once connected.
+    /// The URL to ask for once connected.
     pub fn into_url(self) -> String {
         self.url.into()
     }
@@ -127,8 +128,8 @@ impl Address {
     }
 }
 
-/// Whether a hub as far away as this may tell of such an address: of none that is nearer to us than itself, and nobody
-/// of one that no hub is at.
+/// Whether a hub at the reach `told_by` may tell of such an address: not of one that is nearer to us than itself, and
+/// no hub of one where no hub can be.
 pub(super) fn may_be_told(address: Reach, told_by: Reach) -> bool {
     match address {
         Reach::Loopback => told_by == Reach::Loopback,

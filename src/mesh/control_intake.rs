@@ -1,8 +1,8 @@
-//! The way of control messages from links to the driver.
+//! How control messages get from links to the driver.
 //!
-//! Owns the bound on what waits there, in bytes, for all links together: the driver's queue counts inputs, and a rogue's
-//! are as long as a message between hubs may be. Links that bring more wait in the order in which they came, each with
-//! one message, so that none keeps others out. Knows nothing of what the messages say.
+//! Owns the bound on the bytes that wait there, for all links together: the driver's queue counts inputs, and those of
+//! a rogue are as long as a message between hubs may be. When the bound is reached, links wait in the order in which
+//! they came, each with one message, so that none keeps others out. Knows nothing of what the messages say.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct ControlIntake {
 }
 
 impl ControlIntake {
-    /// For the driver at the other end of `inputs`.
+    /// An intake for the driver at the other end of `inputs`.
     pub fn new(inputs: mpsc::Sender<Input>) -> Self {
         let room = Arc::new(Semaphore::new(MOST_WAITING));
         ControlIntake { inputs, room }

@@ -13,7 +13,7 @@ use hubmesh_causes as causes;
 
 /// How often names are looked up.
 const EVERY: Duration = Duration::from_secs(30);
-/// How soon after a name gave nothing.
+/// How soon a name that gave no address is looked up again.
 const AGAIN: Duration = Duration::from_secs(2);
 /// The most addresses that one name may have.
 const MAX_ADDRESSES: usize = 1024;

@@ -1,8 +1,8 @@
 //! The only owner of the core: feeds it input and time, and carries out what it wants done.
 //!
-//! One task. Everyone who has something for the core waits until this task takes it; this task never waits for
-//! anyone, which is what keeps the two from waiting for each other. After each batch of inputs it carries out
-//! the outputs, drains the exchange, and gives every link whose queue has space its next control message.
+//! One task. Others that have something for the core wait until this task takes it; this task never waits for them, so
+//! the two cannot wait for each other. After each batch of inputs it carries out the outputs, drains the exchange, and
+//! gives every link whose queue has space its next control message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,12 +29,12 @@ use crate::clock::unix_ms;
 
 /// How many inputs are taken before outputs are carried out.
 const INPUTS_AT_ONCE: usize = 256;
-/// How long inputs are taken at once, beyond the one that is under way, before outputs are carried out and others get
-/// their turn: peers of this hub wait for as long.
+/// How long inputs are taken at once, beyond the present one, before outputs are carried out and other tasks get their
+/// turn: peers of this hub wait for as long.
 const TURN: Duration = Duration::from_millis(2);
 /// How often gauges are set.
 const TICK: Duration = Duration::from_secs(1);
-/// How long links may take to say goodbye at the end.
+/// How long links may take to close at the end.
 const PART_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether trouble may be worth a warning.
@@ -64,13 +64,13 @@ pub struct Driver {
     inputs: mpsc::Receiver<Input>,
     live: BTreeMap<LinkId, Arc<LinkQueue>>,
     dials: JoinSet<()>,
-    /// Where the dials under way lead.
+    /// The targets of the dials under way.
     dialing: BTreeMap<DialId, DialTarget>,
     troubles: Troubles,
     sightings: Sightings,
     conditions: Conditions,
     counted: Counters,
-    /// The routes of what was last published, and how many links and dials there had been.
+    /// The routes that were last published, and the number of link events then.
     published: (SharedRoutes, u64),
     /// Links up and down, dials made and failed.
     link_events: u64,
@@ -144,8 +144,8 @@ impl Driver {
     }
 
     fn deadline(&self) -> Instant {
-        // Whoever gives the exchange a deadline between the two looks at it has to wake this task: what was
-        // armed last has passed, and an earlier one than that never comes.
+        // A caller that gives the exchange a deadline between these two looks must wake this task: the deadline that
+        // was armed last has passed, and no earlier one would come.
         self.router.arm(Moment(u64::MAX));
         let due = self.core.poll_timeout().unwrap_or(Moment(u64::MAX / 2));
         let due = due.min(self.router.now() + TICK);
@@ -155,7 +155,7 @@ impl Driver {
         self.router.instant(due)
     }
 
-    /// Takes this input, and what waits behind it, as long as there is time.
+    /// Takes this input, and those that wait behind it, as long as there is time.
     fn take_inputs(&mut self, first: Option<Input>, until: Instant) {
         if let Some(input) = first {
             self.take(input);
@@ -179,7 +179,7 @@ impl Driver {
             } => self.core.handle_message(now, link, &message),
             Input::Unreadable { link } => self.core.drop_link(now, link, Bye::BadFrame),
             Input::LinkUp { me, up, queue, .. } if me != self.core.id() => {
-                // It knows us by an id that we have given up. The dial that made it has come to nothing.
+                // The other end knows us by an id that we have given up. The dial that made the link has failed.
                 queue.close(bye_message(Bye::IdentityClash));
                 if let Some(dial) = up.dialed {
                     self.dialing.remove(&dial);
@@ -270,7 +270,7 @@ impl Driver {
         }
     }
 
-    /// Does what is due; whether some of it is left for the next turn.
+    /// Does what is due. True if some of it is left for the next turn.
     fn on_time(&mut self) -> bool {
         let now = self.now();
         for (link, queue) in &self.live {
@@ -335,7 +335,7 @@ impl Driver {
             Output::LeftMesh if self.shared.random_id => {
                 let (hub, nonce) = (HubId(rand::random()), rand::random());
                 self.core.take_new_id(self.now(), hub, nonce);
-                // The dials that follow in this same turn are to say it already.
+                // The dials that follow in this same turn must say it already.
                 self.shared
                     .set_identity(self.core.id(), self.core.incarnation());
                 tracing::warn!(%hub, "this hub goes by another id from now on");
@@ -376,14 +376,15 @@ impl Driver {
             cause: ITSELF.to_owned(),
             stands: true,
         };
-        // In a list that all hubs share, each finds itself: this is worth a warning where nothing else is in it.
+        // In a list that all hubs share, each finds itself: this is worth a warning only if the list has no other
+        // address.
         let is_ours = |status: BootstrapStatus<'_>| status.ourselves || status.url == url;
         let is_alone = self.core.dialer().bootstrap_status().all(is_ours);
         let tell = if is_alone { Tell::Always } else { Tell::Never };
         self.tell(now, url, trouble, tell);
     }
 
-    /// That a hub which another told of is out of reach is the mesh's business; all else may be an operator's.
+    /// If an advertised hub is out of reach, the mesh deals with it; all other failures may need an operator.
     fn note_failure(&mut self, now: Now, target: &DialTarget, trouble: Trouble) {
         let tell = match target {
             DialTarget::Learned { .. } if !trouble.stands => Tell::Never,
@@ -475,7 +476,7 @@ impl Driver {
         ));
     }
 
-    /// Lets the links write their last word.
+    /// Lets the links write their last messages.
     async fn part(mut self) {
         let end = Instant::now() + PART_WITHIN;
         while !self.router.links().is_empty() || !self.live.is_empty() {
@@ -490,7 +491,7 @@ impl Driver {
         }
         self.dials.shutdown().await;
         if let Some(asker) = self.stopping.take() {
-            // Who asked may have gone away meanwhile.
+            // The asker may have gone away meanwhile.
             let _ = asker.send(());
         }
     }

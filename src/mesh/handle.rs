@@ -36,15 +36,16 @@ use crate::metrics::Metrics;
 use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
 
-/// How many inputs may wait for the driver before whoever brings more has to wait too.
+/// How many inputs may wait for the driver before the next caller has to wait too.
 const QUEUE: usize = 4096;
 /// The signals that have waited for a peer may fill this part of its mailbox: less than the quarter that one sender alone
 /// may have there.
 const WAITING_SHARE_OF_OUTBOX: usize = 5;
-/// How many of the longest messages may wait in all, or whoever sends one would leave others no space.
+/// How many of the longest messages may wait in total: otherwise one sender could leave others no space.
 const LONGEST_WAITING: usize = 4;
 
-/// How often a hub that ends looks whether signals are still on their way: longer than acknowledgements are kept back.
+/// How often a hub that shuts down looks whether signals are still on their way: longer than acknowledgements are kept
+/// back.
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
 /// A handle to the mesh.
@@ -107,7 +108,8 @@ impl Mesh {
         }
     }
 
-    /// Runs one inbound link to its end; `progress` is that of its stream, and `reach` how near its other end is.
+    /// Runs one inbound link to its end; `progress` is that of its stream, and `reach` is how far away its other end
+    /// is.
     pub async fn accept(
         &self,
         socket: impl Socket + 'static,
@@ -118,7 +120,7 @@ impl Mesh {
         self.shared.accept(socket, progress, remote, reach).await;
     }
 
-    /// What operators see of the mesh.
+    /// The mesh, as operators see it.
     pub fn view(&self) -> MeshView {
         let shared = &self.shared;
         MeshView::of(
@@ -134,7 +136,7 @@ impl Mesh {
         !self.shared.inputs.is_closed()
     }
 
-    /// Has other hubs told, when they ask, that this one has the STUN and TURN servers that `own` gives then; once.
+    /// Answers other hubs from now on that this one has the STUN and TURN servers that `own` gives. To be called once.
     pub fn offer(&self, own: impl Fn() -> Vec<String> + Send + Sync + 'static) {
         self.shared.relays.offer(Box::new(own));
     }
@@ -159,18 +161,19 @@ impl Mesh {
                 all.push(answer);
             }
         };
-        // Who has not answered by then is not waited for.
+        // Hubs that have not answered by then are left out.
         let _ = timeout(within, listening).await;
         all
     }
 
-    /// The hub of whoever has this id, as far as is known here.
+    /// The hub of the peer with this id, as far as is known here.
     pub fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId> {
         let directory = self.shared.router.directory().read();
         directory.holder(network, peer).map(|(found, _)| found.hub)
     }
 
-    /// The networks with peers in them by name, and how many each has, mesh-wide. As long as they are many.
+    /// The networks with peers in them by name, and how many each has, mesh-wide. Takes time in proportion to their
+    /// number.
     pub fn networks(&self) -> Vec<(NetworkKey, usize)> {
         self.shared.router.directory().read().networks()
     }
@@ -180,7 +183,7 @@ impl Mesh {
         self.shared.router.directory().read().ids(network, most)
     }
 
-    /// Whether a network has a place for this id, as far as is known here.
+    /// Whether a network can take this id as one more member, as far as is known here.
     pub fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.shared.router.directory().read();
         let capacity = network.capacity(&self.policies);
@@ -196,7 +199,7 @@ impl Mesh {
     /// that may be never.
     pub async fn settled(&self) {
         let mut looks = 0;
-        // Once is not enough: what another hub sent before it knew that its target left is still to come.
+        // Once is not enough: signals that another hub sent before it knew that their target left are still to come.
         while looks < 2 {
             looks = if self.shared.router.is_settled() {
                 looks + 1
@@ -211,12 +214,12 @@ impl Mesh {
     pub async fn stop(&self) {
         let (asker, answer) = oneshot::channel();
         self.send(Input::Stop(asker)).await;
-        // An error means that it has stopped already.
+        // An error means that the driver has stopped already.
         let _ = answer.await;
     }
 
     async fn send(&self, input: Input) {
-        // The driver is gone when the hub is: nothing is left to be done.
+        // The driver ends with the hub: there is nothing left to do.
         let _ = self.shared.inputs.send(input).await;
     }
 }
@@ -274,7 +277,7 @@ impl MeshPort for Mesh {
         {
             let inputs = self.shared.inputs.clone();
             tokio::spawn(async move {
-                // The driver is gone when the hub is.
+                // The driver ends with the hub.
                 let _ = inputs.send(input).await;
             });
         }

@@ -35,14 +35,14 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes of a proof.
 const PROOF: usize = 32;
 
-/// What this end brings to a handshake.
+/// What this end says of itself in a handshake.
 #[derive(Clone)]
 pub struct Identity {
     /// This hub.
     pub hub: HubId,
     /// Its present incarnation.
     pub incarnation: Incarnation,
-    /// Separates meshes that share addresses.
+    /// The name that separates meshes that share addresses.
     pub namespace: String,
     /// What both ends must hold; empty for an open mesh.
     pub token: String,
@@ -53,7 +53,7 @@ pub struct Identity {
 pub struct Peered {
     /// The id that this end went by.
     pub me: HubId,
-    /// Who is at the other end.
+    /// The hub at the other end.
     pub hub: HubId,
     /// Its incarnation.
     pub incarnation: Incarnation,
@@ -63,7 +63,7 @@ pub struct Peered {
     pub version: u16,
 }
 
-/// Why one end refuses the other. Told to it; the number is its label's place on the wire.
+/// Why one end refuses the other, which is told. On the wire it is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rejection {
     /// The proof does not fit: another token.
@@ -79,7 +79,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The cause in words, of which either end is right.
+    /// The cause in words, which are true of both ends.
     const fn words(self) -> &'static str {
         match self {
             Rejection::Token => {
@@ -116,13 +116,13 @@ pub enum HandshakeError {
     /// The socket ended, or its peer does not speak this protocol.
     #[error("it ended the connection before it had shown itself to be a hub")]
     Closed,
-    /// It took too long.
+    /// The handshake took too long.
     #[error("no answer in time")]
     Late,
 }
 
 impl HandshakeError {
-    /// Whether it stands until an operator acts. A hub that has no place just now is none of these.
+    /// Whether the cause lasts until an operator acts. That a hub takes no links now is no such cause.
     pub const fn is_an_operators(self) -> bool {
         match self {
             HandshakeError::RefusedByOther(Rejection::Unavailable)
@@ -316,15 +316,16 @@ async fn accept_unbounded(
     })
 }
 
-/// What both ends said before they prove anything, as it was sent: with the fields that later versions add.
+/// What both ends said before they prove anything, byte for byte: with the fields that later versions add.
 struct Greetings {
     hello: Bytes,
-    /// With a proof of zeros.
+    /// The welcome, with a proof of zeros.
     welcome: Vec<u8>,
 }
 
 impl Greetings {
-    /// Of the two messages as they are on the wire; `read` is what this version understands of the second.
+    /// The greetings in these two messages as they are on the wire; `read` is what this version understands of the
+    /// second.
     fn new(hello: &Bytes, welcome: &Bytes, read: &Welcome) -> Self {
         let mut unproved = untagged(welcome).to_vec();
         // The proof is the last field that this version knows.

@@ -1,6 +1,6 @@
-//! What the driver is told: by links, dials, the lookup of names, and the rest of the hub.
+//! The inputs of the driver: from links, dials, the lookup of names, and the rest of the hub.
 //!
-//! A file of its own, because all of them and the driver know it, and none of them another.
+//! A file of its own, because all of these know it, and none of them knows another.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use super::conditions::Answers;
 use super::link_queue::LinkQueue;
 use super::troubles::Trouble;
 
-/// What happens to a core.
+/// One input.
 pub enum Input {
     /// A control message came by a link.
     Control {
         link: LinkId,
         message: Bytes,
-        /// Its share of what may wait, given back once the core has taken it.
+        /// Its share of the bytes that may wait, given back once the core has taken it.
         waiting: OwnedSemaphorePermit,
     },
     /// A data message came by a link, and could not be read.
@@ -41,16 +41,16 @@ pub enum Input {
         why: DialFailure,
         trouble: Trouble,
     },
-    /// The addresses to dial for as long as the hub lives.
+    /// The addresses to dial for as long as the hub runs.
     Bootstrap(Vec<String>),
-    /// A name of `BOOTSTRAP_HUBS`, as it stands there, has addresses or is in trouble.
+    /// A name of `BOOTSTRAP_HUBS`, as it is written there, has addresses or cannot be looked up.
     Name {
         name: String,
         trouble: Option<Trouble>,
     },
     /// A local peer wants to be in a network.
     Join(Join),
-    /// A local peer shows something else.
+    /// A local peer shows other data.
     Update {
         claim: ClaimNo,
         data: Option<Bytes>,
@@ -62,8 +62,8 @@ pub enum Input {
     ProbeResult { token: u64, alive: bool },
     /// Asks the other hubs how they are.
     AskHubs(Answers),
-    /// The hub is shutting down: say so.
+    /// The hub is shutting down: tells the others.
     Drain,
-    /// The hub is done: part from the others.
+    /// The hub is done: parts from the others.
     Stop(oneshot::Sender<()>),
 }

@@ -1,7 +1,7 @@
 //! Asks the nearest hubs for their STUN and TURN servers, answers those that ask, and has answers checked.
 //!
-//! One task for each hub, started by `handle`. What is asked and believed is `relays`'; what they say travels by the data
-//! path, and what finds no room on the way is asked for again.
+//! One task for each hub, started by `handle`. `relays` decides what is asked and believed; messages travel by the data
+//! path, and if one is lost on the way, the hub asks again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) const WAITING: usize = 256;
 /// Answers that are checked at once.
 const CHECKS: usize = 16;
 
-/// Asks and answers for as long as the hub lives.
+/// Asks and answers for as long as the hub runs.
 pub(super) async fn follow(shared: Arc<Shared>, mut inquiries: mpsc::Receiver<(HubId, Bytes)>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,7 +59,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut inquiries: mpsc::Receiver<(H
     }
 }
 
-/// Takes a message; gives what has to be checked, and how far away the hub is that says so.
+/// Takes a message; gives the addresses that have to be checked, and how far away the hub is that tells of them.
 fn take(shared: &Shared, from: HubId, payload: &[u8]) -> Option<(Vec<String>, Reach)> {
     let (relays, me, now) = (&shared.relays, shared.identity().hub, Instant::now());
     match Message::decode(payload)? {

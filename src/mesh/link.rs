@@ -1,8 +1,8 @@
 //! One hub-to-hub WebSocket, from handshake to end.
 //!
-//! Two halves run side by side: the reader hands data messages to the router itself and control messages to the
-//! driver; the writer takes everything there is to write from the queue and flushes once. Waiting is only ever
-//! *towards* the driver, which never waits for a link. Knows nothing of topology or claims.
+//! Two halves run side by side: the reader hands data messages to the router itself and control messages to the driver;
+//! the writer takes all messages from the queue and flushes once. Waiting is only ever *towards* the driver, which
+//! never waits for a link. Knows nothing of topology or claims.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -32,20 +32,21 @@ use crate::unsent::{self, Unsent};
 
 /// How long dialling may take until the WebSocket stands, TLS included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long a socket may take none of what waits to be written before the link counts as stuck; and how long all of it
-/// may take once the link closes.
+/// How long a socket may take nothing of what waits to be written before the link counts as stuck. Once the link
+/// closes, all of it may take as long.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
-/// How long a closing link may take to write its last word.
+/// How long a closing link may take to write its last message.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// How many characters of a refusal's words go into the log.
 const MAX_WORDS: usize = 200;
-/// What one socket call moves at most, in bytes.
+/// The most that one socket call moves, in bytes.
 const SOCKET_BUFFER: usize = 64 * 1024;
 /// The longest message between hubs, in bytes: a batch, and behind it the longest signal between hubs
-/// ([`wire::MAX_PAYLOAD`]), doubled. Also what a stranger's handshake may take, so not to be raised for signals alone.
+/// ([`wire::MAX_PAYLOAD`]), doubled. A stranger's handshake may take as much, so it must not be raised for signals
+/// alone.
 const MAX_LINK_MESSAGE: usize = 2 * 1024 * 1024;
 
-/// What tungstenite is told about hub-to-hub sockets, at either end.
+/// The configuration of hub-to-hub sockets for tungstenite, at either end.
 pub fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(SOCKET_BUFFER)
@@ -57,13 +58,13 @@ pub fn socket_config() -> WebSocketConfig {
 
 /// Where a dial goes.
 pub enum Destination<'a> {
-    /// Where the operator says; wherever that is.
+    /// An address that the operator has configured, wherever it is.
     Configured(&'a str),
-    /// Where other hubs say, over links as near as this at best.
+    /// An address that other hubs advertise.
     Advertised {
-        /// What they say.
+        /// The address.
         url: &'a str,
-        /// How near the nearest of them is.
+        /// The reach of the nearest of these hubs.
         told_by: Reach,
         /// How often each address may still be called.
         budget: &'a Budget,
@@ -76,17 +77,17 @@ pub enum ConnectError {
     /// No connection, no WebSocket, or neither in time.
     #[error("{}", causes::of_socket(.0))]
     Socket(#[from] SocketError),
-    /// What other hubs say is not to be dialled.
+    /// An advertised address that must not be dialled.
     #[error(transparent)]
     NotDialled(#[from] NotDialled),
     /// The other hub does not even listen to this one, for example because its mesh is open and this one is far away.
-    /// An operator's to mend.
+    /// An operator has to mend it.
     #[error("refused at the door: {0}")]
     Forbidden(String),
-    /// The two ends do not agree on TLS: mostly a certificate that is not believed here. An operator's to mend.
+    /// The two ends do not agree on TLS: mostly because a certificate is not believed here. An operator has to mend it.
     #[error("{}", causes::of_tls(.0))]
     Tls(rustls::Error),
-    /// This end has nothing to verify the other with. An operator's to mend.
+    /// This end has no root certificates to verify the other with. An operator has to mend it.
     #[error(transparent)]
     NoRoots(#[from] NoRoots),
 }
@@ -102,12 +103,12 @@ impl ConnectError {
         }
     }
 
-    /// Whether it stands until an operator acts.
+    /// Whether the cause lasts until an operator acts.
     pub fn is_an_operators(&self) -> bool {
         !matches!(self, ConnectError::Socket(_) | ConnectError::NotDialled(_))
     }
 
-    /// What rustls minds comes wrapped in an error of the socket.
+    /// Errors of rustls come wrapped in an error of the socket.
     fn of(why: SocketError) -> Self {
         match why {
             SocketError::Io(why) => match why.downcast::<rustls::Error>() {
@@ -122,7 +123,7 @@ impl ConnectError {
     }
 }
 
-/// What a hub says in its answer of why, cut to [`MAX_WORDS`] characters.
+/// The reason in a hub's answer, cut to [`MAX_WORDS`] characters.
 fn words(body: Option<&[u8]>) -> String {
     #[derive(serde::Deserialize)]
     struct Answer {
@@ -135,7 +136,7 @@ fn words(body: Option<&[u8]>) -> String {
     )
 }
 
-/// Opens a WebSocket to a hub, over TLS if its address begins with `wss`; says how near the other end is.
+/// Opens a WebSocket to a hub, over TLS if its address begins with `wss`; gives the reach of the other end.
 pub async fn connect(
     destination: Destination<'_>,
     trust: &Trust,
@@ -204,14 +205,14 @@ pub async fn carry(
     // Whichever ends first ends the other: a link with one direction is none.
     let ended = future::select(Box::pin(writing), Box::pin(reading)).await;
     if let Either::Left((Closing::InOrder, reading)) = ended {
-        // A socket that is dropped with something unread is reset, and the last word lost with it.
+        // A socket that is dropped with unread bytes is reset, and the last message is lost with it.
         let _ = tokio::time::timeout(CLOSE_WITHIN, reading).await;
     }
 }
 
 /// How the writing half ended.
 enum Closing {
-    /// With the last word and a close frame.
+    /// With the last message and a close frame.
     InOrder,
     /// The socket failed, or took too long.
     Broken,
@@ -245,7 +246,8 @@ async fn write(
     }
 }
 
-/// What `done` comes to, as long as the socket takes some of it now and then; a link that closes has its time once.
+/// The result of `done`, as long as the socket takes some bytes now and then. A link that closes gets this time only
+/// once.
 async fn in_time<T>(done: impl Future<Output = T>, queue: &LinkQueue) -> Option<T> {
     let mut done = pin!(done);
     loop {
@@ -289,7 +291,7 @@ async fn read(
                 if driver.unreadable(link).await.is_err() {
                     return;
                 }
-                // The driver has the writer say why, and that ends both.
+                // The driver makes the writer say why, and that ends both halves.
                 return future::pending().await;
             }
             continue;

@@ -1,14 +1,13 @@
 //! What waits to be written to one hub-to-hub link.
 //!
-//! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by whoever sends it, from any
-//! thread. Once [`BACKED_UP`] bytes of signals wait, this hub's own peers are held to their shares (see
-//! [`Exchange::set_backed_up`](hubmesh_core::exchange::Exchange::set_backed_up)), and of what came by each link, or
-//! began here, as much may wait as there is still space for (`shares`); what is over that is dropped, and sent again by
-//! its source. No load ends a link. Acknowledgements overtake the signals of a link that is behind: whoever waits for
-//! them cannot send.
-//! *Control* is at most one message, pulled from the core when the last one has been taken, so that a slow link
-//! holds back a cursor and not a queue, and it never waits behind more than [`AT_ONCE`] of data and one signal.
-//! Nothing here knows what the bytes mean.
+//! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by whoever sends it, from any thread.
+//! Once [`BACKED_UP`] bytes of signals wait, this hub's own peers are held to their shares (see
+//! [`Exchange::set_backed_up`](hubmesh_core::exchange::Exchange::set_backed_up)), and the frames that came by each
+//! link, or began here, have shares too (`shares`); a frame over its share is dropped, and its source sends it again.
+//! No load ends a link. Acknowledgements overtake the signals of a link that is behind: a hub that waits for them
+//! cannot send. *Control* is at most one message, pulled from the core when the last one has been taken, so that a slow
+//! link holds back a cursor and no copies. It never waits behind more than [`AT_ONCE`] of data and one signal. Nothing
+//! here knows what the bytes mean.
 
 mod shares;
 
@@ -30,14 +29,15 @@ use shares::{FrameOwner, OwnerBytes, Shares};
 
 /// A batch is closed once it has this many bytes.
 pub const BATCH: usize = 16 * 1024;
-/// A link is backed up once this many bytes of signals wait for it: 84 ms of a link of 100 Mbit/s, and more than hundreds
-/// of peers say at once.
+/// A link is backed up once this many bytes of signals wait for it: 84 ms of a link of 100 Mbit/s, and more than
+/// hundreds of peers send at once.
 pub const BACKED_UP: usize = 1024 * 1024;
 /// How many bytes of signals may wait for a link.
 pub const MAX_WAITING: usize = 8 * 1024 * 1024;
-/// How many bytes of acknowledgements may wait in front of them; one that does not fit is made up for by the next.
+/// How many bytes of acknowledgements may wait in front of the signals; the next acknowledgement makes up for one that
+/// does not fit.
 const MAX_ACKS: usize = 256 * 1024;
-/// What an acknowledgement takes at most, in bytes; and for each refused signal in it.
+/// The most bytes that an acknowledgement takes, and each refused signal in it.
 const ACK_COST: usize = 128;
 const REFUSED_COST: usize = 11;
 /// The writer is given no more data at once when it has this many bytes.
@@ -62,7 +62,7 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Batch {
     message: BytesMut,
-    /// Whose frames are in it; of those alone that are counted.
+    /// The bytes of each owner in it; only frames that are counted have one.
     parts: Vec<OwnerBytes>,
 }
 
@@ -131,8 +131,8 @@ impl Lanes {
         Pushed::Taken
     }
 
-    /// Acknowledgements go first, but beyond half of it signals do: whoever sends acknowledgements faster than the link
-    /// takes them stops no signals.
+    /// Acknowledgements go first, up to half of the bound; then signals do. A hub that sends acknowledgements faster
+    /// than the link takes them cannot stop signals.
     fn take_data(&mut self, messages: &mut Vec<Bytes>) {
         let mut taken = 0;
         while taken < AT_ONCE {
@@ -181,7 +181,7 @@ pub struct LinkQueue {
 }
 
 impl LinkQueue {
-    /// What waits for the link over a stream of which this is seen.
+    /// An empty queue for a link whose stream makes this progress.
     pub fn over(progress: Arc<Progress>) -> Self {
         LinkQueue {
             progress,
@@ -193,7 +193,7 @@ impl LinkQueue {
     pub fn push_data(&self, frame: &DataFrame, came_by: Option<LinkId>) -> Pushed {
         let mut lanes = self.lanes.lock();
         let pushed = match frame {
-            // A link that closes sends nothing more, and the next way does.
+            // A link that closes sends nothing more; the window sends the frame by another.
             _ if lanes.closing.is_some() => return Pushed::Taken,
             DataFrame::Signal(signal) => {
                 lanes.put_signal(frame, SIGNAL_COST + signal.body.payload().len(), came_by)
@@ -215,7 +215,7 @@ impl LinkQueue {
         pushed
     }
 
-    /// Whether a link that was backed up still is: until half of that is written.
+    /// Whether a link that was backed up still is: until half of [`BACKED_UP`] is left.
     pub fn is_backed_up(&self) -> bool {
         self.lanes.lock().data.bytes > BACKED_UP / 2
     }
@@ -232,24 +232,24 @@ impl LinkQueue {
         self.writer.wake();
     }
 
-    /// The link is to close: what waits is written, then `bye`.
+    /// Closes the link: what waits is written, then `bye`.
     pub fn close(&self, bye: Bytes) {
         self.lanes.lock().closing.get_or_insert(bye);
         self.writer.wake();
     }
 
-    /// Whether it is to close.
+    /// Whether it closes.
     pub fn is_closing(&self) -> bool {
         self.lanes.lock().closing.is_some()
     }
 
-    /// What is seen of the link's stream.
+    /// The progress of the link's stream.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// What there is to write, up to a bound. Control goes first, which is one message, and then
-    /// acknowledgements, up to half of the bound while signals wait.
+    /// The messages to write, up to a bound. Control goes first, which is one message, and then acknowledgements, up to
+    /// half of the bound while signals wait.
     pub fn poll_work(&self, context: &Context<'_>) -> Poll<Work> {
         self.writer.register(context.waker());
         let mut lanes = self.lanes.lock();

@@ -1,9 +1,9 @@
 //! Signs of life of the other end of a link, byte by byte.
 //!
-//! A long message on a slow line takes longer than a hub may be silent, and nothing else comes by the link meanwhile. So
-//! what counts is not the message but its bytes: whatever is read, and that a socket which took no more takes more again,
-//! for that the other end has acknowledged something. That a socket takes bytes *at once* says nothing: the kernel takes
-//! pings for a machine that is gone for as long as it has space.
+//! A long message on a slow line takes longer than a hub may be silent, and nothing else comes by the link meanwhile.
+//! So bytes count, and not whole messages: any byte that is read is a sign of life, and so is a socket that takes bytes
+//! again after it took none, because the other end has acknowledged some. That a socket takes bytes *at once* means
+//! nothing: as long as it has space, the kernel takes pings for a machine that is gone.
 //!
 //! Shared between the stream below a WebSocket, the link's writer and its queue.
 
@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What was seen of a stream.
+/// The progress of a stream.
 #[derive(Debug, Default)]
 pub struct Progress {
     heard: AtomicBool,
@@ -49,7 +49,7 @@ impl Progress {
 pub struct Observed<S> {
     stream: S,
     progress: Arc<Progress>,
-    /// It took no more when it was last written to, or flushed.
+    /// It took no bytes when it was last written to, or flushed.
     write_waits: bool,
     flush_waits: bool,
 }
@@ -65,7 +65,7 @@ impl<S> Observed<S> {
         }
     }
 
-    /// What is noted.
+    /// The progress that is noted.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }

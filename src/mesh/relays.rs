@@ -1,10 +1,10 @@
 //! The STUN and TURN servers of other hubs: asked for, proved, checked and kept, for `/ice-servers` to name the nearest.
 //!
-//! Hubs that have one `TURN_SECRET` ask each other, over the mesh, and no others: credentials made here are good there, and
-//! whoever answers has shown to know it. The nearest are asked, by the cost of the path: those that had servers every
-//! [`ASK`], so that one that is full is left out within that, the others seldom. What is not confirmed for [`KEEP`] is
-//! forgotten, as is what a hub had that is out of reach. Knows nothing of HTTP, nor what this hub's own servers are: it is
-//! told by [`Relays::offer`]. Nor does it send anything: `inquiry` does.
+//! Hubs that share one `TURN_SECRET` ask each other over the mesh, and no others: credentials made here are good there,
+//! and a hub that answers has proved that it knows the secret. The nearest are asked, by the cost of the path: those
+//! that had servers every [`ASK`], so that a full one is left out soon; the others seldom. Servers that are not
+//! confirmed for [`KEEP`] are forgotten, and so are those of a hub that is out of reach. Knows nothing of HTTP, nor
+//! this hub's own servers: [`Relays::offer`] tells it those. It sends nothing itself: `inquiry` does.
 
 mod allowed;
 mod message;
@@ -27,27 +27,28 @@ pub(super) use message::{Answer, Message};
 
 /// How often a hub that has servers is asked, also while it is full.
 const ASK: Duration = Duration::from_secs(10);
-/// How often a hub is asked that has none, or does not answer; the latter sooner at first, since messages are lost.
+/// How often a hub that has no servers, or does not answer, is asked; a hub that does not answer is asked sooner at
+/// first, since messages get lost.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
-/// How soon a hub is asked again that has not answered once; twice as long each time.
+/// How soon a hub that has not answered is first asked again; twice as long each time.
 const ASK_SOON: Duration = Duration::from_secs(2);
-/// How long an answer is good.
+/// How long an answer counts.
 const KEEP: Duration = Duration::from_secs(35);
-/// How long addresses that were checked are not checked again, names looked up among it.
+/// How long addresses that were checked, and names that were looked up, are not checked again.
 const CHECKED: Duration = Duration::from_secs(300);
 /// How many hubs are asked, the nearest first.
 const ASKED: usize = 32;
-/// How soon a hub that asks again is answered.
+/// How soon a hub that asks again gets another answer.
 const ANSWER: Duration = Duration::from_secs(1);
-/// The most hubs of which something is kept: as many as a mesh has space for.
+/// The most hubs that are remembered: as many as a mesh can have.
 const MOST_KNOWN: usize = 8_192;
 
-/// What this hub says that it has.
+/// Gives the servers of this hub.
 type OwnServers = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// What hubs have.
+/// The servers of hubs.
 pub(super) struct Relays {
-    /// Without it, nobody is asked, and nobody is answered.
+    /// Without it, no hub is asked and none is answered.
     secret: Option<Secret>,
     /// How many hubs are named.
     nearby: usize,
@@ -55,7 +56,7 @@ pub(super) struct Relays {
     known: Mutex<HashMap<HubId, HubRelays>>,
 }
 
-/// What is known of one hub.
+/// The servers of one hub.
 #[derive(Debug)]
 struct HubRelays {
     /// When it was last asked, and by which number, if it has not answered.
@@ -66,23 +67,23 @@ struct HubRelays {
     /// When it was last answered.
     answered: Option<Instant>,
     urls: Vec<IceUrl>,
-    /// It has had some: when it names none now, it is full.
+    /// It has named servers before: when it names none now, it is full.
     has_had: bool,
-    /// When it last said so.
+    /// When it last told of its servers.
     told: Instant,
     checked: Instant,
 }
 
-/// What an answer asks this hub to do.
+/// What became of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum AnswerOutcome {
-    /// It is as before.
+    /// Its addresses are as before.
     Same,
-    /// Check its addresses.
+    /// Its addresses have to be checked.
     Check(Vec<String>),
-    /// Nobody asked for it.
+    /// This hub did not ask for it.
     Unasked,
-    /// It is not proved.
+    /// Its proof is wrong.
     Unproved,
 }
 
@@ -100,9 +101,9 @@ impl Relays {
         }
     }
 
-    /// What this hub says from now on that it has; once.
+    /// Sets the servers that this hub tells of. To be called once.
     pub(super) fn offer(&self, own: OwnServers) {
-        // There is one of them in a hub.
+        // A hub has one task that calls this.
         let _ = self.own.set(own);
     }
 
@@ -121,7 +122,7 @@ impl Relays {
         urls.flat_map(|found| found.urls.iter().cloned()).collect()
     }
 
-    /// Which of these hubs to ask now, and what. What is known of other hubs is forgotten.
+    /// Which of these hubs to ask now, and the question for each. Other hubs are forgotten.
     pub(super) fn questions(&self, hubs: &[HubView], now: Instant) -> Vec<(HubId, Message)> {
         if self.secret.is_none() {
             return Vec::new();
@@ -232,7 +233,7 @@ impl HubRelays {
         !self.urls.is_empty() && now < self.told + KEEP
     }
 
-    /// Whether it is time to ask it; then it is asked by this number.
+    /// Whether it is time to ask the hub; if so, the question gets this number.
     fn ask(&mut self, number: u64, now: Instant) -> bool {
         let every = match (self.has_had, self.in_vain) {
             (true, 0) => ASK,
@@ -242,7 +243,7 @@ impl HubRelays {
         let is_due = self.asked.is_none_or(|last| now >= last + every);
         if is_due {
             (self.asked, self.number) = (Some(now), Some(number));
-            // Until it answers.
+            // It is asked until it answers.
             self.in_vain = self.in_vain.saturating_add(1);
         }
         is_due

@@ -27,27 +27,27 @@ use super::tagged;
 use crate::metrics::{LinkTraffic, Metrics, Via};
 use crate::peers::registry::Registry;
 
-/// What the data path leaves for the driver.
+/// What the data path hands to the driver.
 #[derive(Debug, Default)]
 pub struct ToDriver {
     handoff: Mutex<Handoff>,
-    /// Woken when there is something, a deadline came nearer, or a link's writer took the control message.
+    /// Woken when something was handed over, a deadline came nearer, or a link's writer took the control message.
     pub wake: Notify,
 }
 
 /// What was left since the driver last took it.
 #[derive(Debug, Default)]
 pub struct Handoff {
-    /// From other hubs' control planes.
+    /// Messages of other hubs' control planes.
     pub hub_messages: Vec<(HubId, Bytes)>,
     /// Tokens of messages to other hubs that failed.
     pub failed_tokens: Vec<u64>,
-    /// A hub in whose name a signal came of a peer that it does not hold: the last one.
+    /// The last hub that a signal named as its source's although it does not hold the sender.
     pub forged: Option<HubId>,
 }
 
 impl ToDriver {
-    /// Leaves something and wakes the driver.
+    /// Hands something over and wakes the driver.
     pub fn hand_off(&self, put: impl FnOnce(&mut Handoff)) {
         put(&mut self.handoff.lock());
         self.wake.notify_one();
@@ -59,7 +59,7 @@ impl ToDriver {
     }
 }
 
-/// What the exchange was given that its effects may be about.
+/// The frame that the exchange was given, which its effects may be about.
 #[derive(Clone, Copy)]
 struct Came {
     by: LinkId,
@@ -108,7 +108,7 @@ pub struct Router {
     relays: mpsc::Sender<(HubId, Bytes)>,
 }
 
-/// The directory, locked for as long as each answer takes: where mostly nothing is asked.
+/// The directory, locked anew for each answer: for callers that mostly ask nothing.
 struct Live<'a>(&'a RwLock<Directory>);
 
 impl Resolve for Live<'_> {
@@ -142,7 +142,7 @@ impl Resolve for Live<'_> {
     }
 }
 
-/// The token of messages that nobody waits for the end of. Contests count theirs from 0.
+/// The token of messages whose failure nobody needs to hear of. Contests count theirs from 0.
 const NOBODY_S: u64 = u64::MAX;
 
 impl Router {
@@ -186,7 +186,7 @@ impl Router {
         self.armed.store(deadline.0, Ordering::Release);
     }
 
-    /// The peers and hubs, to read.
+    /// The directory, to read.
     pub fn directory(&self) -> &RwLock<Directory> {
         &self.directory
     }
@@ -222,8 +222,8 @@ impl Router {
         links
     }
 
-    /// Hands a signal of a local peer on. An error is for the sender to be told at once; whatever fails later
-    /// it is told through the registry.
+    /// Hands a signal of a local peer on. An error is for the sender, who has to be told at once; of later failures the
+    /// registry tells it.
     pub fn signal(&self, signal: Signal<'_>) -> Result<(), SignalFailure> {
         let (source, target) = (signal.source, signal.target);
         steps::accepted(source, target, signal.kind);
@@ -236,7 +236,7 @@ impl Router {
             let directory = self.directory.read();
             let found = match self.waiting.load(Ordering::Acquire) {
                 0 => directory.resolve(&signal.source.network, signal.target),
-                // It must not overtake what waits: the exchange looks.
+                // It must not overtake signals that wait: the exchange looks.
                 _ => None,
             };
             if let Some(found) = found.filter(|found| found.hub == directory.me()) {
@@ -273,7 +273,7 @@ impl Router {
         }
     }
 
-    /// The claim is still there, but its peer is not: somebody may take the id up.
+    /// The claim is still there, but its peer is not: another peer may take the id up.
     fn wait_for_another(&self, source: &Source, delivery: Delivery) -> Result<(), SignalFailure> {
         let now = self.now();
         let target = delivery.target.clone();
@@ -289,7 +289,7 @@ impl Router {
         Ok(())
     }
 
-    /// Hands a signal to the exchange, with who holds its target if that was looked up.
+    /// Hands a signal to the exchange, with the claim that holds its target if that was looked up.
     fn exchange(
         &self,
         signal: Signal<'_>,
@@ -297,8 +297,8 @@ impl Router {
         found: Option<Found>,
     ) -> Result<(), SignalFailure> {
         let now = self.now();
-        // What is kept may be kept for seconds, and must not keep the whole block alive that it was read in: frames
-        // that were read together share it.
+        // A payload may be kept for seconds, and must not keep the whole block alive that it was read in: frames that
+        // were read together share one.
         let payload = Bytes::copy_from_slice(&signal.payload);
         let signal = Signal { payload, ..signal };
         let mut exchange = self.exchange.lock();
@@ -320,7 +320,7 @@ impl Router {
         Ok(())
     }
 
-    /// Tells another hub something that nobody waits for the end of.
+    /// Sends another hub a message whose failure nobody needs to hear of.
     pub fn tell_hub(&self, to: HubId, payload: Bytes) {
         let now = self.now();
         let mut exchange = self.exchange.lock();
@@ -328,8 +328,8 @@ impl Router {
         self.drain(&mut exchange);
     }
 
-    /// Hands something that a local peer publishes to the members of its network, here and elsewhere, each once and in
-    /// order with the signals of that peer. An error is for the sender to be told at once: not all members got it.
+    /// Hands a local peer's publication to the members of its network, here and elsewhere, each once and in order with
+    /// the signals of that peer. An error is for the sender, who has to be told at once: not all members got it.
     pub fn publish(
         &self,
         source: &Source,
@@ -375,7 +375,7 @@ impl Router {
         }))
     }
 
-    /// A local peer of this id is gone and has left signals of other hubs' peers unread: has these told.
+    /// A local peer with this id is gone and has left signals of other hubs' peers unread: tells these.
     pub fn return_unread(&self, target: &PeerId, unread: &[Unread]) {
         let now = self.now();
         let mut exchange = self.exchange.lock();
@@ -383,7 +383,7 @@ impl Router {
         self.drain(&mut exchange);
     }
 
-    /// Takes in a data message of a link. One that cannot be read has the link closed by the caller.
+    /// Takes in a data message of a link. If it cannot be read, the caller closes the link.
     pub fn handle_data(&self, link: LinkId, message: &Bytes) -> Result<(), WireError> {
         let frames = wire::split_data(message)?;
         self.data_in.count(frames.len(), message.len());
@@ -398,7 +398,7 @@ impl Router {
             steps::acknowledged(|| self.me(), shown.as_ref());
             exchange.handle(now, &*self.directory.read(), frame, link);
             self.drain_after(&mut exchange, Some(came));
-            // A message holds hundreds of frames: who waits to send goes first.
+            // A message holds hundreds of frames: sessions that wait to send go first.
             MutexGuard::bump(&mut exchange);
         }
         Ok(())
@@ -409,19 +409,19 @@ impl Router {
         self.control_in.count(1, message.len());
     }
 
-    /// Whether all signals that were taken here have arrived or failed.
+    /// Whether all signals that were accepted here have arrived or failed.
     pub fn is_settled(&self) -> bool {
         self.exchange.lock().is_settled()
     }
 
-    /// Carries out what was left in the exchange, if anything.
+    /// Carries out the effects that were left in the exchange, if any.
     pub fn drain_exchange(&self) {
         let mut exchange = self.exchange.lock();
         self.look_at_links(&mut exchange);
         self.drain(&mut exchange);
     }
 
-    /// Has the exchange forget the links that are backed up no more. Mostly there are none.
+    /// Makes the exchange forget links that are not backed up any more. Mostly there are none.
     fn look_at_links(&self, exchange: &mut Exchange) {
         if exchange.has_backed_up() {
             let links = self.links.read();
@@ -434,7 +434,7 @@ impl Router {
         self.drain_after(exchange, None);
     }
 
-    /// Carries out what was left, after the frame that came.
+    /// Carries out the effects of the frame that came.
     fn drain_after(&self, exchange: &mut Exchange, came: Option<Came>) {
         while let Some(effect) = exchange.poll_effect() {
             match effect {
@@ -449,7 +449,7 @@ impl Router {
                     exchange.settle(delivered);
                 }
                 Effect::HubMessage { from, payload } if tagged::is(tagged::RELAYS, &payload) => {
-                    // What finds no room is asked for again.
+                    // If this is lost, the hub asks again.
                     let _ = self.relays.try_send((from, payload));
                 }
                 Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}
@@ -512,7 +512,7 @@ impl Router {
         came: Option<Came>,
     ) {
         let links = self.links.read();
-        // A link that is gone takes nothing: the window sends again by the next way.
+        // A link that is gone takes nothing: the window sends again by the next route.
         let Some(queue) = links.get(&link) else {
             return;
         };

@@ -33,10 +33,10 @@ use crate::metrics::Metrics;
 
 /// The most inbound handshakes at once: each holds a socket for 5 s at most, and one message of 2 MiB at worst.
 const HANDSHAKES: usize = 64;
-/// The most inbound links and handshakes of one address: half of what a hub accepts, so that no address alone keeps
-/// others out.
+/// The most inbound links and handshakes of one address: half of what a hub accepts, so that one address alone cannot
+/// keep others out.
 const LINKS_PER_ADDRESS: usize = 128;
-/// How many warnings a minute one address may cause; the rest of what it does wrong is counted.
+/// How many warnings a minute one address may cause; its further faults are only counted.
 const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
 /// When other hubs may dial again after this one's shutdown: a restart takes about that long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Shared {
     /// Whether there are links at all.
     enabled: bool,
-    /// Nobody chose this hub's id: it may draw another.
+    /// This hub's id was drawn, not configured: it may draw another.
     pub(super) random_id: bool,
     pub(super) namespace: String,
     pub(super) router: Arc<Router>,
@@ -68,7 +68,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// What a hub of this configuration shares, before there is any link.
+    /// The shared state of a hub with this configuration, before there is any link.
     pub(super) fn new(
         config: &Config,
         incarnation: Incarnation,
@@ -111,7 +111,7 @@ impl Shared {
         }
     }
 
-    /// Who this hub says to be from now on.
+    /// The identity of this hub from now on.
     pub(super) fn set_identity(&self, hub: HubId, incarnation: Incarnation) {
         let mut identity = self.identity.lock();
         identity.hub = hub;
@@ -131,7 +131,7 @@ impl Shared {
         *self.published.lock() = Arc::new(published);
     }
 
-    /// Whether a warning about this address is due: what strangers do wrong must not fill the log.
+    /// Whether a warning about this address is due: faults of strangers must not fill the log.
     fn may_warn(&self, remote: SocketAddr) -> bool {
         self.warnings.check(AddressGroup::of(remote.ip())).is_ok()
     }
@@ -140,8 +140,8 @@ impl Shared {
         self.identity.lock().clone()
     }
 
-    /// One dial, to the end of the link that it makes. What hubs told of is dialled if such as those may tell of it;
-    /// without `told_by`, the address is the operator's.
+    /// One dial, to the end of the link that it makes. An advertised address is dialled only if the hubs that told of
+    /// it may do so; without `told_by`, the address is the operator's.
     pub(super) async fn dial(self: Arc<Self>, dial: DialId, url: String, told_by: Option<Reach>) {
         let destination = match told_by {
             None => Destination::Configured(&url),
@@ -229,7 +229,7 @@ impl Shared {
             .await
             .is_ok()
         {
-            // Made once a link: what is logged of the frames that come by it shows where they came from.
+            // Made once for each link: log lines about its frames show where they came from.
             let span = tracing::debug_span!("link", link = link.0, hub = %peered.hub);
             link::carry(
                 link,
@@ -296,7 +296,7 @@ impl Shared {
     }
 }
 
-/// Whether this is what a hub of ours with a wrong setting looks like: its operator has to act.
+/// Whether this looks like a hub of ours with a wrong setting: its operator has to act.
 fn is_for_operators(error: HandshakeError) -> bool {
     use Rejection::{Namespace, Token, Version};
     let refused = matches!(error, HandshakeError::Refused(Token | Namespace | Version));

@@ -1,8 +1,8 @@
-//! The steps of each signal, as the log tells them: one line a step, at `trace`, and never the payload.
+//! The steps of each signal in the log: one line for each step, at `trace`, and never the payload.
 //!
 //! Between two hubs a signal is known by three values, which stay the same on its whole way: the hub of its sender, the
-//! hub of its receiver, and its number between the two ([`Passage`]). Whoever looks for them in the logs of the hubs on
-//! the way sees where the signal was last. With `trace` off, each step costs one load of the maximal level, and nothing
+//! hub of its receiver, and its number between the two ([`Passage`]). A search for them in the logs of the hubs on the
+//! way shows where the signal was last. With `trace` off, each step costs one load of the maximal level, and nothing
 //! that a line would show is looked at. Called by the [`Router`](super::router::Router) alone.
 
 use hubmesh_core::api::{Delivery, Failed, Publication, Sender, SignalFailure, Source};
@@ -13,7 +13,7 @@ use tracing::{Level, enabled, trace};
 
 use crate::dialect;
 
-/// What a signal between hubs is known by.
+/// The values that identify a signal between hubs.
 #[derive(Clone, Copy)]
 pub struct Passage {
     source_hub: HubId,
@@ -21,13 +21,13 @@ pub struct Passage {
     number: u64,
 }
 
-/// What a frame says that came by a link: read for the log, so `None` while no line would show it.
+/// A frame that came by a link, read for the log; `None` while no line would show it.
 pub fn read(frame: &UnreadFrame) -> Option<DataFrame> {
     enabled!(Level::TRACE).then(|| wire::read_data(frame.clone()).ok())?
 }
 
 impl Passage {
-    /// That of the signal in a frame; `None` for other frames, and while no line would show it.
+    /// The passage of the signal in a frame; `None` for other frames, and while no line would show it.
     pub fn of(frame: &DataFrame) -> Option<Self> {
         match frame {
             DataFrame::Unread(unread) => match read(unread)? {
@@ -67,12 +67,12 @@ pub fn accepted(source: &Source, target: &PeerId, kind: SignalKind) {
     trace!(from = %source.peer, to = %target, kind = word(network, kind), "signal accepted");
 }
 
-/// It goes nowhere: the sender is told at once.
+/// It is refused: the sender is told at once.
 pub fn refused(source: &Source, target: &PeerId, why: SignalFailure) {
     trace!(from = %source.peer, to = %target, reason = why.as_str(), "signal refused");
 }
 
-/// It waits until somebody has the id that it is for.
+/// It waits until a peer has the id that it is for.
 pub fn waits(source: &Source, target: &PeerId) {
     trace!(from = %source.peer, to = %target, "signal waits for its target");
 }
@@ -112,8 +112,8 @@ pub fn sent(frame: &DataFrame, is_own: bool, to_link: LinkId) {
     }
 }
 
-/// The hub of the receivers has said which signals it took; those that it refused are told one by one, and again until
-/// their own hub no longer keeps them.
+/// The hub of the receivers has said which signals it took. Refused ones are logged one by one, and again until their
+/// own hub no longer keeps them.
 pub fn acknowledged(me: impl FnOnce() -> HubId, frame: Option<&DataFrame>) {
     if let Some(DataFrame::Ack(ack)) = frame
         && ack.head.dest == me()

@@ -1,4 +1,4 @@
-//! Messages of hubs that the core knows nothing of: postcard behind one byte that says what it is.
+//! Messages between hubs that the core does not know: postcard behind one byte that tells their kind.
 //!
 //! They travel as signals between hubs do. Hubs that do not know a byte ignore the message; MESH.md lists all, those of
 //! the core among them. Decoding never panics.
@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What hubs say of their STUN and TURN servers.
+/// Messages about STUN and TURN servers.
 pub(super) const RELAYS: u8 = 4;
-/// What hubs say of how they are.
+/// Messages about the condition of hubs.
 pub(super) const CONDITIONS: u8 = 5;
 
 pub(super) fn encode(tag: u8, message: &impl Serialize) -> Bytes {
@@ -19,7 +19,7 @@ pub(super) fn encode(tag: u8, message: &impl Serialize) -> Bytes {
         .into()
 }
 
-/// Whether a message is one of these, well-formed or not.
+/// Whether a message has this tag, well-formed or not.
 pub(super) fn is(tag: u8, payload: &[u8]) -> bool {
     payload.first() == Some(&tag)
 }

@@ -1,10 +1,12 @@
-//! Why there is no link with an address, and when the log has to say so.
+//! Why there is no link with an address, and when to log it.
 //!
-//! Owns the present trouble of each address that was dialled without success, and of each name that was looked up in vain.
-//! Knows neither sockets nor the log: the driver feeds it, tells what it says is due, and shows the causes to operators.
+//! Owns the present trouble of each address that was dialled without success, and of each name that was looked up in
+//! vain. Knows neither sockets nor the log: the driver reports to it, logs what it says is due, and shows the causes to
+//! operators.
 //!
-//! Promises: a cause that stands is due once, and again every [`AGAIN`]; another cause of the same address not before
-//! [`OTHER`]. What may mend itself within moments, as the start of another hub does, is due after [`GRACE`].
+//! Promises: a cause that lasts until an operator acts is due at once, and again every [`AGAIN`]; another cause of the
+//! same address not before [`OTHER`]. A trouble that may end within moments, such as another hub's start, is due after
+//! [`GRACE`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,9 +15,9 @@ use hubmesh_core::ids::Moment;
 
 /// How long an address may be out of reach before it is worth a line: hubs that start together miss each other at first.
 const GRACE: Duration = Duration::from_secs(2);
-/// How soon a cause that stands is told again.
+/// How soon a lasting cause is logged again.
 const AGAIN: Duration = Duration::from_secs(600);
-/// How soon another cause is told than the one before it.
+/// How soon another cause than the last is logged.
 const OTHER: Duration = Duration::from_secs(60);
 /// How long an address that is no longer tried is kept in mind.
 const KEEP: Duration = Duration::from_secs(3_600);
@@ -29,7 +31,7 @@ pub struct Trouble {
     pub label: &'static str,
     /// The cause in words.
     pub cause: String,
-    /// It stands until an operator acts.
+    /// It lasts until an operator acts.
     pub stands: bool,
 }
 
@@ -48,7 +50,7 @@ struct Case {
 pub struct Troubles(BTreeMap<String, Case>);
 
 impl Troubles {
-    /// This happened to an address; says whether the log is due to tell it.
+    /// This happened to an address. Gives whether to log it now.
     pub fn on_failure(&mut self, now: Moment, address: &str, trouble: Trouble) -> bool {
         if !self.0.contains_key(address) {
             self.0.retain(|_, case| now - case.last < KEEP);
@@ -83,7 +85,7 @@ impl Troubles {
         Some(&self.0.get(address)?.trouble.cause)
     }
 
-    /// The addresses in trouble that begin so.
+    /// The addresses in trouble with this scheme.
     pub fn of_kind(&self, scheme: &str) -> impl Iterator<Item = ShownTrouble<'_>> {
         let cases = self.0.iter();
         cases
@@ -97,7 +99,7 @@ impl Troubles {
     }
 }
 
-/// The trouble of one address, for people to look at.
+/// The trouble of one address, for operators.
 #[derive(Clone, Copy, Debug)]
 pub struct ShownTrouble<'a> {
     /// The address.

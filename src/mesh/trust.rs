@@ -1,6 +1,6 @@
-//! Whose certificates are believed when another hub is dialled: the roots of the system.
+//! Which certificates are believed when another hub is dialled: those under the roots of the system.
 //!
-//! They are read once, at the first dial that needs them, on a thread where reading files keeps nobody waiting, and
+//! They are read once, at the first dial that needs them, on a thread where reading files blocks no other task, and
 //! serve every later dial. A failure is not kept: the next dial reads again. Knows nothing of hubs.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tokio_tungstenite::Connector;
 
-/// No certificate can be believed. Nothing changed; the operator's to mend.
+/// No certificate can be believed. Nothing changed; an operator has to mend it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "no root certificates to verify others with: {0} (SSL_CERT_FILE can name a PEM file of them)"
@@ -25,7 +25,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// What verifies the other end of a TLS connection.
+    /// The connector that verifies the other end of a TLS connection.
     pub async fn connector(&self) -> Result<Connector, NoRoots> {
         let config = self.config.get_or_try_init(|| async {
             let reading = spawn_blocking(read).await;

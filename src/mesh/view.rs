@@ -1,4 +1,4 @@
-//! What operators see of the mesh: the answers of `/hubs`, `/stats`, `/hubstats` and `/metrics`.
+//! The mesh as operators see it: the answers of `/hubs`, `/stats`, `/hubstats` and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl MeshView {
 pub struct HubView {
     /// Its id.
     pub id: HubId,
-    /// Where it can be dialled.
+    /// The address where it can be dialled.
     pub url: Option<String>,
     /// Where it runs.
     pub region: String,
@@ -53,11 +53,11 @@ pub struct HubView {
     pub next_hop: Option<HubId>,
     /// Links to it.
     pub hops: u8,
-    /// What the path to it costs: a millisecond of round trip is 1, and each link 1 more.
+    /// The cost of the path to it: a millisecond of round trip is 1, and each link 1 more.
     pub cost: u32,
-    /// How near the nearest hub is that told of it.
+    /// The reach of the nearest hub that told of it.
     pub told_by: Reach,
-    /// There and back, when direct.
+    /// The round-trip time, when direct.
     pub rtt: Option<Duration>,
     /// Its peers.
     pub peers: usize,
@@ -85,7 +85,7 @@ pub struct BootstrapView {
     pub url: String,
     /// There is a link with the hub that it leads to.
     pub connected: bool,
-    /// Why there is none, as far as is known.
+    /// Why there is no link, as far as is known.
     pub problem: Option<String>,
     /// The hub that it leads to, once known.
     pub hub: Option<HubId>,
@@ -141,7 +141,7 @@ impl Published {
         &self.hubs
     }
 
-    /// How near the nearest hub is that told of this one.
+    /// The reach of the nearest hub that told of this one.
     pub(super) fn told_by(&self, hub: HubId) -> Reach {
         let found = self.hubs.iter().find(|view| view.id == hub);
         found.map_or(Reach::Global, |view| view.told_by)

@@ -1,10 +1,10 @@
-//! What waits for one peer's socket: messages, and word from the hub to its session.
+//! What waits for one peer's socket: messages, and control from the hub to its session.
 //!
-//! Anyone may put something in, from any thread, and is never made to wait: the lock is held for moments. Signals may fill
-//! half of it, and each sender a part of that which shrinks as it fills (`shares`); a signal over that is refused, at its
-//! sender's expense. What other hubs can make the hub say counts as a signal of its own. Only what the hub itself has to
-//! say needs the other half: when that does not fit, the session is marked for closing ([`CloseReason::OutboxFull`]). The
-//! session alone takes out. Knows no dialect and no socket; memory is given back whenever it runs empty.
+//! Any thread may put something in, and never waits: the lock is held for moments. Signals may fill half of it, and
+//! each sender a part of that which shrinks as it fills (`shares`); a signal over its sender's part is refused.
+//! Messages of the hub that other hubs can cause count as signals of the hub. Only the hub's own messages use the other
+//! half: when one does not fit, the session is marked for closing ([`CloseReason::OutboxFull`]). The session alone
+//! takes out. Knows no dialect and no socket; memory is given back whenever it runs empty.
 //!
 //! Invariants: messages leave in the order in which they came in; what waits is bounded in messages and bytes, and
 //! a roster counts as the bytes that it may become; no signal ends a session; a signal that was taken in and never
@@ -33,19 +33,19 @@ use shares::Shares;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailboxFull;
 
-/// Word from the hub to a session; overtakes messages.
+/// Control from the hub to a session; overtakes messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
     /// The claim stands.
     Accepted(ClaimNo),
-    /// The claim may not be, or is no more; the mesh has forgotten it.
+    /// The claim is refused, or gone; the mesh has forgotten it.
     Lost {
         /// The claim that is lost.
         claim: ClaimNo,
         /// Why it is lost, and why the connection ends if the protocol ends it.
         why: CloseReason,
     },
-    /// End.
+    /// The connection ends.
     Close(CloseReason),
     /// Find out whether the peer is alive.
     Probe {
@@ -68,7 +68,7 @@ pub struct PendingRoster {
 }
 
 impl PendingRoster {
-    /// What it may become on the wire, in bytes, as the configuration reckons it.
+    /// The bytes that it may become on the wire, as the configuration estimates them.
     fn bytes(&self) -> usize {
         let data = self
             .left
@@ -87,14 +87,14 @@ pub enum WakeUp {
     Later,
 }
 
-/// Whose signal it is.
+/// The author of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Author {
     /// A claim of this hub.
     Here(ClaimNo),
     /// A claim of another hub.
     There(HubId, ClaimNo),
-    /// This hub, in words that others may cause without end.
+    /// This hub, for messages that others may cause without end.
     Hub,
 }
 
@@ -107,7 +107,7 @@ impl Author {
     }
 }
 
-/// What has to be known of a signal to tell its sender that it was not read.
+/// The facts about a signal that are needed to tell its sender that it was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// Whose it is.
@@ -124,14 +124,14 @@ impl Receipt {
     }
 }
 
-/// What comes out next.
+/// One item that waits.
 #[derive(Debug)]
 pub enum Item {
     /// One message of the hub.
     Text(Utf8Bytes),
     /// One signal of another peer.
     Signal(Utf8Bytes, Receipt),
-    /// What counts as a signal of this author; nobody is told if it is not read.
+    /// A message that counts as a signal of this author; its author is not told if it is not read.
     Unreceipted(Utf8Bytes, Author),
     /// Many messages to come.
     Roster(Box<PendingRoster>),
@@ -146,7 +146,7 @@ pub struct Capacity {
     pub bytes: u32,
 }
 
-/// Which part of a mailbox signals may fill.
+/// The part of a mailbox that signals may fill.
 const SIGNALS_PART: u32 = 2;
 
 /// What waits for one session.
@@ -176,7 +176,7 @@ struct Controls {
 }
 
 impl Contents {
-    /// Counts a signal of this length in, if it may be.
+    /// Counts a signal of this length in, if it fits.
     fn takes_signal(&mut self, capacity: Capacity, author: Author, bytes: usize) -> bool {
         let part = Capacity {
             messages: capacity.messages / SIGNALS_PART,
@@ -189,7 +189,7 @@ impl Contents {
 }
 
 impl Item {
-    /// Whose signal it is, and how long.
+    /// The author and the length, if it counts as a signal.
     fn as_signal(&self) -> Option<(Author, usize)> {
         match self {
             Item::Signal(text, receipt) => Some((receipt.author(), text.len())),
@@ -211,20 +211,20 @@ impl Mailbox {
         }
     }
 
-    /// Puts a signal in, unless it is over what all signals or this sender's may fill; nothing else changes then.
+    /// Puts a signal in, unless it is over the part of all signals or of this sender; then nothing changes.
     pub fn push_signal(&self, text: Utf8Bytes, receipt: Receipt) -> Result<(), MailboxFull> {
         let (author, bytes) = (receipt.author(), text.len());
         self.put_within_share(author, bytes, Item::Signal(text, receipt))
     }
 
-    /// Puts something that was published in, under the terms of a signal. Nobody is told if it is not read.
+    /// Puts a publication in, under the terms of a signal. Its sender is not told if it is not read.
     pub fn push_publication(&self, text: Utf8Bytes, sender: Sender) -> Result<(), MailboxFull> {
         let (author, bytes) = (Author::of(sender), text.len());
         self.put_within_share(author, bytes, Item::Unreceipted(text, author))
     }
 
-    /// Puts a message of the hub in that others may cause without end: as a signal of the hub's own, so that such messages
-    /// and signals together leave the other half to what the hub has to say.
+    /// Puts a message of the hub in that others may cause without end. It counts as a signal of the hub, so that such
+    /// messages and signals together leave the other half to the hub's own messages.
     pub fn push_spare(&self, text: Utf8Bytes) -> Result<(), MailboxFull> {
         let bytes = text.len();
         self.put_within_share(Author::Hub, bytes, Item::Unreceipted(text, Author::Hub))
@@ -252,12 +252,12 @@ impl Mailbox {
         self.put(text.len(), Item::Text(text), WakeUp::Now)
     }
 
-    /// Puts a notice in, under the same terms. With [`WakeUp::Later`] whoever calls releases it in time.
+    /// Puts a notice in, under the same terms. With [`WakeUp::Later`] the caller releases it in time.
     pub fn push_notice(&self, text: Utf8Bytes, wake: WakeUp) -> Result<(), MailboxFull> {
         self.put(text.len(), Item::Text(text), wake)
     }
 
-    /// Has the session look at what was put in without waking it; whether there was something.
+    /// Wakes the session for what was put in without waking it. True if there was something.
     pub fn release(&self) -> bool {
         let unannounced = std::mem::take(&mut self.queue.lock().unannounced);
         if unannounced {
@@ -289,8 +289,8 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Only the first item of an empty queue wakes: until it is empty again, the session is on it already. An item
-    /// that wakes it later leaves that to the next one.
+    /// Only the first item of an empty queue wakes the session: until it is empty again, the session is working on it
+    /// already. An item with a later wake-up leaves this to the next one.
     fn append(&self, mut queue: MutexGuard<'_, Contents>, bytes: usize, item: Item, wake: WakeUp) {
         queue.bytes = bytes;
         let asleep = queue.items.is_empty() || queue.unannounced;
@@ -319,7 +319,7 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// Refuses everything from now on and drops what waits: gives back the signals among it, in their order. For the
+    /// Refuses everything from now on and drops what waits; gives back the signals among that, in their order. For the
     /// session's end.
     pub fn shut(&self) -> Vec<Receipt> {
         let mut queue = self.queue.lock();
@@ -335,19 +335,19 @@ impl Mailbox {
         signals.collect()
     }
 
-    /// Refuses everything from now on if nothing waits; whether that is so now. For an end that loses nothing.
+    /// Refuses everything from now on, if nothing waits. True if it does. For an end that loses nothing.
     pub fn shut_if_empty(&self) -> bool {
         let mut queue = self.queue.lock();
         queue.shut |= queue.items.is_empty();
         queue.shut
     }
 
-    /// Has the session woken for whatever comes in from now on.
+    /// Wakes the session by this waker for what comes in from now on.
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
-    /// What the hub has to say, if anything; a reason to close before all else.
+    /// The next control of the hub, if there is any; a reason to close comes first.
     pub(crate) fn next_control(&self) -> Option<Control> {
         if !self.has_control.load(Ordering::Acquire) {
             return None;

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use hubmesh_core::api::{Join, Room, Signal, SignalFailure, Source, Unread};
 use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId, SignalKind};
 
-/// The mesh, as one connected peer needs it. A cheap handle; what a join comes to arrives through the
+/// The mesh, as one connected peer needs it. A cheap handle; the result of a join arrives through the
 /// [`Registry`](crate::peers::registry::Registry).
 pub trait MeshPort: Clone + Send + Sync + 'static {
     /// A claim number that this process has not used.
     fn next_claim(&self) -> ClaimNo;
 
-    /// How many members of a network, mesh-wide, are told of a newcomer; it is told of as many.
+    /// How many members of a network, mesh-wide, are told of a newcomer. It is told of as many.
     fn told_in(&self, network: &NetworkKey) -> usize;
 
     /// How many peers a network shows, in the whole mesh.
@@ -49,11 +49,11 @@ pub trait MeshPort: Clone + Send + Sync + 'static {
         alive: bool,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Hands a signal on. Whatever goes wrong later arrives through the registry.
+    /// Hands a signal on. Later failures arrive through the registry.
     fn signal(&self, signal: Signal<'_>) -> Result<(), SignalFailure>;
 
-    /// Hands something to all members of the network of a claim, and with `echo` to that claim too. Whatever goes wrong
-    /// later arrives through the registry.
+    /// Publishes to all members of the network of a claim, and with `echo` to that claim too. Later failures arrive
+    /// through the registry.
     fn publish(
         &self,
         source: &Source,

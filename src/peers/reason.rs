@@ -1,7 +1,7 @@
 //! Why a connection ends: one enum, mapped once to the close code, the metric label and the words.
 //!
-//! The real `peerpigeon` client reconnects after every close but its own, with back-off, whatever the code; the
-//! codes are chosen for the clients and the people that do look. Knows no dialect by name, and no socket.
+//! The real `peerpigeon` client reconnects after every close but its own, with back-off, whatever the code; the codes
+//! are chosen for clients and people that do look at them. Knows no dialect by name, and no socket.
 
 use std::borrow::Cow;
 
@@ -18,15 +18,15 @@ pub enum CloseReason {
     PeerClosed,
     /// The socket broke, or ended without a closing handshake.
     ConnectionLost,
-    /// Neither an announcement nor any other use within the time allowed.
+    /// No announcement, and no other use, within the time allowed.
     AnnounceTimeout,
-    /// Nothing that it said first told which dialect it speaks.
+    /// Its first text did not tell which dialect it speaks.
     Undecided,
     /// Silent for too long, and unanswered pings.
     Silent,
     /// The client did not read for too long while messages waited.
     WriteStalled,
-    /// More messages waited than the outbox holds: the client reads too slowly.
+    /// More messages waited than the mailbox holds: the client reads too slowly.
     OutboxFull,
     /// A message over the size limit.
     MessageTooLong,
@@ -42,7 +42,7 @@ pub enum CloseReason {
     IdTaken,
     /// The id changed hands too often.
     TakeoverLimit,
-    /// As many peers are in the room as may be.
+    /// The network is full.
     RoomFull,
     /// There is a room of that name already.
     RoomExists,
@@ -50,7 +50,8 @@ pub enum CloseReason {
     NoSuchRoom,
     /// The hub has as many rooms as it may have.
     TooManyRooms,
-    /// The request was refused; told on the socket, because browsers show scripts no answer to it.
+    /// The request was refused. The client is told on the socket, because browsers show scripts no answer to the
+    /// request.
     Refused,
     /// The same peer came by a newer connection.
     Superseded,
@@ -89,8 +90,8 @@ impl CloseReason {
 
     /// The code of the close frame that the client gets.
     ///
-    /// A full outbox is 1013: the client may come back and is told everything anew. A hub that shuts down is
-    /// 1012, so that clients which tell codes apart come back with a random delay.
+    /// A full mailbox is 1013: the client may come back and is told everything anew. A hub that shuts down is 1012, so
+    /// that clients which tell codes apart come back with a random delay.
     pub const fn code(self) -> CloseCode {
         match self {
             CloseReason::PeerClosed | CloseReason::ConnectionLost => CloseCode::Normal,
@@ -173,7 +174,7 @@ impl CloseReason {
         }
     }
 
-    /// The same for the client's protocol.
+    /// The complaint for the client's protocol.
     pub const fn complaint(self) -> Complaint<'static> {
         Complaint {
             code: self.label(),
@@ -181,7 +182,7 @@ impl CloseReason {
         }
     }
 
-    /// What the other peers of the network are told, if they are told at all.
+    /// The reason that the other peers of the network are told, if they are told at all.
     pub const fn leave_reason(self) -> LeaveReason {
         match self {
             CloseReason::PeerClosed | CloseReason::ConnectionLost | CloseReason::Internal => {
@@ -195,8 +196,8 @@ impl CloseReason {
         }
     }
 
-    /// Whether the client gets an error message before the close frame: browsers show scripts little of the
-    /// latter. Those whom the registry dismisses have theirs already.
+    /// Whether the client gets an error message before the close frame: browsers show scripts little of the latter.
+    /// Clients that the registry dismisses have theirs already.
     pub const fn tells_why(self) -> bool {
         matches!(
             self,

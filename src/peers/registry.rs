@@ -5,9 +5,9 @@
 //! them out when they leave; the mesh's driver and the data path call everything else, from any thread, and
 //! nothing here waits. Knows no socket; what a peer reads is left to its dialect.
 //!
-//! Invariants: the data path takes one shard's read lock, for a look-up; a full mailbox costs its own peer and
-//! nobody else; a member is on its network's list before its roster is queued, so with one caller for
-//! [`Registry::accepted`] and [`Registry::notify`] no change falls between the two and none is told twice.
+//! Invariants: the data path takes one shard's read lock, for a look-up; a full mailbox costs its own peer and no
+//! other; a member is on its network's list before its roster is queued, so with one caller for [`Registry::accepted`]
+//! and [`Registry::notify`] no change falls between the two and none is told twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ use runs::Runs;
 /// Locks that the claims are spread over: more than threads, so that joins rarely meet signals.
 const SHARDS: usize = 32;
 
-/// How many members are woken for notices until the others get their turn: they wait for as many writes.
+/// How many members are woken for notices before other tasks get their turn: these wait for as many writes.
 const WOKEN_AT_ONCE: usize = 64;
 
 type Claims = HashMap<ClaimNo, Arc<Peer>, foldhash::fast::RandomState>;
@@ -89,7 +89,7 @@ impl Peer {
         self.quiet.load(Ordering::Relaxed)
     }
 
-    /// It is to be shown from the mesh's next [`Registry::accepted`] on.
+    /// It is shown from the mesh's next [`Registry::accepted`] on.
     pub fn show(&self) {
         self.quiet.store(false, Ordering::Relaxed);
     }
@@ -104,7 +104,7 @@ impl Peer {
         self.absent.load(Ordering::Relaxed)
     }
 
-    /// Whether the mesh has let go of the claim by itself, so that leaving need not be reported to it.
+    /// Whether the mesh has given up the claim by itself, so that leaving need not be reported to it.
     pub fn is_forgotten(&self) -> bool {
         self.forgotten.load(Ordering::Relaxed)
     }
@@ -118,10 +118,10 @@ impl Peer {
 /// All local claims.
 pub struct Registry {
     shards: [RwLock<Claims>; SHARDS],
-    /// Those that are told of others in their network, or of what is published there; spread by network.
+    /// The members that are told of others in their network, or of publications there; spread by network.
     members: [RwLock<HashMap<NetworkKey, Claims>>; SHARDS],
     bursts: Mutex<Bursts>,
-    /// The members that are still to be woken for what was held back.
+    /// The members that still have to be woken for notices that were held back.
     waking: Mutex<Vec<Arc<Peer>>>,
     metrics: Arc<Metrics>,
     policies: Policies,
@@ -207,8 +207,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Hands something that came from another hub to the members of its network, of which there are so many in the whole
-    /// mesh. Its payload is judged before it is passed on.
+    /// Hands a publication from another hub to the members of its network, which has `members` in the whole mesh. Its
+    /// payload is judged before it is passed on.
     pub fn publish(&self, publication: &Publication, members: usize) -> Result<(), RefusedWhy> {
         let dialect = publication.network.dialect().ok_or(RefusedWhy::Forged)?;
         let payload = json::one_value(&publication.payload, dialect::max_depth(dialect));
@@ -216,8 +216,8 @@ impl Registry {
         self.hand_out(dialect, publication, payload, members, None)
     }
 
-    /// Hands something that a local peer published to the other members of its network, and to itself unless it is the
-    /// exception: what its own dialect has read is not read again.
+    /// Hands a local peer's publication to the other members of its network, and to itself unless it is the exception:
+    /// what its own dialect has read is not read again.
     pub fn publish_local(
         &self,
         publication: &Publication,
@@ -230,7 +230,7 @@ impl Registry {
         self.hand_out(dialect, publication, payload, members, except)
     }
 
-    /// One encoding for all of them. Those whose mailboxes have no space left for its sender do not get it.
+    /// One encoding for all members. Those whose mailboxes have no space left for its sender do not get it.
     fn hand_out(
         &self,
         dialect: Dialect,
@@ -281,7 +281,7 @@ impl Registry {
         };
         let why = unpublished.why;
         self.metrics.signals_failed.inc(why);
-        // What other hubs can make this one say without end leaves space for what it has to say itself.
+        // Messages that other hubs can cause without end leave space for this hub's own.
         let text = peer.encode(&Event::Unpublished { why });
         if text.is_some_and(|text| peer.mailbox.push_spare(text).is_ok()) {
             self.metrics.messages_sent.inc(peer.dialect, Sent::Error);
@@ -356,8 +356,8 @@ impl Registry {
         }
     }
 
-    /// Whether this peer's signal of this kind, which now failed for a target of this name, goes with one that it was told
-    /// of: of those that go together it is told once.
+    /// Whether this peer's signal of this kind, which now failed for a target of this name, belongs to a failure that
+    /// the peer was told of. It is told once of those that belong together.
     pub fn was_told(&self, peer: &Peer, target: &str, kind: SignalKind) -> bool {
         let begins = match dialect::failing(peer.dialect, kind) {
             Failing::Untold | Failing::Alone => return false,
@@ -372,12 +372,12 @@ impl Registry {
         peer.failures.goes_with_one(target, begins, now, wait)
     }
 
-    /// A claim stands: it becomes a member unless it is quiet, and is told who is there.
+    /// A claim stands: it becomes a member unless it is quiet, and is told of the others.
     pub fn accepted(&self, claim: ClaimNo, roster: Vec<(PeerId, Option<Bytes>)>) {
         self.accepted_in(claim, roster, None);
     }
 
-    /// The same of a claim in a room, which is new if the claim created it.
+    /// A claim in a room stands; the room is new if the claim created it.
     pub fn accepted_in(
         &self,
         claim: ClaimNo,
@@ -397,7 +397,7 @@ impl Registry {
 
     fn enlist(&self, claim: ClaimNo, peer: &Arc<Peer>) {
         let mut networks = self.members_shard(&peer.source.network).write();
-        // Whoever removed the claim meanwhile found no member to remove.
+        // A caller that removed the claim meanwhile found no member to remove.
         if !self.shard(claim).read().contains_key(&claim) {
             return;
         }
@@ -407,7 +407,7 @@ impl Registry {
             .insert(claim, Arc::clone(peer));
     }
 
-    /// A claim may not be: its session is told.
+    /// A claim is refused: its session is told.
     pub fn refused(&self, claim: ClaimNo, why: JoinRefusal) {
         if matches!(why, JoinRefusal::Taken | JoinRefusal::TakeoverLimit) {
             self.metrics.duplicates.inc();
@@ -417,8 +417,8 @@ impl Registry {
 
     /// A newer connection has the claim's id: the session of the older one is told.
     ///
-    /// A client that reconnects whatever the reason, as `peerpigeon` does, comes back under the rules for an id
-    /// that is held, and those end the fight: refused while the newer one lives.
+    /// A client that reconnects whatever the reason, as `peerpigeon` does, comes back under the rules for a held id,
+    /// and these end the fight: it is refused while the newer one lives.
     pub fn superseded(&self, claim: ClaimNo) {
         self.metrics.takeovers.inc();
         self.dismiss(claim, CloseReason::Superseded);
@@ -432,7 +432,7 @@ impl Registry {
         }
     }
 
-    /// Asks a claim's session for a sign of life of its peer. A claim that is not here is never answered for.
+    /// Asks a claim's session for a sign of life of its peer. For a claim that is not here there is no answer.
     pub fn probe(&self, claim: ClaimNo, token: u64, within: Duration) {
         if let Some(peer) = self.find(claim) {
             peer.mailbox.tell(Control::Probe {
@@ -444,7 +444,7 @@ impl Registry {
     }
 
     /// Tells local members of a network of a change: one encoding for all of them. In large networks their sessions are
-    /// woken by [`Registry::release`], when changes come fast a little later, so that they share a write.
+    /// woken by [`Registry::release`], a little later when changes come fast, so that they share a write.
     pub fn notify(&self, now: Moment, network: &NetworkKey, to: Recipients, event: PeerEvent) {
         let Some(dialect) = network.dialect() else {
             return;
@@ -475,7 +475,7 @@ impl Registry {
         self.count_notices(dialect, &event, told);
     }
 
-    /// Counts what so many peers were told of one change.
+    /// Counts the notices of one change to this many peers.
     fn count_notices(&self, dialect: Dialect, event: &PeerEvent, receivers: u64) {
         let sent = &self.metrics.messages_sent;
         let word = match event {
@@ -500,8 +500,8 @@ impl Registry {
         Some(Moment(0))
     }
 
-    /// Has some sessions write the notices that were held back for long enough; whether there are more, who are to come
-    /// after everybody else had a turn.
+    /// Wakes some sessions for notices that were held back for long enough. True if there are more, which come after
+    /// all other tasks had a turn.
     pub fn release(&self, now: Moment) -> bool {
         let mut waking = self.waking.lock();
         if waking.is_empty() {
@@ -516,7 +516,7 @@ impl Registry {
         !waking.is_empty()
     }
 
-    /// The members of the networks that are due.
+    /// The members of networks whose notices are due.
     fn due(&self, now: Moment) -> Vec<Arc<Peer>> {
         let mut bursts = self.bursts.lock();
         let mut due = Vec::new();
@@ -566,7 +566,7 @@ impl Registry {
     }
 }
 
-/// Whether all of it found room.
+/// Whether all of it fitted.
 fn push_all(peer: &Peer, notice: &Notice, wake: WakeUp) -> bool {
     let mut room = true;
     for message in notice.messages() {

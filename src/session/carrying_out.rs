@@ -1,8 +1,8 @@
-//! What the actions of a client's protocol do.
+//! Carries out the actions of a client's protocol.
 //!
-//! A text is heard and an event told at once; what they come to is carried out in order. An action that is about a
-//! network whose join is pending waits among what is `held`, and nothing else waits for it. Joins, updates and leaves
-//! wait for the driver's inbox, all else for nobody. Knows no socket.
+//! The protocol hears each text and is told each event at once; the actions that follow are carried out in order. An
+//! action about a network whose join is pending waits in `held`, and no other action waits for it. Joins, updates and
+//! leaves wait for the driver's inbox, all else for nobody. Knows no socket.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -24,8 +24,8 @@ use crate::dialect::{About, Action, Actions, Complaint, Dropped, HubEvent};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
-/// What is left to be carried out, if anything has to wait. Boxed: it is rare, and would make the task of every idle
-/// client larger by as much.
+/// What is left to carry out, if anything has to wait. Boxed: it is rare, and would make the task of every idle client
+/// larger by as much.
 pub(super) type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), CloseReason>> + Send + 'a>>;
 
 /// What an action comes from.
@@ -38,7 +38,7 @@ struct Cause<'a> {
 }
 
 impl Cause<'_> {
-    /// Something that the hub had for the client, or that it said before.
+    /// An event of the hub, or a text of the client from before.
     const fn none(closes: CloseReason) -> Self {
         Cause {
             heard: None,
@@ -52,7 +52,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
-    /// Does what a text of the client asks for, or tells it why not.
+    /// Does what a text of the client asks for, or tells the client why not.
     pub(super) fn hear<'a>(
         &'a mut self,
         text: &'a Utf8Bytes,
@@ -70,8 +70,8 @@ where
         self.carry_out(actions, cause)
     }
 
-    /// Does what an event comes to of which anything may follow: that the connection stands, that a join was decided on
-    /// or that a membership is lost.
+    /// Carries out the actions that follow from an event which may lead to anything: the connection stands, a join was
+    /// decided on, or a membership is lost.
     pub(super) fn tell(
         &mut self,
         event: &HubEvent<'_>,
@@ -82,12 +82,12 @@ where
         self.carry_out(actions, Cause::none(closes))
     }
 
-    /// Does what any other event comes to: words.
+    /// Carries out what follows from any other event: only messages.
     pub(super) fn say(&mut self, event: &HubEvent<'_>) {
         let mut actions = Actions::new(unix_ms);
         self.protocol.tell(event, &mut actions);
         for action in actions {
-            // Words end nothing, and wait for nobody.
+            // Messages end nothing, and wait for nothing.
             let _ = self.start(action, Cause::none(CloseReason::Internal));
         }
     }
@@ -106,7 +106,7 @@ where
         Ok(None)
     }
 
-    /// Carries out something that was held.
+    /// Carries out a held action.
     pub(super) fn carry_out_held(
         &mut self,
         action: Action<'static>,
@@ -243,7 +243,7 @@ where
             .has_to_wait(action, |network| memberships.is_pending(network, registers))
     }
 
-    /// The oldest of what was held that need not wait any more.
+    /// The oldest held action that need not wait any more.
     pub(super) fn next_held(&mut self) -> Option<Action<'static>> {
         let (memberships, registers) = (&self.memberships, self.registers());
         self.held
@@ -273,7 +273,7 @@ where
         }
     }
 
-    /// Tells the client that something that it said is not carried out.
+    /// Tells the client that an action of its own is not carried out.
     fn drop_action(&mut self, action: &Action<'_>, why: Complaint<'_>) {
         let what = match action {
             Action::Signal { target, kind, .. } => Dropped::Signal {
@@ -285,12 +285,12 @@ where
         self.say(&HubEvent::Dropped { what, why });
     }
 
-    /// Gives up what was held: what the hub said is told, and the client learns that the rest is not carried out.
+    /// Gives up the held actions: the hub's messages are sent, and the client learns that the rest is not carried out.
     pub(super) fn refuse_held(&mut self) {
         while let Some(action) = self.held.pop() {
             match action {
                 Action::Reply { .. } | Action::Complain { .. } => {
-                    // Words end nothing, and wait for nobody.
+                    // Messages end nothing, and wait for nothing.
                     let _ = self.try_now(action, Cause::none(CloseReason::Draining));
                 }
                 action => {
@@ -302,8 +302,8 @@ where
         }
     }
 
-    /// Tells the client of a message that was read past: why, or, where an error would end its connection, that whoever it
-    /// was for is not reached.
+    /// Tells the client of a message that was read past: why, or, if an error would end its connection, that the target
+    /// is not reached.
     pub(super) fn refuse_unread(&mut self, unread: &Unread) {
         let longest = self.shared.limits.max_message_bytes;
         let what = Dropped::Ends {
@@ -346,7 +346,7 @@ where
             });
         };
         let source = peer.source();
-        // No peer hears of itself.
+        // No peer is told of itself.
         let sent = if target == source.peer {
             Err(SignalFailure::NoSuchPeer)
         } else {
@@ -410,14 +410,14 @@ where
         }
     }
 
-    /// Whether a failure goes with one that the client was told of.
+    /// Whether a failure belongs to one that the client was told of.
     fn was_told(&self, about: &About, target: &str, kind: SignalKind) -> bool {
         let peer = self.memberships.present(about);
         peer.is_some_and(|peer| self.shared.registry.was_told(peer, target, kind))
     }
 }
 
-/// A payload, without a copy where it makes up most of the text that it came in.
+/// A payload, without a copy if it makes up most of the text that it came in.
 fn bytes_of(payload: Cow<'_, str>, cause: Cause<'_>) -> Bytes {
     match (payload, cause.heard) {
         (Cow::Borrowed(part), Some((text, _))) => socket::share(text, part),
@@ -426,7 +426,7 @@ fn bytes_of(payload: Cow<'_, str>, cause: Cause<'_>) -> Bytes {
     }
 }
 
-/// Why something that a client said is not carried out, in words.
+/// The words for why an action of a client is not carried out.
 fn refusal(why: Why, size: u64, longest: usize) -> Complaint<'static> {
     match why {
         Why::TooLong => Complaint::new(

@@ -1,10 +1,9 @@
 //! How a conversation ends: what its client is still sent, and what the client said before it read that.
 //!
-//! Where the hub's restart is the reason, nothing is lost that the client sent before it saw the close: the hub reads on
-//! until the client's own close frame and passes signals on, in the client's name, which it keeps until then. What
-//! others send to it meanwhile waits for it to be back, as for somebody who is not there. What a client said whose join is
-//! not decided yet is refused, and the client told. All of it takes
-//! [`LINGER`](super::LINGER) at most. Run by [`Conversation::run`].
+//! If the hub restarts, nothing is lost that the client sent before it saw the close: the hub reads on until the
+//! client's own close frame and passes its signals on. Until then it keeps the client's id. Signals of others to the
+//! client wait meanwhile for it to be back, as for an absent peer. If the client's join is not decided yet, what it
+//! said is refused, and it is told. All of it takes [`LINGER`](super::LINGER) at most. Run by [`Conversation::run`].
 
 use std::future::poll_fn;
 use std::io;
@@ -25,7 +24,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: MeshPort,
 {
-    /// Gives up the place and closes the socket, in the order that the reason asks for.
+    /// Gives up the memberships and closes the socket, in the order that the reason asks for.
     pub(super) async fn part(&mut self, reason: CloseReason) {
         let until = Instant::now() + LINGER;
         if reason == CloseReason::Draining {
@@ -34,7 +33,7 @@ where
         if reason == CloseReason::Draining && !self.memberships.any_present() {
             self.refuse_held();
         } else if reason == CloseReason::Draining {
-            // Whether it ends by itself or in time, the place is given up next.
+            // However this ends, the memberships are given up next.
             let _ = timeout_at(until, self.hear_out(reason)).await;
         }
         self.memberships.give_up(reason.leave_reason());
@@ -43,7 +42,7 @@ where
             self.shared.metrics.outbox_overflows.inc();
         }
         if reason != CloseReason::ConnectionLost {
-            // Whether it ends by itself or in time, the socket is closed next.
+            // However this ends, the socket is closed next.
             let _ = timeout_at(until, self.send_close(reason)).await;
         }
     }
@@ -66,7 +65,7 @@ where
                 Incoming::Text(text) => {
                     turn += 1 + text.len() / 1024;
                     self.shared.metrics.bytes_received.inc_by(text.len() as u64);
-                    // A membership that it gives up now it does not get again.
+                    // It cannot get a membership back that it gives up now.
                     if self.is_in_pace(text.len()).unwrap_or(false)
                         && self.memberships.any_present()
                         && let Ok(Some(rest)) = self.hear(&text)
@@ -92,7 +91,7 @@ where
         Ok(())
     }
 
-    /// Writes what waits and then the close frame, and reads; `None` at the end of what the client says.
+    /// Writes what waits and then the close frame, and reads; `None` when the client has sent its last frame.
     fn poll_last(
         &mut self,
         cx: &mut Context<'_>,
@@ -107,7 +106,7 @@ where
             self.mailbox.register(cx.waker());
             if self.poll_write(cx)?.is_ready() && self.mailbox.shut_if_empty() {
                 self.socket.put_close(reason.code(), reason.text());
-                // What the stream does not take now, it takes as it is polled next.
+                // The stream takes the rest when it is next polled.
                 let _ = self.socket.poll_write(cx)?;
             }
             if ready!(self.socket.poll_fill(cx))? == 0 {

@@ -1,10 +1,10 @@
 //! One socket's task: what happens next, and what is done about it.
 //!
-//! A single future polls the hub's word, the socket both ways and one timer, and handles one happening at a time,
-//! so what a peer asks for takes effect in order. Frames that were read are all handled before anything is
-//! written, and all that waits is written in one call; but after a turn's worth the other sessions go first. While
-//! the mesh decides on a join the socket is read all the same: its end, a goodbye, pings and pongs are heeded, and all
-//! else waits in order, as far as there is space. Run by [`Sessions`](super::Sessions).
+//! A single future polls the mailbox, the socket both ways and one timer, and handles one event at a time, so a peer's
+//! requests take effect in order. Frames that were read are all handled before anything is written, and all that waits
+//! is written in one call; but after a [`TURN`] the other sessions go first. While the mesh decides on a join the
+//! socket is still read: its end, a goodbye, pings and pongs are handled, and all else waits in order, as far as there
+//! is space. Run by [`Sessions`](super::Sessions).
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -39,14 +39,14 @@ use crate::peers::mailbox::{Control, Mailbox, PendingRoster};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 
-/// What is gathered before it is written, in bytes: more waits in the mailbox, where it is counted.
+/// How many bytes are gathered before they are written: more waits in the mailbox, where it is counted.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// How long a client may be connected without a word of who it is, at least, in a dialect whose original servers set it no
+/// How long a client may be connected without telling its id, at least, in a dialect whose original servers set no
 /// limit.
 const UNNAMED: Duration = Duration::from_secs(300);
 
-/// After how much the other sessions get their turn: so many small messages, or as many KiB of long ones.
+/// After this many small messages, or KiB of long ones, the other sessions get their turn.
 pub(super) const TURN: usize = 32;
 
 /// One connected peer.
@@ -55,7 +55,7 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) address: IpAddr,
     pub(super) protocol: Protocol,
-    /// Who the client is, once it is known.
+    /// The id of the client, once it is known.
     pub(super) identity: Option<PeerId>,
     /// What its token binds it to.
     pub(super) only: Option<Box<Only>>,
@@ -65,11 +65,11 @@ pub(super) struct Conversation<S, M: MeshPort> {
     /// It has asked for a join.
     pub(super) has_asked: bool,
     pub(super) deadlines: Deadlines,
-    /// What is to be carried out once a join is decided on.
+    /// Actions to carry out once a join is decided on.
     pub(super) held: HeldActions,
     /// The joins that wait for their turn, the next one first.
     pub(super) postponed: Option<Box<Postponed>>,
-    /// It was told that it is connected. No message is written to it before, unless it has to go.
+    /// The client was told that it is connected. No message is written to it before that, unless its connection ends.
     greeted: bool,
     pub(super) socket: Socket<S>,
     pace: Pace,
@@ -164,8 +164,8 @@ where
         }
     }
 
-    /// What shows in all that is logged about the connection of this number which one it is. Boxed, because mostly it is
-    /// off, and would be part of what each idle peer costs.
+    /// The span that marks all log lines about the connection with this number. Boxed, because it is mostly off, and
+    /// would add to the cost of each idle peer.
     pub(super) fn span(&self, number: u64) -> Option<Box<Span>> {
         let span = tracing::debug_span!(
             "connection",
@@ -190,10 +190,10 @@ where
             return reason;
         }
         if reason.tells_why() {
-            // Before its memberships are given up: clients drop what does not name their network.
+            // Before its memberships are given up: clients drop messages that do not name their network.
             self.say(&HubEvent::Ending(reason.complaint()));
         }
-        // Boxed: it is no part of what an idle peer costs.
+        // Boxed, so that it adds nothing to the cost of an idle peer.
         Box::pin(self.part(reason)).await;
         self.give_back();
         reason
@@ -209,12 +209,12 @@ where
         }
     }
 
-    /// What is spoken on the connection.
+    /// The dialect of the connection.
     pub(super) fn dialect(&self) -> Dialect {
         self.protocol.dialect()
     }
 
-    /// Whether it can prove to be itself when it is back after its connection broke.
+    /// Whether it can prove to be the same client when it is back after its connection broke.
     fn may_be_back(&self) -> bool {
         let policy = self.shared.policies.of(self.dialect());
         policy.returns && !self.proof.is_empty()
@@ -228,7 +228,7 @@ where
             if let Err(reason) = self.on(woken_by).await {
                 return reason;
             }
-            // A peer that always has more to say would keep its socket ready, and the thread to itself.
+            // A peer that always sends more would keep its socket ready, and the thread to itself.
             if turn >= TURN {
                 turn = 0;
                 tokio::task::yield_now().await;
@@ -236,7 +236,7 @@ where
         }
     }
 
-    /// What is left when the connection is over: the socket is closed, and what it had read is gone.
+    /// What is left when the connection is over: the socket is closed, and bytes that it had read are gone.
     pub(super) fn into_disconnected(self) -> DisconnectedPeer<M> {
         DisconnectedPeer {
             mailbox: self.mailbox,
@@ -273,7 +273,7 @@ where
         }
     }
 
-    /// What needs no waiting: the hub's word, then what was read already.
+    /// The next event that needs no waiting: control of the hub, then what was read already.
     fn next_ready(&mut self) -> Option<WokenBy> {
         if let Some(control) = self.mailbox.next_control() {
             return Some(WokenBy::Control(control));
@@ -298,7 +298,7 @@ where
         }
     }
 
-    /// Writes what the socket has been given, and nothing that waits in the mailbox.
+    /// Writes what the socket has been given, and nothing from the mailbox.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.socket.is_behind() {
             return Poll::Ready(Ok(()));
@@ -384,7 +384,7 @@ where
                 if let Some(network) = self.memberships.lose(claim) {
                     self.held.stir();
                     if self.registers() && self.memberships.is_empty() {
-                        // What was to come after its registration comes to nothing: it may register anew.
+                        // Actions that waited for its registration are dropped: it may register anew.
                         self.identity = None;
                     }
                     let network = &network;
@@ -454,7 +454,7 @@ where
         match incoming {
             Incoming::Close => Err(CloseReason::PeerClosed),
             Incoming::Pong(number) => self.on_pong(number).await,
-            // All that a frame costs is paid for, also by those who send nothing else.
+            // Every frame costs its share of the allowance, also for clients that send nothing else.
             Incoming::Ping | Incoming::Fragment => self.is_in_pace(0).map(drop),
             Incoming::Unread(unread) => {
                 self.shared.metrics.bytes_received.inc_by(unread.size);
@@ -472,7 +472,7 @@ where
     }
 
     async fn on_text(&mut self, text: Utf8Bytes) -> Result<(), CloseReason> {
-        // Also while it is pending: who floods then is parted from, and not read for nothing.
+        // Also while the join is pending: a client that floods then is closed, and not read for nothing.
         if !self.is_in_pace(text.len())? {
             self.say(&HubEvent::Missed);
             return Ok(());
@@ -516,7 +516,7 @@ where
         self.is_granted(verdict)
     }
 
-    /// Whether something may be published in this network.
+    /// Whether the client may publish in this network.
     pub(super) fn may_publish(&mut self, network: &NetworkKey) -> bool {
         let told = self.shared.mesh.members_of(network);
         let verdict = self.pace.judge_publication(told);
@@ -535,7 +535,7 @@ where
         false
     }
 
-    /// The first thing that the client is told, before what waits for it already.
+    /// The first message to the client, before those that wait for it already.
     pub(super) fn greet(&mut self, text: Option<Utf8Bytes>) {
         self.greeted = true;
         if let Some(text) = text {
@@ -545,7 +545,7 @@ where
         }
     }
 
-    /// Has this written in its turn, after what waits already.
+    /// Puts this into the mailbox, after what waits already.
     pub(super) fn push(&self, text: Utf8Bytes, word: Sent) {
         // A full mailbox is closing already.
         if self.mailbox.push(text).is_ok() {
@@ -553,7 +553,7 @@ where
         }
     }
 
-    /// Counts what the client did wrong, where it is not told or in other words.
+    /// Counts a mistake of the client that it is not told of, or told of in other words.
     pub(super) fn note_complaint(&self, code: &'static str) {
         tracing::debug!(code, "complaint");
         if dialect::is_forgery(code) {
@@ -562,7 +562,7 @@ where
         self.shared.metrics.complaints.inc(code);
     }
 
-    /// Takes in nothing more, and tells the senders of what was not handed to the socket.
+    /// Takes in nothing more, and tells the senders of signals that were not handed to the socket.
     pub(super) fn give_back(&self) {
         let shared = &self.shared;
         let unread = self.mailbox.shut();

@@ -1,7 +1,7 @@
 //! When a peer must have done something: pure arithmetic on instants, without a timer of its own.
 //!
-//! The conversation reports what happens and asks when to look again and what is due. Times are those of the
-//! settings, but for the two constants here.
+//! The conversation reports what happens and asks when to look again and what is due. Times are those of the settings,
+//! except for the constants here.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A silent peer is pinged this often within the time after which it is closed.
 const PINGS_PER_SILENCE: u32 = 3;
-/// And at least this often: proxies end connections that are idle for 30 to 60 s, and clients say nothing for
-/// hours.
+/// It is pinged at least this often: proxies end connections that are idle for 30 to 60 s, and clients may be silent
+/// for hours.
 const PING_EVERY: Duration = Duration::from_secs(25);
 
 /// Bytes of a message that are read this long after a probe was asked were not there when it was.
@@ -33,11 +33,11 @@ pub(super) enum Due {
     Ping,
     /// To ask the mesh for the join that waited for its turn.
     Join,
-    /// To say that the peer is alive: it moves what its pong waits behind.
+    /// To report that the peer is alive: it moves the bytes that its pong waits behind.
     ProbeMet(Probe),
-    /// To say that the peer did not answer a probe.
+    /// To report that the peer did not answer a probe.
     ProbeFailed(Probe),
-    /// The end.
+    /// To close the connection.
     Close(CloseReason),
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Probe {
     pub(super) until: Instant,
 }
 
-/// What a pong tells.
+/// The meaning of a pong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Echo {
     /// It answers a ping of ours, and with that these probes.
@@ -93,7 +93,7 @@ struct OpenProbe {
     /// The number of its ping.
     ping: u64,
     asked: Instant,
-    /// The peer moves what its pong waits behind.
+    /// The peer moves the bytes that its pong waits behind.
     met: bool,
 }
 
@@ -123,14 +123,14 @@ impl Deadlines {
     /// From now on the hub waits for this; for a turn, until then.
     pub(super) fn wait(&mut self, what: Awaited, now: Instant) {
         if self.waiting.0 == Awaited::Mesh {
-            // It may have said more meanwhile than the hub has read.
+            // It may have sent more meanwhile than the hub has read.
             self.heard = now;
         }
         self.waiting = (what, now);
     }
 
-    /// Something was read. It answers no probe, for it may have been on its way for long; unless it comes a while after
-    /// the probe was asked, `amid` a message: the pong comes behind that.
+    /// Something was read. It answers no probe, because it may have been on its way for long. The exception: it comes a
+    /// while after the probe was asked, `amid` a message, and the pong comes behind that message.
     pub(super) fn hear(&mut self, amid: bool, now: Instant) {
         self.heard = now;
         for open in &mut self.probes {
@@ -362,7 +362,7 @@ mod tests {
         let start = Instant::now();
         let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
         deadlines.probe(probe(start), start);
-        // What it takes at first the kernel keeps.
+        // The kernel keeps what the socket takes at first.
         deadlines.stall(true, start);
         deadlines.stall(false, second(start, 1));
         assert_eq!(deadlines.due(second(start, 1)), None);

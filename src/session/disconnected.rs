@@ -1,7 +1,7 @@
 //! A peer whose connection is over, until its memberships are given up.
 //!
-//! It holds the peer's id for as long as the peer may be back under it. Knows no socket. Made of the conversation, and
-//! given up by [`Sessions`](super::Sessions).
+//! It holds the peer's id for as long as the peer may be back under it. Knows no socket. Made from the conversation,
+//! and dropped by [`Sessions`](super::Sessions).
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,14 +21,13 @@ const KEPT: Duration = Duration::from_secs(2);
 pub(super) struct DisconnectedPeer<M: MeshPort> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) memberships: Memberships<M>,
-    /// When the probe that is open is to be answered.
+    /// When the open probe has to be answered.
     pub(super) probed_until: Option<Instant>,
 }
 
 impl<M: MeshPort> DisconnectedPeer<M> {
     /// Keeps the id of a client whose connection broke, if it has one to keep: until it is back, here or elsewhere, or
-    /// for as long as a silent holder of an id has to answer. What is for it waits meanwhile, as for somebody who is
-    /// not there.
+    /// for as long as a silent holder of an id has to answer. Signals for it wait meanwhile, as for an absent peer.
     pub(super) async fn keep_id(&mut self) {
         if !self.memberships.is_vacated() {
             return;
@@ -36,7 +35,7 @@ impl<M: MeshPort> DisconnectedPeer<M> {
         let back = poll_fn(|cx| {
             self.mailbox.register(cx.waker());
             while let Some(control) = self.mailbox.next_control() {
-                // A probe is answered by the end of this, whatever that is; one that was open has no longer than it had.
+                // The end of this answers a probe. A probe that was open already gets no extra time.
                 if matches!(control, Control::Close(_) | Control::Lost { .. }) {
                     return Poll::Ready(());
                 }

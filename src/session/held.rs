@@ -1,10 +1,10 @@
-//! What waits while the mesh decides on a join: heard, but not carried out yet.
+//! Actions that wait while the mesh decides on a join.
 //!
 //! The socket of a client with a pending join never stops being read, so that its end, a goodbye, pings and the answer
-//! to a probe are noticed at once, whatever came before them. What is about a network that is decided on is carried out
-//! meanwhile; the rest waits here, and what is about one network leaves in its order. Each client has [`FREE_BYTES`] for
-//! itself, and beyond that as much as the longest message, which counts against the hub's [`Intake`]. An action that does
-//! not fit is refused, and no other. Knows no dialect. Used by one conversation each.
+//! to a probe are noticed at once, whatever came before them. Actions about a network that is decided on are carried
+//! out meanwhile; the rest waits here, and actions about one network leave in their order. Each client has
+//! [`FREE_BYTES`] for itself, and beyond that as much as the longest message, which counts against the hub's
+//! [`Intake`]. Only an action that does not fit is refused. Knows no dialect. Used by one conversation each.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::dialect::{About, Action};
 /// What an action counts beside its text, in bytes: a guess at what it takes.
 const ACTION_BYTES: usize = 128;
 
-/// Which networks an action is about: none, these two, or whichever there is.
+/// The networks that an action is about: none, these two, or the present one.
 enum Concern<'a> {
     Nothing,
     All,
@@ -71,7 +71,7 @@ impl<'a> Concern<'a> {
         }
     }
 
-    /// Whether it waits for a join: `pending` says so of one network, or of any.
+    /// Whether it waits for a join: `pending` tells whether one network, or any, has a pending join.
     fn waits(&self, pending: &impl Fn(Option<&NetworkKey>) -> bool) -> bool {
         match self {
             Concern::Nothing => false,
@@ -89,7 +89,7 @@ pub(super) struct HeldActions {
     actions: VecDeque<Action<'static>>,
     bytes: usize,
     reserved: Option<Reserved>,
-    /// Some may be ready since it was last found that none is.
+    /// Some may be ready: a join was decided on since none was found.
     stirred: bool,
 }
 
@@ -163,7 +163,7 @@ impl HeldActions {
         self.remove(0)
     }
 
-    /// Drops what is about this network, and what is about whichever there is.
+    /// Drops actions about this network, and those about the present one.
     pub(super) fn forget(&mut self, network: &NetworkKey) {
         let mut place = 0;
         while let Some(action) = self.actions.get(place) {
@@ -178,7 +178,7 @@ impl HeldActions {
     fn remove(&mut self, place: usize) -> Option<Action<'static>> {
         let action = self.actions.remove(place)?;
         if self.actions.is_empty() {
-            // With the memory that it took.
+            // The memory that it took goes too.
             *self = HeldActions::default();
         } else {
             self.bytes -= cost(&action);

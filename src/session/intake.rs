@@ -16,12 +16,12 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What a message that is not whole may take without being counted, in bytes.
+/// How many bytes a message that is not whole may take without being counted.
 pub const FREE_BYTES: usize = 16 * 1024;
 /// How much is kept of each end of a message that is read past, in bytes: an envelope without its payload.
 const END_BYTES: usize = 512;
 
-/// The limits on what comes in, and the memory of what has come in part.
+/// The limits on messages that come in, and the memory of those that have come in part.
 #[derive(Debug)]
 pub struct Intake {
     longest: usize,
@@ -32,7 +32,7 @@ pub struct Intake {
 #[derive(Debug, Default)]
 struct Buffers {
     taken: usize,
-    /// How much of that is [`Reserved`].
+    /// How much of it is [`Reserved`].
     waiting: usize,
     next: u64,
     held: HashMap<u64, Buffered>,
@@ -45,7 +45,7 @@ struct Buffered {
     content: Arc<Mutex<Content>>,
 }
 
-/// What there is of a counted message.
+/// The content of a counted message.
 #[derive(Debug)]
 enum Content {
     Here(Vec<u8>),
@@ -210,7 +210,7 @@ impl Drop for Ticket {
 }
 
 impl Ticket {
-    /// Adds to the message, which may become `whole` bytes long as far as is known.
+    /// Adds bytes to the message, which may become `whole` bytes long as far as is known.
     fn add(&self, bytes: &[u8], whole: usize) -> Result<(), NoSpace> {
         let (length, capacity) = match &*self.content.lock() {
             Content::Here(so_far) => (so_far.len(), so_far.capacity()),
@@ -249,7 +249,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Those of a message.
+    /// The ends of a message.
     pub fn of(bytes: &[u8]) -> Self {
         let mut ends = Ends::default();
         ends.add(bytes);
@@ -285,7 +285,7 @@ pub struct Unread {
     pub why: Why,
     /// How long it was, in bytes.
     pub size: u64,
-    /// What is left of it.
+    /// Its two ends.
     pub ends: Ends,
 }
 
@@ -322,7 +322,7 @@ impl Partial {
         matches!(self.collected, Collected::Past(..))
     }
 
-    /// It is over the limit: lets go of what there is.
+    /// It is over the limit: drops what has come.
     pub fn read_past(&mut self) {
         self.give_up(Why::TooLong);
     }
@@ -335,7 +335,7 @@ impl Partial {
         };
     }
 
-    /// Adds what came; `more` bytes are known to follow it.
+    /// Adds bytes that came; `more` bytes are known to follow them.
     pub fn add(&mut self, bytes: &[u8], more: u64, intake: &Arc<Intake>) {
         self.size += bytes.len() as u64;
         let whole = usize::try_from(self.size.saturating_add(more)).unwrap_or(usize::MAX);

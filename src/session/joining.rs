@@ -1,7 +1,8 @@
-//! How a client comes into networks and out of them, as its protocol asks.
+//! How a client joins and leaves networks, as its protocol asks.
 //!
-//! A join asks the mesh for a claim, when those of the client's address have not had others told too much already; the
-//! claim stands once the mesh says so. Knows no words. Part of the conversation, whose actions come from `carrying_out`.
+//! A join asks the mesh for a claim, unless joins from the client's address have caused too many notices already; the
+//! claim stands once the mesh says so. Knows no messages. Part of the conversation, whose actions come from
+//! `carrying_out`.
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ where
         }
     }
 
-    /// Tells a client that asks for a network that it is in who the others are.
+    /// Tells a client of the other members, if it asks for a network that it is in.
     fn tell_again(&self, network: &NetworkKey) {
         let about = About::Network(network.clone());
         if let Some(peer) = self.memberships.present(&about) {
@@ -54,7 +55,7 @@ where
         self.held.stir();
     }
 
-    /// Leaves a network. Whoever stays connected after the last has as long as a newcomer to announce itself.
+    /// Leaves a network. A client that stays connected after the last has as long as a newcomer to announce itself.
     pub(super) async fn part_from(&mut self, network: &NetworkKey, goodbye: bool) {
         let was_there = self.memberships.has(network);
         if goodbye {
@@ -70,12 +71,12 @@ where
         }
     }
 
-    /// Waits for what there is to wait for, now that a join was decided on or a network left.
+    /// Sets what the hub waits for, after a join was decided on or a network left.
     pub(super) fn wait_on(&mut self) {
         if self.next_postponed().is_some() || self.memberships.any_pending() {
             return;
         }
-        // Whoever has not said who it is takes a place of somebody.
+        // A client that has not told its id takes the slot of another.
         let may_idle = self.shared.policies.of(self.dialect()).idles && self.identity.is_some();
         let what = match self.memberships.is_empty() && !may_idle {
             true => Awaited::Announcement,
@@ -114,13 +115,13 @@ where
             return Ok(());
         };
         if self.memberships.has(&network) {
-            // Also where it was about to be in when this was said.
+            // Also in a network that it was about to be in when this was said.
             if matches!(room, Some(RoomAsk::Create(_))) {
                 let why = CloseReason::RoomExists.complaint();
                 self.say(&HubEvent::Mistake(why));
                 return Ok(());
             }
-            // Nobody is told anything new of a client where none is told of any.
+            // In a dialect whose peers are not told of each other, nothing new is told.
             if network.tells_of_peers() {
                 self.update(&network, data).await;
                 self.tell_again(&network);

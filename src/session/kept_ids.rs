@@ -27,14 +27,14 @@ pub(super) struct KeptIds {
 struct Table {
     last: u64,
     len: usize,
-    /// Of each address, the one that stood the shortest last.
+    /// For each address, its ids; the one whose connection stood the shortest is last.
     by_group: HashMap<AddressGroup, BTreeMap<Age, CancellationToken>>,
 }
 
-/// Since when a connection stood, and a number that no other has.
+/// When a connection began, and a number that no other has.
 type Age = (Instant, u64);
 
-/// One id that is kept; no more when dropped.
+/// One id that is kept, until this is dropped.
 #[derive(Debug)]
 pub(super) struct KeptId {
     table: Arc<Mutex<Table>>,
@@ -52,8 +52,8 @@ impl KeptIds {
         }
     }
 
-    /// Keeps the id of a client at this address whose connection stood since then, for as long as nobody has more right to
-    /// the space.
+    /// Keeps the id of a client at this address whose connection stood since then, for as long as no other has more
+    /// right to the space.
     pub(super) fn keep(&self, group: AddressGroup, since: Instant) -> KeptId {
         let mut table = self.table.lock();
         table.last += 1;
@@ -103,7 +103,7 @@ impl Table {
 }
 
 impl KeptId {
-    /// Waits until it has given way.
+    /// Waits until this id has given way.
     pub(super) async fn lost(&self) {
         self.over.cancelled().await;
     }

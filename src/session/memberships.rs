@@ -1,7 +1,8 @@
 //! The memberships of one client: each a claim in one network, asked for or standing.
 //!
 //! Owns the claims, and gives each up exactly once: when its network is left, or when the membership is dropped. Says
-//! nothing to the client. Most clients have one membership, which takes no memory of its own. Used by one conversation each.
+//! nothing to the client. Most clients have one membership, which takes no memory of its own. Used by one conversation
+//! each.
 
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ impl<M: MeshPort> Memberships<M> {
         taken
     }
 
-    /// Adds one that the mesh has yet to decide on.
+    /// Adds a membership that the mesh has yet to decide on.
     pub(super) fn ask(&mut self, shared: Arc<Shared<M>>, peer: Arc<Peer>) {
         let claim = ClaimGuard {
             shared,
@@ -138,8 +139,8 @@ impl<M: MeshPort> Memberships<M> {
         self.pending > 0
     }
 
-    /// Whether the mesh has yet to decide on that of this network, or on any; or on the first, where all others wait for
-    /// that.
+    /// Whether the mesh has yet to decide on the membership of this network, or on any; or on the first, if all others
+    /// wait for that.
     pub(super) fn is_pending(&self, network: Option<&NetworkKey>, all_wait: bool) -> bool {
         let in_doubt = |network| self.find(network).is_some_and(|member| member.is_pending);
         let is_first = || self.first.as_ref().is_some_and(|member| member.is_pending);
@@ -156,7 +157,7 @@ impl<M: MeshPort> Memberships<M> {
         self.find(network).is_some()
     }
 
-    /// The mesh has accepted this claim: its network, if that is news.
+    /// The mesh has accepted this claim: gives its network, if this is new.
     pub(super) fn accept(&mut self, claim: ClaimNo) -> Option<NetworkKey> {
         let network = {
             let mut all = self.iter_mut();
@@ -168,19 +169,19 @@ impl<M: MeshPort> Memberships<M> {
         Some(network)
     }
 
-    /// The mesh has let go of this claim: its network, if it was one of them.
+    /// The mesh has given up this claim: gives its network, if it was one of them.
     pub(super) fn lose(&mut self, claim: ClaimNo) -> Option<NetworkKey> {
         let member = self.take(|member| member.number() == claim)?;
         Some(member.network().clone())
     }
 
-    /// Keeps all of them, but none takes anything any more.
+    /// Keeps all of them, but none takes signals any more.
     pub(super) fn vacate(&self) {
         let present = self.iter().filter_map(Membership::present);
         present.for_each(|peer| peer.go_absent());
     }
 
-    /// Whether there are some that stand and take nothing.
+    /// Whether any stands and takes nothing.
     pub(super) fn is_vacated(&self) -> bool {
         let mut present = self.iter().filter_map(Membership::present);
         present.any(|peer| peer.is_absent())
@@ -199,7 +200,7 @@ impl<M: MeshPort> Memberships<M> {
         *self = Memberships::none();
     }
 
-    /// Ends that of a network; the mesh has heard of it when this is done. Gives back its claim.
+    /// Ends the membership of a network; the mesh has heard of it when this is done. Gives back its claim.
     pub(super) async fn leave(
         &mut self,
         network: &NetworkKey,

@@ -1,13 +1,13 @@
-//! One connected peer, whatever its dialect: its socket, its outbox, its deadlines and its limits.
+//! One connected peer, whatever its dialect: its socket, its mailbox, its deadlines and its limits.
 //!
 //! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
-//! `conversation` is that task's loop, `carrying_out` what the actions of its protocol do, among them to its
-//! `memberships` (`joining`), `deadlines` when silence is too long, `held` what waits for the mesh's answer, `socket` the WebSocket. A session
-//! asks the mesh through [`MeshPort`] and hears from it through its mailbox, both in [`peers`](crate::peers). It must
-//! not know how other hubs are reached, nor the words of a dialect.
+//! `conversation` is that task's loop, `carrying_out` carries out the actions of its protocol (`joining` those on its
+//! `memberships`), `deadlines` knows when silence is too long, `held` keeps actions that wait for the mesh's answer,
+//! `socket` is the WebSocket. A session asks the mesh through [`MeshPort`] and hears from it through its mailbox, both
+//! in [`peers`](crate::peers). It must not know how other hubs are reached, nor the messages of a dialect.
 //!
-//! Invariants: whoever was let in is counted out exactly once, and each claim that was asked for is given up
-//! exactly once, whether the session ends by itself, is dropped or panics; no client makes another wait.
+//! Invariants: each connection that was let in is counted out exactly once, and each claim that was asked for is given
+//! up exactly once, whether the session ends by itself, is dropped or panics; no client makes another wait.
 
 pub mod intake;
 pub mod socket;
@@ -79,7 +79,7 @@ struct Shared<M> {
     policies: Policies,
     intake: Arc<Intake>,
     connection_slots: ConnectionSlots,
-    /// What joins may have others be told.
+    /// How many notices joins may cause.
     notices: Option<Arc<Turns>>,
     /// Ids kept for clients whose connection broke: as many as there may be connections.
     kept: KeptIds,
@@ -89,7 +89,7 @@ struct Shared<M> {
 }
 
 impl<M: MeshPort> Shared<M> {
-    /// The turn in which somebody at this address may join this network, for all that is told because of it. `None`: now.
+    /// The turn in which a client at this address may join this network, by the notices that this causes. `None`: now.
     fn turn_to_join(&self, address: IpAddr, network: &NetworkKey) -> Option<Turn> {
         let notices = self.notices.as_ref()?;
         let told = self.mesh.told_in(network).saturating_mul(TOLD_PER_JOIN);
@@ -103,7 +103,7 @@ impl<M: MeshPort> Shared<M> {
 pub struct ConnectingPeer {
     /// Where it is.
     pub address: IpAddr,
-    /// What it speaks; `None` if its first text is to tell.
+    /// Its dialect; `None` if its first text will tell.
     pub dialect: Option<Dialect>,
     /// The id it is to be known by; `None` if it says so later.
     pub peer: Option<PeerId>,
@@ -137,7 +137,7 @@ pub async fn turn_away<S>(io: S, ahead: &[u8], dialect: Dialect, why: &str)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    // Nothing that it says is of interest: frames are not read, only thrown away.
+    // What it sends does not matter: frames are thrown away unread.
     let mut socket = Socket::new(io, ahead, Arc::new(Intake::new(0, 0)));
     let reason = CloseReason::Refused;
     let event = Event::Error(Complaint {
@@ -148,7 +148,7 @@ where
     if let Some(text) = dialect::encode(dialect, network, &event, unix_ms()) {
         socket.put_text(&text);
     }
-    // It is being parted from, whether it hears of it or not.
+    // The connection ends, whether the client hears of it or not.
     let _ = timeout(LINGER, socket.part(reason.code(), reason.text())).await;
 }
 
@@ -206,8 +206,9 @@ impl<M: MeshPort> Sessions<M> {
     /// Serves one peer, which counts with those of `from`, until its connection ends. `ahead` is what was read after the
     /// upgrade request already.
     ///
-    /// Meant to be spawned; dropping it ends the connection, and its place in the mesh is given up all the same. The
-    /// permit is dropped when the connection is over, which may be before this is done: an id may be kept for a moment.
+    /// Meant to be spawned; dropping it ends the connection, and its memberships are given up all the same. The permit
+    /// is dropped when the connection is over. This may be before the future is done, because an id may be kept for a
+    /// moment.
     pub async fn serve<S, P>(
         &self,
         io: S,
@@ -226,7 +227,7 @@ impl<M: MeshPort> Sessions<M> {
         drop(ahead);
         let (opened, first) = match connecting.dialect {
             Some(dialect) => ((socket, dialect, connecting), None),
-            // Boxed: it is no part of what a peer costs later.
+            // Boxed, so that it adds nothing to the cost of a peer later.
             None => match Box::pin(sniffing::open(socket, connecting, &mailbox)).await {
                 Ok((opened, first)) => (opened, Some(first)),
                 Err(reason) => return admitted.counted.close(reason.label()),
@@ -263,7 +264,7 @@ impl<M: MeshPort> Sessions<M> {
             bytes: u32::try_from(shared.limits.outbox_bytes).unwrap_or(u32::MAX),
         }));
         shared.open.lock().insert(number, Arc::clone(&mailbox));
-        // After it is listed: either the drain finds it there, or it finds the drain here.
+        // Looked at after it is listed: either the drain finds it in the list, or it finds the drain here.
         if shared.draining.load(Ordering::SeqCst) {
             mailbox.close(CloseReason::Draining);
         }
@@ -275,8 +276,8 @@ impl<M: MeshPort> Sessions<M> {
         }
     }
 
-    /// Sends everybody away, evenly spread over this time, and takes nobody in any more. Returns when the last
-    /// has been told; see [`Sessions::open`] for when the last has gone.
+    /// Sends all clients away, evenly spread over this time, and takes no more in. Returns when the last has been told;
+    /// see [`Sessions::open`] for when the last has gone.
     pub async fn drain(&self, over: Duration) {
         self.shared.draining.store(true, Ordering::SeqCst);
         let mut mailboxes: Vec<_> = self.shared.open.lock().values().cloned().collect();
@@ -292,7 +293,7 @@ impl<M: MeshPort> Sessions<M> {
     }
 }
 
-/// One admitted connection: counted, listed and in its place until dropped.
+/// One admitted connection: counted and listed until dropped.
 struct Admitted<M> {
     shared: Arc<Shared<M>>,
     number: u64,

@@ -1,8 +1,8 @@
-//! A connection of which nobody knows yet what is spoken on it: it is read until its first text says so.
+//! A connection whose dialect is not known yet: it is read until its first text tells.
 //!
-//! Bounded in time ([`WITHIN`]), in frames, and in bytes as every message is. Whoever says nothing, or nothing that a
-//! dialect begins with, is told and closed with 1008. What comes behind the first text stays where it is, for the
-//! conversation. Run by [`Sessions`](super::Sessions), before a conversation.
+//! Bounded in time ([`WITHIN`]), in frames, and in bytes as every message is. A client that sends nothing, or nothing
+//! that a dialect begins with, is told and closed with 1008. What follows the first text is left for the conversation.
+//! Run by [`Sessions`](super::Sessions), before a conversation.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -45,11 +45,10 @@ impl From<Complaint<'static>> for Fruitless {
     }
 }
 
-/// A connection of which it is known what is spoken on it, and whose it is.
+/// A connection whose dialect is known, and its peer.
 pub(super) type Opened<S> = (Socket<S>, Dialect, ConnectingPeer);
 
-/// Reads up to the first text, and gives the connection back with it; else tells the client why it comes to nothing, and
-/// closes.
+/// Reads up to the first text, and gives the connection back with it; otherwise tells the client why not, and closes.
 pub(super) async fn open<S>(
     mut socket: Socket<S>,
     connecting: ConnectingPeer,
@@ -67,7 +66,7 @@ where
     }
 }
 
-/// What is spoken, and the text that told it.
+/// The dialect, and the text that told it.
 async fn sniff<S>(
     socket: &mut Socket<S>,
     mailbox: &Mailbox,

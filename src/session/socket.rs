@@ -1,13 +1,13 @@
 //! The server's end of a WebSocket: frames in, frames out, over any byte stream.
 //!
-//! Written for many sockets that are idle nearly always: bytes are read into a buffer of the thread and copied
-//! once into memory of the size that arrived, and are written from a buffer that the thread lends and takes
-//! back, so a socket at rest holds no buffer at all. All that waits is written in one call. Frame headers are
-//! `tungstenite`'s; knows nothing of peers, dialects or deadlines. Used by one session each.
+//! Written for many sockets that are idle most of the time: bytes are read into a buffer of the thread and copied once
+//! into memory of the size that arrived, and are written from a buffer that the thread lends and takes back, so a
+//! socket at rest holds no buffer at all. All that waits is written in one call. Frame headers are `tungstenite`'s;
+//! knows nothing of peers, dialects or deadlines. Used by one session each.
 //!
-//! Invariants: beside what one read gives it holds a short message that is not whole, and a longer one as far as the
-//! hub's [`Intake`] has space for it; a message that is over a limit is read past, and those after it are read; a frame
-//! is written whole or not begun.
+//! Invariants: besides what one read gives, it holds a message that is not whole, which is short unless the hub's
+//! [`Intake`] has space for it; a message that is over a limit is read past, and those after it are read; a frame is
+//! written whole or not begun.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -30,8 +30,8 @@ const READ_BYTES: usize = 16 * 1024;
 const KEPT_BYTES: usize = 128 * 1024;
 /// The most that a control frame carries, in bytes (RFC 6455, 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
-/// The longest message that is read past, in bytes; what announces to be longer never meant to be read. As much as
-/// PeerServer's library would read.
+/// The longest message that is read past, in bytes: as much as PeerServer's library would read. A client that announces
+/// a longer one does not mean it to be read.
 const LONGEST_READ_PAST: u64 = 100 * 1024 * 1024;
 /// Pongs are left out while this much waits already, in bytes: a flood of pings takes no memory.
 const PONG_BACKLOG_BYTES: usize = 64 * 1024;
@@ -52,7 +52,8 @@ pub enum Incoming {
     Ping,
     /// A pong, with the number of the ping that it answers; none if it carries anything else.
     Pong(Option<u64>),
-    /// A fragment of a message, not the last; or as much of one that is read past as the longest message.
+    /// A fragment of a message, not the last; or a piece of a message that is read past, as long as the longest
+    /// message.
     Fragment,
     /// The client's last frame: its close, already answered unless it answers ours.
     Close,
@@ -99,9 +100,9 @@ struct Arriving {
     /// How much of the frame is still to come, in bytes.
     left: u64,
     is_last: bool,
-    /// Turned so that it begins with the next byte.
+    /// The mask, rotated so that it begins with the next byte.
     mask: [u8; 4],
-    /// How much was read past since that was last told, in bytes.
+    /// How many bytes were read past since this was last reported.
     untold: u64,
 }
 
@@ -142,7 +143,7 @@ impl Arriving {
     }
 }
 
-/// The head of a frame that may be.
+/// The head of a valid frame.
 struct WsHeader {
     opcode: OpCode,
     is_last: bool,
@@ -186,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.arriving.is_some() || !self.inbox.is_empty()
     }
 
-    /// What the next frame among what was read brings.
+    /// The next frame among the bytes that were read.
     pub fn next_incoming(&mut self) -> Result<Option<Incoming>, ReadError> {
         if self
             .arriving
@@ -215,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// The head of the next frame. What may not be is refused before its payload is waited for.
+    /// The head of the next frame. An invalid frame is refused before its payload is waited for.
     fn next_head(&self) -> Result<Option<WsHeader>, ReadError> {
         let mut cursor = Cursor::new(&self.inbox);
         let parsed = FrameHeader::parse(&mut cursor).map_err(|_| ReadError::Protocol)?;
@@ -226,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let control = matches!(header.opcode, OpCode::Control(_));
         let fits = !control || header.is_final && length <= MAX_CONTROL_BYTES as u64;
         match header.mask {
-            // The first bit of a length is none of it (RFC 6455, 5.2).
+            // The first bit of a length must be zero (RFC 6455, 5.2).
             Some(mask) if fits && !reserved && length >> 63 == 0 => Ok(Some(WsHeader {
                 opcode: header.opcode,
                 is_last: header.is_final,
@@ -296,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Ok(told.then_some(Incoming::Fragment))
     }
 
-    /// Takes `count` bytes out, and lets go of the memory once it is empty.
+    /// Takes `count` bytes out, and frees the memory once it is empty.
     fn take(&mut self, count: usize) -> BytesMut {
         if count >= self.inbox.len() {
             return std::mem::take(&mut self.inbox);
@@ -333,7 +334,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.put_frame(OpCode::Control(Control::Ping), &number.to_be_bytes());
     }
 
-    /// Queues the last frame: what is put after it is dropped, and so is this one after the answer to the client's.
+    /// Queues the last frame. Frames after it are dropped, and so is this one if the client's close frame was answered
+    /// already.
     pub fn put_close(&mut self, code: CloseCode, text: &str) {
         let mut payload = Vec::with_capacity(MAX_CONTROL_BYTES);
         payload.extend_from_slice(&u16::from(code).to_be_bytes());
@@ -369,13 +371,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     /// How often the stream took more after it took no more; two counts that differ mean that the other end takes
-    /// something. That bytes are taken at once says nothing: TLS, and the kernel, keep some for a client that is gone.
+    /// something. That bytes are taken at once means nothing: TLS, and the kernel, keep some for a client that is gone.
     pub fn moves(&self) -> u32 {
         self.moves
     }
 
-    /// Writes what is queued: as much as the stream takes, all of it when ready, and through whatever it has of
-    /// buffers itself.
+    /// Writes what is queued, and flushes the stream's own buffers; ready when all is written.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.out.get(self.sent..).filter(|rest| !rest.is_empty()) {
             let written = Pin::new(&mut self.io).poll_write(cx, rest);
@@ -407,7 +408,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Ends the connection in order: what is queued, the close frame, our side, and then the client's.
+    /// Ends the connection in order: writes what is queued and the close frame, closes our side, and then waits for the
+    /// client's.
     pub async fn part(&mut self, code: CloseCode, text: &str) -> io::Result<()>
     where
         S: AsyncRead,
@@ -434,8 +436,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-/// A slice of `message` without a copy where it makes up most of it, else a copy: what is kept must not keep
-/// much more than itself in memory.
+/// A slice of `message` without a copy if it makes up most of it, else a copy: a kept part must not keep much more than
+/// itself in memory.
 pub fn share(message: &Utf8Bytes, part: &str) -> Bytes {
     if part.len() * 2 < message.len() {
         return Bytes::copy_from_slice(part.as_bytes());

@@ -1,17 +1,18 @@
-//! How much of what waits for a link is whose.
+//! How the space for frames that wait for a link is shared.
 //!
-//! What came by one link, or began here, may take as much as there is still space for: alone it fills half of the space,
-//! two fill a third each, and whoever comes last still finds some. A hub behind a link can name any source, but not the
-//! link; so what is named as one hub's may take half as much as what came by the same link may still grow by. Shares
-//! are counted only while a link is backed up, so one that is not pays a comparison a signal.
+//! The frames that came by one link, or began here, may take as much as there is still space for: alone they fill half
+//! of the space, two such groups fill a third each, and the last to come still finds some. A hub behind a link can name
+//! any source, but not another link. So the frames of one named source may take half as much as those of its link may
+//! still grow by. Shares are counted only while a link is backed up; otherwise they cost one comparison for each
+//! signal.
 //!
-//! Invariant: what is counted is what waits, but for what was there when counting began.
+//! Invariant: all frames that wait are counted, except those that were there when counting began.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use hubmesh_core::ids::{HubId, LinkId};
 
-/// Whose a frame is.
+/// The owner of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameOwner {
     /// The link that it came by; none if it began here.
@@ -20,21 +21,21 @@ pub(super) struct FrameOwner {
     pub(super) source: HubId,
 }
 
-/// What one owner has in a batch.
+/// The bytes of one owner in a batch.
 #[derive(Debug)]
 pub(super) struct OwnerBytes {
     owner: FrameOwner,
     bytes: usize,
 }
 
-/// What came by one link.
+/// The bytes that came by one link.
 #[derive(Debug, Default)]
 struct OfLink {
     bytes: usize,
     by_source: HashMap<HubId, usize, FixedState>,
 }
 
-/// Bytes that wait, by whose they are.
+/// The bytes that wait, by owner.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     by_link: HashMap<Option<LinkId>, OfLink, FixedState>,
@@ -46,14 +47,14 @@ impl Shares {
         !self.by_link.is_empty()
     }
 
-    /// Whether this owner may add `bytes` while `room` bytes are left for all.
+    /// Whether this owner may add `bytes` while `space` bytes are left for all.
     pub(super) fn fits(&self, owner: &FrameOwner, bytes: usize, space: usize) -> bool {
         let Some(of_link) = self.by_link.get(&owner.came_by) else {
             return bytes <= space;
         };
         let left = space.saturating_sub(of_link.bytes);
         if owner.came_by.is_none() {
-            // All that began here is of one hub.
+            // All frames that began here are of one hub.
             return bytes <= left;
         }
         let own = of_link.by_source.get(&owner.source).copied().unwrap_or(0);
@@ -71,7 +72,7 @@ impl Shares {
         }
     }
 
-    /// Counts out what a batch has of each.
+    /// Takes the bytes of a batch out of the count.
     pub(super) fn subtract(&mut self, parts: &[OwnerBytes]) {
         for OwnerBytes { owner, bytes } in parts {
             let Some(of_link) = self.by_link.get_mut(&owner.came_by) else {

@@ -1,8 +1,9 @@
 //! Which addresses of STUN and TURN servers that another hub tells of are handed to clients.
 //!
-//! Whoever tells of one can have every client of this hub call it, so it has to be such as a browser takes, at a port that
-//! such servers have, and, as with the addresses of hubs ([`super::super::advertised`]), at no place that is nearer than
-//! the hub that tells. A name is looked up; that it leads clients to the same place is its owner's business.
+//! A hub that tells of a server can make every client of this hub call it. So its address must be one that a browser
+//! takes, at a port that such servers have, and, as with the addresses of hubs ([`super::super::advertised`]), not
+//! nearer than the hub that tells of it. A name is looked up; whether it leads clients to the same place is up to its
+//! owner.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,22 +23,22 @@ const LONGEST_URL: usize = 256;
 const LOOK_UP: Duration = Duration::from_secs(3);
 /// The lowest port that is not one of well-known services.
 const FIRST_FREE_PORT: u16 = 1_024;
-/// Ports below that at which TURN is found, because firewalls let them through.
+/// Lower ports where TURN servers listen, because firewalls let them through.
 const WEB: [u16; 2] = [80, 443];
 
-/// Why none of what a hub tells is handed on.
+/// Why none of a hub's addresses is handed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(in crate::mesh) enum NotAllowed {
-    /// There are too many, or one is none.
+    /// There are too many addresses, or one is malformed.
     #[error("no list of STUN and TURN servers")]
     Form,
-    /// Its port is one of other services.
+    /// A port belongs to other services.
     #[error("a port of another service")]
     Port,
-    /// It is nearer than the hub that told of it.
+    /// An address is nearer than the hub that told of it.
     #[error("the hub that told of it is too far away to tell of such an address")]
     TooNear,
-    /// The name has no address.
+    /// A name has no address.
     #[error("a name without an address")]
     Unknown,
 }
@@ -54,7 +55,7 @@ impl NotAllowed {
     }
 }
 
-/// All of these addresses, if a hub as far away as this may tell of each of them.
+/// All of these addresses, if a hub at this reach may tell of each of them.
 pub(in crate::mesh) async fn check(
     urls: &[String],
     told_by: Reach,

@@ -1,8 +1,9 @@
 //! What two hubs say to each other about their STUN and TURN servers, and how it is proved.
 //!
 //! They travel as messages of hubs do (MESH.md), in postcard behind a tag of their own, which hubs that do not know it
-//! ignore. An answer has the number of its question in its proof, so it is good once, from that hub and for the one that
-//! asked; the hub that makes it knows `TURN_SECRET`. Decoding never panics, and takes nothing that is longer than need be.
+//! ignore. An answer has the number of its question in its proof, so it counts once, from that hub and for the one that
+//! asked; the hub that makes it knows `TURN_SECRET`. Decoding never panics, and refuses anything longer than it has to
+//! be.
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -24,14 +25,14 @@ const PROOF: usize = 16;
 pub(in crate::mesh) enum Message {
     /// Which servers have you?
     Ask {
-        /// Of this question, random.
+        /// The random number of this question.
         number: u64,
     },
     /// The answer.
     Tell {
-        /// Of the question.
+        /// The number of the question.
         number: u64,
-        /// Addresses as in `RTCPeerConnection`; none if there is no place for one more relay, or none is served.
+        /// Addresses as in `RTCPeerConnection`; none if the hub is full, or serves none.
         urls: Vec<String>,
         /// Proves that the hub that says so knows the secret.
         proof: [u8; PROOF],
@@ -51,7 +52,7 @@ impl Message {
     }
 }
 
-/// Which hub answers which, about what.
+/// An answer, with the hubs that ask and answer.
 pub(in crate::mesh) struct Answer<'a> {
     pub(in crate::mesh) number: u64,
     pub(in crate::mesh) by: HubId,
@@ -83,7 +84,7 @@ impl Answer<'_> {
         proof
     }
 
-    /// In constant time.
+    /// Whether the proof is right, compared in constant time.
     pub(in crate::mesh) fn is_proved(&self, secret: &str, proof: &[u8; PROOF]) -> bool {
         self.mac(secret).verify_truncated_left(proof).is_ok()
     }

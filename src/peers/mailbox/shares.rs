@@ -1,16 +1,16 @@
 //! How much of a mailbox the signals of each sender may fill.
 //!
 //! A sender may have as much waiting as there is still space for signals: alone it fills half of that space, two fill a
-//! third each, and whoever comes last still finds some. Who has how much is counted only while that can matter, so a
-//! mailbox that is mostly empty pays one comparison a signal.
+//! third each, and the last to come still finds some. Shares are counted only while they can matter, so a mailbox that
+//! is mostly empty pays one comparison for each signal.
 //!
-//! Invariants: what is counted is what waits; the table of senders is no longer than the queue.
+//! Invariants: the count is of what waits; the table of senders is no longer than the queue.
 
 use hashbrown::HashMap;
 
 use super::{Author, Capacity};
 
-/// The signals that wait, in all and by sender.
+/// The signals that wait, in total and by sender.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     all: Load,
@@ -40,7 +40,7 @@ impl Load {
         }
     }
 
-    /// Whether it fits into what `used` leaves of `room`.
+    /// Whether it fits into what `used` leaves of `space`.
     fn fits(self, space: Capacity, used: Load) -> bool {
         self.messages <= space.messages.saturating_sub(used.messages)
             && self.bytes <= space.bytes.saturating_sub(used.bytes)
@@ -61,7 +61,7 @@ impl Shares {
     {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let all = self.all.plus(bytes);
-        // Nobody has more than all have together.
+        // No sender has more than all have together.
         if self.by_author.is_none() && !all.fits(space, self.all) {
             self.by_author = Some(Box::new(count(waiting())));
         }

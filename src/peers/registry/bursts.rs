@@ -1,10 +1,10 @@
-//! When the members of a large network are woken for what they are told of each other.
+//! When the members of a large network are woken for notices of each other.
 //!
-//! Each notice costs a write to each member, so joins that come fast would cost the square of their number in writes.
-//! A network's first notice is due at once. Those that follow it within a pause wait in the members' mailboxes and
-//! go out together, unless something else wakes a session before. The pause is as long as the members are many: so a network
-//! takes a part of a thread's time for its writes at most, however fast they come and go. Knows neither mailboxes nor clocks:
-//! it is told the time, and says who is due. Used by the registry alone.
+//! Each notice costs a write to each member, so joins that come fast would cost the square of their number in writes. A
+//! network's first notice is due at once. Those that follow it within a pause wait in the members' mailboxes and go out
+//! together, unless something else wakes a session before. The pause grows with the number of members: so the writes of
+//! a network take at most a part of a thread's time, however fast members come and go. Knows neither mailboxes nor
+//! clocks: it is told the time, and says which networks are due. Used by the registry alone.
 //!
 //! Invariants: a notice waits for one [`pause`] at most; a network that was calm is kept no longer than that.
 
@@ -18,7 +18,7 @@ use crate::peers::mailbox::WakeUp;
 
 /// How long notices wait for more of their kind, at least.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
-/// And for each member: 40,000 are woken in a second for one network at most, at some 5 us each.
+/// How much longer for each member: at most 40,000 are woken in a second for one network, at some 5 us each.
 const PAUSE_FOR_EACH: Duration = Duration::from_micros(25);
 /// Notices to fewer members than this are never held back: their writes cost less than a member would notice.
 pub const LARGE: usize = 32;
@@ -29,14 +29,14 @@ fn pause(members: usize) -> Duration {
     LEAST_PAUSE.max(PAUSE_FOR_EACH.saturating_mul(members))
 }
 
-/// The networks that were told of something lately.
+/// The networks with recent notices.
 #[derive(Debug, Default)]
 pub struct Bursts {
     /// When the pause of each ends.
     ends: HashMap<NetworkKey, Moment>,
-    /// Those in which nothing has been held back since it began, the earliest first.
+    /// The pauses in which nothing has been held back since they began, the earliest first.
     calm: BTreeSet<(Moment, NetworkKey)>,
-    /// The others.
+    /// The other pauses.
     held: BTreeSet<(Moment, NetworkKey)>,
 }
 

@@ -1,4 +1,4 @@
-//! Whom a newcomer is told of: one message for all, or one for each, as its dialect has it.
+//! The roster of a newcomer: one message for all members, or one for each, as its dialect has it.
 
 use bytes::Bytes;
 use hubmesh_core::api::Room;
@@ -31,12 +31,12 @@ impl Registry {
         }
     }
 
-    /// Tells a member that asks once more who the others are, in a dialect in which that is one message.
+    /// Tells a member that asks again of the others, in a dialect whose roster is one message.
     pub fn tell_again(&self, peer: &Peer, others: &[(PeerId, Option<Bytes>)], room: Option<&Room>) {
         self.tell_in_one(peer, others, room.map(|room| (room, false)));
     }
 
-    /// Whether the dialect has one message for all of them, which then is told.
+    /// Tells all of them in one message, if the dialect has one. True if it has.
     fn tell_in_one(
         &self,
         peer: &Peer,

@@ -1,22 +1,23 @@
 //! Which failures of one sender's signals belong together, so that it is told of them once.
 //!
-//! A call is an offer and its candidates, and a client reports each word of failure to its application. What waited for
-//! its target fails together, at once; what fails as it comes is gathered here. A run begins with the first failure
-//! for a target, and anew with each that is for a call or its answer; what else fails for that target goes with it, until
-//! none has for as long as one may wait for its target and [`TRICKLE`] more.
+//! A call is an offer and its candidates, and a client reports each failure to its application. Signals that waited for
+//! their target fail together, at once; signals that fail as they come are gathered here. A run begins with the first
+//! failure for a target, and anew with each failure of an offer or an answer. Other failures for that target belong to
+//! the run, until there was none for as long as a signal may wait for its target and [`TRICKLE`] more.
 //!
-//! Bounded: [`KEPT`] targets for each claim, 2 KiB, and nothing before the first failure. Who fails with more targets
-//! than that in turn hears more words than needed, and never fewer. Knows no dialect and no clock; used by the registry.
+//! Bounded: [`KEPT`] targets for each claim, 2 KiB, and nothing before the first failure. A sender that fails with more
+//! targets than that in turn is told more often than needed, and never less. Knows no dialect and no clock; used by the
+//! registry.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long after a failure its sender may say more of the same call: a client finds its candidates one by one.
+/// How long after a failure its sender may send more of the same call: a client finds its candidates one by one.
 const TRICKLE: Duration = Duration::from_secs(5);
 
-/// How many runs of one sender are told apart: more than a client calls at once.
+/// How many runs of one sender are told apart: more targets than a client calls at once.
 const KEPT: usize = 64;
 
 /// A target, by a hash of its name, and the end of its run.
@@ -27,8 +28,8 @@ type Run = (u64, Instant);
 pub struct Runs(Mutex<Option<Box<[Option<Run>; KEPT]>>>);
 
 impl Runs {
-    /// Whether the failure that happens now goes with one that its sender was told of. If not, a run begins. What the
-    /// sender says now may wait for its target for `wait`.
+    /// Whether the failure that happens now belongs to one that its sender was told of. If not, a run begins. A signal
+    /// of the sender may now wait for its target for `wait`.
     pub fn goes_with_one(&self, target: u64, begins: bool, now: Instant, wait: Duration) -> bool {
         let mut runs = self.0.lock();
         let runs = runs.get_or_insert_with(|| Box::new([None; KEPT]));
