@@ -1,13 +1,14 @@
-//! `hubmesh --healthcheck`: asks the hub that runs with this environment how it is, for Docker and for scripts.
+//! `hubmesh --healthcheck`: asks the hub that runs with this environment whether it is healthy, for Docker and for
+//! scripts.
 //!
 //! Part of the binary alone. Speaks just enough HTTP, without a runtime, so that the check takes next to nothing.
 //!
-//! Where the hub has a certificate, the check speaks TLS and believes any, whoever issued it and for whatever name,
-//! though the hub has to hold its key. That is safe, because nothing depends on whom it talks to: it calls the
-//! address that this environment has the hub listen on, on this machine, where whoever could stand in for the hub
-//! could stop it as well; it says nothing that is secret; and all that it takes from the answer is one status. To
-//! insist on the name would fail a hub that is well, for its certificate names the outside and the check comes from
-//! the inside; to insist on what is in `TLS_CERT` would fail it between a renewal and its reload.
+//! If the hub has a certificate, the check speaks TLS and believes any certificate, whatever its issuer and name, as
+//! long as the hub holds its key. This is safe, because nothing depends on the other end: the check calls the address
+//! on this machine where the hub listens, and a program that could take the hub's place there could stop it as well; it
+//! sends no secret; and it reads only a status from the answer. A check of the name would fail for a healthy hub,
+//! because its certificate names the outside and the check comes from the inside; a check against `TLS_CERT` would fail
+//! between a renewal and its reload.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -86,13 +87,14 @@ fn secured(stream: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
-    // Whatever the hub is called, it shows its one certificate.
+    // Whatever its name, the hub shows its one certificate.
     let name = ServerName::from(std::net::Ipv4Addr::LOCALHOST);
     let connection = ClientConnection::new(Arc::new(config), name)?;
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// Believes every certificate whose key the other end holds; see above why that will do here, and nowhere else.
+/// Believes every certificate whose key the other end holds. The module tells why this is enough here, and nowhere
+/// else.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

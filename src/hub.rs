@@ -1,8 +1,8 @@
 //! Puts the parts together: configuration in, a serving hub out, and its end in order.
 //!
 //! [`Hub::start`] binds everything or nothing. A [`RunningHub`] serves until it is drained (peers are sent away over
-//! `DRAIN_MS`, other hubs are told) or stopped (everything ends where it stands). Several hubs may run in one
-//! process; they share nothing. What the parts do is theirs; here is only who gets whom.
+//! `DRAIN_MS`, other hubs are told) or stopped (everything ends where it stands). Several hubs may run in one process;
+//! they share nothing. What the parts do is in their modules; here they only get each other.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::unsent::Unsent;
 /// The hub cannot start. Nothing is bound and nothing runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It cannot listen where it is told to.
+    /// It cannot listen at its address.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// It cannot listen at `SIGNALING_PORT`.
@@ -52,7 +52,7 @@ pub enum StartError {
 /// cut off.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Where hubs come from.
+/// Starts hubs.
 pub struct Hub;
 
 impl Hub {
@@ -105,7 +105,7 @@ impl Hub {
         }
         app.serve(listeners, certificates.as_ref());
         app.serve_operators(for_operators, certificates.as_ref());
-        let housekeeping = tokio::spawn(keep_house(
+        let housekeeping = tokio::spawn(housekeep(
             Arc::clone(&app),
             certificates.clone(),
             config.cleanup_interval,
@@ -129,12 +129,8 @@ fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     all.filter_map(Result::ok).collect()
 }
 
-/// All that is done again and again.
-async fn keep_house(
-    app: Arc<App<Parts>>,
-    certificates: Option<Arc<Certificates>>,
-    every: Duration,
-) {
+/// Does the regular work.
+async fn housekeep(app: Arc<App<Parts>>, certificates: Option<Arc<Certificates>>, every: Duration) {
     let follow = async {
         if let Some(certificates) = certificates {
             certificates.follow(every).await;
@@ -143,7 +139,7 @@ async fn keep_house(
     tokio::join!(tidy_up(&app, every), follow);
 }
 
-/// Forgets who has not come for a while.
+/// Forgets addresses that have not come for a while.
 async fn tidy_up(app: &App<Parts>, every: Duration) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,7 +164,7 @@ pub struct RunningHub {
 }
 
 impl RunningHub {
-    /// The address that it listens on; the first one, where `localhost` is two.
+    /// The address that it listens on; the first one, if `localhost` is two.
     pub fn addr(&self) -> SocketAddr {
         // Binding succeeded, so there is one.
         self.addrs
@@ -192,31 +188,31 @@ impl RunningHub {
         &self.nat_ports
     }
 
-    /// What it was told.
+    /// Its configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Has it look at the files of `TLS_CERT` and `TLS_KEY` now; they are also looked at every
-    /// `CLEANUP_INTERVAL_MS`. Without them, nothing happens.
+    /// Makes it look at the files of `TLS_CERT` and `TLS_KEY` now; they are also looked at every `CLEANUP_INTERVAL_MS`.
+    /// Without them, nothing happens.
     pub fn reload_certificates(&self) {
         if let Some(certificates) = &self.certificates {
             certificates.look_again();
         }
     }
 
-    /// What it counts.
+    /// Its metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// Its place in the mesh.
+    /// Its mesh.
     pub fn mesh(&self) -> &Mesh {
         &self.app.backend().mesh
     }
 
-    /// Says so at `/ready`, and where somebody asks there, waits for `DRAIN_PAUSE_MS`. Then takes nobody in any more, tells
-    /// the other hubs, sends the peers away evenly over `DRAIN_MS`, and ends. Relays have all of `DRAIN_MS` to be given up.
+    /// Tells `/ready`, and if a client asks there, waits for `DRAIN_PAUSE_MS`. Then takes no more peers in, tells the
+    /// other hubs, sends the peers away evenly over `DRAIN_MS`, and ends. Relays have all of `DRAIN_MS` to be given up.
     /// That takes `DRAIN_MS` and at most ten seconds more; without peers and relays, next to no time.
     pub async fn drain(mut self) {
         self.app.leave();
@@ -230,10 +226,10 @@ impl RunningHub {
         }
         let drained = Instant::now() + self.config.drain;
         parts.mesh.drain().await;
-        // Also without peers: whoever is still on the way from the 101 is sent away on arrival.
+        // Also without peers: a client that is still on its way from the 101 is sent away when it arrives.
         parts.sessions.drain(self.config.drain).await;
         if let Some(nat) = &self.nat {
-            // Connections that are relayed need their hub when its peers have gone, or never came here.
+            // Relayed connections need their hub also when its peers have gone, or never came here.
             let _ = timeout_at(drained, nat.relays_gone()).await;
         }
         let grace = Instant::now() + GRACE;
@@ -256,7 +252,7 @@ impl RunningHub {
         }
     }
 
-    /// Ends everything where it stands: peers see their connections break, other hubs are parted from.
+    /// Ends everything at once: peers see their connections break, and links to other hubs are closed.
     pub async fn stop(mut self) {
         self.app.kill();
         if let Some(nat) = self.nat.take() {
@@ -271,7 +267,7 @@ impl Drop for RunningHub {
     fn drop(&mut self) {
         self.housekeeping.abort();
         self.app.kill();
-        // Where the runtime is gone, so is the mesh's task.
+        // If the runtime is gone, so is the mesh's task.
         if let Ok(runtime) = Handle::try_current() {
             let mesh = self.mesh().clone();
             runtime.spawn(async move { mesh.stop().await });
@@ -299,7 +295,7 @@ impl Backend for Parts {
         request: UpgradeRequest,
         permit: Permits<Self>,
     ) {
-        // Whoever joins by connecting asks for no other network than the one that was looked at then.
+        // A client that joins by connecting asks for no other network than the one that was checked then.
         let room = request.grant.room.filter(|_| request.network.is_none());
         let connecting = ConnectingPeer {
             address: request.remote,

@@ -1,9 +1,9 @@
 //! hubmesh: a federated WebRTC signaling daemon.
 //!
-//! A hub lets peers in over WebSocket, links to other hubs, and hands every signal to the hub that holds its
-//! target. The tree shows the way of a message: [`http`] admits a connection and switches it to a WebSocket,
-//! [`session`] serves it to its end, [`dialect`] turns its messages into commands and back, [`peers`] knows who
-//! is here, and [`mesh`] knows who is elsewhere and carries signals there. [`hub`] puts the parts together.
+//! A hub lets peers in over WebSocket, links to other hubs, and hands every signal to the hub that holds its target.
+//! The tree shows the way of a message: [`http`] admits a connection and switches it to a WebSocket, [`session`] serves
+//! it to its end, [`dialect`] turns its messages into commands and back, [`peers`] knows the peers of this hub, and
+//! [`mesh`] knows those of others and carries signals there. [`hub`] puts the parts together.
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod auth;

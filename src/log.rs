@@ -39,15 +39,15 @@ pub fn init(format: LogFormat, filter: &str) {
             .with_env_filter(parse(filter));
         text.finish().try_init()
     };
-    // Only a second call fails, and the first one's choice stands.
+    // Only a second call fails, and the choice of the first stays.
     drop(started);
 }
 
-/// Whether standard error is told of a line that cannot be written. It mostly goes to the same place as the log, and a full
-/// disk must not end the hub.
+/// Whether a line that cannot be written is reported on standard error. It mostly goes to the same place as the log,
+/// and a full disk must not end the hub.
 const COMPLAINS: bool = false;
 
-/// Has panics logged like everything else, in place of the plain text on standard error.
+/// Logs panics like everything else, instead of plain text on standard error.
 pub fn panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -56,8 +56,8 @@ pub fn panics() {
     }));
 }
 
-/// Thins out a line that anybody can cause, or that repeats as fast as a loop turns: one a minute is worth a look, and
-/// each tells how many were left out since the one before.
+/// Thins out a line that any client can cause, or that a loop repeats: one a minute is worth a look, and each tells how
+/// many were left out since the last.
 pub struct Seldom {
     allowance: DefaultDirectRateLimiter,
     left_out: AtomicU64,
@@ -66,7 +66,7 @@ pub struct Seldom {
 impl Seldom {
     const INTERVAL: Duration = Duration::from_secs(60);
 
-    /// Whether the line is due now, and how many were not since the last that was.
+    /// Whether the line is due now, and how many were left out since the last.
     pub fn due(&self) -> Option<u64> {
         if self.allowance.check().is_ok() {
             return Some(self.left_out.swap(0, Ordering::Relaxed));
@@ -100,8 +100,8 @@ where
         .finish()
 }
 
-/// What the WebSocket library says of single frames shows what is in them, and what the codecs of STUN say shows keys and
-/// anybody can cause it, so these lines are never written.
+/// Lines of the WebSocket library about single frames show their content; lines of the STUN codecs show keys, and any
+/// client can cause them. So these lines are never written.
 const NEVER_WRITTEN: [&str; 4] = [
     "tungstenite=warn",
     "tokio_tungstenite=warn",

@@ -1,5 +1,5 @@
-//! The daemon: reads its configuration, serves until it is told to stop, drains, and says by its exit code how it
-//! went.
+//! The daemon: reads its configuration, serves until it is told to stop, drains, and tells the outcome by its exit
+//! code.
 //!
 //! Exit codes: 0 after a drain, or when a check succeeds; 1 when `--healthcheck` finds no healthy hub; 64 when the
 //! configuration or the command line cannot be used; 69 when the address cannot be listened on; 70 when the system
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     serve(config)
 }
 
-/// What is left to check of a configuration that could be read: the files that it names.
+/// Checks the rest of a configuration that could be read: the files that it names.
 fn check_config(config: &Config) -> ExitCode {
     for caution in &config.cautions {
         complain(caution);
@@ -90,7 +90,7 @@ fn check_config(config: &Config) -> ExitCode {
     print("hubmesh: the configuration can be used\n")
 }
 
-/// Prints what was asked for. A reader that has seen enough, as `head` has, is no failure.
+/// Prints this text. A reader that closes early, as `head` does, is no failure.
 fn print(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -102,7 +102,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Says on standard error what is wrong. Where not even that can be written, the exit code says it alone.
+/// Tells on standard error what is wrong. If not even that can be written, only the exit code tells it.
 fn complain(what: impl Display) {
     let _ = writeln!(io::stderr(), "hubmesh: {what}");
 }
@@ -116,7 +116,7 @@ fn serve(config: Config) -> ExitCode {
         }
     };
     let code = runtime.block_on(run(config));
-    // A name that is still being looked up keeps nobody waiting.
+    // A name that is still being looked up must not delay the end.
     runtime.shutdown_background();
     code
 }
@@ -228,11 +228,11 @@ enum Told {
     Reload,
 }
 
-/// The signals that the hub heeds.
+/// The signals that the hub handles.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Heeded only where it means something: a hub without a certificate ends with its terminal, as ever.
+    /// Handled only by a hub with a certificate: any other ends with its terminal, as usual.
     hangup: Option<Signal>,
 }
 

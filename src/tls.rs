@@ -1,12 +1,12 @@
 //! The certificate that the hub's own port shows: read, checked, and replaced while the hub runs.
 //!
-//! [`Certificates`] holds the pair of `TLS_CERT` and `TLS_KEY` that is in force. It looks at the files again on a
-//! timer and when it is asked to, and compares their contents, because a link that is turned to another file leaves
-//! no usable time behind. Files that cannot be used leave the pair before them in force; each state of the files is
-//! tried, told and counted once. Connections that stand keep what they began with.
+//! [`Certificates`] holds the pair of `TLS_CERT` and `TLS_KEY` that is in force. It looks at the files again on a timer
+//! and when it is asked to, and compares their contents, because a symbolic link that is changed to another file leaves
+//! no usable time. Files that cannot be used leave the pair before them in force; each state of the files is tried,
+//! told and counted once. Connections that stand keep what they began with.
 //!
-//! Invariants: what is in force has a key that fits its certificate; no file is read on a runtime thread; nothing of
-//! a key is ever told. Started by the hub, asked by the accept loop for each connection.
+//! Invariants: what is in force has a key that fits its certificate; no file is read on a runtime thread; nothing of a
+//! key is ever shown. Started by the hub, asked by the accept loop for each connection.
 
 mod door;
 mod stream;
@@ -43,12 +43,12 @@ pub use stream::Stream;
 /// The longest file that is read, in bytes: a chain takes some thousands.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// How many handshakes each thread answers between two looks at the sockets of peers: these wait some milliseconds at
-/// worst, and a hub that is busy lets clients in all the same.
+/// worst, and a busy hub still lets clients in.
 pub(crate) const ANSWERED_AT_ONCE: usize = 4;
-/// What rustls keeps of one connection's unwritten bytes at most, in bytes: more is left to whoever writes.
+/// The most unwritten bytes of one connection that rustls keeps: the writer keeps the rest.
 const UNWRITTEN_BYTES: usize = 16 * 1024;
 
-/// A file of the pair cannot be used. Nothing changed; the operator's to mend.
+/// A file of the pair cannot be used. Nothing changed; an operator has to mend it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{variable}: {}: {why}", path.display())]
 pub struct BadFile {
@@ -63,7 +63,7 @@ pub struct BadFile {
 /// What is wrong with a file of the pair.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
-    /// The system does not give it out.
+    /// The system does not let it be read.
     #[error("{0}")]
     Unreadable(String),
     /// It is longer than any certificate chain.
@@ -74,7 +74,7 @@ pub enum Fault {
         "there is no certificate in it that can be read (wanted: a PEM chain, this hub's first)"
     )]
     NoCertificate,
-    /// Its first certificate is none that can be shown.
+    /// Its first certificate cannot be used.
     #[error("its first certificate cannot be used: {0}")]
     BadCertificate(String),
     /// There is no key in it.
@@ -82,7 +82,7 @@ pub enum Fault {
         "there is no private key in it that can be read (wanted: PEM, PKCS#8, PKCS#1 or SEC1, not encrypted)"
     )]
     NoKey,
-    /// Its key is none that signs.
+    /// Its key cannot sign.
     #[error("its key cannot be used: {0}")]
     BadKey(String),
     /// The key belongs to another certificate.
@@ -174,9 +174,9 @@ impl Certificates {
 
     /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
     ///
-    /// To answer the client is what costs, up to a millisecond for a signature, whether it is its first words that are
-    /// answered with one or, after a HelloRetryRequest, later ones. So each step is taken by few at a time, in `turns` and
-    /// by turns among the addresses, and the sockets of peers go first after them.
+    /// The answer to the client is the costly step: a signature takes up to a millisecond, after the client's first
+    /// message or, after a HelloRetryRequest, after a later one. So few handshakes take a step at a time, in `turns`
+    /// and by turns among the addresses, and then the sockets of peers go first.
     pub(super) async fn accept(
         &self,
         tcp: TcpStream,
@@ -202,7 +202,7 @@ async fn shake_hands(
     in_turn(accepting, place.turn(), turns).await
 }
 
-/// Takes each step of some work when it is its turn in both, which it has no longer than for the step.
+/// Takes each step of some work when it has its turn in both, and keeps the turns only for the step.
 async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &StepTurns) -> W::Output {
     let stirred = Arc::new(Stirred::default());
     let waker = Waker::from(Arc::clone(&stirred));
@@ -222,7 +222,7 @@ async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &StepTurns) -
     }
 }
 
-/// Remembers that some work can go on, also while nobody waits for that.
+/// Remembers that some work can go on, also while no task waits for that.
 #[derive(Default)]
 struct Stirred(Notify);
 
@@ -294,7 +294,7 @@ fn build(
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Peers that come back resume without memory for each here; a new pair begins with new tickets.
+    // Peers that come back can resume without memory for each here; a new pair begins with new tickets.
     config.ticketer = ring::Ticketer::new()?;
     Ok(config)
 }

@@ -1,23 +1,24 @@
-//! How much of what was written to a socket the kernel may hold before it has sent it.
+//! How many written bytes of a socket the kernel may hold before it has sent them.
 //!
 //! Without a bound it takes megabytes for a client or a hub that reads slowly, and a ping waits behind all of them: the
-//! other end has no way to show in time that it lives. No crate that the hub uses has this option, so the system call is here.
+//! other end cannot show in time that it is alive. No crate that the hub uses has this option, so the system call is
+//! here.
 
 use std::io;
 use std::os::fd::AsRawFd;
 
 use tokio::net::TcpStream;
 
-/// How much may be unsent until a socket takes no more, in bytes; a segment of up to 64 KiB may be on top.
+/// How many bytes may be unsent before a socket takes no more; a segment of up to 64 KiB may be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsent {
     /// On a peer's socket: there are many of them, and their lines may be slow.
     OfPeer = 16 * 1024,
-    /// On a link's: it is woken less often, where it has much to write.
+    /// On a link's socket: it is woken less often when it has much to write.
     OfLink = 128 * 1024,
 }
 
-/// Bounds what is unsent on this socket. Where it cannot be set, the socket works as any.
+/// Bounds what is unsent on this socket. If it cannot be set, the socket works as usual.
 pub fn bound(stream: &TcpStream, most: Unsent) {
     if let Err(why) = try_bound(stream, most) {
         tracing::debug!(%why, "what is unsent is not bounded");

@@ -1,10 +1,10 @@
 //! The dialect of Self-Streme's signaling coordinator: peers that register, meet in rooms and signal to each other.
 //!
-//! A client says who it is (`register`), and from then on every other registered peer of the mesh reaches it by its id, in
-//! one room or not. It may be in several rooms at once (`join-room`, `leave-room`), is told who is there in one message,
-//! and what it says to a room (`broadcast`) comes to the others in it. What it sends to one peer (`offer`, `answer`,
-//! `ice-candidate`, `signal`) comes there with the sender's registered id. Whoever is registered has a membership that
-//! nobody sees, in a network that no room can be named like; the rooms are networks of their own. Reads no payload.
+//! A client registers its id (`register`), and from then on every other registered peer of the mesh reaches it by this
+//! id, in one room or not. It may be in several rooms at once (`join-room`, `leave-room`) and gets their members in one
+//! message. A message to a room (`broadcast`) reaches the others in it. A message to one peer (`offer`, `answer`,
+//! `ice-candidate`, `signal`) arrives with the sender's registered id. A registered client has a membership that no
+//! peer sees, in a network whose name no room can have; the rooms are networks of their own. Reads no payload.
 
 use bytes::Bytes;
 use hubmesh_core::api::{PeerEvent, SignalFailure};
@@ -20,20 +20,20 @@ mod said;
 
 pub use said::{Said, decode};
 
-/// How deep what is passed on may be nested: as what PeerJS clients send.
+/// How deep payloads may be nested: as deep as those of PeerJS clients.
 pub const MAX_DEPTH: usize = super::peerjs::MAX_DEPTH;
 
-/// The name of the network of all that are registered.
+/// The name of the network of all registered clients.
 const REGISTERED: &str = "\0registered";
 
 const OFFER: SignalKind = SignalKind(0);
 const ANSWER: SignalKind = SignalKind(1);
 const CANDIDATE: SignalKind = SignalKind(2);
 const SIGNAL: SignalKind = SignalKind(3);
-/// The one kind of what is said to a room.
+/// The one kind of messages to a room.
 const BROADCAST: SignalKind = SignalKind(4);
 
-/// What a data object begins with that shows a peer's metadata.
+/// The beginning of the data object that shows a peer's metadata.
 const METADATA: &str = r#"{"metadata":"#;
 
 /// One client.
@@ -44,18 +44,18 @@ pub struct Coordinator {
     max_announce_bytes: usize,
 }
 
-/// How far it has come.
+/// How far its registration has come.
 #[derive(Debug)]
 enum Standing {
-    /// Nobody has heard who it is.
+    /// It has not told its id.
     Stranger,
-    /// It said who it is, and the mesh has yet to decide on that.
+    /// It has told its id, and the mesh has yet to decide on that.
     Registering(Registration),
     /// It is known by its id.
     Registered(Registration),
 }
 
-/// Who a client is, and what it shows of itself.
+/// The id of a client, and what it shows of itself.
 #[derive(Debug)]
 struct Registration {
     peer: PeerId,
@@ -65,7 +65,7 @@ struct Registration {
 }
 
 impl Coordinator {
-    /// A client that has not said who it is.
+    /// A client that has not told its id.
     pub fn new(beginning: &Beginning) -> Self {
         let registered = NetworkKey::new(Dialect::Coordinator, REGISTERED);
         Coordinator {
@@ -171,7 +171,7 @@ impl Coordinator {
         Ok(data.into())
     }
 
-    /// The registration of a client that says to be this one.
+    /// The registration of the client, if it has this id.
     fn own(&self, name: &'static str, said: &str) -> Result<&Registration, Complaint<'static>> {
         match &self.standing {
             Standing::Stranger => {
@@ -219,7 +219,7 @@ impl Coordinator {
         let text = Object::of("room-left", room.len()).text("roomId", room);
         let text = text.number("timestamp", actions.now_ms()).end();
         let about = About::Network(network.clone());
-        // In its turn: what was said to the room before still goes out.
+        // It waits its turn: earlier messages to the room still go out.
         let goodbye = false;
         actions.push(Action::Leave { network, goodbye });
         reply(about, text, Sent::Reply, actions);
@@ -280,7 +280,7 @@ impl Coordinator {
                     .number("timestamp", now);
                 reply(About::Nothing, text.end(), Sent::Goodbye, actions);
             }
-            // It is told of a limit beside these.
+            // The client is told of a limit separately.
             HubEvent::Declined { .. } | HubEvent::Missed => {}
             HubEvent::Undelivered { target, why, .. } => {
                 complain(&undelivered(&target.to_string(), *why), actions);
@@ -319,7 +319,7 @@ impl Coordinator {
             return complain(&Complaint::new(why.code, text), actions);
         }
         complain(why, actions);
-        // Whoever was not registered yet may try again under another id.
+        // A client that was not registered yet may try again under another id.
         let before = std::mem::replace(&mut self.standing, Standing::Stranger);
         if matches!(before, Standing::Registered(_)) {
             actions.push(Action::Close);
@@ -337,7 +337,7 @@ fn key(room: &str) -> Result<NetworkKey, Complaint<'static>> {
     })
 }
 
-/// Whether this is a network that a client would call a room.
+/// Whether this network is a room to clients.
 pub fn is_room(network: &NetworkKey) -> bool {
     network.name() != REGISTERED
 }
@@ -419,7 +419,7 @@ pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8By
     Some(told.end())
 }
 
-/// Writes what is said to a room for the others in it.
+/// Writes a message to a room for the others in it.
 pub fn encode_publication(
     publication: &DeliveredPublication<'_>,
     now_ms: u64,
@@ -435,7 +435,7 @@ pub fn encode_publication(
     Some(told.end())
 }
 
-/// Writes what a room hears of a peer.
+/// Writes what the members of a room are told of a peer.
 pub fn encode_notice(event: &PeerEvent, now_ms: u64) -> Notice {
     let told = match event {
         PeerEvent::Joined { peer, data } => {
@@ -443,14 +443,14 @@ pub fn encode_notice(event: &PeerEvent, now_ms: u64) -> Notice {
                 .id("peerId", peer)
                 .raw("metadata", metadata(data.as_deref()))
         }
-        // The original tells nobody.
+        // The original server tells no client.
         PeerEvent::Updated { .. } | PeerEvent::Hosts { .. } => return Notice::NONE,
         PeerEvent::Left { peer, .. } => Object::of("peer-left", 64).id("peerId", peer),
     };
     Notice::one(told.number("timestamp", now_ms).end())
 }
 
-/// Writes who is in a room.
+/// Writes the members of a room.
 pub fn encode_roster(roster: &Roster<'_>, now_ms: u64) -> Utf8Bytes {
     Object::of("room-joined", 96 * (1 + roster.others.len()))
         .text("roomId", roster.network.name())
@@ -463,7 +463,7 @@ pub fn encode_roster(roster: &Roster<'_>, now_ms: u64) -> Utf8Bytes {
         .end()
 }
 
-/// The metadata in what is shown of a peer. Not trusted: what is no fit value is left out.
+/// The metadata in what is shown of a peer. Not trusted: an unfit value is left out.
 pub fn metadata(data: Option<&[u8]>) -> &str {
     let inside = data.and_then(|data| {
         let inside = data.strip_prefix(METADATA.as_bytes())?.strip_suffix(b"}")?;

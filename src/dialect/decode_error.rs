@@ -5,15 +5,15 @@ use super::Complaint;
 /// A part of a client's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
-    /// What the message is.
+    /// Its type.
     Type,
-    /// What it carries.
+    /// Its payload.
     Data,
-    /// Whom it is for.
+    /// Its target.
     Target,
-    /// The network it is about.
+    /// Its network.
     Network,
-    /// Whom it says to be from.
+    /// Its sender, as it says.
     Sender,
 }
 
@@ -32,10 +32,10 @@ pub enum DecodeError {
     /// JSON, but not an object.
     #[error("a message is a JSON object")]
     NotAnObject,
-    /// A field that the message cannot do without.
+    /// A field that the message must have.
     #[error("`{name}` is missing")]
     Missing {
-        /// Which.
+        /// The field.
         field: Field,
         /// Its name in this dialect.
         name: &'static str,
@@ -43,19 +43,19 @@ pub enum DecodeError {
     /// A field that is there twice, in a dialect in which neither of the two counts.
     #[error("`{name}` is there twice")]
     Duplicate {
-        /// Which.
+        /// The field.
         field: Field,
         /// Its name in this dialect.
         name: &'static str,
     },
-    /// A field of another type than it must be.
+    /// A field of the wrong type.
     #[error("`{name}` must be {want}")]
     WrongType {
-        /// Which.
+        /// The field.
         field: Field,
         /// Its name in this dialect.
         name: &'static str,
-        /// What it must be.
+        /// The type that it must have.
         want: &'static str,
     },
     /// A payload whose arrays and objects are nested deeper than the dialect allows.
@@ -81,7 +81,7 @@ impl DecodeError {
         }
     }
 
-    /// What the client is told.
+    /// The complaint that the client gets.
     pub fn complaint(&self) -> Complaint<'static> {
         Complaint {
             code: self.code(),

@@ -10,21 +10,22 @@ use serde_json::value::RawValue;
 
 use super::json;
 
-/// The text of the value that the message has under this name, as far as its ends show it. Of two the last counts.
+/// The text of the value that the message has under this name, as far as its ends show it. Of two such members the last
+/// counts.
 pub(super) fn member<'a>(head: &'a [u8], tail: &'a [u8], name: &str) -> Option<&'a str> {
     in_tail(end_of_text(tail), name).or_else(|| in_head(start_of_text(head), name))
 }
 
 fn in_head<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // A number that the text ends with may go on.
+    // A number at the end of the text may go on.
     let text = text.trim_end_matches(is_of_a_word);
     let mut found = None;
     let reader = Members {
         name,
         found: &mut found,
     };
-    // It breaks off somewhere, and what was found before that is found.
+    // It breaks off somewhere; members that were found before count.
     let _ = serde_json::Deserializer::from_str(text).deserialize_map(reader);
     found
 }
@@ -65,7 +66,7 @@ fn in_tail<'a>(tail: &'a str, name: &str) -> Option<&'a str> {
     }
 }
 
-/// What comes before this, which is the last that is there.
+/// The text before this character, if it is the last.
 fn before(text: &str, last: char) -> Option<&str> {
     text.trim_ascii_end().strip_suffix(last)
 }
@@ -99,7 +100,7 @@ const fn is_of_a_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
 }
 
-/// Where the string begins of which this is the end, without its last quote: the last quote that is not escaped.
+/// Where the string begins whose end this is, without its last quote: the last quote that is not escaped.
 fn opening_quote(inside: &str) -> Option<usize> {
     let mut quotes = inside.rmatch_indices('"').map(|(quote, _)| quote);
     quotes.find(|quote| {

@@ -1,4 +1,4 @@
-//! The fields that a client's message is read for, whatever a dialect calls them.
+//! The fields that are read of a client's message, whatever a dialect calls them.
 //!
 //! A message is one JSON object. Here it is taken apart once, into the raw text of each field that the dialect names;
 //! values are neither parsed nor copied. Of a field that is there twice the last counts, as in JavaScript; a dialect
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{DecodeError, Field, json};
 
-/// What a dialect calls the fields that it reads; one without a name is not read.
+/// The names that a dialect gives the fields that it reads; a field without a name is not read.
 pub(super) struct Names {
     pub(super) kind: &'static str,
     pub(super) payload: &'static str,
@@ -56,7 +56,7 @@ impl Names {
         }
     }
 
-    /// The field is not what it must be.
+    /// The field has the wrong type.
     pub(super) const fn wrong(&self, field: Field, want: &'static str) -> DecodeError {
         DecodeError::WrongType {
             field,
@@ -70,7 +70,7 @@ impl Names {
 pub(super) struct Envelope<'a> {
     names: &'static Names,
     kind: Option<&'a RawValue>,
-    /// What it carries.
+    /// Its payload.
     pub(super) payload: Option<&'a RawValue>,
     target: Option<&'a RawValue>,
     network: Option<&'a RawValue>,
@@ -90,7 +90,7 @@ impl<'a> Envelope<'a> {
             parser.end().map(|()| message)
         });
         read.map_err(|e| match e.classify() {
-            // The one thing that the visitor itself refuses is what is not a map.
+            // The visitor itself refuses only a value that is not a map.
             Category::Data => DecodeError::NotAnObject,
             _ => DecodeError::NotJson {
                 line: e.line(),
@@ -149,7 +149,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A value that may be passed on: nested at most so deep.
+/// A value that may be passed on: nested at most this deep.
 pub(super) fn bounded<'a>(
     value: &'a str,
     most: usize,

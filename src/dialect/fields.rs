@@ -26,7 +26,7 @@ pub(super) fn read<'a, const N: usize>(
         parser.end().map(|()| found)
     });
     read.map_err(|why| match why.classify() {
-        // The one thing that the visitor itself refuses is what is not a map.
+        // The visitor itself refuses only a value that is not a map.
         Category::Data => match serde_json::from_str::<&RawValue>(text) {
             Ok(_) => DecodeError::NotAnObject,
             Err(why) => not_json(&why),
@@ -35,7 +35,7 @@ pub(super) fn read<'a, const N: usize>(
     })
 }
 
-/// A member that is there. `null` and an empty string stand for one that is not, as servers written in JavaScript have it.
+/// A member that is there. `null` and an empty string count as absent, as in servers written in JavaScript.
 pub(super) fn given(member: Option<&str>) -> Option<&str> {
     member.filter(|value| !matches!(*value, "null" | r#""""#))
 }

@@ -1,9 +1,9 @@
-//! The dialects: pure state machines and codecs between what a client says and what a hub does.
+//! The dialects: pure state machines and codecs between a client's messages and the hub's actions.
 //!
 //! Owns the dispatch by [`Dialect`], which is a `match` so that the data path pays for no virtual call: one
-//! [`Protocol`] for each connection, which speaks the vocabulary in `protocol`, and functions for what many clients are
-//! told in the same words. [`Command`] and [`Event`] are what the dialects of one network have in common. A dialect
-//! is one file: it gets text and gives text, and knows of no socket, registry, mesh or clock. To add one, give it a
+//! [`Protocol`] for each connection, which speaks the vocabulary in `protocol`, and functions for messages that are the
+//! same for many clients. [`Command`] and [`Event`] are what the dialects of one network have in common. A dialect is
+//! one file: it gets text and gives text, and knows of no socket, registry, mesh or clock. To add one, give it a
 //! [`Dialect`] variant, a file here and an arm in each function below; the compiler names the places.
 //!
 //! Invariants: nothing that a client or another hub sent makes these functions panic; an identity that a
@@ -55,70 +55,70 @@ use words::Sent;
 /// One message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// What it asks for.
+    /// The command in it.
     pub command: Command<'a>,
-    /// Whom it says to be from; never believed, but a name that is not the client's own is a forgery.
+    /// The sender that it names; never believed, but a name that is not the client's own is a forgery.
     pub sender: Option<Cow<'a, str>>,
 }
 
-/// What a client asks for.
+/// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// To be in a network and shown to its members.
+    /// It wants to be in a network and shown to its members.
     Announce {
-        /// Which network; `None` for the dialect's default.
+        /// The network; `None` for the dialect's default.
         network: Option<Cow<'a, str>>,
-        /// What to show of itself, as the mesh carries it: the text of a JSON object.
+        /// What it shows of itself, as the mesh carries it: the text of a JSON object.
         data: Option<Bytes>,
-        /// It says to be a hub, which no client is.
+        /// It claims to be a hub, which no client is.
         claims_hub: bool,
     },
-    /// To hand a payload to one peer.
+    /// It sends a payload to one peer.
     Signal {
-        /// To whom.
+        /// The target.
         target: PeerId,
         /// The network that the client believes to be in; `None` if it does not say.
         network: Option<Cow<'a, str>>,
-        /// What kind, in this dialect.
+        /// Its kind, in this dialect.
         kind: SignalKind,
-        /// One JSON value; what the dialect hands on unchanged is borrowed, byte for byte as sent.
+        /// One JSON value; borrowed, byte for byte as sent, if the dialect passes it on unchanged.
         payload: Cow<'a, str>,
     },
     /// A signal that can reach nobody: its target cannot be a peer id, or its payload is nested too deep.
     UnknownTarget {
-        /// What its target was called, or the start of that.
+        /// The name of its target, or the start of that.
         name: String,
-        /// What kind, in this dialect.
+        /// Its kind, in this dialect.
         kind: SignalKind,
     },
-    /// A sign of life that wants an answer.
+    /// It asks for a pong.
     Ping {
         /// The network that the client believes to be in; `None` if it does not say.
         network: Option<Cow<'a, str>>,
     },
-    /// To leave its network.
+    /// It leaves its network.
     Goodbye,
     /// Nothing: understood, without effect.
     Ignored,
-    /// Something that this dialect has no word for; holds the start of that word.
+    /// A type that this dialect does not have; holds its start.
     Unsupported(String),
 }
 
 impl Command<'_> {
-    /// Something of this type that the dialect does not have.
+    /// A command of this type, which the dialect does not have.
     fn unsupported(kind: &str) -> Self {
         Command::Unsupported(start_of(kind))
     }
 }
 
-/// How many characters of an unknown word are given back to the client.
+/// How many characters of an unknown type are given back to the client.
 const ECHOED_CHARS: usize = 64;
 
 fn start_of(word: &str) -> String {
     word.chars().take(ECHOED_CHARS).collect()
 }
 
-/// What a client is told.
+/// Something that a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The hub took the connection.
@@ -128,35 +128,35 @@ pub enum Event<'a> {
     },
     /// A peer is there, or shows something new of itself.
     Discovered {
-        /// Who.
+        /// The peer.
         peer: &'a PeerId,
-        /// What it shows of itself. Not trusted: what is no fit JSON object is left out.
+        /// What it shows of itself. Not trusted: anything but a fit JSON object is left out.
         data: Option<&'a [u8]>,
     },
     /// A peer said goodbye.
     Goodbye {
-        /// Who.
+        /// The peer.
         peer: &'a PeerId,
     },
     /// A peer is gone.
     Left {
-        /// Who.
+        /// The peer.
         peer: &'a PeerId,
         /// Why.
         reason: LeaveReason,
     },
     /// Answers [`Command::Ping`].
     Pong {
-        /// Who asked.
+        /// The client that asked.
         peer: &'a PeerId,
     },
     /// A signal of this client was not delivered, or may not have been.
     Undelivered {
-        /// Whose it was.
+        /// The sender.
         sender: &'a PeerId,
-        /// Whom it was for.
+        /// The target.
         target: &'a PeerId,
-        /// What kind it was.
+        /// Its kind.
         kind: SignalKind,
         /// Why.
         why: SignalFailure,
@@ -170,16 +170,16 @@ pub enum Event<'a> {
     },
     /// Answers [`Command::UnknownTarget`].
     UnknownTarget {
-        /// Who asked.
+        /// The client that asked.
         sender: &'a PeerId,
-        /// For whom.
+        /// The name of the target.
         name: &'a str,
     },
     /// The client made a mistake or reached a limit.
     Error(Complaint<'a>),
 }
 
-/// What a client did wrong: a stable code for programs and a sentence for people.
+/// A client's mistake: a stable code for programs and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint<'a> {
     /// Stable, in lower case with hyphens.
@@ -192,7 +192,7 @@ impl Complaint<'static> {
     /// The code for a client whose token is for another room.
     pub const OTHER_ROOM: &'static str = "other-room";
 
-    /// Of this code, in these words.
+    /// A complaint with this code, in these words.
     pub fn new(code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
         Complaint {
             code,
@@ -201,7 +201,7 @@ impl Complaint<'static> {
     }
 }
 
-/// Whether a complaint of this code is that the client said to be somebody else, or something that no client is.
+/// Whether a complaint with this code says that the client claimed to be another, or something that no client is.
 pub fn is_forgery(code: &str) -> bool {
     matches!(code, "forged-sender" | "not-a-hub")
 }
@@ -215,20 +215,20 @@ pub struct DeliveredSignal<'a> {
     pub from: &'a PeerId,
     /// The receiver.
     pub target: &'a PeerId,
-    /// What kind.
+    /// Its kind.
     pub kind: SignalKind,
     /// The text of one JSON value.
     pub payload: &'a str,
 }
 
-/// Something that was published, on its way to the members of its network.
+/// A publication on its way to the members of its network.
 #[derive(Debug, Clone, Copy)]
 pub struct DeliveredPublication<'a> {
     /// The network.
     pub network: &'a NetworkKey,
-    /// Who published it, as its hub knows it.
+    /// The publisher, as its hub knows it.
     pub from: &'a PeerId,
-    /// What kind.
+    /// Its kind.
     pub kind: SignalKind,
     /// The text of one JSON value.
     pub payload: &'a str,
@@ -236,7 +236,7 @@ pub struct DeliveredPublication<'a> {
     pub members: usize,
 }
 
-/// Whom a newcomer is told of in one message.
+/// The members that a newcomer is told of in one message.
 #[derive(Debug, Clone, Copy)]
 pub struct Roster<'a> {
     /// The network.
@@ -251,7 +251,7 @@ pub struct Roster<'a> {
     pub is_new: bool,
 }
 
-/// What is told of one change of a peer: at most two messages.
+/// The messages about one change of a peer: two at most.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice(Option<Utf8Bytes>, Option<Utf8Bytes>);
 
@@ -276,37 +276,37 @@ impl Notice {
 /// What the sender of a message that was read past is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadPastNotice {
-    /// Why it was.
+    /// The reason.
     Why,
-    /// That it does not reach whoever it was for.
+    /// The target is not reached.
     Expired {
-        /// What its target was called, or the start of that.
+        /// The name of its target, or the start of that.
         name: String,
-        /// What kind it was.
+        /// Its kind.
         kind: SignalKind,
     },
     /// Nothing.
     Nothing,
 }
 
-/// What one connection has come to, in its dialect.
+/// The state of one connection, in its dialect.
 #[derive(Debug)]
 pub enum Protocol {
     /// A client that is in one network at a time.
     OneNetwork(OneNetwork),
-    /// A client that is in several topics at once, and nobody in particular.
+    /// A client that is in several topics at once, and has no id.
     Yjs(yjs::Yjs),
     /// A client that creates and enters rooms with a host.
     Rooms(Box<rooms::Rooms>),
     /// A client that registers, and may be in several rooms.
     Coordinator(Box<coordinator::Coordinator>),
-    /// The tests' own.
+    /// The dialect of the tests.
     #[cfg(feature = "trial-dialect")]
     Trial(trial::Trial),
 }
 
 impl Protocol {
-    /// A connection on which nothing was said. [`HubEvent::Connected`] is the first that it is told.
+    /// A connection before its first text. [`HubEvent::Connected`] is the first event that it is told.
     pub fn new(beginning: Beginning) -> Self {
         match beginning.dialect {
             Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRoomMode => {
@@ -322,7 +322,7 @@ impl Protocol {
         }
     }
 
-    /// What is spoken on the connection.
+    /// The dialect of the connection.
     pub fn dialect(&self) -> Dialect {
         match self {
             Protocol::OneNetwork(client) => client.dialect(),
@@ -334,7 +334,7 @@ impl Protocol {
         }
     }
 
-    /// Takes in one text of the client. A byte order mark before it is passed over.
+    /// Takes in one text of the client. A byte order mark before it is skipped.
     pub fn hear<'a>(&mut self, text: &'a str, actions: &mut Actions<'a>) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self {
@@ -347,7 +347,7 @@ impl Protocol {
         }
     }
 
-    /// Takes in what the hub has for the client.
+    /// Takes in an event for the client.
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match self {
             Protocol::OneNetwork(client) => client.tell(event, actions),
@@ -388,7 +388,7 @@ pub fn encode_signal(
     match dialect {
         Dialect::Pigeon => pigeon::encode_signal(signal, now_ms),
         Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::encode_signal(signal),
-        // Its clients publish, and signal to nobody.
+        // Its clients publish, and do not signal.
         Dialect::Yjs => None,
         Dialect::Rooms => rooms::encode_signal(signal, now_ms),
         Dialect::Coordinator => coordinator::encode_signal(signal, now_ms),
@@ -397,7 +397,7 @@ pub fn encode_signal(
     }
 }
 
-/// Writes what the members of a network hear of a peer: the same bytes for all of them.
+/// Writes what the members of a network are told of a peer: the same bytes for all of them.
 pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     match dialect {
         Dialect::Pigeon => pigeon::encode_notice(network, event, now_ms),
@@ -411,8 +411,8 @@ pub fn encode_notice(dialect: Dialect, network: &str, event: &PeerEvent, now_ms:
     }
 }
 
-/// Writes the members of a network that a newcomer is told of, where that is one message; `None` where it is one for
-/// each of them.
+/// Writes the roster for a newcomer, in a dialect that has one message for it; `None` in a dialect that has one for
+/// each member.
 pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>, now_ms: u64) -> Option<Utf8Bytes> {
     match dialect {
         Dialect::Pigeon | Dialect::PeerJs | Dialect::PeerJsRoomMode | Dialect::Yjs => None,
@@ -423,8 +423,8 @@ pub fn encode_roster(dialect: Dialect, roster: &Roster<'_>, now_ms: u64) -> Opti
     }
 }
 
-/// Writes what was published for the members of its network: the same bytes for all of them. `None` in a dialect whose
-/// clients publish nothing, and for what it does not have.
+/// Writes a publication for the members of its network: the same bytes for all of them. `None` in a dialect whose
+/// clients publish nothing, and for a kind that it does not have.
 pub fn encode_publication(
     dialect: Dialect,
     publication: &DeliveredPublication<'_>,
@@ -461,30 +461,30 @@ pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
         Dialect::Yjs => false,
         // Its clients are told at once of a peer that is not there.
         Dialect::Coordinator => false,
-        // A target that is on its way into the room is waited for.
+        // The target may be on its way into the room: the signal waits for it.
         Dialect::Rooms => true,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => true,
     }
 }
 
-/// What a sender is told of a signal that failed.
+/// How a sender is told of a signal that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failing {
     /// Nothing.
     Untold,
-    /// A word for each.
+    /// It is told of each.
     Alone,
-    /// A word, for it and for what follows it.
+    /// It is told of this one, which stands for those that follow.
     Begins,
-    /// A word, unless it goes with one that was told of.
+    /// It is told, unless this one belongs to a failure that it was told of.
     Follows,
 }
 
-/// What the sender of a signal of this kind is told when it fails.
+/// How the sender of a signal of this kind is told when it fails.
 pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
     match dialect {
-        // Each word names the kind of its signal, for programs to tell an offer from a candidate.
+        // Each failure names the kind of its signal, so that programs can tell an offer from a candidate.
         Dialect::Pigeon => Failing::Alone,
         Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::failing(kind),
         Dialect::Yjs => Failing::Untold,
@@ -494,8 +494,8 @@ pub const fn failing(dialect: Dialect, kind: SignalKind) -> Failing {
     }
 }
 
-/// How deep arrays and objects may be nested in what is passed on: where it is sent, and again where it comes from
-/// another hub.
+/// How deep arrays and objects may be nested in payloads: when a client sends one, and again when it comes from another
+/// hub.
 pub const fn max_depth(dialect: Dialect) -> usize {
     match dialect {
         Dialect::Pigeon => json::MAX_DEPTH,

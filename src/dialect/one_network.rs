@@ -1,10 +1,10 @@
-//! A client that is in one network at a time: the native ones and those of PeerJS.
+//! A client that is in one network at a time: native clients and those of PeerJS.
 //!
-//! Native clients are nowhere at first. Announcing itself, or a first signal or ping without that (quietly: it can be
-//! reached but is not shown), has such a client join; an announcement for another network moves it. After a goodbye only
-//! an announcement brings it back: a closing page sends more after it, and none of that is meant to. So it is after
-//! something that was refused and may have been an announcement: the network that the client meant is not the one where
-//! it would end up. PeerJS clients join by connecting, and go with their connection.
+//! A native client is in no network at first. It joins when it announces itself, or quietly (it can be reached but is
+//! not shown) when it first signals or pings; an announcement for another network moves it. After a goodbye only an
+//! announcement brings it back: a page that closes sends more messages, and they must not. The same holds after a
+//! message that was refused and may have been an announcement: the client would end up in another network than it
+//! meant. PeerJS clients join by connecting, and go with their connection.
 
 use std::borrow::Cow;
 
@@ -29,11 +29,11 @@ pub struct OneNetwork {
 
 #[derive(Debug)]
 enum Whereabouts {
-    /// Nowhere yet.
+    /// In no network yet.
     Fresh,
-    /// Nowhere yet, and what it said was refused and may have been an announcement.
+    /// In no network yet, and a message of it was refused that may have been an announcement.
     Doubtful,
-    /// Nowhere any more: it said goodbye.
+    /// In no network any more: it said goodbye.
     Departed,
     /// In this network, or about to be.
     In(NetworkKey),
@@ -48,7 +48,7 @@ struct Outgoing<'a> {
 }
 
 impl OneNetwork {
-    /// A client of which nothing was heard. One without an id is no client of these dialects and can join nothing.
+    /// A client that has sent nothing yet. Without an id it is no client of these dialects and can join nothing.
     pub fn new(beginning: Beginning) -> Self {
         OneNetwork {
             dialect: beginning.dialect,
@@ -61,7 +61,7 @@ impl OneNetwork {
         }
     }
 
-    /// What the client speaks.
+    /// The dialect of the client.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
@@ -71,7 +71,7 @@ impl OneNetwork {
         match event {
             HubEvent::Connected => self.on_connected(actions),
             HubEvent::Joined { .. } if self.joins_by_connecting => self.greet(actions),
-            // Clients are told by the close frame.
+            // The close frame tells clients.
             HubEvent::Joined { .. } | HubEvent::Draining => {}
             HubEvent::Lost { why, .. } => {
                 let event = Event::Error(why.clone());
@@ -134,8 +134,8 @@ impl OneNetwork {
         actions.push(Action::Greet(text));
     }
 
-    /// Something was refused unread, or was an announcement that cannot be. A client that is nowhere yet may not be where
-    /// it believes to be, and nothing but an announcement says where that is.
+    /// A message was refused unread, or was an invalid announcement. A client that is in no network yet may believe to
+    /// be in one, and only an announcement tells in which.
     fn doubt(&mut self) {
         if matches!(self.whereabouts, Whereabouts::Fresh) {
             self.whereabouts = Whereabouts::Doubtful;
@@ -144,7 +144,7 @@ impl OneNetwork {
 
     fn on_dropped(&self, what: Dropped<'_>, why: &Complaint<'_>, actions: &mut Actions<'_>) {
         let told = match what {
-            // Clients of these take an error for what it is.
+            // Clients of these dialects understand errors.
             _ if self.dialect != Dialect::PeerJs => ReadPastNotice::Why,
             Dropped::Ends { head, tail } => peerjs::unread(head, tail),
             Dropped::Signal { kind, .. } if !peerjs::may_wait(kind) => ReadPastNotice::Nothing,
@@ -277,7 +277,7 @@ impl OneNetwork {
         }
     }
 
-    /// The network of this name, or the one of clients that name none; the client is told if there is none such.
+    /// The network of this name, or the default network; the client is told if there is no such network.
     fn network_named(
         &mut self,
         name: Option<&str>,
@@ -293,7 +293,7 @@ impl OneNetwork {
         network.ok()
     }
 
-    /// Has a client that is nowhere yet join unseen; whether what it said may go on.
+    /// Makes a client that is in no network yet join quietly. True if its message may go on.
     fn join_quietly(&mut self, name: Option<&str>, actions: &mut Actions<'_>) -> bool {
         if !matches!(self.whereabouts, Whereabouts::Fresh) {
             return true;
@@ -341,7 +341,7 @@ impl OneNetwork {
             let text = format!("signals go to peers of one's own network, `{present}`");
             return self.complain(Complaint::new("other-network", text), About::Only, actions);
         }
-        // No peer hears of itself. A client that learns of absent peers takes itself for one.
+        // No peer is told of itself. A client that learns of absent peers takes itself for one.
         if signal.target == self.me && !self.joins_by_connecting {
             let text = "a peer cannot signal to itself";
             return self.complain(Complaint::new("own-id", text), About::Only, actions);
@@ -354,7 +354,7 @@ impl OneNetwork {
         });
     }
 
-    /// Leaves. Whoever joined by connecting goes with its connection.
+    /// Leaves. A client that joined by connecting ends its connection.
     fn goodbye(&mut self, actions: &mut Actions<'_>) {
         let before = std::mem::replace(&mut self.whereabouts, Whereabouts::Departed);
         if let Whereabouts::In(network) = before {

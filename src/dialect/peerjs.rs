@@ -1,13 +1,13 @@
 //! The dialect of unmodified `peerjs` 1.x clients, and its room mode.
 //!
-//! A client's message is an object with `type` and, as needed, `dst` and `payload`; the hub puts the true sender in
-//! as `src` and hands the rest on as it came. What a message carries besides these four goes along: such a message
-//! travels whole, without `type`, `src` and `dst`, under a kind of its own, so that the usual one costs no copy.
+//! A client's message is an object with `type` and, as needed, `dst` and `payload`; the hub puts the true sender in as
+//! `src` and hands the rest on as it came. A message with other fields than these four travels whole, without `type`,
+//! `src` and `dst`, under a kind of its own, so that usual messages cost no copy.
 //!
-//! In a realm (the plain mode, [`Dialect::PeerJs`]) nobody is told of others, and a signal that reached nobody
-//! comes back as one `EXPIRE`. In a room ([`Dialect::PeerJsRoomMode`]) those who leave are told of, errors have a type,
-//! and a `src` that is not the sender's is an error instead of being overwritten. Clients map some of the
-//! texts of errors to their own, so these are the ones that PeerServer 1.x uses.
+//! In a realm (the plain mode, [`Dialect::PeerJs`]) no peer is told of others, and a signal that reached nobody comes
+//! back as one `EXPIRE`. In a room ([`Dialect::PeerJsRoomMode`]) members are told of those that leave, errors have a
+//! type, and a `src` that is not the sender's is an error instead of being overwritten. Clients map some texts of
+//! errors to their own, so these are the texts of PeerServer 1.x.
 
 use std::borrow::Cow;
 
@@ -39,18 +39,18 @@ pub const LEAVE: SignalKind = SignalKind(3);
 /// Set in the kind of a message that carries other fields than a payload: all of them travel, as one object.
 const WHOLE: u8 = 0x80;
 
-/// What a hub puts into a message by itself.
+/// The fields that a hub puts into a message itself.
 const RESERVED: &[&str] = &["type", "src", "dst"];
 
-/// How deep arrays and objects may be nested in what a message carries. PeerServer hands on what its stack can write
-/// anew, some thousand levels: no client that works there is to lose what it says here. Hubs of 0.1.0 hand on
-/// [`json::MAX_DEPTH`] levels, and what is deeper comes back from them as not delivered.
+/// How deep arrays and objects may be nested in a payload. PeerServer passes on what its stack can write again, some
+/// thousand levels: a client that works there must not lose messages here. Hubs of 0.1.0 hand on [`json::MAX_DEPTH`]
+/// levels, and what is deeper comes back from them as not delivered.
 pub const MAX_DEPTH: usize = 1_000;
 
-/// What a client is told whose id is somebody else's.
+/// What a client is told whose id another has.
 const ID_TAKEN: &str = "ID is taken";
 
-/// What this dialect calls the fields that it reads.
+/// The names of the fields in this dialect.
 const NAMES: Names = Names {
     kind: "type",
     payload: "payload",
@@ -95,7 +95,7 @@ fn command<'a>(
         "OFFER" => OFFER,
         "ANSWER" => ANSWER,
         "LEAVE" => LEAVE,
-        // A hub alone says that something expired.
+        // Only a hub tells that a message expired.
         "HEARTBEAT" | "EXPIRE" => return Ok(Command::Ignored),
         // An error ends a client's connection, and a newer client may say more than this hub knows.
         _ if dialect == Dialect::PeerJs => return Ok(Command::Ignored),
@@ -105,7 +105,7 @@ fn command<'a>(
         Target::Nobody if kind == LEAVE => return Ok(Command::Goodbye),
         Target::Peer(target) => target,
         _ if dialect == Dialect::PeerJsRoomMode => message.peer(Field::Target)?,
-        // What an application calls its peers may come from anywhere, and an error would end its connection.
+        // An application may take the names of its peers from anywhere, and an error would end its connection.
         Target::Unknown(name) if kind != LEAVE => return Ok(Command::UnknownTarget { name, kind }),
         Target::Nobody | Target::Unknown(_) => return Ok(Command::Ignored),
     };
@@ -131,7 +131,7 @@ fn command<'a>(
     })
 }
 
-/// Whether a message has no type that is a string. Nothing is of such a type.
+/// Whether a message has no type that is a string: no message is of such a type.
 fn is_no_word(message: &Envelope<'_>) -> bool {
     let kind = message.present(Field::Type);
     kind.is_none_or(|kind| !kind.starts_with('"'))
@@ -157,8 +157,8 @@ fn target_of(message: &Envelope<'_>) -> Target {
     }
 }
 
-/// What the text of a target names; `None` is nobody. A number is taken for the id that it is written as, since scripts
-/// do not tell the two apart.
+/// What the text of a target names; `None` is nobody. A number counts as the id with its digits, since scripts do not
+/// tell the two apart.
 fn name_in(raw: &str) -> Option<Cow<'_, str>> {
     let name = if raw.starts_with('"') {
         json::string(raw)?
@@ -168,7 +168,7 @@ fn name_in(raw: &str) -> Option<Cow<'_, str>> {
     Some(name).filter(|name| !name.is_empty() && raw != "null")
 }
 
-/// The object that is left of a message without what the hub puts in.
+/// A message without the fields that the hub puts in.
 fn rest_of(text: &str) -> Result<Cow<'_, str>, DecodeError> {
     let whole: &RawValue = serde_json::from_str(text).map_err(|_| DecodeError::NotAnObject)?;
     let rest = json::strip_members(whole, |name, _| RESERVED.contains(&name))
@@ -177,8 +177,8 @@ fn rest_of(text: &str) -> Result<Cow<'_, str>, DecodeError> {
     Ok(rest.map_or(Cow::Borrowed("{}"), Cow::Owned))
 }
 
-/// What the sender of a signal of this kind is told when it fails: who leaves does not care who heard it, and a call or
-/// its answer is one thing with its candidates.
+/// How the sender of a signal of this kind is told when it fails: a peer that leaves does not need to know, and a call
+/// or its answer belongs together with its candidates.
 pub const fn failing(kind: SignalKind) -> Failing {
     match base_kind(kind) {
         LEAVE => Failing::Untold,
@@ -187,11 +187,11 @@ pub const fn failing(kind: SignalKind) -> Failing {
     }
 }
 
-/// What a client of a realm is told of a message of which there are but the ends: an error would end its connection.
+/// What a client of a realm is told of a message of which only the ends were kept: an error would end its connection.
 pub fn unread(head: &[u8], tail: &[u8]) -> ReadPastNotice {
     let kind = ends::member(head, tail, NAMES.kind).map(json::string);
     let kind = match kind.as_ref().map(Option::as_deref) {
-        // Most that is so long is a call. Its sender waits for an answer, whatever else its message was.
+        // Most messages of such a length are calls. The sender waits for an answer, whatever the message was.
         Some(Some("OFFER")) | None => OFFER,
         Some(Some("ANSWER")) => ANSWER,
         Some(Some("CANDIDATE")) => CANDIDATE,
@@ -214,7 +214,7 @@ pub const fn may_wait(kind: SignalKind) -> bool {
 /// Space for what surrounds a payload: names and two ids.
 const ENVELOPE_BYTES: usize = 160;
 
-/// Writes one message for a client; `None` for what such clients are not told.
+/// Writes one message for a client; `None` for events that such clients are not told of.
 pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
     match event {
         Event::Connected { .. } => Some(Utf8Bytes::from_static(r#"{"type":"OPEN"}"#)),
@@ -243,8 +243,8 @@ pub fn encode(dialect: Dialect, event: &Event<'_>) -> Option<Utf8Bytes> {
     }
 }
 
-/// Writes a signal for its receiver; `None` for a kind that this dialect does not have, and for one that carries
-/// what it may not.
+/// Writes a signal for its receiver; `None` for a kind that this dialect does not have, and for a payload that it may
+/// not have.
 pub fn encode_signal(signal: &DeliveredSignal<'_>) -> Option<Utf8Bytes> {
     let kind = kind_name(signal.kind)?;
     let mut out = String::with_capacity(ENVELOPE_BYTES + signal.payload.len());
@@ -270,7 +270,7 @@ pub fn encode_signal(signal: &DeliveredSignal<'_>) -> Option<Utf8Bytes> {
     Some(out.into())
 }
 
-/// Writes what the members of a room hear of a peer; in a realm, nothing.
+/// Writes what the members of a room are told of a peer; in a realm, nothing.
 pub fn encode_notice(dialect: Dialect, event: &PeerEvent) -> Notice {
     match (dialect, event) {
         (Dialect::PeerJsRoomMode, PeerEvent::Left { peer, reason }) => {
@@ -305,7 +305,7 @@ fn departed(peer: &PeerId, reason: LeaveReason) -> Utf8Bytes {
     })
 }
 
-/// As PeerServer words it: from the one who was not there, to the one who asked for it.
+/// As PeerServer writes it: from the absent peer, to the one that asked for it.
 fn expire(sender: &PeerId, absent: &str) -> Utf8Bytes {
     written(&Expired {
         kind: "EXPIRE",
@@ -357,7 +357,7 @@ fn typed_error(kind: &str, text: &str, peer: Option<&PeerId>) -> Utf8Bytes {
     written(&FailureMessage { kind, payload })
 }
 
-/// Somebody has left a room.
+/// A peer has left a room.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Departed<'a> {

@@ -1,13 +1,12 @@
 //! The native dialect, spoken by `peerpigeon` clients.
 //!
 //! A client's message is an object with `type` and, as needed, `data`, `targetPeerId` and `networkName`; a `fromPeerId`
-//! is compared with the true one, and all else (`maxPeers`, a `timestamp`) ignored. A hub's message is
-//! `{type, data, fromPeerId, targetPeerId?, networkName, timestamp}`. Clients drop what does not name their own
-//! network, so every message does.
+//! is compared with the true one, and all else (`maxPeers`, a `timestamp`) ignored. A hub's message is `{type, data,
+//! fromPeerId, targetPeerId?, networkName, timestamp}`. Clients drop messages that do not name their own network, so
+//! every message does.
 //!
-//! The mesh carries announced data as the text of an object without `peerId` and `isHub`: both are put in front
-//! when it is encoded, so that no client can claim another's id or pass for a hub, and one encoding serves all
-//! receivers.
+//! The mesh carries announced data as the text of an object without `peerId` and `isHub`: both are put in front when it
+//! is encoded, so no client can claim another's id or pass for a hub, and one encoding serves all receivers.
 
 use std::borrow::Cow;
 
@@ -33,7 +32,7 @@ pub const ANSWER: SignalKind = SignalKind(1);
 /// The kind of an `ice-candidate`.
 pub const ICE_CANDIDATE: SignalKind = SignalKind(2);
 
-/// What a hub says of a peer by itself, whatever the peer announces.
+/// The fields that a hub sets for a peer, whatever the peer announces.
 const RESERVED_DATA: &[&str] = &["peerId", "isHub"];
 
 /// Reads one message of a client.
@@ -58,7 +57,7 @@ fn command<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
             return Ok(Command::Ping { network });
         }
         "goodbye" => return Ok(Command::Goodbye),
-        // A hub alone says who is there; cleaning up is the hub's own business.
+        // Only a hub tells which peers are there; cleaning up is the hub's own business.
         "cleanup" | "cleanup-all" | "peer-discovered" => return Ok(Command::Ignored),
         other => return Ok(Command::unsupported(other)),
     };
@@ -98,7 +97,7 @@ fn announce<'a>(message: &Envelope<'a>) -> Result<Command<'a>, DecodeError> {
     })
 }
 
-/// What this dialect calls the fields that it reads.
+/// The names of the fields in this dialect.
 const NAMES: Names = Names {
     kind: "type",
     payload: "data",
@@ -107,7 +106,7 @@ const NAMES: Names = Names {
     sender: "fromPeerId",
 };
 
-/// The network that a message names: none if it says nothing or the empty text, as clients take it.
+/// The network that a message names: none if it is missing or the empty text, as clients read it.
 fn network<'a>(message: &Envelope<'a>) -> Result<Option<Cow<'a, str>>, DecodeError> {
     let name = message
         .text(Field::Network)?
@@ -140,7 +139,7 @@ struct Written<'a> {
     timestamp: u64,
 }
 
-/// What such a message says.
+/// The data of such a message.
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Data<'a> {
@@ -166,7 +165,7 @@ enum Data<'a> {
     },
 }
 
-/// Whom it is from.
+/// Its sender.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum SenderField<'a> {
@@ -174,7 +173,7 @@ enum SenderField<'a> {
     Peer(Id<'a>),
 }
 
-/// What the hub is called as a sender.
+/// The name of the hub as a sender.
 const HUB: &str = "system";
 
 impl<'a> Written<'a> {
@@ -274,9 +273,9 @@ pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8By
     Some(finish(out, signal.network.name(), now_ms))
 }
 
-/// Writes what the members of a network hear of a peer.
+/// Writes what the members of a network are told of a peer.
 ///
-/// Clients close their data channel to a peer on `goodbye`, so only one who said it is reported with it.
+/// Clients close their data channel to a peer on `goodbye`, so only a peer that said it is reported with it.
 pub fn encode_notice(network: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     let peer = event.peer();
     match event {

@@ -1,12 +1,11 @@
 //! The vocabulary of the seam between dialects and sessions.
 //!
-//! A [`Protocol`](super::Protocol) hears what its client says and is told what the hub has for it; either way it answers
-//! with
-//! [`Action`]s, which its session carries out in their order. It keeps what its dialect has to remember of a client
-//! (who it is, which networks it is in, what it may not say yet), and knows no claim, no socket and no time.
+//! A [`Protocol`](super::Protocol) hears its client's texts and is told the hub's events; it answers both with
+//! [`Action`]s, which its session carries out in their order. It keeps what its dialect must remember of a client (its
+//! id, its networks, what it may not send yet), and knows no claim, no socket and no time.
 //!
-//! What many clients are told in the same words (signals, notices, rosters, publications) is written without it, by the
-//! functions of [`dialect`](super), wherever it is handed over.
+//! Messages that are the same for many clients (signals, notices, rosters, publications) are written without it, by the
+//! functions of [`dialect`](super), where they are handed over.
 
 use std::borrow::Cow;
 
@@ -18,21 +17,21 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::Complaint;
 use super::words::{Received, Sent};
 
-/// Which membership an action is about. It waits while the mesh decides on that one, behind what came before it.
+/// The membership that an action is about. The action waits while the mesh decides on it, behind earlier actions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
     /// None: it is carried out at once.
     Nothing,
     /// The only one that the client has.
     Only,
-    /// That in this network.
+    /// The membership in this network.
     Network(NetworkKey),
 }
 
 /// What a session does for its protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// The client goes by this id from now on. It has no membership before.
+    /// The client has this id from now on. It has no membership before that.
     Identify {
         /// Its id.
         peer: PeerId,
@@ -41,29 +40,29 @@ pub enum Action<'a> {
     },
     /// Asks the mesh for a membership; [`HubEvent::Joined`] or [`HubEvent::Lost`] follows.
     Join {
-        /// Of which network.
+        /// The network.
         network: NetworkKey,
         /// What to show of the client: the text of a JSON object.
         data: Option<Bytes>,
-        /// It can be reached and is not shown.
+        /// It can be reached but is not shown.
         quiet: bool,
         /// The network that it leaves for it.
         leaving: Option<NetworkKey>,
-        /// What it wants of its room, in a dialect that has such.
+        /// What it wants of its room, in a dialect that has rooms.
         room: Option<RoomAsk>,
     },
-    /// Shows other data of it, and shows it where it was not.
+    /// Shows other data of the client, and shows the client if it was quiet.
     Update {
-        /// The network in which it shows them.
+        /// The network.
         network: NetworkKey,
-        /// What to show.
+        /// The data to show.
         data: Option<Bytes>,
     },
     /// Ends a membership.
     Leave {
-        /// That of which network.
+        /// The network.
         network: NetworkKey,
-        /// The client said goodbye: what it said before and what still waits is gone with it.
+        /// The client said goodbye: its earlier signals that still wait are dropped.
         goodbye: bool,
     },
     /// Hands a payload to one peer.
@@ -72,58 +71,58 @@ pub enum Action<'a> {
         about: About,
         /// The peer that it is for.
         target: PeerId,
-        /// What kind, in this dialect.
+        /// Its kind, in this dialect.
         kind: SignalKind,
-        /// One JSON value; borrowed from what the client said, where it is handed on as it came.
+        /// One JSON value; borrowed from the client's text, if it is passed on as it came.
         payload: Cow<'a, str>,
     },
     /// A signal that can reach nobody: its target cannot be a peer id, or its payload is nested too deep.
     UnknownTarget {
-        /// What it waits for.
+        /// The membership that it waits for.
         about: About,
-        /// What its target was called, or the start of that.
+        /// The name of its target, or the start of that.
         name: String,
-        /// What kind, in this dialect.
+        /// Its kind, in this dialect.
         kind: SignalKind,
     },
     /// Hands a payload to all shown members of a network.
     Publish {
         /// The network whose members get it.
         network: NetworkKey,
-        /// What kind, in this dialect.
+        /// Its kind, in this dialect.
         kind: SignalKind,
         /// One JSON value.
         payload: Cow<'a, str>,
         /// The client gets it too.
         echo: bool,
     },
-    /// Lets what waits for the client be written from now on, behind this text.
+    /// Writes this text first; messages that wait for the client may follow from now on.
     Greet(Option<Utf8Bytes>),
-    /// Says something to the client.
+    /// Sends the client a message.
     Reply {
-        /// What it waits for.
+        /// The membership that it waits for.
         about: About,
-        /// The words.
+        /// The message.
         text: Utf8Bytes,
-        /// What it is counted as.
+        /// The word that it is counted under.
         word: Sent,
     },
-    /// Counts what the client did wrong, and tells it if there are words for that.
+    /// Counts a mistake of the client, and tells the client if there is a text.
     Complain {
-        /// What it waits for.
+        /// The membership that it waits for.
         about: About,
-        /// What is counted and logged.
+        /// The code that is counted and logged.
         code: &'static str,
-        /// The words.
+        /// The message.
         text: Option<Utf8Bytes>,
     },
-    /// Ends the connection: for the reason that the protocol is told just now, or because the client wants it.
+    /// Ends the connection: for the reason that the protocol was just told, or because the client wants it.
     Close,
 }
 
 impl Action<'_> {
-    /// The same, keeping nothing of the text that it came from: that may be part of a larger buffer, of which all would be
-    /// kept.
+    /// The same action without the text that it came from: the text may be part of a larger buffer, all of which would
+    /// be kept.
     pub fn into_owned(self) -> Action<'static> {
         match self {
             Action::Signal {
@@ -175,7 +174,7 @@ impl Action<'_> {
     }
 }
 
-/// What the hub has for one client alone.
+/// An event for one client alone.
 #[derive(Debug, Clone)]
 pub enum HubEvent<'a> {
     /// The connection stands.
@@ -185,32 +184,32 @@ pub enum HubEvent<'a> {
         /// The network that it is in.
         network: &'a NetworkKey,
     },
-    /// The client is not in a network: it may not be, or somebody else took its place there over.
+    /// The client is not in a network: it was refused, or another took over its id there.
     Lost {
         /// The network that it is not in.
         network: &'a NetworkKey,
         /// Why, in words.
         why: Complaint<'a>,
     },
-    /// A join or an update came too soon after others and was not carried out; the client is told by itself.
+    /// A join or an update came too soon after others and was not carried out; the client is told separately.
     Declined {
-        /// The network that it was to leave.
+        /// The network that it would have left.
         leaving: Option<&'a NetworkKey>,
     },
-    /// Something that the client said was not heard.
+    /// A text of the client was not heard.
     Missed,
-    /// Something that the client said is not carried out.
+    /// An action of the client is not carried out.
     Dropped {
-        /// What it was.
+        /// The action.
         what: Dropped<'a>,
         /// Why not, in words.
         why: Complaint<'a>,
     },
     /// A signal of the client was not delivered, or may not have been.
     Undelivered {
-        /// Whom it was for.
+        /// The target.
         target: &'a PeerId,
-        /// What kind it was.
+        /// Its kind.
         kind: SignalKind,
         /// Why it was not delivered.
         why: SignalFailure,
@@ -226,7 +225,7 @@ pub enum HubEvent<'a> {
     },
     /// Answers [`Action::UnknownTarget`], unless the client was told already.
     UnknownTarget {
-        /// What its target was called.
+        /// The name of its target.
         name: &'a str,
     },
     /// The client made a mistake or reached a limit that the session sees.
@@ -237,28 +236,28 @@ pub enum HubEvent<'a> {
     Ending(Complaint<'a>),
 }
 
-/// Something that is not carried out.
+/// An action that is not carried out.
 #[derive(Debug, Clone, Copy)]
 pub enum Dropped<'a> {
-    /// A message of which there are but the first bytes and the last.
+    /// A message of which only the first bytes and the last were kept.
     Ends {
-        /// The first.
+        /// The first bytes.
         head: &'a [u8],
-        /// The last.
+        /// The last bytes.
         tail: &'a [u8],
     },
     /// A signal.
     Signal {
         /// The peer that it was for.
         target: &'a PeerId,
-        /// What kind of signal it was.
+        /// Its kind.
         kind: SignalKind,
     },
     /// Anything else.
     Other,
 }
 
-/// The actions that one text or one event comes to. One takes no memory of its own.
+/// The actions that follow from one text or one event. A single action takes no memory of its own.
 #[derive(Debug)]
 pub struct Actions<'a> {
     clock: fn() -> u64,
@@ -268,7 +267,7 @@ pub struct Actions<'a> {
 }
 
 impl<'a> Actions<'a> {
-    /// None yet. `clock` gives the Unix time in milliseconds, where a message has to say it.
+    /// No actions yet. `clock` gives the Unix time in milliseconds, for messages that carry it.
     pub fn new(clock: fn() -> u64) -> Self {
         Actions {
             clock,
@@ -295,7 +294,7 @@ impl<'a> Actions<'a> {
         });
     }
 
-    /// Notes what the client's message was.
+    /// Notes how the client's message is counted.
     pub fn note(&mut self, received: Received) {
         self.received = Some(received);
     }
@@ -305,7 +304,7 @@ impl<'a> Actions<'a> {
         (self.clock)()
     }
 
-    /// What the client's message was.
+    /// How the client's message is counted.
     pub fn received(&self) -> Option<Received> {
         self.received
     }
@@ -324,13 +323,13 @@ impl<'a> IntoIterator for Actions<'a> {
 /// How a connection begins, as the request for it tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beginning {
-    /// What is spoken on it.
+    /// The dialect.
     pub dialect: Dialect,
-    /// Who the client is; `None` if it says so later.
+    /// The id of the client; `None` if it tells it later.
     pub peer: Option<PeerId>,
-    /// An id that nobody else has, for a client that never says who it is; `None` if that is known already.
+    /// An unused id, for a client that never tells one; `None` if the id is known already.
     pub fresh: Option<PeerId>,
-    /// The network that it joins by connecting; `None` in a dialect whose clients say so later.
+    /// The network that it joins by connecting; `None` in a dialect whose clients name it later.
     pub network: Option<NetworkKey>,
     /// The longest data that may be shown of it, in bytes.
     pub max_announce_bytes: usize,

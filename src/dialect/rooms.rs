@@ -1,10 +1,11 @@
-//! The dialect of OctateCode's clients: rooms that somebody creates, with a host, for documents that travel peer to peer.
+//! The dialect of OctateCode's clients: rooms that a client creates, with a host, for documents that travel peer to
+//! peer.
 //!
-//! A client says who it is and in which room (`auth`), and nothing before that is heard. It creates a room (`create-room`)
-//! or enters one that is there (`join-room`), is told of it in one message, and leaves it (`leave-room`). Offers, answers
-//! and candidates come to the one that they name, or to all others in the room; `presence` and `cursor-update` to all
-//! others. Whoever was there first is the host, and the members are told when that is somebody else. Reads no payload; what
-//! makes a room is the core's to know (`hubmesh_core::rooms`).
+//! A client first tells its id and its room (`auth`); earlier messages are refused. It creates a room (`create-room`)
+//! or enters an existing one (`join-room`), is told of it in one message, and leaves it (`leave-room`). Offers, answers
+//! and candidates reach the member that they name, or all others in the room; `presence` and `cursor-update` reach all
+//! others. The member that has been there the longest is the host, and the members are told when the host changes.
+//! Reads no payload; the core knows what a room is (`hubmesh_core::rooms`).
 
 use std::borrow::Cow;
 
@@ -23,10 +24,10 @@ mod said;
 
 pub use said::{Message, NewRoom, Said, decode};
 
-/// How deep what is passed on may be nested: as what PeerJS clients send.
+/// How deep payloads may be nested: as deep as those of PeerJS clients.
 pub const MAX_DEPTH: usize = super::peerjs::MAX_DEPTH;
 
-/// What is relayed: the type, and what its data is wrapped in.
+/// The messages that are relayed: the type, and the name that wraps its data.
 const RELAYED: [(&str, Option<&str>); 5] = [
     ("sdp-offer", Some("offer")),
     ("sdp-answer", Some("answer")),
@@ -35,20 +36,20 @@ const RELAYED: [(&str, Option<&str>); 5] = [
     ("cursor-update", None),
 ];
 
-/// What a data object begins with that shows a member's name.
+/// The beginning of the data object that shows a member's name.
 const USER_NAME: &str = r#"{"userName":"#;
 
 /// One client.
 #[derive(Debug)]
 pub struct Rooms {
-    /// Who it is, and the room that it means where it names none.
+    /// Its id, and the room that it means when it names none.
     known: Option<(PeerId, NetworkKey)>,
     max_announce_bytes: usize,
     max_room_bytes: usize,
 }
 
 impl Rooms {
-    /// A client that has not said who it is.
+    /// A client that has not told its id.
     pub fn new(beginning: &Beginning) -> Self {
         Rooms {
             known: None,
@@ -129,7 +130,7 @@ impl Rooms {
                 room: Some(RoomAsk::Enter),
             }),
             Said::Leave => {
-                // In its turn: what was said to the room before still goes out.
+                // It waits its turn: earlier messages to the room still go out.
                 let goodbye = false;
                 actions.push(Action::Leave { network, goodbye });
             }
@@ -207,8 +208,8 @@ impl Rooms {
                     actions.push(Action::Close);
                 }
             }
-            // What it is told of a room is told already; it is told of a limit beside these, and of a hub that drains by
-            // the close frame.
+            // It has been told of a room already; it is told of a limit separately, and of a hub that drains by the
+            // close frame.
             HubEvent::Joined { .. }
             | HubEvent::Declined { .. }
             | HubEvent::Missed
@@ -366,7 +367,7 @@ pub fn encode_signal(signal: &DeliveredSignal<'_>, now_ms: u64) -> Option<Utf8By
     relayed(signal.kind, ends, signal.payload, now_ms)
 }
 
-/// Writes what is said to a room for the others in it.
+/// Writes a message to a room for the others in it.
 pub fn encode_publication(
     publication: &DeliveredPublication<'_>,
     now_ms: u64,
@@ -375,7 +376,7 @@ pub fn encode_publication(
     relayed(publication.kind, ends, publication.payload, now_ms)
 }
 
-/// Writes what a room hears of a member.
+/// Writes what the members of a room are told of another.
 pub fn encode_notice(room: &str, event: &PeerEvent, now_ms: u64) -> Notice {
     let peer = event.peer();
     let (kind, data) = match event {
@@ -455,7 +456,7 @@ pub fn describe(name: &str, room: &Room, state: &str, now_ms: u64) -> Utf8Bytes 
                 .raw("userName", &name_of(member))
                 .number("isHost", at == 0)
                 .number("connectedAt", member.hlc.wall_ms())
-                // Its hub would have let go of it otherwise.
+                // Its hub would have ended it otherwise.
                 .number("lastHeartbeat", now_ms)
         })
         .end()
@@ -465,7 +466,7 @@ fn name_of(member: &RoomClaim) -> String {
     user_name(&member.peer, member.data.as_deref())
 }
 
-/// The name in what is shown of a member: a JSON string. Not trusted: what is no fit string is its id.
+/// The name in what is shown of a member: a JSON string. Not trusted: for an unfit string, the id stands.
 pub fn user_name(peer: &PeerId, data: Option<&[u8]>) -> String {
     let inside = data.and_then(|data| {
         let inside = data

@@ -1,8 +1,8 @@
-//! Which dialect is spoken on a connection whose address does not say so: its first text tells.
+//! Finds the dialect of a connection whose address does not tell it: its first text does.
 //!
-//! Clients of several dialects connect to `/` without a word. What they say first is enough to tell them apart; anything
-//! else is told what would have been right, and so is whoever sends frame after frame and no text. Reads the type of a
-//! message and the names of its members, and nothing more; knows no socket and no time.
+//! Clients of several dialects connect to `/` and send nothing else. Their first text is enough to tell them apart. A
+//! client that sends another text, or frame after frame and no text, is told what would have been right. Reads the type
+//! of a message and the names of its members, and nothing more; knows no socket and no time.
 
 use hubmesh_core::ids::Dialect;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -20,10 +20,10 @@ pub struct Sniffing {
 }
 
 impl Sniffing {
-    /// A frame came that is no text, or a part of one.
+    /// A frame came that is no text, or only a part of one.
     ///
     /// # Errors
-    /// Too many did.
+    /// Too many frames came.
     pub fn pass(&mut self) -> Result<(), Complaint<'static>> {
         self.frames += 1;
         match self.frames <= MOST_FRAMES {
@@ -32,7 +32,7 @@ impl Sniffing {
         }
     }
 
-    /// What is spoken on a connection whose first text this is.
+    /// The dialect of a connection whose first text this is.
     ///
     /// # Errors
     /// No dialect begins so.
@@ -57,7 +57,7 @@ impl Sniffing {
     }
 }
 
-/// Why a connection comes to nothing: what came, and what would have been right.
+/// Why a connection is closed: what came, and what would have been right.
 pub fn undecided(what: &str) -> Complaint<'static> {
     let text = format!(
         "{what}; begin with `auth` (OctateCode), `register` (Self-Streme) or `subscribe`, `publish` or `ping` (y-webrtc), or \
@@ -66,7 +66,7 @@ pub fn undecided(what: &str) -> Complaint<'static> {
     Complaint::new("undecided", text)
 }
 
-/// What a client is told of which nobody knows what it speaks.
+/// What a client whose dialect is unknown is told.
 pub fn error(why: &Complaint<'_>) -> Utf8Bytes {
     Object::of("error", 2 * why.text.len())
         .text("message", &why.text)

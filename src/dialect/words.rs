@@ -1,4 +1,4 @@
-//! What messages are, whatever a dialect calls them: what is counted of each dialect.
+//! The words that messages are counted under, whatever a dialect calls them.
 
 /// Declares an enum of words, and the list of all of them.
 macro_rules! words {
@@ -42,11 +42,11 @@ words! {
         Goodbye = "goodbye",
         /// Accepted without effect.
         Cleanup = "cleanup",
-        /// Says no more than that the peer is there.
+        /// Tells only that the peer is alive.
         Heartbeat = "heartbeat",
         /// Any other type.
         Other = "other",
-        /// What cannot be read.
+        /// A message that cannot be read.
         Malformed = "malformed",
     }
 }
@@ -70,15 +70,15 @@ words! {
         IceCandidate = "ice-candidate",
         /// Anything else from one peer.
         Signal = "signal",
-        /// Something that was published to a network.
+        /// A publication to a network.
         Publish = "publish",
-        /// The answer to something that was asked for.
+        /// The answer to a request.
         Reply = "reply",
         /// The answer to a ping.
         Pong = "pong",
         /// Another peer says goodbye.
         Goodbye = "goodbye",
-        /// Something was wrong.
+        /// An error.
         Error = "error",
     }
 }

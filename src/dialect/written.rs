@@ -1,7 +1,7 @@
 //! A message of the hub, written member by member.
 //!
-//! Invariant: what is written is one JSON object, as long as each raw value that is put into it is one value. Knows no
-//! message type; called by the dialects' encoders.
+//! Invariant: the text is one JSON object, if each raw value that is put into it is one value. Knows no message type;
+//! called by the dialects' encoders.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::{json, push_id, push_number};
 pub(super) struct Object(String);
 
 impl Object {
-    /// A message of this type, of about so many bytes beside it.
+    /// A message of this type, with about this many bytes besides.
     pub(super) fn of(kind: &str, bytes: usize) -> Self {
         let mut text = String::with_capacity(64 + bytes);
         text.push('{');

@@ -1,10 +1,10 @@
 //! The dialect of `y-webrtc` clients: topics, and messages that are published to them.
 //!
-//! A client is nobody in particular. It subscribes to topics (`subscribe`, `unsubscribe`), and what it publishes to one of
-//! them (`publish`) comes to all that are subscribed there, itself included: the object that it sent, as it sent it, with
-//! `clients` added, the number of subscribers in the whole mesh. A `ping` gets a `pong`. What y-webrtc's own server passes over
-//! is passed over here, without a word and with the connection going on; what is over a bound is told in an `error`, which
-//! the client passes over. Reads no payload; knows no subscriber.
+//! A client has no id. It subscribes to topics (`subscribe`, `unsubscribe`), and a message that it publishes to one of
+//! them (`publish`) reaches all its subscribers, itself included: the object as it was sent, with `clients` added, the
+//! number of subscribers in the whole mesh. A `ping` gets a `pong`. Messages that y-webrtc's own server ignores are
+//! ignored here too, without an error, and the connection goes on. A message over a bound gets an `error`, which the
+//! client ignores. Reads no payload; knows no subscriber.
 
 use std::borrow::Cow;
 
@@ -20,29 +20,29 @@ use super::{
 };
 use super::{fields, json, push_number};
 
-/// How deep a message may be nested: as what PeerJS clients send. What y-webrtc sends has six levels.
+/// How deep a message may be nested: as deep as those of PeerJS clients. Messages of y-webrtc have six levels.
 pub const MAX_DEPTH: usize = super::peerjs::MAX_DEPTH;
 
-/// The one kind of what is published.
+/// The one kind of publications.
 const PUBLISHED: SignalKind = SignalKind(0);
 
 /// One message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said<'a> {
-    /// To be in these topics.
+    /// It subscribes to these topics.
     Subscribe(Vec<Cow<'a, str>>),
-    /// To be in these topics no more.
+    /// It leaves these topics.
     Unsubscribe(Vec<Cow<'a, str>>),
-    /// To hand this object to all that are in the topic.
+    /// It publishes this object to a topic.
     Publish {
-        /// Which topic.
+        /// The topic.
         topic: Cow<'a, str>,
         /// The whole message, as it was sent.
         message: &'a str,
     },
-    /// A sign of life that wants an answer.
+    /// It asks for a pong.
     Ping,
-    /// Nothing that y-webrtc's server heeds.
+    /// A message that y-webrtc's server ignores.
     Ignored,
 }
 
@@ -85,16 +85,16 @@ const fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// The topics in a list; whatever else is in it is passed over, and so is what is no list.
+/// The topics in a list; anything else in it is ignored, and so is anything but a list.
 fn names(list: Option<&str>) -> Vec<Cow<'_, str>> {
     let values = list.and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list).ok());
     let values = values.into_iter().flatten();
     let names = values.filter_map(|value| json::string(value.get()));
-    // Nobody can publish to the topic without a name.
+    // No client can publish to the topic without a name.
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// One client. What it is subscribed to is known by its session.
+/// One client. Its session knows its topics.
 #[derive(Debug, Default)]
 pub struct Yjs;
 
@@ -109,7 +109,7 @@ impl Yjs {
             Ok(Said::Unsubscribe(topics)) => {
                 let networks = topics.iter().filter_map(|topic| key(topic));
                 for network in networks {
-                    // In its turn: what was published before still goes out.
+                    // It waits its turn: earlier publications still go out.
                     let goodbye = false;
                     actions.push(Action::Leave { network, goodbye });
                 }
@@ -136,7 +136,7 @@ impl Yjs {
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => actions.push(Action::Greet(None)),
-            // It is told of a limit beside these, hears of nobody by name, and knows no word for a hub that drains.
+            // It is told of a limit separately, is told of no peer by name, and has no message for a hub that drains.
             HubEvent::Draining
             | HubEvent::Joined { .. }
             | HubEvent::Declined { .. }
@@ -186,7 +186,7 @@ fn complain(why: &Complaint<'_>, actions: &mut Actions<'_>) {
     actions.complain(why.code, words);
 }
 
-/// Something is wrong; y-webrtc's own server says nothing of the kind, and its clients pass over it.
+/// Something is wrong; y-webrtc's own server has no such message, and its clients ignore it.
 #[derive(Serialize)]
 struct FailureMessage<'a> {
     #[serde(rename = "type")]
@@ -212,8 +212,8 @@ pub fn encode(event: &Event<'_>) -> Option<Utf8Bytes> {
     }
 }
 
-/// Writes what was published: the object as it was sent, with the number of subscribers behind all else. Of two members
-/// of that name JavaScript heeds the last.
+/// Writes a publication: the object as it was sent, with the number of subscribers at its end. Of two members of that
+/// name JavaScript takes the last.
 pub fn encode_publication(publication: &DeliveredPublication<'_>) -> Option<Utf8Bytes> {
     let object = publication.payload.strip_prefix('{')?.strip_suffix('}')?;
     if publication.kind != PUBLISHED || object.trim_matches(is_blank).is_empty() {

@@ -1,5 +1,5 @@
-//! Which addresses the servers have: where they listen, where relays are reached, what clients are told, and what is the
-//! machine's own and therefore no peer.
+//! The addresses of the servers: where they listen, where relays are reached, what clients are told, and which are the
+//! machine's own and therefore no peers.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use crate::auth::Secret;
 use crate::config::NatSettings;
 use crate::log::Seldom;
 
-/// It is not known where this machine is reached.
+/// The address where this machine is reached is not known.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "TURN_PUBLIC_ADDRESS is unset, and this machine has no address that leads to the internet: set it to the one that \
@@ -22,7 +22,7 @@ use crate::log::Seldom;
 )]
 pub struct NoAddress;
 
-/// Says that clients elsewhere are given addresses that they cannot reach, as behind a cloud's NAT or in a container.
+/// Warns that clients elsewhere get addresses that they cannot reach, as behind a cloud's NAT or in a container.
 fn warn_of_private(found: impl Iterator<Item = IpAddr>) {
     for address in found {
         if PeerPolicy::default().judge(address) != Verdict::Allowed {
@@ -37,7 +37,7 @@ fn warn_of_private(found: impl Iterator<Item = IpAddr>) {
 
 /// The addresses of the servers.
 pub(super) struct Addresses {
-    /// What sockets are bound to; `::` is IPv6 alone.
+    /// The addresses that sockets are bound to; `::` is IPv6 alone.
     pub(super) listening: Vec<IpAddr>,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
@@ -57,7 +57,8 @@ impl fmt::Display for InUrl<'_> {
 }
 
 impl Addresses {
-    /// Those that are set, else those that the hub listens on, else those that this machine uses towards the internet.
+    /// The configured addresses, or else those that the hub listens on, or else those that this machine uses towards
+    /// the internet.
     pub(super) fn find(nat: &NatSettings, hub: &[IpAddr]) -> Result<Self, NoAddress> {
         let mut listening: Vec<IpAddr> = hub.to_vec();
         // The hub's own is of both families.
@@ -100,7 +101,7 @@ impl Addresses {
         v4.into_iter().chain(v6)
     }
 
-    /// What the ports of relays are bound to, of each family that has relays.
+    /// The addresses that the ports of relays are bound to, for each family that has relays.
     pub(super) fn relay_hosts(&self) -> Vec<IpAddr> {
         let hosts = self.listening.iter().copied();
         hosts
@@ -207,8 +208,8 @@ impl Machine {
         })
     }
 
-    /// Looks again if it is time to, and gives them all if they are others than before. While the system does not tell,
-    /// those that were known stay.
+    /// Looks again if it is time, and gives all addresses if they have changed. If the system does not tell, the known
+    /// ones stay.
     pub(super) fn look_again(&mut self, now: Instant) -> Option<Vec<IpAddr>> {
         if now < self.looked + LOOK {
             return None;
@@ -234,8 +235,8 @@ impl Machine {
     }
 }
 
-/// The address that this machine has towards the internet, where it listens on all of them. Nothing is sent: the system
-/// is asked for a route.
+/// The address that this machine has towards the internet, if it listens on all of them. Nothing is sent: the system is
+/// asked for a route.
 fn outward(listening: IpAddr) -> Option<IpAddr> {
     if !listening.is_unspecified() {
         return Some(listening);

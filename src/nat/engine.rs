@@ -1,9 +1,9 @@
-//! The one owner of the server: hands it what the sockets read, and does what it wants done.
+//! The one owner of the server: hands it the packets that the sockets read, and carries out its effects.
 //!
-//! Everything here is on one thread and behind one [`RefCell`], which is never borrowed across an await. A task reads each
-//! socket; each batch that it reads is handled whole, and then the others have their turn, so that a flood on one socket
-//! keeps none of them waiting. Sending never waits: what a socket or a connection has no space for is lost, and clients of
-//! TURN expect no better.
+//! Everything here is on one thread and behind one [`RefCell`], which is never borrowed across an await. A task reads
+//! each socket; each batch that it reads is handled whole, and then the others have their turn, so that a flood on one
+//! socket keeps none of them waiting. Sending never waits: a packet that a socket or a connection has no space for is
+//! lost, and clients of TURN expect this.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ use crate::clock;
 pub(super) struct Engine {
     server: Server,
     counters: Arc<Counters>,
-    /// Asked where there are relays.
+    /// Asked for addresses if there are relays.
     machine: Option<Machine>,
     /// Told when a task panics.
     panicked: Rc<Notify>,
@@ -102,7 +102,7 @@ impl Engine {
         engine.settle(this);
     }
 
-    /// Does what the server wants done.
+    /// Carries out the effects of the server.
     fn settle(&mut self, this: &Shared) {
         while let Some(effect) = self.server.poll_effect() {
             match effect {
@@ -118,7 +118,7 @@ impl Engine {
                 Effect::Close { allocation } => {
                     if let Some(relay) = self.relays.remove(&allocation) {
                         self.send_buffer.flush();
-                        // It lets go of the port when it has its turn.
+                        // It closes the port when it has its turn.
                         relay.reading.abort();
                     }
                 }
@@ -149,7 +149,7 @@ impl Engine {
                 let way = (to.client, Some(ip));
                 self.send_buffer.push(socket, way, bytes, passing);
             }
-            // No packet came there, so none goes from there.
+            // No packet came to that address, so none is sent from it.
             None => passing.into_iter().for_each(|_| self.counters.unsent()),
         }
     }
@@ -242,7 +242,7 @@ thread_local! {
     static INBOX: RefCell<ReceiveBuffer> = RefCell::new(ReceiveBuffer::new());
 }
 
-/// Has whoever serves know when a task panics.
+/// Reports when a task panics.
 struct Alarm(Rc<Notify>);
 
 impl std::ops::Drop for Alarm {

@@ -1,9 +1,9 @@
 //! This hub's own STUN and TURN: the sockets around `hubmesh-turn`, on a thread of their own.
 //!
-//! [`Nat::bind`] opens every port or none, [`Bound::start`] serves them until [`Nat::stop`]. What is relayed takes no time
-//! of the threads that serve peers, and needs no lock: the server, its sockets and its connections belong to one thread
-//! (`engine`, and `streams` for clients by TCP). It meets the rest of the hub in three things: counters, the certificate, and [`OwnServers`], which
-//! `/ice-servers` names. Knows nothing of sessions and of the mesh.
+//! [`Nat::bind`] opens every port or none, [`Bound::start`] serves them until [`Nat::stop`]. Relaying takes no time of
+//! the threads that serve peers, and needs no lock: the server, its sockets and its connections belong to one thread
+//! (`engine`, and `streams` for clients by TCP). It meets the rest of the hub in three things: counters, the
+//! certificate, and [`OwnServers`], which `/ice-servers` names. Knows nothing of sessions and of the mesh.
 
 mod addresses;
 mod engine;
@@ -40,13 +40,13 @@ pub use ports::{Port, PortError};
 use serve::{Ended, serve};
 use streams::Streams;
 
-/// The STUN and TURN servers that a hub cannot start. Nothing is bound.
+/// Why a hub cannot start its STUN and TURN servers. Nothing is bound.
 #[derive(Debug, thiserror::Error)]
 pub enum NatError {
     /// A port cannot be opened.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// It is not known where relays are reached.
+    /// The address where relays are reached is not known.
     #[error(transparent)]
     Address(#[from] NoAddress),
     /// The machine does not tell which addresses are its own, which no relay may lead to.
@@ -59,7 +59,7 @@ pub enum NatError {
 
 /// How long the thread may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// How often a hub that ends looks whether there are still relays.
+/// How often a hub that drains looks whether there are still relays.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// What clients are told of this hub's own servers.
@@ -69,23 +69,23 @@ pub struct OwnServers {
     pub stun: Vec<String>,
     /// `turn:` and `turns:` addresses.
     pub turn: Vec<String>,
-    /// What credentials for them are made with.
+    /// The secret that credentials for them are made with.
     pub secret: Secret,
-    /// As many relays as there may be.
+    /// The most relays.
     pub most: usize,
-    /// What they count.
+    /// Their counters.
     pub counters: Arc<Counters>,
     /// Whether they are served.
     pub serving: Arc<AtomicBool>,
 }
 
 impl OwnServers {
-    /// Whether they are served; that they are no more is an error, which the log has.
+    /// Whether they are served. If they are not any more, that was an error, which was logged.
     pub fn are_served(&self) -> bool {
         self.serving.load(Ordering::Relaxed)
     }
 
-    /// What other hubs are told that their clients may use: nothing while there is no place for them.
+    /// The addresses that other hubs may give to their clients: none while this one is full.
     pub fn for_other_hubs(&self) -> Vec<String> {
         if !self.are_served() || self.is_full() {
             return Vec::new();
@@ -94,13 +94,13 @@ impl OwnServers {
         stun.chain(&self.turn).cloned().collect()
     }
 
-    /// Whether there is no place for one more relay.
+    /// Whether there can be no more relays.
     pub fn is_full(&self) -> bool {
         self.counters.open() >= self.most as u64
     }
 }
 
-/// Says that Linux hands ports of relays out to others too, who then have them when a relay wants one.
+/// Warns that Linux gives ports of relays to other sockets too, so that a relay may not get one.
 fn warn_of_shared_ports(relays: &RangeInclusive<u16>) {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let text = text.unwrap_or_default();
@@ -117,14 +117,14 @@ fn warn_of_shared_ports(relays: &RangeInclusive<u16>) {
     }
 }
 
-/// Ports that are open, and nobody reads yet.
+/// Ports that are open, and not read yet.
 pub struct Bound {
     ports: Ports,
     addresses: Addresses,
     machine: Option<Machine>,
 }
 
-/// What the thread is told.
+/// An order to the thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Order {
     Serve,
@@ -140,7 +140,8 @@ pub struct Nat {
 }
 
 impl Nat {
-    /// Opens what the configuration asks for, at the addresses that the hub listens on; `None` if it asks for nothing.
+    /// Opens the ports that the configuration asks for, at the addresses that the hub listens on; `None` if it asks for
+    /// none.
     pub fn bind(config: &Config, listening: &[IpAddr]) -> Result<Option<Bound>, NatError> {
         if config.nat.stun.is_none() && config.nat.turn.is_none() {
             return Ok(None);
@@ -179,7 +180,7 @@ impl Nat {
     /// Ends all relays, and the thread.
     pub async fn stop(mut self) {
         self.orders.send_replace(Order::Stop);
-        // It ends in any case, told or not; a hub that ends does not wait for one that hangs.
+        // The thread ends in any case; a hub that stops does not wait for one that hangs.
         let _ = timeout(STOP_WITHIN, &mut self.ended).await;
     }
 }
@@ -227,7 +228,7 @@ impl Bound {
         };
         let (config, metrics) = (Arc::clone(config), Arc::clone(metrics));
         let serve = move || {
-            // The streams are of this thread alone.
+            // The streams belong to this thread alone.
             let streams = Streams::new(&config, certificates, metrics);
             let Bound {
                 ports,
@@ -261,7 +262,7 @@ where
     }
 }
 
-/// Says that nothing is served any more, however that came about: a panic is no exception.
+/// Marks the servers as not served any more when dropped, also after a panic.
 struct Ending {
     serving: Arc<AtomicBool>,
     orders: watch::Receiver<Order>,
@@ -284,7 +285,7 @@ impl Drop for Ending {
 mod tests {
     use super::*;
 
-    /// Whether they are served after this has been run, and whether whoever waits for the end is told.
+    /// Whether they are served after this has run, and whether a task that waits for the end is told.
     fn after<F>(order: Order, serve: impl FnOnce() -> F + Send + 'static) -> (bool, bool)
     where
         F: Future<Output = Result<(), Ended>>,

@@ -15,13 +15,13 @@ use crate::config::NatSettings;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {addr} for {setting} ({protocol}): {why}")]
 pub struct PortError {
-    /// What asks for it.
+    /// The setting that asks for it.
     pub setting: &'static str,
     /// UDP or TCP.
     pub protocol: &'static str,
-    /// The address and port that it was to have.
+    /// The address and port that it should have.
     pub addr: SocketAddr,
-    /// What the system says.
+    /// The error of the system.
     pub why: io::Error,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// Which number is for what.
+/// The port numbers and their uses.
 #[derive(Clone, Copy, Default, Debug)]
 struct Numbers {
     stun: Option<u16>,
@@ -58,9 +58,10 @@ pub(super) struct Ports {
     pub(super) tls: Vec<TcpListener>,
 }
 
-/// How often a free number is looked for that is free for all addresses and both protocols.
+/// How often a port number is drawn until one is free for all addresses and both protocols.
 const TRIES: usize = 32;
-/// The receive buffer of a socket that clients send to, in bytes: it holds what comes in while others are served.
+/// The receive buffer of a socket that clients send to, in bytes: it holds packets that come in while others are
+/// served.
 const RECEIVE_BYTES: usize = 2 * 1024 * 1024;
 
 impl Ports {
@@ -120,7 +121,7 @@ impl Ports {
         self.numbers.tls
     }
 
-    /// Numbers that relays are asked for on.
+    /// The port numbers where relays are asked for.
     pub(super) fn turn(&self) -> Vec<u16> {
         let numbers = [self.numbers.turn, self.numbers.tls];
         numbers.into_iter().flatten().collect()
@@ -151,7 +152,7 @@ impl Ports {
     }
 }
 
-/// What a number is opened for.
+/// The protocols that a number is opened for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Over {
     Both,

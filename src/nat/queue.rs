@@ -1,7 +1,7 @@
 //! What waits for a client that came by a stream, bounded in packets and in bytes.
 //!
-//! The engine puts packets in, the client's task takes them out and writes them. What does not fit is lost, as it would be
-//! by UDP. Knows neither sockets nor the server.
+//! The engine puts packets in, the client's task takes them out and writes them. A packet that does not fit is lost, as
+//! it would be by UDP. Knows neither sockets nor the server.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 /// Packets that may wait for one client.
 const WAITING: usize = 256;
-/// How many bytes they may have: a packet may be as long as a datagram, and the shortest are many.
+/// How many bytes they may have together: a packet may be as long as a datagram, and short ones are many.
 const WAITING_BYTES: usize = 256 * 1024;
 
-/// What goes to one client, bounded in packets and in bytes.
+/// The packets for one client, bounded in number and in bytes.
 pub(super) struct Queue {
     packets: mpsc::Sender<Bytes>,
     /// Bytes that the writer has not taken yet.
@@ -40,8 +40,8 @@ pub(super) fn queue() -> (Queue, Waiting) {
 }
 
 impl Queue {
-    /// Puts a packet at the end, or loses it, and says whether it is there: a client that does not read loses what it does
-    /// not take.
+    /// Puts a packet at the end, or drops it if it does not fit: a client that does not read loses packets. True if it
+    /// was put.
     pub(super) fn put(&self, packet: &[u8]) -> bool {
         let waiting = self.waiting.get() + packet.len();
         let has_room = waiting <= WAITING_BYTES
@@ -57,13 +57,13 @@ impl Queue {
 }
 
 impl Waiting {
-    /// The next one; `None` once the engine has let go of its end.
+    /// The next packet; `None` once the engine has dropped its end.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
         let packet = self.packets.recv().await;
         self.took(packet)
     }
 
-    /// The next one, if it is there already.
+    /// The next packet, if it is there already.
     pub(super) fn ready(&mut self) -> Option<Bytes> {
         let packet = self.packets.try_recv().ok();
         self.took(packet)

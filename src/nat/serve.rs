@@ -1,7 +1,7 @@
 //! Reads all ports, by UDP and by streams, until it is told to stop.
 //!
-//! One future on the thread of STUN and TURN, and above the engine and the streams, which know nothing of it. It ends by
-//! itself when a reader ends or a task panics: what all of them share may be half done then.
+//! One future on the thread of STUN and TURN, above the engine and the streams, which know nothing of it. It ends by
+//! itself when a reader ends or a task panics: the shared state may be inconsistent then.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,7 +22,7 @@ use super::udp::Udp;
 /// How often the hub looks for relays whose time is over. Their data is refused at once, their ports close within this.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Why nothing is served any more, though nobody said to stop.
+/// Why serving ended without an order to stop.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
     /// A port cannot be read.
@@ -31,7 +31,7 @@ pub(super) enum Ended {
     /// The task that reads one of the ports has ended.
     #[error("a port is not read any more")]
     Reader,
-    /// A task panicked, and what all of them share may be half done.
+    /// A task panicked, and the shared state may be inconsistent.
     #[error("a task of it panicked")]
     Panicked,
 }

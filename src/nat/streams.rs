@@ -1,9 +1,10 @@
 //! Clients that come by TCP or TLS: their connections, bounded in number, time and memory.
 //!
-//! A connection without a relay may take short packets only and not long: one that shows no credentials within
-//! `HEADER_TIMEOUT_MS` is closed, whatever else it says. TLS handshakes have places, and take no more than a part of the
-//! thread's time, which relays need. With a relay it lasts as long as that does. What goes to a client waits in a short
-//! [`queue`]; what does not fit is lost, as it would be by UDP, so that a client that does not read harms nobody else.
+//! A connection without a relay may send only short packets, and only for a while: if it shows no credentials within
+//! `HEADER_TIMEOUT_MS`, it is closed, whatever else it sends. TLS handshakes have slots, and take only a part of the
+//! thread's time, which relays need. A connection with a relay lasts as long as that does. Packets for a client wait in
+//! a short [`queue`]; a packet that does not fit is lost, as it would be by UDP, so a client that does not read harms
+//! no other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ use crate::tls::{Certificates, StepTurns, TlsDoor};
 const LONGEST_UNPROVED: usize = 2 * 1024;
 /// How long the listening socket is left alone when it cannot accept.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What one read may bring, in bytes.
+/// The most bytes of one read.
 const READ_BYTES: usize = 16 * 1024;
 
 /// TLS handshakes take one part in this many of the thread's time: a signature takes up to a millisecond, and packets wait.
@@ -74,7 +75,7 @@ impl Streams {
         self.metrics.turn_refusals.inc(why);
     }
 
-    /// There is no place for a connection.
+    /// Closes a connection for which there is no slot.
     fn turn_away(&self, client: SocketAddr, why: NoSlot) {
         self.refuse(match why {
             NoSlot::Full => TurnRefusal::Full,
@@ -91,7 +92,7 @@ impl Streams {
         tracing::debug!(%client, "a connection of TURN was closed: TURN_MAX_CONNECTIONS are open, or its address has its share");
     }
 
-    /// TLS with a client, if there is a place for its handshake, and it manages in time.
+    /// TLS with a client, if there is a slot for its handshake, and the handshake is done in time.
     async fn secure(
         &self,
         certificates: &Certificates,
@@ -207,8 +208,8 @@ where
     done
 }
 
-/// Writes what waits for a client, all that is there before it is flushed. Over TLS each packet is a record of its own,
-/// because there are clients that take a record for a packet.
+/// Writes the packets that wait for a client, and flushes after all of them. Over TLS each packet is a record of its
+/// own, because some clients take a record for a packet.
 async fn write<S: AsyncWrite + Unpin>(mut writer: S, mut waiting: Waiting, secure: bool) {
     let mut batch = Vec::new();
     while let Some(first) = waiting.next().await {
@@ -269,7 +270,7 @@ async fn read<S: AsyncRead + Unpin>(
     }
 }
 
-/// Hands over all whole packets; `false` if what is there can be none.
+/// Hands over all whole packets; `false` if the bytes cannot be a packet.
 fn take_packets(this: &Shared, buffer: &mut BytesMut, from: FiveTuple, has_relay: bool) -> bool {
     let now = now();
     let good = loop {

@@ -1,8 +1,8 @@
-//! One UDP socket: many datagrams read by one system call, and such as go the same way sent by one.
+//! One UDP socket: one system call reads many datagrams, and one sends many that go the same way.
 //!
 //! Datagrams of one size from one socket to one address are put together and given to the kernel at once (segmentation
-//! offload); where it refuses that, they are sent one by one. What the kernel has no space for is lost, as on any wire.
-//! Fragmentation stays allowed: what TURN puts around a datagram may make it longer than the path bears.
+//! offload); where it refuses that, they are sent one by one. A datagram that the kernel has no space for is lost, as
+//! on any wire. Fragmentation stays allowed: the header that TURN adds may make a datagram longer than the path allows.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -48,8 +48,8 @@ impl Udp {
         self.socket.readable().await
     }
 
-    /// Reads what there is, up to a batch of it, and hands each datagram over with where it came from and, if the system
-    /// tells, which of this machine's addresses it came to.
+    /// Reads the datagrams that are there, up to a batch, and hands each over with its source and, if the system tells,
+    /// the address of this machine that it came to.
     pub(super) fn read(
         &self,
         receive_buffer: &mut ReceiveBuffer,
@@ -60,7 +60,7 @@ impl Udp {
         let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
         let reading = || self.state.recv((&self.socket).into(), &mut buffers, meta);
-        // What a peer's host says about unreachable ports comes as an error, and is no reason to stop.
+        // When a peer's host reports an unreachable port, this comes as an error, and is no reason to stop.
         let Ok(count) = self.socket.try_io(Interest::READABLE, reading) else {
             return;
         };
@@ -72,7 +72,7 @@ impl Udp {
         }
     }
 
-    /// Sends one datagram, or several of `size` bytes each, the last one perhaps shorter; says which were sent.
+    /// Sends one datagram, or several of `size` bytes each, the last one perhaps shorter; gives which were sent.
     fn send(&self, way: &Way, bytes: &[u8], size: usize) -> Taken {
         let transmit = |contents, segment_size| Transmit {
             destination: way.to,
@@ -104,7 +104,7 @@ enum Taken {
     Each(Vec<bool>),
 }
 
-/// Undoes what is right for QUIC, which finds the path's own limit.
+/// Undoes a setting that is right for QUIC, which finds the limit of the path itself.
 fn allow_fragments(socket: &std::net::UdpSocket, local: SocketAddr) {
     let done = match local {
         SocketAddr::V4(_) => {
@@ -158,7 +158,7 @@ impl ReceiveBuffer {
     }
 }
 
-/// From which socket to which address datagrams go, and from which of this machine's addresses.
+/// The way of a datagram: its socket, its target, and its source among this machine's addresses.
 #[derive(Clone)]
 struct Way {
     socket: Rc<Udp>,
@@ -172,11 +172,11 @@ impl Way {
     }
 }
 
-/// How many different ways waiting datagrams may go. Where one read brings datagrams for more, some are sent in between.
+/// How many different ways waiting datagrams may have. If one read brings datagrams for more, some are sent in between.
 const WAYS: usize = 16;
 
-/// Datagrams on their way out; those that go the same way are sent at once, in their order. What of them is relayed is
-/// counted when the kernel has taken it.
+/// Datagrams on their way out; those that go the same way are sent at once, in their order. Relayed data is counted
+/// when the kernel has taken it.
 pub(super) struct SendBuffer {
     counters: Arc<Counters>,
     /// The first `waiting` have something; the others keep their memory.
@@ -354,7 +354,7 @@ mod tests {
         send_buffer.push(&socket, (to, None), b"an answer", None);
         // No datagram is as long as that.
         send_buffer.push(&socket, (to, None), &[7; 70_000], passing(70_000));
-        // Nobody can be sent to there.
+        // Nothing can be sent there.
         let nowhere: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         send_buffer.push(&socket, (nowhere, None), &[7; 100], passing(100));
         send_buffer.push(&socket, (nowhere, None), &[7; 100], passing(100));

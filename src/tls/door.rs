@@ -1,8 +1,8 @@
 //! Which clients may be in a TLS handshake, and when each takes its costly steps.
 //!
-//! [`TlsDoor`] has the places of `MAX_TLS_HANDSHAKES`; one address has half of them at most, but for trusted proxies, which
-//! speak for many. Few have a turn ([`StepTurns`]) at a time, and all turns together can be held to a share of a thread's
-//! time. One pair is for the hub's port, another for TURN over TLS (`nat::streams`).
+//! [`TlsDoor`] has the slots of `MAX_TLS_HANDSHAKES`; one address has half of them at most, except trusted proxies,
+//! which speak for many clients. Few have a turn ([`StepTurns`]) at a time, and all turns together can be held to a
+//! share of a thread's time. One pair is for the hub's port, another for TURN over TLS (`nat::streams`).
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::config::{Config, TrustedProxies};
 use crate::limits::{AddressGroup, HandshakeSlot, HandshakeSlots, NoSlot};
 
-/// The places of handshakes.
+/// The slots of handshakes.
 pub(crate) struct TlsDoor {
     handshake_slots: HandshakeSlots,
     places: usize,
@@ -23,7 +23,7 @@ pub(crate) struct TlsDoor {
 }
 
 impl TlsDoor {
-    /// As many places as are configured, all free.
+    /// As many slots as are configured, all free.
     pub(crate) fn new(config: &Config) -> Self {
         TlsDoor {
             handshake_slots: HandshakeSlots::new(config.max_tls_handshakes),
@@ -32,7 +32,7 @@ impl TlsDoor {
         }
     }
 
-    /// A place for a handshake, unless there is none.
+    /// A slot for a handshake, unless there is none.
     pub(crate) fn enter(&self, from: IpAddr) -> Result<HandshakeSlot, NoSlot> {
         let of_one = match self.proxies.trusts(from.to_canonical()) {
             true => self.places,
@@ -48,7 +48,7 @@ const SHORTEST_REST: Duration = Duration::from_millis(1);
 /// Turns at the costly steps.
 pub(crate) struct StepTurns {
     few: Semaphore,
-    /// After a step all rest for this many times as long as it took.
+    /// After a step, all handshakes rest this many times as long as it took.
     rests: u32,
     /// Nanoseconds of rest that are owed.
     owed: AtomicU64,

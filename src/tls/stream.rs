@@ -1,11 +1,11 @@
 //! The byte stream under every connection: TCP as it is, or TLS over it.
 //!
 //! One type for both, so that hyper gives back what the accept loop put in, and so that sessions and links need not
-//! know which it is. The plain way is a match and nothing else; what TLS keeps is behind a pointer, so that a plain
-//! peer does not pay for it. Knows nothing of certificates or of what is said.
+//! know which it is. A plain connection costs one match and nothing else; the state of TLS is behind a pointer, so a
+//! plain peer does not pay for it. Knows nothing of certificates or of content.
 //!
-//! A TLS stream keeps what was written until it is flushed: whoever writes has to see
-//! [`poll_flush`](AsyncWrite::poll_flush) through.
+//! A TLS stream keeps written bytes until it is flushed: a writer has to complete
+//! [`poll_flush`](AsyncWrite::poll_flush).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -27,8 +27,8 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Has the kernel hold little that it has not sent: for sockets whose pings must not wait behind what a slow reader
-    /// has yet to read.
+    /// Bounds the unsent bytes that the kernel holds: for sockets whose pings must not wait behind bytes that a slow
+    /// reader has yet to read.
     pub fn bound_unsent(&self, most: Unsent) {
         let tcp = match self {
             Stream::Plain(tcp) => tcp,

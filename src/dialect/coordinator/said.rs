@@ -1,4 +1,4 @@
-//! What a client of the coordinator says, read.
+//! The messages of a coordinator's client, decoded.
 
 use std::borrow::Cow;
 
@@ -11,50 +11,50 @@ use super::{ANSWER, CANDIDATE, MAX_DEPTH, OFFER, SIGNAL};
 /// One message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said<'a> {
-    /// To be reached under this id.
+    /// It wants to be reached by this id.
     Register {
         /// The id.
         peer: Cow<'a, str>,
-        /// What to show of itself in rooms: one JSON value.
+        /// What it shows of itself in rooms: one JSON value.
         metadata: Option<&'a str>,
     },
-    /// To be in a room.
+    /// It wants to be in a room.
     Join {
-        /// Who says so.
+        /// The id that it gives as its own.
         peer: Cow<'a, str>,
-        /// Which.
+        /// The room.
         room: Cow<'a, str>,
     },
-    /// To be in a room no more.
+    /// It leaves a room.
     Leave {
-        /// Who says so.
+        /// The id that it gives as its own.
         peer: Cow<'a, str>,
-        /// Which.
+        /// The room.
         room: Cow<'a, str>,
     },
-    /// To hand a payload to one peer.
+    /// It sends a payload to one peer.
     Signal {
-        /// What kind.
+        /// Its kind.
         kind: SignalKind,
-        /// Who says so.
+        /// The id that it gives as its own.
         from: Cow<'a, str>,
-        /// To whom.
+        /// The target.
         to: Cow<'a, str>,
         /// One JSON value.
         payload: &'a str,
     },
-    /// To hand a payload to the others in a room.
+    /// It sends a payload to the others in a room.
     Broadcast {
-        /// Who says so.
+        /// The id that it gives as its own.
         from: Cow<'a, str>,
-        /// Which room.
+        /// The room.
         room: Cow<'a, str>,
         /// One JSON value.
         data: &'a str,
     },
-    /// A sign of life that wants an answer.
+    /// It asks for a pong.
     Ping,
-    /// Something that the coordinator has no word for; holds the start of that word.
+    /// A type that the coordinator does not know; holds its start.
     Unknown(String),
 }
 
@@ -146,7 +146,7 @@ pub fn decode(text: &str) -> Result<Said<'_>, Complaint<'static>> {
     })
 }
 
-/// The members that a message cannot do without.
+/// The members that a message must have.
 fn required<'a, const N: usize>(
     members: [(&'static str, Option<&'a str>); N],
 ) -> Result<[&'a str; N], Complaint<'static>> {

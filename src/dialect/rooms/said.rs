@@ -1,4 +1,4 @@
-//! What a client of rooms says, read.
+//! The messages of a client of rooms, decoded.
 
 use std::borrow::Cow;
 
@@ -8,57 +8,57 @@ use super::super::fields::{self, bounded, given, string};
 use super::super::{Complaint, json, start_of};
 use super::{MAX_DEPTH, RELAYED};
 
-/// One message of a client. Where it names no room or no user it means its own.
+/// One message of a client. If it names no room or no user, it means its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// What it asks for.
+    /// The command in it.
     pub said: Said<'a>,
-    /// Which room it is about.
+    /// The room that it is about.
     pub room: Option<Cow<'a, str>>,
-    /// Who says so.
+    /// The user that it names as its sender.
     pub user: Option<Cow<'a, str>>,
 }
 
-/// What a client asks for.
+/// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said<'a> {
-    /// To be known by its id.
+    /// It tells its id.
     Auth,
-    /// A new room, with these members of `data`.
+    /// It creates a room, with these members of `data`.
     Create(Box<NewRoom<'a>>),
-    /// To be in a room, under this name: a JSON string.
+    /// It wants to be in a room, under this name: a JSON string.
     Join(Option<&'a str>),
-    /// To be in it no more.
+    /// It leaves its room.
     Leave,
-    /// To hand a payload to one member, or to all others.
+    /// It sends a payload to one member, or to all others.
     Relay {
-        /// What kind.
+        /// Its kind.
         kind: SignalKind,
-        /// To whom; `None` is all others.
+        /// The target; `None` is all others.
         target: Option<Cow<'a, str>>,
         /// One JSON value.
         data: &'a str,
     },
-    /// A sign of life that wants an answer.
+    /// It asks for an answer, as a sign of life.
     Heartbeat,
-    /// Something that no server passes on.
+    /// A message that no server passes on.
     Operation,
-    /// Something that the dialect has no word for; holds the start of that word.
+    /// A type that the dialect does not have; holds its start.
     Unknown(String),
 }
 
-/// What is said of a room that is to be new, each one JSON value.
+/// The description of a new room; each field is one JSON value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NewRoom<'a> {
     /// Its name.
     pub room_name: Option<&'a str>,
-    /// That of whoever creates it.
+    /// The name of its creator.
     pub user_name: Option<&'a str>,
     /// Its document.
     pub file: Option<&'a str>,
-    /// What is in it.
+    /// The content of the document.
     pub content: Option<&'a str>,
-    /// Which version of it.
+    /// The version of the document.
     pub version: Option<&'a str>,
 }
 
@@ -68,7 +68,8 @@ const DATA: [&str; 5] = ["roomName", "userName", "fileId", "content", "version"]
 /// Reads a client's message.
 ///
 /// # Errors
-/// It is not an object, has a member of the wrong type, or is nested too deep: in words for the client. Nothing has changed.
+/// It is not an object, has a member of the wrong type, or is nested too deep: in words for the client. Nothing has
+/// changed.
 pub fn decode(text: &str) -> Result<Message<'_>, Complaint<'static>> {
     let read = fields::read(text, &NAMES).map_err(|why| why.complaint())?;
     let [kind, room, user, target, data] = read.map(given);
