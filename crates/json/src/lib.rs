@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use memchr::memchr2_iter;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -119,10 +120,10 @@ pub fn one_value(bytes: &[u8], most: usize) -> Option<&str> {
 
 /// Whether a valid JSON text is nested at most so deep.
 ///
-/// Text with no more opening brackets than that, which is nearly all there is, is told by counting them.
+/// Text with no more opening brackets than that, which is nearly all there is, is told by counting them. The search is
+/// `memchr`'s, since every signal is judged here: a loop over bytes took an eighth of the work for a signal.
 pub fn depth_is_bounded(valid: &str, most: usize) -> bool {
-    let opening = valid.bytes().filter(|b| matches!(b, b'[' | b'{')).count();
-    opening <= most || depth(valid) <= most
+    memchr2_iter(b'[', b'{', valid.as_bytes()).nth(most).is_none() || depth(valid) <= most
 }
 
 fn depth(valid: &str) -> usize {
