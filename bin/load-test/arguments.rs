@@ -40,6 +40,8 @@ Examples:
   load-test relay --dialect nats --hub nats://127.0.0.1:4222 --pid \"$(pidof nats-server)\"
   load-test table --hub-binary target/release/hubmesh
   load-test table --hub-binary target/release/hubmesh --only peerjs
+  load-test table --hub-binary target/release/hubmesh --only yjs
+  load-test idle --dialect rooms --peers 4000 --per-network 4 --pid 101
 
 Exit codes: 0 measured, 1 the run failed, 64 wrong usage, 69 unreachable, 77 refused."
 )]
@@ -67,7 +69,7 @@ pub enum Mode {
     Mesh(Mesh),
     /// Serve the floor: a relay of raw frames that others are compared with.
     Floor(Floor),
-    /// Start floor, hubs, NATS and PeerServer in turns, measure each, and print the tables of budgets.
+    /// Start floor, hubs, NATS, PeerServer and y-webrtc's server in turns, measure each, and print the tables of budgets.
     Table(Table),
 }
 
@@ -141,6 +143,9 @@ pub struct Idle {
     /// How many peers.
     #[arg(long, short = 'n', default_value_t = 5_000, value_parser = count(2, MOST_PEERS))]
     pub peers: usize,
+    /// How many of them are in one network: in one room or topic, where the dialect has those.
+    #[arg(long, default_value_t = 2, value_parser = count(2, 1_000))]
+    pub per_network: usize,
     /// How long they stay, once all are there.
     #[arg(long, default_value = "5s", value_parser = bounded)]
     pub hold: Duration,
@@ -221,9 +226,9 @@ pub struct Table {
     /// The hubmesh binary to measure, built for release.
     #[arg(long, value_name = "PATH")]
     hub_binary: Option<PathBuf>,
-    /// The folder whose node_modules holds PeerServer, the npm package `peer`.
+    /// The folder whose node_modules holds the rivals on Node: PeerServer (the package `peer`) and `y-webrtc`.
     #[arg(long, default_value = "tests/browser", value_name = "FOLDER")]
-    peer_server_dir: PathBuf,
+    node_dir: PathBuf,
     /// Compare in one dialect alone.
     #[arg(long, value_enum)]
     only: Option<table::Contest>,
@@ -319,7 +324,7 @@ impl Table {
     pub fn options(&self) -> table::Options {
         table::Options {
             hub_binary: self.hub_binary.clone(),
-            peer_server_dir: self.peer_server_dir.clone(),
+            node_dir: self.node_dir.clone(),
             only: self.only,
             rounds: self.rounds,
             pairs: self.work.pairs,

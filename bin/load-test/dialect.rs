@@ -10,7 +10,9 @@ mod floor;
 mod nats;
 mod peerjs;
 mod pigeon;
+mod rooms;
 mod websocket;
+mod yjs;
 
 use std::fmt;
 use std::time::Duration;
@@ -31,6 +33,10 @@ pub enum Dialect {
     /// What `peerjs` clients speak, to hubmesh and to PeerServer.
     #[value(name = "peerjs")]
     PeerJs,
+    /// What OctateCode's clients speak: a network is a room.
+    Rooms,
+    /// What `y-webrtc` clients speak, to hubmesh and to y-webrtc's own server: a network is a topic.
+    Yjs,
     /// The raw relay that `load-test floor` runs.
     Floor,
     /// NATS's text protocol: a subject for each peer.
@@ -130,6 +136,8 @@ impl Dialect {
         match self {
             Self::Pigeon => Box::new(pigeon::Pigeon::new(persona)),
             Self::PeerJs => Box::new(peerjs::PeerJs::new(persona)),
+            Self::Rooms => Box::new(rooms::Rooms::new(persona)),
+            Self::Yjs => Box::new(yjs::Yjs::new(persona)),
             Self::Floor => Box::new(floor::Floor::new(persona.id)),
             Self::Nats => Box::new(nats::Nats::new(persona)),
         }
@@ -137,7 +145,7 @@ impl Dialect {
 
     /// Whether members of a network are told of each other.
     pub fn tells_of_peers(self) -> bool {
-        matches!(self, Self::Pigeon)
+        matches!(self, Self::Pigeon | Self::Rooms)
     }
 
     /// Whether an open connection is a joined one: its server answers no request to join.
@@ -147,6 +155,10 @@ impl Dialect {
 
     /// The time between two heartbeats of a client, where the dialect has them.
     pub fn heartbeat_every(self) -> Option<Duration> {
-        matches!(self, Self::PeerJs).then_some(peerjs::HEARTBEAT_EVERY)
+        match self {
+            Self::PeerJs => Some(peerjs::HEARTBEAT_EVERY),
+            Self::Yjs => Some(yjs::HEARTBEAT_EVERY),
+            _ => None,
+        }
     }
 }

@@ -125,6 +125,7 @@ async fn run_mode(mode: Mode) -> Result<Outcome, Unable> {
         Mode::Idle(idle) => {
             let options = idle::Options {
                 peers: idle.peers,
+                per_network: idle.per_network,
                 hold: idle.hold,
             };
             idle::run(&*lab(&idle.aim).await?, &options).await

@@ -1,8 +1,10 @@
-//! Servers started for a comparison: the floor, hubs, NATS and PeerServer, each a process of its own that ends with its
+//! Servers started for a comparison: the floor, hubs, NATS and those on Node, each a process of its own that ends with its
 //! owner.
 //!
 //! Owns the starting and the finding of addresses. Every server listens on loopback on a port that the system chose.
 //! Dropping a [`Server`] kills its process.
+
+pub mod node;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -21,8 +23,6 @@ use crate::target;
 /// The longest that a server may take until it serves.
 const START_LIMIT: Duration = Duration::from_secs(15);
 const FLOOR_LINE: &str = "floor relay on ";
-const PEER_SERVER: &str = include_str!("peer-server.mjs");
-const PEER_SERVER_LINE: &str = "peer server on ";
 /// How many clients each server lets in.
 const MOST_CLIENTS: &str = "100000";
 
@@ -101,17 +101,13 @@ impl Server {
         Self::at(child, &format!("127.0.0.1:{port}"))
     }
 
-    /// PeerServer, of the npm package `peer` in the `node_modules` of `folder`.
-    pub async fn peer_server(folder: &Path) -> Result<Self, Failure> {
-        let mut command = Command::new("node");
-        command
-            .args(["--input-type=module", "--eval", PEER_SERVER, MOST_CLIENTS])
-            .current_dir(folder);
-        let (child, lines) = start(&mut command)?;
+    /// A server on Node, of the npm package in the `node_modules` of `folder`.
+    pub async fn on_node(folder: &Path, program: node::Program) -> Result<Self, Failure> {
+        let (child, lines) = start(&mut program.command(folder, MOST_CLIENTS))?;
         let address = first(lines, |line| {
-            line.strip_prefix(PEER_SERVER_LINE).map(str::to_owned)
+            line.strip_prefix(node::LINE).map(str::to_owned)
         });
-        let address = within(START_LIMIT, "for PeerServer to listen", address).await?;
+        let address = within(START_LIMIT, "for a server on Node to listen", address).await?;
         Self::at(child, &address)
     }
 
@@ -137,7 +133,9 @@ fn hub_command(binary: &Path, port: u16, bootstrap: Option<&HubUrl>) -> Command 
         .env_remove("PUBLIC_URL")
         .env_remove("PEERJS_KEY")
         .env_remove("PEERJS_PATH")
-        .env_remove("PEERJS_ROOMS");
+        .env_remove("PEERJS_ROOMS")
+        // A room of each pair, or of four.
+        .env("MAX_ROOMS", MOST_CLIENTS);
     if let Some(bootstrap) = bootstrap {
         command.env("BOOTSTRAP_HUBS", bootstrap.to_string());
     }
@@ -148,20 +146,6 @@ fn hub_command(binary: &Path, port: u16, bootstrap: Option<&HubUrl>) -> Command 
 pub fn nats_is_installed() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder: PathBuf| folder.join("nats-server").is_file())
-}
-
-/// Which PeerServer there is in `folder` to compare with, or why there is none.
-pub async fn peer_server_version(folder: &Path) -> Result<String, String> {
-    let package = folder.join("node_modules/peer/package.json");
-    let version = std::fs::read(&package)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .and_then(|package: Value| Some(package.get("version")?.as_str()?.to_owned()))
-        .ok_or_else(|| format!("there is no npm package at {}", package.display()))?;
-    let node = Command::new("node").arg("--version").output().await;
-    let node = node.map_err(|error| format!("cannot start node: {error}"))?;
-    let node = String::from_utf8_lossy(&node.stdout);
-    Ok(format!("{version} on Node {}", node.trim()))
 }
 
 /// A port that was free a moment ago.

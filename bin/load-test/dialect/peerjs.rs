@@ -148,6 +148,7 @@ fn reason(payload: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::websocket::unmasked;
 
     fn peer(hub: &str, token: Option<&str>) -> PeerJs {
         PeerJs::new(Persona {
@@ -156,13 +157,6 @@ mod tests {
             hub: hub.parse().unwrap(),
             token: token.map(str::to_owned),
         })
-    }
-
-    fn unmask(frame: &[u8], header: usize) -> Vec<u8> {
-        let (head, masked) = frame.split_at(header);
-        let mask = &head[header - 4..];
-        let mask = mask.iter().cycle();
-        masked.iter().zip(mask).map(|(a, b)| a ^ b).collect()
     }
 
     #[test]
@@ -190,7 +184,7 @@ mod tests {
         let mut out = Vec::new();
         let stamp = Stamp::now(42);
         candidate.write(stamp, &mut out);
-        let plain = unmask(&out, 8);
+        let plain = unmasked(&out);
         let message: Value = serde_json::from_slice(&plain).unwrap();
         assert_eq!(
             (&message["type"], &message["dst"]),
@@ -207,8 +201,8 @@ mod tests {
         peer.heartbeat(&mut beat);
         peer.leave(&mut leave);
         peer.join(&mut join);
-        assert_eq!(unmask(&beat, 6), br#"{"type":"HEARTBEAT"}"#);
-        assert_eq!(unmask(&leave, 6), br#"{"type":"LEAVE"}"#);
+        assert_eq!(unmasked(&beat), br#"{"type":"HEARTBEAT"}"#);
+        assert_eq!(unmasked(&leave), br#"{"type":"LEAVE"}"#);
         assert!(join.is_empty());
     }
 

@@ -119,6 +119,7 @@ fn understand(message: &[u8]) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::websocket::unmasked;
 
     fn pigeon() -> Pigeon {
         Pigeon::new(Persona {
@@ -136,12 +137,7 @@ mod tests {
         let mut out = Vec::new();
         let stamp = Stamp::now(42);
         candidate.write(stamp, &mut out);
-        let (mask, masked) = (&out[4..8], &out[8..]);
-        let plain: Vec<u8> = masked
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(a, b)| a ^ b)
-            .collect();
+        let plain = unmasked(&out);
         let message: serde_json::Value = serde_json::from_slice(&plain).unwrap();
         assert_eq!(message["targetPeerId"], to.as_str());
         assert_eq!(message["data"].to_string().len(), 300);

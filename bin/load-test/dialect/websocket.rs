@@ -246,15 +246,28 @@ fn close_reason(payload: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn opened() -> WebSocket {
-        WebSocket {
+impl WebSocket {
+    /// A connection whose upgrade is done.
+    pub fn opened() -> Self {
+        Self {
             open: true,
-            ..WebSocket::new()
+            ..Self::new()
         }
     }
+}
+
+/// The payload of one masked frame, as a server reads it.
+#[cfg(test)]
+pub fn unmasked(frame: &[u8]) -> Vec<u8> {
+    let header = if frame[1] == 0x80 | 126 { 4 } else { 2 };
+    let (mask, masked) = frame[header..].split_at(4);
+    let bytes = masked.iter().zip(mask.iter().cycle());
+    bytes.map(|(byte, mask)| byte ^ mask).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn message(socket: &mut WebSocket, input: &[u8]) -> (Vec<u8>, usize) {
         match socket.read(input, &mut Vec::new()) {
@@ -266,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_read_only_when_it_is_whole() {
-        let mut socket = opened();
+        let mut socket = WebSocket::opened();
         let mut frame = vec![0x81, 126, 1, 44];
         frame.extend([b'a'; 300]);
         for cut in 0..frame.len() {
@@ -280,23 +293,18 @@ mod tests {
 
     #[test]
     fn a_message_in_parts_is_put_together() {
-        let mut socket = opened();
+        let mut socket = WebSocket::opened();
         assert_eq!(message(&mut socket, b"\x01\x02ab").1, 4);
         assert_eq!(message(&mut socket, b"\x80\x01c"), (b"abc".to_vec(), 3));
     }
 
     #[test]
     fn a_ping_is_answered_with_its_payload_and_a_close_gives_its_code() {
-        let mut socket = opened();
+        let mut socket = WebSocket::opened();
         let mut out = Vec::new();
         assert!(socket.read(b"\x89\x02hi", &mut out).is_ok());
         assert_eq!((out[0], out[1]), (0x8A, 0x82));
-        let unmasked: Vec<u8> = out[6..]
-            .iter()
-            .zip(&out[2..6])
-            .map(|(a, b)| a ^ b)
-            .collect();
-        assert_eq!(unmasked, b"hi");
+        assert_eq!(unmasked(&out), b"hi");
         let closed = socket.read(b"\x88\x05\x03\xf0bye", &mut out).err();
         assert_eq!(closed, Some(DialectError::Closed("1008 bye".to_owned())));
     }
@@ -308,7 +316,7 @@ mod tests {
             b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff",
             b"\x83\x00",
         ] {
-            assert!(opened().read(frame, &mut Vec::new()).is_err());
+            assert!(WebSocket::opened().read(frame, &mut Vec::new()).is_err());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Idle peers: what a connected, announced and silent peer costs in resident memory.
 //!
-//! Peers are in networks of two, so that each has been announced to another. Memory is read before the first connection
+//! Peers are in networks of two or more, so that each has been announced to another. Memory is read before the first connection
 //! and after the last announcement has settled; the peers then stay for a while, in which the server's CPU time is
 //! what keeping them costs.
 
@@ -15,12 +15,14 @@ use crate::report::Report;
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub peers: usize,
+    /// How many are in one network.
+    pub per_network: usize,
     pub hold: Duration,
 }
 
 pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
     let before = lab.watched.sample()?;
-    let mut peers = lab.open_many(options.peers, 2).await?;
+    let mut peers = lab.open_many(options.peers, options.per_network).await?;
     lab.join_all(&mut peers).await?;
     let settled = lab.watched.sample()?;
     let mut kept = keep(peers);
@@ -34,8 +36,9 @@ pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
     let after = lab.watched.sample()?;
 
     let title = format!(
-        "idle: {} announced peers, {} dialect, {}",
+        "idle: {} announced peers, {} to a network, {} dialect, {}",
         options.peers,
+        options.per_network,
         lab.dialect,
         lab.hubs()
     );

@@ -1,5 +1,5 @@
 //! The whole comparison in one command: floor, hub, two hubs, and NATS where it is installed, under the same work; and a
-//! hub beside PeerServer, where that is installed, both with PeerJS clients.
+//! hub beside PeerServer with PeerJS clients, and beside y-webrtc's own server with its clients, where those are installed.
 //!
 //! Owns the contenders and the order of measuring; the budgets are in [`budget`]. Servers take turns, round by round, and
 //! each measurement of memory or of accepting has a server fresh from its start, so that no figure depends on what came
@@ -21,13 +21,13 @@ use crate::dialect::Dialect;
 use crate::lab::Lab;
 use crate::process::Watched;
 use crate::report::Report;
-use crate::server::{self, Server};
+use crate::server::{self, Server, node};
 use crate::target::Target;
 
 #[derive(Clone, Debug)]
 pub struct Options {
     pub hub_binary: Option<PathBuf>,
-    pub peer_server_dir: PathBuf,
+    pub node_dir: PathBuf,
     pub only: Option<Contest>,
     pub rounds: usize,
     pub pairs: usize,
@@ -49,6 +49,8 @@ pub enum Contest {
     /// A hub beside PeerServer.
     #[value(name = "peerjs")]
     PeerJs,
+    /// A hub beside y-webrtc's own server.
+    Yjs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +62,8 @@ enum Contender {
     NatsPair,
     PeerJsHub,
     PeerServer,
+    YjsHub,
+    YWebrtc,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,12 +96,15 @@ impl Contender {
             Self::NatsPair => "NATS, two servers",
             Self::PeerJsHub => "hubmesh, PeerJS",
             Self::PeerServer => "PeerServer",
+            Self::YjsHub => "hubmesh, y-webrtc",
+            Self::YWebrtc => "y-webrtc's server",
         }
     }
 
     fn contest(self) -> Contest {
         match self {
             Self::PeerJsHub | Self::PeerServer => Contest::PeerJs,
+            Self::YjsHub | Self::YWebrtc => Contest::Yjs,
             _ => Contest::Native,
         }
     }
@@ -125,8 +132,13 @@ impl Contender {
             }
             Self::PeerJsHub => (Dialect::PeerJs, vec![Server::hub(binary()?, None).await?]),
             Self::PeerServer => {
-                let server = Server::peer_server(&options.peer_server_dir).await?;
+                let server = Server::on_node(&options.node_dir, node::PEER_SERVER).await?;
                 (Dialect::PeerJs, vec![server])
+            }
+            Self::YjsHub => (Dialect::Yjs, vec![Server::hub(binary()?, None).await?]),
+            Self::YWebrtc => {
+                let server = Server::on_node(&options.node_dir, node::Y_WEBRTC).await?;
+                (Dialect::Yjs, vec![server])
             }
         };
         let mut targets = Vec::new();
@@ -164,23 +176,32 @@ pub async fn run(options: &Options, quiet: bool) -> Result<Comparison, Failure> 
     Ok(budget::compare(options, &contenders, &figures, &notes))
 }
 
-/// Who can take part on this machine. Which PeerServer it is, or why it is not there, is noted.
+/// Who can take part on this machine. Which servers on Node there are, or why they are not there, is noted.
 async fn contenders(options: &Options, notes: &mut Vec<String>) -> Vec<Contender> {
     let mut contenders = vec![Contender::Floor];
     if options.hub_binary.is_some() {
-        contenders.extend([Contender::Hub, Contender::HubPair, Contender::PeerJsHub]);
+        contenders.extend([Contender::Hub, Contender::HubPair]);
+        contenders.extend([Contender::PeerJsHub, Contender::YjsHub]);
     }
     if server::nats_is_installed() {
         contenders.extend([Contender::Nats, Contender::NatsPair]);
     }
     let is_wanted = |contest| options.only.is_none_or(|only| only == contest);
-    if is_wanted(Contest::PeerJs) {
-        match server::peer_server_version(&options.peer_server_dir).await {
+    let on_node = [
+        (Contender::PeerServer, node::PEER_SERVER),
+        (Contender::YWebrtc, node::Y_WEBRTC),
+    ];
+    for (contender, program) in on_node {
+        if !is_wanted(contender.contest()) {
+            continue;
+        }
+        let name = contender.name();
+        match program.version(&options.node_dir).await {
             Ok(version) => {
-                contenders.push(Contender::PeerServer);
-                notes.push(format!("PeerServer is {version}."));
+                contenders.push(contender);
+                notes.push(format!("{name} is {version}."));
             }
-            Err(reason) => notes.push(format!("PeerServer is not measured: {reason}.")),
+            Err(reason) => notes.push(format!("{name} is not measured: {reason}.")),
         }
     }
     contenders.retain(|contender| is_wanted(contender.contest()));
@@ -244,9 +265,12 @@ async fn other_figures(
     figures: &mut Figures,
 ) -> Result<(), Failure> {
     let trials: &[Trial] = match contender {
-        Contender::Floor | Contender::Nats | Contender::PeerJsHub | Contender::PeerServer => {
-            &[Trial::Accept, Trial::Idle]
-        }
+        Contender::Floor
+        | Contender::Nats
+        | Contender::PeerJsHub
+        | Contender::PeerServer
+        | Contender::YjsHub
+        | Contender::YWebrtc => &[Trial::Accept, Trial::Idle],
         Contender::Hub => &[Trial::Accept, Trial::Idle, Trial::JoinStorm],
         Contender::HubPair => &[Trial::JoinLatency],
         Contender::NatsPair => &[],
@@ -274,8 +298,12 @@ impl Trial {
                 (report, found)
             }
             Self::Idle => {
-                let (peers, hold) = (options.idle_peers, Duration::from_secs(1));
-                let report = idle::run(lab, &idle::Options { peers, hold }).await?;
+                let idle = idle::Options {
+                    peers: options.idle_peers,
+                    per_network: 2,
+                    hold: Duration::from_secs(1),
+                };
+                let report = idle::run(lab, &idle).await?;
                 (report, &[(Figure::IdleBytes, "bytes_per_peer")])
             }
             Self::JoinStorm => {

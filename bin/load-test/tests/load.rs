@@ -220,6 +220,42 @@ async fn peerjs_clients_relay_idle_and_come_as_native_ones_do() {
 }
 
 #[tokio::test]
+async fn clients_of_rooms_and_of_topics_relay_and_idle_on_one_hub_and_across_two() {
+    let first = unlimited().start().await;
+    let second = unlimited()
+        .env("BOOTSTRAP_HUBS", first.ws_url())
+        .start()
+        .await;
+    let (url, neighbour) = (first.ws_url(), second.ws_url());
+    let relay = ["relay", "--pairs", "10", "--paced", "200"];
+    for dialect in ["rooms", "yjs"] {
+        for aim in [
+            &["--hub", &url][..],
+            &["--hub", &url, "--hub-b", &neighbour],
+        ] {
+            let aim = [aim, &["--dialect", dialect]].concat();
+            let figures = load(&[&relay, &SHORT[..]].concat(), &aim).await;
+            assert!(figures["sent"].as_u64().unwrap() > 50, "{figures}");
+            assert_eq!(figures["sent"], figures["received"], "{dialect}");
+            assert_eq!(
+                (&figures["out_of_order"], &figures["complaints"]),
+                (&0.into(), &0.into()),
+                "{dialect}"
+            );
+        }
+        let aim = ["--hub", &url, "--dialect", dialect];
+        let idle = ["idle", "-n", "40", "--per-network", "4", "--hold", "100ms"];
+        assert_eq!(load(&idle, &aim).await["peers"], 40);
+    }
+    let storm = ["join-storm", "-n", "10", "--dialect", "rooms"];
+    let storm = load(&storm, &["--hub", &url]).await;
+    assert_eq!(
+        (&storm["frames"], &storm["frames_missing"]),
+        (&90.into(), &0.into())
+    );
+}
+
+#[tokio::test]
 async fn joins_that_nobody_is_told_of_are_not_measured() {
     let hub = HubProcess::start().await;
     let url = hub.ws_url();
@@ -255,14 +291,14 @@ async fn a_mesh_of_live_hubs_agrees_after_some_were_killed_and_after_they_are_ba
     assert_eq!(code(&output), 64, "{output:?}");
 }
 
-#[tokio::test]
-async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
+/// The table of one contest between a hub and a server on Node, which need not be installed.
+async fn contest(only: &str, hub_name: &str, rival: &str, budget: &str) {
     let hub = hub_process::binary();
     let what = [
         "table",
         "--json",
         "--only",
-        "peerjs",
+        only,
         "--hub-binary",
         hub.to_str().expect("a path in UTF-8"),
     ];
@@ -271,11 +307,11 @@ async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
     let output = timeout(3 * LIMIT, table.output()).await.unwrap().unwrap();
     assert_eq!(code(&output), 0, "{output:?}");
     let table = json(&output);
-    let is_installed = !notes(&table).contains("PeerServer is not measured: ");
+    let is_installed = !notes(&table).contains(&format!("{rival} is not measured: "));
     let expected = if is_installed {
-        vec!["hubmesh, PeerJS", "PeerServer"]
+        vec![hub_name, rival]
     } else {
-        vec!["hubmesh, PeerJS"]
+        vec![hub_name]
     };
     for figure in [
         "Paced",
@@ -289,10 +325,25 @@ async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
         assert_eq!(measured, expected, "{figure}: {table}");
     }
     let budgets = table["budgets"].as_array().unwrap();
-    let paced = budgets
-        .iter()
-        .find(|budget| budget["budget"] == "PeerJS signal, paced");
+    let paced = budgets.iter().find(|found| found["budget"] == budget);
     assert_eq!(paced.unwrap()["found"].is_number(), is_installed);
+}
+
+#[tokio::test]
+async fn a_hub_is_measured_beside_peer_server_where_that_is_installed() {
+    contest(
+        "peerjs",
+        "hubmesh, PeerJS",
+        "PeerServer",
+        "PeerJS signal, paced",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_hub_is_measured_beside_y_webrtc_s_server_where_that_is_installed() {
+    let (hub, rival) = ("hubmesh, y-webrtc", "y-webrtc's server");
+    contest("yjs", hub, rival, "published message, paced").await;
 }
 
 #[tokio::test]

@@ -123,7 +123,10 @@ pub fn one_value(bytes: &[u8], most: usize) -> Option<&str> {
 /// Text with no more opening brackets than that, which is nearly all there is, is told by counting them. The search is
 /// `memchr`'s, since every signal is judged here: a loop over bytes took an eighth of the work for a signal.
 pub fn depth_is_bounded(valid: &str, most: usize) -> bool {
-    memchr2_iter(b'[', b'{', valid.as_bytes()).nth(most).is_none() || depth(valid) <= most
+    memchr2_iter(b'[', b'{', valid.as_bytes())
+        .nth(most)
+        .is_none()
+        || depth(valid) <= most
 }
 
 fn depth(valid: &str) -> usize {

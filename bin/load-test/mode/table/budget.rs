@@ -19,7 +19,7 @@ struct Budget {
     unit: &'static str,
 }
 
-const BUDGETS: [Budget; 14] = [
+const BUDGETS: [Budget; 19] = [
     Budget {
         what: "local signal, paced",
         of: (Contender::Hub, Figure::Paced),
@@ -118,6 +118,41 @@ const BUDGETS: [Budget; 14] = [
         most: None,
         unit: "× PeerServer",
     },
+    Budget {
+        what: "published message, paced",
+        of: (Contender::YjsHub, Figure::Paced),
+        to: Some(Contender::YWebrtc),
+        most: Some(0.4),
+        unit: "× y-webrtc's",
+    },
+    Budget {
+        what: "published message, saturated",
+        of: (Contender::YjsHub, Figure::Saturated),
+        to: Some(Contender::YWebrtc),
+        most: Some(0.4),
+        unit: "× y-webrtc's",
+    },
+    Budget {
+        what: "published message, p99 paced",
+        of: (Contender::YjsHub, Figure::PacedP99),
+        to: Some(Contender::YWebrtc),
+        most: None,
+        unit: "× y-webrtc's",
+    },
+    Budget {
+        what: "idle y-webrtc client",
+        of: (Contender::YjsHub, Figure::IdleBytes),
+        to: Some(Contender::YWebrtc),
+        most: None,
+        unit: "× y-webrtc's",
+    },
+    Budget {
+        what: "y-webrtc client accepted",
+        of: (Contender::YjsHub, Figure::Accept),
+        to: Some(Contender::YWebrtc),
+        most: None,
+        unit: "× y-webrtc's",
+    },
 ];
 
 /// The comparison of `contenders` by the medians of their `figures`.
@@ -133,7 +168,7 @@ pub fn compare(
             .and_then(|all| median(all))
     };
     let work = work(options);
-    let sections = [Contest::Native, Contest::PeerJs]
+    let sections = [Contest::Native, Contest::PeerJs, Contest::Yjs]
         .into_iter()
         .filter_map(|contest| section(contest, contenders, &value));
     let (tables, budgets): (Vec<String>, Vec<Vec<Value>>) = sections.unzip();
@@ -173,7 +208,8 @@ fn section(
 }
 
 fn work(options: &Options) -> String {
-    let joins = if options.only == Some(Contest::PeerJs) {
+    let has_joins = matches!(options.only, None | Some(Contest::Native));
+    let joins = if !has_joins {
         String::new()
     } else {
         let (storm, rate) = (options.storm_peers, options.joins_per_s);
@@ -209,7 +245,7 @@ fn further_columns(contest: Contest) -> &'static [Column] {
             ("CPU/storm frame", Figure::StormFrame, "µs"),
             ("join seen p99", Figure::JoinP99, "µs"),
         ],
-        Contest::PeerJs => &[("connections", Figure::ConnectionsPerS, "/s")],
+        Contest::PeerJs | Contest::Yjs => &[("connections", Figure::ConnectionsPerS, "/s")],
     }
 }
 

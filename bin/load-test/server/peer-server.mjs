@@ -7,7 +7,7 @@ import { PeerServer } from 'peer';
 const options = { host: '127.0.0.1', port: 0, concurrent_limit: Number(process.argv[1]) };
 const app = PeerServer(options, (server) => {
   const { address, port } = server.address();
-  console.log(`peer server on ${address}:${port}`);
+  console.log(`server on ${address}:${port}`);
 });
 // Without a listener a client's broken socket would end the server.
 app.on('error', (error) => console.error(`a client's socket: ${error.message}`));
