@@ -3,7 +3,7 @@
 //! If the hub restarts, nothing is lost that the client sent before it saw the close: the hub reads on until the
 //! client's own close frame and passes its signals on. Until then it keeps the client's id. Signals of others to the
 //! client wait meanwhile for it to be back, as for an absent peer. If the client's join is not decided yet, what it
-//! said is refused, and it is told. All of it takes [`LINGER`](super::LINGER) at most. Run by [`Conversation::run`].
+//! said is refused, and it is told. All of it takes [`LINGER`] at most. Run by [`Conversation::run`].
 
 use std::future::poll_fn;
 use std::io;

@@ -1,6 +1,6 @@
 //! Which peer is at which hub: every hub's claims, as far as this hub knows them, and the winner of each id.
 //!
-//! Each hub is the only author of its claims, so an [`OriginSet`] here is always exactly what its author
+//! Each hub is the only author of its claims, so an `OriginSet` here is always exactly what its author
 //! had at one sequence number. The core writes (its own claims, and deltas from neighbours); the data path
 //! only reads, behind one read lock. Nothing here knows of links, timers or sessions.
 //!
