@@ -6,14 +6,21 @@
 //! what is wrong with a token without a word of it.
 
 pub mod jwt;
+pub mod minting;
+pub mod scope;
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use jwt::Jwt;
+use scope::Scope;
+
+/// How far the clocks of whoever issues tokens and of a hub may be apart.
+pub const CLOCK_GRACE: Duration = Duration::from_secs(30);
 
 /// A text that must not be shown: tokens.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,19 +55,10 @@ impl fmt::Display for Secret {
 pub struct Grant {
     /// What tells this party from all others; empty if nothing does. A token that all peers share proves nothing.
     pub proof: Bytes,
-    /// The only id that it may have; `None`: any.
-    pub peer_id: Option<String>,
-    /// The only room that it may enter; `None`: any.
-    pub room: Option<String>,
-}
-
-impl Grant {
-    /// Whether the client may be known by this id.
-    pub fn admits(&self, peer: &(impl ToString + ?Sized)) -> bool {
-        self.peer_id
-            .as_deref()
-            .is_none_or(|only| only == peer.to_string())
-    }
+    /// What it is confined to.
+    pub scope: Scope,
+    /// When its token expires, in Unix milliseconds; `None`: never.
+    pub expires_ms: Option<u64>,
 }
 
 /// The client may not come in. It is the client's fault, and nothing changed.

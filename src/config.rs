@@ -79,6 +79,8 @@ pub struct Config {
     pub connects_per_minute_per_ip: Option<NonZeroU32>,
     /// TCP connections that are not peers.
     pub max_http_connections: usize,
+    /// Clients at once that have yet to show their token.
+    pub max_unproven_clients: usize,
     /// TLS handshakes at once.
     pub max_tls_handshakes: usize,
     /// From a TCP connection to its whole request head, and from the 101 to the WebSocket.
@@ -346,6 +348,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     let trusted_proxies = reader.parse("TRUSTED_PROXIES");
     let per_ip: Option<usize> = reader.number("MAX_CONNECTIONS_PER_IP", 0..=1_000_000);
     let connects_per_ip = reader.number("CONNECTS_PER_MINUTE_PER_IP", 0..=1_000_000);
+    let max_unproven_clients = reader.number("MAX_UNPROVEN_CLIENTS", 0..=1_000_000);
     let max_http_connections = reader.number("MAX_HTTP_CONNECTIONS", 1..=1_000_000);
     let max_tls_handshakes = reader.number("MAX_TLS_HANDSHAKES", 1..=1_000_000);
     let header_timeout = reader.millis("HEADER_TIMEOUT_MS", 100..=600_000);
@@ -393,6 +396,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         trusted_proxies: trusted_proxies?,
         max_connections_per_ip: Some(per_ip?).filter(|max| *max > 0),
         connects_per_minute_per_ip: NonZeroU32::new(connects_per_ip?),
+        max_unproven_clients: max_unproven_clients?,
         max_http_connections: max_http_connections?,
         max_tls_handshakes: max_tls_handshakes?,
         header_timeout: header_timeout?,

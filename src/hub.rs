@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 
+use crate::auth::Gate;
 use crate::config::{Config, IceUrl};
 use crate::http::{self, App, Backend, BindError, Permits, UpgradeRequest};
 use crate::limits::{AddressGroup, ConnectionLimits, NoSlot, Permit};
@@ -24,7 +25,7 @@ use crate::mesh::{HubReport, Mesh, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
 use crate::peers::registry::Registry;
-use crate::session::{self, ConnectingPeer, Only, Sessions};
+use crate::session::{self, ConnectingPeer, Sessions};
 use crate::tls::{BadFile, Certificates, Stream};
 use crate::unsent::Unsent;
 
@@ -84,6 +85,7 @@ impl Hub {
             mesh.clone(),
             registry,
             Arc::clone(&metrics),
+            Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
             config.peer.clone(),
             config.policies,
             ConnectionLimits {
@@ -293,22 +295,25 @@ impl Backend for Parts {
         socket: Stream,
         ahead: Bytes,
         request: UpgradeRequest,
-        permit: Permits<Self>,
+        permits: Permits<Self>,
     ) {
-        // A client that joins by connecting asks for no other network than the one that was checked then.
-        let room = request.grant.room.filter(|_| request.network.is_none());
+        let Permits {
+            among_all,
+            of_dialect,
+            unproven,
+        } = permits;
         let connecting = ConnectingPeer {
             address: request.remote,
             dialect: request.dialect,
             peer: request.peer,
-            only: Only::of(request.grant.peer_id, room),
-            proof: request.grant.proof,
+            grant: Box::new(request.grant),
             network: request.network,
+            unproven: unproven.map(Box::new),
         };
         socket.bound_unsent(Unsent::OfPeer);
         let from = AddressGroup::of(request.remote);
         self.sessions
-            .serve(socket, ahead, connecting, from, permit)
+            .serve(socket, ahead, connecting, from, (among_all, of_dialect))
             .await;
     }
 

@@ -70,8 +70,14 @@ labels! {
         PeerId = "peer-id",
         /// The token is for another `peerId`.
         OtherPeer = "other-peer",
-        /// The token is for one room, in a dialect that knows no such bound.
+        /// The token is for named rooms, and these clients are in another, or reach each other in all.
         OtherRoom = "other-room",
+        /// The token is for clients of another dialect.
+        OtherDialect = "other-dialect",
+        /// The token has no right to what was asked for.
+        NoRight = "no-right",
+        /// As many clients have yet to show their token as `MAX_UNPROVEN_CLIENTS` allows.
+        Unproven = "unproven",
         /// The bearer token is missing or wrong, or a JWT is not valid.
         Unauthorized = "unauthorized",
         /// A page for operators was asked for by somebody else.
@@ -131,6 +137,20 @@ labels! {
 }
 
 labels! {
+    /// What became of a request for a token.
+    Minting {
+        /// It was made.
+        Made = "made",
+        /// Whoever asked may have none, or none that is so wide.
+        Refused = "refused",
+        /// The request means nothing.
+        Malformed = "malformed",
+        /// The hub has nothing to sign with.
+        Unable = "unable",
+    }
+}
+
+labels! {
     /// What became of new files for TLS.
     Reload {
         /// New connections get them.
@@ -185,6 +205,8 @@ pub struct Metrics {
     pub ice_servers: IntCounter,
     /// Connections and requests refused.
     pub refusals: Family<Refusal>,
+    /// Requests for a token.
+    pub tokens: Family<Minting>,
     /// Answers of other hubs about their STUN and TURN servers, by what became of them.
     pub ice_answers: ByName,
     /// Connections of STUN and TURN refused.
@@ -313,6 +335,11 @@ impl Metrics {
                 "refusals_total",
                 "Connections and requests refused.",
                 "reason",
+            ),
+            tokens: r.family(
+                "tokens_total",
+                "Requests for a token, by what became of them.",
+                "result",
             ),
             ice_answers: r.by_name(
                 "mesh_ice_answers_total",

@@ -80,7 +80,7 @@ fn block(comment: &str) -> String {
 // ---- What can be pasted ---------------------------------------------------------------------------------
 
 /// The ports that the blocks name.
-const PORTS: [&str; 5] = ["8081", "8082", "8085", "8086", "8443"];
+const PORTS: [&str; 6] = ["8081", "8082", "8085", "8086", "8087", "8443"];
 
 /// What the blocks begin with to build what they run.
 const BUILDS: [&str; 2] = [
@@ -122,7 +122,7 @@ struct Pasted {
 }
 
 /// In the order of the pages.
-const PASTED: [Pasted; 4] = [
+const PASTED: [Pasted; 5] = [
     Pasted {
         name: "conversation",
         needs: &[],
@@ -140,6 +140,12 @@ const PASTED: [Pasted; 4] = [
         needs: &["openssl"],
         shorter: &[("--listen 5s", "--listen 1s")],
         shows: &["announced in global"],
+    },
+    Pasted {
+        name: "token",
+        needs: &["openssl", "curl"],
+        shorter: &[],
+        shows: &[r#""token":"ey"#, r#""roomId":"notes""#],
     },
     Pasted {
         name: "tls",
@@ -205,6 +211,11 @@ async fn the_first_conversation_works_as_pasted() {
 #[tokio::test]
 async fn load_is_measured_as_pasted() {
     works_alone("load").await;
+}
+
+#[tokio::test]
+async fn a_token_that_the_hub_makes_comes_as_pasted() {
+    works_alone("token").await;
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ pub fn sniffing(input: &[u8]) {
             .filter(|_| dialect == Dialect::Yjs),
         fresh: None,
         network: None,
+        needs_token: false,
         max_announce_bytes: 1_024,
         max_room_bytes: 1_024,
     });

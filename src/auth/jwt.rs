@@ -5,7 +5,8 @@
 //! in `claims`, where each refusal names the claim. Signatures are computed by ring, which TLS brings along
 //! (`ring_jws`). Nothing here knows of HTTP, and no error or log line carries a token.
 //!
-//! A token is looked at when a peer connects, and never again: a connection outlives the token that opened it.
+//! A token is looked at when a peer shows it. What it confines to and when it expires goes with the connection, which
+//! ends with it. Where the key is a secret, the hub signs tokens too (`minting`).
 
 mod claims;
 mod key;
@@ -13,7 +14,8 @@ mod ring_jws;
 
 use bytes::Bytes;
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto, encode};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{Denied, Grant};
@@ -29,14 +31,21 @@ const PROOF_LABEL: &[u8] = b"hubmesh jwt subject 1\0";
 pub struct Jwt {
     key: DecodingKey,
     algorithms: Vec<Algorithm>,
+    /// What tokens are signed with, where the key is a secret.
+    signing: Option<EncodingKey>,
     rules: Rules,
 }
+
+/// No token can be signed here: the key verifies alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("this hub verifies tokens and cannot sign any")]
+pub struct CannotSign;
 
 impl Jwt {
     /// Signed with this key, not expired, and by this issuer and for this audience where one is given.
     pub fn new(key: JwtKey, issuer: Option<&str>, audience: Option<&str>) -> Self {
         ring_jws::install();
-        let (key, algorithms) = key.into_parts();
+        let (key, algorithms, signing) = key.into_parts();
         let rules = Rules {
             issuer: issuer.map(str::to_owned),
             audience: audience.map(str::to_owned),
@@ -44,8 +53,31 @@ impl Jwt {
         Jwt {
             key,
             algorithms,
+            signing,
             rules,
         }
+    }
+
+    /// Whether it can sign tokens.
+    pub fn signs(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    /// The issuer and the audience that tokens must have, where they must.
+    pub fn named(&self) -> (Option<&str>, Option<&str>) {
+        let Rules { issuer, audience } = &self.rules;
+        (issuer.as_deref(), audience.as_deref())
+    }
+
+    /// A token with these claims, signed as HS256.
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, CannotSign> {
+        let key = self.signing.as_ref().ok_or(CannotSign)?;
+        encode(&Header::new(Algorithm::HS256), claims, key).map_err(|_| CannotSign)
+    }
+
+    /// What proves that its holder is this subject, of the issuer that tokens of this hub have.
+    pub fn proof_of(&self, subject: &str) -> Bytes {
+        proof(self.rules.issuer.as_deref(), Some(subject))
     }
 
     /// What this token grants now.

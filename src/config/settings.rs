@@ -110,6 +110,8 @@ settings! {
     connects_per_minute_per_ip = "0";
     /// Notices a second that peers of one address (IPv6: one /64) may cause by joining, 0 to 100000000, and ten times as many at once; who comes later waits for its turn. 0: no limit. A join counts as three for each peer of the network, up to `DISCOVERY_LIMIT`: those that the newcomer is told of, and that are told that it came and that it left. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
     notices_per_sec_per_ip = "200000";
+    /// Clients at `/rooms` at once that have yet to show their token, in their message `auth`, where one is needed, 0 to 1000000; more get 503. One address (IPv6: one /64) has as many as are left for all others, alone half; trusted proxies are not held to that. Each has `ANNOUNCE_TIMEOUT_MS`, and takes what a peer takes, within `MAX_CONNECTIONS`. 0: none; tokens come with the request.
+    max_unproven_clients = "256";
     /// TCP connections that are no peers (yet), 1 to 1000000; more are closed at once. One address (IPv6: one /64) has as many as are left for all others, alone half; trusted proxies are not held to that. At worst 16 KiB each, 100 KiB with TLS.
     max_http_connections = "1024";
     /// TLS handshakes at once, 1 to 1000000. One address (IPv6: one /64) has half at most; trusted proxies are not held to that. Where there is no place, the oldest gives way in which the client has said nothing yet, of the address that has the most. At worst 100 KiB each, within the above. `TURN_TLS_PORT` has as many of its own.

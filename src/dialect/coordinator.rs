@@ -281,7 +281,7 @@ impl Coordinator {
                 reply(About::Nothing, text.end(), Sent::Goodbye, actions);
             }
             // The client is told of a limit separately.
-            HubEvent::Declined { .. } | HubEvent::Missed => {}
+            HubEvent::Proven | HubEvent::Declined { .. } | HubEvent::Missed => {}
             HubEvent::Undelivered { target, why, .. } => {
                 complain(&undelivered(&target.to_string(), *why), actions);
             }

@@ -72,7 +72,7 @@ impl OneNetwork {
             HubEvent::Connected => self.on_connected(actions),
             HubEvent::Joined { .. } if self.joins_by_connecting => self.greet(actions),
             // The close frame tells clients.
-            HubEvent::Joined { .. } | HubEvent::Draining => {}
+            HubEvent::Joined { .. } | HubEvent::Proven | HubEvent::Draining => {}
             HubEvent::Lost { why, .. } => {
                 let event = Event::Error(why.clone());
                 self.reply(&event, Sent::Error, About::Nothing, actions);

@@ -329,6 +329,7 @@ fn error(complaint: &Complaint<'_>) -> Utf8Bytes {
         "rate-limited" | "rate-abuse" => "rate-limit-exceeded",
         "room-full" => "room-full",
         "refused" => "refused",
+        "token-expired" => "token-expired",
         _ => "invalid-message",
     };
     typed_error(kind, &complaint.text, None)

@@ -38,6 +38,12 @@ pub enum Action<'a> {
         /// What proves that an older holder of the id is the same party; empty proves nothing.
         proof: Bytes,
     },
+    /// Shows a token, of a client that came in without one where one is needed; [`HubEvent::Proven`] follows if it is
+    /// right, and the end of the connection if it is not.
+    Prove {
+        /// The token.
+        token: Cow<'a, str>,
+    },
     /// Asks the mesh for a membership; [`HubEvent::Joined`] or [`HubEvent::Lost`] follows.
     Join {
         /// The network.
@@ -148,6 +154,9 @@ impl Action<'_> {
                 echo,
             },
             Action::Identify { peer, proof } => Action::Identify { peer, proof },
+            Action::Prove { token } => Action::Prove {
+                token: token.into_owned().into(),
+            },
             Action::Join {
                 network,
                 data,
@@ -179,6 +188,8 @@ impl Action<'_> {
 pub enum HubEvent<'a> {
     /// The connection stands.
     Connected,
+    /// The token that the client showed in what it said is right.
+    Proven,
     /// The client is in a network that it asked for.
     Joined {
         /// The network that it is in.
@@ -331,6 +342,8 @@ pub struct Beginning {
     pub fresh: Option<PeerId>,
     /// The network that it joins by connecting; `None` in a dialect whose clients name it later.
     pub network: Option<NetworkKey>,
+    /// It has to show a token before anything else is heard, in a dialect that has a word for that.
+    pub needs_token: bool,
     /// The longest data that may be shown of it, in bytes.
     pub max_announce_bytes: usize,
     /// The longest text that may be kept of a room, in bytes.

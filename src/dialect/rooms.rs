@@ -1,7 +1,8 @@
 //! The dialect of OctateCode's clients: rooms that a client creates, with a host, for documents that travel peer to
 //! peer.
 //!
-//! A client first tells its id and its room (`auth`); earlier messages are refused. It creates a room (`create-room`)
+//! A client first tells its id and its room (`auth`); earlier messages are refused. Where a token is needed and did not
+//! come with the connection, `auth` carries it. A client creates a room (`create-room`)
 //! or enters an existing one (`join-room`), is told of it in one message, and leaves it (`leave-room`). Offers, answers
 //! and candidates reach the member that they name, or all others in the room; `presence` and `cursor-update` reach all
 //! others. The member that has been there the longest is the host, and the members are told when the host changes.
@@ -44,8 +45,20 @@ const USER_NAME: &str = r#"{"userName":"#;
 pub struct Rooms {
     /// Its id, and the room that it means when it names none.
     known: Option<(PeerId, NetworkKey)>,
+    proof: Proof,
     max_announce_bytes: usize,
     max_room_bytes: usize,
+}
+
+/// Whether a client has shown a token, where one is needed.
+#[derive(Debug)]
+enum Proof {
+    /// It has, or none is needed.
+    Shown,
+    /// It has not.
+    Needed,
+    /// It has shown one that is being looked at, to be known by this id and in this room.
+    Offered(PeerId, NetworkKey),
 }
 
 impl Rooms {
@@ -53,6 +66,10 @@ impl Rooms {
     pub fn new(beginning: &Beginning) -> Self {
         Rooms {
             known: None,
+            proof: match beginning.needs_token {
+                true => Proof::Needed,
+                false => Proof::Shown,
+            },
             max_announce_bytes: beginning.max_announce_bytes,
             max_room_bytes: beginning.max_room_bytes,
         }
@@ -63,7 +80,10 @@ impl Rooms {
         let message = decode(text);
         actions.note(received(&message));
         let done = message.and_then(|message| match message.said {
-            Said::Auth => self.auth(message.user.as_deref(), message.room.as_deref(), actions),
+            Said::Auth(token) => {
+                let (user, room) = (message.user.as_deref(), message.room.as_deref());
+                self.auth(user, room, token, actions)
+            }
             said => self.carry_out(
                 said,
                 message.user.as_deref(),
@@ -76,11 +96,12 @@ impl Rooms {
         }
     }
 
-    fn auth(
+    fn auth<'a>(
         &mut self,
         user: Option<&str>,
         room: Option<&str>,
-        actions: &mut Actions<'_>,
+        token: Option<Cow<'a, str>>,
+        actions: &mut Actions<'a>,
     ) -> Result<(), Complaint<'static>> {
         let (Some(user), Some(room)) = (user, room) else {
             let text = "Missing required fields: userId and roomId";
@@ -93,6 +114,19 @@ impl Rooms {
             let text = "this connection is authenticated as somebody else";
             return Err(Complaint::new("already-authenticated", text));
         }
+        if matches!(self.proof, Proof::Shown) {
+            self.know(peer, network, actions);
+            return Ok(());
+        }
+        let text = "this hub asks for a token: in `data.token`, or as ?token= of the connection";
+        let token = token.ok_or_else(|| Complaint::new("unauthorized", text))?;
+        self.proof = Proof::Offered(peer, network);
+        actions.push(Action::Prove { token });
+        Ok(())
+    }
+
+    /// From now on the client is this one, and in this room where it names none.
+    fn know(&mut self, peer: PeerId, network: NetworkKey, actions: &mut Actions<'_>) {
         if self.known.is_none() {
             let peer = peer.clone();
             let proof = Bytes::new();
@@ -102,7 +136,6 @@ impl Rooms {
         let text = message("auth", network.name(), &peer, &data, actions.now_ms());
         self.known = Some((peer, network));
         reply(text, Sent::Reply, actions);
-        Ok(())
     }
 
     fn carry_out<'a>(
@@ -146,7 +179,7 @@ impl Rooms {
                 let text = "operations travel peer to peer, and no server passes them on";
                 return Err(Complaint::new("not-relayed", text));
             }
-            Said::Auth => {}
+            Said::Auth(_) => {}
             Said::Unknown(kind) => {
                 let text = format!("Unknown message type: {kind}");
                 return Err(Complaint::new("unsupported-type", text));
@@ -201,6 +234,13 @@ impl Rooms {
     pub fn tell(&mut self, event: &HubEvent<'_>, actions: &mut Actions<'_>) {
         match event {
             HubEvent::Connected => actions.push(Action::Greet(None)),
+            HubEvent::Proven => {
+                if let Proof::Offered(peer, network) =
+                    std::mem::replace(&mut self.proof, Proof::Shown)
+                {
+                    self.know(peer, network, actions);
+                }
+            }
             HubEvent::Lost { network, why } => {
                 let text = format!("room {}: {}", network.name(), why.text);
                 complain(&Complaint::new(why.code, text), actions);
@@ -486,7 +526,7 @@ pub fn user_name(peer: &PeerId, data: Option<&[u8]>) -> String {
 fn received(message: &Result<Message<'_>, Complaint<'_>>) -> Received {
     match message.as_ref().map(|message| &message.said) {
         Err(_) => Received::Malformed,
-        Ok(Said::Auth | Said::Create(_) | Said::Join(_)) => Received::Announce,
+        Ok(Said::Auth(_) | Said::Create(_) | Said::Join(_)) => Received::Announce,
         Ok(Said::Leave) => Received::Goodbye,
         Ok(Said::Relay { kind, .. }) => match kind.0 {
             0 => Received::Offer,

@@ -138,6 +138,7 @@ impl Yjs {
             HubEvent::Connected => actions.push(Action::Greet(None)),
             // It is told of a limit separately, is told of no peer by name, and has no message for a hub that drains.
             HubEvent::Draining
+            | HubEvent::Proven
             | HubEvent::Joined { .. }
             | HubEvent::Declined { .. }
             | HubEvent::Missed

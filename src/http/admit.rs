@@ -1,8 +1,9 @@
 //! Who may switch to a WebSocket: the checks of a peer and of a hub, in their order, and the task that follows.
 //!
-//! Each refusal is one [`Refused`]: its status, its words, its counter. A peer holds one of `MAX_CONNECTIONS` permits
-//! from the 101 until its task ends, so there are never more peers than that, nor more of one address than
-//! `MAX_CONNECTIONS_PER_IP`.
+//! Each refusal is one [`Refused`]: its status, its words, its counter. A client of a dialect that has a word for its token
+//! may come in without one and show it then; until it does, it holds one of `MAX_UNPROVEN_CLIENTS` slots beside. A peer
+//! holds one of `MAX_CONNECTIONS` permits from the 101 until its task ends, so there are never more peers than that, nor more
+//! of one address than `MAX_CONNECTIONS_PER_IP`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use warp::reply::Response;
 use super::client_ip::{self, client_ip};
 use super::upgrade::{self, BadHandshake, Handshake};
 use super::{App, Backend, Head, Permits, UpgradeRequest, query, reply};
+use crate::auth::scope::Right;
 use crate::auth::{Denied, Grant, bearer};
 use crate::limits::{AddressGroup, NoSlot};
 use crate::metrics::Refusal;
@@ -35,8 +37,19 @@ pub(super) enum Refused {
     PeerName,
     #[error("the token is for another peerId")]
     OtherPeer,
-    #[error("the token is for one room, and clients of this dialect reach each other in all")]
+    #[error("the token is for named rooms, and clients of this dialect reach each other in all")]
     OtherRoom,
+    #[error("the token is for another network")]
+    OtherNetwork,
+    #[error("the token is for clients of another dialect: see its dialect")]
+    OtherDialect,
+    #[error("the token has no right to {0}: see its rights")]
+    NoRight(&'static str),
+    #[error(
+        "as many clients as may be connected have yet to show their token: show it with the request, in Authorization or \
+         as ?token="
+    )]
+    Unproven,
     #[error(transparent)]
     Unauthorized(#[from] Denied),
     #[error("pages of this origin may not connect")]
@@ -75,7 +88,10 @@ impl Refused {
             Refused::Draining => Refusal::Draining,
             Refused::PeerId | Refused::PeerName => Refusal::PeerId,
             Refused::OtherPeer => Refusal::OtherPeer,
-            Refused::OtherRoom => Refusal::OtherRoom,
+            Refused::OtherRoom | Refused::OtherNetwork => Refusal::OtherRoom,
+            Refused::OtherDialect => Refusal::OtherDialect,
+            Refused::NoRight(_) => Refusal::NoRight,
+            Refused::Unproven => Refusal::Unproven,
             Refused::Unauthorized(_) => Refusal::Unauthorized,
             Refused::Origin => Refusal::Origin,
             Refused::OpenMesh => Refusal::OpenMesh,
@@ -91,7 +107,7 @@ impl Refused {
         match self {
             Refused::Handshake(bad) => bad.response(),
             Refused::Draining => reply::retry_later(&why, drain_seconds),
-            Refused::Full => reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS),
+            Refused::Full | Refused::Unproven => reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS),
             Refused::AddressFull => reply::too_many(&why, RETRY_WHEN_FULL_SECONDS),
             Refused::AddressTooFast(wait) => reply::too_many(&why, wait.as_secs() + 1),
             Refused::RoomFull => reply::error(StatusCode::TOO_MANY_REQUESTS, &why),
@@ -99,6 +115,9 @@ impl Refused {
             | Refused::PeerName
             | Refused::OtherPeer
             | Refused::OtherRoom
+            | Refused::OtherNetwork
+            | Refused::OtherDialect
+            | Refused::NoRight(_)
             | Refused::Origin
             | Refused::OpenMesh => reply::error(StatusCode::FORBIDDEN, &why),
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
@@ -141,14 +160,19 @@ pub(super) fn answer<B: Backend>(
     tried: Result<Response, Refused>,
 ) -> Response {
     tried.unwrap_or_else(|refused| {
-        app.metrics.refusals.inc(refused.counted_as());
         if refused.counted_as() == Refusal::Misrouted {
             app.misrouted.warn(client, None, &refused.to_string());
         }
         let client = client.map(tracing::field::display);
         tracing::debug!(client, why = %refused, "a client was refused");
-        refused.response(app.config.drain.as_secs().max(1))
+        refuse(app, refused)
     })
+}
+
+/// Counts a refusal, and answers it.
+pub(super) fn refuse<B: Backend>(app: &App<B>, refused: Refused) -> Response {
+    app.metrics.refusals.inc(refused.counted_as());
+    refused.response(app.config.drain.as_secs().max(1))
 }
 
 fn enter<B: Backend>(
@@ -168,16 +192,27 @@ fn try_enter<B: Backend>(
     (dialect, peer): (Option<Dialect>, Result<Option<PeerId>, Refused>),
 ) -> Result<Response, Refused> {
     let (handshake, client) = handshake(app, &mut head, client)?;
-    let grant = grant(app, &head)?;
+    let grant = grant(app, &head);
+    let is_later = grant == Err(Denied::Missing) && may_prove_later(app, dialect);
+    let grant = match is_later {
+        true => Grant::default(),
+        false => grant?,
+    };
     let peer = peer?;
     if let Some(peer) = &peer {
         its_own(&grant, peer)?;
     }
-    if dialect.is_some_and(|dialect| dialect.policy().registers) && grant.room.is_some() {
-        return Err(Refused::OtherRoom);
+    if let Some(dialect) = dialect {
+        its_dialect(&grant, dialect)?;
     }
     origin(app, &head)?;
-    let permit = app.try_admit(client)?;
+    let unproven = is_later.then(|| app.unproven.try_take(client));
+    let unproven = unproven.transpose().map_err(|_| Refused::Unproven)?;
+    let permits = Permits {
+        among_all: app.try_admit(client)?,
+        of_dialect: None,
+        unproven,
+    };
     let request = UpgradeRequest {
         dialect,
         network: None,
@@ -185,7 +220,13 @@ fn try_enter<B: Backend>(
         grant,
         remote: client,
     };
-    Ok(take_in(app, handshake, request, (permit, None)))
+    Ok(take_in(app, handshake, request, permits))
+}
+
+/// Whether a client that shows no token with its request may do so later.
+fn may_prove_later<B: Backend>(app: &App<B>, dialect: Option<Dialect>) -> bool {
+    let has_word = dialect.is_some_and(|dialect| dialect.policy().proves_later);
+    has_word && app.config.max_unproven_clients > 0
 }
 
 /// The id of a client that has none, in a dialect whose clients have none.
@@ -289,8 +330,34 @@ fn peer_id(query: &str) -> Option<PeerId> {
 
 /// A token may be for one id alone.
 pub(super) fn its_own(grant: &Grant, peer: &PeerId) -> Result<(), Refused> {
-    let admitted = grant.admits(peer);
+    let admitted = grant.scope.admits(peer);
     admitted.then_some(()).ok_or(Refused::OtherPeer)
+}
+
+/// A token may be for clients of some dialects alone; and one for named networks is for none whose clients reach each other
+/// in all.
+pub(super) fn its_dialect(grant: &Grant, dialect: Dialect) -> Result<(), Refused> {
+    if !grant.scope.speaks(dialect) {
+        return Err(Refused::OtherDialect);
+    }
+    match dialect.policy().registers && grant.scope.networks.is_some() {
+        true => Err(Refused::OtherRoom),
+        false => Ok(()),
+    }
+}
+
+/// What a token lets its holder ask for over HTTP about a network of this dialect.
+pub(super) fn may_discover(grant: &Grant, dialect: Dialect, network: &str) -> Result<(), Refused> {
+    its_dialect(grant, dialect)?;
+    let scope = &grant.scope;
+    if !scope.opens(network) {
+        return Err(Refused::OtherNetwork);
+    }
+    let discover = Right::Discover;
+    match scope.has(discover) {
+        true => Ok(()),
+        false => Err(Refused::NoRight(discover.word())),
+    }
 }
 
 /// What the tokens of the header and the query prove; either will do.

@@ -27,10 +27,6 @@ pub(super) struct Call {
     /// What stands in its path where the endpoint's has `{}`, in order, as it was sent.
     pub(super) names: Vec<String>,
     /// Its body; empty where there is none.
-    #[cfg_attr(
-        not(feature = "trial-dialect"),
-        expect(dead_code, reason = "nothing that ships takes a body yet")
-    )]
     pub(super) body: Bytes,
 }
 

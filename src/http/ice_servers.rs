@@ -72,7 +72,7 @@ fn try_page<B: Backend>(
 /// The name in the credentials: the peer's id. A client that proved who it is and may have any id is named by that proof, or
 /// it would have the limits of as many users as it makes up ids.
 fn user(grant: &Grant, peer: &PeerId) -> String {
-    if grant.proof.is_empty() || grant.peer_id.is_some() {
+    if grant.proof.is_empty() || grant.scope.peer.is_some() {
         return peer.to_string();
     }
     // The proof itself is not for TURN servers to see.
@@ -88,7 +88,7 @@ fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
         return PeerId::new(&named.plain).map_err(|_| Refused::PeerName);
     }
     let fresh = || super::peerjs::fresh_id();
-    let id = grant.peer_id.clone().unwrap_or_else(fresh);
+    let id = grant.scope.peer.clone().unwrap_or_else(fresh);
     PeerId::new(&id).map_err(|_| Refused::PeerName)
 }
 
@@ -144,7 +144,20 @@ fn servers<'s>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::scope::Scope;
     use crate::config::Config;
+
+    fn grant(proof: &'static [u8], only: Option<&str>) -> Grant {
+        let scope = Scope {
+            peer: only.map(str::to_owned),
+            ..Scope::default()
+        };
+        Grant {
+            proof: bytes::Bytes::from_static(proof),
+            scope,
+            expires_ms: None,
+        }
+    }
 
     fn nat(urls: &str) -> NatSettings {
         let vars = [("TURN_URLS", urls), ("TURN_SECRET", "north")];
@@ -206,10 +219,7 @@ mod tests {
 
     #[test]
     fn the_credentials_name_the_peer_that_is_asked_for_or_that_the_token_is_for() {
-        let bound = Grant {
-            peer_id: Some("carol".into()),
-            ..Grant::default()
-        };
+        let bound = grant(b"", Some("carol"));
         let named = |query: &str, grant: &Grant| peer(query, grant).map(|peer| peer.to_string());
         assert_eq!(named("peerId=a%20b", &bound), Ok("a b".into()));
         assert_eq!(named("token=x", &bound), Ok("carol".into()));
@@ -222,11 +232,6 @@ mod tests {
 
     #[test]
     fn whoever_is_known_is_one_user_whatever_id_it_thinks_of() {
-        let grant = |proof: &'static [u8], only: Option<&str>| Grant {
-            proof: bytes::Bytes::from_static(proof),
-            peer_id: only.map(str::to_owned),
-            ..Grant::default()
-        };
         let id = |name: &str| PeerId::new(name).expect("an id");
         let known = grant(b"sub 1", None);
         let named = user(&known, &id("ada"));

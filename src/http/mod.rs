@@ -12,6 +12,7 @@ mod admin;
 mod admin_api;
 mod admit;
 mod asked;
+mod auth_token;
 mod bind;
 mod client_ip;
 mod cors;
@@ -63,7 +64,8 @@ use warp::reply::Response;
 use crate::auth::{Gate, Grant};
 use crate::config::{Config, IceUrl};
 use crate::limits::{
-    ConnectRate, ConnectionLimits, ConnectionSlots, FairSlots, HandshakeSlot, NoSlot, Permit,
+    AddressSlot, ConnectRate, ConnectionLimits, ConnectionSlots, FairSlots, HandshakeSlot, NoSlot,
+    Permit,
 };
 use crate::log::Seldom;
 use crate::mesh::{HubReport, MeshView, Observed};
@@ -96,8 +98,15 @@ pub struct UpgradeRequest {
     pub grant: Grant,
 }
 
-/// The slots that a peer takes: among all, and among those of its dialect where they are counted.
-pub type Permits<B> = (<B as Backend>::Permit, Option<Permit>);
+/// The permits that a peer takes.
+pub struct Permits<B: Backend> {
+    /// One among all.
+    pub among_all: B::Permit,
+    /// One among those of its dialect, where they are counted.
+    pub of_dialect: Option<Permit>,
+    /// One among those that have yet to show their token, if it is such a one.
+    pub unproven: Option<AddressSlot>,
+}
 
 /// Whom sockets are handed to, and who knows what the status pages show.
 pub trait Backend: Sized + Send + Sync + 'static {
@@ -170,6 +179,8 @@ pub struct App<B> {
     /// For PeerJS clients.
     peerjs_slots: ConnectionSlots,
     http_slots: FairSlots,
+    /// Clients that have yet to show their token.
+    unproven: FairSlots,
     /// Those of the door for operators, which no crowd at the public one keeps shut.
     admin_slots: FairSlots,
     tls_door: TlsDoor,
@@ -213,6 +224,7 @@ impl<B: Backend> App<B> {
                 per_address: None,
             }),
             http_slots: FairSlots::new(config.max_http_connections, config.trusted_proxies.clone()),
+            unproven: FairSlots::new(config.max_unproven_clients, config.trusted_proxies.clone()),
             admin_slots: FairSlots::new(
                 config.max_http_connections,
                 config.trusted_proxies.clone(),
@@ -465,7 +477,7 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
     expect(unused_variables, reason = "all that ships answers at both doors")
 )]
 fn endpoints<B: Backend>(app: &App<B>, door: Door) -> Vec<Endpoint<B>> {
-    let mut all = Vec::new();
+    let mut all = vec![auth_token::endpoint()];
     if app.operators.are_told_apart() {
         all.push(admin_api::endpoint());
     }

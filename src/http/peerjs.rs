@@ -35,6 +35,8 @@ mod words {
     pub const BAD_ID: &str = "An id has 1 to 64 characters, and at most 128 bytes";
     pub const BAD_ROOM: &str = "The token names no room: 1 to 63 bytes are a room's name";
     pub const OTHER_ROOM: &str = "The token is for another room";
+    pub const MANY_ROOMS: &str =
+        "The token is not for one room: show it in Authorization, and name the room as the token";
 }
 
 /// What is under a path.
@@ -112,7 +114,8 @@ fn ids<B: Backend>(app: &App<B>, key: &str, head: &Head) -> Result<Response, Ref
         tracing::debug!(why, "a PeerJS client was refused the ids of a realm");
         return Ok(reply::error(StatusCode::UNAUTHORIZED, why));
     }
-    admit::grant(app, head)?;
+    let grant = admit::grant(app, head)?;
+    admit::may_discover(&grant, Dialect::PeerJs, key)?;
     let list = app.pages.get(PageName::Ids(key.to_owned()), || {
         let ids = NetworkKey::new(Dialect::PeerJs, key)
             .map(|realm| app.backend.ids(&realm, settings.discovery_limit))
@@ -164,6 +167,7 @@ fn try_socket<B: Backend>(
 ) -> Result<Response, Refused> {
     let (handshake, client) = admit::handshake(app, &mut head, client)?;
     let grant = admit::grant(app, &head)?;
+    admit::its_dialect(&grant, app.peerjs_dialect())?;
     admit::origin(app, &head)?;
     let query = Query::read(&head.query);
     let identity = match identity(app, &query, grant) {
@@ -199,7 +203,11 @@ fn try_socket<B: Backend>(
 fn permits<B: Backend>(app: &App<B>, client: IpAddr) -> Result<Permits<B>, NoSlot> {
     let of_dialect = app.peerjs_slots.try_admit(client);
     let of_dialect = app.full.peerjs.watch(of_dialect)?;
-    Ok((app.try_admit(client)?, Some(of_dialect)))
+    Ok(Permits {
+        among_all: app.try_admit(client)?,
+        of_dialect: Some(of_dialect),
+        unproven: None,
+    })
 }
 
 /// The network and the id that a client may have.
@@ -243,7 +251,7 @@ fn network<B: Backend>(
         let room = room(grant, &query.token, opens_gate(app, query))?;
         (Dialect::PeerJsRoomMode, format!("{}/{room}", query.key))
     } else {
-        if grant.room.as_ref().is_some_and(|only| *only != query.key) {
+        if !grant.scope.opens(&query.key) {
             return Err(words::OTHER_ROOM);
         }
         (Dialect::PeerJs, query.key.clone())
@@ -254,10 +262,15 @@ fn network<B: Backend>(
 /// A token that lets its holder in names a room by what it says, any other by what it is.
 fn room<'r>(grant: &'r Grant, token: &'r Value, opens_gate: bool) -> Result<&'r str, &'static str> {
     let names = |room: &str| token.readings().any(|token| token == room);
-    match (&grant.room, opens_gate) {
+    let only = grant.scope.networks.as_deref();
+    match (only, opens_gate) {
         (None, false) => Ok(&token.plain),
-        (Some(only), false) if !names(only) => Err(words::OTHER_ROOM),
-        (Some(only), _) => Ok(only),
+        (Some(only), false) => {
+            let named = only.iter().find(|room| names(room));
+            named.map(String::as_str).ok_or(words::OTHER_ROOM)
+        }
+        (Some([only]), true) => Ok(only),
+        (Some(_), true) => Err(words::MANY_ROOMS),
         (None, true) => Err(words::BAD_ROOM),
     }
 }
@@ -320,6 +333,7 @@ async fn tell_why<B: Backend>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::scope::Scope;
 
     fn at<'p>(path: &'p str, upgrade: bool) -> Option<Page<'p>> {
         let paths = "/,/peerjs,/a/b/".parse().expect("paths");
@@ -358,10 +372,18 @@ mod tests {
     #[test]
     fn a_bound_token_enters_its_room_alone() {
         let free = Grant::default();
-        let bound = Grant {
-            room: Some("attic".into()),
-            ..Grant::default()
+        let of = |rooms: &[&str]| {
+            let networks = rooms.iter().map(|room| (*room).to_owned()).collect();
+            let scope = Scope {
+                networks: Some(networks),
+                ..Scope::default()
+            };
+            Grant {
+                scope,
+                ..Grant::default()
+            }
         };
+        let bound = of(&["attic"]);
         let token = |text: &str| Query::read(&format!("token={text}")).token;
         assert_eq!(room(&free, &token("attic"), false), Ok("attic"));
         assert_eq!(room(&free, &token("a.JWT"), true), Err(words::BAD_ROOM));
@@ -372,10 +394,14 @@ mod tests {
         for spelling in ["a+b", "a%2Bb"] {
             assert_eq!(room(&free, &token(spelling), false), Ok("a+b"));
         }
-        let spaced = Grant {
-            room: Some("a b".into()),
-            ..Grant::default()
-        };
+        let several = of(&["attic", "loft"]);
+        assert_eq!(room(&several, &token("loft"), false), Ok("loft"));
+        assert_eq!(room(&several, &other, false), Err(words::OTHER_ROOM));
+        assert_eq!(
+            room(&several, &token("a.JWT"), true),
+            Err(words::MANY_ROOMS)
+        );
+        let spaced = of(&["a b"]);
         for spelling in ["a+b", "a%20b"] {
             assert_eq!(room(&spaced, &token(spelling), false), Ok("a b"));
         }

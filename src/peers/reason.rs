@@ -53,6 +53,10 @@ pub enum CloseReason {
     /// The request was refused. The client is told on the socket, because browsers show scripts no answer to the
     /// request.
     Refused,
+    /// The token that the client shows in what it says first is wrong.
+    Unauthorized,
+    /// The client's token is over.
+    TokenExpired,
     /// The same peer came by a newer connection.
     Superseded,
     /// The hub is shutting down.
@@ -63,7 +67,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 22] = [
+    pub const ALL: [CloseReason; 24] = [
         CloseReason::PeerClosed,
         CloseReason::ConnectionLost,
         CloseReason::AnnounceTimeout,
@@ -83,6 +87,8 @@ impl CloseReason {
         CloseReason::NoSuchRoom,
         CloseReason::TooManyRooms,
         CloseReason::Refused,
+        CloseReason::Unauthorized,
+        CloseReason::TokenExpired,
         CloseReason::Superseded,
         CloseReason::Draining,
         CloseReason::Internal,
@@ -107,6 +113,8 @@ impl CloseReason {
             | CloseReason::NoSuchRoom
             | CloseReason::TooManyRooms
             | CloseReason::Refused
+            | CloseReason::Unauthorized
+            | CloseReason::TokenExpired
             | CloseReason::Superseded => CloseCode::Policy,
             CloseReason::OutboxFull => CloseCode::Again,
             CloseReason::MessageTooLong => CloseCode::Size,
@@ -140,6 +148,8 @@ impl CloseReason {
             CloseReason::NoSuchRoom => "no-such-room",
             CloseReason::TooManyRooms => "too-many-rooms",
             CloseReason::Refused => "refused",
+            CloseReason::Unauthorized => "unauthorized",
+            CloseReason::TokenExpired => "token-expired",
             CloseReason::Superseded => "superseded",
             CloseReason::Draining => "draining",
             CloseReason::Internal => "internal",
@@ -168,6 +178,8 @@ impl CloseReason {
             CloseReason::NoSuchRoom => "Room not found",
             CloseReason::TooManyRooms => "The hub has as many rooms as it may have",
             CloseReason::Refused => "Refused",
+            CloseReason::Unauthorized => "The token is wrong",
+            CloseReason::TokenExpired => "The token has expired",
             CloseReason::Superseded => "Replaced by a newer connection",
             CloseReason::Draining => "The hub is restarting",
             CloseReason::Internal => "Internal error",
@@ -206,6 +218,7 @@ impl CloseReason {
                 | CloseReason::Binary
                 | CloseReason::NotUtf8
                 | CloseReason::RateAbuse
+                | CloseReason::TokenExpired
         )
     }
 

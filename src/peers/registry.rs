@@ -60,6 +60,8 @@ pub struct Peer {
     dialect: Dialect,
     mailbox: Arc<Mailbox>,
     quiet: AtomicBool,
+    /// It is told of nobody.
+    blind: bool,
     forgotten: AtomicBool,
     absent: AtomicBool,
     failures: Runs,
@@ -73,6 +75,7 @@ impl Peer {
             dialect,
             mailbox,
             quiet: AtomicBool::new(quiet),
+            blind: false,
             forgotten: AtomicBool::new(false),
             absent: AtomicBool::new(false),
             failures: Runs::default(),
@@ -82,6 +85,11 @@ impl Peer {
     /// The claim, its network and its id.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// It is to be told of nobody else in its network.
+    pub fn go_blind(&mut self) {
+        self.blind = true;
     }
 
     /// Whether it can be reached but is not shown.
@@ -462,13 +470,15 @@ impl Registry {
                 let wake = bursts.on_notice(now, network, members.len());
                 drop(bursts);
                 let notice = encode();
-                let others = members.values().filter(|p| p.source.peer != *event.peer());
+                let hears = |peer: &&Arc<Peer>| !peer.blind && peer.source.peer != *event.peer();
+                let others = members.values().filter(hears);
                 others.for_each(|peer| told += u64::from(push_all(peer, &notice, wake)));
             }
             Recipients::Only(claims) => {
                 let notice = encode();
                 let wake = self.bursts.lock().on_notice(now, network, claims.len());
                 let peers = claims.into_iter().filter_map(|claim| self.find(claim));
+                let peers = peers.filter(|peer| !peer.blind);
                 peers.for_each(|peer| told += u64::from(push_all(&peer, &notice, wake)));
             }
         }

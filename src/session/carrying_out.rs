@@ -30,7 +30,7 @@ pub(super) type Rest<'a> = Pin<Box<dyn Future<Output = Result<(), CloseReason>> 
 
 /// What an action comes from.
 #[derive(Clone, Copy)]
-struct Cause<'a> {
+pub(super) struct Cause<'a> {
     /// The text that was heard, and when; `None` for an event, and for what was held.
     heard: Option<(&'a Utf8Bytes, Instant)>,
     /// Why the connection ends if the protocol ends it.
@@ -39,7 +39,7 @@ struct Cause<'a> {
 
 impl Cause<'_> {
     /// An event of the hub, or a text of the client from before.
-    const fn none(closes: CloseReason) -> Self {
+    pub(super) const fn none(closes: CloseReason) -> Self {
         Cause {
             heard: None,
             closes,
@@ -122,7 +122,7 @@ where
         action: Action<'a>,
         cause: Cause<'_>,
     ) -> Result<Option<Action<'a>>, CloseReason> {
-        if cause.heard.is_some() && !(self.may_enter(&action) && self.may_ask(&action)) {
+        if cause.heard.is_some() && !(self.may_do(&action) && self.may_ask(&action)) {
             return Ok(None);
         }
         if self.has_to_wait(&action) {
@@ -171,7 +171,7 @@ where
     }
 
     /// Carries an action out, or gives it back if that waits for the mesh.
-    fn try_now<'a>(
+    pub(super) fn try_now<'a>(
         &mut self,
         action: Action<'a>,
         cause: Cause<'_>,
@@ -205,6 +205,7 @@ where
             }
             Action::UnknownTarget { name, kind, .. } => self.unknown_target(&name, kind),
             Action::Identify { peer, proof } => self.identify(peer, proof)?,
+            Action::Prove { token } => self.prove(&token)?,
             Action::Greet(text) => self.greet(text),
             Action::Close => return Err(cause.closes),
             Action::Join { .. } | Action::Update { .. } | Action::Leave { .. } => {
@@ -216,8 +217,7 @@ where
 
     /// From now on the client goes by this id, if its token lets it.
     fn identify(&mut self, peer: PeerId, proof: Bytes) -> Result<(), CloseReason> {
-        let only = self.only.as_ref().and_then(|only| only.peer.as_deref());
-        if only.is_some_and(|only| only != peer.to_string()) {
+        if !self.admits(&peer) {
             let why = Complaint::new("other-peer", "the token is for another peer");
             self.say(&HubEvent::Ending(why));
             return Err(CloseReason::Refused);

@@ -24,13 +24,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Span;
 
+use super::Shared;
 use super::deadlines::{Awaited, Deadlines, Due, Echo, Probe};
 use super::disconnected::DisconnectedPeer;
 use super::held::HeldActions;
 use super::memberships::Memberships;
+use super::proving::Bounds;
 use super::sniffing::Opened;
 use super::socket::{Incoming, ReadError, Socket};
-use super::{Only, Shared};
 use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
 use crate::dialect::{self, Action, Beginning, Complaint, Event, HubEvent, Protocol};
@@ -57,8 +58,8 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) protocol: Protocol,
     /// The id of the client, once it is known.
     pub(super) identity: Option<PeerId>,
-    /// What its token binds it to.
-    pub(super) only: Option<Box<Only>>,
+    /// What its token confines it to, or the token that it has yet to show; boxed, since few have any.
+    pub(super) bounds: Option<Box<Bounds>>,
     /// What proves that an older holder of its id is the same party.
     pub(super) proof: Bytes,
     pub(super) memberships: Memberships<M>,
@@ -127,7 +128,7 @@ where
         let now = Instant::now();
         let drawn = || PeerId::Hex(rand::random());
         let peer = connecting.peer.or_else(|| policy.is_anonymous.then(drawn));
-        let within = match policy.idles {
+        let within = match policy.idles && connecting.unproven.is_none() {
             true => limits.announce_timeout.max(UNNAMED),
             false => limits.announce_timeout,
         };
@@ -135,15 +136,17 @@ where
         if policy.idles && peer.is_some() {
             deadlines.wait(Awaited::Nothing, now);
         }
+        let joins_by_connecting = connecting.network.is_some();
         let protocol = Protocol::new(Beginning {
             dialect,
             peer: peer.clone(),
             fresh: peer.is_none().then(drawn),
             network: connecting.network,
+            needs_token: connecting.unproven.is_some(),
             max_announce_bytes: limits.max_announce_bytes,
             max_room_bytes: limits.max_room_bytes,
         });
-        Conversation {
+        let mut conversation = Conversation {
             socket,
             pace: Pace::new(limits.rate_per_sec, limits.rate_burst),
             timer: Box::pin(sleep_until(deadlines.next())),
@@ -159,9 +162,14 @@ where
             address: connecting.address,
             protocol,
             identity: peer,
-            only: connecting.only,
-            proof: connecting.proof,
+            bounds: None,
+            proof: Bytes::new(),
+        };
+        match connecting.unproven {
+            Some(slot) => conversation.bounds = Some(Bounds::unproven(*slot)),
+            None => conversation.let_in(*connecting.grant, joins_by_connecting),
         }
+        conversation
     }
 
     /// The span that marks all log lines about the connection with this number. Boxed, because it is mostly off, and

@@ -82,8 +82,17 @@ pub(super) struct Deadlines {
     /// The numbers of the last ping that was sent, and of the last one that was answered.
     pings: (u64, u64),
     stalled: Option<Instant>,
+    /// Boxed, since few have any.
+    rare: Option<Box<Rare>>,
     /// The probes that wait for the pong to their ping, or to a later one: one for a claim.
     probes: Vec<OpenProbe>,
+}
+
+/// Deadlines that few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// When the client's token is over.
+    expires: Option<Instant>,
 }
 
 /// A probe that is open.
@@ -116,7 +125,15 @@ impl Deadlines {
             pinged: now,
             pings: (0, 0),
             stalled: None,
+            rare: None,
             probes: Vec::new(),
+        }
+    }
+
+    /// The client's token is over then, and the connection with it.
+    pub(super) fn expire(&mut self, at: Option<Instant>) {
+        if at.is_some() {
+            self.rare.get_or_insert_default().expires = at;
         }
     }
 
@@ -228,7 +245,7 @@ impl Deadlines {
         Some(due)
     }
 
-    fn all(&self) -> [Option<(Instant, Due)>; 5] {
+    fn all(&self) -> [Option<(Instant, Due)>; 6] {
         let (waiting, since) = self.waiting;
         let reading = waiting != Awaited::Mesh;
         let wait = match waiting {
@@ -244,12 +261,17 @@ impl Deadlines {
             let patience = WRITE_PATIENCE.min(self.silence);
             (since + patience, Due::Close(CloseReason::WriteStalled))
         });
+        let expired = |at| (at, Due::Close(CloseReason::TokenExpired));
         let silent = (self.heard + self.silence, Due::Close(CloseReason::Silent));
         let quiet_since = self.heard.max(self.pinged);
         let ping = (quiet_since + self.ping_every(), Due::Ping);
         [
             wait,
             stall,
+            self.rare
+                .as_ref()
+                .and_then(|rare| rare.expires)
+                .map(expired),
             reading.then_some(silent),
             self.probes
                 .iter()
@@ -305,6 +327,18 @@ mod tests {
         assert_eq!(deadlines.due(second(start, 19)), None);
         deadlines.wait(Awaited::Nothing, second(start, 19));
         assert_eq!(deadlines.next(), second(start, 20));
+    }
+
+    #[test]
+    fn whoever_has_a_token_that_is_over_is_closed_however_alive_it_is() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(ANNOUNCE, SILENCE, start);
+        deadlines.wait(Awaited::Mesh, start);
+        deadlines.expire(Some(second(start, 9)));
+        assert_eq!(deadlines.next(), second(start, 9));
+        deadlines.hear(false, second(start, 8));
+        let due = deadlines.due(second(start, 9));
+        assert_eq!(due, Some(Due::Close(CloseReason::TokenExpired)));
     }
 
     fn probe(start: Instant) -> Probe {

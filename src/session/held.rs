@@ -48,6 +48,7 @@ impl<'a> Concern<'a> {
             // A client that goes away must not keep its id from others meanwhile.
             Action::Leave { goodbye: true, .. }
             | Action::Identify { .. }
+            | Action::Prove { .. }
             | Action::Greet(_)
             | Action::Close => Concern::Nothing,
         }
@@ -212,7 +213,11 @@ fn cost(action: &Action<'_>) -> usize {
         Action::Reply { text, .. } => text.len(),
         Action::Complain { text, .. } => text.as_ref().map_or(0, |text| text.len()),
         Action::UnknownTarget { name, .. } => name.len(),
-        Action::Identify { .. } | Action::Leave { .. } | Action::Greet(_) | Action::Close => 0,
+        Action::Identify { .. }
+        | Action::Prove { .. }
+        | Action::Leave { .. }
+        | Action::Greet(_)
+        | Action::Close => 0,
     };
     ACTION_BYTES + text
 }

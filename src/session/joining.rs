@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::conversation::Conversation;
 use super::deadlines::Awaited;
-use crate::dialect::{About, Action, Complaint, HubEvent};
+use crate::auth::scope::Right;
+use crate::dialect::{About, Complaint, HubEvent};
 use crate::limits::AddressGroup;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
@@ -85,25 +86,6 @@ where
         self.deadlines.wait(what, Instant::now());
     }
 
-    /// Whether its token lets the client into the network that it asks for; it is told if not, and goes on where it is.
-    pub(super) fn may_enter(&mut self, action: &Action<'_>) -> bool {
-        let Action::Join {
-            network, leaving, ..
-        } = action
-        else {
-            return true;
-        };
-        let only = self.only.as_ref().and_then(|only| only.room.as_deref());
-        if only.is_none_or(|only| only == network.name()) {
-            return true;
-        }
-        let leaving = leaving.as_ref();
-        self.say(&HubEvent::Declined { leaving });
-        let why = Complaint::new(Complaint::OTHER_ROOM, "the token is for another room");
-        self.say(&HubEvent::Mistake(why));
-        false
-    }
-
     /// Asks for a membership of a client that is known.
     pub(super) async fn join(
         &mut self,
@@ -147,7 +129,11 @@ where
             peer: identity.clone(),
         };
         let mailbox = Arc::clone(&self.mailbox);
-        let peer = Arc::new(Peer::new(source, self.dialect(), mailbox, quiet));
+        let mut peer = Peer::new(source, self.dialect(), mailbox, quiet);
+        if !self.has(Right::Discover) {
+            peer.go_blind();
+        }
+        let peer = Arc::new(peer);
         self.shared.registry.insert(claim, Arc::clone(&peer));
         self.memberships.ask(Arc::clone(&self.shared), peer);
         let join = Join {

@@ -2,9 +2,9 @@
 //!
 //! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
 //! `conversation` is that task's loop, `carrying_out` carries out the actions of its protocol (`joining` those on its
-//! `memberships`), `deadlines` knows when silence is too long, `held` keeps actions that wait for the mesh's answer,
-//! `socket` is the WebSocket. A session asks the mesh through [`MeshPort`] and hears from it through its mailbox, both
-//! in [`peers`](crate::peers). It must not know how other hubs are reached, nor the messages of a dialect.
+//! `memberships`), `proving` knows what its token lets it do, `deadlines` when silence is too long, `held` keeps actions that wait for the mesh's answer, `socket` is the WebSocket. A session asks the mesh
+//! through [`MeshPort`] and hears from it through its mailbox, both in [`peers`](crate::peers). It must not know how other
+//! hubs are reached, nor the messages of a dialect.
 //!
 //! Invariants: each connection that was let in is counted out exactly once, and each claim that was asked for is given
 //! up exactly once, whether the session ends by itself, is dropped or panics; no client makes another wait.
@@ -21,6 +21,7 @@ mod held;
 mod joining;
 mod kept_ids;
 mod memberships;
+mod proving;
 mod sniffing;
 
 use std::future::{Future, poll_fn};
@@ -39,10 +40,13 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 
+use crate::auth::{Gate, Grant};
 use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
-use crate::limits::{AddressGroup, ConnectionLimits, ConnectionSlots, NoSlot, Permit, Turn, Turns};
+use crate::limits::{
+    AddressGroup, AddressSlot, ConnectionLimits, ConnectionSlots, NoSlot, Permit, Turn, Turns,
+};
 use crate::metrics::{Metrics, OpenConnection};
 use crate::peers::mailbox::{Capacity, Mailbox};
 use crate::peers::port::MeshPort;
@@ -75,6 +79,8 @@ struct Shared<M> {
     mesh: M,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    /// What opens to clients that show their token in what they say.
+    gate: Gate,
     limits: PeerLimits,
     policies: Policies,
     intake: Arc<Intake>,
@@ -98,8 +104,8 @@ impl<M: MeshPort> Shared<M> {
     }
 }
 
-/// A peer that connects, as its upgrade request tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who comes in, as the upgrade request tells.
+#[derive(Debug)]
 pub struct ConnectingPeer {
     /// Where it is.
     pub address: IpAddr,
@@ -107,29 +113,13 @@ pub struct ConnectingPeer {
     pub dialect: Option<Dialect>,
     /// The id it is to be known by; `None` if it says so later.
     pub peer: Option<PeerId>,
-    /// What its token binds it to; `None` binds to nothing.
-    pub only: Option<Box<Only>>,
-    /// What proves that an older holder of the id is the same party; empty proves nothing.
-    pub proof: Bytes,
+    /// What its token proves, and to what it confines.
+    pub grant: Box<Grant>,
     /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
     pub network: Option<NetworkKey>,
-}
-
-/// What a token binds its client to. Boxed where it is kept: few have one that does.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Only {
-    /// The only id that it may have; `None` is any.
-    pub peer: Option<Box<str>>,
-    /// The only room, topic or other network that it may ask for, by its name; `None` is any.
-    pub room: Option<Box<str>>,
-}
-
-impl Only {
-    /// These bounds, if they are any.
-    pub fn of(peer: Option<String>, room: Option<String>) -> Option<Box<Self>> {
-        let (peer, room) = (peer.map(Into::into), room.map(Into::into));
-        (peer.is_some() || room.is_some()).then(|| Box::new(Only { peer, room }))
-    }
+    /// Its slot among the clients that have yet to show their token, where one is needed. Such a client is heard in
+    /// nothing else.
+    pub unproven: Option<Box<AddressSlot>>,
 }
 
 /// Tells a client on its socket why it may not come in, and closes. Takes two seconds at most.
@@ -161,6 +151,7 @@ impl<M: MeshPort> Sessions<M> {
         mesh: M,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
+        gate: Gate,
         limits: PeerLimits,
         policies: Policies,
         connections: ConnectionLimits,
@@ -170,6 +161,7 @@ impl<M: MeshPort> Sessions<M> {
                 mesh,
                 registry,
                 metrics,
+                gate,
                 intake: Arc::new(Intake::new(
                     limits.max_message_bytes,
                     limits.message_budget_bytes,

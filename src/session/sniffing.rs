@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::socket::{Incoming, Socket};
-use super::{ConnectingPeer, LINGER};
+use super::{ConnectingPeer, LINGER, proving};
 use crate::dialect::Complaint;
 use crate::dialect::sniffing::{Sniffing, error, undecided};
 use crate::peers::mailbox::{Control, Mailbox};
@@ -81,12 +81,15 @@ where
     let first = first.map_err(|_| undecided("nothing was said in 5 seconds"))?;
     let text = first?;
     let dialect = sniffing.hear(&text)?;
-    let (policy, only) = (dialect.policy(), connecting.only.as_deref());
-    if policy.registers && only.is_some_and(|only| only.room.is_some()) {
-        let text = "the token is for one room, and these clients reach each other in all";
+    let (policy, scope) = (dialect.policy(), &connecting.grant.scope);
+    if !scope.speaks(dialect) {
+        return Err(proving::other_dialect().into());
+    }
+    if policy.registers && scope.networks.is_some() {
+        let text = "the token is for named rooms, and these clients reach each other in all";
         return Err(Complaint::new(Complaint::OTHER_ROOM, text).into());
     }
-    if policy.is_anonymous && only.is_some_and(|only| only.peer.is_some()) {
+    if policy.is_anonymous && scope.peer.is_some() {
         let text = "the token is for one peer, and these clients have no id";
         return Err(Complaint::new("other-peer", text).into());
     }

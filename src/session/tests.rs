@@ -5,6 +5,7 @@ mod coordinator;
 mod fake;
 mod hostile;
 mod peerjs;
+mod proving;
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@
 
 pub mod built;
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Body;
 use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -170,6 +172,12 @@ impl HubProcess {
         self.http(Method::GET, path, &[]).await
     }
 
+    /// One POST of this text, on a connection of its own.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> HttpAnswer {
+        let body = Full::from(Bytes::copy_from_slice(body.as_bytes()));
+        http_with(self.addr, Method::POST, path, headers, body).await
+    }
+
     /// One request on a connection of its own.
     pub async fn http(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> HttpAnswer {
         http(self.addr, method, path, headers).await
@@ -183,6 +191,20 @@ pub async fn http(
     path: &str,
     headers: &[(&str, &str)],
 ) -> HttpAnswer {
+    http_with(addr, method, path, headers, Empty::<Bytes>::new()).await
+}
+
+/// The same with a body.
+async fn http_with<B>(
+    addr: SocketAddr,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: B,
+) -> HttpAnswer
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let mut request = Request::builder()
         .method(method)
         .uri(path)
@@ -193,15 +215,16 @@ pub async fn http(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request
-        .body(Empty::<Bytes>::new())
-        .expect("a valid request");
+    let request = request.body(body).expect("a valid request");
     timeout(LIMIT, ask(addr, request))
         .await
         .unwrap_or_else(|_| panic!("no answer to {path} in time"))
 }
 
-async fn ask(addr: SocketAddr, request: Request<Empty<Bytes>>) -> HttpAnswer {
+async fn ask<B>(addr: SocketAddr, request: Request<B>) -> HttpAnswer
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = TcpStream::connect(addr).await.expect("the hub listens");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await

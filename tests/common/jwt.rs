@@ -1,4 +1,6 @@
-//! JSON Web Tokens for hubs that take those of one secret. Use it with `#[path = "../common/jwt.rs"] mod jwt;`.
+//! JSON Web Tokens for hubs that take those of one secret, and others. Use it with `#[path = "../common/jwt.rs"] mod jwt;`.
+
+#![allow(dead_code, reason = "every test binary uses a part of its own")]
 
 use std::time::{Duration, SystemTime};
 
@@ -13,13 +15,18 @@ pub const SECRET: &str = "a secret of these tests, long enough";
 
 /// A token with these claims that is valid for a quarter of an hour.
 pub fn token(more: Value) -> String {
+    signed(&json!({"alg": "HS256"}), more, SECRET)
+}
+
+/// The same with this header, signed with this secret as HS256 is, whatever the header says.
+pub fn signed(header: &Value, more: Value, secret: &str) -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
     let mut claims = json!({"exp": (now + Duration::from_secs(900)).as_secs(), "iss": "tests"});
     let all = claims.as_object_mut().expect("an object");
     all.extend(more.as_object().expect("an object").clone());
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(&json!({"alg": "HS256"})), part(&claims));
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length does");
+    let message = format!("{}.{}", part(header), part(&claims));
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length does");
     mac.update(message.as_bytes());
     let signed = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
     format!("{message}.{signed}")

@@ -136,7 +136,10 @@ impl Trial {
         match event {
             HubEvent::Connected => actions.push(Action::Greet(None)),
             HubEvent::Draining => reply(json!({"type": "draining"}), Sent::Error, actions),
-            HubEvent::Joined { .. } | HubEvent::Declined { .. } | HubEvent::Missed => {}
+            HubEvent::Joined { .. }
+            | HubEvent::Proven
+            | HubEvent::Declined { .. }
+            | HubEvent::Missed => {}
             HubEvent::Lost { network, why } => {
                 let lost = json!({"type": "lost", "topic": network.name(), "code": why.code});
                 reply(lost, Sent::Error, actions);

@@ -99,6 +99,8 @@ pub struct Policy {
     pub is_anonymous: bool,
     /// Clients register their id in one network before they join others, which wait for that.
     pub registers: bool,
+    /// A client may show its token in what it says first, in place of the request for its WebSocket.
+    pub proves_later: bool,
     /// A network is a room: somebody creates it, the longest present member is its host, and it stays for a while without
     /// one. All hubs agree on it.
     pub rooms: bool,
@@ -133,6 +135,7 @@ impl Dialect {
             joins_by_connecting: false,
             is_anonymous: false,
             registers: false,
+            proves_later: false,
             rooms: false,
             capacity: None,
             waiting: Waiting::Alone,
@@ -165,6 +168,7 @@ impl Dialect {
             Dialect::Rooms => Policy {
                 fans_out: true,
                 idles: true,
+                proves_later: true,
                 rooms: true,
                 capacity: Some(256),
                 silence: Duration::from_secs(300),

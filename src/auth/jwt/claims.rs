@@ -10,11 +10,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::value::RawValue;
 
 use super::proof;
-use crate::auth::{Denied, Grant};
+use crate::auth::scope::{MOST_NETWORKS, Right, Scope, known_dialect};
+use crate::auth::{CLOCK_GRACE, Denied, Grant};
 use hubmesh_json as json;
-
-/// How far the clocks of issuer and hub may be apart, in seconds.
-const LEEWAY_SECONDS: f64 = 30.0;
 
 /// The last second of the year 9999: what is later was counted in milliseconds.
 const LAST_SECOND: f64 = 253_402_300_799.0;
@@ -51,6 +49,62 @@ impl<'t> Members<'t> {
         let want = "a string";
         let wrong = Denied::Claim { claim: name, want };
         json::string(raw).map_or(Err(wrong), |text| Ok(Some(text.into_owned())))
+    }
+
+    /// A list of strings, or nothing if it is absent or `null`.
+    fn list(&self, name: &'static str) -> Result<Option<Vec<String>>, Denied> {
+        let Some(raw) = self.raw(name).filter(|raw| *raw != "null") else {
+            return Ok(None);
+        };
+        let want = "a list of strings";
+        let wrong = Denied::Claim { claim: name, want };
+        let all: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| wrong)?;
+        let texts = all.iter().map(|one| json::string(one.get()));
+        let texts: Option<Vec<_>> = texts.map(|text| Some(text?.into_owned())).collect();
+        texts.map_or(Err(wrong), |texts| Ok(Some(texts)))
+    }
+
+    /// A string or a list of strings, or nothing if it is absent or `null`.
+    fn one_or_list(&self, name: &'static str) -> Result<Option<Vec<String>>, Denied> {
+        if let Ok(one) = self.string(name) {
+            return Ok(one.map(|one| vec![one]));
+        }
+        let want = "a string or a list of strings";
+        let wrong = |_| Denied::Claim { claim: name, want };
+        self.list(name).map_err(wrong)
+    }
+
+    /// What the holder is confined to. Words that this hub does not know grant nothing here.
+    fn scope(&self) -> Result<Scope, Denied> {
+        let room = self.string("room")?;
+        let networks = self.list("networks")?;
+        if networks
+            .as_ref()
+            .is_some_and(|all| all.len() > MOST_NETWORKS)
+        {
+            let want = "a list of at most 64 strings";
+            let claim = "networks";
+            return Err(Denied::Claim { claim, want });
+        }
+        let networks = match (room, networks) {
+            (None, networks) => networks,
+            (Some(room), Some(networks)) if !networks.contains(&room) => Some(Vec::new()),
+            (Some(room), _) => Some(vec![room]),
+        };
+        let dialects = self.one_or_list("dialect")?.map(|words| {
+            let known = words.iter().filter_map(|word| known_dialect(word));
+            known.collect()
+        });
+        let rights = self.list("rights")?.map(|words| {
+            let known = words.iter().filter_map(|word| Right::from_word(word));
+            known.collect()
+        });
+        Ok(Scope {
+            peer: self.string("peerId")?,
+            networks,
+            dialects,
+            rights,
+        })
     }
 
     /// Seconds since 1970, or nothing if it is absent.
@@ -122,12 +176,14 @@ impl Rules {
             Denied::Claim { .. } => Denied::NoExpiry,
             other => other,
         })?;
-        if expires.ok_or(Denied::NoExpiry)? < now - LEEWAY_SECONDS {
+        let expires = expires.ok_or(Denied::NoExpiry)?;
+        let grace = CLOCK_GRACE.as_secs_f64();
+        if expires < now - grace {
             return Err(Denied::Expired);
         }
         if claims
             .time("nbf")?
-            .is_some_and(|begins| begins > now + LEEWAY_SECONDS)
+            .is_some_and(|begins| begins > now + grace)
         {
             return Err(Denied::NotYetValid);
         }
@@ -144,8 +200,9 @@ impl Rules {
         }
         Ok(Grant {
             proof: proof(issuer.as_deref(), claims.subject()?.as_deref()),
-            peer_id: claims.string("peerId")?,
-            room: claims.string("room")?,
+            scope: claims.scope()?,
+            // No later than the year 9999, and not before 1970.
+            expires_ms: Some((expires * 1000.0) as u64),
         })
     }
 }

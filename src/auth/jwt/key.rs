@@ -3,7 +3,7 @@
 //! A shared secret, or a public key as PEM (`SubjectPublicKeyInfo`, RFC 5280, the block that `openssl pkey -pubout`
 //! writes). What is accepted is what ring verifies. Reads no file and no environment; errors never show the key.
 
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -29,6 +29,8 @@ const MIN_RSA_BYTES: usize = 266;
 pub struct JwtKey {
     key: DecodingKey,
     algorithms: Vec<Algorithm>,
+    /// What signs, where that is known.
+    signing: Option<EncodingKey>,
 }
 
 /// Why a text is no key. It is the operator's mistake.
@@ -62,6 +64,7 @@ impl JwtKey {
         Ok(JwtKey {
             key: DecodingKey::from_secret(secret.as_bytes()),
             algorithms: vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
+            signing: Some(EncodingKey::from_secret(secret.as_bytes())),
         })
     }
 
@@ -85,11 +88,15 @@ impl JwtKey {
             let key = rsa(info).ok_or(BadKey::Unsupported)?;
             (DecodingKey::from_rsa_der(key), RSA_ALGORITHMS.to_vec())
         };
-        Ok(JwtKey { key, algorithms })
+        Ok(JwtKey {
+            key,
+            algorithms,
+            signing: None,
+        })
     }
 
-    pub(super) fn into_parts(self) -> (DecodingKey, Vec<Algorithm>) {
-        (self.key, self.algorithms)
+    pub(super) fn into_parts(self) -> (DecodingKey, Vec<Algorithm>, Option<EncodingKey>) {
+        (self.key, self.algorithms, self.signing)
     }
 }
 

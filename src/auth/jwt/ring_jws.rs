@@ -1,17 +1,18 @@
-//! Signatures of JSON Web Tokens, verified by ring.
+//! Signatures of JSON Web Tokens, verified and made by ring.
 //!
 //! `jsonwebtoken` leaves the arithmetic to a provider that is chosen once in a process. TLS uses ring already, so this
-//! one brings no second library of ciphers into the binary. It verifies and does not sign, since hubs issue no tokens.
+//! one brings no second library of ciphers into the binary. It verifies all algorithms that hubs take, and signs by HS256
+//! alone, as hubs do.
 
-use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
-use jsonwebtoken::signature::{Error as SignatureError, Verifier};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
 use ring::hmac;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 
 static PROVIDER: CryptoProvider = CryptoProvider {
-    signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
+    signer_factory: signer,
     verifier_factory: verifier,
     key_utils: KeyUtils::new_unimplemented(),
 };
@@ -20,6 +21,31 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 pub(super) fn install() {
     // Only a second time can it fail, when this provider is there already.
     let _ = PROVIDER.install_default();
+}
+
+fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    if *algorithm != Algorithm::HS256 || key.family() != AlgorithmFamily::Hmac {
+        return Err(ErrorKind::UnsupportedAlgorithm.into());
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    Ok(Box::new(RingSigner { key }))
+}
+
+/// One secret, for HS256.
+struct RingSigner {
+    key: hmac::Key,
+}
+
+impl JwtSigner for RingSigner {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl Signer<Vec<u8>> for RingSigner {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+        Ok(hmac::sign(&self.key, message).as_ref().to_vec())
+    }
 }
 
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {

@@ -12,6 +12,7 @@ use ring::{hmac, signature::EcdsaSigningAlgorithm};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::auth::scope::{Right, Scope};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -113,6 +114,20 @@ fn claims(more: Value) -> Value {
     claims
 }
 
+/// Confined to nothing.
+const FREE: Result<Scope, Denied> = Ok(Scope {
+    peer: None,
+    networks: None,
+    dialects: None,
+    rights: None,
+});
+
+fn scope(grant: Grant) -> Scope {
+    assert!(grant.proof.is_empty(), "nobody in particular");
+    assert!(grant.expires_ms.is_some(), "every JWT ends");
+    grant.scope
+}
+
 fn with_secret() -> Jwt {
     Jwt::new(JwtKey::secret(SECRET).expect("a key"), None, None)
 }
@@ -129,7 +144,7 @@ fn every_hmac_is_taken_from_a_secret() {
         ("HS512", hmac::HMAC_SHA512),
     ] {
         let good = token(name, &claims(json!({})), &hs(algorithm, SECRET));
-        assert_eq!(with_secret().check(&good), Ok(Grant::default()), "{name}");
+        assert_eq!(with_secret().check(&good).map(scope), FREE, "{name}");
         let other = token(
             name,
             &claims(json!({})),
@@ -158,11 +173,7 @@ fn every_signature_is_taken_from_its_public_key() {
     ];
     for (name, (sign, pem)) in &keys {
         let good = token(name, &claims(json!({})), sign);
-        assert_eq!(
-            with_public(pem).check(&good),
-            Ok(Grant::default()),
-            "{name}"
-        );
+        assert_eq!(with_public(pem).check(&good).map(scope), FREE, "{name}");
     }
     // A key of the same kind and another owner.
     let good = token("ES256", &claims(json!({})), &p256().0);
@@ -291,7 +302,7 @@ fn what_a_header_calls_critical_is_refused() {
     // What only names a key is nobody's business.
     let header = json!({"alg": "HS256", "kid": 7, "typ": null, "jwk": "odd"});
     let token = minted(&header, &claims(json!({})), &sign);
-    assert_eq!(with_secret().check(&token), Ok(Grant::default()));
+    assert_eq!(with_secret().check(&token).map(scope), FREE);
 }
 
 /// A token whose claims are exactly this text.
@@ -312,12 +323,12 @@ fn claims_are_read_as_javascript_writes_them() {
         |rest: &str| with_secret().check(&of_text(&format!(r#"{{"exp":{soon},{rest}}}"#)));
     let half = granted(r#""peerId":"bob\ud83d","\udca5":"\ud83d","room":"\ud83d\udca5""#);
     let half = half.expect("valid");
-    assert_eq!(half.peer_id.as_deref(), Some("bob\u{fffd}"));
-    assert_eq!(half.room.as_deref(), Some("💥"));
+    assert_eq!(half.scope.peer.as_deref(), Some("bob\u{fffd}"));
+    assert!(half.scope.opens("💥") && !half.scope.opens("a"));
     let twice = granted(r#""peerId":"ada","peerId":"bob""#).expect("valid");
-    assert_eq!(twice.peer_id.as_deref(), Some("bob"));
+    assert_eq!(twice.scope.peer.as_deref(), Some("bob"));
     let deep = format!(r#""deep":{}{}"#, "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(granted(&deep), Ok(Grant::default()));
+    assert_eq!(granted(&deep).map(scope), FREE);
     for odd in ["7", "[]", "null", "", "{", "\"exp\"", "{} {}"] {
         assert_eq!(
             with_secret().check(&of_text(odd)),
@@ -428,14 +439,89 @@ fn a_subject_proves_the_same_by_every_token_and_no_other_subject_does() {
 fn the_id_and_the_room_of_a_token_are_handed_on() {
     let token = hs256(&claims(json!({"peerId": "ada", "room": "chess"})));
     let grant = with_secret().check(&token).expect("valid");
-    assert!(grant.admits("ada") && !grant.admits("Ada") && !grant.admits("bob"));
-    assert_eq!(grant.room.as_deref(), Some("chess"));
+    let scope = grant.scope;
+    assert!(scope.admits("ada") && !scope.admits("Ada") && !scope.admits("bob"));
+    assert_eq!(scope.networks, Some(vec!["chess".into()]));
     let odd = hs256(&claims(json!({"peerId": 7})));
     let (claim, want) = ("peerId", "a string");
     assert_eq!(
         with_secret().check(&odd),
         Err(Denied::Claim { claim, want })
     );
+}
+
+#[test]
+fn what_a_token_confines_to_is_read_and_what_is_no_list_is_refused() {
+    let scope = |more: Value| with_secret().check(&hs256(&claims(more))).map(scope);
+    let all = json!({"networks": ["a", "b"], "dialect": ["yjs", "rooms", "of a later hub"], "rights": ["publish", "fly"]});
+    assert_eq!(
+        scope(all),
+        Ok(Scope {
+            peer: None,
+            networks: Some(vec!["a".into(), "b".into()]),
+            dialects: Some(vec!["yjs", "rooms"]),
+            rights: Some(vec![Right::Publish]),
+        })
+    );
+    let one = scope(json!({"dialect": "peerjs", "rights": null, "networks": null})).expect("valid");
+    assert_eq!((one.dialects, one.rights), (Some(vec!["peerjs"]), None));
+    // Both hold.
+    for (networks, left) in [(json!(["a", "r"]), vec!["r"]), (json!(["a"]), vec![])] {
+        let both = scope(json!({"room": "r", "networks": networks})).expect("valid");
+        assert_eq!(
+            both.networks,
+            Some(left.into_iter().map(str::to_owned).collect())
+        );
+    }
+    let many: Vec<usize> = (0..65).collect();
+    let many: Vec<String> = many.iter().map(usize::to_string).collect();
+    for (claim, odd) in [
+        ("networks", json!("a")),
+        ("networks", json!([1])),
+        ("networks", json!(many)),
+        ("dialect", json!(7)),
+        ("dialect", json!([null])),
+        ("rights", json!("publish")),
+        ("rights", json!({})),
+    ] {
+        let refused = scope(json!({claim: odd})).expect_err("refused").to_string();
+        assert!(refused.contains(claim), "{refused}");
+    }
+}
+
+#[test]
+fn a_key_signs_what_it_verifies_and_a_public_one_signs_nothing() {
+    let made = claims(json!({"sub": "ada"}));
+    let signed = with_secret().sign(&made).expect("it has a secret");
+    let granted = with_secret().check(&signed).expect("valid");
+    assert_eq!(granted.proof, with_secret().proof_of("ada"));
+    let other = Jwt::new(JwtKey::secret(&"1".repeat(32)).expect("a key"), None, None);
+    assert_eq!(
+        other.check(&signed),
+        Err(Denied::Signature),
+        "the key has changed"
+    );
+    let public = with_public(&p256().1);
+    assert!(!public.signs() && public.sign(&made) == Err(CannotSign));
+}
+
+#[test]
+fn what_a_header_says_of_keys_chooses_none() {
+    let sign = hs(hmac::HMAC_SHA256, "a secret that the attacker has made");
+    for header in [
+        json!({"alg": "HS256", "kid": "../../../dev/null"}),
+        json!({"alg": "HS256", "kid": "' UNION SELECT 'k"}),
+        json!({"alg": "HS256", "kid": ["a"], "jku": "http://127.0.0.1/keys"}),
+        json!({"alg": "HS256", "jwk": {"kty": "oct", "k": "YSBzZWNyZXQ"}}),
+        json!({"alg": "HS256", "x5u": "http://127.0.0.1/", "x5c": ["AAAA"]}),
+    ] {
+        let token = minted(&header, &claims(json!({})), &sign);
+        assert_eq!(
+            with_secret().check(&token),
+            Err(Denied::Signature),
+            "{header}"
+        );
+    }
 }
 
 proptest! {

@@ -12,6 +12,7 @@ fn client() -> Coordinator {
         peer: None,
         fresh: None,
         network: None,
+        needs_token: false,
         max_announce_bytes: 64,
         max_room_bytes: 64,
     })

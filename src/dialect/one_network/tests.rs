@@ -12,6 +12,7 @@ fn client(dialect: Dialect, network: Option<&str>) -> OneNetwork {
         peer: PeerId::new("ada").ok(),
         fresh: None,
         network: network.map(|name| key(dialect, name)),
+        needs_token: false,
         max_announce_bytes: 100,
         max_room_bytes: 100,
     })

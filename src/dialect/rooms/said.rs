@@ -22,8 +22,8 @@ pub struct Message<'a> {
 /// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said<'a> {
-    /// It tells its id.
-    Auth,
+    /// It tells its id, and shows this token.
+    Auth(Option<Cow<'a, str>>),
     /// It creates a room, with these members of `data`.
     Create(Box<NewRoom<'a>>),
     /// It wants to be in a room, under this name: a JSON string.
@@ -89,7 +89,7 @@ fn said<'a>(
     data: Option<&'a str>,
 ) -> Result<Said<'a>, Complaint<'static>> {
     Ok(match word {
-        "auth" => Said::Auth,
+        "auth" => Said::Auth(token(data)),
         "create-room" => {
             let [room_name, user_name, file, content, version] = members(data)?;
             Said::Create(Box::new(NewRoom {
@@ -120,6 +120,12 @@ fn said<'a>(
             None => Said::Unknown(start_of(other)),
         },
     })
+}
+
+/// The token in `data`. What is no such thing is none: clients that need none may put there what they like.
+fn token(data: Option<&str>) -> Option<Cow<'_, str>> {
+    let [token] = fields::read(data?, &["token"]).ok()?.map(given);
+    token.and_then(json::string)
 }
 
 /// The members of `data` that say something of a room or of a user; names are strings.

@@ -14,6 +14,7 @@ fn client() -> Rooms {
         peer: None,
         fresh: None,
         network: None,
+        needs_token: false,
         max_announce_bytes: 64,
         max_room_bytes: 100,
     })

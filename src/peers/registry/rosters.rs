@@ -17,6 +17,9 @@ impl Registry {
         mut left: Vec<(PeerId, Option<Bytes>)>,
         room: Option<(&Room, bool)>,
     ) {
+        if peer.blind {
+            left.clear();
+        }
         if self.tell_in_one(peer, &left, room) || left.is_empty() {
             return;
         }
@@ -46,6 +49,13 @@ impl Registry {
         if peer.is_quiet() {
             return false;
         }
+        let seen = room.filter(|_| peer.blind);
+        let seen = seen.map(|(room, is_new)| (without_others(room, &peer.source.peer), is_new));
+        let room = seen.as_ref().map(|(room, is_new)| (room, *is_new)).or(room);
+        let others = match peer.blind {
+            true => &[],
+            false => others,
+        };
         let roster = dialect::Roster {
             network: &peer.source.network,
             peer: &peer.source.peer,
@@ -62,4 +72,14 @@ impl Registry {
         }
         true
     }
+}
+
+/// A room as somebody sees it who is told of nobody: with its host, which is a part of what it is.
+fn without_others(room: &Room, own: &PeerId) -> Room {
+    let mut seen = room.clone();
+    let mut is_host = true;
+    let shown = |peer: &PeerId| std::mem::replace(&mut is_host, false) || peer == own;
+    let mut shown = shown;
+    seen.members.retain(|member| shown(&member.peer));
+    seen
 }

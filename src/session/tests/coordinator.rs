@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use hubmesh_core::api::JoinRefusal;
 use hubmesh_core::ids::{ClaimNo, Dialect};
 use serde_json::json;
@@ -22,9 +21,9 @@ async fn speaking(hub: &Hub, dialect: Dialect) -> Client {
         address: HERE,
         dialect: Some(dialect),
         peer: None,
-        only: None,
-        proof: Bytes::new(),
+        grant: Box::default(),
         network: None,
+        unproven: None,
     };
     hub.connect_as(connecting, 1 << 20).await
 }

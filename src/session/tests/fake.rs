@@ -22,6 +22,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
+use crate::auth::{Gate, Grant, Secret};
 use crate::config::PeerLimits;
 use crate::limits::{AddressGroup, ConnectionLimits};
 use crate::metrics::Metrics;
@@ -304,6 +305,7 @@ impl Hub {
             mesh.clone(),
             Arc::clone(&registry),
             Arc::clone(&metrics),
+            Gate::new(Some(&Secret::new("sesame")), None),
             limits,
             policies(),
             ConnectionLimits {
@@ -344,10 +346,18 @@ impl Hub {
         self.connect_as(connecting_peerjs(id), 1 << 20).await
     }
 
+    /// The same over a pipe that holds `pipe` bytes.
+    pub async fn connect_peerjs_by(&self, id: u8, pipe: usize) -> Client {
+        self.connect_as(connecting_peerjs(id), pipe).await
+    }
+
     /// The same with a secret of its own.
     pub async fn connect_peerjs_with_secret(&self, id: u8) -> Client {
         let connecting = ConnectingPeer {
-            proof: Bytes::from_static(b"secret"),
+            grant: Box::new(Grant {
+                proof: Bytes::from_static(b"secret"),
+                ..Grant::default()
+            }),
             ..connecting_peerjs(id)
         };
         self.connect_as(connecting, 1 << 20).await
@@ -506,9 +516,9 @@ pub fn connecting(id: u8) -> ConnectingPeer {
         address: HERE,
         dialect: Some(Dialect::Pigeon),
         peer: Some(PeerId::Hex([id; 20])),
-        only: None,
-        proof: Bytes::new(),
+        grant: Box::default(),
         network: None,
+        unproven: None,
     }
 }
 

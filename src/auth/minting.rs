@@ -1,0 +1,319 @@
+//! Tokens that a hub makes: what somebody may ask for, and what comes of it.
+//!
+//! A token is no wider than what its asker holds: each bound of the asker's own token is taken over where the request says
+//! nothing of it, and a request that goes beyond one is refused by its name. Operators hold everything. A token says who its
+//! holder is (`sub`) only if an operator says so, or the asker is that subject. Knows no HTTP and no clock.
+
+use serde::{Deserialize, Serialize};
+
+use hubmesh_core::ids::{NetworkKey, PeerId};
+
+use super::jwt::{CannotSign, Jwt};
+use super::scope::{MOST_NETWORKS, Right, Scope, known_dialect};
+use super::{Denied, Grant};
+
+/// How long a token is good for when nobody says, in seconds.
+pub const USUAL_SECONDS: u64 = 3_600;
+
+/// The longest that a token may be asked for, in seconds: thirty days.
+pub const MOST_SECONDS: u64 = 30 * 24 * 3_600;
+
+/// The longest `sub`, in bytes.
+const MOST_SUBJECT_BYTES: usize = 256;
+
+/// What a token is asked to be. What is left out is as wide as what the asker holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenRequest {
+    /// The only id that its holder may have, 1 to 128 bytes.
+    #[serde(alias = "peerId")]
+    pub user_id: Option<String>,
+    /// The only room, network or topic that it may enter, 1 to 128 bytes.
+    pub room_id: Option<String>,
+    /// The only rooms, networks or topics that it may enter: up to 64 names of 1 to 128 bytes. In place of `roomId`.
+    pub networks: Option<Vec<String>>,
+    /// The only dialects that it may speak: `pigeon`, `peerjs`, `rooms`, `coordinator`, `yjs`.
+    pub dialect: Option<OneOrMany>,
+    /// All that it may do beside joining and signalling: `publish`, `discover`, `create`.
+    pub rights: Option<Vec<String>>,
+    /// Who its holder is, up to 256 bytes: who connects with a token of the same `sub` takes over an id that the other has.
+    pub sub: Option<String>,
+    /// Seconds until it expires, 1 to 2592000; unset: an hour, or what is left of the asker's own token.
+    pub expires_in: Option<u64>,
+}
+
+/// One text, or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "dialect is a text or a list of texts")]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several, or none.
+    Many(Vec<String>),
+}
+
+/// A token, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenAnswer {
+    /// The token.
+    pub token: String,
+    /// Seconds until it expires.
+    pub expires_in: u64,
+    /// When it expires, in Unix milliseconds.
+    pub expires_at: u64,
+    /// The only id that its holder may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The only room, network or topic that it may enter, if that is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room_id: Option<String>,
+    /// The only rooms, networks or topics that it may enter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<String>>,
+    /// The only dialects that it may speak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Vec<&'static str>>,
+    /// All that it may do beside joining and signalling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rights: Option<Vec<&'static str>>,
+    /// Who its holder is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+}
+
+/// Who asks for a token.
+#[derive(Debug, Clone, Copy)]
+pub enum Asker<'a> {
+    /// An operator of the hub.
+    Operator,
+    /// Whoever holds a token that grants this.
+    Holder(&'a Grant),
+}
+
+/// Why no token is made. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotMinted {
+    /// The hub has nothing to sign with.
+    #[error(transparent)]
+    CannotSign(#[from] CannotSign),
+    /// A field of the request is not what it may be.
+    #[error("{field} must be {want}")]
+    Field {
+        /// The field's name.
+        field: &'static str,
+        /// What it must be.
+        want: &'static str,
+    },
+    /// The request goes beyond what the asker holds.
+    #[error("{0} goes beyond the token that asks for it: a token may only be narrowed")]
+    Wider(&'static str),
+    /// The asker's own token is over, but for the grace of clocks.
+    #[error(transparent)]
+    Expired(Denied),
+}
+
+/// The claims of a token that this hub makes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Claims<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    iat: u64,
+    exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dialect: Option<&'a [&'static str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rights: Option<Vec<&'static str>>,
+}
+
+/// Makes the token that is asked for, at this Unix time in seconds.
+pub fn mint(
+    jwt: &Jwt,
+    asker: Asker<'_>,
+    request: TokenRequest,
+    now: u64,
+) -> Result<TokenAnswer, NotMinted> {
+    if !jwt.signs() {
+        return Err(CannotSign.into());
+    }
+    let sub = subject(jwt, asker, &request)?;
+    let seconds = seconds(asker, request.expires_in, now)?;
+    let scope = within(asker, asked(request)?)?;
+    let rights = scope.rights.as_ref();
+    let rights = rights.map(|all| all.iter().map(|right| right.word()).collect::<Vec<_>>());
+    let (iss, aud) = jwt.named();
+    let exp = now + seconds;
+    let token = jwt.sign(&Claims {
+        iss,
+        aud,
+        sub: sub.as_deref(),
+        iat: now,
+        exp,
+        peer_id: scope.peer.as_deref(),
+        networks: scope.networks.as_deref(),
+        dialect: scope.dialects.as_deref(),
+        rights: rights.clone(),
+    })?;
+    let room_id = scope.networks.as_deref().and_then(|all| match all {
+        [only] => Some(only.clone()),
+        _ => None,
+    });
+    Ok(TokenAnswer {
+        token,
+        expires_in: seconds,
+        expires_at: exp * 1_000,
+        user_id: scope.peer,
+        room_id,
+        networks: scope.networks,
+        dialect: scope.dialects,
+        rights,
+        sub,
+    })
+}
+
+/// Who the holder is to be. An operator says so, and means the only id if it says nothing; whoever else asks may only be
+/// itself.
+fn subject(
+    jwt: &Jwt,
+    asker: Asker<'_>,
+    request: &TokenRequest,
+) -> Result<Option<String>, NotMinted> {
+    let asked = request.sub.as_ref();
+    if asked.is_some_and(|sub| sub.is_empty() || sub.len() > MOST_SUBJECT_BYTES) {
+        let (field, want) = ("sub", "text of 1 to 256 bytes");
+        return Err(NotMinted::Field { field, want });
+    }
+    match (asker, asked) {
+        (Asker::Operator, sub) => Ok(sub.or(request.user_id.as_ref()).cloned()),
+        (Asker::Holder(_), None) => Ok(None),
+        (Asker::Holder(grant), Some(sub)) if jwt.proof_of(sub) == grant.proof => {
+            Ok(Some(sub.clone()))
+        }
+        (Asker::Holder(_), Some(_)) => Err(NotMinted::Wider("sub")),
+    }
+}
+
+fn seconds(asker: Asker<'_>, asked: Option<u64>, now: u64) -> Result<u64, NotMinted> {
+    if asked.is_some_and(|asked| !(1..=MOST_SECONDS).contains(&asked)) {
+        let (field, want) = ("expiresIn", "a number of seconds from 1 to 2592000");
+        return Err(NotMinted::Field { field, want });
+    }
+    let wanted = asked.unwrap_or(USUAL_SECONDS);
+    let Asker::Holder(Grant {
+        expires_ms: Some(ends),
+        ..
+    }) = asker
+    else {
+        return Ok(wanted);
+    };
+    let left = (ends / 1_000).saturating_sub(now);
+    match (left, asked) {
+        (0, _) => Err(NotMinted::Expired(Denied::Expired)),
+        (left, Some(asked)) if asked > left => Err(NotMinted::Wider("expiresIn")),
+        (left, _) => Ok(wanted.min(left)),
+    }
+}
+
+/// The scope that a request names.
+fn asked(request: TokenRequest) -> Result<Scope, NotMinted> {
+    let wrong = |field, want| NotMinted::Field { field, want };
+    let peer = request.user_id;
+    if peer.as_deref().is_some_and(|id| PeerId::new(id).is_err()) {
+        return Err(wrong("userId", "text of 1 to 128 bytes"));
+    }
+    let networks = match (request.room_id, request.networks) {
+        (Some(_), Some(_)) => {
+            let want = "left out where networks is given: it is one of them";
+            return Err(wrong("roomId", want));
+        }
+        (Some(room), None) if is_name(&room) => Some(vec![room]),
+        (Some(_), None) => return Err(wrong("roomId", "text of 1 to 128 bytes")),
+        (None, networks) => networks,
+    };
+    let fits =
+        |all: &Vec<String>| all.len() <= MOST_NETWORKS && all.iter().all(|name| is_name(name));
+    if !networks.as_ref().is_none_or(fits) {
+        let want = "a list of at most 64 names of 1 to 128 bytes";
+        return Err(wrong("networks", want));
+    }
+    let dialects = request.dialect.map(|dialect| match dialect {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(all) => all,
+    });
+    let dialects: Option<Option<Vec<_>>> =
+        dialects.map(|all| all.iter().map(|word| known_dialect(word)).collect());
+    let rights: Option<Option<Vec<_>>> = request
+        .rights
+        .map(|all| all.iter().map(|word| Right::from_word(word)).collect());
+    let dialects = match dialects {
+        Some(None) => {
+            let want = "of pigeon, peerjs, rooms, coordinator and yjs";
+            return Err(wrong("dialect", want));
+        }
+        known => known.flatten(),
+    };
+    let rights = match rights {
+        Some(None) => return Err(wrong("rights", "of publish, discover and create")),
+        known => known.flatten(),
+    };
+    Ok(Scope {
+        peer,
+        networks: networks.map(sorted),
+        dialects: dialects.map(sorted),
+        rights: rights.map(sorted),
+    })
+}
+
+/// A name that clients of any dialect could give a network.
+fn is_name(name: &str) -> bool {
+    (1..=NetworkKey::MAX_NAME_BYTES).contains(&name.len())
+}
+
+/// Each once.
+fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// What is asked for, within what the asker holds.
+fn within(asker: Asker<'_>, asked: Scope) -> Result<Scope, NotMinted> {
+    let Asker::Holder(Grant { scope: own, .. }) = asker else {
+        return Ok(asked);
+    };
+    if asked.peer.is_some() && own.peer.is_some() && asked.peer != own.peer {
+        return Err(NotMinted::Wider("userId"));
+    }
+    Ok(Scope {
+        peer: asked.peer.or_else(|| own.peer.clone()),
+        networks: narrowed(asked.networks, own.networks.as_ref(), "networks")?,
+        dialects: narrowed(asked.dialects, own.dialects.as_ref(), "dialect")?,
+        rights: narrowed(asked.rights, own.rights.as_ref(), "rights")?,
+    })
+}
+
+fn narrowed<T: PartialEq + Clone>(
+    asked: Option<Vec<T>>,
+    own: Option<&Vec<T>>,
+    field: &'static str,
+) -> Result<Option<Vec<T>>, NotMinted> {
+    match (asked, own) {
+        (Some(asked), Some(own)) if !asked.iter().all(|one| own.contains(one)) => {
+            Err(NotMinted::Wider(field))
+        }
+        (Some(asked), _) => Ok(Some(asked)),
+        (None, own) => Ok(own.cloned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

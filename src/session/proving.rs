@@ -1,0 +1,183 @@
+//! What a client's token lets it do, on a connection that stands.
+//!
+//! The token was looked at when it was shown: with the request for the WebSocket, or, in dialects that have a word for that,
+//! in what the client says first. What it confines to is looked at here, before each join and before whatever needs a right;
+//! when it expires is among the `deadlines`. Knows no words. Part of the conversation.
+
+use std::time::Duration;
+
+use hubmesh_core::api::RoomAsk;
+use hubmesh_core::ids::PeerId;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::carrying_out::Cause;
+use super::conversation::Conversation;
+use crate::auth::scope::{Right, Scope};
+use crate::auth::{CLOCK_GRACE, Grant};
+use crate::clock::unix_ms;
+use crate::dialect::{Action, Actions, Complaint, HubEvent};
+use crate::limits::AddressSlot;
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
+
+/// What holds a client back.
+pub(super) enum Bounds {
+    /// Its token confines it.
+    Confined(Scope),
+    /// It has yet to show a token. It has a slot among such clients until then.
+    Unproven {
+        /// Free again when dropped.
+        _slot: AddressSlot,
+    },
+}
+
+impl Bounds {
+    /// Those of a client that has yet to show a token.
+    pub(super) fn unproven(slot: AddressSlot) -> Box<Self> {
+        Box::new(Bounds::Unproven { _slot: slot })
+    }
+}
+
+/// The token is for clients of other dialects than that of the connection.
+pub(super) fn other_dialect() -> Complaint<'static> {
+    let text = "the token is for clients of another dialect: see its dialect";
+    Complaint::new("other-dialect", text)
+}
+
+/// When a token ends that expires at this Unix time in milliseconds, which is now at this one.
+fn end_of(expires_ms: u64, now_ms: u64) -> Option<Instant> {
+    let left = Duration::from_millis(expires_ms.saturating_sub(now_ms)) + CLOCK_GRACE;
+    let over = Duration::from_millis(now_ms.saturating_sub(expires_ms));
+    Instant::now().checked_add(left.saturating_sub(over))
+}
+
+impl<S, M> Conversation<S, M>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: MeshPort,
+{
+    /// From now on the client may do what a token grants, for as long as that is valid. A client that joins by connecting
+    /// asks for no other network than the one that was looked at then.
+    pub(super) fn let_in(&mut self, grant: Grant, joins_by_connecting: bool) {
+        let Grant {
+            proof,
+            mut scope,
+            expires_ms,
+        } = grant;
+        if joins_by_connecting {
+            scope.networks = None;
+        }
+        self.bounds = scope.is_bound().then(|| Box::new(Bounds::Confined(scope)));
+        if !proof.is_empty() {
+            self.proof = proof;
+        }
+        let end = expires_ms.and_then(|expires| end_of(expires, unix_ms()));
+        self.deadlines.expire(end);
+    }
+
+    /// Looks at the token that the client shows, where one is needed.
+    pub(super) fn prove(&mut self, token: &str) -> Result<(), CloseReason> {
+        if !self.is_unproven() {
+            return Ok(());
+        }
+        let grant = match self.shared.gate.check([token]) {
+            Ok(grant) => grant,
+            Err(why) => {
+                let reason = CloseReason::Unauthorized;
+                let why = Complaint::new(reason.label(), why.to_string());
+                self.say(&HubEvent::Ending(why));
+                return Err(reason);
+            }
+        };
+        if !grant.scope.speaks(self.dialect()) {
+            self.say(&HubEvent::Ending(other_dialect()));
+            return Err(CloseReason::Refused);
+        }
+        self.let_in(grant, false);
+        let mut actions = Actions::new(unix_ms);
+        self.protocol.tell(&HubEvent::Proven, &mut actions);
+        for action in actions {
+            // It goes by its id now and is told so, which waits for nobody.
+            self.try_now(action, Cause::none(CloseReason::Refused))?;
+        }
+        Ok(())
+    }
+
+    fn is_unproven(&self) -> bool {
+        matches!(self.bounds.as_deref(), Some(Bounds::Unproven { .. }))
+    }
+
+    fn scope(&self) -> Option<&Scope> {
+        match self.bounds.as_deref() {
+            Some(Bounds::Confined(scope)) => Some(scope),
+            _ => None,
+        }
+    }
+
+    /// Whether its token lets the client go by this id.
+    pub(super) fn admits(&self, peer: &PeerId) -> bool {
+        !self.is_unproven() && self.scope().is_none_or(|scope| scope.admits(peer))
+    }
+
+    /// Whether its token gives the client a right.
+    pub(super) fn has(&self, right: Right) -> bool {
+        self.scope().is_none_or(|scope| scope.has(right))
+    }
+
+    /// Whether its token lets the client do what it asks for; it is told if not, and goes on where it is.
+    pub(super) fn may_do(&mut self, action: &Action<'_>) -> bool {
+        let right = match action {
+            Action::Publish { .. } => Some(Right::Publish),
+            Action::Join {
+                room: Some(RoomAsk::Create(_)),
+                ..
+            } => Some(Right::Create),
+            _ => None,
+        };
+        let lacks = right.filter(|right| !self.has(*right));
+        let why = if self.is_closed_to(action) {
+            Complaint::new(Complaint::OTHER_ROOM, "the token is for another room")
+        } else if let Some(right) = lacks {
+            let text = format!("the token has no right to {}: see its rights", right.word());
+            Complaint::new("no-right", text)
+        } else {
+            return true;
+        };
+        if let Action::Join { leaving, .. } = action {
+            let leaving = leaving.as_ref();
+            self.say(&HubEvent::Declined { leaving });
+        }
+        self.say(&HubEvent::Mistake(why));
+        false
+    }
+
+    /// Whether this asks for a network that its token does not open.
+    fn is_closed_to(&self, action: &Action<'_>) -> bool {
+        let Action::Join { network, .. } = action else {
+            return false;
+        };
+        let scope = self.scope();
+        scope.is_some_and(|scope| !scope.opens(network.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_ends_after_the_grace_of_clocks() {
+        let left = |expires, now| {
+            let end = end_of(expires, now).expect("in this era");
+            end.saturating_duration_since(Instant::now())
+                .as_secs_f64()
+                .round()
+        };
+        assert_eq!(left(10_000, 0), 40.0);
+        assert_eq!(left(10_000, 10_000), 30.0);
+        assert_eq!(left(10_000, 30_000), 10.0);
+        assert_eq!(left(10_000, 50_000), 0.0);
+        assert!(left(253_402_300_799_000, 0) > 1e9, "the year 9999");
+    }
+}
