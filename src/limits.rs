@@ -13,8 +13,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use governor::clock::DefaultClock;
+use governor::clock::{Clock as _, DefaultClock};
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
@@ -158,6 +159,17 @@ pub enum PaceVerdict {
     Abuse,
 }
 
+/// When a message may be, of a client that is slowed down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// Now.
+    None,
+    /// After this time.
+    For(Duration),
+    /// Never: it is time to part.
+    Abuse,
+}
+
 impl Pace {
     /// `per_sec` messages a second for long (`None`: no limit), `burst` at once.
     pub fn new(per_sec: Option<u32>, burst: u32) -> Self {
@@ -183,6 +195,29 @@ impl Pace {
             return PaceVerdict::Granted;
         }
         self.refuse()
+    }
+
+    /// Says when a message may be that costs as much as this many; `counts` unless that was asked of it before. Whoever has
+    /// had as much wait as is tolerated of others that is refused, beyond what it was granted at once meanwhile, has kept on
+    /// for long.
+    pub fn delay(&mut self, cost: NonZeroU32, counts: bool) -> Delay {
+        let Some(limiter) = &self.limiter else {
+            return Delay::None;
+        };
+        let cost = cost.min(self.most_cost);
+        let Ok(Err(not_until)) = limiter.check_n(cost) else {
+            if counts {
+                self.refused = self.refused.saturating_sub(cost.get());
+            }
+            return Delay::None;
+        };
+        if counts {
+            self.refused = self.refused.saturating_add(cost.get());
+        }
+        match self.refused > self.tolerated {
+            true => Delay::Abuse,
+            false => Delay::For(not_until.wait_time_from(limiter.clock().now())),
+        }
     }
 
     /// Judges what a further announcement costs beyond being a message: `told` members hear of it.
@@ -277,6 +312,37 @@ mod tests {
         assert!((10..=11).contains(&count(PaceVerdict::Granted)));
         assert_eq!(count(PaceVerdict::RefusedFirst), 1);
         assert_eq!(verdicts.last(), Some(&PaceVerdict::Abuse));
+    }
+
+    #[test]
+    fn a_peer_that_is_slowed_down_waits_and_is_parted_from_if_it_keeps_on_for_long() {
+        let mut pace = Pace::new(Some(1), 10);
+        let granted = (0..100).take_while(|_| pace.delay(ONE, true) == Delay::None);
+        assert!((10..=11).contains(&granted.count()));
+        // One was asked for already.
+        for _ in 0..48 {
+            let Delay::For(wait) = pace.delay(ONE, true) else {
+                panic!("it waits");
+            };
+            assert!(wait <= Duration::from_secs(1), "{wait:?}");
+            let again = pace.delay(ONE, false);
+            assert!(matches!(again, Delay::For(_)), "to ask again costs nothing");
+        }
+        let ten = NonZeroU32::MIN.saturating_add(9);
+        assert_eq!(pace.delay(ten, true), Delay::Abuse);
+    }
+
+    #[test]
+    fn a_long_message_waits_for_as_long_as_many() {
+        let mut pace = Pace::new(Some(10), 10);
+        let ten = NonZeroU32::MIN.saturating_add(9);
+        assert_eq!(pace.delay(ten, true), Delay::None);
+        let Delay::For(wait) = pace.delay(ten, true) else {
+            panic!("it waits");
+        };
+        assert!(wait > Duration::from_millis(900), "{wait:?}");
+        let mut free = Pace::new(None, 1);
+        assert!((0..1_000).all(|_| free.delay(ten, true) == Delay::None));
     }
 
     #[test]

@@ -231,7 +231,7 @@ pub struct Metrics {
     pub signals_waiting: IntGauge,
     /// From reading a signal to handing it on, in seconds.
     pub route_seconds: Histogram,
-    /// Messages refused for coming too fast.
+    /// Messages that came too fast: refused, or made to wait.
     pub rate_limited: IntCounter,
     /// Peers closed because their outbox was full.
     pub outbox_overflows: IntCounter,
@@ -374,7 +374,7 @@ impl Metrics {
             ),
             rate_limited: r.counter(
                 "rate_limited_total",
-                "Messages refused for coming too fast.",
+                "Messages that came too fast: refused, or made to wait.",
             ),
             outbox_overflows: r
                 .counter("outbox_overflows_total", "Peers closed for a full outbox."),

@@ -146,7 +146,7 @@ settings! {
     max_announce_bytes = "1024";
     /// Networks (topics, rooms) that one connection may be in at once, 1 to 10000; for one more it is told `too-many-networks`. At worst 1 KiB each on this hub, and 100 bytes on others.
     max_networks_per_connection = "256";
-    /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit.
+    /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit. What is too much is dropped and its sender told; PeerJS clients (but for `PEERJS_ROOMS`) are read more slowly instead, and at worst one message of each waits, within `MESSAGE_BUDGET_BYTES` beyond 16 KiB. Whoever keeps on, for five times `RATE_LIMIT_BURST`, is told and closed.
     rate_limit_per_sec = "100";
     /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20, and one more for each 10 peers of the network, up to `DISCOVERY_LIMIT`.
     rate_limit_burst = "1000";

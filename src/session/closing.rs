@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::LINGER;
 use super::conversation::{Conversation, TURN};
@@ -59,24 +60,21 @@ where
                 let _ = rest.await;
             }
         }
+        if let Some(text) = self.take_paused() {
+            self.hear_last(&text).await;
+        }
         let mut turn = 0;
         while let Some(incoming) = poll_fn(|cx| self.poll_last(cx, reason)).await? {
             match incoming {
                 Incoming::Text(text) => {
                     turn += 1 + text.len() / 1024;
                     self.shared.metrics.bytes_received.inc_by(text.len() as u64);
-                    // It cannot get a membership back that it gives up now.
-                    if self.is_in_pace(text.len()).unwrap_or(false)
-                        && self.memberships.any_present()
-                        && let Ok(Some(rest)) = self.hear(&text)
-                    {
-                        let _ = rest.await;
-                    }
+                    self.hear_last(&text).await;
                 }
                 Incoming::Unread(unread) => {
                     turn += 1;
                     self.shared.metrics.bytes_received.inc_by(unread.size);
-                    if self.is_in_pace(0).unwrap_or(false) {
+                    if self.in_its_time(0).await {
                         self.refuse_unread(&unread);
                     }
                 }
@@ -89,6 +87,18 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Carries out a text that the client sent before it had read of the end.
+    async fn hear_last(&mut self, text: &Utf8Bytes) {
+        // It cannot get a membership back that it gives up now.
+        if self.in_its_time(text.len()).await
+            && self.memberships.any_present()
+            && let Ok(Some(rest)) = self.hear(text)
+        {
+            // The connection ends anyway.
+            let _ = rest.await;
+        }
     }
 
     /// Writes what waits and then the close frame, and reads; `None` when the client has sent its last frame.

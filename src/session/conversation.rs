@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubmesh_core::api::Join;
-use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use hubmesh_core::ids::{Dialect, PeerId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -29,13 +28,14 @@ use super::deadlines::{Awaited, Deadlines, Due, Echo, Probe};
 use super::disconnected::DisconnectedPeer;
 use super::held::HeldActions;
 use super::memberships::Memberships;
+use super::pacing::Paused;
 use super::proving::Bounds;
 use super::sniffing::Opened;
 use super::socket::{Incoming, ReadError, Socket};
 use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
-use crate::dialect::{self, Action, Beginning, Complaint, Event, HubEvent, Protocol};
-use crate::limits::{Pace, PaceVerdict};
+use crate::dialect::{self, Action, Beginning, Event, HubEvent, Protocol};
+use crate::limits::Pace;
 use crate::peers::mailbox::{Control, Mailbox, PendingRoster};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
@@ -73,7 +73,9 @@ pub(super) struct Conversation<S, M: MeshPort> {
     /// The client was told that it is connected. No message is written to it before that, unless its connection ends.
     greeted: bool,
     pub(super) socket: Socket<S>,
-    pace: Pace,
+    pub(super) pace: Pace,
+    /// A message that came too fast, in a dialect whose clients are slowed down: nothing more is read meanwhile.
+    pub(super) paused: Option<Box<Paused>>,
     timer: Pin<Box<Sleep>>,
     roster: Option<Box<PendingRoster>>,
 }
@@ -149,6 +151,7 @@ where
         let mut conversation = Conversation {
             socket,
             pace: Pace::new(limits.rate_per_sec, limits.rate_burst),
+            paused: None,
             timer: Box::pin(sleep_until(deadlines.next())),
             memberships: Memberships::none(),
             has_asked: false,
@@ -270,6 +273,9 @@ where
             if let Poll::Ready(Err(_)) = written {
                 return Poll::Ready(WokenBy::End(CloseReason::ConnectionLost));
             }
+            if self.deadlines.is_paused() {
+                return self.poll_timer(cx);
+            }
             let amid = self.socket.is_amid();
             match self.socket.poll_fill(cx) {
                 Poll::Pending => return self.poll_timer(cx),
@@ -288,6 +294,9 @@ where
         }
         if let Some(action) = self.next_held() {
             return Some(WokenBy::Held(action));
+        }
+        if self.deadlines.is_paused() {
+            return None;
         }
         match self.socket.next_incoming() {
             Ok(incoming) => incoming.map(WokenBy::Incoming),
@@ -446,6 +455,11 @@ where
                     self.deadlines.wait(Awaited::Nothing, now);
                     Box::pin(self.ask_in_turn()).await;
                 }
+                Due::Resume => {
+                    self.deadlines.resume(now);
+                    // Boxed for the same reason.
+                    Box::pin(self.go_on()).await?;
+                }
                 Due::Ping => self.socket.put_ping(self.deadlines.ping(now)),
             }
         }
@@ -463,14 +477,11 @@ where
             Incoming::Close => Err(CloseReason::PeerClosed),
             Incoming::Pong(number) => self.on_pong(number).await,
             // Every frame costs its share of the allowance, also for clients that send nothing else.
-            Incoming::Ping | Incoming::Fragment => self.is_in_pace(0).map(drop),
+            Incoming::Ping | Incoming::Fragment => self.pay_for_frame(),
             Incoming::Unread(unread) => {
                 self.shared.metrics.bytes_received.inc_by(unread.size);
                 self.say(&HubEvent::Missed);
-                if self.is_in_pace(0)? {
-                    self.refuse_unread(&unread);
-                }
-                Ok(())
+                self.on_unread(&unread)
             }
             Incoming::Text(text) => {
                 self.shared.metrics.bytes_received.inc_by(text.len() as u64);
@@ -481,8 +492,7 @@ where
 
     async fn on_text(&mut self, text: Utf8Bytes) -> Result<(), CloseReason> {
         // Also while the join is pending: a client that floods then is closed, and not read for nothing.
-        if !self.is_in_pace(text.len())? {
-            self.say(&HubEvent::Missed);
+        if !self.may_go_on(&text)? {
             return Ok(());
         }
         match self.hear(&text)? {
@@ -499,48 +509,9 @@ where
                     self.answer(probe, true).await;
                 }
             }
-            Echo::Unasked => return self.is_in_pace(0).map(drop),
+            Echo::Unasked => return self.pay_for_frame(),
         }
         Ok(())
-    }
-
-    pub(super) fn is_in_pace(&mut self, bytes: usize) -> Result<bool, CloseReason> {
-        let verdict = self.pace.judge(self.shared.limits.rate_cost(bytes));
-        if verdict == PaceVerdict::Abuse {
-            self.shared.metrics.rate_limited.inc();
-            return Err(CloseReason::RateAbuse);
-        }
-        Ok(self.is_granted(verdict))
-    }
-
-    /// Whether one more announcement, for this network, may be passed on.
-    pub(super) fn may_announce_again(&mut self, network: &NetworkKey) -> bool {
-        let verdict = match network.tells_of_peers() {
-            true => self
-                .pace
-                .judge_announcement(self.shared.mesh.told_in(network)),
-            false => self.pace.judge(NonZeroU32::MIN),
-        };
-        self.is_granted(verdict)
-    }
-
-    /// Whether the client may publish in this network.
-    pub(super) fn may_publish(&mut self, network: &NetworkKey) -> bool {
-        let told = self.shared.mesh.members_of(network);
-        let verdict = self.pace.judge_publication(told);
-        self.is_granted(verdict)
-    }
-
-    fn is_granted(&mut self, verdict: PaceVerdict) -> bool {
-        if verdict == PaceVerdict::Granted {
-            return true;
-        }
-        self.shared.metrics.rate_limited.inc();
-        if verdict == PaceVerdict::RefusedFirst {
-            let text = "too many messages: this one and those that follow too soon are dropped";
-            self.say(&HubEvent::Mistake(Complaint::new("rate-limited", text)));
-        }
-        false
     }
 
     /// The first message to the client, before those that wait for it already.

@@ -33,6 +33,8 @@ pub(super) enum Due {
     Ping,
     /// To ask the mesh for the join that waited for its turn.
     Join,
+    /// To read on.
+    Resume,
     /// To report that the peer is alive: it moves the bytes that its pong waits behind.
     ProbeMet(Probe),
     /// To report that the peer did not answer a probe.
@@ -93,6 +95,8 @@ pub(super) struct Deadlines {
 struct Rare {
     /// When the client's token is over.
     expires: Option<Instant>,
+    /// Until when nothing is read of a client that was too fast.
+    paused: Option<Instant>,
 }
 
 /// A probe that is open.
@@ -135,6 +139,29 @@ impl Deadlines {
         if at.is_some() {
             self.rare.get_or_insert_default().expires = at;
         }
+    }
+
+    /// Nothing is read until then: silence is no sign of anything meanwhile.
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.rare.get_or_insert_default().paused = Some(until);
+    }
+
+    /// Whether nothing is read for now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused().is_some()
+    }
+
+    fn paused(&self) -> Option<Instant> {
+        self.rare.as_ref()?.paused
+    }
+
+    /// What the client sends is read again.
+    pub(super) fn resume(&mut self, now: Instant) {
+        if let Some(rare) = &mut self.rare {
+            rare.paused = None;
+        }
+        // It may have said more meanwhile than the hub has read.
+        self.heard = now;
     }
 
     /// From now on the hub waits for this; for a turn, until then.
@@ -245,9 +272,9 @@ impl Deadlines {
         Some(due)
     }
 
-    fn all(&self) -> [Option<(Instant, Due)>; 6] {
+    fn all(&self) -> [Option<(Instant, Due)>; 7] {
         let (waiting, since) = self.waiting;
-        let reading = waiting != Awaited::Mesh;
+        let reading = waiting != Awaited::Mesh && !self.is_paused();
         let wait = match waiting {
             Awaited::Announcement => Some((
                 since + self.announce_timeout,
@@ -272,6 +299,7 @@ impl Deadlines {
                 .as_ref()
                 .and_then(|rare| rare.expires)
                 .map(expired),
+            self.paused().map(|until| (until, Due::Resume)),
             reading.then_some(silent),
             self.probes
                 .iter()
@@ -339,6 +367,19 @@ mod tests {
         deadlines.hear(false, second(start, 8));
         let due = deadlines.due(second(start, 9));
         assert_eq!(due, Some(Due::Close(CloseReason::TokenExpired)));
+    }
+
+    #[test]
+    fn whoever_is_not_read_for_a_while_is_not_silent() {
+        let start = Instant::now();
+        let mut deadlines = Deadlines::new(ANNOUNCE, Duration::from_secs(3), start);
+        deadlines.wait(Awaited::Nothing, start);
+        deadlines.pause(second(start, 9));
+        assert_eq!(deadlines.due(second(start, 8)), None);
+        assert_eq!(deadlines.due(second(start, 9)), Some(Due::Resume));
+        deadlines.resume(second(start, 9));
+        assert!(!deadlines.is_paused());
+        assert_eq!(deadlines.next(), second(start, 10), "a ping");
     }
 
     fn probe(start: Instant) -> Probe {

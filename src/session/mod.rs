@@ -2,7 +2,8 @@
 //!
 //! [`Sessions`] holds what all of them share and runs one task per socket, which both reads and writes it.
 //! `conversation` is that task's loop, `carrying_out` carries out the actions of its protocol (`joining` those on its
-//! `memberships`), `proving` knows what its token lets it do, `deadlines` when silence is too long, `held` keeps actions that wait for the mesh's answer, `socket` is the WebSocket. A session asks the mesh
+//! `memberships`), `proving` knows what its token lets it do, `pacing` how fast it may speak, `deadlines` when silence is
+//! too long, `held` keeps actions that wait for the mesh's answer, `socket` is the WebSocket. A session asks the mesh
 //! through [`MeshPort`] and hears from it through its mailbox, both in [`peers`](crate::peers). It must not know how other
 //! hubs are reached, nor the messages of a dialect.
 //!
@@ -21,6 +22,7 @@ mod held;
 mod joining;
 mod kept_ids;
 mod memberships;
+mod pacing;
 mod proving;
 mod sniffing;
 

@@ -101,6 +101,8 @@ pub struct Policy {
     pub registers: bool,
     /// A client may show its token in what it says first, in place of the request for its WebSocket.
     pub proves_later: bool,
+    /// A client that sends too fast is read more slowly and told nothing, since a word of it would end its connection.
+    pub slows_down: bool,
     /// A network is a room: somebody creates it, the longest present member is its host, and it stays for a while without
     /// one. All hubs agree on it.
     pub rooms: bool,
@@ -136,6 +138,7 @@ impl Dialect {
             is_anonymous: false,
             registers: false,
             proves_later: false,
+            slows_down: false,
             rooms: false,
             capacity: None,
             waiting: Waiting::Alone,
@@ -145,6 +148,7 @@ impl Dialect {
         let realm = Policy {
             tells_of_peers: false,
             joins_by_connecting: true,
+            slows_down: true,
             waiting: Waiting::Together(Duration::from_secs(5)),
             returns: true,
             ..native
@@ -154,6 +158,7 @@ impl Dialect {
             Dialect::PeerJs => realm,
             Dialect::PeerJsRoomMode => Policy {
                 tells_of_peers: true,
+                slows_down: false,
                 capacity: Some(4),
                 returns: false,
                 ..realm
