@@ -16,6 +16,11 @@ pub(super) fn read(reader: &mut Reader) -> Option<Policies> {
     let members = reader.number("MAX_ROOM_MEMBERS", 1..=100_000);
     let (peerjs_silence, expire) = (peerjs_silence?, expire?);
     let mut policies = Policies::default();
+    for dialect in Dialect::ALL {
+        // Nobody is waited for longer than its dialect has it, unless that is set.
+        let policy = policies.of_mut(*dialect);
+        policy.silence = policy.silence.min(silence?);
+    }
     policies.of_mut(Dialect::Pigeon).silence = silence?;
     policies.of_mut(Dialect::Rooms).silence = heartbeat?;
     for dialect in [Dialect::PeerJs, Dialect::PeerJsRoomMode] {

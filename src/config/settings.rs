@@ -120,7 +120,7 @@ settings! {
     header_timeout_ms = "10000";
     /// Milliseconds from the WebSocket to the first announcement, 100 to 600000. Later ones are closed. Clients at `/rooms` and `/p2p` have 300000 to say who they are, or this if it is more.
     announce_timeout_ms = "10000";
-    /// Milliseconds of silence, WebSocket pings unanswered, after which a peer is closed, 1000 to 86400000.
+    /// Milliseconds of silence, WebSocket pings unanswered, after which a peer is closed, 1000 to 86400000; at `/yjs` and `/p2p` 60000, or this if it is less.
     peer_timeout_ms = "300000";
     /// Milliseconds between two rounds of housekeeping (`CLEANUP_CHECK_INTERVAL` says the same, where this is unset; old retractions forgotten, hubs' claims audited, the files of `TLS_CERT` and `TLS_KEY` looked at), 100 to 3600000.
     cleanup_interval_ms = "30000";
