@@ -459,10 +459,8 @@ pub const fn may_wait(dialect: Dialect, kind: SignalKind) -> bool {
         Dialect::Pigeon => true,
         Dialect::PeerJs | Dialect::PeerJsRoomMode => peerjs::may_wait(kind),
         Dialect::Yjs => false,
-        // Its clients are told at once of a peer that is not there.
-        Dialect::Coordinator => false,
-        // The target may be on its way into the room: the signal waits for it.
-        Dialect::Rooms => true,
+        // Their clients know the peers that are there, and are told at once of one that is not.
+        Dialect::Coordinator | Dialect::Rooms => false,
         #[cfg(feature = "trial-dialect")]
         Dialect::Trial => true,
     }

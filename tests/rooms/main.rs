@@ -196,7 +196,9 @@ async fn the_host_s_hub_is_killed_and_the_members_that_are_left_agree_on_the_nex
 
 #[tokio::test]
 async fn bad_input_is_told_and_costs_no_connection() {
-    let hub = HubProcess::builder().env("MAX_ROOMS", "1").start().await;
+    let hub = HubProcess::builder().env("MAX_ROOMS", "1");
+    // Longer than the test waits for anything.
+    let hub = hub.env("SIGNAL_WAIT_MS", "60000").start().await;
     let mut ada = authenticated(&hub, "ada", "r").await;
     assert_eq!(ada.ask(create("r")).await["type"], "room-created");
     let long = "x".repeat(20_000);
@@ -229,6 +231,10 @@ async fn bad_input_is_told_and_costs_no_connection() {
         ),
         (
             json!({"type": "sdp-offer", "targetUserId": "\0room", "data": 1}),
+            "no-such-peer",
+        ),
+        (
+            json!({"type": "sdp-offer", "targetUserId": "nobody", "data": 1}),
             "no-such-peer",
         ),
         (
