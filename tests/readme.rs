@@ -39,10 +39,11 @@ const MANUAL: [&str; 9] = [
     "docs/protocol.md",
 ];
 /// The other pages.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "ARCHITECTURE.md",
     "MESH.md",
     "CHANGELOG.md",
+    "docs/conformance.md",
     "docs/coordinator.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
