@@ -24,12 +24,12 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Span;
 
 use super::Shared;
+use super::bounds::Bounds;
 use super::deadlines::{Awaited, Deadlines, Due, Echo, Probe};
 use super::disconnected::DisconnectedPeer;
 use super::held::HeldActions;
+use super::intake::WaitingText;
 use super::memberships::Memberships;
-use super::pacing::Paused;
-use super::proving::Bounds;
 use super::sniffing::Opened;
 use super::socket::{Incoming, ReadError, Socket};
 use crate::clock::unix_ms;
@@ -75,7 +75,7 @@ pub(super) struct Conversation<S, M: MeshPort> {
     pub(super) socket: Socket<S>,
     pub(super) pace: Pace,
     /// A message that came too fast, in a dialect whose clients are slowed down: nothing more is read meanwhile.
-    pub(super) paused: Option<Box<Paused>>,
+    pub(super) paused: Option<Box<WaitingText>>,
     timer: Pin<Box<Sleep>>,
     roster: Option<Box<PendingRoster>>,
 }

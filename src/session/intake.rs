@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// How many bytes a message that is not whole may take without being counted.
 pub const FREE_BYTES: usize = 16 * 1024;
@@ -287,6 +288,36 @@ pub struct Unread {
     pub size: u64,
     /// Its two ends.
     pub ends: Ends,
+}
+
+/// A whole text that waits until it may be heard.
+#[derive(Debug)]
+pub struct WaitingText {
+    /// The text.
+    pub text: Utf8Bytes,
+    /// Its part of the budget, beyond [`FREE_BYTES`].
+    _reserved: Reserved,
+}
+
+impl WaitingText {
+    /// Keeps a text.
+    ///
+    /// # Errors
+    ///
+    /// There is no space for it: gives what is told of it.
+    pub fn new(text: &Utf8Bytes, intake: &Arc<Intake>) -> Result<Self, Unread> {
+        let mut reserved = Reserved::new(Arc::clone(intake));
+        let counted = text.len().saturating_sub(FREE_BYTES);
+        reserved.resize(counted).map_err(|NoSpace| Unread {
+            why: Why::NoSpace,
+            size: text.len() as u64,
+            ends: Ends::of(text.as_bytes()),
+        })?;
+        Ok(WaitingText {
+            text: text.clone(),
+            _reserved: reserved,
+        })
+    }
 }
 
 /// A message that is not all here.

@@ -13,6 +13,7 @@
 pub mod intake;
 pub mod socket;
 
+mod bounds;
 mod carrying_out;
 mod closing;
 mod conversation;

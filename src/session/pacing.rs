@@ -4,7 +4,7 @@
 //! hub's for the end of their connection: those are not told, but read more slowly. What came too fast then waits alone for
 //! its time, and nothing behind it is read, so that the client's own end of the connection fills; one that keeps on for
 //! long is told and parted from all the same. What waits is one message for each client, and counts against the hub's
-//! [`Intake`](super::intake::Intake) beyond [`FREE_BYTES`]. Part of the conversation.
+//! [`Intake`](super::intake::Intake) beyond a bit that is free. Part of the conversation.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -15,18 +15,11 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::conversation::Conversation;
-use super::intake::{Ends, FREE_BYTES, Reserved, Unread, Why};
+use super::intake::{Unread, WaitingText};
 use crate::dialect::{Complaint, HubEvent};
 use crate::limits::{Delay, PaceVerdict};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
-
-/// A message that waits for its time.
-pub(super) struct Paused {
-    text: Utf8Bytes,
-    /// Its part of what all messages may take.
-    _reserved: Reserved,
-}
 
 /// What becomes of something that came.
 enum InPace {
@@ -115,21 +108,10 @@ where
 
     fn pause(&mut self, wait: Duration, text: &Utf8Bytes) {
         self.deadlines.pause(Instant::now() + wait);
-        let mut reserved = Reserved::new(self.shared.intake.clone());
-        if reserved
-            .resize(text.len().saturating_sub(FREE_BYTES))
-            .is_err()
-        {
-            return self.refuse_unread(&Unread {
-                why: Why::NoSpace,
-                size: text.len() as u64,
-                ends: Ends::of(text.as_bytes()),
-            });
+        match WaitingText::new(text, &self.shared.intake) {
+            Ok(waiting) => self.paused = Some(Box::new(waiting)),
+            Err(unread) => self.refuse_unread(&unread),
         }
-        self.paused = Some(Box::new(Paused {
-            text: text.clone(),
-            _reserved: reserved,
-        }));
     }
 
     /// Judges something of this length; `counts` unless it was judged before.

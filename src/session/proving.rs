@@ -11,39 +11,15 @@ use hubmesh_core::ids::PeerId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::bounds::{Bounds, other_dialect};
 use super::carrying_out::Cause;
 use super::conversation::Conversation;
 use crate::auth::scope::{Right, Scope};
 use crate::auth::{CLOCK_GRACE, Grant};
 use crate::clock::unix_ms;
 use crate::dialect::{Action, Actions, Complaint, HubEvent};
-use crate::limits::AddressSlot;
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
-
-/// What holds a client back.
-pub(super) enum Bounds {
-    /// Its token confines it.
-    Confined(Scope),
-    /// It has yet to show a token. It has a slot among such clients until then.
-    Unproven {
-        /// Free again when dropped.
-        _slot: AddressSlot,
-    },
-}
-
-impl Bounds {
-    /// Those of a client that has yet to show a token.
-    pub(super) fn unproven(slot: AddressSlot) -> Box<Self> {
-        Box::new(Bounds::Unproven { _slot: slot })
-    }
-}
-
-/// The token is for clients of other dialects than that of the connection.
-pub(super) fn other_dialect() -> Complaint<'static> {
-    let text = "the token is for clients of another dialect: see its dialect";
-    Complaint::new("other-dialect", text)
-}
 
 /// When a token ends that expires at this Unix time in milliseconds, which is now at this one.
 fn end_of(expires_ms: u64, now_ms: u64) -> Option<Instant> {

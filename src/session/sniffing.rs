@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::bounds::other_dialect;
 use super::socket::{Incoming, Socket};
-use super::{ConnectingPeer, LINGER, proving};
+use super::{ConnectingPeer, LINGER};
 use crate::dialect::Complaint;
 use crate::dialect::sniffing::{Sniffing, error, undecided};
 use crate::peers::mailbox::{Control, Mailbox};
@@ -83,7 +84,7 @@ where
     let dialect = sniffing.hear(&text)?;
     let (policy, scope) = (dialect.policy(), &connecting.grant.scope);
     if !scope.speaks(dialect) {
-        return Err(proving::other_dialect().into());
+        return Err(other_dialect().into());
     }
     if policy.registers && scope.networks.is_some() {
         let text = "the token is for named rooms, and these clients reach each other in all";
