@@ -448,7 +448,7 @@ impl Metrics {
             ),
             resyncs: r.counter(
                 "mesh_resyncs_total",
-                "Parts of the directory asked for anew.",
+                "Parts of the directory that were asked for again.",
             ),
             mesh_changes: r.counter(
                 "mesh_changes_total",

@@ -136,7 +136,7 @@ fn nonsense_is_refused_with_what_is_allowed() {
         ("MAX_CONNECTIONS_PER_IP", "-1", "0 to 1000000"),
         ("CONNECTS_PER_MINUTE_PER_IP", "x", "0 to 1000000"),
         ("TRUSTED_PROXIES", "127.0.0.1,nginx", "10.0.0.0/8"),
-        ("TRUSTED_PROXIES", "0.0.0.0/0", "everybody"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0", "covers every address"),
         ("JWT_PUBLIC_KEY", "/no/such/file", "cannot be read"),
         (
             "JWT_PUBLIC_KEY",

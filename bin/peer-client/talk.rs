@@ -257,7 +257,7 @@ impl Talk {
         match (meant.next(), meant.next()) {
             (Some(id), None) => Some(id.clone()),
             (None, _) => {
-                eprintln!("nobody here has an id that begins with {typed}");
+                eprintln!("no peer here has an id that begins with {typed}");
                 None
             }
             (Some(_), Some(_)) => {

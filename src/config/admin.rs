@@ -28,7 +28,7 @@ impl AdminSettings {
         (!addr.is_of_this_machine()).then(|| Caution {
             name: String::from("ADMIN_ADDR"),
             text: String::from(
-                "can be reached from other machines, and without ADMIN_TOKEN whoever reaches it sees all networks: \
+                "can be reached from other machines, and without ADMIN_TOKEN anyone who reaches it sees all networks: \
                  set one, or keep others out by a firewall",
             ),
         })

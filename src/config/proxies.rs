@@ -64,7 +64,7 @@ fn block(entry: &str) -> Result<IpNet, String> {
     })?;
     if block.prefix_len() == 0 {
         return Err(format!(
-            "{entry:?} is everybody: every client could name an address of its choice"
+            "{entry:?} covers every address: every client could name an address of its choice"
         ));
     }
     match block.network() {

@@ -35,7 +35,7 @@ impl Sniffing {
     /// The dialect of a connection whose first text this is.
     ///
     /// # Errors
-    /// No dialect begins so.
+    /// No dialect begins with this text.
     pub fn hear(self, text: &str) -> Result<Dialect, Complaint<'static>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let names = &["type", "userId", "peerId", "from"];

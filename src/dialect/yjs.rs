@@ -178,7 +178,7 @@ fn topic_too_long() -> Complaint<'static> {
 }
 
 fn unpublished(why: &'static str) -> Complaint<'static> {
-    let text = format!("what was published did not reach all subscribers, or may not have: {why}");
+    let text = format!("the message did not reach all subscribers, or may not have: {why}");
     Complaint::new(why, text)
 }
 

@@ -65,7 +65,7 @@ pub(super) enum Refused {
     AddressFull,
     #[error("too many connections from your address within a minute")]
     AddressTooFast(Duration),
-    #[error("as many peers as may be are in the room")]
+    #[error("the room is full")]
     RoomFull,
     #[error("where the connection comes from is unknown")]
     NoAddress,

@@ -87,7 +87,7 @@ impl Rejection {
             }
             Rejection::Namespace => "the two hubs have different HUB_MESH_NAMESPACEs",
             Rejection::Version => "the two hubs have no version of the link protocol in common",
-            Rejection::Malformed => "what answers does not speak as a hub does",
+            Rejection::Malformed => "the other end does not speak as a hub does",
             Rejection::Unavailable => "it takes no links now",
         }
     }
@@ -114,7 +114,7 @@ pub enum HandshakeError {
     #[error("{}", .0.words())]
     RefusedByOther(Rejection),
     /// The socket ended, or its peer does not speak this protocol.
-    #[error("it ended the connection before it had shown itself to be a hub")]
+    #[error("the other end closed the connection before it proved to be a hub")]
     Closed,
     /// The handshake took too long.
     #[error("no answer in time")]

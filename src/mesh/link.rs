@@ -82,7 +82,7 @@ pub enum ConnectError {
     NotDialled(#[from] NotDialled),
     /// The other hub does not even listen to this one, for example because its mesh is open and this one is far away.
     /// An operator has to mend it.
-    #[error("refused at the door: {0}")]
+    #[error("refused before the handshake: {0}")]
     Forbidden(String),
     /// The two ends do not agree on TLS: mostly because a certificate is not believed here. An operator has to mend it.
     #[error("{}", causes::of_tls(.0))]

@@ -75,7 +75,7 @@ impl TurnCollector {
         let gauge = |name, help| Maker::must(IntGauge::with_opts(Maker::opts(name, help)));
         let limit = gauge(
             "turn_allocations_limit",
-            "Relays that there may be, as TURN_MAX_ALLOCATIONS has it.",
+            "Relays allowed at once (TURN_MAX_ALLOCATIONS).",
         );
         limit.set(i64::try_from(most).unwrap_or(i64::MAX));
         TurnCollector {

@@ -162,7 +162,7 @@ impl CloseReason {
             CloseReason::PeerClosed => "Closed by the client",
             CloseReason::ConnectionLost => "Connection lost",
             CloseReason::AnnounceTimeout => "No announcement in time",
-            CloseReason::Undecided => "No dialect begins so",
+            CloseReason::Undecided => "No dialect begins with this message",
             CloseReason::Silent => "No sign of life",
             CloseReason::WriteStalled => "Messages were not read in time",
             CloseReason::OutboxFull => "Too many unread messages",

@@ -188,7 +188,9 @@ where
                 self.deadlines.wait(Awaited::Turn, now + turn.wait());
                 *waiting = Some(Box::new(turn));
                 self.shared.metrics.joins_delayed.inc();
-                tracing::debug!("a join waits: its address has others told too much");
+                tracing::debug!(
+                    "a join waits: clients of its address cause too many notices to others"
+                );
                 self.postponed
                     .get_or_insert_default()
                     .joins

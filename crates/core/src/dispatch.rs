@@ -274,7 +274,7 @@ impl Core {
         self.exchange.lock().set_id(now.at, hub, incarnation);
         self.routing.topology.set_id(now.at, hub, incarnation);
         self.alarm(now, "new-id", || {
-            format!("hub {old} goes by the id {hub} from now on: somebody else used its own")
+            format!("hub {old} goes by the id {hub} from now on: another hub used its own id")
         });
         let back = self.back_with_a_new_id(now);
         self.renamed = Some(now.at);
