@@ -43,7 +43,7 @@ pub enum Dialect {
     Nats,
 }
 
-/// Who a connection is, and where.
+/// Which peer a connection is, and at which hub.
 #[derive(Clone, Debug)]
 pub struct Persona {
     pub id: PeerId,

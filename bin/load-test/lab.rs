@@ -86,7 +86,7 @@ impl Lab {
     /// Opens `count` peers, `per_network` to a network, on the hubs in turn.
     pub async fn open_many(&self, count: usize, per_network: usize) -> Result<Vec<Peer>, Failure> {
         let bar = self.progress("connecting", count as u64);
-        // What is left over joins the last network, so that nobody is alone.
+        // The peers that are left over join the last network, so that no peer is alone.
         let networks = (count / per_network).max(1);
         let opening = stream::iter(0..count).map(|index| {
             let bar = bar.clone();

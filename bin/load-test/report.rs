@@ -77,7 +77,7 @@ impl Report {
         }
     }
 
-    /// CPU time of the servers over the steady phase, in all and per `units` of work, and resident memory.
+    /// CPU time of the servers over the steady phase, as a sum and per `units` of work, and resident memory.
     pub fn servers(&mut self, used: &[ProcessUsage], units: u64, per: &str) {
         if used.is_empty() {
             self.note("no --pid given, so nothing is known of the server's CPU time and memory");

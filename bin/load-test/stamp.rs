@@ -33,7 +33,7 @@ impl Stamp {
         }
     }
 
-    /// The stamp of a message that only finds out whether there is a way.
+    /// The stamp of a message that only finds out whether there is a path.
     pub fn probe() -> Self {
         Self::now(PROBE)
     }

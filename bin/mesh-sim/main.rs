@@ -29,8 +29,8 @@ enum Command {
         /// How many hubs.
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(4..))]
         hubs: u16,
-        /// How many peers in all. Every hub keeps all of them, so a mesh of many hubs is measured with as many
-        /// as fit in memory, and all of them in a second leg on three hubs.
+        /// The number of peers of the whole mesh. Every hub keeps all of them, so a mesh of many hubs is measured with
+        /// as many as fit in memory, and all of them in a second leg on three hubs.
         #[arg(long, default_value_t = 1_000)]
         peers: usize,
         /// Of each hub the others take the networks of interest alone: fifty peers in each, on one to four hubs.
@@ -78,7 +78,7 @@ enum Command {
     },
     /// Plays one history again, twice, and shows what was broken.
     Replay {
-        /// Which.
+        /// The seed.
         #[arg(long)]
         seed: u64,
         /// Print all that happens.

@@ -20,7 +20,7 @@ use hubmesh_client::{Client, ConnectError, ConnectOptions, DEFAULT_NETWORK, HubU
 use output::Output;
 use talk::Talk;
 
-/// The hub of whoever names none.
+/// The hub that is used if none is named.
 const LOCAL_HUB: &str = "ws://localhost:8080";
 /// How long `--send` waits for an answer when `--listen` does not say.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
             None => run(arguments).await,
         }
     });
-    // A name may still be looked up in a thread; nobody waits for its address any more.
+    // A name may still be looked up in a thread; no task waits for its address any more.
     runtime.shutdown_background();
     exit.into()
 }

@@ -1,7 +1,7 @@
 //! What is printed: a line for people or a JSON object for programs, for each thing that happens.
 //!
 //! Owns the wording and the JSON keys. `event` is in every object; ids are under `peer`. A reader that went away is
-//! reported to the caller once, so that the peer leaves in place of talking to nobody.
+//! reported to the caller once, so that the peer leaves instead of writing on for no reader.
 
 use std::io::{self, Write};
 

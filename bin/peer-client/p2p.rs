@@ -25,7 +25,7 @@ use crate::{LOCAL_HUB, of_status, refused_or_unreachable};
 pub enum Command {
     /// Finds out which NAT this machine is behind, its public address, and what to expect.
     Nat(nat::Arguments),
-    /// Connects to a peer by whatever way leads there, or waits for those who do with --answer.
+    /// Connects to a peer by any path that works, or with --answer waits for peers that do so.
     Connect(connect::Arguments),
     /// Makes connections on request, over HTTP: GET /p2p/status, POST /p2p/connect/PEER.
     Serve(serve::Arguments),
@@ -67,7 +67,7 @@ pub struct Common {
     /// The longest that a connection may take, all ways together.
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = cli::positive_duration)]
     timeout: Duration,
-    /// Try this way alone: direct, udp-punch, birthday, tcp-punch or relay; as often as wanted.
+    /// Try this method alone: direct, udp-punch, birthday, tcp-punch or relay; as often as wanted.
     #[arg(long, value_name = "WAY")]
     only: Vec<Method>,
     /// How often a hub that is gone is dialled again, and a peer that does not answer asked again.
@@ -147,7 +147,7 @@ fn follow(coordinator: &Coordinator, as_json: bool) -> JoinHandle<()> {
     })
 }
 
-/// Waits until nobody carries signals any more.
+/// Waits until no hub carries signals any more.
 async fn lost(coordinator: &Coordinator) -> Exit {
     let mut events = coordinator.events();
     while let Some(event) = events.next().await {

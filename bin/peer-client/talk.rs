@@ -122,7 +122,7 @@ impl Talk {
     }
 
     async fn open(&mut self) -> Result<(), Stop> {
-        // Whoever is refused after the upgrade is told so in place of a greeting.
+        // A peer that is refused after the upgrade is told so instead of a greeting.
         if let Ok(first) = timeout(GREETING_WAIT, self.client.next_event()).await {
             self.on_event(first).await?;
         }

@@ -1,7 +1,7 @@
 //! What a person types: the lines of standard input.
 //!
 //! Owns the thread that reads them. Invariant: a terminal is read only while this process is in its foreground, because
-//! the system stops who reads it from the background; `fg` has the commands heard again. Called by `talk`.
+//! the system stops a process that reads it from the background; `fg` has the commands heard again. Called by `talk`.
 
 use std::{
     fs::File,
@@ -19,7 +19,7 @@ use rustix::{
 };
 use tokio::sync::mpsc;
 
-/// How often somebody in the background looks whether it has the terminal, while others are typed to.
+/// How often a process in the background checks whether it has the terminal by now.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Reads lines from now on. The channel closes at the end of the input; an error is the last that comes.

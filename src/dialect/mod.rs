@@ -142,7 +142,7 @@ pub enum Event<'a> {
     Left {
         /// The peer.
         peer: &'a PeerId,
-        /// Why.
+        /// Why it left.
         reason: LeaveReason,
     },
     /// Answers [`Command::Ping`].
@@ -158,14 +158,14 @@ pub enum Event<'a> {
         target: &'a PeerId,
         /// Its kind.
         kind: SignalKind,
-        /// Why.
+        /// Why the signal failed.
         why: SignalFailure,
         /// The sender has already been told about this target, for a signal of the same batch.
         repeats_previous: bool,
     },
     /// What this client published did not reach all members, or may not have.
     Unpublished {
-        /// Why.
+        /// Why the signal failed.
         why: SignalFailure,
     },
     /// Answers [`Command::UnknownTarget`].

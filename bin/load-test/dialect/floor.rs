@@ -28,7 +28,7 @@ pub fn read_frame(input: &[u8]) -> Result<Option<(&[u8], usize)>, DialectError> 
     Ok(rest.get(..length).map(|body| (body, HEADER + length)))
 }
 
-/// Appends a frame whose body is `parts` one after the other, at most [`FRAME_LIMIT`] bytes in all.
+/// Appends a frame whose body is `parts` one after the other, at most [`FRAME_LIMIT`] bytes together.
 pub fn write_frame(parts: &[&[u8]], out: &mut Vec<u8>) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.extend_from_slice(&(length as u32).to_be_bytes());

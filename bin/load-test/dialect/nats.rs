@@ -1,7 +1,7 @@
 //! NATS's text protocol, so that a `nats-server` or a pair of them can be measured beside a hub.
 //!
 //! Every peer subscribes to a subject of its own (its id) and publishes to those of others. The server's `PONG` after
-//! the subscription is what counts as having joined. NATS has no notion of who is there, so nobody is announced.
+//! the subscription is what counts as having joined. NATS does not know which peers are there, so no peer is announced.
 
 use hubmesh_client::PeerId;
 use memchr::memmem;

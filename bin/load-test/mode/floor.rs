@@ -1,8 +1,8 @@
 //! The floor: a relay that reads frames and writes them on, and does nothing else.
 //!
 //! What any server of the same work is compared with: tokio, TCP, a length before each frame, a lock around each
-//! receiver and one write per frame. No WebSocket, no JSON, no limits, no queues: a slow reader holds up those who send
-//! to it, which is why this serves benchmarks and nothing else. The frames are those of `dialect/floor`.
+//! receiver and one write per frame. No WebSocket, no JSON, no limits, no queues: a slow reader holds up all peers that
+//! send to it, which is why this serves benchmarks and nothing else. The frames are those of `dialect/floor`.
 
 use std::collections::HashMap;
 use std::io;
@@ -44,7 +44,7 @@ async fn relay(stream: TcpStream, writers: Arc<Writers>) {
         output: Vec::new(),
         id: None,
     };
-    // A connection that ends or breaks is over either way, and a benchmark has nobody to tell.
+    // A connection that ends or breaks is over either way, and a benchmark need not tell anything of it.
     let _ = connection.run(&writer, &writers).await;
     if let Some(id) = connection.id {
         writers.write().remove(&id);

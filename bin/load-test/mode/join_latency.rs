@@ -19,11 +19,11 @@ use crate::dialect::Event;
 use crate::lab::Lab;
 use crate::report::Report;
 
-/// A join that nobody saw for this long is lost.
+/// A join that no peer saw for this long is lost.
 const UNSEEN: Duration = Duration::from_secs(5);
 /// The longest until the first join is seen: the mesh may have to find itself.
 const WAY_LIMIT: Duration = Duration::from_secs(30);
-/// Joiners under way at once, lest a hub that sees nothing costs all files.
+/// Joiners under way at once, so that a hub which sees nothing does not use up all files.
 const MOST_AT_ONCE: usize = 4_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ impl Options {
     }
 }
 
-/// Who is waiting to be seen, and what was found.
+/// Which joins are not seen yet, and what was found.
 #[derive(Default)]
 struct Book {
     waiting: RefCell<HashMap<String, oneshot::Sender<Instant>>>,

@@ -28,7 +28,7 @@ use crate::target::Target;
 const NETWORK: usize = 50;
 /// How often hubs are asked what they know.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// How often a hub is started on another port, if somebody else took the one that was free.
+/// How often a hub is started on another port, if another process took the free one.
 const ATTEMPTS: usize = 3;
 
 #[derive(Clone, Debug)]
@@ -170,7 +170,7 @@ async fn populate(chain: &Chain, options: &Options) -> Result<Vec<Peer>, Failure
     }
     let lab = Lab::new(Dialect::Pigeon, targets, None, chain.watched());
     let mut peers = Vec::with_capacity(options.peers);
-    // One network after the other: who is open and waits for thousands of others to join is closed.
+    // One network after the other: a connection that is open and waits while thousands of others join would be closed.
     for first in (0..options.peers).step_by(NETWORK) {
         let opening = stream::iter(first..options.peers.min(first + NETWORK))
             .map(|index| lab.open(index, index / NETWORK));

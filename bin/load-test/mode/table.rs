@@ -41,7 +41,7 @@ pub struct Options {
     pub joins_per_s: f64,
 }
 
-/// Who is compared with whom: each contest has tables of its own.
+/// Which servers are compared with each other: each contest has tables of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Contest {
     /// Hubs in their native dialect beside the floor and NATS.
@@ -176,7 +176,7 @@ pub async fn run(options: &Options, quiet: bool) -> Result<Comparison, Failure> 
     Ok(budget::compare(options, &contenders, &figures, &notes))
 }
 
-/// Who can take part on this machine. Which servers on Node there are, or why they are not there, is noted.
+/// The servers that can take part on this machine. Notes which servers on Node there are, or why they are not there.
 async fn contenders(options: &Options, notes: &mut Vec<String>) -> Vec<Contender> {
     let mut contenders = vec![Contender::Floor];
     if options.hub_binary.is_some() {

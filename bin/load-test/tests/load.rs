@@ -160,7 +160,7 @@ async fn the_floor_relays_and_the_table_measures_it() {
 
 #[tokio::test]
 async fn load_stays_on_this_machine() {
-    // An address of the block that RFC 5737 keeps for documentation: nobody is there.
+    // An address of the block that RFC 5737 keeps for documentation: no host has it.
     let output = run(LOAD, &["relay", "--hub", "ws://192.0.2.1:9"]).await;
     assert_eq!(code(&output), 64);
     assert!(stderr(&output).contains("--allow-remote"));

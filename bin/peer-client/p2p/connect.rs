@@ -45,7 +45,7 @@ pub struct Arguments {
     /// This end's id; a random one when absent.
     #[arg(long, value_name = "PEER_ID")]
     id: Option<PeerId>,
-    /// Wait for those who connect: echo their pings, and be the other end of the first pipe.
+    /// Wait for peers that connect: echo their pings, and be the other end of the first pipe.
     #[arg(long)]
     answer: bool,
     /// Measure this many round trips in place of a pipe.

@@ -44,7 +44,8 @@ const COMPLAINT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Where requests are listened for, as 127.0.0.1:9090. Nothing is asked of whoever reaches it.
+    /// Where requests are listened for, as 127.0.0.1:9090. Anyone who reaches it may use it: there is no
+    /// authentication.
     #[arg(long, value_name = "ADDRESS")]
     http: SocketAddr,
     #[command(flatten)]
@@ -167,7 +168,7 @@ async fn one_client(stream: TcpStream, serving: Arc<Serving>) {
     http.timer(TokioTimer::new())
         .header_read_timeout(REQUEST_WAIT)
         .keep_alive(false);
-    // A client that breaks off is answered by nobody.
+    // A client that breaks off gets no answer.
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 

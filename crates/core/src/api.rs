@@ -147,30 +147,30 @@ pub enum JoinRefusal {
 pub enum PeerEvent {
     /// It is there.
     Joined {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// What it shows of itself: JSON text.
         data: Option<Bytes>,
     },
     /// What it shows of itself is new.
     Updated {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// What it shows of itself: JSON text.
         data: Option<Bytes>,
     },
     /// It is the host of its room from now on.
     Hosts {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// What it shows of itself.
         data: Option<Bytes>,
     },
     /// It is gone.
     Left {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Why.
+        /// Why it left.
         reason: LeaveReason,
     },
 }
@@ -209,33 +209,33 @@ pub enum Output {
     /// Close the link after what it still has to send, with this reason if there is one to tell.
     /// The core has forgotten the link already; no `handle_link_down` is needed.
     Close {
-        /// Which.
+        /// The link.
         link: LinkId,
         /// What to tell the other end, and to count.
         bye: Bye,
     },
     /// The local claim stands; `roster` lists the others that it is shown at first.
     Accepted {
-        /// Which.
+        /// The claim.
         claim: ClaimNo,
         /// The others in the network that it learns of now, itself left out.
         roster: Vec<(PeerId, Option<Bytes>)>,
     },
     /// The local claim may not be: tell the peer and close it. The core has forgotten it.
     Refused {
-        /// Which.
+        /// The claim.
         claim: ClaimNo,
-        /// Why.
+        /// Why the join was refused.
         why: JoinRefusal,
     },
     /// A newer connection has this claim's id: tell the peer and close it. The core has retracted it.
     Superseded {
-        /// Which.
+        /// The claim.
         claim: ClaimNo,
     },
     /// Find out within `within` whether the claim's peer is alive; answer with `handle_probe_result`.
     Probe {
-        /// Which.
+        /// The claim.
         claim: ClaimNo,
         /// To be given back.
         token: u64,
@@ -401,7 +401,7 @@ pub struct Unpublished {
     pub source: ClaimNo,
     /// The network.
     pub network: NetworkKey,
-    /// Why.
+    /// Why the signal failed.
     pub why: SignalFailure,
 }
 
@@ -442,7 +442,7 @@ pub struct Failed {
     pub target: PeerId,
     /// Its kind.
     pub kind: SignalKind,
-    /// Why.
+    /// Why the signal failed.
     pub why: SignalFailure,
     /// The sender has already been told about this target in this batch.
     pub repeats_previous: bool,

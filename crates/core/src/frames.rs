@@ -348,7 +348,7 @@ pub enum Change {
         peer: PeerId,
         /// Which claim of that peer.
         claim: ClaimNo,
-        /// Why.
+        /// Why it left.
         reason: LeaveReason,
     },
     /// A change of a kind that this version does not know: kept and passed on.
@@ -519,7 +519,7 @@ impl AckFrame {
 pub struct RefusedSignal {
     /// Its number.
     pub seq: u64,
-    /// Why.
+    /// Why it was refused.
     pub why: RefusedWhy,
 }
 

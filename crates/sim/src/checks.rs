@@ -1,7 +1,7 @@
 //! What must hold when a mesh has been left in peace, by the numbers of the invariants in MESH.md.
 //!
-//! Each check looks at cores from outside and works out anew what they should say: the authors' own sets are
-//! the truth, the open connections are the graph.
+//! Each check looks at cores from outside and works out by itself what they should say: the authors' own sets are the
+//! truth, the open connections are the graph.
 
 mod interest;
 mod rooms;
@@ -148,7 +148,7 @@ fn authors_hold_what_they_claim(world: &World, component: &[HostNo], faults: &mu
             .iter()
             .filter(|claim| is_of_its_session(world, *no, claim))
             .count();
-        // Those that hold the records of rooms are of nobody.
+        // Claims that hold the records of rooms belong to no peer.
         let own = running.unwatched + core.rooms_held();
         if (held, claims.len()) != (expected, expected + own) {
             faults.push(format!(

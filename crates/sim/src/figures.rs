@@ -88,7 +88,7 @@ impl Leg {
 pub struct Plan {
     /// How many hubs the mesh has: two at least.
     pub hubs: usize,
-    /// How many peers in all.
+    /// The number of peers of the whole mesh.
     pub peers: usize,
     /// What all chance comes from.
     pub seed: u64,

@@ -21,8 +21,8 @@ use people::{in_a_room, person};
 
 /// How long a mesh may take, once left in peace, until every wanted link stands and all checks hold.
 const PEACE: Duration = Duration::from_secs(75);
-/// Without news of links for so long, everything but missing links must be in order: the hold, the pacing and
-/// the longest way there and back thrice, and what detecting a dead link takes.
+/// When there was no news of links for this long, everything but missing links must be in order: the hold, the pacing
+/// and the longest way there and back thrice, and what detecting a dead link takes.
 const SETTLED: Duration = Duration::from_millis(3_500);
 
 /// How long a room without a member stays.
@@ -52,7 +52,7 @@ pub struct Plan {
     pub mutants: Mutants,
     /// Print what happens.
     pub verbose: bool,
-    /// How many hubs; none for as many as the seed says, 3 to 27.
+    /// The number of hubs. If there is none, the seed decides: 3 to 27.
     pub hubs: Option<RangeInclusive<usize>>,
     /// Hubs take of others the networks alone that are of interest, always or from as many hubs on as the seed says.
     pub interest: bool,
@@ -431,7 +431,8 @@ impl History {
             let version = match (self.below(2), self.interest) {
                 (0, _) => FOLLOWS_SINCE,
                 (_, false) => PULLS_SINCE - 1,
-                // A mesh with a hub that knows of no interest takes everything: it is to be left behind often.
+                // A mesh with a hub that knows of no interest takes everything; histories should often leave that
+                // state.
                 (_, true) => {
                     [FOLLOWS_SINCE, FOLLOWS_SINCE, PULLS_SINCE, PULLS_SINCE - 1][self.below(4)]
                 }
@@ -585,8 +586,8 @@ impl<'a> Peace<'a> {
     }
 }
 
-/// What is broken and stays so for half a second: a link's cost may have just changed, and the record that says
-/// so be on its way.
+/// What is broken and stays so for half a second: a link's cost may have just changed, and the record that says so may
+/// be on its way.
 fn lasting_faults(world: &mut World) -> Vec<String> {
     let faults = checks::quiet_faults(world);
     if faults.is_empty() {

@@ -18,7 +18,7 @@ pub(super) struct Signal {
     pub(super) aimed: Option<(HubId, ClaimNo)>,
     pub(super) delivered: Option<(SessionNo, u64)>,
     pub(super) failed: Option<SignalFailure>,
-    /// Its source was closed before it was told: nobody is left to be.
+    /// Its source was closed before it was told, so there is no session left to tell.
     pub(super) orphaned: bool,
 }
 
@@ -91,7 +91,7 @@ impl Ledger {
                 "14: signal {no} delivered after its sender was told {why:?}"
             ));
         }
-        // One that found its target gone, and was placed anew, may be behind later ones.
+        // A signal that found its target gone, and was placed once more, may be behind later ones.
         if signal.aimed != Some(at) {
             return Ok(());
         }

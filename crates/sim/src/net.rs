@@ -68,13 +68,13 @@ pub(super) struct Pipe {
     pub(super) data_queue: VecDeque<Bytes>,
     /// Until when it gathers control messages.
     pub(super) gathers_until: u64,
-    /// Its end is to be told when it has gathered.
+    /// Its end wants to know when it has gathered.
     pub(super) waits: bool,
     transit: VecDeque<(u64, Parcel)>,
     in_flight: usize,
     free_at: u64,
     last_arrival: u64,
-    /// The connection is gone: what its end writes before it notices is lost, as what was under way is.
+    /// The connection is gone: what its end writes before it notices is lost, and so is what was under way.
     cut: bool,
 }
 

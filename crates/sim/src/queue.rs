@@ -26,7 +26,7 @@ pub(super) enum Event {
     },
     /// The handshake of a dial is done at its dialler.
     HandshakeDone { conn: ConnNo, dial: DialId },
-    /// A dial that nobody will answer has been waited for long enough.
+    /// A dial that no hub will answer has been waited for long enough.
     DialFailed { by: Boot, dial: DialId },
     /// A client answers, or has not answered, a sign-of-life probe.
     Probed {

@@ -497,7 +497,7 @@ fn halves_without_bootstrap(mutants: Mutants) -> Ended {
 }
 
 fn stalled_link(mutants: Mutants) -> Ended {
-    // Looking at whole sets after each of so many changes would take longer than all other scripts.
+    // Looking at whole sets after each of its many changes would take longer than all other scripts.
     let mut config = checked(mutants, 21);
     config.watch = false;
     let mut world = settle(World::wired(config, 3, &chain(3)), secs(15))?;

@@ -1,7 +1,7 @@
 //! Clients: what each wanted, what became of it, and what it was told of others.
 //!
-//! A session is one connection of a client to one hub. Its roster is what a real client would have after the
-//! events so far; telling it of a join twice, or of a leave of somebody unknown, is noted as a fault.
+//! A session is one connection of a client to one hub. Its roster is what a real client would have after the events so
+//! far; telling it of a join twice, or of a leave of an unknown peer, is noted as a fault.
 
 use std::collections::BTreeMap;
 

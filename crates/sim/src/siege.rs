@@ -297,7 +297,7 @@ impl Siege {
         clear.then_some((signal, a, b))
     }
 
-    /// Whether the way from one honest hub to another leads through honest ones alone, by the routes of each.
+    /// Whether the path from one honest hub to another leads through honest ones alone, by the routes of each.
     fn is_clear(&self, from: HostNo, to: HostNo) -> bool {
         let hubs: BTreeMap<HubId, HostNo> = (0..self.rogue)
             .map(|no| (self.world.hosts[no].id, no))
@@ -323,7 +323,7 @@ impl Siege {
         at == to
     }
 
-    /// Signals whose way was and is clear of the rogue have arrived.
+    /// Signals whose path was and is clear of the rogue have arrived.
     fn check_arrivals(&mut self, sent: Vec<(usize, HostNo, HostNo)>) {
         for (signal, a, b) in sent {
             let clear = self.is_clear(a, b) && self.is_clear(b, a);
@@ -389,7 +389,7 @@ impl Siege {
         peace.make()
     }
 
-    /// Hubs that were driven away come back, and all start anew, since a lie about a hub's claims ends with its
+    /// Hubs that were driven away come back, and all start again, since a lie about a hub's claims ends with its
     /// incarnation.
     fn forget_lies(&mut self) {
         let back = self

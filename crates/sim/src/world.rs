@@ -101,7 +101,7 @@ pub struct Host {
     pub version: u16,
     /// Its hub is one of the version after this one: it says what the others do not know.
     pub later: bool,
-    /// Nobody chose its id: it draws another when somebody else uses it.
+    /// Its id is random: it draws another when another hub uses it.
     pub random_id: bool,
     /// How far its wall clock is off, in milliseconds.
     pub skew_ms: i64,
@@ -120,7 +120,7 @@ pub(super) struct Running {
     next_claim: u64,
     timer: Option<u64>,
     pub(super) sessions: BTreeMap<ClaimNo, SessionNo>,
-    /// How many clients it has that nobody watches.
+    /// The number of its clients that no session watches.
     pub(super) unwatched: usize,
     told: BTreeMap<NetworkKey, BTreeSet<ClaimNo>>,
 }
@@ -315,7 +315,7 @@ impl World {
         self.disturbed_at = self.now;
     }
 
-    /// Notes something for whoever replays a history.
+    /// Notes something for the person who replays a history.
     pub(super) fn log(&self, text: impl FnOnce() -> String) {
         if self.config.verbose {
             println!("{:>12.6}s {}", self.now as f64 / 1e6, text());

@@ -185,7 +185,7 @@ pub fn compare(
     }
 }
 
-/// A contest's figures and budgets, as tables and the budgets as JSON; none where nobody takes part in it.
+/// A contest's figures and budgets, as tables and the budgets as JSON; none if no server takes part in it.
 fn section(
     contest: Contest,
     contenders: &[Contender],

@@ -57,7 +57,7 @@ pub enum Finding {
     UdpBlocked,
     /// No server was reached, so nothing is known.
     Unknown {
-        /// Why.
+        /// Why, in words.
         reason: String,
     },
 }

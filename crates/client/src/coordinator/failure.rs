@@ -71,7 +71,7 @@ pub enum ConnectFailure {
     Signaling {
         /// The peer.
         peer: String,
-        /// Why.
+        /// Why, in words.
         reason: String,
     },
 }

@@ -35,12 +35,12 @@ pub enum Incoming {
     Undeliverable {
         /// To whom.
         to: String,
-        /// Why.
+        /// Why, in words.
         reason: String,
     },
     /// Nothing is carried any more.
     Closed {
-        /// Why.
+        /// Why, in words.
         reason: String,
     },
 }

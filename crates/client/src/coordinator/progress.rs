@@ -26,7 +26,7 @@ pub enum Event {
     PeerLost {
         /// Its id.
         id: String,
-        /// Why.
+        /// Why, in words.
         reason: String,
     },
     /// There is a connection.

@@ -56,9 +56,9 @@ pub enum LinkEvent {
     },
     /// This link is forgotten here: say so to the other end and close it.
     Close {
-        /// Which.
+        /// The link.
         link: LinkId,
-        /// Why.
+        /// What the other end is told.
         bye: Bye,
     },
     /// The active link's smoothed round-trip time, measured anew.
@@ -78,7 +78,7 @@ pub enum LinkEvent {
 /// An open link, for operators.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkView {
-    /// Which.
+    /// The link.
     pub link: LinkId,
     /// The hub at its other end.
     pub hub: HubId,

@@ -1,5 +1,5 @@
-//! 1, where hubs take single networks: each has of the others the networks that they are in, of every network that it has an
-//! interest in the members, and nothing that nobody needs.
+//! 1, where hubs take single networks: each has of the others the networks that they are in, the members of every
+//! network that it has an interest in, and nothing that no hub needs.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! 26 to 28: rooms, worked out anew from the authors' own claims.
+//! 26 to 28: rooms, worked out once more from the authors' own claims.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use hubmesh_core::ids::{HubId, NetworkKey};
 struct Seen {
     members: Vec<(ClaimView, HubId)>,
     records: Vec<HubId>,
-    /// Records of which nobody said what to keep: those of rooms that nobody created.
+    /// Records of rooms that no client created: no client said what they have to keep.
     made_up: usize,
 }
 

@@ -103,7 +103,7 @@ fn population(world: &mut World, plan: Plan, meters: Meters, leg: &mut Leg) -> f
             world.run_for(Duration::from_millis(1));
         }
     }
-    // Sizes that were told while networks grew are told anew, so many in each round of housekeeping.
+    // Sizes that were told while networks grew are told again, a bounded number in each round of housekeeping.
     let lines = plan.peers / NETWORK * SPREAD / plan.hubs;
     world.run_for(Duration::from_secs(30 * (2 + lines as u64 / 32)));
     leg.add(
@@ -202,7 +202,7 @@ fn joins(world: &mut World, plan: Plan, leg: &mut Leg) {
     );
 }
 
-/// Joins to networks that are new to their hubs, and a signal to somebody there at once.
+/// Joins to networks that are new to their hubs, and a signal to a peer there at once.
 fn first_joins(world: &mut World, plan: Plan, leg: &mut Leg) {
     let (mut accepted, mut delivered) = (Vec::new(), Vec::new());
     let ways = Ways::of(world);
@@ -354,7 +354,7 @@ fn own(directory: &mut Directory, network: &NetworkKey, members: &[usize]) {
         directory.author(&claim(*no));
     }
     directory.lines_mut().author(network, members.len());
-    // Nobody is told here.
+    // No peer is told here.
     let _ = directory.take_changes();
 }
 

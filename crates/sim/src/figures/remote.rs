@@ -1,4 +1,4 @@
-//! What the number of peers decides: what a remote peer costs in memory, and what it costs to learn all anew.
+//! What the number of peers decides: what a remote peer costs in memory, and what it costs to learn all of it again.
 //!
 //! Three hubs next to each other. Two of them share the peers; the third has none of its own, starts when all
 //! are there, and is then restarted: what it holds are remote peers alone.

@@ -98,7 +98,7 @@ struct Counted {
     runs: u64,
 }
 
-/// What each boot of a machine's hub counted: one that starts anew counts anew.
+/// What each boot of a machine's hub counted: a hub that starts again counts from nothing.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Counts(BTreeMap<(HostNo, u32), Counted>);
 

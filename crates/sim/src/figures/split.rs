@@ -40,7 +40,7 @@ pub(super) fn measure(
     heal(world, plan, half, meters, leg);
 }
 
-/// Half of the changes are leaves of those who are there, as long as there are any; the others are joins.
+/// Half of the changes are leaves, as long as there are peers that can leave; the others are joins.
 fn change(
     world: &mut World,
     side: &[HostNo],

@@ -1,4 +1,4 @@
-//! Who the people of a history are.
+//! The people of a history.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use crate::world::{Newcomer, World};
 use hubmesh_core::api::RoomAsk;
 use hubmesh_core::ids::mix;
 
-/// The same person, who wants to be in a room: who creates it comes as often as who enters it.
+/// The same person, who wants to be in a room: creating it is as frequent as entering it.
 pub(super) fn in_a_room(no: usize, who: Newcomer) -> Newcomer {
     let ask = match no % 2 {
         0 => RoomAsk::Create(Bytes::from(format!("room of {no}"))),

@@ -17,7 +17,7 @@ use hubmesh_core::policy::Waiting;
 
 const STEP: Duration = Duration::from_millis(10);
 
-/// Past so many hubs they take single networks.
+/// In a mesh of more hubs than this they take single networks.
 fn config(mutants: Mutants, seed: u64, full_hubs: usize) -> WorldConfig {
     let mut config = checked(mutants, seed);
     config.core.interest.full_hubs = full_hubs;

@@ -63,8 +63,8 @@ pub(super) fn refused_at_once(mutants: Mutants) -> Ended {
     settle(world, secs(15))
 }
 
-/// Items are kept and passed on by hubs that do not know them, also to hubs that come later, until they are gone; nobody
-/// makes any while a hub is in reach that would keep them from others.
+/// Items are kept and passed on by hubs that do not know them, also to hubs that come later, until they are gone; no
+/// hub makes any while a hub is in reach that would keep them from others.
 pub(super) fn items_over_a_hub_of_this_version(mutants: Mutants) -> Ended {
     let mut world = line(mutants, 73, &[true, false, true])?;
     for item in 0..3 {

@@ -1,5 +1,5 @@
-//! How hubs meet: newcomers at a full hub, hubs that nobody reaches, records that a lost link left behind, and hubs of
-//! two versions in one mesh.
+//! How hubs meet: newcomers at a full hub, hubs out of reach, records that a lost link left behind, and hubs of two
+//! versions in one mesh.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ pub(super) fn tried_by_whoever_is_left(mutants: Mutants) -> Ended {
     let alone = world.add_host(false, vec![0]);
     (0..world.host_count()).for_each(|no| world.boot(no));
     let mut world = settle(world, secs(20))?;
-    // Nobody can dial it, and of those that it knows only hub 1 is left.
+    // No hub can dial it, and of the hubs that it knows only hub 1 is left.
     for no in (0..alone).filter(|no| *no != 1) {
         world.power_off(no);
     }

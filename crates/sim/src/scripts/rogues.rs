@@ -16,7 +16,7 @@ use hubmesh_core::frames::{
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, PeerId};
 use hubmesh_core::mutants::Mutants;
 
-/// An honest mesh of so many hubs, all linked, and a rogue that is linked to the first.
+/// An honest mesh of this many hubs, all linked, and a rogue that is linked to the first.
 fn besieged(mutants: Mutants, seed: u64, honest: usize, max_hubs: usize) -> (World, HostNo) {
     let mut config = checked(mutants, seed);
     config.core.topology.max_hubs = max_hubs;
@@ -221,7 +221,7 @@ pub(super) fn nobodies(mutants: Mutants) -> Ended {
         world.rogue_sends(rogue, to, [ControlFrame::Records(nobodies.collect())]);
     }
     let mut records = 0;
-    // They would be so many that a second of it takes minutes.
+    // There would be too many: a second of the run would take minutes.
     for _ in 0..200 {
         records += world
             .take_totals_over(Duration::from_millis(5))
@@ -237,7 +237,7 @@ pub(super) fn nobodies(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// A hub whose id nobody chose draws another when a rogue drives it away, and no client notices.
+/// A hub with a random id draws another when a rogue drives it away, and no client notices.
 pub(super) fn new_id(mutants: Mutants) -> Ended {
     let (mut world, rogue) = besieged(mutants, 46, 3, 64);
     world.host(0).random_id = true;

@@ -33,7 +33,7 @@ pub(super) fn one_sided_link(mutants: Mutants) -> Ended {
     let sessions = people(&mut world);
     world.run_for(secs(3));
     world.heal();
-    // The last word of the handshake is lost: the dialled hub has a link, the dialler none.
+    // The last message of the handshake is lost: the dialled hub has a link, the dialler none.
     let dialled = world.run_until_true(STEP, secs(60), |world| half_linked(world, 2, 1));
     ensure(dialled, "hub 2 did not dial hub 1")?;
     world.block(1, 2);
@@ -81,7 +81,7 @@ pub(super) fn parent_that_does_not_answer(mutants: Mutants) -> Ended {
     settle(world, secs(75))
 }
 
-/// Over which machine the way from one to another begins.
+/// The machine that is the first on the path from one to another.
 fn next_hub(world: &World, from: HostNo, to: HostNo) -> Option<HostNo> {
     let routes = world.core(from)?.topology().routes();
     let neighbour = routes.by_hub.get(&world.hosts[to].id)?.hop.neighbour;
@@ -89,14 +89,14 @@ fn next_hub(world: &World, from: HostNo, to: HostNo) -> Option<HostNo> {
 }
 
 pub(super) fn gap_on_the_way(mutants: Mutants) -> Ended {
-    // The hub in the middle finds another way at once; the source keeps its next hop, and notices nothing.
+    // The hub in the middle finds another path at once; the source keeps its next hop, and notices nothing.
     let edges = [(1, 0), (2, 1), (3, 1), (3, 2)];
     let world = settle(World::wired(steady(mutants, 26), 4, &edges), secs(15))?;
     stream_through_a_cut(world, counted::EARLY)
 }
 
 pub(super) fn way_back(mutants: Mutants) -> Ended {
-    // The way round the ring is longer, so what is on its way to the cut would have to turn round.
+    // The path round the ring is longer, so what is on its way to the cut would have to turn back.
     let world = settle(World::wired(steady(mutants, 27), 5, &ring(5)), secs(15))?;
     stream_through_a_cut(world, counted::NO_WAY_ON)
 }

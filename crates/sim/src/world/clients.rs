@@ -63,7 +63,7 @@ impl World {
     /// A client connects to a hub that runs.
     ///
     /// # Panics
-    /// If none runs there.
+    /// If no hub runs there.
     pub fn join(&mut self, no: HostNo, who: &Newcomer) -> SessionNo {
         self.disturb();
         self.mark(10 << 56 | no as u64);
@@ -94,14 +94,14 @@ impl World {
         session_no
     }
 
-    /// A client that nobody watches: it hears nothing, and only its claim exists.
+    /// A client that no session watches: it hears nothing, and only its claim exists.
     pub fn join_unwatched(&mut self, no: HostNo, who: &Newcomer) -> ClaimNo {
         let claim = self.ask_unwatched(no, who);
         self.settle(no);
         claim
     }
 
-    /// Clients that nobody watches, all in one step of their hub.
+    /// Clients that no session watches, all in one step of their hub.
     pub fn join_many_unwatched(
         &mut self,
         no: HostNo,
@@ -334,7 +334,7 @@ impl World {
         self.bury(session_no, status);
     }
 
-    /// Nobody is left at this session to be told anything.
+    /// No client is left at this session that could be told anything.
     pub(super) fn bury(&mut self, session_no: SessionNo, status: Status) {
         self.sessions[session_no].status = status;
         let own = self

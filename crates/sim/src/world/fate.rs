@@ -25,7 +25,7 @@ impl World {
         self.end(no, true);
     }
 
-    /// The machine loses power: nobody is told.
+    /// The machine loses power: no other machine is told.
     pub fn power_off(&mut self, no: HostNo) {
         self.end(no, false);
         self.hosts[no].powered = false;

@@ -14,7 +14,7 @@ use hubmesh_core::frames::ControlFrame;
 use hubmesh_core::ids::{DialId, Incarnation, LinkId};
 use hubmesh_core::wire;
 
-/// How long a dial is waited for that nobody answers.
+/// How long a dial without an answer is waited for.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Trips that a dial takes until the dialled hub has it: TCP, upgrade, hello and proof.
 const HANDSHAKE_TRIPS: u64 = 5;
@@ -62,7 +62,7 @@ impl World {
                 self.receive(receiver.host, link, &message);
             }
             (Parcel::Fin, _) => self.on_lost(conn_no, 1 - from),
-            // Nobody is there any more: a machine that is on says so.
+            // No hub is there any more: a machine that is on says so.
             _ => self.reset_writer(conn_no, from),
         }
     }
@@ -156,7 +156,7 @@ impl World {
             return;
         }
         if self.blocked.contains(&(callee.host, by.host)) {
-            // The last word of the handshake is lost: the dialled end has a link, the dialler none.
+            // The last message of the handshake is lost: the dialled end has a link, the dialler none.
             self.abandon(conn_no);
             return self.on_dial_failed(by, dial);
         }

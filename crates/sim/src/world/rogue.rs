@@ -68,7 +68,7 @@ pub(super) struct Rogue {
     ears: BTreeMap<ConnNo, Decoder>,
     /// Whether it answers pings on a raw link.
     answers: BTreeSet<ConnNo>,
-    /// Who it says to be on a raw link.
+    /// The hub that it claims to be on a raw link.
     faces: BTreeMap<ConnNo, (HubId, Incarnation)>,
     /// Data frames that passed.
     passed: VecDeque<DataFrame>,
@@ -103,7 +103,7 @@ impl World {
         matches!(peer, PeerId::Text(text) if text.starts_with("rogue-"))
     }
 
-    /// What the other end of a raw link is told of who is there.
+    /// What the other end of a raw link is told of this end.
     pub(super) fn face(&self, host: HostNo, conn: ConnNo) -> Option<(HubId, Incarnation)> {
         self.rogues.get(&host)?.faces.get(&conn).copied()
     }
@@ -330,7 +330,7 @@ fn brief(frames: &[AnyFrame]) -> String {
     text.chars().take(400).collect()
 }
 
-/// An id that nobody goes by.
+/// An id that no hub has.
 fn made_up_id(number: u64) -> HubId {
     let mut id = [0; 20];
     for (chunk, salt) in id.chunks_mut(8).zip(1..) {

@@ -34,7 +34,7 @@ pub struct Totals {
     pub counted: BTreeMap<&'static str, u64>,
 }
 
-/// What was seen while somebody looked.
+/// What was seen while a check looked.
 #[derive(Default)]
 pub struct Sniffed {
     decoders: BTreeMap<(HostNo, u32, LinkId), Decoder>,
@@ -46,7 +46,7 @@ pub struct Sniffed {
     pub paths: BTreeMap<(HubId, HubId, u64), Path>,
 }
 
-/// Who sent a signal on. Its source may send it again while an earlier one of it is still on its way.
+/// The hubs that sent a signal on. Its source may send it again while an earlier one of it is still on its way.
 pub struct Path {
     source: HostNo,
     sent: BTreeMap<HostNo, u32>,
@@ -184,7 +184,7 @@ impl World {
         let signal = &signal;
         let me = self.hosts[no].id;
         if let Some(sniffed) = self.sniffed.as_mut() {
-            // What was on its way before anybody looked is not judged.
+            // What was on its way before the check began is not judged.
             if signal.head.source == me {
                 let (source, sent) = (no, BTreeMap::new());
                 let path = sniffed.paths.entry(key(signal));

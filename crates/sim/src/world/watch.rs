@@ -132,7 +132,7 @@ impl Watch {
         }
     }
 
-    /// 10: a hub that ways lead over lists the link, from the time on that the shortest paths were run anew.
+    /// 10: a hub that paths lead over lists the link, from the next run of the shortest paths on.
     fn check_listed(&mut self, world: &World, boot: Boot, core: &Core, faults: &mut Vec<String>) {
         let me = world.hosts[boot.host].id;
         let routes = core.topology().routes();

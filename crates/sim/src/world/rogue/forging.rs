@@ -20,7 +20,7 @@ use hubmesh_core::frames::{
 use hubmesh_core::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
 use hubmesh_core::rng::Rng;
 
-/// Hubs that a rogue makes up are drawn from so many, most of the time.
+/// Most of the time, the hubs that a rogue makes up are drawn from this many.
 const CAST: u64 = 24;
 
 /// What the rogue knows when it speaks.
@@ -51,7 +51,7 @@ pub(super) struct Forger {
 }
 
 impl Forger {
-    /// Who it says to be on a link of its own.
+    /// The hub that it claims to be on a link of its own.
     pub(super) fn face(
         &mut self,
         rng: &mut Rng,
@@ -404,7 +404,7 @@ impl Forger {
         let incarnation = self.incarnation(rng, heard, hub, manners);
         let known = heard.records.iter().find(|record| record.hub == hub);
         let number = match known {
-            // Word of an honest hub that is older than its last, or as old and otherwise.
+            // A record of an honest hub that is older than its last, or as old and different.
             Some(known) if !manners.impostor => known.number.saturating_sub(rng.below(3)),
             Some(known) => known.number.saturating_add(rng.below(4)),
             None => {
