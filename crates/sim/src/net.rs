@@ -32,18 +32,18 @@ impl End {
 
 /// What travels.
 #[derive(Debug)]
-pub(super) enum Parcel {
+pub(super) enum InFlight {
     Message(Bytes),
     /// The end of the stream.
     Fin,
 }
 
-impl Parcel {
+impl InFlight {
     fn size(&self) -> usize {
         match self {
             // The header of a binary WebSocket frame towards a server, for the larger of two directions.
-            Parcel::Message(bytes) => bytes.len() + websocket_header(bytes.len()),
-            Parcel::Fin => 0,
+            InFlight::Message(bytes) => bytes.len() + websocket_header(bytes.len()),
+            InFlight::Fin => 0,
         }
     }
 }
@@ -70,7 +70,7 @@ pub(super) struct Pipe {
     pub(super) gathers_until: u64,
     /// Its end wants to know when it has gathered.
     pub(super) waits: bool,
-    transit: VecDeque<(u64, Parcel)>,
+    transit: VecDeque<(u64, InFlight)>,
     in_flight: usize,
     free_at: u64,
     last_arrival: u64,
@@ -99,9 +99,9 @@ impl Pipe {
         self.in_flight < window
     }
 
-    /// Sends a parcel; gives the time when it arrives.
-    pub(super) fn send(&mut self, now: u64, jitter: u64, parcel: Parcel) -> u64 {
-        let size = parcel.size();
+    /// Sends an item; gives the time when it arrives.
+    pub(super) fn send(&mut self, now: u64, jitter: u64, item: InFlight) -> u64 {
+        let size = item.size();
         let sending = self
             .bandwidth
             .map_or(0, |rate| size as u64 * 1_000_000 / rate.max(1));
@@ -112,21 +112,21 @@ impl Pipe {
             return arrival;
         }
         self.in_flight += size;
-        self.transit.push_back((arrival, parcel));
+        self.transit.push_back((arrival, item));
         arrival
     }
 
-    /// The next parcel, if it is at the end by `now`.
-    pub(super) fn arrived(&mut self, now: u64) -> Option<Parcel> {
+    /// The next item, if it is at the end by `now`.
+    pub(super) fn arrived(&mut self, now: u64) -> Option<InFlight> {
         if self.transit.front()?.0 > now {
             return None;
         }
-        let (_, parcel) = self.transit.pop_front()?;
-        self.in_flight -= parcel.size();
-        Some(parcel)
+        let (_, item) = self.transit.pop_front()?;
+        self.in_flight -= item.size();
+        Some(item)
     }
 
-    /// How many parcels are at the end already, kept there by a stall.
+    /// How many items are at the end already, kept there by a stall.
     pub(super) fn kept(&self, now: u64) -> usize {
         self.transit.iter().take_while(|(at, _)| *at <= now).count()
     }

@@ -14,7 +14,7 @@ use hubmesh_core::ids::{ClaimNo, DialId};
 pub(super) enum Event {
     /// A core's timer.
     Timer(Boot),
-    /// The next parcel of a pipe is at its end.
+    /// The next item of a pipe is at its end.
     Arrive { conn: ConnNo, from: Side },
     /// An end learns that its connection is gone.
     Lost { conn: ConnNo, side: Side },

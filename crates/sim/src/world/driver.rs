@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::{HostNo, World};
 use crate::ids::Boot;
 use crate::ids::{ConnNo, Side};
-use crate::net::Parcel;
+use crate::net::InFlight;
 use crate::queue::Event;
 use hubmesh_core::api::{Bye, Output};
 use hubmesh_core::exchange::Effect;
@@ -238,7 +238,7 @@ impl World {
                 continue;
             };
             self.count_message(no, &message);
-            self.send(conn_no, side, Parcel::Message(message));
+            self.send(conn_no, side, InFlight::Message(message));
         }
         if wrote
             && self.config.gather > 0

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{HostNo, World};
 use crate::ids::{ConnNo, Side};
-use crate::net::{Conn, Parcel};
+use crate::net::{Conn, InFlight};
 use crate::queue::Event;
 use crate::sessions::Status;
 use hubmesh_core::ids::mix;
@@ -57,7 +57,7 @@ impl World {
             }
         }
         for (conn_no, side) in ends.into_iter().filter(|_| told) {
-            self.send(conn_no, side, Parcel::Fin);
+            self.send(conn_no, side, InFlight::Fin);
         }
     }
 

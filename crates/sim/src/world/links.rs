@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{HostNo, World};
 use crate::ids::Boot;
 use crate::ids::{ConnNo, Side};
-use crate::net::{Conn, Parcel};
+use crate::net::{Conn, InFlight};
 use crate::queue::Event;
 use hubmesh_core::api::{Bye, DialFailure, DialTarget, LinkUp};
 use hubmesh_core::frames::ControlFrame;
@@ -26,12 +26,12 @@ fn address(target: &DialTarget) -> &str {
 }
 
 impl World {
-    pub(super) fn send(&mut self, conn_no: ConnNo, side: Side, parcel: Parcel) {
+    pub(super) fn send(&mut self, conn_no: ConnNo, side: Side, item: InFlight) {
         let jitter = self.rng.below(self.config.jitter + 1);
         let Some(conn) = self.conns.get_mut(conn_no) else {
             return;
         };
-        let arrival = conn.pipes[side].send(self.now, jitter, parcel);
+        let arrival = conn.pipes[side].send(self.now, jitter, item);
         self.queue.push(
             arrival,
             Event::Arrive {
@@ -49,7 +49,7 @@ impl World {
         if self.blocked.contains(&(sender.host, receiver.host)) {
             return;
         }
-        let Some(parcel) = conn.pipes[from].arrived(self.now) else {
+        let Some(item) = conn.pipes[from].arrived(self.now) else {
             return;
         };
         let writer = conn.ends[from].open_link();
@@ -57,11 +57,11 @@ impl World {
         if let Some(link) = writer.filter(|_| self.is(sender)) {
             self.pump(sender.host, link, conn_no, from);
         }
-        match (parcel, reader) {
-            (Parcel::Message(message), Some(link)) if self.is(receiver) => {
+        match (item, reader) {
+            (InFlight::Message(message), Some(link)) if self.is(receiver) => {
                 self.receive(receiver.host, link, &message);
             }
-            (Parcel::Fin, _) => self.on_lost(conn_no, 1 - from),
+            (InFlight::Fin, _) => self.on_lost(conn_no, 1 - from),
             // No hub is there any more: a machine that is on says so.
             _ => self.reset_writer(conn_no, from),
         }
@@ -247,12 +247,12 @@ impl World {
         conn.ends[side].closed = true;
         conn.ends[side].lingers = true;
         for message in std::mem::take(&mut conn.pipes[side].data_queue) {
-            self.send(conn_no, side, Parcel::Message(message));
+            self.send(conn_no, side, InFlight::Message(message));
         }
         let mut message = BytesMut::new();
         wire::Encoder::new().encode(&ControlFrame::Bye(bye), &mut message);
-        self.send(conn_no, side, Parcel::Message(message.freeze()));
-        self.send(conn_no, side, Parcel::Fin);
+        self.send(conn_no, side, InFlight::Message(message.freeze()));
+        self.send(conn_no, side, InFlight::Fin);
     }
 
     /// An end learns that its connection is over.

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{HostNo, World};
 use crate::ids::{ConnNo, Side};
-use crate::net::{Conn, Parcel};
+use crate::net::{Conn, InFlight};
 use crate::queue::Event;
 use hubmesh_core::frames::{ControlFrame, DataFrame};
 use hubmesh_core::ids::{HubId, Incarnation, LinkId, PeerId, mix};
@@ -270,7 +270,7 @@ impl World {
         }
         for message in [control, data] {
             if !message.is_empty() {
-                self.send(conn, side, Parcel::Message(message.freeze()));
+                self.send(conn, side, InFlight::Message(message.freeze()));
             }
         }
     }
