@@ -1,59 +1,12 @@
 // What the page of a hub must do, as stories over the addresses of hubs.
 
-import { mkdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
-
+import { accessible, calm, MARKUP, narrow, pictures, text, unharmed } from '../looking.mjs';
 import { check, ensure, note, until } from '../report.mjs';
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-/** Pictures go into the build's folder, unless somebody wants them in `docs`. */
-const PICTURES = fileURLToPath(new URL(process.env.HUBMESH_SCREENSHOTS ?? '../../../target/screenshots', import.meta.url));
 /** The page asks every second; the machine may be busy. */
 const LIVE_WITHIN_MS = 5_000;
-const MARKUP = '<img src=x onerror="window.hacked=1">';
 
 const phase = (page, wanted) => page.locator(`.room[data-phase=${wanted}]`).waitFor({ timeout: 60_000 });
-const text = (page, where) => page.locator(where).innerText();
-
-/** Neither the accessibility rules of WCAG A and AA nor axe's own find anything serious. */
-async function accessible(page, what) {
-  await check(`axe finds nothing serious: ${what}`, async () => {
-    // As a debugger does it: the page's own policy lets no script in.
-    await page.evaluate(AXE);
-    const { violations } = await page.evaluate(() => window.axe.run());
-    for (const { id, impact, nodes } of violations) note(`${impact} ${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
-    const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-    ensure(grave.length === 0, `${grave.length} serious faults`);
-  });
-}
-
-async function calm(visitors) {
-  await check('nothing was asked of another host, and the console has no error', () => {
-    for (const { name, errors, foreign } of visitors) {
-      ensure(errors.length === 0, `${name}: ${errors.join(' | ')}`);
-      ensure(foreign.length === 0, `${name} asked for ${foreign.join(' ')}`);
-    }
-  });
-}
-
-async function unharmed(pages) {
-  await check('text with markup in it stayed text', async () => {
-    for (const page of pages) {
-      ensure((await page.evaluate(() => window.hacked)) === undefined, 'a handler ran');
-      ensure((await page.locator('main img').count()) === 0, 'an element was made');
-    }
-  });
-}
-
-async function pictures(page, name) {
-  mkdirSync(PICTURES, { recursive: true });
-  for (const colorScheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme });
-    await page.screenshot({ path: path.join(PICTURES, `${name}-${colorScheme}.png`), fullPage: true, animations: 'disabled' });
-  }
-}
 
 async function says(from, to, words) {
   await from.fill('#message', words);
@@ -240,11 +193,7 @@ export async function without({ stage, hubs }) {
     await ada.page.getByText('Connect a client').waitFor();
     ensure((await ada.page.getByText('Open a room').count()) === 0, 'the demo is there');
   });
-  await check('on a narrow screen nothing sticks out', async () => {
-    await ada.page.setViewportSize({ width: 360, height: 740 });
-    const over = await ada.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-    ensure(over <= 0, `${over} pixels`);
-  });
+  await narrow(ada.page, 'the page without a demo');
   await calm([ada]);
 }
 

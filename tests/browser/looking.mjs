@@ -1,0 +1,68 @@
+// What is checked of every page of a hub, whoever it is for: that everybody can use it, that it asks no other host for
+// anything, and that the text of others stays text. And the pictures of it.
+
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { check, ensure, note } from './report.mjs';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+/** Pictures go into the build's folder, unless somebody wants them in `docs`. */
+const PICTURES = fileURLToPath(new URL(process.env.HUBMESH_SCREENSHOTS ?? '../../target/screenshots', import.meta.url));
+
+export const MARKUP = '<img src=x onerror="window.hacked=1">';
+
+export const text = (page, where) => page.locator(where).innerText();
+
+/** Neither the accessibility rules of WCAG A and AA nor axe's own find anything serious. */
+export async function accessible(page, what) {
+  await check(`axe finds nothing serious: ${what}`, async () => {
+    // As a debugger does it: the page's own policy lets no script in.
+    await page.evaluate(AXE);
+    const { violations } = await page.evaluate(() => window.axe.run());
+    for (const { id, impact, nodes } of violations) note(`${impact} ${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
+    const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+    ensure(grave.length === 0, `${grave.length} serious faults`);
+  });
+}
+
+/** `expected` are the errors that a browser writes by itself where a hub refused something, as the story wanted it to. */
+export async function calm(visitors, expected = []) {
+  await check('nothing was asked of another host, and the console has no error', () => {
+    for (const { name, errors, foreign } of visitors) {
+      const others = errors.filter((error) => !expected.some((pattern) => pattern.test(error)));
+      ensure(others.length === 0, `${name}: ${others.join(' | ')}`);
+      ensure(foreign.length === 0, `${name} asked for ${foreign.join(' ')}`);
+    }
+  });
+}
+
+export async function unharmed(pages) {
+  await check('text with markup in it stayed text', async () => {
+    for (const page of pages) {
+      ensure((await page.evaluate(() => window.hacked)) === undefined, 'a handler ran');
+      ensure((await page.locator('main img').count()) === 0, 'an element was made');
+    }
+  });
+}
+
+export async function narrow(page, what) {
+  await check(`on a narrow screen nothing sticks out: ${what}`, async () => {
+    const before = page.viewportSize();
+    await page.setViewportSize({ width: 360, height: 740 });
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    await page.setViewportSize(before);
+    ensure(over <= 0, `${over} pixels`);
+  });
+}
+
+export async function pictures(page, name, { fullPage = true } = {}) {
+  mkdirSync(PICTURES, { recursive: true });
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: path.join(PICTURES, `${name}-${colorScheme}.png`), fullPage, animations: 'disabled' });
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+}
