@@ -62,7 +62,8 @@ export async function demo({ stage, hubs }) {
   await accessible(ada.page, 'a room with two in it');
 
   const carol = await stage.visitor('Carol', link);
-  await check('a third is told that the room is full', () => carol.page.getByText('The room is full').waitFor());
+  // The invitation of a room that waits speaks of a third and a full room as well.
+  await check('a third is told that the room is full', () => carol.page.getByRole('alert').getByText('The room is full').waitFor());
   await check('who closes the page is seen to go, and the next who comes is let in', async () => {
     await bob.page.close({ runBeforeUnload: true });
     await phase(ada.page, 'waiting');
