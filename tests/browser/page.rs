@@ -15,6 +15,11 @@ fn the_demo_connects_two_browsers_on_two_hubs() {
 }
 
 #[test]
+fn who_has_gone_keeps_nobody_out_of_a_room_of_the_demo() {
+    play_on("ghost", || Hub::two_linked(&[]));
+}
+
+#[test]
 fn the_page_follows_the_hub_and_names_its_own_address() {
     play_on("live", || Hub::two_linked(&[("PEERJS_PATH", "/myapp")]));
 }

@@ -83,6 +83,23 @@ async function peer(hub, network, data) {
   return socket;
 }
 
+/** The hub keeps the place of a page whose connection broke, for as long as it may be back. It answers nothing meanwhile. */
+export async function ghost({ stage, hubs }) {
+  const ada = await stage.visitor('Ada', hubs[0]);
+  await ada.page.getByRole('button', { name: 'Open a room' }).click();
+  await phase(ada.page, 'waiting');
+  const link = await text(ada.page, '#room-link pre');
+  const ghost = await peer(hubs[1], `demo-${new URL(link).hash.slice('#room='.length)}`, { demo: { hub: null, region: 'beyond' } });
+  await phase(ada.page, 'meeting');
+  const bob = await stage.visitor('Bob', link.replace(hubs[0], hubs[1]));
+  await check('who comes while somebody is met who answers nothing is not sent away', async () => {
+    await bob.page.locator('.room:is([data-phase=meeting], [data-phase=talking])').waitFor();
+    ghost.terminate();
+    await Promise.all([ada, bob].map(({ page }) => phase(page, 'talking')));
+  }, 60_000);
+  await calm([ada, bob]);
+}
+
 export async function live({ stage, hubs, backstage }) {
   const ada = await stage.visitor('Ada', hubs[0]);
   const here = new URL(hubs[0]);

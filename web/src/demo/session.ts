@@ -28,6 +28,7 @@ export interface State {
 
 const LINES_KEPT = 200;
 const EARLY_KEPT = 100;
+const NEXT_KEPT = 20;
 const FULL = 'The room is full: two are talking in it already. Open a room of your own.';
 
 export class Session implements Listener {
@@ -35,8 +36,15 @@ export class Session implements Listener {
   #signaling: Signaling | null = null;
   #link: Link | null = null;
   #servers: RTCIceServer[] = [];
-  /** What came of peers that the mesh has not announced yet: a signal may be faster. */
+  /** What came of others than the one who is met: of peers that the mesh has not announced yet, or whose turn may come. */
   #early: Signal[] = [];
+  /**
+   * Who came while another is met, in that order. The mesh keeps the place of a page whose connection broke for a moment, so
+   * the one who is met may have gone already: nobody is sent away before a channel is open.
+   */
+  #next = new Map<string, Place>();
+  /** Whether the one who is met has said anything. */
+  #heard = false;
   #hubEnded: string | null = null;
   #over = false;
 
@@ -97,17 +105,28 @@ export class Session implements Listener {
     if (peer === this.state.self || !place) return;
     const { other } = this.state;
     if (other?.id === peer) return;
-    if (other) this.#signaling?.send('answer', peer, { full: true });
-    else this.#meet(peer, place);
+    if (!other) this.#meet(peer, place);
+    else if (this.#link?.isOpen) this.#turnAway(peer);
+    else if (this.#next.size < NEXT_KEPT) this.#next.set(peer, place);
+  }
+
+  #turnAway(peer: string) {
+    this.#signaling?.send('answer', peer, { full: true });
   }
 
   #meet(peer: string, place: Place) {
+    const offers = this.state.self < peer;
+    this.#next.delete(peer);
+    this.#heard = false;
     this.#set({ phase: 'meeting', other: { id: peer, place }, trouble: null, path: null, roundTripMs: null });
-    this.#link = new Link(this.state.self < peer, this.#servers, {
+    this.#link = new Link(offers, this.#servers, {
       send: (type, data) => this.#signaling?.send(type, peer, data),
       opened: () => {
         this.#set({ phase: 'talking' });
         this.#line('page', `Connected. The other side is on ${hubName(place.hub, place.region)}.`);
+        for (const late of this.#next.keys()) this.#turnAway(late);
+        this.#next.clear();
+        this.#early = [];
       },
       text: (text) => this.#line('other', text),
       measured: (roundTripMs, path) => this.#set({ roundTripMs, path }),
@@ -118,10 +137,15 @@ export class Session implements Listener {
         this.#fail(why);
       },
     });
-    for (const signal of this.#early.splice(0)) this.signal(signal);
+    const early = this.#early.filter(({ from }) => from === peer);
+    this.#early = this.#early.filter(({ from }) => from !== peer);
+    // Nobody has answered an offer that was not made yet: what looks so is of an earlier meeting.
+    for (const signal of early) if (!offers || wordOf(signal)) this.signal(signal);
   }
 
   left(peer: string, reason: string) {
+    this.#next.delete(peer);
+    this.#early = this.#early.filter(({ from }) => from !== peer);
     if (peer !== this.state.other?.id) return;
     if (!this.#link?.isOpen || reason === 'goodbye') this.#gone();
     else {
@@ -130,20 +154,40 @@ export class Session implements Listener {
   }
 
   signal(signal: Signal) {
-    if (!this.state.other && this.#early.length < EARLY_KEPT) this.#early.push(signal);
-    if (signal.from !== this.state.other?.id) return;
-    const { full, failed } = record(signal.data);
-    if (full !== true && failed !== true) {
+    if (signal.from !== this.state.other?.id) return this.#signalOfAnother(signal);
+    this.#heard = true;
+    const word = wordOf(signal);
+    if (!word) {
       void this.#link?.take(signal);
     } else if (!this.#link?.isOpen) {
-      if (full === true) this.#fail(FULL);
+      if (word === 'full') this.#fail(FULL);
       else this.#link?.giveUp();
     }
   }
 
+  #signalOfAnother(signal: Signal) {
+    if (this.#link?.isOpen) return;
+    const place = this.#next.get(signal.from);
+    if (place && wordOf(signal)) {
+      this.#next.delete(signal.from);
+      return;
+    }
+    if (this.#early.length < EARLY_KEPT) this.#early.push(signal);
+    // Somebody who is there, in place of one who has said nothing. It also ends it when three wait for each other in a circle.
+    if (place && signal.type === 'offer' && !this.#heard) this.#meetInstead(signal.from, place);
+  }
+
+  #meetInstead(peer: string, place: Place) {
+    const { other } = this.state;
+    this.#link?.close();
+    if (other) this.#next.set(other.id, other.place);
+    this.#meet(peer, place);
+  }
+
   undelivered(peer: string, why: string) {
     if (peer !== this.state.other?.id || this.#link?.isOpen) return;
-    this.#fail(`The mesh could not deliver to the other side: ${why}.`);
+    if (this.#next.size) this.#gone();
+    else this.#fail(`The mesh could not deliver to the other side: ${why}.`);
   }
 
   async closed(opened: boolean, code: number, reason: string) {
@@ -176,6 +220,8 @@ export class Session implements Listener {
     if (this.#hubEnded) return this.#fail(`The other side has gone. ${this.#hubEnded}`);
     this.#set({ phase: 'waiting', other: null, roundTripMs: null, path: null });
     this.#line('page', 'The other side has gone. The room stays open: whoever opens the link comes in.');
+    const [next] = this.#next;
+    if (next) this.#meet(...next);
   }
 
   #fail(trouble: string) {
@@ -200,6 +246,13 @@ function refusal({ status, message }: Refused): string {
   if (status === 401 || status === 403) return `The hub refuses this token: ${message}.`;
   if (status === 429) return `The hub asks to wait: ${message}.`;
   return `The hub does not let this page in: ${message}.`;
+}
+
+/** What a page of this demo says to one with whom there is no connection, nor will be. */
+function wordOf({ data }: Signal): 'full' | 'failed' | null {
+  const { full, failed } = record(data);
+  if (full === true) return 'full';
+  return failed === true ? 'failed' : null;
 }
 
 /** Where another page of this demo is; `null` for what is none. */
