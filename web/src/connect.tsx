@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 
 import type { About } from './api';
 import { Snippet } from './copy';
+import { Tabs } from './tabs';
 
 export interface Here {
   host: string;
@@ -47,6 +48,51 @@ function peerjs(place: Here, about: About, peerjs: NonNullable<About['peerjs']>)
   return [...lines, "const peer = new Peer('ada', {", ...options.map((option) => `  ${option},`), '});'].join('\n');
 }
 
+/** Of dialects that connect by an address alone: that, with a place for the token where the hub asks for one. */
+function socket(place: Here, about: About, path: string): string {
+  return about.needsToken ? `\`${address(place, 'ws')}${path}?token=${'${encodeURIComponent(token)}'}\`` : `'${address(place, 'ws')}${path}'`;
+}
+
+function yjs(place: Here, about: About): string {
+  return [
+    "import * as Y from 'yjs';",
+    "import { WebrtcProvider } from 'y-webrtc';",
+    '',
+    "const provider = new WebrtcProvider('my-document', new Y.Doc(), {",
+    `  signaling: [${socket(place, about, '/yjs')}],`,
+    '});',
+  ].join('\n');
+}
+
+function coordinator(place: Here, about: About): string {
+  return [
+    `const socket = new WebSocket(${socket(place, about, '/p2p')});`,
+    'const say = (message) => socket.send(JSON.stringify(message));',
+    '',
+    'socket.onmessage = ({ data }) => {',
+    '  const { type, peers } = JSON.parse(data);',
+    "  if (type === 'welcome') say({ type: 'register', peerId: 'ada' });",
+    "  if (type === 'registered') say({ type: 'join-room', peerId: 'ada', roomId: 'my-room' });",
+    "  if (type === 'room-joined') console.log('there:', peers);",
+    '};',
+  ].join('\n');
+}
+
+function rooms(place: Here, about: About): string {
+  return [
+    `const socket = new WebSocket(${socket(place, about, '/rooms')});`,
+    'const say = (type, data) =>',
+    "  socket.send(JSON.stringify({ type, roomId: 'my-room', userId: 'ada', data, timestamp: Date.now() }));",
+    '',
+    "socket.onopen = () => say('auth');",
+    'socket.onmessage = ({ data }) => {',
+    '  const { type, data: about } = JSON.parse(data);',
+    "  if (type === 'auth') say('create-room', { roomName: 'My room', userName: 'Ada' });",
+    "  if (type === 'error' && about.code === 'room-exists') say('join-room', { userName: 'Ada' });",
+    '};',
+  ].join('\n');
+}
+
 interface Way {
   name: string;
   note: string;
@@ -69,6 +115,23 @@ function ways(place: Here, about: About, isHub: boolean): Way[] {
       text: peerjs(place, about, about.peerjs),
     });
   }
+  all.push(
+    {
+      name: 'y-webrtc',
+      note: 'The unmodified y-webrtc provider for Yjs. One address for the whole mesh.',
+      text: yjs(place, about),
+    },
+    {
+      name: 'Self-Streme',
+      note: "Clients of Self-Streme's coordinator: what changes is the address.",
+      text: coordinator(place, about),
+    },
+    {
+      name: 'OctateCode',
+      note: "Clients of OctateCode's rooms: what changes is the address.",
+      text: rooms(place, about),
+    },
+  );
   const token = about.needsToken ? '&token=TOKEN' : '';
   all.push({
     name: 'WebSocket',
@@ -90,33 +153,10 @@ export function Connect({ about, isHub }: { about: About; isHub: boolean }) {
   const all = ways(here(), about, isHub);
   const at = Math.min(chosen, all.length - 1);
   const way = all[at]!;
-  const step = (event: KeyboardEvent) => {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    const next = (at + by + all.length) % all.length;
-    setChosen(next);
-    document.getElementById(`way-${next}`)?.focus();
-  };
   return (
     <section class="card" aria-labelledby="connect">
       <h2 id="connect">Connect a client</h2>
-      <div class="tabs" role="tablist" aria-labelledby="connect" onKeyDown={step}>
-        {all.map(({ name }, number) => (
-          <button
-            key={name}
-            type="button"
-            role="tab"
-            id={`way-${number}`}
-            aria-selected={number === at}
-            aria-controls="way"
-            tabIndex={number === at ? 0 : -1}
-            onClick={() => setChosen(number)}
-          >
-            {name}
-          </button>
-        ))}
-      </div>
+      <Tabs id="way" names={all.map(({ name }) => name)} chosen={at} choose={setChosen} labelledby="connect" />
       <div id="way" role="tabpanel" aria-labelledby={`way-${at}`}>
         <p class="soft">{way.note}</p>
         <Snippet text={way.text} what={`the lines for ${way.name}`} />

@@ -112,6 +112,10 @@ export async function live({ stage, hubs, backstage }) {
       ensure(lines.includes(part), `no ${part} in ${lines}`);
     }
     ensure(!lines.includes('key'), 'the key is the one that clients have anyway');
+    for (const [name, part] of [['y-webrtc', `signaling: ['ws://${here.host}/yjs']`], ['Self-Streme', `'ws://${here.host}/p2p'`], ['OctateCode', `'ws://${here.host}/rooms'`]]) {
+      await ada.page.getByRole('tab', { name }).click();
+      ensure((await shown()).includes(part), `no ${part} in ${await shown()}`);
+    }
   });
   const own = () => text(ada.page, '#figures .figure:first-child dd');
   await check('a peer that comes is seen', async () => {
