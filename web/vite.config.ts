@@ -3,7 +3,7 @@ import { defineConfig } from 'vite';
 
 // `npm run dev` serves the sources, and asks this hub for everything else.
 const HUB = process.env.HUB ?? 'http://localhost:8080';
-const asked = ['/page.json', '/health', '/stats', '/hubstats', '/ice-servers'];
+const asked = ['/page.json', '/health', '/stats', '/hubstats', '/ice-servers', '/admin/api'];
 
 export default defineConfig({
   build: {
@@ -13,6 +13,7 @@ export default defineConfig({
     license: { fileName: 'licenses.md' },
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: { input: ['index.html', 'admin.html'] },
   },
   server: {
     proxy: { ...Object.fromEntries(asked.map((path) => [path, HUB])), '/ws': { target: HUB, ws: true } },

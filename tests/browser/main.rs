@@ -6,6 +6,7 @@
 //! Invariants: nothing started here outlives its test, also when that test fails or is interrupted; every wait
 //! has a deadline; a story that checked nothing has failed.
 
+mod admin;
 mod conformance;
 mod flows;
 mod hub;

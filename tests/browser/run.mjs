@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { CheckFailed, note } from './report.mjs';
 import { Stage } from './stage.mjs';
 
-const CLIENTS = ['peerpigeon', 'peerjs', 'readme', 'turn', 'page', 'yjs'];
+const CLIENTS = ['peerpigeon', 'peerjs', 'readme', 'turn', 'page', 'admin', 'yjs'];
 
 const [client, name, ...hubs] = process.argv.slice(2);
 const stories = CLIENTS.includes(client) ? await import(`./${client}/stories.mjs`) : {};

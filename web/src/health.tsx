@@ -36,7 +36,7 @@ export function Pill({ mood, text }: Verdict) {
   );
 }
 
-function Figure({ name, value, note }: { name: string; value: string; note: string }) {
+export function Figure({ name, value, note }: { name: string; value: string; note: string }) {
   return (
     <div class="figure">
       <dt>{name}</dt>

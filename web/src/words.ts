@@ -38,3 +38,31 @@ export function webOrigin(url: string | null): string | null {
     return null;
   }
 }
+
+export function bytes(count: number): string {
+  const steps = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const step = Math.min(steps.length - 1, Math.floor(Math.log2(Math.max(1, count)) / 10));
+  const value = count / 2 ** (10 * step);
+  return `${value < 10 && step ? value.toFixed(1) : Math.round(value)} ${steps[step]}`;
+}
+
+/** How often in a second. */
+export function rate(perSecond: number): string {
+  return perSecond && perSecond < 10 ? perSecond.toFixed(1) : Math.round(perSecond).toLocaleString('en');
+}
+
+export function percent(part: number): string {
+  return `${Math.round(100 * part)} %`;
+}
+
+/** A time of day, and the date as well where that is another than today. */
+export function clock(ms: number, now = new Date()): string {
+  const at = new Date(ms);
+  const time = at.toLocaleTimeString('en-GB');
+  return at.toDateString() === now.toDateString() ? time : `${at.toLocaleDateString('en-CA')} ${time}`;
+}
+
+/** Text of others in a line of ours: what cannot be seen, or would turn the line round, is spelled out. */
+export function plain(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (one) => `\\u{${one.codePointAt(0)!.toString(16)}}`);
+}

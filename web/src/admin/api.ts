@@ -1,0 +1,209 @@
+// What the hub tells operators in JSON, and what they may have it do. docs/admin.md has all of it.
+import { Refused } from '../api';
+
+export interface Session {
+  access: 'full' | 'read' | 'none';
+  with: 'bearer' | 'cookie' | 'listener' | 'loopback' | null;
+  /** Whether there is a token to log in with. */
+  login: boolean;
+  hub: string;
+}
+
+export interface Condition {
+  version: string;
+  uptimeMs: number;
+  connections: number;
+  maxConnections: number;
+  messages: number;
+  cpuMs: number;
+  memoryBytes: number;
+  openFiles: number;
+  clockAheadMs: number;
+  waiting: number | null;
+  contests: number | null;
+  alarms: number | null;
+}
+
+export interface Hub {
+  id: string;
+  self: boolean;
+  url: string | null;
+  region: string;
+  hops: number;
+  rttMs: number | null;
+  peers: number;
+  draining: boolean;
+  /** Null where it did not say. */
+  condition: Condition | null;
+}
+
+export interface MeshLink {
+  a: string;
+  b: string;
+  rttMs: number | null;
+}
+
+export interface Topology {
+  hub: string;
+  hubs: Hub[];
+  links: MeshLink[];
+  notAnswered: string[];
+}
+
+export interface NetworkRow {
+  dialect: string;
+  network: string;
+  peers: number;
+}
+
+interface Page {
+  next: string | null;
+  total: number;
+}
+
+export interface Networks extends Page {
+  networks: NetworkRow[];
+}
+
+export interface PeerRow {
+  id: string;
+  hub: string;
+  sinceMs: number | null;
+  address: string | null;
+  subject: string | null;
+}
+
+export interface Peers extends Page {
+  dialect: string;
+  network: string;
+  peers: PeerRow[];
+  notAnswered: string[];
+}
+
+export interface History {
+  stepMs: number;
+  hubs: string[];
+  notAnswered: string[];
+  t: number[];
+  joins: number[];
+  leaves: number[];
+  signals: number[];
+  failures: number[];
+  refusals: Record<string, number[]>;
+}
+
+export interface Waiting {
+  hubs: { hub: string; waiting: number }[];
+  notAnswered: string[];
+  total: number;
+}
+
+export interface Contests {
+  hubs: { hub: string; contests: number }[];
+  notAnswered: string[];
+  total: number;
+}
+
+export const BAN_KINDS = ['id', 'subject', 'address', 'block'] as const;
+export type BanKind = (typeof BAN_KINDS)[number];
+
+export interface Ban {
+  ban: string;
+  kind: BanKind;
+  value: string;
+  dialect: string | null;
+  network: string | null;
+  reason: string | null;
+  placedAt: number;
+  until: number;
+  placedBy: string;
+}
+
+export interface Bans extends Page {
+  bans: Ban[];
+  max: number;
+}
+
+export interface BanWish {
+  kind: BanKind;
+  value: string;
+  dialect?: string;
+  network?: string;
+  reason?: string;
+  seconds: number;
+}
+
+/** Of whom a peer's claim is. */
+export interface Member {
+  dialect: string;
+  network: string;
+  id: string;
+}
+
+const API = '/admin/api';
+/** More than the two seconds that a hub waits for others. */
+const ANSWERS_WITHIN_MS = 6_000;
+
+async function ask<T>(method: string, path: string, body?: object): Promise<T> {
+  // No form of another page can send this header: the hub takes changes by the cookie with it alone.
+  const headers: Record<string, string> = method === 'GET' ? {} : { 'X-Hubmesh-Admin': '1' };
+  if (body) headers['Content-Type'] = 'application/json';
+  const answer = await fetch(`${API}/${path}`, {
+    method,
+    headers,
+    body: body && JSON.stringify(body),
+    cache: 'no-store',
+    credentials: 'same-origin',
+    signal: AbortSignal.timeout(ANSWERS_WITHIN_MS),
+  });
+  const text = await answer.text();
+  const value = parsed(text);
+  if (answer.ok) return value as T;
+  const why = typeof value === 'object' && value && 'error' in value ? String(value.error) : answer.statusText;
+  throw new Refused(answer.status, why || `the hub answered ${answer.status}`);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return null;
+  }
+}
+
+export const get = <T>(path: string) => ask<T>('GET', path);
+export const login = (token: string) => ask<unknown>('POST', 'login', { token });
+export const logout = () => ask<unknown>('POST', 'logout');
+
+export function place(wish: BanWish) {
+  const { kind, value, ...rest } = wish;
+  return ask<{ ban: Ban; closed: number }>('POST', 'bans', { [kind]: value, ...rest });
+}
+
+export const lift = (ban: string) => ask<unknown>('DELETE', `bans/${encodeURIComponent(ban)}`);
+
+/**
+ * Has a peer removed. A browser takes segments that are one dot or two out of every path, however they are written: who has
+ * such a name is kept out for a second, which closes its connection as well.
+ */
+export async function remove({ dialect, network, id }: Member): Promise<void> {
+  if ([network, id].some((name) => name === '.' || name === '..')) {
+    await place({ kind: 'id', value: id, dialect, network, reason: 'removed by an operator', seconds: 1 });
+    return;
+  }
+  await ask('DELETE', `peers/${[dialect, network, id].map(encodeURIComponent).join('/')}`);
+}
+
+/** A path with these parameters; those without a value are left out. */
+export function query(path: string, parameters: Record<string, string | number | null | undefined>): string {
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+}
+
+export const EVENTS_URL = `${API}/events`;
+
+/** How a refusal or a hub that does not answer reads. */
+export function whyNot(error: unknown): string {
+  if (error instanceof Refused) return error.message;
+  return 'this hub does not answer';
+}
