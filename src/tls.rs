@@ -9,6 +9,7 @@
 //! key is ever shown. Started by the hub, asked by the accept loop for each connection.
 
 mod door;
+mod roots;
 mod stream;
 
 use std::fs::File;
@@ -38,6 +39,8 @@ use crate::limits::HandshakeSlot;
 use crate::metrics::{Metrics, Reload};
 
 pub(crate) use door::{StepTurns, TlsDoor};
+pub use roots::NoRoots;
+pub(crate) use roots::read as read_roots;
 pub use stream::Stream;
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
