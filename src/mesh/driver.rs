@@ -332,6 +332,8 @@ impl Driver {
                 self.shared.metrics.alarms.inc(label);
                 tracing::warn!(alarm = label, "{text}");
             }
+            // Nobody goes by them yet.
+            Output::Bans => {}
             Output::LeftMesh if self.shared.random_id => {
                 let (hub, nonce) = (HubId(rand::random()), rand::random());
                 self.core.take_new_id(self.now(), hub, nonce);

@@ -11,8 +11,10 @@ use super::ids::{
 };
 use crate::reach::AddressGroup;
 
+mod bans;
 mod rooms;
 
+pub use bans::{BANS, Ban, BanId, BansFull, MAX_BAN_BYTES, MAX_BAN_MS, bans_network};
 pub use rooms::{RECORD, Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 
 /// A link whose handshake is done: both ends proved that they hold the mesh token, in one namespace.
@@ -258,6 +260,8 @@ pub enum Output {
         /// The text for the log.
         text: String,
     },
+    /// Other bans count than before: see [`Core::bans`](super::Core::bans).
+    Bans,
     /// Another live machine uses this hub's id: the core has left the mesh and closed its links. If nobody chose the
     /// id, the driver draws another: [`take_new_id`](super::Core::take_new_id).
     LeftMesh,

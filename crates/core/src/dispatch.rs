@@ -38,6 +38,7 @@ impl Core {
                 break;
             }
         }
+        self.tell_of_bans();
         while let Some((dial, target)) = self.linkage.dialer.poll_dial() {
             self.outputs.push_back(Output::Dial { dial, target });
         }
@@ -314,6 +315,8 @@ impl Core {
         for room in rooms {
             self.membership.find_excess_members(&self.directory, room);
         }
+        let of_bans = changes.iter().filter(|change| change.network.is_of_bans());
+        self.review_bans(now, of_bans.map(|change| change.peer.clone()).collect());
         let touched = changes.iter().map(|change| &change.network);
         let touched = touched.filter(|network| network.is_room()).cloned();
         self.review_rooms(now, touched.collect());
@@ -340,8 +343,9 @@ impl Core {
             if self.directory.read().own_claim(*claim).is_none() {
                 continue;
             }
-            // Which record of a room counts is a question of its own.
-            if change.peer == record_id() && change.network.is_room() {
+            // Which record of a room counts is a question of its own, and so is who holds a ban.
+            let is_record = change.peer == record_id() && change.network.is_room();
+            if is_record || change.network.is_of_bans() {
                 continue;
             }
             // A takeover by a newcomer of this hub was noted when it claimed the id.

@@ -216,6 +216,11 @@ impl NetworkKey {
         self.dialect().is_some_and(|dialect| dialect.policy().rooms)
     }
 
+    /// Whether it is the one that the claims of bans are in.
+    pub fn is_of_bans(&self) -> bool {
+        &*self.0 == crate::api::BANS
+    }
+
     /// Whether its peers are likely to be back under their ids when their connection breaks, as far as is known.
     pub fn returns(&self) -> bool {
         self.dialect()

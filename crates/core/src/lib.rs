@@ -19,8 +19,8 @@
 //! `membership` (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the
 //! graph and the routes; `dial` chooses the hubs to dial; `subscriptions` and `subscribers` move the [`directory`], of
 //! which `interest` and `narrowing` say what of it is needed here; `contest` decides who may hold an id; `rosters`
-//! decides who is told, and `rooms` what becomes of rooms; [`exchange`] carries signals. Each is a state machine of its
-//! own that knows none of the others: this module alone passes their events on.
+//! decides who is told, `rooms` what becomes of rooms, and `bans` what becomes of bans; [`exchange`] carries signals. Each
+//! is a state machine of its own that knows none of the others: this module alone passes their events on.
 //!
 //! # The face
 //!
@@ -31,6 +31,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod api;
+mod bans;
 mod clock;
 mod closing_links;
 mod contest;
@@ -72,6 +73,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use api::{Bye, Output, SharedRoutes};
+use bans::Bans;
 use contest::Contests;
 use directory::{Directory, Shares};
 use exchange::{Exchange, ExchangeConfig};
@@ -91,6 +93,7 @@ use topology::Topology;
 
 use crate::frames::{ControlFrame, Set, WIRE_LEVEL};
 
+pub use bans::BansConfig;
 pub use contest::ContestConfig;
 pub use counters::{Counters, SentFrames};
 pub use dial::{BootstrapStatus, DialConfig};
@@ -143,6 +146,8 @@ pub struct CoreConfig {
     pub shares: Shares,
     /// The bounds on rooms; those on the bytes of their records follow from `shares`, which all hubs have in common.
     pub rooms: RoomsConfig,
+    /// The bounds on bans.
+    pub bans: BansConfig,
     /// How contested ids are decided.
     pub contest: ContestConfig,
     /// Links.
@@ -174,6 +179,7 @@ impl Default for CoreConfig {
             interest: InterestConfig::default(),
             shares: Shares::default(),
             rooms: RoomsConfig::default(),
+            bans: BansConfig::default(),
             contest: ContestConfig::default(),
             links: LinkConfig::default(),
             topology: TopologyConfig::default(),
@@ -272,6 +278,7 @@ impl Core {
                 Contests::new(me, config.contest),
                 Rosters::new(config.discovery_limit),
                 Rooms::new(config.rooms, config.shares.bytes),
+                Bans::new(config.bans),
                 config.policies,
             ),
             next_audit: now.at + config.housekeeping,
@@ -381,6 +388,7 @@ impl Core {
         }
         self.handle_interest_timeout(now);
         self.end_idle_rooms(now);
+        self.handle_bans_timeout(now);
         if self.next_audit <= now.at {
             self.next_audit = now.at + self.housekeeping;
             self.housekeep(now);

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 
 use super::REFILL_PAUSE;
 use super::api::Output;
+use super::bans::Bans;
 use super::clock::Clock;
 use super::contest::Contests;
 use super::directory::Directory;
@@ -24,6 +25,7 @@ pub(super) struct Membership {
     pub(super) contests: Contests,
     pub(super) rosters: Rosters,
     pub(super) rooms: Rooms,
+    pub(super) bans: Bans,
     pub(super) policies: Policies,
     /// Claims of this hub beyond the capacity of their networks.
     pub(super) over_capacity: BTreeSet<ClaimNo>,
@@ -36,6 +38,7 @@ impl Membership {
         contests: Contests,
         rosters: Rosters,
         rooms: Rooms,
+        bans: Bans,
         policies: Policies,
     ) -> Self {
         Membership {
@@ -43,6 +46,7 @@ impl Membership {
             contests,
             rosters,
             rooms,
+            bans,
             policies,
             over_capacity: BTreeSet::new(),
             next_refill: None,
@@ -93,9 +97,11 @@ impl Membership {
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         let contests = self.contests.poll_timeout();
         let rooms = self.rooms.poll_timeout();
+        let bans = self.bans.poll_timeout();
         contests
             .into_iter()
             .chain(rooms)
+            .chain(bans)
             .chain(self.next_refill)
             .min()
     }

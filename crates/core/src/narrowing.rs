@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use super::Core;
-use super::api::{Join, JoinRefusal, Output};
+use super::api::{Join, JoinRefusal, Output, bans_network};
 use super::ids::{HubId, LeaveReason, Moment, NetworkKey, Now};
 use super::interest::InterestDue;
 use super::routing::Routing;
@@ -152,7 +152,7 @@ impl Core {
         if self.directory.write().lines_mut().retract(now.at, network) {
             self.routing.subscribers.on_advance(&Set::networks(self.me));
         }
-        if self.mutants.interest_for_ever() {
+        if self.mutants.interest_for_ever() || network.is_of_bans() {
             return;
         }
         self.routing.interest.end(network);
@@ -222,6 +222,10 @@ impl Core {
             drop(directory);
             for network in own {
                 self.routing.on_own_claim(&network);
+            }
+            // All hubs go by the bans of all.
+            if self.routing.interest.on_member(&bans_network()) {
+                self.routing.review_network(&bans_network());
             }
             self.routing.serve_all_of(me);
         }

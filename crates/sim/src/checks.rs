@@ -148,8 +148,8 @@ fn authors_hold_what_they_claim(world: &World, component: &[HostNo], faults: &mu
             .iter()
             .filter(|claim| is_of_its_session(world, *no, claim))
             .count();
-        // Claims that hold the records of rooms belong to no peer.
-        let own = running.unwatched + core.rooms_held();
+        // Claims that hold the records of rooms, and bans, belong to no peer.
+        let own = running.unwatched + core.rooms_held() + core.bans_held();
         if (held, claims.len()) != (expected, expected + own) {
             faults.push(format!(
                 "2: host {no} claims {}, of which {held} are right, and holds {expected}",

@@ -3,6 +3,7 @@
 //! A script returns the world that it played in; `settle` has checked it. What a script finds on its own is
 //! an `Err` with a sentence.
 
+mod bans;
 mod interest;
 mod large;
 mod later;
@@ -199,6 +200,16 @@ pub const QUICK: &[Script] = &[
         "an incarnation that no hub has is forgotten",
         rogues::forgotten_life,
     ),
+    (
+        "a ban outlives the hubs that held it",
+        bans::outlives_its_hub,
+    ),
+    ("a lifted ban does not come back", bans::stays_lifted),
+    (
+        "bans are known to all hubs of a narrow mesh",
+        bans::in_a_narrow_mesh,
+    ),
+    ("a ban that is over is forgotten", bans::is_over),
     (
         "a hub takes the networks that it has a peer in, and those that its neighbours take from it",
         interest::on_the_way,

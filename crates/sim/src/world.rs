@@ -4,6 +4,7 @@
 //! [`World::cut`]) and lets time pass with [`World::run_for`]. Whatever breaks a promise is kept in
 //! [`World::faults`]; nothing panics over it.
 
+mod bans;
 mod clients;
 mod driver;
 mod fate;

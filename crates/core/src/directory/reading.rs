@@ -347,14 +347,13 @@ impl Directory {
             .lines
             .sizes()
             .filter(|(hub, _)| !self.by_hub.contains_key(hub));
-        whole.map(|origin| origin.log.live()).sum::<usize>()
-            + elsewhere.map(|(_, size)| size).sum::<usize>()
+        whole.map(OriginSet::peers).sum::<usize>() + elsewhere.map(|(_, size)| size).sum::<usize>()
     }
 
     /// How many peers a hub has, as far as it is shown; of one whose networks alone are known, within a quarter.
     pub fn peers_of(&self, hub: &HubId) -> usize {
         match self.origin(hub) {
-            Some(origin) if origin.visible => origin.log.live(),
+            Some(origin) if origin.visible => origin.peers(),
             Some(_) => 0,
             None => self.lines.size_of(hub),
         }
@@ -369,7 +368,8 @@ impl Directory {
 
     /// How many peers this hub holds.
     pub fn own_peers(&self) -> usize {
-        self.own.len()
+        let bans = self.origin_at(self.own_no).map_or(0, |own| own.used.bans);
+        self.own.len().saturating_sub(bans)
     }
 
     /// The networks and how many peers each shows.
@@ -427,6 +427,7 @@ impl Directory {
             .fold(Use::default(), |most, used| Use {
                 claims: most.claims.max(used.claims),
                 bytes: most.bytes.max(used.bytes),
+                bans: most.bans.max(used.bans),
             })
     }
 

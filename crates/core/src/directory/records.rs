@@ -81,7 +81,7 @@ impl Directory {
     }
 
     pub(super) fn of_interest(&self, network: NetworkNo) -> bool {
-        let own = |network: &Network| network.own > 0;
+        let own = |network: &Network| network.own > 0 || network.key.is_of_bans();
         self.keen || self.network_at(network).is_some_and(own)
     }
 
@@ -163,6 +163,7 @@ impl Directory {
         let more = Use {
             claims: usize::from(existing.is_none()),
             bytes: claim.data.as_ref().map_or(0, |data| data.len()),
+            bans: 0,
         };
         let of_hub = self.used_by.get(&known.hub).copied().unwrap_or_default();
         let fits = self.shares.allow(more, of_hub, self.used);
@@ -221,10 +222,13 @@ impl Directory {
     }
 
     fn use_of(&self, no: RecordNo) -> Use {
-        let data = &self.store.record(no).data;
+        let record = self.store.record(no);
+        let network = self.network_at(record.network);
+        let of_bans = network.is_some_and(|network| network.key.is_of_bans());
         Use {
             claims: 1,
-            bytes: data.as_ref().map_or(0, |data| data.len()),
+            bytes: record.data.as_ref().map_or(0, |data| data.len()),
+            bans: usize::from(of_bans),
         }
     }
 
@@ -416,8 +420,11 @@ impl Directory {
         }
         let after = self.held(network, peer);
         let lost = self.lost(network, peer, after.as_ref());
-        // What becomes of a room hangs on each of the claims that hold its record, not on the winner alone.
-        let is_record = *peer == super::super::api::record_id();
+        // What becomes of a room hangs on each of the claims that hold its record, not on the winner alone, and what becomes
+        // of a ban as well.
+        let of_bans = self.network_at(network);
+        let of_bans = of_bans.is_some_and(|network| network.key.is_of_bans());
+        let is_record = of_bans || *peer == super::super::api::record_id();
         if before == after && lost.is_empty() && !is_record {
             return;
         }

@@ -14,6 +14,11 @@ use super::{ClaimView, Directory, Lines, OriginSet, OriginState, SetPart};
 use crate::frames::{Entry, Scope, Set};
 
 impl OriginSet {
+    /// How many of its claims are of peers.
+    pub(super) fn peers(&self) -> usize {
+        self.log.live().saturating_sub(self.used.bans)
+    }
+
     pub(super) fn state(&self) -> OriginState {
         OriginState {
             incarnation: self.incarnation,

@@ -43,16 +43,20 @@ pub struct Use {
     pub claims: usize,
     /// Bytes of their data.
     pub bytes: usize,
+    /// How many of them hold bans, and are of no peers.
+    pub(super) bans: usize,
 }
 
 impl Use {
     pub(super) fn add(&mut self, other: Use) {
         self.claims += other.claims;
         self.bytes += other.bytes;
+        self.bans += other.bans;
     }
 
     pub(super) fn take(&mut self, other: Use) {
         self.claims = self.claims.saturating_sub(other.claims);
         self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.bans = self.bans.saturating_sub(other.bans);
     }
 }

@@ -34,6 +34,7 @@ impl KeptChange {
         Use {
             claims: 1,
             bytes: body.len() + network.as_str().len() + BESIDE,
+            bans: 0,
         }
     }
 }

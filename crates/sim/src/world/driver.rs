@@ -119,6 +119,8 @@ impl World {
             Output::Notify { network, to, event } => self.on_notify(no, &network, &to, &event),
             Output::Alarm { label, text } => self.on_alarm(no, label, &text),
             Output::BackInMesh => self.mark(3 << 56 | no as u64),
+            // Looked at when the mesh is quiet.
+            Output::Bans => {}
             Output::LeftMesh => self.on_left(no),
         }
     }

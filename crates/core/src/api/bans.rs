@@ -1,0 +1,86 @@
+//! What is said of bans: which the mesh keeps, and does not look into.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::super::ids::{NetworkKey, PeerId};
+
+/// The network that the claims of bans are in. No dialect has this letter, and no client can name it.
+pub const BANS: &str = "\0bans";
+
+/// The longest [`Ban::about`], in bytes.
+pub const MAX_BAN_BYTES: usize = 2 * 1024;
+
+/// The longest that a ban lasts, in milliseconds: 366 days.
+pub const MAX_BAN_MS: u64 = 366 * 24 * 60 * 60 * 1_000;
+
+/// The number of a ban, drawn at random by the hub that placed it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BanId(pub [u8; 20]);
+
+impl BanId {
+    /// The id that a claim which holds it goes by.
+    pub fn peer(self) -> PeerId {
+        PeerId::Hex(self.0)
+    }
+}
+
+/// A ban, the same on all hubs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ban {
+    /// Its number.
+    pub id: BanId,
+    /// Until when it counts, as Unix time in milliseconds.
+    pub until_ms: u64,
+    /// An operator lifted it: it counts no more, and is remembered so that it does not come back.
+    pub lifted: bool,
+    /// Who is banned and why, in the hub's own words.
+    pub about: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Data {
+    until_ms: u64,
+    lifted: bool,
+    about: Vec<u8>,
+}
+
+impl Ban {
+    /// The ban in a claim of [`BANS`], if it is one that an honest hub could have made at this time.
+    pub fn read(peer: &PeerId, data: &[u8], wall_ms: u64) -> Option<Self> {
+        let PeerId::Hex(id) = peer else {
+            return None;
+        };
+        let data: Data = postcard::from_bytes(data).ok()?;
+        // Clocks may differ by as much again.
+        let last = wall_ms.saturating_add(2 * MAX_BAN_MS);
+        let is_honest = data.about.len() <= MAX_BAN_BYTES && data.until_ms <= last;
+        is_honest.then(|| Ban {
+            id: BanId(*id),
+            until_ms: data.until_ms,
+            lifted: data.lifted,
+            about: data.about.into(),
+        })
+    }
+
+    /// The data of a claim that holds it.
+    pub fn write(&self) -> Bytes {
+        let data = Data {
+            until_ms: self.until_ms,
+            lifted: self.lifted,
+            about: self.about.to_vec(),
+        };
+        // Writing to memory fails for nothing that has a length.
+        postcard::to_allocvec(&data).unwrap_or_default().into()
+    }
+}
+
+/// The network that the claims of bans are in.
+pub fn bans_network() -> NetworkKey {
+    NetworkKey::from_wire(BANS).unwrap_or_else(|_| unreachable!("it is a letter and a name"))
+}
+
+/// There are as many bans as there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("as many bans stand as MAX_BANS allows")]
+pub struct BansFull;

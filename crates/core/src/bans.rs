@@ -1,0 +1,348 @@
+//! Bans: what operators keep out of the mesh, known to all of its hubs until it expires.
+//!
+//! A ban is the data of a quiet claim in the network [`BANS`](super::api::BANS), whose id is the ban's number. Every hub keeps
+//! all bans that it has seen, and goes by those; the claims are how others learn of them. From that follow all rules, each of
+//! which a hub applies to its own claims alone:
+//!
+//! - One hub holds the claim of a ban. When none does, a hub that knows the ban claims it: the lowest in reach at once, the
+//!   others each a little later. Of several the lowest keeps it.
+//! - *Lifted* wins over all that is older: whoever knows that a ban was lifted holds the claim that says so, for as long as the
+//!   ban would have lasted, and whoever sees that claim knows it too. So a ban does not come back with a hub that was away.
+//! - A ban that is over is forgotten by each hub by its own wall clock, and a claim of it means nothing any more.
+//! - A hub keeps `most` bans that count, and as many that were lifted; of those the one that is over first gives way.
+//!
+//! All hubs have an interest in this network, whether they hold a claim in it or not. Hubs that do not know of bans carry these
+//! claims like any other. Knows no link, and not who is banned; [`Core`] calls it when claims of bans come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Core;
+use super::api::{Ban, BanId, BansFull, Output, RoomClaim, bans_network};
+use super::ids::{ClaimNo, LeaveReason, Moment, Now, PeerId};
+use crate::frames::{Claim, Set};
+
+/// Where the numbers of the claims begin that hold bans: far from those of sessions and of rooms.
+const OWN_CLAIMS: u64 = 3 << 61;
+/// How much later than the hub before it in the order of ids a hub claims a ban that nobody holds.
+const ADOPT_STEP: Duration = Duration::from_millis(250);
+/// The latest that any hub does.
+const ADOPT_WITHIN: Duration = Duration::from_secs(2);
+
+/// The bounds on bans.
+#[derive(Clone, Copy, Debug)]
+pub struct BansConfig {
+    /// How many that count a hub keeps, and as many that were lifted.
+    pub most: usize,
+}
+
+impl Default for BansConfig {
+    fn default() -> Self {
+        BansConfig { most: 1_000 }
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    ban: Ban,
+    /// This hub's claim that holds it.
+    held: Option<ClaimNo>,
+    /// When this hub claims it, unless another one does.
+    adopts: Option<Moment>,
+}
+
+/// All bans that this hub knows.
+#[derive(Debug)]
+pub(super) struct Bans {
+    most: usize,
+    known: BTreeMap<BanId, Known>,
+    /// When each is over, and when each is to be claimed.
+    due: BTreeSet<(Moment, BanId)>,
+    /// How many count, and how many were lifted.
+    counting: usize,
+    lifted: usize,
+    claims: u64,
+    changed: bool,
+    left_out: bool,
+}
+
+impl Bans {
+    pub(super) fn new(config: BansConfig) -> Self {
+        Bans {
+            most: config.most,
+            known: BTreeMap::new(),
+            due: BTreeSet::new(),
+            counting: 0,
+            lifted: 0,
+            claims: OWN_CLAIMS,
+            changed: false,
+            left_out: false,
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// A ban that counts does so no more.
+    fn lift(&mut self, id: BanId) -> bool {
+        let Some(known) = self.known.get_mut(&id) else {
+            return false;
+        };
+        if known.ban.lifted {
+            return false;
+        }
+        known.ban.lifted = true;
+        self.counting -= 1;
+        self.lifted += 1;
+        self.changed = true;
+        true
+    }
+
+    /// What is said of a ban comes to be known; what is known already stays, but for a lift. False if there is no place.
+    fn learn(&mut self, now: Now, ban: Ban) -> bool {
+        if self.known.contains_key(&ban.id) {
+            if ban.lifted {
+                self.lift(ban.id);
+            }
+            return true;
+        }
+        if ban.until_ms <= now.wall_ms {
+            return true;
+        }
+        if ban.lifted {
+            self.lifted += 1;
+        } else if self.counting >= self.most {
+            self.left_out = true;
+            return false;
+        } else {
+            self.counting += 1;
+            self.changed = true;
+        }
+        let left = Duration::from_millis(ban.until_ms - now.wall_ms);
+        self.due.insert((now.at + left, ban.id));
+        let known = Known {
+            ban: ban.clone(),
+            held: None,
+            adopts: None,
+        };
+        self.known.insert(ban.id, known);
+        true
+    }
+
+    /// Of the lifted ones that are too many, the one that is over first.
+    fn excess(&self) -> Option<BanId> {
+        if self.lifted <= self.most {
+            return None;
+        }
+        let lifted = self.known.values().filter(|known| known.ban.lifted);
+        let first = lifted.min_by_key(|known| (known.ban.until_ms, known.ban.id));
+        first.map(|known| known.ban.id)
+    }
+
+    fn next_claim(&mut self) -> ClaimNo {
+        self.claims += 1;
+        ClaimNo(self.claims)
+    }
+}
+
+impl Core {
+    /// The bans that count.
+    pub fn bans(&self) -> impl Iterator<Item = &Ban> {
+        let all = self.membership.bans.known.values();
+        all.map(|known| &known.ban).filter(|ban| !ban.lifted)
+    }
+
+    /// A ban that counts.
+    pub fn ban(&self, id: BanId) -> Option<&Ban> {
+        let known = self.membership.bans.known.get(&id)?;
+        (!known.ban.lifted).then_some(&known.ban)
+    }
+
+    /// How many claims of bans this hub holds.
+    pub fn bans_held(&self) -> usize {
+        let all = self.membership.bans.known.values();
+        all.filter(|known| known.held.is_some()).count()
+    }
+
+    /// An operator bans somebody: all hubs know it soon. [`Output::Bans`] follows.
+    pub fn place_ban(&mut self, now: Now, ban: Ban) -> Result<(), BansFull> {
+        let id = ban.id;
+        if !self.membership.bans.learn(now, ban) {
+            // Whoever placed it is told.
+            self.membership.bans.left_out = false;
+            return Err(BansFull);
+        }
+        if self.membership.bans.known.contains_key(&id) {
+            self.hold_ban(now, id);
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// An operator lifts a ban. False if there is none that counts.
+    pub fn lift_ban(&mut self, now: Now, id: BanId) -> bool {
+        if !self.membership.bans.lift(id) {
+            return false;
+        }
+        // Held here from now on: its claim is newer than that of whoever holds the ban.
+        self.hold_ban(now, id);
+        self.forget_excess(now);
+        self.settle(now);
+        true
+    }
+
+    /// Claims of these bans came or went.
+    pub(super) fn review_bans(&mut self, now: Now, ids: BTreeSet<PeerId>) {
+        if ids.is_empty() {
+            return;
+        }
+        for peer in ids {
+            self.review_ban(now, &peer);
+        }
+        self.forget_excess(now);
+    }
+
+    fn review_ban(&mut self, now: Now, peer: &PeerId) {
+        let PeerId::Hex(id) = peer else {
+            return;
+        };
+        let id = BanId(*id);
+        let claims = {
+            let directory = self.directory.read();
+            directory.claims_of_id(&bans_network(), peer)
+        };
+        for claim in &claims {
+            let ban = claim.data.as_deref();
+            let ban = ban.and_then(|data| Ban::read(peer, data, now.wall_ms));
+            if let Some(ban) = ban {
+                self.membership.bans.learn(now, ban);
+            }
+        }
+        let Some(known) = self.membership.bans.known.get(&id) else {
+            return;
+        };
+        let data = Some(known.ban.write());
+        let keeps = |claim: &&RoomClaim| claim.data == data;
+        let keeper = claims.iter().filter(keeps).map(|claim| claim.hub).min();
+        let shows = |held| {
+            let mut all = claims.iter();
+            all.any(|claim| claim.claim == held && claim.hub == self.me && claim.data == data)
+        };
+        match (known.held, keeper) {
+            (Some(_), Some(keeper)) if keeper < self.me => self.give_ban_up(now, id),
+            // It says what is known no more.
+            (Some(held), _) if !shows(held) => self.hold_ban(now, id),
+            (Some(_), _) => {}
+            (None, Some(_)) => {
+                if let Some(known) = self.membership.bans.known.get_mut(&id) {
+                    known.adopts = None;
+                }
+            }
+            (None, None) => self.adopt_soon(now, id),
+        }
+    }
+
+    /// Nobody holds a ban: this hub will, when its turn comes.
+    fn adopt_soon(&mut self, now: Now, id: BanId) {
+        let routes = self.routing.topology.routes();
+        let before = routes.by_hub.keys().filter(|hub| **hub < self.me).count();
+        let steps = u32::try_from(before).unwrap_or(u32::MAX);
+        let at = now.at + ADOPT_STEP.saturating_mul(steps).min(ADOPT_WITHIN);
+        let bans = &mut self.membership.bans;
+        if let Some(known) = bans.known.get_mut(&id)
+            && known.adopts.is_none()
+        {
+            known.adopts = Some(at);
+            bans.due.insert((at, id));
+        }
+    }
+
+    /// Shows what is known of a ban as this hub's own claim.
+    fn hold_ban(&mut self, now: Now, id: BanId) {
+        let fresh = self.membership.bans.next_claim();
+        let Some(known) = self.membership.bans.known.get_mut(&id) else {
+            return;
+        };
+        known.adopts = None;
+        let claim = *known.held.get_or_insert(fresh);
+        let data = known.ban.write();
+        let network = bans_network();
+        let above = self.directory.read().holder(&network, &id.peer());
+        let above = above.map(|(_, hlc)| hlc);
+        let hlc = self.membership.clock.draw(now.wall_ms, above);
+        self.directory.write().author(&Claim {
+            network: network.clone(),
+            peer: id.peer(),
+            claim,
+            hlc,
+            quiet: true,
+            data: Some(data),
+        });
+        self.routing.subscribers.on_advance(&Set::all(self.me));
+        self.routing.on_own_claim(&network);
+    }
+
+    fn give_ban_up(&mut self, now: Now, id: BanId) {
+        let known = self.membership.bans.known.get_mut(&id);
+        if let Some(claim) = known.and_then(|known| known.held.take()) {
+            self.retract(now, claim, LeaveReason::Closed);
+        }
+    }
+
+    fn forget_excess(&mut self, now: Now) {
+        while let Some(id) = self.membership.bans.excess() {
+            self.forget_ban(now, id);
+        }
+        if std::mem::take(&mut self.membership.bans.left_out) {
+            self.alarm(now, "bans-full", || {
+                "a ban of another hub was left out: this one has as many as MAX_BANS allows".into()
+            });
+        }
+    }
+
+    fn forget_ban(&mut self, now: Now, id: BanId) {
+        self.give_ban_up(now, id);
+        let bans = &mut self.membership.bans;
+        match bans.known.remove(&id) {
+            Some(known) if known.ban.lifted => bans.lifted -= 1,
+            Some(_) => {
+                bans.counting -= 1;
+                bans.changed = true;
+            }
+            None => {}
+        }
+    }
+
+    /// Forgets the bans that are over, and claims those that nobody holds.
+    pub(super) fn handle_bans_timeout(&mut self, now: Now) {
+        while let Some((at, id)) = self.membership.bans.due.first().copied()
+            && at <= now.at
+        {
+            self.membership.bans.due.pop_first();
+            let Some(known) = self.membership.bans.known.get(&id) else {
+                continue;
+            };
+            let left = known.ban.until_ms.saturating_sub(now.wall_ms);
+            if left == 0 {
+                self.forget_ban(now, id);
+            } else if known.adopts.is_some_and(|adopts| adopts <= now.at) {
+                self.hold_ban(now, id);
+            } else {
+                // The wall clock was set back meanwhile, or another hub has claimed it.
+                let at = now.at + Duration::from_millis(left);
+                self.membership.bans.due.insert((at, id));
+            }
+        }
+    }
+
+    /// Says that other bans count than before, if that is so.
+    pub(super) fn tell_of_bans(&mut self) {
+        if std::mem::take(&mut self.membership.bans.changed) {
+            self.outputs.push_back(Output::Bans);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
