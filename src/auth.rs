@@ -55,6 +55,8 @@ impl fmt::Display for Secret {
 pub struct Grant {
     /// What tells this party from all others; empty if nothing does. A token that all peers share proves nothing.
     pub proof: Bytes,
+    /// The subject of its token, if that names one.
+    pub subject: Option<String>,
     /// What it is confined to.
     pub scope: Scope,
     /// When its token expires, in Unix milliseconds; `None`: never.

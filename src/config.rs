@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::auth::Secret;
 use crate::auth::jwt::Jwt;
 
-pub use admin::{AdminAddr, AdminSettings};
+pub use admin::{AdminAddr, AdminSettings, WebhookSettings};
 use hubmesh_core::RoomsConfig;
 use hubmesh_core::ids::HubId;
 use hubmesh_core::policy::Policies;

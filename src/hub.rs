@@ -4,11 +4,13 @@
 //! `DRAIN_MS`, other hubs are told) or stopped (everything ends where it stands). Several hubs may run in one process;
 //! they share nothing. What the parts do is in their modules; here they only get each other.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hubmesh_core::api::{BanId, BansFull};
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use tokio::net::TcpListener;
@@ -19,15 +21,16 @@ use tokio_tungstenite::WebSocketStream;
 
 use crate::auth::Gate;
 use crate::config::{Config, IceUrl};
-use crate::http::{self, App, Backend, BindError, Permits, UpgradeRequest};
+use crate::http::{self, App, Backend, BindError, Operate, Parties, Permits, UpgradeRequest};
 use crate::limits::{AddressGroup, ConnectionLimits, NoSlot, Permit};
-use crate::mesh::{HubReport, Mesh, MeshView, Observed};
+use crate::mesh::{HubReport, LinkView, Mesh, MeshView, Observed, Removal, Tally};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
 use crate::peers::registry::Registry;
 use crate::session::{self, ConnectingPeer, Sessions};
 use crate::tls::{BadFile, Certificates, Stream};
 use crate::unsent::Unsent;
+use crate::watch::{Banned, Past, Watch, post_events};
 
 /// The hub cannot start. Nothing is bound and nothing runs.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +82,9 @@ impl Hub {
         let hosts: Vec<IpAddr> = addrs.iter().map(SocketAddr::ip).collect();
         let bound = Nat::bind(&config, &hosts)?;
         let config = Arc::new(config);
-        let registry = Arc::new(Registry::new(Arc::clone(&metrics), config.policies));
+        let watch = Watch::new(config.mesh.hub_id, &config.admin, &metrics);
+        let watched = Registry::watched(Arc::clone(&metrics), config.policies, Arc::clone(&watch));
+        let registry = Arc::new(watched);
         let mesh = Mesh::start(&config, Arc::clone(&registry), Arc::clone(&metrics));
         let sessions = Sessions::new(
             mesh.clone(),
@@ -93,7 +98,11 @@ impl Hub {
                 per_address: config.max_connections_per_ip,
             },
         );
-        let parts = Parts { sessions, mesh };
+        let parts = Parts {
+            sessions,
+            mesh,
+            watch,
+        };
         let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
         let nat_ports = bound.as_ref().map_or_else(Vec::new, Bound::listening);
         let nat = bound.map(|bound| bound.start(&config, certificates.clone(), &metrics));
@@ -138,7 +147,26 @@ async fn housekeep(app: Arc<App<Parts>>, certificates: Option<Arc<Certificates>>
             certificates.follow(every).await;
         }
     };
-    tokio::join!(tidy_up(&app, every), follow);
+    tokio::join!(tidy_up(&app, every), watch(&app), follow);
+}
+
+/// What is done for operators, whether one looks or not.
+async fn watch(app: &App<Parts>) {
+    let Parts {
+        sessions, watch, ..
+    } = app.backend();
+    let enforce = async {
+        loop {
+            watch.bans.changed().await;
+            sessions.enforce_bans();
+        }
+    };
+    let post = async {
+        if let Some(webhook) = &app.config().admin.webhook {
+            post_events(&watch.events, webhook, app.metrics()).await;
+        }
+    };
+    tokio::join!(watch.history.follow(), enforce, post);
 }
 
 /// Forgets addresses that have not come for a while.
@@ -281,6 +309,51 @@ impl Drop for RunningHub {
 struct Parts {
     sessions: Sessions<Mesh>,
     mesh: Mesh,
+    watch: Arc<Watch>,
+}
+
+impl Operate for Parts {
+    fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    fn links(&self) -> Vec<LinkView> {
+        self.mesh.links()
+    }
+
+    fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(HubId, u64)> {
+        self.mesh.holder(network, peer)
+    }
+
+    async fn parties(
+        &self,
+        network: &NetworkKey,
+        peers: &[(PeerId, HubId)],
+        within: Duration,
+    ) -> Parties {
+        self.mesh.parties(network, peers, within).await
+    }
+
+    async fn past(&self, within: Duration) -> BTreeMap<HubId, Past> {
+        self.mesh.past(within).await
+    }
+
+    async fn tallies(&self, within: Duration) -> BTreeMap<HubId, Tally> {
+        self.mesh.tallies(within).await
+    }
+
+    async fn remove(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> Removal {
+        self.mesh.remove(network, peer, within).await
+    }
+
+    async fn place_ban(&self, ban: &Banned) -> Result<usize, BansFull> {
+        self.mesh.place_ban(ban.to_ban()).await?;
+        Ok(self.sessions.enforce_bans())
+    }
+
+    async fn lift_ban(&self, ban: BanId) -> bool {
+        self.mesh.lift_ban(ban).await
+    }
 }
 
 impl Backend for Parts {

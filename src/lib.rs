@@ -21,3 +21,4 @@ pub mod peers;
 pub mod session;
 pub mod tls;
 mod unsent;
+pub mod watch;

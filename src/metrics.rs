@@ -8,6 +8,7 @@
 //! [`Metrics::connection`] and the drop of what it returns move the three.
 
 mod family;
+mod operating;
 mod process;
 mod turn;
 
@@ -20,6 +21,7 @@ use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 
 pub use family::{ByDialect, ByName, Family, Label};
+pub use operating::Operating;
 pub use process::{Usage, usage};
 
 use crate::dialect::words::{Received, Sent, words};
@@ -82,6 +84,8 @@ labels! {
         Unauthorized = "unauthorized",
         /// A page for operators was asked for by somebody else.
         Operator = "operator",
+        /// Its address, its token's subject or its id is banned.
+        Banned = "banned",
         /// The page's origin is not allowed.
         Origin = "origin",
         /// A hub that is neither on this machine nor in a private network, while the mesh has no token.
@@ -287,6 +291,8 @@ pub struct Metrics {
     pub exchange_events: ByName,
     /// What an operator should look at, by name.
     pub alarms: ByName,
+    /// What operators see and do.
+    pub operating: Operating,
 }
 
 /// Up to 1 ms in fine steps, since a hand-over takes microseconds.
@@ -473,6 +479,7 @@ impl Metrics {
                 "What an operator should look at, by name.",
                 "alarm",
             ),
+            operating: Operating::new(&r),
             registry: r.registry,
         })
     }

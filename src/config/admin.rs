@@ -4,7 +4,10 @@
 //! others hold too, and a second listener where the first is. Knows nothing of HTTP.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::str::FromStr;
+
+use url::Url;
 
 use super::read::{Reader, is_host_name};
 use super::{Caution, Secret};
@@ -19,6 +22,42 @@ pub struct AdminSettings {
     pub token: Option<Secret>,
     /// The only place where it is shown.
     pub addr: Option<AdminAddr>,
+    /// The most bans that count; 0 where nothing was read.
+    pub max_bans: usize,
+    /// Wrong logins a minute from one address.
+    pub logins_per_minute: Option<NonZeroU32>,
+    /// The most who listen to events.
+    pub max_event_readers: usize,
+    /// Where events are posted.
+    pub webhook: Option<WebhookSettings>,
+}
+
+/// Where events are posted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WebhookSettings {
+    /// The address, by http or https.
+    pub url: Url,
+    /// What the posts are signed with.
+    pub secret: Secret,
+}
+
+/// No address to post to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("it takes http:// or https:// with a host, without a user or a password")]
+struct BadWebhook;
+
+/// An address to post to.
+struct WebhookUrl(Url);
+
+impl FromStr for WebhookUrl {
+    type Err = BadWebhook;
+
+    fn from_str(text: &str) -> Result<Self, BadWebhook> {
+        let url = Url::parse(text).map_err(|_| BadWebhook)?;
+        let is_bare = url.username().is_empty() && url.password().is_none();
+        let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && is_bare;
+        fits.then_some(WebhookUrl(url)).ok_or(BadWebhook)
+    }
 }
 
 impl AdminSettings {
@@ -119,7 +158,39 @@ pub(super) fn read(reader: &mut Reader, host: Option<&str>, port: Option<u16>) -
             "is where PORT is: use a port of its own, or ADMIN_TOKEN alone to keep to one port";
         reader.problem("ADMIN_ADDR", why);
     }
-    AdminSettings { token, addr }
+    AdminSettings {
+        token,
+        addr,
+        max_bans: reader.number("MAX_BANS", 1..=10_000).unwrap_or_default(),
+        logins_per_minute: reader
+            .number("ADMIN_LOGINS_PER_MINUTE", 1..=1_000)
+            .and_then(NonZeroU32::new),
+        max_event_readers: reader
+            .number("MAX_EVENT_READERS", 1..=10_000)
+            .unwrap_or_default(),
+        webhook: webhook(reader),
+    }
+}
+
+/// Where events are posted. Whoever takes them has to be able to tell whose they are.
+fn webhook(reader: &mut Reader) -> Option<WebhookSettings> {
+    let url: Option<WebhookUrl> = reader.optional("EVENTS_WEBHOOK_URL");
+    let secret = reader.secret("EVENTS_WEBHOOK_SECRET");
+    if let Some(secret) = &secret
+        && secret.expose().len() < MIN_TOKEN_BYTES
+    {
+        let why = "is shorter than 16 characters, so that it can be found out by trying";
+        reader.problem("EVENTS_WEBHOOK_SECRET", why);
+    }
+    if url.is_some() && secret.is_none() {
+        let why = "needs EVENTS_WEBHOOK_SECRET, with which what is posted is signed";
+        reader.problem("EVENTS_WEBHOOK_URL", why);
+    }
+    let WebhookUrl(url) = url?;
+    Some(WebhookSettings {
+        url,
+        secret: secret?,
+    })
 }
 
 #[cfg(test)]

@@ -88,6 +88,16 @@ settings! {
     admin_token = "";
     /// `host:port` of a second listener, such as `127.0.0.1:9090`, where alone those pages are, with `MAX_HTTP_CONNECTIONS` of its own; for whoever reaches it, or with `ADMIN_TOKEN` for operators. It speaks TLS where `PORT` does. Without `ADMIN_TOKEN` it has to be asked for by address, as `localhost`, or by a name without a dot: others may lead any other name there from a browser.
     admin_addr = "";
+    /// Bans that count in the mesh, 1 to 10000, and as many that were lifted and are remembered for as long as they would have lasted; one more is refused (409), one of another hub left out with an alarm. At worst 1 KiB each on every hub, within `MESH_DATA_PER_HUB`. The same on every hub.
+    max_bans = "1000";
+    /// Logins a minute, right or wrong, at `/admin/api/login` from one address (IPv6: one /64), 1 to 1000; more get 429. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy that `TRUSTED_PROXIES` does not name, all have one address.
+    admin_logins_per_minute = "20";
+    /// Operators who may listen to `/admin/api/events` of this hub at once, 1 to 10000, within `MAX_HTTP_CONNECTIONS`; more get 503. At worst 1 MiB each of what they have not read.
+    max_event_readers = "64";
+    /// Where the events of this hub are posted as JSON, `http://` or `https://`. Up to 1000 wait while it does not take them; what is lost is counted (`hubmesh_webhook_dropped_events_total`) and told. Unset: nowhere.
+    events_webhook_url = "";
+    /// What those posts are signed with, HMAC-SHA256, at least 16 characters of printable ASCII. Needed with `EVENTS_WEBHOOK_URL`.
+    events_webhook_secret = "";
     /// Secret of at least 32 bytes that signs JWTs (HS256, HS384, HS512). With it or `JWT_PUBLIC_KEY`, a peer may show a valid JWT where the bearer goes; it has to, if `AUTH_TOKEN` is unset.
     jwt_secret = "";
     /// Public key that JWTs are verified with, in place of `JWT_SECRET`: PEM text (`\n` may stand for a new line) or the path of a PEM file. RSA (RS256 to RS512, PS256 to PS512), P-256 (ES256), P-384 (ES384) or Ed25519 (EdDSA).

@@ -47,6 +47,16 @@ pub(super) enum NoOperator {
          lead any other name here"
     )]
     Name,
+    #[error(
+        "without ADMIN_TOKEN or ADMIN_ADDR this is shown on this machine alone, and through no proxy"
+    )]
+    NotHere,
+    #[error("nothing is changed here without ADMIN_TOKEN or ADMIN_ADDR")]
+    ReadOnly,
+    #[error("what changes something needs the header X-Hubmesh-Admin: 1, or the token as a bearer")]
+    NoHeader,
+    #[error("this is not for pages of other origins")]
+    OtherSite,
 }
 
 /// Who is an operator.
@@ -66,6 +76,16 @@ impl Operators {
         }
     }
 
+    /// What the token opens, if there is one.
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
+    }
+
+    /// Whether they have a door of their own.
+    pub(super) fn has_door(&self) -> bool {
+        self.has_door
+    }
+
     /// Whether the public door keeps anything from anybody.
     pub(super) fn are_told_apart(&self) -> bool {
         self.gate.is_some() || self.has_door
@@ -82,7 +102,8 @@ impl Operators {
     }
 }
 
-fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperator> {
+/// Whether the token is shown as a bearer.
+pub(super) fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperator> {
     let all = headers.get_all(AUTHORIZATION).into_iter();
     let mut shown = all
         .filter_map(|value| bearer(value.to_str().ok()?))
@@ -94,7 +115,7 @@ fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperator> {
 }
 
 /// Whether the name that was asked for cannot be one that a stranger has given out. Browsers always send one.
-fn is_named_well(headers: &HeaderMap) -> Result<(), NoOperator> {
+pub(super) fn is_named_well(headers: &HeaderMap) -> Result<(), NoOperator> {
     let is_well = |value: &HeaderValue| {
         let authority = value
             .to_str()
@@ -146,7 +167,11 @@ pub(super) fn refuse<B: Backend>(app: &Arc<App<B>>, why: NoOperator) -> Response
     let response = match why {
         // As at any other path that is not there.
         NoOperator::Elsewhere => return reply::error(StatusCode::NOT_FOUND, &text),
-        NoOperator::Name => reply::error(StatusCode::FORBIDDEN, &text),
+        NoOperator::Name
+        | NoOperator::NotHere
+        | NoOperator::ReadOnly
+        | NoOperator::NoHeader
+        | NoOperator::OtherSite => reply::error(StatusCode::FORBIDDEN, &text),
         NoOperator::Missing | NoOperator::Wrong => reply::unauthorized(&text),
     };
     app.metrics.refusals.inc(Refusal::Operator);

@@ -1,31 +1,29 @@
 //! `GET /admin/api/hubs`, `/networks` and `/peers`: the mesh for programs of operators, page by page.
 //!
-//! There only where operators are told apart (see [`admin`]), for it names networks of every dialect, and who
-//! knows a room's name may enter it. Networks and peers are as this hub knows them, which is all of the mesh. How a hub is, it
+//! For operators alone (see `operating`), for it names networks of every dialect, and who knows a room's name may enter it. Networks and peers are as this hub knows them, which is all of the mesh. How a hub is, it
 //! says itself: all within reach are asked, at most once a second, and who does not answer within [`ANSWERS_WITHIN`] is
 //! named. A list is sorted, and a page begins behind `after`, so that none is left out or shown twice while others come and
 //! go.
 
-use std::collections::BTreeMap;
-use std::marker::PhantomData;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use http::{Method, StatusCode};
-use hubmesh_core::ids::{Dialect, HubId, NetworkKey};
+use http::StatusCode;
+use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 use url::form_urlencoded;
 use warp::reply::Response;
 
-use super::admin;
-use super::endpoint::{Call, Endpoint, Handler};
+use super::admin::{self, Door};
+use super::endpoint::Call;
 use super::{App, Backend, reply};
 use crate::log::timestamp;
 use crate::mesh::{Condition, HubReport, HubView, MeshView};
+use crate::watch::Party;
 
 /// Under which path all of it is.
 pub(super) const PATH: &str = "/admin/api/";
@@ -40,30 +38,8 @@ const MAX_LIMIT: usize = 1_000;
 /// What the hubs said last.
 pub(super) type Asked = tokio::sync::Mutex<Option<(Instant, Arc<Vec<HubReport>>)>>;
 
-/// Its pages. They are there only where operators are told apart.
-pub(super) fn endpoint<B: Backend>() -> Endpoint<B> {
-    Endpoint {
-        path: "admin/api/{}",
-        most: 0,
-        guard: |app, door, headers| {
-            let checked = app.operators.check(door, headers);
-            checked.err().map(|why| admin::refuse(app, why))
-        },
-        handlers: Handlers::<B>::ALL,
-    }
-}
-
-struct Handlers<B>(PhantomData<B>);
-
-impl<B: Backend> Handlers<B> {
-    const ALL: &'static [(Method, Handler<B>)] = &[(Method::GET, look)];
-}
-
-fn look<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
-    async move { answer(&app, &call).await }.boxed()
-}
-
-async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
+/// One of its lists.
+pub(super) async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     let Call { door, head, .. } = call;
     let page = call.names.first().map_or("", String::as_str);
     let made = match page {
@@ -72,10 +48,7 @@ async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
             let _turn = app.turn(*door).acquire().await;
             networks(app, &head.query)
         }
-        "peers" => {
-            let _turn = app.turn(*door).acquire().await;
-            peers(app, &head.query)
-        }
+        "peers" => peers(app, *door, &head.query).await,
         _ => return reply::nothing_here(),
     };
     admin::keep(match made {
@@ -93,7 +66,7 @@ fn labels() -> String {
 
 /// Why a page cannot be made as it was asked for.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-enum BadQuery {
+pub(super) enum BadQuery {
     #[error("there is no parameter {0:?} here")]
     Unknown(String),
     #[error("limit is a whole number from 1 to {MAX_LIMIT}")]
@@ -108,15 +81,15 @@ enum BadQuery {
 
 /// The parameters of a page.
 #[derive(Debug, Default)]
-struct Query {
+pub(super) struct Query {
     limit: Option<usize>,
-    after: Option<String>,
+    pub(super) after: Option<String>,
     /// Those of this page alone, by name. An empty one counts as not given.
     filters: BTreeMap<&'static str, String>,
 }
 
 impl Query {
-    fn read(text: &str, known: &[&'static str]) -> Result<Self, BadQuery> {
+    pub(super) fn read(text: &str, known: &[&'static str]) -> Result<Self, BadQuery> {
         let mut query = Query::default();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match (&*name, known.iter().find(|known| **known == name)) {
@@ -132,7 +105,7 @@ impl Query {
         Ok(query)
     }
 
-    fn filter(&self, name: &str) -> Option<&str> {
+    pub(super) fn filter(&self, name: &str) -> Option<&str> {
         self.filters.get(name).map(String::as_str)
     }
 
@@ -148,7 +121,7 @@ impl Query {
 
     /// The entries of this page out of all, which are sorted by their keys; the key of the last, if more come behind it; and
     /// how many there are in all.
-    fn page<T, K: Ord>(&self, mut all: Vec<(K, T)>, after: Option<K>) -> Page<K, T> {
+    pub(super) fn page<T, K: Ord>(&self, mut all: Vec<(K, T)>, after: Option<K>) -> Page<K, T> {
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
         let total = all.len();
         let start = after.map_or(0, |after| all.partition_point(|(key, _)| *key <= after));
@@ -165,10 +138,10 @@ impl Query {
     }
 }
 
-struct Page<K, T> {
-    entries: Vec<T>,
-    next: Option<K>,
-    total: usize,
+pub(super) struct Page<K, T> {
+    pub(super) entries: Vec<T>,
+    pub(super) next: Option<K>,
+    pub(super) total: usize,
 }
 
 fn limit(text: &str) -> Result<usize, BadQuery> {
@@ -183,7 +156,7 @@ fn limit(text: &str) -> Result<usize, BadQuery> {
 /// A hub, as it is seen from here, and in its own words.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HubRow {
+pub(super) struct HubRow {
     id: String,
     /// This hub itself.
     #[serde(rename = "self")]
@@ -285,8 +258,8 @@ async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> {
     answers
 }
 
-async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
-    let query = Query::read(query, &["hub", "region"])?;
+/// All hubs in reach, and how those are that answer.
+pub(super) async fn all_hubs<B: Backend>(app: &App<B>) -> Vec<(HubId, HubRow)> {
     // Before they are asked, so that whoever is lost meanwhile is named.
     let mut view = app.backend.view();
     let answers = conditions(app).await;
@@ -294,6 +267,16 @@ async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value
     let others = std::mem::take(&mut view.hubs);
     let others = others.into_iter().map(|hub| (hub.id, HubRow::other(hub)));
     let rows = others.chain([(view.hub_id, HubRow::own(app, &view))]);
+    let told = rows.map(|(id, row)| {
+        let condition = answers.get(&id).map(|answer| ConditionRow::new(answer));
+        (id, HubRow { condition, ..row })
+    });
+    told.collect()
+}
+
+async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
+    let query = Query::read(query, &["hub", "region"])?;
+    let rows = all_hubs(app).await.into_iter();
     let wanted = |row: &HubRow| {
         let is_id = query
             .filter("hub")
@@ -305,10 +288,9 @@ async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value
     };
     let mut silent = Vec::new();
     let mut all = Vec::new();
-    for (id, mut row) in rows.filter(|(_, row)| wanted(row)) {
-        match answers.get(&id) {
-            Some(answer) => row.condition = Some(ConditionRow::new(answer)),
-            None => silent.push(row.id.clone()),
+    for (_, row) in rows.filter(|(_, row)| wanted(row)) {
+        if row.condition.is_none() {
+            silent.push(row.id.clone());
         }
         all.push((row.id.clone(), row));
     }
@@ -370,34 +352,80 @@ fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, 
     }))
 }
 
+/// A peer, and whose it is where that was asked for and its hub answered.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PeerRow {
     id: String,
     hub: String,
+    since_ms: u64,
+    address: Option<IpAddr>,
+    subject: Option<String>,
 }
 
-fn peers<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
-    let query = Query::read(query, &["dialect", "network", "hub"])?;
+async fn peers<B: Backend>(
+    app: &App<B>,
+    door: Door,
+    query: &str,
+) -> Result<serde_json::Value, BadQuery> {
+    let query = Query::read(query, &["dialect", "network", "hub", "details"])?;
     let dialect = query.dialect()?.unwrap_or(Dialect::Pigeon);
     let name = query.filter("network").ok_or(BadQuery::NoNetwork)?;
     let network = NetworkKey::new(dialect, name).map_err(|_| BadQuery::NoNetwork)?;
-    let all = app.backend.ids(&network, usize::MAX).into_iter();
-    let all = all.filter_map(|peer| {
-        // It may have left since it was listed.
-        let hub = app.backend.hub_of(&network, &peer)?.to_string();
-        let is_wanted = query
-            .filter("hub")
-            .is_none_or(|wanted| hub.starts_with(wanted));
-        let id = peer.to_string();
-        is_wanted.then(|| (id.clone(), PeerRow { id, hub }))
+    let mut page = {
+        let _turn = app.turn(door).acquire().await;
+        let all = app.backend.ids(&network, usize::MAX).into_iter();
+        let all = all.filter_map(|peer| {
+            // It may have left since it was listed.
+            let (hub, since_ms) = app.backend.holder(&network, &peer)?;
+            let is_wanted = query
+                .filter("hub")
+                .is_none_or(|wanted| hub.to_string().starts_with(wanted));
+            is_wanted.then(|| (peer.to_string(), (peer, hub, since_ms)))
+        });
+        query.page(all.collect(), query.after.clone())
+    };
+    let entries = std::mem::take(&mut page.entries);
+    let (parties, silent) = match query.filter("details") {
+        Some(_) => details(app, &network, &entries).await,
+        None => Default::default(),
+    };
+    let rows = entries.into_iter().map(|(peer, hub, since_ms)| {
+        let party = parties.get(&peer);
+        PeerRow {
+            id: peer.to_string(),
+            hub: hub.to_string(),
+            since_ms,
+            address: party.map(|party| party.address),
+            subject: party.and_then(|party| party.subject.as_deref().map(str::to_owned)),
+        }
     });
-    let page = query.page(all.collect(), query.after.clone());
     Ok(json!({
         "timestamp": timestamp(),
         "dialect": dialect.label(),
         "network": name,
-        "peers": page.entries,
+        "peers": rows.collect::<Vec<_>>(),
+        "notAnswered": silent,
         "next": page.next,
         "total": page.total,
     }))
+}
+
+/// Whose these peers are, and which of their hubs did not say it.
+async fn details<B: Backend>(
+    app: &App<B>,
+    network: &NetworkKey,
+    entries: &[(PeerId, HubId, u64)],
+) -> (BTreeMap<PeerId, Party>, Vec<String>) {
+    let places: Vec<(PeerId, HubId)> = entries
+        .iter()
+        .map(|(peer, hub, _)| (peer.clone(), *hub))
+        .collect();
+    let told = app.backend.parties(network, &places, ANSWERS_WITHIN).await;
+    let hubs: BTreeSet<HubId> = places.iter().map(|(_, hub)| *hub).collect();
+    let silent = hubs.iter().filter(|hub| !told.contains_key(hub));
+    let silent = silent.map(ToString::to_string).collect();
+    let parties = told.into_values().flatten();
+    let parties = parties.filter_map(|(peer, party)| Some((peer, party?)));
+    (parties.collect(), silent)
 }

@@ -22,7 +22,8 @@ use super::{App, Backend, Head, Permits, UpgradeRequest, query, reply};
 use crate::auth::scope::Right;
 use crate::auth::{Denied, Grant, bearer};
 use crate::limits::{AddressGroup, NoSlot};
-use crate::metrics::Refusal;
+use crate::metrics::{Label, Refusal};
+use crate::watch::Party;
 
 /// Why a WebSocket is refused. Nothing changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -52,6 +53,8 @@ pub(super) enum Refused {
     Unproven,
     #[error(transparent)]
     Unauthorized(#[from] Denied),
+    #[error("banned by an operator")]
+    Banned,
     #[error("pages of this origin may not connect")]
     Origin,
     #[error(
@@ -93,6 +96,7 @@ impl Refused {
             Refused::NoRight(_) => Refusal::NoRight,
             Refused::Unproven => Refusal::Unproven,
             Refused::Unauthorized(_) => Refusal::Unauthorized,
+            Refused::Banned => Refusal::Banned,
             Refused::Origin => Refusal::Origin,
             Refused::OpenMesh => Refusal::OpenMesh,
             Refused::Full => Refusal::Full,
@@ -118,6 +122,7 @@ impl Refused {
             | Refused::OtherNetwork
             | Refused::OtherDialect
             | Refused::NoRight(_)
+            | Refused::Banned
             | Refused::Origin
             | Refused::OpenMesh => reply::error(StatusCode::FORBIDDEN, &why),
             Refused::NoAddress => reply::error(StatusCode::INTERNAL_SERVER_ERROR, &why),
@@ -163,6 +168,8 @@ pub(super) fn answer<B: Backend>(
         if refused.counted_as() == Refusal::Misrouted {
             app.misrouted.warn(client, None, &refused.to_string());
         }
+        let events = &app.backend.watch().events;
+        events.note_refusal(refused.counted_as().word(), client, None);
         let client = client.map(tracing::field::display);
         tracing::debug!(client, why = %refused, "a client was refused");
         refuse(app, refused)
@@ -193,7 +200,8 @@ fn try_enter<B: Backend>(
 ) -> Result<Response, Refused> {
     let (handshake, client) = handshake(app, &mut head, client)?;
     let grant = grant(app, &head);
-    let is_later = grant == Err(Denied::Missing) && may_prove_later(app, dialect);
+    let missing = Err(Refused::Unauthorized(Denied::Missing));
+    let is_later = grant == missing && may_prove_later(app, dialect);
     let grant = match is_later {
         true => Grant::default(),
         false => grant?,
@@ -252,11 +260,20 @@ pub(super) fn turn<B: Backend>(app: &App<B>, client: Option<IpAddr>) -> Result<I
         return Err(Refused::Draining);
     }
     let client = client.ok_or(Refused::NoAddress)?;
+    not_banned(app, Party::at(client))?;
     if let Some(rate) = &app.connect_rate {
         let checked = rate.check(AddressGroup::of(client));
         checked.map_err(Refused::AddressTooFast)?;
     }
     Ok(client)
+}
+
+/// Whether operators keep nobody of this kind out.
+fn not_banned<B: Backend>(app: &App<B>, party: Party) -> Result<(), Refused> {
+    match app.backend.watch().bans.bars(&party) {
+        true => Err(Refused::Banned),
+        false => Ok(()),
+    }
 }
 
 /// Whether the page that asks may.
@@ -360,8 +377,16 @@ pub(super) fn may_discover(grant: &Grant, dialect: Dialect, network: &str) -> Re
     }
 }
 
-/// What the tokens of the header and the query prove; either will do.
-pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
+/// What the tokens of the header and the query prove; either will do, unless its subject is banned.
+pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
+    let grant = shown(app, head)?;
+    let address = client(app, head).ok_or(Refused::NoAddress)?;
+    let subject = grant.subject.as_deref().map(Into::into);
+    not_banned(app, Party { address, subject })?;
+    Ok(grant)
+}
+
+fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Denied> {
     let header = head
         .headers
         .get(AUTHORIZATION)

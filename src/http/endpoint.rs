@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, Method, StatusCode};
 use warp::filters::BoxedFilter;
 use warp::reject::{PayloadTooLarge, Rejection};
@@ -73,12 +74,12 @@ impl<B> Endpoint<B> {
     /// Who answers this method, and the body that is read for it; or what is answered in their place.
     fn handler(
         &self,
-        method: &Method,
+        head: &Head,
         body: Result<Bytes, StatusCode>,
     ) -> Result<(Handler<B>, Bytes), Box<Response>> {
-        let method = match *method {
+        let method = match head.method {
             Method::HEAD => &Method::GET,
-            _ => method,
+            ref method => method,
         };
         let Some((_, handler)) = self.handlers.iter().find(|(own, _)| own == method) else {
             return Err(Box::new(reply::method_not_allowed(&self.methods())));
@@ -87,6 +88,10 @@ impl<B> Endpoint<B> {
             Ok(body) => Ok((*handler, body)),
             // Nobody sends a body with these, or says how long it is.
             Err(_) if *method == Method::GET => Ok((*handler, Bytes::new())),
+            // What says of no body has none (RFC 9112, section 6.3).
+            Err(StatusCode::LENGTH_REQUIRED) if !head.headers.contains_key(TRANSFER_ENCODING) => {
+                Ok((*handler, Bytes::new()))
+            }
             Err(status) => Err(Box::new(reply::error(status, why(status)))),
         }
     }
@@ -109,7 +114,7 @@ pub(super) fn route<B: Backend>(
                 if let Some(refused) = (endpoint.guard)(&app, door, &head.headers) {
                     return refused;
                 }
-                let (handler, body) = match endpoint.handler(&head.method, body) {
+                let (handler, body) = match endpoint.handler(&head, body) {
                     Ok(found) => found,
                     Err(refused) => return *refused,
                 };

@@ -20,6 +20,8 @@ mod endpoint;
 mod full;
 mod ice_servers;
 mod misrouted;
+mod operate;
+mod operating;
 mod pages;
 mod peerjs;
 mod query;
@@ -78,6 +80,7 @@ pub use bind::{BindError, bind};
 use endpoint::Endpoint;
 use full::Full;
 use misrouted::Misrouted;
+pub use operate::{Operate, Parties};
 use pages::Pages;
 use rates::{Meter, Tally};
 use ready::Readiness;
@@ -109,7 +112,7 @@ pub struct Permits<B: Backend> {
 }
 
 /// Whom sockets are handed to, and who knows what the status pages show.
-pub trait Backend: Sized + Send + Sync + 'static {
+pub trait Backend: Operate + Sized + 'static {
     /// A slot for one peer; given back when it is dropped.
     type Permit: Send + 'static;
 
@@ -174,6 +177,7 @@ pub struct App<B> {
     metrics: Arc<Metrics>,
     gate: Gate,
     operators: Operators,
+    logins: operating::Logins,
     asked: admin_api::Asked,
     connect_rate: Option<ConnectRate>,
     /// For PeerJS clients.
@@ -217,6 +221,7 @@ impl<B: Backend> App<B> {
             backend,
             gate: Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
             operators: Operators::new(&config.admin),
+            logins: operating::Logins::new(&config.admin),
             asked: admin_api::Asked::default(),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
             peerjs_slots: ConnectionSlots::new(ConnectionLimits {
@@ -259,6 +264,16 @@ impl<B: Backend> App<B> {
     /// What the sockets are handed to.
     pub fn backend(&self) -> &B {
         &self.backend
+    }
+
+    /// What it was told.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Accepts connections on these sockets from now on, until [`close`](Self::close) or [`kill`](Self::kill); with
@@ -342,6 +357,7 @@ impl<B: Backend> App<B> {
 
     /// Gives back the memory of addresses that have not asked for a WebSocket lately.
     pub fn forget_idle_addresses(&self) {
+        self.logins.forget_idle();
         if let Some(rate) = &self.connect_rate {
             rate.forget_idle();
         }
@@ -460,7 +476,7 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
         Door::Public => elsewhere(app),
         Door::Admin => nothing(),
     };
-    let others = endpoints(app, door)
+    let others = endpoints(door)
         .into_iter()
         .fold(others, |others, endpoint| {
             let route = endpoint::route(app, door, endpoint);
@@ -476,11 +492,9 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
     not(feature = "trial-dialect"),
     expect(unused_variables, reason = "all that ships answers at both doors")
 )]
-fn endpoints<B: Backend>(app: &App<B>, door: Door) -> Vec<Endpoint<B>> {
+fn endpoints<B: Backend>(door: Door) -> Vec<Endpoint<B>> {
     let mut all = vec![auth_token::endpoint()];
-    if app.operators.are_told_apart() {
-        all.push(admin_api::endpoint());
-    }
+    all.extend(operating::endpoints());
     #[cfg(feature = "trial-dialect")]
     if door == Door::Public {
         all.push(trial::endpoint());
@@ -489,8 +503,8 @@ fn endpoints<B: Backend>(app: &App<B>, door: Door) -> Vec<Endpoint<B>> {
 }
 
 /// The methods that are answered at this path, or would be if there were anything.
-fn methods_at<B: Backend>(app: &App<B>, door: Door, path: &str) -> Cow<'static, str> {
-    let all = endpoints(app, door);
+fn methods_at<B: Backend>(door: Door, path: &str) -> Cow<'static, str> {
+    let all = endpoints::<B>(door);
     let found = all.iter().find(|endpoint| endpoint.is_at(path));
     found.map_or(Cow::Borrowed(reply::METHODS), |found| {
         Cow::Owned(found.methods())

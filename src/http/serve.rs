@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::ORIGIN;
@@ -22,10 +22,12 @@ use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::admin::{Door, Private};
+use super::operating::Lasting;
 use super::watched::{Owed, Watched};
 use super::{App, Backend, admin_api, asked, cors, is_socket, methods_at, reply, routes};
 use crate::limits::{AddressSlot, NoSlot};
@@ -204,11 +206,23 @@ async fn converse<B: Backend>(
 ) {
     let head_timeout = app.config.header_timeout;
     let (stream, owed) = Watched::new(stream);
+    let lasting = Arc::new(OnceLock::new());
     let service = {
-        let (app, owed) = (Arc::clone(app), owed.clone());
+        let (app, owed, lasting) = (Arc::clone(app), owed.clone(), Arc::clone(&lasting));
         service_fn(move |request| {
             owed.settle();
-            answer(Arc::clone(&app), routes.clone(), request, remote)
+            let answering = answer(Arc::clone(&app), routes.clone(), request, remote);
+            let lasting = Arc::clone(&lasting);
+            async move {
+                let answered = answering.await;
+                if let Ok(response) = &answered
+                    && let Some(Lasting(stalled)) = response.extensions().get()
+                {
+                    // The first one lasts for as long as its connection.
+                    let _ = lasting.set(stalled.clone());
+                }
+                answered
+            }
         })
     };
     let http = http1::Builder::new()
@@ -221,7 +235,7 @@ async fn converse<B: Backend>(
     let mut http = pin!(http);
     let ended = tokio::select! {
         ended = http.as_mut() => Some(ended),
-        () = sleep(head_timeout * LIFETIME_IN_HEADER_TIMEOUTS) => None,
+        () = over(head_timeout, &lasting) => None,
         () = app.closing.cancelled() => None,
     };
     let ended = match ended {
@@ -237,6 +251,14 @@ async fn converse<B: Backend>(
             app.metrics.refusals.inc(refused);
         }
         tracing::debug!(%remote, %why, "a connection ended early");
+    }
+}
+
+/// Waits until a connection is to end: after its time, or when an answer that lasts is read no more.
+async fn over(head_timeout: Duration, lasting: &OnceLock<CancellationToken>) {
+    sleep(head_timeout * LIFETIME_IN_HEADER_TIMEOUTS).await;
+    if let Some(stalled) = lasting.get() {
+        stalled.cancelled().await;
     }
 }
 
@@ -285,9 +307,13 @@ async fn answer<B: Backend>(
 /// At the door for operators, no page of another origin may do anything.
 fn options<B: Backend, T>(app: &App<B>, door: Door, request: &Request<T>) -> Response {
     let headers = request.headers();
-    let methods = methods_at(app, door, request.uri().path());
+    let methods = methods_at::<B>(door, request.uri().path());
     match door {
         _ if app.is_draining() && !cors::is_preflight(headers) => app.draining_response(),
+        // Nor there.
+        Door::Public if request.uri().path().starts_with(admin_api::PATH) => {
+            reply::options(&methods)
+        }
         Door::Public => cors::preflight(headers, &methods, &app.config.cors),
         Door::Admin => reply::options(&methods),
     }

@@ -21,11 +21,13 @@ use tokio::time::{Instant, sleep_until};
 use super::conditions::{Conditions, HubMessage};
 use super::input::Input;
 use super::link_queue::{BATCH, LinkQueue};
+use super::reported::Reported;
 use super::router::Router;
 use super::shared::Shared;
 use super::troubles::{Trouble, Troubles};
 use super::view::{ITSELF, Published, Sightings};
 use crate::clock::unix_ms;
+use crate::watch::What;
 
 /// How many inputs are taken before outputs are carried out.
 const INPUTS_AT_ONCE: usize = 256;
@@ -68,6 +70,7 @@ pub struct Driver {
     dialing: BTreeMap<DialId, DialTarget>,
     troubles: Troubles,
     sightings: Sightings,
+    reported: Reported,
     conditions: Conditions,
     counted: Counters,
     /// The routes that were last published, and the number of link events then.
@@ -97,6 +100,7 @@ impl Driver {
             dialing: BTreeMap::new(),
             troubles: Troubles::default(),
             sightings: Sightings::default(),
+            reported: Reported::default(),
             conditions,
             counted: Counters::default(),
             published: (SharedRoutes::default(), u64::MAX),
@@ -194,6 +198,7 @@ impl Driver {
                 self.shared.metrics.links_up.inc();
                 self.note_success(now, &up);
                 self.live.insert(up.link, queue);
+                self.reported.on_up(up.link, up.hub);
                 self.core.handle_link_up_from(now, up, reach);
             }
             Input::LinkDown { link } => {
@@ -202,6 +207,7 @@ impl Driver {
                     let said = self.core.closing_reason(link);
                     let label = said.map_or("lost", Bye::label);
                     self.shared.metrics.links_down.inc(label);
+                    self.reported.on_down(link, label);
                     self.core.handle_link_down(now, link);
                 }
             }
@@ -233,12 +239,29 @@ impl Driver {
                 let messages = self.conditions.ask(hubs, &answers);
                 self.post(now, messages);
             }
+            Input::PlaceBan { ban, asker } => {
+                let placed = self.core.place_ban(now, ban);
+                self.show_bans();
+                // Who asked may have given up.
+                let _ = asker.send(placed);
+            }
+            Input::LiftBan { ban, asker } => {
+                let lifted = self.core.lift_ban(now, ban);
+                self.show_bans();
+                let _ = asker.send(lifted);
+            }
             Input::Drain => self.core.drain(now),
             Input::Stop(asker) => {
                 self.core.part(now, self.shared.retry_after);
                 self.stopping = Some(asker);
             }
         }
+    }
+
+    /// Has whoever connects and joins checked against the bans that count now.
+    fn show_bans(&self) {
+        let watch = self.router.registry().watch();
+        watch.bans.set(self.core.bans());
     }
 
     fn take_handoff(&mut self) {
@@ -331,9 +354,10 @@ impl Driver {
             Output::Alarm { label, text } => {
                 self.shared.metrics.alarms.inc(label);
                 tracing::warn!(alarm = label, "{text}");
+                let label = label.into();
+                registry.watch().events.note(What::Alarm { label, text });
             }
-            // Nobody goes by them yet.
-            Output::Bans => {}
+            Output::Bans => self.show_bans(),
             Output::LeftMesh if self.shared.random_id => {
                 let (hub, nonce) = (HubId(rand::random()), rand::random());
                 self.core.take_new_id(self.now(), hub, nonce);
@@ -411,6 +435,7 @@ impl Driver {
         self.link_events += 1;
         self.router.set_link(link, None);
         self.shared.metrics.links_down.inc(bye.label());
+        self.reported.on_down(link, bye.label());
         match bye {
             Bye::Duplicate | Bye::SelfDial | Bye::Draining { .. } => {
                 tracing::debug!(link = link.0, reason = bye.label(), "link closed");
@@ -470,12 +495,11 @@ impl Driver {
 
     fn publish(&mut self, now: Now) {
         self.published = (self.core.topology().routes(), self.link_events);
-        self.shared.publish(Published::of(
-            &self.core,
-            &self.sightings,
-            &self.troubles,
-            now,
-        ));
+        let published = Published::of(&self.core, &self.sightings, &self.troubles, now);
+        let watch = self.router.registry().watch();
+        watch.events.set_id(self.core.id());
+        self.reported.look(&published, &watch.events);
+        self.shared.publish(published);
     }
 
     /// Lets the links write their last messages.

@@ -15,11 +15,14 @@ use hubmesh_core::ids::{
 use hubmesh_core::policy::Policies;
 use hubmesh_core::reach::Reach;
 use hubmesh_core::rooms;
-use hubmesh_core::{ContestConfig, Core, CoreConfig, DialConfig, InterestConfig, TopologyConfig};
+use hubmesh_core::{
+    BansConfig, ContestConfig, Core, CoreConfig, DialConfig, InterestConfig, TopologyConfig,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::address::endpoint;
+use super::answering;
 use super::conditions::{self, Conditions, HubReport, OwnCondition};
 use super::dns;
 use super::driver::Driver;
@@ -51,7 +54,7 @@ const SETTLE_LOOK: Duration = Duration::from_millis(50);
 /// A handle to the mesh.
 #[derive(Clone)]
 pub struct Mesh {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     next_claim: Arc<AtomicU64>,
     policies: Policies,
     own_condition: Arc<OwnCondition>,
@@ -78,12 +81,13 @@ impl Mesh {
         };
         let core = Core::new(core_config(config, incarnation, statics.clone()), now);
         let (inquiries, read) = mpsc::channel(inquiry::WAITING);
+        let (asked, answering) = mpsc::channel(answering::WAITING);
         let router = Arc::new(Router::new(
             Arc::clone(core.directory()),
             Arc::clone(core.exchange()),
             registry,
             Arc::clone(&metrics),
-            inquiries,
+            [inquiries, asked],
         ));
         let shared = Arc::new(Shared::new(
             config,
@@ -96,6 +100,7 @@ impl Mesh {
         let conditions = Conditions::new(Arc::clone(&own_condition));
         tokio::spawn(Driver::new(core, Arc::clone(&shared), conditions, receiver).run());
         tokio::spawn(inquiry::follow(Arc::clone(&shared), read));
+        tokio::spawn(answering::follow(Arc::clone(&shared), answering));
         if !names.is_empty() {
             tokio::spawn(dns::follow(names, statics, inputs));
         }
@@ -218,7 +223,7 @@ impl Mesh {
         let _ = answer.await;
     }
 
-    async fn send(&self, input: Input) {
+    pub(super) async fn send(&self, input: Input) {
         // The driver ends with the hub: there is nothing left to do.
         let _ = self.shared.inputs.send(input).await;
     }
@@ -334,6 +339,9 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         discovery_limit: mesh.discovery_limit,
         policies: config.policies,
         rooms: config.rooms,
+        bans: BansConfig {
+            most: config.admin.max_bans,
+        },
         shares: Shares {
             claims: mesh.claims_per_hub,
             bytes: mesh.data_per_hub,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hubmesh_core::api::{DialFailure, Join, LinkUp};
+use hubmesh_core::api::{Ban, BanId, BansFull, DialFailure, Join, LinkUp};
 use hubmesh_core::ids::{ClaimNo, DialId, HubId, LeaveReason, LinkId};
 use hubmesh_core::reach::Reach;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -62,6 +62,16 @@ pub enum Input {
     ProbeResult { token: u64, alive: bool },
     /// Asks the other hubs how they are.
     AskHubs(Answers),
+    /// An operator bans somebody.
+    PlaceBan {
+        ban: Ban,
+        asker: oneshot::Sender<Result<(), BansFull>>,
+    },
+    /// An operator lifts a ban.
+    LiftBan {
+        ban: BanId,
+        asker: oneshot::Sender<bool>,
+    },
     /// The hub is shutting down: tells the others.
     Drain,
     /// The hub is done: parts from the others.

@@ -6,6 +6,7 @@
 
 pub mod address;
 mod advertised;
+mod answering;
 mod conditions;
 mod control_intake;
 mod dns;
@@ -16,8 +17,11 @@ mod input;
 mod inquiry;
 mod link;
 mod link_queue;
+mod operating;
 mod progress;
+mod questions;
 mod relays;
+mod reported;
 mod router;
 mod shared;
 mod steps;
@@ -28,7 +32,9 @@ mod view;
 
 pub use conditions::{Condition, HubReport};
 pub use handle::Mesh;
+pub use operating::Removal;
 
 pub use link::socket_config;
 pub use progress::{Observed, Progress};
-pub use view::{BootstrapView, HubView, MeshView};
+pub use questions::Tally;
+pub use view::{BootstrapView, HubView, LinkView, MeshView};

@@ -106,6 +106,8 @@ pub struct Router {
     pub to_driver: ToDriver,
     /// What hubs say of their STUN and TURN servers.
     relays: mpsc::Sender<(HubId, Bytes)>,
+    /// What they ask and tell each other for their operators.
+    operators: mpsc::Sender<(HubId, Bytes)>,
 }
 
 /// The directory, locked anew for each answer: for callers that mostly ask nothing.
@@ -152,7 +154,7 @@ impl Router {
         exchange: Arc<Mutex<Exchange>>,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
-        relays: mpsc::Sender<(HubId, Bytes)>,
+        [relays, operators]: [mpsc::Sender<(HubId, Bytes)>; 2],
     ) -> Self {
         Router {
             started: Instant::now(),
@@ -168,6 +170,7 @@ impl Router {
             armed: AtomicU64::new(u64::MAX),
             to_driver: ToDriver::default(),
             relays,
+            operators,
         }
     }
 
@@ -451,6 +454,10 @@ impl Router {
                 Effect::HubMessage { from, payload } if tagged::is(tagged::RELAYS, &payload) => {
                     // If this is lost, the hub asks again.
                     let _ = self.relays.try_send((from, payload));
+                }
+                Effect::HubMessage { from, payload } if tagged::is(tagged::OPERATORS, &payload) => {
+                    // So is this, or it is given up by whoever asked.
+                    let _ = self.operators.try_send((from, payload));
                 }
                 Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}
                 Effect::Publish(publication) => {

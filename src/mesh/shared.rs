@@ -22,6 +22,7 @@ use super::input::Input;
 use super::link::{self, ConnectError, Destination};
 use super::link_queue::LinkQueue;
 use super::progress::Progress;
+use super::questions::Questions;
 use super::relays::Relays;
 use super::router::Router;
 use super::troubles::Trouble;
@@ -57,6 +58,7 @@ pub struct Shared {
     pub(super) inputs: mpsc::Sender<Input>,
     control_intake: ControlIntake,
     pub(super) relays: Relays,
+    pub(super) questions: Questions,
     handshake_slots: HandshakeSlots,
     /// Inbound links and handshakes by address.
     inbound: AddressSlots,
@@ -101,6 +103,7 @@ impl Shared {
             published: Mutex::default(),
             control_intake: ControlIntake::new(inputs.clone()),
             relays: Relays::new(config),
+            questions: Questions::default(),
             inputs,
             handshake_slots: HandshakeSlots::new(HANDSHAKES),
             inbound: AddressSlots::default(),

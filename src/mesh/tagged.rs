@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 pub(super) const RELAYS: u8 = 4;
 /// Messages about the condition of hubs.
 pub(super) const CONDITIONS: u8 = 5;
+/// What hubs ask and tell each other for their operators.
+pub(super) const OPERATORS: u8 = 6;
 
 pub(super) fn encode(tag: u8, message: &impl Serialize) -> Bytes {
     // Encoding into memory cannot fail for these types; an empty message is ignored by its receiver.

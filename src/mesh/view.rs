@@ -123,6 +123,19 @@ pub(super) struct Published {
     hubs: Vec<HubView>,
     bootstrap: Vec<BootstrapView>,
     links: usize,
+    graph: Vec<LinkView>,
+    contests: usize,
+}
+
+/// A link between two hubs that can be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkView {
+    /// The hub with the lower id.
+    pub a: HubId,
+    /// The other one.
+    pub b: HubId,
+    /// There and back, in whole milliseconds, as one of them says.
+    pub rtt_ms: u16,
 }
 
 impl Published {
@@ -131,6 +144,8 @@ impl Published {
             hubs: hubs(core, sightings, now),
             bootstrap: bootstrap(core, troubles, now),
             links: core.links().neighbour_count(),
+            graph: graph(core),
+            contests: core.contested(),
         }
     }
 }
@@ -139,6 +154,16 @@ impl Published {
     /// The other hubs that can be reached, by id.
     pub(super) fn hubs(&self) -> &[HubView] {
         &self.hubs
+    }
+
+    /// The links between them and this one, each once.
+    pub(super) fn graph(&self) -> &[LinkView] {
+        &self.graph
+    }
+
+    /// Joins whose id was contested then.
+    pub(super) fn contests(&self) -> usize {
+        self.contests
     }
 
     /// The reach of the nearest hub that told of this one.
@@ -197,6 +222,27 @@ fn hubs(core: &Core, sightings: &Sightings, now: Now) -> Vec<HubView> {
         })
     });
     reachable.collect()
+}
+
+/// The links of which both ends can be reached from here.
+fn graph(core: &Core) -> Vec<LinkView> {
+    let (routes, me) = (core.topology().routes(), core.id());
+    let is_near = |hub: &HubId| *hub == me || routes.by_hub.contains_key(hub);
+    let mut graph = BTreeMap::new();
+    for record in core.topology().records() {
+        let ends = record.neighbours.iter();
+        for (other, cost) in ends.filter(|(other, _)| is_near(other) && is_near(&record.hub)) {
+            let ends = (record.hub.min(*other), record.hub.max(*other));
+            // A link costs one more than its round trip.
+            let told = cost.saturating_sub(1);
+            let rtt_ms = graph.entry(ends).or_insert(told);
+            *rtt_ms = told.min(*rtt_ms);
+        }
+    }
+    let links = graph.into_iter();
+    links
+        .map(|((a, b), rtt_ms)| LinkView { a, b, rtt_ms })
+        .collect()
 }
 
 /// What is wrong with an address that leads to the hub that dials it.

@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::reason::CloseReason;
 use crate::config::ROSTER_ENVELOPE_BYTES;
+use crate::watch::Party;
 
 use shares::Shares;
 
@@ -152,6 +153,8 @@ const SIGNALS_PART: u32 = 2;
 /// What waits for one session.
 pub struct Mailbox {
     capacity: Capacity,
+    /// Whose it is, as far as that is known.
+    party: Option<Party>,
     queue: Mutex<Contents>,
     control: Mutex<Controls>,
     /// Whether `control` holds anything: spares the session a lock on every message.
@@ -204,11 +207,30 @@ impl Mailbox {
     pub fn new(capacity: Capacity) -> Self {
         Mailbox {
             capacity,
+            party: None,
             queue: Mutex::default(),
             control: Mutex::default(),
             has_control: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
+    }
+
+    /// The same, of this party.
+    pub fn of(party: Party, capacity: Capacity) -> Self {
+        Mailbox {
+            party: Some(party),
+            ..Mailbox::new(capacity)
+        }
+    }
+
+    /// Whose it is, as far as that is known.
+    pub fn party(&self) -> Option<&Party> {
+        self.party.as_ref()
+    }
+
+    /// Why its session is to end, if it is.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.control.lock().close
     }
 
     /// Puts a signal in, unless it is over the part of all signals or of this sender; then nothing changes.

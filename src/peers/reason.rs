@@ -59,6 +59,10 @@ pub enum CloseReason {
     TokenExpired,
     /// The same peer came by a newer connection.
     Superseded,
+    /// An operator sent it away; it may come back.
+    Removed,
+    /// An operator keeps it out.
+    Banned,
     /// The hub is shutting down.
     Draining,
     /// The hub failed, not the client.
@@ -67,7 +71,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 24] = [
+    pub const ALL: [CloseReason; 26] = [
         CloseReason::PeerClosed,
         CloseReason::ConnectionLost,
         CloseReason::AnnounceTimeout,
@@ -90,6 +94,8 @@ impl CloseReason {
         CloseReason::Unauthorized,
         CloseReason::TokenExpired,
         CloseReason::Superseded,
+        CloseReason::Removed,
+        CloseReason::Banned,
         CloseReason::Draining,
         CloseReason::Internal,
     ];
@@ -115,7 +121,9 @@ impl CloseReason {
             | CloseReason::Refused
             | CloseReason::Unauthorized
             | CloseReason::TokenExpired
-            | CloseReason::Superseded => CloseCode::Policy,
+            | CloseReason::Superseded
+            | CloseReason::Removed
+            | CloseReason::Banned => CloseCode::Policy,
             CloseReason::OutboxFull => CloseCode::Again,
             CloseReason::MessageTooLong => CloseCode::Size,
             CloseReason::Binary => CloseCode::Unsupported,
@@ -151,6 +159,8 @@ impl CloseReason {
             CloseReason::Unauthorized => "unauthorized",
             CloseReason::TokenExpired => "token-expired",
             CloseReason::Superseded => "superseded",
+            CloseReason::Removed => "removed",
+            CloseReason::Banned => "banned",
             CloseReason::Draining => "draining",
             CloseReason::Internal => "internal",
         }
@@ -181,6 +191,8 @@ impl CloseReason {
             CloseReason::Unauthorized => "The token is wrong",
             CloseReason::TokenExpired => "The token has expired",
             CloseReason::Superseded => "Replaced by a newer connection",
+            CloseReason::Removed => "removed by an operator",
+            CloseReason::Banned => "banned by an operator",
             CloseReason::Draining => "The hub is restarting",
             CloseReason::Internal => "Internal error",
         }
@@ -197,9 +209,11 @@ impl CloseReason {
     /// The reason that the other peers of the network are told, if they are told at all.
     pub const fn leave_reason(self) -> LeaveReason {
         match self {
-            CloseReason::PeerClosed | CloseReason::ConnectionLost | CloseReason::Internal => {
-                LeaveReason::Closed
-            }
+            CloseReason::PeerClosed
+            | CloseReason::ConnectionLost
+            | CloseReason::Removed
+            | CloseReason::Banned
+            | CloseReason::Internal => LeaveReason::Closed,
             CloseReason::Superseded | CloseReason::IdTaken | CloseReason::TakeoverLimit => {
                 LeaveReason::Superseded
             }
@@ -218,6 +232,8 @@ impl CloseReason {
                 | CloseReason::Binary
                 | CloseReason::NotUtf8
                 | CloseReason::RateAbuse
+                | CloseReason::Removed
+                | CloseReason::Banned
                 | CloseReason::TokenExpired
         )
     }

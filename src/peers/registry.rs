@@ -23,7 +23,7 @@ use hubmesh_core::api::{
 };
 use hubmesh_core::frames::RefusedWhy;
 use hubmesh_core::ids::{
-    ClaimNo, Dialect, LeaveReason, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
+    ClaimNo, Dialect, HubId, LeaveReason, Moment, NetworkKey, PeerId, SignalKind, mix, stable_hash,
 };
 use hubmesh_core::policy::{Policies, Waiting};
 use hubmesh_json as json;
@@ -32,15 +32,18 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::clock::unix_ms;
+use crate::config::AdminSettings;
 use crate::dialect::words::Sent;
 use crate::dialect::{self, DeliveredSignal, Event, Failing, Notice};
 use crate::metrics::Metrics;
 use crate::peers::mailbox::{Control, Mailbox, MailboxFull, Receipt, WakeUp};
 use crate::peers::reason::CloseReason;
+use crate::watch::Watch;
 
 mod bursts;
 mod rosters;
 mod runs;
+mod shown;
 
 use bursts::Bursts;
 use runs::Runs;
@@ -64,6 +67,8 @@ pub struct Peer {
     blind: bool,
     forgotten: AtomicBool,
     absent: AtomicBool,
+    /// It was told to operators that the peer is there.
+    shown: AtomicBool,
     failures: Runs,
 }
 
@@ -78,6 +83,7 @@ impl Peer {
             blind: false,
             forgotten: AtomicBool::new(false),
             absent: AtomicBool::new(false),
+            shown: AtomicBool::new(false),
             failures: Runs::default(),
         }
     }
@@ -133,15 +139,23 @@ pub struct Registry {
     waking: Mutex<Vec<Arc<Peer>>>,
     metrics: Arc<Metrics>,
     policies: Policies,
+    watch: Arc<Watch>,
 }
 
 /// How a text comes into a mailbox.
 type Push = fn(&Mailbox, Utf8Bytes) -> Result<(), MailboxFull>;
 
 impl Registry {
-    /// An empty one.
+    /// An empty one, that nobody looks at.
     pub fn new(metrics: Arc<Metrics>, policies: Policies) -> Self {
+        let watch = Watch::new(HubId([0; 20]), &AdminSettings::default(), &metrics);
+        Registry::watched(metrics, policies, watch)
+    }
+
+    /// An empty one, of which operators are told.
+    pub fn watched(metrics: Arc<Metrics>, policies: Policies, watch: Arc<Watch>) -> Self {
         Registry {
+            watch,
             shards: std::array::from_fn(|_| RwLock::default()),
             members: std::array::from_fn(|_| RwLock::default()),
             bursts: Mutex::default(),
@@ -156,11 +170,12 @@ impl Registry {
         self.shard(claim).write().insert(claim, peer);
     }
 
-    /// Forgets a claim, if it is known.
-    pub fn remove(&self, claim: ClaimNo) {
+    /// Forgets a claim, if it is known, which is given up for this reason.
+    pub fn remove(&self, claim: ClaimNo, reason: LeaveReason) {
         let Some(peer) = self.shard(claim).write().remove(&claim) else {
             return;
         };
+        self.show_leave(&peer, reason);
         let network = &peer.source.network;
         let mut networks = self.members_shard(network).write();
         let Some(members) = networks.get_mut(network) else {
@@ -399,6 +414,7 @@ impl Registry {
         if !peer.is_quiet() && (policy.tells_of_peers || policy.fans_out) {
             self.enlist(claim, &peer);
         }
+        self.show_join(&peer);
         self.tell_roster(&peer, roster, room);
         peer.mailbox.tell(Control::Accepted(claim));
     }
@@ -420,6 +436,7 @@ impl Registry {
         if matches!(why, JoinRefusal::Taken | JoinRefusal::TakeoverLimit) {
             self.metrics.duplicates.inc();
         }
+        self.show_refusal(claim, why.into());
         self.dismiss(claim, why.into());
     }
 
@@ -429,12 +446,13 @@ impl Registry {
     /// and these end the fight: it is refused while the newer one lives.
     pub fn superseded(&self, claim: ClaimNo) {
         self.metrics.takeovers.inc();
+        self.show_takeover(claim);
         self.dismiss(claim, CloseReason::Superseded);
     }
 
     fn dismiss(&self, claim: ClaimNo, reason: CloseReason) {
         if let Some(peer) = self.find(claim) {
-            self.remove(claim);
+            self.remove(claim, reason.leave_reason());
             peer.forgotten.store(true, Ordering::Relaxed);
             peer.mailbox.tell(Control::Lost { claim, why: reason });
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hubmesh_core::api::{Join, RoomAsk, Source};
-use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey};
+use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey, PeerId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -136,6 +136,8 @@ where
         let peer = Arc::new(peer);
         self.shared.registry.insert(claim, Arc::clone(&peer));
         self.memberships.ask(Arc::clone(&self.shared), peer);
+        // After it is known: either a ban finds it there, or it finds the ban here.
+        self.heed_bans(claim, &network, &identity)?;
         let join = Join {
             claim,
             network,
@@ -150,6 +152,23 @@ where
             // Each in its turn.
             Some(postponed) => postponed.joins.push_back(join),
             None => self.ask(join).await,
+        }
+        Ok(())
+    }
+
+    /// Whether the client may be in a network under its id, as far as operators are concerned.
+    fn heed_bans(
+        &self,
+        claim: ClaimNo,
+        network: &NetworkKey,
+        identity: &PeerId,
+    ) -> Result<(), CloseReason> {
+        let registry = &self.shared.registry;
+        let bans = &registry.watch().bans;
+        let party = self.mailbox.party();
+        if bans.bars_id(network, identity) || party.is_some_and(|party| bans.bars(party)) {
+            registry.show_refusal(claim, CloseReason::Banned);
+            return Err(CloseReason::Banned);
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ struct ClaimGuard<M: MeshPort> {
 impl<M: MeshPort> Drop for ClaimGuard<M> {
     fn drop(&mut self) {
         let claim = self.peer.source().claim;
-        self.shared.registry.remove(claim);
+        self.shared.registry.remove(claim, self.reason);
         if !self.left && !self.peer.is_forgotten() {
             self.shared.mesh.leave_now(claim, self.reason);
         }
@@ -210,7 +210,7 @@ impl<M: MeshPort> Memberships<M> {
         let claim = member.number();
         let guard = &mut member.claim;
         guard.reason = reason;
-        guard.shared.registry.remove(claim);
+        guard.shared.registry.remove(claim, reason);
         if !guard.peer.is_forgotten() {
             guard.shared.mesh.leave(claim, reason).await;
         }

@@ -55,6 +55,7 @@ use crate::peers::mailbox::{Capacity, Mailbox};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 use crate::peers::registry::Registry;
+use crate::watch::Party;
 
 use conversation::Conversation;
 use intake::Intake;
@@ -95,6 +96,16 @@ struct Shared<M> {
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     draining: AtomicBool,
+}
+
+impl<M> Shared<M> {
+    /// Ends a session whose party is banned.
+    fn close_if_barred(&self, mailbox: &Mailbox) {
+        let bans = &self.registry.watch().bans;
+        if mailbox.party().is_some_and(|party| bans.bars(party)) {
+            mailbox.close(CloseReason::Banned);
+        }
+    }
 }
 
 impl<M: MeshPort> Shared<M> {
@@ -215,7 +226,10 @@ impl<M: MeshPort> Sessions<M> {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let since = Instant::now();
-        let admitted = self.admit();
+        let admitted = self.admit(Party {
+            address: connecting.address,
+            subject: connecting.grant.subject.as_deref().map(Into::into),
+        });
         let shared = Arc::clone(&self.shared);
         let mailbox = Arc::clone(&admitted.mailbox);
         let socket = Socket::new(io, &ahead, Arc::clone(&shared.intake));
@@ -251,15 +265,18 @@ impl<M: MeshPort> Sessions<M> {
         }
     }
 
-    fn admit(&self) -> Admitted<M> {
+    fn admit(&self, party: Party) -> Admitted<M> {
         let shared = Arc::clone(&self.shared);
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
-        let mailbox = Arc::new(Mailbox::new(Capacity {
+        let capacity = Capacity {
             messages: u32::try_from(shared.limits.outbox_messages).unwrap_or(u32::MAX),
             bytes: u32::try_from(shared.limits.outbox_bytes).unwrap_or(u32::MAX),
-        }));
+        };
+        let mailbox = Arc::new(Mailbox::of(party, capacity));
         shared.open.lock().insert(number, Arc::clone(&mailbox));
-        // Looked at after it is listed: either the drain finds it in the list, or it finds the drain here.
+        // Looked at after it is listed: either a ban finds it in the list, or it finds the ban here.
+        shared.close_if_barred(&mailbox);
+        // So with the drain.
         if shared.draining.load(Ordering::SeqCst) {
             mailbox.close(CloseReason::Draining);
         }
@@ -269,6 +286,17 @@ impl<M: MeshPort> Sessions<M> {
             number,
             mailbox,
         }
+    }
+
+    /// Sends those away on whom a ban has fallen. Gives how many are sent away for that, now and before.
+    pub fn enforce_bans(&self) -> usize {
+        let mailboxes: Vec<_> = self.shared.open.lock().values().cloned().collect();
+        for mailbox in &mailboxes {
+            self.shared.close_if_barred(mailbox);
+        }
+        self.shared.registry.enforce_bans();
+        let banned = |mailbox: &&Arc<Mailbox>| mailbox.close_reason() == Some(CloseReason::Banned);
+        mailboxes.iter().filter(banned).count()
     }
 
     /// Sends all clients away, evenly spread over this time, and takes no more in. Returns when the last has been told;

@@ -20,6 +20,7 @@ use crate::clock::unix_ms;
 use crate::dialect::{Action, Actions, Complaint, HubEvent};
 use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
+use crate::watch::Party;
 
 /// When a token ends that expires at this Unix time in milliseconds, which is now at this one.
 fn end_of(expires_ms: u64, now_ms: u64) -> Option<Instant> {
@@ -38,6 +39,7 @@ where
     pub(super) fn let_in(&mut self, grant: Grant, joins_by_connecting: bool) {
         let Grant {
             proof,
+            subject: _,
             mut scope,
             expires_ms,
         } = grant;
@@ -66,6 +68,13 @@ where
                 return Err(reason);
             }
         };
+        let party = Party {
+            address: self.address,
+            subject: grant.subject.as_deref().map(Into::into),
+        };
+        if self.shared.registry.watch().bans.bars(&party) {
+            return Err(CloseReason::Banned);
+        }
         if !grant.scope.speaks(self.dialect()) {
             self.say(&HubEvent::Ending(other_dialect()));
             return Err(CloseReason::Refused);

@@ -88,6 +88,9 @@ const CAPS_OF_ROOMS: &[&str] = &[
 /// Caps of clients that have yet to show a token, hit in `tests/tokens`.
 const CAPS_OF_TOKENS: &[&str] = &["MAX_UNPROVEN_CLIENTS"];
 
+/// Caps of what operators do and see, hit in `tests/mesh/steering.rs` and `tests/http/steering.rs`.
+const CAPS_OF_OPERATORS: &[&str] = &["MAX_BANS", "ADMIN_LOGINS_PER_MINUTE", "MAX_EVENT_READERS"];
+
 /// What says how the hub is, and bounds nothing that others do to it.
 const NOT_CAPS: &[&str] = &[
     "DEMO",
@@ -117,6 +120,8 @@ const NOT_CAPS: &[&str] = &[
     "AUTH_TOKEN",
     "ADMIN_TOKEN",
     "ADMIN_ADDR",
+    "EVENTS_WEBHOOK_URL",
+    "EVENTS_WEBHOOK_SECRET",
     "JWT_SECRET",
     "JWT_PUBLIC_KEY",
     "JWT_ISSUER",
@@ -142,7 +147,8 @@ const NOT_CAPS: &[&str] = &[
 #[test]
 fn every_setting_is_a_cap_with_a_test_or_none() {
     let lists = CAPS.iter().chain(CAPS_OF_RELAYS).chain(CAPS_OF_ROOMS);
-    let lists = lists.chain(CAPS_OF_TOKENS).chain(NOT_CAPS);
+    let lists = lists.chain(CAPS_OF_TOKENS).chain(CAPS_OF_OPERATORS);
+    let lists = lists.chain(NOT_CAPS);
     let mut listed: Vec<&str> = lists.copied().collect();
     let mut settings: Vec<String> = Config::settings()
         .iter()

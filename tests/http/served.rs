@@ -1,8 +1,8 @@
 //! A served app over a backend that echoes, and the client's side of HTTP and WebSockets.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use hubmesh::limits::NoSlot;
 use hubmesh::mesh::{BootstrapView, Condition, HubReport, HubView, MeshView, Observed};
 use hubmesh::metrics::{Metrics, Refusal};
 use hubmesh::tls::Stream;
+use hubmesh::watch::Watch;
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use serde_json::Value;
@@ -35,6 +36,9 @@ pub struct Echo {
     pub links: AtomicUsize,
     pub is_synced: AtomicBool,
     pub is_running: AtomicBool,
+    pub watch: Arc<Watch>,
+    /// The peers that were to be sent away, each with its network.
+    pub removed: Mutex<Vec<String>>,
 }
 
 impl Echo {
@@ -189,6 +193,8 @@ impl Served {
             links: AtomicUsize::new(1),
             is_synced: AtomicBool::new(true),
             is_running: AtomicBool::new(true),
+            watch: Watch::new(HubId([1; 20]), &config.admin, &metrics),
+            removed: Mutex::default(),
         };
         let listeners = bind(&config.host, config.port).await.expect("a free port");
         let addr = listeners[0].local_addr().expect("a bound socket");
@@ -233,6 +239,22 @@ impl Served {
             head += "Connection: close\r\n";
         }
         Answer::read(&Self::raw_at(addr, &(head + "\r\n")).await)
+    }
+
+    /// One request with a body.
+    pub async fn request_with(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        Answer::read(&self.raw(&head).await)
     }
 
     pub async fn get(&self, target: &str) -> Answer {

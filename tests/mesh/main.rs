@@ -28,6 +28,7 @@ mod shapes;
 mod signals;
 mod silence;
 mod stage;
+mod steering;
 mod tokens;
 mod tracing;
 mod trust;

@@ -75,7 +75,9 @@ async fn any_hub_tells_how_each_hub_is_and_who_is_where() {
         .map(|peer| json!({"id": peer.id(), "hub": last}))
         .collect();
     expected.sort_by_key(|row| row["id"].to_string());
-    assert_eq!(body["peers"], json!(expected));
+    let rows = body["peers"].as_array().expect("a list").iter();
+    let shown = rows.map(|row| json!({"id": row["id"], "hub": row["hub"]}));
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
     let body = asked(&second, "/admin/api/networks").await;
     let network = json!([{"dialect": "pigeon", "network": "kept", "peers": 2}]);
     assert_eq!(body["networks"], network);

@@ -14,7 +14,7 @@ use crate::reach::AddressGroup;
 mod bans;
 mod rooms;
 
-pub use bans::{BANS, Ban, BanId, BansFull, MAX_BAN_BYTES, MAX_BAN_MS, bans_network};
+pub use bans::{Ban, BanId, BansFull, MAX_BAN_BYTES, MAX_BAN_MS, bans_network};
 pub use rooms::{RECORD, Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 
 /// A link whose handshake is done: both ends proved that they hold the mesh token, in one namespace.

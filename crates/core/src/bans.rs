@@ -1,6 +1,6 @@
 //! Bans: what operators keep out of the mesh, known to all of its hubs until it expires.
 //!
-//! A ban is the data of a quiet claim in the network [`BANS`](super::api::BANS), whose id is the ban's number. Every hub keeps
+//! A ban is the data of a quiet claim in the network [`BANS`](super::ids::BANS), whose id is the ban's number. Every hub keeps
 //! all bans that it has seen, and goes by those; the claims are how others learn of them. From that follow all rules, each of
 //! which a hub applies to its own claims alone:
 //!

@@ -169,6 +169,9 @@ pub fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// The key of the network that the claims of bans are in. No dialect has this letter, and no client can name it.
+pub const BANS: &str = "\0bans";
+
 /// A network: its dialect and its name, in one shared string `<dialect tag><name>`.
 ///
 /// A hub that does not know the dialect of a network carries its claims all the same.
@@ -218,7 +221,7 @@ impl NetworkKey {
 
     /// Whether it is the one that the claims of bans are in.
     pub fn is_of_bans(&self) -> bool {
-        &*self.0 == crate::api::BANS
+        &*self.0 == BANS
     }
 
     /// Whether its peers are likely to be back under their ids when their connection breaks, as far as is known.

@@ -198,8 +198,10 @@ impl Rules {
         {
             return Err(Denied::Audience);
         }
+        let subject = claims.subject()?;
         Ok(Grant {
-            proof: proof(issuer.as_deref(), claims.subject()?.as_deref()),
+            proof: proof(issuer.as_deref(), subject.as_deref()),
+            subject,
             scope: claims.scope()?,
             // No later than the year 9999, and not before 1970.
             expires_ms: Some((expires * 1000.0) as u64),

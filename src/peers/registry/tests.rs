@@ -236,7 +236,7 @@ fn a_signal_for_a_claim_that_is_not_here_or_another_peer_s_is_refused() {
     assert_eq!(texts(&a).len(), 0);
     assert_eq!(room.registry.deliver(&delivery(1, 1, b"{}")), Ok(()));
     assert_eq!(texts(&a).len(), 1);
-    room.registry.remove(ClaimNo(1));
+    room.registry.remove(ClaimNo(1), LeaveReason::Closed);
     assert_eq!(room.registry.deliver(&delivery(1, 1, b"{}")), not_here);
 }
 
@@ -329,7 +329,7 @@ fn a_realm_s_sender_is_told_once_of_what_failed_one_after_the_other() {
 fn a_claim_removed_before_it_is_accepted_is_on_no_list() {
     let room = Room::new();
     room.insert(1, 1, 100, false);
-    room.registry.remove(ClaimNo(1));
+    room.registry.remove(ClaimNo(1), LeaveReason::Closed);
     room.registry.accepted(ClaimNo(1), Vec::new());
     assert_eq!(room.registry.networks(), []);
     assert_eq!(room.registry.local_peers(), 0);
@@ -341,10 +341,10 @@ fn a_network_whose_last_member_left_is_forgotten() {
     room.join(1, 1);
     room.join(2, 2);
     assert_eq!(room.registry.networks(), [(network("room"), 2)]);
-    room.registry.remove(ClaimNo(1));
-    room.registry.remove(ClaimNo(1));
+    room.registry.remove(ClaimNo(1), LeaveReason::Closed);
+    room.registry.remove(ClaimNo(1), LeaveReason::Closed);
     assert_eq!(room.registry.networks(), [(network("room"), 1)]);
-    room.registry.remove(ClaimNo(2));
+    room.registry.remove(ClaimNo(2), LeaveReason::Closed);
     assert_eq!(room.registry.networks(), []);
 }
 

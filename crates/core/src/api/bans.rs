@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::super::ids::{NetworkKey, PeerId};
-
-/// The network that the claims of bans are in. No dialect has this letter, and no client can name it.
-pub const BANS: &str = "\0bans";
+use super::super::ids::{BANS, NetworkKey, PeerId};
 
 /// The longest [`Ban::about`], in bytes.
 pub const MAX_BAN_BYTES: usize = 2 * 1024;

@@ -1,0 +1,123 @@
+//! What operators do, and that each deed is noted: one line in the log, one event, with who it was and never a token.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+use warp::reply::Response;
+
+use super::super::endpoint::Call;
+use super::super::{App, Backend, reply};
+use super::who::Operator;
+use super::{ANSWERS_WITHIN, bad};
+use crate::mesh::Removal;
+use crate::watch::{self, What};
+
+/// Notes what an operator did.
+pub(super) fn note<B: Backend>(
+    app: &App<B>,
+    operator: &Operator,
+    action: &'static str,
+    about: watch::Operator,
+) {
+    let with = operator.with.label();
+    let by = operator.address;
+    tracing::info!(
+        action,
+        by = by.map(tracing::field::display),
+        with,
+        dialect = about.dialect,
+        network = about.network,
+        peer = about.peer,
+        ban = about.ban,
+        kind = about.kind,
+        value = about.value,
+        reason = about.reason,
+        "an operator's action"
+    );
+    app.metrics.operating.actions.inc(action);
+    app.backend
+        .watch()
+        .events
+        .note(What::Operator(watch::Operator {
+            action: action.into(),
+            by,
+            with: with.into(),
+            ..about
+        }));
+}
+
+/// What stands in a path, decoded.
+pub(super) fn decoded(name: &str) -> Option<String> {
+    let text = percent_decode_str(name).decode_utf8().ok()?;
+    Some(text.into_owned())
+}
+
+/// Which peer a path names: its dialect, its network and its id.
+fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
+    let [dialect, network, peer] = call.names.as_slice() else {
+        return Err("a path has a dialect, a network and an id");
+    };
+    let text = |name: &String| decoded(name).ok_or("what is in the path is not UTF-8");
+    let (dialect, network, peer) = (text(dialect)?, text(network)?, text(peer)?);
+    let known = Dialect::ALL.iter().find(|one| one.label() == dialect);
+    let dialect = *known.ok_or("there is no such dialect")?;
+    let network = NetworkKey::new(dialect, &network);
+    let network = network.map_err(|_| "no network can have this name")?;
+    let peer = PeerId::new(&peer).map_err(|_| "no peer can have this id")?;
+    Ok((dialect, network, peer))
+}
+
+/// Sends a peer away.
+pub(super) async fn remove<B: Backend>(
+    app: &Arc<App<B>>,
+    call: &Call,
+    operator: &Operator,
+) -> Response {
+    let (dialect, network, peer) = match named(call) {
+        Ok(named) => named,
+        Err(why) => return bad(&why),
+    };
+    let removal = app.backend.remove(&network, &peer, ANSWERS_WITHIN).await;
+    match removal {
+        Removal::Done(hub) => {
+            let about = watch::Operator {
+                dialect: Some(dialect.label().to_owned()),
+                network: Some(network.name().to_owned()),
+                peer: Some(peer.to_string()),
+                ..watch::Operator::default()
+            };
+            note(app, operator, "remove", about);
+            let body = json!({ "removed": true, "hub": hub.to_string() });
+            reply::json(StatusCode::OK, &body)
+        }
+        Removal::NoSuchPeer => reply::error(StatusCode::NOT_FOUND, "nobody there has this id"),
+        Removal::NoAnswer(hub) => {
+            let why = format!("hub {hub}, which has the peer, does not answer");
+            reply::error(StatusCode::GATEWAY_TIMEOUT, &why)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_path_is_decoded_once_and_compared_as_it_is() {
+        for (name, text) in [
+            ("ada", Some("ada")),
+            ("a%2Fb", Some("a/b")),
+            ("%2E%2E", Some("..")),
+            ("%252e", Some("%2e")),
+            ("%00room", Some("\0room")),
+            ("a+b", Some("a+b")),
+            ("%3Cimg%20src%3Dx%3E", Some("<img src=x>")),
+            ("%ff", None),
+        ] {
+            assert_eq!(decoded(name).as_deref(), text, "{name}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `/admin/api/events`: what happens, as it happens, to whoever listens.
+//!
+//! Each listener has a task that reads the ring for it and waits for its socket alone. What is said is gathered for a moment, so
+//! that a hub where much happens writes ten times a second and not a thousand times. A listener whose socket takes nothing for
+//! half a minute is cut off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::poll_fn;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method};
+use serde_json::json;
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use warp::Reply;
+use warp::reply::Response;
+
+use super::super::admin_api::Query;
+use super::super::endpoint::Call;
+use super::super::{App, Backend, reply};
+use super::bad;
+use crate::clock::unix_ms;
+use crate::watch::{Batch, Event, Read, Reader};
+
+/// How long is gathered what is written at once.
+const GATHER: Duration = Duration::from_millis(100);
+/// After how long a comment keeps the connection alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a socket may take nothing.
+const STALLED: Duration = Duration::from_secs(30);
+/// When whoever found no place may try again.
+const RETRY_S: u64 = 10;
+/// Where a browser goes on.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Marks an answer that lasts: its connection lives as long as it does, and ends when this is cancelled.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Lasting(pub(in super::super) CancellationToken);
+
+/// What a listener wants.
+struct Wish {
+    after: Option<Read>,
+    /// All types, if none are named.
+    types: Vec<String>,
+}
+
+impl Wish {
+    fn of(call: &Call) -> Result<Self, String> {
+        let query = Query::read(&call.head.query, &["types"]).map_err(|why| why.to_string())?;
+        let header = call.head.headers.get(LAST_EVENT_ID);
+        let header = header.and_then(|value| value.to_str().ok());
+        let after = match (header, query.after.as_deref()) {
+            // A browser that comes back has the address that it began with.
+            (Some(last), _) => Some(last),
+            (None, after) => after,
+        };
+        let after = after.map(str::parse::<Read>).transpose();
+        let types = query.filter("types").unwrap_or_default().split(',');
+        let types: Vec<String> = types
+            .filter(|one| !one.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let unknown = types
+            .iter()
+            .find(|one| !Event::KINDS.contains(&one.as_str()));
+        if let Some(unknown) = unknown {
+            return Err(format!("there is no type of event {unknown:?}"));
+        }
+        Ok(Wish {
+            after: after.map_err(|why| why.to_string())?,
+            types,
+        })
+    }
+
+    fn takes(&self, event: &Event) -> bool {
+        let kind = event.kind();
+        self.types.is_empty() || kind == "missed" || self.types.iter().any(|one| one == kind)
+    }
+}
+
+/// Tells what happens for as long as whoever asks listens.
+pub(super) fn listen<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
+    let wish = match Wish::of(call) {
+        Ok(wish) => wish,
+        Err(why) => return bad(&why),
+    };
+    if call.head.method == Method::HEAD {
+        return stream_of(mpsc::channel(1).1);
+    }
+    let reader = app.backend.watch().events.reader(wish.after);
+    let reader = match reader {
+        Ok(reader) => reader,
+        Err(full) => return reply::retry_later(&full.to_string(), RETRY_S),
+    };
+    let (to, from) = mpsc::channel(1);
+    let stalled = CancellationToken::new();
+    let listener = Listener {
+        reader,
+        wish,
+        to,
+        stalled: stalled.clone(),
+    };
+    let app_of_task = Arc::clone(app);
+    app.tasks.spawn(async move {
+        let closing = app_of_task.closing.clone();
+        closing
+            .run_until_cancelled(listener.follow(&app_of_task))
+            .await;
+    });
+    let mut response = stream_of(from);
+    response.extensions_mut().insert(Lasting(stalled));
+    response
+}
+
+fn stream_of(mut from: mpsc::Receiver<Bytes>) -> Response {
+    let body = poll_fn(move |cx| from.poll_recv(cx).map(|next| next.map(Ok::<_, Infallible>)));
+    let mut response = warp::reply::stream(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies of nginx's kind would gather what is to be seen at once.
+    let buffering = HeaderName::from_static("x-accel-buffering");
+    headers.insert(buffering, HeaderValue::from_static("no"));
+    response
+}
+
+struct Listener {
+    reader: Reader,
+    wish: Wish,
+    to: mpsc::Sender<Bytes>,
+    stalled: CancellationToken,
+}
+
+impl Listener {
+    async fn follow<B: Backend>(mut self, app: &App<B>) {
+        let hub = app.backend.view().hub_id.to_string();
+        let hello = json!({ "hub": hub, "at": unix_ms() });
+        let mut text = format!("retry: 2000\nevent: hello\ndata: {hello}\n\n");
+        loop {
+            if !self.say(std::mem::take(&mut text)).await {
+                return;
+            }
+            sleep(GATHER).await;
+            tokio::select! {
+                batch = self.reader.next() => self.write(app, &hub, &batch, &mut text),
+                () = sleep(KEEP_ALIVE) => text.push_str(":\n\n"),
+                () = self.to.closed() => return,
+            }
+        }
+    }
+
+    /// False when nobody listens any more.
+    async fn say(&self, text: String) -> bool {
+        if text.is_empty() {
+            return true;
+        }
+        match timeout(STALLED, self.to.send(text.into())).await {
+            Ok(sent) => sent.is_ok(),
+            Err(_) => {
+                self.stalled.cancel();
+                false
+            }
+        }
+    }
+
+    fn write<B: Backend>(&self, app: &App<B>, hub: &str, batch: &Batch, text: &mut String) {
+        if let Some(count) = batch.missed {
+            let missed = json!({ "count": count, "hub": hub, "at": unix_ms() });
+            // Writing to a String cannot fail.
+            let _ = write!(text, "event: missed\ndata: {missed}\n\n");
+        }
+        let events = &app.backend.watch().events;
+        let mut passed = None;
+        for (number, event) in &batch.events {
+            if !self.wish.takes(event) {
+                passed = Some(*number);
+                continue;
+            }
+            passed = None;
+            let (id, kind, data) = (events.id(*number), event.kind(), event.to_json());
+            let _ = write!(text, "id: {id}\nevent: {kind}\ndata: {data}\n\n");
+        }
+        if let Some(number) = passed {
+            // So that whoever comes back goes on here, though the last of these were not wanted.
+            let _ = write!(text, "id: {}\n\n", events.id(number));
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Logins of browsers: a cookie in place of the token.
+//!
+//! A cookie says until when it is good, and is signed with a key that is made of the token: every hub with the same token knows
+//! it, and no hub keeps it. One that was given back is remembered here until it would have ended. Guesses are bounded for each
+//! address.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::json;
+use sha2::Sha256;
+use warp::reply::Response;
+
+use super::super::admin::{Door, NoOperator};
+use super::super::endpoint::Call;
+use super::super::{App, Backend, Head, admin, admit, reply};
+use super::acts;
+use super::bad;
+use super::who::{self, Deed, Operator, With};
+use crate::auth::Secret;
+use crate::clock::unix_ms;
+use crate::config::AdminSettings;
+use crate::limits::{AddressGroup, ConnectRate};
+use crate::watch;
+
+/// The cookie's name.
+const NAME: &str = "hubmesh_admin";
+/// How long a login is good, in seconds.
+const GOOD_S: u64 = 12 * 60 * 60;
+/// What the key of the cookies is made for.
+const KEY_LABEL: &[u8] = b"hubmesh admin cookie 1\0";
+/// Cookies that were given back and are remembered.
+const MAX_RETURNED: usize = 1_024;
+
+/// The logins of browsers.
+pub(in super::super) struct Logins {
+    key: Option<[u8; 32]>,
+    rate: Option<ConnectRate>,
+    /// Cookies that were given back, and until when they would have been good.
+    returned: Mutex<BTreeMap<String, u64>>,
+}
+
+fn signature(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key)
+        .unwrap_or_else(|_| unreachable!("a key may have any length"));
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
+}
+
+impl Logins {
+    pub(in super::super) fn new(settings: &AdminSettings) -> Self {
+        let token = settings.token.as_ref().map(Secret::expose);
+        Logins {
+            key: token.map(|token| signature(token.as_bytes(), &[KEY_LABEL])),
+            rate: settings.logins_per_minute.map(ConnectRate::new),
+            returned: Mutex::default(),
+        }
+    }
+
+    /// A cookie's value that is good from this second on.
+    fn issue(&self, now_s: u64) -> Option<String> {
+        let key = self.key.as_ref()?;
+        let number: [u8; 16] = rand::random();
+        let said = format!("{}.{}", now_s + GOOD_S, hex::encode(number));
+        let proof = signature(key, &[said.as_bytes()]);
+        Some(format!("{said}.{}", hex::encode(proof)))
+    }
+
+    /// Until when a cookie's value is good, if it is ours.
+    fn until(&self, value: &str, now_s: u64) -> Option<u64> {
+        let (said, proof) = value.rsplit_once('.')?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_ref()?).ok()?;
+        mac.update(said.as_bytes());
+        // Compared in constant time.
+        mac.verify_slice(&hex::decode(proof).ok()?).ok()?;
+        let (until, _) = said.split_once('.')?;
+        let until = until.parse().ok()?;
+        (now_s < until).then_some(until)
+    }
+
+    /// Whether a request shows the cookie of a login.
+    pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
+        self.shown(headers).is_some()
+    }
+
+    /// The cookie that a request shows, and until when it is good.
+    fn shown(&self, headers: &HeaderMap) -> Option<(String, u64)> {
+        let now_s = unix_ms() / 1_000;
+        let all = headers.get_all(COOKIE).iter();
+        let all = all.filter_map(|value| value.to_str().ok());
+        let pairs = all.flat_map(|value| value.split(';'));
+        let named = pairs.filter_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='));
+        let mut good = named.filter_map(|value| Some((value, self.until(value, now_s)?)));
+        let (value, until) = good.find(|(value, _)| !self.returned.lock().contains_key(*value))?;
+        Some((value.to_owned(), until))
+    }
+
+    fn give_back(&self, headers: &HeaderMap) {
+        let Some((value, until)) = self.shown(headers) else {
+            return;
+        };
+        let mut returned = self.returned.lock();
+        let now_s = unix_ms() / 1_000;
+        returned.retain(|_, until| now_s < *until);
+        if returned.len() >= MAX_RETURNED {
+            let first = returned.iter().min_by_key(|(_, until)| **until);
+            if let Some(first) = first.map(|(value, _)| value.clone()) {
+                returned.remove(&first);
+            }
+        }
+        returned.insert(value, until);
+    }
+
+    /// Gives back the memory of addresses that have not tried lately.
+    pub(in super::super) fn forget_idle(&self) {
+        if let Some(rate) = &self.rate {
+            rate.forget_idle();
+        }
+    }
+}
+
+/// Whether a request came by TLS, here or at a proxy that is believed.
+fn is_secure<B: Backend>(app: &App<B>, head: &Head) -> bool {
+    let proxies = &app.config.trusted_proxies;
+    let by_proxy = head.remote.is_some_and(|remote| {
+        let told = head.headers.get("x-forwarded-proto");
+        proxies.trusts(remote.ip().to_canonical()) && told.is_some_and(|told| told == "https")
+    });
+    app.config.tls.is_some() || by_proxy
+}
+
+fn cookie<B: Backend>(app: &App<B>, head: &Head, value: &str, seconds: u64) -> Option<HeaderValue> {
+    let secure = if is_secure(app, head) { "; Secure" } else { "" };
+    let text = format!(
+        "{NAME}={value}; Path=/admin; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+    );
+    HeaderValue::from_str(&text).ok()
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    token: String,
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let told = headers
+        .get(CONTENT_TYPE)
+        .and_then(|told| told.to_str().ok());
+    let bare = told.and_then(|told| told.split(';').next());
+    bare.is_some_and(|bare| bare.trim().eq_ignore_ascii_case(reply::JSON))
+}
+
+/// Gives a browser its cookie for the token.
+pub(super) fn login<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
+    let Call { door, head, .. } = call;
+    let operators = &app.operators;
+    let Some(gate) = operators.gate() else {
+        return reply::nothing_here();
+    };
+    if *door == Door::Public && operators.has_door() {
+        return admin::refuse(app, NoOperator::Elsewhere);
+    }
+    if let Err(why) = who::is_of_our_page(&head.headers, Deed::Look) {
+        return admin::refuse(app, why);
+    }
+    if !is_json(&head.headers) {
+        let why = "a login is JSON: Content-Type: application/json";
+        return reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+    }
+    let Some(address) = admit::client(app, head) else {
+        return admin::refuse(app, NoOperator::Missing);
+    };
+    if let Some(rate) = &app.logins.rate
+        && let Err(wait) = rate.check(AddressGroup::of(address))
+    {
+        let why = "too many logins from your address within a minute";
+        return reply::too_many(why, wait.as_secs() + 1);
+    }
+    let Ok(Shown { token }) = serde_json::from_slice(&call.body) else {
+        return bad(&"a login is {\"token\": \"…\"}");
+    };
+    if gate.check([token.as_str()]).is_err() {
+        let watch = app.backend.watch();
+        watch.events.note_refusal("operator", Some(address), None);
+        return admin::refuse(app, NoOperator::Wrong);
+    }
+    let value = app.logins.issue(unix_ms() / 1_000);
+    let cookie = value.and_then(|value| cookie(app, head, &value, GOOD_S));
+    let Some(cookie) = cookie else {
+        return reply::nothing_here();
+    };
+    let operator = Operator {
+        address: Some(address),
+        with: With::Bearer,
+    };
+    acts::note(app, &operator, "login", watch::Operator::default());
+    let mut response = reply::json(StatusCode::OK, &json!({ "access": "full" }));
+    response.headers_mut().insert(SET_COOKIE, cookie);
+    response
+}
+
+/// Takes a browser's cookie back.
+pub(super) fn logout<B: Backend>(app: &Arc<App<B>>, call: &Call, operator: &Operator) -> Response {
+    app.logins.give_back(&call.head.headers);
+    acts::note(app, operator, "logout", watch::Operator::default());
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Some(cookie) = cookie(app, &call.head, "", 0) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Says what whoever asks may do.
+pub(super) fn session<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
+    let operators = &app.operators;
+    if call.door == Door::Public && operators.has_door() {
+        return admin::refuse(app, NoOperator::Elsewhere);
+    }
+    let operator = who::check(app, call, Deed::Look).ok();
+    let access = match operator.map(|operator| operator.with) {
+        Some(With::Loopback) => "read",
+        Some(_) => "full",
+        None => "none",
+    };
+    // Strangers are not told of the mesh.
+    let hub = operator.map(|_| app.backend.view().hub_id.to_string());
+    reply::json(
+        StatusCode::OK,
+        &json!({
+            "access": access,
+            "with": operator.map(|operator| operator.with.label()),
+            "login": operators.gate().is_some(),
+            "hub": hub,
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logins(token: &str) -> Logins {
+        Logins::new(&AdminSettings {
+            token: Some(Secret::new(token)),
+            ..AdminSettings::default()
+        })
+    }
+
+    fn shows(value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let cookie = format!("other=1; {NAME}={value}; more=2");
+        headers.insert(COOKIE, cookie.parse().expect("a value"));
+        headers
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_its_time_on_every_hub_with_the_token() {
+        let (one, two) = (logins("for-operators-alone"), logins("for-operators-alone"));
+        let now_s = unix_ms() / 1_000;
+        let value = one.issue(now_s).expect("a cookie");
+        assert!(one.knows(&shows(&value)) && two.knows(&shows(&value)));
+        assert!(!logins("another-token-than-it").knows(&shows(&value)));
+        assert_eq!(two.until(&value, now_s + GOOD_S - 1), Some(now_s + GOOD_S));
+        assert_eq!(two.until(&value, now_s + GOOD_S), None);
+    }
+
+    #[test]
+    fn a_cookie_that_was_changed_or_given_back_is_none() {
+        let logins = logins("for-operators-alone");
+        let value = logins.issue(unix_ms() / 1_000).expect("a cookie");
+        for at in 0..value.len() {
+            let mut other = value.clone().into_bytes();
+            other[at] = if other[at] == b'1' { b'2' } else { b'1' };
+            let other = String::from_utf8(other).expect("digits");
+            assert!(!logins.knows(&shows(&other)), "{other}");
+            assert!(!logins.knows(&shows(&value[..at])));
+        }
+        logins.give_back(&shows(&value));
+        assert!(!logins.knows(&shows(&value)));
+    }
+
+    #[test]
+    fn no_more_cookies_are_remembered_than_may_be() {
+        let logins = logins("for-operators-alone");
+        for _ in 0..MAX_RETURNED + 10 {
+            let value = logins.issue(unix_ms() / 1_000).expect("a cookie");
+            logins.give_back(&shows(&value));
+        }
+        assert_eq!(logins.returned.lock().len(), MAX_RETURNED);
+    }
+}

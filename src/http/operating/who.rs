@@ -1,0 +1,203 @@
+//! Who is an operator, and what a browser has to show before it changes anything.
+//!
+//! A script shows the token, which no other page can make a browser send. A browser shows its cookie, or nothing at all at a
+//! listener without a token, and both it sends for whichever page asks; so what changes something needs a header that a form
+//! cannot send, and has to come from a page of this origin. Where operators are not told apart, whoever is on this machine may
+//! look, and nobody may change anything.
+
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, VIA};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Uri};
+
+use super::super::admin::{Door, NoOperator, is_named_well, is_shown};
+use super::super::endpoint::Call;
+use super::super::{App, Backend, Head, admit, client_ip};
+
+/// What no form can send.
+const OURS: HeaderName = HeaderName::from_static("x-hubmesh-admin");
+/// Where a browser says that a request comes from.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// What somebody wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Deed {
+    /// To see something.
+    Look,
+    /// To change something.
+    Change,
+}
+
+/// How somebody has shown to be an operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum With {
+    /// By the token.
+    Bearer,
+    /// By the cookie of a login.
+    Cookie,
+    /// By reaching the listener for operators.
+    Listener,
+    /// By being on this machine, where operators are not told apart.
+    Loopback,
+}
+
+impl With {
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            With::Bearer => "bearer",
+            With::Cookie => "cookie",
+            With::Listener => "listener",
+            With::Loopback => "loopback",
+        }
+    }
+}
+
+/// An operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Operator {
+    /// Where it is.
+    pub(super) address: Option<IpAddr>,
+    /// How it has shown to be one.
+    pub(super) with: With,
+}
+
+/// Whether who asks is an operator, and may do what it asks for.
+pub(super) fn check<B: Backend>(
+    app: &App<B>,
+    call: &Call,
+    deed: Deed,
+) -> Result<Operator, NoOperator> {
+    let Call { door, head, .. } = call;
+    let with = shown(app, *door, head)?;
+    if deed == Deed::Change && with == With::Loopback {
+        return Err(NoOperator::ReadOnly);
+    }
+    if with != With::Bearer {
+        is_of_our_page(&head.headers, deed)?;
+    }
+    Ok(Operator {
+        address: admit::client(app, head),
+        with,
+    })
+}
+
+fn shown<B: Backend>(app: &App<B>, door: Door, head: &Head) -> Result<With, NoOperator> {
+    let (operators, headers) = (&app.operators, &head.headers);
+    match (door, operators.gate()) {
+        (Door::Public, _) if operators.has_door() => Err(NoOperator::Elsewhere),
+        (_, Some(gate)) if headers.contains_key(AUTHORIZATION) => {
+            is_shown(gate, headers).map(|()| With::Bearer)
+        }
+        (_, Some(_)) if app.logins.knows(headers) => Ok(With::Cookie),
+        (_, Some(_)) => Err(NoOperator::Missing),
+        (Door::Admin, None) => is_named_well(headers).map(|()| With::Listener),
+        (Door::Public, None) => is_here(head).map(|()| With::Loopback),
+    }
+}
+
+/// Whether a request comes from this machine, and by no name that a stranger has given out.
+fn is_here(head: &Head) -> Result<(), NoOperator> {
+    let remote = head.remote.map(|remote| remote.ip().to_canonical());
+    let is_near = remote.is_some_and(|remote| remote.is_loopback());
+    // What proxies add that do not say for whom they ask.
+    let passed_on = [VIA.as_str(), "x-forwarded-host", "x-forwarded-proto"];
+    let is_passed_on = passed_on
+        .iter()
+        .any(|name| head.headers.contains_key(*name));
+    if !is_near || is_passed_on || client_ip::is_forwarded(&head.headers) {
+        return Err(NoOperator::NotHere);
+    }
+    is_named_well(&head.headers)
+}
+
+/// Whether a browser asks for a page of this origin, as far as it says.
+pub(super) fn is_of_our_page(headers: &HeaderMap, deed: Deed) -> Result<(), NoOperator> {
+    if deed == Deed::Change && headers.get(OURS).is_none_or(|value| value != "1") {
+        return Err(NoOperator::NoHeader);
+    }
+    let sites: Vec<&HeaderValue> = headers.get_all(FETCH_SITE).iter().collect();
+    if !sites.is_empty() {
+        let is_ours = |site: &&HeaderValue| {
+            **site == "same-origin" || (**site == "none" && deed == Deed::Look)
+        };
+        return match sites.iter().all(is_ours) {
+            true => Ok(()),
+            false => Err(NoOperator::OtherSite),
+        };
+    }
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match origins.all(|origin| is_host(origin, headers)) {
+        true => Ok(()),
+        false => Err(NoOperator::OtherSite),
+    }
+}
+
+/// Whether an origin is the host that was asked.
+fn is_host(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let read = |value: &HeaderValue| value.to_str().ok().map(str::to_ascii_lowercase);
+    let origin = read(origin).and_then(|text| text.parse::<Uri>().ok());
+    let host = headers.get(HOST).and_then(read);
+    let host = host.and_then(|text| text.parse::<Authority>().ok());
+    match (origin.as_ref().and_then(Uri::authority), host) {
+        (Some(origin), Some(host)) => *origin == host,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(headers: &[(&'static str, &str)], deed: Deed) -> Result<(), NoOperator> {
+        let mut map = HeaderMap::new();
+        map.insert(HOST, HeaderValue::from_static("hub.example:8443"));
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(value).expect("a value");
+            map.append(HeaderName::from_static(name), value);
+        }
+        is_of_our_page(&map, deed)
+    }
+
+    #[test]
+    fn a_change_needs_the_header_and_a_page_of_this_origin() {
+        let ours = ("x-hubmesh-admin", "1");
+        let other = Err(NoOperator::OtherSite);
+        for (headers, want) in [
+            (&[ours][..], Ok(())),
+            (&[], Err(NoOperator::NoHeader)),
+            (&[("x-hubmesh-admin", "0")], Err(NoOperator::NoHeader)),
+            (&[ours, ("sec-fetch-site", "same-origin")], Ok(())),
+            (&[ours, ("sec-fetch-site", "same-site")], other),
+            (&[ours, ("sec-fetch-site", "cross-site")], other),
+            (&[ours, ("sec-fetch-site", "none")], other),
+            (&[ours, ("origin", "https://hub.example:8443")], Ok(())),
+            (&[ours, ("origin", "https://HUB.example:8443")], Ok(())),
+            (&[ours, ("origin", "https://hub.example")], other),
+            (&[ours, ("origin", "https://evil.example:8443")], other),
+            (&[ours, ("origin", "https://hub.example:8443.evil")], other),
+            (&[ours, ("origin", "null")], other),
+            (&[ours, ("origin", "")], other),
+        ] {
+            assert_eq!(asked(headers, Deed::Change), want, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn another_page_may_not_even_look() {
+        for (headers, want) in [
+            (&[][..], Ok(())),
+            (&[("sec-fetch-site", "none")], Ok(())),
+            (
+                &[("sec-fetch-site", "cross-site")],
+                Err(NoOperator::OtherSite),
+            ),
+            (
+                &[("origin", "https://evil.example")],
+                Err(NoOperator::OtherSite),
+            ),
+        ] {
+            assert_eq!(asked(headers, Deed::Look), want, "{headers:?}");
+        }
+    }
+}

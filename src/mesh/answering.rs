@@ -1,0 +1,187 @@
+//! Answers the hubs that ask for their operators, and tells those that listen what happens here.
+//!
+//! One task for each hub, started by `handle`. What hubs say to each other is `questions`'; it travels by the data path, and
+//! what finds no room on the way is lost: questions have a limit, and whoever listens says so again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubmesh_core::ids::{ClaimNo, HubId, NetworkKey, PeerId};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::questions::{Answer, MAX_PEERS, Message, Question, Tally};
+use super::shared::Shared;
+use crate::watch::Party;
+
+/// Messages that may wait; more are lost.
+pub(super) const WAITING: usize = 1_024;
+/// How often those that listen are told.
+const TICK: Duration = Duration::from_millis(250);
+/// The most events that they are told at once: 400 a second.
+const BATCH: usize = 100;
+/// How often a hub says that it still listens, and for how long it is told then.
+const LISTEN_EVERY: Duration = Duration::from_secs(5);
+const LEASE: Duration = Duration::from_secs(15);
+
+impl Shared {
+    /// This hub's claims of an id.
+    fn own_claims(&self, network: &NetworkKey, peer: &PeerId) -> Vec<ClaimNo> {
+        let me = self.identity().hub;
+        let directory = self.router.directory().read();
+        let claims = directory.claims_of_id(network, peer).into_iter();
+        let own = claims.filter(|claim| claim.hub == me);
+        own.map(|claim| claim.claim).collect()
+    }
+
+    /// Sends a peer of this hub away. False if there is none.
+    pub(super) fn send_away(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let registry = self.router.registry();
+        let claims = self.own_claims(network, peer);
+        let gone = claims
+            .into_iter()
+            .filter(|claim| registry.send_away(*claim));
+        gone.count() > 0
+    }
+
+    pub(super) fn party(&self, network: &NetworkKey, peer: &PeerId) -> Option<Party> {
+        let registry = self.router.registry();
+        let claims = self.own_claims(network, peer);
+        claims.into_iter().find_map(|claim| registry.party(claim))
+    }
+
+    pub(super) fn answer(&self, question: Question) -> Answer {
+        match question {
+            Question::Remove { network, peer } => {
+                let place = place(&network, &peer);
+                Answer::Removed(
+                    place.is_some_and(|(network, peer)| self.send_away(&network, &peer)),
+                )
+            }
+            Question::Peers { network, peers } => {
+                let told = peers.iter().take(MAX_PEERS).map(|peer| {
+                    let (network, peer) = place(&network, peer)?;
+                    let Party { address, subject } = self.party(&network, &peer)?;
+                    Some((address, subject.map(Into::into)))
+                });
+                Answer::Peers(told.collect())
+            }
+            Question::Past => Answer::Past(self.router.registry().watch().history.past()),
+            Question::Tally => Answer::Tally(Tally {
+                waiting: u64::try_from(self.metrics.signals_waiting.get()).unwrap_or(0),
+                contests: self.published().contests() as u64,
+                alarms: self.metrics.alarms.total(),
+            }),
+        }
+    }
+}
+
+fn place(network: &str, peer: &str) -> Option<(NetworkKey, PeerId)> {
+    let network = NetworkKey::from_wire(network).ok()?;
+    Some((network, PeerId::new(peer).ok()?))
+}
+
+/// Who listens to this hub, and to whom it listens.
+struct Listening {
+    /// Until when each is told.
+    to_us: BTreeMap<HubId, Instant>,
+    /// The last event that they were told of.
+    told: u64,
+    /// When each was last told that we listen.
+    to_them: BTreeMap<HubId, Instant>,
+}
+
+/// Asks and answers for as long as the hub lives.
+pub(super) async fn follow(shared: Arc<Shared>, mut letters: mpsc::Receiver<(HubId, Bytes)>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut listening = Listening {
+        to_us: BTreeMap::new(),
+        told: 0,
+        to_them: BTreeMap::new(),
+    };
+    loop {
+        tokio::select! {
+            () = shared.inputs.closed() => return,
+            _ = ticks.tick() => {
+                listening.tell(&shared);
+                listening.listen(&shared);
+            }
+            Some((from, payload)) = letters.recv() => listening.hear(&shared, from, &payload),
+        }
+    }
+}
+
+impl Listening {
+    fn hear(&mut self, shared: &Shared, from: HubId, payload: &[u8]) {
+        let watch = shared.router.registry().watch();
+        match Message::decode(payload) {
+            Some(Message::Ask { token, question }) => {
+                let answer = shared.answer(question);
+                let message = Message::Tell { token, answer };
+                shared.router.tell_hub(from, message.encode());
+            }
+            Some(Message::Tell { token, answer }) => {
+                shared.questions.on_answer(from, token, answer);
+            }
+            Some(Message::Listen) => {
+                if self.to_us.is_empty() {
+                    self.told = watch.events.last_own();
+                }
+                self.to_us.insert(from, Instant::now() + LEASE);
+            }
+            Some(Message::Events { missed, events }) if self.to_them.contains_key(&from) => {
+                watch.events.take_in(from, events, missed);
+            }
+            // Nobody asked for it, or it is of a later version.
+            Some(Message::Events { .. }) | None => {}
+        }
+    }
+
+    /// Tells those that listen what happened here since the last time.
+    fn tell(&mut self, shared: &Shared) {
+        let now = Instant::now();
+        self.to_us.retain(|_, until| now < *until);
+        if self.to_us.is_empty() {
+            return;
+        }
+        let events = &shared.router.registry().watch().events;
+        let (lost, mut next) = events.own_after(self.told, crate::watch::KEPT);
+        let Some((last, _)) = next.last() else {
+            return;
+        };
+        self.told = *last;
+        // The newest: what is left out is over.
+        let left_out = next.len().saturating_sub(BATCH);
+        next.drain(..left_out);
+        let message = Message::Events {
+            missed: lost + left_out as u64,
+            events: next.iter().map(|(_, event)| (**event).clone()).collect(),
+        };
+        let message = message.encode();
+        for hub in self.to_us.keys() {
+            shared.router.tell_hub(*hub, message.clone());
+        }
+    }
+
+    /// Says to the others that somebody listens here, if that is so.
+    fn listen(&mut self, shared: &Shared) {
+        let events = &shared.router.registry().watch().events;
+        if !events.is_listened_to() {
+            return self.to_them.clear();
+        }
+        let (published, now) = (shared.published(), Instant::now());
+        let hubs = published.hubs();
+        self.to_them
+            .retain(|hub, _| hubs.iter().any(|known| known.id == *hub));
+        for hub in hubs {
+            let is_due = self.to_them.get(&hub.id);
+            if is_due.is_none_or(|last| now - *last >= LISTEN_EVERY) {
+                self.to_them.insert(hub.id, now);
+                shared.router.tell_hub(hub.id, Message::Listen.encode());
+            }
+        }
+    }
+}

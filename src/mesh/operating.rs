@@ -1,0 +1,186 @@
+//! What the mesh is asked for operators: this hub answers for itself, and asks the others.
+//!
+//! What hubs say to each other is `questions`', and `answering` answers. Whoever does not answer in time is not waited for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hubmesh_core::api::{Ban, BanId, BansFull};
+use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::handle::Mesh;
+use super::input::Input;
+use super::questions::{Answer, MAX_PEERS, Question, Tally};
+use super::view::LinkView;
+use crate::watch::{Party, Past};
+
+/// What became of a peer that an operator removes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// This hub had it, and sends it away.
+    Done(HubId),
+    /// Nobody has this id.
+    NoSuchPeer,
+    /// Its hub does not answer.
+    NoAnswer(HubId),
+}
+
+impl Mesh {
+    /// Sends a peer away, wherever it is.
+    pub async fn remove(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> Removal {
+        let shared = &self.shared;
+        let me = shared.identity().hub;
+        if shared.send_away(network, peer) {
+            return Removal::Done(me);
+        }
+        let hubs = {
+            let directory = shared.router.directory().read();
+            match directory.holder(network, peer) {
+                Some((found, _)) => vec![found.hub],
+                // Where not all is known of all hubs, those are asked that have members in the network.
+                None => directory.lines().hubs_in(network).into_iter().collect(),
+            }
+        };
+        let hubs: Vec<HubId> = hubs.into_iter().filter(|hub| *hub != me).collect();
+        let question = Question::Remove {
+            network: network.as_str().to_owned(),
+            peer: peer.to_string(),
+        };
+        let asked = hubs.iter().map(|hub| (*hub, question.clone()));
+        let answers = self.ask(asked.collect(), within).await;
+        let done = answers
+            .iter()
+            .find(|(_, answer)| **answer == Answer::Removed(true));
+        let silent = hubs.iter().find(|hub| !answers.contains_key(hub));
+        match (done, silent) {
+            (Some((hub, _)), _) => Removal::Done(*hub),
+            (None, Some(hub)) => Removal::NoAnswer(*hub),
+            (None, None) => Removal::NoSuchPeer,
+        }
+    }
+
+    /// Whose these peers of one network are, each asked for at its hub; of those that answer within this time.
+    pub async fn parties(
+        &self,
+        network: &NetworkKey,
+        peers: &[(PeerId, HubId)],
+        within: Duration,
+    ) -> BTreeMap<HubId, Vec<(PeerId, Option<Party>)>> {
+        let mut by_hub: BTreeMap<HubId, Vec<PeerId>> = BTreeMap::new();
+        for (peer, hub) in peers {
+            by_hub.entry(*hub).or_default().push(peer.clone());
+        }
+        let shared = &self.shared;
+        let me = shared.identity().hub;
+        let asked = by_hub.iter().filter(|(hub, _)| **hub != me);
+        let asked = asked.map(|(hub, peers)| {
+            let peers = peers.iter().take(MAX_PEERS).map(ToString::to_string);
+            let question = Question::Peers {
+                network: network.as_str().to_owned(),
+                peers: peers.collect(),
+            };
+            (*hub, question)
+        });
+        let mut answers = self.ask(asked.collect(), within).await;
+        let mut told = BTreeMap::new();
+        for (hub, peers) in by_hub {
+            let parties: Vec<Option<Party>> = match answers.remove(&hub) {
+                _ if hub == me => peers
+                    .iter()
+                    .map(|peer| shared.party(network, peer))
+                    .collect(),
+                Some(Answer::Peers(parties)) => parties.into_iter().map(read_party).collect(),
+                _ => continue,
+            };
+            told.insert(hub, peers.into_iter().zip(parties).collect());
+        }
+        told
+    }
+
+    /// The last hour of each hub that answers within this time.
+    pub async fn past(&self, within: Duration) -> BTreeMap<HubId, Past> {
+        let answers = self.ask_all(Question::Past, within).await;
+        let told = answers
+            .into_iter()
+            .filter_map(|(hub, answer)| match answer {
+                Answer::Past(past) => Some((hub, past)),
+                _ => None,
+            });
+        told.collect()
+    }
+
+    /// What waits at each hub that answers within this time.
+    pub async fn tallies(&self, within: Duration) -> BTreeMap<HubId, Tally> {
+        let answers = self.ask_all(Question::Tally, within).await;
+        let told = answers
+            .into_iter()
+            .filter_map(|(hub, answer)| match answer {
+                Answer::Tally(tally) => Some((hub, tally)),
+                _ => None,
+            });
+        told.collect()
+    }
+
+    /// The links of the mesh, each once.
+    pub fn links(&self) -> Vec<LinkView> {
+        self.shared.published().graph().to_vec()
+    }
+
+    /// The hub of whoever has this id, and since when it has, as Unix time in milliseconds.
+    pub fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(HubId, u64)> {
+        let directory = self.shared.router.directory().read();
+        let (found, hlc) = directory.holder(network, peer)?;
+        Some((found.hub, hlc.wall_ms()))
+    }
+
+    /// Has the mesh keep a ban.
+    pub async fn place_ban(&self, ban: Ban) -> Result<(), BansFull> {
+        let (asker, answer) = oneshot::channel();
+        self.send(Input::PlaceBan { ban, asker }).await;
+        // Without an answer the hub is gone, and the ban with it.
+        answer.await.unwrap_or(Ok(()))
+    }
+
+    /// Lifts a ban. False if there is none that counts.
+    pub async fn lift_ban(&self, ban: BanId) -> bool {
+        let (asker, answer) = oneshot::channel();
+        self.send(Input::LiftBan { ban, asker }).await;
+        answer.await.unwrap_or(false)
+    }
+
+    async fn ask_all(&self, question: Question, within: Duration) -> BTreeMap<HubId, Answer> {
+        let shared = &self.shared;
+        let published = shared.published();
+        let hubs = published.hubs().iter();
+        let hubs = hubs.map(|hub| (hub.id, question.clone())).collect();
+        let mut answers = self.ask(hubs, within).await;
+        answers.insert(shared.identity().hub, shared.answer(question));
+        answers
+    }
+
+    /// Asks other hubs, and waits until all have answered or the time is over.
+    async fn ask(&self, hubs: Vec<(HubId, Question)>, within: Duration) -> BTreeMap<HubId, Answer> {
+        let shared = &self.shared;
+        let (messages, mut answered) = shared.questions.ask(hubs);
+        for (hub, message) in messages {
+            shared.router.tell_hub(hub, message);
+        }
+        let mut all = BTreeMap::new();
+        let listening = async {
+            while let Some((hub, answer)) = answered.recv().await {
+                all.insert(hub, answer);
+            }
+        };
+        // Who has not answered by then is not waited for.
+        let _ = timeout(within, listening).await;
+        all
+    }
+}
+
+fn read_party(told: Option<(std::net::IpAddr, Option<String>)>) -> Option<Party> {
+    let (address, subject) = told?;
+    let subject = subject.map(Into::into);
+    Some(Party { address, subject })
+}

@@ -1,0 +1,244 @@
+//! What hubs ask each other for their operators, beside how they are: to remove a peer, whose connections they have, what
+//! happened in the last hour, and what happens now.
+//!
+//! These are messages between control planes, behind a byte of their own (`tagged`). A hub that does not know them ignores them,
+//! so who asks has a limit of its own. Here is what they say and which questions are open; `operating` asks and answers.
+//!
+//! Invariants: an answer counts once, and only of the hub that was asked; what is under way is given up with its asker.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use hubmesh_core::ids::HubId;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::tagged;
+use crate::watch::{Event, Past};
+
+/// The most hubs that are asked, and the most answers that wait: as many as a hub knows of.
+const MAX_HUBS: usize = 4_096;
+/// The most peers that are asked for at once.
+pub(super) const MAX_PEERS: usize = 1_000;
+/// The longest subject, in bytes.
+const MAX_SUBJECT: usize = 1_024;
+
+/// What a hub is asked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Question {
+    /// To send a peer away that is connected to it.
+    Remove {
+        /// The network, as it travels between hubs.
+        network: String,
+        /// The peer.
+        peer: String,
+    },
+    /// Whose these peers are.
+    Peers {
+        /// The network.
+        network: String,
+        /// The peers, [`MAX_PEERS`] at most.
+        peers: Vec<String>,
+    },
+    /// Its last hour.
+    Past,
+    /// What waits there.
+    Tally,
+}
+
+/// What it answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// Whether there was such a peer.
+    Removed(bool),
+    /// Address and subject of each peer that is there, in the order in which they were asked for.
+    Peers(Vec<Option<(std::net::IpAddr, Option<String>)>>),
+    /// Its last hour.
+    Past(Past),
+    /// What waits there.
+    Tally(Tally),
+}
+
+/// What waits at a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Signals that wait for a target that nobody holds.
+    pub waiting: u64,
+    /// Joins whose id is contested.
+    pub contests: u64,
+    /// Alarms since its start.
+    pub alarms: u64,
+}
+
+impl Answer {
+    /// Whether a hub of ours says so.
+    fn is_bounded(&self) -> bool {
+        match self {
+            Answer::Removed(_) | Answer::Tally(_) => true,
+            Answer::Past(past) => past.is_bounded(),
+            Answer::Peers(peers) => {
+                let told = peers.iter().flatten();
+                let mut subjects = told.filter_map(|(_, subject)| subject.as_ref());
+                peers.len() <= MAX_PEERS && subjects.all(|text| text.len() <= MAX_SUBJECT)
+            }
+        }
+    }
+}
+
+/// A message from one hub to another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// A question.
+    Ask {
+        /// Given back with the answer.
+        token: u64,
+        /// What is asked.
+        question: Question,
+    },
+    /// An answer.
+    Tell {
+        /// That of the question.
+        token: u64,
+        /// What is answered.
+        answer: Answer,
+    },
+    /// Whoever sends this wants to hear what happens at the other hub, for a while.
+    Listen,
+    /// What happened.
+    Events {
+        /// So many were left out before these.
+        missed: u64,
+        /// These.
+        events: Vec<Event>,
+    },
+}
+
+impl Message {
+    pub(super) fn encode(&self) -> Bytes {
+        tagged::encode(tagged::OPERATORS, self)
+    }
+
+    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+        tagged::decode(tagged::OPERATORS, payload)
+    }
+}
+
+/// Where answers go.
+type Answers = mpsc::Sender<(HubId, Answer)>;
+
+/// Where they come.
+pub(super) type Answered = mpsc::Receiver<(HubId, Answer)>;
+
+struct Open {
+    hub: HubId,
+    answers: Answers,
+}
+
+/// The questions under way.
+#[derive(Default)]
+pub(super) struct Questions {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<u64, Open>,
+    next: u64,
+}
+
+impl Questions {
+    /// Asks these hubs: a message for each, and where their answers come. That closes once all have come.
+    pub(super) fn ask(
+        &self,
+        hubs: impl IntoIterator<Item = (HubId, Question)>,
+    ) -> (Vec<(HubId, Bytes)>, Answered) {
+        let (answers, receiver) = mpsc::channel(MAX_HUBS);
+        let mut state = self.state.lock();
+        state.open.retain(|_, open| !open.answers.is_closed());
+        let messages = hubs.into_iter().take(MAX_HUBS).map(|(hub, question)| {
+            state.next += 1;
+            let token = state.next;
+            let answers = answers.clone();
+            state.open.insert(token, Open { hub, answers });
+            (hub, Message::Ask { token, question }.encode())
+        });
+        (messages.collect(), receiver)
+    }
+
+    /// An answer came.
+    pub(super) fn on_answer(&self, from: HubId, token: u64, answer: Answer) {
+        let mut state = self.state.lock();
+        let is_of_it = state.open.get(&token).is_some_and(|open| open.hub == from);
+        if !is_of_it {
+            return;
+        }
+        if let Some(open) = state.open.remove(&token)
+            && answer.is_bounded()
+        {
+            // Whoever asked may have given up.
+            let _ = open.answers.try_send((from, answer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: HubId = HubId([1; 20]);
+    const TWO: HubId = HubId([2; 20]);
+
+    fn token(payload: &[u8]) -> u64 {
+        match Message::decode(payload) {
+            Some(Message::Ask { token, .. }) => token,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_counts_once_and_of_the_hub_that_was_asked() {
+        let questions = Questions::default();
+        let (messages, mut answers) =
+            questions.ask([(ONE, Question::Past), (TWO, Question::Tally)]);
+        let tokens: Vec<u64> = messages.iter().map(|(_, payload)| token(payload)).collect();
+        let tally = Answer::Tally(Tally::default());
+        questions.on_answer(ONE, tokens[1], tally.clone());
+        questions.on_answer(TWO, tokens[1], tally.clone());
+        questions.on_answer(TWO, tokens[1], tally.clone());
+        assert_eq!(answers.try_recv(), Ok((TWO, tally)));
+        assert_eq!(answers.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+        let long = Answer::Peers(vec![None; MAX_PEERS + 1]);
+        questions.on_answer(ONE, tokens[0], long);
+        assert_eq!(
+            answers.try_recv(),
+            Err(mpsc::error::TryRecvError::Disconnected)
+        );
+    }
+
+    #[test]
+    fn nothing_is_kept_for_who_gave_up() {
+        let questions = Questions::default();
+        for _ in 0..100 {
+            drop(questions.ask([(ONE, Question::Past), (TWO, Question::Past)]));
+        }
+        assert!(questions.state.lock().open.len() <= 2);
+    }
+
+    #[test]
+    fn broken_messages_are_none() {
+        let whole = Message::Ask {
+            token: 5,
+            question: Question::Remove {
+                network: "pglobal".into(),
+                peer: "ada".into(),
+            },
+        };
+        let bytes = whole.encode();
+        assert_eq!(Message::decode(&bytes), Some(whole));
+        for length in 0..bytes.len() {
+            assert_eq!(Message::decode(&bytes[..length]), None, "{length}");
+        }
+        assert_eq!(Message::decode(&[tagged::OPERATORS, 99]), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! What operators are told of other hubs: who came into reach and who is lost, and with whom there is a link.
+//!
+//! Looks at what is published of the mesh, and says what is new in it; that two hubs had two links for a moment is not. Owned by
+//! the driver.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hubmesh_core::ids::{HubId, LinkId};
+
+use super::view::Published;
+use crate::watch::{Events, What};
+
+/// What was told.
+#[derive(Debug, Default)]
+pub(super) struct Reported {
+    hubs: BTreeSet<HubId>,
+    neighbours: BTreeSet<HubId>,
+    links: BTreeMap<LinkId, HubId>,
+    /// Why the last link with a hub ended.
+    ended: BTreeMap<HubId, &'static str>,
+}
+
+impl Reported {
+    /// A link stands.
+    pub(super) fn on_up(&mut self, link: LinkId, hub: HubId) {
+        self.links.insert(link, hub);
+    }
+
+    /// A link is gone.
+    pub(super) fn on_down(&mut self, link: LinkId, reason: &'static str) {
+        if let Some(hub) = self.links.remove(&link) {
+            self.ended.insert(hub, reason);
+        }
+    }
+
+    /// Says what is new.
+    pub(super) fn look(&mut self, published: &Published, events: &Events) {
+        let hubs = published.hubs();
+        let now: BTreeSet<HubId> = hubs.iter().map(|hub| hub.id).collect();
+        let linked = hubs.iter().filter(|hub| hub.direct);
+        let linked: BTreeSet<HubId> = linked.map(|hub| hub.id).collect();
+        for other in linked.difference(&self.neighbours).copied() {
+            events.note(What::LinkUp { other });
+        }
+        for other in now.difference(&self.hubs).copied() {
+            events.note(What::HubUp { other });
+        }
+        for other in self.neighbours.difference(&linked).copied() {
+            let reason = self.ended.get(&other).copied().unwrap_or("lost");
+            events.note(What::LinkDown {
+                other,
+                reason: reason.into(),
+            });
+        }
+        for other in self.hubs.difference(&now).copied() {
+            events.note(What::HubLost { other });
+        }
+        self.ended.clear();
+        (self.hubs, self.neighbours) = (now, linked);
+    }
+}

@@ -1,0 +1,94 @@
+//! What operators are told of local peers, and what they do to them.
+//!
+//! A peer is shown to be there once for each claim, when the mesh first accepts it, and to be gone once after that.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hubmesh_core::ids::{ClaimNo, LeaveReason};
+
+use super::{Peer, Registry};
+use crate::peers::reason::CloseReason;
+use crate::watch::{Party, Watch, What};
+
+impl Registry {
+    /// What operators are told.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    pub(super) fn show_join(&self, peer: &Peer) {
+        if peer.shown.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.metrics.operating.joins.inc();
+        self.watch.events.note(What::Join {
+            network: peer.source.network.clone(),
+            peer: peer.source.peer.clone(),
+        });
+    }
+
+    pub(super) fn show_leave(&self, peer: &Peer, reason: LeaveReason) {
+        if !peer.shown.load(Ordering::Relaxed) {
+            return;
+        }
+        self.metrics.operating.leaves.inc();
+        let by_operator = peer.mailbox.close_reason();
+        let by_operator = by_operator
+            .filter(|reason| matches!(reason, CloseReason::Removed | CloseReason::Banned));
+        let reason = by_operator.map_or(reason.as_str(), CloseReason::label);
+        self.watch.events.note(What::Leave {
+            network: peer.source.network.clone(),
+            peer: peer.source.peer.clone(),
+            reason: reason.into(),
+        });
+    }
+
+    pub(super) fn show_takeover(&self, claim: ClaimNo) {
+        if let Some(peer) = self.find(claim) {
+            self.watch.events.note(What::Takeover {
+                network: peer.source.network.clone(),
+                peer: peer.source.peer.clone(),
+            });
+        }
+    }
+
+    /// A claim may not be, for this reason.
+    pub fn show_refusal(&self, claim: ClaimNo, why: CloseReason) {
+        let Some(peer) = self.find(claim) else {
+            return;
+        };
+        self.metrics.operating.joins_refused.inc(why.label());
+        let address = peer.mailbox.party().map(|party| party.address);
+        let wanted = (peer.source.network.clone(), peer.source.peer.clone());
+        let events = &self.watch.events;
+        events.note_refusal(why.label(), address, Some(wanted));
+    }
+
+    /// Sends the peer of a claim away. False if there is none.
+    pub fn send_away(&self, claim: ClaimNo) -> bool {
+        let peer = self.find(claim);
+        if let Some(peer) = &peer {
+            peer.mailbox.close(CloseReason::Removed);
+        }
+        peer.is_some()
+    }
+
+    /// Whose a claim is, as far as that is known.
+    pub fn party(&self, claim: ClaimNo) -> Option<Party> {
+        self.find(claim)?.mailbox.party().cloned()
+    }
+
+    /// Sends those away whose ids are banned.
+    pub fn enforce_bans(&self) {
+        for shard in &self.shards {
+            let peers: Vec<Arc<Peer>> = shard.read().values().cloned().collect();
+            for peer in peers {
+                let source = &peer.source;
+                if self.watch.bans.bars_id(&source.network, &source.peer) {
+                    peer.mailbox.close(CloseReason::Banned);
+                }
+            }
+        }
+    }
+}

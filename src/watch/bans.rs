@@ -1,0 +1,538 @@
+//! Who is banned: what connections and joins are checked against.
+//!
+//! The mesh keeps the bans (`hubmesh_core`), of which it knows no more than a number and a time; what they say is read here.
+//! The driver puts in what it knows whenever that changes. Checks are at connects and joins alone, never on the way of a signal,
+//! and cost nothing while nobody is banned. A ban that is over counts no more, whether anybody has noticed or not.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hubmesh_core::api::{Ban, BanId, MAX_BAN_MS};
+use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
+use ipnet::IpNet;
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::clock::unix_ms;
+use crate::metrics::Metrics;
+
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 200;
+/// The longest subject, in bytes.
+const MAX_SUBJECT: usize = 256;
+
+/// Whose connection it is, as far as its own hub knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Party {
+    /// Where it connects from.
+    pub address: IpAddr,
+    /// The subject of its token, if that names one.
+    pub subject: Option<Box<str>>,
+}
+
+impl Party {
+    /// Somebody at this address who has shown nothing.
+    pub fn at(address: IpAddr) -> Self {
+        Party {
+            address,
+            subject: None,
+        }
+    }
+}
+
+/// What a ban goes by.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum BannedBy {
+    /// An id, in one network, in all of a dialect, or in all.
+    Id {
+        /// The id.
+        id: String,
+        /// The dialect's label.
+        dialect: Option<String>,
+        /// The network's name.
+        network: Option<String>,
+    },
+    /// The subject of a token.
+    Subject(String),
+    /// An address.
+    Address(IpAddr),
+    /// All addresses of a block: its first one, and how many bits of it count.
+    Block(IpAddr, u8),
+}
+
+impl BannedBy {
+    /// The word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            BannedBy::Id { .. } => "id",
+            BannedBy::Subject(_) => "subject",
+            BannedBy::Address(_) => "address",
+            BannedBy::Block(..) => "block",
+        }
+    }
+
+    /// What is banned, as text.
+    pub fn value(&self) -> String {
+        match self {
+            BannedBy::Id { id, .. } => id.clone(),
+            BannedBy::Subject(subject) => subject.clone(),
+            BannedBy::Address(address) => address.to_string(),
+            BannedBy::Block(address, bits) => format!("{address}/{bits}"),
+        }
+    }
+}
+
+/// What a hub knows of a ban beside its number and its end.
+#[derive(Serialize, Deserialize)]
+struct About {
+    by: BannedBy,
+    reason: String,
+    placed_ms: u64,
+    placed_by: HubId,
+}
+
+/// A ban.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Banned {
+    /// Its number.
+    pub id: BanId,
+    /// Who is banned.
+    pub by: BannedBy,
+    /// Why, for operators.
+    pub reason: String,
+    /// When it was placed, as Unix time in milliseconds.
+    pub placed_ms: u64,
+    /// Until when it counts.
+    pub until_ms: u64,
+    /// The hub that placed it.
+    pub placed_by: HubId,
+}
+
+/// Why nobody can be banned so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadBan {
+    /// None or several of the four.
+    #[error("a ban needs exactly one of id, subject, address and block")]
+    NotOne,
+    /// No id that a peer could have.
+    #[error("id has to be 1 to {} bytes", PeerId::MAX_BYTES)]
+    Id,
+    /// No name of a network.
+    #[error(
+        "network has to be 1 to {} bytes, and needs dialect",
+        NetworkKey::MAX_NAME_BYTES
+    )]
+    Network,
+    /// A bound that other kinds of bans do not have.
+    #[error("dialect and network go with id alone")]
+    Bound,
+    /// There is no such dialect.
+    #[error("there is no such dialect")]
+    Dialect,
+    /// No subject that is kept.
+    #[error("subject has to be 1 to {MAX_SUBJECT} bytes")]
+    Subject,
+    /// No address.
+    #[error("address has to be an IPv4 or IPv6 address")]
+    Address,
+    /// No block.
+    #[error(
+        "block has to be an address and a number of bits, such as 10.0.0.0/8, and not everybody"
+    )]
+    Block,
+    /// Too long.
+    #[error("reason has to be text of at most {MAX_REASON} bytes")]
+    Reason,
+    /// Too short or too long.
+    #[error("seconds is a whole number from 1 to {}", MAX_BAN_MS / 1_000)]
+    Seconds,
+}
+
+impl Banned {
+    /// A ban of this one, from now on for so many seconds.
+    pub fn new(
+        by: BannedBy,
+        reason: String,
+        seconds: u64,
+        placed_by: HubId,
+    ) -> Result<Self, BadBan> {
+        if reason.len() > MAX_REASON || reason.chars().any(char::is_control) {
+            return Err(BadBan::Reason);
+        }
+        if seconds == 0 || seconds > MAX_BAN_MS / 1_000 {
+            return Err(BadBan::Seconds);
+        }
+        let placed_ms = unix_ms();
+        Ok(Banned {
+            id: BanId(rand::random()),
+            by,
+            reason,
+            placed_ms,
+            until_ms: placed_ms + seconds * 1_000,
+            placed_by,
+        })
+    }
+
+    /// The same as the mesh keeps it.
+    pub fn to_ban(&self) -> Ban {
+        let about = About {
+            by: self.by.clone(),
+            reason: self.reason.clone(),
+            placed_ms: self.placed_ms,
+            placed_by: self.placed_by,
+        };
+        Ban {
+            id: self.id,
+            until_ms: self.until_ms,
+            lifted: false,
+            // Writing to memory fails for nothing that has a length.
+            about: postcard::to_stdvec(&about).unwrap_or_default().into(),
+        }
+    }
+
+    /// What the mesh keeps, read; nothing if a later version placed it.
+    pub fn of(ban: &Ban) -> Option<Self> {
+        let about: About = postcard::from_bytes(&ban.about).ok()?;
+        let fits = match &about.by {
+            BannedBy::Block(address, bits) => IpNet::new(*address, *bits).is_ok(),
+            BannedBy::Id { .. } | BannedBy::Subject(_) | BannedBy::Address(_) => true,
+        };
+        fits.then_some(Banned {
+            id: ban.id,
+            by: about.by,
+            reason: about.reason,
+            placed_ms: about.placed_ms,
+            until_ms: ban.until_ms,
+            placed_by: about.placed_by,
+        })
+    }
+}
+
+impl BannedBy {
+    /// A ban of an id.
+    pub fn id(id: &str, dialect: Option<&str>, network: Option<&str>) -> Result<Self, BadBan> {
+        PeerId::new(id).map_err(|_| BadBan::Id)?;
+        let dialect = dialect.map(|label| {
+            let known = Dialect::ALL.iter().find(|one| one.label() == label);
+            known.copied().ok_or(BadBan::Dialect)
+        });
+        let dialect = dialect.transpose()?;
+        if let Some(name) = network {
+            NetworkKey::new(dialect.ok_or(BadBan::Network)?, name).map_err(|_| BadBan::Network)?;
+        }
+        Ok(BannedBy::Id {
+            id: id.to_owned(),
+            dialect: dialect.map(|dialect| dialect.label().to_owned()),
+            network: network.map(str::to_owned),
+        })
+    }
+
+    /// A ban of a token's subject.
+    pub fn subject(subject: &str) -> Result<Self, BadBan> {
+        let fits = (1..=MAX_SUBJECT).contains(&subject.len());
+        let of = || BannedBy::Subject(subject.to_owned());
+        fits.then(of).ok_or(BadBan::Subject)
+    }
+
+    /// A ban of an address.
+    pub fn address(text: &str) -> Result<Self, BadBan> {
+        let address: IpAddr = text.parse().map_err(|_| BadBan::Address)?;
+        Ok(BannedBy::Address(address.to_canonical()))
+    }
+
+    /// A ban of a block of addresses. Not of all there are: that would keep the operator's own peers out as well.
+    pub fn block(text: &str) -> Result<Self, BadBan> {
+        let block: IpNet = text.parse().map_err(|_| BadBan::Block)?;
+        if block.prefix_len() == 0 {
+            return Err(BadBan::Block);
+        }
+        Ok(BannedBy::Block(block.network(), block.prefix_len()))
+    }
+}
+
+/// A ban of an id: in which dialect and network, and until when.
+struct Where {
+    dialect: Option<String>,
+    network: Option<String>,
+    until_ms: u64,
+}
+
+impl Where {
+    fn holds(&self, network: &NetworkKey, now: u64) -> bool {
+        let of = network.dialect().map(Dialect::label);
+        let is_dialect = self.dialect.as_deref().is_none_or(|own| of == Some(own));
+        let is_network = self.network.as_deref();
+        is_dialect && is_network.is_none_or(|own| own == network.name()) && now < self.until_ms
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    all: Vec<Banned>,
+    ids: HashMap<String, Vec<Where>>,
+    subjects: HashMap<String, u64>,
+    addresses: HashMap<IpAddr, u64>,
+    blocks: Vec<(IpNet, u64)>,
+}
+
+impl Table {
+    fn of(all: Vec<Banned>) -> Self {
+        let mut table = Table::default();
+        for ban in &all {
+            let until = ban.until_ms;
+            let later = |before: &mut u64| *before = until.max(*before);
+            match &ban.by {
+                BannedBy::Id {
+                    id,
+                    dialect,
+                    network,
+                } => table.ids.entry(id.clone()).or_default().push(Where {
+                    dialect: dialect.clone(),
+                    network: network.clone(),
+                    until_ms: until,
+                }),
+                BannedBy::Subject(subject) => {
+                    let entry = table.subjects.entry(subject.clone());
+                    entry.and_modify(later).or_insert(until);
+                }
+                BannedBy::Address(address) => {
+                    let entry = table.addresses.entry(*address);
+                    entry.and_modify(later).or_insert(until);
+                }
+                BannedBy::Block(address, bits) => {
+                    table
+                        .blocks
+                        .extend(IpNet::new(*address, *bits).map(|block| (block, until)));
+                }
+            }
+        }
+        table.all = all;
+        table
+    }
+}
+
+/// All bans that count.
+pub struct BanList {
+    any: AtomicBool,
+    table: RwLock<Arc<Table>>,
+    changed: Notify,
+    metrics: Arc<Metrics>,
+}
+
+impl BanList {
+    /// Nobody is banned.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        BanList {
+            any: AtomicBool::new(false),
+            table: RwLock::default(),
+            changed: Notify::new(),
+            metrics,
+        }
+    }
+
+    /// These count from now on, and no others.
+    pub fn set<'a>(&self, bans: impl Iterator<Item = &'a Ban>) {
+        let mut all: Vec<Banned> = bans.filter_map(Banned::of).collect();
+        all.sort_by_key(|ban| (ban.placed_ms, ban.id));
+        let count = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        self.metrics.operating.bans.set(count);
+        let any = !all.is_empty();
+        *self.table.write() = Arc::new(Table::of(all));
+        self.any.store(any, Ordering::Release);
+        // Kept for whoever enforces them, if that is at work.
+        self.changed.notify_one();
+    }
+
+    /// Waits until others count.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn table(&self) -> Option<Arc<Table>> {
+        let any = self.any.load(Ordering::Acquire);
+        any.then(|| Arc::clone(&self.table.read()))
+    }
+
+    /// All of them that count now, in the order in which they were placed.
+    pub fn all(&self) -> Vec<Banned> {
+        let now = unix_ms();
+        let table = self.table();
+        table.map_or_else(Vec::new, |table| {
+            let all = table.all.iter();
+            all.filter(|ban| now < ban.until_ms).cloned().collect()
+        })
+    }
+
+    /// Whether whoever this is may not connect.
+    pub fn bars(&self, party: &Party) -> bool {
+        let Some(table) = self.table() else {
+            return false;
+        };
+        let now = unix_ms();
+        let address = party.address.to_canonical();
+        let counts = |until: &u64| now < *until;
+        let subject = party.subject.as_deref();
+        let by_subject = subject.and_then(|subject| table.subjects.get(subject));
+        let by_block = || {
+            let mut blocks = table.blocks.iter();
+            blocks.any(|(block, until)| counts(until) && block.contains(&address))
+        };
+        table.addresses.get(&address).is_some_and(counts)
+            || by_subject.is_some_and(counts)
+            || by_block()
+    }
+
+    /// Whether nobody may have this id in this network.
+    pub fn bars_id(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let Some(table) = self.table().filter(|table| !table.ids.is_empty()) else {
+            return false;
+        };
+        let now = unix_ms();
+        let found = table.ids.get(&peer.to_string());
+        found.is_some_and(|all| all.iter().any(|one| one.holds(network, now)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: HubId = HubId([1; 20]);
+
+    fn list(all: &[BannedBy]) -> BanList {
+        let list = BanList::new(Metrics::new());
+        let bans: Vec<Ban> = all
+            .iter()
+            .map(|by| {
+                let ban = Banned::new(by.clone(), String::new(), 60, ME);
+                ban.expect("a ban").to_ban()
+            })
+            .collect();
+        list.set(bans.iter());
+        list
+    }
+
+    fn at(address: &str) -> Party {
+        Party::at(address.parse().expect("an address"))
+    }
+
+    fn network(dialect: Dialect, name: &str) -> NetworkKey {
+        NetworkKey::new(dialect, name).expect("a name")
+    }
+
+    #[test]
+    fn addresses_and_blocks_are_banned_in_whatever_form_they_come() {
+        let list = list(&[
+            BannedBy::address("192.0.2.1").expect("an address"),
+            BannedBy::block("10.1.0.0/16").expect("a block"),
+            BannedBy::block("2001:db8::/32").expect("a block"),
+        ]);
+        for barred in [
+            "192.0.2.1",
+            "::ffff:192.0.2.1",
+            "10.1.255.255",
+            "2001:db8:1::1",
+        ] {
+            assert!(list.bars(&at(barred)), "{barred}");
+        }
+        for free in ["192.0.2.2", "10.2.0.1", "2001:db9::1", "::1"] {
+            assert!(!list.bars(&at(free)), "{free}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_banned_where_its_ban_says() {
+        let ada = PeerId::new("ada").expect("an id");
+        let everywhere = list(&[BannedBy::id("ada", None, None).expect("a ban")]);
+        let dialect = list(&[BannedBy::id("ada", Some("peerjs"), None).expect("a ban")]);
+        let one = list(&[BannedBy::id("ada", Some("pigeon"), Some("global")).expect("a ban")]);
+        let pigeon = network(Dialect::Pigeon, "global");
+        let other = network(Dialect::Pigeon, "other");
+        let peerjs = network(Dialect::PeerJs, "peerjs");
+        let held =
+            |list: &BanList| [&pigeon, &other, &peerjs].map(|network| list.bars_id(network, &ada));
+        assert_eq!(held(&everywhere), [true, true, true]);
+        assert_eq!(held(&dialect), [false, false, true]);
+        assert_eq!(held(&one), [true, false, false]);
+        assert!(!everywhere.bars_id(&pigeon, &PeerId::new("bob").expect("an id")));
+    }
+
+    #[test]
+    fn a_subject_is_banned_wherever_it_comes_from() {
+        let list = list(&[BannedBy::subject("ada").expect("a subject")]);
+        let party = |subject: &str| Party {
+            subject: Some(subject.into()),
+            ..at("192.0.2.1")
+        };
+        assert!(list.bars(&party("ada")));
+        assert!(!list.bars(&party("bob")) && !list.bars(&at("192.0.2.1")));
+    }
+
+    #[test]
+    fn a_ban_that_is_over_bars_nobody() {
+        let by = BannedBy::address("192.0.2.1").expect("an address");
+        let over = Banned {
+            until_ms: unix_ms() - 1,
+            ..Banned::new(by, String::new(), 60, ME).expect("a ban")
+        };
+        let list = BanList::new(Metrics::new());
+        list.set([over.to_ban()].iter());
+        assert!(!list.bars(&at("192.0.2.1")) && list.all().is_empty());
+    }
+
+    #[test]
+    fn what_bans_nobody_or_everybody_is_refused() {
+        let long = "x".repeat(300);
+        for (made, why) in [
+            (BannedBy::id("", None, None), BadBan::Id),
+            (BannedBy::id(&long, None, None), BadBan::Id),
+            (BannedBy::id("a", Some("latin"), None), BadBan::Dialect),
+            (BannedBy::id("a", None, Some("x")), BadBan::Network),
+            (BannedBy::id("a", Some("yjs"), Some(&long)), BadBan::Network),
+            (BannedBy::subject(""), BadBan::Subject),
+            (BannedBy::subject(&long), BadBan::Subject),
+            (BannedBy::address("10.0.0.0/8"), BadBan::Address),
+            (BannedBy::address("somewhere"), BadBan::Address),
+            (BannedBy::block("10.0.0.1"), BadBan::Block),
+            (BannedBy::block("10.0.0.0/33"), BadBan::Block),
+            (BannedBy::block("0.0.0.0/0"), BadBan::Block),
+        ] {
+            assert_eq!(made, Err(why));
+        }
+        let by = || BannedBy::Subject("ada".into());
+        for (reason, seconds, why) in [
+            (long.as_str(), 1, BadBan::Reason),
+            ("a\nb", 1, BadBan::Reason),
+            ("", 0, BadBan::Seconds),
+            ("", u64::MAX, BadBan::Seconds),
+        ] {
+            assert_eq!(
+                Banned::new(by(), reason.into(), seconds, ME).map(drop),
+                Err(why)
+            );
+        }
+    }
+
+    #[test]
+    fn what_another_hub_says_of_a_ban_cannot_hurt() {
+        let by = BannedBy::block("10.0.0.0/8").expect("a block");
+        let ban = Banned::new(by, "why".into(), 60, ME).expect("a ban");
+        let kept = ban.to_ban();
+        assert_eq!(Banned::of(&kept), Some(ban.clone()));
+        for length in 0..kept.about.len() {
+            let cut = Ban {
+                about: kept.about.slice(..length),
+                ..kept.clone()
+            };
+            assert_eq!(Banned::of(&cut), None, "{length}");
+        }
+        let too_long = Banned {
+            by: BannedBy::Block([10, 0, 0, 0].into(), 33),
+            ..ban
+        };
+        assert_eq!(Banned::of(&too_long.to_ban()), None);
+    }
+}

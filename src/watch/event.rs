@@ -1,0 +1,380 @@
+//! One thing that happened, in the words that operators read.
+//!
+//! It goes three ways: as JSON to whoever listens, to the webhook, and to other hubs. Names of peers and networks are text of
+//! strangers and are passed on as such. Knows nothing of who reads it.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The longest text in an event of another hub, in bytes.
+const MAX_TEXT: usize = 1_024;
+
+/// Something that happened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// When, as Unix time in milliseconds, by the clock of the hub where it happened.
+    pub at_ms: u64,
+    /// Where.
+    pub hub: HubId,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum What {
+    /// A peer is in a network.
+    Join {
+        /// The network.
+        #[serde(with = "network_text")]
+        network: NetworkKey,
+        /// The peer.
+        #[serde(with = "peer_text")]
+        peer: PeerId,
+    },
+    /// It is no more.
+    Leave {
+        /// The network.
+        #[serde(with = "network_text")]
+        network: NetworkKey,
+        /// The peer.
+        #[serde(with = "peer_text")]
+        peer: PeerId,
+        /// Why.
+        reason: Cow<'static, str>,
+    },
+    /// A newer connection has the id of a peer of this hub.
+    Takeover {
+        /// The network.
+        #[serde(with = "network_text")]
+        network: NetworkKey,
+        /// The peer.
+        #[serde(with = "peer_text")]
+        peer: PeerId,
+    },
+    /// Somebody was refused.
+    Refusal {
+        /// The label of the reason.
+        reason: Cow<'static, str>,
+        /// Where it comes from.
+        address: Option<IpAddr>,
+        /// The network and the id that it asked for.
+        #[serde(with = "place_text")]
+        wanted: Option<(NetworkKey, PeerId)>,
+    },
+    /// A link to another hub stands.
+    LinkUp {
+        /// The hub.
+        other: HubId,
+    },
+    /// A link to another hub is gone.
+    LinkDown {
+        /// The hub.
+        other: HubId,
+        /// Why.
+        reason: Cow<'static, str>,
+    },
+    /// Another hub came into reach.
+    HubUp {
+        /// The hub.
+        other: HubId,
+    },
+    /// Another hub is in reach no more.
+    HubLost {
+        /// The hub.
+        other: HubId,
+    },
+    /// Something that an operator should look at.
+    Alarm {
+        /// A stable name.
+        label: Cow<'static, str>,
+        /// For a person.
+        text: String,
+    },
+    /// An operator did something.
+    Operator(Operator),
+    /// So many events of this hub were left out.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// What an operator did, and who it was. Never a token.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Operator {
+    /// What was done.
+    pub action: Cow<'static, str>,
+    /// From which address.
+    pub by: Option<IpAddr>,
+    /// How it showed that it may.
+    pub with: Cow<'static, str>,
+    /// The dialect of the network that it is about.
+    pub dialect: Option<String>,
+    /// The network.
+    pub network: Option<String>,
+    /// The peer.
+    pub peer: Option<String>,
+    /// The number of the ban.
+    pub ban: Option<String>,
+    /// What kind of ban it is.
+    pub kind: Option<String>,
+    /// Who is banned.
+    pub value: Option<String>,
+    /// Why, as the operator said.
+    pub reason: Option<String>,
+}
+
+impl Event {
+    /// The type that readers choose by.
+    pub fn kind(&self) -> &'static str {
+        match self.what {
+            What::Join { .. } => "join",
+            What::Leave { .. } => "leave",
+            What::Takeover { .. } => "takeover",
+            What::Refusal { .. } => "refusal",
+            What::LinkUp { .. } => "link-up",
+            What::LinkDown { .. } => "link-down",
+            What::HubUp { .. } => "hub-up",
+            What::HubLost { .. } => "hub-lost",
+            What::Alarm { .. } => "alarm",
+            What::Operator(_) => "operator",
+            What::Missed { .. } => "missed",
+        }
+    }
+
+    /// All types.
+    pub const KINDS: [&str; 11] = [
+        "join",
+        "leave",
+        "takeover",
+        "refusal",
+        "link-up",
+        "link-down",
+        "hub-up",
+        "hub-lost",
+        "alarm",
+        "operator",
+        "missed",
+    ];
+
+    /// What is said of it beside its type.
+    pub fn to_json(&self) -> Value {
+        let mut fields = match &self.what {
+            What::Join { network, peer } | What::Takeover { network, peer } => place(network, peer),
+            What::Leave {
+                network,
+                peer,
+                reason,
+            } => {
+                let mut fields = place(network, peer);
+                fields["reason"] = json!(reason);
+                fields
+            }
+            What::Refusal {
+                reason,
+                address,
+                wanted,
+            } => {
+                let mut fields = match wanted {
+                    Some((network, peer)) => place(network, peer),
+                    None => json!({ "dialect": null, "network": null, "peer": null }),
+                };
+                fields["reason"] = json!(reason);
+                fields["address"] = json!(address);
+                fields
+            }
+            What::LinkUp { other } | What::HubUp { other } | What::HubLost { other } => {
+                json!({ "other": other.to_string() })
+            }
+            What::LinkDown { other, reason } => {
+                json!({ "other": other.to_string(), "reason": reason })
+            }
+            What::Alarm { label, text } => json!({ "label": label, "text": text }),
+            What::Operator(operator) => json!(operator),
+            What::Missed { count } => json!({ "count": count }),
+        };
+        fields["at"] = json!(self.at_ms);
+        fields["hub"] = json!(self.hub.to_string());
+        fields
+    }
+
+    /// Whether another hub may say so: none of its texts is longer than what a hub of ours makes.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let short = |text: &str| text.len() <= MAX_TEXT;
+        match &self.what {
+            What::Leave { reason, .. }
+            | What::LinkDown { reason, .. }
+            | What::Refusal { reason, .. } => short(reason),
+            What::Alarm { label, text } => short(label) && short(text),
+            What::Operator(operator) => {
+                let Operator {
+                    action,
+                    by: _,
+                    with,
+                    dialect,
+                    network,
+                    peer,
+                    ban,
+                    kind,
+                    value,
+                    reason,
+                } = operator;
+                let given = [dialect, network, peer, ban, kind, value, reason];
+                let given = given.into_iter().flatten().map(String::as_str);
+                given.chain([&**action, &**with]).all(short)
+            }
+            What::Join { .. }
+            | What::Takeover { .. }
+            | What::LinkUp { .. }
+            | What::HubUp { .. }
+            | What::HubLost { .. }
+            | What::Missed { .. } => true,
+        }
+    }
+}
+
+fn place(network: &NetworkKey, peer: &PeerId) -> Value {
+    let dialect = network.dialect().map(Dialect::label);
+    json!({ "dialect": dialect, "network": network.name(), "peer": peer.to_string() })
+}
+
+/// Networks as text between hubs.
+mod network_text {
+    use hubmesh_core::ids::NetworkKey;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(key: &NetworkKey, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(key.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<NetworkKey, D::Error> {
+        let text = String::deserialize(from)?;
+        NetworkKey::from_wire(&text).map_err(D::Error::custom)
+    }
+}
+
+/// Peers as text between hubs.
+mod peer_text {
+    use hubmesh_core::ids::PeerId;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(peer: &PeerId, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(peer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PeerId, D::Error> {
+        let text = String::deserialize(from)?;
+        PeerId::new(&text).map_err(D::Error::custom)
+    }
+}
+
+/// A network and a peer, or neither.
+mod place_text {
+    use hubmesh_core::ids::{NetworkKey, PeerId};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    type Place = Option<(NetworkKey, PeerId)>;
+
+    pub(super) fn serialize<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
+        let text = place
+            .as_ref()
+            .map(|(network, peer)| (network.as_str(), peer.to_string()));
+        text.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Place, D::Error> {
+        let text: Option<(String, String)> = Option::deserialize(from)?;
+        let read = |(network, peer): (String, String)| {
+            let network = NetworkKey::from_wire(&network).map_err(D::Error::custom)?;
+            let peer = PeerId::new(&peer).map_err(D::Error::custom)?;
+            Ok((network, peer))
+        };
+        text.map(read).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(what: What) -> Event {
+        Event {
+            at_ms: 7,
+            hub: HubId([1; 20]),
+            what,
+        }
+    }
+
+    fn here() -> (NetworkKey, PeerId) {
+        let network = NetworkKey::new(Dialect::Pigeon, "global").expect("a name");
+        (network, PeerId::new("<img src=x>").expect("an id"))
+    }
+
+    #[test]
+    fn every_event_reads_between_hubs_as_it_was_written() {
+        let (network, peer) = here();
+        let other = HubId([2; 20]);
+        let all = [
+            What::Join {
+                network: network.clone(),
+                peer: peer.clone(),
+            },
+            What::Leave {
+                network: network.clone(),
+                peer: peer.clone(),
+                reason: "removed".into(),
+            },
+            What::Takeover {
+                network: network.clone(),
+                peer: peer.clone(),
+            },
+            What::Refusal {
+                reason: "banned".into(),
+                address: Some([192, 0, 2, 1].into()),
+                wanted: Some((network, peer)),
+            },
+            What::LinkUp { other },
+            What::LinkDown {
+                other,
+                reason: "lost".into(),
+            },
+            What::HubUp { other },
+            What::HubLost { other },
+            What::Alarm {
+                label: "full".into(),
+                text: "look".into(),
+            },
+            What::Operator(Operator::default()),
+            What::Missed { count: 3 },
+        ];
+        for (what, kind) in all.into_iter().zip(Event::KINDS) {
+            let event = event(what);
+            let bytes = postcard::to_stdvec(&event).expect("it is written");
+            assert_eq!(postcard::from_bytes(&bytes), Ok(event.clone()));
+            assert_eq!(event.kind(), kind);
+            assert!(event.is_bounded());
+            assert_eq!(event.to_json()["at"], 7);
+        }
+    }
+
+    #[test]
+    fn no_hub_makes_another_keep_long_texts() {
+        let long = "x".repeat(MAX_TEXT + 1);
+        let alarm = What::Alarm {
+            label: "full".into(),
+            text: long.clone(),
+        };
+        let operator = What::Operator(Operator {
+            value: Some(long),
+            ..Operator::default()
+        });
+        for what in [alarm, operator] {
+            assert!(!event(what).is_bounded());
+        }
+    }
+}

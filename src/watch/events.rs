@@ -1,0 +1,466 @@
+//! What happened last, for whoever listens: two rings of a thousand events.
+//!
+//! One has the events of this hub, for other hubs and the webhook; the other has these and those that other hubs told of, for
+//! readers. Whoever notes an event takes a lock for a moment and waits for nobody. A reader that is too slow is not waited for
+//! either: what it did not read in time is gone, and it is told how much that was.
+//!
+//! Refusals are of strangers, who can have as many as they like: so many a second are shown, and the rest only counted.
+//!
+//! Invariants: numbers rise by one; a reader gets each event once and in order, or is told that it missed it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::event::{Event, What};
+use crate::clock::unix_ms;
+use crate::metrics::Metrics;
+
+/// How many events are kept.
+pub(crate) const KEPT: usize = 1_000;
+/// How many refusals are shown in a second.
+const REFUSALS_A_SECOND: u32 = 50;
+/// For how long after its last reader a hub goes on to listen to the others.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// Where a reader stands: the number of the last event that it has, in one life of a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Read {
+    /// The life; 0 for none.
+    pub life: u64,
+    /// The number.
+    pub number: u64,
+}
+
+impl fmt::Display for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.life, self.number)
+    }
+}
+
+/// No number of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("it has to be the id of an event, or 0")]
+pub struct BadRead;
+
+impl FromStr for Read {
+    type Err = BadRead;
+
+    fn from_str(text: &str) -> Result<Self, BadRead> {
+        if text == "0" {
+            return Ok(Read { life: 0, number: 0 });
+        }
+        let (life, number) = text.split_once('-').ok_or(BadRead)?;
+        let life = u64::from_str_radix(life, 16).map_err(|_| BadRead)?;
+        let number = number.parse().map_err(|_| BadRead)?;
+        Ok(Read { life, number })
+    }
+}
+
+/// What a reader gets.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// So many were lost to it before these; `None` within `Some` if nobody knows.
+    pub missed: Option<Option<u64>>,
+    /// The next ones, with their numbers.
+    pub events: Vec<(u64, Arc<Event>)>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    events: VecDeque<Arc<Event>>,
+    /// The number of the last one.
+    last: u64,
+}
+
+impl Ring {
+    fn push(&mut self, event: Arc<Event>) {
+        if self.events.len() == KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+        self.last += 1;
+    }
+
+    /// What comes behind this number, `most` at most, and how many before it are gone.
+    fn after(&self, number: u64, most: usize) -> (u64, Vec<(u64, Arc<Event>)>) {
+        let first = self.last + 1 - self.events.len() as u64;
+        let start = first.max(number + 1);
+        let skip = usize::try_from(start - first).unwrap_or(usize::MAX);
+        let rest = self.events.iter().skip(skip).take(most).cloned();
+        (start - number - 1, (start..).zip(rest).collect())
+    }
+}
+
+struct State {
+    me: HubId,
+    own: Ring,
+    all: Ring,
+    /// The second that refusals are counted in, and how many are left of it.
+    refusals: (Instant, u32),
+    left_out: u64,
+    last_reader: Option<Instant>,
+}
+
+/// What happened last.
+pub struct Events {
+    life: u64,
+    state: Mutex<State>,
+    wake: Notify,
+    wake_own: Notify,
+    readers: AtomicUsize,
+    most_readers: usize,
+    /// Somebody waits for events of this hub itself.
+    own_awaited: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+/// As many read already as may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("as many listen to this hub already as MAX_EVENT_READERS allows")]
+pub struct TooManyReaders;
+
+impl Events {
+    /// None yet.
+    pub fn new(me: HubId, most_readers: usize, metrics: Arc<Metrics>) -> Self {
+        Events {
+            life: rand::random::<u64>() | 1,
+            state: Mutex::new(State {
+                me,
+                own: Ring::default(),
+                all: Ring::default(),
+                refusals: (Instant::now(), REFUSALS_A_SECOND),
+                left_out: 0,
+                last_reader: None,
+            }),
+            wake: Notify::new(),
+            wake_own: Notify::new(),
+            readers: AtomicUsize::new(0),
+            most_readers,
+            own_awaited: AtomicBool::new(false),
+            metrics,
+        }
+    }
+
+    /// This hub goes by this id from now on.
+    pub fn set_id(&self, me: HubId) {
+        self.state.lock().me = me;
+    }
+
+    /// Something happened here.
+    pub fn note(&self, what: What) {
+        self.push(&mut self.state.lock(), what);
+        self.rouse();
+    }
+
+    /// Somebody was refused here.
+    pub fn note_refusal(
+        &self,
+        reason: &'static str,
+        address: Option<IpAddr>,
+        wanted: Option<(NetworkKey, PeerId)>,
+    ) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        if now - state.refusals.0 >= Duration::from_secs(1) {
+            state.refusals = (now, REFUSALS_A_SECOND);
+            let count = std::mem::take(&mut state.left_out);
+            if count > 0 {
+                self.push(&mut state, What::Missed { count });
+            }
+        }
+        if state.refusals.1 == 0 {
+            state.left_out += 1;
+            return;
+        }
+        state.refusals.1 -= 1;
+        let what = What::Refusal {
+            reason: reason.into(),
+            address,
+            wanted,
+        };
+        self.push(&mut state, what);
+        drop(state);
+        self.rouse();
+    }
+
+    fn push(&self, state: &mut State, what: What) {
+        let event = Arc::new(Event {
+            at_ms: unix_ms(),
+            hub: state.me,
+            what,
+        });
+        state.own.push(Arc::clone(&event));
+        state.all.push(event);
+    }
+
+    fn rouse(&self) {
+        if self.own_awaited.load(Ordering::Relaxed) {
+            self.wake_own.notify_waiters();
+        }
+        if self.readers.load(Ordering::Relaxed) > 0 {
+            self.wake.notify_waiters();
+        }
+    }
+
+    /// Another hub told of these, and left out so many.
+    pub(crate) fn take_in(&self, from: HubId, events: Vec<Event>, missed: u64) {
+        let mut state = self.state.lock();
+        if from == state.me {
+            return;
+        }
+        if missed > 0 {
+            state.all.push(Arc::new(Event {
+                at_ms: unix_ms(),
+                hub: from,
+                what: What::Missed { count: missed },
+            }));
+        }
+        for event in events.into_iter().filter(Event::is_bounded) {
+            // Each speaks for itself alone.
+            state.all.push(Arc::new(Event { hub: from, ..event }));
+        }
+        drop(state);
+        if self.readers.load(Ordering::Relaxed) > 0 {
+            self.wake.notify_waiters();
+        }
+    }
+
+    /// Whether somebody listens, or did a moment ago.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        if self.readers.load(Ordering::Relaxed) > 0 {
+            return true;
+        }
+        let last = self.state.lock().last_reader;
+        last.is_some_and(|last| last.elapsed() < LINGER)
+    }
+
+    /// The number of this hub's last event.
+    pub(crate) fn last_own(&self) -> u64 {
+        self.state.lock().own.last
+    }
+
+    /// This hub's events behind this number, and how many were lost.
+    pub(crate) fn own_after(&self, number: u64, most: usize) -> (u64, Vec<(u64, Arc<Event>)>) {
+        self.state.lock().own.after(number, most)
+    }
+
+    /// Waits until there is an event of this hub behind this number.
+    pub(crate) async fn own_beyond(&self, number: u64) {
+        self.own_awaited.store(true, Ordering::Relaxed);
+        loop {
+            let mut woken = std::pin::pin!(self.wake_own.notified());
+            woken.as_mut().enable();
+            if self.last_own() > number {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    /// One more reader, from behind this event on; without one, from now on.
+    pub fn reader(self: &Arc<Self>, after: Option<Read>) -> Result<Reader, TooManyReaders> {
+        let taken = self
+            .readers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |readers| {
+                (readers < self.most_readers).then_some(readers + 1)
+            });
+        taken.map_err(|_| TooManyReaders)?;
+        self.metrics.operating.event_readers.inc();
+        let state = self.state.lock();
+        let (number, is_lost) = match after {
+            None => (state.all.last, false),
+            Some(Read { life: 0, .. }) => (state.all.last - state.all.events.len() as u64, false),
+            Some(read) if read.life == self.life => (read.number.min(state.all.last), false),
+            // It comes from another hub, or from another life of this one.
+            Some(_) => (state.all.last - state.all.events.len() as u64, true),
+        };
+        drop(state);
+        Ok(Reader {
+            events: Arc::clone(self),
+            number,
+            is_lost,
+        })
+    }
+
+    /// The id of an event of this number.
+    pub fn id(&self, number: u64) -> Read {
+        Read {
+            life: self.life,
+            number,
+        }
+    }
+}
+
+/// One who listens; its place is free again when it is dropped.
+pub struct Reader {
+    events: Arc<Events>,
+    number: u64,
+    /// Nobody knows what it has missed.
+    is_lost: bool,
+}
+
+impl Reader {
+    /// Waits for the next events.
+    pub async fn next(&mut self) -> Batch {
+        let events = Arc::clone(&self.events);
+        loop {
+            let mut woken = std::pin::pin!(events.wake.notified());
+            woken.as_mut().enable();
+            let (missed, next) = events.state.lock().all.after(self.number, KEPT);
+            if let Some((last, _)) = next.last() {
+                self.number = *last;
+                let is_lost = std::mem::take(&mut self.is_lost);
+                let missed = match (is_lost, missed) {
+                    (true, _) => Some(None),
+                    (false, 0) => None,
+                    (false, missed) => Some(Some(missed)),
+                };
+                return Batch {
+                    missed,
+                    events: next,
+                };
+            }
+            woken.await;
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.events.readers.fetch_sub(1, Ordering::Relaxed);
+        self.events.metrics.operating.event_readers.dec();
+        self.events.state.lock().last_reader = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: HubId = HubId([1; 20]);
+    const OTHER: HubId = HubId([2; 20]);
+
+    fn events(readers: usize) -> Arc<Events> {
+        Arc::new(Events::new(ME, readers, Metrics::new()))
+    }
+
+    fn up(no: u8) -> What {
+        What::HubUp {
+            other: HubId([no; 20]),
+        }
+    }
+
+    fn numbers(batch: &Batch) -> Vec<u64> {
+        batch.events.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_gets_each_event_once_and_goes_on_where_it_was() {
+        let events = events(2);
+        events.note(up(1));
+        let mut reader = events.reader(None).expect("a place");
+        events.note(up(2));
+        events.note(up(3));
+        let batch = reader.next().await;
+        assert_eq!((numbers(&batch), batch.missed), (vec![2, 3], None));
+        drop(reader);
+        events.note(up(4));
+        let read: Read = events.id(2).to_string().parse().expect("an id");
+        let mut again = events.reader(Some(read)).expect("a place");
+        assert_eq!(numbers(&again.next().await), [3, 4]);
+        let zero = "0".parse().expect("an id");
+        let mut all = events.reader(Some(zero)).expect("a place");
+        assert_eq!(numbers(&all.next().await), [1, 2, 3, 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_too_slow_is_told_how_many_it_missed() {
+        let events = events(1);
+        let mut reader = events.reader(None).expect("a place");
+        for _ in 0..KEPT + 5 {
+            events.note(up(1));
+        }
+        let batch = reader.next().await;
+        assert_eq!(batch.missed, Some(Some(5)));
+        assert_eq!((batch.events.len(), batch.events[0].0), (KEPT, 6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_from_another_life_gets_all_that_there_is() {
+        let events = events(1);
+        events.note(up(1));
+        let other = Read {
+            life: events.life ^ 2,
+            number: 900,
+        };
+        let mut reader = events.reader(Some(other)).expect("a place");
+        let batch = reader.next().await;
+        assert_eq!((batch.missed, numbers(&batch)), (Some(None), vec![1]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_read_than_may_and_a_place_is_free_again() {
+        let events = events(1);
+        let reader = events.reader(None).expect("a place");
+        assert_eq!(events.reader(None).err(), Some(TooManyReaders));
+        drop(reader);
+        assert!(events.is_listened_to(), "for a while");
+        assert!(events.reader(None).is_ok());
+        tokio::time::advance(LINGER + Duration::from_secs(1)).await;
+        assert!(!events.is_listened_to());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_that_is_refused_pushes_nothing_else_out() {
+        let events = events(1);
+        let mut reader = events.reader(None).expect("a place");
+        for _ in 0..10_000 {
+            events.note_refusal("full", None, None);
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        events.note_refusal("full", None, None);
+        let batch = reader.next().await;
+        let shown = usize::try_from(REFUSALS_A_SECOND).expect("a size");
+        assert_eq!(batch.events.len(), shown + 2);
+        let missed = &batch.events[shown].1.what;
+        assert_eq!(
+            *missed,
+            What::Missed {
+                count: 10_000 - shown as u64
+            }
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_hub_speaks_for_itself_alone() {
+        let events = events(1);
+        let mut reader = events.reader(None).expect("a place");
+        let forged = Event {
+            at_ms: 1,
+            hub: ME,
+            what: up(3),
+        };
+        events.take_in(OTHER, vec![forged], 2);
+        let batch = reader.next().await;
+        let hubs: Vec<HubId> = batch.events.iter().map(|(_, event)| event.hub).collect();
+        assert_eq!(hubs, [OTHER, OTHER]);
+        assert_eq!(events.own_after(0, 10), (0, vec![]), "they are not ours");
+    }
+
+    #[test]
+    fn what_is_no_id_of_an_event_is_refused() {
+        for text in ["", "1", "-", "x-1", "1-x", "1-", "-1", "1--1"] {
+            assert_eq!(text.parse::<Read>(), Err(BadRead), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a hub keeps for its operators: what happens, who is banned, and the last hour in figures.
+//!
+//! Every part of the hub may hold a [`Watch`] and note what happens; nobody who does is ever made to wait, and nothing of it is
+//! on the way of a signal. Knows no socket but that of the webhook, and neither sessions nor hubs.
+
+mod bans;
+mod event;
+mod events;
+mod history;
+mod webhook;
+
+pub use bans::{BadBan, BanList, Banned, BannedBy, Party};
+pub use event::{Event, Operator, What};
+pub(crate) use events::KEPT;
+pub use events::{Batch, Events, Read, Reader, TooManyReaders};
+pub use history::{Columns, History, Past};
+pub use webhook::follow as post_events;
+
+use std::sync::Arc;
+
+use hubmesh_core::ids::HubId;
+
+use crate::config::AdminSettings;
+use crate::metrics::Metrics;
+
+/// All of it.
+pub struct Watch {
+    /// What happened last.
+    pub events: Arc<Events>,
+    /// Who is banned.
+    pub bans: BanList,
+    /// The last hour.
+    pub history: History,
+}
+
+impl Watch {
+    /// Nothing has happened yet at this hub.
+    pub fn new(me: HubId, settings: &AdminSettings, metrics: &Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Watch {
+            events: Arc::new(Events::new(
+                me,
+                settings.max_event_readers,
+                Arc::clone(metrics),
+            )),
+            bans: BanList::new(Arc::clone(metrics)),
+            history: History::new(Arc::clone(metrics)),
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! Posts the events of this hub to `EVENTS_WEBHOOK_URL`, in batches, signed.
+//!
+//! What waits is the ring of the last thousand events, so the queue is bounded and nobody waits for the other end: while it
+//! does not answer, the batch is posted again after growing pauses, and what the ring has let go of meanwhile is counted and
+//! told. Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::json;
+use sha2::Sha256;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use super::events::Events;
+use crate::auth::Secret;
+use crate::clock::unix_ms;
+use crate::config::WebhookSettings;
+use crate::metrics::Metrics;
+use crate::tls::{NoRoots, read_roots};
+
+/// Events in one batch.
+const BATCH: usize = 100;
+/// How long a batch is gathered.
+const GATHER: Duration = Duration::from_secs(1);
+/// How long a post may take.
+const POST_WITHIN: Duration = Duration::from_secs(10);
+/// The pause after the first failure, and the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a batch was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("it did not answer in time")]
+    Late,
+    #[error("it cannot be reached: {0}")]
+    Unreachable(#[from] io::Error),
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
+    #[error("the connection broke: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("its address cannot be used")]
+    Address,
+    #[error("it answered {0}")]
+    Status(StatusCode),
+}
+
+/// One batch, as it is posted.
+struct Batch {
+    /// The same however often it is posted.
+    number: String,
+    body: Bytes,
+}
+
+/// Posts what happens at this hub from now on, for as long as it lives.
+pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<Metrics>) {
+    let mut sent = events.last_own();
+    let mut dropped = 0;
+    loop {
+        events.own_beyond(sent).await;
+        sleep(GATHER).await;
+        let (missed, next) = events.own_after(sent, BATCH);
+        metrics.operating.webhook_dropped.inc_by(missed);
+        dropped += missed;
+        let Some((last, _)) = next.last() else {
+            continue;
+        };
+        sent = *last;
+        let rows = next.iter().map(|(number, event)| {
+            let mut row = event.to_json();
+            row["id"] = json!(events.id(*number).to_string());
+            row["event"] = json!(event.kind());
+            row
+        });
+        let rows: Vec<_> = rows.collect();
+        let body = json!({ "events": rows, "dropped": dropped });
+        let batch = Batch {
+            number: events.id(sent).to_string(),
+            body: body.to_string().into(),
+        };
+        deliver(settings, &batch, metrics).await;
+        dropped = 0;
+    }
+}
+
+/// Posts a batch until it is taken.
+async fn deliver(settings: &WebhookSettings, batch: &Batch, metrics: &Metrics) {
+    let mut pause = PAUSE;
+    loop {
+        let posted = timeout(POST_WITHIN, post(settings, batch)).await;
+        let Err(why) = posted.unwrap_or(Err(Failed::Late)) else {
+            metrics.operating.webhook_posts.inc("ok");
+            return;
+        };
+        metrics.operating.webhook_posts.inc("failed");
+        // One line for each batch that is in trouble, not for each try.
+        if pause == PAUSE {
+            tracing::warn!(%why, "EVENTS_WEBHOOK_URL does not take events: they are posted again");
+        }
+        sleep(pause).await;
+        pause = (2 * pause).min(MAX_PAUSE);
+    }
+}
+
+async fn post(settings: &WebhookSettings, batch: &Batch) -> Result<(), Failed> {
+    let url = &settings.url;
+    let host = url.host_str().ok_or(Failed::Address)?;
+    let port = url.port_or_known_default().ok_or(Failed::Address)?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let tcp = TcpStream::connect((bare, port)).await?;
+    let status = if url.scheme() == "https" {
+        let reading = spawn_blocking(read_roots).await;
+        let roots = reading.map_err(|_| Failed::Address)??;
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| Failed::Address)?;
+        let tls = TlsConnector::from(roots).connect(name, tcp).await?;
+        send(tls, request(settings, batch)?).await?
+    } else {
+        send(tcp, request(settings, batch)?).await?
+    };
+    match status.is_success() {
+        true => Ok(()),
+        false => Err(Failed::Status(status)),
+    }
+}
+
+fn request(settings: &WebhookSettings, batch: &Batch) -> Result<Request<Full<Bytes>>, Failed> {
+    let url = &settings.url;
+    let at = unix_ms().to_string();
+    let signature = sign(&settings.secret, &at, &batch.body);
+    Request::post(&url[url::Position::BeforePath..url::Position::AfterQuery])
+        .header(HOST, authority(url))
+        .header(CONTENT_TYPE, "application/json")
+        .header(USER_AGENT, concat!("hubmesh/", env!("CARGO_PKG_VERSION")))
+        .header("x-hubmesh-delivery", &batch.number)
+        .header("x-hubmesh-timestamp", at)
+        .header("x-hubmesh-signature", format!("sha256={signature}"))
+        .body(Full::new(batch.body.clone()))
+        .map_err(|_| Failed::Address)
+}
+
+fn authority(url: &Url) -> &str {
+    &url[url::Position::BeforeHost..url::Position::AfterPort]
+}
+
+/// The signature over what was posted at this time, in hex.
+fn sign(secret: &Secret, at: &str, body: &[u8]) -> String {
+    let key = secret.expose().as_bytes();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key)
+        .unwrap_or_else(|_| unreachable!("a key may have any length"));
+    mac.update(at.as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    hex::encode(mac.finalize().into_bytes())
+}
+
+async fn send(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<StatusCode, Failed> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
+    let answer = async move { Ok(sender.send_request(request).await?.status()) };
+    tokio::pin!(answer);
+    tokio::pin!(connection);
+    tokio::select! {
+        answer = &mut answer => answer,
+        ended = &mut connection => {
+            ended?;
+            // What came before the end may be the answer.
+            answer.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_that_of_the_time_and_the_body() {
+        let secret = Secret::new("0123456789abcdef");
+        // echo -n '1700000000000.{}' | openssl dgst -sha256 -hmac 0123456789abcdef
+        assert_eq!(
+            sign(&secret, "1700000000000", b"{}"),
+            "cd08d6ce62dd5fb4489d9aff87256f4aa94716385a04d368cd6ac41d5516bc4b"
+        );
+    }
+
+    #[test]
+    fn the_host_is_named_with_its_port_alone() {
+        let url = Url::parse("https://[2001:db8::1]:8443/hook?a=b#c").expect("an address");
+        assert_eq!(authority(&url), "[2001:db8::1]:8443");
+        let settings = WebhookSettings {
+            url,
+            secret: Secret::new("0123456789abcdef"),
+        };
+        let batch = Batch {
+            number: "1".into(),
+            body: Bytes::from_static(b"{}"),
+        };
+        let request = request(&settings, &batch).expect("a request");
+        assert_eq!(request.uri(), "/hook?a=b");
+    }
+}

@@ -1,0 +1,495 @@
+//! What operators do at one hub of three, and what comes of it at the others.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use hmac::{Hmac, KeyInit, Mac};
+use http::{Method, StatusCode};
+use hubmesh_client::{ConnectOptions, PeerId};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::hub_process::{HubBuilder, HubProcess, LIMIT, eventually, eventually_within};
+use crate::jwt;
+use crate::peer::{Peer, way_to};
+use crate::stage::{Site, shaped};
+
+const TOKEN: &str = "for-operators-alone";
+const BEARER: (&str, &str) = ("authorization", "Bearer for-operators-alone");
+
+fn kept() -> HubBuilder {
+    shaped().env("ADMIN_TOKEN", TOKEN)
+}
+
+async fn asked(hub: &HubProcess, path: &str) -> Value {
+    let answer = hub.http(Method::GET, path, &[BEARER]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+    answer.json()
+}
+
+async fn id(hub: &HubProcess) -> String {
+    let session = asked(hub, "/admin/api/session").await;
+    session["hub"].as_str().expect("an id").to_owned()
+}
+
+async fn bans(hub: &HubProcess) -> BTreeSet<String> {
+    let body = asked(hub, "/admin/api/bans").await;
+    let bans = body["bans"].as_array().expect("a list").iter();
+    bans.map(|ban| ban["ban"].as_str().expect("a number").to_owned())
+        .collect()
+}
+
+async fn place(hub: &HubProcess, ban: &Value) -> String {
+    let body = ban.to_string();
+    let answer = hub.post("/admin/api/bans", &[BEARER], &body).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    answer.json()["ban"]["ban"]
+        .as_str()
+        .expect("a number")
+        .to_owned()
+}
+
+async fn lift(hub: &HubProcess, ban: &str) {
+    let path = format!("/admin/api/bans/{ban}");
+    let answer = hub.http(Method::DELETE, &path, &[BEARER]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}
+
+async fn agree(hubs: &[&HubProcess], want: &BTreeSet<String>) {
+    for hub in hubs {
+        eventually("all hubs go by the same bans", async || {
+            bans(hub).await == *want
+        })
+        .await;
+    }
+}
+
+/// Three hubs in a row.
+async fn a_chain(builder: &HubBuilder) -> [HubProcess; 3] {
+    let first = builder.clone().start().await;
+    let linked = |hub: &HubProcess| builder.clone().env("BOOTSTRAP_HUBS", hub.ws_url());
+    let second = linked(&first).start().await;
+    let third = linked(&second).start().await;
+    for hub in [&first, &third] {
+        eventually("the ends know each other", async || {
+            asked(hub, "/stats").await["hubs"] == 2
+        })
+        .await;
+    }
+    [first, second, third]
+}
+
+#[tokio::test]
+async fn a_peer_is_removed_wherever_it_is_and_gone_everywhere() {
+    let [first, _second, third] = a_chain(&kept()).await;
+    let watcher = Peer::join(&first, "kept").await;
+    let target = Peer::join(&third, "kept").await;
+    watcher.sees(&target.id).await;
+    let path = format!("/admin/api/peers/pigeon/kept/{}", target.id());
+    let answer = first.http(Method::DELETE, &path, &[BEARER]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.json()["hub"], id(&third).await);
+    assert_eq!(
+        target.is_closed().await,
+        (1008, "removed by an operator".to_owned())
+    );
+    target.is_told("removed", 1).await;
+    assert_eq!(watcher.loses(&target.id).await, "disconnected");
+    let answer = first.http(Method::DELETE, &path, &[BEARER]).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.body);
+    // It may come back: a ban is what keeps it out.
+    let back = Peer::join_as(&third, "kept", target.id.clone()).await;
+    watcher.sees(&back.id).await;
+    let lines = first.log_lines();
+    let noted = lines
+        .iter()
+        .filter(|line| line.contains("an operator's action"));
+    let noted: Vec<&String> = noted.collect();
+    assert_eq!(noted.len(), 1, "{noted:#?}");
+    assert!(noted[0].contains("127.0.0.1") && noted[0].contains("bearer"));
+    assert!(lines.iter().all(|line| !line.contains(TOKEN)));
+}
+
+#[tokio::test]
+async fn a_ban_at_one_hub_keeps_a_peer_out_of_the_last_also_after_a_restart_of_the_first() {
+    let mut sites = Vec::new();
+    for at in 0..3 {
+        let site = Site::configured(kept()).await;
+        let before: Vec<&Site> = sites.last().into_iter().collect();
+        let mut site = if at == 0 {
+            site
+        } else {
+            site.bootstrap(&before)
+        };
+        site.start().await;
+        sites.push(site);
+    }
+    for site in &sites {
+        eventually("all know each other", async || {
+            asked(site, "/stats").await["hubs"] == 2
+        })
+        .await;
+    }
+    let mallory = PeerId::random();
+    let standing = Peer::join_as(&sites[2], "kept", mallory.clone()).await;
+    let bystander = Peer::join(&sites[2], "kept").await;
+    let ban = place(
+        &sites[0],
+        &json!({ "id": mallory.as_str(), "reason": "spam" }),
+    )
+    .await;
+    assert_eq!(
+        standing.is_closed().await,
+        (1008, "banned by an operator".to_owned())
+    );
+    let want = BTreeSet::from([ban.clone()]);
+    agree(&[&sites[0], &sites[1], &sites[2]], &want).await;
+    let out = async |hub: &HubProcess| {
+        let again = Peer::ask_to_join(hub, "kept", mallory.clone()).await;
+        let (code, reason) = again.is_closed().await;
+        assert_eq!((code, reason.as_str()), (1008, "banned by an operator"));
+    };
+    out(&sites[2]).await;
+    bystander.fence().await;
+    sites[0].kill().await;
+    out(&sites[2]).await;
+    sites[0].start().await;
+    agree(&[&sites[0], &sites[1], &sites[2]], &want).await;
+    out(&sites[0]).await;
+    out(&sites[2]).await;
+    // The hubs that know it die one after the other, each back before the next goes.
+    for at in [1, 2] {
+        sites[at].kill().await;
+        sites[at].start().await;
+        agree(&[&sites[0], &sites[1], &sites[2]], &want).await;
+    }
+    lift(&sites[1], &ban).await;
+    agree(&[&sites[0], &sites[1], &sites[2]], &BTreeSet::new()).await;
+    Peer::join_as(&sites[2], "kept", mallory.clone()).await;
+}
+
+#[tokio::test]
+async fn a_subject_is_kept_out_whatever_its_id_and_closed_where_it_is() {
+    let builder = kept().env("JWT_SECRET", jwt::SECRET);
+    let [first, _second, third] = a_chain(&builder).await;
+    let token = |subject: &str| jwt::token(json!({ "sub": subject }));
+    let connect = async |subject: &str| {
+        let options = ConnectOptions {
+            token: Some(token(subject)),
+            ..way_to(&third, &PeerId::random())
+        };
+        Peer::connect(&options, "kept").await
+    };
+    let standing = connect("mallory").await.expect("it is let in");
+    standing.announce("{}").await;
+    let other = connect("ada").await.expect("it is let in");
+    other.announce("{}").await;
+    other.fence().await;
+    place(&first, &json!({ "subject": "mallory", "seconds": 600 })).await;
+    assert_eq!(standing.is_closed().await.0, 1008);
+    eventually("it is kept out", async || connect("mallory").await.is_err()).await;
+    let again = connect("ada").await.expect("others are let in");
+    assert!(other.is_open() && again.is_open());
+    let page = "/admin/api/peers?network=kept&details=1";
+    let row = asked(&first, page).await["peers"][0].clone();
+    assert_eq!(
+        (&row["address"], &row["subject"]),
+        (&json!("127.0.0.1"), &json!("ada")),
+        "{row}"
+    );
+    let since = row["sinceMs"].as_u64().expect("a time");
+    let now = asked(&first, "/admin/api/topology").await;
+    assert_eq!(now["hubs"].as_array().map(Vec::len), Some(3), "{now}");
+    assert_eq!(now["links"].as_array().map(Vec::len), Some(2), "{now}");
+    assert_eq!(now["notAnswered"], json!([]), "{now}");
+    assert!(since > 1_600_000_000_000, "{row}");
+}
+
+#[tokio::test]
+async fn no_more_bans_than_allowed_are_placed_at_any_hub() {
+    let [first, _second, third] = a_chain(&kept().env("MAX_BANS", "2")).await;
+    let ban = |no: u8| json!({ "address": format!("192.0.2.{no}") });
+    place(&first, &ban(1)).await;
+    let second = place(&third, &ban(2)).await;
+    for hub in [&first, &third] {
+        eventually("both know both", async || bans(hub).await.len() == 2).await;
+        let body = ban(3).to_string();
+        let full = hub.post("/admin/api/bans", &[BEARER], &body).await;
+        assert_eq!(full.status, StatusCode::CONFLICT, "{}", full.body);
+    }
+    lift(&first, &second).await;
+    place(&first, &ban(3)).await;
+}
+
+/// What a hub tells of events, read as it comes.
+struct Listener {
+    stream: TcpStream,
+    heard: String,
+}
+
+impl Listener {
+    async fn at(hub: &HubProcess) -> Self {
+        let stream = TcpStream::connect(hub.addr).await.expect("the hub listens");
+        let mut listener = Listener {
+            stream,
+            heard: String::new(),
+        };
+        let head = format!(
+            "GET /admin/api/events HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        );
+        let sent = listener.stream.write_all(head.as_bytes()).await;
+        sent.expect("it is sent");
+        listener.until("event: hello").await;
+        listener
+    }
+
+    async fn until(&mut self, word: &str) {
+        let mut buffer = [0; 8192];
+        let until = Instant::now() + LIMIT;
+        while !self.heard.contains(word) {
+            let read = tokio::time::timeout_at(until, self.stream.read(&mut buffer)).await;
+            let read = read.unwrap_or_else(|_| panic!("no {word} in time: {}", self.heard));
+            let read = read.expect("the connection stands");
+            assert!(read > 0, "it ended: {}", self.heard);
+            self.heard += &String::from_utf8_lossy(&buffer[..read]);
+        }
+    }
+
+    /// Waits for an event of this type with all of these in it.
+    async fn hears(&mut self, kind: &str, words: &[&str]) {
+        let mut buffer = [0; 8192];
+        let until = Instant::now() + LIMIT;
+        loop {
+            let mut events = self.heard.split("\n\n");
+            let named = format!("event: {kind}\n");
+            let found = events.any(|event| {
+                event.contains(&named) && words.iter().all(|word| event.contains(word))
+            });
+            if found {
+                return;
+            }
+            let read = tokio::time::timeout_at(until, self.stream.read(&mut buffer)).await;
+            let read = read.unwrap_or_else(|_| panic!("no {kind} {words:?}: {}", self.heard));
+            let read = read.expect("the connection stands");
+            assert!(read > 0, "it ended: {}", self.heard);
+            self.heard += &String::from_utf8_lossy(&buffer[..read]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_hub_tells_what_happens_at_all() {
+    let [first, second, mut third] = a_chain(&kept()).await;
+    let (at_second, at_third) = (id(&second).await, id(&third).await);
+    let mut listener = Listener::at(&first).await;
+    let mut joined = Vec::new();
+    // Until the other hubs have heard that somebody listens.
+    eventually(
+        "a join at the last hub is heard of at the first",
+        async || {
+            let peer = Peer::join(&third, "kept").await;
+            let name = peer.id().to_owned();
+            joined.push(peer);
+            let heard = timeout(Duration::from_secs(2), listener.until(&name)).await;
+            heard.is_ok()
+        },
+    )
+    .await;
+    let last = joined.pop().expect("it joined");
+    let name = last.id().to_owned();
+    listener
+        .hears("join", &[&name, &at_third, "\"network\":\"kept\""])
+        .await;
+    last.goodbye().await;
+    listener
+        .hears("leave", &[&name, &at_third, "goodbye"])
+        .await;
+    let ban = place(&second, &json!({ "id": name })).await;
+    listener
+        .hears("operator", &["\"action\":\"ban\"", &ban, &at_second])
+        .await;
+    let id = name.parse::<PeerId>().expect("an id");
+    let barred = Peer::ask_to_join(&third, "kept", id).await;
+    barred.is_closed().await;
+    listener
+        .hears("refusal", &["banned", &name, "127.0.0.1", &at_third])
+        .await;
+    third.kill9().await;
+    listener
+        .hears("hub-lost", &[&format!("\"other\":\"{at_third}\"")])
+        .await;
+    listener.hears("link-down", &[&at_second, &at_third]).await;
+}
+
+#[tokio::test]
+async fn the_last_hour_is_that_of_all_hubs() {
+    let [first, _second, third] = a_chain(&kept()).await;
+    let peers = [
+        Peer::join(&third, "kept").await,
+        Peer::join(&first, "kept").await,
+    ];
+    peers[0].sees(&peers[1].id).await;
+    peers[0].reaches(&peers[1], "1").await;
+    // A step is ten seconds long.
+    eventually_within(3 * LIMIT, "a step is over", async || {
+        let history = asked(&first, "/admin/api/history").await;
+        assert_eq!(history["notAnswered"], json!([]), "{history}");
+        let sum = |name: &str| {
+            let column = history[name].as_array().expect("a column").iter();
+            column.filter_map(Value::as_u64).sum::<u64>()
+        };
+        let length = history["t"].as_array().expect("a column").len();
+        let same = history["signals"].as_array().expect("a column").len() == length;
+        same && sum("joins") == 2 && sum("signals") >= 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_of_peerjs_is_told_and_its_id_is_not_kept() {
+    let [first, _second, third] = a_chain(&kept()).await;
+    let url = format!("{}/peerjs?key=peerjs&id=ada&token=secret", third.ws_url());
+    let (mut socket, _) = tokio_tungstenite::connect_async(&url)
+        .await
+        .expect("it is let in");
+    let open = socket.next().await.expect("a message").expect("open");
+    assert!(open.to_text().expect("text").contains("OPEN"));
+    eventually("its hub is known at the first", async || {
+        let answer = first
+            .http(
+                Method::DELETE,
+                "/admin/api/peers/peerjs/peerjs/ada",
+                &[BEARER],
+            )
+            .await;
+        answer.status == StatusCode::OK
+    })
+    .await;
+    let mut heard = Vec::new();
+    while let Some(Ok(message)) = timeout(LIMIT, socket.next()).await.expect("in time") {
+        heard.push(message.clone());
+        if let Message::Close(frame) = message {
+            let frame = frame.expect("a code");
+            assert_eq!(u16::from(frame.code), 1008);
+            assert_eq!(frame.reason.as_str(), "removed by an operator");
+            break;
+        }
+    }
+    let told = heard.iter().any(|message| {
+        let text = message.to_text().unwrap_or_default();
+        text.contains("ERROR") && text.contains("removed by an operator")
+    });
+    assert!(told, "{heard:?}");
+    let _ = socket.close(None).await;
+    // Somebody else may have the id at once: nothing is kept for who was sent away.
+    let url = format!("{}/peerjs?key=peerjs&id=ada&token=another", third.ws_url());
+    eventually("the id is free", async || {
+        let (mut socket, _) = tokio_tungstenite::connect_async(&url)
+            .await
+            .expect("a socket");
+        let first = socket.next().await.expect("a message").expect("open");
+        let free = first.to_text().is_ok_and(|text| text.contains("OPEN"));
+        let _ = socket.send(Message::Close(None)).await;
+        free
+    })
+    .await;
+}
+
+// ---- The webhook ----------------------------------------------------------------------------------------
+
+const SECRET: &str = "of-the-webhook-alone";
+
+/// One post, taken with this status.
+async fn take(listener: &TcpListener, status: u16) -> (Vec<(String, String)>, String) {
+    let (mut stream, _) = timeout(LIMIT, listener.accept())
+        .await
+        .expect("in time")
+        .expect("a post");
+    let mut read = Vec::new();
+    let mut buffer = [0; 4096];
+    let (head, mut body) = loop {
+        let length = stream.read(&mut buffer).await.expect("it is sent");
+        assert!(length > 0, "it ended");
+        read.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&read).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            break (head.to_owned(), body.to_owned());
+        }
+    };
+    let headers: Vec<(String, String)> = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length = header(&headers, "content-length")
+        .parse()
+        .expect("a length");
+    while body.len() < length {
+        let length = stream.read(&mut buffer).await.expect("it is sent");
+        assert!(length > 0, "it ended");
+        body += &String::from_utf8_lossy(&buffer[..length]);
+    }
+    let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    stream
+        .write_all(answer.as_bytes())
+        .await
+        .expect("it is read");
+    (headers, body)
+}
+
+fn header<'h>(headers: &'h [(String, String)], name: &str) -> &'h str {
+    let found = headers.iter().find(|(found, _)| found == name);
+    found.map_or_else(|| panic!("no {name}: {headers:?}"), |(_, value)| value)
+}
+
+fn signature(at: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length does");
+    mac.update(format!("{at}.{body}").as_bytes());
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+#[tokio::test]
+async fn events_are_posted_signed_and_again_until_they_are_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at: SocketAddr = listener.local_addr().expect("bound");
+    let builder = kept()
+        .env("EVENTS_WEBHOOK_URL", format!("http://{at}/hook?of=hub"))
+        .env("EVENTS_WEBHOOK_SECRET", SECRET);
+    let hub = builder.start().await;
+    let peer = Peer::join(&hub, "kept").await;
+    let mut posts = Vec::new();
+    for status in [500, 302, 204] {
+        posts.push(take(&listener, status).await);
+    }
+    for (headers, body) in &posts {
+        let signed = signature(header(headers, "x-hubmesh-timestamp"), body);
+        assert_eq!(header(headers, "x-hubmesh-signature"), signed);
+        assert_eq!(*body, posts[0].1, "the same is posted again");
+        let number = header(headers, "x-hubmesh-delivery");
+        assert_eq!(number, header(&posts[0].0, "x-hubmesh-delivery"));
+    }
+    let body: Value = serde_json::from_str(&posts[0].1).expect("JSON");
+    assert_eq!(body["dropped"], 0, "{body}");
+    let events = body["events"].as_array().expect("a list");
+    let join = events
+        .iter()
+        .find(|event| event["event"] == "join")
+        .expect("the join");
+    assert_eq!(join["peer"], peer.id());
+    // What happens while nobody takes it is not lost.
+    let (headers, later) = {
+        peer.goodbye().await;
+        take(&listener, 200).await
+    };
+    assert!(later.contains("\"leave\""), "{later}");
+    assert_ne!(
+        header(&headers, "x-hubmesh-delivery"),
+        header(&posts[0].0, "x-hubmesh-delivery")
+    );
+}
