@@ -463,6 +463,9 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
             ("page.json", web::about),
         ]),
     }
+    if door == Door::Admin || app.config.admin.addr.is_none() {
+        pages.push(("admin", web::operators_page));
+    }
     #[cfg(feature = "trial-dialect")]
     if door == Door::Public {
         pages.push(("trial", |app, head| {
@@ -474,7 +477,7 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
     }
     let others = match door {
         Door::Public => elsewhere(app),
-        Door::Admin => nothing(),
+        Door::Admin => assets_alone(),
     };
     let others = endpoints(door)
         .into_iter()
@@ -547,10 +550,20 @@ fn is_socket(path: &str) -> bool {
         || (cfg!(feature = "trial-dialect") && path == "trial")
 }
 
-/// Where there is nothing.
-fn nothing() -> BoxedFilter<(Response,)> {
-    let answer = || reply::nothing_here();
-    warp::any().map(answer).boxed()
+/// Paths that have no page of their own, at the door for operators: what their page is made of.
+fn assets_alone() -> BoxedFilter<(Response,)> {
+    let answer =
+        |path: FullPath, head: Head| asset(&path, &head).unwrap_or_else(reply::nothing_here);
+    warp::path::full().and(head()).map(answer).boxed()
+}
+
+/// The script, style or picture of a page at this path, if there is one.
+fn asset(path: &FullPath, head: &Head) -> Option<Response> {
+    let asset = web::asset(path.as_str())?;
+    Some(match head.method {
+        Method::GET | Method::HEAD => asset.response(&head.headers),
+        _ => reply::method_not_allowed(reply::METHODS),
+    })
 }
 
 /// Paths that have no page of their own: PeerJS clients name theirs, and anything else is not there.
@@ -561,11 +574,8 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         .map(move |path: FullPath, head: Head| {
             let wanted = asked::is_meant(&head);
             let page = peerjs::page(&app.config.peerjs.paths, path.as_str(), wanted);
-            if let (None, Some(asset)) = (page, web::asset(path.as_str())) {
-                return match head.method {
-                    Method::GET | Method::HEAD => asset.response(&head.headers),
-                    _ => reply::method_not_allowed(reply::METHODS),
-                };
+            if let (None, Some(found)) = (&page, asset(&path, &head)) {
+                return found;
             }
             match (page, &head.method) {
                 (None | Some(peerjs::Page::About), _) if wanted => {

@@ -1,4 +1,5 @@
-//! The page of a hub for people, at `/`, with its scripts, styles and pictures, and what it asks about this hub.
+//! The pages of a hub for people, at `/` and, for operators, at `/admin`, with their scripts, styles and pictures, and what the
+//! first asks about this hub.
 //!
 //! All of it is built in `web/` and compiled in from `web/dist`, so a hub needs no file beside it. The names of assets
 //! carry a hash of what is in them: they may be kept for ever, and the page that names them is asked for again each time.
@@ -22,8 +23,10 @@ use super::{App, Backend, Head, reply};
 
 static DIST: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web/dist");
 
-/// The page's own path, among the files.
+/// The path of the page for everybody, among the files.
 const INDEX: &str = "/index.html";
+/// The path of the page for operators, among the files.
+const OPERATORS: &str = "/admin.html";
 
 const CSP: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'",
@@ -119,7 +122,16 @@ pub(super) fn asset(path: &str) -> Option<&'static Asset> {
 
 /// `GET /` of a browser.
 pub(super) fn page(asked: &HeaderMap) -> Response {
-    match ASSETS.get(INDEX) {
+    compiled_in(INDEX, asked)
+}
+
+/// `GET /admin`. It has nothing of the mesh in it, and asks for that as whoever looks at it.
+pub(super) fn operators_page<B: Backend>(_: &Arc<App<B>>, head: Head) -> Response {
+    compiled_in(OPERATORS, &head.headers)
+}
+
+fn compiled_in(path: &str, asked: &HeaderMap) -> Response {
+    match ASSETS.get(path) {
         Some(page) => page.response(asked),
         None => reply::error(StatusCode::NOT_FOUND, "this hub was built without its page"),
     }
@@ -155,19 +167,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_names_only_assets_that_there_are_and_no_other_host() {
-        let page = ASSETS.get(INDEX).expect("a page is compiled in");
-        let text = std::str::from_utf8(page.body).expect("text");
-        let named: Vec<&str> = text
-            .split('"')
-            .filter(|word| word.starts_with("/assets/"))
-            .collect();
-        assert!(named.len() >= 3, "a script, a style and an icon: {named:?}");
-        for path in named {
-            assert!(asset(path).is_some(), "{path}");
-        }
-        for foreign in ["http:", "https:", "<style", "style=", "javascript:"] {
-            assert!(!text.contains(foreign), "{foreign}");
+    fn the_pages_name_only_assets_that_there_are_and_no_other_host() {
+        for path in [INDEX, OPERATORS] {
+            let page = ASSETS.get(path).expect("a page is compiled in");
+            let text = std::str::from_utf8(page.body).expect("text");
+            let named: Vec<&str> = text
+                .split('"')
+                .filter(|word| word.starts_with("/assets/"))
+                .collect();
+            assert!(named.len() >= 3, "a script, a style and an icon: {named:?}");
+            for path in named {
+                assert!(asset(path).is_some(), "{path}");
+            }
+            for foreign in ["http:", "https:", "<style", "style=", "javascript:"] {
+                assert!(!text.contains(foreign), "{foreign}");
+            }
         }
     }
 
@@ -190,6 +204,7 @@ mod tests {
     fn nothing_but_what_is_under_assets_is_an_asset() {
         for path in [
             INDEX,
+            OPERATORS,
             "/assets/",
             "/assets/../index.html",
             "/assets",

@@ -246,6 +246,37 @@ async fn no_peer_and_no_hub_comes_in_by_the_door_for_operators() {
     }
 }
 
+/// What is named in a page: its scripts, styles and pictures.
+fn assets_of(page: &Answer) -> Vec<String> {
+    let words = page.body.split('"');
+    let named = words.filter(|word| word.starts_with("/assets/"));
+    named.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_page_for_operators_is_where_their_pages_are_and_says_nothing_by_itself() {
+    for (number, settings) in [&[][..], CLOSED[0], CLOSED[1], CLOSED[2]]
+        .into_iter()
+        .enumerate()
+    {
+        let served = Served::new(settings).await;
+        let door = served.admin.unwrap_or(served.addr);
+        // Without a login, which it is there to ask for.
+        let page = Served::request_at(door, "GET", "/admin", &[]).await;
+        assert_eq!(page.status, 200, "{number}");
+        says_nothing(&page, "/admin");
+        let named = assets_of(&page);
+        assert!(named.len() >= 3, "{named:?}");
+        for asset in named {
+            let answer = Served::request_at(door, "GET", &asset, &[]).await;
+            assert_eq!(answer.status, 200, "{asset}");
+        }
+        if served.admin.is_some() {
+            assert_eq!(served.request("GET", "/admin", &[]).await.status, 404);
+        }
+    }
+}
+
 #[tokio::test]
 async fn pages_of_other_origins_read_nothing_that_is_for_operators() {
     for settings in CLOSED {

@@ -2,17 +2,192 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { accessible, calm, narrow, pictures } from '../looking.mjs';
+import { accessible, calm, MARKUP, narrow, pictures, text, unharmed } from '../looking.mjs';
 import { check, ensure, note, until } from '../report.mjs';
 import { MockHub } from './mock.mjs';
+import { crowd, DIALECTS, peer } from './peers.mjs';
+
+const TOKEN = 'for-operators-alone';
+const VIEWS = ['Mesh', 'Networks', 'Traffic', 'Signals', 'Bans', 'Events'];
+const CROWD = 50;
+
+/** What a hub promises of its page, in milliseconds. */
+const SEES = { join: 2_000, death: 6_000, rebirth: 5_000 };
+
+/** Says how long it took, and fails where that was too long. */
+async function within(name, mostMs, work) {
+  await check(name, async () => {
+    const began = performance.now();
+    await work();
+    const took = Math.round(performance.now() - began);
+    note(`${name}: after ${took} ms`);
+    ensure(took <= mostMs, `${took} ms, and not ${mostMs}`);
+  });
+}
 
 const view = (page, name) => page.getByRole('tab', { name, exact: true }).click();
+const row = (page, id) => page.locator('#peers tr', { has: page.locator('th', { hasText: id }) });
+
+async function enter(page) {
+  await page.getByLabel('ADMIN_TOKEN').fill(TOKEN);
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByRole('tab', { name: 'Mesh' }).waitFor();
+}
+
+/** The number of a figure at the head of the page. */
+async function figure(page, name) {
+  const shown = await page.locator('#figures .figure', { has: page.getByText(name, { exact: true }) }).locator('dd').innerText();
+  return Number(shown.split('\n')[0].replaceAll(',', ''));
+}
 
 /** The hubs that the picture and the table show, but for those that are lost. */
 async function hubsShown(page) {
   const drawn = await page.locator('.picture .hub:not(.lost)').count();
   const listed = await page.locator('#hubs tbody tr:not(.lost)').count();
   return drawn === listed ? drawn : -1;
+}
+
+async function network(page, name) {
+  await view(page, 'Networks');
+  await page.getByLabel('Part of a name').fill(name);
+  await page.getByRole('button', { name, exact: true }).click();
+}
+
+export async function mesh({ stage, hubs, backstage }) {
+  const eve = await stage.visitor('Eve', `${hubs[0]}admin`);
+  const { page } = eve;
+  await accessible(page, 'the login');
+  await check('a wrong token is refused in words, and the right one lets in', async () => {
+    await page.getByLabel('ADMIN_TOKEN').fill('open-barley');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('alert').waitFor();
+    await enter(page);
+  });
+  await check('the picture and the table show three hubs and their links', async () => {
+    await until(async () => (await hubsShown(page)) === 3 && (await page.locator('.picture .link').count()) >= 2);
+  });
+  const peers = await crowd(hubs, CROWD);
+  await check('peers of all dialects are counted and listed', async () => {
+    // A client of the coordinator counts once for itself and once for its room.
+    await until(async () => (await figure(page, 'Peers')) >= CROWD);
+    await view(page, 'Networks');
+    for (const dialect of DIALECTS) await page.getByRole('button', { name: dialect === 'peerjs' ? 'peerjs' : `${dialect}-lounge`, exact: true }).waitFor();
+  });
+  await view(page, 'Mesh');
+  await pictures(page, 'admin');
+  await seesJoins(page, hubs);
+  await steers(page, hubs);
+  await looksWell(page);
+  await survives(page, backstage);
+  for (const { socket } of peers) socket.terminate();
+  await unharmed([page]);
+  await check('who logs out sees nothing more of the mesh', async () => {
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByLabel('ADMIN_TOKEN').waitFor();
+    ensure((await page.locator('#figures').count()) === 0, 'the figures are there');
+  });
+  // The console has a line of the browser's own for each answer that is a refusal, as to the wrong token.
+  await calm([eve], [/status of 401/]);
+}
+
+async function seesJoins(page, hubs) {
+  await view(page, 'Networks');
+  await page.getByLabel('Part of a name').fill('a <b>room</b>');
+  await page.getByText('No networks').waitFor();
+  await within('a join at another hub is seen', SEES.join, async () => {
+    const guest = peer(hubs[1], 'coordinator', MARKUP, 'a <b>room</b>');
+    await page.getByRole('button', { name: 'a <b>room</b>' }).waitFor();
+    await guest;
+  });
+  await check('an id with markup in it stays text in lists and events', async () => {
+    await page.getByRole('button', { name: 'a <b>room</b>' }).click();
+    await row(page, MARKUP).waitFor();
+    await view(page, 'Events');
+    await page.locator('.events li', { hasText: MARKUP }).first().waitFor();
+  });
+}
+
+async function steers(page, hubs) {
+  const [kicked, banned] = await Promise.all([peer(hubs[2], 'pigeon', 'b'.repeat(40), 'steered'), peer(hubs[1], 'pigeon', 'c'.repeat(40), 'steered')]);
+  await network(page, 'steered');
+  await check('the dialog is answered by the keyboard: Escape says no, and the focus goes back', async () => {
+    const button = page.getByRole('button', { name: `Remove ${kicked.id}` });
+    await button.focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog', { name: 'Remove this peer?' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    ensure(await button.evaluate((element) => element === document.activeElement), 'the focus is elsewhere');
+  });
+  await check('a peer of another hub is removed', async () => {
+    await page.getByRole('button', { name: `Remove ${kicked.id}` }).click();
+    await accessible(page, 'a question');
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+    const { code, reason } = await kicked.closed;
+    ensure(code === 1008 && reason.includes('removed by an operator'), `${code} ${reason}`);
+    await row(page, kicked.id).waitFor({ state: 'detached' });
+  });
+  await check('a peer of another hub is banned, and does not come back', async () => {
+    await page.getByRole('button', { name: `Ban ${banned.id}` }).click();
+    await page.getByLabel('Reason').fill('too loud');
+    await page.getByRole('dialog').getByRole('button', { name: 'Ban' }).click();
+    ensure((await banned.closed).code === 1008, 'the code');
+    await view(page, 'Bans');
+    await page.locator('#bans tr', { hasText: 'too loud' }).waitFor();
+    const again = await peer(hubs[2], 'pigeon', banned.id, 'steered').catch(() => null);
+    if (again) await again.closed;
+  });
+  await check('a ban is lifted', async () => {
+    await page.getByRole('button', { name: `Lift the ban on ${banned.id}` }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Lift' }).click();
+    await page.getByText('Nobody is banned.').waitFor();
+    const again = await peer(hubs[1], 'pigeon', banned.id, 'steered');
+    await network(page, 'steered');
+    await row(page, banned.id).waitFor();
+    again.socket.terminate();
+  });
+}
+
+/** Every view, for everybody, in both lights and on a narrow screen. */
+async function looksWell(page) {
+  for (const name of VIEWS) {
+    await view(page, name);
+    if (name === 'Networks') await page.locator('#networks tbody button').first().click();
+    if (name === 'Traffic') await page.locator('.plot canvas').first().waitFor();
+    await accessible(page, name);
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await accessible(page, `${name} in the dark`);
+    await page.emulateMedia({ colorScheme: 'light' });
+    await narrow(page, name);
+  }
+  await check('the arrow keys go from view to view', async () => {
+    await page.getByRole('tab', { name: 'Events' }).press('ArrowRight');
+    ensure((await page.getByRole('tab', { name: 'Mesh' }).getAttribute('aria-selected')) === 'true', 'the first comes after the last');
+  });
+}
+
+async function survives(page, backstage) {
+  await view(page, 'Mesh');
+  await within('a hub that is killed is seen to be lost', SEES.death, async () => {
+    await backstage.ask('stop-hub', '2');
+    await until(async () => (await hubsShown(page)) === 2 && (await page.locator('.picture .hub.lost').count()) === 1);
+  });
+  await check('the hub is started anew', () => backstage.ask('start-hub', '2'));
+  await within('its return is seen', SEES.rebirth, () => until(async () => (await hubsShown(page)) === 3));
+}
+
+export async function reader({ stage, hubs }) {
+  const eve = await stage.visitor('Eve', `${hubs[0]}admin`);
+  await check('from its own machine everybody sees the mesh, and may change nothing', async () => {
+    await until(async () => (await hubsShown(eve.page)) === 2);
+    await eve.page.getByText('Read only').waitFor();
+    const guest = await peer(hubs[1], 'pigeon', 'd'.repeat(40), 'watched');
+    await network(eve.page, 'watched');
+    await row(eve.page, guest.id).waitFor();
+    ensure((await eve.page.getByRole('button', { name: /^(Remove|Ban) / }).count()) === 0, 'there is a button');
+    guest.socket.terminate();
+  });
+  await calm([eve]);
 }
 
 /** How long the page did nothing else, at the longest and in all, while `work` went on. */

@@ -1,13 +1,13 @@
 // What the hub is asked again and again: every so often while somebody looks, and soon after an event that may have changed it.
 //
-// Bounded whatever happens in the mesh: one request at a time for each thing that is shown, and a second between two.
+// Bounded whatever happens in the mesh: one request at a time for each thing that is shown, and most of a second between two.
 import { useEffect, useState } from 'preact/hooks';
 
 import { Refused } from '../api';
 import { get, whyNot } from './api';
 import { bus, type Topic } from './bus';
 
-const LEAST_MS = 1_000;
+const LEAST_MS = 700;
 
 export interface Polled<T> {
   /** The last answer; of this path, or of the one before while this one is asked for the first time. */
