@@ -10,6 +10,7 @@
 mod family;
 mod operating;
 mod process;
+mod rooms;
 mod turn;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry,
 pub use family::{ByDialect, ByName, Family, Label};
 pub use operating::Operating;
 pub use process::{Usage, usage};
+pub use rooms::RoomMetrics;
 
 use crate::dialect::words::{Received, Sent, words};
 
@@ -100,6 +102,8 @@ labels! {
         RoomFull = "room-full",
         /// The address of a PeerJS client's WebSocket is incomplete or wrong.
         PeerJsQuery = "peerjs-query",
+        /// The hub takes more memory than `MEMORY_CRITICAL_THRESHOLD` says.
+        Memory = "memory",
         /// The hub is shutting down.
         Draining = "draining",
         /// The request for a WebSocket is malformed.
@@ -279,6 +283,8 @@ pub struct Metrics {
     pub mesh_lines: IntGauge,
     /// How often this hub changed between the two.
     pub mesh_turns: IntCounter,
+    /// Rooms, and the memory that they end for.
+    pub rooms: RoomMetrics,
     /// Times that a hub's part of the directory was asked for anew.
     pub resyncs: IntCounter,
     /// Changes of other hubs' peers that were new here.
@@ -452,6 +458,7 @@ impl Metrics {
                 "mesh_turns_total",
                 "Times that this hub went from all peers to those of interest, or back.",
             ),
+            rooms: RoomMetrics::new(&r),
             resyncs: r.counter(
                 "mesh_resyncs_total",
                 "Parts of the directory that were asked for again.",

@@ -250,6 +250,10 @@ impl Driver {
                 self.show_bans();
                 let _ = asker.send(lifted);
             }
+            Input::EndEmptyRooms { most, ended } => {
+                // Whoever asked may have gone away.
+                let _ = ended.send(self.core.end_empty_rooms(now, most));
+            }
             Input::Drain => self.core.drain(now),
             Input::Stop(asker) => {
                 self.core.part(now, self.shared.retry_after);
@@ -466,6 +470,8 @@ impl Driver {
         let lines = self.core.directory().read().lines().len();
         metrics.mesh_lines.set(size(lines));
         self.counted = counters;
+        metrics.rooms.held.set(size(self.core.rooms_held()));
+        metrics.rooms.empty.set(size(self.core.rooms_empty()));
         for link in self.core.links().iter() {
             if let Some(rtt) = link.rtt {
                 metrics.link_rtt_seconds.observe(rtt.as_secs_f64());

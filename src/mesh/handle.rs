@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubmesh_core::api::{Join, Room, Signal, SignalFailure, Source, Unread};
+use hubmesh_core::api::{Join, Room, RoomClaim, Signal, SignalFailure, Source, Unread};
 use hubmesh_core::directory::Shares;
 use hubmesh_core::exchange::ExchangeConfig;
 use hubmesh_core::ids::{
@@ -186,6 +186,25 @@ impl Mesh {
     /// The ids in a network, mesh-wide, `most` of them at most, in no order that means anything.
     pub fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
         self.shared.router.directory().read().ids(network, most)
+    }
+
+    /// The rooms that are there, with members or without, mesh-wide, by name. As long as they are many.
+    pub fn rooms(&self) -> Vec<NetworkKey> {
+        self.shared.router.directory().read().rooms()
+    }
+
+    /// The members that a network shows, the longest present first.
+    pub fn by_seniority(&self, network: &NetworkKey) -> Vec<RoomClaim> {
+        let directory = self.shared.router.directory().read();
+        directory.by_seniority(network)
+    }
+
+    /// Ends rooms without a member that this hub keeps, `most` of them at most; how many have ended.
+    pub async fn end_empty_rooms(&self, most: usize) -> usize {
+        let (ended, count) = oneshot::channel();
+        self.send(Input::EndEmptyRooms { most, ended }).await;
+        // An error means that the driver is gone.
+        count.await.unwrap_or(0)
     }
 
     /// Whether a network can take this id as one more member, as far as is known here.

@@ -72,6 +72,13 @@ pub enum Input {
         ban: BanId,
         asker: oneshot::Sender<bool>,
     },
+    /// Ends rooms without a member that this hub keeps.
+    EndEmptyRooms {
+        /// So many at most.
+        most: usize,
+        /// How many have ended.
+        ended: oneshot::Sender<usize>,
+    },
     /// The hub is shutting down: tells the others.
     Drain,
     /// The hub is done: parts from the others.

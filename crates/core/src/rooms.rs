@@ -188,6 +188,25 @@ impl Core {
         self.membership.rooms.capacity.held()
     }
 
+    /// How many of them are of rooms without a member.
+    pub fn rooms_empty(&self) -> usize {
+        self.membership.rooms.capacity.empty()
+    }
+
+    /// Ends rooms without a member of which this hub holds the record, so many at most: of whoever made the most of these the
+    /// one left first. How many have ended.
+    pub fn end_empty_rooms(&mut self, now: Now, most: usize) -> usize {
+        let mut ended = 0;
+        while ended < most
+            && let Some(network) = self.membership.rooms.capacity.first_to_end()
+        {
+            self.end_room(now, &network);
+            ended += 1;
+        }
+        self.settle(now);
+        ended
+    }
+
     /// Whether a join may go on as far as its room is concerned; if so, the room exists.
     pub(super) fn enter_room(
         &mut self,

@@ -1,6 +1,6 @@
 //! What the directory says of a room: the claims that hold its record, and who its host is.
 
-use super::super::api::RoomClaim;
+use super::super::api::{RoomClaim, record_id};
 use super::super::ids::{Hlc, NetworkKey, PeerId};
 use super::Directory;
 
@@ -13,6 +13,16 @@ impl Directory {
         let found = self.store.find(*no, peer);
         let seen = found.filter(|no| self.origin_visible(self.store.record(*no).origin));
         seen.map(|no| self.room_claim(no)).collect()
+    }
+
+    /// The rooms of which a record is visible, with members or without, by name. As long as they are many.
+    pub fn rooms(&self) -> Vec<NetworkKey> {
+        let all = self.networks.iter().flatten().map(|network| &network.key);
+        let rooms =
+            all.filter(|key| key.is_room() && !self.claims_of_id(key, &record_id()).is_empty());
+        let mut rooms: Vec<NetworkKey> = rooms.cloned().collect();
+        rooms.sort_unstable();
+        rooms
     }
 
     /// The members that a room shows, the longest present first: the first is its host. A pure function of what is visible.

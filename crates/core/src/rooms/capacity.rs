@@ -58,6 +58,11 @@ impl RecordCapacity {
         self.held
     }
 
+    /// How many of them are of rooms without a member.
+    pub(super) fn empty(&self) -> usize {
+        self.idle.len()
+    }
+
     /// A record of this many bytes is held from now on.
     pub(super) fn hold(&mut self, bytes: usize) {
         self.held += 1;

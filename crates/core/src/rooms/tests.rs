@@ -371,6 +371,25 @@ fn where_there_is_no_place_the_room_goes_that_was_left_first() {
 }
 
 #[test]
+fn rooms_without_a_member_end_when_that_is_asked_for_and_no_others() {
+    let mut hub = Hub::new(10);
+    for (claim, room) in [(1, "a"), (2, "b"), (3, "c")] {
+        assert!(accepted(&hub.create(claim, claim, "ada", room)));
+    }
+    hub.leave(10, 1);
+    hub.leave(11, 2);
+    let rooms = |hub: &Hub| hub.core.directory().read().rooms();
+    assert_eq!(rooms(&hub), [network("a"), network("b"), network("c")]);
+    assert_eq!(hub.core.rooms_empty(), 2);
+    assert_eq!(hub.core.end_empty_rooms(at(12), 1), 1);
+    assert_eq!(rooms(&hub), [network("b"), network("c")]);
+    assert_eq!(hub.core.end_empty_rooms(at(13), usize::MAX), 1);
+    assert_eq!(hub.core.end_empty_rooms(at(14), usize::MAX), 0);
+    assert_eq!(rooms(&hub), [network("c")]);
+    assert_eq!((hub.core.rooms_held(), hub.core.rooms_empty()), (1, 0));
+}
+
+#[test]
 fn whoever_makes_many_rooms_ends_no_others() {
     let mut hub = Hub::new(4);
     hub.create(1, 1, "ada", "hers");

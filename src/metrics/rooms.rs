@@ -1,0 +1,43 @@
+//! What is counted of rooms, and of the memory for which they end.
+
+use prometheus::{IntCounter, IntGauge};
+
+use super::Maker;
+
+/// Rooms of this hub, and its memory as the guard sees it.
+pub struct RoomMetrics {
+    /// Rooms whose record this hub holds.
+    pub held: IntGauge,
+    /// Those of them that are without a member.
+    pub empty: IntGauge,
+    /// Rooms without a member that ended before their time, for want of memory or because an operator asked for that.
+    pub shed: IntCounter,
+    /// Members of rooms that came by HTTP and have no connection.
+    pub visitors: IntGauge,
+    /// 0, or 1 and 2 from `MEMORY_WARNING_THRESHOLD` and `MEMORY_CRITICAL_THRESHOLD` on.
+    pub memory_pressure: IntGauge,
+}
+
+impl RoomMetrics {
+    pub(super) fn new(r: &Maker) -> Self {
+        RoomMetrics {
+            held: r.gauge("rooms_held", "Rooms whose record this hub holds."),
+            empty: r.gauge(
+                "rooms_empty",
+                "Rooms without a member whose record this hub holds.",
+            ),
+            shed: r.counter(
+                "rooms_shed_total",
+                "Rooms without a member that ended before their time, for want of memory or by an operator.",
+            ),
+            visitors: r.gauge(
+                "room_visitors",
+                "Members of rooms that came by HTTP and have no connection.",
+            ),
+            memory_pressure: r.gauge(
+                "memory_pressure",
+                "0; 1 from MEMORY_WARNING_THRESHOLD on, 2 from MEMORY_CRITICAL_THRESHOLD on.",
+            ),
+        }
+    }
+}
