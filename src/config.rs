@@ -6,6 +6,7 @@
 
 mod admin;
 mod log_filter;
+mod memory;
 mod nat;
 mod origins;
 mod peer_limits;
@@ -30,6 +31,7 @@ pub use admin::{AdminAddr, AdminSettings, WebhookSettings};
 use hubmesh_core::RoomsConfig;
 use hubmesh_core::ids::HubId;
 use hubmesh_core::policy::Policies;
+pub use memory::MemoryThresholds;
 pub use nat::{IceUrl, NatSettings, StunSettings, TurnSettings};
 pub use origins::{CorsOrigins, Origin};
 pub use peer_limits::PeerLimits;
@@ -99,6 +101,8 @@ pub struct Config {
     pub policies: Policies,
     /// The bounds on rooms.
     pub rooms: RoomsConfig,
+    /// From how much memory on rooms end, and nobody is let in.
+    pub memory: MemoryThresholds,
     /// How PeerJS clients are served.
     pub peerjs: PeerJsSettings,
     /// How clients find their way through NATs.
@@ -360,6 +364,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         check_room_members(reader, policies, discovery_limit);
     }
     let rooms = policies::read_rooms(reader);
+    let memory = memory::read(reader);
     let nat = nat::read(reader, is_hub.unwrap_or(true));
     let ready_timeout = reader.millis("READY_TIMEOUT_MS", 0..=600_000);
     let drain_pause = reader.millis("DRAIN_PAUSE_MS", 0..=600_000);
@@ -407,6 +412,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
         peer: peer?,
         policies: policies?,
         rooms: rooms?,
+        memory: memory?,
         peerjs: peerjs?,
         nat: nat?,
         mesh: mesh?,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubmesh_core::api::{BanId, BansFull};
+use hubmesh_core::api::{BanId, BansFull, Room, RoomClaim};
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use tokio::net::TcpListener;
@@ -22,12 +22,15 @@ use tokio_tungstenite::WebSocketStream;
 use crate::auth::Gate;
 use crate::config::{Config, IceUrl};
 use crate::http::{self, App, Backend, BindError, Operate, Parties, Permits, UpgradeRequest};
-use crate::limits::{AddressGroup, ConnectionLimits, NoSlot, Permit};
+use crate::limits::{AddressGroup, ConnectionLimits, NoSlot, Permit, Pressure};
+use crate::memory;
 use crate::mesh::{HubReport, LinkView, Mesh, MeshView, Observed, Removal, Tally};
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
 use crate::peers::registry::Registry;
-use crate::session::{self, ConnectingPeer, Sessions};
+use crate::session::{self, ConnectingPeer, Sessions, Stay, Visitor};
 use crate::tls::{BadFile, Certificates, Stream};
 use crate::unsent::Unsent;
 use crate::watch::{Banned, Past, Watch, post_events};
@@ -86,6 +89,11 @@ impl Hub {
         let watched = Registry::watched(Arc::clone(&metrics), config.policies, Arc::clone(&watch));
         let registry = Arc::new(watched);
         let mesh = Mesh::start(&config, Arc::clone(&registry), Arc::clone(&metrics));
+        let pressure = Arc::new(Pressure::new(config.memory));
+        let connections = ConnectionLimits {
+            connections: config.max_connections,
+            per_address: config.max_connections_per_ip,
+        };
         let sessions = Sessions::new(
             mesh.clone(),
             registry,
@@ -93,15 +101,13 @@ impl Hub {
             Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
             config.peer.clone(),
             config.policies,
-            ConnectionLimits {
-                connections: config.max_connections,
-                per_address: config.max_connections_per_ip,
-            },
+            (connections, Arc::clone(&pressure)),
         );
         let parts = Parts {
             sessions,
             mesh,
             watch,
+            pressure,
         };
         let app = App::new(parts, Arc::clone(&config), Arc::clone(&metrics));
         let nat_ports = bound.as_ref().map_or_else(Vec::new, Bound::listening);
@@ -118,6 +124,7 @@ impl Hub {
         app.serve_operators(for_operators, certificates.as_ref());
         let housekeeping = tokio::spawn(housekeep(
             Arc::clone(&app),
+            Arc::clone(&metrics),
             certificates.clone(),
             config.cleanup_interval,
         ));
@@ -141,13 +148,21 @@ fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
 }
 
 /// Does the regular work.
-async fn housekeep(app: Arc<App<Parts>>, certificates: Option<Arc<Certificates>>, every: Duration) {
+async fn housekeep(
+    app: Arc<App<Parts>>,
+    metrics: Arc<Metrics>,
+    certificates: Option<Arc<Certificates>>,
+    every: Duration,
+) {
     let follow = async {
         if let Some(certificates) = certificates {
             certificates.follow(every).await;
         }
     };
-    tokio::join!(tidy_up(&app, every), watch(&app), follow);
+    let parts = app.backend();
+    let end_rooms = |most| parts.mesh.end_empty_rooms(most);
+    let guard = memory::watch(Arc::clone(&parts.pressure), metrics, end_rooms);
+    tokio::join!(tidy_up(&app, every), watch(&app), follow, guard);
 }
 
 /// What is done for operators, whether one looks or not.
@@ -310,6 +325,7 @@ struct Parts {
     sessions: Sessions<Mesh>,
     mesh: Mesh,
     watch: Arc<Watch>,
+    pressure: Arc<Pressure>,
 }
 
 impl Operate for Parts {
@@ -434,5 +450,42 @@ impl Backend for Parts {
 
     fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         self.mesh.has_capacity(network, peer)
+    }
+
+    fn rooms(&self) -> Vec<NetworkKey> {
+        self.mesh.rooms()
+    }
+
+    fn room(&self, network: &NetworkKey) -> Option<Room> {
+        self.mesh.room(network)
+    }
+
+    fn by_seniority(&self, network: &NetworkKey) -> Vec<RoomClaim> {
+        self.mesh.by_seniority(network)
+    }
+
+    async fn visit(&self, visitor: Visitor, permit: Permit) -> Result<Option<Stay>, CloseReason> {
+        self.sessions.visit(visitor, permit).await
+    }
+
+    fn renew_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        self.sessions.renew_visit(network, peer)
+    }
+
+    async fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let was_there = self.sessions.end_visit(network, peer).await;
+        if was_there {
+            // What the mesh was told before is done when this is.
+            self.mesh.end_empty_rooms(0).await;
+        }
+        was_there
+    }
+
+    async fn end_empty_rooms(&self, most: usize) -> usize {
+        self.mesh.end_empty_rooms(most).await
+    }
+
+    fn pressure(&self) -> &Pressure {
+        &self.pressure
     }
 }

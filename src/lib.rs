@@ -14,6 +14,7 @@ pub mod http;
 pub mod hub;
 pub mod limits;
 pub mod log;
+mod memory;
 pub mod mesh;
 pub mod metrics;
 pub mod nat;

@@ -7,6 +7,7 @@
 mod addresses;
 mod fair_slots;
 mod handshake_slots;
+mod pressure;
 mod turns;
 
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ pub use addresses::{AddressSlot, AddressSlots, ConnectRate, MAX_TRACKED};
 pub(crate) use fair_slots::FairSlots;
 pub use handshake_slots::{HandshakeSlot, HandshakeSlots};
 pub use hubmesh_core::reach::AddressGroup;
+pub use pressure::{Level, Pressure};
 pub use turns::{Turn, Turns};
 
 /// The most connections that there may be.

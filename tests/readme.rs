@@ -27,7 +27,7 @@ use terminal::Terminal;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The pages for users whose blocks are run or compared.
-const MANUAL: [&str; 9] = [
+const MANUAL: [&str; 10] = [
     "README.md",
     "docs/tools.md",
     "docs/configuration.md",
@@ -37,9 +37,10 @@ const MANUAL: [&str; 9] = [
     "docs/operations.md",
     "docs/peerjs.md",
     "docs/protocol.md",
+    "docs/rooms.md",
 ];
 /// The other pages.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 12] = [
     "ARCHITECTURE.md",
     "MESH.md",
     "CHANGELOG.md",
@@ -51,7 +52,6 @@ const OTHERS: [&str; 13] = [
     "docs/page.md",
     "docs/peerjs-differences.md",
     "docs/performance.md",
-    "docs/rooms.md",
     "docs/y-webrtc.md",
 ];
 /// The README is for who comes for the first time; the rest is in docs/.
@@ -81,7 +81,9 @@ fn block(comment: &str) -> String {
 // ---- What can be pasted ---------------------------------------------------------------------------------
 
 /// The ports that the blocks name.
-const PORTS: [&str; 6] = ["8081", "8082", "8085", "8086", "8087", "8443"];
+const PORTS: [&str; 8] = [
+    "8081", "8082", "8085", "8086", "8087", "8443", "3000", "3001",
+];
 
 /// What the blocks begin with to build what they run.
 const BUILDS: [&str; 2] = [
@@ -97,6 +99,9 @@ const PORTS_EACH: u32 = 20;
 fn free_ports() -> impl Iterator<Item = u16> {
     let start = 10_000 + std::process::id() % (20_000 / PORTS_EACH) * PORTS_EACH;
     let ports = (start..30_000).filter_map(|port| u16::try_from(port).ok());
+    // One that has a named port in it would be replaced again.
+    let is_apart = |port: &u16| !PORTS.iter().any(|named| port.to_string().contains(named));
+    let ports = ports.filter(is_apart);
     ports.filter(|port| {
         ["127.0.0.1", "::1"]
             .into_iter()
@@ -123,7 +128,7 @@ struct Pasted {
 }
 
 /// In the order of the pages.
-const PASTED: [Pasted; 5] = [
+const PASTED: [Pasted; 6] = [
     Pasted {
         name: "conversation",
         needs: &[],
@@ -153,6 +158,23 @@ const PASTED: [Pasted; 5] = [
         needs: &["openssl", "curl"],
         shorter: &[],
         shows: &["wss://", r#""status":"healthy""#, "announced in global"],
+    },
+    Pasted {
+        name: "rooms-api",
+        needs: &["curl"],
+        shorter: &[],
+        shows: &[
+            r#""status":"ok""#,
+            r#""message":"Room created""#,
+            r#""message":"User joined room""#,
+            r#""count":1,"rooms":[{"roomId":"notes","roomName":"Notes","hostId":"ada","peerCount":2"#,
+            r#""userId":"bob","userName":"Bob","isHost":false"#,
+            r#""message":"User left room""#,
+            r#""before":1,"after":0,"cleaned":1"#,
+            r#""freed":"#,
+            r#"{"error":"Room not found","roomId":"notes""#,
+            r#""openapi":"3.1.0""#,
+        ],
     },
 ];
 
@@ -227,6 +249,11 @@ async fn a_token_of_one_s_own_works_as_pasted() {
 #[tokio::test]
 async fn the_certificate_of_one_s_own_works_as_pasted() {
     works_alone("tls").await;
+}
+
+#[tokio::test]
+async fn rooms_are_made_and_cleaned_up_over_http_as_pasted() {
+    works_alone("rooms-api").await;
 }
 
 #[tokio::test]
@@ -477,7 +504,12 @@ fn words<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
 
 #[test]
 fn every_metric_that_a_page_names_is_one() {
-    let source = page("src/metrics.rs") + &page("src/metrics/turn.rs");
+    let sources = [
+        "src/metrics.rs",
+        "src/metrics/rooms.rs",
+        "src/metrics/turn.rs",
+    ];
+    let source: String = sources.map(page).concat();
     let mut named = 0;
     for name in pages() {
         for word in words(&page(name), "hubmesh_") {

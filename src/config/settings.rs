@@ -144,6 +144,10 @@ settings! {
     max_room_members = "256";
     /// Longest text that is kept of a room (its name, `fileId`, `content` and `version`) in bytes, 64 to 1048576 and a quarter of `MESH_DATA_PER_HUB`. What is longer is refused.
     max_room_bytes = "16384";
+    /// Resident memory in MiB from which rooms without a member end before their time, 1 to 1048576; looked at once a second, and a quarter of those that this hub keeps goes at each look. Unset: none does.
+    memory_warning_threshold = "";
+    /// Resident memory in MiB from which all rooms without a member end and, until it is below again, new peers get 503, and whoever asks for a room (`/rooms`) the error `out-of-memory`; at least `MEMORY_WARNING_THRESHOLD`, up to 1048576. Members of rooms stay as they are. Unset: never.
+    memory_critical_threshold = "";
     /// A second connection with an id that a living peer holds: `refuse` it, or let it `replace` the first.
     duplicate_peer = "refuse";
     /// Peers of a network that a newcomer is told of, 1 to 100000. In larger networks it learns of the nearest and of a sample.

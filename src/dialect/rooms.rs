@@ -194,40 +194,23 @@ impl Rooms {
         network: NetworkKey,
         actions: &mut Actions<'_>,
     ) -> Result<(), Complaint<'static>> {
-        let kept = kept(about, network.name());
-        let most = self.max_room_bytes;
-        if kept.len() > most || !json::depth_is_bounded(&kept, json::MAX_DEPTH) {
-            let depth = json::MAX_DEPTH;
-            let text = format!(
-                "what is kept of a room may have {most} bytes (MAX_ROOM_BYTES) and {depth} levels: documents travel \
-                 peer to peer"
-            );
-            return Err(Complaint::new("room-too-long", text));
-        }
+        let kept = record(about, network.name(), self.max_room_bytes)?;
         actions.push(Action::Join {
             data: Some(self.shown(about.user_name)?),
             network,
             quiet: false,
             leaving: None,
-            room: Some(RoomAsk::Create(kept.as_str().to_owned().into())),
+            room: Some(RoomAsk::Create(kept)),
         });
         Ok(())
     }
 
-    /// A member's name as other hubs carry it.
+    /// Its name as other hubs carry it.
     fn shown(&self, name: Option<&str>) -> Result<Bytes, Complaint<'static>> {
-        let data = match (name, &self.known) {
-            (Some(name), _) => format!("{USER_NAME}{name}}}").into(),
-            (None, Some((me, _))) => Object::bare().text("userName", &me.to_string()).end(),
-            (None, None) => Object::bare().end(),
-        };
-        let most = self.max_announce_bytes;
-        if data.len() > most {
-            let most = most.saturating_sub(USER_NAME.len() + 3);
-            let text = format!("a userName may have {most} bytes");
-            return Err(Complaint::new("announce-too-long", text));
+        match &self.known {
+            Some((me, _)) => shown(name, me, self.max_announce_bytes),
+            None => Ok(Object::bare().end().into()),
         }
-        Ok(data.into())
     }
 
     /// Takes in what the hub has for the client.
@@ -310,7 +293,41 @@ fn key(room: &str) -> Result<NetworkKey, Complaint<'static>> {
     NetworkKey::new(Dialect::Rooms, room).map_err(wrong)
 }
 
-/// What is kept of a room: the members of an object, without its braces.
+/// A member's name as other hubs carry it: this JSON string, or else its id.
+///
+/// # Errors
+/// It is longer than `most` bytes.
+pub fn shown(name: Option<&str>, peer: &PeerId, most: usize) -> Result<Bytes, Complaint<'static>> {
+    let data: Utf8Bytes = match name {
+        Some(name) => format!("{USER_NAME}{name}}}").into(),
+        None => Object::bare().text("userName", &peer.to_string()).end(),
+    };
+    if data.len() > most {
+        let most = most.saturating_sub(USER_NAME.len() + 3);
+        let text = format!("a userName may have {most} bytes");
+        return Err(Complaint::new("announce-too-long", text));
+    }
+    Ok(data.into())
+}
+
+/// What is kept of a new room of this name, for its record.
+///
+/// # Errors
+/// It is longer than `most` bytes, or nested too deep.
+pub fn record(about: &NewRoom<'_>, name: &str, most: usize) -> Result<Bytes, Complaint<'static>> {
+    let kept = kept(about, name);
+    if kept.len() > most || !json::depth_is_bounded(&kept, json::MAX_DEPTH) {
+        let depth = json::MAX_DEPTH;
+        let text = format!(
+            "what is kept of a room may have {most} bytes (MAX_ROOM_BYTES) and {depth} levels: documents travel peer \
+             to peer"
+        );
+        return Err(Complaint::new("room-too-long", text));
+    }
+    Ok(kept.as_str().to_owned().into())
+}
+
+/// What is kept of a room: an object.
 fn kept(about: &NewRoom<'_>, name: &str) -> Utf8Bytes {
     let kept = match about.room_name {
         Some(name) => Object::bare().raw("roomName", name),

@@ -10,7 +10,6 @@
 //! to be asked for by a name that nobody else can give out.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::Authority;
@@ -91,6 +90,11 @@ impl Operators {
         self.gate.is_some() || self.has_door
     }
 
+    /// Whether they have to show a token.
+    pub(super) fn have_a_token(&self) -> bool {
+        self.gate.is_some()
+    }
+
     /// Whether who asks so at this door may see what operators see.
     pub(super) fn check(&self, door: Door, headers: &HeaderMap) -> Result<(), NoOperator> {
         match (door, &self.gate) {
@@ -162,7 +166,7 @@ pub(super) fn keep(mut response: Response) -> Response {
 }
 
 /// Refuses a page for operators to somebody else.
-pub(super) fn refuse<B: Backend>(app: &Arc<App<B>>, why: NoOperator) -> Response {
+pub(super) fn refuse<B: Backend>(app: &App<B>, why: NoOperator) -> Response {
     let text = why.to_string();
     let response = match why {
         // As at any other path that is not there.

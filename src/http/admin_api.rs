@@ -15,11 +15,11 @@ use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
-use url::form_urlencoded;
 use warp::reply::Response;
 
 use super::admin::{self, Door};
 use super::endpoint::Call;
+use super::paging::{BadQuery, Query};
 use super::{App, Backend, reply};
 use crate::log::timestamp;
 use crate::mesh::{Condition, HubReport, HubView, MeshView};
@@ -31,9 +31,6 @@ pub(super) const PATH: &str = "/admin/api/";
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// For how long what they said is shown.
 const FRESH: Duration = Duration::from_secs(1);
-/// Entries of a page, and the most that may be asked for.
-const LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1_000;
 
 /// What the hubs said last.
 pub(super) type Asked = tokio::sync::Mutex<Option<(Instant, Arc<Vec<HubReport>>)>>;
@@ -55,100 +52,6 @@ pub(super) async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Respon
         Ok(body) => reply::json(StatusCode::OK, &body),
         Err(why) => reply::error(StatusCode::BAD_REQUEST, &why.to_string()),
     })
-}
-
-// ---- What is asked for ----------------------------------------------------------------------------------
-
-fn labels() -> String {
-    let all: Vec<&str> = Dialect::ALL.iter().map(|one| one.label()).collect();
-    all.join(", ")
-}
-
-/// Why a page cannot be made as it was asked for.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum BadQuery {
-    #[error("there is no parameter {0:?} here")]
-    Unknown(String),
-    #[error("limit is a whole number from 1 to {MAX_LIMIT}")]
-    Limit,
-    #[error("there is no dialect {0:?}: it is one of {all}", all = labels())]
-    Dialect(String),
-    #[error("network has to name one: peers are listed of one network at a time")]
-    NoNetwork,
-    #[error("after has to be what next was")]
-    After,
-}
-
-/// The parameters of a page.
-#[derive(Debug, Default)]
-pub(super) struct Query {
-    limit: Option<usize>,
-    pub(super) after: Option<String>,
-    /// Those of this page alone, by name. An empty one counts as not given.
-    filters: BTreeMap<&'static str, String>,
-}
-
-impl Query {
-    pub(super) fn read(text: &str, known: &[&'static str]) -> Result<Self, BadQuery> {
-        let mut query = Query::default();
-        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            match (&*name, known.iter().find(|known| **known == name)) {
-                ("limit", _) => query.limit = Some(limit(&value)?),
-                ("after", _) => query.after = Some(value.into_owned()),
-                (_, Some(known)) if !value.is_empty() => {
-                    query.filters.insert(known, value.into_owned());
-                }
-                (_, Some(_)) => {}
-                (unknown, None) => return Err(BadQuery::Unknown(unknown.to_owned())),
-            }
-        }
-        Ok(query)
-    }
-
-    pub(super) fn filter(&self, name: &str) -> Option<&str> {
-        self.filters.get(name).map(String::as_str)
-    }
-
-    fn dialect(&self) -> Result<Option<Dialect>, BadQuery> {
-        let Some(label) = self.filter("dialect") else {
-            return Ok(None);
-        };
-        let found = Dialect::ALL.iter().find(|one| one.label() == label);
-        found
-            .map(|found| Some(*found))
-            .ok_or_else(|| BadQuery::Dialect(label.to_owned()))
-    }
-
-    /// The entries of this page out of all, which are sorted by their keys; the key of the last, if more come behind it; and
-    /// how many there are in all.
-    pub(super) fn page<T, K: Ord>(&self, mut all: Vec<(K, T)>, after: Option<K>) -> Page<K, T> {
-        all.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let total = all.len();
-        let start = after.map_or(0, |after| all.partition_point(|(key, _)| *key <= after));
-        let mut entries = all.split_off(start);
-        let limit = self.limit.unwrap_or(LIMIT);
-        let more = entries.len() > limit;
-        entries.truncate(limit);
-        let (mut keys, entries): (Vec<K>, Vec<T>) = entries.into_iter().unzip();
-        Page {
-            entries,
-            next: keys.pop().filter(|_| more),
-            total,
-        }
-    }
-}
-
-pub(super) struct Page<K, T> {
-    pub(super) entries: Vec<T>,
-    pub(super) next: Option<K>,
-    pub(super) total: usize,
-}
-
-fn limit(text: &str) -> Result<usize, BadQuery> {
-    let limit = text.parse().ok();
-    limit
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-        .ok_or(BadQuery::Limit)
 }
 
 // ---- Hubs -----------------------------------------------------------------------------------------------
@@ -246,7 +149,7 @@ impl HubRow {
 }
 
 /// What the hubs say, unless they were asked a moment ago. Whoever asks meanwhile waits for the same answers.
-async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> {
+pub(super) async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> {
     let mut asked = app.asked.lock().await;
     if let Some((at, answers)) = &*asked
         && at.elapsed() < FRESH
@@ -294,7 +197,9 @@ async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value
         }
         all.push((row.id.clone(), row));
     }
-    let page = query.page(all, query.after.clone());
+    let page = query
+        .paging
+        .page(all, query.paging.after().map(str::to_owned));
     Ok(json!({
         "timestamp": timestamp(),
         "hubs": page.entries,
@@ -320,7 +225,7 @@ fn label(network: &NetworkKey) -> &'static str {
 fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, BadQuery> {
     let query = Query::read(query, &["dialect", "network"])?;
     let dialect = query.dialect()?;
-    let after = match query.after.as_deref().map(|after| after.split_once('/')) {
+    let after = match query.paging.after().map(|after| after.split_once('/')) {
         None => None,
         Some(None) => return Err(BadQuery::After),
         Some(Some((label, name))) => Some((label.to_owned(), name.to_owned())),
@@ -342,7 +247,7 @@ fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, 
         };
         ((dialect.to_owned(), network), row)
     });
-    let page = query.page(all.collect(), after);
+    let page = query.paging.page(all.collect(), after);
     let next = page.next.map(|(dialect, name)| format!("{dialect}/{name}"));
     Ok(json!({
         "timestamp": timestamp(),
@@ -383,7 +288,7 @@ async fn peers<B: Backend>(
                 .is_none_or(|wanted| hub.to_string().starts_with(wanted));
             is_wanted.then(|| (peer.to_string(), (peer, hub, since_ms)))
         });
-        query.page(all.collect(), query.after.clone())
+        query.paging.page(all.collect(), query.paging.after().map(str::to_owned))
     };
     let entries = std::mem::take(&mut page.entries);
     let (parties, silent) = match query.filter("details") {

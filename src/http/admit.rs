@@ -32,6 +32,8 @@ pub(super) enum Refused {
     Handshake(#[from] BadHandshake),
     #[error("the hub is shutting down")]
     Draining,
+    #[error("the hub is short of memory")]
+    Memory,
     #[error("peerId must be 40 hex digits")]
     PeerId,
     #[error("peerId must be text of 1 to {} bytes", PeerId::MAX_BYTES)]
@@ -89,6 +91,7 @@ impl Refused {
             Refused::Handshake(BadHandshake::Lost(_)) => Refusal::Misrouted,
             Refused::Handshake(_) | Refused::NoAddress => Refusal::Handshake,
             Refused::Draining => Refusal::Draining,
+            Refused::Memory => Refusal::Memory,
             Refused::PeerId | Refused::PeerName => Refusal::PeerId,
             Refused::OtherPeer => Refusal::OtherPeer,
             Refused::OtherRoom | Refused::OtherNetwork => Refusal::OtherRoom,
@@ -111,7 +114,9 @@ impl Refused {
         match self {
             Refused::Handshake(bad) => bad.response(),
             Refused::Draining => reply::retry_later(&why, drain_seconds),
-            Refused::Full | Refused::Unproven => reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS),
+            Refused::Full | Refused::Memory | Refused::Unproven => {
+                reply::retry_later(&why, RETRY_WHEN_FULL_SECONDS)
+            }
             Refused::AddressFull => reply::too_many(&why, RETRY_WHEN_FULL_SECONDS),
             Refused::AddressTooFast(wait) => reply::too_many(&why, wait.as_secs() + 1),
             Refused::RoomFull => reply::error(StatusCode::TOO_MANY_REQUESTS, &why),
@@ -251,7 +256,11 @@ pub(super) fn handshake<B: Backend>(
     client: Option<IpAddr>,
 ) -> Result<(Handshake, IpAddr), Refused> {
     let handshake = Handshake::check(head)?;
-    Ok((handshake, turn(app, client)?))
+    let client = turn(app, client)?;
+    match app.backend.pressure().is_critical() {
+        true => Err(Refused::Memory),
+        false => Ok((handshake, client)),
+    }
 }
 
 /// Whether it is this client's turn, on a hub that takes peers.

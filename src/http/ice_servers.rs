@@ -156,6 +156,7 @@ mod tests {
             proof: bytes::Bytes::from_static(proof),
             scope,
             expires_ms: None,
+            subject: None,
         }
     }
 

@@ -11,18 +11,22 @@ mod accept_header;
 mod admin;
 mod admin_api;
 mod admit;
+mod api;
 mod asked;
 mod auth_token;
 mod bind;
 mod client_ip;
+mod coordinator;
 mod cors;
 mod endpoint;
 mod full;
+mod head;
 mod ice_servers;
 mod misrouted;
 mod operate;
 mod operating;
 mod pages;
+mod paging;
 mod peerjs;
 mod query;
 mod rates;
@@ -38,7 +42,6 @@ mod watched;
 mod web;
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -47,10 +50,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Version};
+use http::Method;
+use hubmesh_core::api::{Room, RoomClaim};
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
-use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -67,18 +70,21 @@ use crate::auth::{Gate, Grant};
 use crate::config::{Config, IceUrl};
 use crate::limits::{
     AddressSlot, ConnectRate, ConnectionLimits, ConnectionSlots, FairSlots, HandshakeSlot, NoSlot,
-    Permit,
+    Permit, Pressure,
 };
 use crate::log::Seldom;
 use crate::mesh::{HubReport, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::OwnServers;
+use crate::peers::reason::CloseReason;
+use crate::session::{Stay, Visitor};
 use crate::tls::{self, Certificates, StepTurns, Stream, TlsDoor};
 
 use admin::{Door, Operators};
 pub use bind::{BindError, bind};
-use endpoint::Endpoint;
+use endpoint::{Call, Endpoint};
 use full::Full;
+use head::{Head, head};
 use misrouted::Misrouted;
 pub use operate::{Operate, Parties};
 use pages::Pages;
@@ -110,6 +116,9 @@ pub struct Permits<B: Backend> {
     /// One among those that have yet to show their token, if it is such a one.
     pub unproven: Option<AddressSlot>,
 }
+
+/// Which part of `MAX_CONNECTIONS` members of rooms without a connection may have.
+const OF_VISITORS: usize = 4;
 
 /// Whom sockets are handed to, and who knows what the status pages show.
 pub trait Backend: Operate + Sized + 'static {
@@ -163,6 +172,34 @@ pub trait Backend: Operate + Sized + 'static {
     /// How this hub is, and how those of the others are that answer within this time.
     fn conditions(&self, within: Duration) -> impl Future<Output = Vec<HubReport>> + Send;
 
+    /// The rooms of the mesh, with members or without, by name.
+    fn rooms(&self) -> Vec<NetworkKey>;
+
+    /// A room, as it is known here.
+    fn room(&self, network: &NetworkKey) -> Option<Room>;
+
+    /// The members that a network shows, the longest present first.
+    fn by_seniority(&self, network: &NetworkKey) -> Vec<RoomClaim>;
+
+    /// Has somebody be in a room without a connection: what is to be run for as long as it is, if it is not there already.
+    fn visit(
+        &self,
+        visitor: Visitor,
+        permit: Self::Permit,
+    ) -> impl Future<Output = Result<Option<Stay>, CloseReason>> + Send;
+
+    /// Has a visitor of this hub stay for longer; whether there is one.
+    fn renew_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool;
+
+    /// Ends the stay of a visitor of this hub, and returns when the mesh knows; whether there was one.
+    fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> impl Future<Output = bool> + Send;
+
+    /// Ends rooms without a member that this hub keeps, `most` of them at most; how many have ended.
+    fn end_empty_rooms(&self, most: usize) -> impl Future<Output = usize> + Send;
+
+    /// Whether the hub takes too much memory to let anybody in.
+    fn pressure(&self) -> &Pressure;
+
     /// The hub of whoever has this id.
     fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId>;
 
@@ -187,6 +224,8 @@ pub struct App<B> {
     unproven: FairSlots,
     /// Those of the door for operators, which no crowd at the public one keeps shut.
     admin_slots: FairSlots,
+    /// Those of members of rooms without a connection: they cost whoever makes them nothing that lasts.
+    visitor_slots: FairSlots,
     tls_door: TlsDoor,
     /// The costly step of a TLS handshake is taken by few at a time.
     tls_turns: StepTurns,
@@ -232,6 +271,10 @@ impl<B: Backend> App<B> {
             unproven: FairSlots::new(config.max_unproven_clients, config.trusted_proxies.clone()),
             admin_slots: FairSlots::new(
                 config.max_http_connections,
+                config.trusted_proxies.clone(),
+            ),
+            visitor_slots: FairSlots::new(
+                config.max_connections.div_ceil(OF_VISITORS),
                 config.trusted_proxies.clone(),
             ),
             tls_door: TlsDoor::new(&config),
@@ -402,38 +445,6 @@ enum PageName {
     Ids(String),
 }
 
-/// The head of a request, as far as it matters here.
-struct Head {
-    method: Method,
-    /// HTTP/1.1, unless the one who asks says otherwise.
-    version: Version,
-    query: String,
-    headers: HeaderMap,
-    on_upgrade: Option<OnUpgrade>,
-    remote: Option<SocketAddr>,
-    /// It is of somebody who may see what operators see.
-    is_operator: bool,
-}
-
-fn head() -> impl Filter<Extract = (Head,), Error = Infallible> + Clone {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method()
-        .and(query)
-        .and(warp::header::headers_cloned())
-        .and(warp::ext::optional::<OnUpgrade>())
-        .and(warp::ext::optional::<SocketAddr>())
-        .and(warp::ext::optional::<Version>())
-        .map(|method, query, headers, on_upgrade, remote, version| Head {
-            method,
-            version: Option::unwrap_or_default(version),
-            query,
-            headers,
-            on_upgrade,
-            remote,
-            is_operator: false,
-        })
-}
-
 type Page<B> = fn(&Arc<App<B>>, Head) -> Response;
 
 /// All routes of a door. A path that exists answers GET and HEAD, and 405 to other methods; any other path is 404.
@@ -456,8 +467,9 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
             ("p2p", |app, head| {
                 admit::unnamed(app, head, Dialect::Coordinator)
             }),
-            ("rooms", |app, head| {
-                admit::unnamed(app, head, Dialect::Rooms)
+            ("rooms", |app, head| match asked::is_meant(&head) {
+                true => admit::unnamed(app, head, Dialect::Rooms),
+                false => coordinator::rooms(app, &Call::without_body(Door::Public, head)),
             }),
             ("ice-servers", ice_servers::page),
             ("page.json", web::about),
@@ -479,7 +491,7 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
         Door::Public => elsewhere(app),
         Door::Admin => assets_alone(),
     };
-    let others = endpoints(door)
+    let others = endpoints(app, door)
         .into_iter()
         .fold(others, |others, endpoint| {
             let route = endpoint::route(app, door, endpoint);
@@ -491,12 +503,12 @@ fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(Response,)>
 }
 
 /// What takes its time behind a door, or answers other methods than pages do.
-#[cfg_attr(
-    not(feature = "trial-dialect"),
-    expect(unused_variables, reason = "all that ships answers at both doors")
-)]
-fn endpoints<B: Backend>(door: Door) -> Vec<Endpoint<B>> {
-    let mut all = vec![auth_token::endpoint()];
+fn endpoints<B: Backend>(app: &App<B>, door: Door) -> Vec<Endpoint<B>> {
+    let mut all = api::endpoints(app);
+    all.push(auth_token::endpoint());
+    if door == Door::Public {
+        all.push(coordinator::endpoint());
+    }
     all.extend(operating::endpoints());
     #[cfg(feature = "trial-dialect")]
     if door == Door::Public {
@@ -506,8 +518,8 @@ fn endpoints<B: Backend>(door: Door) -> Vec<Endpoint<B>> {
 }
 
 /// The methods that are answered at this path, or would be if there were anything.
-fn methods_at<B: Backend>(door: Door, path: &str) -> Cow<'static, str> {
-    let all = endpoints::<B>(door);
+fn methods_at<B: Backend>(app: &App<B>, door: Door, path: &str) -> Cow<'static, str> {
+    let all = endpoints(app, door);
     let found = all.iter().find(|endpoint| endpoint.is_at(path));
     found.map_or(Cow::Borrowed(reply::METHODS), |found| {
         Cow::Owned(found.methods())

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 /// The methods that pages answer, as `Allow` lists them.
@@ -37,13 +38,17 @@ pub(super) fn text(
     response
 }
 
+/// Why a request was not carried out.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorBody<'a> {
+    /// In words.
+    pub(super) error: &'a str,
+}
+
 /// An error, as `{"error"}`.
 pub(super) fn error(status: StatusCode, why: &str) -> Response {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        error: &'a str,
-    }
-    json(status, &Body { error: why })
+    json(status, &ErrorBody { error: why })
 }
 
 /// A path at which there is nothing.

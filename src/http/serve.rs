@@ -29,7 +29,7 @@ use warp::reply::Response;
 use super::admin::{Door, Private};
 use super::operating::Lasting;
 use super::watched::{Owed, Watched};
-use super::{App, Backend, admin_api, asked, cors, is_socket, methods_at, reply, routes};
+use super::{App, Backend, admin_api, api, asked, cors, is_socket, methods_at, reply, routes};
 use crate::limits::{AddressSlot, NoSlot};
 use crate::metrics::Refusal;
 use crate::tls::{Certificates, Stream};
@@ -307,7 +307,7 @@ async fn answer<B: Backend>(
 /// At the door for operators, no page of another origin may do anything.
 fn options<B: Backend, T>(app: &App<B>, door: Door, request: &Request<T>) -> Response {
     let headers = request.headers();
-    let methods = methods_at::<B>(door, request.uri().path());
+    let methods = methods_at(app, door, request.uri().path());
     match door {
         _ if app.is_draining() && !cors::is_preflight(headers) => app.draining_response(),
         // Nor there.
@@ -321,8 +321,10 @@ fn options<B: Backend, T>(app: &App<B>, door: Door, request: &Request<T>) -> Res
 
 /// Whether a request does not wait for its turn here: it asks for a WebSocket, or its page takes a turn by itself.
 fn has_no_turn<T>(door: Door, request: &Request<T>) -> bool {
-    let of_others = request.uri().path().starts_with(admin_api::PATH);
-    of_others || (door == Door::Public && is_for_a_socket(request))
+    let path = request.uri().path();
+    let of_others = [admin_api::PATH, api::PATH];
+    of_others.iter().any(|others| path.starts_with(others))
+        || (door == Door::Public && is_for_a_socket(request))
 }
 
 /// Whether it asks for a WebSocket where there may be one. These wait for no page; what only says `Upgrade` does.

@@ -21,7 +21,8 @@ use crate::mesh::{BootstrapView, HubView, MeshView};
 use crate::nat::OwnServers;
 
 impl<B: Backend> App<B> {
-    fn uptime_ms(&self) -> u64 {
+    /// Since the hub's start.
+    pub(super) fn uptime_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 

@@ -50,6 +50,8 @@ pub enum CloseReason {
     NoSuchRoom,
     /// The hub has as many rooms as it may have.
     TooManyRooms,
+    /// The hub takes too much memory to have more of it asked for.
+    OutOfMemory,
     /// The request was refused. The client is told on the socket, because browsers show scripts no answer to the
     /// request.
     Refused,
@@ -71,7 +73,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 26] = [
+    pub const ALL: [CloseReason; 27] = [
         CloseReason::PeerClosed,
         CloseReason::ConnectionLost,
         CloseReason::AnnounceTimeout,
@@ -90,6 +92,7 @@ impl CloseReason {
         CloseReason::RoomExists,
         CloseReason::NoSuchRoom,
         CloseReason::TooManyRooms,
+        CloseReason::OutOfMemory,
         CloseReason::Refused,
         CloseReason::Unauthorized,
         CloseReason::TokenExpired,
@@ -102,7 +105,7 @@ impl CloseReason {
 
     /// The code of the close frame that the client gets.
     ///
-    /// A full mailbox is 1013: the client may come back and is told everything anew. A hub that shuts down is 1012, so
+    /// A full mailbox is 1013, and so is a lack of memory: the client may come back and is told everything anew. A hub that shuts down is 1012, so
     /// that clients which tell codes apart come back with a random delay.
     pub const fn code(self) -> CloseCode {
         match self {
@@ -124,7 +127,7 @@ impl CloseReason {
             | CloseReason::Superseded
             | CloseReason::Removed
             | CloseReason::Banned => CloseCode::Policy,
-            CloseReason::OutboxFull => CloseCode::Again,
+            CloseReason::OutboxFull | CloseReason::OutOfMemory => CloseCode::Again,
             CloseReason::MessageTooLong => CloseCode::Size,
             CloseReason::Binary => CloseCode::Unsupported,
             CloseReason::NotUtf8 => CloseCode::Invalid,
@@ -155,6 +158,7 @@ impl CloseReason {
             CloseReason::RoomExists => "room-exists",
             CloseReason::NoSuchRoom => "no-such-room",
             CloseReason::TooManyRooms => "too-many-rooms",
+            CloseReason::OutOfMemory => "out-of-memory",
             CloseReason::Refused => "refused",
             CloseReason::Unauthorized => "unauthorized",
             CloseReason::TokenExpired => "token-expired",
@@ -187,6 +191,7 @@ impl CloseReason {
             CloseReason::RoomExists => "Room already exists",
             CloseReason::NoSuchRoom => "Room not found",
             CloseReason::TooManyRooms => "The hub has as many rooms as it may have",
+            CloseReason::OutOfMemory => "The hub is short of memory: try again later",
             CloseReason::Refused => "Refused",
             CloseReason::Unauthorized => "The token is wrong",
             CloseReason::TokenExpired => "The token has expired",

@@ -110,6 +110,16 @@ where
             }
             return Ok(());
         }
+        if network.is_room() && self.shared.pressure.is_critical() {
+            let event = HubEvent::Lost {
+                network: &network,
+                why: CloseReason::OutOfMemory.complaint(),
+            };
+            if let Some(rest) = self.tell(&event, CloseReason::Refused)? {
+                rest.await?;
+            }
+            return Ok(());
+        }
         let most = self.shared.limits.max_networks;
         if self.memberships.len() >= most {
             let text = format!("a client may be in {most} networks at once");

@@ -26,6 +26,7 @@ mod memberships;
 mod pacing;
 mod proving;
 mod sniffing;
+mod visits;
 
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
@@ -48,7 +49,8 @@ use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{
-    AddressGroup, AddressSlot, ConnectionLimits, ConnectionSlots, NoSlot, Permit, Turn, Turns,
+    AddressGroup, AddressSlot, ConnectionLimits, ConnectionSlots, NoSlot, Permit, Pressure, Turn,
+    Turns,
 };
 use crate::metrics::{Metrics, OpenConnection};
 use crate::peers::mailbox::{Capacity, Mailbox};
@@ -61,6 +63,8 @@ use conversation::Conversation;
 use intake::Intake;
 use kept_ids::KeptIds;
 use socket::Socket;
+use visits::Visits;
+pub use visits::{Stay, Visitor};
 
 /// All peers that are connected to this hub. Cheap to clone.
 pub struct Sessions<M> {
@@ -93,6 +97,10 @@ struct Shared<M> {
     notices: Option<Arc<Turns>>,
     /// Ids kept for clients whose connection broke: as many as there may be connections.
     kept: KeptIds,
+    /// Whether there is memory for more.
+    pressure: Arc<Pressure>,
+    /// Members of rooms without a connection.
+    visits: Visits,
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
     next: AtomicU64,
     draining: AtomicBool,
@@ -109,6 +117,15 @@ impl<M> Shared<M> {
 }
 
 impl<M: MeshPort> Shared<M> {
+    /// An empty mailbox for this client.
+    fn mailbox(&self, party: Party) -> Arc<Mailbox> {
+        let capacity = Capacity {
+            messages: u32::try_from(self.limits.outbox_messages).unwrap_or(u32::MAX),
+            bytes: u32::try_from(self.limits.outbox_bytes).unwrap_or(u32::MAX),
+        };
+        Arc::new(Mailbox::of(party, capacity))
+    }
+
     /// The turn in which a client at this address may join this network, by the notices that this causes. `None`: now.
     fn turn_to_join(&self, address: IpAddr, network: &NetworkKey) -> Option<Turn> {
         let notices = self.notices.as_ref()?;
@@ -160,7 +177,7 @@ where
 const LINGER: Duration = Duration::from_secs(2);
 
 impl<M: MeshPort> Sessions<M> {
-    /// Nobody yet, and at most this many `connections`.
+    /// Nobody yet, and at most this many `connections`, as long as there is memory for more.
     pub fn new(
         mesh: M,
         registry: Arc<Registry>,
@@ -168,7 +185,7 @@ impl<M: MeshPort> Sessions<M> {
         gate: Gate,
         limits: PeerLimits,
         policies: Policies,
-        connections: ConnectionLimits,
+        (connections, pressure): (ConnectionLimits, Arc<Pressure>),
     ) -> Self {
         Sessions {
             shared: Arc::new(Shared {
@@ -185,6 +202,8 @@ impl<M: MeshPort> Sessions<M> {
                 policies,
                 connection_slots: ConnectionSlots::new(connections),
                 kept: KeptIds::new(connections.connections),
+                pressure,
+                visits: Visits::default(),
                 open: Mutex::default(),
                 next: AtomicU64::new(0),
                 draining: AtomicBool::new(false),
@@ -268,11 +287,7 @@ impl<M: MeshPort> Sessions<M> {
     fn admit(&self, party: Party) -> Admitted<M> {
         let shared = Arc::clone(&self.shared);
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
-        let capacity = Capacity {
-            messages: u32::try_from(shared.limits.outbox_messages).unwrap_or(u32::MAX),
-            bytes: u32::try_from(shared.limits.outbox_bytes).unwrap_or(u32::MAX),
-        };
-        let mailbox = Arc::new(Mailbox::of(party, capacity));
+        let mailbox = shared.mailbox(party);
         shared.open.lock().insert(number, Arc::clone(&mailbox));
         // Looked at after it is listed: either a ban finds it in the list, or it finds the ban here.
         shared.close_if_barred(&mailbox);
@@ -290,7 +305,8 @@ impl<M: MeshPort> Sessions<M> {
 
     /// Sends those away on whom a ban has fallen. Gives how many are sent away for that, now and before.
     pub fn enforce_bans(&self) -> usize {
-        let mailboxes: Vec<_> = self.shared.open.lock().values().cloned().collect();
+        let mut mailboxes: Vec<_> = self.shared.open.lock().values().cloned().collect();
+        mailboxes.extend(self.shared.visits.mailboxes());
         for mailbox in &mailboxes {
             self.shared.close_if_barred(mailbox);
         }
@@ -303,6 +319,7 @@ impl<M: MeshPort> Sessions<M> {
     /// see [`Sessions::open`] for when the last has gone.
     pub async fn drain(&self, over: Duration) {
         self.shared.draining.store(true, Ordering::SeqCst);
+        self.shared.visits.end_all(CloseReason::Draining);
         let mut mailboxes: Vec<_> = self.shared.open.lock().values().cloned().collect();
         let started = tokio::time::Instant::now();
         let all = u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);

@@ -175,7 +175,7 @@ impl HubProcess {
     /// One POST of this text, on a connection of its own.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> HttpAnswer {
         let body = Full::from(Bytes::copy_from_slice(body.as_bytes()));
-        http_with(self.addr, Method::POST, path, headers, body).await
+        send(self.addr, Method::POST, path, headers, body).await
     }
 
     /// One request on a connection of its own.
@@ -191,11 +191,11 @@ pub async fn http(
     path: &str,
     headers: &[(&str, &str)],
 ) -> HttpAnswer {
-    http_with(addr, method, path, headers, Empty::<Bytes>::new()).await
+    send(addr, method, path, headers, Empty::<Bytes>::new()).await
 }
 
 /// The same with a body.
-async fn http_with<B>(
+pub async fn send<B>(
     addr: SocketAddr,
     method: Method,
     path: &str,

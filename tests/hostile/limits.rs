@@ -76,13 +76,15 @@ const CAPS_OF_RELAYS: &[&str] = &[
     "ICE_SERVERS_NEARBY",
 ];
 
-/// Caps of rooms, hit in `tests/rooms`.
+/// Caps of rooms, hit in `tests/rooms` and `tests/api`.
 const CAPS_OF_ROOMS: &[&str] = &[
     "ROOM_INACTIVITY_TIMEOUT",
     "PEER_HEARTBEAT_TIMEOUT",
     "MAX_ROOMS",
     "MAX_ROOM_MEMBERS",
     "MAX_ROOM_BYTES",
+    "MEMORY_WARNING_THRESHOLD",
+    "MEMORY_CRITICAL_THRESHOLD",
 ];
 
 /// Caps of clients that have yet to show a token, hit in `tests/tokens`.

@@ -10,11 +10,14 @@ use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use hubmesh::config::{Config, IceUrl};
 use hubmesh::http::{App, Backend, Permits, UpgradeRequest, bind};
-use hubmesh::limits::NoSlot;
+use hubmesh::limits::{NoSlot, Pressure};
 use hubmesh::mesh::{BootstrapView, Condition, HubReport, HubView, MeshView, Observed};
 use hubmesh::metrics::{Metrics, Refusal};
+use hubmesh::peers::reason::CloseReason;
+use hubmesh::session::{Stay, Visitor};
 use hubmesh::tls::Stream;
 use hubmesh::watch::Watch;
+use hubmesh_core::api::{Room, RoomClaim};
 use hubmesh_core::ids::{Dialect, HubId, NetworkKey, PeerId};
 use hubmesh_core::reach::Reach;
 use serde_json::Value;
@@ -39,6 +42,7 @@ pub struct Echo {
     pub watch: Arc<Watch>,
     /// The peers that were to be sent away, each with its network.
     pub removed: Mutex<Vec<String>>,
+    pressure: Pressure,
 }
 
 impl Echo {
@@ -143,6 +147,42 @@ impl Backend for Echo {
         vec![(network("global"), 5), (network("other"), 1)]
     }
 
+    fn rooms(&self) -> Vec<NetworkKey> {
+        Vec::new()
+    }
+
+    fn room(&self, _: &NetworkKey) -> Option<Room> {
+        None
+    }
+
+    fn by_seniority(&self, _: &NetworkKey) -> Vec<RoomClaim> {
+        Vec::new()
+    }
+
+    async fn visit(
+        &self,
+        _: Visitor,
+        _: OwnedSemaphorePermit,
+    ) -> Result<Option<Stay>, CloseReason> {
+        Err(CloseReason::NoSuchRoom)
+    }
+
+    fn renew_visit(&self, _: &NetworkKey, _: &PeerId) -> bool {
+        false
+    }
+
+    async fn end_visit(&self, _: &NetworkKey, _: &PeerId) -> bool {
+        false
+    }
+
+    async fn end_empty_rooms(&self, _: usize) -> usize {
+        0
+    }
+
+    fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
     fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId> {
         let ids = ["ada", "bob"].map(|id| PeerId::new(&format!("{id} in {}", network.name())));
         ids.into_iter().flatten().take(most).collect()
@@ -195,6 +235,7 @@ impl Served {
             is_running: AtomicBool::new(true),
             watch: Watch::new(HubId([1; 20]), &config.admin, &metrics),
             removed: Mutex::default(),
+            pressure: Pressure::new(config.memory),
         };
         let listeners = bind(&config.host, config.port).await.expect("a free port");
         let addr = listeners[0].local_addr().expect("a bound socket");

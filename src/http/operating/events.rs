@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use warp::Reply;
 use warp::reply::Response;
 
-use super::super::admin_api::Query;
+use super::super::paging::Query;
 use super::super::endpoint::Call;
 use super::super::{App, Backend, reply};
 use super::bad;
@@ -54,7 +54,7 @@ impl Wish {
         let query = Query::read(&call.head.query, &["types"]).map_err(|why| why.to_string())?;
         let header = call.head.headers.get(LAST_EVENT_ID);
         let header = header.and_then(|value| value.to_str().ok());
-        let after = match (header, query.after.as_deref()) {
+        let after = match (header, query.paging.after()) {
             // A browser that comes back has the address that it began with.
             (Some(last), _) => Some(last),
             (None, after) => after,

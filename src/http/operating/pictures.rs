@@ -8,7 +8,8 @@ use hubmesh_core::ids::HubId;
 use serde_json::{Value, json};
 use warp::reply::Response;
 
-use super::super::admin_api::{self, Query};
+use super::super::admin_api;
+use super::super::paging::Query;
 use super::super::endpoint::Call;
 use super::super::{App, Backend, reply};
 use super::{ANSWERS_WITHIN, bad};

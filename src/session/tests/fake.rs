@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::auth::{Gate, Grant, Secret};
-use crate::config::PeerLimits;
-use crate::limits::{AddressGroup, ConnectionLimits};
+use crate::config::{MemoryThresholds, PeerLimits};
+use crate::limits::{AddressGroup, ConnectionLimits, Pressure};
 use crate::metrics::Metrics;
 use crate::peers::port::MeshPort;
 use crate::peers::registry::Registry;
@@ -308,10 +308,13 @@ impl Hub {
             Gate::new(Some(&Secret::new("sesame")), None),
             limits,
             policies(),
-            ConnectionLimits {
-                connections: 100,
-                per_address: None,
-            },
+            (
+                ConnectionLimits {
+                    connections: 100,
+                    per_address: None,
+                },
+                Arc::new(Pressure::new(MemoryThresholds::default())),
+            ),
         );
         Hub {
             sessions,

@@ -1,0 +1,76 @@
+//! `/api`: rooms and the hub for programs, in the words of OctateCode's server.
+//!
+//! Here is which path leads where; [`rooms`] and [`service`] answer, [`access`] says who may ask, [`shapes`] is what is
+//! answered, and [`openapi`] describes it. Whoever adds a path adds its line to [`endpoints`], and its handler to the
+//! description.
+
+pub(super) mod access;
+mod openapi;
+mod refusals;
+mod rooms;
+mod service;
+mod shapes;
+
+use std::marker::PhantomData;
+
+use http::Method;
+
+use super::endpoint::{Endpoint, Handler};
+use super::{App, Backend};
+
+/// Under which path all of it is.
+pub(super) const PATH: &str = "/api/";
+/// What a body may have beside what is kept of a room, in bytes.
+const BESIDE: u64 = 64 * 1024;
+
+/// A path, its longest body, and who answers which method.
+type Line<B> = (&'static str, u64, &'static [(Method, Handler<B>)]);
+
+struct Handlers<B>(PhantomData<B>);
+
+impl<B: Backend> Handlers<B> {
+    const DESCRIBE: &'static [(Method, Handler<B>)] = &[(Method::GET, openapi::describe)];
+    const HEALTH: &'static [(Method, Handler<B>)] = &[(Method::GET, service::health)];
+    const INFO: &'static [(Method, Handler<B>)] = &[(Method::GET, openapi::info)];
+    const STATS: &'static [(Method, Handler<B>)] = &[(Method::GET, service::stats)];
+    const CLEANUP: &'static [(Method, Handler<B>)] = &[(Method::POST, service::cleanup)];
+    const GC: &'static [(Method, Handler<B>)] = &[(Method::POST, service::gc)];
+    const ROOMS: &'static [(Method, Handler<B>)] =
+        &[(Method::GET, rooms::list), (Method::POST, rooms::create)];
+    const ROOM: &'static [(Method, Handler<B>)] = &[(Method::GET, rooms::details)];
+    const ROOM_STATS: &'static [(Method, Handler<B>)] = &[(Method::GET, rooms::stats)];
+    const ROOM_PEERS: &'static [(Method, Handler<B>)] = &[(Method::GET, rooms::peers)];
+    const JOIN: &'static [(Method, Handler<B>)] = &[(Method::POST, rooms::join)];
+    const LEAVE: &'static [(Method, Handler<B>)] = &[(Method::POST, rooms::leave)];
+}
+
+/// All paths, and who answers there.
+pub(super) fn endpoints<B: Backend>(app: &App<B>) -> Vec<Endpoint<B>> {
+    let longest = app.config.peer.max_room_bytes as u64 + BESIDE;
+    let all: [Line<B>; 12] = [
+        ("api/openapi.json", 0, Handlers::<B>::DESCRIBE),
+        ("api/health", 0, Handlers::<B>::HEALTH),
+        ("api/info", 0, Handlers::<B>::INFO),
+        ("api/stats", 0, Handlers::<B>::STATS),
+        ("api/maintenance/cleanup", BESIDE, Handlers::<B>::CLEANUP),
+        ("api/maintenance/gc", BESIDE, Handlers::<B>::GC),
+        ("api/rooms", longest, Handlers::<B>::ROOMS),
+        ("api/rooms/{}", 0, Handlers::<B>::ROOM),
+        ("api/rooms/{}/stats", 0, Handlers::<B>::ROOM_STATS),
+        ("api/rooms/{}/peers", 0, Handlers::<B>::ROOM_PEERS),
+        ("api/rooms/{}/join", BESIDE, Handlers::<B>::JOIN),
+        ("api/rooms/{}/leave", BESIDE, Handlers::<B>::LEAVE),
+    ];
+    debug_assert!(
+        all.iter().all(|(path, ..)| openapi::describes(path)),
+        "a path is not described"
+    );
+    let endpoint = |(path, most, handlers)| Endpoint {
+        path,
+        most,
+        // Each handler knows who may ask for it.
+        guard: |_, _, _| None,
+        handlers,
+    };
+    all.into_iter().map(endpoint).collect()
+}

@@ -1,0 +1,206 @@
+//! Who may see rooms, who may change them, and who may have the hub looked after.
+//!
+//! What is seen of a room is for whoever may enter it: with the token of clients, where there is one. The list of all rooms is
+//! for operators where these are told apart, for who knows a room's name may enter it. What changes a room takes
+//! `ADMIN_TOKEN` where that is set, and what clients show where it is not. What looks after the hub takes `ADMIN_TOKEN`, or else
+//! `AUTH_TOKEN`; where there is neither, it has to come from this machine, through no proxy and by no browser's page.
+
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, ORIGIN, VIA};
+use http::{HeaderMap, StatusCode, Version};
+use hubmesh_core::ids::{Dialect, PeerId};
+use warp::reply::Response;
+
+use super::super::admit::Refused;
+use super::super::endpoint::Call;
+use super::super::{App, Backend, Head, admin, admit, client_ip, reply};
+use crate::auth::scope::Right;
+use crate::auth::{Gate, Grant, bearer};
+use crate::metrics::Refusal;
+
+/// A request that is answered already.
+pub(in super::super) type Answered = Box<Response>;
+
+fn answered<T>(response: Response) -> Result<T, Answered> {
+    Err(Box::new(response))
+}
+
+impl<B: Backend> App<B> {
+    fn is_operator(&self, call: &Call) -> bool {
+        let checked = self.operators.check(call.door, &call.head.headers);
+        self.operators.are_told_apart() && checked.is_ok()
+    }
+
+    /// What the token of a client shows.
+    fn shown(&self, head: &Head) -> Result<Grant, Answered> {
+        admit::grant(self, head).or_else(|why| {
+            self.metrics.refusals.inc(Refusal::Unauthorized);
+            answered(reply::unauthorized(&why.to_string()))
+        })
+    }
+
+    /// Counts and answers what a client's token does not let it do.
+    fn within<T>(&self, checked: Result<T, Refused>) -> Result<T, Answered> {
+        checked.map_err(|why| Box::new(admit::refuse(self, why)))
+    }
+
+    /// Whether who asks may see this room of clients of this dialect.
+    pub(in super::super) fn may_see(
+        &self,
+        call: &Call,
+        dialect: Dialect,
+        room: &str,
+    ) -> Result<(), Answered> {
+        if self.is_operator(call) {
+            return Ok(());
+        }
+        let grant = self.shown(&call.head)?;
+        let checked = admit::may_discover(&grant, dialect, room);
+        self.within(checked)
+    }
+
+    /// Whether who asks may see all rooms of this dialect; the only ones that it may, if it is bound to some.
+    pub(in super::super) fn may_list(
+        &self,
+        call: &Call,
+        dialect: Dialect,
+    ) -> Result<Option<Vec<String>>, Answered> {
+        self.may_operate_or(call, || {
+            let grant = self.shown(&call.head)?;
+            self.within(admit::its_dialect(&grant, dialect))?;
+            let right = has(&grant, Right::Discover);
+            self.within(right)?;
+            Ok(grant.scope.networks)
+        })
+    }
+
+    /// The same of what shows the mesh and no rooms: it is for everybody where operators are not told apart.
+    pub(super) fn may_look(&self, call: &Call) -> Result<(), Answered> {
+        self.may_operate_or(call, || Ok(()))
+    }
+
+    /// Whether who asks may see what is of operators alone where these are told apart.
+    pub(super) fn may_look_quietly(&self, call: &Call) -> bool {
+        let checked = self.operators.check(call.door, &call.head.headers);
+        checked.is_ok()
+    }
+
+    /// For operators, where these are told apart; for whom `others` lets in, where they are not.
+    fn may_operate_or<T: Default>(
+        &self,
+        call: &Call,
+        others: impl FnOnce() -> Result<T, Answered>,
+    ) -> Result<T, Answered> {
+        match self.operators.check(call.door, &call.head.headers) {
+            _ if !self.operators.are_told_apart() => others(),
+            Ok(()) => Ok(T::default()),
+            Err(why) => answered(admin::refuse(self, why)),
+        }
+    }
+
+    /// Whether who asks may change something about a room as this user, or about whoever it is; where it is.
+    pub(super) fn may_change(
+        &self,
+        call: &Call,
+        room: &str,
+        user: Option<&PeerId>,
+        right: Option<Right>,
+    ) -> Result<IpAddr, Answered> {
+        let head = &call.head;
+        let let_in = admit::turn(self, admit::client(self, head)).and_then(|client| {
+            admit::origin(self, head)?;
+            Ok(client)
+        });
+        let client = self.within(let_in)?;
+        if self.operators.have_a_token() {
+            return match self.operators.check(call.door, &head.headers) {
+                Ok(()) => Ok(client),
+                Err(why) => answered(admin::refuse(self, why)),
+            };
+        }
+        let grant = self.shown(head)?;
+        self.within(may_be(&grant, room, user, right))?;
+        Ok(client)
+    }
+
+    /// Whether who asks may have the hub looked after.
+    pub(super) fn may_maintain(&self, call: &Call) -> Result<(), Answered> {
+        let headers = &call.head.headers;
+        if self.operators.are_told_apart() {
+            if let Err(why) = self.operators.check(call.door, headers) {
+                return answered(admin::refuse(self, why));
+            }
+            // Where no token is shown, the page of a stranger may ask by its visitor's browser.
+            return match !self.operators.have_a_token() && headers.contains_key(ORIGIN) {
+                true => answered(reply::error(StatusCode::FORBIDDEN, NO_PAGE)),
+                false => Ok(()),
+            };
+        }
+        let refused = if let Some(token) = &self.config.auth_token {
+            let shown = headers.get_all(AUTHORIZATION).into_iter();
+            let shown = shown.filter_map(|value| bearer(value.to_str().ok()?));
+            // The token of one client, or none.
+            let checked = Gate::new(Some(token), None).check(shown);
+            checked
+                .err()
+                .map(|why| reply::unauthorized(&why.to_string()))
+        } else {
+            let is_near = is_of_this_machine(&call.head);
+            (!is_near).then(|| reply::error(StatusCode::FORBIDDEN, NOT_FROM_HERE))
+        };
+        match refused {
+            None => Ok(()),
+            Some(response) => {
+                self.metrics.refusals.inc(Refusal::Operator);
+                answered(response)
+            }
+        }
+    }
+}
+
+const NO_PAGE: &str = "without ADMIN_TOKEN no page of a browser may ask for this";
+const NOT_FROM_HERE: &str = "without ADMIN_TOKEN and AUTH_TOKEN this takes a request from the hub's own machine, through \
+                             no proxy and from no page of a browser";
+
+fn has(grant: &Grant, right: Right) -> Result<(), Refused> {
+    let has = grant.scope.has(right);
+    has.then_some(()).ok_or(Refused::NoRight(right.word()))
+}
+
+/// Whether a client with this token may be in the room as this user, and has the right.
+fn may_be(
+    grant: &Grant,
+    room: &str,
+    user: Option<&PeerId>,
+    right: Option<Right>,
+) -> Result<(), Refused> {
+    admit::its_dialect(grant, Dialect::Rooms)?;
+    if !grant.scope.opens(room) {
+        return Err(Refused::OtherNetwork);
+    }
+    match user {
+        Some(user) => admit::its_own(grant, user)?,
+        // It is nobody's, and so not the one that the token is for.
+        None if grant.scope.peer.is_some() => return Err(Refused::OtherPeer),
+        None => {}
+    }
+    right.map_or(Ok(()), |right| has(grant, right))
+}
+
+/// Whether somebody on this machine asks, as far as can be told: browsers name the origin of the page that does, and
+/// proxies say whom they speak for, what they are, or speak HTTP/1.0.
+fn is_of_this_machine(head: &Head) -> bool {
+    let is_near = |remote: std::net::SocketAddr| remote.ip().to_canonical().is_loopback();
+    let is_passed_on = |headers: &HeaderMap| {
+        client_ip::is_forwarded(headers)
+            || headers.contains_key(VIA)
+            || headers
+                .keys()
+                .any(|name| name.as_str().starts_with("x-forwarded-"))
+    };
+    head.remote.is_some_and(is_near)
+        && !is_passed_on(&head.headers)
+        && !head.headers.contains_key(ORIGIN)
+        && head.version >= Version::HTTP_11
+}

@@ -1,0 +1,82 @@
+//! What is answered to requests that are not carried out, for the description: one type for each kind of request.
+//!
+//! The answers themselves are made where it is found out. Knows no handler.
+
+use utoipa::IntoResponses;
+
+use super::super::reply::ErrorBody;
+
+/// Answers of whatever takes parameters.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Badly {
+    /// A parameter cannot be read.
+    #[response(status = 400)]
+    Parameter(ErrorBody<'static>),
+}
+
+/// Answers to whoever may not see something.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Unseen {
+    /// A token is needed, or the one that is shown is wrong.
+    #[response(status = 401)]
+    Token(ErrorBody<'static>),
+    /// The token is for something else, or the page for operators was asked for by a name that anybody may give out.
+    #[response(status = 403)]
+    Other(ErrorBody<'static>),
+}
+
+/// Answers to a body that cannot be used.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Unfit {
+    /// The body does not fit.
+    #[response(status = 400)]
+    Body(ErrorBody<'static>),
+    /// The body does not say how long it is.
+    #[response(status = 411)]
+    Length(ErrorBody<'static>),
+    /// The body is too long, or something in it.
+    #[response(status = 413)]
+    Long(ErrorBody<'static>),
+    /// The body is no JSON.
+    #[response(status = 415)]
+    Kind(ErrorBody<'static>),
+}
+
+/// Answers to whoever may not change something, or not now.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Refused {
+    /// A token is needed, or the one that is shown is wrong.
+    #[response(status = 401)]
+    Token(ErrorBody<'static>),
+    /// The token is for something else, or pages of this origin may not.
+    #[response(status = 403)]
+    Other(ErrorBody<'static>),
+    /// Too many requests came from one address, or as many members are of it as may be: `Retry-After` says when to come back.
+    #[response(status = 429)]
+    Often(ErrorBody<'static>),
+    /// The hub is full, short of memory or shutting down: `Retry-After` says when to come back.
+    #[response(status = 503)]
+    Full(ErrorBody<'static>),
+}
+
+/// Answers to whoever may not look after the hub.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "these are for the description alone")]
+pub(super) enum Unmaintained {
+    /// `ADMIN_TOKEN` is needed, or `AUTH_TOKEN` where that is not set.
+    #[response(status = 401)]
+    Token(ErrorBody<'static>),
+    /// There is neither, and the request is not of the hub's own machine.
+    #[response(status = 403)]
+    Elsewhere(ErrorBody<'static>),
+    /// The body does not say how long it is.
+    #[response(status = 411)]
+    Length(ErrorBody<'static>),
+    /// There is a body, and it is too long.
+    #[response(status = 413)]
+    Long(ErrorBody<'static>),
+}

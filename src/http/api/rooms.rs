@@ -1,0 +1,441 @@
+//! The rooms of the mesh over HTTP: which there are, who is in them, and how somebody without a connection makes one, enters
+//! and leaves.
+//!
+//! What is answered is true of all hubs. Whoever enters by HTTP is a member as any other, but nothing reaches it; it is one
+//! for as long as a silent client would be (`session::visits`).
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use hubmesh_core::api::{RECORD, RoomAsk};
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::task::yield_now;
+use warp::reply::Response;
+
+use super::super::endpoint::Call;
+use super::super::paging::Paging;
+use super::super::{App, Backend, admit, reply};
+use super::access::Answered;
+use super::refusals::{Badly, Refused, Unfit, Unseen};
+use super::shapes::{
+    Created, JoinBody, JoinedRoom, LeaveBody, LeftRoom, NewRoomBody, NoRoom, RoomBody, RoomDetails,
+    RoomList, RoomPeers, RoomStats,
+};
+use crate::auth::scope::Right;
+use crate::clock::unix_ms;
+use crate::config::DuplicatePeer;
+use crate::dialect::rooms::{self, NewRoom};
+use crate::limits::NoSlot;
+use crate::peers::reason::CloseReason;
+use crate::session::Visitor;
+
+/// Who a room is made by, where nobody says so.
+const NOBODY: &str = "unknown";
+/// How many rooms are described until others get their turn.
+const AT_ONCE: usize = 32;
+/// When to come back to a hub that has no place.
+const RETRY_SECONDS: u64 = 10;
+
+/// Runs what makes an answer or is answered already.
+pub(super) fn answer<F>(made: F) -> BoxFuture<'static, Response>
+where
+    F: Future<Output = Result<Response, Answered>> + Send + 'static,
+{
+    made.map(|made| made.unwrap_or_else(|answered| *answered))
+        .boxed()
+}
+
+fn ok(body: &impl Serialize) -> Result<Response, Answered> {
+    Ok(reply::json(StatusCode::OK, body))
+}
+
+fn refused<T>(status: StatusCode, why: &str) -> Result<T, Answered> {
+    Err(Box::new(reply::error(status, why)))
+}
+
+/// There is no room of this name.
+fn no_room(room: &str) -> Answered {
+    Box::new(reply::json(
+        StatusCode::NOT_FOUND,
+        &NoRoom {
+            error: CloseReason::NoSuchRoom.text(),
+            room_id: room.to_owned(),
+            timestamp: unix_ms(),
+        },
+    ))
+}
+
+/// The room that the path names.
+fn named(call: &Call) -> String {
+    let name = call.names.first().map_or("", String::as_str);
+    percent_decode_str(name).decode_utf8_lossy().into_owned()
+}
+
+/// The room of this name, whoever is in it.
+fn find<B: Backend>(app: &App<B>, name: &str) -> Result<RoomBody, Answered> {
+    let network = NetworkKey::new(Dialect::Rooms, name).map_err(|_| no_room(name))?;
+    let room = app.backend.room(&network).ok_or_else(|| no_room(name))?;
+    Ok(RoomBody::new(name, &room, unix_ms()))
+}
+
+fn paging(call: &Call) -> Result<Paging, Answered> {
+    Paging::read(&call.head.query).or_else(|why| refused(StatusCode::BAD_REQUEST, &why.to_string()))
+}
+
+/// The rooms of the mesh, with members or without.
+#[utoipa::path(
+    get, path = "/api/rooms", tag = "rooms", params(Paging), security((), ("token" = [])),
+    responses((status = 200, description = "A page of them, by their ids.", body = RoomList), Badly, Unseen)
+)]
+pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let only = app.may_list(&call, Dialect::Rooms)?;
+        let paging = paging(&call)?;
+        let _turn = app.turn(call.door).acquire().await;
+        let all = app.backend.rooms().into_iter();
+        let all = all.filter(|room| {
+            only.as_ref()
+                .is_none_or(|only| only.iter().any(|name| name == room.name()))
+        });
+        let all = all.map(|room| (room.name().to_owned(), room)).collect();
+        let page = paging.page(all, paging.after().map(str::to_owned));
+        let now = unix_ms();
+        let mut rooms = Vec::with_capacity(page.entries.len());
+        for (at, network) in page.entries.iter().enumerate() {
+            // One may have ended since it was listed.
+            if let Some(room) = app.backend.room(network) {
+                rooms.push(RoomBody::new(network.name(), &room, now).into_summary());
+            }
+            // What is kept of them may be long, and peers wait meanwhile.
+            if at % AT_ONCE == AT_ONCE - 1 {
+                yield_now().await;
+            }
+        }
+        ok(&RoomList {
+            rooms,
+            count: page.total,
+            next: page.next,
+            timestamp: now,
+        })
+    })
+}
+
+/// One room, and all that is kept of it.
+#[utoipa::path(
+    get, path = "/api/rooms/{roomId}", tag = "rooms", security((), ("token" = [])),
+    params(("roomId" = String, Path, description = "The room's id.")),
+    responses(
+        (status = 200, description = "The room as it is now.", body = RoomDetails),
+        (status = 404, description = "There is no such room.", body = NoRoom),
+        Unseen
+    )
+)]
+pub(super) fn details<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let name = named(&call);
+        app.may_see(&call, Dialect::Rooms, &name)?;
+        let _turn = app.turn(call.door).acquire().await;
+        let metadata = find(&app, &name)?;
+        let now = unix_ms();
+        ok(&RoomDetails {
+            stats: metadata.stats(now),
+            metadata,
+            timestamp: now,
+        })
+    })
+}
+
+/// What is counted of a room.
+#[utoipa::path(
+    get, path = "/api/rooms/{roomId}/stats", tag = "rooms", security((), ("token" = [])),
+    params(("roomId" = String, Path, description = "The room's id.")),
+    responses(
+        (status = 200, description = "Its counts.", body = RoomStats),
+        (status = 404, description = "There is no such room.", body = NoRoom),
+        Unseen
+    )
+)]
+pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let name = named(&call);
+        app.may_see(&call, Dialect::Rooms, &name)?;
+        let _turn = app.turn(call.door).acquire().await;
+        ok(&find(&app, &name)?.stats(unix_ms()))
+    })
+}
+
+/// Who is in a room, on all hubs.
+#[utoipa::path(
+    get, path = "/api/rooms/{roomId}/peers", tag = "rooms", security((), ("token" = [])),
+    params(("roomId" = String, Path, description = "The room's id."), Paging),
+    responses(
+        (status = 200, description = "A page of its members, by their ids.", body = RoomPeers),
+        (status = 404, description = "There is no such room.", body = NoRoom),
+        Badly, Unseen
+    )
+)]
+pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let name = named(&call);
+        app.may_see(&call, Dialect::Rooms, &name)?;
+        let paging = paging(&call)?;
+        let _turn = app.turn(call.door).acquire().await;
+        let all = find(&app, &name)?.peers.into_iter();
+        let all = all.map(|peer| (peer.user_id.clone(), peer)).collect();
+        let page = paging.page(all, paging.after().map(str::to_owned));
+        ok(&RoomPeers {
+            room_id: name,
+            peer_count: page.total,
+            peers: page.entries,
+            next: page.next,
+            timestamp: unix_ms(),
+        })
+    })
+}
+
+/// Reads a body of JSON.
+fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Answered> {
+    let kind = call.head.headers.get(CONTENT_TYPE);
+    let is_json = |kind: &http::HeaderValue| {
+        let essence = kind.to_str().ok().and_then(|text| text.split(';').next());
+        essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(reply::JSON))
+    };
+    if !kind.is_some_and(is_json) {
+        // A page of another origin can send any other type without asking first.
+        let why = "the body has to be application/json, and Content-Type to say so";
+        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+    }
+    serde_json::from_slice(&call.body).or_else(|why| {
+        refused(
+            StatusCode::BAD_REQUEST,
+            &format!("the body does not fit: {why}"),
+        )
+    })
+}
+
+fn user(text: &str) -> Result<PeerId, Answered> {
+    let peer = PeerId::new(text).ok().filter(|_| text != RECORD);
+    peer.map_or_else(
+        || refused(StatusCode::BAD_REQUEST, "a userId has 1 to 128 bytes"),
+        Ok,
+    )
+}
+
+/// A text as the dialect passes it on.
+fn quoted(text: Option<&String>) -> Option<Box<RawValue>> {
+    text.and_then(|text| to_raw_value(text).ok())
+}
+
+impl<B: Backend> App<B> {
+    /// Has somebody be in a room for as long as a visit lasts.
+    async fn visit(self: &Arc<Self>, visitor: Visitor) -> Result<(), Answered> {
+        let (room, from) = (visitor.network.name().to_owned(), visitor.address);
+        let refuse = |why: NoSlot| Box::new(admit::refuse(self, why.into()));
+        let slot = self.visitor_slots.try_take(from).map_err(refuse)?;
+        let permit = self.try_admit(from).map_err(refuse)?;
+        match self.backend.visit(visitor, permit).await {
+            Ok(stay) => {
+                if let Some(stay) = stay {
+                    let killed = self.killed.clone();
+                    self.peers.spawn(async move {
+                        killed.run_until_cancelled(stay).await;
+                        drop(slot);
+                    });
+                }
+                Ok(())
+            }
+            Err(why) => Err(Box::new(self.refusal(why, &room))),
+        }
+    }
+
+    fn refusal(&self, why: CloseReason, room: &str) -> Response {
+        match why {
+            CloseReason::NoSuchRoom => *no_room(room),
+            CloseReason::Draining => self.draining_response(),
+            CloseReason::TooManyRooms | CloseReason::OutOfMemory => {
+                reply::retry_later(why.text(), RETRY_SECONDS)
+            }
+            CloseReason::Banned => reply::error(StatusCode::FORBIDDEN, why.text()),
+            CloseReason::TakeoverLimit => reply::too_many(why.text(), RETRY_SECONDS),
+            _ => reply::error(StatusCode::CONFLICT, why.text()),
+        }
+    }
+}
+
+/// Makes a room, with its host as a member without a connection, or with nobody in it.
+#[utoipa::path(
+    post, path = "/api/rooms", tag = "rooms", request_body = NewRoomBody, security((), ("token" = [])),
+    responses(
+        (status = 201, description = "The room is there.", body = Created),
+        (status = 409, description = "There is one of that id.", body = reply::ErrorBody),
+        Unfit, Refused
+    )
+)]
+pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let body: NewRoomBody = read(&call)?;
+        let host = body.host_id.as_deref().map(user).transpose()?;
+        let address = app.may_change(&call, &body.room_id, host.as_ref(), Some(Right::Create))?;
+        let Ok(network) = NetworkKey::new(Dialect::Rooms, &body.room_id) else {
+            return refused(StatusCode::BAD_REQUEST, "a roomId has 1 to 128 bytes");
+        };
+        if app.backend.room(&network).is_some() {
+            // Or its host would give way to somebody who makes no room.
+            return Err(Box::new(
+                app.refusal(CloseReason::RoomExists, &body.room_id),
+            ));
+        }
+        let limits = &app.config.peer;
+        let (room_name, user_name) = (
+            quoted(body.room_name.as_ref()),
+            quoted(body.host_name.as_ref()),
+        );
+        let about = NewRoom {
+            room_name: room_name.as_deref().map(RawValue::get),
+            user_name: user_name.as_deref().map(RawValue::get),
+            file: body.file_id.as_deref().map(RawValue::get),
+            content: body.content.as_deref().map(RawValue::get),
+            version: body.version.as_deref().map(RawValue::get),
+        };
+        let record = rooms::record(&about, &body.room_id, limits.max_room_bytes)
+            .or_else(|why| refused(StatusCode::PAYLOAD_TOO_LARGE, &why.text))?;
+        let peer = host.clone().map_or_else(|| user(NOBODY), Ok)?;
+        let data = rooms::shown(about.user_name, &peer, limits.max_announce_bytes)
+            .or_else(|why| refused(StatusCode::PAYLOAD_TOO_LARGE, &why.text))?;
+        let visitor = Visitor {
+            network: network.clone(),
+            peer: peer.clone(),
+            data: Some(data),
+            room: RoomAsk::Create(record),
+            address,
+        };
+        app.visit(visitor).await?;
+        if host.is_none() {
+            app.backend.end_visit(&network, &peer).await;
+        }
+        let created = Created {
+            message: "Room created",
+            data: find(&app, &body.room_id)?,
+            timestamp: unix_ms(),
+        };
+        Ok(reply::json(StatusCode::CREATED, &created))
+    })
+}
+
+/// Has somebody without a connection be in a room, until it leaves or has not asked again for as long as a client may be
+/// silent. Whoever is in it already stays as it is.
+#[utoipa::path(
+    post, path = "/api/rooms/{roomId}/join", tag = "rooms", request_body = JoinBody, security((), ("token" = [])),
+    params(("roomId" = String, Path, description = "The room's id.")),
+    responses(
+        (status = 200, description = "It is in the room.", body = JoinedRoom),
+        (status = 404, description = "There is no such room.", body = NoRoom),
+        (status = 409, description = "The room is full.", body = reply::ErrorBody),
+        Unfit, Refused
+    )
+)]
+pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let (name, body) = (named(&call), read::<JoinBody>(&call)?);
+        let peer = user(&body.user_id)?;
+        let address = app.may_change(&call, &name, Some(&peer), None)?;
+        let network = NetworkKey::new(Dialect::Rooms, &name).map_err(|_| no_room(&name))?;
+        let user_name = quoted(body.user_name.as_ref());
+        let user_name = user_name.as_deref().map(RawValue::get);
+        let data = rooms::shown(user_name, &peer, app.config.peer.max_announce_bytes)
+            .or_else(|why| refused(StatusCode::PAYLOAD_TOO_LARGE, &why.text))?;
+        // Where the newest has every id, nobody is to lose a connection by this.
+        let keeps = app.config.mesh.duplicate_peer == DuplicatePeer::Replace
+            && app.backend.hub_of(&network, &peer).is_some();
+        if !keeps && !app.backend.renew_visit(&network, &peer) {
+            let visitor = Visitor {
+                network: network.clone(),
+                peer: peer.clone(),
+                data: Some(data),
+                room: RoomAsk::Enter,
+                address,
+            };
+            let visited = app.visit(visitor).await;
+            // Somebody of that id is in the room, and lives: it is in the room, as was asked for.
+            if app.backend.hub_of(&network, &peer).is_none() {
+                visited?;
+            }
+        }
+        ok(&JoinedRoom {
+            message: "User joined room",
+            room: find(&app, &name)?,
+            room_id: name,
+            user_id: body.user_id,
+            timestamp: unix_ms(),
+        })
+    })
+}
+
+/// Has somebody without a connection leave a room, on whichever hub it entered.
+#[utoipa::path(
+    post, path = "/api/rooms/{roomId}/leave", tag = "rooms", request_body = LeaveBody, security((), ("token" = [])),
+    params(("roomId" = String, Path, description = "The room's id.")),
+    responses(
+        (status = 200, description = "It is in the room no more.", body = LeftRoom),
+        (status = 404, description = "There is no such room.", body = NoRoom),
+        (status = 409, description = "It has a connection, and leaves by that.", body = reply::ErrorBody),
+        Unfit, Refused
+    )
+)]
+pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    answer(async move {
+        let (name, body) = (named(&call), read::<LeaveBody>(&call)?);
+        let peer = user(&body.user_id)?;
+        let address = app.may_change(&call, &name, Some(&peer), None)?;
+        let network = NetworkKey::new(Dialect::Rooms, &name).map_err(|_| no_room(&name))?;
+        if !app.backend.end_visit(&network, &peer).await {
+            find(&app, &name)?;
+            if app.backend.hub_of(&network, &peer).is_some() {
+                app.leave_elsewhere(&network, &peer, address).await?;
+            }
+        }
+        ok(&LeftRoom {
+            message: "User left room",
+            room_id: name,
+            user_id: body.user_id,
+            timestamp: unix_ms(),
+        })
+    })
+}
+
+impl<B: Backend> App<B> {
+    /// Ends a visit at another hub: whoever has no connection gives way to a visit here, which ends then.
+    async fn leave_elsewhere(
+        self: &Arc<Self>,
+        network: &NetworkKey,
+        peer: &PeerId,
+        address: std::net::IpAddr,
+    ) -> Result<(), Answered> {
+        let connected = "this user has a connection, and leaves the room by that";
+        if self.config.mesh.duplicate_peer == DuplicatePeer::Replace {
+            return refused(StatusCode::CONFLICT, connected);
+        }
+        let visitor = Visitor {
+            network: network.clone(),
+            peer: peer.clone(),
+            data: None,
+            room: RoomAsk::Enter,
+            address,
+        };
+        let visited = self.visit(visitor).await;
+        if self.backend.end_visit(network, peer).await {
+            return Ok(());
+        }
+        match self.backend.hub_of(network, peer) {
+            Some(_) => refused(StatusCode::CONFLICT, connected),
+            None => visited,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Members of rooms that came by HTTP and have no connection.
+//!
+//! A visit is a membership like any other, but nothing reaches it: signals to it fail, and what is published passes it by. It
+//! lasts for as long as a client of rooms may be silent, and as long again each time that it is asked for anew. Whoever
+//! comes under its id with a connection has the id, for a visitor shows no sign of life once it is in its room. Knows no
+//! HTTP; asked through [`Sessions`].
+//!
+//! Invariants: a visit ends in exactly one way, and gives its claim up then; where its future is dropped, it is over.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use hashbrown::HashMap;
+use hubmesh_core::api::{Join, RoomAsk, Source};
+use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::memberships::Memberships;
+use super::{Sessions, Shared};
+use crate::limits::AddressGroup;
+use crate::peers::mailbox::{Control, Mailbox};
+use crate::peers::port::MeshPort;
+use crate::peers::reason::CloseReason;
+use crate::peers::registry::Peer;
+use crate::watch::Party;
+
+/// Who would be in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    /// The room.
+    pub network: NetworkKey,
+    /// Its id there.
+    pub peer: PeerId,
+    /// What it shows of itself.
+    pub data: Option<Bytes>,
+    /// What it wants of the room.
+    pub room: RoomAsk,
+    /// Where it is.
+    pub address: IpAddr,
+}
+
+/// A visit from when its room took it in to its end: to be run.
+pub type Stay = BoxFuture<'static, ()>;
+
+type Key = (NetworkKey, PeerId);
+
+/// Those of this hub that are in their rooms.
+#[derive(Debug, Default)]
+pub(super) struct Visits(Mutex<HashMap<Key, Arc<Visit>>>);
+
+#[derive(Debug)]
+struct Visit {
+    mailbox: Arc<Mailbox>,
+    again: Notify,
+    /// The mesh has been told of its end.
+    over: CancellationToken,
+}
+
+impl Visits {
+    fn find(&self, key: &Key) -> Option<Arc<Visit>> {
+        self.0.lock().get(key).cloned()
+    }
+
+    fn remove(&self, key: &Key, visit: &Arc<Visit>) {
+        let mut all = self.0.lock();
+        // Another one may have come in its place.
+        if all.get(key).is_some_and(|found| Arc::ptr_eq(found, visit)) {
+            all.remove(key);
+        }
+    }
+
+    /// The mailboxes of all of them.
+    pub(super) fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
+        let all = self.0.lock();
+        all.values().map(|visit| Arc::clone(&visit.mailbox)).collect()
+    }
+
+    /// Ends all of them.
+    pub(super) fn end_all(&self, reason: CloseReason) {
+        let all = self.0.lock();
+        all.values().for_each(|visit| visit.mailbox.close(reason));
+    }
+}
+
+/// A visit that is listed until it is dropped.
+struct Listed<M: MeshPort> {
+    shared: Arc<Shared<M>>,
+    key: Key,
+    visit: Arc<Visit>,
+}
+
+impl<M: MeshPort> Listed<M> {
+    fn new(shared: &Arc<Shared<M>>, key: Key, mailbox: Arc<Mailbox>) -> Self {
+        let visit = Arc::new(Visit {
+            mailbox,
+            again: Notify::new(),
+            over: CancellationToken::new(),
+        });
+        shared
+            .visits
+            .0
+            .lock()
+            .insert(key.clone(), Arc::clone(&visit));
+        shared.metrics.rooms.visitors.inc();
+        let shared = Arc::clone(shared);
+        Listed { shared, key, visit }
+    }
+}
+
+impl<M: MeshPort> Drop for Listed<M> {
+    fn drop(&mut self) {
+        self.shared.metrics.rooms.visitors.dec();
+        self.shared.visits.remove(&self.key, &self.visit);
+        self.visit.over.cancel();
+    }
+}
+
+/// What the hub has to say to a visitor next. All that others say to it is thrown away.
+async fn next_control(mailbox: &Mailbox) -> Control {
+    poll_fn(|cx| {
+        mailbox.register(cx.waker());
+        while mailbox.drain(usize::MAX, |_| {}).is_some() {}
+        match mailbox.next_control() {
+            Some(control) => Poll::Ready(control),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+impl<M: MeshPort> Sessions<M> {
+    /// Has a visitor be in a room: what is to be run for as long as it is, or nothing if it is there already and stays. The
+    /// permit is given back when it is over.
+    ///
+    /// # Errors
+    /// The room does not take it, or there is none; in words, as a client with a connection would be told.
+    pub async fn visit<P: Send + 'static>(
+        &self,
+        visitor: Visitor,
+        permit: P,
+    ) -> Result<Option<Stay>, CloseReason> {
+        let key = (visitor.network.clone(), visitor.peer.clone());
+        if self.renew_visit(&visitor.network, &visitor.peer) {
+            return match visitor.room {
+                RoomAsk::Create(_) => Err(CloseReason::RoomExists),
+                RoomAsk::Enter => Ok(None),
+            };
+        }
+        if self.shared.pressure.is_critical() {
+            return Err(CloseReason::OutOfMemory);
+        }
+        let party = Party::at(visitor.address);
+        let bans = &self.shared.registry.watch().bans;
+        if bans.bars(&party) || bans.bars_id(&visitor.network, &visitor.peer) {
+            return Err(CloseReason::Banned);
+        }
+        let mailbox = self.shared.mailbox(party);
+        let memberships = self.enter(visitor, &mailbox).await?;
+        let listed = Listed::new(&self.shared, key, mailbox);
+        // After it is listed: either a ban and the drain find it there, or it finds them here.
+        self.shared.close_if_barred(&listed.visit.mailbox);
+        if self.shared.draining.load(Ordering::SeqCst) {
+            return Err(CloseReason::Draining);
+        }
+        Ok(Some(Box::pin(async move {
+            stay(&listed, memberships).await;
+            drop((listed, permit));
+        })))
+    }
+
+    /// Asks the mesh for the visitor's membership, and waits for what it says.
+    async fn enter(
+        &self,
+        visitor: Visitor,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Memberships<M>, CloseReason> {
+        let shared = &self.shared;
+        let claim = shared.mesh.next_claim();
+        let source = Source {
+            claim,
+            network: visitor.network.clone(),
+            peer: visitor.peer.clone(),
+        };
+        let peer = Arc::new(Peer::new(
+            source,
+            Dialect::Rooms,
+            Arc::clone(mailbox),
+            false,
+        ));
+        peer.go_absent();
+        shared.registry.insert(claim, Arc::clone(&peer));
+        let mut memberships = Memberships::none();
+        memberships.ask(Arc::clone(shared), peer);
+        let join = Join {
+            claim,
+            network: visitor.network,
+            peer: visitor.peer,
+            data: visitor.data,
+            quiet: false,
+            // With one it would take the id from the connection of the same party.
+            proof: Bytes::new(),
+            room: Some(visitor.room),
+            address: AddressGroup::of(visitor.address),
+        };
+        shared.mesh.join(join).await;
+        loop {
+            match next_control(mailbox).await {
+                Control::Accepted(accepted) => {
+                    memberships.accept(accepted);
+                    return Ok(memberships);
+                }
+                Control::Lost { claim, why } => {
+                    memberships.lose(claim);
+                    return Err(why);
+                }
+                Control::Close(reason) => return Err(reason),
+                // Who asks is here.
+                Control::Probe { claim, token, .. } => {
+                    shared.mesh.probe_result(claim, token, true).await;
+                }
+            }
+        }
+    }
+
+    /// Has a visitor stay for longer; whether there is one.
+    pub fn renew_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let found = self.shared.visits.find(&(network.clone(), peer.clone()));
+        if let Some(visit) = &found {
+            visit.again.notify_one();
+        }
+        found.is_some()
+    }
+
+    /// Ends a visitor's stay in a room, and returns when the mesh has been told; whether there was one.
+    pub async fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+        let found = self.shared.visits.find(&(network.clone(), peer.clone()));
+        if let Some(visit) = &found {
+            visit.mailbox.close(CloseReason::PeerClosed);
+            visit.over.cancelled().await;
+        }
+        found.is_some()
+    }
+}
+
+/// Is there until it is over, whatever ends it.
+async fn stay<M: MeshPort>(listed: &Listed<M>, mut memberships: Memberships<M>) {
+    let shared = &listed.shared;
+    let silence = shared.policies.of(Dialect::Rooms).silence;
+    let mut until = Instant::now() + silence;
+    let reason = loop {
+        tokio::select! {
+            control = next_control(&listed.visit.mailbox) => match control {
+                // Nobody is there to show a sign of life, and whoever asks for the id may have it.
+                Control::Probe { claim, token, .. } => {
+                    shared.mesh.probe_result(claim, token, false).await;
+                }
+                Control::Lost { claim, .. } => {
+                    memberships.lose(claim);
+                    break CloseReason::Superseded;
+                }
+                Control::Close(reason) => break reason,
+                Control::Accepted(_) => {}
+            },
+            () = listed.visit.again.notified() => until = Instant::now() + silence,
+            () = sleep_until(until) => break CloseReason::Silent,
+        }
+    };
+    memberships.give_up(reason.leave_reason());
+}

@@ -1,0 +1,203 @@
+//! Who may ask for what.
+
+use std::net::SocketAddr;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::hub_process::{HubProcess, eventually, http};
+use crate::{get, post, post_as};
+
+const ADMIN: &str = "an-operator-s-token";
+const CLEANUP: &str = "/api/maintenance/cleanup";
+
+/// Where the hub says that it serves operators.
+async fn admin_addr(hub: &HubProcess) -> SocketAddr {
+    let mut found = None;
+    eventually("the second door is named", async || {
+        let named = hub.log_lines().into_iter().find_map(|line| {
+            let line: Value = serde_json::from_str(&line).ok()?;
+            let is_it = line["message"] == "the pages for operators are served";
+            is_it.then(|| line["fields"]["addrs"].as_str()?.parse().ok())?
+        });
+        found = named;
+        found.is_some()
+    })
+    .await;
+    found.expect("it was found")
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+#[tokio::test]
+async fn without_a_token_only_this_machine_may_look_after_the_hub_and_nobody_speaks_for_it() {
+    let hub = HubProcess::start().await;
+    let asked = |headers: &'static [(&str, &str)]| hub.http(Method::POST, CLEANUP, headers);
+    assert_eq!(asked(&[]).await.status, StatusCode::OK);
+    for headers in [
+        &[("x-forwarded-for", "192.0.2.1")],
+        &[("x-forwarded-for", "127.0.0.1")],
+        &[("forwarded", "for=192.0.2.1")],
+        &[("x-real-ip", "192.0.2.1")],
+        &[("fly-client-ip", "192.0.2.1")],
+        &[("x-forwarded-proto", "https")],
+        &[("via", "1.1 proxy")],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("authorization", "Bearer guessed")],
+    ] {
+        let status = asked(headers).await.status;
+        let allowed = headers[0].0 == "authorization";
+        let wanted = if allowed {
+            StatusCode::OK
+        } else {
+            StatusCode::FORBIDDEN
+        };
+        assert_eq!(status, wanted, "{headers:?}");
+    }
+    let metrics = hub
+        .http(Method::GET, "/metrics", &[("accept", "text/plain")])
+        .await;
+    assert!(
+        metrics
+            .body
+            .contains("hubmesh_refusals_total{reason=\"operator\"} 9")
+    );
+}
+
+#[tokio::test]
+async fn the_operators_token_is_what_changes_take_where_there_is_one() {
+    let hub = HubProcess::builder()
+        .env("ADMIN_TOKEN", ADMIN)
+        .env("AUTH_TOKEN", "what-peers-show")
+        .start()
+        .await;
+    let (admin, peers) = (bearer(ADMIN), bearer("what-peers-show"));
+    let room = json!({"room_id": "r", "host_id": "ada"});
+    for path in [
+        "/api/rooms",
+        "/api/rooms/r/join",
+        "/api/rooms/r/leave",
+        CLEANUP,
+        "/api/maintenance/gc",
+    ] {
+        let room = json!({"room_id": "r", "user_id": "ada"});
+        for headers in [&[][..], &[("authorization", peers.as_str())]] {
+            let answer = post_as(&hub, path, &room, headers).await;
+            assert_eq!(
+                answer.status,
+                StatusCode::UNAUTHORIZED,
+                "{path} {headers:?}"
+            );
+        }
+    }
+    let shown = [("authorization", admin.as_str())];
+    let made = post_as(&hub, "/api/rooms", &room, &shown).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    assert_eq!(
+        post_as(&hub, CLEANUP, &json!({}), &shown).await.status,
+        StatusCode::OK
+    );
+    // All rooms are for operators; one is for whoever may enter it.
+    for (path, as_peer, as_admin) in [
+        ("/api/rooms", StatusCode::UNAUTHORIZED, StatusCode::OK),
+        ("/api/stats", StatusCode::UNAUTHORIZED, StatusCode::OK),
+        ("/rooms", StatusCode::UNAUTHORIZED, StatusCode::OK),
+        ("/api/rooms/r", StatusCode::OK, StatusCode::OK),
+        ("/api/rooms/r/peers", StatusCode::OK, StatusCode::OK),
+        ("/api/rooms/r/stats", StatusCode::OK, StatusCode::OK),
+    ] {
+        assert_eq!(
+            hub.http_get(path).await.status,
+            StatusCode::UNAUTHORIZED,
+            "{path}"
+        );
+        for (token, status) in [(&peers, as_peer), (&admin, as_admin)] {
+            let answer = hub
+                .http(Method::GET, path, &[("authorization", token)])
+                .await;
+            assert_eq!(answer.status, status, "{path} {token}");
+        }
+    }
+    let told = get(&hub, "/api/health", StatusCode::OK).await;
+    assert!(told.get("memory").is_none(), "{told}");
+}
+
+#[tokio::test]
+async fn the_clients_token_is_what_changes_take_where_operators_have_none() {
+    let hub = HubProcess::builder()
+        .env("AUTH_TOKEN", "what-peers-show")
+        .start()
+        .await;
+    let shown = bearer("what-peers-show");
+    let room = json!({"room_id": "r"});
+    for path in ["/api/rooms", CLEANUP] {
+        let answer = post(&hub, path, &room).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+        let answer = post_as(&hub, path, &room, &[("authorization", "Bearer wrong")]).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+        let answer = post_as(&hub, path, &room, &[("authorization", &shown)]).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.body);
+    }
+    assert_eq!(
+        hub.http_get("/api/rooms").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    get(&hub, "/api/rooms?token=what-peers-show", StatusCode::OK).await;
+}
+
+#[tokio::test]
+async fn the_operators_door_keeps_what_it_answers_from_pages_of_others() {
+    let hub = HubProcess::builder()
+        .env("ADMIN_ADDR", "127.0.0.1:0")
+        .start()
+        .await;
+    // On the public port there is nothing of it.
+    for path in ["/api/rooms", "/api/stats"] {
+        assert_eq!(
+            hub.http_get(path).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    assert_eq!(
+        hub.http(Method::POST, CLEANUP, &[]).await.status,
+        StatusCode::NOT_FOUND
+    );
+    let door = admin_addr(&hub).await;
+    let page = [("origin", "https://evil.example")];
+    let listed = http(door, Method::GET, "/api/rooms", &page).await;
+    assert_eq!(listed.status, StatusCode::OK, "{}", listed.body);
+    assert!(!listed.headers.contains_key("access-control-allow-origin"));
+    assert_eq!(
+        http(door, Method::POST, CLEANUP, &page).await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        http(door, Method::POST, CLEANUP, &[]).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn pages_that_may_not_connect_may_not_change_rooms_either() {
+    let hub = HubProcess::builder()
+        .env("CORS_ORIGINS", "https://notes.example")
+        .start()
+        .await;
+    for (origin, status) in [
+        ("https://notes.example", StatusCode::CREATED),
+        ("https://evil.example", StatusCode::FORBIDDEN),
+    ] {
+        let answer = post_as(
+            &hub,
+            "/api/rooms",
+            &json!({"room_id": origin}),
+            &[("origin", origin)],
+        )
+        .await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+}
