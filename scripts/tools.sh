@@ -6,7 +6,7 @@
 # installing is possible but fails, the run fails: a check must not go missing because a mirror did.
 
 TOOLS=$PWD/target/tools
-PATH=$TOOLS/bin:$TOOLS/hadolint/bin:$TOOLS/kubernetes-validate/bin:$PATH
+PATH=$TOOLS/bin:$TOOLS/hadolint/bin:$TOOLS/kubernetes-validate/bin:$TOOLS/schemathesis/bin:$PATH
 export PATH DEBIAN_FRONTEND=noninteractive
 
 skipped=() # one line for each check that this run leaves out, with the reason
@@ -96,6 +96,29 @@ need_hadolint() {
 # Its program finds its modules by PYTHONPATH.
 need_kubernetes_validate() {
   have kubernetes-validate || install_by_pip "Kubernetes files" kubernetes-validate
+}
+
+# What sends requests to /api that its description allows and forbids, in a virtual environment with the packages of
+# scripts/schemathesis.txt. They are many, and what they check is checked by tests of its own too: where PyPI does not give
+# them, they are left out by name.
+need_schemathesis() {
+  local purpose="requests made of the description of /api" venv=$TOOLS/schemathesis
+  if have schemathesis; then return; fi
+  if [[ -n ${NO_INSTALL:-} ]]; then
+    skip "$purpose" "schemathesis not installed, and NO_INSTALL is set"
+    return 1
+  fi
+  if ! have python3 || ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    install_packages "$purpose" python3-venv || return 1
+  fi
+  printf 'installing schemathesis into target/tools\n'
+  if ! python3 -m venv --clear "$venv" </dev/null ||
+    ! "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
+      -r scripts/schemathesis.txt </dev/null; then
+    rm -rf "$venv"
+    skip "$purpose" "PyPI did not give what scripts/schemathesis.txt names"
+    return 1
+  fi
 }
 
 # $1: what is skipped without it; $2: the tool, whose packages are in scripts; the rest: what pip is told beyond that.

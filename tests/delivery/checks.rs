@@ -67,6 +67,7 @@ fn furnished_machine() -> Workshop {
         "nginx",
         "haproxy",
         "turnserver",
+        "schemathesis",
         "ip",
         "nft",
         "chromium",
@@ -261,8 +262,9 @@ fn on_a_bare_machine_the_missing_tools_are_installed_without_a_question() {
 furnish() { printf '#!%s\n%s\n' "$WORKSHOP/bin/bash" "$2" >"$WORKSHOP/bin/$1"; chmod +x "$WORKSHOP/bin/$1"; }
 case "$*" in
   *download*) for last in "$@"; do :; done; : >"${last}_1_all.deb" ;;
-  *python3-pip*) furnish python3 'for tool in hadolint kubernetes-validate; do
-    mkdir -p target/tools/$tool/bin; cp "$WORKSHOP/bin/shellcheck" target/tools/$tool/bin/$tool
+  *python3-pip*) furnish python3 'for tool in hadolint kubernetes-validate schemathesis; do
+    mkdir -p target/tools/$tool/bin
+    for name in $tool pip; do cp "$WORKSHOP/bin/shellcheck" target/tools/$tool/bin/$name; done
   done' ;;
   *nodejs*) furnish node "echo v22.1.0"; furnish npm "" ;;
   *install*) for last in "$@"; do :; done; furnish "$last" "" ;;
@@ -384,6 +386,7 @@ fn expect_named_skips(machine: &Workshop, reason: &str) {
         "tests behind haproxy",
         "tests against coturn",
         "tests in the NAT lab",
+        "requests made of the description of /api",
         "browser tests",
     ] {
         let line = outcome
@@ -401,6 +404,20 @@ fn expect_named_skips(machine: &Workshop, reason: &str) {
     assert_eq!(
         outcome.stdout.lines().last(),
         Some("Summary: 3 tests run: 3 passed")
+    );
+}
+
+#[test]
+fn where_pypi_has_no_schemathesis_that_is_said_and_the_rest_goes_on() {
+    let machine = furnished_machine();
+    fs::remove_file(machine.path().join("bin/schemathesis")).expect("the stub is removed");
+    machine.stub("python3", "[[ $2 != venv ]]");
+
+    let outcome = check(&machine, &[]);
+
+    outcome.succeeded();
+    outcome.says(
+        "Skipped here: requests made of the description of /api: PyPI did not give what scripts/schemathesis.txt names",
     );
 }
 
