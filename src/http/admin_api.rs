@@ -288,7 +288,9 @@ async fn peers<B: Backend>(
                 .is_none_or(|wanted| hub.to_string().starts_with(wanted));
             is_wanted.then(|| (peer.to_string(), (peer, hub, since_ms)))
         });
-        query.paging.page(all.collect(), query.paging.after().map(str::to_owned))
+        query
+            .paging
+            .page(all.collect(), query.paging.after().map(str::to_owned))
     };
     let entries = std::mem::take(&mut page.entries);
     let (parties, silent) = match query.filter("details") {

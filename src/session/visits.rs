@@ -80,7 +80,9 @@ impl Visits {
     /// The mailboxes of all of them.
     pub(super) fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
         let all = self.0.lock();
-        all.values().map(|visit| Arc::clone(&visit.mailbox)).collect()
+        all.values()
+            .map(|visit| Arc::clone(&visit.mailbox))
+            .collect()
     }
 
     /// Ends all of them.

@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use warp::Reply;
 use warp::reply::Response;
 
-use super::super::paging::Query;
 use super::super::endpoint::Call;
+use super::super::paging::Query;
 use super::super::{App, Backend, reply};
 use super::bad;
 use crate::clock::unix_ms;

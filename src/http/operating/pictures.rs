@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use warp::reply::Response;
 
 use super::super::admin_api;
-use super::super::paging::Query;
 use super::super::endpoint::Call;
+use super::super::paging::Query;
 use super::super::{App, Backend, reply};
 use super::{ANSWERS_WITHIN, bad};
 use crate::log::timestamp;
