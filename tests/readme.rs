@@ -27,7 +27,7 @@ use terminal::Terminal;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The pages for users whose blocks are run or compared.
-const MANUAL: [&str; 10] = [
+const MANUAL: [&str; 11] = [
     "README.md",
     "docs/tools.md",
     "docs/configuration.md",
