@@ -8,6 +8,7 @@
 //! [`Metrics::connection`] and the drop of what it returns move the three.
 
 mod family;
+mod maker;
 mod operating;
 mod process;
 mod rooms;
@@ -18,13 +19,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hubmesh_core::api::SignalFailure;
 use hubmesh_turn::Counters;
-use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use family::{ByDialect, ByName, Family, Label};
 pub use operating::Operating;
 pub use process::{Usage, usage};
 pub use rooms::RoomMetrics;
+
+use maker::Maker;
 
 use crate::dialect::words::{Received, Sent, words};
 
@@ -551,71 +553,6 @@ impl OpenConnection {
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.close("dropped");
-    }
-}
-
-/// Makes metrics and registers them.
-struct Maker {
-    registry: Registry,
-}
-
-impl Maker {
-    /// Names are literals of this file and differ, so neither making nor registering one can fail.
-    fn must<T>(made: prometheus::Result<T>) -> T {
-        made.unwrap_or_else(|why| panic!("a metric is declared wrongly: {why}"))
-    }
-
-    fn add<C: Collector + 'static>(&self, collector: C) {
-        Self::must(self.registry.register(Box::new(collector)));
-    }
-
-    fn opts(name: &str, help: &str) -> Opts {
-        Opts::new(name, help).namespace("hubmesh")
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        let counter = Self::must(IntCounter::with_opts(Self::opts(name, help)));
-        self.add(counter.clone());
-        counter
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        let gauge = Self::must(IntGauge::with_opts(Self::opts(name, help)));
-        self.add(gauge.clone());
-        gauge
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(buckets.to_vec());
-        let histogram = Self::must(Histogram::with_opts(opts));
-        self.add(histogram.clone());
-        histogram
-    }
-
-    fn by_name(&self, name: &str, help: &str, label: &str) -> ByName {
-        let by_name = Self::must(ByName::new(Self::opts(name, help), label));
-        self.add(by_name.vec().clone());
-        by_name
-    }
-
-    fn family<L: Label>(&self, name: &str, help: &str, label: &str) -> Family<L> {
-        let (family, vec) = Self::must(Family::new(Self::opts(name, help), label));
-        self.add(vec);
-        family
-    }
-
-    fn by_dialect<L: Label>(&self, name: &str, help: &str) -> ByDialect<L> {
-        let (family, vec) = Self::must(ByDialect::new(Self::opts(name, help)));
-        self.add(vec);
-        family
-    }
-
-    fn build_info(&self) {
-        let opts = Self::opts("build_info", "The version that runs; always 1.")
-            .const_label("version", env!("CARGO_PKG_VERSION"));
-        let gauge = Self::must(IntGauge::with_opts(opts));
-        gauge.set(1);
-        self.add(gauge);
     }
 }
 

@@ -17,7 +17,8 @@ use warp::reply::Response;
 use warp::{Filter, path};
 
 use super::admin::Door;
-use super::{App, Backend, Head, head, reply};
+use super::head::head;
+use super::{App, Backend, Head, reply};
 
 /// One request.
 pub(super) struct Call {

@@ -28,8 +28,9 @@ use warp::reply::Response;
 
 use super::admin::{Door, Private};
 use super::operating::Lasting;
+use super::routes::{is_socket, methods_at, routes};
 use super::watched::{Owed, Watched};
-use super::{App, Backend, admin_api, api, asked, cors, is_socket, methods_at, reply, routes};
+use super::{App, Backend, admin_api, api, asked, cors, reply};
 use crate::limits::{AddressSlot, NoSlot};
 use crate::metrics::Refusal;
 use crate::tls::{Certificates, Stream};

@@ -11,7 +11,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use hubmesh_core::api::Room;
 use hubmesh_core::api::{
     Delivery, Failed, JoinRefusal, PeerEvent, Publication, Recipients, Sender, SignalFailure,
-    Source, Unpublished, Unread,
+    Unpublished, Unread,
 };
 use hubmesh_core::frames::RefusedWhy;
 use hubmesh_core::ids::{
@@ -41,12 +41,13 @@ use crate::peers::reason::CloseReason;
 use crate::watch::Watch;
 
 mod bursts;
+mod peer;
 mod rosters;
 mod runs;
 mod shown;
 
 use bursts::Bursts;
-use runs::Runs;
+pub use peer::Peer;
 
 /// Locks that the claims are spread over: more than threads, so that joins rarely meet signals.
 const SHARDS: usize = 32;
@@ -55,79 +56,6 @@ const SHARDS: usize = 32;
 const WOKEN_AT_ONCE: usize = 64;
 
 type Claims = HashMap<ClaimNo, Arc<Peer>, foldhash::fast::RandomState>;
-
-/// One claim of one session.
-#[derive(Debug)]
-pub struct Peer {
-    source: Source,
-    dialect: Dialect,
-    mailbox: Arc<Mailbox>,
-    quiet: AtomicBool,
-    /// It is told of nobody.
-    blind: bool,
-    forgotten: AtomicBool,
-    absent: AtomicBool,
-    /// It was told to operators that the peer is there.
-    shown: AtomicBool,
-    failures: Runs,
-}
-
-impl Peer {
-    /// A claim whose messages go to `mailbox`.
-    pub fn new(source: Source, dialect: Dialect, mailbox: Arc<Mailbox>, quiet: bool) -> Self {
-        Peer {
-            source,
-            dialect,
-            mailbox,
-            quiet: AtomicBool::new(quiet),
-            blind: false,
-            forgotten: AtomicBool::new(false),
-            absent: AtomicBool::new(false),
-            shown: AtomicBool::new(false),
-            failures: Runs::default(),
-        }
-    }
-
-    /// The claim, its network and its id.
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
-    /// It is to be told of nobody else in its network.
-    pub fn go_blind(&mut self) {
-        self.blind = true;
-    }
-
-    /// Whether it can be reached but is not shown.
-    pub fn is_quiet(&self) -> bool {
-        self.quiet.load(Ordering::Relaxed)
-    }
-
-    /// It is shown from the mesh's next [`Registry::accepted`] on.
-    pub fn show(&self) {
-        self.quiet.store(false, Ordering::Relaxed);
-    }
-
-    /// It keeps its claim, but nothing reaches it any more.
-    pub fn go_absent(&self) {
-        self.absent.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether nothing reaches it.
-    pub fn is_absent(&self) -> bool {
-        self.absent.load(Ordering::Relaxed)
-    }
-
-    /// Whether the mesh has given up the claim by itself, so that leaving need not be reported to it.
-    pub fn is_forgotten(&self) -> bool {
-        self.forgotten.load(Ordering::Relaxed)
-    }
-
-    fn encode(&self, event: &Event<'_>) -> Option<Utf8Bytes> {
-        let network = self.source.network.name();
-        dialect::encode(self.dialect, network, event, unix_ms())
-    }
-}
 
 /// All local claims.
 pub struct Registry {

@@ -1,4 +1,4 @@
-use hubmesh_core::api::{Posted, SignalFailure};
+use hubmesh_core::api::{Posted, SignalFailure, Source};
 use hubmesh_core::ids::{HubId, Incarnation, LeaveReason, SignalKind};
 
 use super::*;
