@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::limits::{Level, Pressure};
 use crate::metrics::{self, Metrics};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often freed memory is given back at least while nobody is let in: each time costs.
+const GIVEN_BACK_EVERY: Duration = Duration::from_secs(30);
 /// At a warning, one of so many rooms without a member ends at each look, and this many at least.
 const OF_ALL: usize = 4;
 const AT_LEAST: usize = 64;
@@ -58,6 +60,7 @@ pub(crate) async fn watch<F>(
     }
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut given_back = Instant::now();
     loop {
         looks.tick().await;
         let Some(resident) = resident() else {
@@ -74,10 +77,18 @@ pub(crate) async fn watch<F>(
         };
         metrics.rooms.shed.inc_by(ended as u64);
         // What was freed meanwhile, by whomever, counts no more once the system has it.
-        if ended > 0 || now > before || now == Level::Critical {
+        if is_to_give_back((before, now), ended, given_back.elapsed()) {
             give_back().await;
+            given_back = Instant::now();
         }
     }
+}
+
+/// Whether freed memory is given back, at a look at which so many rooms ended.
+fn is_to_give_back((before, now): (Level, Level), ended: usize, since_last: Duration) -> bool {
+    let is_critical = now == Level::Critical;
+    let is_new = is_critical && before != now;
+    ended > 0 || is_new || (is_critical && since_last >= GIVEN_BACK_EVERY)
 }
 
 fn tell(before: Level, now: Level, resident: u64) {
@@ -99,5 +110,28 @@ fn tell(before: Level, now: Level, resident: u64) {
             resident_bytes,
             "the hub takes more memory than MEMORY_CRITICAL_THRESHOLD: it lets nobody in"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_when_it_is_short_or_something_ended_and_else_seldom() {
+        let (soon, late) = (Duration::from_secs(1), GIVEN_BACK_EVERY);
+        let (warning, critical) = (Level::Warning, Level::Critical);
+        for (levels, ended, since, is_due) in [
+            ((warning, critical), 0, soon, true),
+            ((critical, critical), 0, soon, false),
+            ((critical, critical), 1, soon, true),
+            ((critical, critical), 0, late, true),
+            ((warning, warning), 0, late, false),
+            ((warning, warning), 1, soon, true),
+            ((Level::Normal, warning), 0, soon, false),
+        ] {
+            let found = is_to_give_back(levels, ended, since);
+            assert_eq!(found, is_due, "{levels:?} {ended} {since:?}");
+        }
     }
 }

@@ -28,6 +28,9 @@ impl Level {
     }
 }
 
+/// Percent of `MEMORY_CRITICAL_THRESHOLD` below which clients are let in again.
+const LEFT_BELOW: u128 = 95;
+
 /// The level that was found last.
 #[derive(Debug)]
 pub struct Pressure {
@@ -49,17 +52,21 @@ impl Pressure {
         self.thresholds
     }
 
-    /// So many bytes are resident: the level before and the level now.
+    /// So many bytes are resident: the level before and the level now. The highest level ends below [`LEFT_BELOW`] of its
+    /// threshold, so that it does not begin anew with each client that is let in.
     pub fn judge(&self, resident: u64) -> (Level, Level) {
+        let before = self.level();
         let reached = |threshold: Option<u64>| threshold.is_some_and(|from| resident >= from);
-        let now = if reached(self.thresholds.critical) {
+        let is_left = |from: u64| u128::from(resident) * 100 < u128::from(from) * LEFT_BELOW;
+        let stays = before == Level::Critical
+            && self.thresholds.critical.is_some_and(|from| !is_left(from));
+        let now = if stays || reached(self.thresholds.critical) {
             Level::Critical
         } else if reached(self.thresholds.warning) {
             Level::Warning
         } else {
             Level::Normal
         };
-        let before = self.level();
         self.level.store(now as u8, Ordering::Relaxed);
         (before, now)
     }
@@ -94,6 +101,8 @@ mod tests {
             (9, Level::Normal),
             (10, Level::Warning),
             (20, Level::Critical),
+            (19, Level::Critical),
+            (18, Level::Warning),
             (19, Level::Warning),
             (25, Level::Critical),
             (3, Level::Normal),
