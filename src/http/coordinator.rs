@@ -1,6 +1,6 @@
 //! `GET /rooms` and `/rooms/{id}/peers`: the rooms of coordinator clients, mesh-wide, in the words of Self-Streme's server.
 //!
-//! `/rooms` is a WebSocket too, of OctateCode's clients, which is not this file's. Who may see rooms is `api::access`' to say.
+//! `/rooms` is a WebSocket too, of OctateCode's clients, which `admit` takes in. Who may see rooms is `api::access`' to say.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,16 +12,20 @@ use hubmesh_core::ids::{Dialect, NetworkKey};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::task::yield_now;
 use warp::reply::Response;
 
+use super::admin::Door;
 use super::api::access::Answered;
 use super::endpoint::{Call, Endpoint, Handler};
 use super::paging::Paging;
-use super::{App, Backend, reply};
+use super::{App, Backend, admit, asked, misrouted, reply};
 use crate::dialect::coordinator::{is_room, metadata};
 
 /// How many peers of a room the list of rooms names.
 const SHOWN: usize = 100;
+/// How many rooms are listed until others get their turn.
+const AT_ONCE: usize = 32;
 
 /// The rooms, page by page.
 #[derive(Serialize)]
@@ -56,20 +60,25 @@ struct PeerRow {
     joined_at: u64,
 }
 
-/// `/rooms/{id}/peers`.
-pub(super) fn endpoint<B: Backend>() -> Endpoint<B> {
-    Endpoint {
-        path: "rooms/{}/peers",
+/// `/rooms` and `/rooms/{id}/peers`.
+pub(super) fn endpoints<B: Backend>() -> [Endpoint<B>; 2] {
+    let all = [
+        ("rooms", Handlers::<B>::ROOMS),
+        ("rooms/{}/peers", Handlers::<B>::PEERS),
+    ];
+    all.map(|(path, handlers)| Endpoint {
+        path,
         most: 0,
         guard: |_, _, _| None,
-        handlers: Handlers::<B>::ALL,
-    }
+        handlers,
+    })
 }
 
 struct Handlers<B>(PhantomData<B>);
 
 impl<B: Backend> Handlers<B> {
-    const ALL: &'static [(Method, Handler<B>)] = &[(Method::GET, peers)];
+    const ROOMS: &'static [(Method, Handler<B>)] = &[(Method::GET, rooms)];
+    const PEERS: &'static [(Method, Handler<B>)] = &[(Method::GET, peers)];
 }
 
 fn answer(made: Result<Response, Answered>) -> Response {
@@ -83,12 +92,23 @@ fn paging(call: &Call) -> Result<Paging, Answered> {
     })
 }
 
-/// `GET /rooms`, where no WebSocket is asked for.
-pub(super) fn rooms<B: Backend>(app: &App<B>, call: &Call) -> Response {
-    answer(list(app, call))
+/// `GET /rooms`: a WebSocket of OctateCode's clients, or the list. At the door for operators there is the list alone.
+fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    async move {
+        match call.door {
+            Door::Public if asked::is_meant(&call.head) => {
+                admit::unnamed(&app, call.head, Dialect::Rooms)
+            }
+            Door::Admin if asked::is_wanted(&call.head.headers) => {
+                misrouted::no_endpoint(&app, &call.head, "/rooms")
+            }
+            _ => answer(list(&app, &call).await),
+        }
+    }
+    .boxed()
 }
 
-fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
+async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
     let only = app.may_list(call, Dialect::Coordinator)?;
     let paging = paging(call)?;
     let all = app.backend.networks().into_iter();
@@ -98,22 +118,25 @@ fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
             .as_ref()
             .is_none_or(|only| only.iter().any(|name| name == network.name()))
     });
-    let all = all.map(|(network, _)| (network.name().to_owned(), network));
+    let all = all.map(|(network, count)| (network.name().to_owned(), (network, count)));
     let page = paging.page(all.collect(), paging.after().map(str::to_owned));
-    let rows = page.entries.iter().map(|network| {
-        let members = app.backend.by_seniority(network);
-        RoomRow {
+    let mut rooms = Vec::with_capacity(page.entries.len());
+    for (at, (network, count)) in page.entries.iter().enumerate() {
+        let shown = app.backend.ids(network, SHOWN);
+        let mut peers: Vec<String> = shown.iter().map(ToString::to_string).collect();
+        peers.sort_unstable();
+        rooms.push(RoomRow {
             room_id: network.name().to_owned(),
-            peer_count: members.len(),
-            peers: members
-                .iter()
-                .take(SHOWN)
-                .map(|one| one.peer.to_string())
-                .collect(),
+            peer_count: *count,
+            peers,
+        });
+        // Peers wait meanwhile.
+        if at % AT_ONCE == AT_ONCE - 1 {
+            yield_now().await;
         }
-    });
+    }
     let body = Rooms {
-        rooms: rows.collect(),
+        rooms,
         next: page.next,
         total: page.total,
     };

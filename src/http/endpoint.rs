@@ -32,18 +32,6 @@ pub(super) struct Call {
     pub(super) body: Bytes,
 }
 
-impl Call {
-    /// A request for a path without names in it, which has no body.
-    pub(super) fn without_body(door: Door, head: Head) -> Self {
-        Call {
-            door,
-            head,
-            names: Vec::new(),
-            body: Bytes::new(),
-        }
-    }
-}
-
 /// Answers one request.
 pub(super) type Handler<B> = fn(Arc<App<B>>, Call) -> BoxFuture<'static, Response>;
 

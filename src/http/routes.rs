@@ -11,7 +11,7 @@ use warp::filters::path::FullPath;
 use warp::reply::Response;
 
 use super::admin::{self, Door};
-use super::endpoint::{self, Call, Endpoint};
+use super::endpoint::{self, Endpoint};
 use super::head::head;
 #[cfg(feature = "trial-dialect")]
 use super::trial;
@@ -41,10 +41,6 @@ pub(super) fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(
             ("yjs", |app, head| admit::unnamed(app, head, Dialect::Yjs)),
             ("p2p", |app, head| {
                 admit::unnamed(app, head, Dialect::Coordinator)
-            }),
-            ("rooms", |app, head| match asked::is_meant(&head) {
-                true => admit::unnamed(app, head, Dialect::Rooms),
-                false => coordinator::rooms(app, &Call::without_body(Door::Public, head)),
             }),
             ("ice-servers", ice_servers::page),
             ("page.json", web::about),
@@ -81,9 +77,7 @@ pub(super) fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(
 fn endpoints<B: Backend>(app: &App<B>, door: Door) -> Vec<Endpoint<B>> {
     let mut all = api::endpoints(app);
     all.push(auth_token::endpoint());
-    if door == Door::Public {
-        all.push(coordinator::endpoint());
-    }
+    all.extend(coordinator::endpoints());
     all.extend(operating::endpoints());
     #[cfg(feature = "trial-dialect")]
     if door == Door::Public {

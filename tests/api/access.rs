@@ -167,6 +167,10 @@ async fn the_operators_door_keeps_what_it_answers_from_pages_of_others() {
         StatusCode::NOT_FOUND
     );
     let door = admin_addr(&hub).await;
+    assert_eq!(hub.http_get("/rooms").await.status, StatusCode::NOT_FOUND);
+    let rooms = http(door, Method::GET, "/rooms", &[]).await;
+    assert_eq!(rooms.status, StatusCode::OK, "{}", rooms.body);
+    assert_eq!(rooms.json()["total"], 0);
     let page = [("origin", "https://evil.example")];
     let listed = http(door, Method::GET, "/api/rooms", &page).await;
     assert_eq!(listed.status, StatusCode::OK, "{}", listed.body);
