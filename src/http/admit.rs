@@ -268,6 +268,14 @@ pub(super) fn turn<B: Backend>(app: &App<B>, client: Option<IpAddr>) -> Result<I
     if app.is_draining() {
         return Err(Refused::Draining);
     }
+    turn_to_ask(app, client)
+}
+
+/// Whether it is this client's turn, on a hub that may be draining: whoever tries tokens has no more tries elsewhere.
+pub(super) fn turn_to_ask<B: Backend>(
+    app: &App<B>,
+    client: Option<IpAddr>,
+) -> Result<IpAddr, Refused> {
     let client = client.ok_or(Refused::NoAddress)?;
     not_banned(app, Party::at(client))?;
     if let Some(rate) = &app.connect_rate {

@@ -205,3 +205,26 @@ async fn pages_that_may_not_connect_may_not_change_rooms_either() {
         assert_eq!(answer.status, status, "{}", answer.body);
     }
 }
+
+#[tokio::test]
+async fn tokens_are_guessed_no_faster_here_than_by_connecting() {
+    for path in ["/api/rooms", "/api/rooms/r", "/rooms", CLEANUP] {
+        let hub = HubProcess::builder()
+            .env("AUTH_TOKEN", "what-peers-show")
+            .env("CONNECTS_PER_MINUTE_PER_IP", "2")
+            .start()
+            .await;
+        let method = if path == CLEANUP {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let mut last = None;
+        for number in 0..3 {
+            let guess = bearer(&format!("guess {number}"));
+            let shown = [("authorization", guess.as_str())];
+            last = Some(hub.http(method.clone(), path, &shown).await.status);
+        }
+        assert_eq!(last, Some(StatusCode::TOO_MANY_REQUESTS), "{path}");
+    }
+}

@@ -27,7 +27,7 @@ fn answered<T>(response: Response) -> Result<T, Answered> {
 }
 
 impl<B: Backend> App<B> {
-    fn is_operator(&self, call: &Call) -> bool {
+    pub(super) fn is_operator(&self, call: &Call) -> bool {
         let checked = self.operators.check(call.door, &call.head.headers);
         self.operators.are_told_apart() && checked.is_ok()
     }
@@ -38,6 +38,12 @@ impl<B: Backend> App<B> {
             self.metrics.refusals.inc(Refusal::Unauthorized);
             answered(reply::unauthorized(&why.to_string()))
         })
+    }
+
+    /// Whether it is the turn of who asks, before a client's token is checked.
+    fn in_turn(&self, head: &Head) -> Result<(), Answered> {
+        let turn = admit::turn_to_ask(self, admit::client(self, head));
+        self.within(turn.map(drop))
     }
 
     /// Counts and answers what a client's token does not let it do.
@@ -55,6 +61,7 @@ impl<B: Backend> App<B> {
         if self.is_operator(call) {
             return Ok(());
         }
+        self.in_turn(&call.head)?;
         let grant = self.shown(&call.head)?;
         let checked = admit::may_discover(&grant, dialect, room);
         self.within(checked)
@@ -67,6 +74,7 @@ impl<B: Backend> App<B> {
         dialect: Dialect,
     ) -> Result<Option<Vec<String>>, Answered> {
         self.may_operate_or(call, || {
+            self.in_turn(&call.head)?;
             let grant = self.shown(&call.head)?;
             self.within(admit::its_dialect(&grant, dialect))?;
             let right = has(&grant, Right::Discover);
@@ -138,6 +146,7 @@ impl<B: Backend> App<B> {
             };
         }
         let refused = if let Some(token) = &self.config.auth_token {
+            self.in_turn(&call.head)?;
             let shown = headers.get_all(AUTHORIZATION).into_iter();
             let shown = shown.filter_map(|value| bearer(value.to_str().ok()?));
             // The token of one client, or none.

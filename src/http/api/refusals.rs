@@ -25,6 +25,9 @@ pub(super) enum Unseen {
     /// The token is for something else, or the page for operators was asked for by a name that anybody may give out.
     #[response(status = 403)]
     Other(ErrorBody<'static>),
+    /// Too many requests came from one address: `Retry-After` says when to come back.
+    #[response(status = 429)]
+    Often(ErrorBody<'static>),
 }
 
 /// Answers to a body that cannot be used.
@@ -79,4 +82,7 @@ pub(super) enum Unmaintained {
     /// There is a body, and it is too long.
     #[response(status = 413)]
     Long(ErrorBody<'static>),
+    /// Too many requests came from one address: `Retry-After` says when to come back.
+    #[response(status = 429)]
+    Often(ErrorBody<'static>),
 }
