@@ -160,7 +160,7 @@ async fn housekeep(
         }
     };
     let parts = app.backend();
-    let end_rooms = |most| parts.mesh.end_empty_rooms(most);
+    let end_rooms = async |most| parts.mesh.end_empty_rooms(most).await.1;
     let guard = memory::watch(Arc::clone(&parts.pressure), metrics, end_rooms);
     tokio::join!(tidy_up(&app, every), watch(&app), follow, guard);
 }
@@ -481,7 +481,7 @@ impl Backend for Parts {
         was_there
     }
 
-    async fn end_empty_rooms(&self, most: usize) -> usize {
+    async fn end_empty_rooms(&self, most: usize) -> (usize, usize) {
         self.mesh.end_empty_rooms(most).await
     }
 

@@ -189,8 +189,8 @@ pub trait Backend: Operate + Sized + 'static {
     /// Ends the stay of a visitor of this hub, and returns when the mesh knows; whether there was one.
     fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> impl Future<Output = bool> + Send;
 
-    /// Ends rooms without a member that this hub keeps, `most` of them at most; how many have ended.
-    fn end_empty_rooms(&self, most: usize) -> impl Future<Output = usize> + Send;
+    /// Ends rooms without a member that this hub keeps, `most` of them at most; how many it kept, and how many have ended.
+    fn end_empty_rooms(&self, most: usize) -> impl Future<Output = (usize, usize)> + Send;
 
     /// Whether the hub takes too much memory to let anybody in.
     fn pressure(&self) -> &Pressure;

@@ -252,7 +252,8 @@ impl Driver {
             }
             Input::EndEmptyRooms { most, ended } => {
                 // Whoever asked may have gone away.
-                let _ = ended.send(self.core.end_empty_rooms(now, most));
+                let held = self.core.rooms_held();
+                let _ = ended.send((held, self.core.end_empty_rooms(now, most)));
             }
             Input::Drain => self.core.drain(now),
             Input::Stop(asker) => {

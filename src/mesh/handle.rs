@@ -199,12 +199,12 @@ impl Mesh {
         directory.by_seniority(network)
     }
 
-    /// Ends rooms without a member that this hub keeps, `most` of them at most; how many have ended.
-    pub async fn end_empty_rooms(&self, most: usize) -> usize {
+    /// Ends rooms without a member that this hub keeps, `most` of them at most; how many it kept, and how many have ended.
+    pub async fn end_empty_rooms(&self, most: usize) -> (usize, usize) {
         let (ended, count) = oneshot::channel();
         self.send(Input::EndEmptyRooms { most, ended }).await;
         // An error means that the driver is gone.
-        count.await.unwrap_or(0)
+        count.await.unwrap_or_default()
     }
 
     /// Whether a network can take this id as one more member, as far as is known here.

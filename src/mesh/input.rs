@@ -76,8 +76,8 @@ pub enum Input {
     EndEmptyRooms {
         /// So many at most.
         most: usize,
-        /// How many have ended.
-        ended: oneshot::Sender<usize>,
+        /// How many it kept, and how many of them have ended.
+        ended: oneshot::Sender<(usize, usize)>,
     },
     /// The hub is shutting down: tells the others.
     Drain,

@@ -10,7 +10,7 @@ pub struct RoomMetrics {
     pub held: IntGauge,
     /// Those of them that are without a member.
     pub empty: IntGauge,
-    /// Rooms without a member that ended before their time, for want of memory or because an operator asked for that.
+    /// Rooms without a member that ended before their time, for want of memory.
     pub shed: IntCounter,
     /// Members of rooms that came by HTTP and have no connection.
     pub visitors: IntGauge,
@@ -28,7 +28,7 @@ impl RoomMetrics {
             ),
             shed: r.counter(
                 "rooms_shed_total",
-                "Rooms without a member that ended before their time, for want of memory or by an operator.",
+                "Rooms without a member that ended before their time, for want of memory.",
             ),
             visitors: r.gauge(
                 "room_visitors",

@@ -355,3 +355,26 @@ async fn the_mesh_is_counted_hub_by_hub_and_whoever_does_not_answer_is_named() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_clean_up_counts_the_rooms_of_its_hub_and_none_as_shed_by_memory() {
+    let (first, second) = HubProcess::two().await;
+    post(&first, "/api/rooms", &json!({"room_id": "a"})).await;
+    post(&second, "/api/rooms", &json!({"room_id": "b"})).await;
+    eventually("both are known", async || {
+        get(&first, "/api/rooms", StatusCode::OK).await["count"] == 2
+    })
+    .await;
+    let told = first
+        .http(Method::POST, "/api/maintenance/cleanup", &[])
+        .await;
+    let told = told.json();
+    assert_eq!(
+        (&told["before"], &told["after"], &told["cleaned"]),
+        (&json!(1), &json!(0), &json!(1)),
+        "{told}"
+    );
+    let shown = [("accept", "text/plain")];
+    let metrics = first.http(Method::GET, "/metrics", &shown).await.body;
+    assert!(metrics.contains("hubmesh_rooms_shed_total 0"), "{metrics}");
+}

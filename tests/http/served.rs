@@ -175,8 +175,8 @@ impl Backend for Echo {
         false
     }
 
-    async fn end_empty_rooms(&self, _: usize) -> usize {
-        0
+    async fn end_empty_rooms(&self, _: usize) -> (usize, usize) {
+        (0, 0)
     }
 
     fn pressure(&self) -> &Pressure {

@@ -123,13 +123,11 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
 pub(super) fn cleanup<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         app.may_maintain(&call)?;
-        let before = app.backend.rooms().len();
-        let cleaned = app.backend.end_empty_rooms(usize::MAX).await;
-        app.metrics.rooms.shed.inc_by(cleaned as u64);
+        let (before, cleaned) = app.backend.end_empty_rooms(usize::MAX).await;
         let done = Cleaned {
             message: "Cleanup completed",
             before,
-            after: app.backend.rooms().len(),
+            after: before.saturating_sub(cleaned),
             cleaned,
             timestamp: unix_ms(),
         };
