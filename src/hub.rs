@@ -28,9 +28,8 @@ use crate::mesh::{HubReport, LinkView, Mesh, MeshView, Observed, Removal, Tally}
 use crate::metrics::Metrics;
 use crate::nat::{Bound, Nat, NatError, Port};
 use crate::peers::port::MeshPort;
-use crate::peers::reason::CloseReason;
 use crate::peers::registry::Registry;
-use crate::session::{self, ConnectingPeer, Sessions, Stay, Visitor};
+use crate::session::{self, ConnectingPeer, NoVisit, Sessions, Stay, Visitor};
 use crate::tls::{BadFile, Certificates, Stream};
 use crate::unsent::Unsent;
 use crate::watch::{Banned, Past, Watch, post_events};
@@ -464,7 +463,7 @@ impl Backend for Parts {
         self.mesh.by_seniority(network)
     }
 
-    async fn visit(&self, visitor: Visitor, permit: Permit) -> Result<Option<Stay>, CloseReason> {
+    async fn visit(&self, visitor: Visitor, permit: Permit) -> Result<Option<Stay>, NoVisit> {
         self.sessions.visit(visitor, permit).await
     }
 
@@ -479,6 +478,13 @@ impl Backend for Parts {
             self.mesh.end_empty_rooms(0).await;
         }
         was_there
+    }
+
+    async fn end_visit_elsewhere(&self, visitor: Visitor) -> Result<(), NoVisit> {
+        self.sessions.end_visit_elsewhere(visitor).await?;
+        // As above.
+        self.mesh.end_empty_rooms(0).await;
+        Ok(())
     }
 
     async fn end_empty_rooms(&self, most: usize) -> (usize, usize) {

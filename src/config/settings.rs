@@ -116,7 +116,7 @@ settings! {
     max_connections = "10000";
     /// Peers connected at once from one address (IPv6: one /64), 0 to 1000000; more get 429. 0: no limit. Behind a proxy that `TRUSTED_PROXIES` does not name, all peers have one address.
     max_connections_per_ip = "0";
-    /// Requests for a peer's WebSocket a minute from one address (IPv6: one /64), 0 to 1000000, and as many at once; more get 429. 0: no limit. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
+    /// Requests for a peer's WebSocket a minute from one address (IPv6: one /64), 0 to 1000000, and as many at once; more get 429. Requests that change rooms over HTTP, or show a client's token to see them, count too. 0: no limit. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
     connects_per_minute_per_ip = "0";
     /// Notices a second that peers of one address (IPv6: one /64) may cause by joining, 0 to 100000000, and ten times as many at once; who comes later waits for its turn. 0: no limit. A join counts as three for each peer of the network, up to `DISCOVERY_LIMIT`: those that the newcomer is told of, and that are told that it came and that it left. Remembers up to 65536 addresses, about 50 bytes each. Behind a proxy, as above.
     notices_per_sec_per_ip = "200000";
@@ -160,7 +160,7 @@ settings! {
     max_announce_bytes = "1024";
     /// Networks (topics, rooms) that one connection may be in at once, 1 to 10000; for one more it is told `too-many-networks`. At worst 1 KiB each on this hub, and 100 bytes on others.
     max_networks_per_connection = "256";
-    /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit. What is too much is dropped and its sender told; PeerJS clients (but for `PEERJS_ROOMS`) are read more slowly instead, and at worst one message of each waits, within `MESSAGE_BUDGET_BYTES` beyond 16 KiB. Whoever keeps on, for five times `RATE_LIMIT_BURST`, is told and closed.
+    /// Messages a second that a peer may send for long, 0 to 1000000. 0: no limit. What is too much is dropped and its sender told; PeerJS clients (but for `PEERJS_ROOMS`) are read more slowly instead, and at worst one message of each waits, within `MESSAGE_BUDGET_BYTES` beyond 16 KiB. Whoever keeps on, for five times `RATE_LIMIT_BURST`, is told and closed. Changes to rooms over HTTP (`/api/rooms`) have the same allowance, one for all that come from one address (IPv6: one /64); more get 429.
     rate_limit_per_sec = "100";
     /// Messages that a peer may send at once, 1 to 1000000. Announcing again counts as 20, and one more for each 10 peers of the network, up to `DISCOVERY_LIMIT`.
     rate_limit_burst = "1000";

@@ -72,8 +72,7 @@ use crate::log::Seldom;
 use crate::mesh::{HubReport, MeshView, Observed};
 use crate::metrics::Metrics;
 use crate::nat::OwnServers;
-use crate::peers::reason::CloseReason;
-use crate::session::{Stay, Visitor};
+use crate::session::{NoVisit, Stay, Visitor};
 use crate::tls::{self, Certificates, StepTurns, Stream, TlsDoor};
 
 use admin::{Door, Operators};
@@ -181,13 +180,19 @@ pub trait Backend: Operate + Sized + 'static {
         &self,
         visitor: Visitor,
         permit: Self::Permit,
-    ) -> impl Future<Output = Result<Option<Stay>, CloseReason>> + Send;
+    ) -> impl Future<Output = Result<Option<Stay>, NoVisit>> + Send;
 
     /// Has a visitor of this hub stay for longer; whether there is one.
     fn renew_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool;
 
     /// Ends the stay of a visitor of this hub, and returns when the mesh knows; whether there was one.
     fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> impl Future<Output = bool> + Send;
+
+    /// Ends the stay of a visitor of another hub, and returns when the mesh knows.
+    fn end_visit_elsewhere(
+        &self,
+        visitor: Visitor,
+    ) -> impl Future<Output = Result<(), NoVisit>> + Send;
 
     /// Ends rooms without a member that this hub keeps, `most` of them at most; how many it kept, and how many have ended.
     fn end_empty_rooms(&self, most: usize) -> impl Future<Output = (usize, usize)> + Send;
@@ -212,6 +217,8 @@ pub struct App<B> {
     logins: operating::Logins,
     asked: admin_api::Asked,
     connect_rate: Option<ConnectRate>,
+    /// How fast an address may change rooms.
+    change_rate: Option<ConnectRate>,
     /// For PeerJS clients.
     peerjs_slots: ConnectionSlots,
     http_slots: FairSlots,
@@ -258,6 +265,7 @@ impl<B: Backend> App<B> {
             logins: operating::Logins::new(&config.admin),
             asked: admin_api::Asked::default(),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
+            change_rate: ConnectRate::per_second(config.peer.rate_per_sec, config.peer.rate_burst),
             peerjs_slots: ConnectionSlots::new(ConnectionLimits {
                 connections: config.peerjs.concurrent_limit,
                 per_address: None,
@@ -396,9 +404,11 @@ impl<B: Backend> App<B> {
     /// Gives back the memory of addresses that have not asked for a WebSocket lately.
     pub fn forget_idle_addresses(&self) {
         self.logins.forget_idle();
-        if let Some(rate) = &self.connect_rate {
-            rate.forget_idle();
-        }
+        let rates = [&self.connect_rate, &self.change_rate];
+        rates
+            .into_iter()
+            .flatten()
+            .for_each(ConnectRate::forget_idle);
     }
 
     /// What PeerJS clients speak here.

@@ -93,6 +93,13 @@ impl ConnectRate {
     pub fn new(per_minute: NonZeroU32) -> Self {
         Self::with_clock(Quota::per_minute(per_minute), DefaultClock::default())
     }
+
+    /// `per_sec` requests a second for long (`None`: no limit), `burst` at once.
+    pub fn per_second(per_sec: Option<u32>, burst: u32) -> Option<Self> {
+        let quota = Quota::per_second(NonZeroU32::new(per_sec?)?);
+        let quota = quota.allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
+        Some(Self::with_clock(quota, DefaultClock::default()))
+    }
 }
 
 impl<C: Clock + Clone> ConnectRate<C> {

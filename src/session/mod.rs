@@ -64,7 +64,7 @@ use intake::Intake;
 use kept_ids::KeptIds;
 use socket::Socket;
 use visits::Visits;
-pub use visits::{Stay, Visitor};
+pub use visits::{NoVisit, Stay, Visitor};
 
 /// All peers that are connected to this hub. Cheap to clone.
 pub struct Sessions<M> {

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -20,7 +21,7 @@ use hubmesh_core::api::{Join, RoomAsk, Source};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::memberships::Memberships;
@@ -46,6 +47,26 @@ pub struct Visitor {
     /// Where it is.
     pub address: IpAddr,
 }
+
+/// Why somebody has no visit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NoVisit {
+    /// The room does not take it, or there is none; in words, as a client with a connection would be told.
+    #[error("{}", .0.text())]
+    Refused(CloseReason),
+    /// Joins of its address cause too many notices to others: its turn is after this time.
+    #[error("clients of your address cause too many notices to others")]
+    Later(Duration),
+}
+
+impl From<CloseReason> for NoVisit {
+    fn from(why: CloseReason) -> Self {
+        NoVisit::Refused(why)
+    }
+}
+
+/// How long who asks waits for its turn to join; who would wait longer is told when to come back.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
 
 /// A visit from when its room took it in to its end: to be run.
 pub type Stay = BoxFuture<'static, ()>;
@@ -143,26 +164,27 @@ impl<M: MeshPort> Sessions<M> {
     /// permit is given back when it is over.
     ///
     /// # Errors
-    /// The room does not take it, or there is none; in words, as a client with a connection would be told.
+    /// It is not in the room.
     pub async fn visit<P: Send + 'static>(
         &self,
         visitor: Visitor,
         permit: P,
-    ) -> Result<Option<Stay>, CloseReason> {
+    ) -> Result<Option<Stay>, NoVisit> {
         let key = (visitor.network.clone(), visitor.peer.clone());
         if self.renew_visit(&visitor.network, &visitor.peer) {
             return match visitor.room {
-                RoomAsk::Create(_) => Err(CloseReason::RoomExists),
+                RoomAsk::Create(_) => Err(CloseReason::RoomExists.into()),
                 RoomAsk::Enter => Ok(None),
             };
         }
         if self.shared.pressure.is_critical() {
-            return Err(CloseReason::OutOfMemory);
+            return Err(CloseReason::OutOfMemory.into());
         }
+        self.take_turn(&visitor).await?;
         let party = Party::at(visitor.address);
         let bans = &self.shared.registry.watch().bans;
         if bans.bars(&party) || bans.bars_id(&visitor.network, &visitor.peer) {
-            return Err(CloseReason::Banned);
+            return Err(CloseReason::Banned.into());
         }
         let mailbox = self.shared.mailbox(party);
         let memberships = self.enter(visitor, &mailbox).await?;
@@ -170,12 +192,40 @@ impl<M: MeshPort> Sessions<M> {
         // After it is listed: either a ban and the drain find it there, or it finds them here.
         self.shared.close_if_barred(&listed.visit.mailbox);
         if self.shared.draining.load(Ordering::SeqCst) {
-            return Err(CloseReason::Draining);
+            return Err(CloseReason::Draining.into());
         }
         Ok(Some(Box::pin(async move {
             stay(&listed, memberships).await;
             drop((listed, permit));
         })))
+    }
+
+    /// Ends a visit at another hub: it gives way to a membership that is asked for here, which ends at once. That takes no
+    /// permit and next to no memory.
+    ///
+    /// # Errors
+    /// The visit goes on, or there is none.
+    pub async fn end_visit_elsewhere(&self, visitor: Visitor) -> Result<(), NoVisit> {
+        self.take_turn(&visitor).await?;
+        let mailbox = self.shared.mailbox(Party::at(visitor.address));
+        let mut memberships = self.enter(visitor, &mailbox).await?;
+        memberships.give_up(CloseReason::PeerClosed.leave_reason());
+        Ok(())
+    }
+
+    /// Waits for the turn in which clients of this address may join, as those with a connection do.
+    async fn take_turn(&self, visitor: &Visitor) -> Result<(), NoVisit> {
+        let turn = self.shared.turn_to_join(visitor.address, &visitor.network);
+        let Some(turn) = turn else {
+            return Ok(());
+        };
+        if turn.wait() > LONGEST_TURN {
+            return Err(NoVisit::Later(turn.wait()));
+        }
+        self.shared.metrics.joins_delayed.inc();
+        sleep(turn.wait()).await;
+        turn.came();
+        Ok(())
     }
 
     /// Asks the mesh for the visitor's membership, and waits for what it says.

@@ -5,8 +5,9 @@ use http::{Method, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::hub_process::{HubProcess, eventually, send};
-use crate::{authenticated, get, has_members, post};
+use crate::hub_process::{HttpAnswer, HubProcess, eventually, send};
+use crate::json_client::JsonClient;
+use crate::{authenticated, get, has_members, post, post_as};
 
 fn without_times(mut room: Value) -> Value {
     let members = room.as_object_mut().expect("an object");
@@ -134,8 +135,7 @@ async fn whoever_is_connected_has_its_id_whatever_is_asked_over_http() {
         })
         .await;
         let joined = post(hub, "/api/rooms/r/join", &json!({"userId": "ada"})).await;
-        assert_eq!(joined.status, StatusCode::OK, "{}", joined.body);
-        assert_eq!(joined.json()["room"]["peerCount"], 1);
+        assert_eq!(joined.status, StatusCode::CONFLICT, "{}", joined.body);
         let left = post(hub, "/api/rooms/r/leave", &json!({"userId": "ada"})).await;
         assert_eq!(left.status, StatusCode::CONFLICT, "{}", left.body);
     }
@@ -354,6 +354,101 @@ async fn the_mesh_is_counted_hub_by_hub_and_whoever_does_not_answer_is_named() {
         told["hubs"].as_array().map(Vec::len) == Some(1)
     })
     .await;
+}
+
+/// The status of each of so many requests to join a room, of users who were not there.
+async fn joins(hub: &HubProcess, many: usize, headers: &[(&str, &str)]) -> Vec<HttpAnswer> {
+    let mut all = Vec::new();
+    for number in 0..many {
+        let said = json!({"userId": format!("user {number}")});
+        all.push(post_as(hub, "/api/rooms/r/join", &said, headers).await);
+    }
+    all
+}
+
+fn held_up(answers: &[HttpAnswer]) -> usize {
+    let late = |answer: &&HttpAnswer| answer.status == StatusCode::TOO_MANY_REQUESTS;
+    for answer in answers.iter().filter(late) {
+        assert!(
+            answer.headers.contains_key("retry-after"),
+            "{}",
+            answer.body
+        );
+    }
+    answers.iter().filter(late).count()
+}
+
+#[tokio::test]
+async fn changes_over_http_have_the_pace_that_messages_have_but_not_those_of_operators() {
+    let paced = || {
+        HubProcess::builder()
+            .env("RATE_LIMIT_PER_SEC", "1")
+            .env("RATE_LIMIT_BURST", "3")
+    };
+    let hub = paced().start().await;
+    post(&hub, "/api/rooms", &json!({"roomId": "r"})).await;
+    let late = held_up(&joins(&hub, 12, &[]).await);
+    assert!(late > 0, "each joined");
+    let hub = paced()
+        .env("ADMIN_TOKEN", "an-operator-s-token")
+        .start()
+        .await;
+    let shown = [("authorization", "Bearer an-operator-s-token")];
+    post_as(&hub, "/api/rooms", &json!({"roomId": "r"}), &shown).await;
+    let all = joins(&hub, 12, &shown).await;
+    assert!(all.iter().all(|answer| answer.status == StatusCode::OK));
+}
+
+#[tokio::test]
+async fn joins_over_http_cause_no_more_notices_than_those_of_clients_with_a_connection() {
+    let hub = HubProcess::builder()
+        .env("NOTICES_PER_SEC_PER_IP", "1")
+        .start()
+        .await;
+    let _ada = in_room(&hub).await;
+    let late = held_up(&joins(&hub, 8, &[]).await);
+    assert!(late > 0, "each joined");
+}
+
+async fn in_room(hub: &HubProcess) -> JsonClient {
+    let mut ada = authenticated(hub, "ada", "r").await;
+    let made = json!({"type": "create-room", "data": {"roomName": "R"}});
+    assert_eq!(ada.ask(made).await["type"], "room-created");
+    ada
+}
+
+/// Two hubs: the second has no place for anybody more, and bob visits a room by the first.
+async fn one_full() -> (HubProcess, HubProcess, JsonClient) {
+    let first = HubProcess::start().await;
+    let second = first.neighbour().env("MAX_CONNECTIONS", "1").start().await;
+    second.reaches_hubs(1).await;
+    let ada = in_room(&second).await;
+    has_members(&first, "r", 1).await;
+    let joined = post(&first, "/api/rooms/r/join", &json!({"userId": "bob"})).await;
+    assert_eq!(joined.status, StatusCode::OK, "{}", joined.body);
+    has_members(&second, "r", 2).await;
+    (first, second, ada)
+}
+
+#[tokio::test]
+async fn who_asks_again_at_a_hub_that_has_no_place_is_told_so() {
+    let (_first, second, _ada) = one_full().await;
+    let again = post(&second, "/api/rooms/r/join", &json!({"userId": "bob"})).await;
+    assert_eq!(
+        again.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        again.body
+    );
+}
+
+#[tokio::test]
+async fn a_visit_ends_at_a_hub_that_has_no_place() {
+    let (first, second, _ada) = one_full().await;
+    let left = post(&second, "/api/rooms/r/leave", &json!({"userId": "bob"})).await;
+    assert_eq!(left.status, StatusCode::OK, "{}", left.body);
+    has_members(&second, "r", 1).await;
+    has_members(&first, "r", 1).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use hubmesh::limits::{NoSlot, Pressure};
 use hubmesh::mesh::{BootstrapView, Condition, HubReport, HubView, MeshView, Observed};
 use hubmesh::metrics::{Metrics, Refusal};
 use hubmesh::peers::reason::CloseReason;
-use hubmesh::session::{Stay, Visitor};
+use hubmesh::session::{NoVisit, Stay, Visitor};
 use hubmesh::tls::Stream;
 use hubmesh::watch::Watch;
 use hubmesh_core::api::{Room, RoomClaim};
@@ -159,12 +159,12 @@ impl Backend for Echo {
         Vec::new()
     }
 
-    async fn visit(
-        &self,
-        _: Visitor,
-        _: OwnedSemaphorePermit,
-    ) -> Result<Option<Stay>, CloseReason> {
-        Err(CloseReason::NoSuchRoom)
+    async fn visit(&self, _: Visitor, _: OwnedSemaphorePermit) -> Result<Option<Stay>, NoVisit> {
+        Err(CloseReason::NoSuchRoom.into())
+    }
+
+    async fn end_visit_elsewhere(&self, _: Visitor) -> Result<(), NoVisit> {
+        Err(CloseReason::NoSuchRoom.into())
     }
 
     fn renew_visit(&self, _: &NetworkKey, _: &PeerId) -> bool {

@@ -4,6 +4,7 @@
 //! What is answered is true of all hubs. Whoever enters by HTTP is a member as any other, but nothing reaches it; it is one
 //! for as long as a silent client would be (`session::visits`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -32,14 +33,15 @@ use crate::auth::scope::Right;
 use crate::clock::unix_ms;
 use crate::config::DuplicatePeer;
 use crate::dialect::rooms::{self, NewRoom};
-use crate::limits::NoSlot;
+use crate::limits::{AddressGroup, NoSlot};
 use crate::peers::reason::CloseReason;
-use crate::session::Visitor;
+use crate::session::{NoVisit, Visitor};
 
 /// Who a room is made by, where nobody says so.
 const NOBODY: &str = "unknown";
 /// How many rooms are described until others get their turn.
 const AT_ONCE: usize = 32;
+const IS_ELSEWHERE: &str = "this user is in the room by a connection, or by another hub: what keeps it there and lets it leave is that";
 /// When to come back to a hub that has no place.
 const RETRY_SECONDS: u64 = 10;
 
@@ -233,11 +235,43 @@ fn quoted(text: Option<&String>) -> Option<Box<RawValue>> {
     text.and_then(|text| to_raw_value(text).ok())
 }
 
+/// What is answered to somebody who has no visit.
+struct Unvisited {
+    answered: Answered,
+    /// Somebody else has the id, and lives.
+    is_taken: bool,
+}
+
+impl From<Unvisited> for Answered {
+    fn from(why: Unvisited) -> Self {
+        why.answered
+    }
+}
+
 impl<B: Backend> App<B> {
+    /// Counts a change to rooms against the allowance of its address. Operators may make as many as they like.
+    fn in_pace(&self, call: &Call, from: IpAddr) -> Result<(), Answered> {
+        let Some(rate) = self
+            .change_rate
+            .as_ref()
+            .filter(|_| !self.is_operator(call))
+        else {
+            return Ok(());
+        };
+        rate.check(AddressGroup::of(from)).map_err(|wait| {
+            self.metrics.rate_limited.inc();
+            let why = "too many changes to rooms from your address";
+            Box::new(reply::too_many(why, wait.as_secs() + 1))
+        })
+    }
+
     /// Has somebody be in a room for as long as a visit lasts.
-    async fn visit(self: &Arc<Self>, visitor: Visitor) -> Result<(), Answered> {
+    async fn visit(self: &Arc<Self>, visitor: Visitor) -> Result<(), Unvisited> {
         let (room, from) = (visitor.network.name().to_owned(), visitor.address);
-        let refuse = |why: NoSlot| Box::new(admit::refuse(self, why.into()));
+        let refuse = |why: NoSlot| Unvisited {
+            answered: Box::new(admit::refuse(self, why.into())),
+            is_taken: false,
+        };
         let slot = self.visitor_slots.try_take(from).map_err(refuse)?;
         let permit = self.try_admit(from).map_err(refuse)?;
         match self.backend.visit(visitor, permit).await {
@@ -251,7 +285,18 @@ impl<B: Backend> App<B> {
                 }
                 Ok(())
             }
-            Err(why) => Err(Box::new(self.refusal(why, &room))),
+            Err(why) => Err(self.unvisited(why, &room)),
+        }
+    }
+
+    fn unvisited(&self, why: NoVisit, room: &str) -> Unvisited {
+        let response = match why {
+            NoVisit::Refused(why) => self.refusal(why, room),
+            NoVisit::Later(wait) => reply::too_many(&why.to_string(), wait.as_secs() + 1),
+        };
+        Unvisited {
+            answered: Box::new(response),
+            is_taken: why == NoVisit::Refused(CloseReason::IdTaken),
         }
     }
 
@@ -283,6 +328,7 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
         let body: NewRoomBody = read(&call)?;
         let host = body.host_id.as_deref().map(user).transpose()?;
         let address = app.may_change(&call, &body.room_id, host.as_ref(), Some(Right::Create))?;
+        app.in_pace(&call, address)?;
         let Ok(network) = NetworkKey::new(Dialect::Rooms, &body.room_id) else {
             return refused(StatusCode::BAD_REQUEST, "a roomId has 1 to 128 bytes");
         };
@@ -337,7 +383,7 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
     responses(
         (status = 200, description = "It is in the room.", body = JoinedRoom),
         (status = 404, description = "There is no such room.", body = NoRoom),
-        (status = 409, description = "The room is full.", body = reply::ErrorBody),
+        (status = 409, description = "The room is full, or the user is in it by a connection.", body = reply::ErrorBody),
         Unfit, Refused
     )
 )]
@@ -346,6 +392,7 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let (name, body) = (named(&call), read::<JoinBody>(&call)?);
         let peer = user(&body.user_id)?;
         let address = app.may_change(&call, &name, Some(&peer), None)?;
+        app.in_pace(&call, address)?;
         let network = NetworkKey::new(Dialect::Rooms, &name).map_err(|_| no_room(&name))?;
         let user_name = quoted(body.user_name.as_ref());
         let user_name = user_name.as_deref().map(RawValue::get);
@@ -354,7 +401,10 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         // Where the newest has every id, nobody is to lose a connection by this.
         let keeps = app.config.mesh.duplicate_peer == DuplicatePeer::Replace
             && app.backend.hub_of(&network, &peer).is_some();
-        if !keeps && !app.backend.renew_visit(&network, &peer) {
+        if !app.backend.renew_visit(&network, &peer) {
+            if keeps {
+                return refused(StatusCode::CONFLICT, IS_ELSEWHERE);
+            }
             let visitor = Visitor {
                 network: network.clone(),
                 peer: peer.clone(),
@@ -362,10 +412,12 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
                 room: RoomAsk::Enter,
                 address,
             };
-            let visited = app.visit(visitor).await;
-            // Somebody of that id is in the room, and lives: it is in the room, as was asked for.
-            if app.backend.hub_of(&network, &peer).is_none() {
-                visited?;
+            match app.visit(visitor).await {
+                Ok(()) => {}
+                // Another request of the same user was first.
+                Err(why) if why.is_taken && app.backend.renew_visit(&network, &peer) => {}
+                Err(why) if why.is_taken => return refused(StatusCode::CONFLICT, IS_ELSEWHERE),
+                Err(why) => return Err(why.into()),
             }
         }
         ok(&JoinedRoom {
@@ -394,6 +446,7 @@ pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
         let (name, body) = (named(&call), read::<LeaveBody>(&call)?);
         let peer = user(&body.user_id)?;
         let address = app.may_change(&call, &name, Some(&peer), None)?;
+        app.in_pace(&call, address)?;
         let network = NetworkKey::new(Dialect::Rooms, &name).map_err(|_| no_room(&name))?;
         if !app.backend.end_visit(&network, &peer).await {
             find(&app, &name)?;
@@ -416,11 +469,10 @@ impl<B: Backend> App<B> {
         self: &Arc<Self>,
         network: &NetworkKey,
         peer: &PeerId,
-        address: std::net::IpAddr,
+        address: IpAddr,
     ) -> Result<(), Answered> {
-        let connected = "this user has a connection, and leaves the room by that";
         if self.config.mesh.duplicate_peer == DuplicatePeer::Replace {
-            return refused(StatusCode::CONFLICT, connected);
+            return refused(StatusCode::CONFLICT, IS_ELSEWHERE);
         }
         let visitor = Visitor {
             network: network.clone(),
@@ -429,13 +481,12 @@ impl<B: Backend> App<B> {
             room: RoomAsk::Enter,
             address,
         };
-        let visited = self.visit(visitor).await;
-        if self.backend.end_visit(network, peer).await {
-            return Ok(());
-        }
-        match self.backend.hub_of(network, peer) {
-            Some(_) => refused(StatusCode::CONFLICT, connected),
-            None => visited,
+        match self.backend.end_visit_elsewhere(visitor).await {
+            Ok(()) => Ok(()),
+            Err(NoVisit::Refused(CloseReason::IdTaken)) => {
+                refused(StatusCode::CONFLICT, IS_ELSEWHERE)
+            }
+            Err(why) => Err(self.unvisited(why, network.name()).into()),
         }
     }
 }
