@@ -57,6 +57,10 @@ pub struct Grant {
     pub proof: Bytes,
     /// The subject of its token, if that names one.
     pub subject: Option<String>,
+    /// The issuer of its token, if that names one.
+    pub issuer: Option<String>,
+    /// Whom its token is meant for; empty if it does not say.
+    pub audience: Vec<String>,
     /// What it is confined to.
     pub scope: Scope,
     /// When its token expires, in Unix milliseconds; `None`: never.

@@ -2,7 +2,8 @@
 //!
 //! A token is no wider than what its asker holds: each bound of the asker's own token is taken over where the request says
 //! nothing of it, and a request that goes beyond one is refused by its name. Operators hold everything. A token says who its
-//! holder is (`sub`) only if an operator says so, or the asker is that subject. Knows no HTTP and no clock.
+//! holder is (`sub`) if an operator says so, and is of the same subject, issuer and audience as the token that it is made
+//! by: whoever is kept out by its subject is so by all tokens that come of its own. Knows no HTTP and no clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +121,7 @@ struct Claims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    aud: Option<&'a str>,
+    aud: Option<Audience<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<&'a str>,
     iat: u64,
@@ -135,6 +136,29 @@ struct Claims<'a> {
     rights: Option<Vec<&'static str>>,
 }
 
+/// Whom a token is meant for.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    One(&'a str),
+    Many(&'a [String]),
+}
+
+/// The issuer and the audience of a token: those that tokens must have here, or else those of the asker's own.
+fn named<'a>(jwt: &'a Jwt, asker: Asker<'a>) -> (Option<&'a str>, Option<Audience<'a>>) {
+    let (iss, aud) = jwt.named();
+    let aud = aud.map(Audience::One);
+    let Asker::Holder(own) = asker else {
+        return (iss, aud);
+    };
+    let own_aud = match own.audience.as_slice() {
+        [] => None,
+        [only] => Some(Audience::One(only)),
+        all => Some(Audience::Many(all)),
+    };
+    (iss.or(own.issuer.as_deref()), aud.or(own_aud))
+}
+
 /// Makes the token that is asked for, at this Unix time in seconds.
 pub fn mint(
     jwt: &Jwt,
@@ -145,12 +169,12 @@ pub fn mint(
     if !jwt.signs() {
         return Err(CannotSign.into());
     }
-    let sub = subject(jwt, asker, &request)?;
+    let sub = subject(asker, &request)?;
     let seconds = seconds(asker, request.expires_in, now)?;
     let scope = within(asker, asked(request)?)?;
     let rights = scope.rights.as_ref();
     let rights = rights.map(|all| all.iter().map(|right| right.word()).collect::<Vec<_>>());
-    let (iss, aud) = jwt.named();
+    let (iss, aud) = named(jwt, asker);
     let exp = now + seconds;
     let token = jwt.sign(&Claims {
         iss,
@@ -180,13 +204,9 @@ pub fn mint(
     })
 }
 
-/// Who the holder is to be. An operator says so, and means the only id if it says nothing; whoever else asks may only be
+/// Who the holder is to be. An operator says so, and means the only id if it says nothing; whoever else asks is
 /// itself.
-fn subject(
-    jwt: &Jwt,
-    asker: Asker<'_>,
-    request: &TokenRequest,
-) -> Result<Option<String>, NotMinted> {
+fn subject(asker: Asker<'_>, request: &TokenRequest) -> Result<Option<String>, NotMinted> {
     let asked = request.sub.as_ref();
     if asked.is_some_and(|sub| sub.is_empty() || sub.len() > MOST_SUBJECT_BYTES) {
         let (field, want) = ("sub", "text of 1 to 256 bytes");
@@ -194,11 +214,10 @@ fn subject(
     }
     match (asker, asked) {
         (Asker::Operator, sub) => Ok(sub.or(request.user_id.as_ref()).cloned()),
-        (Asker::Holder(_), None) => Ok(None),
-        (Asker::Holder(grant), Some(sub)) if jwt.proof_of(sub) == grant.proof => {
-            Ok(Some(sub.clone()))
+        (Asker::Holder(grant), Some(sub)) if grant.subject.as_ref() != Some(sub) => {
+            Err(NotMinted::Wider("sub"))
         }
-        (Asker::Holder(_), Some(_)) => Err(NotMinted::Wider("sub")),
+        (Asker::Holder(grant), _) => Ok(grant.subject.clone().filter(|sub| !sub.is_empty())),
     }
 }
 

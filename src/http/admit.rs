@@ -396,7 +396,15 @@ pub(super) fn may_discover(grant: &Grant, dialect: Dialect, network: &str) -> Re
 
 /// What the tokens of the header and the query prove; either will do, unless its subject is banned.
 pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
-    let grant = shown(app, head)?;
+    not_barred(app, head, shown(app, head)?)
+}
+
+/// What was shown, unless operators keep its subject out.
+pub(super) fn not_barred<B: Backend>(
+    app: &App<B>,
+    head: &Head,
+    grant: Grant,
+) -> Result<Grant, Refused> {
     let address = client(app, head).ok_or(Refused::NoAddress)?;
     let subject = grant.subject.as_deref().map(Into::into);
     not_banned(app, Party { address, subject })?;

@@ -123,20 +123,20 @@ fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken
         }
     } else if app.config.auth_token.is_some() {
         // Whoever holds what all hold is an operator where nobody else is.
-        let grant = shown(app, headers)?;
+        let grant = shown(app, &call.head)?;
         return Ok(grant.expires_ms.is_some().then_some(grant));
     } else if !headers.contains_key(AUTHORIZATION) {
         let is_here = is_of_this_machine(app, &call.head);
         return is_here.then_some(None).ok_or(NoToken::NotHere);
     }
-    Ok(Some(shown(app, headers)?))
+    Ok(Some(shown(app, &call.head)?))
 }
 
-/// What the tokens in `Authorization` grant: addresses end in logs.
-fn shown<B: Backend>(app: &App<B>, headers: &HeaderMap) -> Result<Grant, Refused> {
-    let all = headers.get_all(AUTHORIZATION).into_iter();
+/// What the tokens in `Authorization` grant, unless their subject is banned: addresses end in logs.
+fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
+    let all = head.headers.get_all(AUTHORIZATION).into_iter();
     let shown = all.filter_map(|value| bearer(value.to_str().ok()?));
-    Ok(app.gate.check(shown)?)
+    admit::not_barred(app, head, app.gate.check(shown)?)
 }
 
 /// Whether a program on the hub's machine asks by itself.

@@ -39,9 +39,9 @@ where
     pub(super) fn let_in(&mut self, grant: Grant, joins_by_connecting: bool) {
         let Grant {
             proof,
-            subject: _,
             mut scope,
             expires_ms,
+            ..
         } = grant;
         if joins_by_connecting {
             scope.networks = None;

@@ -6,7 +6,7 @@ use crate::holder::{ADA, ALL, BOB, Dialect, code, connect, enter, hub_with};
 use crate::hub_process::{HttpAnswer, HubProcess};
 use crate::jwt::{SECRET, token};
 
-const ADMIN: &str = "the-token-of-operators";
+pub(crate) const ADMIN: &str = "the-token-of-operators";
 const SHARED: &str = "what-all-peers-hold";
 /// Of a key pair that nobody has any more.
 const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----
@@ -126,6 +126,32 @@ async fn whoever_holds_a_token_is_given_no_wider_one() {
         refused(&hub, Some(SHARED), &json!({"sub": "ada"})).await.0,
         403
     );
+}
+
+#[tokio::test]
+async fn a_banned_subject_is_given_no_token_and_none_that_it_has_made_before_lets_it_in() {
+    let hub = hub().await;
+    let own = token(json!({"sub": "ada"}));
+    let less = given(&hub, &own, &json!({"roomId": "a"})).await;
+    drop(enter(&hub, Dialect::Rooms, "ada", &less).await);
+    ban(&hub, "ada").await;
+    for mine in [&own, &less] {
+        let (status, why) = refused(&hub, Some(mine), &json!({})).await;
+        assert_eq!((status, why.as_str()), (403, "banned by an operator"));
+        let refused = connect(&hub, Dialect::Rooms, "ada", mine).await.err();
+        assert_eq!(refused.map(|(status, _)| status), Some(403));
+    }
+    let bob = token(json!({"sub": "bob"}));
+    given(&hub, &bob, &json!({"sub": "bob"})).await;
+}
+
+/// Keeps a subject out, by the hub's operators.
+pub(crate) async fn ban(hub: &HubProcess, subject: &str) {
+    let body = json!({"subject": subject, "seconds": 60}).to_string();
+    let bearer = format!("Bearer {ADMIN}");
+    let headers = [("authorization", bearer.as_str())];
+    let answer = hub.post("/admin/api/bans", &headers, &body).await;
+    assert!(answer.status.is_success(), "{}", answer.body);
 }
 
 #[tokio::test]

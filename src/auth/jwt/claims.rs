@@ -138,6 +138,12 @@ impl<'t> Members<'t> {
         )
     }
 
+    /// Whom the token is meant for, as far as that can be read: where no audience is asked for, it may be anything.
+    fn audience(&self) -> Vec<String> {
+        let named = self.one_or_list("aud").unwrap_or_default();
+        named.unwrap_or_default()
+    }
+
     /// Whether the token is meant for this audience, alone or among others.
     fn is_for(&self, audience: &str) -> bool {
         let Some(raw) = self.raw("aud") else {
@@ -202,6 +208,8 @@ impl Rules {
         Ok(Grant {
             proof: proof(issuer.as_deref(), subject.as_deref()),
             subject,
+            issuer,
+            audience: claims.audience(),
             scope: claims.scope()?,
             // No later than the year 9999, and not before 1970.
             expires_ms: Some((expires * 1000.0) as u64),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::auth::jwt::JwtKey;
@@ -95,7 +96,10 @@ fn a_holder_gets_what_it_holds_or_less_and_nothing_beside_it() {
     let same = granted(Asker::Holder(&own), "{}").expect("it is made");
     assert_eq!(same.scope, own.scope);
     assert!(same.expires_ms <= own.expires_ms, "no later");
-    assert!(same.proof.is_empty(), "it is not said to be the same party");
+    assert_eq!(
+        (same.proof, same.subject),
+        (own.proof.clone(), own.subject.clone())
+    );
     let narrow = r#"{"roomId":"b","dialect":"yjs","rights":[],"expiresIn":5,"sub":"ada's"}"#;
     let less = granted(Asker::Holder(&own), narrow).expect("it is made");
     assert_eq!(less.scope.networks, Some(vec!["b".into()]));
@@ -112,6 +116,34 @@ fn a_holder_gets_what_it_holds_or_less_and_nothing_beside_it() {
         (r#"{"sub":"bob's"}"#, "sub"),
     ] {
         assert_eq!(refused(&own, text), NotMinted::Wider(field), "{text}");
+    }
+}
+
+#[test]
+fn what_is_made_by_a_token_is_of_its_subject_issuer_and_audience() {
+    let key = || JwtKey::secret(&"s".repeat(32)).expect("a key");
+    let any = Jwt::new(key(), None, None);
+    for aud in [json!("hub"), json!(["hub", "shop"])] {
+        let claims = json!({"sub": "ada", "iss": "elsewhere", "aud": aud, "exp": now() + 600});
+        let own = any.sign(&claims).expect("it is signed");
+        let own = any.check(&own).expect("it is valid");
+        for text in ["{}", r#"{"sub":"ada"}"#] {
+            let made = mint(&any, Asker::Holder(&own), request(text), now()).expect(text);
+            let of = Jwt::new(key(), Some("elsewhere"), Some("hub"));
+            let made = of
+                .check(&made.token)
+                .expect("of the same issuer and audience");
+            assert_eq!(made.proof, own.proof, "{text}");
+            assert_eq!(made.subject.as_deref(), Some("ada"), "{text}");
+            assert_eq!(made.audience, own.audience, "{text}");
+        }
+        let other = mint(
+            &any,
+            Asker::Holder(&own),
+            request(r#"{"sub":"bob"}"#),
+            now(),
+        );
+        assert_eq!(other, Err(NotMinted::Wider("sub")));
     }
 }
 
