@@ -13,6 +13,7 @@
 mod shares;
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
@@ -155,6 +156,8 @@ pub struct Mailbox {
     capacity: Capacity,
     /// Whose it is, as far as that is known.
     party: Option<Party>,
+    /// The same, where it has shown who it is only later.
+    proven: OnceLock<Box<Party>>,
     queue: Mutex<Contents>,
     control: Mutex<Controls>,
     /// Whether `control` holds anything: spares the session a lock on every message.
@@ -208,6 +211,7 @@ impl Mailbox {
         Mailbox {
             capacity,
             party: None,
+            proven: OnceLock::new(),
             queue: Mutex::default(),
             control: Mutex::default(),
             has_control: AtomicBool::new(false),
@@ -225,7 +229,13 @@ impl Mailbox {
 
     /// Whose it is, as far as that is known.
     pub fn party(&self) -> Option<&Party> {
-        self.party.as_ref()
+        self.proven.get().map(Box::as_ref).or(self.party.as_ref())
+    }
+
+    /// From now on it is of this party. Only once: nobody becomes somebody else.
+    pub fn prove(&self, party: Party) {
+        // Whoever has proven who it is stays that.
+        let _ = self.proven.set(Box::new(party));
     }
 
     /// Why its session is to end, if it is.

@@ -72,7 +72,10 @@ where
             address: self.address,
             subject: grant.subject.as_deref().map(Into::into),
         };
-        if self.shared.registry.watch().bans.bars(&party) {
+        // Looked at after it is known: either a later ban finds it at the mailbox, or it finds the ban here.
+        self.mailbox.prove(party);
+        let bans = &self.shared.registry.watch().bans;
+        if self.mailbox.party().is_some_and(|party| bans.bars(party)) {
             return Err(CloseReason::Banned);
         }
         if !grant.scope.speaks(self.dialect()) {

@@ -9,6 +9,7 @@ use crate::holder::{closed, code, hub_with};
 use crate::hub_process::{HubBuilder, HubProcess, eventually};
 use crate::json_client::JsonClient;
 use crate::jwt::{SECRET, token};
+use crate::minting::{ADMIN, ban};
 
 const SHARED: &str = "what-all-peers-hold";
 
@@ -50,6 +51,20 @@ async fn a_token_in_the_message_auth_is_as_good_as_one_of_the_connection() {
         let made = told["type"] == "room-created" || code(&told) == "room-exists";
         assert!(made, "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_ban_of_its_subject_ends_a_connection_that_has_shown_its_token_late() {
+    let hub = guarded().env("ADMIN_TOKEN", ADMIN).start().await;
+    let mut ada = JsonClient::at(&hub, "/rooms").await;
+    let told = ada.ask(auth(token(json!({"sub": "ada's"})))).await;
+    assert_eq!(told["data"]["status"], "authenticated", "{told}");
+    ban(&hub, "ada's").await;
+    let (_, close) = closed(ada).await;
+    assert_eq!(close, 1008);
+    let mut again = JsonClient::at(&hub, "/rooms").await;
+    again.send(auth(token(json!({"sub": "ada's"})))).await;
+    assert_eq!(closed(again).await.1, 1008);
 }
 
 #[tokio::test]
