@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::hub_process::{HubProcess, eventually, http};
+use crate::jwt::{SECRET, token};
 use crate::{get, post, post_as};
 
 const ADMIN: &str = "an-operator-s-token";
@@ -65,6 +66,46 @@ async fn without_a_token_only_this_machine_may_look_after_the_hub_and_nobody_spe
             .body
             .contains("hubmesh_refusals_total{reason=\"operator\"} 9")
     );
+}
+
+/// A hub that takes tokens, with the room `r` that `host` has made.
+async fn with_room() -> HubProcess {
+    let hub = HubProcess::builder().env("JWT_SECRET", SECRET);
+    let hub = hub.env("PEER_TIMEOUT_MS", "60000").start().await;
+    let host = bearer(&token(json!({"sub": "host"})));
+    let room = json!({"room_id": "r", "host_id": "host"});
+    let made = post_as(&hub, "/api/rooms", &room, &[("authorization", &host)]).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    hub
+}
+
+async fn join(hub: &HubProcess, user: &str, claims: Value) -> crate::hub_process::HttpAnswer {
+    let shown = bearer(&token(claims));
+    let user = json!({"user_id": user});
+    post_as(
+        hub,
+        "/api/rooms/r/join",
+        &user,
+        &[("authorization", &shown)],
+    )
+    .await
+}
+
+#[tokio::test]
+async fn whoever_may_not_discover_is_named_itself_and_the_host_alone() {
+    let hub = with_room().await;
+    for (user, claims, told) in [
+        ("ada", json!({}), json!(["host", "ada"])),
+        ("bob", json!({"rights": ["create"]}), json!(["host", "bob"])),
+        ("eve", json!({}), json!(["host", "ada", "bob", "eve"])),
+    ] {
+        let answer = join(&hub, user, claims).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        let json = answer.json();
+        let peers = json["room"]["peers"].as_array().expect("a list");
+        let named: Vec<_> = peers.iter().map(|peer| &peer["userId"]).collect();
+        assert_eq!(json!(named), told, "{user}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod hub_process;
 mod installed;
 #[path = "../common/json_client.rs"]
 mod json_client;
+#[path = "../common/jwt.rs"]
+mod jwt;
 
 mod access;
 mod coordinator;

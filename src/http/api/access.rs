@@ -22,6 +22,21 @@ use crate::metrics::Refusal;
 /// A request that is answered already.
 pub(in super::super) type Answered = Box<Response>;
 
+/// Who changes something about a room.
+pub(super) struct Changer {
+    /// Where it is.
+    pub(super) address: IpAddr,
+    /// What its token grants; everything, of an operator.
+    pub(super) grant: Grant,
+}
+
+impl Changer {
+    /// Whether it may be told who is in the room.
+    pub(super) fn sees_members(&self) -> bool {
+        self.grant.scope.has(Right::Discover)
+    }
+}
+
 fn answered<T>(response: Response) -> Result<T, Answered> {
     Err(Box::new(response))
 }
@@ -107,29 +122,32 @@ impl<B: Backend> App<B> {
         }
     }
 
-    /// Whether who asks may change something about a room as this user, or about whoever it is; where it is.
+    /// Whether who asks may change something about a room as this user, or about whoever it is; who that is.
     pub(super) fn may_change(
         &self,
         call: &Call,
         room: &str,
         user: Option<&PeerId>,
         right: Option<Right>,
-    ) -> Result<IpAddr, Answered> {
+    ) -> Result<Changer, Answered> {
         let head = &call.head;
         let let_in = admit::turn(self, admit::client(self, head)).and_then(|client| {
             admit::origin(self, head)?;
             Ok(client)
         });
-        let client = self.within(let_in)?;
+        let address = self.within(let_in)?;
         if self.operators.have_a_token() {
             return match self.operators.check(call.door, &head.headers) {
-                Ok(()) => Ok(client),
+                Ok(()) => Ok(Changer {
+                    address,
+                    grant: Grant::default(),
+                }),
                 Err(why) => answered(admin::refuse(self, why)),
             };
         }
         let grant = self.shown(head)?;
         self.within(may_be(&grant, room, user, right))?;
-        Ok(client)
+        Ok(Changer { address, grant })
     }
 
     /// Whether who asks may have the hub looked after.

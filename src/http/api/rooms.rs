@@ -327,8 +327,9 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
     answer(async move {
         let body: NewRoomBody = read(&call)?;
         let host = body.host_id.as_deref().map(user).transpose()?;
-        let address = app.may_change(&call, &body.room_id, host.as_ref(), Some(Right::Create))?;
-        app.in_pace(&call, address)?;
+        let create = Some(Right::Create);
+        let changer = app.may_change(&call, &body.room_id, host.as_ref(), create)?;
+        app.in_pace(&call, changer.address)?;
         let Ok(network) = NetworkKey::new(Dialect::Rooms, &body.room_id) else {
             return refused(StatusCode::BAD_REQUEST, "a roomId has 1 to 128 bytes");
         };
@@ -360,15 +361,19 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
             peer: peer.clone(),
             data: Some(data),
             room: RoomAsk::Create(record),
-            address,
+            address: changer.address,
         };
         app.visit(visitor).await?;
         if host.is_none() {
             app.backend.end_visit(&network, &peer).await;
         }
+        let mut data = find(&app, &body.room_id)?;
+        if !changer.sees_members() {
+            data.cut_to(body.host_id.as_deref());
+        }
         let created = Created {
             message: "Room created",
-            data: find(&app, &body.room_id)?,
+            data,
             timestamp: unix_ms(),
         };
         Ok(reply::json(StatusCode::CREATED, &created))
@@ -391,8 +396,8 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
     answer(async move {
         let (name, body) = (named(&call), read::<JoinBody>(&call)?);
         let peer = user(&body.user_id)?;
-        let address = app.may_change(&call, &name, Some(&peer), None)?;
-        app.in_pace(&call, address)?;
+        let changer = app.may_change(&call, &name, Some(&peer), None)?;
+        app.in_pace(&call, changer.address)?;
         let network = NetworkKey::new(Dialect::Rooms, &name).map_err(|_| no_room(&name))?;
         let user_name = quoted(body.user_name.as_ref());
         let user_name = user_name.as_deref().map(RawValue::get);
@@ -410,7 +415,7 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
                 peer: peer.clone(),
                 data: Some(data),
                 room: RoomAsk::Enter,
-                address,
+                address: changer.address,
             };
             match app.visit(visitor).await {
                 Ok(()) => {}
@@ -420,9 +425,13 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
                 Err(why) => return Err(why.into()),
             }
         }
+        let mut room = find(&app, &name)?;
+        if !changer.sees_members() {
+            room.cut_to(Some(&body.user_id));
+        }
         ok(&JoinedRoom {
             message: "User joined room",
-            room: find(&app, &name)?,
+            room,
             room_id: name,
             user_id: body.user_id,
             timestamp: unix_ms(),
@@ -445,13 +454,14 @@ pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
     answer(async move {
         let (name, body) = (named(&call), read::<LeaveBody>(&call)?);
         let peer = user(&body.user_id)?;
-        let address = app.may_change(&call, &name, Some(&peer), None)?;
-        app.in_pace(&call, address)?;
+        let changer = app.may_change(&call, &name, Some(&peer), None)?;
+        app.in_pace(&call, changer.address)?;
         let network = NetworkKey::new(Dialect::Rooms, &name).map_err(|_| no_room(&name))?;
         if !app.backend.end_visit(&network, &peer).await {
             find(&app, &name)?;
             if app.backend.hub_of(&network, &peer).is_some() {
-                app.leave_elsewhere(&network, &peer, address).await?;
+                app.leave_elsewhere(&network, &peer, changer.address)
+                    .await?;
             }
         }
         ok(&LeftRoom {

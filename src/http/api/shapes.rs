@@ -59,6 +59,15 @@ pub(super) struct RoomBody {
     pub(super) peers: Vec<RoomPeer>,
 }
 
+impl RoomBody {
+    /// Names of its members this user and the host alone.
+    pub(super) fn cut_to(&mut self, user: Option<&str>) {
+        let host = &self.host_id;
+        self.peers
+            .retain(|peer| peer.user_id == *host || Some(peer.user_id.as_str()) == user);
+    }
+}
+
 /// What is kept of a room, as its record has it.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
