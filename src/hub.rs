@@ -467,8 +467,8 @@ impl Backend for Parts {
         self.sessions.visit(visitor, permit).await
     }
 
-    fn renew_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool {
-        self.sessions.renew_visit(network, peer)
+    fn renew_visit(&self, network: &NetworkKey, peer: &PeerId, expires_ms: Option<u64>) -> bool {
+        self.sessions.renew_visit(network, peer, expires_ms)
     }
 
     async fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool {

@@ -182,8 +182,8 @@ pub trait Backend: Operate + Sized + 'static {
         permit: Self::Permit,
     ) -> impl Future<Output = Result<Option<Stay>, NoVisit>> + Send;
 
-    /// Has a visitor of this hub stay for longer; whether there is one.
-    fn renew_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool;
+    /// Has a visitor of this hub stay for longer, with a token that expires then; whether there is one.
+    fn renew_visit(&self, network: &NetworkKey, peer: &PeerId, expires_ms: Option<u64>) -> bool;
 
     /// Ends the stay of a visitor of this hub, and returns when the mesh knows; whether there was one.
     fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> impl Future<Output = bool> + Send;

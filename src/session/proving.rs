@@ -23,7 +23,7 @@ use crate::peers::reason::CloseReason;
 use crate::watch::Party;
 
 /// When a token ends that expires at this Unix time in milliseconds, which is now at this one.
-fn end_of(expires_ms: u64, now_ms: u64) -> Option<Instant> {
+pub(super) fn end_of(expires_ms: u64, now_ms: u64) -> Option<Instant> {
     let left = Duration::from_millis(expires_ms.saturating_sub(now_ms)) + CLOCK_GRACE;
     let over = Duration::from_millis(now_ms.saturating_sub(expires_ms));
     Instant::now().checked_add(left.saturating_sub(over))

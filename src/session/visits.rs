@@ -1,7 +1,8 @@
 //! Members of rooms that came by HTTP and have no connection.
 //!
 //! A visit is a membership like any other, but nothing reaches it: signals to it fail, and what is published passes it by. It
-//! lasts for as long as a client of rooms may be silent, and as long again each time that it is asked for anew. Whoever
+//! lasts for as long as a client of rooms may be silent, and as long again each time that it is asked for anew, and no longer than
+//! the token that it was asked for with. Whoever
 //! comes under its id with a connection has the id, for a visitor shows no sign of life once it is in its room. Knows no
 //! HTTP; asked through [`Sessions`].
 //!
@@ -25,7 +26,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::memberships::Memberships;
+use super::proving::end_of;
 use super::{Sessions, Shared};
+use crate::clock::unix_ms;
 use crate::limits::AddressGroup;
 use crate::peers::mailbox::{Control, Mailbox};
 use crate::peers::port::MeshPort;
@@ -46,6 +49,20 @@ pub struct Visitor {
     pub room: RoomAsk,
     /// Where it is.
     pub address: IpAddr,
+    /// The subject of its token, if that names one.
+    pub subject: Option<Box<str>>,
+    /// When its token expires, in Unix milliseconds; `None`: never.
+    pub expires_ms: Option<u64>,
+}
+
+impl Visitor {
+    /// Who it is, as far as bans go.
+    fn party(&self) -> Party {
+        Party {
+            address: self.address,
+            subject: self.subject.clone(),
+        }
+    }
 }
 
 /// Why somebody has no visit.
@@ -81,6 +98,8 @@ pub(super) struct Visits(Mutex<HashMap<Key, Arc<Visit>>>);
 struct Visit {
     mailbox: Arc<Mailbox>,
     again: Notify,
+    /// When the token ends that it was asked for with last.
+    ends: Mutex<Option<Instant>>,
     /// The mesh has been told of its end.
     over: CancellationToken,
 }
@@ -121,10 +140,16 @@ struct Listed<M: MeshPort> {
 }
 
 impl<M: MeshPort> Listed<M> {
-    fn new(shared: &Arc<Shared<M>>, key: Key, mailbox: Arc<Mailbox>) -> Self {
+    fn new(
+        shared: &Arc<Shared<M>>,
+        key: Key,
+        mailbox: Arc<Mailbox>,
+        ends: Option<Instant>,
+    ) -> Self {
         let visit = Arc::new(Visit {
             mailbox,
             again: Notify::new(),
+            ends: Mutex::new(ends),
             over: CancellationToken::new(),
         });
         shared
@@ -171,7 +196,8 @@ impl<M: MeshPort> Sessions<M> {
         permit: P,
     ) -> Result<Option<Stay>, NoVisit> {
         let key = (visitor.network.clone(), visitor.peer.clone());
-        if self.renew_visit(&visitor.network, &visitor.peer) {
+        let expires_ms = visitor.expires_ms;
+        if self.renew_visit(&visitor.network, &visitor.peer, expires_ms) {
             return match visitor.room {
                 RoomAsk::Create(_) => Err(CloseReason::RoomExists.into()),
                 RoomAsk::Enter => Ok(None),
@@ -181,14 +207,14 @@ impl<M: MeshPort> Sessions<M> {
             return Err(CloseReason::OutOfMemory.into());
         }
         self.take_turn(&visitor).await?;
-        let party = Party::at(visitor.address);
+        let party = visitor.party();
         let bans = &self.shared.registry.watch().bans;
         if bans.bars(&party) || bans.bars_id(&visitor.network, &visitor.peer) {
             return Err(CloseReason::Banned.into());
         }
         let mailbox = self.shared.mailbox(party);
         let memberships = self.enter(visitor, &mailbox).await?;
-        let listed = Listed::new(&self.shared, key, mailbox);
+        let listed = Listed::new(&self.shared, key, mailbox, token_end(expires_ms));
         // After it is listed: either a ban and the drain find it there, or it finds them here.
         self.shared.close_if_barred(&listed.visit.mailbox);
         if self.shared.draining.load(Ordering::SeqCst) {
@@ -207,7 +233,7 @@ impl<M: MeshPort> Sessions<M> {
     /// The visit goes on, or there is none.
     pub async fn end_visit_elsewhere(&self, visitor: Visitor) -> Result<(), NoVisit> {
         self.take_turn(&visitor).await?;
-        let mailbox = self.shared.mailbox(Party::at(visitor.address));
+        let mailbox = self.shared.mailbox(visitor.party());
         let mut memberships = self.enter(visitor, &mailbox).await?;
         memberships.give_up(CloseReason::PeerClosed.leave_reason());
         Ok(())
@@ -282,10 +308,16 @@ impl<M: MeshPort> Sessions<M> {
         }
     }
 
-    /// Has a visitor stay for longer; whether there is one.
-    pub fn renew_visit(&self, network: &NetworkKey, peer: &PeerId) -> bool {
+    /// Has a visitor stay for longer, as far as a token lets it that expires then; whether there is one.
+    pub fn renew_visit(
+        &self,
+        network: &NetworkKey,
+        peer: &PeerId,
+        expires_ms: Option<u64>,
+    ) -> bool {
         let found = self.shared.visits.find(&(network.clone(), peer.clone()));
         if let Some(visit) = &found {
+            *visit.ends.lock() = token_end(expires_ms);
             visit.again.notify_one();
         }
         found.is_some()
@@ -302,10 +334,16 @@ impl<M: MeshPort> Sessions<M> {
     }
 }
 
+/// When a token is over, with the grace of clocks.
+fn token_end(expires_ms: Option<u64>) -> Option<Instant> {
+    expires_ms.and_then(|expires| end_of(expires, unix_ms()))
+}
+
 /// Is there until it is over, whatever ends it.
 async fn stay<M: MeshPort>(listed: &Listed<M>, mut memberships: Memberships<M>) {
     let shared = &listed.shared;
     let silence = shared.policies.of(Dialect::Rooms).silence;
+    let ends = || *listed.visit.ends.lock();
     let mut until = Instant::now() + silence;
     let reason = loop {
         tokio::select! {
@@ -322,7 +360,12 @@ async fn stay<M: MeshPort>(listed: &Listed<M>, mut memberships: Memberships<M>) 
                 Control::Accepted(_) => {}
             },
             () = listed.visit.again.notified() => until = Instant::now() + silence,
-            () = sleep_until(until) => break CloseReason::Silent,
+            () = sleep_until(ends().map_or(until, |ends| ends.min(until))) => {
+                break match ends().is_some_and(|ends| ends < until) {
+                    true => CloseReason::TokenExpired,
+                    false => CloseReason::Silent,
+                };
+            }
         }
     };
     memberships.give_up(reason.leave_reason());

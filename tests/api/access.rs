@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
+use http_body_util::Full;
 use serde_json::{Value, json};
 
-use crate::hub_process::{HubProcess, eventually, http};
+use crate::hub_process::{HubProcess, eventually, http, send};
 use crate::jwt::{SECRET, token};
 use crate::{get, post, post_as};
 
@@ -71,6 +73,7 @@ async fn without_a_token_only_this_machine_may_look_after_the_hub_and_nobody_spe
 /// A hub that takes tokens, with the room `r` that `host` has made.
 async fn with_room() -> HubProcess {
     let hub = HubProcess::builder().env("JWT_SECRET", SECRET);
+    let hub = hub.env("ADMIN_ADDR", "127.0.0.1:0");
     let hub = hub.env("PEER_TIMEOUT_MS", "60000").start().await;
     let host = bearer(&token(json!({"sub": "host"})));
     let room = json!({"room_id": "r", "host_id": "host"});
@@ -89,6 +92,40 @@ async fn join(hub: &HubProcess, user: &str, claims: Value) -> crate::hub_process
         &[("authorization", &shown)],
     )
     .await
+}
+
+async fn is_left(hub: &HubProcess, user: &str) {
+    let shown = bearer(&token(json!({})));
+    eventually("the visit is over", async || {
+        let headers = [("authorization", shown.as_str())];
+        let asked = hub.http(Method::GET, "/api/rooms/r/peers", &headers);
+        !asked.await.body.contains(&format!("\"{user}\""))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_visit_ends_with_its_token_and_by_a_ban_of_its_subject() {
+    let hub = with_room().await;
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .expect("after 1970");
+    // With the grace of clocks it has two or three seconds.
+    let over = json!({"sub": "eve", "exp": now.as_secs() - 27});
+    let answer = join(&hub, "eve", over).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let answer = join(&hub, "ada", json!({"sub": "ada's"})).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let ban = Full::new(Bytes::from(r#"{"subject":"ada's","seconds":60}"#));
+    let headers = [("x-hubmesh-admin", "1")];
+    let door = admin_addr(&hub).await;
+    let placed = send(door, Method::POST, "/admin/api/bans", &headers, ban).await;
+    assert_eq!(placed.status, StatusCode::CREATED, "{}", placed.body);
+    is_left(&hub, "ada").await;
+    let answer = join(&hub, "ada", json!({"sub": "ada's"})).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.body);
+    assert_eq!(answer.json()["error"], "banned by an operator");
+    is_left(&hub, "eve").await;
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ impl Backend for Echo {
         Err(CloseReason::NoSuchRoom.into())
     }
 
-    fn renew_visit(&self, _: &NetworkKey, _: &PeerId) -> bool {
+    fn renew_visit(&self, _: &NetworkKey, _: &PeerId, _: Option<u64>) -> bool {
         false
     }
 

@@ -31,6 +31,11 @@ pub(super) struct Changer {
 }
 
 impl Changer {
+    /// The subject of its token.
+    pub(super) fn subject(&self) -> Option<Box<str>> {
+        self.grant.subject.as_deref().map(Into::into)
+    }
+
     /// Whether it may be told who is in the room.
     pub(super) fn sees_members(&self) -> bool {
         self.grant.scope.has(Right::Discover)
@@ -49,10 +54,7 @@ impl<B: Backend> App<B> {
 
     /// What the token of a client shows.
     fn shown(&self, head: &Head) -> Result<Grant, Answered> {
-        admit::grant(self, head).or_else(|why| {
-            self.metrics.refusals.inc(Refusal::Unauthorized);
-            answered(reply::unauthorized(&why.to_string()))
-        })
+        self.within(admit::grant(self, head))
     }
 
     /// Whether it is the turn of who asks, before a client's token is checked.

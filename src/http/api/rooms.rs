@@ -23,7 +23,7 @@ use warp::reply::Response;
 use super::super::endpoint::Call;
 use super::super::paging::Paging;
 use super::super::{App, Backend, admit, reply};
-use super::access::Answered;
+use super::access::{Answered, Changer};
 use super::refusals::{Badly, Refused, Unfit, Unseen};
 use super::shapes::{
     Created, JoinBody, JoinedRoom, LeaveBody, LeftRoom, NewRoomBody, NoRoom, RoomBody, RoomDetails,
@@ -362,6 +362,8 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
             data: Some(data),
             room: RoomAsk::Create(record),
             address: changer.address,
+            subject: changer.subject(),
+            expires_ms: changer.grant.expires_ms,
         };
         app.visit(visitor).await?;
         if host.is_none() {
@@ -406,7 +408,8 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         // Where the newest has every id, nobody is to lose a connection by this.
         let keeps = app.config.mesh.duplicate_peer == DuplicatePeer::Replace
             && app.backend.hub_of(&network, &peer).is_some();
-        if !app.backend.renew_visit(&network, &peer) {
+        let expires_ms = changer.grant.expires_ms;
+        if !app.backend.renew_visit(&network, &peer, expires_ms) {
             if keeps {
                 return refused(StatusCode::CONFLICT, IS_ELSEWHERE);
             }
@@ -416,11 +419,14 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
                 data: Some(data),
                 room: RoomAsk::Enter,
                 address: changer.address,
+                subject: changer.subject(),
+                expires_ms,
             };
             match app.visit(visitor).await {
                 Ok(()) => {}
                 // Another request of the same user was first.
-                Err(why) if why.is_taken && app.backend.renew_visit(&network, &peer) => {}
+                Err(why)
+                    if why.is_taken && app.backend.renew_visit(&network, &peer, expires_ms) => {}
                 Err(why) if why.is_taken => return refused(StatusCode::CONFLICT, IS_ELSEWHERE),
                 Err(why) => return Err(why.into()),
             }
@@ -460,8 +466,7 @@ pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
         if !app.backend.end_visit(&network, &peer).await {
             find(&app, &name)?;
             if app.backend.hub_of(&network, &peer).is_some() {
-                app.leave_elsewhere(&network, &peer, changer.address)
-                    .await?;
+                app.leave_elsewhere(&network, &peer, &changer).await?;
             }
         }
         ok(&LeftRoom {
@@ -479,7 +484,7 @@ impl<B: Backend> App<B> {
         self: &Arc<Self>,
         network: &NetworkKey,
         peer: &PeerId,
-        address: IpAddr,
+        changer: &Changer,
     ) -> Result<(), Answered> {
         if self.config.mesh.duplicate_peer == DuplicatePeer::Replace {
             return refused(StatusCode::CONFLICT, IS_ELSEWHERE);
@@ -489,7 +494,9 @@ impl<B: Backend> App<B> {
             peer: peer.clone(),
             data: None,
             room: RoomAsk::Enter,
-            address,
+            address: changer.address,
+            subject: changer.subject(),
+            expires_ms: changer.grant.expires_ms,
         };
         match self.backend.end_visit_elsewhere(visitor).await {
             Ok(()) => Ok(()),
