@@ -12,14 +12,13 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{AUTHORIZATION, HOST, ORIGIN, VIA};
-use http::uri::Authority;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{Method, StatusCode};
 use warp::reply::Response;
 
 use super::admit::{self, Refused};
-use super::client_ip::is_forwarded;
 use super::endpoint::{Call, Endpoint, Handler};
+use super::near::is_of_this_machine;
 use super::{App, Backend, Head, reply};
 use crate::auth::jwt::CannotSign;
 use crate::auth::minting::{Asker, NotMinted, TokenAnswer, TokenRequest, mint};
@@ -126,7 +125,7 @@ fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken
         let grant = shown(app, &call.head)?;
         return Ok(grant.expires_ms.is_some().then_some(grant));
     } else if !headers.contains_key(AUTHORIZATION) {
-        let is_here = is_of_this_machine(app, &call.head);
+        let is_here = is_of_this_machine(app, &call.head).is_ok();
         return is_here.then_some(None).ok_or(NoToken::NotHere);
     }
     Ok(Some(shown(app, &call.head)?))
@@ -137,28 +136,6 @@ fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
     let all = head.headers.get_all(AUTHORIZATION).into_iter();
     let shown = all.filter_map(|value| bearer(value.to_str().ok()?));
     admit::not_barred(app, head, app.gate.check(shown)?)
-}
-
-/// Whether a program on the hub's machine asks by itself.
-fn is_of_this_machine<B: Backend>(app: &App<B>, head: &Head) -> bool {
-    let headers = &head.headers;
-    let socket = head.remote.map(|remote| remote.ip().to_canonical());
-    let is_near =
-        socket.is_some_and(|ip| ip.is_loopback() && !app.config.trusted_proxies.trusts(ip));
-    let is_passed_on = is_forwarded(headers) || headers.contains_key(VIA);
-    is_near && !is_passed_on && !headers.contains_key(ORIGIN) && is_asked_by_loopback(headers)
-}
-
-/// Whether the request names this machine as its host. Pages can be led here by any other name.
-fn is_asked_by_loopback(headers: &HeaderMap) -> bool {
-    let named = headers.get(HOST).and_then(|value| value.to_str().ok());
-    let named = named.and_then(|text| text.parse::<Authority>().ok());
-    named.is_some_and(|authority| {
-        let host = authority.host();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
-        host.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(is_loopback)
-    })
 }
 
 impl NoToken {
@@ -185,32 +162,5 @@ impl NoToken {
             NoToken::Unable(_) => StatusCode::NOT_IMPLEMENTED,
         };
         reply::error(status, &why)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_of_this_machine_by_its_name_or_an_address_of_the_loopback() {
-        let named = |host: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, host.parse().expect("a value"));
-            is_asked_by_loopback(&headers)
-        };
-        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080"] {
-            assert!(named(host), "{host}");
-        }
-        for host in [
-            "10.1.2.3",
-            "hub",
-            "localhost.evil.example",
-            "a b",
-            "[::2]:1",
-        ] {
-            assert!(!named(host), "{host}");
-        }
-        assert!(!is_asked_by_loopback(&HeaderMap::new()));
     }
 }

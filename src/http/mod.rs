@@ -23,6 +23,7 @@ mod full;
 mod head;
 mod ice_servers;
 mod misrouted;
+mod near;
 mod operate;
 mod operating;
 mod pages;

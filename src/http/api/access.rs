@@ -7,14 +7,15 @@
 
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, ORIGIN, VIA};
-use http::{HeaderMap, StatusCode, Version};
+use http::StatusCode;
+use http::header::{AUTHORIZATION, ORIGIN};
 use hubmesh_core::ids::{Dialect, PeerId};
 use warp::reply::Response;
 
 use super::super::admit::Refused;
 use super::super::endpoint::Call;
-use super::super::{App, Backend, Head, admin, admit, client_ip, reply};
+use super::super::near::is_of_this_machine;
+use super::super::{App, Backend, Head, admin, admit, reply};
 use crate::auth::scope::Right;
 use crate::auth::{Gate, Grant, bearer};
 use crate::metrics::Refusal;
@@ -175,7 +176,7 @@ impl<B: Backend> App<B> {
                 .err()
                 .map(|why| reply::unauthorized(&why.to_string()))
         } else {
-            let is_near = is_of_this_machine(&call.head);
+            let is_near = is_of_this_machine(self, &call.head).is_ok();
             (!is_near).then(|| reply::error(StatusCode::FORBIDDEN, NOT_FROM_HERE))
         };
         match refused {
@@ -215,21 +216,4 @@ fn may_be(
         None => {}
     }
     right.map_or(Ok(()), |right| has(grant, right))
-}
-
-/// Whether somebody on this machine asks, as far as can be told: browsers name the origin of the page that does, and
-/// proxies say whom they speak for, what they are, or speak HTTP/1.0.
-fn is_of_this_machine(head: &Head) -> bool {
-    let is_near = |remote: std::net::SocketAddr| remote.ip().to_canonical().is_loopback();
-    let is_passed_on = |headers: &HeaderMap| {
-        client_ip::is_forwarded(headers)
-            || headers.contains_key(VIA)
-            || headers
-                .keys()
-                .any(|name| name.as_str().starts_with("x-forwarded-"))
-    };
-    head.remote.is_some_and(is_near)
-        && !is_passed_on(&head.headers)
-        && !head.headers.contains_key(ORIGIN)
-        && head.version >= Version::HTTP_11
 }

@@ -7,13 +7,14 @@
 
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, VIA};
+use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri};
 
 use super::super::admin::{Door, NoOperator, is_named_well, is_shown};
 use super::super::endpoint::Call;
-use super::super::{App, Backend, Head, admit, client_ip};
+use super::super::near::{Far, is_of_this_machine};
+use super::super::{App, Backend, Head, admit};
 
 /// What no form can send.
 const OURS: HeaderName = HeaderName::from_static("x-hubmesh-admin");
@@ -92,23 +93,18 @@ fn shown<B: Backend>(app: &App<B>, door: Door, head: &Head) -> Result<With, NoOp
         (_, Some(_)) if app.logins.knows(headers) => Ok(With::Cookie),
         (_, Some(_)) => Err(NoOperator::Missing),
         (Door::Admin, None) => is_named_well(headers).map(|()| With::Listener),
-        (Door::Public, None) => is_here(head).map(|()| With::Loopback),
+        (Door::Public, None) => is_here(app, head).map(|()| With::Loopback),
     }
 }
 
 /// Whether a request comes from this machine, and by no name that a stranger has given out.
-fn is_here(head: &Head) -> Result<(), NoOperator> {
-    let remote = head.remote.map(|remote| remote.ip().to_canonical());
-    let is_near = remote.is_some_and(|remote| remote.is_loopback());
-    // What proxies add that do not say for whom they ask.
-    let passed_on = [VIA.as_str(), "x-forwarded-host", "x-forwarded-proto"];
-    let is_passed_on = passed_on
-        .iter()
-        .any(|name| head.headers.contains_key(*name));
-    if !is_near || is_passed_on || client_ip::is_forwarded(&head.headers) {
-        return Err(NoOperator::NotHere);
+fn is_here<B: Backend>(app: &App<B>, head: &Head) -> Result<(), NoOperator> {
+    match is_of_this_machine(app, head) {
+        // Which page it is, is looked at for all who show no token.
+        Ok(()) | Err(Far::Page) => Ok(()),
+        Err(Far::Name) => Err(NoOperator::Name),
+        Err(Far::Away) => Err(NoOperator::NotHere),
     }
-    is_named_well(&head.headers)
 }
 
 /// Whether a browser asks for a page of this origin, as far as it says.
