@@ -2,7 +2,7 @@
 //!
 //! Whoever may open a WebSocket may ask, by the same token, from the same pages and within the same rate: a request here
 //! counts as one there. The credentials name the peer, or whoever a token proves it to be, so that a TURN server can hold
-//! each to its limits, and they end after `TURN_TTL_S`. They are in the answer and nowhere else.
+//! each to its limits, and they end after `TURN_TTL_S`, or with the token. They are in the answer and nowhere else.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use warp::reply::Response;
 
 use super::admit::{self, Refused};
 use super::{App, Backend, Head, query, reply};
-use crate::auth::{Grant, Secret};
+use crate::auth::{CLOCK_GRACE, Grant, Secret};
 use crate::clock;
 use crate::config::{IceUrl, NatSettings};
 use crate::nat::OwnServers;
@@ -58,6 +58,7 @@ fn try_page<B: Backend>(
 ) -> Result<Response, Refused> {
     admit::turn(app, client)?;
     let grant = admit::grant(app, head)?;
+    enters_something(&grant)?;
     let peer = peer(&head.query, &grant)?;
     admit::its_own(&grant, &peer)?;
     admit::origin(app, head)?;
@@ -65,14 +66,35 @@ fn try_page<B: Backend>(
     let own = app.own_servers.get().filter(|own| own.are_served());
     let near = app.backend.servers_nearby();
     let now = clock::unix_ms();
-    let servers = servers(&app.config.nat, own, &near, &user(&grant, &peer), now);
+    let ends = ends(app.config.nat.ttl, &grant, now);
+    let servers = servers(&app.config.nat, own, &near, &user(&grant, &peer), ends);
     Ok(reply::json(StatusCode::OK, &servers))
 }
 
-/// The name in the credentials: the peer's id. A client that proved who it is and may have any id is named by that proof, or
-/// it would have the limits of as many users as it makes up ids.
+/// Whoever may be nowhere has no use for a relay.
+fn enters_something(grant: &Grant) -> Result<(), Refused> {
+    let scope = &grant.scope;
+    if scope.dialects.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Refused::OtherDialect);
+    }
+    match scope.networks.as_ref().is_some_and(Vec::is_empty) {
+        true => Err(Refused::OtherNetwork),
+        false => Ok(()),
+    }
+}
+
+/// When the credentials end, in Unix seconds: no later than the token, with the grace of clocks.
+fn ends(ttl: Duration, grant: &Grant, now_ms: u64) -> u64 {
+    let own = Duration::from_millis(now_ms) + ttl;
+    let token = grant.expires_ms.map(Duration::from_millis);
+    let token = token.map(|token| token + CLOCK_GRACE);
+    token.map_or(own, |token| token.min(own)).as_secs()
+}
+
+/// The name in the credentials: the peer's id. A client that proved who it is is named by that proof, or it would have the
+/// limits of as many users as it makes up ids, or has tokens made for.
 fn user(grant: &Grant, peer: &PeerId) -> String {
-    if grant.proof.is_empty() || grant.scope.peer.is_some() {
+    if grant.proof.is_empty() {
         return peer.to_string();
     }
     // The proof itself is not for TURN servers to see.
@@ -99,15 +121,14 @@ fn servers<'s>(
     own: Option<&'s OwnServers>,
     near: &'s [IceUrl],
     user: &str,
-    now_ms: u64,
+    ends: u64,
 ) -> Configuration<'s> {
     let of = |urls: &'s [IceUrl], turn: bool| -> Vec<&'s str> {
         let urls = urls.iter().filter(|url| url.is_turn() == turn);
         urls.map(IceUrl::as_str).collect()
     };
     let login = |secret: &Secret| {
-        let expiry = (Duration::from_millis(now_ms) + nat.ttl).as_secs();
-        let made = Credentials::new(secret.expose(), user, expiry);
+        let made = Credentials::new(secret.expose(), user, ends);
         Login {
             username: made.username,
             credential: made.credential,
@@ -155,8 +176,7 @@ mod tests {
         Grant {
             proof: bytes::Bytes::from_static(proof),
             scope,
-            expires_ms: None,
-            subject: None,
+            ..Grant::default()
         }
     }
 
@@ -168,7 +188,7 @@ mod tests {
     #[test]
     fn the_answer_is_what_a_browser_takes_with_credentials_for_turn_alone() {
         let nat = nat("turn:a.example,stun:b.example,turns:a.example:443");
-        let answer = servers(&nat, None, &[], "alice", 1_700_000_000_999);
+        let answer = servers(&nat, None, &[], "alice", 1_700_000_300);
         let json = serde_json::to_value(&answer).expect("JSON");
         let expected = serde_json::json!({"iceServers": [
             { "urls": ["stun:b.example"] },
@@ -195,7 +215,7 @@ mod tests {
             serving: Arc::default(),
         };
         let urls = |own: &OwnServers| {
-            let answer = servers(&nat, Some(own), &near, "alice", 0);
+            let answer = servers(&nat, Some(own), &near, "alice", 300);
             let json = serde_json::to_value(&answer).expect("JSON");
             let south = Credentials::new("south", "alice", 300).credential;
             let list = json["iceServers"].as_array().expect("a list").clone();
@@ -232,6 +252,22 @@ mod tests {
     }
 
     #[test]
+    fn credentials_end_with_the_token_and_whoever_may_be_nowhere_gets_none() {
+        let mut grant = Grant::default();
+        let ends_at = |grant: &Grant| ends(Duration::from_secs(300), grant, 1_000_999);
+        assert_eq!(ends_at(&grant), 1_300);
+        grant.expires_ms = Some(1_100_000);
+        assert_eq!(ends_at(&grant), 1_130);
+        grant.expires_ms = Some(2_000_000);
+        assert_eq!(ends_at(&grant), 1_300);
+        assert_eq!(enters_something(&grant), Ok(()));
+        grant.scope.networks = Some(Vec::new());
+        assert_eq!(enters_something(&grant), Err(Refused::OtherNetwork));
+        grant.scope.dialects = Some(Vec::new());
+        assert_eq!(enters_something(&grant), Err(Refused::OtherDialect));
+    }
+
+    #[test]
     fn whoever_is_known_is_one_user_whatever_id_it_thinks_of() {
         let id = |name: &str| PeerId::new(name).expect("an id");
         let known = grant(b"sub 1", None);
@@ -240,7 +276,7 @@ mod tests {
         assert_eq!(named.len(), 20);
         assert!(!named.contains("ada"));
         assert_ne!(named, user(&grant(b"sub 2", None), &id("ada")));
-        assert_eq!(user(&grant(b"sub 1", Some("ada")), &id("ada")), "ada");
+        assert_eq!(user(&grant(b"sub 1", Some("ada")), &id("ada")), named);
         assert_eq!(user(&grant(b"", None), &id("ada")), "ada");
     }
 }
