@@ -9,7 +9,8 @@
 //! - *Lifted* wins over all that is older: whoever knows that a ban was lifted holds the claim that says so, for as long as the
 //!   ban would have lasted, and whoever sees that claim knows it too. So a ban does not come back with a hub that was away.
 //! - A ban that is over is forgotten by each hub by its own wall clock, and a claim of it means nothing any more.
-//! - A hub keeps `most` bans that count, and as many that were lifted; of those the one that is over first gives way.
+//! - A hub keeps `most` bans that count, and as many that were lifted; of those the one that is over first gives way. A ban of
+//!   another hub that found no room is taken up when there is some.
 //!
 //! All hubs have an interest in this network, whether they hold a claim in it or not. Hubs that do not know of bans carry these
 //! claims like any other. Knows no link, and not who is banned; [`Core`] calls it when claims of bans come and go.
@@ -49,6 +50,8 @@ struct Known {
     held: Option<ClaimNo>,
     /// When this hub claims it, unless another one does.
     adopts: Option<Moment>,
+    /// When this is looked at: each is in [`Bans::due`].
+    wakes: Vec<Moment>,
 }
 
 /// All bans that this hub knows.
@@ -63,7 +66,10 @@ pub(super) struct Bans {
     lifted: usize,
     claims: u64,
     changed: bool,
+    /// A ban was left out, of which nobody was told yet.
     left_out: bool,
+    /// Bans of other hubs were left out, which are taken up when there is room.
+    passed_over: bool,
 }
 
 impl Bans {
@@ -77,7 +83,27 @@ impl Bans {
             claims: OWN_CLAIMS,
             changed: false,
             left_out: false,
+            passed_over: false,
         }
+    }
+
+    /// Has a ban looked at then.
+    fn wake(&mut self, id: BanId, at: Moment) {
+        if let Some(known) = self.known.get_mut(&id)
+            && self.due.insert((at, id))
+        {
+            known.wakes.push(at);
+        }
+    }
+
+    /// The next one that is to be looked at now.
+    fn woken(&mut self, now: Moment) -> Option<BanId> {
+        let (at, id) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
+        self.due.pop_first();
+        if let Some(known) = self.known.get_mut(&id) {
+            known.wakes.retain(|wake| *wake != at);
+        }
+        Some(id)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
@@ -120,13 +146,15 @@ impl Bans {
             self.changed = true;
         }
         let left = Duration::from_millis(ban.until_ms - now.wall_ms);
-        self.due.insert((now.at + left, ban.id));
+        let id = ban.id;
         let known = Known {
-            ban: ban.clone(),
+            ban,
             held: None,
             adopts: None,
+            wakes: Vec::new(),
         };
-        self.known.insert(ban.id, known);
+        self.known.insert(id, known);
+        self.wake(id, now.at + left);
         true
     }
 
@@ -188,6 +216,7 @@ impl Core {
         // Held here from now on: its claim is newer than that of whoever holds the ban.
         self.hold_ban(now, id);
         self.forget_excess(now);
+        self.take_up_bans(now);
         self.settle(now);
         true
     }
@@ -200,6 +229,23 @@ impl Core {
         for peer in ids {
             self.review_ban(now, &peer);
         }
+        self.forget_excess(now);
+        self.take_up_bans(now);
+    }
+
+    /// Takes up bans of other hubs that were left out, where there is room now.
+    fn take_up_bans(&mut self, now: Now) {
+        let bans = &mut self.membership.bans;
+        if !bans.passed_over || bans.counting >= bans.most {
+            return;
+        }
+        bans.passed_over = false;
+        let ids = self.directory.read().ids_claimed(&bans_network());
+        for peer in ids {
+            self.review_ban(now, &peer);
+        }
+        // That some find no room again was said when they first did not.
+        self.membership.bans.left_out = false;
         self.forget_excess(now);
     }
 
@@ -215,8 +261,10 @@ impl Core {
         for claim in &claims {
             let ban = claim.data.as_deref();
             let ban = ban.and_then(|data| Ban::read(peer, data, now.wall_ms));
-            if let Some(ban) = ban {
-                self.membership.bans.learn(now, ban);
+            if let Some(ban) = ban
+                && !self.membership.bans.learn(now, ban)
+            {
+                self.membership.bans.passed_over = true;
             }
         }
         let Some(known) = self.membership.bans.known.get(&id) else {
@@ -254,7 +302,7 @@ impl Core {
             && known.adopts.is_none()
         {
             known.adopts = Some(at);
-            bans.due.insert((at, id));
+            bans.wake(id, at);
         }
     }
 
@@ -304,22 +352,23 @@ impl Core {
     fn forget_ban(&mut self, now: Now, id: BanId) {
         self.give_ban_up(now, id);
         let bans = &mut self.membership.bans;
-        match bans.known.remove(&id) {
-            Some(known) if known.ban.lifted => bans.lifted -= 1,
-            Some(_) => {
-                bans.counting -= 1;
-                bans.changed = true;
-            }
-            None => {}
+        let Some(known) = bans.known.remove(&id) else {
+            return;
+        };
+        for at in known.wakes {
+            bans.due.remove(&(at, id));
+        }
+        if known.ban.lifted {
+            bans.lifted -= 1;
+        } else {
+            bans.counting -= 1;
+            bans.changed = true;
         }
     }
 
     /// Forgets the bans that are over, and claims those that nobody holds.
     pub(super) fn handle_bans_timeout(&mut self, now: Now) {
-        while let Some((at, id)) = self.membership.bans.due.first().copied()
-            && at <= now.at
-        {
-            self.membership.bans.due.pop_first();
+        while let Some(id) = self.membership.bans.woken(now.at) {
             let Some(known) = self.membership.bans.known.get(&id) else {
                 continue;
             };
@@ -328,12 +377,13 @@ impl Core {
                 self.forget_ban(now, id);
             } else if known.adopts.is_some_and(|adopts| adopts <= now.at) {
                 self.hold_ban(now, id);
-            } else {
-                // The wall clock was set back meanwhile, or another hub has claimed it.
+            } else if known.wakes.is_empty() {
+                // The wall clock was set back meanwhile.
                 let at = now.at + Duration::from_millis(left);
-                self.membership.bans.due.insert((at, id));
+                self.membership.bans.wake(id, at);
             }
         }
+        self.take_up_bans(now);
     }
 
     /// Says that other bans count than before, if that is so.

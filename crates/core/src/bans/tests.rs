@@ -190,9 +190,66 @@ fn as_many_bans_count_as_may_and_as_many_lifts_are_remembered() {
         hub.core.place_ban(at(4), ban.clone()).expect("a place");
         hub.core.lift_ban(at(4), ban.id);
     }
-    assert!(hub.counting().is_empty());
+    assert_eq!(hub.counting(), [4], "there was room again");
     let held: Vec<u8> = hub.own().iter().map(|ban| ban.id.0[0]).collect();
     assert_eq!(held, [8, 9], "those that would have lasted the longest");
+}
+
+#[test]
+fn a_ban_that_found_no_room_is_taken_up_when_there_is_some() {
+    // As one is lifted here, as one is lifted elsewhere, and as one is over.
+    for how in 0..3 {
+        let mut hub = Hub::beside(LOWER, 2);
+        hub.core.place_ban(at(1), ban(1, 60_000)).expect("a place");
+        hub.hear(2, &ban(2, 5_000));
+        hub.hear(3, &ban(3, 60_000));
+        hub.hear(4, &ban(4, 60_000));
+        assert_eq!(hub.counting(), [1, 2], "there is no room");
+        match how {
+            0 => assert!(hub.core.lift_ban(at(5), ban(2, 0).id)),
+            1 => assert!(hub.hear(5, &lifted(ban(2, 5_000)))),
+            _ => assert!(hub.run(5_000)),
+        }
+        assert_eq!(hub.counting(), [1, 3], "{how}");
+        assert!(hub.core.lift_ban(at(6_000), ban(1, 0).id));
+        assert_eq!(hub.counting(), [3, 4], "{how}");
+    }
+}
+
+#[test]
+fn nothing_is_kept_of_bans_that_are_forgotten() {
+    let mut hub = Hub::beside(LOWER, 2);
+    for no in 1..=200 {
+        let ban = ban(no, 1_000_000 + u64::from(no));
+        let ms = 10 * u64::from(no);
+        hub.core.place_ban(at(ms), ban.clone()).expect("a place");
+        hub.core.lift_ban(at(ms + 1), ban.id);
+    }
+    let due = |hub: &Hub| hub.core.membership.bans.due.len();
+    assert_eq!(due(&hub), 2, "one for each that is remembered");
+    // Neither while one hub after the other claims it, by clocks that differ.
+    let mut hub = Hub::beside(LOWER, 2);
+    hub.hear(1, &ban(1, 60_000));
+    for turn in 0..20 {
+        let ms = 1_000 * turn;
+        let late = Now {
+            wall_ms: WALL + ms - turn,
+            ..at(ms + 10)
+        };
+        hub.core.review_bans(late, [ban(1, 0).id.peer()].into());
+        hub.core.adopt_soon(late, ban(1, 0).id);
+        hub.core
+            .membership
+            .bans
+            .known
+            .values_mut()
+            .for_each(|known| known.adopts = None);
+        hub.core.handle_bans_timeout(Now {
+            wall_ms: WALL + ms,
+            ..at(ms + 900)
+        });
+        assert!(due(&hub) <= 2, "{turn}: {}", due(&hub));
+    }
 }
 
 #[test]

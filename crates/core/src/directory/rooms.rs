@@ -1,5 +1,7 @@
 //! What the directory says of a room: the claims that hold its record, and who its host is.
 
+use std::collections::BTreeSet;
+
 use super::super::api::{RoomClaim, record_id};
 use super::super::ids::{Hlc, NetworkKey, PeerId};
 use super::Directory;
@@ -13,6 +15,14 @@ impl Directory {
         let found = self.store.find(*no, peer);
         let seen = found.filter(|no| self.origin_visible(self.store.record(*no).origin));
         seen.map(|no| self.room_claim(no)).collect()
+    }
+
+    /// The ids that hubs in reach claim in a network, those of quiet claims among them, in their order. Looks at all claims.
+    pub fn ids_claimed(&self, network: &NetworkKey) -> BTreeSet<PeerId> {
+        let known = self.by_name.get(network).into_iter();
+        let records = known.flat_map(|no| self.store.of_network(*no));
+        let seen = records.filter(|record| self.origin_visible(record.origin));
+        seen.map(|record| record.peer.clone()).collect()
     }
 
     /// The rooms of which a record is visible, with members or without, by name. As long as they are many.

@@ -108,6 +108,12 @@ impl Store {
         })
     }
 
+    /// Every record of a network, quiet or not, in no order. Looks at all there are.
+    pub fn of_network(&self, network: NetworkNo) -> impl Iterator<Item = &ClaimRecord> {
+        let all = self.index.iter().map(|no| self.record(*no));
+        all.filter(move |record| record.network == network)
+    }
+
     pub fn insert(&mut self, record: ClaimRecord) -> RecordNo {
         let hash = Self::hash(&self.hasher, record.network, &record.peer);
         let no = self.place(record);
