@@ -32,9 +32,6 @@ impl Mesh {
     pub async fn remove(&self, network: &NetworkKey, peer: &PeerId, within: Duration) -> Removal {
         let shared = &self.shared;
         let me = shared.identity().hub;
-        if shared.send_away(network, peer) {
-            return Removal::Done(me);
-        }
         let hubs = {
             let directory = shared.router.directory().read();
             match directory.holder(network, peer) {
@@ -43,6 +40,8 @@ impl Mesh {
                 None => directory.lines().hubs_in(network).into_iter().collect(),
             }
         };
+        // A claim here may be one that has challenged the holder elsewhere, or is challenged by it.
+        let closed = shared.send_away(network, peer).then_some(me);
         let hubs: Vec<HubId> = hubs.into_iter().filter(|hub| *hub != me).collect();
         let question = Question::Remove {
             network: network.as_str().to_owned(),
@@ -50,15 +49,7 @@ impl Mesh {
         };
         let asked = hubs.iter().map(|hub| (*hub, question.clone()));
         let answers = self.ask(asked.collect(), within).await;
-        let done = answers
-            .iter()
-            .find(|(_, answer)| **answer == Answer::Removed(true));
-        let silent = hubs.iter().find(|hub| !answers.contains_key(hub));
-        match (done, silent) {
-            (Some((hub, _)), _) => Removal::Done(*hub),
-            (None, Some(hub)) => Removal::NoAnswer(*hub),
-            (None, None) => Removal::NoSuchPeer,
-        }
+        became_of(closed, &hubs, &answers)
     }
 
     /// Whose these peers of one network are, each asked for at its hub; of those that answer within this time.
@@ -179,8 +170,50 @@ impl Mesh {
     }
 }
 
+/// What became of a peer of which this hub closed a claim, if it had one, and these hubs were asked to: it is gone where
+/// the hub that holds it says so. A claim here counts only if no other hub may still hold it.
+fn became_of(closed: Option<HubId>, asked: &[HubId], answers: &BTreeMap<HubId, Answer>) -> Removal {
+    let done = answers
+        .iter()
+        .find(|(_, answer)| **answer == Answer::Removed(true));
+    let silent = asked.iter().find(|hub| !answers.contains_key(hub));
+    match (done, silent, closed) {
+        (Some((hub, _)), _, _) => Removal::Done(*hub),
+        (None, Some(hub), _) => Removal::NoAnswer(*hub),
+        (None, None, Some(me)) => Removal::Done(me),
+        (None, None, None) => Removal::NoSuchPeer,
+    }
+}
+
 fn read_party(told: Option<(std::net::IpAddr, Option<String>)>) -> Option<Party> {
     let (address, subject) = told?;
     let subject = subject.map(Into::into);
     Some(Party { address, subject })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: HubId = HubId([1; 20]);
+    const OTHER: HubId = HubId([2; 20]);
+
+    #[test]
+    fn a_peer_is_gone_only_if_the_hub_that_holds_it_says_so() {
+        let told = |went| BTreeMap::from([(OTHER, Answer::Removed(went))]);
+        let silent = BTreeMap::new();
+        for (closed, asked, answers, want) in [
+            // A challenger here is closed, and the holder is elsewhere.
+            (Some(ME), &[OTHER][..], &silent, Removal::NoAnswer(OTHER)),
+            (Some(ME), &[OTHER], &told(true), Removal::Done(OTHER)),
+            (Some(ME), &[OTHER], &told(false), Removal::Done(ME)),
+            (Some(ME), &[], &silent, Removal::Done(ME)),
+            (None, &[OTHER], &told(true), Removal::Done(OTHER)),
+            (None, &[OTHER], &told(false), Removal::NoSuchPeer),
+            (None, &[OTHER], &silent, Removal::NoAnswer(OTHER)),
+            (None, &[], &silent, Removal::NoSuchPeer),
+        ] {
+            assert_eq!(became_of(closed, asked, answers), want, "{closed:?}");
+        }
+    }
 }
