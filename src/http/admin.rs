@@ -39,6 +39,8 @@ pub(super) enum NoOperator {
     Missing,
     #[error("the bearer token is wrong")]
     Wrong,
+    #[error("too many wrong tokens from your address within a minute")]
+    TooMany(u64),
     #[error("there is nothing here")]
     Elsewhere,
     #[error(
@@ -47,9 +49,13 @@ pub(super) enum NoOperator {
     )]
     Name,
     #[error(
-        "without ADMIN_TOKEN or ADMIN_ADDR this is shown on this machine alone, and through no proxy"
+        "without ADMIN_TOKEN or ADMIN_ADDR this is shown on this machine alone, and through no proxy that says so"
     )]
     NotHere,
+    #[error(
+        "addresses, subjects, bans and events are for operators: set ADMIN_TOKEN or ADMIN_ADDR to see them"
+    )]
+    OfSomebody,
     #[error("nothing is changed here without ADMIN_TOKEN or ADMIN_ADDR")]
     ReadOnly,
     #[error("what changes something needs the header X-Hubmesh-Admin: 1, or the token as a bearer")]
@@ -104,6 +110,13 @@ impl Operators {
             (Door::Admin, None) => is_named_well(headers),
         }
     }
+}
+
+/// Whether something is shown as a bearer.
+pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(AUTHORIZATION).iter();
+    let mut shown = all.filter_map(|value| bearer(value.to_str().ok()?));
+    shown.next().is_some()
 }
 
 /// Whether the token is shown as a bearer.
@@ -173,9 +186,11 @@ pub(super) fn refuse<B: Backend>(app: &App<B>, why: NoOperator) -> Response {
         NoOperator::Elsewhere => return reply::error(StatusCode::NOT_FOUND, &text),
         NoOperator::Name
         | NoOperator::NotHere
+        | NoOperator::OfSomebody
         | NoOperator::ReadOnly
         | NoOperator::NoHeader
         | NoOperator::OtherSite => reply::error(StatusCode::FORBIDDEN, &text),
+        NoOperator::TooMany(seconds) => reply::too_many(&text, seconds),
         NoOperator::Missing | NoOperator::Wrong => reply::unauthorized(&text),
     };
     app.metrics.refusals.inc(Refusal::Operator);

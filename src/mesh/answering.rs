@@ -49,7 +49,8 @@ impl Shared {
     pub(super) fn party(&self, network: &NetworkKey, peer: &PeerId) -> Option<Party> {
         let registry = self.router.registry();
         let claims = self.own_claims(network, peer);
-        claims.into_iter().find_map(|claim| registry.party(claim))
+        let party = claims.into_iter().find_map(|claim| registry.party(claim));
+        party.map(Party::shown)
     }
 
     pub(super) fn answer(&self, question: Question) -> Answer {

@@ -15,14 +15,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::tagged;
-use crate::watch::{Event, Past};
+use crate::watch::{Event, MAX_SUBJECT, Past};
 
 /// The most hubs that are asked, and the most answers that wait: as many as a hub knows of.
 const MAX_HUBS: usize = 4_096;
 /// The most peers that are asked for at once.
 pub(super) const MAX_PEERS: usize = 1_000;
-/// The longest subject, in bytes.
-const MAX_SUBJECT: usize = 1_024;
 
 /// What a hub is asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -21,8 +21,8 @@ use crate::metrics::Metrics;
 
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 200;
-/// The longest subject, in bytes.
-const MAX_SUBJECT: usize = 256;
+/// The longest subject that operators see and may ban, in bytes: a token may name any, and a longer one is told to nobody.
+pub(crate) const MAX_SUBJECT: usize = 256;
 
 /// Whose connection it is, as far as its own hub knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,12 @@ impl Party {
             address,
             subject: None,
         }
+    }
+
+    /// The same as operators see it: without a subject that is too long to be told.
+    pub(crate) fn shown(mut self) -> Self {
+        self.subject = self.subject.filter(|text| text.len() <= MAX_SUBJECT);
+        self
     }
 }
 
@@ -246,10 +252,17 @@ impl BannedBy {
     /// A ban of a block of addresses. Not of all there are: that would keep the operator's own peers out as well.
     pub fn block(text: &str) -> Result<Self, BadBan> {
         let block: IpNet = text.parse().map_err(|_| BadBan::Block)?;
-        if block.prefix_len() == 0 {
+        // Addresses are compared in their own form, so a block of mapped ones has to be one as well.
+        let (first, bits) = match (block.network().to_canonical(), block.prefix_len()) {
+            (IpAddr::V4(first), bits @ 96..) if block.network().is_ipv6() => {
+                (first.into(), bits - 96)
+            }
+            (_, bits) => (block.network(), bits),
+        };
+        if bits == 0 {
             return Err(BadBan::Block);
         }
-        Ok(BannedBy::Block(block.network(), block.prefix_len()))
+        Ok(BannedBy::Block(first, bits))
     }
 }
 
@@ -440,6 +453,29 @@ mod tests {
         }
         for free in ["192.0.2.2", "10.2.0.1", "2001:db9::1", "::1"] {
             assert!(!list.bars(&at(free)), "{free}");
+        }
+    }
+
+    #[test]
+    fn a_block_of_mapped_addresses_is_the_block_that_they_stand_for() {
+        let block = |text| BannedBy::block(text).map(|by| by.value());
+        assert_eq!(block("::ffff:10.1.0.0/112"), Ok("10.1.0.0/16".into()));
+        assert_eq!(block("::ffff:0.0.0.0/96"), Err(BadBan::Block), "everybody");
+        assert_eq!(block("::/0"), Err(BadBan::Block));
+        let list = list(&[BannedBy::block("::ffff:10.1.0.0/112").expect("a block")]);
+        assert!(list.bars(&at("10.1.2.3")) && !list.bars(&at("10.2.0.1")));
+    }
+
+    #[test]
+    fn a_subject_that_is_too_long_to_be_told_is_left_out() {
+        for (length, told) in [(MAX_SUBJECT, true), (MAX_SUBJECT + 1, false)] {
+            let party = Party {
+                subject: Some("x".repeat(length).into()),
+                ..at("192.0.2.1")
+            };
+            let shown = party.shown();
+            assert_eq!(shown.subject.is_some(), told, "{length}");
+            assert_eq!(shown.address, at("192.0.2.1").address);
         }
     }
 

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 /// The longest text in an event of another hub, in bytes.
 const MAX_TEXT: usize = 1_024;
 
+/// The last moment that a browser can name.
+const MAX_AT_MS: u64 = 8_640_000_000_000_000;
+
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
@@ -206,6 +209,9 @@ impl Event {
     /// Whether another hub may say so: none of its texts is longer than what a hub of ours makes.
     pub(crate) fn is_bounded(&self) -> bool {
         let short = |text: &str| text.len() <= MAX_TEXT;
+        if self.at_ms > MAX_AT_MS {
+            return false;
+        }
         match &self.what {
             What::Leave { reason, .. }
             | What::LinkDown { reason, .. }
@@ -376,5 +382,10 @@ mod tests {
         for what in [alarm, operator] {
             assert!(!event(what).is_bounded());
         }
+        let late = Event {
+            at_ms: MAX_AT_MS + 1,
+            ..event(What::Missed { count: 1 })
+        };
+        assert!(!late.is_bounded(), "no browser can show it");
     }
 }

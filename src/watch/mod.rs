@@ -9,6 +9,7 @@ mod events;
 mod history;
 mod webhook;
 
+pub(crate) use bans::MAX_SUBJECT;
 pub use bans::{BadBan, BanList, Banned, BannedBy, Party};
 pub use event::{Event, Operator, What};
 pub(crate) use events::KEPT;

@@ -152,7 +152,13 @@ async fn nobody_changes_anything_who_does_not_show_all_that_it_takes() {
 async fn where_operators_are_not_told_apart_this_machine_looks_and_nobody_changes() {
     let served = Served::new(&[]).await;
     for page in [
-        "hubs", "networks", "topology", "history", "bans", "waiting", "contests",
+        "hubs",
+        "networks",
+        "topology",
+        "history",
+        "peers?network=global",
+        "waiting",
+        "contests",
     ] {
         let target = format!("/admin/api/{page}");
         let local = [("Host", "localhost:8080")];
@@ -171,6 +177,20 @@ async fn where_operators_are_not_told_apart_this_machine_looks_and_nobody_change
             let answer = served.request("GET", &target, &[headers]).await;
             assert_eq!(answer.status, 403, "{page}, {what}: {}", answer.body);
         }
+    }
+    // A proxy that adds nothing makes strangers look as if they were here: of persons, nothing is told.
+    for page in [
+        "bans",
+        "events",
+        "events?after=0",
+        "peers?network=global&details=1",
+        "peers?network=global&%64etails=1",
+    ] {
+        let target = format!("/admin/api/{page}");
+        let local = [("Host", "localhost:8080")];
+        let answer = served.request("GET", &target, &local).await;
+        assert_eq!(answer.status, 403, "{page}: {}", answer.body);
+        assert!(answer.body.contains("ADMIN_TOKEN"), "{}", answer.body);
     }
     let local = [("Host", "localhost"), OURS];
     assert_eq!(delete(&served, KICK, &local).await.status, 403);
@@ -294,6 +314,72 @@ async fn a_cookie_is_for_tls_alone_where_the_browser_speaks_it() {
         !cookie.contains("Secure"),
         "nobody believes that proxy: {cookie}"
     );
+}
+
+#[tokio::test]
+async fn guesses_by_bearer_are_as_few_and_are_noted() {
+    for target in ["/admin/api/session", "/admin/api/hubs", "/metrics"] {
+        let settings = [("ADMIN_TOKEN", TOKEN), ("ADMIN_LOGINS_PER_MINUTE", "3")];
+        let served = Served::new(&settings).await;
+        let cookie = logged_in(&served).await;
+        let wrong = [("Authorization", "Bearer another-token-than-it")];
+        let first = served.request("GET", target, &wrong).await.status;
+        assert!(matches!(first, 200 | 401), "{target}: {first}");
+        served.request("GET", target, &wrong).await;
+        assert_eq!(served.refused(Refusal::Operator), 2, "{target}");
+        for _ in 0..2 {
+            let answer = served.request("GET", target, &wrong).await;
+            assert_eq!(answer.status, 429, "{target}: {}", answer.body);
+            assert!(answer.header("retry-after").is_some());
+        }
+        let answer = served.request("GET", target, &[BEARER]).await;
+        assert_eq!(answer.status, 429, "nor is one that is right compared");
+        let shown = [("Cookie", cookie.as_str())];
+        let answer = served.request("GET", "/admin/api/hubs", &shown).await;
+        assert_eq!(answer.status, 200, "who is in stays in");
+        assert_eq!(served.request("GET", "/live", &wrong).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_login_counts_beside_what_a_proxy_wants_to_be_shown() {
+    let served = with_token().await;
+    let cookie = logged_in(&served).await;
+    let both = [("Authorization", "Basic YTpi"), ("Cookie", cookie.as_str())];
+    let answer = served.request("GET", "/admin/api/hubs", &both).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer = served.request("GET", "/admin/api/hubs", &both[..1]).await;
+    assert_eq!(answer.status, 401, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_peer_is_named_in_the_query_whatever_it_is_called() {
+    let served = with_token().await;
+    for (query, status) in [
+        ("dialect=pigeon&network=..&id=.", 200),
+        ("id=a%2Fb%26c&network=x&dialect=peerjs", 200),
+        ("dialect=pigeon&network=global", 400),
+        ("dialect=pigeon&network=global&id=a&id=b", 400),
+        ("dialect=pigeon&network=global&id=a&more=1", 400),
+        ("dialect=none&network=global&id=a", 400),
+        ("dialect=pigeon&network=global&id=", 400),
+        ("dialect=pigeon&network=global&id=nobody", 404),
+        ("dialect=pigeon&network=global&id=frozen", 504),
+    ] {
+        let target = format!("/admin/api/peers?{query}");
+        let answer = delete(&served, &target, &[BEARER]).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+        assert_eq!(delete(&served, &target, &[]).await.status, 401);
+    }
+    let asked = removed(&served);
+    assert_eq!(asked[..2], ["..:.", "x:a/b&c"]);
+    // One of which its hub says nothing is noted as well.
+    let noted = served.metrics.operating.actions.handle("remove").get();
+    assert_eq!(noted, 3);
+    for (page, status) in [("hubs", 405), ("bans", 405), ("login", 405), ("none", 404)] {
+        let target = format!("/admin/api/{page}");
+        assert_eq!(delete(&served, &target, &[BEARER]).await.status, status);
+    }
 }
 
 #[tokio::test]

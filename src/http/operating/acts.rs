@@ -6,6 +6,7 @@ use http::StatusCode;
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
+use url::form_urlencoded;
 use warp::reply::Response;
 
 use super::super::endpoint::Call;
@@ -55,13 +56,32 @@ pub(super) fn decoded(name: &str) -> Option<String> {
     Some(text.into_owned())
 }
 
-/// Which peer a path names: its dialect, its network and its id.
-fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
-    let [dialect, network, peer] = call.names.as_slice() else {
-        return Err("a path has a dialect, a network and an id");
+/// What a path says, or a query that has each of these once.
+fn said(call: &Call) -> Result<[String; 3], &'static str> {
+    if let [dialect, network, peer] = call.names.as_slice() {
+        let text = |name: &String| decoded(name).ok_or("what is in the path is not UTF-8");
+        return Ok([text(dialect)?, text(network)?, text(peer)?]);
+    }
+    let wrong = "a peer is named by dialect, network and id, each once";
+    let mut all = [None, None, None];
+    for (name, value) in form_urlencoded::parse(call.head.query.as_bytes()) {
+        let known = ["dialect", "network", "id"];
+        let mut places = known.iter().zip(&mut all);
+        let place = places.find(|(known, _)| **known == name);
+        let (_, place) = place.ok_or(wrong)?;
+        if place.replace(value.into_owned()).is_some() {
+            return Err(wrong);
+        }
+    }
+    let [Some(dialect), Some(network), Some(peer)] = all else {
+        return Err(wrong);
     };
-    let text = |name: &String| decoded(name).ok_or("what is in the path is not UTF-8");
-    let (dialect, network, peer) = (text(dialect)?, text(network)?, text(peer)?);
+    Ok([dialect, network, peer])
+}
+
+/// Which peer a request names: its dialect, its network and its id.
+fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
+    let [dialect, network, peer] = said(call)?;
     let known = Dialect::ALL.iter().find(|one| one.label() == dialect);
     let dialect = *known.ok_or("there is no such dialect")?;
     let network = NetworkKey::new(dialect, &network);
@@ -81,14 +101,14 @@ pub(super) async fn remove<B: Backend>(
         Err(why) => return bad(&why),
     };
     let removal = app.backend.remove(&network, &peer, ANSWERS_WITHIN).await;
+    let about = watch::Operator {
+        dialect: Some(dialect.label().to_owned()),
+        network: Some(network.name().to_owned()),
+        peer: Some(peer.to_string()),
+        ..watch::Operator::default()
+    };
     match removal {
         Removal::Done(hub) => {
-            let about = watch::Operator {
-                dialect: Some(dialect.label().to_owned()),
-                network: Some(network.name().to_owned()),
-                peer: Some(peer.to_string()),
-                ..watch::Operator::default()
-            };
             note(app, operator, "remove", about);
             let body = json!({ "removed": true, "hub": hub.to_string() });
             reply::json(StatusCode::OK, &body)
@@ -96,6 +116,12 @@ pub(super) async fn remove<B: Backend>(
         Removal::NoSuchPeer => reply::error(StatusCode::NOT_FOUND, "nobody there has this id"),
         Removal::NoAnswer(hub) => {
             let why = format!("hub {hub}, which has the peer, does not answer");
+            // What was closed here is closed, and that hub may yet do it.
+            let about = watch::Operator {
+                reason: Some(why.clone()),
+                ..about
+            };
+            note(app, operator, "remove", about);
             reply::error(StatusCode::GATEWAY_TIMEOUT, &why)
         }
     }

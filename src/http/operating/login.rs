@@ -4,8 +4,9 @@
 //! it, and no hub keeps it. One that was given back is remembered here until it would have ended. Guesses are bounded for each
 //! address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
@@ -25,7 +26,8 @@ use super::who::{self, Deed, Operator, With};
 use crate::auth::Secret;
 use crate::clock::unix_ms;
 use crate::config::AdminSettings;
-use crate::limits::{AddressGroup, ConnectRate};
+use crate::limits::{AddressGroup, ConnectRate, MAX_TRACKED};
+use crate::metrics::Refusal;
 use crate::watch;
 
 /// The cookie's name.
@@ -41,6 +43,8 @@ const MAX_RETURNED: usize = 1_024;
 pub(in super::super) struct Logins {
     key: Option<[u8; 32]>,
     rate: Option<ConnectRate>,
+    /// Whose bearers are not compared, and until when: too many were wrong.
+    barred: Mutex<HashMap<AddressGroup, Instant>>,
     /// Cookies that were given back, and until when they would have been good.
     returned: Mutex<BTreeMap<String, u64>>,
 }
@@ -58,6 +62,7 @@ impl Logins {
         Logins {
             key: token.map(|token| signature(token.as_bytes(), &[KEY_LABEL])),
             rate: settings.logins_per_minute.map(ConnectRate::new),
+            barred: Mutex::default(),
             returned: Mutex::default(),
         }
     }
@@ -121,6 +126,28 @@ impl Logins {
         if let Some(rate) = &self.rate {
             rate.forget_idle();
         }
+        let now = Instant::now();
+        self.barred.lock().retain(|_, until| now < *until);
+    }
+
+    /// How long no bearer of these addresses is compared.
+    fn barred(&self, group: AddressGroup) -> Option<Duration> {
+        let barred = self.barred.lock();
+        let left = barred.get(&group)?.checked_duration_since(Instant::now());
+        left.filter(|left| !left.is_zero())
+    }
+
+    /// A bearer was wrong: that takes one of the logins. `Err`: there is none left for this time.
+    fn count_wrong(&self, group: AddressGroup) -> Result<(), Duration> {
+        let Some(rate) = &self.rate else {
+            return Ok(());
+        };
+        rate.check(group).inspect_err(|wait| {
+            let mut barred = self.barred.lock();
+            if barred.len() < MAX_TRACKED {
+                barred.insert(group, Instant::now() + *wait);
+            }
+        })
     }
 }
 
@@ -153,6 +180,30 @@ fn is_json(headers: &HeaderMap) -> bool {
         .and_then(|told| told.to_str().ok());
     let bare = told.and_then(|told| told.split(';').next());
     bare.is_some_and(|bare| bare.trim().eq_ignore_ascii_case(reply::JSON))
+}
+
+/// Has a bearer compared, unless too many of its address were wrong lately. One that is wrong takes a turn of the logins, so
+/// that nobody guesses faster here than there.
+pub(in super::super) fn guessed<B: Backend>(
+    app: &App<B>,
+    head: &Head,
+    compare: impl FnOnce() -> Result<(), NoOperator>,
+) -> Result<(), NoOperator> {
+    let Some(address) = admit::client(app, head) else {
+        return compare();
+    };
+    let too_many = |wait: Duration| NoOperator::TooMany(wait.as_secs() + 1);
+    let group = AddressGroup::of(address);
+    if let Some(wait) = app.logins.barred(group) {
+        return Err(too_many(wait));
+    }
+    let checked = compare();
+    if checked == Err(NoOperator::Wrong) {
+        let events = &app.backend.watch().events;
+        events.note_refusal("operator", Some(address), None);
+        app.logins.count_wrong(group).map_err(too_many)?;
+    }
+    checked
 }
 
 /// Gives a browser its cookie for the token.
@@ -222,7 +273,13 @@ pub(super) fn session<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     if call.door == Door::Public && operators.has_door() {
         return admin::refuse(app, NoOperator::Elsewhere);
     }
-    let operator = who::check(app, call, Deed::Look).ok();
+    let checked = who::check(app, call, Deed::Look);
+    match checked {
+        Err(why @ NoOperator::TooMany(_)) => return admin::refuse(app, why),
+        Err(NoOperator::Wrong) => app.metrics.refusals.inc(Refusal::Operator),
+        _ => {}
+    }
+    let operator = checked.ok();
     let access = match operator.map(|operator| operator.with) {
         Some(With::Loopback) => "read",
         Some(_) => "full",

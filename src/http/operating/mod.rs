@@ -16,16 +16,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use http::{HeaderMap, Method, StatusCode};
+use url::form_urlencoded;
 use warp::reply::Response;
 
+use super::admin::NoOperator;
 use super::endpoint::{Call, Endpoint, Handler};
 use super::{App, Backend, admin, admin_api, reply};
-use who::Deed;
+use who::{Deed, With};
 
 pub(super) use events::Lasting;
-pub(super) use login::Logins;
+pub(super) use login::{Logins, guessed};
 
 /// How long other hubs have to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -51,7 +53,11 @@ pub(super) fn endpoints<B: Backend>() -> [Endpoint<B>; 3] {
 struct Handlers<B>(PhantomData<B>);
 
 impl<B: Backend> Handlers<B> {
-    const PAGES: &'static [(Method, Handler<B>)] = &[(Method::GET, look), (Method::POST, act)];
+    const PAGES: &'static [(Method, Handler<B>)] = &[
+        (Method::GET, look),
+        (Method::POST, act),
+        (Method::DELETE, remove_named),
+    ];
     const BAN: &'static [(Method, Handler<B>)] = &[(Method::DELETE, lift)];
     const PEER: &'static [(Method, Handler<B>)] = &[(Method::DELETE, remove)];
 }
@@ -79,8 +85,12 @@ async fn show<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     if page == "session" {
         return login::session(app, call);
     }
-    if let Err(why) = who::check(app, call, Deed::Look) {
-        return admin::refuse(app, why);
+    let operator = match who::check(app, call, Deed::Look) {
+        Ok(operator) => operator,
+        Err(why) => return admin::refuse(app, why),
+    };
+    if operator.with == With::Loopback && is_of_somebody(page, &call.head.query) {
+        return admin::refuse(app, NoOperator::OfSomebody);
     }
     match page {
         "topology" => pictures::topology(app).await,
@@ -91,6 +101,14 @@ async fn show<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
         "events" => events::listen(app, call),
         _ => admin_api::answer(app, call).await,
     }
+}
+
+/// Whether this tells of persons: where they are, whose they are, and what they did. A proxy on this machine that says nothing
+/// of itself makes all strangers look as if they were here, so that being here is not enough for it.
+fn is_of_somebody(page: &str, query: &str) -> bool {
+    let asks_for_details =
+        || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "details");
+    matches!(page, "bans" | "events") || (page == "peers" && asks_for_details())
 }
 
 fn act<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
@@ -136,6 +154,26 @@ fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Respon
         })
     };
     removing.boxed()
+}
+
+/// Names the peer in the query, for browsers: they take `.` and `..` out of every path, however they are written.
+fn remove_named<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
+    match page(&call) {
+        "peers" => remove(app, call),
+        page => {
+            let methods = if SHOWN.contains(&page) {
+                reply::METHODS
+            } else {
+                "POST, OPTIONS"
+            };
+            let known = SHOWN.contains(&page) || DONE.contains(&page);
+            let response = match known {
+                true => reply::method_not_allowed(methods),
+                false => reply::nothing_here(),
+            };
+            ready(admin::keep(response)).boxed()
+        }
+    }
 }
 
 fn bad(why: &impl ToString) -> Response {

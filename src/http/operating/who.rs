@@ -7,14 +7,15 @@
 
 use std::net::IpAddr;
 
-use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use http::header::{HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri};
 
-use super::super::admin::{Door, NoOperator, is_named_well, is_shown};
+use super::super::admin::{Door, NoOperator, has_bearer, is_named_well, is_shown};
 use super::super::endpoint::Call;
 use super::super::near::{Far, is_of_this_machine};
 use super::super::{App, Backend, Head, admit};
+use super::login;
 
 /// What no form can send.
 const OURS: HeaderName = HeaderName::from_static("x-hubmesh-admin");
@@ -87,8 +88,9 @@ fn shown<B: Backend>(app: &App<B>, door: Door, head: &Head) -> Result<With, NoOp
     let (operators, headers) = (&app.operators, &head.headers);
     match (door, operators.gate()) {
         (Door::Public, _) if operators.has_door() => Err(NoOperator::Elsewhere),
-        (_, Some(gate)) if headers.contains_key(AUTHORIZATION) => {
-            is_shown(gate, headers).map(|()| With::Bearer)
+        (_, Some(gate)) if has_bearer(headers) => {
+            let checked = login::guessed(app, head, || is_shown(gate, headers));
+            checked.map(|()| With::Bearer)
         }
         (_, Some(_)) if app.logins.knows(headers) => Ok(With::Cookie),
         (_, Some(_)) => Err(NoOperator::Missing),

@@ -182,17 +182,8 @@ export function place(wish: BanWish) {
 
 export const lift = (ban: string) => ask<unknown>('DELETE', `bans/${encodeURIComponent(ban)}`);
 
-/**
- * Has a peer removed. A browser takes segments that are one dot or two out of every path, however they are written: who has
- * such a name is kept out for a second, which closes its connection as well.
- */
-export async function remove({ dialect, network, id }: Member): Promise<void> {
-  if ([network, id].some((name) => name === '.' || name === '..')) {
-    await place({ kind: 'id', value: id, dialect, network, reason: 'removed by an operator', seconds: 1 });
-    return;
-  }
-  await ask('DELETE', `peers/${[dialect, network, id].map(encodeURIComponent).join('/')}`);
-}
+/** Has a peer removed, named in the query: a browser takes segments that are one dot or two out of every path. */
+export const remove = ({ dialect, network, id }: Member) => ask<unknown>('DELETE', `peers?${new URLSearchParams({ dialect, network, id })}`);
 
 /** A path with these parameters; those without a value are left out. */
 export function query(path: string, parameters: Record<string, string | number | null | undefined>): string {

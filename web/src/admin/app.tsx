@@ -83,7 +83,8 @@ function useView() {
 export function App() {
   const { session, trouble, ask } = useSession();
   const isIn = session !== null && session.access !== 'none';
-  const feed = useFeed(isIn);
+  // Where operators are not told apart, the hub tells nobody what happens.
+  const feed = useFeed(isIn && session.access === 'full');
   const live = useMesh(isIn);
   const leave = async () => {
     await logout().catch(() => {});
@@ -97,7 +98,7 @@ export function App() {
           hubmesh <small>operator</small>
         </h1>
         <span id="verdict" role="status">
-          <Verdict trouble={trouble ?? live.trouble} feed={feed} isIn={isIn} mesh={live.mesh} />
+          <Verdict trouble={trouble ?? live.trouble} feed={feed} session={session} mesh={live.mesh} />
         </span>
         {session?.with === 'cookie' && (
           <button type="button" class="quiet" onClick={leave}>
@@ -113,12 +114,12 @@ export function App() {
   );
 }
 
-function Verdict({ trouble, feed, isIn, mesh }: { trouble: string | null; feed: Feed; isIn: boolean; mesh: Mesh | null }) {
+function Verdict({ trouble, feed, session, mesh }: { trouble: string | null; feed: Feed; session: Session | null; mesh: Mesh | null }) {
   if (trouble) return <Pill mood="bad" text={`No news: ${trouble}`} />;
-  if (!isIn || !mesh) return <Pill mood="unknown" text="Asking the hub" />;
+  if (!session || session.access === 'none' || !mesh) return <Pill mood="unknown" text="Asking the hub" />;
   const { lost, draining } = totals(mesh);
   if (lost) return <Pill mood="bad" text={`${count(lost, 'hub')} lost`} />;
-  if (!feed.isLive) return <Pill mood="warn" text="No events; asking every other second" />;
+  if (!feed.isLive && session.access === 'full') return <Pill mood="warn" text="No events; asking every other second" />;
   if (draining) return <Pill mood="warn" text={`${count(draining, 'hub')} draining`} />;
   return <Pill mood="well" text="Live" />;
 }
@@ -130,7 +131,12 @@ function Board({ session, feed, mesh }: { session: Session; feed: Feed; mesh: Me
   const mayAct = session.access === 'full';
   return (
     <>
-      {!mayAct && <p class="soft">Read only: with ADMIN_TOKEN or ADMIN_ADDR, operators may also remove and ban peers here.</p>}
+      {!mayAct && (
+        <p class="soft">
+          Read only: this hub has neither ADMIN_TOKEN nor ADMIN_ADDR. With one of them, operators also see addresses, subjects, bans and events here, and
+          may remove and ban peers.
+        </p>
+      )}
       {mesh && <Figures mesh={mesh} />}
       <Tabs id="view" names={VIEWS} chosen={view} choose={choose} label="Views" />
       <p class="done" role="status">
@@ -155,7 +161,7 @@ interface PanelProps {
 function Panel({ view, mesh, feed, mayAct, wish }: PanelProps) {
   switch (view) {
     case 'Mesh':
-      return <MeshView mesh={mesh} feed={feed} />;
+      return <MeshView mesh={mesh} feed={feed} seesAll={mayAct} />;
     case 'Networks':
       return <NetworksView mayAct={mayAct} wish={wish} />;
     case 'Traffic':
@@ -163,10 +169,20 @@ function Panel({ view, mesh, feed, mayAct, wish }: PanelProps) {
     case 'Signals':
       return <PendingView />;
     case 'Bans':
-      return <BansView mayAct={mayAct} wish={wish} />;
+      return mayAct ? <BansView wish={wish} /> : <ForOperators title="Bans" />;
     case 'Events':
-      return <EventsView feed={feed} />;
+      return mayAct ? <EventsView feed={feed} /> : <ForOperators title="Events" />;
   }
+}
+
+/** What is shown to whoever is known to be an operator, and not to all of this machine. */
+function ForOperators({ title }: { title: string }) {
+  return (
+    <section class="card">
+      <h2>{title}</h2>
+      <p class="soft">Shown to operators alone: set ADMIN_TOKEN or ADMIN_ADDR.</p>
+    </section>
+  );
 }
 
 function Figures({ mesh }: { mesh: Mesh }) {
@@ -182,7 +198,7 @@ function Figures({ mesh }: { mesh: Mesh }) {
   );
 }
 
-function MeshView({ mesh, feed }: { mesh: Mesh; feed: Feed }) {
+function MeshView({ mesh, feed, seesAll }: { mesh: Mesh; feed: Feed; seesAll: boolean }) {
   const [chosen, setChosen] = useState<string | null>(null);
   const choose = (hub: string) => {
     setChosen(hub);
@@ -201,7 +217,11 @@ function MeshView({ mesh, feed }: { mesh: Mesh; feed: Feed }) {
         </section>
         <section class="card" aria-labelledby="recent-title">
           <h2 id="recent-title">Just now</h2>
-          <EventList events={feed.events.slice(0, RECENT)} label="The last events, the newest first" />
+          {seesAll ? (
+            <EventList events={feed.events.slice(0, RECENT)} label="The last events, the newest first" />
+          ) : (
+            <p class="soft">Shown to operators alone: set ADMIN_TOKEN or ADMIN_ADDR.</p>
+          )}
           <p class="offscreen" role="status">
             {grave && `hub ${short(grave.hub)}: ${eventWords(grave)}`}
           </p>

@@ -6,17 +6,15 @@ import type { Wish } from './steering';
 
 const SHOWN = 500;
 
-export function BansView({ mayAct, wish }: { mayAct: boolean; wish: (wish: Wish) => void }) {
+export function BansView({ wish }: { wish: (wish: Wish) => void }) {
   const { data, trouble } = usePolled<Bans>(query('bans', { limit: SHOWN }), { everyMs: 5_000, on: ['bans'] });
   return (
     <section class="card" aria-labelledby="bans-title">
       <div class="headline">
         <h2 id="bans-title">Bans</h2>
-        {mayAct && (
-          <button type="button" onClick={() => wish({ what: 'ban', kind: 'address', value: '', member: null })}>
-            Place a ban
-          </button>
-        )}
+        <button type="button" onClick={() => wish({ what: 'ban', kind: 'address', value: '', member: null })}>
+          Place a ban
+        </button>
       </div>
       {trouble && <p class="trouble">{trouble}</p>}
       {data && (
@@ -34,7 +32,7 @@ export function BansView({ mayAct, wish }: { mayAct: boolean; wish: (wish: Wish)
                     {name}
                   </th>
                 ))}
-                {mayAct && <th scope="col">Steps</th>}
+                <th scope="col">Steps</th>
               </tr>
             </thead>
             <tbody>
@@ -51,13 +49,11 @@ export function BansView({ mayAct, wish }: { mayAct: boolean; wish: (wish: Wish)
                   <td>
                     <code>{short(ban.placedBy)}</code>
                   </td>
-                  {mayAct && (
-                    <td class="steps">
-                      <button type="button" class="quiet" aria-label={`Lift the ban on ${plain(ban.value)}`} onClick={() => wish({ what: 'lift', ban })}>
-                        Lift
-                      </button>
-                    </td>
-                  )}
+                  <td class="steps">
+                    <button type="button" class="quiet" aria-label={`Lift the ban on ${plain(ban.value)}`} onClick={() => wish({ what: 'lift', ban })}>
+                      Lift
+                    </button>
+                  </td>
                 </tr>
               ))}
             </tbody>

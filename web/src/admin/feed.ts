@@ -73,7 +73,7 @@ function listen(tell: (feed: Feed) => void): () => void {
     const data = read(message.data);
     count += 1;
     if (type === 'missed') missed += Number(data.count) || 0;
-    events.unshift({ number: count, type, at: Number(data.at) || Date.now(), hub: String(data.hub ?? ''), data });
+    events.unshift({ number: count, type, at: moment(data.at), hub: String(data.hub ?? ''), data });
     // A copy now and then, and not for each of a thousand in a second.
     if (events.length > 2 * KEPT) events.length = KEPT;
     TYPES[type]?.forEach((topic) => bus.tell(topic));
@@ -101,6 +101,15 @@ function listen(tell: (feed: Feed) => void): () => void {
     clearTimeout(again);
     clearTimeout(telling);
   };
+}
+
+/** The last moment that there is a date for. */
+const LAST_MS = 8.64e15;
+
+/** When something happened, as its hub says; now, where that is no time. */
+function moment(at: unknown): number {
+  const ms = Number(at);
+  return ms > 0 && ms <= LAST_MS ? ms : Date.now();
 }
 
 function read(text: unknown): Record<string, unknown> {

@@ -137,7 +137,7 @@ function NetworkTable({ rows, chosen, choose }: { rows: NetworkRow[]; chosen: Ne
 
 function PeersView({ network: { dialect, network }, mayAct, wish }: Props & { network: NetworkRow }) {
   const pages = usePages('');
-  const path = query('peers', { dialect, network, details: 1, limit: PAGE, after: pages.after });
+  const path = query('peers', { dialect, network, details: mayAct ? 1 : null, limit: PAGE, after: pages.after });
   const { data, trouble } = usePolled<Peers>(path, PACE);
   return (
     <section class="card" aria-labelledby="peers-title">

@@ -73,6 +73,16 @@ function Lift({ ban, close, done }: Props & { ban: Ban }) {
 const KINDS: Record<BanKind, string> = { id: 'Id', subject: 'Subject', address: 'Address', block: 'Block of addresses' };
 const HINTS: Record<BanKind, string> = { id: 'the id of a peer', subject: 'sub of a JWT', address: '203.0.113.7', block: '203.0.113.0/24' };
 
+/** As many as a hub takes. */
+const REASON_BYTES = 200;
+
+/** What of a reason a hub takes: it counts bytes, and a letter may have four. */
+function clipped(reason: string): string {
+  const bytes = new Uint8Array(REASON_BYTES);
+  const { read } = new TextEncoder().encodeInto(reason, bytes);
+  return reason.slice(0, read);
+}
+
 const SPANS: [string, number][] = [
   ['10 minutes', 600],
   ['1 hour', 3_600],
@@ -119,8 +129,8 @@ function PlaceBan({ first, close, done }: Props & { first: Wish & { what: 'ban' 
         </label>
       )}
       <label class="row">
-        <span>Reason, which the peer is told</span>
-        <input value={reason} maxLength={200} autocomplete="off" onInput={(event) => setReason(event.currentTarget.value)} />
+        <span>Reason, for operators</span>
+        <input value={reason} maxLength={REASON_BYTES} autocomplete="off" onInput={(event) => setReason(clipped(event.currentTarget.value))} />
       </label>
       <label class="row">
         <span>For</span>
