@@ -47,7 +47,11 @@ async fn the_page_runs_nothing_but_what_the_hub_serves() {
     for asset in assets(&answers[0].body) {
         answers.push(served.get(&asset).await);
     }
-    assert_eq!(answers.len(), 4, "the page, a script, a style and an icon");
+    assert_eq!(
+        answers.len(),
+        5,
+        "the page, two scripts, a style and an icon"
+    );
     for answer in &answers {
         assert_eq!(answer.header("content-security-policy"), Some(policy));
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
@@ -78,6 +82,7 @@ async fn assets_are_kept_for_ever_and_the_page_is_asked_for_again() {
     let expected = [
         "image/svg+xml",
         "text/css; charset=utf-8",
+        "text/javascript; charset=utf-8",
         "text/javascript; charset=utf-8",
     ];
     assert_eq!(types, expected);

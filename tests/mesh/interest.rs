@@ -28,13 +28,14 @@ async fn peers_of_one_network_find_each_other_and_others_are_no_hubs_business() 
         metric_reaches(hub, "hubmesh_directory_networks", &[], 2.0).await;
         metric_reaches(hub, "hubmesh_directory_peers", &[], 2.0).await;
     }
-    assert_eq!(metric(&hubs[2], "hubmesh_mesh_interests", &[]).await, 0.0);
+    // Bans are of interest to every hub.
+    assert_eq!(metric(&hubs[2], "hubmesh_mesh_interests", &[]).await, 1.0);
     // A network that is new to its hub.
     let mate = Peer::join(&hubs[2], "club").await;
     mate.sees(&club.id).await;
     club.sees(&mate.id).await;
     converse(&mate, &club).await;
-    metric_reaches(&hubs[2], "hubmesh_mesh_interests", &[], 1.0).await;
+    metric_reaches(&hubs[2], "hubmesh_mesh_interests", &[], 2.0).await;
     // And one that takes an id that is held there is told so.
     let clone = Peer::ask_to_join(&hubs[1], "club", mate.id.clone()).await;
     clone.is_told("id-taken", 1).await;
@@ -44,7 +45,7 @@ async fn peers_of_one_network_find_each_other_and_others_are_no_hubs_business() 
     mate.goodbye().await;
     club.loses(&gone).await;
     eventually("its interest ends", async || {
-        metric(&hubs[2], "hubmesh_mesh_interests", &[]).await == 0.0
+        metric(&hubs[2], "hubmesh_mesh_interests", &[]).await == 1.0
     })
     .await;
     let again = Peer::join(&hubs[2], "club").await;

@@ -79,7 +79,7 @@ async fn who_may_not_come_in_is_in_the_debug_log() {
     for id in ["p1", "p2", "p3", "p4"] {
         members.push(Client::open(&rooms, id, "attic").await);
     }
-    is_told(&rooms, &Way::new("bob", "attic"), "in the room").await;
+    is_told(&rooms, &Way::new("bob", "attic"), "room is full").await;
     let long = "x".repeat(128);
     is_told(&rooms, &Way::new("bob", &long), "names no room").await;
 

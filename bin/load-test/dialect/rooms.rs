@@ -4,6 +4,8 @@
 //! asks to create it, and enters it where the hub answers that it is there; so nobody needs to know who was first. A
 //! peer counts as joined once it knows of another: of two that create one room on two hubs at once, one loses it again.
 
+use std::collections::HashSet;
+
 use hubmesh_client::PeerId;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,6 +17,8 @@ use crate::stamp::{self, Stamp};
 pub struct Rooms {
     persona: Persona,
     socket: WebSocket,
+    /// The others in the room that were seen: one that comes while this peer enters is told of twice.
+    seen: HashSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +55,7 @@ impl Rooms {
         Self {
             persona,
             socket: WebSocket::new(),
+            seen: HashSet::new(),
         }
     }
 
@@ -129,6 +134,7 @@ impl Codec for Rooms {
                 return Ok(done);
             };
             done += len;
+            let first = events.len();
             let is_there = match incoming {
                 Incoming::Message(message) => understand(&self.persona.id, message, events),
                 Incoming::Opened => {
@@ -137,6 +143,12 @@ impl Codec for Rooms {
                 }
                 Incoming::Nothing => false,
             };
+            let mut new = events.split_off(first);
+            new.retain(|event| match event {
+                Event::Seen(id) => self.seen.insert(id.clone()),
+                _ => true,
+            });
+            events.append(&mut new);
             if is_there {
                 self.say("join-room", &json!({"userName": "load"}), out);
             }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::Sha256;
+use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::super::admin::{Door, NoOperator};
