@@ -52,7 +52,7 @@ impl Pressure {
         self.thresholds
     }
 
-    /// So many bytes are resident: the level before and the level now. The highest level ends below [`LEFT_BELOW`] of its
+    /// So many bytes are resident: the level before and the level now. The highest level ends below 95 % of its
     /// threshold, so that it does not begin anew with each client that is let in.
     pub fn judge(&self, resident: u64) -> (Level, Level) {
         let before = self.level();

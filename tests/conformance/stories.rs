@@ -21,8 +21,8 @@ const IMPATIENT: [(&str, &str); 4] = [
 /// Where a call to somebody who is gone is known to fail soon.
 const SOON: [(&str, &str); 1] = [("PEERJS_EXPIRE_TIMEOUT_MS", "200")];
 
-/// Where somebody is soon too fast.
-const SLOW: [(&str, &str); 2] = [("RATE_LIMIT_PER_SEC", "50"), ("RATE_LIMIT_BURST", "20")];
+/// Where somebody is soon too fast, though not by coming into one network: a further announcement costs 19 messages.
+const SLOW: [(&str, &str); 2] = [("RATE_LIMIT_PER_SEC", "50"), ("RATE_LIMIT_BURST", "40")];
 
 pub async fn play(story: Story, dialect: Dialect, place: Place) {
     let settings: &[(&str, &str)] = match story {
@@ -181,7 +181,7 @@ async fn over_limit(stage: &Stage) {
             }
         }
         false => {
-            ada.pings(60).await;
+            ada.pings(120).await;
             ada.is_told("rate-limited").await;
         }
     }
