@@ -216,6 +216,7 @@ pub struct App<B> {
     gate: Gate,
     operators: Operators,
     logins: operating::Logins,
+    guesses: operating::Guesses,
     asked: admin_api::Asked,
     connect_rate: Option<ConnectRate>,
     /// How fast an address may change rooms.
@@ -264,6 +265,7 @@ impl<B: Backend> App<B> {
             gate: Gate::new(config.auth_token.as_ref(), config.jwt.as_ref()),
             operators: Operators::new(&config.admin),
             logins: operating::Logins::new(&config.admin),
+            guesses: operating::Guesses::new(&config.admin),
             asked: admin_api::Asked::default(),
             connect_rate: config.connects_per_minute_per_ip.map(ConnectRate::new),
             change_rate: ConnectRate::per_second(config.peer.rate_per_sec, config.peer.rate_burst),
@@ -404,7 +406,7 @@ impl<B: Backend> App<B> {
 
     /// Gives back the memory of addresses that have not asked for a WebSocket lately.
     pub fn forget_idle_addresses(&self) {
-        self.logins.forget_idle();
+        self.guesses.forget_idle();
         let rates = [&self.connect_rate, &self.change_rate];
         rates
             .into_iter()

@@ -1,12 +1,10 @@
 //! Logins of browsers: a cookie in place of the token.
 //!
 //! A cookie says until when it is good, and is signed with a key that is made of the token: every hub with the same token knows
-//! it, and no hub keeps it. One that was given back is remembered here until it would have ended. Guesses are bounded for each
-//! address.
+//! it, and no hub keeps it. One that was given back is remembered here until it would have ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
@@ -15,7 +13,6 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::Sha256;
-use tokio::time::Instant;
 use warp::reply::Response;
 
 use super::super::admin::{Door, NoOperator};
@@ -27,7 +24,7 @@ use super::who::{self, Deed, Operator, With};
 use crate::auth::Secret;
 use crate::clock::unix_ms;
 use crate::config::AdminSettings;
-use crate::limits::{AddressGroup, ConnectRate, MAX_TRACKED};
+use crate::limits::AddressGroup;
 use crate::metrics::Refusal;
 use crate::watch;
 
@@ -43,9 +40,6 @@ const MAX_RETURNED: usize = 1_024;
 /// The logins of browsers.
 pub(in super::super) struct Logins {
     key: Option<[u8; 32]>,
-    rate: Option<ConnectRate>,
-    /// Whose bearers are not compared, and until when: too many were wrong.
-    barred: Mutex<HashMap<AddressGroup, Instant>>,
     /// Cookies that were given back, and until when they would have been good.
     returned: Mutex<BTreeMap<String, u64>>,
 }
@@ -62,8 +56,6 @@ impl Logins {
         let token = settings.token.as_ref().map(Secret::expose);
         Logins {
             key: token.map(|token| signature(token.as_bytes(), &[KEY_LABEL])),
-            rate: settings.logins_per_minute.map(ConnectRate::new),
-            barred: Mutex::default(),
             returned: Mutex::default(),
         }
     }
@@ -121,35 +113,6 @@ impl Logins {
         }
         returned.insert(value, until);
     }
-
-    /// Gives back the memory of addresses that have not tried lately.
-    pub(in super::super) fn forget_idle(&self) {
-        if let Some(rate) = &self.rate {
-            rate.forget_idle();
-        }
-        let now = Instant::now();
-        self.barred.lock().retain(|_, until| now < *until);
-    }
-
-    /// How long no bearer of these addresses is compared.
-    fn barred(&self, group: AddressGroup) -> Option<Duration> {
-        let barred = self.barred.lock();
-        let left = barred.get(&group)?.checked_duration_since(Instant::now());
-        left.filter(|left| !left.is_zero())
-    }
-
-    /// A bearer was wrong: that takes one of the logins. `Err`: there is none left for this time.
-    fn count_wrong(&self, group: AddressGroup) -> Result<(), Duration> {
-        let Some(rate) = &self.rate else {
-            return Ok(());
-        };
-        rate.check(group).inspect_err(|wait| {
-            let mut barred = self.barred.lock();
-            if barred.len() < MAX_TRACKED {
-                barred.insert(group, Instant::now() + *wait);
-            }
-        })
-    }
 }
 
 /// Whether a request came by TLS, here or at a proxy that is believed.
@@ -183,30 +146,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     bare.is_some_and(|bare| bare.trim().eq_ignore_ascii_case(reply::JSON))
 }
 
-/// Has a bearer compared, unless too many of its address were wrong lately. One that is wrong takes a turn of the logins, so
-/// that nobody guesses faster here than there.
-pub(in super::super) fn guessed<B: Backend>(
-    app: &App<B>,
-    head: &Head,
-    compare: impl FnOnce() -> Result<(), NoOperator>,
-) -> Result<(), NoOperator> {
-    let Some(address) = admit::client(app, head) else {
-        return compare();
-    };
-    let too_many = |wait: Duration| NoOperator::TooMany(wait.as_secs() + 1);
-    let group = AddressGroup::of(address);
-    if let Some(wait) = app.logins.barred(group) {
-        return Err(too_many(wait));
-    }
-    let checked = compare();
-    if checked == Err(NoOperator::Wrong) {
-        let events = &app.backend.watch().events;
-        events.note_refusal("operator", Some(address), None);
-        app.logins.count_wrong(group).map_err(too_many)?;
-    }
-    checked
-}
-
 /// Gives a browser its cookie for the token.
 pub(super) fn login<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     let Call { door, head, .. } = call;
@@ -227,9 +166,7 @@ pub(super) fn login<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     let Some(address) = admit::client(app, head) else {
         return admin::refuse(app, NoOperator::Missing);
     };
-    if let Some(rate) = &app.logins.rate
-        && let Err(wait) = rate.check(AddressGroup::of(address))
-    {
+    if let Err(wait) = app.guesses.take_turn(AddressGroup::of(address)) {
         let why = "too many logins from your address within a minute";
         return reply::too_many(why, wait.as_secs() + 1);
     }

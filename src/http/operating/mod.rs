@@ -7,6 +7,7 @@
 mod acts;
 mod bans;
 mod events;
+mod guesses;
 mod login;
 mod pictures;
 mod who;
@@ -27,7 +28,8 @@ use super::{App, Backend, admin, admin_api, reply};
 use who::{Deed, With};
 
 pub(super) use events::Lasting;
-pub(super) use login::{Logins, guessed};
+pub(super) use guesses::{Guesses, guessed};
+pub(super) use login::Logins;
 
 /// How long other hubs have to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);

@@ -15,7 +15,7 @@ use super::super::admin::{Door, NoOperator, has_bearer, is_named_well, is_shown}
 use super::super::endpoint::Call;
 use super::super::near::{Far, is_of_this_machine};
 use super::super::{App, Backend, Head, admit};
-use super::login;
+use super::guesses;
 
 /// What no form can send.
 const OURS: HeaderName = HeaderName::from_static("x-hubmesh-admin");
@@ -89,7 +89,7 @@ fn shown<B: Backend>(app: &App<B>, door: Door, head: &Head) -> Result<With, NoOp
     match (door, operators.gate()) {
         (Door::Public, _) if operators.has_door() => Err(NoOperator::Elsewhere),
         (_, Some(gate)) if has_bearer(headers) => {
-            let checked = login::guessed(app, head, || is_shown(gate, headers));
+            let checked = guesses::guessed(app, head, || is_shown(gate, headers));
             checked.map(|()| With::Bearer)
         }
         (_, Some(_)) if app.logins.knows(headers) => Ok(With::Cookie),
