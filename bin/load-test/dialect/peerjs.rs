@@ -101,19 +101,15 @@ impl Codec for PeerJs {
         events: &mut Vec<Event>,
         out: &mut Vec<u8>,
     ) -> Result<usize, DialectError> {
-        let mut done = 0;
-        while let Some((incoming, len)) = self
-            .socket
-            .read(input.get(done..).unwrap_or_default(), out)?
-        {
+        let Self { socket, open, .. } = self;
+        socket.read_all(input, out, |incoming| {
             if let Incoming::Message(message) = incoming {
-                let event = understand(message, self.open)?;
-                self.open |= event == Event::Open;
+                let event = understand(message, *open)?;
+                *open |= event == Event::Open;
                 events.push(event);
             }
-            done += len;
-        }
-        Ok(done)
+            Ok(())
+        })
     }
 }
 

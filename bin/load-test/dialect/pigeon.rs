@@ -7,7 +7,7 @@ use hubmesh_client::PeerId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::websocket::{Incoming, WebSocket};
+use super::websocket::WebSocket;
 use super::{Candidate, Codec, DialectError, Event, Persona};
 use crate::stamp::{self, Stamp};
 
@@ -81,19 +81,7 @@ impl Codec for Pigeon {
         events: &mut Vec<Event>,
         out: &mut Vec<u8>,
     ) -> Result<usize, DialectError> {
-        let mut done = 0;
-        while let Some((incoming, len)) = self
-            .socket
-            .read(input.get(done..).unwrap_or_default(), out)?
-        {
-            match incoming {
-                Incoming::Opened => events.push(Event::Open),
-                Incoming::Message(message) => events.push(understand(message)),
-                Incoming::Nothing => {}
-            }
-            done += len;
-        }
-        Ok(done)
+        self.socket.read_events(input, events, out, understand)
     }
 }
 

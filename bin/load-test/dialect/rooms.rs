@@ -17,7 +17,7 @@ use crate::stamp::{self, Stamp};
 pub struct Rooms {
     persona: Persona,
     socket: WebSocket,
-    /// The others in the room that were seen: one that comes while this peer enters is told of twice.
+    /// This peer, and the others in the room that were seen: one that comes while this peer enters is told of twice.
     seen: HashSet<String>,
 }
 
@@ -53,9 +53,9 @@ struct Member {
 impl Rooms {
     pub fn new(persona: Persona) -> Self {
         Self {
+            seen: HashSet::from([persona.id.to_string()]),
             persona,
             socket: WebSocket::new(),
-            seen: HashSet::new(),
         }
     }
 
@@ -71,8 +71,9 @@ impl Rooms {
     }
 }
 
-/// Puts what a message for `me` says into `events`; says whether it is that the room is there already.
-fn understand(me: &PeerId, message: &[u8], events: &mut Vec<Event>) -> bool {
+/// Puts what a message says into `events`; says whether it is that the room is there already. Those in `seen` are not seen
+/// again.
+fn understand(seen: &mut HashSet<String>, message: &[u8], events: &mut Vec<Event>) -> bool {
     if let Some(stamp) = Stamp::find(message) {
         events.push(Event::Arrived(stamp));
         return false;
@@ -81,12 +82,14 @@ fn understand(me: &PeerId, message: &[u8], events: &mut Vec<Event>) -> bool {
         events.push(Event::Other);
         return false;
     };
-    match kind {
-        "peer-joined" => events.push(Event::Seen(data.peer.user_id)),
-        "room-joined" => {
-            let ids = data.room.peers.into_iter().map(|peer| peer.user_id);
-            events.extend(ids.filter(|id| id != me.as_str()).map(Event::Seen));
+    let mut see = |Member { user_id }| {
+        if seen.insert(user_id.clone()) {
+            events.push(Event::Seen(user_id));
         }
+    };
+    match kind {
+        "peer-joined" => see(data.peer),
+        "room-joined" => data.room.peers.into_iter().for_each(see),
         "error" if data.code == "room-exists" => return true,
         "error" => events.push(Event::Complaint(data.error)),
         _ => events.push(Event::Other),
@@ -127,32 +130,20 @@ impl Codec for Rooms {
         events: &mut Vec<Event>,
         out: &mut Vec<u8>,
     ) -> Result<usize, DialectError> {
-        let mut done = 0;
-        loop {
-            let rest = input.get(done..).unwrap_or_default();
-            let Some((incoming, len)) = self.socket.read(rest, out)? else {
-                return Ok(done);
-            };
-            done += len;
-            let first = events.len();
-            let is_there = match incoming {
-                Incoming::Message(message) => understand(&self.persona.id, message, events),
-                Incoming::Opened => {
-                    events.push(Event::Open);
-                    false
-                }
-                Incoming::Nothing => false,
-            };
-            let mut new = events.split_off(first);
-            new.retain(|event| match event {
-                Event::Seen(id) => self.seen.insert(id.clone()),
-                _ => true,
-            });
-            events.append(&mut new);
-            if is_there {
-                self.say("join-room", &json!({"userName": "load"}), out);
+        let Self { socket, seen, .. } = self;
+        let mut is_there = false;
+        let done = socket.read_all(input, out, |incoming| {
+            match incoming {
+                Incoming::Opened => events.push(Event::Open),
+                Incoming::Message(message) => is_there |= understand(seen, message, events),
+                Incoming::Nothing => {}
             }
+            Ok(())
+        })?;
+        if is_there {
+            self.say("join-room", &json!({"userName": "load"}), out);
         }
+        Ok(done)
     }
 }
 
@@ -173,7 +164,8 @@ mod tests {
     /// What `message` says to `me`.
     fn heard(me: &PeerId, message: &Value) -> (Vec<Event>, bool) {
         let mut events = Vec::new();
-        let is_there = understand(me, message.to_string().as_bytes(), &mut events);
+        let mut seen = HashSet::from([me.to_string()]);
+        let is_there = understand(&mut seen, message.to_string().as_bytes(), &mut events);
         (events, is_there)
     }
 

@@ -8,7 +8,7 @@ use hubmesh_causes as causes;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Candidate, DialectError, Persona};
+use super::{Candidate, DialectError, Event, Persona};
 use crate::stamp::Slot;
 
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
@@ -134,6 +134,39 @@ impl WebSocket {
             _ => return Err(DialectError::Malformed("a WebSocket opcode")),
         };
         Ok(Some((incoming, frame.len)))
+    }
+
+    /// Hands all that is whole at the front of `input` to `heed`, one after the other; says how many bytes that was.
+    pub fn read_all(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        mut heed: impl FnMut(Incoming<'_>) -> Result<(), DialectError>,
+    ) -> Result<usize, DialectError> {
+        let mut done = 0;
+        while let Some((incoming, len)) = self.read(input.get(done..).unwrap_or_default(), out)? {
+            heed(incoming)?;
+            done += len;
+        }
+        Ok(done)
+    }
+
+    /// The same for a dialect in which each message is one event, and an open connection is one.
+    pub fn read_events(
+        &mut self,
+        input: &[u8],
+        events: &mut Vec<Event>,
+        out: &mut Vec<u8>,
+        understand: impl Fn(&[u8]) -> Event,
+    ) -> Result<usize, DialectError> {
+        self.read_all(input, out, |incoming| {
+            match incoming {
+                Incoming::Opened => events.push(Event::Open),
+                Incoming::Message(message) => events.push(understand(message)),
+                Incoming::Nothing => {}
+            }
+            Ok(())
+        })
     }
 
     fn continue_message(&mut self, frame: &Frame<'_>) -> Result<Incoming<'_>, DialectError> {

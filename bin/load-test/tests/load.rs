@@ -28,6 +28,14 @@ fn unlimited() -> hub_process::HubBuilder {
         .env("MAX_CONNECTIONS", "5000")
 }
 
+/// Two hubs, the second of which is told of the first.
+async fn linked() -> [HubProcess; 2] {
+    let first = unlimited().start().await;
+    let second = unlimited().env("BOOTSTRAP_HUBS", first.ws_url());
+    let second = second.start().await;
+    [first, second]
+}
+
 const PEERJS: [&str; 2] = ["--dialect", "peerjs"];
 const SHORT: [&str; 4] = ["--duration", "500ms", "--warmup", "100ms"];
 
@@ -76,11 +84,7 @@ async fn relayed_messages_reconcile_paced_and_saturated() {
 
 #[tokio::test]
 async fn load_crosses_a_pair_of_hubs() {
-    let first = unlimited().start().await;
-    let second = unlimited()
-        .env("BOOTSTRAP_HUBS", first.ws_url())
-        .start()
-        .await;
+    let [first, second] = linked().await;
     let (url, neighbour) = (first.ws_url(), second.ws_url());
     let aim = ["--hub", &url, "--hub-b", &neighbour];
     let relay = [&["relay", "--pairs", "10", "--paced", "500"], &SHORT[..]].concat();
@@ -221,11 +225,7 @@ async fn peerjs_clients_relay_idle_and_come_as_native_ones_do() {
 
 #[tokio::test]
 async fn clients_of_rooms_and_of_topics_relay_and_idle_on_one_hub_and_across_two() {
-    let first = unlimited().start().await;
-    let second = unlimited()
-        .env("BOOTSTRAP_HUBS", first.ws_url())
-        .start()
-        .await;
+    let [first, second] = linked().await;
     let (url, neighbour) = (first.ws_url(), second.ws_url());
     let relay = ["relay", "--pairs", "10", "--paced", "200"];
     for dialect in ["rooms", "yjs"] {
