@@ -71,6 +71,8 @@ struct Pair {
     sent: u32,
     expected: u32,
     in_flight: u32,
+    /// Probes that were lost, and of which the sender may still be told.
+    lost_probes: u32,
 }
 
 pub async fn run(lab: &Lab, options: &Options) -> Result<Report, Failure> {
@@ -161,6 +163,7 @@ fn pair_up(peers: Vec<Peer>, options: &Options, tally: &Rc<Tally>, start: Instan
             sent: 0,
             expected: 0,
             in_flight: 0,
+            lost_probes: 0,
         });
     }
     pairs
@@ -222,6 +225,7 @@ impl Pair {
             if let Ok(done) = timeout(PROBE_EVERY, waiting).await {
                 return done;
             }
+            self.lost_probes += 1;
         }
     }
 
@@ -280,8 +284,11 @@ impl Pair {
 
     fn on_sender(&mut self, events: &[Event]) {
         for event in events {
-            if let Event::Complaint(complaint) = event {
-                self.tally.complained(complaint);
+            match event {
+                // Nothing counts before a probe arrives.
+                Event::Complaint(_) if self.lost_probes > 0 => self.lost_probes -= 1,
+                Event::Complaint(complaint) => self.tally.complained(complaint),
+                _ => {}
             }
         }
     }
