@@ -68,8 +68,6 @@ pub(super) fn endpoints<B: Backend>(app: &App<B>) -> Vec<Endpoint<B>> {
     let endpoint = |(path, most, handlers)| Endpoint {
         path,
         most,
-        // Each handler knows who may ask for it.
-        guard: |_, _, _| None,
         handlers,
     };
     all.into_iter().map(endpoint).collect()

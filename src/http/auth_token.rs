@@ -57,7 +57,6 @@ pub(super) fn endpoint<B: Backend>() -> Endpoint<B> {
     Endpoint {
         path: "api/auth/token",
         most: MOST,
-        guard: |_, _, _| None,
         handlers: Handlers::<B>::ALL,
     }
 }

@@ -69,7 +69,6 @@ pub(super) fn endpoints<B: Backend>() -> [Endpoint<B>; 2] {
     all.map(|(path, handlers)| Endpoint {
         path,
         most: 0,
-        guard: |_, _, _| None,
         handlers,
     })
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::header::TRANSFER_ENCODING;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use warp::filters::BoxedFilter;
 use warp::reject::{PayloadTooLarge, Rejection};
 use warp::reply::Response;
@@ -35,17 +35,12 @@ pub(super) struct Call {
 /// Answers one request.
 pub(super) type Handler<B> = fn(Arc<App<B>>, Call) -> BoxFuture<'static, Response>;
 
-/// What is answered to a request that may not be made here, whatever it asks for; `None` lets it in.
-pub(super) type Guard<B> = fn(&Arc<App<B>>, Door, &HeaderMap) -> Option<Response>;
-
 /// A path, and who answers there.
 pub(super) struct Endpoint<B: 'static> {
     /// Its segments without a slash in front; `{}` is any one segment.
     pub(super) path: &'static str,
     /// The longest body, in bytes.
     pub(super) most: u64,
-    /// Who may ask.
-    pub(super) guard: Guard<B>,
     /// Who answers which method; that of GET answers HEAD too.
     pub(super) handlers: &'static [(Method, Handler<B>)],
 }
@@ -112,9 +107,6 @@ pub(super) fn route<B: Backend>(
         .then(move |names, head: Head, body| {
             let (app, endpoint) = (Arc::clone(&app), Arc::clone(&endpoint));
             async move {
-                if let Some(refused) = (endpoint.guard)(&app, door, &head.headers) {
-                    return refused;
-                }
                 let (handler, body) = match endpoint.handler(&head, body) {
                     Ok(found) => found,
                     Err(refused) => return *refused,
@@ -180,7 +172,6 @@ mod tests {
         let endpoint = |path| Endpoint::<()> {
             path,
             most: 0,
-            guard: |_, _, _| None,
             handlers: &[],
         };
         for (pattern, path, fits) in [

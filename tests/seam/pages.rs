@@ -20,7 +20,6 @@ pub(super) fn endpoint<B: Backend>() -> Endpoint<B> {
     Endpoint {
         path: "trial/topics/{}",
         most: MOST,
-        guard: |_, _, _| None,
         handlers: Handlers::<B>::ALL,
     }
 }

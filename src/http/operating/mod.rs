@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use url::form_urlencoded;
 use warp::reply::Response;
 
@@ -36,13 +36,11 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// The longest body of a request.
 const MOST: u64 = 4 * 1024;
 
-/// All of it.
+/// All of it. Who asks is found out by each handler, which knows what for.
 pub(super) fn endpoints<B: Backend>() -> [Endpoint<B>; 3] {
     let endpoint = |path, handlers| Endpoint {
         path,
         most: MOST,
-        // Who asks is found out by each handler, which knows what for.
-        guard: |_: &Arc<App<B>>, _, _: &HeaderMap| None,
         handlers,
     };
     [
