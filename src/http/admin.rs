@@ -112,19 +112,20 @@ impl Operators {
     }
 }
 
+/// All that is shown as a bearer.
+pub(super) fn bearers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let all = headers.get_all(AUTHORIZATION).into_iter();
+    all.filter_map(|value| bearer(value.to_str().ok()?))
+}
+
 /// Whether something is shown as a bearer.
 pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
-    let all = headers.get_all(AUTHORIZATION).iter();
-    let mut shown = all.filter_map(|value| bearer(value.to_str().ok()?));
-    shown.next().is_some()
+    bearers(headers).next().is_some()
 }
 
 /// Whether the token is shown as a bearer.
 pub(super) fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperator> {
-    let all = headers.get_all(AUTHORIZATION).into_iter();
-    let mut shown = all
-        .filter_map(|value| bearer(value.to_str().ok()?))
-        .peekable();
+    let mut shown = bearers(headers).peekable();
     if shown.peek().is_none() {
         return Err(NoOperator::Missing);
     }

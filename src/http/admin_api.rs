@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use warp::reply::Response;
 
-use super::admin::{self, Door};
+use super::admin::Door;
 use super::endpoint::Call;
 use super::paging::{BadQuery, Query};
 use super::{App, Backend, reply};
@@ -28,7 +28,7 @@ use crate::watch::Party;
 /// Under which path all of it is.
 pub(super) const PATH: &str = "/admin/api/";
 /// How long hubs have to say how they are: an interval of round trips across the planet, and of a hub that is busy.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// For how long what they said is shown.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -38,8 +38,7 @@ pub(super) type Asked = tokio::sync::Mutex<Option<(Instant, Arc<Vec<HubReport>>)
 /// One of its lists.
 pub(super) async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     let Call { door, head, .. } = call;
-    let page = call.names.first().map_or("", String::as_str);
-    let made = match page {
+    let made = match call.name() {
         "hubs" => hubs(app, &head.query).await,
         "networks" => {
             let _turn = app.turn(*door).acquire().await;
@@ -48,10 +47,10 @@ pub(super) async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Respon
         "peers" => peers(app, *door, &head.query).await,
         _ => return reply::nothing_here(),
     };
-    admin::keep(match made {
+    match made {
         Ok(body) => reply::json(StatusCode::OK, &body),
         Err(why) => reply::error(StatusCode::BAD_REQUEST, &why.to_string()),
-    })
+    }
 }
 
 // ---- Hubs -----------------------------------------------------------------------------------------------
@@ -197,9 +196,7 @@ async fn hubs<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value
         }
         all.push((row.id.clone(), row));
     }
-    let page = query
-        .paging
-        .page(all, query.paging.after().map(str::to_owned));
+    let page = query.paging.page_by_name(all);
     Ok(json!({
         "timestamp": timestamp(),
         "hubs": page.entries,
@@ -288,9 +285,7 @@ async fn peers<B: Backend>(
                 .is_none_or(|wanted| hub.to_string().starts_with(wanted));
             is_wanted.then(|| (peer.to_string(), (peer, hub, since_ms)))
         });
-        query
-            .paging
-            .page(all.collect(), query.paging.after().map(str::to_owned))
+        query.paging.page_by_name(all.collect())
     };
     let entries = std::mem::take(&mut page.entries);
     let (parties, silent) = match query.filter("details") {

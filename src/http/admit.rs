@@ -383,15 +383,20 @@ pub(super) fn its_dialect(grant: &Grant, dialect: Dialect) -> Result<(), Refused
 /// What a token lets its holder ask for over HTTP about a network of this dialect.
 pub(super) fn may_discover(grant: &Grant, dialect: Dialect, network: &str) -> Result<(), Refused> {
     its_dialect(grant, dialect)?;
-    let scope = &grant.scope;
-    if !scope.opens(network) {
-        return Err(Refused::OtherNetwork);
-    }
-    let discover = Right::Discover;
-    match scope.has(discover) {
-        true => Ok(()),
-        false => Err(Refused::NoRight(discover.word())),
-    }
+    its_network(grant, network)?;
+    has(grant, Right::Discover)
+}
+
+/// A token may be for some networks alone.
+pub(super) fn its_network(grant: &Grant, network: &str) -> Result<(), Refused> {
+    let opened = grant.scope.opens(network);
+    opened.then_some(()).ok_or(Refused::OtherNetwork)
+}
+
+/// A token may lack a right.
+pub(super) fn has(grant: &Grant, right: Right) -> Result<(), Refused> {
+    let has = grant.scope.has(right);
+    has.then_some(()).ok_or(Refused::NoRight(right.word()))
 }
 
 /// What the tokens of the header and the query prove; either will do, unless its subject is banned.

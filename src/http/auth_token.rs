@@ -19,10 +19,10 @@ use warp::reply::Response;
 use super::admit::{self, Refused};
 use super::endpoint::{Call, Endpoint, Handler};
 use super::near::is_of_this_machine;
-use super::{App, Backend, Head, reply};
+use super::{App, Backend, Head, admin, reply};
+use crate::auth::Grant;
 use crate::auth::jwt::CannotSign;
 use crate::auth::minting::{Asker, NotMinted, TokenAnswer, TokenRequest, mint};
-use crate::auth::{Grant, bearer};
 use crate::clock::unix_ms;
 use crate::metrics::Minting;
 
@@ -132,9 +132,8 @@ fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken
 
 /// What the tokens in `Authorization` grant, unless their subject is banned: addresses end in logs.
 fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
-    let all = head.headers.get_all(AUTHORIZATION).into_iter();
-    let shown = all.filter_map(|value| bearer(value.to_str().ok()?));
-    admit::not_barred(app, head, app.gate.check(shown)?)
+    let shown = app.gate.check(admin::bearers(&head.headers))?;
+    admit::not_barred(app, head, shown)
 }
 
 impl NoToken {

@@ -9,7 +9,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use hubmesh_core::ids::{Dialect, NetworkKey};
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::task::yield_now;
@@ -84,13 +83,6 @@ fn answer(made: Result<Response, Answered>) -> Response {
     made.unwrap_or_else(|answered| *answered)
 }
 
-fn paging(call: &Call) -> Result<Paging, Answered> {
-    Paging::read(&call.head.query).map_err(|why| {
-        let why = why.to_string();
-        Box::new(reply::error(StatusCode::BAD_REQUEST, &why))
-    })
-}
-
 /// `GET /rooms`: a WebSocket of OctateCode's clients, or the list. At the door for operators there is the list alone.
 fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move {
@@ -109,16 +101,14 @@ fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Respons
 
 async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
     let only = app.may_list(call, Dialect::Coordinator)?;
-    let paging = paging(call)?;
+    let paging = Paging::of(call)?;
     let all = app.backend.networks().into_iter();
     let all = all.filter(|(network, _)| {
         let its = network.dialect() == Some(Dialect::Coordinator) && is_room(network);
-        its && only
-            .as_ref()
-            .is_none_or(|only| only.iter().any(|name| name == network.name()))
+        its && only.opens(network.name())
     });
     let all = all.map(|(network, count)| (network.name().to_owned(), (network, count)));
-    let page = paging.page(all.collect(), paging.after().map(str::to_owned));
+    let page = paging.page_by_name(all.collect());
     let mut rooms = Vec::with_capacity(page.entries.len());
     for (at, (network, count)) in page.entries.iter().enumerate() {
         let shown = app.backend.ids(network, SHOWN);
@@ -148,10 +138,9 @@ fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Respons
 
 /// As in the original, a room that nobody is in has no peers, and is no error.
 fn members<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
-    let name = call.names.first().map_or("", String::as_str);
-    let name = percent_decode_str(name).decode_utf8_lossy();
+    let name = call.decoded_name();
     app.may_see(call, Dialect::Coordinator, &name)?;
-    let paging = paging(call)?;
+    let paging = Paging::of(call)?;
     let network = NetworkKey::new(Dialect::Coordinator, &name).ok();
     let network = network.filter(is_room);
     let members = network.map_or_else(Vec::new, |network| app.backend.by_seniority(&network));
@@ -165,7 +154,7 @@ fn members<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> 
         };
         (id, row)
     });
-    let page = paging.page(all.collect(), paging.after().map(str::to_owned));
+    let page = paging.page_by_name(all.collect());
     let body = Peers {
         peers: page.entries,
         next: page.next,

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::TRANSFER_ENCODING;
+use http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
 use warp::filters::BoxedFilter;
 use warp::reject::{PayloadTooLarge, Rejection};
 use warp::reply::Response;
@@ -30,6 +31,28 @@ pub(super) struct Call {
     pub(super) names: Vec<String>,
     /// Its body; empty where there is none.
     pub(super) body: Bytes,
+}
+
+impl Call {
+    /// The first name in its path, as it was sent.
+    pub(super) fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
+    /// The same decoded.
+    pub(super) fn decoded_name(&self) -> String {
+        percent_decode_str(self.name())
+            .decode_utf8_lossy()
+            .into_owned()
+    }
+
+    /// Whether it says that its body is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        let told = self.head.headers.get(CONTENT_TYPE);
+        let told = told.and_then(|told| told.to_str().ok());
+        let essence = told.and_then(|told| told.split(';').next());
+        essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(reply::JSON))
+    }
 }
 
 /// Answers one request.

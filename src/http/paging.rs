@@ -1,13 +1,18 @@
 //! Lists in pages: what a program asks for, and the part of a list that it gets.
 //!
 //! A list is sorted, and a page begins behind `after`, so that none is left out or shown twice while others come and go.
-//! Knows no list; used by `api` and `admin_api`.
+//! Knows no list; used by `api`, `coordinator`, `admin_api` and `operating`.
 
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use hubmesh_core::ids::Dialect;
 use url::form_urlencoded;
 use utoipa::IntoParams;
+use warp::reply::Response;
+
+use super::endpoint::Call;
+use super::reply;
 
 /// Entries of a page, and the most that may be asked for.
 const LIMIT: usize = 100;
@@ -68,6 +73,17 @@ impl Paging {
     /// The key that the page begins behind.
     pub(super) fn after(&self) -> Option<&str> {
         self.after.as_deref()
+    }
+
+    /// What the query of a request says of it; or the answer, where that cannot be.
+    pub(super) fn of(call: &Call) -> Result<Self, Box<Response>> {
+        Paging::read(&call.head.query)
+            .map_err(|why| Box::new(reply::error(StatusCode::BAD_REQUEST, &why.to_string())))
+    }
+
+    /// The entries of this page out of all, by their names.
+    pub(super) fn page_by_name<T>(&self, all: Vec<(String, T)>) -> Page<String, T> {
+        self.page(all, self.after.clone())
     }
 
     /// The entries of this page out of all, which are sorted by their keys; the key of the last, if more come behind it; and
@@ -151,8 +167,7 @@ mod tests {
     fn page(query: &str, all: &[&str]) -> (Vec<String>, Option<String>) {
         let paging = Paging::read(query).expect("a query");
         let all = all.iter().map(|key| (key.to_string(), key.to_string()));
-        let after = paging.after().map(str::to_owned);
-        let page = paging.page(all.collect(), after);
+        let page = paging.page_by_name(all.collect());
         (page.entries, page.next)
     }
 

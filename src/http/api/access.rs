@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, ORIGIN};
+use http::header::ORIGIN;
 use hubmesh_core::ids::{Dialect, PeerId};
 use warp::reply::Response;
 
@@ -16,8 +16,8 @@ use super::super::admit::Refused;
 use super::super::endpoint::Call;
 use super::super::near::is_of_this_machine;
 use super::super::{App, Backend, Head, admin, admit, reply};
-use crate::auth::scope::Right;
-use crate::auth::{Gate, Grant, bearer};
+use crate::auth::scope::{Right, Scope};
+use crate::auth::{Gate, Grant};
 use crate::metrics::Refusal;
 
 /// A request that is answered already.
@@ -49,8 +49,7 @@ fn answered<T>(response: Response) -> Result<T, Answered> {
 
 impl<B: Backend> App<B> {
     pub(super) fn is_operator(&self, call: &Call) -> bool {
-        let checked = self.operators.check(call.door, &call.head.headers);
-        self.operators.are_told_apart() && checked.is_ok()
+        self.operators.are_told_apart() && self.may_look_quietly(call)
     }
 
     /// What the token of a client shows.
@@ -85,19 +84,18 @@ impl<B: Backend> App<B> {
         self.within(checked)
     }
 
-    /// Whether who asks may see all rooms of this dialect; the only ones that it may, if it is bound to some.
+    /// Whether who asks may see the rooms of this dialect; which of them its scope says.
     pub(in super::super) fn may_list(
         &self,
         call: &Call,
         dialect: Dialect,
-    ) -> Result<Option<Vec<String>>, Answered> {
+    ) -> Result<Scope, Answered> {
         self.may_operate_or(call, || {
             self.in_turn(&call.head)?;
             let grant = self.shown(&call.head)?;
             self.within(admit::its_dialect(&grant, dialect))?;
-            let right = has(&grant, Right::Discover);
-            self.within(right)?;
-            Ok(grant.scope.networks)
+            self.within(admit::has(&grant, Right::Discover))?;
+            Ok(grant.scope)
         })
     }
 
@@ -168,10 +166,8 @@ impl<B: Backend> App<B> {
         }
         let refused = if let Some(token) = &self.config.auth_token {
             self.in_turn(&call.head)?;
-            let shown = headers.get_all(AUTHORIZATION).into_iter();
-            let shown = shown.filter_map(|value| bearer(value.to_str().ok()?));
             // The token of one client, or none.
-            let checked = Gate::new(Some(token), None).check(shown);
+            let checked = Gate::new(Some(token), None).check(admin::bearers(headers));
             checked
                 .err()
                 .map(|why| reply::unauthorized(&why.to_string()))
@@ -193,11 +189,6 @@ const NO_PAGE: &str = "without ADMIN_TOKEN no page of a browser may ask for this
 const NOT_FROM_HERE: &str = "without ADMIN_TOKEN and AUTH_TOKEN this takes a request from the hub's own machine, through \
                              no proxy and from no page of a browser";
 
-fn has(grant: &Grant, right: Right) -> Result<(), Refused> {
-    let has = grant.scope.has(right);
-    has.then_some(()).ok_or(Refused::NoRight(right.word()))
-}
-
 /// Whether a client with this token may be in the room as this user, and has the right.
 fn may_be(
     grant: &Grant,
@@ -206,14 +197,12 @@ fn may_be(
     right: Option<Right>,
 ) -> Result<(), Refused> {
     admit::its_dialect(grant, Dialect::Rooms)?;
-    if !grant.scope.opens(room) {
-        return Err(Refused::OtherNetwork);
-    }
+    admit::its_network(grant, room)?;
     match user {
         Some(user) => admit::its_own(grant, user)?,
         // It is nobody's, and so not the one that the token is for.
         None if grant.scope.peer.is_some() => return Err(Refused::OtherPeer),
         None => {}
     }
-    right.map_or(Ok(()), |right| has(grant, right))
+    right.map_or(Ok(()), |right| admit::has(grant, right))
 }

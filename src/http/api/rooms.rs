@@ -10,10 +10,8 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use hubmesh_core::api::{RECORD, RoomAsk};
 use hubmesh_core::ids::{Dialect, NetworkKey, PeerId};
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
@@ -74,21 +72,11 @@ fn no_room(room: &str) -> Answered {
     ))
 }
 
-/// The room that the path names.
-fn named(call: &Call) -> String {
-    let name = call.names.first().map_or("", String::as_str);
-    percent_decode_str(name).decode_utf8_lossy().into_owned()
-}
-
 /// The room of this name, whoever is in it.
 fn find<B: Backend>(app: &App<B>, name: &str) -> Result<RoomBody, Answered> {
     let network = NetworkKey::new(Dialect::Rooms, name).map_err(|_| no_room(name))?;
     let room = app.backend.room(&network).ok_or_else(|| no_room(name))?;
     Ok(RoomBody::new(name, &room, unix_ms()))
-}
-
-fn paging(call: &Call) -> Result<Paging, Answered> {
-    Paging::read(&call.head.query).or_else(|why| refused(StatusCode::BAD_REQUEST, &why.to_string()))
 }
 
 /// The rooms of the mesh, with members or without.
@@ -99,15 +87,12 @@ fn paging(call: &Call) -> Result<Paging, Answered> {
 pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         let only = app.may_list(&call, Dialect::Rooms)?;
-        let paging = paging(&call)?;
+        let paging = Paging::of(&call)?;
         let _turn = app.turn(call.door).acquire().await;
         let all = app.backend.rooms().into_iter();
-        let all = all.filter(|room| {
-            only.as_ref()
-                .is_none_or(|only| only.iter().any(|name| name == room.name()))
-        });
+        let all = all.filter(|room| only.opens(room.name()));
         let all = all.map(|room| (room.name().to_owned(), room)).collect();
-        let page = paging.page(all, paging.after().map(str::to_owned));
+        let page = paging.page_by_name(all);
         let now = unix_ms();
         let mut rooms = Vec::with_capacity(page.entries.len());
         for (at, network) in page.entries.iter().enumerate() {
@@ -141,7 +126,7 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
 )]
 pub(super) fn details<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
-        let name = named(&call);
+        let name = call.decoded_name();
         app.may_see(&call, Dialect::Rooms, &name)?;
         let _turn = app.turn(call.door).acquire().await;
         let metadata = find(&app, &name)?;
@@ -166,7 +151,7 @@ pub(super) fn details<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
 )]
 pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
-        let name = named(&call);
+        let name = call.decoded_name();
         app.may_see(&call, Dialect::Rooms, &name)?;
         let _turn = app.turn(call.door).acquire().await;
         ok(&find(&app, &name)?.stats(unix_ms()))
@@ -185,13 +170,13 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
 )]
 pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
-        let name = named(&call);
+        let name = call.decoded_name();
         app.may_see(&call, Dialect::Rooms, &name)?;
-        let paging = paging(&call)?;
+        let paging = Paging::of(&call)?;
         let _turn = app.turn(call.door).acquire().await;
         let all = find(&app, &name)?.peers.into_iter();
         let all = all.map(|peer| (peer.user_id.clone(), peer)).collect();
-        let page = paging.page(all, paging.after().map(str::to_owned));
+        let page = paging.page_by_name(all);
         ok(&RoomPeers {
             room_id: name,
             peer_count: page.total,
@@ -204,12 +189,7 @@ pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
 
 /// Reads a body of JSON.
 fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Answered> {
-    let kind = call.head.headers.get(CONTENT_TYPE);
-    let is_json = |kind: &http::HeaderValue| {
-        let essence = kind.to_str().ok().and_then(|text| text.split(';').next());
-        essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(reply::JSON))
-    };
-    if !kind.is_some_and(is_json) {
+    if !call.is_json() {
         // A page of another origin can send any other type without asking first.
         let why = "the body has to be application/json, and Content-Type to say so";
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
@@ -396,7 +376,7 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
 )]
 pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
-        let (name, body) = (named(&call), read::<JoinBody>(&call)?);
+        let (name, body) = (call.decoded_name(), read::<JoinBody>(&call)?);
         let peer = user(&body.user_id)?;
         let changer = app.may_change(&call, &name, Some(&peer), None)?;
         app.in_pace(&call, changer.address)?;
@@ -458,7 +438,7 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
 )]
 pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
-        let (name, body) = (named(&call), read::<LeaveBody>(&call)?);
+        let (name, body) = (call.decoded_name(), read::<LeaveBody>(&call)?);
         let peer = user(&body.user_id)?;
         let changer = app.may_change(&call, &name, Some(&peer), None)?;
         app.in_pace(&call, changer.address)?;

@@ -9,10 +9,11 @@ use serde_json::json;
 use url::form_urlencoded;
 use warp::reply::Response;
 
+use super::super::admin_api::ANSWERS_WITHIN;
 use super::super::endpoint::Call;
 use super::super::{App, Backend, reply};
+use super::bad;
 use super::who::Operator;
-use super::{ANSWERS_WITHIN, bad};
 use crate::mesh::Removal;
 use crate::watch::{self, What};
 

@@ -80,9 +80,7 @@ pub(super) fn list<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     // By time and number, so that a page begins where the one before ended.
     let key = |ban: &Banned| format!("{:016x}{}", ban.placed_ms, hex::encode(ban.id.0));
     let rows = all.iter().map(|ban| (key(ban), BanRow::new(ban)));
-    let page = query
-        .paging
-        .page(rows.collect(), query.paging.after().map(str::to_owned));
+    let page = query.paging.page_by_name(rows.collect());
     let body = json!({
         "timestamp": timestamp(),
         "bans": page.entries,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
-use http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -138,14 +138,6 @@ struct Shown {
     token: String,
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let told = headers
-        .get(CONTENT_TYPE)
-        .and_then(|told| told.to_str().ok());
-    let bare = told.and_then(|told| told.split(';').next());
-    bare.is_some_and(|bare| bare.trim().eq_ignore_ascii_case(reply::JSON))
-}
-
 /// Gives a browser its cookie for the token.
 pub(super) fn login<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     let Call { door, head, .. } = call;
@@ -159,7 +151,7 @@ pub(super) fn login<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     if let Err(why) = who::is_of_our_page(&head.headers, Deed::Look) {
         return admin::refuse(app, why);
     }
-    if !is_json(&head.headers) {
+    if !call.is_json() {
         let why = "a login is JSON: Content-Type: application/json";
         return reply::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
     }

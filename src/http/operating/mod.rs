@@ -14,7 +14,6 @@ mod who;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -31,8 +30,6 @@ pub(super) use events::Lasting;
 pub(super) use guesses::{Guesses, guessed};
 pub(super) use login::Logins;
 
-/// How long other hubs have to answer.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// The longest body of a request.
 const MOST: u64 = 4 * 1024;
 
@@ -69,16 +66,12 @@ const SHOWN: [&str; 10] = [
 ];
 const DONE: [&str; 3] = ["login", "logout", "bans"];
 
-fn page(call: &Call) -> &str {
-    call.names.first().map_or("", String::as_str)
-}
-
 fn look<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move { admin::keep(show(&app, &call).await) }.boxed()
 }
 
 async fn show<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
-    let page = page(call);
+    let page = call.name();
     if !SHOWN.contains(&page) {
         return elsewhere(page, &DONE, "POST, OPTIONS");
     }
@@ -113,7 +106,7 @@ fn is_of_somebody(page: &str, query: &str) -> bool {
 
 fn act<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     let acting = async move {
-        let page = page(&call);
+        let page = call.name();
         let done = match page {
             "login" => login::login(&app, &call),
             "logout" | "bans" => match who::check(&app, &call, Deed::Change) {
@@ -158,18 +151,12 @@ fn remove<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Respon
 
 /// Names the peer in the query, for browsers: they take `.` and `..` out of every path, however they are written.
 fn remove_named<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
-    match page(&call) {
+    match call.name() {
         "peers" => remove(app, call),
         page => {
-            let methods = if SHOWN.contains(&page) {
-                reply::METHODS
-            } else {
-                "POST, OPTIONS"
-            };
-            let known = SHOWN.contains(&page) || DONE.contains(&page);
-            let response = match known {
-                true => reply::method_not_allowed(methods),
-                false => reply::nothing_here(),
+            let response = match SHOWN.contains(&page) {
+                true => reply::method_not_allowed(reply::METHODS),
+                false => elsewhere(page, &DONE, "POST, OPTIONS"),
             };
             ready(admin::keep(response)).boxed()
         }

@@ -8,11 +8,11 @@ use hubmesh_core::ids::HubId;
 use serde_json::{Value, json};
 use warp::reply::Response;
 
-use super::super::admin_api;
+use super::super::admin_api::{self, ANSWERS_WITHIN};
 use super::super::endpoint::Call;
 use super::super::paging::Query;
 use super::super::{App, Backend, reply};
-use super::{ANSWERS_WITHIN, bad};
+use super::bad;
 use crate::log::timestamp;
 use crate::mesh::{LinkView, Tally};
 use crate::watch::Past;
