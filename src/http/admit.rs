@@ -411,8 +411,7 @@ pub(super) fn not_barred<B: Backend>(
     grant: Grant,
 ) -> Result<Grant, Refused> {
     let address = client(app, head).ok_or(Refused::NoAddress)?;
-    let subject = grant.subject.as_deref().map(Into::into);
-    not_banned(app, Party { address, subject })?;
+    not_banned(app, Party::new(address, grant.subject.as_deref()))?;
     Ok(grant)
 }
 

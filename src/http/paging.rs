@@ -153,9 +153,9 @@ impl Query {
         let Some(label) = self.filter("dialect") else {
             return Ok(None);
         };
-        let found = Dialect::ALL.iter().find(|one| one.label() == label);
+        let found = Dialect::from_label(label);
         found
-            .map(|found| Some(*found))
+            .map(Some)
             .ok_or_else(|| BadQuery::Dialect(label.to_owned()))
     }
 }

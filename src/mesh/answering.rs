@@ -64,8 +64,7 @@ impl Shared {
             Question::Peers { network, peers } => {
                 let told = peers.iter().take(MAX_PEERS).map(|peer| {
                     let (network, peer) = place(&network, peer)?;
-                    let Party { address, subject } = self.party(&network, &peer)?;
-                    Some((address, subject.map(Into::into)))
+                    self.party(&network, &peer)
                 });
                 Answer::Peers(told.collect())
             }

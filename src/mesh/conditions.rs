@@ -16,7 +16,7 @@ use hubmesh_core::ids::HubId;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::tagged;
 use crate::clock::unix_ms;
@@ -26,8 +26,8 @@ use crate::metrics::{self, Metrics};
 const OURS: u64 = 1 << 63;
 /// For how long what a hub said of itself is good.
 const FRESH: Duration = Duration::from_millis(500);
-/// The most hubs that are asked: as many as a hub knows of.
-const MAX_HUBS: usize = 4_096;
+/// The most hubs that are asked, and the most answers that wait: as many as a hub knows of.
+pub(super) const MAX_HUBS: usize = 4_096;
 /// The longest version that is shown, in bytes.
 const MAX_VERSION_BYTES: usize = 64;
 
@@ -145,6 +145,18 @@ pub(super) type Answers = mpsc::Sender<HubReport>;
 /// Where as many answers find a place as there are hubs at most.
 pub(super) fn channel() -> (Answers, mpsc::Receiver<HubReport>) {
     mpsc::channel(MAX_HUBS)
+}
+
+/// The answers that come until all have answered or the time is over. Hubs that have not answered by then are left out.
+pub(super) async fn gather<T>(mut answered: mpsc::Receiver<T>, within: Duration) -> Vec<T> {
+    let mut all = Vec::new();
+    let listening = async {
+        while let Some(answer) = answered.recv().await {
+            all.push(answer);
+        }
+    };
+    let _ = timeout(within, listening).await;
+    all
 }
 
 struct OpenQuestion {

@@ -19,7 +19,7 @@ use hubmesh_core::{
     BansConfig, ContestConfig, Core, CoreConfig, DialConfig, InterestConfig, TopologyConfig,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::address::endpoint;
 use super::answering;
@@ -159,22 +159,15 @@ impl Mesh {
             condition: self.own_condition.look(),
             clock_ahead_ms: 0,
         }];
-        let (answers, mut answered) = conditions::channel();
+        let (answers, answered) = conditions::channel();
         self.send(Input::AskHubs(answers)).await;
-        let listening = async {
-            while let Some(answer) = answered.recv().await {
-                all.push(answer);
-            }
-        };
-        // Hubs that have not answered by then are left out.
-        let _ = timeout(within, listening).await;
+        all.extend(conditions::gather(answered, within).await);
         all
     }
 
     /// The hub of the peer with this id, as far as is known here.
     pub fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId> {
-        let directory = self.shared.router.directory().read();
-        directory.holder(network, peer).map(|(found, _)| found.hub)
+        self.holder(network, peer).map(|(hub, _)| hub)
     }
 
     /// The networks with peers in them by name, and how many each has, mesh-wide. Takes time in proportion to their

@@ -8,8 +8,8 @@ use std::time::Duration;
 use hubmesh_core::api::{Ban, BanId, BansFull};
 use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
+use super::conditions::gather;
 use super::handle::Mesh;
 use super::input::Input;
 use super::questions::{Answer, MAX_PEERS, Question, Tally};
@@ -82,7 +82,7 @@ impl Mesh {
                     .iter()
                     .map(|peer| shared.party(network, peer))
                     .collect(),
-                Some(Answer::Peers(parties)) => parties.into_iter().map(read_party).collect(),
+                Some(Answer::Peers(parties)) => parties,
                 _ => continue,
             };
             told.insert(hub, peers.into_iter().zip(parties).collect());
@@ -92,26 +92,20 @@ impl Mesh {
 
     /// The last hour of each hub that answers within this time.
     pub async fn past(&self, within: Duration) -> BTreeMap<HubId, Past> {
-        let answers = self.ask_all(Question::Past, within).await;
-        let told = answers
-            .into_iter()
-            .filter_map(|(hub, answer)| match answer {
-                Answer::Past(past) => Some((hub, past)),
-                _ => None,
-            });
-        told.collect()
+        let read = |answer| match answer {
+            Answer::Past(past) => Some(past),
+            _ => None,
+        };
+        self.ask_all(Question::Past, within, read).await
     }
 
     /// What waits at each hub that answers within this time.
     pub async fn tallies(&self, within: Duration) -> BTreeMap<HubId, Tally> {
-        let answers = self.ask_all(Question::Tally, within).await;
-        let told = answers
-            .into_iter()
-            .filter_map(|(hub, answer)| match answer {
-                Answer::Tally(tally) => Some((hub, tally)),
-                _ => None,
-            });
-        told.collect()
+        let read = |answer| match answer {
+            Answer::Tally(tally) => Some(tally),
+            _ => None,
+        };
+        self.ask_all(Question::Tally, within, read).await
     }
 
     /// The links of the mesh, each once.
@@ -141,32 +135,33 @@ impl Mesh {
         answer.await.unwrap_or(false)
     }
 
-    async fn ask_all(&self, question: Question, within: Duration) -> BTreeMap<HubId, Answer> {
+    /// Asks all hubs, this one among them, for what `read` finds in their answers.
+    async fn ask_all<T>(
+        &self,
+        question: Question,
+        within: Duration,
+        read: impl Fn(Answer) -> Option<T>,
+    ) -> BTreeMap<HubId, T> {
         let shared = &self.shared;
         let published = shared.published();
         let hubs = published.hubs().iter();
         let hubs = hubs.map(|hub| (hub.id, question.clone())).collect();
         let mut answers = self.ask(hubs, within).await;
         answers.insert(shared.identity().hub, shared.answer(question));
+        let answers = answers.into_iter();
         answers
+            .filter_map(|(hub, answer)| Some((hub, read(answer)?)))
+            .collect()
     }
 
     /// Asks other hubs, and waits until all have answered or the time is over.
     async fn ask(&self, hubs: Vec<(HubId, Question)>, within: Duration) -> BTreeMap<HubId, Answer> {
         let shared = &self.shared;
-        let (messages, mut answered) = shared.questions.ask(hubs);
+        let (messages, answered) = shared.questions.ask(hubs);
         for (hub, message) in messages {
             shared.router.tell_hub(hub, message);
         }
-        let mut all = BTreeMap::new();
-        let listening = async {
-            while let Some((hub, answer)) = answered.recv().await {
-                all.insert(hub, answer);
-            }
-        };
-        // Who has not answered by then is not waited for.
-        let _ = timeout(within, listening).await;
-        all
+        gather(answered, within).await.into_iter().collect()
     }
 }
 
@@ -183,12 +178,6 @@ fn became_of(closed: Option<HubId>, asked: &[HubId], answers: &BTreeMap<HubId, A
         (None, None, Some(me)) => Removal::Done(me),
         (None, None, None) => Removal::NoSuchPeer,
     }
-}
-
-fn read_party(told: Option<(std::net::IpAddr, Option<String>)>) -> Option<Party> {
-    let (address, subject) = told?;
-    let subject = subject.map(Into::into);
-    Some(Party { address, subject })
 }
 
 #[cfg(test)]

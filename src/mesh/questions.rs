@@ -14,11 +14,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::conditions::MAX_HUBS;
 use super::tagged;
-use crate::watch::{Event, MAX_SUBJECT, Past};
+use crate::watch::{Event, MAX_SUBJECT, Party, Past};
 
-/// The most hubs that are asked, and the most answers that wait: as many as a hub knows of.
-const MAX_HUBS: usize = 4_096;
 /// The most peers that are asked for at once.
 pub(super) const MAX_PEERS: usize = 1_000;
 
@@ -51,7 +50,7 @@ pub(super) enum Answer {
     /// Whether there was such a peer.
     Removed(bool),
     /// Address and subject of each peer that is there, in the order in which they were asked for.
-    Peers(Vec<Option<(std::net::IpAddr, Option<String>)>>),
+    Peers(Vec<Option<Party>>),
     /// Its last hour.
     Past(Past),
     /// What waits there.
@@ -77,7 +76,7 @@ impl Answer {
             Answer::Past(past) => past.is_bounded(),
             Answer::Peers(peers) => {
                 let told = peers.iter().flatten();
-                let mut subjects = told.filter_map(|(_, subject)| subject.as_ref());
+                let mut subjects = told.filter_map(|party| party.subject.as_ref());
                 peers.len() <= MAX_PEERS && subjects.all(|text| text.len() <= MAX_SUBJECT)
             }
         }

@@ -173,11 +173,9 @@ where
         network: &NetworkKey,
         identity: &PeerId,
     ) -> Result<(), CloseReason> {
-        let registry = &self.shared.registry;
-        let bans = &registry.watch().bans;
-        let party = self.mailbox.party();
-        if bans.bars_id(network, identity) || party.is_some_and(|party| bans.bars(party)) {
-            registry.show_refusal(claim, CloseReason::Banned);
+        let shared = &self.shared;
+        if shared.is_barred_as(&self.mailbox, network, identity) {
+            shared.registry.show_refusal(claim, CloseReason::Banned);
             return Err(CloseReason::Banned);
         }
         Ok(())

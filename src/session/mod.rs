@@ -107,10 +107,20 @@ struct Shared<M> {
 }
 
 impl<M> Shared<M> {
+    /// Whether the party that this mailbox is of is banned.
+    fn is_barred(&self, mailbox: &Mailbox) -> bool {
+        let bans = &self.registry.watch().bans;
+        mailbox.party().is_some_and(|party| bans.bars(party))
+    }
+
+    /// Whether it is, or its id in this network is.
+    fn is_barred_as(&self, mailbox: &Mailbox, network: &NetworkKey, peer: &PeerId) -> bool {
+        self.registry.watch().bans.bars_id(network, peer) || self.is_barred(mailbox)
+    }
+
     /// Ends a session whose party is banned.
     fn close_if_barred(&self, mailbox: &Mailbox) {
-        let bans = &self.registry.watch().bans;
-        if mailbox.party().is_some_and(|party| bans.bars(party)) {
+        if self.is_barred(mailbox) {
             mailbox.close(CloseReason::Banned);
         }
     }
@@ -245,10 +255,8 @@ impl<M: MeshPort> Sessions<M> {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let since = Instant::now();
-        let admitted = self.admit(Party {
-            address: connecting.address,
-            subject: connecting.grant.subject.as_deref().map(Into::into),
-        });
+        let subject = connecting.grant.subject.as_deref();
+        let admitted = self.admit(Party::new(connecting.address, subject));
         let shared = Arc::clone(&self.shared);
         let mailbox = Arc::clone(&admitted.mailbox);
         let socket = Socket::new(io, &ahead, Arc::clone(&shared.intake));

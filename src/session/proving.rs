@@ -22,8 +22,13 @@ use crate::peers::port::MeshPort;
 use crate::peers::reason::CloseReason;
 use crate::watch::Party;
 
+/// When a token is over, with the grace of clocks; `None`: never, as far as anybody here can wait.
+pub(super) fn token_end(expires_ms: Option<u64>) -> Option<Instant> {
+    expires_ms.and_then(|expires| end_of(expires, unix_ms()))
+}
+
 /// When a token ends that expires at this Unix time in milliseconds, which is now at this one.
-pub(super) fn end_of(expires_ms: u64, now_ms: u64) -> Option<Instant> {
+fn end_of(expires_ms: u64, now_ms: u64) -> Option<Instant> {
     let left = Duration::from_millis(expires_ms.saturating_sub(now_ms)) + CLOCK_GRACE;
     let over = Duration::from_millis(now_ms.saturating_sub(expires_ms));
     Instant::now().checked_add(left.saturating_sub(over))
@@ -50,8 +55,7 @@ where
         if !proof.is_empty() {
             self.proof = proof;
         }
-        let end = expires_ms.and_then(|expires| end_of(expires, unix_ms()));
-        self.deadlines.expire(end);
+        self.deadlines.expire(token_end(expires_ms));
     }
 
     /// Looks at the token that the client shows, where one is needed.
@@ -68,14 +72,10 @@ where
                 return Err(reason);
             }
         };
-        let party = Party {
-            address: self.address,
-            subject: grant.subject.as_deref().map(Into::into),
-        };
+        let party = Party::new(self.address, grant.subject.as_deref());
         // Looked at after it is known: either a later ban finds it at the mailbox, or it finds the ban here.
         self.mailbox.prove(party);
-        let bans = &self.shared.registry.watch().bans;
-        if self.mailbox.party().is_some_and(|party| bans.bars(party)) {
+        if self.shared.is_barred(&self.mailbox) {
             return Err(CloseReason::Banned);
         }
         if !grant.scope.speaks(self.dialect()) {

@@ -26,9 +26,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::memberships::Memberships;
-use super::proving::end_of;
+use super::proving::token_end;
 use super::{Sessions, Shared};
-use crate::clock::unix_ms;
 use crate::limits::AddressGroup;
 use crate::peers::mailbox::{Control, Mailbox};
 use crate::peers::port::MeshPort;
@@ -58,10 +57,7 @@ pub struct Visitor {
 impl Visitor {
     /// Who it is, as far as bans go.
     fn party(&self) -> Party {
-        Party {
-            address: self.address,
-            subject: self.subject.clone(),
-        }
+        Party::new(self.address, self.subject.as_deref())
     }
 }
 
@@ -207,12 +203,13 @@ impl<M: MeshPort> Sessions<M> {
             return Err(CloseReason::OutOfMemory.into());
         }
         self.take_turn(&visitor).await?;
-        let party = visitor.party();
-        let bans = &self.shared.registry.watch().bans;
-        if bans.bars(&party) || bans.bars_id(&visitor.network, &visitor.peer) {
+        let mailbox = self.shared.mailbox(visitor.party());
+        if self
+            .shared
+            .is_barred_as(&mailbox, &visitor.network, &visitor.peer)
+        {
             return Err(CloseReason::Banned.into());
         }
-        let mailbox = self.shared.mailbox(party);
         let memberships = self.enter(visitor, &mailbox).await?;
         let listed = Listed::new(&self.shared, key, mailbox, token_end(expires_ms));
         // After it is listed: either a ban and the drain find it there, or it finds them here.
@@ -332,11 +329,6 @@ impl<M: MeshPort> Sessions<M> {
         }
         found.is_some()
     }
-}
-
-/// When a token is over, with the grace of clocks.
-fn token_end(expires_ms: Option<u64>) -> Option<Instant> {
-    expires_ms.and_then(|expires| end_of(expires, unix_ms()))
 }
 
 /// Is there until it is over, whatever ends it.

@@ -25,7 +25,7 @@ const MAX_REASON: usize = 200;
 pub(crate) const MAX_SUBJECT: usize = 256;
 
 /// Whose connection it is, as far as its own hub knows.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Party {
     /// Where it connects from.
     pub address: IpAddr,
@@ -34,12 +34,17 @@ pub struct Party {
 }
 
 impl Party {
-    /// Somebody at this address who has shown nothing.
-    pub fn at(address: IpAddr) -> Self {
+    /// Somebody at this address whose token names this subject, if it names one.
+    pub fn new(address: IpAddr, subject: Option<&str>) -> Self {
         Party {
             address,
-            subject: None,
+            subject: subject.map(Into::into),
         }
+    }
+
+    /// Somebody at this address who has shown nothing.
+    pub fn at(address: IpAddr) -> Self {
+        Party::new(address, None)
     }
 
     /// The same as operators see it: without a subject that is too long to be told.
@@ -221,10 +226,7 @@ impl BannedBy {
     /// A ban of an id.
     pub fn id(id: &str, dialect: Option<&str>, network: Option<&str>) -> Result<Self, BadBan> {
         PeerId::new(id).map_err(|_| BadBan::Id)?;
-        let dialect = dialect.map(|label| {
-            let known = Dialect::ALL.iter().find(|one| one.label() == label);
-            known.copied().ok_or(BadBan::Dialect)
-        });
+        let dialect = dialect.map(|label| Dialect::from_label(label).ok_or(BadBan::Dialect));
         let dialect = dialect.transpose()?;
         if let Some(name) = network {
             NetworkKey::new(dialect.ok_or(BadBan::Network)?, name).map_err(|_| BadBan::Network)?;

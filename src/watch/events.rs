@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
@@ -119,8 +119,6 @@ pub struct Events {
     wake_own: Notify,
     readers: AtomicUsize,
     most_readers: usize,
-    /// Somebody waits for events of this hub itself.
-    own_awaited: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -146,7 +144,6 @@ impl Events {
             wake_own: Notify::new(),
             readers: AtomicUsize::new(0),
             most_readers,
-            own_awaited: AtomicBool::new(false),
             metrics,
         }
     }
@@ -204,9 +201,11 @@ impl Events {
     }
 
     fn rouse(&self) {
-        if self.own_awaited.load(Ordering::Relaxed) {
-            self.wake_own.notify_waiters();
-        }
+        self.wake_own.notify_waiters();
+        self.rouse_readers();
+    }
+
+    fn rouse_readers(&self) {
         if self.readers.load(Ordering::Relaxed) > 0 {
             self.wake.notify_waiters();
         }
@@ -230,9 +229,7 @@ impl Events {
             state.all.push(Arc::new(Event { hub: from, ..event }));
         }
         drop(state);
-        if self.readers.load(Ordering::Relaxed) > 0 {
-            self.wake.notify_waiters();
-        }
+        self.rouse_readers();
     }
 
     /// Whether somebody listens, or did a moment ago.
@@ -256,7 +253,6 @@ impl Events {
 
     /// Waits until there is an event of this hub behind this number.
     pub(crate) async fn own_beyond(&self, number: u64) {
-        self.own_awaited.store(true, Ordering::Relaxed);
         loop {
             let mut woken = std::pin::pin!(self.wake_own.notified());
             woken.as_mut().enable();

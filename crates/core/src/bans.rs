@@ -21,7 +21,6 @@ use std::time::Duration;
 use super::Core;
 use super::api::{Ban, BanId, BansFull, Output, RoomClaim, bans_network};
 use super::ids::{ClaimNo, LeaveReason, Moment, Now, PeerId};
-use crate::frames::{Claim, Set};
 
 /// Where the numbers of the claims begin that hold bans: far from those of sessions and of rooms.
 const OWN_CLAIMS: u64 = 3 << 61;
@@ -181,12 +180,6 @@ impl Core {
         all.map(|known| &known.ban).filter(|ban| !ban.lifted)
     }
 
-    /// A ban that counts.
-    pub fn ban(&self, id: BanId) -> Option<&Ban> {
-        let known = self.membership.bans.known.get(&id)?;
-        (!known.ban.lifted).then_some(&known.ban)
-    }
-
     /// How many claims of bans this hub holds.
     pub fn bans_held(&self) -> usize {
         let all = self.membership.bans.known.values();
@@ -315,20 +308,7 @@ impl Core {
         known.adopts = None;
         let claim = *known.held.get_or_insert(fresh);
         let data = known.ban.write();
-        let network = bans_network();
-        let above = self.directory.read().holder(&network, &id.peer());
-        let above = above.map(|(_, hlc)| hlc);
-        let hlc = self.membership.clock.draw(now.wall_ms, above);
-        self.directory.write().author(&Claim {
-            network: network.clone(),
-            peer: id.peer(),
-            claim,
-            hlc,
-            quiet: true,
-            data: Some(data),
-        });
-        self.routing.subscribers.on_advance(&Set::all(self.me));
-        self.routing.on_own_claim(&network);
+        self.hold_quietly(now, bans_network(), id.peer(), claim, data);
     }
 
     fn give_ban_up(&mut self, now: Now, id: BanId) {

@@ -191,6 +191,31 @@ impl Core {
         self.settle(now);
     }
 
+    /// Shows something that the hub itself holds, such as a room's record, as its own claim: later than that of whoever held
+    /// it before. Nobody is told of it as of a peer.
+    pub(super) fn hold_quietly(
+        &mut self,
+        now: Now,
+        network: NetworkKey,
+        peer: PeerId,
+        claim: ClaimNo,
+        data: Bytes,
+    ) {
+        let above = self.directory.read().holder(&network, &peer);
+        let above = above.map(|(_, hlc)| hlc);
+        let claim = Claim {
+            hlc: self.membership.clock.draw(now.wall_ms, above),
+            network,
+            peer,
+            claim,
+            quiet: true,
+            data: Some(data),
+        };
+        self.directory.write().author(&claim);
+        self.routing.subscribers.on_advance(&Set::all(self.me));
+        self.routing.on_own_claim(&claim.network);
+    }
+
     pub(super) fn retract(&mut self, now: Now, claim: ClaimNo, reason: LeaveReason) {
         self.membership.contests.on_gone(claim);
         self.routing.interest.withdraw(claim);

@@ -82,6 +82,14 @@ impl Dialect {
             Dialect::Trial => "trial",
         }
     }
+
+    /// The dialect with this word.
+    pub fn from_label(label: &str) -> Option<Dialect> {
+        Dialect::ALL
+            .iter()
+            .copied()
+            .find(|one| one.label() == label)
+    }
 }
 
 /// The policy for all networks of one dialect.

@@ -28,7 +28,6 @@ use super::api::{JoinRefusal, Output, PeerEvent, Recipients};
 use super::api::{Room, RoomAsk, RoomClaim, RoomRecord, record_id};
 use super::directory::Directory;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
-use crate::frames::{Claim, Set};
 use crate::reach::AddressGroup;
 use capacity::{RecordCapacity, RoomMaker};
 
@@ -490,22 +489,7 @@ impl Core {
         if let Some(followed) = self.membership.rooms.followed.get_mut(network) {
             followed.held = Some((claim, data.len()));
         }
-        let peer = record_id();
-        let above = self.directory.read().holder(network, &peer);
-        let hlc = self
-            .membership
-            .clock
-            .draw(now.wall_ms, above.map(|(_, hlc)| hlc));
-        self.directory.write().author(&Claim {
-            network: network.clone(),
-            peer,
-            claim,
-            hlc,
-            quiet: true,
-            data: Some(data),
-        });
-        self.routing.subscribers.on_advance(&Set::all(self.me));
-        self.routing.on_own_claim(network);
+        self.hold_quietly(now, network.clone(), record_id(), claim, data);
         true
     }
 

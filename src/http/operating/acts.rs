@@ -83,8 +83,7 @@ fn said(call: &Call) -> Result<[String; 3], &'static str> {
 /// Which peer a request names: its dialect, its network and its id.
 fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
     let [dialect, network, peer] = said(call)?;
-    let known = Dialect::ALL.iter().find(|one| one.label() == dialect);
-    let dialect = *known.ok_or("there is no such dialect")?;
+    let dialect = Dialect::from_label(&dialect).ok_or("there is no such dialect")?;
     let network = NetworkKey::new(dialect, &network);
     let network = network.map_err(|_| "no network can have this name")?;
     let peer = PeerId::new(&peer).map_err(|_| "no peer can have this id")?;

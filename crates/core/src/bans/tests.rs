@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::CoreConfig;
-use crate::frames::{Change, Entry};
+use crate::frames::{Change, Claim, Entry};
 use crate::ids::{Hlc, HubId, Incarnation};
 
 const ME: HubId = HubId([5; 20]);

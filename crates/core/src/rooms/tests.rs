@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::api::Join;
 use crate::directory::Shares;
-use crate::frames::{Change, Entry};
+use crate::frames::{Change, Claim, Entry};
 use crate::ids::{Dialect, Incarnation};
 use crate::reach::AddressGroup;
 use crate::{CoreConfig, RoomsConfig};
