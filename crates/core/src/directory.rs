@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use super::api::RoomRecord;
 use super::exchange::{Found, Resolve, Vouch};
 use super::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, PeerId};
 use super::mutants::Mutants;
@@ -184,6 +185,8 @@ pub struct Directory {
     lines_given: u64,
     /// Networks whose records came or went, if anybody wants to know.
     touched: Option<Vec<NetworkKey>>,
+    /// What this hub knows of the rooms that it follows while no hub shows their records.
+    unshown_rooms: HashMap<NetworkKey, RoomRecord>,
     own: HashMap<ClaimNo, RecordNo>,
     own_no: OriginNo,
     changes: Vec<KeyChange>,
@@ -224,6 +227,7 @@ impl Directory {
             lines: Lines::default(),
             lines_given: 0,
             touched: None,
+            unshown_rooms: HashMap::new(),
             own: HashMap::new(),
             own_no: 0,
             changes: Vec::new(),

@@ -156,8 +156,9 @@ fn better(one: RoomRecord, other: RoomRecord) -> RoomRecord {
 /// A room as a directory has it; `None` if there is none of this name.
 pub fn room(directory: &Directory, network: &NetworkKey) -> Option<Room> {
     let claims = directory.claims_of_id(network, &record_id());
+    let record = visible_record(&claims).or_else(|| directory.unshown_room(network).cloned())?;
     Some(Room {
-        record: visible_record(&claims)?,
+        record,
         members: directory.by_seniority(network),
     })
 }
@@ -172,14 +173,7 @@ impl Core {
         }
         let followed = self.membership.rooms.followed.get(&network);
         let is_new = followed.is_some_and(|followed| followed.new == Some(claim));
-        let seen = room(&directory, &network);
-        let known = || {
-            Some(Room {
-                record: followed?.record.clone()?,
-                members: directory.by_seniority(&network),
-            })
-        };
-        Some((seen.or_else(known)?, is_new))
+        Some((room(&directory, &network)?, is_new))
     }
 
     /// How many rooms' records this hub holds.
@@ -242,7 +236,7 @@ impl Core {
                 followed.maker = Some(from);
                 followed.record = Some(record);
                 if !self.hold_record(now, network) {
-                    self.membership.rooms.forget(network);
+                    self.forget_room(network);
                     return Err(JoinRefusal::TooManyRooms);
                 }
                 Ok(())
@@ -260,7 +254,7 @@ impl Core {
 
     fn end_room(&mut self, now: Now, network: &NetworkKey) {
         self.give_record_up(now, network);
-        self.membership.rooms.forget(network);
+        self.forget_room(network);
     }
 
     /// Ends rooms without a member until one more record of `bytes` fits. False, and none ends, if that is not enough.
@@ -301,7 +295,7 @@ impl Core {
             .and_then(|room| room.held)
             .map(|(claim, _)| claim);
         if own.is_empty() && held.is_none() {
-            return self.membership.rooms.forget(network);
+            return self.forget_room(network);
         }
         let record = self.settle_record(now, network, &claims, host.as_ref());
         match &host {
@@ -327,6 +321,26 @@ impl Core {
             None => self.keep_empty(now, network, &record, &claims),
         }
         self.tell_host(network, host.as_ref(), own);
+        self.keep_unshown(network, &claims);
+    }
+
+    /// Keeps a room known here while no hub shows its record, so that its members are told of it all the same.
+    fn keep_unshown(&mut self, network: &NetworkKey, claims: &[RoomClaim]) {
+        let followed = self.membership.rooms.followed.get(network);
+        let unshown =
+            followed.filter(|followed| followed.held.is_none() && visible_record(claims).is_none());
+        let record = unshown.and_then(|followed| followed.record.clone());
+        let was_kept = self.directory.read().unshown_room(network).is_some();
+        if record.is_some() || was_kept {
+            self.directory.write().set_unshown_room(network, record);
+        }
+    }
+
+    fn forget_room(&mut self, network: &NetworkKey) {
+        self.membership.rooms.forget(network);
+        if self.directory.read().unshown_room(network).is_some() {
+            self.directory.write().set_unshown_room(network, None);
+        }
     }
 
     fn host(&self, directory: &Directory, network: &NetworkKey) -> Option<RoomClaim> {
@@ -422,7 +436,7 @@ impl Core {
         let keeper = same.map(|claim| claim.hub).min();
         if keeper.is_some_and(|keeper| keeper != self.me) {
             self.give_record_up(now, network);
-            return self.membership.rooms.forget(network);
+            return self.forget_room(network);
         }
         let idle = self.membership.rooms.idle;
         let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
@@ -435,7 +449,7 @@ impl Core {
             record.left_ms = now.wall_ms;
         }
         if !self.hold_record(now, network) {
-            return self.membership.rooms.forget(network);
+            return self.forget_room(network);
         }
         self.membership.rooms.ends(network, Some(now.at + idle));
     }

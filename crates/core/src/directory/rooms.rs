@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::api::{RoomClaim, record_id};
+use super::super::api::{RoomClaim, RoomRecord, record_id};
 use super::super::ids::{Hlc, NetworkKey, PeerId};
 use super::Directory;
 
@@ -25,11 +25,27 @@ impl Directory {
         seen.map(|record| record.peer.clone()).collect()
     }
 
-    /// The rooms of which a record is visible, with members or without, by name. As long as they are many.
+    /// What this hub knows of a room that it follows, while no hub shows its record: from when the hub that did is gone
+    /// until another takes it over.
+    pub fn unshown_room(&self, network: &NetworkKey) -> Option<&RoomRecord> {
+        self.unshown_rooms.get(network)
+    }
+
+    /// Sets what is known of a room whose record no hub shows; `None`: a hub shows it, or this one follows it no more.
+    pub(crate) fn set_unshown_room(&mut self, network: &NetworkKey, record: Option<RoomRecord>) {
+        match record {
+            Some(record) => self.unshown_rooms.insert(network.clone(), record),
+            None => self.unshown_rooms.remove(network),
+        };
+    }
+
+    /// The rooms of which a record is known, with members or without, by name. As long as they are many.
     pub fn rooms(&self) -> Vec<NetworkKey> {
         let all = self.networks.iter().flatten().map(|network| &network.key);
-        let rooms =
-            all.filter(|key| key.is_room() && !self.claims_of_id(key, &record_id()).is_empty());
+        let is_known = |key: &NetworkKey| {
+            self.unshown_rooms.contains_key(key) || !self.claims_of_id(key, &record_id()).is_empty()
+        };
+        let rooms = all.filter(|key| key.is_room() && is_known(key));
         let mut rooms: Vec<NetworkKey> = rooms.cloned().collect();
         rooms.sort_unstable();
         rooms

@@ -267,6 +267,30 @@ fn the_record_goes_to_the_hub_of_the_next_host_and_comes_back_when_that_is_lost(
 }
 
 #[test]
+fn a_room_is_known_to_its_members_while_no_hub_shows_its_record() {
+    let mut hub = Hub::new(10);
+    let wall = 1_000_001;
+    let theirs = record_there(1, "r", 1_000_000, wall);
+    hub.hear(1, vec![theirs.clone(), there(2, "bob", "r", wall)]);
+    hub.join(2, 1, "cy", "r", RoomAsk::Enter);
+    let known = |hub: &Hub| {
+        let directory = hub.core.directory().read();
+        let found = room(&directory, &network("r"));
+        let listed = directory.rooms().contains(&network("r"));
+        let unshown = directory.unshown_room(&network("r")).is_some();
+        (found.map(|room| room.record.about), listed, unshown)
+    };
+    let about = || Some(b"theirs".to_vec());
+    hub.hear(3, vec![gone(1, record_id(), "r")]);
+    assert_eq!(known(&hub), (about(), true, true), "bob's hub owes it");
+    hub.hear(4, vec![theirs]);
+    assert_eq!(known(&hub), (about(), true, false));
+    hub.hear(5, vec![gone(1, record_id(), "r")]);
+    hub.leave(6, 1);
+    assert_eq!(known(&hub), (None, false, false), "nobody here is in it");
+}
+
+#[test]
 fn of_two_rooms_of_one_name_the_first_counts_and_the_other_s_creator_is_told() {
     let mut hub = Hub::new(10);
     hub.create(100, 1, "ada", "r");
