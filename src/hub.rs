@@ -22,7 +22,7 @@ use tokio_tungstenite::WebSocketStream;
 use crate::auth::Gate;
 use crate::config::{Config, IceUrl};
 use crate::http::{self, App, Backend, BindError, Operate, Parties, Permits, UpgradeRequest};
-use crate::limits::{AddressGroup, ConnectionLimits, NoSlot, Permit, Pressure};
+use crate::limits::{AddressGroup, ConnectionLimits, ConnectionPermit, NoSlot, Pressure};
 use crate::memory;
 use crate::mesh::{HubReport, LinkView, Mesh, MeshView, Observed, Removal, Tally};
 use crate::metrics::Metrics;
@@ -372,9 +372,9 @@ impl Operate for Parts {
 }
 
 impl Backend for Parts {
-    type Permit = Permit;
+    type Permit = ConnectionPermit;
 
-    fn try_admit(&self, from: IpAddr) -> Result<Permit, NoSlot> {
+    fn try_admit(&self, from: IpAddr) -> Result<ConnectionPermit, NoSlot> {
         self.sessions.try_admit(from)
     }
 
@@ -463,7 +463,11 @@ impl Backend for Parts {
         self.mesh.by_seniority(network)
     }
 
-    async fn visit(&self, visitor: Visitor, permit: Permit) -> Result<Option<Stay>, NoVisit> {
+    async fn visit(
+        &self,
+        visitor: Visitor,
+        permit: ConnectionPermit,
+    ) -> Result<Option<Stay>, NoVisit> {
         self.sessions.visit(visitor, permit).await
     }
 

@@ -53,7 +53,7 @@ struct ByAddress {
 
 /// One connection's slots: one of all, and one of its address. Free again when dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub struct ConnectionPermit {
     _in_all: TotalSlot,
     _of_address: Option<AddressSlot>,
 }
@@ -87,7 +87,7 @@ impl ConnectionSlots {
     }
 
     /// A slot for a connection from this address, unless there is none.
-    pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoSlot> {
+    pub fn try_admit(&self, from: IpAddr) -> Result<ConnectionPermit, NoSlot> {
         let in_all = self.try_take().ok_or(NoSlot::Full)?;
         let of_address = self
             .by_address
@@ -98,7 +98,7 @@ impl ConnectionSlots {
                     .ok_or(NoSlot::AddressFull)
             })
             .transpose()?;
-        Ok(Permit {
+        Ok(ConnectionPermit {
             _in_all: in_all,
             _of_address: of_address,
         })

@@ -134,12 +134,12 @@ impl fmt::Display for Dialect {
 impl Dialect {
     pub fn codec(self, persona: Persona) -> Box<dyn Codec> {
         match self {
-            Self::Pigeon => Box::new(pigeon::Pigeon::new(persona)),
-            Self::PeerJs => Box::new(peerjs::PeerJs::new(persona)),
-            Self::Rooms => Box::new(rooms::Rooms::new(persona)),
-            Self::Yjs => Box::new(yjs::Yjs::new(persona)),
-            Self::Floor => Box::new(floor::Floor::new(persona.id)),
-            Self::Nats => Box::new(nats::Nats::new(persona)),
+            Self::Pigeon => Box::new(pigeon::PigeonCodec::new(persona)),
+            Self::PeerJs => Box::new(peerjs::PeerJsCodec::new(persona)),
+            Self::Rooms => Box::new(rooms::RoomsCodec::new(persona)),
+            Self::Yjs => Box::new(yjs::YjsCodec::new(persona)),
+            Self::Floor => Box::new(floor::FloorCodec::new(persona.id)),
+            Self::Nats => Box::new(nats::NatsCodec::new(persona)),
         }
     }
 

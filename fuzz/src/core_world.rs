@@ -330,7 +330,7 @@ impl World {
                 encode_data(&frame, &mut message);
                 let message = message.freeze();
                 match frame {
-                    DataFrame::Unread(frame) => assert_eq!(split_data(&message), Ok(vec![frame])),
+                    DataFrame::Raw(frame) => assert_eq!(split_data(&message), Ok(vec![frame])),
                     frame => assert_eq!(decode_data(&message), Ok(vec![frame])),
                 }
             }

@@ -52,7 +52,7 @@ pub fn mesh_data(input: &[u8]) {
     if let Ok(frames) = split_data(&message) {
         let mut again = BytesMut::new();
         for frame in &frames {
-            encode_data(&DataFrame::Unread(frame.clone()), &mut again);
+            encode_data(&DataFrame::Raw(frame.clone()), &mut again);
         }
         assert_eq!(split_data(&again.freeze()), Ok(frames));
     }

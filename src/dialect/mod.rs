@@ -297,7 +297,7 @@ pub enum Protocol {
     /// A client that is in several topics at once, and has no id.
     Yjs(yjs::Yjs),
     /// A client that creates and enters rooms with a host.
-    Rooms(Box<rooms::Rooms>),
+    Rooms(Box<rooms::RoomsProtocol>),
     /// A client that registers, and may be in several rooms.
     Coordinator(Box<coordinator::Coordinator>),
     /// The dialect of the tests.
@@ -313,7 +313,7 @@ impl Protocol {
                 Protocol::OneNetwork(OneNetwork::new(beginning))
             }
             Dialect::Yjs => Protocol::Yjs(yjs::Yjs),
-            Dialect::Rooms => Protocol::Rooms(Box::new(rooms::Rooms::new(&beginning))),
+            Dialect::Rooms => Protocol::Rooms(Box::new(rooms::RoomsProtocol::new(&beginning))),
             Dialect::Coordinator => {
                 Protocol::Coordinator(Box::new(coordinator::Coordinator::new(&beginning)))
             }

@@ -42,7 +42,7 @@ const USER_NAME: &str = r#"{"userName":"#;
 
 /// One client.
 #[derive(Debug)]
-pub struct Rooms {
+pub struct RoomsProtocol {
     /// Its id, and the room that it means when it names none.
     known: Option<(PeerId, NetworkKey)>,
     proof: Proof,
@@ -61,10 +61,10 @@ enum Proof {
     Offered(PeerId, NetworkKey),
 }
 
-impl Rooms {
+impl RoomsProtocol {
     /// A client that has not told its id.
     pub fn new(beginning: &Beginning) -> Self {
-        Rooms {
+        RoomsProtocol {
             known: None,
             proof: match beginning.needs_token {
                 true => Proof::Needed,

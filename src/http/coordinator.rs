@@ -28,7 +28,7 @@ const AT_ONCE: usize = 32;
 
 /// The rooms, page by page.
 #[derive(Serialize)]
-struct Rooms {
+struct RoomPage {
     rooms: Vec<RoomRow>,
     /// What `after` of the next page has to be; null at the end.
     next: Option<String>,
@@ -124,7 +124,7 @@ async fn list<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answere
             yield_now().await;
         }
     }
-    let body = Rooms {
+    let body = RoomPage {
         rooms,
         next: page.next,
         total: page.total,

@@ -14,9 +14,9 @@ pub(super) struct Full {
     pub peers: Cap,
     pub peerjs: Cap,
     pub http: Cap,
-    pub http_share: Share,
+    pub http_share: AddressShare,
     pub tls: Cap,
-    pub tls_share: Share,
+    pub tls_share: AddressShare,
 }
 
 impl Full {
@@ -25,22 +25,22 @@ impl Full {
             peers: Cap::new("MAX_CONNECTIONS", config.max_connections),
             peerjs: Cap::new("PEERJS_CONCURRENT_LIMIT", config.peerjs.concurrent_limit),
             http: Cap::new("MAX_HTTP_CONNECTIONS", config.max_http_connections),
-            http_share: Share::new("MAX_HTTP_CONNECTIONS"),
+            http_share: AddressShare::new("MAX_HTTP_CONNECTIONS"),
             tls: Cap::new("MAX_TLS_HANDSHAKES", config.max_tls_handshakes),
-            tls_share: Share::new("MAX_TLS_HANDSHAKES"),
+            tls_share: AddressShare::new("MAX_TLS_HANDSHAKES"),
         }
     }
 }
 
 /// A number of which no address has more than its share.
-pub(super) struct Share {
+pub(super) struct AddressShare {
     setting: &'static str,
     seldom: Seldom,
 }
 
-impl Share {
+impl AddressShare {
     fn new(setting: &'static str) -> Self {
-        Share {
+        AddressShare {
             setting,
             seldom: Seldom::default(),
         }

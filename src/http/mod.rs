@@ -66,8 +66,8 @@ use warp::reply::Response;
 use crate::auth::{Gate, Grant};
 use crate::config::{Config, IceUrl};
 use crate::limits::{
-    AddressSlot, ConnectRate, ConnectionLimits, ConnectionSlots, FairSlots, HandshakeSlot, NoSlot,
-    Permit, Pressure,
+    AddressSlot, ConnectRate, ConnectionLimits, ConnectionPermit, ConnectionSlots, FairSlots,
+    HandshakeSlot, NoSlot, Pressure,
 };
 use crate::log::Seldom;
 use crate::mesh::{HubReport, MeshView, Observed};
@@ -107,7 +107,7 @@ pub struct Permits<B: Backend> {
     /// One among all.
     pub among_all: B::Permit,
     /// One among those of its dialect, where they are counted.
-    pub of_dialect: Option<Permit>,
+    pub of_dialect: Option<ConnectionPermit>,
     /// One among those that have yet to show their token, if it is such a one.
     pub unproven: Option<AddressSlot>,
 }

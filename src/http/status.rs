@@ -223,22 +223,22 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
 
 /// What there is of one dialect in the whole mesh.
 #[derive(Clone, Copy, Default, Serialize)]
-struct Share {
+struct DialectCounts {
     networks: usize,
     peers: usize,
 }
 
 /// Names of realms and rooms are not shown: whoever knows a room's may enter it.
-fn by_dialect(networks: &[(NetworkKey, usize)]) -> BTreeMap<&'static str, Share> {
-    let mut all: BTreeMap<_, Share> = Dialect::ALL
+fn by_dialect(networks: &[(NetworkKey, usize)]) -> BTreeMap<&'static str, DialectCounts> {
+    let mut all: BTreeMap<_, DialectCounts> = Dialect::ALL
         .iter()
-        .map(|dialect| (dialect.label(), Share::default()))
+        .map(|dialect| (dialect.label(), DialectCounts::default()))
         .collect();
     for (network, peers) in networks {
         let label = network.dialect().map_or("unknown", Dialect::label);
-        let share = all.entry(label).or_default();
-        share.networks += 1;
-        share.peers += peers;
+        let counts = all.entry(label).or_default();
+        counts.networks += 1;
+        counts.peers += peers;
     }
     all
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::questions::{Answer, MAX_PEERS, Message, Question, Tally};
-use super::shared::Shared;
+use super::shared::MeshContext;
 use crate::watch::Party;
 
 /// Messages that may wait; more are lost.
@@ -26,7 +26,7 @@ const BATCH: usize = 100;
 const LISTEN_EVERY: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(15);
 
-impl Shared {
+impl MeshContext {
     /// This hub's claims of an id.
     fn own_claims(&self, network: &NetworkKey, peer: &PeerId) -> Vec<ClaimNo> {
         let me = self.identity().hub;
@@ -94,7 +94,7 @@ struct Listening {
 }
 
 /// Asks and answers for as long as the hub lives.
-pub(super) async fn follow(shared: Arc<Shared>, mut letters: mpsc::Receiver<(HubId, Bytes)>) {
+pub(super) async fn follow(shared: Arc<MeshContext>, mut letters: mpsc::Receiver<(HubId, Bytes)>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut listening = Listening {
@@ -115,7 +115,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut letters: mpsc::Receiver<(Hub
 }
 
 impl Listening {
-    fn hear(&mut self, shared: &Shared, from: HubId, payload: &[u8]) {
+    fn hear(&mut self, shared: &MeshContext, from: HubId, payload: &[u8]) {
         let watch = shared.router.registry().watch();
         match Message::decode(payload) {
             Some(Message::Ask { token, question }) => {
@@ -141,7 +141,7 @@ impl Listening {
     }
 
     /// Tells those that listen what happened here since the last time.
-    fn tell(&mut self, shared: &Shared) {
+    fn tell(&mut self, shared: &MeshContext) {
         let now = Instant::now();
         self.to_us.retain(|_, until| now < *until);
         if self.to_us.is_empty() {
@@ -167,7 +167,7 @@ impl Listening {
     }
 
     /// Says to the others that somebody listens here, if that is so.
-    fn listen(&mut self, shared: &Shared) {
+    fn listen(&mut self, shared: &MeshContext) {
         let events = &shared.router.registry().watch().events;
         if !events.is_listened_to() {
             return self.to_them.clear();

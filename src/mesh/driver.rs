@@ -23,7 +23,7 @@ use super::input::Input;
 use super::link_queue::{BATCH, LinkQueue};
 use super::reported::Reported;
 use super::router::Router;
-use super::shared::Shared;
+use super::shared::MeshContext;
 use super::troubles::{Trouble, Troubles};
 use super::view::{ITSELF, Published, Sightings};
 use crate::clock::unix_ms;
@@ -61,7 +61,7 @@ fn bye_message(bye: Bye) -> Bytes {
 /// The driver's state.
 pub struct Driver {
     core: Core,
-    shared: Arc<Shared>,
+    shared: Arc<MeshContext>,
     router: Arc<Router>,
     inputs: mpsc::Receiver<Input>,
     live: BTreeMap<LinkId, Arc<LinkQueue>>,
@@ -85,7 +85,7 @@ impl Driver {
     /// A driver of this core.
     pub fn new(
         core: Core,
-        shared: Arc<Shared>,
+        shared: Arc<MeshContext>,
         conditions: Conditions,
         inputs: mpsc::Receiver<Input>,
     ) -> Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubmesh_core::api::{Join, Room, RoomClaim, Signal, SignalFailure, Source, Unread};
-use hubmesh_core::directory::Shares;
+use hubmesh_core::directory::ClaimQuota;
 use hubmesh_core::exchange::ExchangeConfig;
 use hubmesh_core::ids::{
     ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId, SignalKind,
@@ -31,7 +31,7 @@ use super::input::Input;
 use super::inquiry;
 use super::progress::Progress;
 use super::router::Router;
-use super::shared::Shared;
+use super::shared::MeshContext;
 use super::view::MeshView;
 use crate::clock::unix_ms;
 use crate::config::{BootstrapHub, Config, DuplicatePeer, IceUrl, MeshSettings};
@@ -54,7 +54,7 @@ const SETTLE_LOOK: Duration = Duration::from_millis(50);
 /// A handle to the mesh.
 #[derive(Clone)]
 pub struct Mesh {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<MeshContext>,
     next_claim: Arc<AtomicU64>,
     policies: Policies,
     own_condition: Arc<OwnCondition>,
@@ -89,7 +89,7 @@ impl Mesh {
             Arc::clone(&metrics),
             [inquiries, asked],
         ));
-        let shared = Arc::new(Shared::new(
+        let shared = Arc::new(MeshContext::new(
             config,
             incarnation,
             router,
@@ -354,7 +354,7 @@ fn core_config(config: &Config, incarnation: Incarnation, bootstrap: Vec<String>
         bans: BansConfig {
             most: config.admin.max_bans,
         },
-        shares: Shares {
+        quota: ClaimQuota {
             claims: mesh.claims_per_hub,
             bytes: mesh.data_per_hub,
         },

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::relays::{self, Answer, AnswerOutcome, Message, NotAllowed};
-use super::shared::Shared;
+use super::shared::MeshContext;
 use crate::config::IceUrl;
 
 /// How often the hub looks for hubs that it has to ask.
@@ -25,7 +25,10 @@ pub(super) const WAITING: usize = 256;
 const CHECKS: usize = 16;
 
 /// Asks and answers for as long as the hub runs.
-pub(super) async fn follow(shared: Arc<Shared>, mut inquiries: mpsc::Receiver<(HubId, Bytes)>) {
+pub(super) async fn follow(
+    shared: Arc<MeshContext>,
+    mut inquiries: mpsc::Receiver<(HubId, Bytes)>,
+) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut checks: JoinSet<(HubId, Result<Vec<IceUrl>, NotAllowed>)> = JoinSet::new();
@@ -60,7 +63,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut inquiries: mpsc::Receiver<(H
 }
 
 /// Takes a message; gives the addresses that have to be checked, and how far away the hub is that tells of them.
-fn take(shared: &Shared, from: HubId, payload: &[u8]) -> Option<(Vec<String>, Reach)> {
+fn take(shared: &MeshContext, from: HubId, payload: &[u8]) -> Option<(Vec<String>, Reach)> {
     let (relays, me, now) = (&shared.relays, shared.identity().hub, Instant::now());
     match Message::decode(payload)? {
         Message::Ask { number } => {

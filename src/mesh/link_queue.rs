@@ -25,7 +25,7 @@ use std::task::{Context, Poll};
 
 use super::progress::Progress;
 
-use shares::{FrameOwner, OwnerBytes, Shares};
+use shares::{FrameOwner, LinkShares, OwnerBytes};
 
 /// A batch is closed once it has this many bytes.
 pub const BATCH: usize = 16 * 1024;
@@ -56,7 +56,7 @@ struct Lanes {
 struct Lane {
     batches: VecDeque<Batch>,
     bytes: usize,
-    shares: Shares,
+    shares: LinkShares,
 }
 
 #[derive(Debug, Default)]
@@ -201,10 +201,10 @@ impl LinkQueue {
             DataFrame::Ack(ack) => {
                 lanes.put_ack(frame, ACK_COST + REFUSED_COST * ack.refused.len(), came_by)
             }
-            DataFrame::Unread(unread) if unread.is_ack() => {
+            DataFrame::Raw(unread) if unread.is_ack() => {
                 lanes.put_ack(frame, ACK_COST + unread.rest.len(), came_by)
             }
-            DataFrame::Unread(unread) => {
+            DataFrame::Raw(unread) => {
                 lanes.put_signal(frame, SIGNAL_COST + unread.rest.len(), came_by)
             }
         };

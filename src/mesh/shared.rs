@@ -43,7 +43,7 @@ const WARNINGS_A_MINUTE: NonZeroU32 = NonZeroU32::MIN;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What links, dials and the driver share.
-pub struct Shared {
+pub struct MeshContext {
     /// Whether there are links at all.
     enabled: bool,
     /// This hub's id was drawn, not configured: it may draw another.
@@ -69,7 +69,7 @@ pub struct Shared {
     next_link: AtomicU64,
 }
 
-impl Shared {
+impl MeshContext {
     /// The shared state of a hub with this configuration, before there is any link.
     pub(super) fn new(
         config: &Config,
@@ -79,7 +79,7 @@ impl Shared {
         inputs: mpsc::Sender<Input>,
     ) -> Self {
         let settings = &config.mesh;
-        Shared {
+        MeshContext {
             enabled: config.is_hub,
             random_id: settings.random_id,
             namespace: settings.namespace.clone(),

@@ -6,7 +6,7 @@
 //! that a line would show is looked at. Called by the [`Router`](super::router::Router) alone.
 
 use hubmesh_core::api::{Delivery, Failed, Publication, Sender, SignalFailure, Source};
-use hubmesh_core::frames::{AckFrame, DataFrame, RefusedWhy, SignalBody, UnreadFrame};
+use hubmesh_core::frames::{AckFrame, DataFrame, RawFrame, RefusedWhy, SignalBody};
 use hubmesh_core::ids::{HubId, LinkId, NetworkKey, PeerId, SignalKind};
 use hubmesh_core::wire;
 use tracing::{Level, enabled, trace};
@@ -22,7 +22,7 @@ pub struct Passage {
 }
 
 /// A frame that came by a link, read for the log; `None` while no line would show it.
-pub fn read(frame: &UnreadFrame) -> Option<DataFrame> {
+pub fn read(frame: &RawFrame) -> Option<DataFrame> {
     enabled!(Level::TRACE).then(|| wire::read_data(frame.clone()).ok())?
 }
 
@@ -30,8 +30,8 @@ impl Passage {
     /// The passage of the signal in a frame; `None` for other frames, and while no line would show it.
     pub fn of(frame: &DataFrame) -> Option<Self> {
         match frame {
-            DataFrame::Unread(unread) => match read(unread)? {
-                DataFrame::Unread(_) => None,
+            DataFrame::Raw(unread) => match read(unread)? {
+                DataFrame::Raw(_) => None,
                 read => Passage::of(&read),
             },
             DataFrame::Signal(signal) if enabled!(Level::TRACE) => Some(Passage {
@@ -96,7 +96,7 @@ pub fn sent(frame: &DataFrame, is_own: bool, to_link: LinkId) {
                 to_link = to_link.0, "message of the hub sent"
             ),
         },
-        DataFrame::Signal(_) | DataFrame::Unread(_) => {
+        DataFrame::Signal(_) | DataFrame::Raw(_) => {
             if let Some(Passage {
                 source_hub,
                 destination_hub,

@@ -49,7 +49,7 @@ struct Relay {
 }
 
 /// The engine as tasks share it.
-pub(super) type Shared = Rc<RefCell<Engine>>;
+pub(super) type SharedEngine = Rc<RefCell<Engine>>;
 
 pub(super) fn now() -> Moment {
     Moment {
@@ -77,12 +77,12 @@ impl Engine {
     }
 
     /// Told when one of its tasks panics.
-    pub(super) fn panicked(this: &Shared) -> Rc<Notify> {
+    pub(super) fn panicked(this: &SharedEngine) -> Rc<Notify> {
         Rc::clone(&this.borrow().panicked)
     }
 
     /// A packet of a client.
-    pub(super) fn client(this: &Shared, now: Moment, from: FiveTuple, packet: &[u8]) {
+    pub(super) fn client(this: &SharedEngine, now: Moment, from: FiveTuple, packet: &[u8]) {
         let mut engine = this.borrow_mut();
         let engine = &mut *engine;
         if let Some(ToPeer {
@@ -103,7 +103,7 @@ impl Engine {
     }
 
     /// Carries out the effects of the server.
-    fn settle(&mut self, this: &Shared) {
+    fn settle(&mut self, this: &SharedEngine) {
         while let Some(effect) = self.server.poll_effect() {
             match effect {
                 Effect::Send { to, bytes, passing } => self.send(to, &bytes, passing),
@@ -154,7 +154,7 @@ impl Engine {
         }
     }
 
-    fn open(&mut self, this: &Shared, id: AllocationId, family: Family, port: u16) -> bool {
+    fn open(&mut self, this: &SharedEngine, id: AllocationId, family: Family, port: u16) -> bool {
         let host = self.hosts.iter().find(|ip| match family {
             Family::V4 => ip.is_ipv4(),
             Family::V6 => ip.is_ipv6(),
@@ -181,7 +181,7 @@ impl Engine {
         self.connections.insert(client, queue);
     }
 
-    pub(super) fn disconnected(this: &Shared, client: FiveTuple) {
+    pub(super) fn disconnected(this: &SharedEngine, client: FiveTuple) {
         let mut engine = this.borrow_mut();
         engine.connections.remove(&client);
         engine.server.client_gone(client);
@@ -193,16 +193,19 @@ impl Engine {
         self.server.has_allocation(client)
     }
 
-    pub(super) fn flush(this: &Shared) {
+    pub(super) fn flush(this: &SharedEngine) {
         this.borrow_mut().send_buffer.flush();
     }
 
     /// Runs a task that is one of many; if it panics, [`panicked`](Self::panicked) is told.
-    pub(super) fn spawn(this: &Shared, task: impl Future<Output = ()> + 'static) -> AbortHandle {
+    pub(super) fn spawn(
+        this: &SharedEngine,
+        task: impl Future<Output = ()> + 'static,
+    ) -> AbortHandle {
         spawn(&this.borrow().panicked, task)
     }
 
-    fn port_lost(this: &Shared, id: AllocationId) {
+    fn port_lost(this: &SharedEngine, id: AllocationId) {
         let mut engine = this.borrow_mut();
         engine.server.port_lost(id);
         engine.settle(this);
@@ -210,7 +213,7 @@ impl Engine {
     }
 
     /// Looks at what is due.
-    pub(super) fn tick(this: &Shared) {
+    pub(super) fn tick(this: &SharedEngine) {
         let mut engine = this.borrow_mut();
         let engine = &mut *engine;
         let machine = engine.machine.as_mut();
@@ -223,12 +226,12 @@ impl Engine {
     }
 
     /// No new relays from now on, and none is refreshed.
-    pub(super) fn drain(this: &Shared) {
+    pub(super) fn drain(this: &SharedEngine) {
         this.borrow_mut().server.drain();
     }
 
     /// Ends all relays and connections.
-    pub(super) fn end(this: &Shared) {
+    pub(super) fn end(this: &SharedEngine) {
         let mut engine = this.borrow_mut();
         engine.server.end_all();
         engine.settle(this);
@@ -263,7 +266,7 @@ fn spawn(panicked: &Rc<Notify>, task: impl Future<Output = ()> + 'static) -> Abo
 }
 
 /// Reads one of the sockets that clients come to, and answers from it.
-pub(super) async fn read_clients(this: Shared, socket: Rc<Udp>) {
+pub(super) async fn read_clients(this: SharedEngine, socket: Rc<Udp>) {
     this.borrow_mut().listening.push(Rc::clone(&socket));
     let local = socket.local;
     while socket.readable().await.is_ok() {
@@ -286,7 +289,7 @@ pub(super) async fn read_clients(this: Shared, socket: Rc<Udp>) {
 }
 
 /// Reads the port of a relay.
-async fn read_relay(this: Shared, id: AllocationId, socket: Rc<Udp>) {
+async fn read_relay(this: SharedEngine, id: AllocationId, socket: Rc<Udp>) {
     while socket.readable().await.is_ok() {
         INBOX.with_borrow_mut(|receive_buffer| {
             let now = now();

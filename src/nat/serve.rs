@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::interval;
 
 use super::Order;
-use super::engine::{Engine, Shared, read_clients};
+use super::engine::{Engine, SharedEngine, read_clients};
 use super::ports::Ports;
 use super::streams::{Streams, accept};
 use super::udp::Udp;
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     ports: Ports,
     mut orders: watch::Receiver<Order>,
 ) -> Result<(), Ended> {
-    let this: Shared = Rc::new(RefCell::new(engine));
+    let this: SharedEngine = Rc::new(RefCell::new(engine));
     let panicked = Engine::panicked(&this);
     let mut readers = read(&this, &Rc::new(streams), ports)?;
     let mut ticks = interval(TICK);
@@ -64,7 +64,7 @@ pub(super) async fn serve(
 }
 
 /// Starts to read all ports. None of these tasks ends by itself.
-fn read(this: &Shared, streams: &Rc<Streams>, ports: Ports) -> Result<JoinSet<()>, Ended> {
+fn read(this: &SharedEngine, streams: &Rc<Streams>, ports: Ports) -> Result<JoinSet<()>, Ended> {
     let mut readers = JoinSet::new();
     let Ports { udp, tcp, tls, .. } = ports;
     for socket in udp {

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 
-use super::engine::{Engine, Shared, now};
+use super::engine::{Engine, SharedEngine, now};
 use super::queue::{Waiting, queue};
 use crate::config::Config;
 use crate::limits::{FairSlots, NoSlot};
@@ -124,7 +124,7 @@ impl Streams {
 
 /// Accepts connections for as long as the thread lives.
 pub(super) async fn accept(
-    this: Shared,
+    this: SharedEngine,
     streams: Rc<Streams>,
     listener: TcpListener,
     secure: bool,
@@ -146,7 +146,7 @@ pub(super) async fn accept(
     }
 }
 
-async fn connection(this: Shared, streams: Rc<Streams>, tcp: TcpStream, secure: bool) {
+async fn connection(this: SharedEngine, streams: Rc<Streams>, tcp: TcpStream, secure: bool) {
     let (Ok(client), Ok(server)) = (tcp.peer_addr(), tcp.local_addr()) else {
         return;
     };
@@ -175,7 +175,7 @@ async fn connection(this: Shared, streams: Rc<Streams>, tcp: TcpStream, secure: 
 
 /// Serves one connection to its end.
 async fn serve<S>(
-    this: &Shared,
+    this: &SharedEngine,
     streams: &Streams,
     stream: S,
     from: FiveTuple,
@@ -239,7 +239,7 @@ async fn write<S: AsyncWrite + Unpin>(mut writer: S, mut waiting: Waiting, secur
 }
 
 async fn read<S: AsyncRead + Unpin>(
-    this: &Shared,
+    this: &SharedEngine,
     mut reader: S,
     from: FiveTuple,
     patience: Duration,
@@ -271,7 +271,12 @@ async fn read<S: AsyncRead + Unpin>(
 }
 
 /// Hands over all whole packets; `false` if the bytes cannot be a packet.
-fn take_packets(this: &Shared, buffer: &mut BytesMut, from: FiveTuple, has_relay: bool) -> bool {
+fn take_packets(
+    this: &SharedEngine,
+    buffer: &mut BytesMut,
+    from: FiveTuple,
+    has_relay: bool,
+) -> bool {
     let now = now();
     let good = loop {
         match Frame::at(buffer) {

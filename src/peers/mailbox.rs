@@ -29,7 +29,7 @@ use super::reason::CloseReason;
 use crate::config::ROSTER_ENVELOPE_BYTES;
 use crate::watch::Party;
 
-use shares::Shares;
+use shares::SenderShares;
 
 /// The mailbox did not take it: it is full, or its session is ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +169,7 @@ pub struct Mailbox {
 struct Contents {
     items: VecDeque<Item>,
     bytes: usize,
-    signals: Shares,
+    signals: SenderShares,
     shut: bool,
     /// Something waits that the session has not been woken for.
     unannounced: bool,
@@ -357,7 +357,7 @@ impl Mailbox {
         let mut queue = self.queue.lock();
         queue.shut = true;
         queue.bytes = 0;
-        queue.signals = Shares::default();
+        queue.signals = SenderShares::default();
         let dropped = std::mem::take(&mut queue.items);
         drop(queue);
         let signals = dropped.into_iter().filter_map(|item| match item {
@@ -430,7 +430,7 @@ impl Mailbox {
         }
         if queue.items.is_empty() {
             queue.items = VecDeque::new();
-            queue.signals = Shares::default();
+            queue.signals = SenderShares::default();
         }
         None
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::conversation::Conversation;
-use super::intake::{Unread, Why};
+use super::intake::{ReadPast, Why};
 use super::socket;
 use crate::clock::unix_ms;
 use crate::dialect::words::Sent;
@@ -304,13 +304,13 @@ where
 
     /// Tells the client of a message that was read past: why, or, if an error would end its connection, that the target
     /// is not reached.
-    pub(super) fn refuse_unread(&mut self, unread: &Unread) {
+    pub(super) fn refuse_read_past(&mut self, skipped: &ReadPast) {
         let longest = self.shared.limits.max_message_bytes;
         let what = Dropped::Ends {
-            head: &unread.ends.head,
-            tail: &unread.ends.tail,
+            head: &skipped.ends.head,
+            tail: &skipped.ends.tail,
         };
-        let why = refusal(unread.why, unread.size, longest);
+        let why = refusal(skipped.why, skipped.size, longest);
         self.say(&HubEvent::Dropped { what, why });
     }
 

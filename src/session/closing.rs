@@ -71,11 +71,11 @@ where
                     self.shared.metrics.bytes_received.inc_by(text.len() as u64);
                     self.hear_last(&text).await;
                 }
-                Incoming::Unread(unread) => {
+                Incoming::ReadPast(skipped) => {
                     turn += 1;
-                    self.shared.metrics.bytes_received.inc_by(unread.size);
+                    self.shared.metrics.bytes_received.inc_by(skipped.size);
                     if self.in_its_time(0).await {
-                        self.refuse_unread(&unread);
+                        self.refuse_read_past(&skipped);
                     }
                 }
                 Incoming::Close => break,

@@ -23,9 +23,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Span;
 
-use super::Shared;
+use super::SessionContext;
 use super::bounds::Bounds;
-use super::deadlines::{Awaited, Deadlines, Due, Echo, Probe};
+use super::deadlines::{Awaited, Deadlines, Due, Echo, PendingProbe};
 use super::disconnected::DisconnectedPeer;
 use super::held::HeldActions;
 use super::intake::WaitingText;
@@ -52,7 +52,7 @@ pub(super) const TURN: usize = 32;
 
 /// One connected peer.
 pub(super) struct Conversation<S, M: MeshPort> {
-    pub(super) shared: Arc<Shared<M>>,
+    pub(super) shared: Arc<SessionContext<M>>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) address: IpAddr,
     pub(super) protocol: Protocol,
@@ -121,7 +121,7 @@ where
     M: MeshPort,
 {
     pub(super) fn new(
-        shared: Arc<Shared<M>>,
+        shared: Arc<SessionContext<M>>,
         mailbox: Arc<Mailbox>,
         (socket, dialect, connecting): Opened<S>,
     ) -> Self {
@@ -422,7 +422,7 @@ where
                 within,
             } => {
                 let now = Instant::now();
-                let probe = Probe {
+                let probe = PendingProbe {
                     claim,
                     token,
                     until: now + within,
@@ -466,8 +466,8 @@ where
         Ok(())
     }
 
-    async fn answer(&self, probe: Probe, alive: bool) {
-        let Probe { claim, token, .. } = probe;
+    async fn answer(&self, probe: PendingProbe, alive: bool) {
+        let PendingProbe { claim, token, .. } = probe;
         // Boxed for the same reason as the rare commands of `carry_out`.
         Box::pin(self.shared.mesh.probe_result(claim, token, alive)).await;
     }
@@ -478,10 +478,10 @@ where
             Incoming::Pong(number) => self.on_pong(number).await,
             // Every frame costs its share of the allowance, also for clients that send nothing else.
             Incoming::Ping | Incoming::Fragment => self.pay_for_frame(),
-            Incoming::Unread(unread) => {
-                self.shared.metrics.bytes_received.inc_by(unread.size);
+            Incoming::ReadPast(skipped) => {
+                self.shared.metrics.bytes_received.inc_by(skipped.size);
                 self.say(&HubEvent::Missed);
-                self.on_unread(&unread)
+                self.on_read_past(&skipped)
             }
             Incoming::Text(text) => {
                 self.shared.metrics.bytes_received.inc_by(text.len() as u64);

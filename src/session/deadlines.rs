@@ -36,16 +36,16 @@ pub(super) enum Due {
     /// To read on.
     Resume,
     /// To report that the peer is alive: it moves the bytes that its pong waits behind.
-    ProbeMet(Probe),
+    ProbeMet(PendingProbe),
     /// To report that the peer did not answer a probe.
-    ProbeFailed(Probe),
+    ProbeFailed(PendingProbe),
     /// To close the connection.
     Close(CloseReason),
 }
 
 /// A question whether the peer is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Probe {
+pub(super) struct PendingProbe {
     pub(super) claim: ClaimNo,
     pub(super) token: u64,
     pub(super) until: Instant,
@@ -55,7 +55,7 @@ pub(super) struct Probe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Echo {
     /// It answers a ping of ours, and with that these probes.
-    Answer(Vec<Probe>),
+    Answer(Vec<PendingProbe>),
     /// It answers nothing that is open.
     Unasked,
 }
@@ -102,7 +102,7 @@ struct Rare {
 /// A probe that is open.
 #[derive(Debug, Clone, Copy)]
 struct OpenProbe {
-    probe: Probe,
+    probe: PendingProbe,
     /// The number of its ping.
     ping: u64,
     asked: Instant,
@@ -199,7 +199,7 @@ impl Deadlines {
 
     /// The mesh asks, and a ping has to be sent with this number. One probe is open at a time for a claim: the mesh asks
     /// again when it has given up the first answer.
-    pub(super) fn probe(&mut self, probe: Probe, now: Instant) -> u64 {
+    pub(super) fn probe(&mut self, probe: PendingProbe, now: Instant) -> u64 {
         let ping = self.ping(now);
         self.probes.retain(|open| open.probe.claim != probe.claim);
         self.probes.push(OpenProbe {
@@ -382,8 +382,8 @@ mod tests {
         assert_eq!(deadlines.next(), second(start, 10), "a ping");
     }
 
-    fn probe(start: Instant) -> Probe {
-        Probe {
+    fn probe(start: Instant) -> PendingProbe {
+        PendingProbe {
             claim: ClaimNo(1),
             token: 7,
             until: second(start, 2),

@@ -281,7 +281,7 @@ pub enum Why {
 
 /// A message that was read past.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
+pub struct ReadPast {
     /// Why it was read past.
     pub why: Why,
     /// How long it was, in bytes.
@@ -305,10 +305,10 @@ impl WaitingText {
     /// # Errors
     ///
     /// There is no space for it: gives what is told of it.
-    pub fn new(text: &Utf8Bytes, intake: &Arc<Intake>) -> Result<Self, Unread> {
+    pub fn new(text: &Utf8Bytes, intake: &Arc<Intake>) -> Result<Self, ReadPast> {
         let mut reserved = Reserved::new(Arc::clone(intake));
         let counted = text.len().saturating_sub(FREE_BYTES);
-        reserved.resize(counted).map_err(|NoSpace| Unread {
+        reserved.resize(counted).map_err(|NoSpace| ReadPast {
             why: Why::NoSpace,
             size: text.len() as u64,
             ends: Ends::of(text.as_bytes()),
@@ -402,7 +402,7 @@ impl Partial {
     }
 
     /// The message, now that all of it has come.
-    pub fn finish(mut self) -> Result<Bytes, Unread> {
+    pub fn finish(mut self) -> Result<Bytes, ReadPast> {
         if let Collected::Counted(ticket) = &self.collected {
             match ticket.take() {
                 Content::Here(bytes) => return Ok(bytes.into()),
@@ -411,7 +411,7 @@ impl Partial {
         }
         match self.collected {
             Collected::Free(bytes) => Ok(bytes.into()),
-            Collected::Past(why, ends) => Err(Unread {
+            Collected::Past(why, ends) => Err(ReadPast {
                 why,
                 size: self.size,
                 ends,

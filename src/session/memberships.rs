@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hubmesh_core::ids::{ClaimNo, LeaveReason, NetworkKey};
 
-use super::Shared;
+use super::SessionContext;
 use crate::dialect::About;
 use crate::limits::Turn;
 use crate::peers::port::MeshPort;
@@ -30,7 +30,7 @@ struct Membership<M: MeshPort> {
 
 /// A claim, given up when dropped.
 struct ClaimGuard<M: MeshPort> {
-    shared: Arc<Shared<M>>,
+    shared: Arc<SessionContext<M>>,
     peer: Arc<Peer>,
     /// What its join waits for.
     turn: Option<Box<Turn>>,
@@ -98,7 +98,7 @@ impl<M: MeshPort> Memberships<M> {
     }
 
     /// Adds a membership that the mesh has yet to decide on.
-    pub(super) fn ask(&mut self, shared: Arc<Shared<M>>, peer: Arc<Peer>) {
+    pub(super) fn ask(&mut self, shared: Arc<SessionContext<M>>, peer: Arc<Peer>) {
         let claim = ClaimGuard {
             shared,
             peer,

@@ -49,8 +49,8 @@ use crate::clock::unix_ms;
 use crate::config::PeerLimits;
 use crate::dialect::{self, Complaint, Event};
 use crate::limits::{
-    AddressGroup, AddressSlot, ConnectionLimits, ConnectionSlots, NoSlot, Permit, Pressure, Turn,
-    Turns,
+    AddressGroup, AddressSlot, ConnectionLimits, ConnectionPermit, ConnectionSlots, NoSlot,
+    Pressure, Turn, Turns,
 };
 use crate::metrics::{Metrics, OpenConnection};
 use crate::peers::mailbox::{Capacity, Mailbox};
@@ -68,7 +68,7 @@ pub use visits::{NoVisit, Stay, Visitor};
 
 /// All peers that are connected to this hub. Cheap to clone.
 pub struct Sessions<M> {
-    shared: Arc<Shared<M>>,
+    shared: Arc<SessionContext<M>>,
 }
 
 impl<M> Clone for Sessions<M> {
@@ -83,7 +83,7 @@ impl<M> Clone for Sessions<M> {
 const TOLD_PER_JOIN: usize = 3;
 
 /// What every session needs.
-struct Shared<M> {
+struct SessionContext<M> {
     mesh: M,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
@@ -106,7 +106,7 @@ struct Shared<M> {
     draining: AtomicBool,
 }
 
-impl<M> Shared<M> {
+impl<M> SessionContext<M> {
     /// Whether the party that this mailbox is of is banned.
     fn is_barred(&self, mailbox: &Mailbox) -> bool {
         let bans = &self.registry.watch().bans;
@@ -126,7 +126,7 @@ impl<M> Shared<M> {
     }
 }
 
-impl<M: MeshPort> Shared<M> {
+impl<M: MeshPort> SessionContext<M> {
     /// An empty mailbox for this client.
     fn mailbox(&self, party: Party) -> Arc<Mailbox> {
         let capacity = Capacity {
@@ -198,7 +198,7 @@ impl<M: MeshPort> Sessions<M> {
         (connections, pressure): (ConnectionLimits, Arc<Pressure>),
     ) -> Self {
         Sessions {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SessionContext {
                 mesh,
                 registry,
                 metrics,
@@ -222,7 +222,7 @@ impl<M: MeshPort> Sessions<M> {
     }
 
     /// A slot for one more connection from this address, to be taken before the upgrade.
-    pub fn try_admit(&self, from: IpAddr) -> Result<Permit, NoSlot> {
+    pub fn try_admit(&self, from: IpAddr) -> Result<ConnectionPermit, NoSlot> {
         self.shared.connection_slots.try_admit(from)
     }
 
@@ -343,7 +343,7 @@ impl<M: MeshPort> Sessions<M> {
 
 /// One admitted connection: counted and listed until dropped.
 struct Admitted<M> {
-    shared: Arc<Shared<M>>,
+    shared: Arc<SessionContext<M>>,
     number: u64,
     mailbox: Arc<Mailbox>,
     counted: OpenConnection,

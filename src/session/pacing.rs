@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::conversation::Conversation;
-use super::intake::{Unread, WaitingText};
+use super::intake::{ReadPast, WaitingText};
 use crate::dialect::{Complaint, HubEvent};
 use crate::limits::{Delay, PaceVerdict};
 use crate::peers::port::MeshPort;
@@ -60,13 +60,13 @@ where
     }
 
     /// The same of a message that was read past. Its sender is told, unless it is told that it is too fast.
-    pub(super) fn on_unread(&mut self, unread: &Unread) -> Result<(), CloseReason> {
+    pub(super) fn on_read_past(&mut self, skipped: &ReadPast) -> Result<(), CloseReason> {
         match self.judge(0, true)? {
             InPace::Now => {}
             InPace::Later(wait) => self.deadlines.pause(Instant::now() + wait),
             InPace::Never => return Ok(()),
         }
-        self.refuse_unread(unread);
+        self.refuse_read_past(skipped);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ where
         self.deadlines.pause(Instant::now() + wait);
         match WaitingText::new(text, &self.shared.intake) {
             Ok(waiting) => self.paused = Some(Box::new(waiting)),
-            Err(unread) => self.refuse_unread(&unread),
+            Err(skipped) => self.refuse_read_past(&skipped),
         }
     }
 

@@ -115,7 +115,7 @@ where
             Err(why) => return Poll::Ready(Err(CloseReason::from(why).into())),
             Ok(Some(Incoming::Text(text))) => return Poll::Ready(Ok(text)),
             Ok(Some(Incoming::Close)) => return Poll::Ready(Err(CloseReason::PeerClosed.into())),
-            Ok(Some(Incoming::Unread(_))) => {
+            Ok(Some(Incoming::ReadPast(_))) => {
                 return Poll::Ready(Err(CloseReason::MessageTooLong.into()));
             }
             Ok(Some(Incoming::Ping | Incoming::Pong(_) | Incoming::Fragment)) => {

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use super::intake::{FREE_BYTES, Intake, Partial, Unread};
+use super::intake::{FREE_BYTES, Intake, Partial, ReadPast};
 
 /// How much one read takes at most, in bytes.
 const READ_BYTES: usize = 16 * 1024;
@@ -47,7 +47,7 @@ pub enum Incoming {
     /// A whole text message.
     Text(Utf8Bytes),
     /// A whole text message that was read past.
-    Unread(Box<Unread>),
+    ReadPast(Box<ReadPast>),
     /// A ping, already answered.
     Ping,
     /// A pong, with the number of the ping that it answers; none if it carries anything else.
@@ -286,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if arriving.left == 0 && arriving.is_last {
             return match arriving.message.finish() {
                 Ok(message) => text_of(message).map(Some),
-                Err(unread) => Ok(Some(Incoming::Unread(Box::new(unread)))),
+                Err(skipped) => Ok(Some(Incoming::ReadPast(Box::new(skipped)))),
             };
         }
         let told = arriving.left == 0 || arriving.untold > self.intake.longest() as u64;

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memberships::Memberships;
 use super::proving::token_end;
-use super::{Sessions, Shared};
+use super::{SessionContext, Sessions};
 use crate::limits::AddressGroup;
 use crate::peers::mailbox::{Control, Mailbox};
 use crate::peers::port::MeshPort;
@@ -130,14 +130,14 @@ impl Visits {
 
 /// A visit that is listed until it is dropped.
 struct Listed<M: MeshPort> {
-    shared: Arc<Shared<M>>,
+    shared: Arc<SessionContext<M>>,
     key: Key,
     visit: Arc<Visit>,
 }
 
 impl<M: MeshPort> Listed<M> {
     fn new(
-        shared: &Arc<Shared<M>>,
+        shared: &Arc<SessionContext<M>>,
         key: Key,
         mailbox: Arc<Mailbox>,
         ends: Option<Instant>,

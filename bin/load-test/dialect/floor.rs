@@ -37,17 +37,17 @@ pub fn write_frame(parts: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
-pub struct Floor {
+pub struct FloorCodec {
     id: PeerId,
 }
 
-impl Floor {
+impl FloorCodec {
     pub fn new(id: PeerId) -> Self {
         Self { id }
     }
 }
 
-impl Codec for Floor {
+impl Codec for FloorCodec {
     fn hello(&mut self, out: &mut Vec<u8>) {
         write_frame(&[self.id.as_str().as_bytes()], out);
     }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_candidate_arrives_with_its_stamp() {
-        let mut floor = Floor::new(PeerId::random());
+        let mut floor = FloorCodec::new(PeerId::random());
         let (mut out, mut events) = (Vec::new(), Vec::new());
         let stamp = Stamp::now(3);
         floor

@@ -13,17 +13,17 @@ use crate::stamp::{self, Slot, Stamp};
 const LINE_LIMIT: usize = 64 * 1024;
 const PAYLOAD_LIMIT: usize = 16 * 1024 * 1024;
 
-pub struct Nats {
+pub struct NatsCodec {
     persona: Persona,
 }
 
-impl Nats {
+impl NatsCodec {
     pub fn new(persona: Persona) -> Self {
         Self { persona }
     }
 }
 
-impl Codec for Nats {
+impl Codec for NatsCodec {
     fn hello(&mut self, out: &mut Vec<u8>) {
         let connect = json!({
             "verbose": false,

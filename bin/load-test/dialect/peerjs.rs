@@ -20,7 +20,7 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// The realm of a server that was not told another.
 const KEY: &str = "peerjs";
 
-pub struct PeerJs {
+pub struct PeerJsCodec {
     persona: Persona,
     socket: WebSocket,
     /// The server has sent its `OPEN`.
@@ -38,7 +38,7 @@ struct Message<'a> {
     payload: Value,
 }
 
-impl PeerJs {
+impl PeerJsCodec {
     pub fn new(persona: Persona) -> Self {
         Self {
             persona,
@@ -69,7 +69,7 @@ impl PeerJs {
     }
 }
 
-impl Codec for PeerJs {
+impl Codec for PeerJsCodec {
     fn hello(&mut self, out: &mut Vec<u8>) {
         self.socket.upgrade(&self.persona, &self.address(), out);
     }
@@ -146,8 +146,8 @@ mod tests {
     use super::*;
     use crate::dialect::websocket::unmasked;
 
-    fn peer(hub: &str, token: Option<&str>) -> PeerJs {
-        PeerJs::new(Persona {
+    fn peer(hub: &str, token: Option<&str>) -> PeerJsCodec {
+        PeerJsCodec::new(Persona {
             id: PeerId::random(),
             network: "load 1&2".to_owned(),
             hub: hub.parse().unwrap(),

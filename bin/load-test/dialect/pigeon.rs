@@ -11,7 +11,7 @@ use super::websocket::WebSocket;
 use super::{Candidate, Codec, DialectError, Event, Persona};
 use crate::stamp::{self, Stamp};
 
-pub struct Pigeon {
+pub struct PigeonCodec {
     persona: Persona,
     socket: WebSocket,
 }
@@ -32,7 +32,7 @@ struct Subject<'a> {
     peer_id: Option<&'a str>,
 }
 
-impl Pigeon {
+impl PigeonCodec {
     pub fn new(persona: Persona) -> Self {
         Self {
             persona,
@@ -45,7 +45,7 @@ impl Pigeon {
     }
 }
 
-impl Codec for Pigeon {
+impl Codec for PigeonCodec {
     fn hello(&mut self, out: &mut Vec<u8>) {
         let url = self.persona.hub.for_peer(&self.persona.id);
         let address = format!("{}?{}", url.path(), url.query().unwrap_or_default());
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
     use crate::dialect::websocket::unmasked;
 
-    fn pigeon() -> Pigeon {
-        Pigeon::new(Persona {
+    fn pigeon() -> PigeonCodec {
+        PigeonCodec::new(Persona {
             id: PeerId::random(),
             network: "load \"1\"".to_owned(),
             hub: "ws://127.0.0.1:1".parse().unwrap(),

@@ -14,7 +14,7 @@ use super::websocket::{Incoming, WebSocket};
 use super::{Candidate, Codec, DialectError, Event, Persona};
 use crate::stamp::{self, Stamp};
 
-pub struct Rooms {
+pub struct RoomsCodec {
     persona: Persona,
     socket: WebSocket,
     /// This peer, and the others in the room that were seen: one that comes while this peer enters is told of twice.
@@ -50,7 +50,7 @@ struct Member {
     user_id: String,
 }
 
-impl Rooms {
+impl RoomsCodec {
     pub fn new(persona: Persona) -> Self {
         Self {
             seen: HashSet::from([persona.id.to_string()]),
@@ -97,7 +97,7 @@ fn understand(seen: &mut HashSet<String>, message: &[u8], events: &mut Vec<Event
     false
 }
 
-impl Codec for Rooms {
+impl Codec for RoomsCodec {
     fn hello(&mut self, out: &mut Vec<u8>) {
         let address = format!("{}/rooms", self.persona.hub.prefix());
         self.socket.upgrade(&self.persona, &address, out);
@@ -152,8 +152,8 @@ mod tests {
     use super::*;
     use crate::dialect::websocket::unmasked;
 
-    fn client() -> Rooms {
-        Rooms::new(Persona {
+    fn client() -> RoomsCodec {
+        RoomsCodec::new(Persona {
             id: PeerId::random(),
             network: "load \"1\"".to_owned(),
             hub: "ws://127.0.0.1:1".parse().unwrap(),

@@ -17,7 +17,7 @@ use crate::stamp::{self, Stamp};
 /// How often the npm client sends a `ping`: half of the 30 s of silence after which it reconnects.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
-pub struct Yjs {
+pub struct YjsCodec {
     persona: Persona,
     socket: WebSocket,
 }
@@ -30,7 +30,7 @@ struct Message<'a> {
     error: Option<String>,
 }
 
-impl Yjs {
+impl YjsCodec {
     pub fn new(persona: Persona) -> Self {
         Self {
             persona,
@@ -47,7 +47,7 @@ impl Yjs {
     }
 }
 
-impl Codec for Yjs {
+impl Codec for YjsCodec {
     fn hello(&mut self, out: &mut Vec<u8>) {
         let address = format!("{}/yjs", self.persona.hub.prefix());
         self.socket.upgrade(&self.persona, &address, out);
@@ -104,8 +104,8 @@ mod tests {
     use super::*;
     use crate::dialect::websocket::unmasked;
 
-    fn client() -> Yjs {
-        Yjs::new(Persona {
+    fn client() -> YjsCodec {
+        YjsCodec::new(Persona {
             id: PeerId::random(),
             network: "load \"1\"".to_owned(),
             hub: "ws://127.0.0.1:1".parse().unwrap(),

@@ -176,25 +176,25 @@ impl Bans {
 impl Core {
     /// The bans that count.
     pub fn bans(&self) -> impl Iterator<Item = &Ban> {
-        let all = self.membership.bans.known.values();
+        let all = self.presence.bans.known.values();
         all.map(|known| &known.ban).filter(|ban| !ban.lifted)
     }
 
     /// How many claims of bans this hub holds.
     pub fn bans_held(&self) -> usize {
-        let all = self.membership.bans.known.values();
+        let all = self.presence.bans.known.values();
         all.filter(|known| known.held.is_some()).count()
     }
 
     /// An operator bans somebody: all hubs know it soon. [`Output::Bans`] follows.
     pub fn place_ban(&mut self, now: Now, ban: Ban) -> Result<(), BansFull> {
         let id = ban.id;
-        if !self.membership.bans.learn(now, ban) {
+        if !self.presence.bans.learn(now, ban) {
             // Whoever placed it is told.
-            self.membership.bans.left_out = false;
+            self.presence.bans.left_out = false;
             return Err(BansFull);
         }
-        if self.membership.bans.known.contains_key(&id) {
+        if self.presence.bans.known.contains_key(&id) {
             self.hold_ban(now, id);
         }
         self.settle(now);
@@ -203,7 +203,7 @@ impl Core {
 
     /// An operator lifts a ban. False if there is none that counts.
     pub fn lift_ban(&mut self, now: Now, id: BanId) -> bool {
-        if !self.membership.bans.lift(id) {
+        if !self.presence.bans.lift(id) {
             return false;
         }
         // Held here from now on: its claim is newer than that of whoever holds the ban.
@@ -228,7 +228,7 @@ impl Core {
 
     /// Takes up bans of other hubs that were left out, where there is room now.
     fn take_up_bans(&mut self, now: Now) {
-        let bans = &mut self.membership.bans;
+        let bans = &mut self.presence.bans;
         if !bans.passed_over || bans.counting >= bans.most {
             return;
         }
@@ -238,7 +238,7 @@ impl Core {
             self.review_ban(now, &peer);
         }
         // That some find no room again was said when they first did not.
-        self.membership.bans.left_out = false;
+        self.presence.bans.left_out = false;
         self.forget_excess(now);
     }
 
@@ -255,12 +255,12 @@ impl Core {
             let ban = claim.data.as_deref();
             let ban = ban.and_then(|data| Ban::read(peer, data, now.wall_ms));
             if let Some(ban) = ban
-                && !self.membership.bans.learn(now, ban)
+                && !self.presence.bans.learn(now, ban)
             {
-                self.membership.bans.passed_over = true;
+                self.presence.bans.passed_over = true;
             }
         }
-        let Some(known) = self.membership.bans.known.get(&id) else {
+        let Some(known) = self.presence.bans.known.get(&id) else {
             return;
         };
         let data = Some(known.ban.write());
@@ -276,7 +276,7 @@ impl Core {
             (Some(held), _) if !shows(held) => self.hold_ban(now, id),
             (Some(_), _) => {}
             (None, Some(_)) => {
-                if let Some(known) = self.membership.bans.known.get_mut(&id) {
+                if let Some(known) = self.presence.bans.known.get_mut(&id) {
                     known.adopts = None;
                 }
             }
@@ -290,7 +290,7 @@ impl Core {
         let before = routes.by_hub.keys().filter(|hub| **hub < self.me).count();
         let steps = u32::try_from(before).unwrap_or(u32::MAX);
         let at = now.at + ADOPT_STEP.saturating_mul(steps).min(ADOPT_WITHIN);
-        let bans = &mut self.membership.bans;
+        let bans = &mut self.presence.bans;
         if let Some(known) = bans.known.get_mut(&id)
             && known.adopts.is_none()
         {
@@ -301,8 +301,8 @@ impl Core {
 
     /// Shows what is known of a ban as this hub's own claim.
     fn hold_ban(&mut self, now: Now, id: BanId) {
-        let fresh = self.membership.bans.next_claim();
-        let Some(known) = self.membership.bans.known.get_mut(&id) else {
+        let fresh = self.presence.bans.next_claim();
+        let Some(known) = self.presence.bans.known.get_mut(&id) else {
             return;
         };
         known.adopts = None;
@@ -312,17 +312,17 @@ impl Core {
     }
 
     fn give_ban_up(&mut self, now: Now, id: BanId) {
-        let known = self.membership.bans.known.get_mut(&id);
+        let known = self.presence.bans.known.get_mut(&id);
         if let Some(claim) = known.and_then(|known| known.held.take()) {
             self.retract(now, claim, LeaveReason::Closed);
         }
     }
 
     fn forget_excess(&mut self, now: Now) {
-        while let Some(id) = self.membership.bans.excess() {
+        while let Some(id) = self.presence.bans.excess() {
             self.forget_ban(now, id);
         }
-        if std::mem::take(&mut self.membership.bans.left_out) {
+        if std::mem::take(&mut self.presence.bans.left_out) {
             self.alarm(now, "bans-full", || {
                 "a ban of another hub was left out: this one has as many as MAX_BANS allows".into()
             });
@@ -331,7 +331,7 @@ impl Core {
 
     fn forget_ban(&mut self, now: Now, id: BanId) {
         self.give_ban_up(now, id);
-        let bans = &mut self.membership.bans;
+        let bans = &mut self.presence.bans;
         let Some(known) = bans.known.remove(&id) else {
             return;
         };
@@ -348,8 +348,8 @@ impl Core {
 
     /// Forgets the bans that are over, and claims those that nobody holds.
     pub(super) fn handle_bans_timeout(&mut self, now: Now) {
-        while let Some(id) = self.membership.bans.woken(now.at) {
-            let Some(known) = self.membership.bans.known.get(&id) else {
+        while let Some(id) = self.presence.bans.woken(now.at) {
+            let Some(known) = self.presence.bans.known.get(&id) else {
                 continue;
             };
             let left = known.ban.until_ms.saturating_sub(now.wall_ms);
@@ -360,7 +360,7 @@ impl Core {
             } else if known.wakes.is_empty() {
                 // The wall clock was set back meanwhile.
                 let at = now.at + Duration::from_millis(left);
-                self.membership.bans.wake(id, at);
+                self.presence.bans.wake(id, at);
             }
         }
         self.take_up_bans(now);
@@ -368,7 +368,7 @@ impl Core {
 
     /// Says that other bans count than before, if that is so.
     pub(super) fn tell_of_bans(&mut self) {
-        if std::mem::take(&mut self.membership.bans.changed) {
+        if std::mem::take(&mut self.presence.bans.changed) {
             self.outputs.push_back(Output::Bans);
         }
     }

@@ -15,11 +15,11 @@
 mod forgetting;
 mod lines;
 mod log;
+mod quota;
 mod reading;
 mod records;
 mod rooms;
 mod sets;
-mod shares;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -43,8 +43,7 @@ use views::Views;
 
 pub use lines::Lines;
 pub use log::Tombstone;
-use shares::Use;
-pub use shares::{Shares, Use as Used};
+pub use quota::{ClaimQuota, Used};
 
 /// The most networks with a name of their own.
 const MAX_NETWORKS: usize = 4_000_000;
@@ -68,7 +67,7 @@ struct OriginSet {
     /// The wrapping sum of the claims' hashes, for audits.
     hash: u64,
     /// What its claims take up.
-    used: Use,
+    used: Used,
     /// The same claims by network, while they are asked for so.
     views: Option<Views>,
 }
@@ -178,7 +177,7 @@ pub struct Directory {
     /// The sets that are of one network.
     by_part: BTreeMap<HubId, BTreeMap<NetworkKey, OriginNo>>,
     /// What each other hub's claims take up, whatever sets they are in.
-    used_by: HashMap<HubId, Use>,
+    used_by: HashMap<HubId, Used>,
     /// In which networks the other hubs have members.
     lines: Lines,
     /// How far the numbers of this hub's own lines have come.
@@ -195,9 +194,9 @@ pub struct Directory {
     hidden_origins: usize,
     /// All networks are of interest, also those in which this hub has no peer (any more).
     keen: bool,
-    shares: Shares,
+    quota: ClaimQuota,
     /// What the claims of all other hubs take up.
-    used: Use,
+    used: Used,
     /// Claims that were left out for lack of space, or because no honest hub makes them.
     left_out: u64,
     mutants: Mutants,
@@ -234,8 +233,8 @@ impl Directory {
             large,
             hidden_origins: 0,
             keen: false,
-            shares: Shares::default(),
-            used: Use::default(),
+            quota: ClaimQuota::default(),
+            used: Used::default(),
             left_out: 0,
             mutants,
         };

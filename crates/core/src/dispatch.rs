@@ -42,9 +42,9 @@ impl Core {
         while let Some((dial, target)) = self.linkage.dialer.poll_dial() {
             self.outputs.push_back(Output::Dial { dial, target });
         }
-        if self.membership.rosters.owes() {
+        if self.presence.rosters.owes() {
             let directory = self.directory.read();
-            let told = self.membership.refill_rosters(&directory, now.at);
+            let told = self.presence.refill_rosters(&directory, now.at);
             self.outputs.extend(told);
         }
         for (link, frame) in self.routing.subscriptions.take_frames() {
@@ -53,10 +53,10 @@ impl Core {
     }
 
     pub(super) fn next_action(&mut self, now: Now) -> Option<ContestAction> {
-        self.membership
+        self.presence
             .contests
             .settle(now.at, &self.directory.read());
-        self.membership.contests.poll_action()
+        self.presence.contests.poll_action()
     }
 
     pub(super) fn on_action(&mut self, now: Now, action: ContestAction) {
@@ -270,7 +270,7 @@ impl Core {
         self.incarnation = incarnation;
         self.linkage.links.set_id(hub, incarnation);
         self.linkage.dialer.set_id(hub);
-        self.membership.contests.set_id(hub);
+        self.presence.contests.set_id(hub);
         self.directory.write().set_own_id(hub, incarnation);
         self.exchange.lock().set_id(now.at, hub, incarnation);
         self.routing.topology.set_id(now.at, hub, incarnation);
@@ -313,7 +313,7 @@ impl Core {
         let came = changes.iter().filter(|change| change.after.is_some());
         let rooms: BTreeSet<&NetworkKey> = came.map(|change| &change.network).collect();
         for room in rooms {
-            self.membership.find_excess_members(&self.directory, room);
+            self.presence.find_excess_members(&self.directory, room);
         }
         let of_bans = changes.iter().filter(|change| change.network.is_of_bans());
         self.review_bans(now, of_bans.map(|change| change.peer.clone()).collect());
@@ -326,7 +326,7 @@ impl Core {
     pub(super) fn pass_change_on(&mut self, now: Now, change: &KeyChange, rest: &[KeyChange]) {
         {
             let directory = self.directory.read();
-            if let Some(output) = self.membership.rosters.on_change(&directory, change, rest) {
+            if let Some(output) = self.presence.rosters.on_change(&directory, change, rest) {
                 self.outputs.push_back(output);
             }
         }
@@ -350,7 +350,7 @@ impl Core {
             }
             // A takeover by a newcomer of this hub was noted when it claimed the id.
             if self.is_held_elsewhere(&change.network, &change.peer) {
-                self.membership
+                self.presence
                     .contests
                     .note_takeover(now.at, &change.network, &change.peer);
             }

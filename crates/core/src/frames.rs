@@ -161,7 +161,7 @@ pub enum DataFrame {
     /// An acknowledgement on its way back.
     Ack(AckFrame),
     /// A frame of which the head alone was read: one that is passed on, or of a kind that this version does not know.
-    Unread(UnreadFrame),
+    Raw(RawFrame),
 }
 
 impl DataFrame {
@@ -170,7 +170,7 @@ impl DataFrame {
         match self {
             DataFrame::Signal(signal) => &signal.head,
             DataFrame::Ack(ack) => &ack.head,
-            DataFrame::Unread(frame) => &frame.head,
+            DataFrame::Raw(frame) => &frame.head,
         }
     }
 }
@@ -178,7 +178,7 @@ impl DataFrame {
 /// A data frame as it came, of which the head was read. A hub on the way passes it on as it is, so it may be of a
 /// variant that this hub does not know; its destination reads the rest.
 #[derive(Clone, PartialEq, Debug)]
-pub struct UnreadFrame {
+pub struct RawFrame {
     /// Its source and its destination.
     pub head: FrameHead,
     /// Its kind, as on the wire.

@@ -16,7 +16,7 @@
 //! # The parts
 //!
 //! [`Core`] composes three that own the rest: `linkage` (the sockets), `routing` (the mesh beyond them) and
-//! `membership` (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the
+//! `presence` (this hub's peers). `links` decides which socket is *the* link to a neighbour; `topology` learns the
 //! graph and the routes; `dial` chooses the hubs to dial; `subscriptions` and `subscribers` move the [`directory`], of
 //! which `interest` and `narrowing` say what of it is needed here; `contest` decides who may hold an id; `rosters`
 //! decides who is told, `rooms` what becomes of rooms, and `bans` what becomes of bans; [`exchange`] carries signals. Each
@@ -50,10 +50,10 @@ mod link_io;
 mod linkage;
 mod links;
 mod local_peers;
-mod membership;
 pub mod mutants;
 mod narrowing;
 pub mod policy;
+mod presence;
 pub mod reach;
 pub mod rng;
 pub mod rooms;
@@ -75,16 +75,16 @@ use parking_lot::{Mutex, RwLock};
 use api::{Bye, Output, SharedRoutes};
 use bans::Bans;
 use contest::Contests;
-use directory::{Directory, Shares};
+use directory::{ClaimQuota, Directory};
 use exchange::{Exchange, ExchangeConfig};
 use hold_down::{HoldDown, HoldDue};
 use ids::{HubId, Incarnation, LeaveReason, LinkId, Moment, Now, stable_hash};
 use interest::Interest;
 use linkage::Linkage;
-use membership::Membership;
 use mutants::Mutants;
 use policy::Policies;
-use rooms::Rooms;
+use presence::Presence;
+use rooms::FollowedRooms;
 use rosters::Rosters;
 use routing::Routing;
 use subscribers::Subscribers;
@@ -143,8 +143,8 @@ pub struct CoreConfig {
     /// When single networks are taken of other hubs.
     pub interest: InterestConfig,
     /// What the claims of other hubs may take up.
-    pub shares: Shares,
-    /// The bounds on rooms; those on the bytes of their records follow from `shares`, which all hubs have in common.
+    pub quota: ClaimQuota,
+    /// The bounds on rooms; those on the bytes of their records follow from `quota`, which all hubs have in common.
     pub rooms: RoomsConfig,
     /// The bounds on bans.
     pub bans: BansConfig,
@@ -177,7 +177,7 @@ impl Default for CoreConfig {
             discovery_limit: 1_000,
             policies: Policies::default(),
             interest: InterestConfig::default(),
-            shares: Shares::default(),
+            quota: ClaimQuota::default(),
             rooms: RoomsConfig::default(),
             bans: BansConfig::default(),
             contest: ContestConfig::default(),
@@ -202,7 +202,7 @@ pub struct Core {
     exchange: Arc<Mutex<Exchange>>,
     linkage: Linkage,
     routing: Routing,
-    membership: Membership,
+    presence: Presence,
     next_audit: Moment,
     audits: u64,
     alarms: BTreeMap<&'static str, Moment>,
@@ -257,7 +257,7 @@ impl Core {
             hold_down: HoldDown::default(),
             routed: SharedRoutes::default(),
             subscriptions: Subscriptions::new(
-                config.shares.bytes.saturating_mul(Shares::HUBS),
+                config.quota.bytes.saturating_mul(ClaimQuota::HUBS),
                 mutants,
             ),
             subscribers: Subscribers::new(mutants),
@@ -274,10 +274,10 @@ impl Core {
             exchange: Arc::new(Mutex::new(Exchange::new(me, incarnation, config.exchange))),
             linkage: Linkage::new(me, seed, config.links, config.dial),
             routing,
-            membership: Membership::new(
+            presence: Presence::new(
                 Contests::new(me, config.contest),
                 Rosters::new(config.discovery_limit),
-                Rooms::new(config.rooms, config.shares.bytes),
+                FollowedRooms::new(config.rooms, config.quota.bytes),
                 Bans::new(config.bans),
                 config.policies,
             ),
@@ -294,7 +294,7 @@ impl Core {
             counters: Counters::default(),
             mutants,
         };
-        core.directory.write().set_shares(config.shares);
+        core.directory.write().set_quota(config.quota);
         core.linkage.links.set_incarnation(incarnation);
         core.set_bootstrap(now, config.bootstrap);
         core
@@ -354,7 +354,7 @@ impl Core {
 
     /// Joins that wait for a verdict.
     pub fn contested(&self) -> usize {
-        self.membership.contests.pending()
+        self.presence.contests.pending()
     }
 
     /// The link that a hub's claims come by.
@@ -374,7 +374,7 @@ impl Core {
         while let Some(link) = self.linkage.closing_links.due(now.at) {
             self.finish_closing(link);
         }
-        self.membership
+        self.presence
             .contests
             .handle_timeout(now.at, &self.directory.read());
         for due in self.routing.hold_down.take_due(now.at) {
@@ -405,7 +405,7 @@ impl Core {
         let parts = [
             self.linkage.poll_timeout(),
             self.routing.poll_timeout(),
-            self.membership.poll_timeout(),
+            self.presence.poll_timeout(),
             self.exchange.lock().poll_timeout(),
             Some(self.next_audit),
             self.back,
@@ -458,7 +458,7 @@ impl Core {
         let mut directory = self.directory.write();
         directory.prune(now.at);
         self.outputs
-            .extend(self.membership.rosters.shrink(&directory));
+            .extend(self.presence.rosters.shrink(&directory));
     }
 }
 

@@ -327,7 +327,7 @@ impl Core {
                 _ => None,
             });
         let Some(newest) = newest.max() else { return };
-        if !self.membership.clock.observe(now.wall_ms, newest) {
+        if !self.presence.clock.observe(now.wall_ms, newest) {
             let origin = delta.origin;
             self.alarm(now, "clock-ahead", || {
                 format!("the clock of hub {origin} is over 10 s ahead")

@@ -31,7 +31,7 @@ impl Core {
     pub fn update(&mut self, now: Now, claim: ClaimNo, data: Option<Bytes>, quiet: bool) {
         if self.routing.interest.update(claim, data.as_ref(), quiet)
             || self
-                .membership
+                .presence
                 .contests
                 .update_pending(claim, data.clone(), quiet)
         {
@@ -59,15 +59,13 @@ impl Core {
 
     /// The answer to [`Output::Probe`].
     pub fn handle_probe_result(&mut self, now: Now, token: u64, alive: bool) {
-        self.membership
-            .contests
-            .on_probe_result(now.at, token, alive);
+        self.presence.contests.on_probe_result(now.at, token, alive);
         self.settle(now);
     }
 
     /// A message of another hub's control plane came through the exchange.
     pub fn handle_hub_message(&mut self, now: Now, from: HubId, payload: &[u8]) {
-        self.membership
+        self.presence
             .contests
             .on_message(now.at, &self.directory.read(), from, payload);
         self.settle(now);
@@ -75,7 +73,7 @@ impl Core {
 
     /// A message to another hub's control plane did not arrive, as far as is known.
     pub fn handle_hub_message_failed(&mut self, now: Now, token: u64) {
-        self.membership
+        self.presence
             .contests
             .on_message_failed(now.at, &self.directory.read(), token);
         self.settle(now);
@@ -105,7 +103,7 @@ impl Core {
 
     pub(super) fn claim(&mut self, now: Now, claim: ClaimNo) {
         self.pass_changes_on(now);
-        let Some(join) = self.membership.contests.take_ready(claim) else {
+        let Some(join) = self.presence.contests.take_ready(claim) else {
             return;
         };
         let Join {
@@ -119,25 +117,25 @@ impl Core {
         } = join;
         // It may have filled up while the id was contested.
         if !self.has_capacity(&network, &peer) {
-            self.membership.contests.on_gone(claim);
+            self.presence.contests.on_gone(claim);
             let why = JoinRefusal::RoomFull;
             return self.outputs.push_back(Output::Refused { claim, why });
         }
         if let Some(ask) = room
             && let Err(why) = self.enter_room(now, &network, (claim, &peer, address), ask)
         {
-            self.membership.contests.on_gone(claim);
+            self.presence.contests.on_gone(claim);
             return self.outputs.push_back(Output::Refused { claim, why });
         }
         let above = self.directory.read().holder(&network, &peer);
         if above.is_some() {
             self.counters.takeovers += 1;
-            self.membership
+            self.presence
                 .contests
                 .note_takeover(now.at, &network, &peer);
         }
         let above = above.map(|(_, hlc)| hlc).max(self.latest_in_room(&network));
-        let hlc = self.membership.clock.draw(now.wall_ms, above);
+        let hlc = self.presence.clock.draw(now.wall_ms, above);
         // Together with the record of the room that it creates, which must not be visible without a member.
         self.show(
             now,
@@ -171,7 +169,7 @@ impl Core {
             let mut directory = self.directory.write();
             directory.author(claim);
             match (admits, claim.quiet) {
-                (true, false) => self.membership.rosters.admit(
+                (true, false) => self.presence.rosters.admit(
                     &directory,
                     &claim.network,
                     &claim.peer,
@@ -204,7 +202,7 @@ impl Core {
         let above = self.directory.read().holder(&network, &peer);
         let above = above.map(|(_, hlc)| hlc);
         let claim = Claim {
-            hlc: self.membership.clock.draw(now.wall_ms, above),
+            hlc: self.presence.clock.draw(now.wall_ms, above),
             network,
             peer,
             claim,
@@ -217,7 +215,7 @@ impl Core {
     }
 
     pub(super) fn retract(&mut self, now: Now, claim: ClaimNo, reason: LeaveReason) {
-        self.membership.contests.on_gone(claim);
+        self.presence.contests.on_gone(claim);
         self.routing.interest.withdraw(claim);
         let network = self
             .directory
@@ -228,7 +226,7 @@ impl Core {
             self.routing.subscribers.on_advance(&Set::all(self.me));
         }
         if let Some(network) = &network {
-            self.membership.rosters.forget(network, claim);
+            self.presence.rosters.forget(network, claim);
             self.routing.on_own_gone(now, network);
         }
         // Some clients come back under their id, and all do that a restart sends away. Their signals still go to their
@@ -241,12 +239,12 @@ impl Core {
 
     pub(super) fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let directory = self.directory.read();
-        self.membership.has_capacity(&directory, network, peer)
+        self.presence.has_capacity(&directory, network, peer)
     }
 
     /// Evicts the members that their networks cannot keep. False if there were none.
     pub(super) fn evict_excess_members(&mut self, now: Now) -> bool {
-        let excess = std::mem::take(&mut self.membership.over_capacity);
+        let excess = std::mem::take(&mut self.presence.over_capacity);
         for claim in &excess {
             self.retract(now, *claim, LeaveReason::Closed);
             let (claim, why) = (*claim, JoinRefusal::RoomFull);

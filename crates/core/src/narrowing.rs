@@ -110,7 +110,7 @@ impl Core {
             JoinRefusal::RoomFull
         } else {
             return self
-                .membership
+                .presence
                 .contests
                 .begin(now.at, &self.directory.read(), join);
         };
@@ -145,7 +145,7 @@ impl Core {
             return;
         }
         let waits = self.exchange.lock().waits_in(network);
-        let waits = waits || self.membership.contests.wants(network);
+        let waits = waits || self.presence.contests.wants(network);
         if waits && !self.mutants.waiting_signal_missed() {
             return self.routing.interest.look_again(now.at, network);
         }

@@ -79,7 +79,7 @@ struct Followed {
 
 /// All rooms that this hub follows.
 #[derive(Debug)]
-pub(super) struct Rooms {
+pub(super) struct FollowedRooms {
     idle: Duration,
     capacity: RecordCapacity,
     followed: BTreeMap<NetworkKey, Followed>,
@@ -87,10 +87,10 @@ pub(super) struct Rooms {
     claims: u64,
 }
 
-impl Rooms {
+impl FollowedRooms {
     /// No rooms yet; other hubs keep `share` bytes of this hub's data.
     pub(super) fn new(config: RoomsConfig, share: usize) -> Self {
-        Rooms {
+        FollowedRooms {
             idle: config.idle,
             capacity: RecordCapacity::new(config.most, record_bytes(share)),
             followed: BTreeMap::new(),
@@ -171,19 +171,19 @@ impl Core {
         if !network.is_room() {
             return None;
         }
-        let followed = self.membership.rooms.followed.get(&network);
+        let followed = self.presence.rooms.followed.get(&network);
         let is_new = followed.is_some_and(|followed| followed.new == Some(claim));
         Some((room(&directory, &network)?, is_new))
     }
 
     /// How many rooms' records this hub holds.
     pub fn rooms_held(&self) -> usize {
-        self.membership.rooms.capacity.held()
+        self.presence.rooms.capacity.held()
     }
 
     /// How many of them are of rooms without a member.
     pub fn rooms_empty(&self) -> usize {
-        self.membership.rooms.capacity.empty()
+        self.presence.rooms.capacity.empty()
     }
 
     /// Ends rooms without a member of which this hub holds the record, so many at most: of whoever made the most of these the
@@ -191,7 +191,7 @@ impl Core {
     pub fn end_empty_rooms(&mut self, now: Now, most: usize) -> usize {
         let mut ended = 0;
         while ended < most
-            && let Some(network) = self.membership.rooms.capacity.first_to_end()
+            && let Some(network) = self.presence.rooms.capacity.first_to_end()
         {
             self.end_room(now, &network);
             ended += 1;
@@ -218,20 +218,20 @@ impl Core {
             (RoomAsk::Enter, None) if self.mutants.rooms_from_nowhere() => Ok(()),
             (RoomAsk::Enter, None) => Err(JoinRefusal::NoSuchRoom),
             (RoomAsk::Enter, Some(record)) => {
-                let followed = self.membership.rooms.follow(network);
+                let followed = self.presence.rooms.follow(network);
                 followed.record = Some(record);
                 followed.maker.get_or_insert(from);
                 Ok(())
             }
             (RoomAsk::Create(about), None) => {
                 let record = RoomRecord {
-                    created: self.membership.clock.draw(now.wall_ms, None),
+                    created: self.presence.clock.draw(now.wall_ms, None),
                     by: self.me,
                     creator: peer.to_string(),
                     left_ms: now.wall_ms,
                     about: about.to_vec(),
                 };
-                let followed = self.membership.rooms.follow(network);
+                let followed = self.presence.rooms.follow(network);
                 followed.new = Some(claim);
                 followed.maker = Some(from);
                 followed.record = Some(record);
@@ -248,7 +248,7 @@ impl Core {
     fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));
-        let followed = self.membership.rooms.followed.get(network);
+        let followed = self.presence.rooms.followed.get(network);
         seen.or_else(|| followed.and_then(|followed| followed.record.clone()))
     }
 
@@ -259,11 +259,11 @@ impl Core {
 
     /// Ends rooms without a member until one more record of `bytes` fits. False, and none ends, if that is not enough.
     fn make_space(&mut self, now: Now, bytes: usize) -> bool {
-        if !self.membership.rooms.capacity.would_fit(bytes) {
+        if !self.presence.rooms.capacity.would_fit(bytes) {
             return false;
         }
-        while !self.membership.rooms.capacity.fits(bytes) {
-            let Some(network) = self.membership.rooms.capacity.first_to_end() else {
+        while !self.presence.rooms.capacity.fits(bytes) {
+            let Some(network) = self.presence.rooms.capacity.first_to_end() else {
                 return false;
             };
             self.end_room(now, &network);
@@ -288,7 +288,7 @@ impl Core {
             )
         };
         let held = self
-            .membership
+            .presence
             .rooms
             .followed
             .get(network)
@@ -300,7 +300,7 @@ impl Core {
         let record = self.settle_record(now, network, &claims, host.as_ref());
         match &host {
             Some(host) if host.hub == self.me => {
-                self.membership.rooms.ends(network, None);
+                self.presence.rooms.ends(network, None);
                 let is_ours = |claim: &RoomClaim| Some(claim.claim) == held && claim.hub == self.me;
                 let shown = claims.iter().find(|claim| is_ours(claim));
                 let shown = shown.and_then(|claim| claim.data.clone());
@@ -310,7 +310,7 @@ impl Core {
                 }
             }
             Some(host) => {
-                self.membership.rooms.ends(network, None);
+                self.presence.rooms.ends(network, None);
                 let taken_over = claims
                     .iter()
                     .any(|claim| claim.hub == host.hub && birth(claim) == Some(record.birth()));
@@ -326,7 +326,7 @@ impl Core {
 
     /// Keeps a room known here while no hub shows its record, so that its members are told of it all the same.
     fn keep_unshown(&mut self, network: &NetworkKey, claims: &[RoomClaim]) {
-        let followed = self.membership.rooms.followed.get(network);
+        let followed = self.presence.rooms.followed.get(network);
         let unshown =
             followed.filter(|followed| followed.held.is_none() && visible_record(claims).is_none());
         let record = unshown.and_then(|followed| followed.record.clone());
@@ -337,7 +337,7 @@ impl Core {
     }
 
     fn forget_room(&mut self, network: &NetworkKey) {
-        self.membership.rooms.forget(network);
+        self.presence.rooms.forget(network);
         if self.directory.read().unshown_room(network).is_some() {
             self.directory.write().set_unshown_room(network, None);
         }
@@ -353,7 +353,7 @@ impl Core {
 
     /// The host that the members here were told of.
     pub fn host_told(&self, network: &NetworkKey) -> Option<&PeerId> {
-        self.membership.rooms.followed.get(network)?.told.as_ref()
+        self.presence.rooms.followed.get(network)?.told.as_ref()
     }
 
     /// Decides what the record is from now on. The peer that created a room that gives way to one with members is told,
@@ -365,7 +365,7 @@ impl Core {
         claims: &[RoomClaim],
         host: Option<&RoomClaim>,
     ) -> RoomRecord {
-        let followed = self.membership.rooms.follow(network);
+        let followed = self.presence.rooms.follow(network);
         let before = followed.record.clone();
         let seen = visible_record(claims);
         let record = match (before.clone(), seen) {
@@ -438,8 +438,8 @@ impl Core {
             self.give_record_up(now, network);
             return self.forget_room(network);
         }
-        let idle = self.membership.rooms.idle;
-        let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
+        let idle = self.presence.rooms.idle;
+        let Some(followed) = self.presence.rooms.followed.get_mut(network) else {
             return;
         };
         if followed.ends.is_some() {
@@ -451,12 +451,12 @@ impl Core {
         if !self.hold_record(now, network) {
             return self.forget_room(network);
         }
-        self.membership.rooms.ends(network, Some(now.at + idle));
+        self.presence.rooms.ends(network, Some(now.at + idle));
     }
 
     /// Tells the members here which peer is the host, if that is new to those that were there before.
     fn tell_host(&mut self, network: &NetworkKey, host: Option<&RoomClaim>, own: Vec<ClaimNo>) {
-        let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
+        let Some(followed) = self.presence.rooms.followed.get_mut(network) else {
             return;
         };
         let Some(host) = host.filter(|_| !own.is_empty()) else {
@@ -478,8 +478,8 @@ impl Core {
 
     /// Shows the record of a room as this hub's own claim. False, and it holds none, if it does not fit.
     fn hold_record(&mut self, now: Now, network: &NetworkKey) -> bool {
-        let fresh = self.membership.rooms.next_claim();
-        let Some(followed) = self.membership.rooms.followed.get_mut(network) else {
+        let fresh = self.presence.rooms.next_claim();
+        let Some(followed) = self.presence.rooms.followed.get_mut(network) else {
             return false;
         };
         let Some(record) = &followed.record else {
@@ -489,18 +489,18 @@ impl Core {
         // Its present bytes are given back first, so that a record of the same length always fits.
         let before = followed.held.take();
         if let Some((_, bytes)) = before {
-            self.membership.rooms.capacity.give_up(bytes);
+            self.presence.rooms.capacity.give_up(bytes);
         }
-        self.membership.rooms.capacity.leave(network);
+        self.presence.rooms.capacity.leave(network);
         if !self.make_space(now, data.len()) {
             if let Some((claim, _)) = before {
                 self.retract(now, claim, LeaveReason::Closed);
             }
             return false;
         }
-        self.membership.rooms.capacity.hold(data.len());
+        self.presence.rooms.capacity.hold(data.len());
         let claim = before.map_or(fresh, |(claim, _)| claim);
-        if let Some(followed) = self.membership.rooms.followed.get_mut(network) {
+        if let Some(followed) = self.presence.rooms.followed.get_mut(network) {
             followed.held = Some((claim, data.len()));
         }
         self.hold_quietly(now, network.clone(), record_id(), claim, data);
@@ -508,9 +508,9 @@ impl Core {
     }
 
     fn give_record_up(&mut self, now: Now, network: &NetworkKey) {
-        let followed = self.membership.rooms.followed.get_mut(network);
+        let followed = self.presence.rooms.followed.get_mut(network);
         if let Some((claim, bytes)) = followed.and_then(|followed| followed.held.take()) {
-            self.membership.rooms.capacity.give_up(bytes);
+            self.presence.rooms.capacity.give_up(bytes);
             self.retract(now, claim, LeaveReason::Closed);
         }
     }
@@ -518,9 +518,9 @@ impl Core {
     /// Ends the rooms whose time without a member is over.
     pub(super) fn end_idle_rooms(&mut self, now: Now) {
         if self.mutants.rooms_without_end() {
-            self.membership.rooms.due.clear();
+            self.presence.rooms.due.clear();
         }
-        while let Some((due, network)) = self.membership.rooms.due.first().cloned()
+        while let Some((due, network)) = self.presence.rooms.due.first().cloned()
             && due <= now.at
         {
             self.end_room(now, &network);

@@ -329,10 +329,10 @@ fn a_network_that_grows_over_the_limit_costs_its_size_and_not_the_square_of_it()
     for n in 1..=LIMIT {
         core.join(at(n), join(n, &format!("peer {n}")));
     }
-    assert_eq!(core.membership.rosters.entries(), 0);
+    assert_eq!(core.presence.rosters.entries(), 0);
     outputs(&mut core);
     core.join(at(1_000), join(1_000, "one more"));
-    let entries = core.membership.rosters.entries();
+    let entries = core.presence.rosters.entries();
     assert!(entries <= 5 * LIMIT as usize, "{entries} entries");
     // Who was there knows all that were there: each is told of a leave, but for the one that leaves.
     outputs(&mut core);
@@ -359,7 +359,7 @@ fn a_network_that_grows_over_the_limit_costs_its_size_and_not_the_square_of_it()
     for claim in (1..=LIMIT).filter(|claim| *claim != 7) {
         core.leave(at(2_000 + claim), ClaimNo(claim), LeaveReason::Closed);
     }
-    assert_eq!(core.membership.rosters.entries(), 0);
+    assert_eq!(core.presence.rosters.entries(), 0);
 }
 
 fn room() -> NetworkKey {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::world::{HostNo, World};
 use hubmesh_core::Core;
-use hubmesh_core::directory::{ClaimView, Shares};
+use hubmesh_core::directory::{ClaimQuota, ClaimView};
 use hubmesh_core::exchange::SIGNAL_COST;
 use hubmesh_core::ids::{HubId, Moment};
 
@@ -40,7 +40,7 @@ fn measures(world: &World, no: HostNo) -> Vec<(&'static str, usize, usize)> {
     };
     let kept = core.kept(Moment(world.now()));
     let config = &world.config.core;
-    let all = |of_one: usize| of_one * Shares::HUBS;
+    let all = |of_one: usize| of_one * ClaimQuota::HUBS;
     vec![
         ("link records", kept.records, config.topology.max_hubs),
         (
@@ -62,27 +62,23 @@ fn measures(world: &World, no: HostNo) -> Vec<(&'static str, usize, usize)> {
         (
             "bytes kept aside",
             kept.staged_bytes,
-            all(config.shares.bytes),
+            all(config.quota.bytes),
         ),
-        (
-            "claims of one hub",
-            kept.of_one.claims,
-            config.shares.claims,
-        ),
+        ("claims of one hub", kept.of_one.claims, config.quota.claims),
         (
             "bytes of one hub's claims",
             kept.of_one.bytes,
-            config.shares.bytes,
+            config.quota.bytes,
         ),
         (
             "claims of all others",
             kept.of_others.claims,
-            all(config.shares.claims),
+            all(config.quota.claims),
         ),
         (
             "bytes of all others' claims",
             kept.of_others.bytes,
-            all(config.shares.bytes),
+            all(config.quota.bytes),
         ),
         (
             "sources of signals",

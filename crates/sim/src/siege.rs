@@ -24,7 +24,7 @@ use super::history::{self, Outcome};
 use super::sessions::{SessionNo, Status};
 use super::world::{HostNo, Manners, Newcomer, World, WorldConfig};
 use super::{bounds, checks};
-use hubmesh_core::directory::Shares;
+use hubmesh_core::directory::ClaimQuota;
 use hubmesh_core::ids::{HubId, Incarnation, PeerId, mix};
 use hubmesh_core::mutants::Mutants;
 
@@ -412,7 +412,7 @@ fn small_bounds(config: &mut WorldConfig) {
     let core = &mut config.core;
     core.topology.max_hubs = 48;
     core.topology.max_past_incarnations = 48;
-    core.shares = Shares {
+    core.quota = ClaimQuota {
         claims: 60,
         bytes: 32 * 1024,
     };

@@ -8,8 +8,8 @@ use super::*;
 
 const NOW: u64 = 1_700_000_000_000;
 
-fn client() -> Rooms {
-    Rooms::new(&Beginning {
+fn client() -> RoomsProtocol {
+    RoomsProtocol::new(&Beginning {
         dialect: Dialect::Rooms,
         peer: None,
         fresh: None,
@@ -20,7 +20,7 @@ fn client() -> Rooms {
     })
 }
 
-fn heard<'a>(client: &mut Rooms, text: &'a str) -> Vec<Action<'a>> {
+fn heard<'a>(client: &mut RoomsProtocol, text: &'a str) -> Vec<Action<'a>> {
     let mut actions = Actions::new(|| NOW);
     client.hear(text, &mut actions);
     actions.into_iter().collect()
@@ -37,7 +37,7 @@ fn words(actions: &[Action<'_>]) -> Value {
     serde_json::from_str(text.expect("words")).expect("it is JSON")
 }
 
-fn ada() -> Rooms {
+fn ada() -> RoomsProtocol {
     let mut ada = client();
     let actions = heard(&mut ada, r#"{"type":"auth","roomId":"r","userId":"ada"}"#);
     assert!(matches!(actions.first(), Some(Action::Identify { .. })));

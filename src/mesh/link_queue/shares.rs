@@ -37,11 +37,11 @@ struct OfLink {
 
 /// The bytes that wait, by owner.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(super) struct LinkShares {
     by_link: HashMap<Option<LinkId>, OfLink, FixedState>,
 }
 
-impl Shares {
+impl LinkShares {
     /// Whether shares are counted.
     pub(super) fn is_counting(&self) -> bool {
         !self.by_link.is_empty()

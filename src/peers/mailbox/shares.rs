@@ -12,7 +12,7 @@ use super::{Author, Capacity};
 
 /// The signals that wait, in total and by sender.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(super) struct SenderShares {
     all: Load,
     /// Built when it is first needed, and kept until the mailbox runs empty.
     by_author: Option<Box<HashMap<Author, Load, foldhash::fast::RandomState>>>,
@@ -47,7 +47,7 @@ impl Load {
     }
 }
 
-impl Shares {
+impl SenderShares {
     /// Counts one more signal in, unless its sender has its share already. `waiting` gives all that wait.
     pub(super) fn try_add<I>(
         &mut self,

@@ -57,9 +57,9 @@ async fn messages_in_pieces_are_put_together_around_pings() {
 }
 
 /// What was read past.
-async fn unread(socket: &mut Socket<DuplexStream>) -> Unread {
+async fn unread(socket: &mut Socket<DuplexStream>) -> ReadPast {
     match next(socket).await {
-        Ok(Incoming::Unread(unread)) => *unread,
+        Ok(Incoming::ReadPast(unread)) => *unread,
         other => panic!("{other:?}"),
     }
 }
@@ -105,7 +105,7 @@ async fn reading_past_holds_next_to_nothing_and_is_told_of_as_it_goes_on() {
     loop {
         match socket.next_incoming().expect("a fit frame") {
             Some(Incoming::Fragment) => told += 1,
-            Some(Incoming::Unread(unread)) => break assert_eq!(unread.size, length as u64),
+            Some(Incoming::ReadPast(unread)) => break assert_eq!(unread.size, length as u64),
             Some(other) => panic!("{other:?}"),
             None => drop(poll_fn(|cx| socket.poll_fill(cx)).await.expect("it reads")),
         }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::attempt::Reached;
 use super::detect::{self, NatInfo};
 use super::failure::ConnectFailure;
-use super::gather::{Ground, Shared};
+use super::gather::{AttemptResources, Ground};
 use super::ice::IceServers;
 use super::options::Options;
 use super::progress::{Event, Progress};
@@ -32,7 +32,7 @@ pub(super) struct Base {
     pub(super) events: broadcast::Sender<Event>,
     /// Whether connections of others have ever been waited for.
     pub(super) accepts: watch::Sender<bool>,
-    pub(super) shared: Shared,
+    pub(super) shared: AttemptResources,
     found: Mutex<Option<Found>>,
     /// One looks at the network at a time; the others take what it found.
     looking: tokio::sync::Mutex<()>,
@@ -59,7 +59,7 @@ impl Base {
             counters: Arc::default(),
             events: broadcast::channel(EVENTS).0,
             accepts: watch::Sender::new(false),
-            shared: Shared::new(),
+            shared: AttemptResources::new(),
             found: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
         }

@@ -34,17 +34,17 @@ pub(super) struct Ground {
     pub(super) servers: IceServers,
     pub(super) local_port: u16,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
-    pub(super) shared: Shared,
+    pub(super) shared: AttemptResources,
 }
 
 /// What all attempts of a coordinator share.
 #[derive(Clone, Debug)]
-pub(super) struct Shared {
+pub(super) struct AttemptResources {
     pub(super) lingering: Lingering,
     birthdays: [Arc<Semaphore>; 2],
 }
 
-impl Shared {
+impl AttemptResources {
     pub(super) fn new() -> Self {
         let permits = || Arc::new(Semaphore::new(MOST_BIRTHDAYS));
         Self {
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn rounds_of_birthday_probing_are_few_and_others_take_none_of_the_own() {
-        let shared = Shared::new();
+        let shared = AttemptResources::new();
         let asked: Vec<_> = (0..MOST_BIRTHDAYS)
             .map(|_| shared.birthday(Side::Asked).unwrap())
             .collect();

@@ -314,7 +314,7 @@ pub(super) fn keep_alive(stream: &TcpStream, every: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordinator::gather::Shared;
+    use crate::coordinator::gather::AttemptResources;
     use crate::coordinator::ice::{IceServers, Place};
     use crate::coordinator::lingering::Lingering;
 
@@ -358,7 +358,7 @@ mod tests {
             servers,
             local_port: 0,
             tls: None,
-            shared: Shared::new(),
+            shared: AttemptResources::new(),
         };
         let began = Instant::now();
         let mapped = gather(&ground).await.unwrap();

@@ -225,7 +225,7 @@ fn nothing_is_kept_of_bans_that_are_forgotten() {
         hub.core.place_ban(at(ms), ban.clone()).expect("a place");
         hub.core.lift_ban(at(ms + 1), ban.id);
     }
-    let due = |hub: &Hub| hub.core.membership.bans.due.len();
+    let due = |hub: &Hub| hub.core.presence.bans.due.len();
     assert_eq!(due(&hub), 2, "one for each that is remembered");
     // Neither while one hub after the other claims it, by clocks that differ.
     let mut hub = Hub::beside(LOWER, 2);
@@ -239,7 +239,7 @@ fn nothing_is_kept_of_bans_that_are_forgotten() {
         hub.core.review_bans(late, [ban(1, 0).id.peer()].into());
         hub.core.adopt_soon(late, ban(1, 0).id);
         hub.core
-            .membership
+            .presence
             .bans
             .known
             .values_mut()

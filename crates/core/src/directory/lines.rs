@@ -9,7 +9,7 @@ use super::super::ids::{
 };
 use super::super::mutants::Mutants;
 use super::Directory;
-use super::shares::Shares;
+use super::quota::ClaimQuota;
 use crate::frames::Claim;
 
 /// The id of every line.
@@ -34,14 +34,14 @@ impl Lines {
         me: HubId,
         incarnation: Incarnation,
         after: u64,
-        shares: Shares,
+        quota: ClaimQuota,
         mutants: Mutants,
     ) {
         if self.all.is_some() {
             return;
         }
         let mut all = Directory::new(me, incarnation, after, usize::MAX, mutants);
-        all.set_shares(shares);
+        all.set_quota(quota);
         all.touched = Some(Vec::new());
         let own = all.own_mut();
         own.seq = after;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::super::exchange::Found;
 use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId, mix};
 use super::log::Step;
-use super::shares::Use;
+use super::quota::Used;
 use super::store::{ClaimRecord, NetworkNo, OriginNo, RecordNo};
 use super::{ClaimView, Directory, Network, OriginSet, OriginState, SetPart, Shown};
 use crate::frames::{Change, Claim, Entry};
@@ -416,15 +416,15 @@ impl Directory {
     }
 
     /// What the claims of all other hubs take up.
-    pub fn used(&self) -> Use {
+    pub fn used(&self) -> Used {
         self.used
     }
 
     /// The most claims that one other hub has, and the most data.
-    pub fn most_used(&self) -> Use {
+    pub fn most_used(&self) -> Used {
         self.used_by
             .values()
-            .fold(Use::default(), |most, used| Use {
+            .fold(Used::default(), |most, used| Used {
                 claims: most.claims.max(used.claims),
                 bytes: most.bytes.max(used.bytes),
                 bans: most.bans.max(used.bans),

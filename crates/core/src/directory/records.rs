@@ -5,7 +5,7 @@ use super::super::ids::{
     ClaimNo, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, mix, stable_hash,
 };
 use super::log::Log;
-use super::shares::Use;
+use super::quota::Used;
 use super::store::{ClaimRecord, NO_MEMBER, NetworkNo, OriginNo, RecordNo};
 use super::{Directory, IdHolder, KeyChange, MAX_NETWORKS, MAX_SAME, Network, OriginSet};
 use crate::frames::Claim;
@@ -43,7 +43,7 @@ impl Directory {
             visible: false,
             log: Log::default(),
             hash: 0,
-            used: Use::default(),
+            used: Used::default(),
             views: None,
         };
         if hub != self.me {
@@ -160,13 +160,13 @@ impl Directory {
             return false;
         };
         // A claim that replaces its older form counts in full beside it: this errs on the safe side, by one claim.
-        let more = Use {
+        let more = Used {
             claims: usize::from(existing.is_none()),
             bytes: claim.data.as_ref().map_or(0, |data| data.len()),
             bans: 0,
         };
         let of_hub = self.used_by.get(&known.hub).copied().unwrap_or_default();
-        let fits = self.shares.allow(more, of_hub, self.used);
+        let fits = self.quota.allow(more, of_hub, self.used);
         if !fits && !self.mutants.claims_without_end() {
             return false;
         }
@@ -221,11 +221,11 @@ impl Directory {
         record.data = claim.data.clone().map(Box::new);
     }
 
-    fn use_of(&self, no: RecordNo) -> Use {
+    fn use_of(&self, no: RecordNo) -> Used {
         let record = self.store.record(no);
         let network = self.network_at(record.network);
         let of_bans = network.is_some_and(|network| network.key.is_of_bans());
-        Use {
+        Used {
             claims: 1,
             bytes: record.data.as_ref().map_or(0, |data| data.len()),
             bans: usize::from(of_bans),
@@ -243,7 +243,7 @@ impl Directory {
     }
 
     /// An origin takes up more.
-    pub(super) fn use_more(&mut self, no: OriginNo, used: Use) {
+    pub(super) fn use_more(&mut self, no: OriginNo, used: Used) {
         let own = no == self.own_no;
         let Some(origin) = self.origin_at_mut(no) else {
             return;
@@ -257,7 +257,7 @@ impl Directory {
     }
 
     /// An origin takes up less.
-    pub(super) fn use_less(&mut self, no: OriginNo, used: Use) {
+    pub(super) fn use_less(&mut self, no: OriginNo, used: Used) {
         let own = no == self.own_no;
         let Some(origin) = self.origin_at_mut(no) else {
             return;
@@ -270,7 +270,7 @@ impl Directory {
         self.used.take(used);
         if let Some(of_hub) = self.used_by.get_mut(&hub) {
             of_hub.take(used);
-            if *of_hub == Use::default() {
+            if *of_hub == Used::default() {
                 self.used_by.remove(&hub);
             }
         }

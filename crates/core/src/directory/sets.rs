@@ -48,7 +48,7 @@ impl Directory {
         // What others still have from before is another set, with a lower number.
         let after = self.lines_given + 1;
         self.lines
-            .open(self.me, incarnation, after, self.shares, self.mutants);
+            .open(self.me, incarnation, after, self.quota, self.mutants);
     }
 
     /// Keeps no lines any more.

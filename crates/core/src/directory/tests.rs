@@ -402,7 +402,7 @@ fn who_came_last_to_a_room_is_counted_as_if_all_were_sorted() {
 #[test]
 fn what_other_hubs_claim_takes_up_so_much_each_and_together() {
     let mut directory = directory(100);
-    directory.set_shares(Shares {
+    directory.set_quota(ClaimQuota {
         claims: 10,
         bytes: 100,
     });
@@ -452,7 +452,7 @@ fn what_other_hubs_claim_takes_up_so_much_each_and_together() {
     for n in 11..20 {
         directory.drop_origin(&hub(n), LeaveReason::HubLost);
     }
-    assert_eq!((directory.used, directory.records()), (Use::default(), 0));
+    assert_eq!((directory.used, directory.records()), (Used::default(), 0));
     // One's own are not bounded by it.
     for number in 1..=50 {
         directory.author(&claim(&format!("own{number}"), number, number));

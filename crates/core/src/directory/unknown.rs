@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::super::ids::{HubId, Moment, NetworkKey};
 use super::Directory;
 use super::forgetting::is_past;
-use super::shares::Use;
+use super::quota::Used;
 use super::store::OriginNo;
 use crate::frames::UnknownChange;
 
@@ -29,9 +29,9 @@ pub(super) struct KeptChange {
 const BESIDE: usize = 256;
 
 impl KeptChange {
-    fn uses(&self) -> Use {
+    fn uses(&self) -> Used {
         let UnknownChange { network, body, .. } = &self.change;
-        Use {
+        Used {
             claims: 1,
             bytes: body.len() + network.as_str().len() + BESIDE,
             bans: 0,
@@ -185,13 +185,13 @@ impl Directory {
         origin.log.set_floor(seq);
     }
 
-    fn has_space(&self, no: OriginNo, more: Use) -> bool {
+    fn has_space(&self, no: OriginNo, more: Used) -> bool {
         if no == self.own_no {
             return true;
         }
         let hub = self.origin_hub(no);
         let of_hub = self.used_by.get(&hub).copied().unwrap_or_default();
-        self.shares.allow(more, of_hub, self.used) || self.mutants.claims_without_end()
+        self.quota.allow(more, of_hub, self.used) || self.mutants.claims_without_end()
     }
 
     /// Forgets changes that say that items are gone, when they are too old or too many.
@@ -244,7 +244,7 @@ impl Directory {
 mod tests {
     use bytes::Bytes;
 
-    use super::super::{SetPart, Shares};
+    use super::super::{ClaimQuota, SetPart};
     use super::*;
     use crate::frames::{Change, Claim, Entry, Set};
     use crate::ids::{ClaimNo, Hlc, Incarnation, LeaveReason, PeerId};
@@ -366,13 +366,13 @@ mod tests {
         assert_eq!(above(&directory, &Set::all(OTHER), 0), [1, 2, 5]);
         assert_eq!(directory.used().claims, 3);
         directory.forget_hub(&OTHER, LeaveReason::HubLost);
-        assert_eq!(directory.used(), Use::default());
+        assert_eq!(directory.used(), Used::default());
     }
 
     #[test]
     fn what_finds_no_room_is_left_out_and_its_item_is_gone_for_who_has_an_older_form() {
         let mut directory = directory();
-        directory.set_shares(Shares {
+        directory.set_quota(ClaimQuota {
             claims: 10,
             bytes: of("pn", 5),
         });
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn nobody_starts_anew_for_what_was_never_kept() {
         let mut directory = directory();
-        directory.set_shares(Shares {
+        directory.set_quota(ClaimQuota {
             claims: 2,
             bytes: of("pn", 4),
         });
@@ -429,7 +429,7 @@ mod tests {
         directory.open_views(&OTHER);
         let entries = vec![claim(1), said(2, "pn", 1, b"1")];
         directory.apply(Moment(0), &OTHER, entries, 2);
-        directory.set_shares(Shares {
+        directory.set_quota(ClaimQuota {
             claims: 0,
             bytes: 0,
         });

@@ -7,13 +7,13 @@ use hashbrown::HashMap;
 use super::super::ids::{ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::{Log, Tombstone};
 use super::store::{ClaimRecord, OriginNo, RecordNo};
-use super::{ClaimView, Directory, KeyChange, Shares, rising};
+use super::{ClaimQuota, ClaimView, Directory, KeyChange, rising};
 use crate::frames::{Change, Claim, Entry};
 
 impl Directory {
     /// How much other hubs' claims may take up from now on.
-    pub fn set_shares(&mut self, shares: Shares) {
-        self.shares = shares;
+    pub fn set_quota(&mut self, quota: ClaimQuota) {
+        self.quota = quota;
     }
 
     /// Claims an id for this hub, or changes what its claim shows. Returns the sequence number.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::api::{Delivery, Failed, Hop, Posted, Sender, SignalFailure};
 use crate::frames::{
-    AckFrame, DataFrame, FrameHead, RefusedWhy, SignalBody, SignalFrame, UnreadFrame,
+    AckFrame, DataFrame, FrameHead, RawFrame, RefusedWhy, SignalBody, SignalFrame,
 };
 use crate::ids::{ClaimNo, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind};
 use crate::wire;
@@ -26,13 +26,7 @@ use super::{Exchange, Found, Me, Resolve, Timer, Vouch, ttl_for};
 
 impl Exchange {
     /// A frame of the data path, unless it is [astray](Self::is_astray).
-    pub fn handle(
-        &mut self,
-        now: Moment,
-        dir: &dyn Resolve,
-        frame: UnreadFrame,
-        arrived_by: LinkId,
-    ) {
+    pub fn handle(&mut self, now: Moment, dir: &dyn Resolve, frame: RawFrame, arrived_by: LinkId) {
         if self.is_astray(frame.head.source, arrived_by) {
             self.advance(now);
             return self.effects.count(counted::ASTRAY);
@@ -41,13 +35,7 @@ impl Exchange {
     }
 
     /// A frame of the data path, wherever its source is: for us, or to be passed on.
-    pub fn take_in(
-        &mut self,
-        now: Moment,
-        dir: &dyn Resolve,
-        frame: UnreadFrame,
-        arrived_by: LinkId,
-    ) {
+    pub fn take_in(&mut self, now: Moment, dir: &dyn Resolve, frame: RawFrame, arrived_by: LinkId) {
         if frame.head.dest != self.me.hub {
             self.advance(now);
             return self.pass_on(frame, arrived_by);
@@ -56,7 +44,7 @@ impl Exchange {
             Ok(DataFrame::Signal(signal)) => self.handle_signal(now, dir, signal),
             Ok(DataFrame::Ack(ack)) => self.handle_ack(now, dir, ack),
             // A kind of a later version.
-            Ok(DataFrame::Unread(_)) => self.effects.count(counted::NOT_UNDERSTOOD),
+            Ok(DataFrame::Raw(_)) => self.effects.count(counted::NOT_UNDERSTOOD),
             Err(_) => self.effects.count(counted::MALFORMED),
         }
     }
@@ -64,7 +52,7 @@ impl Exchange {
     /// Passes a frame on towards its hub, by its head alone, and never back. A hub of wire level 0 reads what it passes
     /// on, and closes the link for what it cannot read. While one is in reach we read frames too, so that we are not
     /// blamed for what others wrote.
-    fn pass_on(&mut self, mut frame: UnreadFrame, arrived_by: LinkId) {
+    fn pass_on(&mut self, mut frame: RawFrame, arrived_by: LinkId) {
         let Some(ttl) = frame.head.ttl.checked_sub(1) else {
             return self.effects.count(counted::TTL);
         };
@@ -77,7 +65,7 @@ impl Exchange {
         match self.hop(&frame.head.dest) {
             Some(hop) if hop.link != arrived_by || self.config.mutants.forward_back() => {
                 frame.head.ttl = ttl;
-                self.effects.link(hop.link, DataFrame::Unread(frame));
+                self.effects.link(hop.link, DataFrame::Raw(frame));
             }
             _ => self.effects.count(counted::NO_WAY_ON),
         }

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use crate::api::SignalFailure;
-use crate::frames::{DataFrame, SignalBody, UnreadFrame, WIRE_LEVEL};
+use crate::frames::{DataFrame, RawFrame, SignalBody, WIRE_LEVEL};
 use crate::ids::{HubId, Moment};
 use crate::wire::{self, MAX_PAYLOAD};
 
@@ -39,7 +39,7 @@ pub(super) fn is_understood(body: &SignalBody, level: u8) -> bool {
 
 /// Whether this is a signal of a variant that this version does not know. To a hub on the way this must make no
 /// difference.
-pub(super) fn is_unknown_signal(frame: &UnreadFrame) -> bool {
+pub(super) fn is_unknown_signal(frame: &RawFrame) -> bool {
     matches!(
         wire::read_data(frame.clone()),
         Ok(DataFrame::Signal(signal)) if !is_understood(&signal.body, WIRE_LEVEL)
@@ -48,13 +48,13 @@ pub(super) fn is_unknown_signal(frame: &UnreadFrame) -> bool {
 
 /// Whether hubs of level 0 can read this frame, or drop it as unknown, so that they do not close the link that it comes
 /// by.
-pub(super) fn is_readable_on_the_way(frame: &UnreadFrame) -> bool {
+pub(super) fn is_readable_on_the_way(frame: &RawFrame) -> bool {
     match wire::read_data(frame.clone()) {
         Ok(DataFrame::Signal(signal)) => match signal.body {
             SignalBody::Peer(_) | SignalBody::Hub { .. } => true,
             SignalBody::Other { variant, .. } => level_of(variant) > 0,
         },
-        Ok(DataFrame::Ack(_) | DataFrame::Unread(_)) => true,
+        Ok(DataFrame::Ack(_) | DataFrame::Raw(_)) => true,
         Err(_) => false,
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::api::Join;
-use crate::directory::Shares;
+use crate::directory::ClaimQuota;
 use crate::frames::{Change, Claim, Entry};
 use crate::ids::{Dialect, Incarnation};
 use crate::reach::AddressGroup;
@@ -41,18 +41,18 @@ struct Hub {
 
 impl Hub {
     fn new(most: usize) -> Self {
-        Hub::with_share(most, Shares::default().bytes)
+        Hub::with_quota(most, ClaimQuota::default().bytes)
     }
 
     /// Other hubs keep so many bytes of its data.
-    fn with_share(most: usize, bytes: usize) -> Self {
+    fn with_quota(most: usize, bytes: usize) -> Self {
         let rooms = RoomsConfig { idle: IDLE, most };
         let config = CoreConfig {
             me: ME,
             rooms,
-            shares: Shares {
+            quota: ClaimQuota {
                 bytes,
-                ..Shares::default()
+                ..ClaimQuota::default()
             },
             ..CoreConfig::default()
         };
@@ -238,9 +238,7 @@ fn an_empty_room_stays_for_its_time_and_whoever_comes_back_finds_it() {
     assert_eq!((hub.records("r"), hub.core.rooms_held()), (Vec::new(), 0));
     let enter = hub.join(23_001, 3, "bob", "r", RoomAsk::Enter);
     assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
-    assert!(
-        hub.core.membership.rooms.followed.is_empty() && hub.core.membership.rooms.due.is_empty()
-    );
+    assert!(hub.core.presence.rooms.followed.is_empty() && hub.core.presence.rooms.due.is_empty());
 }
 
 #[test]
@@ -377,7 +375,7 @@ fn of_two_hubs_that_keep_an_empty_room_the_lower_does() {
     hub.hear(2, vec![theirs]);
     hub.leave(3, 1);
     assert_eq!(hub.core.rooms_held(), 0);
-    assert!(hub.core.membership.rooms.followed.is_empty());
+    assert!(hub.core.presence.rooms.followed.is_empty());
 }
 
 #[test]
@@ -475,7 +473,7 @@ fn create_long(hub: &mut Hub, ms: u64, claim: u64, room: &str, bytes: usize) -> 
 
 #[test]
 fn records_leave_most_of_a_hub_s_share_to_its_peers() {
-    let mut hub = Hub::with_share(100, 8_000);
+    let mut hub = Hub::with_quota(100, 8_000);
     assert!(accepted(&create_long(&mut hub, 1, 1, "one", 900)));
     assert!(accepted(&create_long(&mut hub, 2, 2, "two", 900)));
     let third = create_long(&mut hub, 3, 3, "three", 900);
@@ -495,7 +493,7 @@ fn records_leave_most_of_a_hub_s_share_to_its_peers() {
 
 #[test]
 fn a_record_that_is_taken_over_counts_too() {
-    let mut hub = Hub::with_share(1, 8_000);
+    let mut hub = Hub::with_quota(1, 8_000);
     hub.create(1, 1, "ada", "mine");
     let theirs = || record_there(1, "r", 5, 1_000_006);
     hub.hear(2, vec![theirs(), there(2, "bob", "r", 1_000_007)]);

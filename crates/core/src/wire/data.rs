@@ -12,8 +12,8 @@ use super::primitives::{
 };
 use super::{DATA_BIT, MAX_PAYLOAD, WireError, close_frame, kind, next_frame};
 use crate::frames::{
-    AckFrame, DataFrame, FrameHead, PeerSignal, RefusedSignal, RefusedWhy, SignalBody, SignalFrame,
-    UnreadFrame,
+    AckFrame, DataFrame, FrameHead, PeerSignal, RawFrame, RefusedSignal, RefusedWhy, SignalBody,
+    SignalFrame,
 };
 use crate::ids::{ClaimNo, SignalKind};
 
@@ -29,7 +29,7 @@ const MAX_HEAD: usize = 1 + 2 * (20 + MAX_VARINT + 8);
 /// The longest acknowledgement: all refusals that one may have, each of a number and a reason.
 const MAX_ACK: usize = MAX_HEAD + MAX_VARINT + AckFrame::MAX_REFUSED * (MAX_VARINT + 1);
 
-impl UnreadFrame {
+impl RawFrame {
     /// Whether it is an acknowledgement.
     pub fn is_ack(&self) -> bool {
         self.kind == kind::ACK
@@ -41,7 +41,7 @@ pub fn encode_data(frame: &DataFrame, out: &mut BytesMut) {
     match frame {
         DataFrame::Signal(signal) => encode_signal(signal, out),
         DataFrame::Ack(ack) => encode_ack(ack, out),
-        DataFrame::Unread(frame) => {
+        DataFrame::Raw(frame) => {
             let start = out.len();
             put_head(out, &frame.head);
             close_frame(out, start, frame.kind, frame.rest.len());
@@ -102,7 +102,7 @@ fn encode_ack(ack: &AckFrame, out: &mut BytesMut) {
 ///
 /// # Errors
 /// The hub at the other end of the link is at fault: every hub reads the heads of what it passes on.
-pub fn split_data(message: &Bytes) -> Result<Vec<UnreadFrame>, WireError> {
+pub fn split_data(message: &Bytes) -> Result<Vec<RawFrame>, WireError> {
     let mut reader = Reader::new(message);
     let mut frames = Vec::new();
     while !reader.is_empty() {
@@ -114,7 +114,7 @@ pub fn split_data(message: &Bytes) -> Result<Vec<UnreadFrame>, WireError> {
             return Err(WireError::TooLong);
         }
         let mut body = Reader::new(body);
-        frames.push(UnreadFrame {
+        frames.push(RawFrame {
             head: read_head(&mut body)?,
             kind,
             rest: message.slice_ref(body.remainder()),
@@ -139,11 +139,11 @@ fn longest(kind: u8) -> usize {
 ///
 /// # Errors
 /// Its source, or a hub on the way, wrote no such frame. An unknown body of a signal is no error here.
-pub fn read_data(frame: UnreadFrame) -> Result<DataFrame, WireError> {
+pub fn read_data(frame: RawFrame) -> Result<DataFrame, WireError> {
     match frame.kind {
         kind::SIGNAL => read_signal(frame).map(DataFrame::Signal),
         kind::ACK => read_ack(&frame).map(DataFrame::Ack),
-        _ => Ok(DataFrame::Unread(frame)),
+        _ => Ok(DataFrame::Raw(frame)),
     }
 }
 
@@ -165,8 +165,8 @@ fn read_head(body: &mut Reader<'_>) -> Result<FrameHead, WireError> {
     })
 }
 
-fn read_signal(frame: UnreadFrame) -> Result<SignalFrame, WireError> {
-    let UnreadFrame { head, rest, .. } = frame;
+fn read_signal(frame: RawFrame) -> Result<SignalFrame, WireError> {
+    let RawFrame { head, rest, .. } = frame;
     let mut body = Reader::new(&rest);
     let seq = body.varint()?;
     // The difference is seq - base, so base lies that far below.
@@ -219,7 +219,7 @@ fn read_meta(variant: u8, body: &mut Reader<'_>) -> Result<Option<SignalMeta>, W
     Ok(Some(said))
 }
 
-fn read_ack(frame: &UnreadFrame) -> Result<AckFrame, WireError> {
+fn read_ack(frame: &RawFrame) -> Result<AckFrame, WireError> {
     let mut body = Reader::new(&frame.rest);
     let upto = body.varint()?;
     let mut refused = Vec::new();

@@ -324,7 +324,7 @@ fn a_hop_passes_on_what_it_does_not_know_byte_for_byte() {
         frame.head.ttl -= 1;
         let mut expected = message.to_vec();
         expected[2] -= 1;
-        assert_eq!(data_message(&[DataFrame::Unread(frame)]), expected);
+        assert_eq!(data_message(&[DataFrame::Raw(frame)]), expected);
     }
 }
 

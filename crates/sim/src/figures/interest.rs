@@ -14,7 +14,7 @@ use super::{
 use crate::sessions::Status;
 use crate::world::{HostNo, World};
 use hubmesh_core::Core;
-use hubmesh_core::directory::{Directory, Shares};
+use hubmesh_core::directory::{ClaimQuota, Directory};
 use hubmesh_core::frames::{Change, Claim, Entry, Set};
 use hubmesh_core::ids::{
     ClaimNo, Hlc, HubId, Incarnation, LeaveReason, Moment, NetworkKey, PeerId, mix,
@@ -281,9 +281,9 @@ fn one_hub(plan: Plan, transit: f64, meters: Meters) -> Leg {
     let memory = (meters.memory)();
     let life = Incarnation { epoch: 0, nonce: 1 };
     let mut directory = Directory::new(id(me), life, plan.seed, 1_000, Mutants::default());
-    directory.set_shares(Shares {
+    directory.set_quota(ClaimQuota {
         claims: 10_000_000,
-        ..Shares::default()
+        ..ClaimQuota::default()
     });
     directory.open_lines();
     let mut numbers = vec![0_u64; plan.hubs];

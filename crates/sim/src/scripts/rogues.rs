@@ -298,7 +298,7 @@ pub(super) fn links_of_one_hub(mutants: Mutants) -> Ended {
 
 pub(super) fn kept_aside(mutants: Mutants) -> Ended {
     let mut config = checked(mutants, 48);
-    config.core.shares.bytes = 32 * 1024;
+    config.core.quota.bytes = 32 * 1024;
     let (mut world, rogue) = beset(config, 2, &[0]);
     let (origin, incarnation) = (world.host(rogue).id, incarnation_of(&world, rogue));
     for seq in 1..40 {

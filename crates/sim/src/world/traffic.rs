@@ -77,7 +77,7 @@ fn key(signal: &SignalFrame) -> (HubId, HubId, u64) {
 /// The signal in a frame, also if the hub that passes it on has not read it.
 fn signal_in(frame: DataFrame) -> Option<SignalFrame> {
     let frame = match frame {
-        DataFrame::Unread(frame) => wire::read_data(frame).ok()?,
+        DataFrame::Raw(frame) => wire::read_data(frame).ok()?,
         frame => frame,
     };
     match frame {
@@ -166,7 +166,7 @@ impl World {
         let frames = wire::split_data(message).unwrap_or_default();
         self.arriving = frames
             .into_iter()
-            .filter_map(|frame| signal_in(DataFrame::Unread(frame)))
+            .filter_map(|frame| signal_in(DataFrame::Raw(frame)))
             .map(|signal| Arriving {
                 key: key(&signal),
                 link,

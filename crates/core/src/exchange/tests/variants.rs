@@ -8,7 +8,7 @@ use super::bench::*;
 use super::world::{MS, World, as_it_comes, hub};
 use crate::api::Routes;
 use crate::exchange::{Effect, Exchange, ExchangeConfig, counted};
-use crate::frames::{DataFrame, RefusedWhy, SignalBody, SignalFrame, UnreadFrame, WIRE_LEVEL};
+use crate::frames::{DataFrame, RawFrame, RefusedWhy, SignalBody, SignalFrame, WIRE_LEVEL};
 use crate::wire::{HUB_VARIANT, PEER_VARIANT};
 
 const LATER: u8 = 2;
@@ -76,29 +76,29 @@ fn a_frame_of_a_kind_to_come_is_dropped_at_its_destination_and_passed_on_before(
     let mut bench = bench();
     let mut frame = as_it_comes(&DataFrame::Signal(bench.signal(1, 1)));
     frame.kind = 0x7f;
-    bench.arrive(DataFrame::Unread(frame.clone()), LINK);
+    bench.arrive(DataFrame::Raw(frame.clone()), LINK);
     assert_eq!(bench.effects(), [Effect::Counted(counted::NOT_UNDERSTOOD)]);
     frame.head.dest = hub(2);
-    bench.arrive(DataFrame::Unread(frame.clone()), LINK);
+    bench.arrive(DataFrame::Raw(frame.clone()), LINK);
     frame.head.ttl -= 1;
     let on = Effect::Link {
         link: OTHER_LINK,
-        frame: DataFrame::Unread(frame),
+        frame: DataFrame::Raw(frame),
     };
     assert_eq!(bench.effects(), [on]);
 }
 
 /// What hub 0 does with a frame for hub 2, with hubs of this level as the oldest in reach: what it counts, if it drops it.
-fn passed_on(frame: UnreadFrame, level: u8) -> Result<UnreadFrame, &'static str> {
+fn passed_on(frame: RawFrame, level: u8) -> Result<RawFrame, &'static str> {
     let mut bench = bench();
     let mut routes = Routes::clone(&routes(&[(1, LINK), (2, OTHER_LINK)]));
     routes.by_hub.get_mut(&hub(2)).expect("a way").level = level;
     routes.level = level;
     bench.exchange.set_routes(NOW, Arc::new(routes));
-    bench.arrive(DataFrame::Unread(frame), LINK);
+    bench.arrive(DataFrame::Raw(frame), LINK);
     match bench.effects().as_slice() {
         [Effect::Link { link, frame }] if *link == OTHER_LINK => match frame {
-            DataFrame::Unread(frame) => Ok(frame.clone()),
+            DataFrame::Raw(frame) => Ok(frame.clone()),
             other => panic!("it was read: {other:?}"),
         },
         [Effect::Counted(label)] => Err(label),
@@ -113,7 +113,7 @@ fn a_neighbour_that_would_close_the_link_for_it_is_not_sent_what_cannot_be_read(
         let mut frame = as_it_comes(&DataFrame::Signal(bench.signal(1, 1)));
         frame.head.dest = hub(2);
         let rest = Bytes::from_static(body);
-        UnreadFrame {
+        RawFrame {
             rest,
             kind,
             ..frame

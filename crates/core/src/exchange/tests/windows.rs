@@ -134,7 +134,7 @@ fn frames_for_others_go_on_by_their_route_and_never_back() {
     frame.head.ttl -= 1;
     let on = Effect::Link {
         link: OTHER_LINK,
-        frame: DataFrame::Unread(as_it_comes(&DataFrame::Signal(frame.clone()))),
+        frame: DataFrame::Raw(as_it_comes(&DataFrame::Signal(frame.clone()))),
     };
     assert_eq!(bench.effects(), [on]);
     bench.arrive(DataFrame::Signal(frame.clone()), OTHER_LINK);
@@ -156,7 +156,7 @@ fn acknowledgements_for_others_go_on_too() {
     frame.head.ttl -= 1;
     let on = Effect::Link {
         link: OTHER_LINK,
-        frame: DataFrame::Unread(as_it_comes(&DataFrame::Ack(frame))),
+        frame: DataFrame::Raw(as_it_comes(&DataFrame::Ack(frame))),
     };
     assert_eq!(bench.effects(), [on]);
 }

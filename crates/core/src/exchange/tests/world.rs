@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::api::{Delivery, Hop, Route, Routes, Sender, Signal, SignalFailure, Source, Unread};
 use crate::exchange::{Effect, Exchange, ExchangeConfig, Found, Resolve, Sent, Vouch, ttl_for};
-use crate::frames::{DataFrame, RefusedWhy, UnreadFrame, WIRE_LEVEL};
+use crate::frames::{DataFrame, RawFrame, RefusedWhy, WIRE_LEVEL};
 use crate::ids::{
     ClaimNo, Dialect, HubId, Incarnation, LinkId, Moment, NetworkKey, PeerId, SignalKind,
 };
@@ -118,7 +118,7 @@ pub(super) struct Weather {
 pub(super) type Tag = (PeerId, PeerId, u8);
 
 /// A frame as it is at the other end of a link.
-pub(super) fn as_it_comes(frame: &DataFrame) -> UnreadFrame {
+pub(super) fn as_it_comes(frame: &DataFrame) -> RawFrame {
     let mut message = BytesMut::new();
     wire::encode_data(frame, &mut message);
     let frames = wire::split_data(&message.freeze());

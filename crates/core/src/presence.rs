@@ -16,15 +16,15 @@ use super::contest::Contests;
 use super::directory::Directory;
 use super::ids::{ClaimNo, Moment, NetworkKey, PeerId};
 use super::policy::Policies;
-use super::rooms::Rooms;
+use super::rooms::FollowedRooms;
 use super::rosters::Rosters;
 
 /// The peers of a hub.
-pub(super) struct Membership {
+pub(super) struct Presence {
     pub(super) clock: Clock,
     pub(super) contests: Contests,
     pub(super) rosters: Rosters,
-    pub(super) rooms: Rooms,
+    pub(super) rooms: FollowedRooms,
     pub(super) bans: Bans,
     pub(super) policies: Policies,
     /// Claims of this hub beyond the capacity of their networks.
@@ -33,15 +33,15 @@ pub(super) struct Membership {
     pub(super) next_refill: Option<Moment>,
 }
 
-impl Membership {
+impl Presence {
     pub(super) fn new(
         contests: Contests,
         rosters: Rosters,
-        rooms: Rooms,
+        rooms: FollowedRooms,
         bans: Bans,
         policies: Policies,
     ) -> Self {
-        Membership {
+        Presence {
             clock: Clock::default(),
             contests,
             rosters,
