@@ -1,6 +1,6 @@
-//! The way of one offer, as ARCHITECTURE.md tells it, is still there: each file, and each function that it names in it.
+//! The way of one offer in ARCHITECTURE.md: each file of the list exists, and each function that the list names is in it.
 //!
-//! The list is for readers; this only sees to it that it does not outlive a rename, and that the way does not grow.
+//! The list is for readers. These tests fail when a rename makes it wrong, or when the way grows.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +11,8 @@ const MOST_FILES: usize = 24;
 /// The most names that the offer has on it.
 const MOST_NAMES: usize = 6;
 
-/// The lines of the list: a file, or nothing where an earlier one is entered again; functions; words.
-fn lines(page: &str) -> Vec<(Option<&str>, Vec<&str>)> {
+/// The lines of the list: a file, and its functions.
+fn lines(page: &str) -> Vec<(&str, Vec<&str>)> {
     let (_, section) = page
         .split_once("## The way of one offer\n")
         .expect("there is a way");
@@ -20,12 +20,11 @@ fn lines(page: &str) -> Vec<(Option<&str>, Vec<&str>)> {
     let (list, _) = list.split_once("\n```").expect("the list ends");
     list.lines()
         .map(|line| {
-            let is_named = !line.starts_with(' ');
             let mut cells = line
                 .split("  ")
                 .map(str::trim)
                 .filter(|cell| !cell.is_empty());
-            let file = is_named.then(|| cells.next().expect("a file"));
+            let file = cells.next().expect("a file");
             let functions = cells.next().expect("functions").split(", ").collect();
             (file, functions)
         })
@@ -46,27 +45,17 @@ fn the_way_of_one_offer_is_as_it_is_told() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(repository.join("ARCHITECTURE.md")).expect("the page");
     let lines = lines(&page);
-    let files: BTreeSet<&str> = lines.iter().filter_map(|(file, _)| *file).collect();
+    let files: BTreeSet<&str> = lines.iter().map(|(file, _)| *file).collect();
     assert!(
         files.len() > 10 && files.len() <= MOST_FILES,
         "{}",
         files.len()
     );
-    let read = |file: &&str| {
-        fs::read_to_string(repository.join(file)).unwrap_or_else(|why| panic!("{file}: {why}"))
-    };
-    let sources: Vec<String> = files.iter().map(read).collect();
     for (file, functions) in &lines {
+        let source =
+            fs::read_to_string(repository.join(file)).unwrap_or_else(|why| panic!("{file}: {why}"));
         for function in functions {
-            let found = match file {
-                Some(file) => has(&read(file), function),
-                None => sources.iter().any(|source| has(source, function)),
-            };
-            assert!(
-                found,
-                "{} has no fn {function}",
-                file.unwrap_or("no file of the way")
-            );
+            assert!(has(&source, function), "{file} has no fn {function}");
         }
     }
 }
