@@ -1,9 +1,9 @@
 //! Who may come in: a token that all share, compared in constant time, or a JSON Web Token ([`jwt`]).
 //!
-//! [`Gate`] answers one question, whether what a client presents opens it, and says in a [`Grant`] what else that
-//! proves and to what it binds. Other kinds of credentials join it without a change for its callers. Nothing here
+//! [`Gate`] decides whether the credentials of a client open it. The [`Grant`] says what else they prove, and what the
+//! client is confined to. Further kinds of credentials can be added without a change for the callers. Nothing here
 //! knows of HTTP or sockets, and nothing here shows a token: [`Secret`] prints as `[redacted]`, and [`Denied`] says
-//! what is wrong with a token without a word of it.
+//! what is wrong with a token without quoting it.
 
 pub mod jwt;
 pub mod minting;
@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use jwt::Jwt;
 use scope::Scope;
 
-/// How far the clocks of whoever issues tokens and of a hub may be apart.
+/// How far the clock of an issuer and the clock of a hub may be apart.
 pub const CLOCK_GRACE: Duration = Duration::from_secs(30);
 
 /// A text that must not be shown: tokens.
@@ -32,7 +32,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The text, for whoever computes with it.
+    /// The text, for code that computes with it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -53,13 +53,13 @@ impl fmt::Display for Secret {
 /// What a client has shown, beyond being let in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Grant {
-    /// What tells this party from all others; empty if nothing does. A token that all peers share proves nothing.
+    /// Tells this client's party from all others; empty if nothing does. A token that all peers share proves nothing.
     pub proof: Bytes,
     /// The subject of its token, if that names one.
     pub subject: Option<String>,
     /// The issuer of its token, if that names one.
     pub issuer: Option<String>,
-    /// Whom its token is meant for; empty if it does not say.
+    /// The audience of its token; empty if the token names none.
     pub audience: Vec<String>,
     /// What it is confined to.
     pub scope: Scope,
@@ -76,31 +76,31 @@ pub enum Denied {
     /// None of those shown is right.
     #[error("the bearer token is wrong")]
     Wrong,
-    /// A JWT whose time is over.
-    #[error("the token has expired: its exp is over")]
+    /// A JWT that has expired.
+    #[error("the token has expired: its exp is in the past")]
     Expired,
-    /// A JWT whose time has not come.
-    #[error("the token is not valid yet: its nbf is to come")]
+    /// A JWT that is not valid yet.
+    #[error("the token is not valid yet: its nbf is in the future")]
     NotYetValid,
-    /// A JWT that somebody else has signed, or changed.
+    /// A JWT that is signed with another key, or was changed.
     #[error("the token's signature is wrong")]
     Signature,
-    /// A JWT with an algorithm that the configured key is not for.
-    #[error("the token is signed with an algorithm that this hub does not take")]
+    /// A JWT with an algorithm that does not go with the configured key.
+    #[error("the token is signed with an algorithm that this hub does not accept")]
     Algorithm,
-    /// A JWT that asks for an extension to be understood.
+    /// A JWT that demands an extension.
     #[error("the token's header has crit, and this hub understands no extension")]
     Critical,
     /// A JWT of another issuer, or of none.
-    #[error("the token is not of the issuer that this hub trusts: see its iss")]
+    #[error("the token is from an issuer that this hub does not trust: see its iss")]
     Issuer,
     /// A JWT for another audience, or for none.
     #[error("the token is not meant for this hub: see its aud")]
     Audience,
-    /// A JWT without `exp`, or with one that is no time.
+    /// A JWT without `exp`, or with an `exp` that is not a time.
     #[error("the token lacks exp as a number of seconds since 1970")]
     NoExpiry,
-    /// A JWT whose time is not in this era.
+    /// A JWT with a time after the year 9999.
     #[error("the token's {0} is beyond the year 9999: it counts seconds, not milliseconds")]
     Milliseconds(&'static str),
     /// A JWT with a claim of the wrong type.
@@ -111,12 +111,12 @@ pub enum Denied {
         /// What it must be.
         want: &'static str,
     },
-    /// A JWT that claims nothing.
-    #[error("the token's claims are no JSON object")]
+    /// A JWT whose claims are not a JSON object.
+    #[error("the token's claims are not a JSON object")]
     Claims,
 }
 
-/// What clients must present: the shared token or a valid JWT where both are configured, and nothing where none is.
+/// What clients must present: the shared token or a valid JWT if both are configured, and nothing if neither is.
 #[derive(Clone)]
 pub struct Gate {
     /// The SHA-256 of the shared token.
@@ -136,7 +136,7 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// Opens to this token and to what makes this JWT check; to anyone if there is neither.
+    /// A gate that opens to this token and to JWTs that pass this check; to any client if there is neither.
     pub fn new(token: Option<&Secret>, jwt: Option<&Jwt>) -> Self {
         Gate {
             bearer: token.map(|token| digest(token.expose())),
@@ -144,12 +144,12 @@ impl Gate {
         }
     }
 
-    /// Whether it opens to anyone.
+    /// Whether it opens to any client.
     pub fn is_open(&self) -> bool {
         self.bearer.is_none() && self.jwt.is_none()
     }
 
-    /// Whether one of the presented tokens opens the gate. If none does, the error is the most telling one.
+    /// Whether one of these tokens opens the gate. If none does, the error is the one that says most.
     ///
     /// Comparing with the shared token takes the same time for every wrong token of one length: hashes are compared,
     /// all bytes of them.

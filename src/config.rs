@@ -1,8 +1,9 @@
-//! What the daemon is told by its environment, checked whole before anything binds.
+//! The environment of the daemon, checked as a whole before anything binds.
 //!
-//! [`Config`] holds values that are right: every number within its bounds, every address parsed, every relation
-//! between two settings kept. Whoever has a `Config` need not check again. Nothing outside this module reads the
-//! environment, and this module opens no socket, and no file but the one that `JWT_PUBLIC_KEY` may name. `main` calls it first and exits with 64 if it refuses.
+//! [`Config`] holds only valid values: every number is within its bounds, every address is parsed, every relation
+//! between two settings holds. Code with a `Config` need not check again. Nothing outside this module reads the
+//! environment. This module opens no socket, and no file but the one that `JWT_PUBLIC_KEY` may name. `main` calls it
+//! first, and exits with 64 if it refuses.
 
 mod admin;
 mod log_filter;
@@ -57,7 +58,7 @@ pub struct Config {
     pub port: u16,
     /// The second port with the same routes.
     pub signaling_port: Option<u16>,
-    /// What `port` speaks TLS with; `None` is plain HTTP.
+    /// The certificate of `port`; `None` is plain HTTP.
     pub tls: Option<TlsFiles>,
     /// Whether this is a hub, or a lone server without `/mesh`.
     pub is_hub: bool,
@@ -67,13 +68,13 @@ pub struct Config {
     pub demo: bool,
     /// What peers must show.
     pub auth_token: Option<Secret>,
-    /// What makes a JWT one that peers may show instead.
+    /// The check of JWTs, which peers may show instead.
     pub jwt: Option<Jwt>,
-    /// Who sees what operators see.
+    /// Who may see the operators' pages.
     pub admin: AdminSettings,
     /// Peers connected at once.
     pub max_connections: usize,
-    /// Proxies that are believed when they say whom they speak for.
+    /// Proxies whose word about the client's address is believed.
     pub trusted_proxies: TrustedProxies,
     /// Peers connected at once from one address; `None` is no limit.
     pub max_connections_per_ip: Option<usize>,
@@ -89,11 +90,11 @@ pub struct Config {
     pub header_timeout: Duration,
     /// Between two rounds of housekeeping.
     pub cleanup_interval: Duration,
-    /// After which a hub is ready although it did not get into the mesh.
+    /// After this time a hub is ready even if it did not get into the mesh.
     pub ready_timeout: Duration,
-    /// Between telling those who ask for `/ready` of the end, and the rest of it.
+    /// The pause between the end of `/ready` and the rest of a drain, if a proxy asks for `/ready`.
     pub drain_pause: Duration,
-    /// Over which peers are sent away at the end.
+    /// The time over which peers are sent away at the end.
     pub drain: Duration,
     /// What a single peer may do and cost.
     pub peer: PeerLimits,
@@ -101,7 +102,7 @@ pub struct Config {
     pub policies: Policies,
     /// The bounds on rooms.
     pub rooms: RoomsConfig,
-    /// From how much memory on rooms end, and nobody is let in.
+    /// The amounts of memory from which rooms end, and from which no newcomer is let in.
     pub memory: MemoryThresholds,
     /// How PeerJS clients are served.
     pub peerjs: PeerJsSettings,
@@ -111,17 +112,17 @@ pub struct Config {
     pub mesh: MeshSettings,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// What is logged, in `tracing`'s directives. Checked to parse.
+    /// What is logged, as `tracing` directives. They were checked.
     pub log_filter: String,
     /// Threads that serve peers; 1 is the current-thread runtime.
     pub worker_threads: usize,
     /// The application's name at its host, for the statistics.
     pub app_name: Option<String>,
-    /// What can be used and may not be what was meant.
+    /// Settings that can be used but may be mistakes.
     pub cautions: Vec<Caution>,
 }
 
-/// Where the hub's certificate and its key are. What is in the files is not known here.
+/// Where the hub's certificate and its key are. The contents of the files are not known here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsFiles {
     /// The certificate chain, as PEM.
@@ -159,17 +160,17 @@ impl PeerJsSettings {
 pub struct MeshSettings {
     /// This hub's id: set, or random at this start.
     pub hub_id: HubId,
-    /// Nobody set it.
+    /// Whether the id is random.
     pub random_id: bool,
     /// The mesh it belongs to.
     pub namespace: String,
     /// The token that all hubs of the mesh share; `None` is an open mesh.
     pub token: Option<Secret>,
-    /// Hubs to link to whatever happens.
+    /// Hubs to link to in any case.
     pub bootstrap: Vec<BootstrapHub>,
     /// Where others reach this hub.
     pub public_url: Option<HubUrl>,
-    /// Whether to link to hubs that others tell of.
+    /// Whether to link to hubs that other hubs tell of.
     pub auto_connect: bool,
     /// For how long the peers of an unreachable hub stay visible.
     pub hold: Duration,
@@ -211,12 +212,12 @@ pub struct Problem {
     pub text: String,
 }
 
-/// One variable that may not do what was meant by it. The hub starts all the same.
+/// One variable that may not do what the operator meant. The hub starts all the same.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Caution {
     /// The variable.
     pub name: String,
-    /// What its author should know.
+    /// What the operator should know.
     pub text: String,
 }
 
@@ -226,12 +227,12 @@ impl fmt::Display for Caution {
     }
 }
 
-/// The environment holds nonsense: every problem of it, in the order of the settings.
+/// The environment cannot be used: all its problems, in the order of the settings.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub struct ConfigError {
     /// At least one.
     pub problems: Vec<Problem>,
-    /// What else may not be what was meant: a problem may come of it.
+    /// Cautions: one of them may be the cause of a problem.
     pub cautions: Vec<Caution>,
 }
 
@@ -254,8 +255,8 @@ impl Config {
         Self::from_os_vars(std::env::vars_os())
     }
 
-    /// The configuration of these variables; of two with one name the later counts, and what is no setting has no
-    /// effect but a caution, if it looks like one.
+    /// The configuration of these variables. If a name occurs twice, the later one counts. A variable that is not a
+    /// setting has no effect, but causes a caution if it looks like one.
     pub fn from_vars<N: Into<String>, V: Into<String>>(
         vars: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, ConfigError> {
@@ -312,7 +313,7 @@ impl Config {
     }
 }
 
-/// What is in a token that an address cannot carry as it is, without the token.
+/// The characters of a token that an address cannot carry unencoded.
 fn hard_to_show(token: Option<&Secret>) -> Option<Caution> {
     let token = token?.expose();
     let lost: Vec<String> = ['&', '#', '%']
@@ -329,7 +330,7 @@ fn hard_to_show(token: Option<&Secret>) -> Option<Caution> {
     (!lost.is_empty()).then_some(Caution { name, text })
 }
 
-/// Where a setting stands among all.
+/// The place of a setting in the list.
 fn place_of(name: &str) -> Option<usize> {
     SETTINGS.iter().position(|setting| setting.name() == name)
 }
@@ -424,7 +425,7 @@ fn read_config(reader: &mut Reader) -> Option<Config> {
     })
 }
 
-/// Both files or neither: half a pair is a port that is not what its operator thinks.
+/// Both files or neither: with one of them the operator would believe that the port speaks TLS.
 fn read_tls(reader: &mut Reader) -> Option<TlsFiles> {
     let cert = reader.optional_text("TLS_CERT", MAX_PATH_BYTES);
     let key = reader.optional_text("TLS_KEY", MAX_PATH_BYTES);
@@ -454,7 +455,7 @@ fn read_tls(reader: &mut Reader) -> Option<TlsFiles> {
 /// The longest path that Linux takes.
 const MAX_PATH_BYTES: usize = 4096;
 
-/// The check of JWTs, if there is a key; a second key, and what asks something of tokens without one, are problems.
+/// The check of JWTs, if there is a key. A second key is a problem, and so is a demand on tokens without a key.
 fn read_jwt(reader: &mut Reader) -> Option<Jwt> {
     let secret = reader.is_set("JWT_SECRET");
     let public = reader.is_set("JWT_PUBLIC_KEY");
@@ -463,7 +464,7 @@ fn read_jwt(reader: &mut Reader) -> Option<Jwt> {
     let issuer = reader.optional_text("JWT_ISSUER", 256);
     let audience = reader.optional_text("JWT_AUDIENCE", 256);
     if secret && public {
-        let why = "is set beside JWT_SECRET: tokens have one key, so unset one of the two";
+        let why = "is set beside JWT_SECRET: a hub has one key for tokens, so unset one of the two";
         reader.problem("JWT_PUBLIC_KEY", why);
     }
     for (name, asked) in [("JWT_ISSUER", &issuer), ("JWT_AUDIENCE", &audience)] {

@@ -31,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// `HTTP/1.1 200` is all that is read of the answer.
 const STATUS_BYTES: usize = 12;
 
-/// Succeeds if `/health` answers 200; says on standard error why it does not.
+/// Succeeds if `/health` answers 200; otherwise says on standard error why not.
 pub(crate) fn check(config: &Config) -> ExitCode {
     let host = reachable(&config.host);
     match status(host, config.port, config.tls.is_some()) {
@@ -49,7 +49,7 @@ pub(crate) fn check(config: &Config) -> ExitCode {
     }
 }
 
-/// Where a hub that listens on `host` is reached from its own machine.
+/// The address of a hub that listens on `host`, on its own machine.
 fn reachable(host: &str) -> &str {
     match host {
         "localhost" | "0.0.0.0" | "::" => "127.0.0.1",
@@ -93,8 +93,8 @@ fn secured(stream: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// Believes every certificate whose key the other end holds. The module tells why this is enough here, and nowhere
-/// else.
+/// Believes every certificate if the other end holds its key. The contract of this module says why this is enough here,
+/// and only here.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

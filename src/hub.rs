@@ -54,8 +54,7 @@ pub enum StartError {
     Nat(#[from] NatError),
 }
 
-/// How long peers that were told to leave, with what they still sent, and answers under way, may take before they are
-/// cut off.
+/// How long peers that were told to leave, and answers under way, may take before they are cut off.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Starts hubs.
@@ -164,7 +163,7 @@ async fn housekeep(
     tokio::join!(tidy_up(&app, every), watch(&app), follow, guard);
 }
 
-/// What is done for operators, whether one looks or not.
+/// The regular work for operators; it is done even if no operator looks.
 async fn watch(app: &App<Parts>) {
     let Parts {
         sessions, watch, ..
@@ -183,7 +182,7 @@ async fn watch(app: &App<Parts>) {
     tokio::join!(watch.history.follow(), enforce, post);
 }
 
-/// Forgets addresses that have not come for a while.
+/// Forgets addresses that have not come back for a while.
 async fn tidy_up(app: &App<Parts>, every: Duration) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);

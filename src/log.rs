@@ -39,7 +39,7 @@ pub fn init(format: LogFormat, filter: &str) {
             .with_env_filter(parse(filter));
         text.finish().try_init()
     };
-    // Only a second call fails, and the choice of the first stays.
+    // This fails only at a second call, and the first choice stays.
     drop(started);
 }
 
@@ -56,7 +56,7 @@ pub fn panics() {
     }));
 }
 
-/// Thins out a line that any client can cause, or that a loop repeats: one a minute is worth a look, and each tells how
+/// Thins out a line that any client can cause, or that a loop repeats: one line a minute is enough, and each says how
 /// many were left out since the last.
 pub struct Seldom {
     allowance: DefaultDirectRateLimiter,

@@ -102,7 +102,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Tells on standard error what is wrong. If not even that can be written, only the exit code tells it.
+/// Says on standard error what is wrong. If that fails too, only the exit code says it.
 fn complain(what: impl Display) {
     let _ = writeln!(io::stderr(), "hubmesh: {what}");
 }

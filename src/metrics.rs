@@ -1,8 +1,8 @@
 //! What the hub counts, as Prometheus metrics in a registry of its own.
 //!
-//! [`Metrics`] has one typed handle for each series that is moved while messages flow, resolved once at start: the
-//! data path never looks a label up. Rare events (a link that ends, an alarm) are counted by name. Names carry
-//! their unit. Nothing here decides anything or knows of sockets; every part of the hub holds an `Arc<Metrics>`.
+//! [`Metrics`] has one typed handle for each series that changes while messages flow. The handles are resolved once at
+//! start, so the data path never looks a label up. Rare events (a link that ends, an alarm) are counted by name. Names
+//! carry their unit. Nothing here decides anything or knows of sockets; every part of the hub holds an `Arc<Metrics>`.
 //!
 //! Invariant: `connections_accepted − connections_closed (all reasons) = connections_open`, because only
 //! [`Metrics::connection`] and the drop of what it returns move the three.
@@ -64,7 +64,7 @@ labels! {
         Local = "local",
         /// To another hub.
         Remote = "remote",
-        /// Where signals wait for a target that is not there yet.
+        /// Signals that wait for a target that is not there yet.
         WaitingRoom = "waiting-room",
     }
 }
@@ -76,7 +76,7 @@ labels! {
         PeerId = "peer-id",
         /// The token is for another `peerId`.
         OtherPeer = "other-peer",
-        /// The token is for named rooms, and these clients are in another, or reach each other in all.
+        /// The token names networks, and the client is in another one, or its dialect has no rooms.
         OtherRoom = "other-room",
         /// The token is for clients of another dialect.
         OtherDialect = "other-dialect",
@@ -86,7 +86,7 @@ labels! {
         Unproven = "unproven",
         /// The bearer token is missing or wrong, or a JWT is not valid.
         Unauthorized = "unauthorized",
-        /// A page for operators was asked for by somebody else.
+        /// A client that is not an operator asked for an operators' page.
         Operator = "operator",
         /// Its address, its token's subject or its id is banned.
         Banned = "banned",
@@ -104,24 +104,24 @@ labels! {
         RoomFull = "room-full",
         /// The address of a PeerJS client's WebSocket is incomplete or wrong.
         PeerJsQuery = "peerjs-query",
-        /// The hub takes more memory than `MEMORY_CRITICAL_THRESHOLD` says.
+        /// The hub takes more memory than `MEMORY_CRITICAL_THRESHOLD`.
         Memory = "memory",
         /// The hub is shutting down.
         Draining = "draining",
         /// The request for a WebSocket is malformed.
         Handshake = "handshake",
-        /// A client wanted a WebSocket, and its request arrived as none, or where there is none.
+        /// A client wanted a WebSocket, but its request arrived without the upgrade, or at a path without one.
         Misrouted = "misrouted",
         /// As many TCP connections as `MAX_HTTP_CONNECTIONS` allows.
         HttpFull = "http-full",
-        /// What came is no request, or its head is too long.
+        /// The bytes are not a request, or its head is too long.
         BadRequest = "bad-request",
-        /// A request's head, or the TLS handshake before it, did not arrive in time; not of a connection that was
-        /// kept alive after an answer and asked no more.
+        /// A request's head, or the TLS handshake before it, did not arrive in time. Connections that were kept alive
+        /// after an answer do not count.
         HeaderTimeout = "header-timeout",
-        /// What came is no TLS, or client and hub do not agree on it; not of a client that just went away.
+        /// The bytes are not TLS, or client and hub do not agree on it. Clients that just went away do not count.
         TlsHandshake = "tls-handshake",
-        /// A TLS handshake found no place among `MAX_TLS_HANDSHAKES`, or gave way to another.
+        /// A TLS handshake found `MAX_TLS_HANDSHAKES` taken, or gave way to another.
         TlsFull = "tls-full",
         /// The connection was not switched to a WebSocket in time.
         UpgradeTimeout = "upgrade-timeout",
@@ -135,13 +135,13 @@ labels! {
         Full = "full",
         /// As many of one address as are left for all others.
         AddressFull = "address-full",
-        /// A TLS handshake found no place among `MAX_TLS_HANDSHAKES`, or gave way to another.
+        /// A TLS handshake found `MAX_TLS_HANDSHAKES` taken, or gave way to another.
         TlsFull = "tls-full",
-        /// What came is no TLS, or client and hub do not agree on it.
+        /// The bytes are not TLS, or client and hub do not agree on it.
         TlsHandshake = "tls-handshake",
         /// No TLS, or no relay, within `HEADER_TIMEOUT_MS`.
         Late = "late",
-        /// What came is neither STUN nor TURN, or longer than a packet may be.
+        /// The bytes are neither STUN nor TURN, or longer than a packet may be.
         Malformed = "malformed",
     }
 }
@@ -151,9 +151,9 @@ labels! {
     Minting {
         /// It was made.
         Made = "made",
-        /// Whoever asked may have none, or none that is so wide.
+        /// The asker may have no token, or none that is so wide.
         Refused = "refused",
-        /// The request means nothing.
+        /// The request cannot be read.
         Malformed = "malformed",
         /// The hub has nothing to sign with.
         Unable = "unable",
@@ -165,7 +165,7 @@ labels! {
     Reload {
         /// New connections get them.
         Ok = "ok",
-        /// They cannot be used; what was there before stays in force.
+        /// They cannot be used; the files before them stay in force.
         Failed = "failed",
     }
 }
@@ -201,7 +201,7 @@ pub struct LinkTraffic {
     pub bytes: ByName,
 }
 
-/// All that the hub counts.
+/// All counters of the hub.
 pub struct Metrics {
     registry: Registry,
     connections_accepted: IntCounter,
@@ -223,7 +223,7 @@ pub struct Metrics {
     pub turn_refusals: Family<TurnRefusal>,
     /// Errors of the listening socket, such as a lack of file descriptors.
     pub accept_errors: IntCounter,
-    /// Changes of the certificate's files that were noticed.
+    /// Changes of the certificate's files.
     pub tls_reloads: Family<Reload>,
     /// Messages from peers.
     pub messages_received: ByDialect<Received>,
@@ -233,7 +233,7 @@ pub struct Metrics {
     pub bytes_received: IntCounter,
     /// Bytes of messages to peers.
     pub bytes_sent: IntCounter,
-    /// Signals handed to their target or to the way there.
+    /// Signals that were handed on: to their target, or towards its hub.
     pub signals_routed: Family<Via>,
     /// Signals whose sender was told that they failed.
     pub signals_failed: Family<SignalFailure>,
@@ -241,7 +241,7 @@ pub struct Metrics {
     pub signals_waiting: IntGauge,
     /// From reading a signal to handing it on, in seconds.
     pub route_seconds: Histogram,
-    /// Messages that came too fast: refused, or made to wait.
+    /// Messages that came too fast; they were refused or made to wait.
     pub rate_limited: IntCounter,
     /// Peers closed because their outbox was full.
     pub outbox_overflows: IntCounter,
@@ -249,19 +249,19 @@ pub struct Metrics {
     pub announcements: IntCounter,
     /// Connections refused because a living peer holds their id.
     pub duplicates: IntCounter,
-    /// Joins that waited because those of their address have others told more than `NOTICES_PER_SEC_PER_IP` allows.
+    /// Joins that waited because joins of their address cause more notices than `NOTICES_PER_SEC_PER_IP` allows.
     pub joins_delayed: IntCounter,
     /// Connections that took an id over from an older one.
     pub takeovers: IntCounter,
-    /// Messages that named another sender than their own, which were refused, and announcements as a hub.
+    /// Messages that named another sender than their own, and announcements as a hub. They were refused.
     pub forged: IntCounter,
-    /// What peers were told to have done wrong, by code.
+    /// Errors that peers were told, by code.
     pub complaints: ByName,
     /// Links to other hubs that came up.
     pub links_up: IntCounter,
     /// Links to other hubs that ended, by reason.
     pub links_down: ByName,
-    /// Links to other hubs that stand, also where several lead to one hub.
+    /// Links to other hubs that stand; several may lead to one hub.
     pub links_open: IntGauge,
     /// Dials that made no link, by reason.
     pub dials_failed: ByName,
@@ -277,23 +277,23 @@ pub struct Metrics {
     pub directory_networks: IntGauge,
     /// Other hubs that can be reached.
     pub directory_hubs: IntGauge,
-    /// 1 while this hub takes of other hubs the networks alone that are of interest, 0 while it takes all.
+    /// 1 while this hub takes only the networks of interest from other hubs, 0 while it takes all.
     pub mesh_narrow: IntGauge,
-    /// Networks that are of interest while it does.
+    /// Networks of interest, while it takes only these.
     pub mesh_interests: IntGauge,
     /// Lines that tell which hub has peers in which network.
     pub mesh_lines: IntGauge,
     /// How often this hub changed between the two.
     pub mesh_turns: IntCounter,
-    /// Rooms, and the memory that they end for.
+    /// Rooms, and the memory that ends them.
     pub rooms: RoomMetrics,
-    /// Times that a hub's part of the directory was asked for anew.
+    /// How often a hub's part of the directory was requested again.
     pub resyncs: IntCounter,
     /// Changes of other hubs' peers that were new here.
     pub mesh_changes: IntCounter,
     /// Changes of other hubs' peers that were here already.
     pub mesh_repeated: IntCounter,
-    /// Links that were not let in, by reason.
+    /// Links that were refused, by reason.
     pub handshakes_refused: ByName,
     /// What happened to signals between hubs besides their delivery, by kind.
     pub exchange_events: ByName,

@@ -1,12 +1,12 @@
 //! The certificate that the hub's own port shows: read, checked, and replaced while the hub runs.
 //!
-//! [`Certificates`] holds the pair of `TLS_CERT` and `TLS_KEY` that is in force. It looks at the files again on a timer
-//! and when it is asked to, and compares their contents, because a symbolic link that is changed to another file leaves
-//! no usable time. Files that cannot be used leave the pair before them in force; each state of the files is tried,
-//! told and counted once. Connections that stand keep what they began with.
+//! [`Certificates`] holds the pair of `TLS_CERT` and `TLS_KEY` that is in force. It reads the files again on a timer
+//! and on request, and compares their contents, because the times say nothing if a symbolic link changes its target.
+//! Files that cannot be used leave the earlier pair in force; each state of the files is tried, logged and counted
+//! once. Open connections keep their pair.
 //!
-//! Invariants: what is in force has a key that fits its certificate; no file is read on a runtime thread; nothing of a
-//! key is ever shown. Started by the hub, asked by the accept loop for each connection.
+//! Invariants: the pair in force has a key that fits its certificate; no file is read on a runtime thread; nothing of a
+//! key is ever shown. Started by the hub; the accept loop asks it for each connection.
 
 mod door;
 mod roots;
@@ -45,13 +45,13 @@ pub use stream::Stream;
 
 /// The longest file that is read, in bytes: a chain takes some thousands.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// How many handshakes each thread answers between two looks at the sockets of peers: these wait some milliseconds at
+/// How many handshakes each thread answers before it turns to the sockets of peers: these wait some milliseconds at
 /// worst, and a busy hub still lets clients in.
 pub(crate) const ANSWERED_AT_ONCE: usize = 4;
 /// The most unwritten bytes of one connection that rustls keeps: the writer keeps the rest.
 const UNWRITTEN_BYTES: usize = 16 * 1024;
 
-/// A file of the pair cannot be used. Nothing changed; an operator has to mend it.
+/// A file of the pair cannot be used. Nothing changed; the operator has to mend it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{variable}: {}: {why}", path.display())]
 pub struct BadFile {
@@ -66,7 +66,7 @@ pub struct BadFile {
 /// What is wrong with a file of the pair.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Fault {
-    /// The system does not let it be read.
+    /// The system refuses to read it.
     #[error("{0}")]
     Unreadable(String),
     /// It is longer than any certificate chain.
@@ -98,7 +98,7 @@ pub fn check(files: &TlsFiles) -> Result<(), BadFile> {
     read(files).1.map(drop)
 }
 
-/// What was found at the last look: the files' contents as a hash, or why they could not be read.
+/// The result of the last look: a hash of the files' contents, or why they could not be read.
 type Seen = Result<[u8; 32], BadFile>;
 
 /// The pair that is in force.
@@ -123,21 +123,21 @@ impl Certificates {
         }))
     }
 
-    /// Looks at the files in these intervals, and whenever [`look_again`](Self::look_again) is called. Never returns.
+    /// Looks at the files at this interval, and whenever [`look_again`](Self::look_again) is called. Never returns.
     pub async fn follow(&self, every: Duration) {
         loop {
-            // Either will do.
+            // Both events have the same effect.
             let _ = timeout(every, self.asked.notified()).await;
             self.refresh().await;
         }
     }
 
-    /// Has [`follow`](Self::follow) look at the files now.
+    /// Makes [`follow`](Self::follow) look at the files now.
     pub fn look_again(&self) {
         self.asked.notify_one();
     }
 
-    /// Takes the files' pair if it is another than at the last look, and can be used.
+    /// Takes the pair of the files if it has changed since the last look, and can be used.
     async fn refresh(&self) {
         let mut before = self.seen.lock().await;
         let (seen, made) = read_elsewhere(&self.files).await;
@@ -153,12 +153,12 @@ impl Certificates {
             }
             Err(why) => {
                 self.metrics.tls_reloads.inc(Reload::Failed);
-                tracing::warn!(%why, "the new certificate cannot be used: the one before it stays in force");
+                tracing::warn!(%why, "the new certificate cannot be used: the old one stays in force");
             }
         }
     }
 
-    /// The pair that is in force now, for TURN: clients that name a protocol name another one there (RFC 7443).
+    /// The pair in force, for TURN: clients that name a protocol name another one there (RFC 7443).
     fn for_turn(&self) -> Arc<ServerConfig> {
         let mut config = ServerConfig::clone(&self.in_force.lock());
         config.alpn_protocols = vec![b"stun.turn".to_vec(), b"stun.nat-discovery".to_vec()];
@@ -175,11 +175,11 @@ impl Certificates {
         shake_hands(tcp, || self.for_turn(), place, turns).await
     }
 
-    /// The server's part of the handshake, with the pair that is in force now. Takes as long as the client lets it.
+    /// The server's part of the handshake, with the pair in force. The client decides how long it takes.
     ///
     /// The answer to the client is the costly step: a signature takes up to a millisecond, after the client's first
-    /// message or, after a HelloRetryRequest, after a later one. So few handshakes take a step at a time, in `turns`
-    /// and by turns among the addresses, and then the sockets of peers go first.
+    /// message or, after a HelloRetryRequest, after a later one. So only a few handshakes take a step at a time, in
+    /// `turns` and by turns among the addresses. The sockets of peers go first.
     pub(super) async fn accept(
         &self,
         tcp: TcpStream,
@@ -205,13 +205,13 @@ async fn shake_hands(
     in_turn(accepting, place.turn(), turns).await
 }
 
-/// Takes each step of some work when it has its turn in both, and keeps the turns only for the step.
+/// Takes each step of some work when both give it a turn, and keeps the turns only for the step.
 async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &StepTurns) -> W::Output {
     let stirred = Arc::new(Stirred::default());
     let waker = Waker::from(Arc::clone(&stirred));
     let mut work = pin!(work);
     loop {
-        // It is never closed.
+        // The semaphore is never closed.
         let own_turn = own_turns.acquire().await;
         let turn = turns.take().await;
         let began = Instant::now();
@@ -225,7 +225,7 @@ async fn in_turn<W: Future>(work: W, own_turns: &Semaphore, turns: &StepTurns) -
     }
 }
 
-/// Remembers that some work can go on, also while no task waits for that.
+/// Remembers that the work can go on, even while no task waits for that.
 #[derive(Default)]
 struct Stirred(Notify);
 
@@ -268,7 +268,7 @@ fn contents(path: &Path) -> Result<Vec<u8>, Fault> {
 
 fn hash(cert: &[u8], key: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    // With the length of the first, no two pairs run together to the same bytes.
+    // The length of the first keeps any two pairs from having the same bytes.
     hash.update((cert.len() as u64).to_be_bytes());
     hash.update(cert);
     hash.update(key);
@@ -297,7 +297,7 @@ fn build(
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Peers that come back can resume without memory for each here; a new pair begins with new tickets.
+    // Returning clients can resume without memory for each of them here; a new pair begins with new tickets.
     config.ticketer = ring::Ticketer::new()?;
     Ok(config)
 }

@@ -317,7 +317,7 @@ async fn a_variable_that_is_nearly_a_setting_is_warned_of() {
         .expect("the daemon starts");
     let stdout = child.stdout.take().expect("its output is a pipe");
     let mut lines = BufReader::new(stdout).lines();
-    let warning = "MAX_CONECTIONS is no setting and has no effect; MAX_CONNECTIONS is one";
+    let warning = "MAX_CONECTIONS is not a setting and has no effect; MAX_CONNECTIONS is one";
     assert_eq!(message(&mut lines, warning).await["level"], "WARN");
 }
 

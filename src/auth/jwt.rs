@@ -1,12 +1,12 @@
 //! JSON Web Tokens (RFC 7519): which key they are signed with, and what a valid one grants.
 //!
-//! [`JwtKey`] is the key and, with it, the only algorithms that are taken: what a token says of its own algorithm
-//! chooses among those of the key's kind and nothing else. [`Jwt`] checks tokens: header and signature here, the claims
-//! in `claims`, where each refusal names the claim. Signatures are computed by ring, which TLS brings along
-//! (`ring_jws`). Nothing here knows of HTTP, and no error or log line carries a token.
+//! [`JwtKey`] is the key and the algorithms that go with it. The header of a token chooses among these algorithms and
+//! no others. [`Jwt`] checks tokens: header and signature here, the claims in `claims`, where each refusal names the
+//! claim. Signatures are computed by ring, which TLS needs anyway (`ring_jws`). Nothing here knows of HTTP, and no
+//! error or log line carries a token.
 //!
-//! A token is looked at when a peer shows it. What it confines to and when it expires goes with the connection, which
-//! ends with it. Where the key is a secret, the hub signs tokens too (`minting`).
+//! A token is checked when a peer shows it. Its scope and its expiry then belong to the connection, which ends when the
+//! token expires. If the key is a secret, the hub signs tokens too (`minting`).
 
 mod claims;
 mod key;
@@ -23,7 +23,7 @@ use crate::clock::unix_ms;
 use claims::{Members, Rules};
 pub use key::{BadKey, JwtKey};
 
-/// Keeps what a subject proves apart from everything else that is hashed into a proof.
+/// Keeps proofs of subjects apart from all other proofs.
 const PROOF_LABEL: &[u8] = b"hubmesh jwt subject 1\0";
 
 /// What makes a token valid.
@@ -31,18 +31,19 @@ const PROOF_LABEL: &[u8] = b"hubmesh jwt subject 1\0";
 pub struct Jwt {
     key: DecodingKey,
     algorithms: Vec<Algorithm>,
-    /// What tokens are signed with, where the key is a secret.
+    /// Signs tokens, if the key is a secret.
     signing: Option<EncodingKey>,
     rules: Rules,
 }
 
-/// No token can be signed here: the key verifies alone.
+/// No token can be signed here: the key can only verify.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("this hub verifies tokens and cannot sign any")]
 pub struct CannotSign;
 
 impl Jwt {
-    /// Signed with this key, not expired, and by this issuer and for this audience where one is given.
+    /// Tokens are valid if they are signed with this key, have not expired, and have this issuer and audience, where
+    /// given.
     pub fn new(key: JwtKey, issuer: Option<&str>, audience: Option<&str>) -> Self {
         ring_jws::install();
         let (key, algorithms, signing) = key.into_parts();
@@ -63,7 +64,7 @@ impl Jwt {
         self.signing.is_some()
     }
 
-    /// The issuer and the audience that tokens must have, where they must.
+    /// The issuer and the audience that tokens must have, if any are configured.
     pub fn named(&self) -> (Option<&str>, Option<&str>) {
         let Rules { issuer, audience } = &self.rules;
         (issuer.as_deref(), audience.as_deref())
@@ -75,7 +76,7 @@ impl Jwt {
         encode(&Header::new(Algorithm::HS256), claims, key).map_err(|_| CannotSign)
     }
 
-    /// What proves that its holder is this subject, of the issuer that tokens of this hub have.
+    /// The proof of this subject, for the issuer that tokens of this hub have.
     pub fn proof_of(&self, subject: &str) -> Bytes {
         proof(self.rules.issuer.as_deref(), Some(subject))
     }
@@ -91,7 +92,7 @@ impl Jwt {
     }
 
     fn check_signature(&self, header: &str, message: &str, signature: &str) -> Result<(), Denied> {
-        // What has no such header is some other kind of token.
+        // A token without such a header is not a JWT.
         let text = claims::text(header).ok_or(Denied::Wrong)?;
         let header = Members::read(&text).ok_or(Denied::Wrong)?;
         let name = header.string("alg").ok().flatten().ok_or(Denied::Wrong)?;
@@ -99,7 +100,8 @@ impl Jwt {
         if !self.algorithms.contains(&algorithm) {
             return Err(Denied::Algorithm);
         }
-        // RFC 7515, 4.1.11: whoever does not understand what it lists must refuse, and no extension is understood here.
+        // RFC 7515, 4.1.11: a token must be refused if its crit lists an extension that the reader does not know. A hub
+        // knows none.
         if header.has("crit") {
             return Err(Denied::Critical);
         }
@@ -111,13 +113,14 @@ impl Jwt {
     }
 }
 
-/// The same for one subject of one issuer on every hub, and for nobody else; empty without a subject.
+/// A proof that is the same on every hub for one subject of one issuer, and that no other subject has; empty without a
+/// subject.
 fn proof(issuer: Option<&str>, subject: Option<&str>) -> Bytes {
     let Some(subject) = subject.filter(|subject| !subject.is_empty()) else {
         return Bytes::new();
     };
     let mut hash = Sha256::new_with_prefix(PROOF_LABEL);
-    // The length keeps "a" + "bc" apart from "ab" + "c", the first byte no issuer from an empty one.
+    // The length keeps "a" + "bc" apart from "ab" + "c". The first byte keeps no issuer apart from an empty one.
     let named = issuer.unwrap_or_default();
     hash.update([u8::from(issuer.is_some())]);
     hash.update((named.len() as u64).to_be_bytes());

@@ -1,9 +1,9 @@
-//! Tokens that a hub makes: what somebody may ask for, and what comes of it.
+//! Tokens that a hub makes: what a client may ask for, and what it gets.
 //!
-//! A token is no wider than what its asker holds: each bound of the asker's own token is taken over where the request says
-//! nothing of it, and a request that goes beyond one is refused by its name. Operators hold everything. A token says who its
-//! holder is (`sub`) if an operator says so, and is of the same subject, issuer and audience as the token that it is made
-//! by: whoever is kept out by its subject is so by all tokens that come of its own. Knows no HTTP and no clock.
+//! A token is never wider than the token of its asker. A bound that the request leaves out is taken over from the
+//! asker's token, and a request beyond a bound is refused with the name of the field. Operators may ask for any token.
+//! Only an operator names the subject (`sub`): in all other cases subject, issuer and audience are those of the asker's
+//! token, so that a ban of a subject covers all tokens that come from its own. Knows no HTTP and no clock.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,16 +13,16 @@ use super::jwt::{CannotSign, Jwt};
 use super::scope::{MOST_NETWORKS, Right, Scope, known_dialect};
 use super::{Denied, Grant};
 
-/// How long a token is good for when nobody says, in seconds.
+/// How long a token is valid by default, in seconds.
 pub const USUAL_SECONDS: u64 = 3_600;
 
-/// The longest that a token may be asked for, in seconds: thirty days.
+/// The longest validity that a request may ask for, in seconds: thirty days.
 pub const MOST_SECONDS: u64 = 30 * 24 * 3_600;
 
 /// The longest `sub`, in bytes.
 const MOST_SUBJECT_BYTES: usize = 256;
 
-/// What a token is asked to be. What is left out is as wide as what the asker holds.
+/// What a request for a token says. A field that is left out is as wide as in the asker's token.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenRequest {
@@ -35,9 +35,10 @@ pub struct TokenRequest {
     pub networks: Option<Vec<String>>,
     /// The only dialects that it may speak: `pigeon`, `peerjs`, `rooms`, `coordinator`, `yjs`.
     pub dialect: Option<OneOrMany>,
-    /// All that it may do beside joining and signalling: `publish`, `discover`, `create`.
+    /// All that its holder may do beside joining and signalling: `publish`, `discover`, `create`.
     pub rights: Option<Vec<String>>,
-    /// Who its holder is, up to 256 bytes: who connects with a token of the same `sub` takes over an id that the other has.
+    /// Who its holder is, up to 256 bytes. A client with a token of the same `sub` can take over the id of another such
+    /// client.
     pub sub: Option<String>,
     /// Seconds until it expires, 1 to 2592000; unset: an hour, or what is left of the asker's own token.
     pub expires_in: Option<u64>,
@@ -75,7 +76,7 @@ pub struct TokenAnswer {
     /// The only dialects that it may speak.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<Vec<&'static str>>,
-    /// All that it may do beside joining and signalling.
+    /// All that its holder may do beside joining and signalling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rights: Option<Vec<&'static str>>,
     /// Who its holder is.
@@ -88,7 +89,7 @@ pub struct TokenAnswer {
 pub enum Asker<'a> {
     /// An operator of the hub.
     Operator,
-    /// Whoever holds a token that grants this.
+    /// A client with a token that grants this.
     Holder(&'a Grant),
 }
 
@@ -98,7 +99,7 @@ pub enum NotMinted {
     /// The hub has nothing to sign with.
     #[error(transparent)]
     CannotSign(#[from] CannotSign),
-    /// A field of the request is not what it may be.
+    /// A field of the request has a wrong value.
     #[error("{field} must be {want}")]
     Field {
         /// The field's name.
@@ -106,10 +107,10 @@ pub enum NotMinted {
         /// What it must be.
         want: &'static str,
     },
-    /// The request goes beyond what the asker holds.
+    /// The request goes beyond the asker's token.
     #[error("{0} goes beyond the token that asks for it: a token may only be narrowed")]
     Wider(&'static str),
-    /// The asker's own token is over, but for the grace of clocks.
+    /// The asker's own token has expired, apart from the tolerance for clocks.
     #[error(transparent)]
     Expired(Denied),
 }
@@ -136,7 +137,7 @@ struct Claims<'a> {
     rights: Option<Vec<&'static str>>,
 }
 
-/// Whom a token is meant for.
+/// The audience of a token.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Audience<'a> {
@@ -144,7 +145,7 @@ enum Audience<'a> {
     Many(&'a [String]),
 }
 
-/// The issuer and the audience of a token: those that tokens must have here, or else those of the asker's own.
+/// The issuer and the audience of a token: those that this hub demands, or else those of the asker's token.
 fn named<'a>(jwt: &'a Jwt, asker: Asker<'a>) -> (Option<&'a str>, Option<Audience<'a>>) {
     let (iss, aud) = jwt.named();
     let aud = aud.map(Audience::One);
@@ -159,7 +160,7 @@ fn named<'a>(jwt: &'a Jwt, asker: Asker<'a>) -> (Option<&'a str>, Option<Audienc
     (iss.or(own.issuer.as_deref()), aud.or(own_aud))
 }
 
-/// Makes the token that is asked for, at this Unix time in seconds.
+/// Makes this token, at this Unix time in seconds.
 pub fn mint(
     jwt: &Jwt,
     asker: Asker<'_>,
@@ -204,8 +205,8 @@ pub fn mint(
     })
 }
 
-/// Who the holder is to be. An operator says so, and means the only id if it says nothing; whoever else asks is
-/// itself.
+/// The subject of the holder. An operator names it; without a name it is the only id. Any other asker gets its own
+/// subject.
 fn subject(asker: Asker<'_>, request: &TokenRequest) -> Result<Option<String>, NotMinted> {
     let asked = request.sub.as_ref();
     if asked.is_some_and(|sub| sub.is_empty() || sub.len() > MOST_SUBJECT_BYTES) {
@@ -292,19 +293,19 @@ fn asked(request: TokenRequest) -> Result<Scope, NotMinted> {
     })
 }
 
-/// A name that clients of any dialect could give a network.
+/// A name that clients of some dialect could give a network.
 fn is_name(name: &str) -> bool {
     (1..=NetworkKey::MAX_NAME_BYTES).contains(&name.len())
 }
 
-/// Each once.
+/// Each value once.
 fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
     all.sort_unstable();
     all.dedup();
     all
 }
 
-/// What is asked for, within what the asker holds.
+/// The requested scope, if it is within the asker's scope.
 fn within(asker: Asker<'_>, asked: Scope) -> Result<Scope, NotMinted> {
     let Asker::Holder(Grant { scope: own, .. }) = asker else {
         return Ok(asked);

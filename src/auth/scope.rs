@@ -1,18 +1,18 @@
-//! What a token confines its holder to: an id, networks, dialects, and what may be done in them.
+//! What a token confines its holder to: an id, networks, dialects, and rights.
 //!
-//! A [`Scope`] is read from the claims of a token (`jwt::claims`), looked at when its holder connects, joins and acts, and
-//! narrowed when its holder asks for a further token (`minting`). What it says nothing of is not confined. Knows neither
-//! signatures nor time, and no socket.
+//! A [`Scope`] is read from the claims of a token (`jwt::claims`). It is checked when the holder connects, joins and
+//! acts, and narrowed when the holder asks for a further token (`minting`). A field that the token lacks confines
+//! nothing. Knows neither signatures nor time, and no socket.
 
 use hubmesh_core::ids::Dialect;
 
 /// The most networks, rooms or topics that one token may name.
 pub const MOST_NETWORKS: usize = 64;
 
-/// What the holder of a token may do beside coming in, joining and signalling to one other.
+/// What the holder of a token may do beside connecting, joining and sending signals to single peers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Right {
-    /// To hand something to all of a network.
+    /// To publish to all of a network.
     Publish,
     /// To be told who else is in a network.
     Discover,
@@ -39,7 +39,7 @@ impl Right {
     }
 }
 
-/// The word for a dialect in a token. Both modes of PeerJS have one: a hub has one of them.
+/// The word for a dialect in a token. Both modes of PeerJS share one word, because a hub has only one of them.
 pub const fn dialect_word(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::PeerJsRoomMode => Dialect::PeerJs.label(),
@@ -53,7 +53,7 @@ pub fn known_dialect(word: &str) -> Option<&'static str> {
     words.find(|known| *known == word)
 }
 
-/// What a token confines its holder to. `None` confines to nothing.
+/// What a token confines its holder to. A field that is `None` confines nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Scope {
     /// The only id that it may have.
@@ -62,7 +62,7 @@ pub struct Scope {
     pub networks: Option<Vec<String>>,
     /// The only dialects that it may speak, by [`dialect_word`].
     pub dialects: Option<Vec<&'static str>>,
-    /// All that it may do.
+    /// All its rights.
     pub rights: Option<Vec<Right>>,
 }
 
@@ -90,7 +90,7 @@ impl Scope {
         only.is_none_or(|only| only.contains(&dialect_word(dialect)))
     }
 
-    /// Whether the client may do this.
+    /// Whether the client has this right.
     pub fn has(&self, right: Right) -> bool {
         let only = self.rights.as_ref();
         only.is_none_or(|only| only.contains(&right))

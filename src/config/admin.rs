@@ -1,7 +1,7 @@
-//! Who sees what operators see, and where: `ADMIN_TOKEN` and `ADMIN_ADDR`.
+//! Who may see the operators' pages, and where: `ADMIN_TOKEN` and `ADMIN_ADDR`.
 //!
-//! Without both, the status pages are for everybody, as they ever were. What contradicts itself is refused: a token that
-//! others hold too, and a second listener where the first is. Knows nothing of HTTP.
+//! Without both, the status pages are open to everybody. Contradictions are refused: a token that is also another
+//! secret, and a second listener at the address of the first. Knows nothing of HTTP.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -12,21 +12,21 @@ use url::Url;
 use super::read::{Reader, is_host_name};
 use super::{Caution, Secret};
 
-/// The shortest token that cannot be found out by trying.
+/// The shortest token that cannot be guessed.
 const MIN_TOKEN_BYTES: usize = 16;
 
-/// Who sees what operators see.
+/// Who may see the operators' pages.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AdminSettings {
-    /// What has to be shown.
+    /// The token that operators show.
     pub token: Option<Secret>,
-    /// The only place where it is shown.
+    /// The only listener with these pages.
     pub addr: Option<AdminAddr>,
-    /// The most bans that count; 0 where nothing was read.
+    /// The most bans that count; 0 if the setting could not be read.
     pub max_bans: usize,
     /// Wrong logins a minute from one address.
     pub logins_per_minute: Option<NonZeroU32>,
-    /// The most who listen to events.
+    /// The most readers of events.
     pub max_event_readers: usize,
     /// Where events are posted.
     pub webhook: Option<WebhookSettings>,
@@ -37,11 +37,11 @@ pub struct AdminSettings {
 pub struct WebhookSettings {
     /// The address, by http or https.
     pub url: Url,
-    /// What the posts are signed with.
+    /// The secret that signs the posts.
     pub secret: Secret,
 }
 
-/// No address to post to.
+/// The text is not an address to post to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("it takes http:// or https:// with a host, without a user or a password")]
 struct BadWebhook;
@@ -61,7 +61,7 @@ impl FromStr for WebhookUrl {
 }
 
 impl AdminSettings {
-    /// What may not be what was meant.
+    /// The caution about an open listener, if there is one.
     pub(super) fn caution(&self) -> Option<Caution> {
         let addr = self.addr.as_ref().filter(|_| self.token.is_none())?;
         (!addr.is_of_this_machine()).then(|| Caution {
@@ -83,7 +83,7 @@ pub struct AdminAddr {
     pub port: u16,
 }
 
-/// No address to listen on.
+/// The text is not an address to listen on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("it takes an address and a port, such as 127.0.0.1:9090 or [::]:9090")]
 pub struct BadAddr;
@@ -118,7 +118,7 @@ impl AdminAddr {
         self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(is_loopback)
     }
 
-    /// Whether both listeners would want one port of one address.
+    /// Whether both listeners would need the same port of one address.
     fn meets(&self, host: &str, port: u16) -> bool {
         let is_every = |host: &str| host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
         let same = self.host.eq_ignore_ascii_case(host) || is_every(host) || is_every(&self.host);
@@ -126,11 +126,11 @@ impl AdminAddr {
     }
 }
 
-/// Secrets that others than operators hold.
+/// Secrets that are known to others than operators.
 const OF_OTHERS: [(&str, &str); 4] = [
     ("AUTH_TOKEN", "every peer"),
     ("HUB_TOKEN", "every hub"),
-    ("JWT_SECRET", "whoever issues tokens"),
+    ("JWT_SECRET", "the issuer of tokens"),
     ("TURN_SECRET", "every TURN server"),
 ];
 
@@ -140,7 +140,7 @@ pub(super) fn read(reader: &mut Reader, host: Option<&str>, port: Option<u16>) -
     let addr: Option<AdminAddr> = reader.optional("ADMIN_ADDR");
     if let Some(token) = &token {
         if token.expose().len() < MIN_TOKEN_BYTES {
-            let why = "is shorter than 16 characters, so that it can be found out by trying";
+            let why = "is shorter than 16 characters, so it can be guessed";
             reader.problem("ADMIN_TOKEN", why);
         }
         for (other, holders) in OF_OTHERS {
@@ -155,7 +155,7 @@ pub(super) fn read(reader: &mut Reader, host: Option<&str>, port: Option<u16>) -
         && addr.meets(host, port)
     {
         let why =
-            "is where PORT is: use a port of its own, or ADMIN_TOKEN alone to keep to one port";
+            "is the port of PORT: use another port, or set only ADMIN_TOKEN to keep to one port";
         reader.problem("ADMIN_ADDR", why);
     }
     AdminSettings {
@@ -172,18 +172,18 @@ pub(super) fn read(reader: &mut Reader, host: Option<&str>, port: Option<u16>) -
     }
 }
 
-/// Where events are posted. Whoever takes them has to be able to tell whose they are.
+/// Where events are posted. They are signed, so that the receiver can tell which hub they come from.
 fn webhook(reader: &mut Reader) -> Option<WebhookSettings> {
     let url: Option<WebhookUrl> = reader.optional("EVENTS_WEBHOOK_URL");
     let secret = reader.secret("EVENTS_WEBHOOK_SECRET");
     if let Some(secret) = &secret
         && secret.expose().len() < MIN_TOKEN_BYTES
     {
-        let why = "is shorter than 16 characters, so that it can be found out by trying";
+        let why = "is shorter than 16 characters, so it can be guessed";
         reader.problem("EVENTS_WEBHOOK_SECRET", why);
     }
     if url.is_some() && secret.is_none() {
-        let why = "needs EVENTS_WEBHOOK_SECRET, with which what is posted is signed";
+        let why = "needs EVENTS_WEBHOOK_SECRET, which signs the posts";
         reader.problem("EVENTS_WEBHOOK_URL", why);
     }
     let WebhookUrl(url) = url?;

@@ -1,14 +1,14 @@
-//! Whether the directives of `RUST_LOG` say what their author meant.
+//! Whether the directives of `RUST_LOG` say what the operator meant.
 //!
-//! `EnvFilter` takes a word that is no level for the name of a module, and shows that module alone: `RUST_LOG=verbose`
+//! `EnvFilter` takes an unknown word for the name of a module, and then shows only that module: `RUST_LOG=verbose`
 //! would mute the hub. This finds such words. Pure; `read` calls it once the directives parse.
 
 use strsim::damerau_levenshtein;
 use tracing_subscriber::filter::LevelFilter;
 
-/// What this program's own modules are called by.
+/// The name of this program's own modules.
 const OWN: &str = "hubmesh";
-/// How many letters of a name may be wrong before it is taken for another one.
+/// How many wrong letters a name may have to count as a misspelling.
 const TYPOS: usize = 2;
 
 /// Refuses a word that is neither a level nor a module of the hub, and the hub's name misspelt. Directives with spans in
@@ -34,13 +34,13 @@ fn check_one(directive: &str) -> Result<(), String> {
     }
     if damerau_levenshtein(&name.to_ascii_lowercase(), OWN) <= TYPOS {
         return Err(format!(
-            "{name:?} is no module; use {OWN}=info and the like"
+            "{name:?} is not a module; use {OWN}=info and the like"
         ));
     }
     match level {
         Some(_) => Ok(()),
         None => Err(format!(
-            "{target:?} is no level, and as a module it would mute the hub; use off, error, warn, info, debug or \
+            "{target:?} is not a level, and as a module it would mute the hub; use off, error, warn, info, debug or \
              trace, or {target}=trace for a module"
         )),
     }

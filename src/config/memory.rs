@@ -1,6 +1,6 @@
-//! From how much memory on the hub parts from rooms without a member, and lets nobody in.
+//! The amounts of memory from which the hub ends rooms without a member, and lets no newcomer in.
 //!
-//! Off unless set: a hub with many peers takes much memory and is in no way wrong. Knows nothing of how it is measured.
+//! Off unless set: much memory is not a fault of a hub with many peers. Knows nothing of how memory is measured.
 
 use super::read::Reader;
 
@@ -9,23 +9,23 @@ const MIB: u64 = 1 << 20;
 /// The most that can be set: a TiB.
 const MOST: u64 = 1 << 20;
 
-/// Bytes of resident memory from which something is done about it.
+/// Bytes of resident memory from which the hub acts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct MemoryThresholds {
-    /// From here on rooms without a member end, some at a time.
+    /// From this amount on rooms without a member end, some at a time.
     pub warning: Option<u64>,
-    /// From here on all of them end, and nobody is let in.
+    /// From this amount on all of them end, and no newcomer is let in.
     pub critical: Option<u64>,
 }
 
 impl MemoryThresholds {
-    /// Whether any is set.
+    /// Whether one of them is set.
     pub fn are_set(self) -> bool {
         self.warning.is_some() || self.critical.is_some()
     }
 }
 
-/// Reads both, and that the second is not before the first.
+/// Reads both, and checks that the second is not below the first.
 pub(super) fn read(reader: &mut Reader) -> Option<MemoryThresholds> {
     let mut bytes = |name| match reader.is_set(name) {
         true => reader

@@ -1,8 +1,8 @@
 //! How clients find their way through NATs: the ICE servers that `/ice-servers` names, the secret of their credentials,
 //! and this hub's own STUN and TURN.
 //!
-//! [`IceUrl`] is an address as RFC 7064 and RFC 7065 write it, checked as strictly as browsers do, because a browser
-//! refuses the whole list for one wrong entry. Knows nothing of HTTP.
+//! [`IceUrl`] is an address as RFC 7064 and RFC 7065 write it. It is checked as strictly as browsers do, because a
+//! browser refuses the whole list for one wrong entry. Knows nothing of HTTP.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,23 +21,23 @@ use super::{Caution, Secret};
 pub struct NatSettings {
     /// STUN and TURN servers elsewhere that clients are told of.
     pub urls: Vec<IceUrl>,
-    /// What the credentials for TURN servers are made with. Set if one of `urls` is a TURN server.
+    /// The secret of the credentials for TURN servers. Set if one of `urls` is a TURN server.
     pub secret: Option<Secret>,
-    /// For how long such credentials are good.
+    /// How long such credentials are valid.
     pub ttl: Duration,
     /// This hub's own STUN.
     pub stun: Option<StunSettings>,
     /// This hub's own TURN.
     pub turn: Option<TurnSettings>,
-    /// Where clients and peers reach this hub, at most one address of each family; empty if it is not said.
+    /// The addresses of this hub's STUN and TURN, at most one of each family; empty if not set.
     pub public: Vec<IpAddr>,
     /// The name that clients are told in place of addresses.
     pub public_name: Option<String>,
-    /// How much is relayed.
+    /// The limits of relaying.
     pub limits: Limits,
     /// TCP and TLS connections of TURN and STUN.
     pub max_connections: usize,
-    /// How many other hubs clients are told the servers of.
+    /// How many other hubs' servers clients are told of.
     pub nearby: usize,
 }
 
@@ -46,7 +46,7 @@ pub struct NatSettings {
 pub struct StunSettings {
     /// UDP and TCP; 0 takes a free one.
     pub port: u16,
-    /// What answers who asks for a change of port; `None`: the next one.
+    /// The port that answers requests for a change of port; `None`: the next one.
     pub alternate: Option<u16>,
 }
 
@@ -68,9 +68,9 @@ pub struct TurnSettings {
     pub port: u16,
     /// TLS, with the hub's certificate; 0 takes a free one.
     pub tls_port: Option<u16>,
-    /// One for each relay.
+    /// The ports of relays, one each.
     pub relay_ports: RangeInclusive<u16>,
-    /// Peers that are allowed beyond those on the internet.
+    /// Peers that relays may reach beside those on the internet.
     pub allow_peers: Vec<IpNet>,
 }
 
@@ -91,7 +91,7 @@ impl FromStr for PortRange {
     }
 }
 
-/// A block of addresses, or one.
+/// A block of addresses, or a single one.
 #[derive(PartialEq)]
 struct Block(IpNet);
 
@@ -121,12 +121,12 @@ impl IceUrl {
     /// The longest address, in bytes.
     pub const MAX_BYTES: usize = 512;
 
-    /// As `RTCPeerConnection` takes it.
+    /// The address in the form that `RTCPeerConnection` takes.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whom it leads to, and the port.
+    /// Its host and port.
     pub fn place(&self) -> Option<(url::Host, u16)> {
         let (scheme, rest) = self.text.split_once(':')?;
         let place = rest.split('?').next()?;
@@ -143,7 +143,7 @@ impl IceUrl {
         Some((url::Host::parse(host).ok()?, port))
     }
 
-    /// Whether it is a relay, which asks for credentials.
+    /// Whether it is a TURN server, which asks for credentials.
     pub fn is_turn(&self) -> bool {
         self.is_turn
     }
@@ -203,7 +203,7 @@ fn check_place(place: &str) -> Result<(), String> {
         Some(bracketed) => {
             let (host, port) = bracketed.split_once(']').ok_or(SHAPES)?;
             host.parse::<Ipv6Addr>()
-                .map_err(|_| format!("[{host}] is no IPv6 address"))?;
+                .map_err(|_| format!("[{host}] is not an IPv6 address"))?;
             (host, port)
         }
         None => place.find(':').map_or((place, ""), |at| place.split_at(at)),
@@ -227,7 +227,7 @@ fn is_plain(host: &str) -> bool {
     host.chars().all(plain) && matches!(parsed, Ok(url::Host::Domain(_) | url::Host::Ipv4(_)))
 }
 
-/// The fewest bytes of a secret that cannot be found out by trying: everybody who is given credentials can try at home.
+/// The fewest bytes of a secret that cannot be guessed: every client with credentials can try at home.
 const GOOD_SECRET_BYTES: usize = 16;
 
 /// The longest list of servers. Browsers ask each of them.
@@ -249,7 +249,7 @@ pub(super) fn read(reader: &mut Reader, is_hub: bool) -> Option<NatSettings> {
     let max_allocations = reader.number("TURN_MAX_ALLOCATIONS", 1..=60_000);
     let turn = read_turn(reader, max_allocations);
     let has_secret = reader.is_set("TURN_SECRET");
-    // What is wrong with the list is told already.
+    // The problem of the list has been told already.
     if urls.is_some() && names_turn && !has_secret {
         let why = "is unset, while TURN_URLS names a TURN server: set the secret that it shares with this hub";
         reader.problem("TURN_SECRET", why);
@@ -279,7 +279,7 @@ pub(super) fn read(reader: &mut Reader, is_hub: bool) -> Option<NatSettings> {
     })
 }
 
-/// `None`: what is set cannot be used.
+/// `None`: the settings cannot be used.
 fn read_stun(reader: &mut Reader) -> Option<Option<StunSettings>> {
     let alternate_set = reader.is_set("STUN_ALT_PORT");
     let alternate = reader.optional_port("STUN_ALT_PORT")?;
@@ -290,15 +290,12 @@ fn read_stun(reader: &mut Reader) -> Option<Option<StunSettings>> {
         return Some(None);
     };
     if port != 0 && alternate == Some(port) {
-        reader.problem(
-            "STUN_ALT_PORT",
-            "is STUN_PORT itself: it has to be another one",
-        );
+        reader.problem("STUN_ALT_PORT", "is STUN_PORT itself: use another port");
     }
     Some(Some(StunSettings { port, alternate }))
 }
 
-/// `None`: what is set cannot be used.
+/// `None`: the settings cannot be used.
 fn read_turn(reader: &mut Reader, allocations: Option<usize>) -> Option<Option<TurnSettings>> {
     let relay_ports = reader.parse::<PortRange>("TURN_RELAY_PORTS");
     let allow_peers = reader.list::<Block>("TURN_ALLOW_PEERS");
@@ -344,7 +341,7 @@ fn read_public(reader: &mut Reader) -> Option<Vec<IpAddr>> {
     {
         reader.problem(
             "TURN_PUBLIC_ADDRESS",
-            "names an address at which nobody is reached",
+            "names an address that no client can reach",
         );
     }
     Some(all)
@@ -368,12 +365,12 @@ fn read_limits(reader: &mut Reader, allocations: Option<usize>) -> Option<Limits
 }
 
 impl NatSettings {
-    /// Whether servers of other hubs are named: the secret makes credentials for them.
+    /// Whether other hubs' servers are named: the secret makes credentials for them.
     pub fn names_others(&self, is_hub: bool) -> bool {
         is_hub && self.nearby > 0 && self.secret.is_some()
     }
 
-    /// Relays cannot have what STUN and TURN listen on: they find it taken, and there are fewer of them.
+    /// Relays cannot use the ports of STUN and TURN, so there would be fewer relays.
     fn shared_relay_ports(&self) -> Option<Caution> {
         let turn = self.turn.as_ref()?;
         let stun = self.stun.as_ref();
@@ -386,7 +383,7 @@ impl NatSettings {
         let (name, _) = numbers.into_iter().find(|(_, number)| within(*number))?;
         Some(Caution {
             name: String::from("TURN_RELAY_PORTS"),
-            text: format!("holds {name}, which no relay can have"),
+            text: format!("contains {name}, which no relay can use"),
         })
     }
 
@@ -399,7 +396,7 @@ impl NatSettings {
         }
     }
 
-    /// What may not be what was meant, on a hub that is `open` to everybody or not.
+    /// Cautions about a hub that is `open` to everybody or not.
     pub(super) fn cautions(&self, open: bool) -> Vec<Caution> {
         let caution = |name: &str, text: &str| Caution {
             name: name.into(),
@@ -410,7 +407,7 @@ impl NatSettings {
         if secret.is_some_and(|secret| secret.len() < GOOD_SECRET_BYTES) {
             cautions.push(caution(
                 "TURN_SECRET",
-                "is shorter than 16 bytes: whoever is given credentials can find it out by trying",
+                "is shorter than 16 bytes: a client with credentials can guess it",
             ));
         }
         let maker = match (secret, &self.turn) {
@@ -421,7 +418,7 @@ impl NatSettings {
         if let Some(name) = maker.filter(|_| open) {
             cautions.push(caution(
                 name,
-                "has credentials made on a hub that is open to everybody, so everybody may relay: set AUTH_TOKEN or a \
+                "is set on a hub that is open to everybody, so everybody may relay: set AUTH_TOKEN or a \
                  JWT key to choose who",
             ));
         }
@@ -475,7 +472,7 @@ mod tests {
             ("turn:", "neither a host name"),
             ("turn:2001:db8::1", "port"),
             ("turn:[2001:db8::1", "use turn:host"),
-            ("turn:[example.org]", "no IPv6 address"),
+            ("turn:[example.org]", "not an IPv6 address"),
             ("turn:exa mple", "neither a host name"),
             ("turn:example.org/path", "neither a host name"),
             ("turn:example.org:0", "from 1 to 65535"),

@@ -1,7 +1,7 @@
 //! Which web pages may use this hub: the value of `CORS_ORIGIN`.
 //!
-//! An origin is what a browser writes into the `Origin` header. What no browser ever writes there would match nothing and
-//! is refused. Pure: `http::cors` and `http::admit` ask it.
+//! An origin is what a browser writes into the `Origin` header. A text that no browser writes there would match
+//! nothing, and is refused. Pure: `http::cors` and `http::admit` ask it.
 
 use std::str::FromStr;
 
@@ -10,23 +10,23 @@ use url::{Host, Url};
 
 use super::types::{entries, without_passwords};
 
-/// What pages without an origin of their own send: sandboxed frames, `data:` addresses, most files.
+/// The origin that pages without an origin of their own send: sandboxed frames, `data:` addresses, most files.
 const NONE: &str = "null";
-/// What pages that are files send where they do not send `null`.
+/// The origin of pages that are files, if they do not send `null`.
 const FILE: &str = "file://";
-/// Schemes of addresses that no page is at.
+/// Schemes that no page has.
 const NO_PAGES: [&str; 6] = ["ws", "wss", "ftp", "data", "blob", "about"];
 
 /// Web pages' origins, as browsers write them: scheme, host and port, nothing else.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// One of them.
+    /// One origin.
     One(HeaderValue),
-    /// Those of all subdomains of a name, but not of the name itself.
+    /// The origins of all subdomains of a name, but not of the name itself.
     Below {
-        /// What is before the subdomain: `https://`.
+        /// The part before the subdomain: `https://`.
         scheme: String,
-        /// What is behind it: `.example.org`, with the port if it is not the usual one.
+        /// The part after it: `.example.org`, with the port if it is not the default one.
         suffix: String,
     },
 }
@@ -45,7 +45,7 @@ impl Origin {
     }
 }
 
-/// Whether this can stand before the suffix: labels of a name with nothing around them.
+/// Whether this text can stand before the suffix: labels of a name and nothing else.
 fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     text.split('.')
@@ -69,7 +69,7 @@ impl FromStr for Origin {
     }
 }
 
-/// The origins below that of `parent`; `text` is what was written.
+/// The origins below `parent`; `text` is the entry as written.
 fn below(parent: &str, text: &str) -> Result<Origin, String> {
     let origin = one(parent, text)?;
     let url = Url::parse(parent).map_err(|_| refusal(text))?;
@@ -90,7 +90,7 @@ fn refusal(text: &str) -> String {
     )
 }
 
-/// One origin, as browsers write it; `text` is what is shown if it is none.
+/// One origin, as browsers write it; the error shows `text`.
 fn one(origin: &str, text: &str) -> Result<HeaderValue, String> {
     let url = Url::parse(origin).map_err(|_| refusal(text))?;
     let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
@@ -99,7 +99,7 @@ fn one(origin: &str, text: &str) -> Result<HeaderValue, String> {
     }
     if NO_PAGES.contains(&url.scheme()) {
         return Err(format!(
-            "{text:?} matches no page: a page's origin begins with https:// or http:// even where it opens {}://",
+            "{text:?} matches no page: the origin of a page begins with https:// or http://, even if the page opens {}://",
             url.scheme()
         ));
     }
@@ -108,7 +108,7 @@ fn one(origin: &str, text: &str) -> Result<HeaderValue, String> {
             "* stands for subdomains alone, as in https://*.example.org, and ports begin at 1";
         return Err(format!("{text:?} matches no page: {why}"));
     }
-    // Schemes of apps have an opaque origin in the URL standard, and send `scheme://host` all the same.
+    // Schemes of apps have an opaque origin in the URL standard, but browsers send `scheme://host` for them.
     let origin = match url.origin() {
         url::Origin::Tuple(..) => url.origin().ascii_serialization(),
         url::Origin::Opaque(_) => origin.trim_end_matches('/').to_owned(),
@@ -119,14 +119,14 @@ fn one(origin: &str, text: &str) -> Result<HeaderValue, String> {
 /// Which web pages may use this hub.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CorsOrigins {
-    /// All of them.
+    /// All pages.
     Any,
-    /// Those of these origins; at least one.
+    /// Pages of these origins; at least one.
     Only(Vec<Origin>),
 }
 
 impl CorsOrigins {
-    /// Whether a page of this origin may use the hub. Programs that are no browsers send none, and may.
+    /// Whether a page of this origin may use the hub. Programs other than browsers send no origin, and may.
     pub fn allows(&self, origin: Option<&HeaderValue>) -> bool {
         match (self, origin) {
             (CorsOrigins::Any, _) | (_, None) => true,

@@ -1,4 +1,4 @@
-//! What a single peer may do and cost, and how that is read.
+//! What a single peer may do and cost, and how it is read.
 //!
 //! Called by [`Config`](super::Config), which checks how these limits relate to others.
 
@@ -14,13 +14,13 @@ pub struct PeerLimits {
     pub announce_timeout: Duration,
     /// Longest message, in bytes.
     pub max_message_bytes: usize,
-    /// What messages that have come in part may take together, in bytes. At least four of the longest.
+    /// Bytes of all messages together that have arrived in part. At least four of the longest.
     pub message_budget_bytes: usize,
     /// Longest announced data, in bytes. At most `max_message_bytes`.
     pub max_announce_bytes: usize,
     /// Networks that one connection may be in at once; at least 1.
     pub max_networks: usize,
-    /// The longest text that is kept of a room.
+    /// The longest text that the hub keeps of a room.
     pub max_room_bytes: usize,
     /// Messages a second for long; `None` is no limit.
     pub rate_per_sec: Option<u32>,
@@ -30,9 +30,9 @@ pub struct PeerLimits {
     pub rate_message_bytes: usize,
     /// Notices a second that peers of one address may cause by joining; `None` is no limit.
     pub notices_per_sec_per_ip: Option<NonZeroU32>,
-    /// Messages that may wait for its socket. Holds a full roster and 256 more.
+    /// Messages that may wait for its socket: at least a full roster and 256 more.
     pub outbox_messages: usize,
-    /// Bytes that may wait for its socket. Holds a full roster and four of the longest messages.
+    /// Bytes that may wait for its socket: at least a full roster and four of the longest messages.
     pub outbox_bytes: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The policies of the dialects, as far as they are set.
+//! The policies of the dialects, where settings change them.
 
 use hubmesh_core::RoomsConfig;
 use hubmesh_core::ids::Dialect;
@@ -17,7 +17,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Policies> {
     let (peerjs_silence, expire) = (peerjs_silence?, expire?);
     let mut policies = Policies::default();
     for dialect in Dialect::ALL {
-        // Nobody is waited for longer than its dialect has it, unless that is set.
+        // No silence is longer than that of its dialect, unless it is set.
         let policy = policies.of_mut(*dialect);
         policy.silence = policy.silence.min(silence?);
     }

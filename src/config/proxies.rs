@@ -1,4 +1,4 @@
-//! Which proxies are believed when they say whom they speak for: the value of `TRUSTED_PROXIES`.
+//! The proxies whose word about the client's address is believed: the value of `TRUSTED_PROXIES`.
 //!
 //! A list of blocks of addresses, and whether Fly's proxy is among them. Pure: it knows neither headers nor sockets;
 //! `http::client_ip` asks it. Addresses are expected unmapped (`192.0.2.1`, not `::ffff:192.0.2.1`).
@@ -11,8 +11,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// The word for Fly's proxy.
 const FLY: &str = "fly";
 
-/// Where Fly's proxy connects to a machine from: the machine's own private IPv4 network, and the organisation's
-/// private IPv6 network.
+/// The addresses of Fly's proxy: the machine's own private IPv4 network, and the organisation's private IPv6 network.
 const FLY_PRIVATE: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12)),
     IpNet::V6(Ipv6Net::new_assert(
@@ -34,7 +33,7 @@ impl TrustedProxies {
         self.blocks.iter().any(|block| block.contains(&address))
     }
 
-    /// Whether this is where Fly's proxy connects from, and the operator has said that it is in front.
+    /// Whether this is an address of Fly's proxy, and the operator has named it.
     pub fn is_fly(&self, address: IpAddr) -> bool {
         self.fly && FLY_PRIVATE.iter().any(|block| block.contains(&address))
     }

@@ -1,7 +1,7 @@
-//! Reads single settings from their texts and keeps what is wrong with them.
+//! Reads single settings from their texts and keeps their problems.
 //!
-//! A reader never stops at a problem: each method gives the value or notes why there is none, and
-//! [`Reader::finish`] hands out all notes at once. It knows how values are written, not what they are for.
+//! A reader never stops at a problem: each method gives the value or notes why there is none, and [`Reader::finish`]
+//! gives all notes at once. It knows how values are written, not what they are for.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ use super::{Problem, SETTINGS};
 use crate::auth::Secret;
 use crate::auth::jwt::{BadKey, JwtKey};
 
-/// Whether this can be looked up, and is not a number that the system would take for an address: `8080` is 0.0.31.144 to
-/// it.
+/// Whether this can be looked up, and is not a number that the system would take for an address: it reads `8080` as
+/// 0.0.31.144.
 pub(super) fn is_host_name(text: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || "-._".contains(c);
     text.chars().all(plain) && matches!(url::Host::parse(text), Ok(url::Host::Domain(_)))
@@ -44,7 +44,7 @@ impl Reader {
     /// All problems, in the order in which they were found.
     ///
     /// # Panics
-    /// In debug builds, if a setting was never read: it would be a promise that nothing keeps.
+    /// In debug builds, if a setting was never read: its entry in the table would be false.
     pub(super) fn finish(self) -> Vec<Problem> {
         debug_assert!(
             SETTINGS
@@ -103,7 +103,7 @@ impl Reader {
         self.number(name, bounds).map(Duration::from_secs)
     }
 
-    /// A port, or nothing if unset; `None` if it is none.
+    /// A port, or nothing if unset; `None` if the text is not a port.
     pub(super) fn optional_port(&mut self, name: &str) -> Option<Option<u16>> {
         match self.is_set(name) {
             true => self.number(name, 0..=65_535).map(Some),
@@ -124,13 +124,13 @@ impl Reader {
         }
     }
 
-    /// Whatever parses as `T`.
+    /// A value that parses as `T`.
     pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         let text = self.text_of(name);
         self.parsed(name, &text)
     }
 
-    /// Whatever parses as `T`, or nothing if unset.
+    /// A value that parses as `T`, or nothing if unset.
     pub(super) fn optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         let text = self.text_of(name);
         if text.is_empty() {
@@ -167,7 +167,7 @@ impl Reader {
         if unset { None } else { self.text(name, max) }
     }
 
-    /// A token. What is wrong with one is told without showing it.
+    /// A token. Its problems are told without showing it.
     pub(super) fn secret(&mut self, name: &str) -> Option<Secret> {
         let text = self.text_of(name);
         if text.is_empty() {
@@ -176,25 +176,25 @@ impl Reader {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.problem(
                 name,
-                "has characters that do not fit a header: use printable ASCII without spaces",
+                "has characters that a header cannot carry: use printable ASCII without spaces",
             );
             return None;
         }
         Some(Secret::new(text))
     }
 
-    /// Whether there is anything to read.
+    /// Whether the setting has a text.
     pub(super) fn is_set(&mut self, name: &str) -> bool {
         !self.text_of(name).is_empty()
     }
 
-    /// Whether somebody has set it, be it to its default.
+    /// Whether the operator has set it, even to its default.
     pub(super) fn is_given(&self, name: &str) -> bool {
         let mut texts = self.texts.iter();
         texts.any(|(setting, text)| setting.name() == name && text.is_some())
     }
 
-    /// Whether two secrets are set to one text.
+    /// Whether two secrets have the same text.
     pub(super) fn is_same(&mut self, name: &str, other: &str) -> bool {
         self.is_set(name) && self.text_of(name) == self.text_of(other)
     }
@@ -246,7 +246,7 @@ impl Reader {
         self.problem(
             name,
             format!(
-                "{text:?} is neither an address nor a host name: one of them, or :: or 0.0.0.0 for every \
+                "{text:?} is neither an address nor a host name: use one of them, or :: or 0.0.0.0 for every \
                  interface (the port goes into PORT)"
             ),
         );
@@ -261,7 +261,7 @@ impl Reader {
         }
         self.problem(
             name,
-            format!("{text:?} is no host name, such as turn.example.org"),
+            format!("{text:?} is not a host name such as turn.example.org"),
         );
         None
     }

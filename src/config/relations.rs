@@ -1,7 +1,7 @@
-//! What has to hold between two settings, each of which is within its bounds: limits of peers that need space for each
-//! other, and ports that have to differ.
+//! Relations between two settings that are each within their bounds: limits of peers that need space for each other,
+//! and ports that have to differ.
 //!
-//! Told as a problem of the setting that has to grow, or of the port that comes later. Knows the limits and nothing of how
+//! A problem names the setting that has to grow, or the port that comes later. Knows the limits, and nothing of how
 //! they are read.
 
 use hubmesh_core::ids::Dialect;
@@ -39,8 +39,8 @@ pub(super) fn check_outbox(reader: &mut Reader, peer: &PeerLimits, discovery_lim
     }
 }
 
-/// A member of a room is told of all others, and of no more than a roster holds: what is set has to fit, and what is not
-/// set follows.
+/// A member of a room is told of all others, but of no more than a roster holds. So a set number of members has to fit,
+/// and the default follows the roster.
 pub(super) fn check_room_members(
     reader: &mut Reader,
     policies: &mut Policies,
@@ -59,7 +59,7 @@ pub(super) fn check_room_members(
     policy.capacity = Some(discovery_limit);
 }
 
-/// Messages that an intake must hold, or two long ones at once would push each other out.
+/// An intake must hold this many messages, or two long ones at once would push each other out.
 const BUDGET_MESSAGES: usize = 4;
 
 pub(super) fn check_message_budget(reader: &mut Reader, peer: &PeerLimits) {
@@ -83,7 +83,7 @@ pub(super) fn check_data_within_message(reader: &mut Reader, peer: &PeerLimits) 
     }
 }
 
-/// A room of the longest text has to find a place among the records that this hub holds.
+/// A room with the longest text has to fit into the records that this hub holds.
 pub(super) fn check_room_bytes(reader: &mut Reader, peer: &PeerLimits, data_per_hub: usize) {
     let most = record_bytes(data_per_hub);
     if peer.max_room_bytes > most {
@@ -95,8 +95,8 @@ pub(super) fn check_room_bytes(reader: &mut Reader, peer: &PeerLimits, data_per_
     }
 }
 
-/// Ports that are of no use twice. All of them are opened at the addresses of `HOST`; 0 takes a free one. STUN and TURN may
-/// share theirs.
+/// Ports that cannot be used twice. All of them are opened at the addresses of `HOST`; 0 takes a free one. STUN and
+/// TURN may share theirs.
 pub(super) fn check_ports(
     reader: &mut Reader,
     port: u16,
@@ -122,7 +122,7 @@ pub(super) fn check_ports(
             continue;
         };
         match taken.iter().find(|(_, other)| *other == number) {
-            // That is told already.
+            // This has been told already.
             Some((other, _)) if setting == "STUN_ALT_PORT" && *other == "STUN_PORT" => {}
             Some((other, _)) => {
                 let unset = setting == "STUN_ALT_PORT" || *other == "STUN_ALT_PORT";
@@ -130,7 +130,7 @@ pub(super) fn check_ports(
                     true => "; unset, STUN_ALT_PORT is the port after STUN_PORT",
                     false => "",
                 };
-                let why = format!("is {number}, as {other} is: each needs one of its own{implied}");
+                let why = format!("is {number}, as {other} is: each needs its own port{implied}");
                 reader.problem(setting, why);
             }
             None => taken.push((setting, number)),

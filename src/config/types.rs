@@ -1,6 +1,6 @@
-//! The values that settings take: each parses from its text and cannot hold nonsense.
+//! The types of settings: each parses from its text and holds only valid values.
 //!
-//! The errors say what is allowed, for a person who set the variable. Nothing here reads the environment.
+//! The errors tell the operator what is allowed. Nothing here reads the environment.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use hubmesh_causes as causes;
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For a person to read.
+    /// Text for a person.
     Text,
     /// Text on a terminal, JSON elsewhere.
     Auto,
@@ -33,12 +33,12 @@ impl FromStr for LogFormat {
     }
 }
 
-/// What happens to a second connection with an id that a living peer holds and that proves nothing.
+/// What happens to a second connection that proves nothing, if a living peer holds its id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DuplicatePeer {
     /// It is refused.
     Refuse,
-    /// It takes the id over; the first is told and closed.
+    /// It takes the id over; the first peer is told and closed.
     Replace,
 }
 
@@ -54,13 +54,13 @@ impl FromStr for DuplicatePeer {
     }
 }
 
-/// Where a hub is reached: a `ws://` or `wss://` address with a host, without user, password, query or fragment. Its path
-/// is empty, or the one that hubs dial anyway.
+/// Where other hubs reach this one: a `ws://` or `wss://` address with a host, without user, password, query or
+/// fragment. Its path is empty, or the one that hubs dial anyway.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct HubUrl(Url);
 
 impl HubUrl {
-    /// The longest address, in bytes: what hubs tell each other.
+    /// The longest address, in bytes: hubs tell each other no longer one.
     pub const MAX_BYTES: usize = 256;
 
     /// The address, as a URL.
@@ -94,13 +94,13 @@ impl FromStr for HubUrl {
         }
         if url.query().is_some() {
             return Err(
-                "hubs ask for no query, so it would be lost; the hubs' secret goes into HUB_TOKEN"
+                "hubs send no query, so it would be lost; the secret of hubs goes into HUB_TOKEN"
                     .into(),
             );
         }
         if !matches!(url.path(), "" | "/" | "/mesh") {
             return Err(
-                "hubs meet at /mesh and nowhere else, so any other path would be lost; \
+                "hubs dial /mesh and no other path, so this path would be lost; \
                  have the proxy there pass /mesh on"
                     .into(),
             );
@@ -157,7 +157,7 @@ impl FromStr for BootstrapHub {
     }
 }
 
-/// The port that is written in `address`; a URL itself hides its scheme's default one.
+/// The port that `address` contains; a URL hides the default port of its scheme.
 fn explicit_port(address: &str) -> Option<u16> {
     let (_, port) = address.trim_end_matches('/').rsplit_once(':')?;
     port.parse().ok().filter(|port| *port > 0)
@@ -170,7 +170,7 @@ pub struct PeerJsPaths(Vec<String>);
 impl PeerJsPaths {
     const ALLOWED: &str = "use paths like /peerjs, or off";
 
-    /// Each of them, once.
+    /// Each path once.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
@@ -214,7 +214,7 @@ impl PeerJsKeys {
     /// The longest key, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// Whether clients may name this one.
+    /// Whether clients may name this key.
     pub fn has(&self, key: &str) -> bool {
         self.0.iter().any(|known| known == key)
     }
@@ -237,20 +237,20 @@ impl FromStr for PeerJsKeys {
     }
 }
 
-/// Whether this part of a path means another one: nobody asks for it as it stands.
+/// Whether this part of a path means another one: clients resolve it before they ask.
 fn is_dots(part: &str) -> bool {
     matches!(part, "." | "..")
 }
 
-/// The entries of a comma list, without the blanks around them and without empty ones.
+/// The entries of a comma list, without the blanks around them, and no empty ones.
 pub(super) fn entries(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|entry| !entry.is_empty())
 }
 
-/// A comma list of addresses, or what was meant as one, as it may be shown: with `***` for users, passwords and queries,
-/// in which people write tokens.
+/// A comma list of addresses, made safe to show: `***` replaces users, passwords and queries, because operators put
+/// tokens there by mistake.
 pub(super) fn without_passwords(text: &str) -> String {
     let named = |entry: &str| match entry.rsplit_once('@') {
         None => entry.to_owned(),

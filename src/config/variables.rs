@@ -1,4 +1,4 @@
-//! The environment before it is read: which variables are settings, which look like settings with a slip in them.
+//! The environment before it is read: which variables are settings, and which may be misspelt settings.
 //!
 //! Knows names and the traces that other programs leave in values (quotes, `${…}`), not what a value means. Pure.
 
@@ -8,14 +8,14 @@ use strsim::damerau_levenshtein;
 
 use super::{Caution, Problem, SETTINGS, Setting};
 
-/// What people put before a name that has no prefix.
+/// A prefix that operators put before names, and that settings do not have.
 const PREFIX: &str = "HUBMESH_";
-/// Other names of settings, which count where the setting's own is unset.
+/// Other names of settings. They count if the setting's own name is unset.
 const ALSO: [(&str, &str); 2] = [
     ("CORS_ORIGINS", "CORS_ORIGIN"),
     ("CLEANUP_CHECK_INTERVAL", "CLEANUP_INTERVAL_MS"),
 ];
-/// What other servers call a setting that a hub has, and the hub's name for it.
+/// Names that other servers have for settings of a hub, and the hub's names.
 const ELSEWHERE: [(&str, &str); 1] = [("PEERSERVER_PATH", "PEERJS_PATH")];
 
 /// The variables of an environment that concern the hub.
@@ -23,14 +23,14 @@ const ELSEWHERE: [(&str, &str); 1] = [("PEERSERVER_PATH", "PEERJS_PATH")];
 pub(super) struct Variables {
     /// Settings and their texts; no name twice.
     pub(super) known: Vec<(String, String)>,
-    /// Settings whose text cannot be meant as it stands.
+    /// Settings with a text that cannot be used as it is.
     pub(super) problems: Vec<Problem>,
-    /// What is no setting and may have been meant as one.
+    /// Variables that are not settings, but may be misspelt ones.
     pub(super) cautions: Vec<Caution>,
 }
 
 impl Variables {
-    /// An empty variable counts as unset; of two with one name the later counts.
+    /// An empty variable counts as unset. If a name occurs twice, the later one counts.
     pub(super) fn sort(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let names: Vec<String> = SETTINGS.iter().map(Setting::name).collect();
         let mut sorted = Variables::default();
@@ -55,7 +55,7 @@ impl Variables {
         sorted
     }
 
-    /// Whether this setting was there, well or badly.
+    /// Whether this setting was there, with a usable text or not.
     fn names(&self, own: &str) -> bool {
         let well = self.known.iter().any(|(name, _)| name == own);
         well || self.problems.iter().any(|problem| problem.name == own)
@@ -74,23 +74,21 @@ impl Variables {
         let mut value = value.trim();
         if let Some(bare) = without_quotes(value) {
             problem(
-                "is written in quotes, which count as a part of it here: docker's --env-file and others pass \
+                "is in quotes, which are a part of the value here: docker's --env-file and others pass \
                  them on, so write it without",
             );
-            // Whatever else is wrong with it is told too.
+            // Its other problems are told too.
             value = bare;
         }
         if is_unexpanded(value) {
-            problem(
-                "is a shell's ${…} or $(…), which nobody filled in: files of variables are no scripts",
-            );
+            problem("is a shell's ${…} or $(…), which was not filled in: no shell reads this file");
         } else if !value.trim().is_empty() {
             self.known.push((name.to_owned(), value.to_owned()));
         }
     }
 }
 
-/// What is between the quotes around a text, if there are any.
+/// The text between the quotes, if the text is in quotes.
 fn without_quotes(text: &str) -> Option<&str> {
     let between = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
     ['"', '\'', '`'].into_iter().find_map(between)
@@ -101,19 +99,20 @@ fn is_unexpanded(text: &str) -> bool {
         || (text.starts_with("$(") && text.ends_with(')'))
 }
 
-/// Whether this is the address of another container, as Kubernetes and docker's links tell all of them.
+/// Whether this is the address of another container. Kubernetes and docker's links put such variables into the
+/// environment.
 fn is_of_a_service(value: &OsStr) -> bool {
     let value = value.to_str().unwrap_or_default();
     value.starts_with("tcp://") || value.starts_with("udp://")
 }
 
-/// What this variable may have been meant as.
+/// The setting that this variable may have been meant as.
 fn caution(name: &OsString, settings: &[String]) -> Option<Caution> {
     let name = name.to_str()?;
     let meant = near(name, settings)?.to_owned();
     Some(Caution {
         name: name.to_owned(),
-        text: format!("is no setting and has no effect; {meant} is one"),
+        text: format!("is not a setting and has no effect; {meant} is one"),
     })
 }
 
@@ -131,9 +130,9 @@ fn near<'s>(name: &str, settings: &'s [String]) -> Option<&'s str> {
     (distance <= tolerance(setting)).then_some(setting)
 }
 
-/// How many letters may differ from a setting's name.
+/// How many letters a name may differ in from a setting's name.
 fn tolerance(setting: &str) -> usize {
-    // Short names differ from too many others by one letter: HOST from POST, PORT from SORT.
+    // Short names are too similar: one letter makes HOST of POST, and PORT of SORT.
     match setting.len() {
         ..=4 => 0,
         5..=10 => 1,

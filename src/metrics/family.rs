@@ -1,6 +1,6 @@
-//! Counters with one label: resolved ahead for what is counted per message, by name for what is rare.
+//! Counters with one label. Those of the data path are resolved ahead; rare ones are looked up by name.
 //!
-//! Who adds a counter declares it in `metrics.rs`; nothing else makes these.
+//! A counter is declared in `metrics.rs`; nothing else makes one.
 
 use std::marker::PhantomData;
 
@@ -110,8 +110,7 @@ impl<L: Label> ByDialect<L> {
     }
 }
 
-/// Counters that are looked up by name: for what does not happen per message, or is resolved ahead with
-/// [`handle`](ByName::handle).
+/// Counters that are looked up by name: for rare events, or resolved ahead with [`handle`](ByName::handle).
 pub struct ByName {
     vec: IntCounterVec,
 }
@@ -127,7 +126,7 @@ impl ByName {
         &self.vec
     }
 
-    /// The counter of this name, to be kept by whoever counts often.
+    /// The counter of this name, for code that counts often.
     pub fn handle(&self, name: &'static str) -> IntCounter {
         self.vec.with_label_values(&[name])
     }

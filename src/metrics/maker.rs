@@ -11,7 +11,7 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    /// Names are literals of the files beside this one and differ, so neither making nor registering one can fail.
+    /// Names are literals of the files beside this one and differ, so neither making nor registering can fail.
     pub(super) fn must<T>(made: prometheus::Result<T>) -> T {
         made.unwrap_or_else(|why| panic!("a metric is declared wrongly: {why}"))
     }

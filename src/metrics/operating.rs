@@ -1,21 +1,21 @@
-//! What is counted for operators: who comes and goes, who is kept out, who looks on, and what they did.
+//! Counters for operators: peers that come and go, bans, readers of events, and what operators did.
 
 use prometheus::{IntCounter, IntGauge};
 
 use super::Maker;
 use super::family::ByName;
 
-/// What is counted for operators.
+/// Counters for operators.
 pub struct Operating {
     /// Peers that came into a network.
     pub joins: IntCounter,
     /// Peers that left one.
     pub leaves: IntCounter,
-    /// Peers that may not be in a network, by reason.
+    /// Peers that were refused a network, by reason.
     pub joins_refused: ByName,
     /// Bans that count.
     pub bans: IntGauge,
-    /// Who listens to events.
+    /// Readers of events.
     pub event_readers: IntGauge,
     /// What operators did, by action.
     pub actions: ByName,

@@ -1,8 +1,8 @@
-//! What the process itself takes, read from `/proc` when the metrics are asked for.
+//! What the process takes, read from `/proc` when the metrics are read.
 //!
-//! The names are those that every Prometheus client uses. Where there is no `/proc`, what is in it is left out. When the
-//! process started is when it began to count: all counters began at zero then, and no `/proc/stat` has to be there,
-//! which sandboxes hide.
+//! The names are those of every Prometheus client. Without `/proc`, these metrics are left out. The start of the
+//! process is the moment at which it began to count: all counters began at zero then, and `/proc/stat`, which sandboxes
+//! hide, is not needed.
 
 use std::fs;
 
@@ -104,7 +104,7 @@ fn gauge((name, help): (&str, &str), value: f64) -> Vec<MetricFamily> {
     gauge.collect()
 }
 
-/// What `/proc` says of this process now, if there is one.
+/// What `/proc` says of this process now, if there is a `/proc`.
 pub fn usage() -> Option<Usage> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -112,7 +112,7 @@ pub fn usage() -> Option<Usage> {
         cpu_seconds: cpu_seconds(&stat)?,
         resident_bytes: kilobytes(&status, "VmRSS:")? * 1024.0,
         virtual_bytes: kilobytes(&status, "VmSize:")? * 1024.0,
-        // The directory handle that lists them is one of them.
+        // The directory handle that lists the descriptors is one of them.
         open_fds: fs::read_dir("/proc/self/fd")
             .ok()?
             .count()

@@ -1,4 +1,4 @@
-//! What is counted of rooms, and of the memory for which they end.
+//! Counters of rooms, and of the memory that ends them.
 
 use prometheus::{IntCounter, IntGauge};
 
@@ -12,7 +12,7 @@ pub struct RoomMetrics {
     pub empty: IntGauge,
     /// Rooms without a member that ended before their time, for want of memory.
     pub shed: IntCounter,
-    /// Members of rooms that came by HTTP and have no connection.
+    /// Members of rooms that joined over HTTP and have no connection.
     pub visitors: IntGauge,
     /// 0, or 1 and 2 from `MEMORY_WARNING_THRESHOLD` and `MEMORY_CRITICAL_THRESHOLD` on.
     pub memory_pressure: IntGauge,

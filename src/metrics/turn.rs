@@ -1,6 +1,6 @@
 //! What STUN and TURN count, as Prometheus shows it.
 //!
-//! The server counts on a thread of its own; here its numbers are taken over whenever somebody looks.
+//! The server counts on a thread of its own; its numbers are copied here whenever the metrics are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,7 +13,7 @@ use crate::stage::{hub, is_logged, join, metric, metric_is, shown};
 const OK: &str = "hubmesh_tls_reloads_total{result=\"ok\"}";
 const FAILED: &str = "hubmesh_tls_reloads_total{result=\"failed\"}";
 const LOOK_SOON: &str = "100";
-const STAYS: &str = "the one before it stays in force";
+const STAYS: &str = "the old one stays in force";
 
 fn hang_up(hub: &HubProcess) {
     let pid = i32::try_from(hub.pid()).ok().and_then(Pid::from_raw);

@@ -1,7 +1,7 @@
 //! The claims of a token whose signature is right: whether they hold now and here, and what they grant.
 //!
-//! JSON as JavaScript writes it: of a claim that is there twice the last counts, and half of a surrogate pair is U+FFFD.
-//! Every refusal names the claim that it is about, and none its value. Knows no key and no clock.
+//! JSON is read as JavaScript reads it: if a claim is there twice, the last one counts, and half of a surrogate pair is
+//! U+FFFD. Every refusal names its claim, and never the value. Knows no key and no clock.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::auth::scope::{MOST_NETWORKS, Right, Scope, known_dialect};
 use crate::auth::{CLOCK_GRACE, Denied, Grant};
 use hubmesh_json as json;
 
-/// The last second of the year 9999: what is later was counted in milliseconds.
+/// The last second of the year 9999. A later time was counted in milliseconds.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
 /// The JSON text of a part of a token, if it is text.
@@ -27,12 +27,12 @@ pub(super) fn text(part: &str) -> Option<String> {
 pub(super) struct Members<'t>(BTreeMap<String, &'t RawValue>);
 
 impl<'t> Members<'t> {
-    /// Those of this text, if it is an object.
+    /// The members of this text, if it is an object.
     pub(super) fn read(text: &'t str) -> Option<Self> {
         serde_json::from_str(text).ok().map(Members)
     }
 
-    /// Whether there is a member of this name, whatever it is.
+    /// Whether there is a member of this name, of any type.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -74,7 +74,7 @@ impl<'t> Members<'t> {
         self.list(name).map_err(wrong)
     }
 
-    /// What the holder is confined to. Words that this hub does not know grant nothing here.
+    /// The scope of the holder. Words that this hub does not know grant nothing.
     fn scope(&self) -> Result<Scope, Denied> {
         let room = self.string("room")?;
         let networks = self.list("networks")?;
@@ -125,7 +125,7 @@ impl<'t> Members<'t> {
         }
     }
 
-    /// A subject is a string; many issuers put the number of a row there.
+    /// A subject is a string, but many issuers put the number of a database row there.
     fn subject(&self) -> Result<Option<String>, Denied> {
         let number = self.raw("sub").and_then(decimal);
         let wrong = Denied::Claim {
@@ -138,7 +138,7 @@ impl<'t> Members<'t> {
         )
     }
 
-    /// Whom the token is meant for, as far as that can be read: where no audience is asked for, it may be anything.
+    /// The audience of the token, as far as it can be read: if no audience is configured, the claim may be anything.
     fn audience(&self) -> Vec<String> {
         let named = self.one_or_list("aud").unwrap_or_default();
         named.unwrap_or_default()
@@ -155,7 +155,7 @@ impl<'t> Members<'t> {
     }
 }
 
-/// The decimal text of a number: that of its value, and of as many digits as it has.
+/// The decimal text of a number: its value, with as many digits as it has.
 fn decimal(raw: &str) -> Option<String> {
     let number: f64 = raw.parse().ok()?;
     let digits = raw.strip_prefix('-').unwrap_or(raw);
@@ -168,7 +168,7 @@ fn decimal(raw: &str) -> Option<String> {
     number.is_finite().then(|| number.to_string())
 }
 
-/// Whom tokens have to be of, and for whom.
+/// The issuer and the audience that tokens must have.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) issuer: Option<String>,

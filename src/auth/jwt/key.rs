@@ -7,10 +7,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 
-/// The shortest secret, in bytes: the size of what HS256 computes (RFC 7518, 3.2).
+/// The shortest secret, in bytes: the size of an HS256 signature (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// What stands before the point of a P-256 key, up to its first byte.
+/// The bytes of a P-256 key before its point, and the first byte of the point.
 pub(super) const P256: &[u8] =
     b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\
     \x03\x42\x00";
@@ -21,29 +21,29 @@ pub(super) const P384: &[u8] =
 pub(super) const ED25519: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
 /// The algorithm of an RSA key: rsaEncryption, without parameters.
 pub(super) const RSA: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
-/// The size of the DER of an RSA key of 2048 bits, the least that ring takes.
+/// The size of the DER of an RSA key of 2048 bits, the shortest that ring accepts.
 const MIN_RSA_BYTES: usize = 266;
 
-/// A key that tokens may be signed with, and the algorithms that it is for.
+/// A key for tokens, and its algorithms.
 #[derive(Clone, Debug)]
 pub struct JwtKey {
     key: DecodingKey,
     algorithms: Vec<Algorithm>,
-    /// What signs, where that is known.
+    /// The key that signs, if it is known.
     signing: Option<EncodingKey>,
 }
 
-/// Why a text is no key. It is the operator's mistake.
+/// Why a text is not a key. It is the operator's mistake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadKey {
     /// A secret that can be guessed.
     #[error("is too short: use at least 32 bytes, for example from `openssl rand -hex 32`")]
     ShortSecret,
-    /// A public key in place of a secret: whoever knows it could sign.
+    /// A public key in place of a secret: everybody knows it, so anybody could sign.
     #[error("is a PEM block: a public key goes into JWT_PUBLIC_KEY")]
     PemSecret,
-    /// Not the block that holds a public key.
-    #[error("is no PEM block `PUBLIC KEY`, as `openssl pkey -pubout` writes it")]
+    /// A PEM block that does not hold a public key.
+    #[error("is not a PEM block `PUBLIC KEY`, as `openssl pkey -pubout` writes it")]
     NoPublicKey,
     /// A public key of another kind.
     #[error(
@@ -73,7 +73,7 @@ impl JwtKey {
         let info = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes())
             .map_err(|_| BadKey::NoPublicKey)?;
         let info = info.as_ref();
-        // The point of a P-256 key: a mark and two coordinates. ring checks that it is on the curve.
+        // The point of a P-256 key: a mark and two coordinates. ring checks that the point is on the curve.
         let sized = |prefix, size| {
             let key: Option<&[u8]> = info.strip_prefix(prefix);
             key.filter(|key| key.len() == size)
@@ -116,8 +116,8 @@ fn rsa(info: &[u8]) -> Option<&[u8]> {
     (key.len() >= MIN_RSA_BYTES).then_some(key)
 }
 
-/// The content of a DER value with this tag that fills `der`, whose length takes two bytes, as it does for every RSA
-/// key that is long enough.
+/// The content of a DER value with this tag that fills `der`. Its length takes two bytes, as in every RSA key that is
+/// long enough.
 fn long(der: &[u8], tag: u8) -> Option<&[u8]> {
     let (&[first, 0x82, high, low], content) = der.split_first_chunk::<4>()? else {
         return None;

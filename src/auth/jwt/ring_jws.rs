@@ -1,8 +1,8 @@
 //! Signatures of JSON Web Tokens, verified and made by ring.
 //!
-//! `jsonwebtoken` leaves the arithmetic to a provider that is chosen once in a process. TLS uses ring already, so this
-//! one brings no second library of ciphers into the binary. It verifies all algorithms that hubs take, and signs by HS256
-//! alone, as hubs do.
+//! `jsonwebtoken` leaves the arithmetic to a provider, which a process chooses once. TLS uses ring already, so this
+//! provider brings no second crypto library into the binary. It verifies all algorithms that hubs accept, and signs
+//! with HS256 alone, as hubs do.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -17,9 +17,9 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Has ring do the arithmetic from now on.
+/// Makes ring do the arithmetic from now on.
 pub(super) fn install() {
-    // Only a second time can it fail, when this provider is there already.
+    // This fails only the second time, when the provider is there already.
     let _ = PROVIDER.install_default();
 }
 
