@@ -1,15 +1,14 @@
-//! Whether a client wants JSON, or the Prometheus text of `/metrics` or the page at `/`, as RFC 9110, section 12.5.1
-//! has it.
+//! Whether a client wants JSON, or the Prometheus text of `/metrics` or the page at `/` (RFC 9110, section 12.5.1).
 //!
-//! For each of the types the most specific range that fits decides, not the best one. JSON is what one gets without a
-//! preference: the others are for clients that strictly prefer them. Pure; called by `status` and `web`.
+//! For each type the most specific range that fits decides, not the best one. Without a preference the answer is JSON:
+//! the other types are for clients that strictly prefer them. Pure; called by `status` and `web`.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
 use mediatype::names::Q;
 use mediatype::{MediaType, MediaTypeList, ReadParams};
 
-/// What `/metrics` gives, and what is as good as that to those who name it: all of them read the text.
+/// The type that `/metrics` gives, and the types that count as the same: clients that name one of them read this text.
 const TEXT: [&str; 2] = [
     "text/plain; version=0.0.4; charset=utf-8",
     "application/openmetrics-text",
@@ -34,7 +33,7 @@ fn accept(headers: &HeaderMap) -> String {
     texts.join(",")
 }
 
-/// Whether one of these types is better than JSON to who asks so.
+/// Whether the client likes one of these types better than JSON.
 fn is_better(accept: &str, types: &[&str]) -> bool {
     let ranges: Vec<MediaType<'_>> = MediaTypeList::new(accept).flatten().collect();
     best(&ranges, types) > best(&ranges, &JSON)
@@ -54,7 +53,7 @@ fn quality(ranges: &[MediaType<'_>], of: &MediaType<'_>) -> u16 {
     fitting.max().map_or(0, |(_, weight)| weight)
 }
 
-/// How closely a range names this type; `None` if it is none of it. A parameter that is not met does not rule the type
+/// How closely a range names this type; `None` if it does not. A parameter that does not match does not rule the type
 /// out, because scrapers that ask for another version of the text read this one too.
 fn specificity(range: &MediaType<'_>, of: &MediaType<'_>) -> Option<usize> {
     match (range.ty.as_str(), range.subty.as_str()) {
@@ -70,13 +69,13 @@ fn specificity(range: &MediaType<'_>, of: &MediaType<'_>) -> Option<usize> {
     }
 }
 
-/// The weight of a range in thousandths; 0 for one that is no number from 0 to 1.
+/// The weight of a range in thousandths; 0 if it is not a number from 0 to 1.
 fn weight(range: &MediaType<'_>) -> u16 {
     let Some(text) = range.get_param(Q) else {
         return 1000;
     };
     match text.as_str().parse::<f32>() {
-        // In bounds, so that nothing is cut off.
+        // The value is in bounds, so nothing is cut off.
         Ok(weight) if (0.0..=1.0).contains(&weight) => (weight * 1000.0).round() as u16,
         _ => 0,
     }

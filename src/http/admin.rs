@@ -1,13 +1,13 @@
-//! What operators see, and who is one: `ADMIN_TOKEN`, `ADMIN_ADDR`.
+//! What operators may see, and who is an operator: `ADMIN_TOKEN`, `ADMIN_ADDR`.
 //!
-//! A hub has a public [`Door`] and, with `ADMIN_ADDR`, one for operators. Every request is asked here whether it is of
-//! somebody who may see the mesh; without the two settings, everybody may. A page for operators is refused to all others,
-//! and no browser hands its answer to a page of another origin. The token counts in `Authorization` alone: addresses end
-//! in logs, and a browser sends nothing there by itself, so no other page can make it ask.
+//! A hub has a public [`Door`] and, with `ADMIN_ADDR`, one for operators. Every request is checked here: does it come
+//! from an operator? Without the two settings, every client counts as one. A page for operators is refused to all
+//! others, and no browser hands its answer to a page of another origin. The token counts only in `Authorization`:
+//! addresses end in logs, and a browser sends nothing there by itself, so no other page can make it ask.
 //!
-//! Where there is no token, whoever reaches the door for operators may see what is behind it. A browser reaches it as well,
-//! and its pages are of whoever wrote them: one whose name was made to lead here would be of this origin. So the door has
-//! to be asked for by a name that nobody else can give out.
+//! Without a token, every client that reaches the door for operators may see what is behind it. A browser reaches it as
+//! well, and may show pages of an attacker: a name that the attacker leads here would be of this origin. So the door
+//! answers only to names that an attacker cannot give out.
 
 use std::net::IpAddr;
 
@@ -32,7 +32,7 @@ pub(super) enum Door {
     Admin,
 }
 
-/// Why somebody may not see what operators see.
+/// Why a client may not see what operators see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum NoOperator {
     #[error("operators show ADMIN_TOKEN as a bearer, in Authorization")]
@@ -49,16 +49,16 @@ pub(super) enum NoOperator {
     )]
     Name,
     #[error(
-        "without ADMIN_TOKEN or ADMIN_ADDR this is shown on this machine alone, and through no proxy that says so"
+        "without ADMIN_TOKEN or ADMIN_ADDR this is shown only on this machine, and not through a proxy"
     )]
     NotHere,
     #[error(
         "addresses, subjects, bans and events are for operators: set ADMIN_TOKEN or ADMIN_ADDR to see them"
     )]
     OfSomebody,
-    #[error("nothing is changed here without ADMIN_TOKEN or ADMIN_ADDR")]
+    #[error("nothing can be changed here without ADMIN_TOKEN or ADMIN_ADDR")]
     ReadOnly,
-    #[error("what changes something needs the header X-Hubmesh-Admin: 1, or the token as a bearer")]
+    #[error("a change needs the header X-Hubmesh-Admin: 1, or the token as a bearer")]
     NoHeader,
     #[error("this is not for pages of other origins")]
     OtherSite,
@@ -86,22 +86,22 @@ impl Operators {
         self.gate.as_ref()
     }
 
-    /// Whether they have a door of their own.
+    /// Whether operators have a door of their own.
     pub(super) fn has_door(&self) -> bool {
         self.has_door
     }
 
-    /// Whether the public door keeps anything from anybody.
+    /// Whether the public door hides anything from other clients.
     pub(super) fn are_told_apart(&self) -> bool {
         self.gate.is_some() || self.has_door
     }
 
-    /// Whether they have to show a token.
+    /// Whether operators have to show a token.
     pub(super) fn have_a_token(&self) -> bool {
         self.gate.is_some()
     }
 
-    /// Whether who asks so at this door may see what operators see.
+    /// Whether the client that asks so at this door may see what operators see.
     pub(super) fn check(&self, door: Door, headers: &HeaderMap) -> Result<(), NoOperator> {
         match (door, &self.gate) {
             (Door::Public, _) if self.has_door => Err(NoOperator::Elsewhere),
@@ -112,18 +112,18 @@ impl Operators {
     }
 }
 
-/// All that is shown as a bearer.
+/// Every bearer of the request.
 pub(super) fn bearers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let all = headers.get_all(AUTHORIZATION).into_iter();
     all.filter_map(|value| bearer(value.to_str().ok()?))
 }
 
-/// Whether something is shown as a bearer.
+/// Whether the request shows a bearer.
 pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
     bearers(headers).next().is_some()
 }
 
-/// Whether the token is shown as a bearer.
+/// Whether the request shows the token as a bearer.
 pub(super) fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperator> {
     let mut shown = bearers(headers).peekable();
     if shown.peek().is_none() {
@@ -132,7 +132,7 @@ pub(super) fn is_shown(gate: &Gate, headers: &HeaderMap) -> Result<(), NoOperato
     gate.check(shown).map(drop).map_err(|_| NoOperator::Wrong)
 }
 
-/// Whether the name that was asked for cannot be one that a stranger has given out. Browsers always send one.
+/// Whether an attacker cannot have given out the requested name. Browsers always send one.
 pub(super) fn is_named_well(headers: &HeaderMap) -> Result<(), NoOperator> {
     let is_well = |value: &HeaderValue| {
         let authority = value
@@ -152,7 +152,7 @@ pub(super) fn is_named_well(headers: &HeaderMap) -> Result<(), NoOperator> {
 }
 
 impl<B: Backend> App<B> {
-    /// Where the TCP connections of a door have their slots.
+    /// The slots of a door's TCP connections.
     pub(super) fn slots(&self, door: Door) -> &FairSlots {
         match door {
             Door::Public => &self.http_slots,
@@ -160,7 +160,7 @@ impl<B: Backend> App<B> {
         }
     }
 
-    /// Where those who ask for its pages wait for their turn.
+    /// The turns of requests for this door's pages.
     pub(super) fn turn(&self, door: Door) -> &Semaphore {
         match door {
             Door::Public => &self.page_turn,
@@ -179,11 +179,11 @@ pub(super) fn keep(mut response: Response) -> Response {
     response
 }
 
-/// Refuses a page for operators to somebody else.
+/// Refuses a page for operators to another client.
 pub(super) fn refuse<B: Backend>(app: &App<B>, why: NoOperator) -> Response {
     let text = why.to_string();
     let response = match why {
-        // As at any other path that is not there.
+        // The same answer as at any other path without a page.
         NoOperator::Elsewhere => return reply::error(StatusCode::NOT_FOUND, &text),
         NoOperator::Name
         | NoOperator::NotHere

@@ -1,9 +1,10 @@
 //! `GET /admin/api/hubs`, `/networks` and `/peers`: the mesh for programs of operators, page by page.
 //!
-//! For operators alone (see `operating`), for it names networks of every dialect, and who knows a room's name may enter it. Networks and peers are as this hub knows them, which is all of the mesh. How a hub is, it
-//! says itself: all within reach are asked, at most once a second, and who does not answer within [`ANSWERS_WITHIN`] is
-//! named. A list is sorted, and a page begins behind `after`, so that none is left out or shown twice while others come and
-//! go.
+//! For operators alone (see `operating`): it names networks of every dialect, and a client that knows the name of a
+//! room may enter it. Networks and peers are listed as this hub knows them, which is all of the mesh. Each hub reports
+//! its own state: all hubs in reach are asked, at most once a second, and hubs that do not answer within
+//! [`ANSWERS_WITHIN`] are named. A list is sorted, and a page begins after `after`, so that no entry is left out or
+//! shown twice while others come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,14 +26,14 @@ use crate::log::timestamp;
 use crate::mesh::{Condition, HubReport, HubView, MeshView};
 use crate::watch::Party;
 
-/// Under which path all of it is.
+/// The path of all these lists.
 pub(super) const PATH: &str = "/admin/api/";
-/// How long hubs have to say how they are: an interval of round trips across the planet, and of a hub that is busy.
+/// How long hubs have to answer: enough for round trips across the planet, and for a busy hub.
 pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// For how long what they said is shown.
+/// For how long the answers are shown.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What the hubs said last.
+/// The last answers of the hubs.
 pub(super) type Asked = tokio::sync::Mutex<Option<(Instant, Arc<Vec<HubReport>>)>>;
 
 /// One of its lists.
@@ -55,7 +56,7 @@ pub(super) async fn answer<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Respon
 
 // ---- Hubs -----------------------------------------------------------------------------------------------
 
-/// A hub, as it is seen from here, and in its own words.
+/// A hub, as this hub sees it, and as it reports itself.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HubRow {
@@ -147,7 +148,8 @@ impl HubRow {
     }
 }
 
-/// What the hubs say, unless they were asked a moment ago. Whoever asks meanwhile waits for the same answers.
+/// The reports of the hubs, unless they were asked a moment ago. Requests that come meanwhile wait for the same
+/// answers.
 pub(super) async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> {
     let mut asked = app.asked.lock().await;
     if let Some((at, answers)) = &*asked
@@ -160,9 +162,9 @@ pub(super) async fn conditions<B: Backend>(app: &App<B>) -> Arc<Vec<HubReport>> 
     answers
 }
 
-/// All hubs in reach, and how those are that answer.
+/// All hubs in reach, and the reports of those that answer.
 pub(super) async fn all_hubs<B: Backend>(app: &App<B>) -> Vec<(HubId, HubRow)> {
-    // Before they are asked, so that whoever is lost meanwhile is named.
+    // Taken before they are asked, so that a hub that is lost meanwhile is named.
     let mut view = app.backend.view();
     let answers = conditions(app).await;
     let answers: BTreeMap<HubId, &HubReport> = answers.iter().map(|one| (one.hub, one)).collect();
@@ -254,7 +256,7 @@ fn networks<B: Backend>(app: &App<B>, query: &str) -> Result<serde_json::Value, 
     }))
 }
 
-/// A peer, and whose it is where that was asked for and its hub answered.
+/// A peer, and its party if that was asked for and its hub answered.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PeerRow {
@@ -313,7 +315,7 @@ async fn peers<B: Backend>(
     }))
 }
 
-/// Whose these peers are, and which of their hubs did not say it.
+/// The parties of these peers, and the hubs that did not answer.
 async fn details<B: Backend>(
     app: &App<B>,
     network: &NetworkKey,

@@ -1,9 +1,9 @@
-//! Who may switch to a WebSocket: the checks of a peer and of a hub, in their order, and the task that follows.
+//! Which clients and hubs may switch to a WebSocket: the checks in their order, and the task that follows.
 //!
-//! Each refusal is one [`Refused`]: its status, its words, its counter. A client of a dialect that has a word for its token
-//! may come in without one and show it then; until it does, it holds one of `MAX_UNPROVEN_CLIENTS` slots beside. A peer
-//! holds one of `MAX_CONNECTIONS` permits from the 101 until its task ends, so there are never more peers than that, nor more
-//! of one address than `MAX_CONNECTIONS_PER_IP`.
+//! Each refusal is one [`Refused`]: its status, its words, its counter. Some dialects let a client show its token in a
+//! message; until it does, the client also holds one of `MAX_UNPROVEN_CLIENTS` slots. A peer holds one of
+//! `MAX_CONNECTIONS` permits from the 101 until its task ends, so there are never more peers than that, nor more of one
+//! address than `MAX_CONNECTIONS_PER_IP`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -64,15 +64,15 @@ pub(super) enum Refused {
          set the same HUB_TOKEN on both hubs"
     )]
     OpenMesh,
-    #[error("as many peers as this hub takes are connected")]
+    #[error("this hub has as many peers as it accepts")]
     Full,
-    #[error("as many peers as this hub takes from one address are connected from yours")]
+    #[error("this hub has as many peers from your address as it accepts from one")]
     AddressFull,
     #[error("too many connections from your address within a minute")]
     AddressTooFast(Duration),
     #[error("the room is full")]
     RoomFull,
-    #[error("where the connection comes from is unknown")]
+    #[error("the address of the connection is unknown")]
     NoAddress,
 }
 
@@ -145,20 +145,19 @@ pub(super) fn peer<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     enter(app, head, Some(Dialect::Pigeon), peer)
 }
 
-/// A WebSocket whose client says by its first text what it speaks, and who it is by that or later.
+/// A WebSocket whose client names its dialect by its first text, and itself then or later.
 pub(super) fn undecided<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     enter(app, head, None, Ok(None))
 }
 
-/// A WebSocket whose client does not say in its address who it is, in this dialect: it does so later, or never.
+/// A WebSocket of this dialect whose client does not name itself in the address: it does so later, or never.
 pub(super) fn unnamed<B: Backend>(app: &Arc<App<B>>, head: Head, dialect: Dialect) -> Response {
     enter(app, head, Some(dialect), Ok(drawn(dialect)))
 }
 
-/// `/mesh`: another hub. It proves who it is on the socket, so any may connect while the hub is not draining; but
-/// no hub sends an `Origin`, and a page that does has no business here, least of all in an open mesh that it
-/// reaches through its visitor's browser. Where the mesh has no token there is nothing to prove, and only who is near
-/// may connect.
+/// `/mesh`: another hub. It proves itself on the socket, so any hub may connect while this one is not draining. But no
+/// hub sends an `Origin`: a page that does is refused, because an open mesh could otherwise be reached through the
+/// browser of a visitor. Without a mesh token there is nothing to prove, and only hubs nearby may connect.
 pub(super) fn hub<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     let client = client(app, &head);
     answer(app, client, try_hub(app, head, client))
@@ -242,14 +241,14 @@ fn may_prove_later<B: Backend>(app: &App<B>, dialect: Option<Dialect>) -> bool {
     has_word && app.config.max_unproven_clients > 0
 }
 
-/// The id of a client that has none, in a dialect whose clients have none.
+/// The id of a client in a dialect whose clients have no ids.
 fn drawn(dialect: Dialect) -> Option<PeerId> {
     let is_anonymous = dialect.policy().is_anonymous;
     is_anonymous.then(|| PeerId::Hex(rand::random()))
 }
 
-/// The request as one for a WebSocket, on a hub that takes peers, and who asks: it counts against the allowance of that
-/// address, let in or not, because guessing a token is not free either.
+/// The request as one for a WebSocket, on a hub that accepts peers, and its address. It counts against the allowance of
+/// that address even if it is refused, because guesses at a token must not be free.
 pub(super) fn handshake<B: Backend>(
     app: &App<B>,
     head: &mut Head,
@@ -263,7 +262,7 @@ pub(super) fn handshake<B: Backend>(
     }
 }
 
-/// Whether it is this client's turn, on a hub that takes peers.
+/// Checks that the hub accepts peers, and that this client does not ask too often.
 pub(super) fn turn<B: Backend>(app: &App<B>, client: Option<IpAddr>) -> Result<IpAddr, Refused> {
     if app.is_draining() {
         return Err(Refused::Draining);
@@ -271,7 +270,8 @@ pub(super) fn turn<B: Backend>(app: &App<B>, client: Option<IpAddr>) -> Result<I
     turn_to_ask(app, client)
 }
 
-/// Whether it is this client's turn, on a hub that may be draining: whoever tries tokens has no more tries elsewhere.
+/// Checks that this client does not ask too often; the hub may be draining. A client that guesses tokens gets no
+/// further tries this way.
 pub(super) fn turn_to_ask<B: Backend>(
     app: &App<B>,
     client: Option<IpAddr>,
@@ -285,7 +285,7 @@ pub(super) fn turn_to_ask<B: Backend>(
     Ok(client)
 }
 
-/// Whether operators keep nobody of this kind out.
+/// Whether no ban keeps this party out.
 fn not_banned<B: Backend>(app: &App<B>, party: Party) -> Result<(), Refused> {
     match app.backend.watch().bans.bars(&party) {
         true => Err(Refused::Banned),
@@ -293,7 +293,7 @@ fn not_banned<B: Backend>(app: &App<B>, party: Party) -> Result<(), Refused> {
     }
 }
 
-/// Whether the page that asks may.
+/// Whether the page that asks may use the hub.
 pub(super) fn origin<B: Backend>(app: &App<B>, head: &Head) -> Result<(), Refused> {
     let allowed = app.config.cors.allows(head.headers.get(ORIGIN));
     allowed.then_some(()).ok_or(Refused::Origin)
@@ -338,8 +338,8 @@ fn try_hub<B: Backend>(
     Ok(switch)
 }
 
-/// From how far a hub connects. Behind a proxy that nobody has named as trusted, whoever connects looks as near as
-/// that proxy is: from anywhere.
+/// How near a hub that connects is. Behind a proxy that is not named as trusted, every hub would look as near as the
+/// proxy, so it counts as far.
 fn hub_reach(head: &Head, client: IpAddr) -> Reach {
     let socket = head.remote.map(|remote| remote.ip().to_canonical());
     if socket == Some(client) && client_ip::is_forwarded(&head.headers) {
@@ -348,7 +348,7 @@ fn hub_reach(head: &Head, client: IpAddr) -> Reach {
     Reach::of(client)
 }
 
-/// Whom the request comes from, seen through trusted proxies.
+/// The client's address, seen through trusted proxies.
 pub(super) fn client<B: Backend>(app: &App<B>, head: &Head) -> Option<IpAddr> {
     let trusted = &app.config.trusted_proxies;
     let remote = head.remote?;
@@ -362,14 +362,13 @@ fn peer_id(query: &str) -> Option<PeerId> {
     is_hex.then(|| PeerId::new(&id).ok()).flatten()
 }
 
-/// A token may be for one id alone.
+/// A token may name a single id.
 pub(super) fn its_own(grant: &Grant, peer: &PeerId) -> Result<(), Refused> {
     let admitted = grant.scope.admits(peer);
     admitted.then_some(()).ok_or(Refused::OtherPeer)
 }
 
-/// A token may be for clients of some dialects alone; and one for named networks is for none whose clients reach each other
-/// in all.
+/// A token may name dialects. A token that names networks is of no use in a dialect without separate networks.
 pub(super) fn its_dialect(grant: &Grant, dialect: Dialect) -> Result<(), Refused> {
     if !grant.scope.speaks(dialect) {
         return Err(Refused::OtherDialect);
@@ -380,14 +379,14 @@ pub(super) fn its_dialect(grant: &Grant, dialect: Dialect) -> Result<(), Refused
     }
 }
 
-/// What a token lets its holder ask for over HTTP about a network of this dialect.
+/// What a token lets its holder ask over HTTP about a network of this dialect.
 pub(super) fn may_discover(grant: &Grant, dialect: Dialect, network: &str) -> Result<(), Refused> {
     its_dialect(grant, dialect)?;
     its_network(grant, network)?;
     has(grant, Right::Discover)
 }
 
-/// A token may be for some networks alone.
+/// A token may name networks.
 pub(super) fn its_network(grant: &Grant, network: &str) -> Result<(), Refused> {
     let opened = grant.scope.opens(network);
     opened.then_some(()).ok_or(Refused::OtherNetwork)
@@ -399,12 +398,12 @@ pub(super) fn has(grant: &Grant, right: Right) -> Result<(), Refused> {
     has.then_some(()).ok_or(Refused::NoRight(right.word()))
 }
 
-/// What the tokens of the header and the query prove; either will do, unless its subject is banned.
+/// What the tokens of the header and the query prove; one valid token is enough, unless its subject is banned.
 pub(super) fn grant<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
     not_barred(app, head, shown(app, head)?)
 }
 
-/// What was shown, unless operators keep its subject out.
+/// The grant, unless its subject is banned.
 pub(super) fn not_barred<B: Backend>(
     app: &App<B>,
     head: &Head,
@@ -434,7 +433,7 @@ async fn serve_peer<B: Backend>(
 ) {
     match upgrade::finish(on_upgrade, app.config.header_timeout).await {
         Ok((socket, ahead)) => {
-            // Boxed, because what is raced against the kill is kept in this task twice.
+            // Boxed, because this task keeps the future twice, once in the race against the kill.
             let peer = Box::pin(app.backend.peer(socket, ahead, request, permits));
             app.killed.run_until_cancelled(peer).await;
         }

@@ -1,7 +1,7 @@
 //! `/api`: rooms and the hub for programs, in the words of OctateCode's server.
 //!
-//! Here is which path leads where; [`rooms`] and [`service`] answer, [`access`] says who may ask, [`shapes`] is what is
-//! answered, and [`openapi`] describes it. Whoever adds a path adds its line to [`endpoints`], and its handler to the
+//! Here is which path leads where; [`rooms`] and [`service`] answer, [`access`] checks rights, [`shapes`] has the
+//! bodies, and [`openapi`] describes it all. A new path needs a line in [`endpoints`], and its handler in the
 //! description.
 
 pub(super) mod access;
@@ -18,12 +18,12 @@ use http::Method;
 use super::endpoint::{Endpoint, Handler};
 use super::{App, Backend};
 
-/// Under which path all of it is.
+/// The path before all of it.
 pub(super) const PATH: &str = "/api/";
-/// What a body may have beside what is kept of a room, in bytes.
+/// What a body may have beside the text that is kept of a room, in bytes.
 const BESIDE: u64 = 64 * 1024;
 
-/// A path, its longest body, and who answers which method.
+/// A path, its longest body, and the handlers of its methods.
 type Line<B> = (&'static str, u64, &'static [(Method, Handler<B>)]);
 
 struct Handlers<B>(PhantomData<B>);
@@ -44,7 +44,7 @@ impl<B: Backend> Handlers<B> {
     const LEAVE: &'static [(Method, Handler<B>)] = &[(Method::POST, rooms::leave)];
 }
 
-/// All paths, and who answers there.
+/// All paths and their handlers.
 pub(super) fn endpoints<B: Backend>(app: &App<B>) -> Vec<Endpoint<B>> {
     let longest = app.config.peer.max_room_bytes as u64 + BESIDE;
     let all: [Line<B>; 12] = [

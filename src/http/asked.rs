@@ -1,4 +1,4 @@
-//! Whether a request asks for a WebSocket, as its headers and its query have it, and what was lost of that on its way.
+//! Whether a request asks for a WebSocket, by its headers and its query, and which part of that was lost on its way.
 //!
 //! Pure: a request's head in, an answer out. Knows neither where the endpoints are nor who may use them.
 
@@ -34,7 +34,7 @@ fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool 
 /// What became of a client's request for a WebSocket on its way to an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Lost {
-    /// HTTP/1.0 knows no upgrade.
+    /// HTTP/1.0 has no upgrade.
     #[error(
         "this request for a WebSocket came by HTTP/1.0, which has none. If there is a proxy in front, have it speak \
          HTTP/1.1 and pass Upgrade on; nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
@@ -57,7 +57,7 @@ pub(super) enum Lost {
 }
 
 impl Lost {
-    /// What a request for a WebSocket lacks; `None` if it was meant for none, or lacks nothing of this.
+    /// The lost part of a request for a WebSocket; `None` if the client wanted none, or nothing is lost.
     pub(super) fn of(head: &Head) -> Option<Self> {
         if head.method != http::Method::GET || !is_meant(head) {
             return None;
@@ -72,7 +72,7 @@ impl Lost {
     }
 }
 
-/// Whether the headers are of a client that wants a WebSocket, though the ones that ask for it may be gone.
+/// Whether a client that wants a WebSocket sent these headers, even if some of them were lost.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let signs = [
         SEC_WEBSOCKET_KEY,

@@ -1,11 +1,12 @@
 //! `POST /api/auth/token`: tokens for clients, made by the hub.
 //!
-//! An operator gets any token; whoever shows a token in `Authorization` gets one that is no wider than that. What a token
-//! may be is `auth::minting`'s to know, here is who asks. Asking counts as a request for a WebSocket does, since it tries a
-//! token as that does, and pages of origins that may not connect may not ask.
+//! An operator gets any token. A client that shows a token in `Authorization` gets one that is no wider.
+//! `auth::minting` knows what a token may be; this module knows who asks. A request counts like one for a WebSocket,
+//! because it can be used to guess a token in the same way. Pages of origins that may not connect may not ask.
 //!
-//! Without `ADMIN_TOKEN`, `ADMIN_ADDR` and `AUTH_TOKEN` there is nothing that an operator could show. Then a program on the
-//! same machine is one that asks by an address of this machine: what a proxy passes on, and what a page asks for, is not.
+//! Without `ADMIN_TOKEN`, `ADMIN_ADDR` and `AUTH_TOKEN` an operator has nothing to show. Then a program on the same
+//! machine counts as an operator if it asks by an address of this machine; requests through a proxy or from a page do
+//! not count.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,28 +27,28 @@ use crate::auth::minting::{Asker, NotMinted, TokenAnswer, TokenRequest, mint};
 use crate::clock::unix_ms;
 use crate::metrics::Minting;
 
-/// The longest request, in bytes: as many names as there may be, each of the longest, written in any way.
+/// The longest request, in bytes: the most names, each of the longest, with every character escaped.
 const MOST: u64 = 64 * 1024;
 
 /// Why there is no token. Nothing changed.
 #[derive(Debug, thiserror::Error)]
 enum NoToken {
-    /// The one who asks may not ask for anything.
+    /// The client may not ask at all.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// Nobody is told apart here, and the one who asks is not on this machine.
+    /// Operators are not told apart here, and the client is not on this machine.
     #[error(
         "on a hub without ADMIN_TOKEN and AUTH_TOKEN only programs of its own machine are given tokens, by its own \
          address and through no proxy; others show a token in Authorization"
     )]
     NotHere,
-    /// What is asked for is not given.
+    /// The hub does not give this token.
     #[error(transparent)]
     NotMinted(#[from] NotMinted),
     /// The hub has no key that signs.
     #[error("this hub cannot make tokens: {0}")]
     Unable(&'static str),
-    /// The body is no request.
+    /// The body cannot be read.
     #[error("the body is no request for a token: {0}")]
     Malformed(#[from] serde_json::Error),
 }
@@ -78,7 +79,7 @@ fn answer<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Respon
             Err(why) => {
                 app.metrics.tokens.inc(why.counted_as());
                 let client = client.map(tracing::field::display);
-                // Not why: what is wrong with a body may be in its words.
+                // The reason is left out: it may quote the body.
                 let result = why.counted_as().as_str();
                 tracing::debug!(client, result, "no token was made");
                 why.response(&app)
@@ -106,13 +107,13 @@ fn try_answer<B: Backend>(
     };
     match mint(jwt, asker, request, unix_ms() / 1_000) {
         Err(NotMinted::CannotSign(CannotSign)) => Err(NoToken::Unable(
-            "JWT_PUBLIC_KEY verifies and does not sign, and whoever holds the private key makes them",
+            "JWT_PUBLIC_KEY only verifies: the holder of the private key makes tokens",
         )),
         minted => Ok(minted?),
     }
 }
 
-/// What the one who asks holds; `None` is all, as operators do.
+/// What the client holds; `None` is everything, for operators.
 fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken> {
     let headers = &call.head.headers;
     if app.operators.are_told_apart() {
@@ -120,7 +121,7 @@ fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken
             return Ok(None);
         }
     } else if app.config.auth_token.is_some() {
-        // Whoever holds what all hold is an operator where nobody else is.
+        // If there is no operators' token, a client with the shared token counts as an operator.
         let grant = shown(app, &call.head)?;
         return Ok(grant.expires_ms.is_some().then_some(grant));
     } else if !headers.contains_key(AUTHORIZATION) {
@@ -130,7 +131,8 @@ fn asker<B: Backend>(app: &App<B>, call: &Call) -> Result<Option<Grant>, NoToken
     Ok(Some(shown(app, &call.head)?))
 }
 
-/// What the tokens in `Authorization` grant, unless their subject is banned: addresses end in logs.
+/// What the tokens in `Authorization` grant, unless their subject is banned. Tokens in the address do not count,
+/// because addresses end in logs.
 fn shown<B: Backend>(app: &App<B>, head: &Head) -> Result<Grant, Refused> {
     let shown = app.gate.check(admin::bearers(&head.headers))?;
     admit::not_barred(app, head, shown)

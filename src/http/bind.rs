@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, lookup_host};
 
-/// The hub cannot listen where it is told to. Nothing is bound.
+/// The hub cannot listen at its address. Nothing is bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// `HOST` is a name without an address.
@@ -25,17 +25,17 @@ pub enum BindError {
         "{addr} is in use: stop what listens there, or set PORT to another port (0 takes a free one)"
     )]
     InUse {
-        /// The address and port that were to be listened on.
+        /// The address and port.
         addr: SocketAddr,
     },
-    /// The port is for the privileged.
+    /// The port needs a privilege.
     #[error(
         "this process may not listen on {addr}: ports below 1024 need a right of their own. Set PORT to a higher one \
          and a proxy or a port mapping in front, or give the right: AmbientCapabilities=CAP_NET_BIND_SERVICE in a \
          systemd unit, setcap cap_net_bind_service=+ep on the binary, or --cap-add NET_BIND_SERVICE for docker"
     )]
     Privileged {
-        /// The address and port that were to be listened on.
+        /// The address and port.
         addr: SocketAddr,
     },
     /// `HOST` is an IPv6 address, and there is no IPv6.
@@ -44,7 +44,7 @@ pub enum BindError {
          by IPv4"
     )]
     NoIpv6 {
-        /// The address and port that were to be listened on.
+        /// The address and port.
         addr: SocketAddr,
     },
     /// `HOST` is an address of another machine.
@@ -53,20 +53,20 @@ pub enum BindError {
          0.0.0.0 for every interface"
     )]
     NotHere {
-        /// The address and port that were to be listened on.
+        /// The address and port.
         addr: SocketAddr,
     },
     /// Any other reason.
     #[error("cannot listen on {addr}: {why}")]
     Refused {
-        /// The address and port that were to be listened on.
+        /// The address and port.
         addr: SocketAddr,
         /// What the system says.
         why: io::Error,
     },
 }
 
-/// How often a free port is looked for that is free for both addresses of `localhost`.
+/// How often the hub looks for a port that is free at both addresses of `localhost`.
 const TRIES_FOR_A_FREE_PORT: usize = 16;
 
 /// Listens on every address of `host`. With port 0, all listen on the same free port.
@@ -129,10 +129,10 @@ fn listen(addr: SocketAddr) -> Result<TcpListener, BindError> {
     open(addr).map_err(|why| refusal(addr, why))
 }
 
-/// How many connections may wait to be accepted: what the standard library asks for, or the system's limit.
+/// How many connections may wait to be accepted: as many as the standard library asks for, or the system's limit.
 const BACKLOG: i32 = 1024;
 
-/// As the standard library does it, except for what `::` means.
+/// As in the standard library, except for the meaning of `::`.
 fn open(addr: SocketAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address(addr);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -149,7 +149,7 @@ fn open(addr: SocketAddr) -> io::Result<TcpListener> {
 /// The first port that needs no right.
 const UNPRIVILEGED: u16 = 1024;
 
-/// What the system's refusal means to whoever set `HOST` and `PORT`.
+/// What the system's refusal means for `HOST` and `PORT`.
 fn refusal(addr: SocketAddr, why: io::Error) -> BindError {
     match why.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { addr },

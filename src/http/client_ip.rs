@@ -1,8 +1,8 @@
 //! Which address a request comes from, when there may be proxies in between.
 //!
-//! One pure function, [`client_ip`]: the socket's address, the headers and the proxies that are trusted go in, the
-//! client's address comes out. A header counts only as far as somebody trusted has written it, so a client cannot
-//! choose the address that it is known by. Called before an upgrade (`admit`); limits and logs use what it says.
+//! One pure function, [`client_ip`]: the socket's address, the headers and the trusted proxies go in, the client's
+//! address comes out. A header counts only as far as a trusted proxy has written it, so a client cannot choose its
+//! address. Called before an upgrade (`admit`); limits and logs use the result.
 //!
 //! Invariants: an untrusted socket is its own client, whatever the headers say; nothing here can panic; an
 //! IPv4-mapped IPv6 address comes out as IPv4, wherever it was found.
@@ -18,7 +18,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The address that Fly's edge was connected from; it replaces whatever a client sends.
 const FLY_CLIENT: HeaderName = HeaderName::from_static("fly-client-ip");
 
-/// What some proxies send in place of the list.
+/// The header of some proxies in place of the list.
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The address of the client behind this socket.
@@ -47,13 +47,13 @@ pub(super) fn client_ip(
     walk(edge, before_edge, trusted)
 }
 
-/// Whether some proxy, trusted or not, says that it passes the request on for somebody else.
+/// Whether a proxy, trusted or not, says that it forwards this request.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
     let names = [FORWARDED_FOR, FLY_CLIENT, REAL_IP, http::header::FORWARDED];
     names.iter().any(|name| headers.contains_key(name))
 }
 
-/// Goes from `nearest` over `hops`, each of which the one before has named, as long as they are trusted.
+/// Goes from `nearest` over `hops` as long as they are trusted; each was named by the one before.
 fn walk(
     nearest: IpAddr,
     hops: impl Iterator<Item = Option<IpAddr>>,
@@ -72,11 +72,11 @@ fn walk(
     client
 }
 
-/// The entries of all `X-Forwarded-For` headers, joined in their order, the last one first; `None` for what is no
-/// address.
+/// The entries of all `X-Forwarded-For` headers, joined in their order, the last one first; `None` for an entry that is
+/// not an address.
 fn hops_from_right(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lists = headers.get_all(FORWARDED_FOR).iter().rev();
-    // Bytes, because what a client sends in front, text or not, must not spoil what a proxy appends.
+    // Bytes, because a client may send anything in front, and that must not spoil what a proxy appends.
     lists.flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b',').map(address))
 }
 
@@ -95,7 +95,7 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
-/// What Fly's proxy says; nothing if it is not exactly one address, which Fly's proxy never sends.
+/// The address that Fly's proxy gives; nothing if it is not exactly one address, which Fly's proxy never sends.
 fn fly_client(headers: &HeaderMap) -> Option<IpAddr> {
     let mut values = headers.get_all(FLY_CLIENT).iter();
     match (values.next(), values.next()) {

@@ -1,6 +1,7 @@
 //! `GET /rooms` and `/rooms/{id}/peers`: the rooms of coordinator clients, mesh-wide, in the words of Self-Streme's server.
 //!
-//! `/rooms` is a WebSocket too, of OctateCode's clients, which `admit` takes in. Who may see rooms is `api::access`' to say.
+//! `/rooms` is also the WebSocket of OctateCode's clients, which `admit` lets in. `api::access` decides who may see
+//! rooms.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ struct RoomRow {
     peers: Vec<String>,
 }
 
-/// Who is in a room, page by page.
+/// The members of a room, page by page.
 #[derive(Serialize)]
 struct Peers {
     peers: Vec<PeerRow>,
@@ -83,7 +84,7 @@ fn answer(made: Result<Response, Answered>) -> Response {
     made.unwrap_or_else(|answered| *answered)
 }
 
-/// `GET /rooms`: a WebSocket of OctateCode's clients, or the list. At the door for operators there is the list alone.
+/// `GET /rooms`: a WebSocket of OctateCode's clients, or the list. The operators' door has only the list.
 fn rooms<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     async move {
         match call.door {
@@ -136,7 +137,7 @@ fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Respons
     async move { answer(members(&app, &call)) }.boxed()
 }
 
-/// As in the original, a room that nobody is in has no peers, and is no error.
+/// As in the original server, a room without members has no peers, and is not an error.
 fn members<B: Backend>(app: &App<B>, call: &Call) -> Result<Response, Answered> {
     let name = call.decoded_name();
     app.may_see(call, Dialect::Coordinator, &name)?;

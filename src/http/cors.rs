@@ -1,8 +1,8 @@
-//! What browsers must be told so that pages of other origins may read the answers.
+//! The headers that let pages of other origins read the answers.
 //!
-//! With `CORS_ORIGIN=*` every answer allows any origin; with a list, an answer names the request's origin if it is
-//! in the list, and says that it depends on it. A preflight is granted whatever headers it asks for, because pages
-//! add headers that a hub never heard of (tracing libraries do), and a hub reads only those that it knows.
+//! With `CORS_ORIGIN=*` every answer allows any origin. With a list, an answer names the request's origin if it is in
+//! the list, and says that it depends on it. A preflight is granted for any headers, because pages add headers that a
+//! hub does not know (tracing libraries do), and a hub reads only those that it knows.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -35,7 +35,7 @@ pub(super) fn decorate(
     }
 }
 
-/// Whether an `OPTIONS` is a browser's question before a request; any other is somebody's health check.
+/// Whether an `OPTIONS` is a browser's preflight; any other is a health check.
 pub(super) fn is_preflight(headers: &HeaderMap) -> bool {
     headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }

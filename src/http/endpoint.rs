@@ -1,8 +1,8 @@
 //! Endpoints that take their time: a path with names in it, a bounded body, an answer that may be waited for.
 //!
-//! Status pages are made at once and answer GET alone; what a program asks for by other methods comes in here. A body has
-//! to say how long it is, and what is too long is not read. How long it may take to come is bounded by the connection
-//! (`serve`). Knows no endpoint by name.
+//! Status pages are made at once and answer only GET; requests with other methods come in here. A body has to declare
+//! its length, and a body that is too long is not read. The connection bounds how long it may take to arrive (`serve`).
+//! Knows no endpoint by name.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,9 +27,9 @@ pub(super) struct Call {
     pub(super) door: Door,
     /// Its head.
     pub(super) head: Head,
-    /// What stands in its path where the endpoint's has `{}`, in order, as it was sent.
+    /// The parts of its path where the endpoint's has `{}`, in order, as they were sent.
     pub(super) names: Vec<String>,
-    /// Its body; empty where there is none.
+    /// Its body; empty if there is none.
     pub(super) body: Bytes,
 }
 
@@ -58,13 +58,13 @@ impl Call {
 /// Answers one request.
 pub(super) type Handler<B> = fn(Arc<App<B>>, Call) -> BoxFuture<'static, Response>;
 
-/// A path, and who answers there.
+/// A path and its handlers.
 pub(super) struct Endpoint<B: 'static> {
     /// Its segments without a slash in front; `{}` is any one segment.
     pub(super) path: &'static str,
     /// The longest body, in bytes.
     pub(super) most: u64,
-    /// Who answers which method; that of GET answers HEAD too.
+    /// The handlers by method; that of GET answers HEAD too.
     pub(super) handlers: &'static [(Method, Handler<B>)],
 }
 
@@ -90,7 +90,7 @@ impl<B> Endpoint<B> {
         all.join(", ")
     }
 
-    /// Who answers this method, and the body that is read for it; or what is answered in their place.
+    /// The handler of this method, and the body that is read for it; or the answer in their place.
     fn handler(
         &self,
         head: &Head,
@@ -105,9 +105,9 @@ impl<B> Endpoint<B> {
         };
         match body {
             Ok(body) => Ok((*handler, body)),
-            // Nobody sends a body with these, or says how long it is.
+            // Clients send no body with these methods, and declare no length.
             Err(_) if *method == Method::GET => Ok((*handler, Bytes::new())),
-            // What says of no body has none (RFC 9112, section 6.3).
+            // A request that declares no body has none (RFC 9112, section 6.3).
             Err(StatusCode::LENGTH_REQUIRED) if !head.headers.contains_key(TRANSFER_ENCODING) => {
                 Ok((*handler, Bytes::new()))
             }
@@ -182,7 +182,7 @@ fn body(
 fn why(status: StatusCode) -> &'static str {
     match status {
         StatusCode::PAYLOAD_TOO_LARGE => "the body is too long",
-        _ => "a body has to say how long it is, and to come whole",
+        _ => "a body has to declare its length, and to arrive whole",
     }
 }
 

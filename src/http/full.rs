@@ -1,7 +1,7 @@
-//! A hub that is full says so: what lets in more, and how many come in now.
+//! Log lines of a full hub: which setting would let in more, and how many are in now.
 //!
-//! The one that is turned away may be nobody who reads this hub's log, and a counter tells only those who look. Said once a
-//! minute at most for each of the caps, for anybody can fill a hub.
+//! A refused client may never tell the operator, and a counter tells only an operator who looks. Each cap writes at
+//! most one line a minute, because any client can fill a hub.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::limits::NoSlot;
 use crate::log::Seldom;
 
-/// What may be full, each told of by itself.
+/// The caps, each with log lines of its own.
 pub(super) struct Full {
     pub peers: Cap,
     pub peerjs: Cap,
@@ -32,7 +32,7 @@ impl Full {
     }
 }
 
-/// A number of which no address has more than its share.
+/// A cap of which each address may have only a share.
 pub(super) struct AddressShare {
     setting: &'static str,
     seldom: Seldom,
@@ -46,7 +46,7 @@ impl AddressShare {
         }
     }
 
-    /// Says that an address has its share. Behind a proxy that nobody has named, everybody has one address.
+    /// Says that an address has its share. Behind a proxy that is not named, all clients have one address.
     pub fn warn(&self, address: IpAddr) {
         if let Some(left_out) = self.seldom.due() {
             let setting = self.setting;
@@ -59,7 +59,7 @@ impl AddressShare {
     }
 }
 
-/// A number that is not exceeded.
+/// A cap on a number.
 pub(super) struct Cap {
     setting: &'static str,
     most: usize,
@@ -75,7 +75,7 @@ impl Cap {
         }
     }
 
-    /// Says that somebody was turned away because as many as may be are here.
+    /// Says that a client was refused because the cap is reached.
     pub fn warn(&self) {
         if let Some(left_out) = self.seldom.due() {
             let (setting, most) = (self.setting, self.most);
@@ -85,7 +85,7 @@ impl Cap {
         }
     }
 
-    /// The same of a slot that was asked for, if that is why there is none.
+    /// The same for a refused slot, if the cap is the reason.
     pub fn watch<T>(&self, asked: Result<T, NoSlot>) -> Result<T, NoSlot> {
         if matches!(asked, Err(NoSlot::Full)) {
             self.warn();

@@ -1,4 +1,4 @@
-//! The head of a request, as those who answer it see it.
+//! The head of a request, as handlers see it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -7,16 +7,16 @@ use http::{HeaderMap, Method, Version};
 use hyper::upgrade::OnUpgrade;
 use warp::Filter;
 
-/// The head of a request, as far as it matters here.
+/// The parts of a request's head that matter here.
 pub(super) struct Head {
     pub(super) method: Method,
-    /// HTTP/1.1, unless the one who asks says otherwise.
+    /// HTTP/1.1, unless the client says otherwise.
     pub(super) version: Version,
     pub(super) query: String,
     pub(super) headers: HeaderMap,
     pub(super) on_upgrade: Option<OnUpgrade>,
     pub(super) remote: Option<SocketAddr>,
-    /// It is of somebody who may see what operators see.
+    /// It comes from a client that may see what operators see.
     pub(super) is_operator: bool,
 }
 

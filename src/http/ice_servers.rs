@@ -1,8 +1,8 @@
 //! `GET /ice-servers`: the STUN and TURN servers for a client's `RTCPeerConnection`, with credentials of its own.
 //!
-//! Whoever may open a WebSocket may ask, by the same token, from the same pages and within the same rate: a request here
-//! counts as one there. The credentials name the peer, or whoever a token proves it to be, so that a TURN server can hold
-//! each to its limits, and they end after `TURN_TTL_S`, or with the token. They are in the answer and nowhere else.
+//! Every client that may open a WebSocket may ask, with the same token, from the same pages and within the same rate: a
+//! request here counts as one there. The credentials name the peer, or the party that a token proves, so that a TURN
+//! server can limit each one. They end after `TURN_TTL_S`, or with the token. They are in the answer and nowhere else.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn try_page<B: Backend>(
     Ok(reply::json(StatusCode::OK, &servers))
 }
 
-/// Whoever may be nowhere has no use for a relay.
+/// A client that may enter no network has no use for a relay.
 fn enters_something(grant: &Grant) -> Result<(), Refused> {
     let scope = &grant.scope;
     if scope.dialects.as_ref().is_some_and(Vec::is_empty) {
@@ -83,7 +83,7 @@ fn enters_something(grant: &Grant) -> Result<(), Refused> {
     }
 }
 
-/// When the credentials end, in Unix seconds: no later than the token, with the grace of clocks.
+/// When the credentials end, in Unix seconds: with the token at the latest, with tolerance for clocks.
 fn ends(ttl: Duration, grant: &Grant, now_ms: u64) -> u64 {
     let own = Duration::from_millis(now_ms) + ttl;
     let token = grant.expires_ms.map(Duration::from_millis);
@@ -91,20 +91,20 @@ fn ends(ttl: Duration, grant: &Grant, now_ms: u64) -> u64 {
     token.map_or(own, |token| token.min(own)).as_secs()
 }
 
-/// The name in the credentials: the peer's id. A client that proved who it is is named by that proof, or it would have the
-/// limits of as many users as it makes up ids, or has tokens made for.
+/// The name in the credentials: the peer's id. A client with a proven identity is named by that proof. Otherwise it
+/// would have the limits of as many users as it invents ids, or gets tokens for.
 fn user(grant: &Grant, peer: &PeerId) -> String {
     if grant.proof.is_empty() {
         return peer.to_string();
     }
-    // The proof itself is not for TURN servers to see.
+    // TURN servers must not see the proof itself.
     let hash = Sha256::new_with_prefix("hubmesh turn user\0");
     let mut name = hex::encode(hash.chain_update(&grant.proof).finalize());
     name.truncate(20);
     name
 }
 
-/// Which peer asks: `peerId`, else the one id that the token is for, else an id that nobody else has.
+/// The peer that asks: `peerId`, else the only id of the token, else a fresh id.
 fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
     if let Some(named) = query::values(query, "peerId").next() {
         return PeerId::new(&named.plain).map_err(|_| Refused::PeerName);
@@ -114,8 +114,8 @@ fn peer(query: &str, grant: &Grant) -> Result<PeerId, Refused> {
     PeerId::new(&id).map_err(|_| Refused::PeerName)
 }
 
-/// STUN servers first, which ask for no credentials. This hub's own ones come before those of other hubs, and these before
-/// others; its relays are left out when there is no place for one more.
+/// STUN servers come first, because they ask for no credentials. This hub's own servers come before those of other
+/// hubs, and these before external ones; its relays are left out when no further one is free.
 fn servers<'s>(
     nat: &'s NatSettings,
     own: Option<&'s OwnServers>,

@@ -1,9 +1,8 @@
-//! Requests that were meant for a WebSocket and reach none: what is to be told to whoever set up the way here.
+//! Requests for a WebSocket that reach none: what the operator of the proxy in between has to know.
 //!
-//! A proxy dropped `Upgrade`, speaks HTTP/1.0 to the hub, passes a prefix on that is the hub's own business, or takes too
-//! much off; or the client was given a wrong address. Browsers show their scripts nothing of such an answer, so it is said
-//! in the log as well, once a minute at most, for anybody can ask so. Knows where the endpoints are, and nothing of who may
-//! use them.
+//! Either a proxy drops `Upgrade`, speaks HTTP/1.0 to the hub, leaves a prefix on the path, or removes too much of it;
+//! or the client has a wrong address. Browsers hide such an answer from scripts, so it is logged as well, at most once
+//! a minute, because any client can cause it. Knows where the endpoints are, and nothing of who may use them.
 
 use std::net::IpAddr;
 
@@ -15,19 +14,19 @@ use crate::config::PeerJsPaths;
 use crate::log::Seldom;
 use crate::metrics::Refusal;
 
-/// Says of misrouted requests that there are some.
+/// Logs that there are misrouted requests.
 #[derive(Default)]
 pub(super) struct Misrouted {
     seldom: Seldom,
 }
 
 impl Misrouted {
-    /// Says it, if it was not said within a minute. The query stays out of it, for there are tokens in it.
+    /// Logs it, at most once a minute. The query is left out, because it may hold tokens.
     pub(super) fn warn(&self, client: Option<IpAddr>, path: Option<&str>, why: &str) {
         if let Some(left_out) = self.seldom.due() {
             let client = client.map(tracing::field::display);
             let path = path.map(start_of);
-            let message = "a WebSocket was asked for in vain: something between a client and this hub is set up wrong";
+            let message = "a request for a WebSocket reached none: something between a client and this hub is set up wrong";
             tracing::warn!(client, path, why, left_out, "{message}");
         }
     }
@@ -40,7 +39,7 @@ fn start_of(path: &str) -> String {
     path.chars().take(LONGEST_SHOWN).collect()
 }
 
-/// There is no WebSocket at this path: counts it, says it in the log, and answers where there are some.
+/// There is no WebSocket at this path: counts it, logs it, and says where there is one.
 pub(super) fn no_endpoint<B: Backend>(app: &App<B>, head: &Head, path: &str) -> Response {
     let why = where_else(path, app.config.is_hub, &app.config.peerjs.paths);
     app.metrics.refusals.inc(Refusal::Misrouted);
@@ -56,7 +55,7 @@ pub(super) fn no_endpoint<B: Backend>(app: &App<B>, head: &Head, path: &str) -> 
     reply::error(StatusCode::NOT_FOUND, &why)
 }
 
-/// Where a client at this path was meant to be, as far as the path tells.
+/// The WebSocket that a client at this path was looking for, as far as the path tells.
 fn where_else(path: &str, is_hub: bool, peerjs: &PeerJsPaths) -> String {
     let (prefix, last) = path
         .trim_end_matches('/')
@@ -93,7 +92,7 @@ fn off_the_path(prefix: &str, last: &str) -> String {
     }
 }
 
-/// What to do about a client's path that is not served. The root is called `/` in the settings and is empty here.
+/// The remedy for a client's path that is not served. The root is called `/` in the settings and is empty here.
 fn add_or_strip(prefix: &str) -> String {
     match prefix {
         "" => "add / to PEERJS_PATH".into(),

@@ -1,7 +1,7 @@
 //! The HTTP side of the hub: which paths there are, who may switch to a WebSocket, what the status pages say.
 //!
-//! A TCP connection comes in (`serve`), with TLS if the hub has a certificate (`tls`), its request is answered by the
-//! routes here, and a request for a WebSocket that is let in (`admit`, `upgrade`) is handed to the [`Backend`] as a socket.
+//! A TCP connection comes in (`serve`), with TLS if the hub has a certificate (`tls`). The routes here answer its
+//! request. A request for a WebSocket that is let in (`admit`, `upgrade`) is handed to the [`Backend`] as a socket.
 //! Nothing in this folder knows what peers or hubs say on their sockets, and nothing outside it knows of hyper or warp.
 //!
 //! Invariants: every answer that is an error has a JSON body `{"error"}`; every refused WebSocket is counted once;
@@ -90,13 +90,13 @@ use serve::accept;
 /// The request of a peer that was let in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpgradeRequest {
-    /// What it speaks; `None` if its first text is to tell.
+    /// Its dialect; `None` if its first text decides.
     pub dialect: Option<Dialect>,
     /// The network that it joins by connecting; `None` in a dialect whose clients announce themselves.
     pub network: Option<NetworkKey>,
     /// The id that it asked for.
     pub peer: Option<PeerId>,
-    /// Where it connects from: its own address, also behind a trusted proxy.
+    /// Its own address, also behind a trusted proxy.
     pub remote: IpAddr,
     /// What its token proves.
     pub grant: Grant,
@@ -106,16 +106,16 @@ pub struct UpgradeRequest {
 pub struct Permits<B: Backend> {
     /// One among all.
     pub among_all: B::Permit,
-    /// One among those of its dialect, where they are counted.
+    /// One among those of its dialect, if they are counted.
     pub of_dialect: Option<ConnectionPermit>,
-    /// One among those that have yet to show their token, if it is such a one.
+    /// One among those that have not shown their token yet, if it is one of them.
     pub unproven: Option<AddressSlot>,
 }
 
-/// Which part of `MAX_CONNECTIONS` members of rooms without a connection may have.
+/// The part of `MAX_CONNECTIONS` that members of rooms without a connection may have.
 const OF_VISITORS: usize = 4;
 
-/// Whom sockets are handed to, and who knows what the status pages show.
+/// Takes over sockets, and knows what the status pages show.
 pub trait Backend: Operate + Sized + 'static {
     /// A slot for one peer; given back when it is dropped.
     type Permit: Send + 'static;
@@ -123,7 +123,7 @@ pub trait Backend: Operate + Sized + 'static {
     /// A slot for one more peer from this address.
     fn try_admit(&self, from: IpAddr) -> Result<Self::Permit, NoSlot>;
 
-    /// Serves one peer to its end. `ahead` is what it sent behind its request already.
+    /// Serves one peer to its end. `ahead` is what it sent after its request already.
     fn peer(
         &self,
         socket: Stream,
@@ -132,7 +132,7 @@ pub trait Backend: Operate + Sized + 'static {
         permit: Permits<Self>,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Tells a client on its socket why it may not come in, and closes.
+    /// Tells a client on its socket why it is refused, and closes.
     fn turn_away(
         &self,
         socket: Stream,
@@ -149,7 +149,7 @@ pub trait Backend: Operate + Sized + 'static {
         reach: Reach,
     ) -> impl Future<Output = ()> + Send;
 
-    /// The mesh as it is seen from here, now. Cheap, since health checks ask for it again and again.
+    /// The mesh as this hub sees it now. Cheap, because health checks ask for it again and again.
     fn view(&self) -> MeshView;
 
     /// The STUN and TURN servers of the nearest other hubs, the nearest first.
@@ -158,38 +158,39 @@ pub trait Backend: Operate + Sized + 'static {
     /// The networks of the whole mesh, and how many peers each has.
     fn networks(&self) -> Vec<(NetworkKey, usize)>;
 
-    /// Whether what the peers are served by still runs. Not so is a hub that has to be started anew.
+    /// Whether the parts that serve the peers still run. If not, the hub has to be restarted.
     fn is_running(&self) -> bool;
 
     /// The ids in a network, mesh-wide, `most` of them at most.
     fn ids(&self, network: &NetworkKey, most: usize) -> Vec<PeerId>;
 
-    /// How this hub is, and how those of the others are that answer within this time.
+    /// The state of this hub, and of the hubs that answer within this time.
     fn conditions(&self, within: Duration) -> impl Future<Output = Vec<HubReport>> + Send;
 
     /// The rooms of the mesh, with members or without, by name.
     fn rooms(&self) -> Vec<NetworkKey>;
 
-    /// A room, as it is known here.
+    /// A room, as this hub knows it.
     fn room(&self, network: &NetworkKey) -> Option<Room>;
 
     /// The members that a network shows, the longest present first.
     fn by_seniority(&self, network: &NetworkKey) -> Vec<RoomClaim>;
 
-    /// Has somebody be in a room without a connection: what is to be run for as long as it is, if it is not there already.
+    /// Keeps a user in a room without a connection: a future to run for as long as it stays, unless it is there
+    /// already.
     fn visit(
         &self,
         visitor: Visitor,
         permit: Self::Permit,
     ) -> impl Future<Output = Result<Option<Stay>, NoVisit>> + Send;
 
-    /// Has a visitor of this hub stay for longer, with a token that expires then; whether there is one.
+    /// Prolongs the visit of a user at this hub, with a token that expires then; false if there is none.
     fn renew_visit(&self, network: &NetworkKey, peer: &PeerId, expires_ms: Option<u64>) -> bool;
 
-    /// Ends the stay of a visitor of this hub, and returns when the mesh knows; whether there was one.
+    /// Ends the visit of a user at this hub, and returns when the mesh knows; false if there was none.
     fn end_visit(&self, network: &NetworkKey, peer: &PeerId) -> impl Future<Output = bool> + Send;
 
-    /// Ends the stay of a visitor of another hub, and returns when the mesh knows.
+    /// Ends the visit of a user at another hub, and returns when the mesh knows.
     fn end_visit_elsewhere(
         &self,
         visitor: Visitor,
@@ -198,13 +199,13 @@ pub trait Backend: Operate + Sized + 'static {
     /// Ends rooms without a member that this hub keeps, `most` of them at most; how many it kept, and how many have ended.
     fn end_empty_rooms(&self, most: usize) -> impl Future<Output = (usize, usize)> + Send;
 
-    /// Whether the hub takes too much memory to let anybody in.
+    /// Whether the hub takes too much memory to let any client in.
     fn pressure(&self) -> &Pressure;
 
-    /// The hub of whoever has this id.
+    /// The hub of the peer with this id.
     fn hub_of(&self, network: &NetworkKey, peer: &PeerId) -> Option<HubId>;
 
-    /// Whether a network can take this id as one more member. When several come at the same time, the mesh decides.
+    /// Whether a network can take this id as one more member. If several come at the same time, the mesh decides.
     fn has_capacity(&self, network: &NetworkKey, peer: &PeerId) -> bool;
 }
 
@@ -224,16 +225,16 @@ pub struct App<B> {
     /// For PeerJS clients.
     peerjs_slots: ConnectionSlots,
     http_slots: FairSlots,
-    /// Clients that have yet to show their token.
+    /// Clients that have not shown their token yet.
     unproven: FairSlots,
-    /// Those of the door for operators, which no crowd at the public one keeps shut.
+    /// The slots of the operators' door, so that a crowd at the public one cannot block it.
     admin_slots: FairSlots,
-    /// Those of members of rooms without a connection: they cost whoever makes them nothing that lasts.
+    /// The slots of members of rooms without a connection: they cost the client that creates them nothing lasting.
     visitor_slots: FairSlots,
     tls_door: TlsDoor,
-    /// The costly step of a TLS handshake is taken by few at a time.
+    /// Few handshakes take the costly step of TLS at a time.
     tls_turns: StepTurns,
-    /// Pages are made one at a time: whoever asks for many at once waits, and peers do not.
+    /// Pages are made one at a time: a client that asks for many waits, and peers do not.
     page_turn: Semaphore,
     admin_turn: Semaphore,
     pages: Pages<PageName>,
@@ -253,7 +254,7 @@ pub struct App<B> {
     tasks: TaskTracker,
     /// No further TCP connections, and those that are idle HTTP close.
     closing: CancellationToken,
-    /// Every task ends where it stands.
+    /// Ends every task at once.
     killed: CancellationToken,
 }
 
@@ -310,23 +311,23 @@ impl<B: Backend> App<B> {
         })
     }
 
-    /// What the sockets are handed to.
+    /// The backend.
     pub fn backend(&self) -> &B {
         &self.backend
     }
 
-    /// What it was told.
+    /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What it counts.
+    /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// Accepts connections on these sockets from now on, until [`close`](Self::close) or [`kill`](Self::kill); with
-    /// certificates, such as speak TLS.
+    /// Accepts connections on these sockets from now on, until [`close`](Self::close) or [`kill`](Self::kill); they
+    /// speak TLS if there are certificates.
     pub fn serve(
         self: &Arc<Self>,
         listeners: Vec<TcpListener>,
@@ -341,7 +342,7 @@ impl<B: Backend> App<B> {
         }
     }
 
-    /// The same for those who are to see what operators see. No peer and no hub comes in here.
+    /// The same for the operators' door, which lets in neither peers nor hubs.
     pub fn serve_operators(
         self: &Arc<Self>,
         listeners: Vec<TcpListener>,
@@ -380,12 +381,12 @@ impl<B: Backend> App<B> {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Takes no further TCP connection, and ends those that are not WebSockets once they have their answer.
+    /// Accepts no further TCP connection, and ends those that are not WebSockets once they have their answer.
     pub fn close(&self) {
         self.closing.cancel();
     }
 
-    /// Ends every task where it stands.
+    /// Ends every task at once.
     pub fn kill(&self) {
         self.closing.cancel();
         self.killed.cancel();
@@ -414,7 +415,7 @@ impl<B: Backend> App<B> {
             .for_each(ConnectRate::forget_idle);
     }
 
-    /// What PeerJS clients speak here.
+    /// The dialect of PeerJS clients here.
     fn peerjs_dialect(&self) -> Dialect {
         match self.config.peerjs.rooms {
             true => Dialect::PeerJsRoomMode,
@@ -436,7 +437,7 @@ impl<B: Backend> App<B> {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// What a hub that shuts down answers to whoever would send it clients.
+    /// The answer of a hub that shuts down to a proxy that would send it clients.
     fn draining_response(&self) -> Response {
         let seconds = self.config.drain.as_secs().max(1);
         reply::retry_later("the hub is shutting down", seconds)

@@ -1,8 +1,8 @@
-//! Whether a program on the hub's own machine asks by itself, as far as can be told.
+//! Whether a program on the hub's own machine asks by itself, as far as this can be known.
 //!
-//! It comes by an address of the loopback and asks for one, names none for whom it asks, and is no page of another origin.
-//! What proxies pass on is not: they say whom they speak for or what they are, or speak HTTP/1.0, or `TRUSTED_PROXIES` names
-//! them. A proxy on this machine that does none of that cannot be told from a program.
+//! Such a request comes from a loopback address and asks for one, forwards for no other client, and is not from a page
+//! of another origin. Requests through proxies do not count: these name the client or themselves, or speak HTTP/1.0, or
+//! `TRUSTED_PROXIES` names them. A proxy on this machine that does none of that looks like a program.
 
 use std::net::IpAddr;
 
@@ -13,17 +13,17 @@ use http::{HeaderMap, Version};
 use super::client_ip::is_forwarded;
 use super::{App, Backend, Head};
 
-/// Where a browser says that a request comes from.
+/// The header in which a browser names the origin of a request.
 const FETCH_SITE: &str = "sec-fetch-site";
 
-/// Why a request counts as none of a program on this machine.
+/// Why a request does not count as one of a program on this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Far {
     /// It comes from elsewhere, or may: through a proxy.
     Away,
-    /// It asks for a name that is not one of this machine alone, and pages can be led here by such.
+    /// It asks for a name that is not only this machine's, and an attacker can lead pages here by such a name.
     Name,
-    /// All else is right, but a page asks.
+    /// The rest is right, but a page asks.
     Page,
 }
 

@@ -11,21 +11,21 @@ use hubmesh_core::ids::{HubId, NetworkKey, PeerId};
 use crate::mesh::{LinkView, Removal, Tally};
 use crate::watch::{Banned, Party, Past, Watch};
 
-/// The peers of each hub that were asked for, and whose they are where that is known.
+/// Peers by hub, and the party of each if it is known.
 pub type Parties = BTreeMap<HubId, Vec<(PeerId, Option<Party>)>>;
 
-/// What operators ask for. Answers of other hubs are waited for no longer than is said.
+/// What operators may ask for. Answers of other hubs are awaited for no longer than the given time.
 pub trait Operate: Send + Sync {
-    /// What happens at this hub, and who is banned.
+    /// The events of this hub, and the bans.
     fn watch(&self) -> &Arc<Watch>;
 
     /// The links of the mesh, each once.
     fn links(&self) -> Vec<LinkView>;
 
-    /// Where a peer is, and since when, as Unix time in milliseconds.
+    /// The hub of a peer, and since when it is there, as Unix time in milliseconds.
     fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(HubId, u64)>;
 
-    /// Whose these peers of one network are.
+    /// The parties of these peers of one network.
     fn parties(
         &self,
         network: &NetworkKey,
@@ -39,7 +39,7 @@ pub trait Operate: Send + Sync {
     /// What waits at each hub that answers.
     fn tallies(&self, within: Duration) -> impl Future<Output = BTreeMap<HubId, Tally>> + Send;
 
-    /// Sends a peer away, wherever it is.
+    /// Removes a peer, at any hub.
     fn remove(
         &self,
         network: &NetworkKey,
@@ -47,7 +47,7 @@ pub trait Operate: Send + Sync {
         within: Duration,
     ) -> impl Future<Output = Removal> + Send;
 
-    /// Bans somebody in the whole mesh; how many connections of this hub end for a ban.
+    /// Places a ban in the whole mesh; gives how many connections of this hub end by it.
     fn place_ban(&self, ban: &Banned) -> impl Future<Output = Result<usize, BansFull>> + Send;
 
     /// Lifts a ban. False if there is none that counts.

@@ -1,11 +1,11 @@
 //! Pages that take a while to make are made once for several requests.
 //!
-//! What they show grows with the mesh, and anybody may ask for it as often as the connection bears. A page that took more
-//! than [`CHEAP`] is made again once [`REST`] times as long has passed: all of them together take a small part of the
-//! thread's time, whoever asks, and what is shown is some dozens of milliseconds old in large meshes, and fresh in small ones.
-//! Knows no routes; `status` and `peerjs` say what a page is and how it is made.
+//! Their contents grow with the mesh, and any client may ask for them as often as it likes. A page that took more than
+//! [`CHEAP`] is made again only after [`REST`] times as long: all pages together take a small part of the thread's
+//! time, and their contents are some dozens of milliseconds old in large meshes, and fresh in small ones. Knows no
+//! routes; `status` and `peerjs` say what a page is and how it is made.
 //!
-//! Invariant: memory is bounded by the pages that there are, one body each.
+//! Invariant: memory is bounded by the number of pages, one body each.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -41,7 +41,7 @@ impl<K: Eq + Hash> Pages<K> {
         }
     }
 
-    /// The page of this name, made now unless it was a moment ago. There are as many names as there are pages.
+    /// The page of this name, made now unless it was made a moment ago. There are as many names as pages.
     pub(super) fn get(&self, name: K, make: impl FnOnce() -> Bytes) -> Bytes {
         self.get_by(Instant::now, name, make)
     }

@@ -1,7 +1,7 @@
 //! Lists in pages: what a program asks for, and the part of a list that it gets.
 //!
-//! A list is sorted, and a page begins behind `after`, so that none is left out or shown twice while others come and go.
-//! Knows no list; used by `api`, `coordinator`, `admin_api` and `operating`.
+//! A list is sorted, and a page begins after `after`, so that no entry is left out or shown twice while others come and
+//! go. Knows no list; used by `api`, `coordinator`, `admin_api` and `operating`.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn labels() -> String {
     all.join(", ")
 }
 
-/// Why a page cannot be made as it was asked for.
+/// Why a page cannot be made.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum BadQuery {
     #[error("there is no parameter {0:?} here")]
@@ -51,7 +51,8 @@ pub(super) struct Paging {
 }
 
 impl Paging {
-    /// Reads what a query says of it, whatever else it says: clients of other servers add parameters of their own.
+    /// Reads the paging parameters of a query and ignores all others: clients of other servers add parameters of their
+    /// own.
     pub(super) fn read(text: &str) -> Result<Self, BadQuery> {
         let mut paging = Paging::default();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
@@ -60,7 +61,7 @@ impl Paging {
         Ok(paging)
     }
 
-    /// Whether this parameter is one of it.
+    /// Whether this is a paging parameter.
     fn take(&mut self, name: &str, value: &str) -> Result<bool, BadQuery> {
         match name {
             "limit" => self.limit = Some(limit(value)?),
@@ -70,12 +71,12 @@ impl Paging {
         Ok(true)
     }
 
-    /// The key that the page begins behind.
+    /// The key after which the page begins.
     pub(super) fn after(&self) -> Option<&str> {
         self.after.as_deref()
     }
 
-    /// What the query of a request says of it; or the answer, where that cannot be.
+    /// The paging of a request's query; or the answer, if it is wrong.
     pub(super) fn of(call: &Call) -> Result<Self, Box<Response>> {
         Paging::read(&call.head.query)
             .map_err(|why| Box::new(reply::error(StatusCode::BAD_REQUEST, &why.to_string())))
@@ -86,8 +87,8 @@ impl Paging {
         self.page(all, self.after.clone())
     }
 
-    /// The entries of this page out of all, which are sorted by their keys; the key of the last, if more come behind it; and
-    /// how many there are in all.
+    /// The entries of this page out of all, which are sorted by their keys; the key of the last, if more follow; and
+    /// the total.
     pub(super) fn page<T, K: Ord>(&self, mut all: Vec<(K, T)>, after: Option<K>) -> Page<K, T> {
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
         let total = all.len();

@@ -1,9 +1,8 @@
 //! What PeerJS clients ask for over HTTP: an id, the list of ids, and the WebSocket of their dialect.
 //!
-//! A client's option `path` prefixes all of it, so everything here exists under each path of `PEERJS_PATH`. What a
-//! client did wrong is told on the socket where the client knows the words for it, because browsers show scripts
-//! no answer to a refused upgrade; a wrong bearer token and a full room are told by status. Knows no message
-//! of the dialect.
+//! A client's option `path` prefixes all of it, so everything here exists under each path of `PEERJS_PATH`. A client
+//! learns its mistakes on the socket if its library knows the words, because browsers hide the answer to a refused
+//! upgrade from scripts; a wrong bearer token and a full room are told by status. Knows no message of the dialect.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -55,7 +54,7 @@ pub(super) enum Page<'p> {
     },
 }
 
-/// What is at `path`, if anything: where it is both a WebSocket and a page, the one that is asked for.
+/// The endpoint at `path`, if any: if it is both a WebSocket and a page, the requested one.
 pub(super) fn page<'p>(paths: &PeerJsPaths, path: &'p str, upgrade: bool) -> Option<Page<'p>> {
     let found = || paths.iter().filter_map(|prefix| below(path, prefix));
     found()
@@ -101,7 +100,7 @@ fn id() -> Response {
     reply::text(StatusCode::OK, "text/plain; charset=utf-8", fresh_id())
 }
 
-/// An id that nobody else has.
+/// A fresh id.
 pub(super) fn fresh_id() -> String {
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
     id.hyphenated().to_string()
@@ -136,7 +135,7 @@ struct Query {
 }
 
 impl Query {
-    /// Of two parameters with one name the first counts that says something.
+    /// Of two parameters with one name, the first that is not empty counts.
     fn read(query: &str) -> Self {
         let first = |name| {
             let mut all = query::values(query, name);
@@ -149,7 +148,7 @@ impl Query {
         }
     }
 
-    /// The token as its client has it: nobody who writes a `+` there means a blank.
+    /// The token as its client has it: no client writes a `+` there for a blank.
     fn token(&self) -> &str {
         &self.token.plain
     }
@@ -259,7 +258,7 @@ fn network<B: Backend>(
     NetworkKey::new(dialect, &name).map_err(|_| words::BAD_ROOM)
 }
 
-/// A token that lets its holder in names a room by what it says, any other by what it is.
+/// A token that lets its holder in names a room by its claim, any other token by itself.
 fn room<'r>(grant: &'r Grant, token: &'r Value, opens_gate: bool) -> Result<&'r str, &'static str> {
     let names = |room: &str| token.readings().any(|token| token == room);
     let only = grant.scope.networks.as_deref();
@@ -275,17 +274,17 @@ fn room<'r>(grant: &'r Grant, token: &'r Value, opens_gate: bool) -> Result<&'r 
     }
 }
 
-/// Whether the token is one that clients are let in by.
+/// Whether clients are let in by this token.
 fn opens_gate<B: Backend>(app: &App<B>, query: &Query) -> bool {
     !app.gate.is_open() && app.gate.check(query.token.readings()).is_ok()
 }
 
-/// Whether the token is the client's own: neither what many are let in by, nor the name of a room.
+/// Whether the token is the client's own: neither one that lets many clients in, nor the name of a room.
 fn is_own_secret<B: Backend>(app: &App<B>, query: &Query) -> bool {
     !app.config.peerjs.rooms && !opens_gate(app, query)
 }
 
-/// What stands for the client's secret between hubs, which the secret itself never reaches.
+/// What stands for the client's secret between hubs; the secret itself never leaves this hub.
 fn secret_proof(query: &Query) -> Vec<u8> {
     Sha256::new()
         .chain_update("peerjs token\0")
@@ -294,7 +293,7 @@ fn secret_proof(query: &Query) -> Vec<u8> {
         .to_vec()
 }
 
-/// Lets a client have its WebSocket only to hear why it may not come in. Those count as HTTP connections.
+/// Gives a client its WebSocket only to say why it is refused. These count as HTTP connections.
 fn turn_away<B: Backend>(
     app: &Arc<App<B>>,
     handshake: Handshake,

@@ -1,8 +1,8 @@
 //! The parameters of an address, as clients write them: encoded, encoded as forms are, or not at all.
 //!
-//! `peerjs` writes its token into the address as it is, where `+` stands for itself; what encodes as forms do writes it
-//! for a blank. Neither says which it is, so what has to equal a secret is compared in both spellings. Knows no
-//! parameter; called by whoever lets clients in.
+//! `peerjs` writes its token into the address unencoded, where `+` stands for itself; form encoding writes it for a
+//! blank. An address does not say which of the two it uses, so a value that has to equal a secret is compared in both
+//! readings. Knows no parameter; called by the code that lets clients in.
 
 use percent_encoding::percent_decode_str;
 
@@ -38,8 +38,8 @@ pub(super) fn values<'q>(query: &'q str, name: &'q str) -> impl Iterator<Item = 
     })
 }
 
-/// The text of what is encoded by `%`, with U+FFFD for what is no text. Half of a surrogate pair, which some programs
-/// encode as if it were a character, is one U+FFFD, as a browser writes it.
+/// The text of a `%` encoding, with U+FFFD for bytes that are not text. Half of a surrogate pair, which some programs
+/// encode as a character, is one U+FFFD, as browsers write it.
 fn decoded(text: &str) -> String {
     let mut bytes: Vec<u8> = percent_decode_str(text).collect();
     for at in 0..bytes.len() {

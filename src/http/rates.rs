@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a rate is taken over, at least, once the hub has run for as long.
+/// The shortest span of a rate, once the hub has run for as long.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// What the counters say at one moment.
+/// The counters at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tally {
     pub(super) at: Instant,
@@ -19,7 +19,7 @@ pub(super) struct Tally {
     pub(super) errors: u64,
 }
 
-/// How fast it goes.
+/// The rates.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Rates {
     pub(super) messages_per_second: f64,

@@ -1,11 +1,11 @@
-//! What orchestrators ask: `/live`, whether to start this hub anew, and `/ready`, whether to send it peers.
+//! The questions of orchestrators: `/live` (restart this hub?) and `/ready` (send it peers?).
 //!
-//! Neither says anything of peers or networks, so both may be asked by anybody. A hub is ready from when it knows of the
-//! peers that the mesh has, or from when that took too long: a hub that reaches no other serves its own peers, and to turn
-//! them away would help nobody. What was ready stays so until it is told to stop. A full hub is ready too, or nobody could
-//! roll out a larger `MAX_CONNECTIONS`.
+//! Neither tells anything of peers or networks, so any client may ask both. A hub is ready once it knows the peers of
+//! the mesh, or once that took too long: a hub that reaches no other still serves its own peers, and turning them away
+//! would help nobody. A ready hub stays ready until it is told to stop. A full hub is ready too, or nobody could roll
+//! out a larger `MAX_CONNECTIONS`.
 //!
-//! A hub that shuts down first says so here, and lets peers in as before for a while: a proxy has to ask before it can know.
+//! A hub that shuts down says so here first, and lets peers in for a while: a proxy has to ask before it can know.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +58,7 @@ impl<B: Backend> App<B> {
         self.readiness.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody asks for `/ready` now and then, and so can notice what it says.
+    /// Whether a client asks for `/ready` now and then, and so can notice the change.
     pub fn is_watched(&self) -> bool {
         let asked = *self.readiness.asked.lock();
         asked.is_some_and(|asked| asked.elapsed() < WATCHED_FOR)
@@ -92,7 +92,7 @@ impl<B: Backend> App<B> {
     }
 }
 
-/// `GET /live`: 200, unless the hub can serve nobody any more and has to be started anew.
+/// `GET /live`: 200, unless the hub can serve no client any more and has to be restarted.
 pub(super) fn live<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     if app.is_draining() || app.backend.is_running() {
         return reply::json(StatusCode::OK, &json!({ "status": "live" }));

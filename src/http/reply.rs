@@ -20,7 +20,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 
 /// What `value` is as JSON.
 pub(super) fn to_json(value: &impl Serialize) -> Bytes {
-    // What is given here are our own structs with text keys, which always serialize.
+    // These values are our own structs with text keys, which always serialize.
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
@@ -81,14 +81,14 @@ fn after(seconds: u64, mut response: Response) -> Response {
     response
 }
 
-/// Says that what is answered depends on what the client accepts.
+/// Says that the answer depends on what the client accepts.
 pub(super) fn by_accept(mut response: Response) -> Response {
     let vary = HeaderValue::from_static("Accept");
     response.headers_mut().append(VARY, vary);
     response
 }
 
-/// What `OPTIONS` tells of a path that answers these methods, where no other origin may ask.
+/// The answer to `OPTIONS` on a path that answers these methods and that no other origin may use.
 pub(super) fn options(methods: &str) -> Response {
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NO_CONTENT;

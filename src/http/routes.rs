@@ -1,4 +1,4 @@
-//! Which paths there are at each door, and who answers there.
+//! The paths of each door and their handlers.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub(super) fn routes<B: Backend>(app: &Arc<App<B>>, door: Door) -> BoxedFilter<(
     })
 }
 
-/// What takes its time behind a door, or answers other methods than pages do.
+/// The endpoints of a door: they take their time, or answer other methods than pages do.
 fn endpoints<B: Backend>(app: &App<B>, door: Door) -> Vec<Endpoint<B>> {
     let mut all = api::endpoints(app);
     all.push(auth_token::endpoint());
@@ -86,7 +86,7 @@ fn endpoints<B: Backend>(app: &App<B>, door: Door) -> Vec<Endpoint<B>> {
     all
 }
 
-/// The methods that are answered at this path, or would be if there were anything.
+/// The methods at this path, or those of a page if nothing is there.
 pub(super) fn methods_at<B: Backend>(app: &App<B>, door: Door, path: &str) -> Cow<'static, str> {
     let all = endpoints(app, door);
     let found = all.iter().find(|endpoint| endpoint.is_at(path));
@@ -111,7 +111,7 @@ fn route<B: Backend>(
     let page_alone = door == Door::Admin || !is_socket(path);
     let answer = move |mut head: Head| {
         let check = || app.operators.check(door, &head.headers);
-        // Elsewhere a bearer may be a client's own token.
+        // At other paths a bearer may be a client's own token.
         let tells_more = is_kept || matches!(path, "health" | "");
         let checked =
             match tells_more && app.operators.have_a_token() && admin::has_bearer(&head.headers) {
@@ -138,7 +138,7 @@ pub(super) fn is_socket(path: &str) -> bool {
         || (cfg!(feature = "trial-dialect") && path == "trial")
 }
 
-/// Paths that have no page of their own, at the door for operators: what their page is made of.
+/// The paths of the operators' door without a route of their own: the files of its page.
 fn assets_alone() -> BoxedFilter<(Response,)> {
     let answer =
         |path: FullPath, head: Head| asset(&path, &head).unwrap_or_else(reply::nothing_here);
@@ -154,7 +154,7 @@ fn asset(path: &FullPath, head: &Head) -> Option<Response> {
     })
 }
 
-/// Paths that have no page of their own: PeerJS clients name theirs, and anything else is not there.
+/// The paths without a route of their own: those of PeerJS clients; any other is 404.
 fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
     let app = Arc::clone(app);
     warp::path::full()
@@ -182,10 +182,10 @@ fn elsewhere<B: Backend>(app: &Arc<App<B>>) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// `/` is a peer's WebSocket, or says what this is: to a browser by a page, to all others in JSON.
+/// `/`: a peer's WebSocket, or what this server is: a page for browsers, JSON for other clients.
 ///
-/// A WebSocket here without `peerId` is of a client that does not name itself in the address: what it says first tells
-/// what it speaks.
+/// A WebSocket here without `peerId` belongs to a client that does not name itself in the address: its first text tells
+/// its dialect.
 fn root<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     if asked::is_peerjs(&head) && app.config.peerjs.is_served() {
         misrouted::no_endpoint(app, &head, "/")

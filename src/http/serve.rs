@@ -1,4 +1,4 @@
-//! TCP connections: accepts them, bounds them, and has hyper serve each with the routes.
+//! TCP connections: accepts them, bounds them, and lets hyper serve each with the routes.
 //!
 //! A connection that is no WebSocket yet holds one of `MAX_HTTP_CONNECTIONS` slots (see `limits::slots`), has
 //! `HEADER_TIMEOUT_MS` for its TLS handshake, if the port speaks TLS, and for each request's head, and lives for a bounded
@@ -66,21 +66,22 @@ pub(super) async fn accept<B: Backend>(
     }
 }
 
-/// What is behind a door.
+/// The parts of a door.
 #[derive(Clone)]
 struct DoorRoutes {
     door: Door,
     filter: BoxedFilter<(Response,)>,
 }
 
-/// A connection before anything is read of it.
+/// A connection of which nothing has been read.
 struct Caller {
     tcp: TcpStream,
-    /// What it speaks TLS with; `None` leaves it plain.
+    /// Its TLS; `None` leaves it plain.
     certificates: Option<Arc<Certificates>>,
 }
 
-/// A connection that broke while it waited is its own affair; anything else may last, so it is left alone for a moment.
+/// A connection that broke while it waited is no reason to pause. Any other error may last, so the hub pauses for a
+/// moment.
 async fn survive<B: Backend>(app: &App<B>, error: &io::Error) {
     app.metrics.accept_errors.inc();
     let of_the_connection = matches!(
@@ -98,7 +99,7 @@ async fn survive<B: Backend>(app: &App<B>, error: &io::Error) {
     }
 }
 
-/// What to do about it, where that is known.
+/// The remedy, if it is known.
 fn hint(error: &io::Error) -> Option<&'static str> {
     let of_this_process = Errno::MFILE.raw_os_error();
     (error.raw_os_error() == Some(of_this_process)).then_some(
@@ -144,7 +145,7 @@ async fn connection<B: Backend>(
     app.metrics.http_connections_open.inc();
     let stream = match caller.certificates {
         None => Some(Stream::Plain(caller.tcp)),
-        // Boxed, so that a plain connection's task is no larger for it.
+        // Boxed, so that the task of a plain connection is no larger.
         Some(certificates) => Box::pin(secure(&app, &certificates, caller.tcp, remote)).await,
     };
     if let Some(stream) = stream {
@@ -154,7 +155,7 @@ async fn connection<B: Backend>(
     drop(slot);
 }
 
-/// TLS over a connection, if there is a slot for its handshake, and the client manages within `HEADER_TIMEOUT_MS`.
+/// TLS over a connection, if its handshake gets a slot, and the client manages within `HEADER_TIMEOUT_MS`.
 async fn secure<B: Backend>(
     app: &App<B>,
     certificates: &Certificates,
@@ -255,7 +256,7 @@ async fn converse<B: Backend>(
     }
 }
 
-/// Waits until a connection is to end: after its time, or when an answer that lasts is read no more.
+/// Waits until a connection has to end: after its time, or when a streamed answer has lost its reader.
 async fn over(head_timeout: Duration, lasting: &OnceLock<CancellationToken>) {
     sleep(head_timeout * LIFETIME_IN_HEADER_TIMEOUTS).await;
     if let Some(stalled) = lasting.get() {
@@ -263,8 +264,8 @@ async fn over(head_timeout: Duration, lasting: &OnceLock<CancellationToken>) {
     }
 }
 
-/// What counts as refused of what hyper ends by itself; a client that goes away does not, nor does one that was
-/// answered and asks no more.
+/// Which errors of hyper count as a refusal. A client that goes away does not, nor does one that has its answer and
+/// asks no more.
 fn refusal(why: &hyper::Error, owed: &Owed) -> Option<Refusal> {
     if why.is_timeout() {
         return owed.is_due().then_some(Refusal::HeaderTimeout);
@@ -272,7 +273,7 @@ fn refusal(why: &hyper::Error, owed: &Owed) -> Option<Refusal> {
     why.is_parse().then_some(Refusal::BadRequest)
 }
 
-/// Answers one request: the routes, and around them what is common to all answers.
+/// Answers one request: the routes, and around them the parts that all answers have.
 async fn answer<B: Backend>(
     app: Arc<App<B>>,
     routes: DoorRoutes,
@@ -294,7 +295,7 @@ async fn answer<B: Backend>(
         page(&app, routes, request).await?
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // A connection may have the next request at hand, and as many of them as it likes.
+        // A connection may have any number of further requests at hand.
         yield_now().await;
     }
     if door == Door::Public && response.extensions().get::<Private>().is_none() {
@@ -304,14 +305,14 @@ async fn answer<B: Backend>(
     Ok(response)
 }
 
-/// The answer to `OPTIONS`: browsers ask what they may do, and load balancers whether the hub is well.
-/// At the door for operators, no page of another origin may do anything.
+/// The answer to `OPTIONS`: browsers ask what they may do, and load balancers whether the hub is well. At the
+/// operators' door no page of another origin may do anything.
 fn options<B: Backend, T>(app: &App<B>, door: Door, request: &Request<T>) -> Response {
     let headers = request.headers();
     let methods = methods_at(app, door, request.uri().path());
     match door {
         _ if app.is_draining() && !cors::is_preflight(headers) => app.draining_response(),
-        // Nor there.
+        // The same there.
         Door::Public if request.uri().path().starts_with(admin_api::PATH) => {
             reply::options(&methods)
         }
@@ -320,7 +321,7 @@ fn options<B: Backend, T>(app: &App<B>, door: Door, request: &Request<T>) -> Res
     }
 }
 
-/// Whether a request does not wait for its turn here: it asks for a WebSocket, or its page takes a turn by itself.
+/// Whether a request needs no turn here: it asks for a WebSocket, or its page takes a turn by itself.
 fn has_no_turn<T>(door: Door, request: &Request<T>) -> bool {
     let path = request.uri().path();
     let of_others = [admin_api::PATH, api::PATH];
@@ -328,21 +329,22 @@ fn has_no_turn<T>(door: Door, request: &Request<T>) -> bool {
         || (door == Door::Public && is_for_a_socket(request))
 }
 
-/// Whether it asks for a WebSocket where there may be one. These wait for no page; what only says `Upgrade` does.
+/// Whether it asks for a WebSocket at a path that may have one. Such requests wait for no page; a request that only
+/// says `Upgrade` does.
 fn is_for_a_socket<T>(request: &Request<T>) -> bool {
     let path = request.uri().path();
     let is_there = path.strip_prefix('/').is_some_and(is_socket) || path.ends_with("/peerjs");
     is_there && request.method() == Method::GET && asked::is_requested(request.headers())
 }
 
-/// Makes one page, when it is its turn. After each one the sockets of all peers go first, so that no number of requests
-/// keeps them waiting for more than one page.
+/// Makes one page, when it is its turn. After each page the sockets of all peers go first, so that no number of
+/// requests makes them wait for more than one page.
 async fn page<B: Backend>(
     app: &App<B>,
     routes: DoorRoutes,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    // It is never closed.
+    // The semaphore is never closed.
     let _turn = app.turn(routes.door).acquire().await;
     let response = TowerToHyperService::new(warp::service(routes.filter))
         .call(request)

@@ -1,7 +1,7 @@
-//! The status pages: what the hub says of itself and of the mesh, as JSON or as Prometheus metrics.
+//! The status pages: what the hub tells of itself and of the mesh, as JSON or as Prometheus metrics.
 //!
-//! The shapes are those that clients and dashboards of the original server read; fields of ours are added, none is
-//! taken away. Times in a day's terms are RFC 3339 (`timestamp`), others Unix milliseconds; spans are milliseconds.
+//! Clients and dashboards of the original server read these shapes, so fields are added, and none is removed.
+//! `timestamp` is RFC 3339, other times are Unix milliseconds; spans are milliseconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl<B: Backend> App<B> {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Messages from peers so far, and what they were told to have done wrong.
+    /// Messages from peers so far, and errors that they were told.
     pub(super) fn tally(&self) -> Tally {
         Tally {
             at: Instant::now(),
@@ -45,7 +45,7 @@ fn connected(bootstrap: &[BootstrapView]) -> usize {
     bootstrap.iter().filter(|hub| hub.connected).count()
 }
 
-/// Where the clients are explained whose server this can be.
+/// Where the documentation of the clients is.
 pub(super) const WEBSITE: &str = "https://peerjs.com/";
 
 /// `GET /`: what this is and where to go on.
@@ -68,12 +68,12 @@ pub(super) fn description<B: Backend>(app: &App<B>, head: &Head) -> Response {
     describe(app, &endpoints)
 }
 
-/// Whether the page at this path shows the mesh, and so is for operators alone where these are told apart.
+/// Whether the page at this path shows the mesh, and so is only for operators if these are told apart.
 pub(super) fn is_of_operators(path: &str) -> bool {
     OF_OPERATORS.iter().any(|(name, _)| *name == path)
 }
 
-/// What shows the mesh.
+/// The pages that show the mesh.
 const OF_OPERATORS: [(&str, &str); 4] = [
     ("metrics", "/metrics"),
     ("hubs", "/hubs"),
@@ -81,7 +81,7 @@ const OF_OPERATORS: [(&str, &str); 4] = [
     ("hubstats", "/hubstats"),
 ];
 
-/// `GET /` at the door for operators.
+/// `GET /` at the operators' door.
 pub(super) fn operators_description<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     let mut endpoints = BTreeMap::from(OF_OPERATORS);
     endpoints.extend([
@@ -104,8 +104,8 @@ fn describe<B: Backend>(app: &App<B>, endpoints: &BTreeMap<&str, &str>) -> Respo
     reply::json(StatusCode::OK, &body)
 }
 
-/// What `/health` answers with. A hub whose own STUN and TURN have failed lets peers in as before, so nothing should
-/// take it out of service for that.
+/// The answer of `/health`. A hub whose own STUN and TURN have failed still lets peers in, so it must not be taken out
+/// of service for that.
 fn condition(draining: bool, turn_failed: bool) -> (StatusCode, &'static str) {
     match (draining, turn_failed) {
         (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
@@ -114,8 +114,8 @@ fn condition(draining: bool, turn_failed: bool) -> (StatusCode, &'static str) {
     }
 }
 
-/// `GET /health`: 200 while peers are let in, 503 while the hub shuts down. How many there are is told to operators
-/// alone, where these are told apart.
+/// `GET /health`: 200 while peers are let in, 503 while the hub shuts down. Only operators learn the number of peers,
+/// if operators are told apart.
 pub(super) fn health<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     let turn = app.own_servers.get().map(OwnServers::are_served);
     let (code, status) = condition(app.is_draining(), turn == Some(false));
@@ -145,7 +145,7 @@ pub(super) fn health<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     reply::json(code, &body)
 }
 
-/// `GET /metrics`: the Prometheus text for those who ask for it, JSON for all others.
+/// `GET /metrics`: the Prometheus text for clients that ask for it, JSON for all others.
 pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     let response = if wants_exposition(&head.headers) {
         refresh_gauges(app);
@@ -163,7 +163,7 @@ pub(super) fn metrics<B: Backend>(app: &Arc<App<B>>, head: Head) -> Response {
     reply::by_accept(response)
 }
 
-/// Counting the directory's networks takes a moment, so its gauges are set for those alone who look.
+/// Counting the directory's networks takes a moment, so its gauges are set only when a client reads them.
 fn refresh_gauges<B: Backend>(app: &App<B>) {
     let view = app.backend.view();
     let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -211,7 +211,7 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
             "rate_limited": metrics.rate_limited.get(),
         },
         "dialects": dialects,
-        // As the original server of the room mode shows itself.
+        // As the original server of the room mode reports itself.
         "metrics": {
             "activeRooms": rooms.networks,
             "activePeers": rooms.peers,
@@ -221,14 +221,14 @@ fn metrics_json<B: Backend>(app: &App<B>) -> serde_json::Value {
     })
 }
 
-/// What there is of one dialect in the whole mesh.
+/// The numbers of one dialect in the whole mesh.
 #[derive(Clone, Copy, Default, Serialize)]
 struct DialectCounts {
     networks: usize,
     peers: usize,
 }
 
-/// Names of realms and rooms are not shown: whoever knows a room's may enter it.
+/// Names of realms and rooms are not shown: a client that knows the name of a room may enter it.
 fn by_dialect(networks: &[(NetworkKey, usize)]) -> BTreeMap<&'static str, DialectCounts> {
     let mut all: BTreeMap<_, DialectCounts> = Dialect::ALL
         .iter()
@@ -333,7 +333,7 @@ struct BootstrapEntry<'v> {
     attempt_number: u32,
 }
 
-/// `GET /hubstats`: the other hubs, and how it goes with those of `BOOTSTRAP_HUBS`.
+/// `GET /hubstats`: the other hubs, and the state of the dials to `BOOTSTRAP_HUBS`.
 pub(super) fn hubstats<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     let make = || reply::to_json(&hubstats_json(&app.backend.view()));
     let text = app.pages.get(PageName::HubStats, make);

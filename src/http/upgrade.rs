@@ -1,9 +1,8 @@
 //! From an HTTP request to a WebSocket, without the buffers that warp's own upgrade would allocate.
 //!
-//! [`Handshake::check`] reads the request and has the 101 ready, and [`finish`] waits for hyper to let
-//! go of the connection and takes the bare [`Stream`] out of it. What arrived behind the request's head is copied
-//! out, because hyper's buffer would otherwise stay in memory as long as the WebSocket. Knows nothing of who may
-//! come in.
+//! [`Handshake::check`] reads the request and prepares the 101; [`finish`] waits for hyper to let go of the connection
+//! and takes the bare [`Stream`] out of it. Bytes after the request's head are copied, because hyper's buffer would
+//! otherwise stay in memory as long as the WebSocket. Knows nothing of who may come in.
 
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ pub(super) enum BadHandshake {
     /// It does not ask for one.
     #[error("this is a WebSocket: ask for one with Connection: Upgrade and Upgrade: websocket")]
     NotAsked,
-    /// Its client asked for one, and something on the way changed the request.
+    /// Its client asked for one, and a proxy on the way changed the request.
     #[error(transparent)]
     Lost(#[from] Lost),
     /// The version is not 13.
@@ -61,7 +60,8 @@ impl BadHandshake {
         if status == StatusCode::UPGRADE_REQUIRED {
             headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
-        // To others these would be noise, and an HTTP/2 client takes an answer with them for broken: proxies pass them on.
+        // For other requests these headers would be noise, and an HTTP/2 client would reject an answer with them:
+        // proxies pass them on.
         if self == BadHandshake::Version {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -88,7 +88,7 @@ impl Handshake {
         }
         match headers.get(SEC_WEBSOCKET_VERSION) {
             Some(version) if version == "13" => {}
-            // A proxy that sets `Upgrade` on whatever passes asks for nothing.
+            // A proxy that sets `Upgrade` on every request asks for nothing.
             None if !headers.contains_key(SEC_WEBSOCKET_KEY) => return Err(BadHandshake::NotAsked),
             _ => return Err(BadHandshake::Version),
         }
@@ -103,7 +103,7 @@ impl Handshake {
         Ok(Handshake { switch, on_upgrade })
     }
 
-    /// The 101 that switches protocols, and where the connection will come from.
+    /// The 101 that switches protocols, and the connection to come.
     pub(super) fn into_parts(self) -> (Response, OnUpgrade) {
         (self.switch, self.on_upgrade)
     }
@@ -122,7 +122,7 @@ fn switch(accept: HeaderValue, protocol: Option<HeaderValue>) -> Response {
     response
 }
 
-/// The subprotocol to agree on: the first that is offered, because clients give up without one and the messages are the
+/// The subprotocol to agree on: the first offered one, because clients give up without one, and the messages are the
 /// same in all.
 fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, BadHandshake> {
     let mut first = None;
@@ -170,7 +170,7 @@ pub(super) enum UpgradeFailed {
     Foreign,
 }
 
-/// Waits for the connection; gives it with what was read of it behind the request.
+/// Waits for the connection; gives it with the bytes that were read after the request.
 pub(super) async fn finish(
     on_upgrade: OnUpgrade,
     within: Duration,

@@ -1,10 +1,10 @@
-//! The pages of a hub for people, at `/` and, for operators, at `/admin`, with their scripts, styles and pictures, and what the
-//! first asks about this hub.
+//! The pages of a hub for people, at `/` and, for operators, at `/admin`, with their scripts, styles and pictures, and
+//! the facts about this hub that the first page needs.
 //!
 //! All of it is built in `web/` and compiled in from `web/dist`, so a hub needs no file beside it. The names of assets
-//! carry a hash of what is in them: they may be kept for ever, and the page that names them is asked for again each time.
-//! A page runs nothing that this hub does not serve: the policy in [`CSP`] allows no inline script and no other host.
-//! What changes by itself, the page polls from the JSON pages of `status`.
+//! carry a hash of their contents: browsers may keep them for ever, and ask for the page that names them each time. A
+//! page runs only what this hub serves: the policy in [`CSP`] allows no inline script and no other host. Changing data
+//! is polled from the JSON pages of `status`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -73,7 +73,7 @@ impl Asset {
         }
     }
 
-    /// The file, unless whoever asks has it already.
+    /// The file, unless the client has it already.
     pub(super) fn response(&self, asked: &HeaderMap) -> Response {
         let known = is_known(asked, &self.etag);
         let body = if known { &[][..] } else { self.body };
@@ -125,7 +125,7 @@ pub(super) fn page(asked: &HeaderMap) -> Response {
     compiled_in(INDEX, asked)
 }
 
-/// `GET /admin`. It has nothing of the mesh in it, and asks for that as whoever looks at it.
+/// `GET /admin`. The page holds nothing of the mesh, and asks for it with the rights of its visitor.
 pub(super) fn operators_page<B: Backend>(_: &Arc<App<B>>, head: Head) -> Response {
     compiled_in(OPERATORS, &head.headers)
 }
@@ -137,8 +137,8 @@ fn compiled_in(path: &str, asked: &HeaderMap) -> Response {
     }
 }
 
-/// `GET /page.json`: what the page has to know of this hub's settings. No token is in here, and no key but the one that
-/// every PeerJS client knows: a client that knows a realm's key may come into it.
+/// `GET /page.json`: this hub's settings that the page needs. It holds no token, and no key but the one that every
+/// PeerJS client knows: a client that knows a realm's key may enter the realm.
 pub(super) fn about<B: Backend>(app: &Arc<App<B>>, _: Head) -> Response {
     let config = &app.config;
     let peerjs = config.peerjs.is_served().then(|| {

@@ -1,8 +1,8 @@
-//! Who is banned: what connections and joins are checked against.
+//! The bans, as connections and joins are checked against them.
 //!
-//! The mesh keeps the bans (`hubmesh_core`), of which it knows no more than a number and a time; what they say is read here.
-//! The driver puts in what it knows whenever that changes. Checks are at connects and joins alone, never on the way of a signal,
-//! and cost nothing while nobody is banned. A ban that is over counts no more, whether anybody has noticed or not.
+//! The mesh keeps the bans (`hubmesh_core`), and knows only their numbers and times; their contents are read here. The
+//! driver hands them in whenever they change. Only connects and joins are checked, never the way of a signal, and the
+//! check costs nothing while there is no ban. A ban that is over no longer counts, even before it is removed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,10 +21,10 @@ use crate::metrics::Metrics;
 
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 200;
-/// The longest subject that operators see and may ban, in bytes: a token may name any, and a longer one is told to nobody.
+/// The longest subject that operators see and may ban, in bytes: a token may name any, and a longer one is not shown.
 pub(crate) const MAX_SUBJECT: usize = 256;
 
-/// Whose connection it is, as far as its own hub knows.
+/// The party of a connection, as far as its own hub knows.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Party {
     /// Where it connects from.
@@ -34,7 +34,7 @@ pub struct Party {
 }
 
 impl Party {
-    /// Somebody at this address whose token names this subject, if it names one.
+    /// A party at this address whose token names this subject, if it names one.
     pub fn new(address: IpAddr, subject: Option<&str>) -> Self {
         Party {
             address,
@@ -42,19 +42,19 @@ impl Party {
         }
     }
 
-    /// Somebody at this address who has shown nothing.
+    /// A party at this address without a token.
     pub fn at(address: IpAddr) -> Self {
         Party::new(address, None)
     }
 
-    /// The same as operators see it: without a subject that is too long to be told.
+    /// The same as operators see it: without a subject that is too long to be shown.
     pub(crate) fn shown(mut self) -> Self {
         self.subject = self.subject.filter(|text| text.len() <= MAX_SUBJECT);
         self
     }
 }
 
-/// What a ban goes by.
+/// The target of a ban.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum BannedBy {
     /// An id, in one network, in all of a dialect, or in all.
@@ -85,7 +85,7 @@ impl BannedBy {
         }
     }
 
-    /// What is banned, as text.
+    /// The target as text.
     pub fn value(&self) -> String {
         match self {
             BannedBy::Id { id, .. } => id.clone(),
@@ -110,7 +110,7 @@ struct About {
 pub struct Banned {
     /// Its number.
     pub id: BanId,
-    /// Who is banned.
+    /// The target.
     pub by: BannedBy,
     /// Why, for operators.
     pub reason: String,
@@ -122,7 +122,7 @@ pub struct Banned {
     pub placed_by: HubId,
 }
 
-/// Why nobody can be banned so.
+/// Why a ban cannot be placed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BadBan {
     /// None or several of the four.
@@ -163,7 +163,7 @@ pub enum BadBan {
 }
 
 impl Banned {
-    /// A ban of this one, from now on for so many seconds.
+    /// A ban of this target, from now on for this many seconds.
     pub fn new(
         by: BannedBy,
         reason: String,
@@ -187,7 +187,7 @@ impl Banned {
         })
     }
 
-    /// The same as the mesh keeps it.
+    /// The ban as the mesh keeps it.
     pub fn to_ban(&self) -> Ban {
         let about = About {
             by: self.by.clone(),
@@ -204,7 +204,7 @@ impl Banned {
         }
     }
 
-    /// What the mesh keeps, read; nothing if a later version placed it.
+    /// A ban that the mesh keeps, read; nothing if a later version placed it.
     pub fn of(ban: &Ban) -> Option<Self> {
         let about: About = postcard::from_bytes(&ban.about).ok()?;
         let fits = match &about.by {
@@ -251,7 +251,8 @@ impl BannedBy {
         Ok(BannedBy::Address(address.to_canonical()))
     }
 
-    /// A ban of a block of addresses. Not of all there are: that would keep the operator's own peers out as well.
+    /// A ban of a block of addresses. A block of all addresses is refused: it would keep the operator's own peers out
+    /// as well.
     pub fn block(text: &str) -> Result<Self, BadBan> {
         let block: IpNet = text.parse().map_err(|_| BadBan::Block)?;
         // Addresses are compared in their own form, so a block of mapped ones has to be one as well.
@@ -338,7 +339,7 @@ pub struct BanList {
 }
 
 impl BanList {
-    /// Nobody is banned.
+    /// No bans.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         BanList {
             any: AtomicBool::new(false),
@@ -348,7 +349,7 @@ impl BanList {
         }
     }
 
-    /// These count from now on, and no others.
+    /// From now on these bans count, and no others.
     pub fn set<'a>(&self, bans: impl Iterator<Item = &'a Ban>) {
         let mut all: Vec<Banned> = bans.filter_map(Banned::of).collect();
         all.sort_by_key(|ban| (ban.placed_ms, ban.id));
@@ -357,11 +358,11 @@ impl BanList {
         let any = !all.is_empty();
         *self.table.write() = Arc::new(Table::of(all));
         self.any.store(any, Ordering::Release);
-        // Kept for whoever enforces them, if that is at work.
+        // Kept for the task that enforces bans, if it runs.
         self.changed.notify_one();
     }
 
-    /// Waits until others count.
+    /// Waits until the bans change.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -371,7 +372,7 @@ impl BanList {
         any.then(|| Arc::clone(&self.table.read()))
     }
 
-    /// All of them that count now, in the order in which they were placed.
+    /// All bans that count now, in the order in which they were placed.
     pub fn all(&self) -> Vec<Banned> {
         let now = unix_ms();
         let table = self.table();
@@ -381,7 +382,7 @@ impl BanList {
         })
     }
 
-    /// Whether whoever this is may not connect.
+    /// Whether this party is banned from connecting.
     pub fn bars(&self, party: &Party) -> bool {
         let Some(table) = self.table() else {
             return false;
@@ -400,7 +401,7 @@ impl BanList {
             || by_block()
     }
 
-    /// Whether nobody may have this id in this network.
+    /// Whether a ban takes this id in this network.
     pub fn bars_id(&self, network: &NetworkKey, peer: &PeerId) -> bool {
         let Some(table) = self.table().filter(|table| !table.ids.is_empty()) else {
             return false;

@@ -1,7 +1,7 @@
-//! One thing that happened, in the words that operators read.
+//! One event, in the words that operators read.
 //!
-//! It goes three ways: as JSON to whoever listens, to the webhook, and to other hubs. Names of peers and networks are text of
-//! strangers and are passed on as such. Knows nothing of who reads it.
+//! It goes three ways: as JSON to readers, to the webhook, and to other hubs. Names of peers and networks are text of
+//! strangers and are passed on as such. Knows nothing of its readers.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -39,7 +39,7 @@ pub enum What {
         #[serde(with = "peer_text")]
         peer: PeerId,
     },
-    /// It is no more.
+    /// A peer left a network.
     Leave {
         /// The network.
         #[serde(with = "network_text")]
@@ -59,11 +59,11 @@ pub enum What {
         #[serde(with = "peer_text")]
         peer: PeerId,
     },
-    /// Somebody was refused.
+    /// A client was refused.
     Refusal {
         /// The label of the reason.
         reason: Cow<'static, str>,
-        /// Where it comes from.
+        /// Its address.
         address: Option<IpAddr>,
         /// The network and the id that it asked for.
         #[serde(with = "place_text")]
@@ -86,7 +86,7 @@ pub enum What {
         /// The hub.
         other: HubId,
     },
-    /// Another hub is in reach no more.
+    /// Another hub is out of reach.
     HubLost {
         /// The hub.
         other: HubId,
@@ -100,23 +100,23 @@ pub enum What {
     },
     /// An operator did something.
     Operator(Operator),
-    /// So many events of this hub were left out.
+    /// Events of this hub were left out.
     Missed {
         /// How many.
         count: u64,
     },
 }
 
-/// What an operator did, and who it was. Never a token.
+/// What an operator did, and how the operator was recognised. Never a token.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Operator {
     /// What was done.
     pub action: Cow<'static, str>,
     /// From which address.
     pub by: Option<IpAddr>,
-    /// How it showed that it may.
+    /// How it showed its right.
     pub with: Cow<'static, str>,
-    /// The dialect of the network that it is about.
+    /// The dialect of the network.
     pub dialect: Option<String>,
     /// The network.
     pub network: Option<String>,
@@ -126,7 +126,7 @@ pub struct Operator {
     pub ban: Option<String>,
     /// What kind of ban it is.
     pub kind: Option<String>,
-    /// Who is banned.
+    /// The target of the ban.
     pub value: Option<String>,
     /// Why, as the operator said.
     pub reason: Option<String>,
@@ -165,7 +165,7 @@ impl Event {
         "missed",
     ];
 
-    /// What is said of it beside its type.
+    /// The fields of an event beside its type.
     pub fn to_json(&self) -> Value {
         let mut fields = match &self.what {
             What::Join { network, peer } | What::Takeover { network, peer } => place(network, peer),
@@ -206,7 +206,7 @@ impl Event {
         fields
     }
 
-    /// Whether another hub may say so: none of its texts is longer than what a hub of ours makes.
+    /// Whether another hub may send this: none of its texts is longer than those of this version.
     pub(crate) fn is_bounded(&self) -> bool {
         let short = |text: &str| text.len() <= MAX_TEXT;
         if self.at_ms > MAX_AT_MS {

@@ -1,10 +1,10 @@
-//! What happened last, for whoever listens: two rings of a thousand events.
+//! The last events, for their readers: two rings of a thousand events each.
 //!
-//! One has the events of this hub, for other hubs and the webhook; the other has these and those that other hubs told of, for
-//! readers. Whoever notes an event takes a lock for a moment and waits for nobody. A reader that is too slow is not waited for
-//! either: what it did not read in time is gone, and it is told how much that was.
+//! One ring has the events of this hub, for other hubs and the webhook. The other has these and those that other hubs
+//! told of, for readers. Code that notes an event takes a lock for a moment and never waits. A reader that is too slow
+//! is not waited for either: it loses events, and is told how many.
 //!
-//! Refusals are of strangers, who can have as many as they like: so many a second are shown, and the rest only counted.
+//! Strangers can cause any number of refusals, so only a few a second are shown, and the rest are counted.
 //!
 //! Invariants: numbers rise by one; a reader gets each event once and in order, or is told that it missed it.
 
@@ -29,10 +29,10 @@ use crate::metrics::Metrics;
 pub(crate) const KEPT: usize = 1_000;
 /// How many refusals are shown in a second.
 const REFUSALS_A_SECOND: u32 = 50;
-/// For how long after its last reader a hub goes on to listen to the others.
+/// For how long after its last reader a hub still listens to the others.
 const LINGER: Duration = Duration::from_secs(60);
 
-/// Where a reader stands: the number of the last event that it has, in one life of a hub.
+/// The position of a reader: the number of its last event, in one life of a hub.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Read {
     /// The life; 0 for none.
@@ -69,7 +69,7 @@ impl FromStr for Read {
 /// What a reader gets.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// So many were lost to it before these; `None` within `Some` if nobody knows.
+    /// How many it lost before these; `None` within `Some` if that is unknown.
     pub missed: Option<Option<u64>>,
     /// The next ones, with their numbers.
     pub events: Vec<(u64, Arc<Event>)>,
@@ -91,7 +91,7 @@ impl Ring {
         self.last += 1;
     }
 
-    /// What comes behind this number, `most` at most, and how many before it are gone.
+    /// The events after this number, `most` at most, and how many of them are gone.
     fn after(&self, number: u64, most: usize) -> (u64, Vec<(u64, Arc<Event>)>) {
         let first = self.last + 1 - self.events.len() as u64;
         let start = first.max(number + 1);
@@ -105,7 +105,7 @@ struct State {
     me: HubId,
     own: Ring,
     all: Ring,
-    /// The second that refusals are counted in, and how many are left of it.
+    /// The second in which refusals are counted, and how many more it may show.
     refusals: (Instant, u32),
     left_out: u64,
     last_reader: Option<Instant>,
@@ -122,9 +122,9 @@ pub struct Events {
     metrics: Arc<Metrics>,
 }
 
-/// As many read already as may.
+/// There are as many readers as allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("as many listen to this hub already as MAX_EVENT_READERS allows")]
+#[error("this hub has as many readers of events as MAX_EVENT_READERS allows")]
 pub struct TooManyReaders;
 
 impl Events {
@@ -159,7 +159,7 @@ impl Events {
         self.rouse();
     }
 
-    /// Somebody was refused here.
+    /// A client was refused here.
     pub fn note_refusal(
         &self,
         reason: &'static str,
@@ -211,7 +211,7 @@ impl Events {
         }
     }
 
-    /// Another hub told of these, and left out so many.
+    /// Another hub told of these, and left out this many.
     pub(crate) fn take_in(&self, from: HubId, events: Vec<Event>, missed: u64) {
         let mut state = self.state.lock();
         if from == state.me {
@@ -225,14 +225,14 @@ impl Events {
             }));
         }
         for event in events.into_iter().filter(Event::is_bounded) {
-            // Each speaks for itself alone.
+            // A hub may tell only of itself.
             state.all.push(Arc::new(Event { hub: from, ..event }));
         }
         drop(state);
         self.rouse_readers();
     }
 
-    /// Whether somebody listens, or did a moment ago.
+    /// Whether there is a reader, or was a moment ago.
     pub(crate) fn is_listened_to(&self) -> bool {
         if self.readers.load(Ordering::Relaxed) > 0 {
             return true;
@@ -246,12 +246,12 @@ impl Events {
         self.state.lock().own.last
     }
 
-    /// This hub's events behind this number, and how many were lost.
+    /// This hub's events after this number, and how many were lost.
     pub(crate) fn own_after(&self, number: u64, most: usize) -> (u64, Vec<(u64, Arc<Event>)>) {
         self.state.lock().own.after(number, most)
     }
 
-    /// Waits until there is an event of this hub behind this number.
+    /// Waits until there is an event of this hub after this number.
     pub(crate) async fn own_beyond(&self, number: u64) {
         loop {
             let mut woken = std::pin::pin!(self.wake_own.notified());
@@ -263,7 +263,7 @@ impl Events {
         }
     }
 
-    /// One more reader, from behind this event on; without one, from now on.
+    /// One more reader, from after this event on; without one, from now on.
     pub fn reader(self: &Arc<Self>, after: Option<Read>) -> Result<Reader, TooManyReaders> {
         let taken = self
             .readers
@@ -277,7 +277,7 @@ impl Events {
             None => (state.all.last, false),
             Some(Read { life: 0, .. }) => (state.all.last - state.all.events.len() as u64, false),
             Some(read) if read.life == self.life => (read.number.min(state.all.last), false),
-            // It comes from another hub, or from another life of this one.
+            // The position comes from another hub, or from another life of this one.
             Some(_) => (state.all.last - state.all.events.len() as u64, true),
         };
         drop(state);
@@ -297,11 +297,11 @@ impl Events {
     }
 }
 
-/// One who listens; its place is free again when it is dropped.
+/// A reader; its slot is free again when it is dropped.
 pub struct Reader {
     events: Arc<Events>,
     number: u64,
-    /// Nobody knows what it has missed.
+    /// How much it has missed is unknown.
     is_lost: bool,
 }
 

@@ -1,7 +1,8 @@
-//! The last hour in figures: what happened in each ten seconds.
+//! The last hour in figures: counts of each ten seconds.
 //!
-//! A step is the difference of two looks at what the hub counts anyway, so that nobody counts anything for it. Steps begin at
-//! multiples of ten seconds of the wall clock, so that those of several hubs can be added up. Knows no hub but this one.
+//! A step is the difference of two readings of counters that exist anyway, so the data path counts nothing more. Steps
+//! begin at multiples of ten seconds of the wall clock, so that those of several hubs can be added up. Knows no hub but
+//! this one.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use crate::metrics::{Label, Metrics, Refusal};
 pub(crate) const STEP_MS: u64 = 10_000;
 /// How many steps are kept.
 const STEPS: usize = 360;
-/// The most reasons that are taken of another hub, and the longest of them in bytes.
+/// The most reasons that are accepted from another hub, and the longest of them in bytes.
 const MAX_REASONS: usize = 64;
 const MAX_REASON_BYTES: usize = 64;
-/// Why joins are refused, and peers that are connected already turned away with them.
+/// Why joins are refused. Connected peers that are turned away count too.
 const OF_JOINS: [&str; 7] = [
     "id-taken",
     "takeover-limit",
@@ -83,13 +84,13 @@ impl History {
         }
     }
 
-    /// Looks at what is counted at the end of each step, for ever.
+    /// Reads the counters at the end of each step, for ever.
     pub async fn follow(&self) {
         self.state.lock().seen = self.count();
         loop {
             let into = unix_ms() % STEP_MS;
             sleep(Duration::from_millis(STEP_MS - into)).await;
-            // The clock may be set, and a sleep end a moment early.
+            // The clock may be set, and a sleep may end a moment early.
             self.look((unix_ms() + STEP_MS / 2) / STEP_MS - 1);
         }
     }
@@ -164,7 +165,7 @@ pub struct Columns {
 }
 
 impl Past {
-    /// Whether a hub of ours says so.
+    /// Whether a hub of this version could send this.
     pub(crate) fn is_bounded(&self) -> bool {
         let short = |reason: &String| reason.len() <= MAX_REASON_BYTES;
         self.steps.len() <= STEPS
@@ -172,7 +173,7 @@ impl Past {
             && self.reasons.iter().all(short)
     }
 
-    /// Adds up what happened at these hubs.
+    /// Adds up the figures of these hubs.
     pub(crate) fn sum<'a>(all: impl IntoIterator<Item = &'a Past>) -> Columns {
         let mut by_number: BTreeMap<u64, (Step, BTreeMap<&str, u64>)> = BTreeMap::new();
         for past in all {
@@ -190,7 +191,7 @@ impl Past {
                 }
             }
         }
-        // Hubs whose clocks differ by a step show one more.
+        // Hubs whose clocks differ by a step add one step.
         let skip = by_number.len().saturating_sub(STEPS);
         let steps: Vec<_> = by_number.into_iter().skip(skip).collect();
         let mut columns = Columns {

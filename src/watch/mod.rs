@@ -1,7 +1,7 @@
-//! What a hub keeps for its operators: what happens, who is banned, and the last hour in figures.
+//! What a hub keeps for its operators: events, bans, and the last hour in figures.
 //!
-//! Every part of the hub may hold a [`Watch`] and note what happens; nobody who does is ever made to wait, and nothing of it is
-//! on the way of a signal. Knows no socket but that of the webhook, and neither sessions nor hubs.
+//! Every part of the hub may hold a [`Watch`] and note events; noting never waits, and none of it is on the way of a
+//! signal. Knows no socket but that of the webhook, and neither sessions nor hubs.
 
 mod bans;
 mod event;
@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 pub struct Watch {
     /// What happened last.
     pub events: Arc<Events>,
-    /// Who is banned.
+    /// The bans.
     pub bans: BanList,
     /// The last hour.
     pub history: History,

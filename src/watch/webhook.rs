@@ -1,8 +1,8 @@
 //! Posts the events of this hub to `EVENTS_WEBHOOK_URL`, in batches, signed.
 //!
-//! What waits is the ring of the last thousand events, so the queue is bounded and nobody waits for the other end: while it
-//! does not answer, the batch is posted again after growing pauses, and what the ring has let go of meanwhile is counted and
-//! told. Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
+//! The ring of the last thousand events is the queue, so it is bounded, and nothing waits for the other end. While that
+//! does not answer, the batch is posted again after growing pauses; events that leave the ring meanwhile are counted
+//! and reported. Redirects are not followed. The signature is the HMAC-SHA256 of the time, a dot and the body.
 
 use std::io;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::tls::{NoRoots, read_roots};
 
 /// Events in one batch.
 const BATCH: usize = 100;
-/// How long a batch is gathered.
+/// For how long a batch is gathered.
 const GATHER: Duration = Duration::from_secs(1);
 /// How long a post may take.
 const POST_WITHIN: Duration = Duration::from_secs(10);
@@ -60,12 +60,12 @@ enum Failed {
 
 /// One batch, as it is posted.
 struct Batch {
-    /// The same however often it is posted.
+    /// The same for every try of the batch.
     number: String,
     body: Bytes,
 }
 
-/// Posts what happens at this hub from now on, for as long as it lives.
+/// Posts the events of this hub from now on, for as long as it lives.
 pub async fn follow(events: &Events, settings: &WebhookSettings, metrics: &Arc<Metrics>) {
     let mut sent = events.last_own();
     let mut dropped = 0;
@@ -106,7 +106,7 @@ async fn deliver(settings: &WebhookSettings, batch: &Batch, metrics: &Metrics) {
             return;
         };
         metrics.operating.webhook_posts.inc("failed");
-        // One line for each batch that is in trouble, not for each try.
+        // One line for each batch that fails, not for each try.
         if pause == PAUSE {
             tracing::warn!(%why, "EVENTS_WEBHOOK_URL does not take events: they are posted again");
         }
@@ -178,7 +178,7 @@ async fn send(
         answer = &mut answer => answer,
         ended = &mut connection => {
             ended?;
-            // What came before the end may be the answer.
+            // Bytes before the end may be the answer.
             answer.await
         }
     }

@@ -128,7 +128,10 @@ async fn what_is_wrong_with_a_token_is_told_and_the_token_is_not() {
     let cases = [
         (token(json!({"exp": 1_000_000_000})), "expired"),
         (token(json!({"nbf": 4_000_000_000_u32})), "not valid yet"),
-        (token(json!({"iss": "others"})), "from an issuer that this hub does not trust"),
+        (
+            token(json!({"iss": "others"})),
+            "from an issuer that this hub does not trust",
+        ),
         (token(json!({"exp": "never"})), "lacks exp"),
         (
             token(json!({"exp": 4_000_000_000_000_u64})),

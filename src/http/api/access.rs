@@ -1,9 +1,10 @@
-//! Who may see rooms, who may change them, and who may have the hub looked after.
+//! Who may see rooms, change them, and look after the hub.
 //!
-//! What is seen of a room is for whoever may enter it: with the token of clients, where there is one. The list of all rooms is
-//! for operators where these are told apart, for who knows a room's name may enter it. What changes a room takes
-//! `ADMIN_TOKEN` where that is set, and what clients show where it is not. What looks after the hub takes `ADMIN_TOKEN`, or else
-//! `AUTH_TOKEN`; where there is neither, it has to come from this machine, through no proxy and by no browser's page.
+//! A client that may enter a room may see it: it shows the clients' token, if there is one. The list of all rooms is
+//! for operators if these are told apart, because a client that knows the name of a room may enter it. A change to a
+//! room takes `ADMIN_TOKEN` if that is set, and otherwise what clients show. Looking after the hub takes `ADMIN_TOKEN`,
+//! or else `AUTH_TOKEN`. If there is neither, the request has to come from a program on this machine, not through a
+//! proxy and not from a page in a browser.
 
 use std::net::IpAddr;
 
@@ -20,14 +21,14 @@ use crate::auth::scope::{Right, Scope};
 use crate::auth::{Gate, Grant};
 use crate::metrics::Refusal;
 
-/// A request that is answered already.
+/// A request that has its answer already.
 pub(in super::super) type Answered = Box<Response>;
 
-/// Who changes something about a room.
+/// The client that changes something about a room.
 pub(super) struct Changer {
-    /// Where it is.
+    /// Its address.
     pub(super) address: IpAddr,
-    /// What its token grants; everything, of an operator.
+    /// What its token grants; everything if it is an operator.
     pub(super) grant: Grant,
 }
 
@@ -37,7 +38,7 @@ impl Changer {
         self.grant.subject.as_deref().map(Into::into)
     }
 
-    /// Whether it may be told who is in the room.
+    /// Whether it may know who is in the room.
     pub(super) fn sees_members(&self) -> bool {
         self.grant.scope.has(Right::Discover)
     }
@@ -57,18 +58,18 @@ impl<B: Backend> App<B> {
         self.within(admit::grant(self, head))
     }
 
-    /// Whether it is the turn of who asks, before a client's token is checked.
+    /// Whether the client does not ask too often, checked before its token.
     fn in_turn(&self, head: &Head) -> Result<(), Answered> {
         let turn = admit::turn_to_ask(self, admit::client(self, head));
         self.within(turn.map(drop))
     }
 
-    /// Counts and answers what a client's token does not let it do.
+    /// Counts and answers a request that the client's token does not allow.
     fn within<T>(&self, checked: Result<T, Refused>) -> Result<T, Answered> {
         checked.map_err(|why| Box::new(admit::refuse(self, why)))
     }
 
-    /// Whether who asks may see this room of clients of this dialect.
+    /// Whether the client may see this room of this dialect.
     pub(in super::super) fn may_see(
         &self,
         call: &Call,
@@ -84,7 +85,7 @@ impl<B: Backend> App<B> {
         self.within(checked)
     }
 
-    /// Whether who asks may see the rooms of this dialect; which of them its scope says.
+    /// Whether the client may see the rooms of this dialect; its scope says which.
     pub(in super::super) fn may_list(
         &self,
         call: &Call,
@@ -99,18 +100,18 @@ impl<B: Backend> App<B> {
         })
     }
 
-    /// The same of what shows the mesh and no rooms: it is for everybody where operators are not told apart.
+    /// The same for pages that show the mesh and no rooms: they are for all clients if operators are not told apart.
     pub(super) fn may_look(&self, call: &Call) -> Result<(), Answered> {
         self.may_operate_or(call, || Ok(()))
     }
 
-    /// Whether who asks may see what is of operators alone where these are told apart.
+    /// Whether the client may see operators' pages; every client may if operators are not told apart.
     pub(super) fn may_look_quietly(&self, call: &Call) -> bool {
         let checked = self.operators.check(call.door, &call.head.headers);
         checked.is_ok()
     }
 
-    /// For operators, where these are told apart; for whom `others` lets in, where they are not.
+    /// For operators, if these are told apart; otherwise for clients that `others` lets in.
     fn may_operate_or<T: Default>(
         &self,
         call: &Call,
@@ -123,7 +124,7 @@ impl<B: Backend> App<B> {
         }
     }
 
-    /// Whether who asks may change something about a room as this user, or about whoever it is; who that is.
+    /// Whether the client may change something about a room as this user, or as any user; gives the client.
     pub(super) fn may_change(
         &self,
         call: &Call,
@@ -151,14 +152,14 @@ impl<B: Backend> App<B> {
         Ok(Changer { address, grant })
     }
 
-    /// Whether who asks may have the hub looked after.
+    /// Whether the client may look after the hub.
     pub(super) fn may_maintain(&self, call: &Call) -> Result<(), Answered> {
         let headers = &call.head.headers;
         if self.operators.are_told_apart() {
             if let Err(why) = self.operators.check(call.door, headers) {
                 return answered(admin::refuse(self, why));
             }
-            // Where no token is shown, the page of a stranger may ask by its visitor's browser.
+            // Without a token, an attacker's page could ask through the browser of its visitor.
             return match !self.operators.have_a_token() && headers.contains_key(ORIGIN) {
                 true => answered(reply::error(StatusCode::FORBIDDEN, NO_PAGE)),
                 false => Ok(()),
@@ -200,7 +201,7 @@ fn may_be(
     admit::its_network(grant, room)?;
     match user {
         Some(user) => admit::its_own(grant, user)?,
-        // It is nobody's, and so not the one that the token is for.
+        // The user id belongs to no client, so it is not the one that the token names.
         None if grant.scope.peer.is_some() => return Err(Refused::OtherPeer),
         None => {}
     }

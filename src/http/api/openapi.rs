@@ -1,5 +1,5 @@
-//! `GET /api/openapi.json` and `/api/info`: `/api` as OpenAPI 3.1 has it, made of the handlers and the types that are served,
-//! and in short.
+//! `GET /api/openapi.json` and `/api/info`: `/api` described in OpenAPI 3.1, made of the handlers and types that serve
+//! it, and a short form.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,7 +19,7 @@ use super::shapes::{EndpointInfo, Info};
 use super::{rooms, service};
 use crate::clock::unix_ms;
 
-/// How tokens are shown.
+/// How clients show tokens.
 struct Tokens;
 
 impl Modify for Tokens {
@@ -42,7 +42,7 @@ impl Modify for Tokens {
         rooms::list, rooms::create, rooms::details, rooms::stats, rooms::peers, rooms::join, rooms::leave,
     ),
     modifiers(&Tokens),
-    info(title = "hubmesh", description = "Rooms of a mesh of signaling hubs, and how a hub is looked after.")
+    info(title = "hubmesh", description = "Rooms of a mesh of signaling hubs, and the care of a hub.")
 )]
 struct Api;
 
@@ -80,7 +80,7 @@ pub(super) fn describes(path: &str) -> bool {
     })
 }
 
-/// What `/api` answers, in short.
+/// What `/api` offers, in short.
 fn endpoints() -> Vec<EndpointInfo> {
     let mut all = Vec::new();
     for (path, item) in &document().paths.paths {
@@ -104,7 +104,7 @@ pub(super) fn describe<B: Backend>(_: Arc<App<B>>, _: Call) -> BoxFuture<'static
     ready(reply::text(StatusCode::OK, reply::JSON, text())).boxed()
 }
 
-/// What this server is, and what it answers.
+/// This server and its paths.
 #[utoipa::path(
     get, path = "/api/info", tag = "service",
     responses((status = 200, description = "What it is.", body = Info))

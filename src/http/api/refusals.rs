@@ -1,12 +1,12 @@
-//! What is answered to requests that are not carried out, for the description: one type for each kind of request.
+//! The answers to refused requests, for the description: one type for each kind of request.
 //!
-//! The answers themselves are made where it is found out. Knows no handler.
+//! The answers themselves are made where the fault is found. Knows no handler.
 
 use utoipa::IntoResponses;
 
 use super::super::reply::ErrorBody;
 
-/// Answers of whatever takes parameters.
+/// Answers to requests with wrong parameters.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "these are for the description alone")]
 pub(super) enum Badly {
@@ -15,14 +15,15 @@ pub(super) enum Badly {
     Parameter(ErrorBody<'static>),
 }
 
-/// Answers to whoever may not see something.
+/// Answers to a client that may not see something.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "these are for the description alone")]
 pub(super) enum Unseen {
     /// A token is needed, or the one that is shown is wrong.
     #[response(status = 401)]
     Token(ErrorBody<'static>),
-    /// The token is for something else, or the page for operators was asked for by a name that anybody may give out.
+    /// The token is for something else, or a client asked for the operators' page by a name that an attacker may give
+    /// out.
     #[response(status = 403)]
     Other(ErrorBody<'static>),
     /// Too many requests came from one address: `Retry-After` says when to come back.
@@ -48,17 +49,18 @@ pub(super) enum Unfit {
     Kind(ErrorBody<'static>),
 }
 
-/// Answers to whoever may not change something, or not now.
+/// Answers to a client that may not change something, or not now.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "these are for the description alone")]
 pub(super) enum Refused {
     /// A token is needed, or the one that is shown is wrong.
     #[response(status = 401)]
     Token(ErrorBody<'static>),
-    /// The token is for something else, or pages of this origin may not.
+    /// The token is for something else, or pages of this origin may not use the hub.
     #[response(status = 403)]
     Other(ErrorBody<'static>),
-    /// Too many requests came from one address, or as many members are of it as may be: `Retry-After` says when to come back.
+    /// Too many requests came from one address, or it has as many members as it may have: `Retry-After` says when to
+    /// come back.
     #[response(status = 429)]
     Often(ErrorBody<'static>),
     /// The hub is full, short of memory or shutting down: `Retry-After` says when to come back.
@@ -66,14 +68,14 @@ pub(super) enum Refused {
     Full(ErrorBody<'static>),
 }
 
-/// Answers to whoever may not look after the hub.
+/// Answers to a client that may not look after the hub.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "these are for the description alone")]
 pub(super) enum Unmaintained {
-    /// `ADMIN_TOKEN` is needed, or `AUTH_TOKEN` where that is not set.
+    /// `ADMIN_TOKEN` is needed, or `AUTH_TOKEN` if that is not set.
     #[response(status = 401)]
     Token(ErrorBody<'static>),
-    /// There is neither, and the request is not of the hub's own machine.
+    /// There is neither, and the request does not come from the hub's own machine.
     #[response(status = 403)]
     Elsewhere(ErrorBody<'static>),
     /// The body does not say how long it is.

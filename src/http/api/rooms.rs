@@ -1,8 +1,8 @@
-//! The rooms of the mesh over HTTP: which there are, who is in them, and how somebody without a connection makes one, enters
-//! and leaves.
+//! The rooms of the mesh over HTTP: lists of rooms and members, and how a user without a connection creates, enters and
+//! leaves a room.
 //!
-//! What is answered is true of all hubs. Whoever enters by HTTP is a member as any other, but nothing reaches it; it is one
-//! for as long as a silent client would be (`session::visits`).
+//! The answers are true of all hubs. A user that enters over HTTP is a member like any other, but no message reaches
+//! it; it stays for as long as a silent client would (`session::visits`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,15 +35,15 @@ use crate::limits::{AddressGroup, NoSlot};
 use crate::peers::reason::CloseReason;
 use crate::session::{NoVisit, Visitor};
 
-/// Who a room is made by, where nobody says so.
+/// The creator of a room, if the request names none.
 const NOBODY: &str = "unknown";
 /// How many rooms are described until others get their turn.
 const AT_ONCE: usize = 32;
 const IS_ELSEWHERE: &str = "this user is in the room by a connection, or by another hub: what keeps it there and lets it leave is that";
-/// When to come back to a hub that has no place.
+/// When to come back to a hub without space.
 const RETRY_SECONDS: u64 = 10;
 
-/// Runs what makes an answer or is answered already.
+/// Runs what makes an answer, or gives the answer that is there already.
 pub(super) fn answer<F>(made: F) -> BoxFuture<'static, Response>
 where
     F: Future<Output = Result<Response, Answered>> + Send + 'static,
@@ -72,7 +72,7 @@ fn no_room(room: &str) -> Answered {
     ))
 }
 
-/// The room of this name, whoever is in it.
+/// The room of this name, with or without members.
 fn find<B: Backend>(app: &App<B>, name: &str) -> Result<RoomBody, Answered> {
     let network = NetworkKey::new(Dialect::Rooms, name).map_err(|_| no_room(name))?;
     let room = app.backend.room(&network).ok_or_else(|| no_room(name))?;
@@ -96,11 +96,11 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let now = unix_ms();
         let mut rooms = Vec::with_capacity(page.entries.len());
         for (at, network) in page.entries.iter().enumerate() {
-            // One may have ended since it was listed.
+            // A room may have ended since it was listed.
             if let Some(room) = app.backend.room(network) {
                 rooms.push(RoomBody::new(network.name(), &room, now).into_summary());
             }
-            // What is kept of them may be long, and peers wait meanwhile.
+            // A room may hold a long text, and peers wait while it is written.
             if at % AT_ONCE == AT_ONCE - 1 {
                 yield_now().await;
             }
@@ -114,7 +114,7 @@ pub(super) fn list<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
     })
 }
 
-/// One room, and all that is kept of it.
+/// One room, with all that is kept of it.
 #[utoipa::path(
     get, path = "/api/rooms/{roomId}", tag = "rooms", security((), ("token" = [])),
     params(("roomId" = String, Path, description = "The room's id.")),
@@ -139,7 +139,7 @@ pub(super) fn details<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
     })
 }
 
-/// What is counted of a room.
+/// The counters of a room.
 #[utoipa::path(
     get, path = "/api/rooms/{roomId}/stats", tag = "rooms", security((), ("token" = [])),
     params(("roomId" = String, Path, description = "The room's id.")),
@@ -190,7 +190,7 @@ pub(super) fn peers<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
 /// Reads a body of JSON.
 fn read<T: DeserializeOwned>(call: &Call) -> Result<T, Answered> {
     if !call.is_json() {
-        // A page of another origin can send any other type without asking first.
+        // A page of another origin can send any other type without a preflight.
         let why = "the body has to be application/json, and Content-Type to say so";
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
     }
@@ -215,10 +215,10 @@ fn quoted(text: Option<&String>) -> Option<Box<RawValue>> {
     text.and_then(|text| to_raw_value(text).ok())
 }
 
-/// What is answered to somebody who has no visit.
+/// The answer to a user that has no visit.
 struct Unvisited {
     answered: Answered,
-    /// Somebody else has the id, and lives.
+    /// Another client has the id, and is alive.
     is_taken: bool,
 }
 
@@ -245,7 +245,7 @@ impl<B: Backend> App<B> {
         })
     }
 
-    /// Has somebody be in a room for as long as a visit lasts.
+    /// Keeps a user in a room for as long as a visit lasts.
     async fn visit(self: &Arc<Self>, visitor: Visitor) -> Result<(), Unvisited> {
         let (room, from) = (visitor.network.name().to_owned(), visitor.address);
         let refuse = |why: NoSlot| Unvisited {
@@ -294,7 +294,7 @@ impl<B: Backend> App<B> {
     }
 }
 
-/// Makes a room, with its host as a member without a connection, or with nobody in it.
+/// Creates a room, with its host as a member without a connection, or without a member.
 #[utoipa::path(
     post, path = "/api/rooms", tag = "rooms", request_body = NewRoomBody, security((), ("token" = [])),
     responses(
@@ -314,7 +314,7 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
             return refused(StatusCode::BAD_REQUEST, "a roomId has 1 to 128 bytes");
         };
         if app.backend.room(&network).is_some() {
-            // Or its host would give way to somebody who makes no room.
+            // Otherwise its host would give way to a visit that creates no room.
             return Err(Box::new(
                 app.refusal(CloseReason::RoomExists, &body.room_id),
             ));
@@ -362,8 +362,8 @@ pub(super) fn create<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
     })
 }
 
-/// Has somebody without a connection be in a room, until it leaves or has not asked again for as long as a client may be
-/// silent. Whoever is in it already stays as it is.
+/// Puts a user without a connection into a room. It stays until it leaves, or has not asked again for as long as a
+/// client may be silent. A member that is in it already stays as it is.
 #[utoipa::path(
     post, path = "/api/rooms/{roomId}/join", tag = "rooms", request_body = JoinBody, security((), ("token" = [])),
     params(("roomId" = String, Path, description = "The room's id.")),
@@ -385,7 +385,7 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
         let user_name = user_name.as_deref().map(RawValue::get);
         let data = rooms::shown(user_name, &peer, app.config.peer.max_announce_bytes)
             .or_else(|why| refused(StatusCode::PAYLOAD_TOO_LARGE, &why.text))?;
-        // Where the newest has every id, nobody is to lose a connection by this.
+        // If the newest connection wins every id, no connection is to be lost by this.
         let keeps = app.config.mesh.duplicate_peer == DuplicatePeer::Replace
             && app.backend.hub_of(&network, &peer).is_some();
         let expires_ms = changer.grant.expires_ms;
@@ -404,7 +404,7 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
             };
             match app.visit(visitor).await {
                 Ok(()) => {}
-                // Another request of the same user was first.
+                // Another request of the same user came first.
                 Err(why)
                     if why.is_taken && app.backend.renew_visit(&network, &peer, expires_ms) => {}
                 Err(why) if why.is_taken => return refused(StatusCode::CONFLICT, IS_ELSEWHERE),
@@ -425,12 +425,12 @@ pub(super) fn join<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stati
     })
 }
 
-/// Has somebody without a connection leave a room, on whichever hub it entered.
+/// Takes a user without a connection out of a room, on whichever hub it entered.
 #[utoipa::path(
     post, path = "/api/rooms/{roomId}/leave", tag = "rooms", request_body = LeaveBody, security((), ("token" = [])),
     params(("roomId" = String, Path, description = "The room's id.")),
     responses(
-        (status = 200, description = "It is in the room no more.", body = LeftRoom),
+        (status = 200, description = "It is no longer in the room.", body = LeftRoom),
         (status = 404, description = "There is no such room.", body = NoRoom),
         (status = 409, description = "It has a connection, and leaves by that.", body = reply::ErrorBody),
         Unfit, Refused
@@ -459,7 +459,7 @@ pub(super) fn leave<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
 }
 
 impl<B: Backend> App<B> {
-    /// Ends a visit at another hub: whoever has no connection gives way to a visit here, which ends then.
+    /// Ends a visit at another hub: a user without a connection gives way to a visit here, which ends then.
     async fn leave_elsewhere(
         self: &Arc<Self>,
         network: &NetworkKey,

@@ -1,4 +1,4 @@
-//! The hub itself over HTTP, in the words of OctateCode's server: how it is, what it counts, and how it is looked after.
+//! The hub itself over HTTP, in the words of OctateCode's server: its state, its counters, and its care.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl<B: Backend> App<B> {
     }
 }
 
-/// Whether the hub takes clients: for load balancers.
+/// Whether the hub accepts clients: for load balancers.
 #[utoipa::path(
     get, path = "/api/health", tag = "service",
     responses(
@@ -60,7 +60,7 @@ pub(super) fn health<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
     })
 }
 
-/// What is counted, of the mesh and of the hub that is asked. Hubs have two seconds to answer.
+/// The counters of the mesh and of the hub that answers. Other hubs have two seconds to report.
 #[utoipa::path(
     get, path = "/api/stats", tag = "service", security((), ("operator" = [])),
     responses((status = 200, description = "The counts.", body = ApiStats), Unseen)
@@ -68,7 +68,7 @@ pub(super) fn health<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'sta
 pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {
         app.may_look(&call)?;
-        // Before they are asked, so that whoever is lost meanwhile is named.
+        // Taken before they are asked, so that a hub that is lost meanwhile is named.
         let view = app.backend.view();
         let reports = admin_api::conditions(&app).await;
         let answered: BTreeSet<_> = reports.iter().map(|report| report.hub).collect();
@@ -115,7 +115,7 @@ pub(super) fn stats<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'stat
     })
 }
 
-/// Ends the rooms of the hub that is asked which nobody is in, before their time is over.
+/// Ends the rooms without a member of the hub that answers, before their time is over.
 #[utoipa::path(
     post, path = "/api/maintenance/cleanup", tag = "maintenance", security((), ("operator" = [])),
     responses((status = 200, description = "How many there were, and how many ended.", body = Cleaned), Unmaintained)
@@ -138,7 +138,7 @@ pub(super) fn cleanup<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'st
 /// Gives memory that the hub has freed back to the system.
 #[utoipa::path(
     post, path = "/api/maintenance/gc", tag = "maintenance", security((), ("operator" = [])),
-    responses((status = 200, description = "What was resident before, and what is now.", body = GivenBack), Unmaintained)
+    responses((status = 200, description = "The resident memory before and after.", body = GivenBack), Unmaintained)
 )]
 pub(super) fn gc<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response> {
     answer(async move {

@@ -1,4 +1,4 @@
-//! What `/api` answers with, and what it takes. The description in `openapi` is made of these types.
+//! The bodies of `/api`, of answers and of requests. The description in `openapi` is made of these types.
 //!
 //! The names are those that OctateCode's server uses; fields of ours are added. Times are Unix milliseconds, sizes MiB
 //! unless they are named otherwise.
@@ -10,13 +10,13 @@ use utoipa::ToSchema;
 
 use crate::dialect::rooms::user_name;
 
-/// Whether anybody is in a room.
+/// Whether a room has members.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RoomState {
-    /// Somebody is.
+    /// It has.
     Active,
-    /// Nobody is.
+    /// It has none.
     Idle,
 }
 
@@ -32,14 +32,14 @@ pub(super) struct RoomPeer {
     last_heartbeat: u64,
 }
 
-/// A room, and who is in it on all hubs, the longest present first.
+/// A room and its members on all hubs, the longest present first.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RoomBody {
     room_id: String,
     #[schema(value_type = String)]
     room_name: Box<RawValue>,
-    /// Who has been there the longest; where nobody is, who created the room.
+    /// The member that has been there the longest; without members, the creator of the room.
     host_id: String,
     #[schema(value_type = Option<String>)]
     host_name: Option<Box<RawValue>>,
@@ -60,7 +60,7 @@ pub(super) struct RoomBody {
 }
 
 impl RoomBody {
-    /// Names of its members this user and the host alone.
+    /// Keeps of the members' names only those of this user and the host.
     pub(super) fn cut_to(&mut self, user: Option<&str>) {
         let host = &self.host_id;
         self.peers
@@ -96,7 +96,7 @@ fn peers(members: &[RoomClaim], now_ms: u64) -> Vec<RoomPeer> {
         user_name: name_of(member),
         is_host: at == 0,
         connected_at: member.hlc.wall_ms(),
-        // Its hub would have let go of it otherwise.
+        // Otherwise its hub would have let go of it.
         last_heartbeat: now_ms,
     });
     all.collect()
@@ -106,7 +106,7 @@ impl RoomBody {
     /// A room of this name, as clients are told of it.
     pub(super) fn new(name: &str, room: &Room, now_ms: u64) -> Self {
         let Room { record, members } = room;
-        // What another hub has of it may be anything.
+        // Another hub may have sent anything of it.
         let kept: Kept = serde_json::from_slice(&record.about).unwrap_or_default();
         let is_text = |value: &RawValue| value.get().starts_with('"');
         let host = members.first();
@@ -148,7 +148,7 @@ impl RoomBody {
         }
     }
 
-    /// What is counted of it.
+    /// The counters of it.
     pub(super) fn stats(&self, now_ms: u64) -> RoomStats {
         RoomStats {
             room_id: self.room_id.clone(),
@@ -167,7 +167,7 @@ impl RoomBody {
     }
 }
 
-/// Why nothing is counted of what a room's members do.
+/// Why there are no counters of what the members of a room do.
 pub(super) const PEER_TO_PEER: &str =
     "documents travel peer to peer, and the hub sees none of them";
 
@@ -185,7 +185,7 @@ pub(super) struct RoomSummary {
     last_activity: u64,
 }
 
-/// What is counted of a room.
+/// The counters of a room.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RoomStats {
@@ -200,7 +200,7 @@ pub(super) struct RoomStats {
     timestamp: u64,
 }
 
-/// What passed the hub of a room's documents: nothing.
+/// Documents that passed the hub: none.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Bandwidth {
     sent: u64,
@@ -250,7 +250,7 @@ pub(super) struct NoRoom {
     pub(super) timestamp: u64,
 }
 
-/// A room that is to be. Each name may also be written `room_id`, `room_name` and so on.
+/// A room to create. Each name may also be written `room_id`, `room_name` and so on.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewRoomBody {
@@ -260,7 +260,7 @@ pub(super) struct NewRoomBody {
     pub(super) room_id: String,
     #[serde(default, alias = "room_name")]
     pub(super) room_name: Option<String>,
-    /// Who is in it from the start, without a connection; without it nobody is.
+    /// The member that is in it from the start, without a connection; without this field there is none.
     #[serde(default, alias = "host_id", alias = "userId", alias = "user_id")]
     #[schema(min_length = 1, max_length = 128)]
     pub(super) host_id: Option<String>,
@@ -277,7 +277,7 @@ pub(super) struct NewRoomBody {
     pub(super) version: Option<Box<RawValue>>,
 }
 
-/// Who would be in a room. Each name may also be written `user_id` and `user_name`.
+/// The user that enters a room. Each name may also be written `user_id` and `user_name`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JoinBody {
@@ -289,7 +289,7 @@ pub(super) struct JoinBody {
     pub(super) user_name: Option<String>,
 }
 
-/// Who leaves a room. The name may also be written `user_id`.
+/// The user that leaves a room. The name may also be written `user_id`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LeaveBody {
@@ -307,7 +307,7 @@ pub(super) struct Created {
     pub(super) timestamp: u64,
 }
 
-/// Somebody is in a room now.
+/// The user is now in a room.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JoinedRoom {
@@ -318,7 +318,7 @@ pub(super) struct JoinedRoom {
     pub(super) timestamp: u64,
 }
 
-/// Somebody is in a room no more.
+/// The user is no longer in a room.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LeftRoom {
@@ -328,7 +328,7 @@ pub(super) struct LeftRoom {
     pub(super) timestamp: u64,
 }
 
-/// What the hub's process takes.
+/// The memory of the hub's process.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Memory {
@@ -347,7 +347,7 @@ pub(super) struct Thresholds {
     pub(super) critical: Option<u64>,
 }
 
-/// Whether the hub takes clients.
+/// Whether the hub accepts clients.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApiHealth {
@@ -357,13 +357,13 @@ pub(super) struct ApiHealth {
     /// Milliseconds since its start.
     pub(super) uptime: u64,
     pub(super) version: &'static str,
-    /// For operators alone, where these are told apart.
+    /// For operators alone, if these are told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Memory, required = false)]
     pub(super) memory: Option<Memory>,
 }
 
-/// What a path answers.
+/// What is at a path.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EndpointInfo {
     pub(super) path: String,
@@ -379,22 +379,22 @@ pub(super) struct Info {
     pub(super) description: &'static str,
     pub(super) features: [&'static str; 5],
     pub(super) endpoints: Vec<EndpointInfo>,
-    /// Where all of this is described for programs.
+    /// Where the description for programs is.
     pub(super) openapi: &'static str,
     pub(super) timestamp: u64,
 }
 
-/// What is counted of the whole mesh and of the hub that is asked.
+/// The counters of the whole mesh and of the hub that answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ApiStats {
     pub(super) server: ServerStats,
-    /// Of the hub that is asked.
+    /// The hub that answers.
     pub(super) memory: Option<Memory>,
     pub(super) thresholds: Thresholds,
     pub(super) cpu: CpuStats,
     pub(super) operations: Operations,
-    /// Each hub in its own words.
+    /// Each hub as it reports itself.
     pub(super) hubs: Vec<HubStats>,
     /// The ids of hubs that did not answer in time.
     pub(super) not_answered: Vec<String>,
@@ -405,7 +405,7 @@ pub(super) struct ApiStats {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServerStats {
-    /// Milliseconds since the start of the hub that is asked.
+    /// Milliseconds since the start of the hub that answers.
     pub(super) uptime: u64,
     /// Rooms of the mesh, with members or without.
     pub(super) active_rooms: usize,
@@ -415,7 +415,7 @@ pub(super) struct ServerStats {
     pub(super) connected_clients: u64,
 }
 
-/// CPU time of the hub that is asked, in microseconds.
+/// CPU time of the hub that answers, in microseconds.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CpuStats {
     pub(super) total: u64,
@@ -430,7 +430,7 @@ pub(super) struct Operations {
     pub(super) note: &'static str,
 }
 
-/// A hub in its own words.
+/// A hub as it reports itself.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HubStats {
@@ -461,7 +461,7 @@ pub(super) struct GivenBack {
     pub(super) message: &'static str,
     pub(super) before: Option<Memory>,
     pub(super) after: Option<Memory>,
-    /// How many bytes less are resident; 0 where it are more.
+    /// How many bytes less are resident; 0 if it is more.
     pub(super) freed: u64,
     pub(super) timestamp: u64,
 }

@@ -1,4 +1,4 @@
-//! What operators do, and that each deed is noted: one line in the log, one event, with who it was and never a token.
+//! The acts of operators. Each is noted as one line in the log and one event, with the operator and never with a token.
 
 use std::sync::Arc;
 
@@ -51,13 +51,13 @@ pub(super) fn note<B: Backend>(
         }));
 }
 
-/// What stands in a path, decoded.
+/// A part of a path, decoded.
 pub(super) fn decoded(name: &str) -> Option<String> {
     let text = percent_decode_str(name).decode_utf8().ok()?;
     Some(text.into_owned())
 }
 
-/// What a path says, or a query that has each of these once.
+/// The peer that a path names, or a query with each of these once.
 fn said(call: &Call) -> Result<[String; 3], &'static str> {
     if let [dialect, network, peer] = call.names.as_slice() {
         let text = |name: &String| decoded(name).ok_or("what is in the path is not UTF-8");
@@ -80,7 +80,7 @@ fn said(call: &Call) -> Result<[String; 3], &'static str> {
     Ok([dialect, network, peer])
 }
 
-/// Which peer a request names: its dialect, its network and its id.
+/// The peer that a request names: its dialect, its network and its id.
 fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
     let [dialect, network, peer] = said(call)?;
     let dialect = Dialect::from_label(&dialect).ok_or("there is no such dialect")?;
@@ -90,7 +90,7 @@ fn named(call: &Call) -> Result<(Dialect, NetworkKey, PeerId), &'static str> {
     Ok((dialect, network, peer))
 }
 
-/// Sends a peer away.
+/// Removes a peer.
 pub(super) async fn remove<B: Backend>(
     app: &Arc<App<B>>,
     call: &Call,
@@ -116,7 +116,7 @@ pub(super) async fn remove<B: Backend>(
         Removal::NoSuchPeer => reply::error(StatusCode::NOT_FOUND, "nobody there has this id"),
         Removal::NoAnswer(hub) => {
             let why = format!("hub {hub}, which has the peer, does not answer");
-            // What was closed here is closed, and that hub may yet do it.
+            // The connections of this hub are closed, and the other hub may still follow.
             let about = watch::Operator {
                 reason: Some(why.clone()),
                 ..about

@@ -1,4 +1,4 @@
-//! `/admin/api/bans`: listed, placed and lifted.
+//! `/admin/api/bans`: lists, places and lifts bans.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::who::Operator;
 use crate::log::timestamp;
 use crate::watch::{self, BadBan, Banned, BannedBy};
 
-/// How long a ban lasts of which nobody says it.
+/// How long a ban lasts if the request does not say it.
 const SECONDS: u64 = 24 * 60 * 60;
 
 /// A ban as it is shown.
@@ -91,7 +91,7 @@ pub(super) fn list<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     reply::json(StatusCode::OK, &body)
 }
 
-/// Who is to be banned, as an operator says.
+/// The target of a ban, as an operator says.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -122,7 +122,7 @@ impl Wanted {
     }
 }
 
-/// Bans somebody.
+/// Places a ban.
 pub(super) async fn place<B: Backend>(
     app: &Arc<App<B>>,
     call: &Call,

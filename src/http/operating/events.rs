@@ -1,8 +1,8 @@
-//! `/admin/api/events`: what happens, as it happens, to whoever listens.
+//! `/admin/api/events`: a stream of events for each reader.
 //!
-//! Each listener has a task that reads the ring for it and waits for its socket alone. What is said is gathered for a moment, so
-//! that a hub where much happens writes ten times a second and not a thousand times. A listener whose socket takes nothing for
-//! half a minute is cut off.
+//! Each reader has a task that reads the ring for it and waits only for its socket. Events are gathered for a moment,
+//! so that a busy hub writes ten times a second and not a thousand times. A reader whose socket takes nothing for half
+//! a minute is cut off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,22 +27,22 @@ use super::bad;
 use crate::clock::unix_ms;
 use crate::watch::{Batch, Event, Read, Reader};
 
-/// How long is gathered what is written at once.
+/// For how long events are gathered.
 const GATHER: Duration = Duration::from_millis(100);
 /// After how long a comment keeps the connection alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a socket may take nothing.
 const STALLED: Duration = Duration::from_secs(30);
-/// When whoever found no place may try again.
+/// When a refused reader may try again.
 const RETRY_S: u64 = 10;
-/// Where a browser goes on.
+/// The header with the event after which a browser goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Marks an answer that lasts: its connection lives as long as it does, and ends when this is cancelled.
+/// Marks a streamed answer: its connection lives as long as the answer, and ends when this is cancelled.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Lasting(pub(in super::super) CancellationToken);
 
-/// What a listener wants.
+/// What a reader wants.
 struct Wish {
     after: Option<Read>,
     /// All types, if none are named.
@@ -55,7 +55,7 @@ impl Wish {
         let header = call.head.headers.get(LAST_EVENT_ID);
         let header = header.and_then(|value| value.to_str().ok());
         let after = match (header, query.paging.after()) {
-            // A browser that comes back has the address that it began with.
+            // A browser that comes back uses the address with which it began.
             (Some(last), _) => Some(last),
             (None, after) => after,
         };
@@ -83,7 +83,7 @@ impl Wish {
     }
 }
 
-/// Tells what happens for as long as whoever asks listens.
+/// Streams events for as long as the client reads.
 pub(super) fn listen<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     let wish = match Wish::of(call) {
         Ok(wish) => wish,
@@ -123,7 +123,7 @@ fn stream_of(mut from: mpsc::Receiver<Bytes>) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Proxies of nginx's kind would gather what is to be seen at once.
+    // Proxies such as nginx would otherwise buffer the events.
     let buffering = HeaderName::from_static("x-accel-buffering");
     headers.insert(buffering, HeaderValue::from_static("no"));
     response
@@ -154,7 +154,7 @@ impl Listener {
         }
     }
 
-    /// False when nobody listens any more.
+    /// False if no client reads any more.
     async fn say(&self, text: String) -> bool {
         if text.is_empty() {
             return true;
@@ -186,7 +186,7 @@ impl Listener {
             let _ = write!(text, "id: {id}\nevent: {kind}\ndata: {data}\n\n");
         }
         if let Some(number) = passed {
-            // So that whoever comes back goes on here, though the last of these were not wanted.
+            // So that a reader that comes back goes on here, even if the last of these events were not wanted.
             let _ = write!(text, "id: {}\n\n", events.id(number));
         }
     }

@@ -1,7 +1,7 @@
-//! How fast the token of operators may be guessed, by login and by bearer.
+//! How fast the operators' token may be guessed, by login and by bearer.
 //!
-//! Each wrong one takes a turn of its address, of which there are so many a minute; with none left no bearer of that address is
-//! compared for a while. What is kept of addresses is bounded. Knows no cookie.
+//! Each wrong token takes a turn of its address, which has a fixed number of them a minute. If none is left, no bearer
+//! of that address is compared for a while. The memory for addresses is bounded. Knows no cookie.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::super::{App, Backend, Head, admit};
 use crate::config::AdminSettings;
 use crate::limits::{AddressGroup, ConnectRate, MAX_TRACKED};
 
-/// What each address may still try.
+/// The turns that each address has left.
 pub(in super::super) struct Guesses {
     rate: Option<ConnectRate>,
-    /// Whose bearers are not compared, and until when: too many were wrong.
+    /// Addresses whose bearers are not compared, and until when: too many were wrong.
     barred: Mutex<HashMap<AddressGroup, Instant>>,
 }
 
@@ -29,7 +29,7 @@ impl Guesses {
         }
     }
 
-    /// Takes a turn of this address. `Err`: there is none left for this time.
+    /// Takes a turn of this address. `Err`: none is left for this time.
     pub(super) fn take_turn(&self, group: AddressGroup) -> Result<(), Duration> {
         self.rate.as_ref().map_or(Ok(()), |rate| rate.check(group))
     }
@@ -50,7 +50,7 @@ impl Guesses {
         left.filter(|left| !left.is_zero())
     }
 
-    /// A bearer was wrong: that takes a turn. `Err`: there is none left for this time.
+    /// A bearer was wrong: that takes a turn. `Err`: none is left for this time.
     fn count_wrong(&self, group: AddressGroup) -> Result<(), Duration> {
         self.take_turn(group).inspect_err(|wait| {
             let mut barred = self.barred.lock();
@@ -61,8 +61,8 @@ impl Guesses {
     }
 }
 
-/// Has a bearer compared, unless too many of its address were wrong lately. One that is wrong takes a turn of the logins, so
-/// that nobody guesses faster here than there.
+/// Compares a bearer, unless too many of its address were wrong lately. A wrong one takes a turn of the logins, so that
+/// guessing is no faster here than there.
 pub(in super::super) fn guessed<B: Backend>(
     app: &App<B>,
     head: &Head,

@@ -1,7 +1,8 @@
 //! Logins of browsers: a cookie in place of the token.
 //!
-//! A cookie says until when it is good, and is signed with a key that is made of the token: every hub with the same token knows
-//! it, and no hub keeps it. One that was given back is remembered here until it would have ended.
+//! A cookie says until when it is valid, and is signed with a key that is derived from the token. So every hub with the
+//! same token accepts it, and no hub stores it. A cookie that was returned is remembered here until it would have
+//! ended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,17 +31,17 @@ use crate::watch;
 
 /// The cookie's name.
 const NAME: &str = "hubmesh_admin";
-/// How long a login is good, in seconds.
+/// How long a login is valid, in seconds.
 const GOOD_S: u64 = 12 * 60 * 60;
-/// What the key of the cookies is made for.
+/// The purpose of the cookies' key.
 const KEY_LABEL: &[u8] = b"hubmesh admin cookie 1\0";
-/// Cookies that were given back and are remembered.
+/// How many returned cookies are remembered.
 const MAX_RETURNED: usize = 1_024;
 
 /// The logins of browsers.
 pub(in super::super) struct Logins {
     key: Option<[u8; 32]>,
-    /// Cookies that were given back, and until when they would have been good.
+    /// Returned cookies, and until when they would have been valid.
     returned: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -60,7 +61,7 @@ impl Logins {
         }
     }
 
-    /// A cookie's value that is good from this second on.
+    /// The value of a cookie that is valid from this second on.
     fn issue(&self, now_s: u64) -> Option<String> {
         let key = self.key.as_ref()?;
         let number: [u8; 16] = rand::random();
@@ -69,7 +70,7 @@ impl Logins {
         Some(format!("{said}.{}", hex::encode(proof)))
     }
 
-    /// Until when a cookie's value is good, if it is ours.
+    /// Until when a cookie's value is valid, if it is ours.
     fn until(&self, value: &str, now_s: u64) -> Option<u64> {
         let (said, proof) = value.rsplit_once('.')?;
         let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_ref()?).ok()?;
@@ -86,7 +87,7 @@ impl Logins {
         self.shown(headers).is_some()
     }
 
-    /// The cookie that a request shows, and until when it is good.
+    /// The cookie that a request shows, and until when it is valid.
     fn shown(&self, headers: &HeaderMap) -> Option<(String, u64)> {
         let now_s = unix_ms() / 1_000;
         let all = headers.get_all(COOKIE).iter();
@@ -115,7 +116,7 @@ impl Logins {
     }
 }
 
-/// Whether a request came by TLS, here or at a proxy that is believed.
+/// Whether a request came by TLS, here or at a trusted proxy.
 fn is_secure<B: Backend>(app: &App<B>, head: &Head) -> bool {
     let proxies = &app.config.trusted_proxies;
     let by_proxy = head.remote.is_some_and(|remote| {
@@ -197,7 +198,7 @@ pub(super) fn logout<B: Backend>(app: &Arc<App<B>>, call: &Call, operator: &Oper
     response
 }
 
-/// Says what whoever asks may do.
+/// Says what the client may do.
 pub(super) fn session<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     let operators = &app.operators;
     if call.door == Door::Public && operators.has_door() {
@@ -215,7 +216,7 @@ pub(super) fn session<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
         Some(_) => "full",
         None => "none",
     };
-    // Strangers are not told of the mesh.
+    // Other clients are not told of the mesh.
     let hub = operator.map(|_| app.backend.view().hub_id.to_string());
     reply::json(
         StatusCode::OK,

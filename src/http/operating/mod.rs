@@ -1,8 +1,8 @@
-//! `/admin/api/`: what operators see of the whole mesh, and what they do to it.
+//! `/admin/api/`: what operators see of the whole mesh, and what they change.
 //!
-//! docs/admin.md is the contract. `who` says who is an operator and what a browser has to show, `login` gives a browser its
-//! cookie, and `acts` has each change noted, with who made it. All of it is answered by any hub. Ids of peers and names of
-//! networks are text of strangers: they come percent-encoded in paths, and are compared, never interpreted.
+//! docs/admin.md is the contract. `who` decides who is an operator and what a browser has to show, `login` gives a
+//! browser its cookie, and `acts` notes each change with its operator. Every hub answers all of it. Ids of peers and
+//! names of networks are text of strangers: they come percent-encoded in paths, and are compared, never interpreted.
 
 mod acts;
 mod bans;
@@ -33,7 +33,7 @@ pub(super) use login::Logins;
 /// The longest body of a request.
 const MOST: u64 = 4 * 1024;
 
-/// All of it. Who asks is found out by each handler, which knows what for.
+/// All routes. Each handler checks the client itself, because it knows what for.
 pub(super) fn endpoints<B: Backend>() -> [Endpoint<B>; 3] {
     let endpoint = |path, handlers| Endpoint {
         path,
@@ -59,7 +59,7 @@ impl<B: Backend> Handlers<B> {
     const PEER: &'static [(Method, Handler<B>)] = &[(Method::DELETE, remove)];
 }
 
-/// What is shown at which path, and what is done.
+/// The paths and their handlers.
 const SHOWN: [&str; 10] = [
     "hubs", "networks", "peers", "topology", "history", "waiting", "contests", "bans", "events",
     "session",
@@ -96,8 +96,8 @@ async fn show<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Response {
     }
 }
 
-/// Whether this tells of persons: where they are, whose they are, and what they did. A proxy on this machine that says nothing
-/// of itself makes all strangers look as if they were here, so that being here is not enough for it.
+/// Whether this tells of persons: where they are, which party they are, and what they did. A proxy on this machine that
+/// does not name itself makes all strangers look local, so a local request is not enough here.
 fn is_of_somebody(page: &str, query: &str) -> bool {
     let asks_for_details =
         || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "details");
@@ -121,7 +121,7 @@ fn act<B: Backend>(app: Arc<App<B>>, call: Call) -> BoxFuture<'static, Response>
     acting.boxed()
 }
 
-/// A path at which this method is not answered: another one is, or nothing is there.
+/// A path that does not answer this method: it answers another one, or does not exist.
 fn elsewhere(page: &str, others: &[&str], methods: &str) -> Response {
     match others.contains(&page) {
         true => reply::method_not_allowed(methods),

@@ -1,4 +1,4 @@
-//! The mesh as a picture, its last hour, and what waits in it.
+//! The picture of the mesh, its last hour, and what waits in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn hubs<B: Backend>(app: &App<B>) -> Vec<HubId> {
     [view.hub_id].into_iter().chain(others).collect()
 }
 
-/// Those of these hubs that did not answer.
+/// The hubs among these that did not answer.
 fn silent<T>(hubs: &[HubId], answers: &BTreeMap<HubId, T>) -> Vec<String> {
     let silent = hubs.iter().filter(|hub| !answers.contains_key(hub));
     silent.map(ToString::to_string).collect()
@@ -96,7 +96,7 @@ pub(super) async fn history<B: Backend>(app: &Arc<App<B>>, call: &Call) -> Respo
     reply::json(StatusCode::OK, &body)
 }
 
-/// Signals that wait for a target that nobody holds.
+/// Signals that wait for a target that is at no hub yet.
 pub(super) async fn waiting<B: Backend>(app: &Arc<App<B>>) -> Response {
     tallied(app, "waiting", |tally| tally.waiting).await
 }

@@ -1,8 +1,8 @@
 //! Who is an operator, and what a browser has to show before it changes anything.
 //!
-//! A script shows the token, which no other page can make a browser send. A browser shows its cookie, or nothing at all at a
-//! listener without a token, and both it sends for whichever page asks; so what changes something needs a header that a form
-//! cannot send, and has to come from a page of this origin. Where operators are not told apart, whoever is on this machine may
+//! A program shows the token, which no page can make a browser send. A browser shows its cookie, or nothing at a
+//! listener without a token, and sends either for any page that asks. So a change needs a header that a form cannot
+//! send, and has to come from a page of this origin. If operators are not told apart, programs on this machine may
 //! look, and nobody may change anything.
 
 use std::net::IpAddr;
@@ -17,12 +17,12 @@ use super::super::near::{Far, is_of_this_machine};
 use super::super::{App, Backend, Head, admit};
 use super::guesses;
 
-/// What no form can send.
+/// The header that no form can send.
 const OURS: HeaderName = HeaderName::from_static("x-hubmesh-admin");
-/// Where a browser says that a request comes from.
+/// The header in which a browser names the origin of a request.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What somebody wants.
+/// The purpose of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Deed {
     /// To see something.
@@ -31,7 +31,7 @@ pub(super) enum Deed {
     Change,
 }
 
-/// How somebody has shown to be an operator.
+/// How an operator has shown to be one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum With {
     /// By the token.
@@ -40,7 +40,7 @@ pub(super) enum With {
     Cookie,
     /// By reaching the listener for operators.
     Listener,
-    /// By being on this machine, where operators are not told apart.
+    /// By being on this machine, if operators are not told apart.
     Loopback,
 }
 
@@ -58,13 +58,13 @@ impl With {
 /// An operator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Operator {
-    /// Where it is.
+    /// Its address.
     pub(super) address: Option<IpAddr>,
     /// How it has shown to be one.
     pub(super) with: With,
 }
 
-/// Whether who asks is an operator, and may do what it asks for.
+/// Whether the client is an operator, and may do what it asks for.
 pub(super) fn check<B: Backend>(
     app: &App<B>,
     call: &Call,
@@ -99,17 +99,17 @@ fn shown<B: Backend>(app: &App<B>, door: Door, head: &Head) -> Result<With, NoOp
     }
 }
 
-/// Whether a request comes from this machine, and by no name that a stranger has given out.
+/// Whether a request comes from this machine, and by no name that an attacker can have given out.
 fn is_here<B: Backend>(app: &App<B>, head: &Head) -> Result<(), NoOperator> {
     match is_of_this_machine(app, head) {
-        // Which page it is, is looked at for all who show no token.
+        // Every client without a token is checked for the page that asks.
         Ok(()) | Err(Far::Page) => Ok(()),
         Err(Far::Name) => Err(NoOperator::Name),
         Err(Far::Away) => Err(NoOperator::NotHere),
     }
 }
 
-/// Whether a browser asks for a page of this origin, as far as it says.
+/// Whether a page of this origin asks, as far as the browser says.
 pub(super) fn is_of_our_page(headers: &HeaderMap, deed: Deed) -> Result<(), NoOperator> {
     if deed == Deed::Change && headers.get(OURS).is_none_or(|value| value != "1") {
         return Err(NoOperator::NoHeader);
@@ -131,7 +131,7 @@ pub(super) fn is_of_our_page(headers: &HeaderMap, deed: Deed) -> Result<(), NoOp
     }
 }
 
-/// Whether an origin is the host that was asked.
+/// Whether an origin is the requested host.
 fn is_host(origin: &HeaderValue, headers: &HeaderMap) -> bool {
     let read = |value: &HeaderValue| value.to_str().ok().map(str::to_ascii_lowercase);
     let origin = read(origin).and_then(|text| text.parse::<Uri>().ok());
