@@ -65,7 +65,7 @@ pub enum Event {
         id: String,
         /// The network that both are in.
         network: String,
-        /// What it announced, with `peerId` and `isHub` added by the hub.
+        /// Its announced data, to which the hub adds `peerId` and `isHub`.
         data: Box<RawValue>,
     },
     /// A peer said `goodbye`; [`Event::Disconnected`] follows.
@@ -93,16 +93,16 @@ pub enum Event {
     },
     /// The answer to a `ping`.
     Pong,
-    /// The hub did not do what was asked.
+    /// The hub did not carry out a request.
     Error {
         /// Why, in the hub's words.
         error: String,
-        /// The whole message, which may name the peer concerned.
+        /// The whole message, which may name the other peer.
         text: String,
     },
     /// A message of a kind that this client does not know.
     Other {
-        /// Its `type`, or `unreadable` or `binary` where it has none.
+        /// Its `type`, or `unreadable` or `binary` if it has none.
         kind: String,
         /// The whole message; empty for a binary one.
         text: String,
@@ -138,13 +138,13 @@ struct Subject {
     reason: Option<String>,
 }
 
-/// A field that is there, be it `null`: that is what some peer sent.
+/// A present field, even if it is `null`: some peer sent that.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// Reads one text message of a hub. Where a name or a text outside of `data` has half of a surrogate pair, which a hub
-/// in JavaScript may write, U+FFFD stands for it, in `data` too.
+/// Reads one text message of a hub. If a name or a text outside of `data` holds half of a surrogate pair, as a hub in
+/// JavaScript may write it, U+FFFD stands for it, in `data` too.
 pub(super) fn parse(text: &str) -> Event {
     serde_json::from_str::<Incoming>(text)
         .or_else(|_| serde_json::from_str(&json::well_formed(text)))

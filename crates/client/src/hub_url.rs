@@ -15,21 +15,19 @@ use hubmesh_causes as causes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubUrl(Url);
 
-/// Why an address is none.
+/// Why a text is not an address of a hub.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidHubUrl {
     /// It is not written as a URL is.
-    #[error("`{text}` is no URL of a hub: {}", causes::of_url(*.why))]
+    #[error("`{text}` is not the URL of a hub: {}", causes::of_url(*.why))]
     NotAUrl {
         /// The address as it was given.
         text: String,
         /// What is wrong with it.
         why: url::ParseError,
     },
-    /// The protocol is none that hubs speak.
-    #[error(
-        "a hub's URL begins with ws:// or wss:// (http:// and https:// are taken too), not {0}://"
-    )]
+    /// Hubs do not speak its protocol.
+    #[error("a hub's URL begins with ws:// or wss:// (http:// and https:// work too), not {0}://")]
     Scheme(String),
     /// It has no host, or has parts that a hub's address must not have.
     #[error("a hub's URL has a host and carries no user, password, query or fragment")]
@@ -62,7 +60,7 @@ impl HubUrl {
         }
     }
 
-    /// The path as written, without a last slash: empty where there is none.
+    /// The path as written, without a last slash: empty if there is none.
     pub fn prefix(&self) -> &str {
         self.0.path().trim_end_matches('/')
     }

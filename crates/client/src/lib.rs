@@ -66,27 +66,27 @@ pub use hub_url::{HubUrl, InvalidHubUrl};
 use hubmesh_causes as causes;
 pub use peer_id::{InvalidPeerId, PeerId};
 
-/// The network that a peer is in when it names none.
+/// The network of a peer that names none.
 pub const DEFAULT_NETWORK: &str = "global";
 
 /// How long [`Client::close`] waits for the hub's half of the closing handshake.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// The largest message taken from a hub: a signal of the largest size that hubs accept, with space to spare.
+/// The largest message that is accepted from a hub: a signal of the largest size that hubs accept, with space to spare.
 const MAX_MESSAGE_BYTES: usize = 17 * 1024 * 1024;
 
-/// Where to connect and as whom.
+/// The hub, and the peer that connects.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     /// Where the hub is.
     pub hub: HubUrl,
-    /// The id to be known by. No other peer may use it meanwhile.
+    /// The peer's id. No other peer may use it meanwhile.
     pub id: PeerId,
     /// Sent as `Authorization: Bearer`.
     pub token: Option<String>,
     /// The longest that DNS, TCP, TLS and the upgrade may take together.
     pub timeout: Duration,
-    /// What verifies a hub at `wss://`; `None` reads the roots of the system.
+    /// The TLS configuration that verifies a hub at `wss://`; `None` uses the roots of the system.
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
@@ -103,7 +103,7 @@ impl ConnectOptions {
     }
 }
 
-/// Why there is no connection. The hub holds no state of ours in any of these cases.
+/// Why there is no connection. The hub holds no state of this peer in any of these cases.
 #[derive(Debug, Error)]
 pub enum ConnectError {
     /// Nothing answered: DNS, TCP or TLS failed, or the time was up.
@@ -111,10 +111,10 @@ pub enum ConnectError {
     Unreachable {
         /// The hub that was asked for.
         hub: HubUrl,
-        /// Why, in words for whoever has to mend it.
+        /// The reason in words, for the person who has to mend it.
         reason: String,
     },
-    /// A hub answered and does not want this peer.
+    /// A hub answered and refused this peer.
     #[error("{hub} refused the connection: {status}{}", detail(.reason))]
     Refused {
         /// The hub that was asked for.
@@ -158,7 +158,7 @@ impl Client {
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ConnectError> {
         let request = upgrade_request(options)?;
         if options.hub.is_tls() {
-            // Someone else in the process may have chosen a provider already; theirs is as good.
+            // Another part of the process may have chosen a provider already, which works as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let connector = options.tls.clone().map(Connector::Rustls);
@@ -184,7 +184,7 @@ impl Client {
         &self.id
     }
 
-    /// The network that was announced last.
+    /// The last announced network.
     pub fn network(&self) -> &str {
         &self.network
     }
@@ -229,7 +229,7 @@ impl Client {
         self.write(Message::binary(bytes)).await
     }
 
-    /// The next thing that the hub says. After [`Event::Closed`] it is `Closed` for ever. Cancel-safe.
+    /// The next message or event. After [`Event::Closed`] it is `Closed` for ever. Cancel-safe.
     pub async fn next_event(&mut self) -> Event {
         if let Some(closed) = &self.closed {
             return closed.clone();

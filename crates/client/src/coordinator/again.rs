@@ -1,4 +1,5 @@
-//! When a hub is asked again that could not be reached, or had no space: later each time, and not all peers at once. Pure.
+//! When to ask a hub again that could not be reached, or had no space: later each time, and not all peers at once.
+//! Pure.
 
 use std::time::Duration;
 
@@ -7,23 +8,25 @@ use rand::RngExt as _;
 
 use crate::ConnectError;
 
-/// The shortest pause before the first time; each is longer than the last by as much.
+/// The shortest pause before the first try; each pause is longer than the last by as much.
 const STEP: Duration = Duration::from_millis(500);
 /// No pause is longer.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Before the first, second, third time: half of it is by chance, so that peers that a hub lost together come back apart.
+/// The pause before the first, second, third try. Half of it is random, so that peers that a hub lost together come
+/// back apart.
 pub(super) fn pause(time: u32) -> Duration {
     let longest = (STEP * time.clamp(1, 1000)).min(LONGEST);
     longest.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
 
-/// Whether a hub that answers so may answer otherwise a little later: it is full, restarts, or has been asked too often.
+/// Whether a hub with this answer may answer otherwise a little later: it is full, restarts, or has been asked too
+/// often.
 pub(super) fn passes(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502..=504)
 }
 
-/// Whether a connection that failed so may be made a little later.
+/// Whether a connection that failed like this may succeed a little later.
 pub(super) fn may_be_made(error: &ConnectError) -> bool {
     match error {
         ConnectError::Unreachable { .. } => true,

@@ -1,8 +1,8 @@
 //! One attempt to connect two peers, at one end: asks or agrees, and tries one way after the other.
 //!
-//! The end that asks decides what is tried, from what both know of their NATs; the other follows. In each round both open
-//! their sockets, tell each other where they may be, and meet there at once. The end that asks has a shorter time in each
-//! round, so that it is the one that goes on.
+//! The asking end decides what is tried, from what both ends know of their NATs; the other end follows. In each round
+//! both open their sockets, tell each other their addresses, and try to meet there at once. The asking end has a
+//! shorter time in each round, so that it is the one that goes on.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -28,15 +28,15 @@ use super::{own, tcp};
 
 /// How long an end may take to open its sockets: a relay over TLS is the slowest.
 const GATHER: Duration = Duration::from_secs(12);
-/// How long the other end is given for it, and to say where they are.
+/// How long the other end has to open its sockets and to tell its addresses.
 const GATHERING: Duration = Duration::from_secs(15);
-/// How long the end that was asked waits for what is tried next.
+/// How long the asked end waits for the next way.
 const NEXT_WORD: Duration = Duration::from_secs(10);
-/// How much longer the end that was asked waits for a round.
+/// How much longer the asked end waits for a round.
 const FOLLOWS: Duration = Duration::from_secs(3);
 /// How much sooner TCP is given up when the port of one end is unknown.
 const HALF_HOPE: Duration = Duration::from_millis(2500);
-/// Ways that an end follows the other to, in one attempt: more than there are.
+/// How many ways the asked end follows in one attempt: more than there are.
 const MOST_ROUNDS: usize = 8;
 /// The lowest port that birthday probing guesses: NATs leave those below to servers.
 const LOWEST_PORT: u16 = 1024;
@@ -59,11 +59,11 @@ pub(super) struct Reached {
     pub(super) remote: SocketAddr,
     pub(super) channel: Channel,
     pub(super) tried: Vec<Tried>,
-    /// Of the nomination: the last word names it.
+    /// The challenge of the nomination: the last word names it.
     challenge: Challenge,
 }
 
-/// A way that leads there.
+/// A way that works.
 struct Found {
     way: String,
     remote: SocketAddr,
@@ -71,7 +71,7 @@ struct Found {
     challenge: Challenge,
 }
 
-/// Where an end is in a round.
+/// The addresses of an end in a round.
 struct Place {
     addresses: Vec<SocketAddr>,
     /// For TCP: whether the NAT gives each destination another port.
@@ -100,7 +100,7 @@ pub(super) struct Accepted {
     pub(super) keep_alive_ms: u32,
 }
 
-/// Asks the peer whether it wants a connection, again and again until it says so.
+/// Asks the peer for a connection, again and again until it answers.
 pub(super) async fn ask(
     link: &mut Link,
     ask: Body,
@@ -148,7 +148,7 @@ pub(super) async fn ask(
 }
 
 impl Attempt {
-    /// Tries one way after the other; of those that fit, only these if there are any.
+    /// Tries one way after the other; only the given ways, if there are any.
     pub(super) async fn lead(
         mut self,
         own: &End,
@@ -161,13 +161,13 @@ impl Attempt {
             said.map_err(|lost| failure(&self.link.peer, lost))?;
             if let Some(reached) = self.try_step(round, step).await? {
                 let challenge = reached.challenge;
-                // The other end hears of it by the way itself, too.
+                // The other end learns of it by the way itself, too.
                 let _ = self.link.say(Body::Done { round, challenge }).await;
                 self.link.decided();
                 return Ok(reached);
             }
         }
-        // That it gives up is what the link says last.
+        // The link tells the other end as its last word that this end gives up.
         Err(self.no_way())
     }
 
@@ -220,7 +220,7 @@ impl Attempt {
         }
     }
 
-    /// Tries one way; nothing if it leads nowhere, which is kept to be told.
+    /// Tries one way; nothing if it fails, and then the reason is kept.
     async fn try_step(&mut self, round: u8, step: Step) -> Result<Option<Reached>, ConnectFailure> {
         let began = Instant::now();
         self.progress.step(|| format!("tries {}", step.method));
@@ -275,7 +275,7 @@ impl Attempt {
         let gathering = async {
             match step.method {
                 Method::Relay => gather::relay(&self.ground).await,
-                // Whoever asks for it for no reason gets neither sockets nor probes.
+                // An end that asks for it without need gets neither sockets nor probes.
                 Method::Birthday if !self.ground.fits_birthday(many) => {
                     Err("its NAT is none for birthday probing".into())
                 }
@@ -287,7 +287,7 @@ impl Attempt {
         gathered.unwrap_or_else(|_| Err(format!("no sockets were there within {GATHER:?}")))
     }
 
-    /// Where the other end may be, of what it says, for a socket or relay at this address.
+    /// The addresses at which the other end may be, out of those that it names, for a socket or relay at this address.
     fn usable(
         &self,
         own: std::io::Result<SocketAddr>,
@@ -388,7 +388,7 @@ impl Attempt {
         let theirs = self.usable(Ok(mapped.local), &theirs, false);
         let mut end = self.end_of(Method::TcpPunch);
         if symmetric || they {
-            // It leads there only if the other end lets in everybody, and then at once.
+            // This works only if the other end lets in every packet, and then at once.
             end -= HALF_HOPE;
         }
         let seal = self.seal(round);
@@ -406,7 +406,7 @@ impl Attempt {
         })
     }
 
-    /// Tells the other end where this one may be, and hears the same of it.
+    /// Tells the other end the addresses of this one, and waits for its addresses.
     async fn exchange(
         &mut self,
         round: u8,
@@ -493,8 +493,8 @@ impl Attempt {
     }
 }
 
-/// The symmetric end sends from many sockets to the one place of the other; that one sends to many ports of the first,
-/// which has to be where servers see it: nobody's own network is searched for ports.
+/// The symmetric end sends from many sockets to the one address of the other. That one sends to many ports of the
+/// first, at the address that servers see: ports in a private network are never searched.
 fn birthday_paths(theirs: &[SocketAddr], public: Option<IpAddr>, many: bool) -> (Vec<Path>, Pace) {
     let is_outside = |place: &&SocketAddr| {
         many || (Some(place.ip()) == public && !candidates::is_private(place.ip()))

@@ -1,4 +1,4 @@
-//! What the parts of a coordinator share: its options, what it found out, counters, and who is told.
+//! What the parts of a coordinator share: its options, its findings, counters, and the listeners.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,24 +17,25 @@ use super::stats::Counters;
 use super::{Connected, Error, PageError, again, hub_page};
 use crate::PeerId;
 
-/// Events that wait for a listener; one that is slower misses the oldest.
+/// Events that wait for a listener; a slower listener misses the oldest.
 const EVENTS: usize = 1024;
-/// How long what a hub names is used: less than its credentials are good for.
+/// How long the servers that a hub names are used: less than their credentials are valid.
 const SERVERS_AGE: Duration = Duration::from_secs(60);
-/// How long a network is taken for what it was.
+/// How long a finding about the network counts.
 const NAT_AGE: Duration = Duration::from_secs(600);
-/// The longest that finding out about servers and the network may take, with the wait for others who do.
+/// The longest that finding out about servers and the network may take, including the wait for another task that does
+/// so.
 const LOOK_LIMIT: Duration = Duration::from_secs(40);
 
 pub(super) struct Base {
     pub(super) options: Options,
     pub(super) counters: Arc<Counters>,
     pub(super) events: broadcast::Sender<Event>,
-    /// Whether connections of others have ever been waited for.
+    /// Whether the program has ever waited for connections of others.
     pub(super) accepts: watch::Sender<bool>,
     pub(super) shared: AttemptResources,
     found: Mutex<Option<Found>>,
-    /// One looks at the network at a time; the others take what it found.
+    /// One task looks at the network at a time; the others take its finding.
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -66,7 +67,7 @@ impl Base {
     }
 
     pub(super) fn tell(&self, event: Event) {
-        // Nobody may listen.
+        // There may be no listener.
         let _ = self.events.send(event);
     }
 
@@ -75,7 +76,7 @@ impl Base {
         Progress::new(events, peer)
     }
 
-    /// What was found out last, if anything was.
+    /// The last finding, if there is one.
     pub(super) fn ground(&self) -> Option<Arc<Ground>> {
         self.found().map(|found| found.ground)
     }
@@ -85,7 +86,8 @@ impl Base {
         found.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The servers and the network: what is known if it is young, else found out anew. `peer` is whom credentials are for.
+    /// The servers and the network: the last finding if it is recent, else a new one. `peer` is the peer that the
+    /// credentials are for.
     pub(super) async fn look(&self, peer: &str, anew: bool) -> Result<Arc<Ground>, Error> {
         let looked = timeout(LOOK_LIMIT, self.look_around(peer, anew)).await;
         looked.unwrap_or(Err(Error::TooLong { limit: LOOK_LIMIT }))
@@ -124,7 +126,7 @@ impl Base {
         Ok(ground)
     }
 
-    /// What the hub names. One that has no space just now is asked again, as often as one is dialled.
+    /// The servers that the hub names. A hub without space is asked again, as often as one is dialled.
     async fn named_servers(&self, peer: &str) -> Result<IceServers, PageError> {
         let options = &self.options;
         let Some(hub) = &options.hub else {
@@ -150,7 +152,7 @@ impl Base {
         nat
     }
 
-    /// Counts and tells what came of an attempt.
+    /// Counts and reports the result of an attempt.
     pub(super) fn settle(
         &self,
         peer: &str,

@@ -1,14 +1,15 @@
-//! Which addresses of the other end are worth sending to, and which of the own worth telling. Pure.
+//! Which addresses of the other end are worth sending to, and which of this end's are worth telling. Pure.
 //!
-//! As ICE does it, an address of a host is tried where both ends may be in one network. Who names others would have this
-//! end knock at doors of its own network, or at its own machine, so such an address counts only where it can lead to the
-//! other end.
+//! As in ICE, the address of a host is tried if both ends may be in one network. A peer that names foreign addresses
+//! could make this end send packets into its own network, or to its own machine. So such an address counts only if it
+//! can lead to the other end.
 
 use std::net::{IpAddr, SocketAddr};
 
 /// Addresses of one end at most.
 pub(super) const MOST: usize = 16;
-/// Of these in the own network: a host has one of each family, and where an end is seen is its own word.
+/// Addresses in the own network among them: a host has one of each family, and the address at which an end is seen is
+/// only its own claim.
 const MOST_PRIVATE: usize = 2;
 
 /// What one end knows when it judges addresses.
@@ -18,14 +19,14 @@ pub(super) struct View {
     pub(super) own: IpAddr,
     /// Where servers see it.
     pub(super) own_public: Option<IpAddr>,
-    /// Where servers see the other end, as that one says.
+    /// The address at which servers see the other end, as that end says.
     pub(super) their_public: Option<IpAddr>,
     /// Whether an end is at a relay, which may be in a network that neither end is in.
     pub(super) is_relayed: bool,
 }
 
 impl View {
-    /// The places to send to: each once, and those alone that may lead to the other end.
+    /// The addresses to send to: each once, and only those that may lead to the other end.
     pub(super) fn usable(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut usable = distinct(addresses);
         let mut private = 0;
@@ -52,8 +53,8 @@ impl View {
         !is_private(ip) || (is_private(self.own) && self.may_be_near(ip))
     }
 
-    /// Whether a private address may be in the own network: both ends are seen at one place, or it is not known where, or
-    /// servers see the other end there.
+    /// Whether a private address may be in the own network: both ends are seen at one address, or the address is
+    /// unknown, or servers see the other end there.
     fn may_be_near(&self, ip: IpAddr) -> bool {
         let apart = are_apart(self.own_public, self.their_public);
         self.is_relayed || !apart || self.their_public == Some(ip)
@@ -64,7 +65,7 @@ fn are_apart(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
-/// Those of the own addresses that the other end has a use for. An address of the own network is nobody's business elsewhere.
+/// The own addresses that the other end can use. Addresses of the own network are told to no end elsewhere.
 pub(super) fn worth_telling(
     own: &[SocketAddr],
     own_public: Option<IpAddr>,

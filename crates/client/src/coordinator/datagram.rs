@@ -1,9 +1,9 @@
 //! A connected datagram socket between two peers, whatever the way: sends and receives, keeps the way open, and notices when
 //! the other end is gone.
 //!
-//! What the caller sends crosses as it is, and in the clear: whoever needs secrecy puts DTLS, QUIC or Noise on top. Beside it
-//! cross sealed packets of forty bytes, which keep NATs open, show that an end is there, and tell the end; a caller never sees
-//! them. However a [`Datagram`] goes, the other end is told.
+//! What the caller sends crosses unchanged and unencrypted: a program that needs secrecy puts DTLS, QUIC or Noise on
+//! top. Sealed packets of forty bytes cross beside it. They keep NATs open, show that an end is there, and announce the
+//! end; a caller never sees them. However a [`Datagram`] ends, the other end is told.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,18 +19,18 @@ use tokio::time::{Instant, timeout_at};
 use super::packet::{self, Kind, Seal};
 use super::port::Port;
 
-/// How often the end is said, because nobody answers it.
+/// How often the end is announced, because it is not acknowledged.
 const FAREWELLS: usize = 3;
 /// Keep-alives of the other end that may be lost, one after the other.
 const SILENT: u32 = 3;
-/// How much later than due they may come.
+/// How late keep-alives may come.
 const SLACK: Duration = Duration::from_secs(1);
-/// How long what has arrived already may take to be read, by a program that did not read for long.
+/// How long a program that has not read for long may take to read what has arrived.
 const READING: Duration = Duration::from_millis(100);
 /// No keep-alives are sent faster.
 const FASTEST: Duration = Duration::from_millis(10);
 
-/// How often this end shows that it is there, and how long nothing may come from the other.
+/// How often this end shows that it is there, and how long the other may be silent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
     pub(super) keep_alive: Duration,
@@ -72,7 +72,7 @@ pub struct Datagram {
     way: Arc<Way>,
     heard: Mutex<Heard>,
     silence: Duration,
-    /// Nothing has to be said to the other end any more.
+    /// The other end needs to be told nothing more.
     is_over: AtomicBool,
     _keeper: AbortOnDrop,
 }
@@ -87,7 +87,7 @@ struct Way {
 #[derive(Debug)]
 struct Heard {
     early: VecDeque<Vec<u8>>,
-    /// When something came last.
+    /// When the last packet came.
     at: Instant,
 }
 
@@ -111,13 +111,13 @@ impl Datagram {
         }
     }
 
-    /// Sends one datagram. As with UDP, that it was sent does not say that it arrives.
+    /// Sends one datagram. As with UDP, success does not mean that it arrives.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
         self.way.port.send_to(bytes, self.way.remote).await
     }
 
-    /// The next datagram of the peer; nothing once the peer has ended the connection. A peer of which nothing was heard for three
-    /// of its keep-alives is an error of the kind `TimedOut`. Cancel-safe.
+    /// The next datagram of the peer; nothing once the peer has ended the connection. If the peer is silent for three
+    /// of its keep-alives, that is an error of the kind `TimedOut`. Cancel-safe.
     pub async fn recv(&self) -> io::Result<Option<Vec<u8>>> {
         let mut heard = self.heard.lock().await;
         loop {
@@ -141,7 +141,7 @@ impl Datagram {
         }
     }
 
-    /// What comes next from the peer's place, which was heard last at this time.
+    /// The next datagram from the peer's address, which was last heard at this time.
     async fn next(&self, heard: Instant) -> io::Result<Vec<u8>> {
         let coming = async {
             loop {
@@ -156,7 +156,7 @@ impl Datagram {
         come.unwrap_or_else(|_| Err(silent(self.silence)))
     }
 
-    /// The address that the peer is reached at: its own, that of its NAT, or of its relay.
+    /// The address at which the peer is reached: its own, that of its NAT, or of its relay.
     pub fn remote_addr(&self) -> SocketAddr {
         self.way.remote
     }
@@ -166,7 +166,7 @@ impl Datagram {
         self.way.port.local_addr()
     }
 
-    /// Tells the peer that the connection is over, and gives up the relay, if it is one. To drop it does the same without
+    /// Tells the peer that the connection is over, and gives up the relay if it is one. Dropping does the same without
     /// waiting for the relay's server: see [`Coordinator::closed`](super::Coordinator::closed).
     pub async fn close(self) {
         self.say_bye();
@@ -175,7 +175,7 @@ impl Datagram {
         }
     }
 
-    /// At once, because what is dropped cannot wait.
+    /// Sent at once, because a dropped value cannot wait.
     fn say_bye(&self) {
         if self.is_over.swap(true, Relaxed) {
             return;
@@ -201,13 +201,13 @@ fn silent(silence: Duration) -> io::Error {
 
 async fn keep(way: Arc<Way>, every: Duration) {
     if let Port::Relay(relay) = &*way.port {
-        // Without a short name the relay serves as well.
+        // The relay also works without a short name.
         let _ = relay.bind(way.remote).await;
     }
     let alive = way.seal.write(Kind::Alive, [0; 8]);
     loop {
         tokio::time::sleep(every).await;
-        // What fails now may work next time; the caller's own sending tells it when the way is gone.
+        // A send that fails now may work next time; the caller's own send reports when the way is gone.
         let _ = way.port.send_to(&alive, way.remote).await;
     }
 }

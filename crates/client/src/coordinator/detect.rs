@@ -1,8 +1,9 @@
-//! Finds out which NAT there is: sends STUN requests and hands what came back to [`Observations`].
+//! Finds out the type of the NAT: sends STUN requests and hands the answers to [`Observations`].
 //!
-//! One socket asks every server for its mapping. A second one, which has spoken to one server alone, asks that server to
-//! answer from another port, or another host where it has one, and so sees what the NAT lets in; a miss counts only when the
-//! server still answers a plain request. Where that leaves two types, a relay on another host is the stranger (`probe`). UDP is called blocked when no server answers by UDP and one does by TCP.
+//! One socket asks every server for its mapping. A second one has spoken to one server alone, asks that server to
+//! answer from another port, or from another host if it has one, and so sees what the NAT lets in; a miss counts only
+//! if the server still answers a plain request. If two types remain, a relay on another host plays the stranger
+//! (`probe`). UDP counts as blocked if no server answers by UDP and one does by TCP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ const UDP_WAIT: Duration = Duration::from_millis(1200);
 const FILTER_WAIT: Duration = Duration::from_millis(800);
 /// How long a connection to a STUN server may take.
 pub(super) const TCP_WAIT: Duration = Duration::from_millis(2000);
-/// The first of the times after which a request is repeated; each is twice as long as the last.
+/// The first pause after which a request is repeated; each is twice as long as the last.
 const FIRST_REPEAT: Duration = Duration::from_millis(150);
 /// Addresses of servers that are asked at most.
 const MOST_SERVERS: usize = 8;
@@ -42,18 +43,18 @@ const LIMIT: Duration = Duration::from_secs(15);
 pub enum Finding {
     /// One type is left.
     Determined {
-        /// It.
+        /// The type.
         #[serde(rename = "type")]
         kind: NatType,
     },
     /// Several types fit what was seen.
     Undetermined {
-        /// They, in order.
+        /// The types, in order.
         possible: Vec<NatType>,
-        /// Why it could not be told which.
+        /// Why the type is not known.
         reason: String,
     },
-    /// UDP leads nowhere, and TCP does.
+    /// UDP does not work, and TCP does.
     UdpBlocked,
     /// No server was reached, so nothing is known.
     Unknown {
@@ -66,7 +67,7 @@ pub enum Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NatInfo {
-    /// Which NAT there is.
+    /// The type of the NAT.
     #[serde(flatten)]
     pub finding: Finding,
     /// The address of a socket of this peer as servers see it.
@@ -85,7 +86,7 @@ fn milliseconds<S: serde::Serializer>(took: &Duration, to: S) -> Result<S::Ok, S
 }
 
 impl NatInfo {
-    /// The types that the NAT may be: none when UDP is blocked, any when nothing is known.
+    /// The types that the NAT may have: none if UDP is blocked, any if nothing is known.
     pub fn possible(&self) -> Vec<NatType> {
         match &self.finding {
             Finding::Determined { kind } => vec![*kind],
@@ -106,7 +107,7 @@ impl NatInfo {
     }
 }
 
-/// Asks these servers, for a while.
+/// Asks these servers, for a limited time.
 pub(super) async fn detect(
     servers: &IceServers,
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -191,12 +192,12 @@ async fn over_udp(
     let other = answers.iter().flatten().find_map(|got| got.0.other);
     let quiet = UdpSocket::bind((own, 0)).await?;
     let quiet_at = filtering(&quiet, primary, other, &mut observations).await?;
-    // What lets in no other port lets in no other host.
+    // A NAT that lets in no other port lets in no other host.
     if let Some(at) = quiet_at
         && observations.from_port != Some(false)
         && observations.from_elsewhere.is_none()
         && observations.same_for_host != Some(false)
-        // A relay reaches nobody in a private network.
+        // A relay cannot reach an address in a private network.
         && !is_private(at.ip())
     {
         let quiet = Seen { socket: &quiet, at };
@@ -228,7 +229,8 @@ async fn over_udp(
     }))
 }
 
-/// The other addresses of the first server that has some, as far as they are not asked already: its other port, and its other host.
+/// The other addresses of the first server that has some, if they are not asked already: its other port, and its other
+/// host.
 fn other_addresses(
     servers: &[SocketAddr],
     answers: &[Option<(Answer, SocketAddr)>],
@@ -243,7 +245,7 @@ fn other_addresses(
     both.into_iter().filter(fits).collect()
 }
 
-/// Who sees which address. A server inside the own network sees a private one, and counts only when all do.
+/// Which server sees which address. A server inside the own network sees a private one, and counts only if all do.
 fn seen_by(
     servers: &[SocketAddr],
     answers: &[Option<(Answer, SocketAddr)>],
@@ -281,7 +283,7 @@ fn mapping(local: SocketAddr, seen: &[(SocketAddr, SocketAddr)]) -> Observations
     }
 }
 
-/// What comes in at a socket that has spoken to one server alone. Gives where that one sees it.
+/// The packets that reach a socket that has spoken to one server alone. Gives the address that this server sees.
 async fn filtering(
     socket: &UdpSocket,
     primary: SocketAddr,
@@ -304,7 +306,7 @@ async fn filtering(
         return Ok(Some(at));
     }
     let came = |index: usize, changed: &dyn Fn(SocketAddr) -> bool| match answers.get(index) {
-        // Refused, or answered as if nothing had been asked: the server cannot do it.
+        // The server refused, or answered as if nothing had been asked: it cannot do it.
         Some(Some((answer, from))) if answer.mapped.is_none() || !changed(*from) => None,
         Some(Some(_)) => Some(true),
         Some(None) => Some(false),
@@ -315,7 +317,7 @@ async fn filtering(
     Ok(Some(at))
 }
 
-/// Sends all requests, repeats those without an answer, and gives the answers in the same order, each with where it came from.
+/// Sends all requests, repeats those without an answer, and gives the answers in the same order, each with its source.
 pub(super) async fn ask(
     socket: &UdpSocket,
     requests: &[(SocketAddr, Change)],
@@ -332,7 +334,7 @@ pub(super) async fn ask(
     while Instant::now() < end && answers.iter().any(Option::is_none) {
         for ((to, (_, request)), answer) in made.iter().zip(&answers) {
             if answer.is_none() {
-                // What cannot be sent now, may be sent when it is repeated.
+                // A request that cannot be sent now may be sent when it is repeated.
                 let _ = socket.send_to(request, to).await;
             }
         }

@@ -1,4 +1,4 @@
-//! Why there is no connection to a peer: the ways that were tried, and what each failed by. Pure.
+//! Why there is no connection to a peer: the ways that were tried, and why each failed. Pure.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -115,7 +115,7 @@ pub(super) fn failure(peer: &str, lost: Lost) -> ConnectFailure {
     }
 }
 
-/// What one attempt tries, for whoever has to tell of it when the time is over.
+/// What one attempt is trying, for the report when the time is over.
 #[derive(Clone, Default)]
 pub(super) struct Tries(Arc<Mutex<Trying>>);
 
@@ -130,7 +130,7 @@ impl Tries {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is done from now on, as in "it tried".
+    /// The current activity, as in "it tried".
     pub(super) fn begin(&self, what: impl Into<String>) {
         self.all().meanwhile = what.into();
     }
@@ -145,7 +145,7 @@ impl Tries {
         self.all().done.clone()
     }
 
-    /// Why there is no connection when there is no more time.
+    /// Why there is no connection when the time is over.
     pub(super) fn timed_out(&self, peer: &str, limit: Duration) -> ConnectFailure {
         let all = self.all();
         ConnectFailure::TimedOut {

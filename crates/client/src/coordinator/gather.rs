@@ -24,10 +24,10 @@ const WAIT: Duration = Duration::from_millis(1500);
 const RELAY_LIMIT: Duration = Duration::from_secs(9);
 /// Sockets of the symmetric end in birthday probing.
 pub(super) const MANY: usize = 256;
-/// Rounds of birthday probing at once of those that this end asked for, and as many of those that others did.
+/// Rounds of birthday probing at once that this end asked for; others may ask for as many more.
 const MOST_BIRTHDAYS: usize = 2;
 
-/// What the ends of an attempt stand on: the network as it was found, and the servers.
+/// The basis of an attempt: the network as it was found, and the servers.
 #[derive(Debug)]
 pub(super) struct Ground {
     pub(super) nat: NatInfo,
@@ -53,7 +53,7 @@ impl AttemptResources {
         }
     }
 
-    /// Space for a round of birthday probing. Those that others ask for take none from the own.
+    /// Space for a round of birthday probing. Rounds of others take no space of this end's own.
     fn birthday(&self, side: Side) -> Result<OwnedSemaphorePermit, String> {
         let [asking, asked] = &self.birthdays;
         let permits = match side {
@@ -70,14 +70,14 @@ impl AttemptResources {
 pub(super) struct Gathered {
     pub(super) ports: Vec<Port>,
     pub(super) addresses: Vec<SocketAddr>,
-    /// Why it is not what was wanted, where there is a reason to go on without.
+    /// Why it is not what was wanted, if the round goes on without.
     pub(super) troubles: Option<String>,
     /// What is kept while the sockets are used.
     pub(super) permits: Option<OwnedSemaphorePermit>,
 }
 
 impl Ground {
-    /// Where servers see this end.
+    /// The address at which servers see this end.
     pub(super) fn public(&self) -> Option<IpAddr> {
         self.nat.public.map(|public| public.ip())
     }
@@ -99,7 +99,7 @@ impl Ground {
         possible.iter().any(fits)
     }
 
-    /// What is told of this end to the other.
+    /// What this end tells the other.
     pub(super) fn end(&self) -> End {
         End {
             possible: self.nat.possible(),
@@ -111,7 +111,7 @@ impl Ground {
 
     /// The address of this machine towards the internet.
     pub(super) fn own(&self, servers: &[SocketAddr]) -> std::io::Result<IpAddr> {
-        // Without any server, the way to an address that is nobody's says which one it is.
+        // Without any server, the route to an unused address shows which one it is.
         let nobody = SocketAddr::from(([192, 0, 2, 1], 9));
         own::address(servers.first().copied().unwrap_or(nobody))
     }
@@ -134,7 +134,7 @@ pub(super) async fn udp(ground: &Ground) -> Result<Gathered, String> {
         .map_err(|error| socket_trouble(&error))?;
     let socket = match UdpSocket::bind((own, ground.local_port)).await {
         Ok(socket) => socket,
-        // Another connection has the port that was wished for.
+        // Another connection has the wanted port.
         Err(_) => UdpSocket::bind((own, 0))
             .await
             .map_err(|error| socket_trouble(&error))?,
@@ -172,7 +172,7 @@ pub(super) async fn birthday(ground: &Ground, side: Side, many: bool) -> Result<
     Ok(Gathered { permits, ..sockets })
 }
 
-/// The many sockets of birthday probing. Nobody knows their ports outside, so the addresses name the host alone.
+/// The many sockets of birthday probing. Their ports outside are unknown, so the addresses name only the host.
 async fn many(ground: &Ground) -> Result<Gathered, String> {
     let servers = ground.stun().await;
     let own = ground
@@ -196,7 +196,8 @@ async fn many(ground: &Ground) -> Result<Gathered, String> {
     })
 }
 
-/// A relay on the first TURN server that gives one; without any, a plain socket, for the other end may have one.
+/// A relay on the first TURN server that gives one; if there is none, a plain socket, because the other end may have
+/// one.
 pub(super) async fn relay(ground: &Ground) -> Result<Gathered, String> {
     let mut opening = Vec::new();
     for server in &ground.servers.turn {

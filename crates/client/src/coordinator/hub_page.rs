@@ -1,4 +1,4 @@
-//! Asks a hub for its ICE servers: one HTTP request, over TLS where the hub's address says so.
+//! Asks a hub for its ICE servers: one HTTP request, over TLS if the hub's address says so.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ pub enum PageError {
         /// Why, in words.
         reason: String,
     },
-    /// It does not want this peer.
+    /// It refuses this peer.
     #[error("{hub} refused to name its ICE servers: {status}")]
     Refused {
         /// The hub that was asked.
@@ -45,7 +45,7 @@ pub enum PageError {
 }
 
 impl PageError {
-    /// Whether it may be otherwise a little later.
+    /// Whether the answer may be another one a little later.
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -94,7 +94,7 @@ fn request(
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    // The token is all of it that may not do.
+    // Only the token can be invalid here.
     let request = request.body(Empty::new());
     request.map_err(|_| PageError::BadToken)
 }
@@ -129,7 +129,7 @@ async fn get<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         answer = &mut asking => answer,
         ended = connection => {
             ended?;
-            // What it read is still to be taken.
+            // The bytes that it read have not been taken yet.
             asking.await
         }
     }

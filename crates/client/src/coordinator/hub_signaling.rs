@@ -1,7 +1,7 @@
 //! Carries messages by a hub: a native peer that announces itself in a network of its own for this purpose.
 //!
-//! A connection that cannot be made, or ends, is made again after a pause, unless the hub wants no more of this peer. So it goes
-//! on until it was tried several times in a row without a connection that lasted.
+//! A connection that cannot be made, or ends, is made again after a pause, unless the hub refuses this peer for good.
+//! This goes on until several tries in a row have led to no connection that lasted.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use crate::{Client, ConnectError, ConnectOptions, Event};
 
 /// Messages that wait on either side.
 const QUEUE: usize = 64;
-/// How long the hub's greeting is waited for; one that does not greet is talked to all the same.
+/// How long to wait for the hub's greeting; a hub that does not greet is used all the same.
 const GREETING: Duration = Duration::from_secs(2);
-/// A connection that was there for as long has lasted.
+/// A connection that was open for this long has lasted.
 const LASTS: Duration = Duration::from_secs(10);
-/// How long a hub may take nothing of what is sent to it, until it is given up.
+/// How long a hub may read nothing before it is given up.
 const STALLED: Duration = Duration::from_secs(10);
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Close codes of a hub that wants no more of this peer: the id is taken, or a rule was broken.
+/// Close codes of a hub that refuses this peer for good: the id is taken, or a rule was broken.
 const POLICY: u16 = 1008;
 
 /// A hub, and how often it was dialled in a row.
@@ -59,7 +59,7 @@ pub(super) async fn open(
 }
 
 impl Dial {
-    /// Dials until there is a connection, or it was tried often enough.
+    /// Dials until there is a connection, or the tries are used up.
     async fn connect(&mut self) -> Result<Client, ConnectError> {
         loop {
             match self.once().await {
@@ -75,11 +75,11 @@ impl Dial {
 
     async fn once(&self) -> Result<Client, ConnectError> {
         let mut client = Client::connect(&self.options).await?;
-        // Whoever is refused after the upgrade is told so in place of a greeting.
+        // A peer that is refused after the upgrade is told so in place of a greeting.
         if let Ok(Event::Closed { code, reason }) = timeout(GREETING, client.next_event()).await {
             return Err(self.closed(code, &reason));
         }
-        // A connection that is gone says so as its next event.
+        // The next event of a broken connection says so.
         let _ = timeout(
             STALLED,
             client.announce(&self.network, &json!({"p2p": true})),
@@ -102,8 +102,8 @@ impl Dial {
         ConnectError::Unreachable { hub, reason }
     }
 
-    /// Makes a connection again that ended, after a pause: a hub that greets and closes is no better than one that does not
-    /// answer, and one that restarts has other peers, too.
+    /// Makes a connection again after a pause: a hub that greets and closes is no better than one that does not answer,
+    /// and one that restarts has other peers, too.
     async fn again(&mut self, lasted: Duration, ended: Ended) -> Result<Client, ConnectError> {
         if lasted >= LASTS {
             self.tries = 0;
@@ -140,14 +140,14 @@ async fn carry(
         };
         let again = tokio::select! {
             again = dial.again(began.elapsed(), ended) => again,
-            // Nobody is left for whom it would be made.
+            // No part of the program needs it any more.
             () = told.closed() => return,
         };
         match again {
             Ok(again) => client = again,
             Err(error) => {
                 let reason = error.to_string();
-                // Whoever listened may be gone, too.
+                // The listener may be gone, too.
                 let _ = told.send(Incoming::Closed { reason }).await;
                 return;
             }
@@ -155,7 +155,7 @@ async fn carry(
     }
 }
 
-/// Carries messages until the connection ends; nothing when it is not needed any more.
+/// Carries messages until the connection ends; nothing if it is not needed any more.
 async fn converse(
     client: &mut Client,
     orders: &mut mpsc::Receiver<Outgoing>,
@@ -166,7 +166,7 @@ async fn converse(
             order = orders.recv() => {
                 let order = order?;
                 let sending = client.signal(order.kind, &order.to, &order.data);
-                // A connection that is gone says so as its next event, and one that is stuck does not.
+                // The next event of a broken connection says so, but a stuck one is silent.
                 if timeout(STALLED, sending).await.is_err() {
                     let reason = format!("the hub takes nothing for {STALLED:?}");
                     return Some(Ended { code: 1006, reason });
@@ -174,7 +174,7 @@ async fn converse(
                 continue;
             }
             event = client.next_event() => match event {
-                // An id that could move a terminal's cursor is nobody's.
+                // An id that could move a terminal's cursor belongs to no peer.
                 Event::Signal { from, .. } if from.chars().any(char::is_control) => continue,
                 Event::Signal { from, data, .. } => Incoming::Signal { from, data },
                 Event::Error { error, text } => Incoming::Undeliverable {

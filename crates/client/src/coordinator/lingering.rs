@@ -1,6 +1,6 @@
-//! The tasks that still have something to say when what they serve is gone: a relay that is given up, a hub's goodbye.
+//! Tasks that still have to send something when their owner is gone: a relay that is given up, a hub's goodbye.
 //!
-//! A program that ends next waits for them, for a while.
+//! A program that is about to end waits for them for a while.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Lingering {
 
     /// Waits until there is none, or the time is over.
     pub(super) async fn gone(&self, limit: Duration) {
-        // Whoever is late is not waited for.
+        // A late task is not waited for.
         let _ = timeout(limit, self.0.closed()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt's line to the other end, by way of a hub or of whatever carries signals.
+//! One attempt's line to the other end, by a hub or another carrier of signals.
 //!
 //! Owns the public vocabulary of that: [`Signaling`] is two queues, so that any program can carry the messages in its own
 //! way.
@@ -10,30 +10,30 @@ use tokio::sync::mpsc;
 use super::signal::{Body, Message};
 use crate::SignalKind;
 
-/// A message to be carried to a peer.
+/// A message for a peer.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     /// The peer that it is for.
     pub to: String,
-    /// As what a hub of the native dialect carries it.
+    /// The kind of signal as which a hub of the native dialect carries it.
     pub kind: SignalKind,
     /// The message.
     pub data: Box<RawValue>,
 }
 
-/// What whoever carries messages has to tell.
+/// An event of the carrier.
 #[derive(Clone, Debug)]
 pub enum Incoming {
     /// A peer sent a message.
     Signal {
-        /// The peer, as proved by whoever carries.
+        /// The peer, as the carrier has proved it.
         from: String,
         /// The message.
         data: Box<RawValue>,
     },
     /// A message could not be carried.
     Undeliverable {
-        /// To whom.
+        /// The peer that it was for.
         to: String,
         /// Why, in words.
         reason: String,
@@ -45,12 +45,12 @@ pub enum Incoming {
     },
 }
 
-/// The two queues by which messages are carried; whoever has the other halves carries them.
+/// The two queues of messages; the carrier has their other halves.
 #[derive(Debug)]
 pub struct Signaling {
     /// Messages for peers.
     pub outgoing: mpsc::Sender<Outgoing>,
-    /// What came.
+    /// Events of the carrier.
     pub incoming: mpsc::Receiver<Incoming>,
 }
 
@@ -65,10 +65,10 @@ pub(super) enum Lost {
     GivenUp,
 }
 
-/// What one attempt is told.
+/// An event of one attempt.
 pub(super) type Told = Result<Body, Lost>;
 
-/// The line. When it goes before the attempt is decided, the other end is told that nobody waits any more.
+/// The line. If it is dropped before the attempt is decided, the other end is told that this end no longer waits.
 pub(super) struct Link {
     pub(super) peer: String,
     pub(super) attempt: String,
@@ -82,7 +82,7 @@ pub(super) struct Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if self.is_awaited {
-            // Whoever does not hear it finds out by the silence.
+            // An end that does not hear it finds out by the silence.
             let _ = self.outgoing.try_send(self.addressed(Body::GiveUp));
         }
     }
@@ -121,14 +121,14 @@ impl Link {
         self.outgoing.send(outgoing).await.map_err(|_| gone())
     }
 
-    /// Says one word at once, or not at all, and it is the last.
+    /// Says one last word at once, or not at all.
     pub(super) fn end_with(mut self, body: Body) {
         self.decided();
-        // Whoever does not hear it finds out by the silence.
+        // An end that does not hear it finds out by the silence.
         let _ = self.outgoing.try_send(self.addressed(body));
     }
 
-    /// Nothing more is to be said: the attempt is decided, and the other end knows.
+    /// Nothing more needs to be said: the attempt is decided, and the other end knows.
     pub(super) fn decided(&mut self) {
         self.is_awaited = false;
     }
@@ -149,7 +149,7 @@ impl Link {
         }
     }
 
-    /// Has a message heard again, by whoever it is for.
+    /// Puts a message back, for the part that it is for.
     pub(super) fn keep(&mut self, body: Body) {
         self.kept = Some(body);
     }

@@ -21,17 +21,17 @@ const QUEUE: usize = 256;
 pub(super) struct Won {
     pub(super) port: Arc<Port>,
     pub(super) remote: SocketAddr,
-    /// Of the nomination.
+    /// The challenge of the nomination.
     pub(super) challenge: Challenge,
     pub(super) early: VecDeque<Vec<u8>>,
 }
 
-/// Why a round led nowhere.
+/// Why a round failed.
 #[derive(Debug)]
 pub(super) enum Miss {
-    /// This way does not lead there; the next may.
+    /// This way failed; the next may work.
     Failed(String),
-    /// Nothing more can be said to the other end.
+    /// The other end can be told nothing more.
     Lost(Lost),
 }
 
@@ -41,20 +41,20 @@ impl From<Lost> for Miss {
     }
 }
 
-/// What the end of a round needs to know of the hub's word.
+/// What the end of a round needs to know of the other end's messages.
 pub(super) struct Line<'l> {
     pub(super) link: &'l mut Link,
     pub(super) round: u8,
 }
 
 impl Line<'_> {
-    /// Hears the other end until it says that the round is done, and by which nomination. Cancel-safe. What belongs to later is
-    /// kept, and ends the round.
+    /// Listens to the other end until it says that the round is done, and by which nomination. Cancel-safe. A message
+    /// for later is kept, and ends the round.
     pub(super) async fn until_done(&mut self) -> Result<Challenge, Miss> {
         loop {
             match self.link.hear().await? {
                 Body::Done { round, challenge } if round == self.round => return Ok(challenge),
-                // What was sent twice, or late.
+                // A message that was sent twice, or late.
                 Body::Candidates { .. } | Body::Accept { .. } | Body::Ask { .. } => {}
                 later => {
                     self.link.keep(later);
@@ -81,7 +81,7 @@ pub(super) async fn meet(
     let punch::Won { path, challenge } = loop {
         while let Some((path, packet)) = punch.poll_transmit(Instant::now()) {
             if let Some(port) = ports.get(path.socket) {
-                // A place that cannot be sent to is one of several.
+                // An address that cannot be sent to is only one of several.
                 let _ = port.send_to(&packet, path.remote).await;
             }
         }
@@ -102,7 +102,7 @@ pub(super) async fn meet(
         }
     };
     readers.shutdown().await;
-    // What was read and not looked at yet.
+    // A packet that was read and not looked at yet.
     while let Ok((path, bytes)) = received.try_recv() {
         punch.handle(path, &bytes, Instant::now());
     }

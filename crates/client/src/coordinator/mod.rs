@@ -1,10 +1,9 @@
-//! Leads two peers to each other, whatever NATs are between them, and gives what the caller can use: a connected datagram
-//! socket, or a stream.
+//! Connects two peers, whatever NATs are between them, and gives the caller a connected datagram socket or a stream.
 //!
-//! A [`Coordinator`] finds out which NAT it is behind ([`Coordinator::nat_info`]), exchanges addresses with the other end by
-//! way of a hub, and tries what their NATs allow: directly, UDP hole punching, birthday probing, TCP simultaneous open, and at
-//! last a TURN relay. Without a hub it finds out about the NAT with any STUN server, and takes any two queues in place of
-//! signals ([`Coordinator::register_with`]).
+//! A [`Coordinator`] finds out the type of its NAT ([`Coordinator::nat_info`]), exchanges addresses with the other end
+//! through a hub, and tries what their NATs allow: direct, UDP hole punching, birthday probing, TCP simultaneous open,
+//! and at last a TURN relay. Without a hub it uses any STUN server to find out about the NAT, and any two queues in
+//! place of signals ([`Coordinator::register_with`]).
 //!
 //! ```no_run
 //! use hubmesh_client::coordinator::{Channel, Coordinator};
@@ -21,10 +20,10 @@
 //! # }
 //! ```
 //!
-//! The example `two_ends` has both ends. What decides is pure, and tested in virtual time: the type of a NAT (`nat_type`), the
-//! plan (`plan`), which addresses are worth trying (`candidates`), and a round of punching (`punch`); sockets are apart. Both
-//! ends must trust the hub: it carries the secrets by which they know each other's packets. They need not trust each other:
-//! what one can have the other do is bounded, and told in docs/nat.md.
+//! The example `two_ends` has both ends. All decisions are pure, and tested in virtual time: the type of a NAT
+//! (`nat_type`), the plan (`plan`), the useful addresses (`candidates`), and a round of punching (`punch`); sockets are
+//! apart. Both ends must trust the hub: it carries the secrets by which they recognise each other's packets. They need
+//! not trust each other: docs/nat.md says what one can make the other do, and its bounds.
 //!
 //! Not done: two address families in one attempt (that of the first STUN server is used), mapping protocols of routers
 //! (PCP, UPnP), and encryption of what the caller sends.
@@ -89,7 +88,7 @@ use base::Base;
 use options::Options;
 use registration::Registration;
 
-/// Connections of others that wait for [`Coordinator::accept`], or are being made; more are refused.
+/// Connections of others that are being made, or wait for [`Coordinator::accept`]; more are refused.
 const ACCEPTED: usize = 64;
 /// How long [`Coordinator::closed`] waits.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -103,13 +102,13 @@ pub struct Connected {
     pub method: Method,
     /// The same in words, with the transport of a relay.
     pub way: String,
-    /// Where it is reached.
+    /// The address at which it is reached.
     pub remote: SocketAddr,
     /// From the first question to the connection.
     pub took: Duration,
-    /// What was tried before and did not lead there.
+    /// The ways that failed before.
     pub tried: Vec<Tried>,
-    /// What the end that asked said of what the connection is for.
+    /// What the asking end said about the purpose of the connection.
     pub metadata: Option<Value>,
     /// The connection itself. While it is there it counts as active.
     pub channel: Channel,
@@ -131,19 +130,19 @@ pub enum Error {
         "there is no hub: name one with `signaling`, or bring queues of your own with `register_with`"
     )]
     NoHub,
-    /// The id does not do.
+    /// The id is invalid.
     #[error(transparent)]
     Id(#[from] crate::InvalidPeerId),
     /// It has been shut down.
     #[error("the coordinator has been shut down")]
     ShutDown,
-    /// The servers and the network were not found out in time.
+    /// Servers and network were not found out in time.
     #[error("the network was not found out within {limit:?}")]
     TooLong {
-        /// How long it was tried.
+        /// The time limit.
         limit: Duration,
     },
-    /// What the connection is for is said in too many words.
+    /// The text about the purpose of the connection is too long.
     #[error("metadata is longer than {limit} bytes")]
     Metadata {
         /// Bytes, as JSON.
@@ -154,7 +153,7 @@ pub enum Error {
     Connect(#[from] ConnectFailure),
 }
 
-/// Leads peers to each other. A clone is another handle to the same one.
+/// Connects peers. A clone is another handle to the same coordinator.
 #[derive(Clone)]
 pub struct Coordinator {
     inner: Arc<Inner>,
@@ -168,12 +167,12 @@ struct Inner {
 
 struct State {
     peers: HashMap<String, Arc<Registration>>,
-    /// Where the connections of others go; nothing after the end.
+    /// Where connections of others go; nothing after the end.
     accepted: Option<mpsc::Sender<Connected>>,
 }
 
 impl Coordinator {
-    /// Options to be set.
+    /// A builder for the options.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -193,17 +192,17 @@ impl Coordinator {
         }
     }
 
-    /// Asks the hub for its STUN and TURN servers, if there is one, and finds out which NAT there is.
+    /// Asks the hub for its STUN and TURN servers, if there is one, and finds out the type of the NAT.
     pub async fn initialize(&self) -> Result<NatInfo, Error> {
         self.look(false).await
     }
 
-    /// The network, as it is found now: networks change.
+    /// The network, looked at now: networks change.
     pub async fn nat_info(&self) -> Result<NatInfo, Error> {
         self.look(true).await
     }
 
-    /// The network as it was found last; nothing before it was looked at.
+    /// The network as it was last found; nothing before the first look.
     pub fn last_nat_info(&self) -> Option<NatInfo> {
         self.base().ground().map(|ground| ground.nat.clone())
     }
@@ -216,7 +215,7 @@ impl Coordinator {
         Ok(ground.nat.clone())
     }
 
-    /// What happens from now on. A listener that is slow misses the oldest events.
+    /// Events from now on. A slow listener misses the oldest ones.
     pub fn events(&self) -> impl Stream<Item = Event> + Send + Unpin + 'static {
         let receiver = self.base().events.subscribe();
         Box::pin(futures::stream::unfold(receiver, async |mut receiver| {
@@ -247,7 +246,7 @@ impl Coordinator {
         self.register_with(id.as_str(), signaling)
     }
 
-    /// The same with signals that are carried by the caller. Has to be called within a tokio runtime.
+    /// The same with signals that the caller carries. Has to be called within a tokio runtime.
     pub fn register_with(&self, id: &str, signaling: Signaling) -> Result<(), Error> {
         {
             let mut state = self.state();
@@ -263,8 +262,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Takes a peer back: nobody can ask it for connections any more. Those that it has stay; those that others asked for and that
-    /// are not made yet are given up.
+    /// Takes a peer back: others can no longer ask it for connections. Its connections stay; unfinished ones that
+    /// others asked for are given up.
     pub fn unregister_peer(&self, id: &str) -> bool {
         let peer = self.state().peers.remove(id);
         if let Some(peer) = &peer {
@@ -273,12 +272,12 @@ impl Coordinator {
         peer.is_some()
     }
 
-    /// Connects to a peer. A peer of this coordinator asks it; when there is none, one with a random id is registered.
+    /// Connects to a peer. A peer of this coordinator asks it; if there is none, one with a random id is registered.
     pub async fn connect_to_peer(&self, peer: &str) -> Result<Connected, Error> {
         self.connect_with(peer, None).await
     }
 
-    /// The same, and tells the other end what the connection is for, in up to 4096 bytes of JSON.
+    /// The same, and tells the other end the purpose of the connection, in up to 4096 bytes of JSON.
     pub async fn connect_with(
         &self,
         peer: &str,
@@ -295,20 +294,20 @@ impl Coordinator {
         base.settle(peer, made).map_err(Error::from)
     }
 
-    /// The next connection that another peer asked for; nothing after the end. Until this has been called once, whoever asks is
-    /// refused. Cancel-safe.
+    /// The next connection that another peer asked for; nothing after the end. Until this has been called once, all
+    /// such requests are refused. Cancel-safe.
     pub async fn accept(&self) -> Option<Connected> {
         self.base().accepts.send_replace(true);
         self.inner.waiting.lock().await.recv().await
     }
 
-    /// What was done so far.
+    /// The counters.
     pub fn stats(&self) -> Stats {
         let registered = self.state().peers.len();
         self.base().counters.stats(registered)
     }
 
-    /// What to expect of connections from here, by what was found of the network.
+    /// What to expect of connections from here, as far as the network is known.
     pub fn recommended_strategy(&self) -> Recommendation {
         let nothing = End {
             possible: Vec::new(),
@@ -328,8 +327,8 @@ impl Coordinator {
         Health::of(found, carried, state.peers.len(), state.accepted.is_none())
     }
 
-    /// Takes all peers back; nothing can be asked or accepted any more. Connections stay with whoever has them, and those that
-    /// others asked for and that are not made yet are given up.
+    /// Takes all peers back; nothing can be asked or accepted any more. Connections stay with their owners; unfinished
+    /// ones that others asked for are given up.
     pub fn shutdown(&self) {
         let peers = {
             let mut state = self.state();
@@ -340,8 +339,8 @@ impl Coordinator {
         self.base().tell(Event::Shutdown);
     }
 
-    /// Waits until hubs and TURN servers have heard what is over: that peers are taken back, that relays of dropped connections are
-    /// given up. For a program that ends next, after [`Self::shutdown`]; three seconds at most.
+    /// Waits until hubs and TURN servers have been told: that peers are taken back, that relays of dropped connections
+    /// are given up. For a program that is about to end, after [`Self::shutdown`]; three seconds at most.
     pub async fn closed(&self) {
         self.base().shared.lingering.gone(FAREWELL).await;
     }
@@ -351,7 +350,7 @@ impl Coordinator {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done under it.
+        // Dropping this future leaves nothing half done.
         let poisoned = PoisonError::into_inner;
         self.inner.state.lock().unwrap_or_else(poisoned)
     }

@@ -1,7 +1,7 @@
-//! Which NAT there is, concluded from what STUN showed.
+//! The type of a NAT, concluded from the answers of STUN servers.
 //!
-//! Pure: [`Observations`] go in, the set of types that fit them comes out. What was not observed excludes nothing, so a type
-//! is only called determined when no other one is left.
+//! Pure: [`Observations`] go in, the set of types that fit them comes out. A missing observation excludes nothing, so a
+//! type only counts as determined if no other one is left.
 
 use std::fmt;
 
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 pub enum NatType {
     /// No translation, and packets of strangers come in.
     Open,
-    /// One address outside for all destinations, open for everybody.
+    /// One address outside for all destinations, open to every host.
     FullCone,
-    /// One address outside, open for hosts that were spoken to.
+    /// One address outside, open to hosts that were spoken to.
     Restricted,
-    /// No translation, but a firewall: open for addresses that were spoken to.
+    /// No translation, but a firewall: open to addresses that were spoken to.
     Firewalled,
-    /// One address outside, open for addresses that were spoken to.
+    /// One address outside, open to addresses that were spoken to.
     PortRestricted,
     /// Another address outside for each destination.
     Symmetric,
@@ -48,7 +48,7 @@ impl NatType {
         }
     }
 
-    /// Whether only addresses that were spoken to get in, port and all.
+    /// Whether only addresses that were spoken to get in, port included.
     pub(super) fn filters_by_port(self) -> bool {
         matches!(
             self,
@@ -63,11 +63,11 @@ impl fmt::Display for NatType {
     }
 }
 
-/// What was seen of the NAT. `None`: nobody was there to show it, or an answer was lost.
+/// What was seen of the NAT. `None`: no server could show it, or an answer was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observations {
-    /// Whether the address outside, port and all, differs from the socket's own. A port that is the same shows nothing:
-    /// most NATs keep the port while it is free.
+    /// Whether the address outside, port included, differs from the socket's own. An equal port shows nothing: most
+    /// NATs keep the port while it is free.
     pub translated: Option<bool>,
     /// Whether another port of a server sees the same address outside.
     pub same_for_port: Option<bool>,
@@ -75,13 +75,13 @@ pub struct Observations {
     pub same_for_host: Option<bool>,
     /// Whether a packet came in from another port of a host that was spoken to.
     pub from_port: Option<bool>,
-    /// Whether a packet came in from a host that was not spoken to. A probe by any means may show it: a server with two
+    /// Whether a packet came in from a host that was not spoken to. Any such host may show it: a server with two
     /// addresses, a relay on another host, another hub.
     pub from_elsewhere: Option<bool>,
 }
 
 impl Observations {
-    /// The types that fit, in order; none when what was seen contradicts itself.
+    /// The types that fit, in order; none if the observations contradict each other.
     pub fn possible(self) -> Vec<NatType> {
         NatType::ALL
             .into_iter()
@@ -96,7 +96,7 @@ impl Observations {
         }
         let differs = self.same_for_port == Some(false) || self.same_for_host == Some(false);
         if kind == NatType::Symmetric {
-            // By address alone is possible for as long as one host was asked; it filters in whatever way.
+            // A mapping by address alone is possible as long as only one host was asked; its filter may be of any kind.
             return differs || self.same_for_host.is_none();
         }
         !differs && self.filters_as(kind)
@@ -104,11 +104,11 @@ impl Observations {
 
     fn filters_as(self, kind: NatType) -> bool {
         match (self.from_elsewhere, self.from_port) {
-            // Whoever lets in strangers lets in other ports too: the other packet was lost.
+            // A NAT that lets in strangers lets in other ports too: the other packet was lost.
             (Some(true), _) => matches!(kind, NatType::Open | NatType::FullCone),
             (Some(false), Some(true)) => kind == NatType::Restricted || kind == NatType::Firewalled,
             (Some(false), None) => !matches!(kind, NatType::Open | NatType::FullCone),
-            // A firewall that knows addresses and not ports is no thing that exists.
+            // There is no firewall that checks addresses and not ports.
             (None, Some(true)) => !kind.filters_by_port(),
             (_, Some(false)) => kind.filters_by_port(),
             (None, None) => true,
@@ -131,7 +131,7 @@ impl Observations {
             why.push("no server answers from another port (CHANGE-REQUEST)");
         }
         if self.from_elsewhere.is_none() && self.from_port != Some(false) {
-            why.push("nobody could be asked for a packet from a host that was not spoken to");
+            why.push("no server could be asked for a packet from a host that was not spoken to");
         }
         why.join("; ")
     }

@@ -1,4 +1,4 @@
-//! What a coordinator is told once.
+//! The options of a coordinator.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use super::ice::{IceServers, IceUrl, InvalidIceUrl, TurnServer};
 use super::plan::Method;
 use crate::HubUrl;
 
-/// The network in which peers meet when no other is named: one that browsers do not join.
+/// The default network in which peers meet: one that browsers do not join.
 pub const NETWORK: &str = "p2p";
 
 /// How a coordinator works.
@@ -53,7 +53,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The hub that carries signals, and that is asked for STUN and TURN servers.
+    /// The hub that carries signals and names STUN and TURN servers.
     pub fn signaling(mut self, hub: HubUrl) -> Self {
         self.options.hub = Some(hub);
         self
@@ -102,7 +102,7 @@ impl Builder {
         Ok(self)
     }
 
-    /// The port of UDP sockets here, for firewalls that let one in; any when it is 0 or in use.
+    /// The port of UDP sockets here, for firewalls that let one in; any port if it is 0 or in use.
     pub fn local_port(mut self, port: u16) -> Self {
         self.options.local_port = port;
         self
@@ -120,26 +120,26 @@ impl Builder {
         self
     }
 
-    /// How often a hub that is not reached is dialled again, and a peer that does not answer asked again: three times.
+    /// How often to dial a hub again that is not reached, and to ask a peer again that does not answer: three times.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
         self
     }
 
-    /// Whether each step of an attempt is told as [`Event::Step`](super::Event::Step).
+    /// Whether each step of an attempt is reported as [`Event::Step`](super::Event::Step).
     pub fn detailed_logging(mut self, detailed: bool) -> Self {
         self.options.detailed_logging = detailed;
         self
     }
 
-    /// Tries these ways alone, in connections that this end asks for: [`Method::Relay`] hides its address from peers. All when
-    /// there is none.
+    /// Tries only these ways, in connections that this end asks for: [`Method::Relay`] hides its address from peers.
+    /// All ways if the list is empty.
     pub fn only(mut self, methods: &[Method]) -> Self {
         self.options.only = methods.to_vec();
         self
     }
 
-    /// What verifies hubs and TURN servers that are spoken to by TLS; the roots of the system when it is not set.
+    /// The TLS configuration that verifies hubs and TURN servers; the roots of the system if it is not set.
     pub fn tls(mut self, config: Arc<rustls::ClientConfig>) -> Self {
         self.options.tls = Some(config);
         self

@@ -1,9 +1,9 @@
-//! The packets by which two ends find each other: sealed, so that a stray one cannot win.
+//! The packets by which two ends find each other: sealed, so that a stray packet cannot win.
 //!
-//! Forty bytes: eight that name the protocol, one for the kind, seven of zero, a challenge of eight, and a seal of sixteen
-//! over all of it. The key of the seal is made of a nonce of each end, which they told each other by way of the hub, and of
-//! the attempt and its round: no packet of another attempt, of an earlier round, or of this end itself, sent back by a
-//! mirror, is valid. Pure; reading never panics.
+//! Forty bytes: eight that name the protocol, one for the kind, seven of zero, a challenge of eight, and a seal of
+//! sixteen over all of it. The key of the seal is made of a nonce of each end, which they told each other through the
+//! hub, and of the attempt and its round. So no packet of another attempt, of an earlier round, or of this end itself,
+//! sent back by a mirror, is valid. Pure; reading never panics.
 
 use ring::hmac;
 
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Settled,
     /// Keeps the mappings of NATs alive.
     Alive,
-    /// The end of the connection.
+    /// The connection ends.
     Bye,
 }
 
@@ -64,18 +64,19 @@ pub(super) struct Packet {
     pub(super) challenge: Challenge,
 }
 
-/// What has to come back from the place that it was sent to. That of a nomination also names the way that was chosen.
+/// The value that has to come back from the address that it was sent to. That of a nomination also names the chosen
+/// way.
 pub(super) type Challenge = [u8; 8];
 
 /// A nonce of one end.
 pub(super) type Nonce = [u8; 16];
 
-/// What seals and opens the packets of one round, at one end.
+/// Seals and opens the packets of one round, at one end.
 #[derive(Clone, Debug)]
 pub(super) struct Seal {
     own: hmac::Key,
     others: hmac::Key,
-    /// For challenges, which this end alone has to know again.
+    /// The key of challenges, which only this end has to recognise.
     secret: hmac::Key,
 }
 
@@ -84,9 +85,9 @@ pub(super) struct Seal {
 pub(super) struct Round<'r> {
     pub(super) attempt: &'r str,
     pub(super) number: u8,
-    /// Of the end that asked.
+    /// The asking end.
     pub(super) asking: &'r Nonce,
-    /// Of the end that was asked.
+    /// The asked end.
     pub(super) asked: &'r Nonce,
 }
 
@@ -106,7 +107,7 @@ impl Seal {
         }
     }
 
-    /// The challenge that this end sends to a place; an answer that carries it came from whoever was there.
+    /// The challenge that this end sends to an address; an answer with it comes from a host at that address.
     pub(super) fn challenge(&self, place: &[u8]) -> Challenge {
         let mut challenge = [0; 8];
         let tag = hmac::sign(&self.secret, place);
@@ -150,7 +151,7 @@ impl Seal {
     }
 }
 
-/// Whether these bytes look like a packet of this protocol, of whoever.
+/// Whether these bytes look like a packet of this protocol, from any sender.
 pub(super) fn is_packet(bytes: &[u8]) -> bool {
     bytes.len() == LENGTH && bytes.starts_with(&MAGIC)
 }

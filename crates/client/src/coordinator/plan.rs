@@ -1,8 +1,8 @@
 //! Which ways to try between two ends, and in which order. Pure: what both ends know of their NATs goes in.
 //!
-//! A way is left out only where it cannot lead anywhere whatever the NATs turn out to be. The two pairs that hole punching
-//! cannot join are symmetric with symmetric and symmetric with what filters by port: nobody knows the port that the
-//! symmetric end will have, and the other lets in no other one.
+//! A way is left out only if it cannot work, whatever the NATs turn out to be. Hole punching cannot join two pairs:
+//! symmetric with symmetric, and symmetric with a NAT that filters by port. Nobody knows the port that the symmetric
+//! end will have, and the other lets in no other one.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -14,11 +14,11 @@ use super::nat_type::NatType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// Both can be reached as they are: public addresses, or one network.
+    /// Both can be reached directly: public addresses, or one network.
     Direct,
     /// UDP from both ends at once, so that each NAT takes the other's packets for answers.
     UdpPunch,
-    /// The same where one port is unknown: many sockets on one side, random ports from the other.
+    /// The same if one port is unknown: many sockets on one side, random ports from the other.
     Birthday,
     /// TCP from both ends at once, by a mapping of its own.
     TcpPunch,
@@ -79,9 +79,9 @@ impl FromStr for Method {
 /// What one end knows of itself; it is told to the other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// The types that its NAT may be; none when UDP is blocked.
+    /// The types that its NAT may have; none if UDP is blocked.
     pub possible: Vec<NatType>,
-    /// Whether UDP leads nowhere.
+    /// Whether UDP does not work.
     pub udp_blocked: bool,
     /// Its address outside.
     pub public: Option<IpAddr>,
@@ -89,13 +89,13 @@ pub struct End {
     pub relay: bool,
 }
 
-/// Who asked for a connection, and who was asked.
+/// The asking and the asked end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
-    /// Who asked.
+    /// The asking end.
     Asking,
-    /// Who was asked.
+    /// The asked end.
     Asked,
 }
 
@@ -112,7 +112,7 @@ impl Side {
 /// One way of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// What is tried.
+    /// The way.
     pub method: Method,
     /// For birthday probing: the symmetric end, which opens the many sockets.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -161,7 +161,7 @@ fn are_near(a: &End, b: &End) -> bool {
     (bare(a) && bare(b)) || (a.public.is_some() && a.public == b.public)
 }
 
-/// The end that is symmetric for certain, when the other may be one that filters by port and is not.
+/// The end that is symmetric for certain, if the other may be one that filters by port and is not symmetric.
 fn symmetric_side(asking: &End, asked: &End) -> Option<Side> {
     let certain = |end: &End| end.possible == [NatType::Symmetric];
     let other = |end: &End| {
@@ -179,15 +179,15 @@ fn symmetric_side(asking: &End, asked: &End) -> Option<Side> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recommendation {
-    /// The way that is most likely to lead there.
+    /// The way that is most likely to work.
     pub method: Method,
     /// Why, in a sentence.
     pub description: String,
-    /// Whether there are peers that only a TURN server leads to.
+    /// Whether some peers can only be reached by a TURN server.
     pub requires_turn: bool,
 }
 
-/// What is to be expected of this end with peers of whom nothing is known yet.
+/// What to expect of this end with peers of which nothing is known yet.
 pub fn recommend(own: &End) -> Recommendation {
     let (method, description, requires_turn) = match own.possible.iter().max() {
         _ if own.udp_blocked => (

@@ -1,4 +1,4 @@
-//! What sends and receives datagrams: a UDP socket, or a relay.
+//! Sends and receives datagrams: by a UDP socket, or by a relay.
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,7 @@ impl Port {
         }
     }
 
-    /// Sends without waiting; what cannot be sent at once is lost, as any datagram may be.
+    /// Sends without waiting; a datagram that cannot be sent at once is lost, as any datagram may be.
     pub(super) fn send_now(&self, bytes: &[u8], to: SocketAddr) {
         match self {
             Self::Udp(socket) => {
@@ -34,7 +34,7 @@ impl Port {
         }
     }
 
-    /// Cancel-safe. Errors of a socket that belong to an earlier datagram are passed over.
+    /// Cancel-safe. Errors of a socket that belong to an earlier datagram are skipped.
     pub(super) async fn recv_from(&self) -> std::io::Result<(Vec<u8>, SocketAddr)> {
         match self {
             Self::Udp(socket) => loop {

@@ -1,7 +1,8 @@
-//! Whether a packet comes in from a host that was not spoken to: sent by a relay of this peer's own, on another host.
+//! Whether a packet comes in from a host that was not spoken to: this peer's own relay on another host sends it.
 //!
-//! A TURN server anywhere but at the STUN server that was asked is such a host, and needs no favour of anybody. That nothing
-//! came counts only if the relay is known to send: a second socket, which speaks to the relay, has to hear it meanwhile.
+//! A TURN server at another host than the asked STUN server is such a stranger, and needs no support for it. A missing
+//! packet counts only if the relay is known to send: a second socket, which speaks to the relay, has to receive it
+//! meanwhile.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,22 +18,22 @@ use super::relays;
 
 /// How long a packet is waited for.
 const WAIT: Duration = Duration::from_millis(800);
-/// How long a relay to send it from may take.
+/// How long opening the relay may take.
 const OPENING: Duration = Duration::from_secs(4);
 /// How often it is sent meanwhile.
 const REPEAT: Duration = Duration::from_millis(100);
 /// Bytes of a packet.
 const LENGTH: usize = 16;
 
-/// A socket, and where it is seen.
+/// A socket, and the address at which it is seen.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'s> {
     pub(super) socket: &'s UdpSocket,
     pub(super) at: SocketAddr,
 }
 
-/// Whether `quiet`, which spoke to `server` alone, hears a stranger; `None` when there is nobody to try it with. `talkative` may
-/// speak to anybody.
+/// Whether `quiet`, which spoke only to `server`, receives a stranger's packet; `None` if there is no stranger to try
+/// it with. `talkative` may speak to any host.
 pub(super) async fn from_elsewhere(
     quiet: Seen<'_>,
     talkative: Seen<'_>,
@@ -47,7 +48,7 @@ pub(super) async fn from_elsewhere(
     let (mut is_heard, mut works) = (false, false);
     let end = Instant::now() + WAIT;
     while Instant::now() < end && !is_heard {
-        // Any of them may be lost, as the first are for want of a permission.
+        // Any of them may be lost; the first are, because the permission is missing.
         let _ = relay.send_to(&probe, quiet.at).await;
         let _ = relay.send_to(&control, talkative.at).await;
         let _ = talkative.socket.send_to(&control, relay.address).await;
@@ -70,7 +71,7 @@ async fn relay_elsewhere(
     for one in turn {
         elsewhere.push(open_elsewhere(server, one, (tls.clone(), lingering)));
     }
-    // Why there is none does not matter: then nobody is a stranger here.
+    // The reason does not matter: without a relay there is no stranger.
     relays::first(elsewhere, OPENING).await.ok()
 }
 

@@ -1,4 +1,4 @@
-//! What happens, told to whoever listens.
+//! Events, for listeners.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use super::plan::Method;
 pub enum Event {
     /// The servers are known, and the network has been looked at.
     Initialized {
-        /// As it was found.
+        /// The network as it was found.
         nat: NatInfo,
     },
-    /// A peer of this process can be asked for connections.
+    /// Others can ask a peer of this process for connections.
     PeerRegistered {
         /// Its id.
         id: String,
     },
-    /// A peer of this process can no longer be asked, nor ask: nobody carries its signals.
+    /// A peer of this process can no longer be asked, nor ask: nothing carries its signals.
     PeerLost {
         /// Its id.
         id: String,
@@ -40,7 +40,7 @@ pub enum Event {
     },
     /// There is none.
     ConnectionFailed {
-        /// The peer that was wanted, or wanted one.
+        /// The other peer.
         peer: String,
         /// What was tried, and why each failed.
         reason: String,
@@ -51,10 +51,10 @@ pub enum Event {
         peer: String,
         /// Since the attempt began.
         after: Duration,
-        /// What is done, or came of it.
+        /// What happens, or what came of it.
         text: String,
     },
-    /// Nothing happens any more.
+    /// There are no further events.
     Shutdown,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Without `events`, nobody is told.
+    /// Without `events`, no step is reported.
     pub(super) fn new(events: Option<broadcast::Sender<Event>>, peer: &str) -> Self {
         Self {
             events,
@@ -82,7 +82,7 @@ impl Progress {
 
     pub(super) fn step(&self, text: impl FnOnce() -> String) {
         if let Some(events) = &self.events {
-            // Nobody may listen.
+            // There may be no listener.
             let _ = events.send(Event::Step {
                 peer: self.peer.clone(),
                 after: self.took(),

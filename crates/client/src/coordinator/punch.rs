@@ -1,11 +1,12 @@
-//! One round of hole punching at one end: whom to send what and when, and which way wins. Pure.
+//! One round of hole punching at one end: what to send to which address and when, and which way wins. Pure.
 //!
-//! Both ends send hellos to every place where the other may be, and answer those that come, also from places that nobody
-//! named: behind a NAT that is how a peer is found. A way has proved itself at one end when that end's own hello came back as
-//! heard, with the challenge that was sent to the place that the answer comes from. The end that asked nominates the first
-//! way that has, and the other agrees to it once it has at that end, too; until then it answers a nomination with a hello. A
-//! nomination has a challenge, by which the last words name it. So both end with the same way, or with none, and a packet that
-//! somebody recorded and sends from elsewhere leads to nobody. Only sealed packets count.
+//! Both ends send hellos to every address at which the other may be, and answer those that come, also from addresses
+//! that were not named: that is how a peer behind a NAT is found. A way has proved itself at one end when that end's
+//! own hello came back as heard, with the challenge that was sent to the address that the answer comes from. The asking
+//! end nominates the first way that has. The other end agrees once the way has proved itself there, too; until then it
+//! answers a nomination with a hello. A nomination has a challenge, by which the last words name it. So both end with
+//! the same way, or with none, and a packet that an attacker recorded and sends from elsewhere has no effect. Only
+//! sealed packets count.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,20 +19,20 @@ use super::plan::Side;
 
 /// How often a nomination is repeated.
 const REPEAT: Duration = Duration::from_millis(50);
-/// How long a way is nominated before others are looked for again.
+/// How long a way is nominated before the end looks for others again.
 const PATIENCE: Duration = Duration::from_millis(1000);
-/// Places that were not named and are answered all the same.
+/// How many addresses that were not named are answered all the same.
 const MOST_LEARNT: usize = 16;
-/// Hellos that packets of the other end call forth, to each place, beside those of the rounds.
+/// How many extra hellos the packets of the other end may cause to each address, beside those of the rounds.
 const MOST_CALLED: u8 = 10;
-/// Ways that are agreed to, of which the last words may name any.
+/// How many ways are agreed to; the last words may name any of them.
 const MOST_AGREED: usize = 16;
-/// Datagrams of the other end that may come before the end is known.
+/// How many datagrams of the other end may come before the end of the round is known.
 const MOST_EARLY: usize = 64;
 /// How often the last word is said.
 const LAST_WORDS: usize = 3;
 
-/// A way: by which of the own sockets, and to where.
+/// A way: one of the own sockets, and the address it sends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Path {
     pub(super) socket: usize,
@@ -44,7 +45,7 @@ impl Path {
     }
 }
 
-/// How fast places are tried.
+/// How fast addresses are tried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     /// Between two packets.
@@ -56,7 +57,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// For a handful of places: 20 times a second each.
+    /// For a few addresses: 20 times a second each.
     pub(super) const FEW: Self = Self {
         gap: Duration::from_millis(3),
         again: Duration::from_millis(50),
@@ -155,7 +156,7 @@ impl Punch {
         }
     }
 
-    /// The other end said by way of the hub that it is settled, on the way of this nomination.
+    /// The other end said through the hub that it has settled on the way of this nomination.
     pub(super) fn settle(&mut self, challenge: Challenge) {
         let named = |won: &&Won| won.challenge == challenge;
         if self.state == State::Agreed
@@ -165,7 +166,7 @@ impl Punch {
         }
     }
 
-    /// What the other end sent by the way that won before this end knew so: datagrams, and that it is over already.
+    /// What the other end sent by the winning way before this end knew of it: datagrams, or that it is over already.
     pub(super) fn take_early(&mut self) -> VecDeque<Vec<u8>> {
         let early = std::mem::take(&mut self.early);
         let is_of_it = |path: Path| matches!(self.state, State::Settled(won) if won.path == path);
@@ -223,8 +224,8 @@ impl Punch {
         self.paths.iter_mut().find(|tried| tried.path == path)
     }
 
-    /// A place that was not named is tried from its hello on. A hello has one place that it comes from: the same one from
-    /// another is somebody's who recorded it. Says whether the place is tried.
+    /// An address that was not named is tried from its hello on. A hello belongs to one address: the same hello from
+    /// another one was recorded by an attacker. Says whether the address is tried.
     fn learn(&mut self, path: Path, challenge: Challenge) -> bool {
         if let Some(known) = self.tried(path) {
             known.theirs = Some(challenge);
@@ -243,7 +244,7 @@ impl Punch {
         learns
     }
 
-    /// Sends a hello to a place that the other end wrote from, unless it has proved itself.
+    /// Sends a hello to an address that the other end wrote from, unless it has proved itself.
     fn call(&mut self, path: Path) {
         let hello = self.hello(path);
         let looks = matches!(self.state, State::Looking | State::Agreed);

@@ -1,5 +1,4 @@
-//! One peer of this process: hands what comes by way of signals to the attempts that it belongs to, and answers those of
-//! others.
+//! One peer of this process: hands incoming signals to their attempts, and answers requests of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,11 +21,11 @@ use super::signal::{self, Body, Message};
 
 /// Messages of one attempt that wait.
 const QUEUE: usize = 64;
-/// Attempts of others at once; those beyond it are refused. Each holds sockets for some seconds.
+/// Attempts of others at once; more are refused. Each holds sockets for some seconds.
 const MOST_ATTEMPTS: usize = 16;
 /// Of one peer.
 const MOST_OF_ONE: usize = 2;
-/// How long a program may take to accept after it has registered, until whoever asks is refused.
+/// How long a program may take to accept after it has registered, before requests are refused.
 const ACCEPTS_SOON: Duration = Duration::from_secs(1);
 
 /// The peer.
@@ -39,7 +38,7 @@ pub(super) struct Registration {
     is_closed: watch::Sender<bool>,
 }
 
-/// Who is to be told what comes for which attempt.
+/// The attempts, and the channel of each.
 #[derive(Default)]
 struct Attempts(Mutex<HashMap<Key, Going>>);
 
@@ -57,7 +56,7 @@ impl Attempts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for an attempt; it is given back when the guard goes.
+    /// A slot for an attempt; it is free again when the guard is dropped.
     fn open(
         self: &Arc<Self>,
         peer: &str,
@@ -75,7 +74,7 @@ impl Attempts {
         (Place { attempts, key }, inbox)
     }
 
-    /// Why one more of this peer is refused, if it is. The own attempts take no place of others.
+    /// Why one more attempt of this peer is refused, if it is. Own attempts take no slots of others.
     fn full(&self, peer: &str) -> Option<String> {
         let all = self.all();
         let asked = all.iter().filter(|(_, going)| going.side == Side::Asked);
@@ -129,7 +128,7 @@ impl Registration {
         !self.outgoing.is_closed()
     }
 
-    /// Takes no new attempts of others, and gives up those that go on.
+    /// Refuses new attempts of others, and gives up those under way.
     pub(super) fn close(&self) {
         self.is_closed.send_replace(true);
     }
@@ -210,15 +209,15 @@ impl Registration {
         reached.unwrap_or_else(|_| Err(tried.timed_out(peer, limit)))
     }
 
-    /// Answers one who asks, unless nobody would take the connection.
+    /// Answers a peer that asks, unless no program would take the connection.
     async fn answer(self: Arc<Self>, place: Place, inbox: mpsc::Receiver<Told>, ask: Asked) {
         let (peer, id) = place.key.clone();
         let mut accepts = self.base.accepts.subscribe();
         let accepting = timeout(ACCEPTS_SOON, accepts.wait_for(|accepts| *accepts)).await;
-        // Kept for the connection, so that one that is made is taken.
+        // Kept for the connection, so that a finished one is taken.
         let slot = self.accepted.clone().try_reserve_owned();
         let (Ok(Ok(_)), Ok(slot)) = (accepting, slot) else {
-            let why = "nobody there takes connections, or too many wait to be taken";
+            let why = "its program accepts no connections, or too many wait to be accepted";
             return self.refuse(&peer, &id, why.to_owned());
         };
         self.base.counters.begin();
@@ -266,7 +265,7 @@ impl Registration {
     }
 }
 
-/// What one who asks said.
+/// What the asking peer said.
 struct Asked {
     nonce: super::packet::Nonce,
     end: End,
@@ -274,8 +273,8 @@ struct Asked {
     metadata: Option<Value>,
 }
 
-/// Hands on what comes, for as long as the peer is there. Whoever carries signals sees by its end that nobody waits for
-/// any.
+/// Hands on messages for as long as the peer is there. The carrier of signals sees by its end that nothing waits for
+/// them any more.
 async fn read(
     peer: std::sync::Weak<Registration>,
     mut incoming: mpsc::Receiver<Incoming>,
@@ -300,7 +299,7 @@ async fn read(
                 let all = peer.attempts.all();
                 let about = all.iter().filter(|((peer, _), _)| to.contains(peer));
                 for (_, attempt) in about {
-                    // One that is full of messages has its answer.
+                    // An attempt whose channel is full has its answer.
                     let _ = attempt
                         .inbox
                         .try_send(Err(Lost::Undeliverable(reason.clone())));
@@ -315,7 +314,7 @@ async fn read(
             }
         }
     }
-    // Whoever carried has ended without a word.
+    // The carrier has ended without a word.
     if let Some(peer) = peer.upgrade() {
         peer.lose("its signals are no longer carried".into());
     }
@@ -330,7 +329,7 @@ impl Registration {
         };
         match (known, message.body) {
             (Some(attempt), body) => {
-                // One that does not keep up misses its end, and says so.
+                // An attempt that does not keep up misses its end, and says so.
                 let _ = attempt.try_send(Ok(body.without_metadata()));
             }
             (
@@ -350,12 +349,12 @@ impl Registration {
                 };
                 self.asked(from, message.attempt, ask);
             }
-            // Of an attempt that is over.
+            // A message of an attempt that is over.
             (None, _) => {}
         }
     }
 
-    /// Begins to answer one who asks, or refuses.
+    /// Begins to answer a peer that asks, or refuses.
     fn asked(self: &Arc<Self>, from: &str, attempt: String, ask: Asked) {
         if *self.is_closed.borrow() {
             return;
@@ -373,7 +372,7 @@ impl Registration {
         tokio::spawn(Arc::clone(self).answer(place, inbox, ask));
     }
 
-    /// Tells that nothing is carried any more, unless that was wished for.
+    /// Reports that nothing is carried any more, unless the program ended it.
     fn lose(&self, reason: String) {
         if !*self.is_closed.borrow() {
             let id = self.id.clone();
@@ -381,7 +380,7 @@ impl Registration {
         }
     }
 
-    /// At once: those who ask and ask must not be waited for.
+    /// Sent at once: a peer that asks again and again must not be waited for.
     fn refuse(&self, peer: &str, id: &str, reason: String) {
         let (_, inbox) = mpsc::channel(1);
         let link = Link::new(peer, id, self.outgoing.clone(), inbox);

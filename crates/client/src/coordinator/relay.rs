@@ -1,8 +1,8 @@
 //! A relay on a TURN server: datagrams to and from any address, by the server's address.
 //!
-//! Owns the connection to the server, in a task of its own that keeps the relay alive and gives it up when the [`Relay`] is
-//! dropped. All of `turn-client-proto` is in here. Sending to an address asks the server for a permission first; what is
-//! sent before it is there is lost, as any datagram may be.
+//! Owns the connection to the server, in a task of its own that keeps the relay alive and gives it up when the
+//! [`Relay`] is dropped. All uses of `turn-client-proto` are in here. Before the first datagram to an address, the
+//! server is asked for a permission; datagrams that are sent before it is there are lost, as any datagram may be.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,20 +31,20 @@ use super::tls::{self, AnyError};
 use super::{own, stun};
 use hubmesh_causes as causes;
 
-/// How long a server may take until the relay is there, by UDP.
+/// How long a server may take to open the relay, by UDP.
 const UDP_LIMIT: Duration = Duration::from_secs(3);
 /// The same with a connection to be opened first.
 const STREAM_LIMIT: Duration = Duration::from_secs(6);
-/// How long a server may take nothing of what is sent to it, until it is given up.
+/// How long a server may read nothing before it is given up.
 const STALLED: Duration = Duration::from_secs(5);
-/// How long the server's agreement to the end is waited for.
+/// How long to wait for the server to confirm the end.
 const END_LIMIT: Duration = Duration::from_millis(500);
 /// Datagrams that wait on either side; more are lost.
 const QUEUE: usize = 256;
 /// The longest datagram that is taken from a server.
 const LONGEST: usize = 64 * 1024;
 
-/// Error codes of STUN that are answered and not the end.
+/// Error codes of STUN after which the relay goes on.
 const UNAUTHORIZED: u16 = 401;
 const STALE_NONCE: u16 = 438;
 
@@ -116,7 +116,7 @@ impl Relay {
         self.order(Order::Bind(peer)).await
     }
 
-    /// Gives the relay up and waits until the server has heard of it, as a program has to that ends next.
+    /// Gives the relay up and waits until the server has been told, for a program that is about to end.
     pub(super) async fn close(&self) {
         // It may have ended by itself.
         let _ = self.order(Order::End).await;
@@ -129,7 +129,7 @@ impl Relay {
         let _ = self.orders.try_send(Order::Send(to, bytes.to_vec()));
     }
 
-    /// Waits for space, which the task makes, or it ends.
+    /// Waits for space, until the task makes some or ends.
     async fn order(&self, order: Order) -> std::io::Result<()> {
         self.orders.send(order).await.map_err(|_| ended())
     }
@@ -223,7 +223,7 @@ async fn start(
     let local = wire.local_addr().map_err(unreachable)?;
     let credentials = TurnCredentials::new(&server.username, &server.credential);
     let mut config = TurnConfig::new(credentials);
-    // A server that makes names up as they come cannot find one by its hash.
+    // A server with random names cannot find one by its hash.
     config.set_anonymous_username(Feature::Disabled);
     if address.is_ipv6() {
         config.set_address_family(AddressFamily::IPV6);
@@ -314,7 +314,7 @@ impl Task {
         TurnInstant::from_nanos(i64::try_from(elapsed).unwrap_or(i64::MAX))
     }
 
-    /// Does all that is due, and says when more is.
+    /// Does all that is due, and says when more will be.
     async fn settle(&mut self) -> Result<Instant, Over> {
         loop {
             let now = self.now();
@@ -348,7 +348,7 @@ impl Task {
         match event {
             TurnEvent::AllocationCreated(_, address) => {
                 if let Some(ready) = self.ready.take() {
-                    // Whoever waited may have given up; then the orders end, too.
+                    // The waiting part may have given up; then the orders end, too.
                     let _ = ready.send(Ok(*address));
                 }
                 Ok(())
@@ -361,7 +361,7 @@ impl Task {
         }
     }
 
-    /// Whoever waits for the relay waits in vain, and gives the task up.
+    /// The part that waits for the relay waits in vain, and gives the task up.
     fn refuse(&mut self) {
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Err(self.refusal));
@@ -389,7 +389,7 @@ impl Task {
     }
 
     fn hand_over(&self, bytes: Vec<u8>, peer: SocketAddr) {
-        // A reader that is too slow loses datagrams, and not the relay.
+        // A reader that is too slow loses datagrams, but not the relay.
         let _ = self.outbox.try_send((bytes, peer));
     }
 
@@ -399,7 +399,7 @@ impl Task {
             Order::End => return Err(Over),
             Order::Bind(peer) => {
                 self.permit(peer.ip(), now);
-                // It may be bound already, or the server may have no space: then indications serve.
+                // It may be bound already, or the server may have no space: then indications work.
                 let _ = self.client.bind_channel(TransportType::Udp, peer, now);
             }
             Order::Send(to, bytes) => {
@@ -421,7 +421,7 @@ impl Task {
         }
     }
 
-    /// Gives the relay up, so that the server has its port again before the lifetime is over.
+    /// Gives the relay up, so that the server gets its port back before the lifetime is over.
     async fn end(mut self, buffer: &mut [u8]) {
         let now = self.now();
         if self.client.delete(now).is_err() {

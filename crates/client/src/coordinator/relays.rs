@@ -1,7 +1,7 @@
 //! The first relay of several servers that gives one.
 //!
-//! They are asked in their order, the next one as soon as one fails or has let some time pass: a server that is silent delays
-//! the others by that time alone, and one that answers is the only one that is asked.
+//! They are asked in their order, the next one as soon as one fails or has taken some time. A silent server delays the
+//! others only by that time, and if a server answers, no further one is asked.
 
 use std::time::Duration;
 

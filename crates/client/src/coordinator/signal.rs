@@ -1,7 +1,7 @@
-//! What two ends tell each other by way of a hub: the `data` of ordinary signals of the native dialect.
+//! What two ends tell each other through a hub: the `data` of ordinary signals of the native dialect.
 //!
-//! An offer asks, an answer agrees or refuses, and ICE candidates carry all that follows. Each message names the attempt that
-//! it belongs to, so that one of an earlier attempt counts for nothing. Pure; what does not read is `None`.
+//! An offer asks, an answer agrees or refuses, and ICE candidates carry the rest. Each message names its attempt, so
+//! that a message of an earlier attempt has no effect. Pure; unreadable data is `None`.
 
 use std::net::SocketAddr;
 
@@ -42,7 +42,7 @@ pub(super) enum Body {
         end: End,
         /// How often the end says that it is still there, in milliseconds.
         keep_alive_ms: u32,
-        /// What the asking program says of what the connection is for.
+        /// What the asking program says about the purpose of the connection.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         metadata: Option<serde_json::Value>,
     },
@@ -55,9 +55,9 @@ pub(super) enum Body {
     },
     /// Does not agree.
     Refuse { reason: String },
-    /// The way that is tried next; the end that asked says it.
+    /// The next way to try; the asking end says it.
     Try { round: u8, step: Step },
-    /// Where this end may be in this round.
+    /// The addresses of this end in this round.
     Candidates {
         round: u8,
         addresses: Vec<SocketAddr>,
@@ -77,12 +77,12 @@ pub(super) enum Body {
         #[serde(with = "hex::serde")]
         challenge: Challenge,
     },
-    /// No way was found, or nobody waits any more.
+    /// No way was found, or this end no longer waits.
     GiveUp,
 }
 
 impl Body {
-    /// As it is kept where what the connection is for is known already.
+    /// The message without the purpose of the connection, which is known already.
     pub(super) fn without_metadata(self) -> Self {
         match self {
             Self::Ask {
@@ -110,7 +110,7 @@ impl Message {
         }
     }
 
-    /// As what the hub is to carry it.
+    /// The kind of signal that carries it.
     pub(super) fn kind(&self) -> SignalKind {
         match self.body {
             Body::Ask { .. } => SignalKind::Offer,
@@ -122,11 +122,11 @@ impl Message {
     }
 
     pub(super) fn write(&self) -> Box<RawValue> {
-        // Of strings, numbers and addresses alone, so it is always JSON.
+        // It holds only strings, numbers and addresses, so it is always JSON.
         to_raw_value(self).unwrap_or_default()
     }
 
-    /// Reads the `data` of a signal; what another program sent is `None`.
+    /// Reads the `data` of a signal; `None` if another program sent it.
     pub(super) fn read(data: &RawValue) -> Option<Self> {
         if data.get().len() > LONGEST {
             return None;
@@ -153,7 +153,7 @@ impl Message {
     }
 }
 
-/// What another end says, bounded, and without what could move a terminal's cursor.
+/// A text of the other end, bounded, and without characters that could move a terminal's cursor.
 pub(super) fn printable(text: &str) -> String {
     causes::said(text.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! What a coordinator counts, and how well it is.
+//! The counters of a coordinator, and its health.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,23 +9,23 @@ use tokio::time::Instant;
 
 use super::detect::{Finding, NatInfo};
 
-/// What was done so far.
+/// The counters.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Peers of this process that can be asked.
     pub registered: usize,
-    /// Connections that are there now.
+    /// Connections that are open now.
     pub active: u64,
     /// Connections that were asked for, here or by others.
     pub total: u64,
     /// Those that were made.
     pub successful: u64,
-    /// Those that were not.
+    /// Those that failed.
     pub failed: u64,
-    /// Successful ones of those that are decided, 0 to 1.
+    /// The share of successes among the decided ones, 0 to 1.
     pub success_rate: f64,
-    /// Failed ones of those that are decided, 0 to 1.
+    /// The share of failures among the decided ones, 0 to 1.
     pub failure_rate: f64,
     /// Since the coordinator was built.
     #[serde(rename = "uptimeSeconds", serialize_with = "seconds")]
@@ -110,13 +110,13 @@ impl Counters {
     }
 }
 
-/// How well a coordinator is.
+/// The health of a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// Whether connections can be made.
     pub is_healthy: bool,
-    /// What is wrong, in words; empty when nothing is.
+    /// What is wrong, in words; empty if nothing is.
     pub problems: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of STUN that a client needs: what of `stun-types` is used, and nothing of it outside.
+//! The bytes of STUN that a client needs: hides `stun-types` from the rest.
 //!
 //! Binding requests and their answers (RFC 8489), with CHANGE-REQUEST and OTHER-ADDRESS of RFC 5780. Pure; decoding
 //! never panics.
@@ -20,10 +20,10 @@ const OTHER_ADDRESS: AttributeType = AttributeType::new(0x802c);
 /// Bytes in front of the attributes of a message.
 pub(super) const HEADER: usize = 20;
 
-/// What names a request, and its answer.
+/// The name of a request, which its answer repeats.
 pub(super) type Transaction = u128;
 
-/// From where the answer is to come.
+/// Where the answer should come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) host: bool,
@@ -48,7 +48,7 @@ impl Change {
 /// What a server answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// The client's address as the server sees it; nothing when the server refused.
+    /// The client's address as the server sees it; nothing if the server refused.
     pub(super) mapped: Option<SocketAddr>,
     /// The server's other address, if it has one.
     pub(super) other: Option<SocketAddr>,
@@ -66,7 +66,7 @@ pub(super) fn request(change: Change) -> (Transaction, Vec<u8>) {
     (transaction.into(), message.finish())
 }
 
-/// Reads an answer to a binding request, with the transaction that it belongs to. What is none is `None`.
+/// Reads an answer to a binding request, with the transaction that it belongs to. Anything else is `None`.
 pub(super) fn answer(bytes: &[u8]) -> Option<(Transaction, Answer)> {
     let message = Message::from_bytes(bytes).ok()?;
     if !message.has_method(BINDING) {
@@ -89,7 +89,7 @@ pub(super) fn answer(bytes: &[u8]) -> Option<(Transaction, Answer)> {
     Some((transaction.into(), Answer { mapped, other }))
 }
 
-/// The error code in an answer of any method, if it is one that refuses.
+/// The error code in an answer of any method, if it refuses.
 pub(super) fn error_code(bytes: &[u8]) -> Option<u16> {
     let message = Message::from_bytes(bytes).ok()?;
     Some(message.attribute::<ErrorCode>().ok()?.code())

@@ -1,11 +1,11 @@
 //! TCP simultaneous open: both ends connect to each other from a port whose mapping they know, at once, until one of the
 //! connections stands.
 //!
-//! The mapping is one of TCP: a STUN server is asked over TCP from the same port, and its connection is kept open
-//! meanwhile. Listening, that connection and every attempt share the port. On each stream both ends prove themselves: each
-//! sends back the challenge of the other, which is new for each stream, so that nothing that was recorded proves anything.
-//! Who is connected to says nothing before the other has, so that a stranger who connects to both ends has nothing to hand
-//! on. The end that asked nominates one of the streams that are proved, and the last word names it.
+//! The mapping has to be one of TCP: a STUN server is asked over TCP from the same port, and its connection stays open
+//! meanwhile. The listener, that connection and every attempt share the port. On each stream both ends prove
+//! themselves: each sends back the challenge of the other, which is new for each stream, so that a recording proves
+//! nothing. The end that is connected to waits until the other has spoken, so that a stranger who connects to both ends
+//! has nothing to pass on. The asking end nominates one of the proved streams, and the last word names it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -30,20 +30,20 @@ use super::plan::Side;
 
 /// How long one attempt to connect may take: longer than the first repetition of a SYN, which comes after a second.
 const ATTEMPT: Duration = Duration::from_millis(3500);
-/// After an attempt that was refused.
+/// The pause after a refused attempt.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long a stranger may take to prove itself.
 const PROOF: Duration = Duration::from_secs(2);
-/// Connections from the places of the other end that are looked at, at once; and as many from elsewhere.
+/// How many connections from the other end's addresses are looked at, at once; and as many from elsewhere.
 const MOST_STREAMS: usize = 8;
-/// Keep-alives that the system sends in vain before a connection is over.
+/// How many keep-alives the system sends in vain before a connection is over.
 const SILENT: u32 = 3;
 
 /// A port whose mapping is known.
 #[derive(Debug)]
 pub(super) struct Mapped {
     pub(super) local: SocketAddr,
-    /// Where the other end may reach it, the address outside first.
+    /// Its addresses for the other end, the address outside first.
     pub(super) addresses: Vec<SocketAddr>,
     /// Whether two servers saw two addresses.
     pub(super) symmetric: bool,
@@ -68,7 +68,7 @@ pub(super) async fn gather(ground: &Ground) -> Result<Mapped, String> {
         while seen.len() < 2
             && let Some(answer) = asked.next().await
         {
-            // A server that does not answer is one of several.
+            // A server that does not answer is only one of several.
             if let Ok((stream, mapped)) = answer {
                 kept.push(stream);
                 seen.push(mapped);
@@ -91,7 +91,7 @@ pub(super) async fn gather(ground: &Ground) -> Result<Mapped, String> {
     })
 }
 
-/// The address that a server sees the port at, and the connection that keeps it.
+/// The address at which a server sees the port, and the connection that keeps it.
 async fn mapped_by(local: SocketAddr, server: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
     let mut stream = socket(local)?.connect(server).await?;
     let mapped = detect::mapped_by_tcp(&mut stream).await?;
@@ -116,7 +116,7 @@ struct Race {
     side: Side,
     seal: Seal,
     end: Instant,
-    /// The end that asked nominates one stream at a time.
+    /// The asking end nominates one stream at a time.
     turn: Semaphore,
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn race(
     drop(winners);
     let (mut agreed, mut named): (Vec<Won>, Option<Challenge>) = (Vec::new(), None);
     loop {
-        // The end that was asked may have agreed to several, and is told which one it is.
+        // The asked end may have agreed to several streams, and is told which one it is.
         let is_it = |(challenge, _): &Won| side == Side::Asking || named == Some(*challenge);
         if let Some(index) = agreed.iter().position(is_it) {
             let (challenge, stream) = agreed.swap_remove(index);
@@ -174,7 +174,7 @@ async fn accept(
     race: Arc<Race>,
     winners: mpsc::Sender<Won>,
 ) {
-    // Strangers take no place of the other end's.
+    // Strangers take no slots of the other end.
     let slots = || Arc::new(Semaphore::new(MOST_STREAMS));
     let (named, strange) = (slots(), slots());
     let mut streams = JoinSet::new();
@@ -223,7 +223,7 @@ enum Opened {
 }
 
 impl Race {
-    /// Has the other end prove itself, and hands the stream over if it is the one.
+    /// Lets the other end prove itself, and hands the stream over if it is the one.
     async fn prove(&self, stream: TcpStream, opened: Opened, winners: &mpsc::Sender<Won>) {
         let agreed = async {
             let mut stream = stream;
@@ -239,7 +239,7 @@ impl Race {
                     if timeout(PROOF, agreed).await?? != own {
                         return Err(stranger());
                     }
-                    // No later one has its turn: this is the one.
+                    // No later stream gets a turn: this is the one.
                     turn.forget();
                     own
                 }
@@ -252,7 +252,7 @@ impl Race {
             let _ = winners.send((challenge, stream)).await;
             Ok(())
         };
-        // A stream that fails is one of several.
+        // A stream that fails is only one of several.
         let _: Result<io::Result<()>, _> = timeout_at(self.end, agreed).await;
     }
 
@@ -299,8 +299,8 @@ fn stranger() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
 
-/// Has the system keep the connection alive, and end it when the other end is silent for some keep-alives, or takes nothing
-/// of what is sent for as long.
+/// Makes the system keep the connection alive, and end it if the other end is silent for some keep-alives, or reads
+/// nothing for as long.
 pub(super) fn keep_alive(stream: &TcpStream, every: Duration) {
     // The system counts in seconds.
     let every = every.max(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! TLS to hubs and TURN servers, and why none of them is reached, in words.
+//! TLS to hubs and TURN servers, and why a server was not reached, in words.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio_rustls::client::TlsStream;
 
 pub(super) type AnyError = Box<dyn Error + Send + Sync>;
 
-/// Verifies `host` by `config`; by the roots of the system when there is none.
+/// Verifies `host` by `config`; by the roots of the system if there is none.
 pub(super) async fn connect(
     stream: TcpStream,
     host: String,
@@ -21,7 +21,7 @@ pub(super) async fn connect(
     Ok(TlsConnector::from(config).connect(name, stream).await?)
 }
 
-/// What verifies servers when the caller has no own wish: the roots of the system.
+/// The default verification of servers: the roots of the system.
 fn system_roots() -> Result<Arc<rustls::ClientConfig>, AnyError> {
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -34,7 +34,7 @@ fn system_roots() -> Result<Arc<rustls::ClientConfig>, AnyError> {
     Ok(Arc::new(config))
 }
 
-/// Why a server was not reached, for whoever has to mend it: what the system or TLS says, wherever it is wrapped in.
+/// Why a server was not reached, for the person who has to mend it: the innermost words of the system or of TLS.
 pub(super) fn words(error: &(dyn Error + Send + Sync + 'static)) -> String {
     let mut inner: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(one) = inner {
@@ -47,7 +47,7 @@ pub(super) fn words(error: &(dyn Error + Send + Sync + 'static)) -> String {
         if let Some(http) = one.downcast_ref::<hyper::Error>() {
             if http.is_parse() {
                 return format!(
-                    "what answers there speaks no HTTP, or TLS, for which wss:// is: {http}"
+                    "the server there does not speak HTTP, or speaks TLS, which needs wss://: {http}"
                 );
             }
             if http.is_incomplete_message() || http.is_closed() || http.is_canceled() {
