@@ -1,7 +1,7 @@
-//! One relay: whose it is, until when, and which peers may send.
+//! One relay: its user, its lifetime, and the peers that may send.
 //!
-//! Invariants: nothing passes for a peer without a permission that stands; a channel has one peer and a peer one channel;
-//! permissions and channels are bounded in number. The server asks, and ends it in time.
+//! Invariants: nothing passes for a peer without a valid permission; a channel has one peer and a peer one channel;
+//! permissions and channels are bounded in number. The server asks, and ends the relay in time.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +14,12 @@ use crate::FiveTuple;
 use crate::codec::{Family, IntegrityKey};
 use crate::error_code::Code;
 
-/// For how long a peer may send (RFC 8656, section 9).
+/// How long a permission is valid (RFC 8656, section 9).
 pub(crate) const PERMISSION: Duration = Duration::from_secs(300);
-/// For how long a channel stands (RFC 8656, section 12).
+/// How long a channel is valid (RFC 8656, section 12).
 pub(crate) const CHANNEL: Duration = Duration::from_secs(600);
-/// Permissions of one relay, and channels: a client has some dozens of candidates of its peers at most.
+/// The most permissions, and the most channels, of one relay: a client has some dozens of candidates of its peers at
+/// most.
 pub(crate) const MOST: usize = 128;
 /// RFC 8656 has channels to 0x4fff; clients of RFC 5766 use all of these.
 const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x7fff;
@@ -36,18 +37,18 @@ pub(crate) struct Allocation {
     /// `expiry:name`, as the client logged in.
     pub(crate) username: String,
     pub(crate) key: IntegrityKey,
-    /// Which user of the ledger.
+    /// The user in the ledger.
     pub(crate) user: usize,
-    /// As peers see it.
+    /// Its address as peers see it.
     pub(crate) relayed: SocketAddr,
-    /// The request that made it: the same one again is answered as before.
+    /// The request that made it: a repeated one is answered as before.
     pub(crate) made_by: TransactionId,
-    /// The lifetime that was answered, in seconds.
+    /// The lifetime in the answer, in seconds.
     pub(crate) granted: u32,
-    /// Whether a second relay was asked for, of the other family, which is answered too.
+    /// Whether the request asked for a second relay of the other family, which the answer mentions too.
     pub(crate) two_families: bool,
     pub(crate) expires: Instant,
-    /// Refreshed or not.
+    /// When it ends, even if it is refreshed.
     pub(crate) ends: Instant,
     pub(crate) peers: Peers,
 }
@@ -82,7 +83,7 @@ impl Allocations {
         self.slots.get_mut(id.slot).filter(|found| found.id == id)
     }
 
-    /// One more, made for the id that it gets.
+    /// Adds a relay, made for the id that it gets.
     pub(crate) fn insert(&mut self, make: impl FnOnce(AllocationId) -> Allocation) -> &Allocation {
         self.serial += 1;
         let place = self.slots.vacant_entry();
@@ -108,7 +109,7 @@ impl Allocations {
 }
 
 impl Allocation {
-    /// Gives it this much time from now, but none beyond its end; returns the seconds that it has.
+    /// Gives it this much time from now, but none beyond its end; returns the seconds that it has left.
     pub(crate) fn refresh(&mut self, lifetime: u32, now: Instant) -> u32 {
         self.expires = expiry(lifetime, now, self.ends);
         let left = self.expires.saturating_duration_since(now).as_secs();
@@ -121,26 +122,26 @@ impl Allocation {
 }
 
 impl Peers {
-    /// Whether what goes to or comes from this address passes.
+    /// Whether data to or from this address passes.
     pub(crate) fn permits(&self, peer: IpAddr, now: Instant) -> bool {
         self.permissions
             .get(&peer)
             .is_some_and(|until| *until > now)
     }
 
-    /// The peer of a channel that stands.
+    /// The peer of a valid channel.
     pub(crate) fn peer_of(&self, number: u16, now: Instant) -> Option<SocketAddr> {
         let channel = self.channels.get(&number)?;
         (channel.expires > now).then_some(channel.peer)
     }
 
-    /// The channel of a peer, if one stands.
+    /// The valid channel of a peer, if there is one.
     pub(crate) fn channel_to(&self, peer: SocketAddr, now: Instant) -> Option<u16> {
         let number = *self.numbers.get(&peer)?;
         self.peer_of(number, now).map(|_| number)
     }
 
-    /// Lets all of these send, or none of them.
+    /// Gives permissions to all of these peers, or to none of them.
     pub(crate) fn permit(&mut self, peers: &[SocketAddr], now: Instant) -> Result<(), Code> {
         let is_new = |peer: &&SocketAddr| !self.permissions.contains_key(&peer.ip());
         let more = peers.iter().filter(is_new).count();
@@ -156,7 +157,7 @@ impl Peers {
         Ok(())
     }
 
-    /// Names a peer by a channel, and lets it send.
+    /// Binds a channel to a peer, and gives it a permission.
     pub(crate) fn bind(&mut self, number: u16, peer: SocketAddr, now: Instant) -> Result<(), Code> {
         if !CHANNELS.contains(&number) {
             return Err(Code::BadRequest);
@@ -182,14 +183,14 @@ impl Peers {
         Ok(())
     }
 
-    /// Takes the leave, and the channel, of each peer that may have none any more.
+    /// Takes the permission, and the channel, of each peer that the policy no longer allows.
     pub(crate) fn revoke(&mut self, may: impl Fn(IpAddr) -> bool) {
         self.permissions.retain(|peer, _| may(*peer));
         self.channels.retain(|_, channel| may(channel.peer.ip()));
         self.numbers.retain(|peer, _| may(peer.ip()));
     }
 
-    /// Takes the name from whoever had it.
+    /// The peer that had this channel loses it.
     fn unname(&mut self, number: u16) {
         if let Some(old) = self.channels.remove(&number) {
             self.numbers.remove(&old.peer);
@@ -204,7 +205,7 @@ impl Peers {
     }
 }
 
-/// When a relay that is given this lifetime in seconds is over, if it is not refreshed.
+/// When a relay with this lifetime in seconds ends, if it is not refreshed.
 pub(crate) fn expiry(lifetime: u32, now: Instant, ends: Instant) -> Instant {
     (now + Duration::from_secs(lifetime.into())).min(ends)
 }

@@ -1,8 +1,8 @@
-//! Who asks: the long-term credential mechanism (RFC 8489, section 9.2) over time-limited credentials.
+//! Who sends a request: the long-term credential mechanism (RFC 8489, section 9.2) over time-limited credentials.
 //!
-//! The order is the RFC's: signed at all, whole, by a nonce of ours that is still good, by a name that may come, with its
-//! key. That a name's time is over counts only where a relay is asked for, so that a call may outlast the credentials
-//! that it began with.
+//! The checks have the order of the RFC: signed at all, complete, with a valid nonce of ours, with an allowed name,
+//! with its key. The expiry of a name counts only when a relay is requested, so that a call may outlast the credentials
+//! with which it began.
 
 use crate::allocation::Allocation;
 use crate::codec::{self, IntegrityKey, Request};
@@ -11,10 +11,10 @@ use crate::nonce::Nonces;
 use crate::rest;
 use crate::{FiveTuple, Moment};
 
-/// What clients sign for. Short, because it is in answers to strangers.
+/// The realm that clients sign for. Short, because answers to strangers contain it.
 pub(crate) const REALM: &str = "turn";
 
-/// Who asks, proved.
+/// A proven user.
 pub(crate) struct Identity {
     /// `expiry:name`.
     pub(crate) username: String,
@@ -22,16 +22,16 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Whom it names.
+    /// The name.
     pub(crate) fn name(&self) -> &str {
         rest::parts(&self.username).map_or("", |(_, name)| name)
     }
 }
 
-/// Nobody proved anything. The answer is not signed, and has a challenge unless the request was malformed.
+/// The client proved nothing. The answer is not signed, and has a challenge unless the request was malformed.
 pub(crate) struct Unproved(pub(crate) Code);
 
-/// Who signed a request. `existing` is the relay of the one that it comes from.
+/// The user that signed a request. `existing` is the relay of the client that it comes from.
 pub(crate) fn identify(
     request: &Request<'_>,
     secret: &str,

@@ -1,7 +1,7 @@
-//! The bytes of STUN and TURN: what of `stun-types` and `turn-types` the server uses, and nothing of them outside.
+//! The bytes of STUN and TURN: hides `stun-types` and `turn-types` from the rest of the server.
 //!
-//! Two pitfalls are dealt with here, once. A message counts only if its length is exactly that of what carried it, and
-//! attributes behind MESSAGE-INTEGRITY do not count, because nothing vouches for them. Pure; decoding never panics.
+//! Two pitfalls are handled here, once. A message counts only if its length is exactly that of its datagram, and
+//! attributes after MESSAGE-INTEGRITY do not count, because they are not signed. Pure; decoding never panics.
 
 use std::net::SocketAddr;
 
@@ -55,17 +55,17 @@ const KNOWN: [AttributeType; 17] = [
     XorMappedAddress::TYPE,
     BANDWIDTH,
 ];
-/// Of a draft of TURN; coturn's client still sends it, and it asks for nothing.
+/// From a draft of TURN; coturn's client still sends it, and it has no effect.
 const BANDWIDTH: AttributeType = AttributeType::new(0x0010);
 
-/// What a request asks for.
+/// The methods of requests.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Method {
-    /// The address that the client is seen at.
+    /// The client's address, as the server sees it.
     Binding,
     /// A relay.
     Allocate,
-    /// More time for it, or its end.
+    /// More lifetime for it, or its end.
     Refresh,
     /// Peers that may send.
     CreatePermission,
@@ -105,7 +105,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// That of an address.
+    /// The family of an address.
     pub fn of(address: &SocketAddr) -> Self {
         match address {
             SocketAddr::V4(_) => Family::V4,
@@ -123,14 +123,14 @@ impl From<AddressFamily> for Family {
     }
 }
 
-/// What a client may send.
+/// A packet of a client.
 #[derive(Debug)]
 pub(crate) enum Packet<'p> {
     /// Data for a peer by its channel.
     Channel { number: u16, data: &'p [u8] },
     /// Data for a peer by its address.
     Send(Sent<'p>),
-    /// Anything that is answered.
+    /// A request, which gets an answer.
     Request(Request<'p>),
 }
 
@@ -141,8 +141,7 @@ pub(crate) struct Sent<'p> {
     pub(crate) data: &'p [u8],
 }
 
-/// Reads what came in one datagram, or was cut out of a stream. What is no packet of either protocol, and what asks for no
-/// answer, is `None`.
+/// Reads a datagram, or a packet of a stream. A packet of neither protocol, and one that asks for no answer, is `None`.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
     if bytes.len() > LONGEST_PACKET {
         return None;
@@ -157,7 +156,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
 fn parse_channel(bytes: &[u8]) -> Option<Packet<'_>> {
     let (head, rest) = bytes.split_first_chunk::<CHANNEL_HEADER>()?;
     let [n0, n1, l0, l1] = *head;
-    // Behind it may be padding.
+    // Padding may follow.
     let data = rest.get(..usize::from(u16::from_be_bytes([l0, l1])))?;
     let number = u16::from_be_bytes([n0, n1]);
     Some(Packet::Channel { number, data })
@@ -177,8 +176,8 @@ fn parse_message(bytes: &[u8]) -> Option<Packet<'_>> {
     }
 }
 
-/// What a Send indication carries; one with anything that has to be understood and is not, is dropped, as
-/// DONT-FRAGMENT is, which would have to be kept.
+/// The contents of a Send indication. An indication with an unknown attribute that must be understood is dropped, and
+/// so is one with DONT-FRAGMENT, which this server cannot honour.
 fn sent<'p>(bytes: &'p [u8], message: &Message<'p>) -> Option<Packet<'p>> {
     let (mut peer, mut data) = (None, None);
     for (offset, attribute) in message.iter_attributes() {
@@ -187,7 +186,7 @@ fn sent<'p>(bytes: &'p [u8], message: &Message<'p>) -> Option<Packet<'p>> {
                 let address = XorPeerAddress::from_raw_ref(&attribute).ok()?;
                 peer = peer.or(Some(address.addr(message.transaction_id())));
             }
-            // Out of the packet itself, since the attribute's own life is shorter.
+            // Taken from the packet itself, because the attribute's own lifetime is shorter.
             Data::TYPE => data = data.or(value_at(bytes, offset)),
             kind if kind.comprehension_required() => return None,
             _ => {}
@@ -204,7 +203,7 @@ fn value_at(bytes: &[u8], offset: usize) -> Option<&[u8]> {
         .get(..usize::from(u16::from_be_bytes(length)))
 }
 
-/// Which part of the server's address has to be another one in the answer, by CHANGE-REQUEST (RFC 5780).
+/// Which part of the server's address has to change in the answer, by CHANGE-REQUEST (RFC 5780).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Change {
     pub(crate) ip: bool,
@@ -227,7 +226,7 @@ impl Request<'_> {
         self.message.transaction_id()
     }
 
-    /// All of it.
+    /// The whole message.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes
     }
@@ -282,7 +281,7 @@ impl Request<'_> {
         self.message.validate_integrity_with_key(key).is_ok()
     }
 
-    /// What it demands and the server does not know, at most as many as fit an answer.
+    /// The attributes that must be understood and that the server does not know, at most as many as fit an answer.
     pub(crate) fn unknown(&self) -> Vec<AttributeType> {
         let kinds = self
             .message
@@ -309,7 +308,7 @@ impl Request<'_> {
         Ok(self.optional::<Lifetime>()?.map(|time| time.seconds()))
     }
 
-    /// The protocol number that the relay is to speak with peers.
+    /// The protocol number between the relay and its peers.
     pub(crate) fn transport(&self) -> Result<Option<u8>, Code> {
         let transport = self.optional::<RequestedTransport>()?;
         Ok(transport.map(|transport| transport.protocol()))
@@ -322,7 +321,7 @@ impl Request<'_> {
         Ok(family.map(|family| family.family().into()))
     }
 
-    /// Whether a second relay is asked for, of the other family.
+    /// Whether a second relay of the other family is requested.
     pub(crate) fn wants_two_families(&self) -> Result<bool, Code> {
         match self.optional::<AdditionalAddressFamily>()? {
             None => Ok(false),
@@ -380,7 +379,7 @@ impl Answer {
         }
     }
 
-    /// Without a phrase: an answer to a stranger has to be short.
+    /// Without a phrase, because an answer to a stranger has to be short.
     pub(crate) fn error(to: &Request<'_>, code: Code) -> Self {
         let message = Message::builder_error(&to.message, MessageWriteVec::with_capacity(128));
         let transaction = to.transaction();
@@ -418,7 +417,7 @@ impl Answer {
         self.with(&Lifetime::new(seconds))
     }
 
-    /// That there is no second relay, of IPv6.
+    /// Says that there is no second relay, of IPv6.
     pub(crate) fn no_second_family(self, code: Code) -> Self {
         match ErrorCode::new(code.number(), "") {
             Ok(error) => {
@@ -429,7 +428,7 @@ impl Answer {
         }
     }
 
-    /// What a client needs to sign its request.
+    /// The attributes that a client needs to sign its request.
     pub(crate) fn challenge(self, realm: &str, nonce: &str) -> Self {
         match (Realm::new(realm), Nonce::new(nonce)) {
             (Ok(realm), Ok(nonce)) => self.with(&realm).with(&nonce),
@@ -437,10 +436,10 @@ impl Answer {
         }
     }
 
-    /// Signs it, if there is a key; with a fingerprint, if the request had one.
+    /// Signs it, if there is a key; adds a fingerprint, if the request had one.
     pub(crate) fn finish(mut self, to: &Request<'_>, key: Option<&IntegrityKey>) -> Vec<u8> {
         if let Some(key) = key {
-            // Not by `add_message_integrity_with_key`, whose span shows the key to the log.
+            // `add_message_integrity_with_key` is not used, because its span shows the key in the log.
             self = self.with(&MessageIntegrity::new([0; 20]));
             let end = self.message.len().saturating_sub(20);
             let signed = end.saturating_sub(4);

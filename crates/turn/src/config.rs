@@ -1,4 +1,4 @@
-//! What a server is told once: where it listens, what it relays, for whom, and how much of it.
+//! The configuration of a server: where it listens, what it relays, for whom, and how much.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use crate::codec::Family;
 use crate::policy::PeerPolicy;
 
-/// What a server is told once.
+/// The configuration of a server.
 #[derive(Clone)]
 pub struct Config {
     /// A port and the one that answers in its place when a client asks for a change of port (RFC 5780); both ways.
     pub ports: Option<(u16, u16)>,
     /// Relays; `None` is a STUN server.
     pub turn: Option<TurnConfig>,
-    /// What nonces are signed with and relay ports drawn from. Random, and kept to itself.
+    /// The secret that signs nonces and draws relay ports. Random, and never shown.
     pub seed: [u8; 32],
 }
 
@@ -29,15 +29,15 @@ impl std::fmt::Debug for Config {
 /// What relays need.
 #[derive(Clone)]
 pub struct TurnConfig {
-    /// What credentials are made with; see [`Credentials`](crate::Credentials).
+    /// The secret that makes credentials; see [`Credentials`](crate::Credentials).
     pub secret: String,
-    /// The server's ports that relays are asked for on.
+    /// The server's ports at which clients can request relays.
     pub ports: Vec<u16>,
-    /// Where relays are reached.
+    /// The addresses of relays.
     pub relays: Relays,
-    /// Who may be a peer.
+    /// Which addresses may be peers.
     pub policy: PeerPolicy,
-    /// How much.
+    /// The limits.
     pub limits: Limits,
 }
 
@@ -75,14 +75,15 @@ impl Relays {
         both.into_iter().flatten()
     }
 
-    /// Whether this is an address that relays have.
+    /// Whether relays have this address.
     pub(crate) fn is_one(&self, address: SocketAddr) -> bool {
         self.address(Family::of(&address)) == Some(address.ip())
     }
 }
 
-/// How much is relayed at most. Bytes are those of data and, for each datagram, of its headers: 28, and with IPv6 48. A
-/// user's may pass from the begin of its first relay on, as many each second; unused ones are kept for a second.
+/// The limits of relaying. Bytes are those of data and, for each datagram, of its headers: 28, and with IPv6 48. The
+/// bytes of a user count from the start of its first relay, the same number each second; unused ones are kept for a
+/// second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Relays at once.
@@ -95,7 +96,7 @@ pub struct Limits {
     pub bytes_per_s: Option<u64>,
     /// The longest time between two refreshes of a relay; at least 10 minutes, which clients count on.
     pub lifetime: Duration,
-    /// The longest time from a relay's begin to its end, however often it is refreshed.
+    /// The longest time from a relay's start to its end, however often it is refreshed.
     pub age: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What the server counts. Its owner alone adds; anybody may read, from any thread.
+//! The counters of the server. Only its owner adds; any thread may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,11 +29,11 @@ impl Counter {
 /// Why a relay ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum End {
-    /// Its client said so.
+    /// Its client ended it.
     Deleted,
     /// Its client did not refresh it.
     Expired,
-    /// It is as old as it may become.
+    /// It reached its greatest age.
     TooOld,
     /// Its client's connection is gone.
     Disconnected,
@@ -60,15 +60,15 @@ impl End {
 pub enum Drop {
     /// Its client has no relay.
     NoAllocation,
-    /// Nobody gave the peer leave, or the channel has no peer.
+    /// The peer has no permission, or the channel has no peer.
     NoPermission,
-    /// The peer's address is none that is relayed to.
+    /// The policy refuses the peer's address.
     Forbidden,
-    /// Its user, or all together, have had their bytes for now.
+    /// Its user, or all users together, have used up their bytes for now.
     OverRate,
     /// There is more of it than a packet carries.
     TooLong,
-    /// The system, or what waits for the client's connection, had no space for it, or there is no way there.
+    /// The system, or the queue of the client's connection, had no space for it, or there is no route.
     Unsent,
 }
 
@@ -84,7 +84,7 @@ impl Drop {
     ];
 }
 
-/// Whom data goes to.
+/// The receiver of data.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Toward {
     /// To a peer.
@@ -93,13 +93,13 @@ pub enum Toward {
     Client,
 }
 
-/// Data that the server lets pass, for whoever sends it to say what became of it: [`Counters::sent`] or
+/// Data that the server lets pass. The sender of the packet reports the result by [`Counters::sent`] or
 /// [`Counters::unsent`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Passing {
-    /// The side that it is for.
+    /// The receiving side.
     pub to: Toward,
-    /// How much of it, in bytes, without what STUN and TURN put around it.
+    /// How many bytes of data, without the framing of STUN and TURN.
     pub bytes: usize,
 }
 
@@ -108,11 +108,11 @@ pub struct Passing {
 pub struct Traffic {
     /// Packets.
     pub packets: Counter,
-    /// Bytes of data, without what STUN and TURN put around it.
+    /// Bytes of data, without the framing of STUN and TURN.
     pub bytes: Counter,
 }
 
-/// All that the server counts.
+/// All counters of the server.
 #[derive(Default, Debug)]
 pub struct Counters {
     requests: [Counter; Method::ALL.len()],
@@ -125,7 +125,7 @@ pub struct Counters {
     /// From peers to clients.
     pub to_clients: Traffic,
     drops: [Counter; Drop::ALL.len()],
-    /// What is neither STUN nor TURN, or asks for no answer.
+    /// Packets that are neither STUN nor TURN, or ask for no answer.
     pub ignored: Counter,
 }
 
@@ -135,7 +135,7 @@ fn at<T: PartialEq>(all: &[T], one: &T) -> usize {
         .unwrap_or_default()
 }
 
-/// What is counted by one of a few reasons.
+/// Counters by one of a few reasons.
 pub trait Counted {
     /// Its counter.
     fn of(self, counters: &Counters) -> &Counter;
@@ -165,7 +165,7 @@ impl Counters {
         one.of(self)
     }
 
-    /// This was sent, so it is relayed.
+    /// This was sent, so it counts as relayed.
     pub fn sent(&self, passing: Passing) {
         let traffic = match passing.to {
             Toward::Peer => &self.to_peers,
@@ -180,7 +180,7 @@ impl Counters {
         self.of(Drop::Unsent).one();
     }
 
-    /// Relays that there are.
+    /// The current number of relays.
     pub fn open(&self) -> u64 {
         let ended: u64 = self.ends.iter().map(Counter::total).sum();
         self.allocations.total().saturating_sub(ended)

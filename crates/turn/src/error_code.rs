@@ -5,15 +5,15 @@
 pub enum Code {
     /// The request is malformed, or makes no sense.
     BadRequest,
-    /// It is not signed, or not by who may.
+    /// It is not signed, or not by an allowed user.
     Unauthorized,
-    /// The peer's address is none that is relayed to.
+    /// The policy refuses the peer's address.
     Forbidden,
-    /// It demands what this server does not know.
+    /// It contains an attribute that must be understood and that this server does not know.
     UnknownAttribute,
     /// There is a relay already, or none.
     AllocationMismatch,
-    /// The nonce is too old, or not of this server.
+    /// The nonce is too old, or not from this server.
     StaleNonce,
     /// There is no relay of this family.
     AddressFamily,

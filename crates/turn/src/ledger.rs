@@ -1,8 +1,8 @@
-//! Who has how many relays, and how many bytes they may still have relayed: of one user, of one address, and of all.
+//! Relays and remaining bytes: of one user, of one address, and of all.
 //!
-//! A user is the name in its credentials, which the one who asks for them may choose on an open hub. So a name counts at
-//! each address for itself, or anybody could use up what another may have; and one address has at most as many relays as are
-//! left for all others: alone half of them. Of whoever has no relay nothing is kept.
+//! A user is the name in its credentials, which clients of an open hub may choose. So a name counts at each address
+//! separately, or a client could use up what another may have. One address has at most as many relays as are left for
+//! all others: alone half of them. Nothing is kept of a user without a relay.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -24,7 +24,7 @@ struct User {
     bucket: Bucket,
 }
 
-/// Relays and bytes, by whose they are.
+/// Relays and bytes, by user and address.
 pub(crate) struct Ledger {
     limits: Limits,
     open: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Ledger {
     all: Bucket,
 }
 
-/// What counts as one address: with IPv6, a network of 64 bits, which is what one customer has.
+/// What counts as one address: with IPv6 a network of 64 bits, because one customer has that much.
 fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -81,7 +81,7 @@ impl Ledger {
         let user = self.users.insert(User {
             key: Arc::clone(&key),
             allocations: 0,
-            // Empty, or a user would have more by asking for relay after relay.
+            // The bucket starts empty, or a user would get more bytes by requesting relay after relay.
             bucket: Bucket::empty(self.limits.user_bytes_per_s, now),
         });
         self.by_key.insert(key, user);
@@ -115,7 +115,7 @@ impl Ledger {
         (data, peer): (usize, IpAddr),
         now: Instant,
     ) -> bool {
-        // The headers of IP and UDP count too, or what is empty would cost nothing.
+        // The headers of IP and UDP count too, or empty datagrams would cost nothing.
         let headers = if peer.is_ipv4() { 28 } else { 48 };
         self.has_bytes(user, data + headers, now)
     }

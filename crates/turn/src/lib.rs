@@ -1,10 +1,10 @@
 //! A STUN and TURN server without IO: packets and the time go in, packets come out.
 //!
-//! [`Server`] answers STUN Binding requests (RFC 8489) and relays UDP for its clients (RFC 8656), who come by UDP, TCP or
-//! TLS. Its owner has the sockets: it hands in each packet with where it came from ([`Server::handle_client`],
-//! [`Server::handle_peer`]), sends what comes back, opens and closes ports when it is told to ([`Effect`]), and calls
-//! again when time is up ([`Server::poll_timeout`]). So the same packets at the same times give the same answers, and
-//! hours are tested in milliseconds.
+//! [`Server`] answers STUN Binding requests (RFC 8489) and relays UDP for its clients (RFC 8656), which come by UDP,
+//! TCP or TLS. Its owner has the sockets: it hands in each packet with its source ([`Server::handle_client`],
+//! [`Server::handle_peer`]), sends the packets that come back, opens and closes ports on request ([`Effect`]), and
+//! calls again when time is up ([`Server::poll_timeout`]). So the same packets at the same times give the same answers,
+//! and hours are tested in milliseconds.
 //!
 //! What holds at every instant:
 //!
@@ -12,11 +12,10 @@
 //! - Nothing passes between a client and a peer without a permission that the client asked for in the last five minutes,
 //!   and none is given for an address that the [`PeerPolicy`] refuses.
 //! - No relay outlives its lifetime, and none its greatest age.
-//! - Who gets an answer without having proved anything gets no more than one and a half times what it sent, in bytes on the
-//!   wire.
+//! - A client that has proved nothing gets at most one and a half times the bytes that it sent, counted on the wire.
 //!
-//! Not supported, and said so on the wire: relays that speak TCP with peers (442), DONT-FRAGMENT (420), reserved ports (508),
-//! two relays by one request (an ADDRESS-ERROR-CODE of 440 beside the one that is given).
+//! Not supported, and refused on the wire: relays that speak TCP with peers (442), DONT-FRAGMENT (420), reserved ports
+//! (508), two relays by one request (an ADDRESS-ERROR-CODE of 440 beside the one that is given).
 #![warn(missing_docs)]
 #![deny(
     clippy::unwrap_used,
@@ -65,7 +64,7 @@ pub struct Moment {
     pub unix_s: u64,
 }
 
-/// What carries a client's packets.
+/// The transport of a client's packets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Transport {
     /// Datagrams.
@@ -74,19 +73,20 @@ pub enum Transport {
     Stream,
 }
 
-/// Where a client is, and where it reached the server: relays belong to these (RFC 8656, section 2.2).
+/// The address of a client, and the address at which it reached the server: relays belong to both (RFC 8656, section
+/// 2.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct FiveTuple {
-    /// By what.
+    /// The transport.
     pub transport: Transport,
     /// The client's address.
     pub client: SocketAddr,
-    /// The server's address and port, which answers come from.
+    /// The server's address and port, from which answers come.
     pub server: SocketAddr,
 }
 
 impl FiveTuple {
-    /// The same, with IPv4 addresses as such where a socket of both families shows them mapped to IPv6.
+    /// The same, with IPv4 addresses in their own form where a socket of both families maps them to IPv6.
     pub fn canonical(self) -> Self {
         FiveTuple {
             client: canonical(self.client),

@@ -1,8 +1,8 @@
-//! Nonces that are known again without being kept.
+//! Nonces that the server recognises without storing them.
 //!
-//! A nonce is the minute in which it was made and a MAC over that and the client's address, so a server that is asked by
-//! a million sources remembers none of them. It is short, because it is in an answer to somebody who may have forged
-//! the source: 16 characters, 80 bits of them MAC.
+//! A nonce is the minute in which it was made and a MAC over that and the client's address, so a server remembers none
+//! of the sources that ask it. It is short, because it is in an answer to a client that may have forged its address: 16
+//! characters, 80 bits of them MAC.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use sha2::Sha256;
 
 /// How long one slot of time is.
 const SLOT: Duration = Duration::from_secs(60);
-/// For how many slots after its own a nonce is good. RFC 8489 allows up to an hour.
+/// For how many slots after its own a nonce is valid. RFC 8489 allows up to an hour.
 const SLOTS: u16 = 10;
 const MAC_BYTES: usize = 10;
 
@@ -55,10 +55,10 @@ impl Nonces {
         mac.len() == MAC_BYTES && is_recent && signed
     }
 
-    /// It comes again after 45 days, which harms nobody: the request is signed besides.
+    /// The minutes repeat after 45 days, which does no harm: the request is signed as well.
     fn slot(&self, now: Instant) -> u16 {
         let slots = now.saturating_duration_since(self.began).as_secs() / SLOT.as_secs();
-        // The lower half of it is meant.
+        // Only the lower half is wanted.
         (slots & 0xffff) as u16
     }
 

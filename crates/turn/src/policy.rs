@@ -1,8 +1,8 @@
-//! Which addresses may be peers: a relay without this is a door into the network that it stands in.
+//! Which addresses may be peers: without this, a relay would open the network around it to strangers.
 //!
-//! By default a peer has to be somewhere on the internet. What is refused is this machine, private and shared networks,
-//! link-local addresses (clouds keep a machine's keys there), multicast, what is reserved, and IPv6 forms of IPv4 addresses,
-//! but for NAT64's, which are judged by what is in them. A list of blocks allows what is needed nevertheless. Pure.
+//! By default a peer has to be on the internet. Refused are this machine, private and shared networks, link-local
+//! addresses (clouds keep a machine's keys there), multicast, reserved addresses, and IPv6 forms of IPv4 addresses.
+//! Those of NAT64 are judged by the IPv4 address inside. A list of blocks allows exceptions. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,16 +13,16 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub enum Verdict {
     /// It may.
     Allowed,
-    /// It is this server's: other relays of it may be peers, and nothing else there.
+    /// It is an address of this server: its other relays may be peers, and nothing else there.
     Own,
     /// It may not.
     Refused,
 }
 
-/// What is allowed beyond the internet, and which addresses are the server's own.
+/// The exceptions, and the server's own addresses.
 #[derive(Clone, Debug, Default)]
 pub struct PeerPolicy {
-    /// Allowed although they are not on the internet. One of the server's own addresses is among them only if it is named by
+    /// Allowed although they are not on the internet. A server's own address is among them only if it is named by
     /// itself, as a block of one.
     pub allow: Vec<IpNet>,
     /// The server's own addresses, unmapped. Those of its relays need not be listed.
@@ -38,8 +38,8 @@ const fn v6(first: u16, second: u16, length: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(address, length))
 }
 
-/// Of the registry of special-purpose addresses (RFC 6890), what is not on the internet, and one address at which a cloud
-/// answers its machines (Azure's). The blocks for documentation lead nowhere and are left out.
+/// The blocks of the registry of special-purpose addresses (RFC 6890) that are not on the internet, and the address at
+/// which one cloud answers its machines (Azure's). The blocks for documentation lead nowhere and are left out.
 const REFUSED_V4: [IpNet; 12] = [
     v4(0, 0, 0, 0, 8),
     v4(10, 0, 0, 0, 8),
@@ -55,16 +55,17 @@ const REFUSED_V4: [IpNet; 12] = [
     v4(224, 0, 0, 0, 3),
 ];
 
-/// All of IPv6 that is given out for the internet. Beside it are this machine, private networks, and forms of IPv4 addresses
-/// that a translator may lead anywhere.
+/// All of IPv6 that is assigned for the internet. Outside it are this machine, private networks, and forms of IPv4
+/// addresses that a translator may lead anywhere.
 const INTERNET_V6: IpNet = v6(0x2000, 0, 3);
-/// Of that, what is for protocols (Teredo among it) and 6to4: these wrap IPv4 addresses, and hardly anybody is reached so.
+/// The blocks inside it that are for protocols (Teredo among them) and 6to4: these wrap IPv4 addresses, and hardly any
+/// peer is reached so.
 const REFUSED_V6: [IpNet; 2] = [v6(0x2001, 0, 23), v6(0x2002, 0, 16)];
-/// Where NAT64 puts IPv4 addresses, into the last four bytes.
+/// The prefix in which NAT64 puts IPv4 addresses, into the last four bytes.
 const NAT64: IpNet = v6(0x0064, 0xff9b, 96);
 
 impl PeerPolicy {
-    /// Whether this address may be a peer. What is allowed or the server's own is so in its IPv4-mapped form too.
+    /// Whether this address may be a peer. Exceptions and own addresses count in their IPv4-mapped form too.
     pub fn judge(&self, peer: IpAddr) -> Verdict {
         let plain = peer.to_canonical();
         if self.allow.contains(&IpNet::from(plain)) {

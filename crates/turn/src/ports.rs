@@ -1,4 +1,4 @@
-//! The ports of relays: who has which, and a random one for the next.
+//! The ports of relays: which are taken, and a random one for the next.
 
 use std::ops::RangeInclusive;
 
@@ -19,7 +19,7 @@ impl Ports {
         }
     }
 
-    /// A port that cannot be guessed, an even one if that is asked for; taken until it is given back.
+    /// A port that cannot be guessed, and an even one on request; taken until it is given back.
     pub(crate) fn take(&mut self, even: bool) -> Option<u16> {
         let start = match self.free.len() {
             0 => return None,

@@ -8,14 +8,14 @@ const SECOND: u128 = 1_000_000_000;
 /// Bytes that may pass, at most as many as in one second.
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
-    /// Bytes a second; `None`: as many as come.
+    /// Bytes a second; `None`: no limit.
     rate: Option<u64>,
     level: u64,
     at: Instant,
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket.
     pub(crate) fn new(rate: Option<u64>, now: Instant) -> Self {
         Bucket {
             rate,
@@ -24,7 +24,7 @@ impl Bucket {
         }
     }
 
-    /// One that fills from now on.
+    /// An empty bucket that fills from now on.
     pub(crate) fn empty(rate: Option<u64>, now: Instant) -> Self {
         Bucket {
             rate,
@@ -37,7 +37,7 @@ impl Bucket {
     pub(crate) fn has(&mut self, bytes: usize, now: Instant) -> bool {
         let Some(rate) = self.rate else { return true };
         let bytes = bytes as u64;
-        // Each time, or a pause would count twice: as a full bucket, and as time since it was last filled.
+        // Set each time, or a pause would count twice: as a full bucket, and as time since it was last filled.
         self.fill(rate, now);
         let passes = self.level >= bytes;
         if passes {
@@ -46,7 +46,7 @@ impl Bucket {
         passes
     }
 
-    /// Gives back what did not pass after all.
+    /// Gives back the bytes of a datagram that did not pass after all.
     pub(crate) fn give_back(&mut self, bytes: usize) {
         let full = self.rate.unwrap_or_default();
         self.level = self.level.saturating_add(bytes as u64).min(full);
@@ -60,7 +60,7 @@ impl Bucket {
         }
         let per_second = u128::from(rate).max(1);
         let more = per_second * passed.as_nanos() / SECOND;
-        // Time that is worth less than a byte is kept, or it would be lost time and again.
+        // A time that is worth less than a byte is kept, or it would be lost again and again.
         self.at += Duration::from_nanos((more * SECOND).div_ceil(per_second) as u64);
         self.level = self.level.saturating_add(more as u64).min(rate);
     }

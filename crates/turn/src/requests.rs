@@ -1,7 +1,7 @@
 //! How requests are answered: Binding, and the four of TURN (RFC 8656, sections 7 to 12).
 //!
-//! A client that has not proved who it is gets a short answer, or none: see [`Server::answer_stranger`]. All answers and
-//! what follows from them go into the server's queue of effects; nothing here has a socket.
+//! A client that has not proved its identity gets a short answer, or none: see [`Server::answer_stranger`]. All answers
+//! and their consequences go into the server's queue of effects; nothing here has a socket.
 
 use std::time::Duration;
 
@@ -66,14 +66,14 @@ impl Server {
         }
     }
 
-    /// An error that is about to be answered, counted.
+    /// An error that is about to be answered; it is counted.
     fn refusal(&self, request: &Request<'_>, code: Code) -> Answer {
         self.counters.of(code).one();
         Answer::error(request, code)
     }
 
-    /// Answers a client that has not proved who it is, and whose address may be forged: with at most one and a half times the
-    /// bytes that it sent, counted on the wire, or not at all. In a stream no address is forged.
+    /// Answers a client that has proved nothing, and whose address may be forged: with at most one and a half times the
+    /// bytes that it sent, counted on the wire, or not at all. In a stream no address can be forged.
     fn answer_stranger(&mut self, to: FiveTuple, request: &Request<'_>, answer: Answer) {
         let bytes = answer.finish(request, None);
         if to.transport == Transport::Stream || bytes.len() <= most_for_stranger(to, request.len())
@@ -121,8 +121,8 @@ impl Server {
         }
     }
 
-    /// Answers a request that is not signed, or not with valid credentials. No client makes one that is too short for a
-    /// challenge to be sent back.
+    /// Answers a request that is not signed, or not with valid credentials. If the request is too short to be answered
+    /// with a challenge, it comes from no real client.
     fn challenge(&mut self, now: Moment, from: FiveTuple, request: &Request<'_>, code: Code) {
         if code == Code::BadRequest {
             let answer = self.refusal(request, code);
@@ -191,11 +191,11 @@ impl Server {
         Ok(None)
     }
 
-    /// Tells that the port of a relay is open, or cannot be; then another one is tried.
+    /// Reports that the port of a relay is open, or cannot be opened; then another one is tried.
     pub fn opened(&mut self, allocation: AllocationId, is_open: bool) {
         let Some(turn) = &mut self.turn else { return };
         let Some(mut pending) = turn.pending.remove(&allocation) else {
-            // It ended meanwhile, and was told to close what was not open yet.
+            // The relay ended meanwhile, and its port was to be closed before it was open.
             if is_open && self.allocation(allocation).is_none() {
                 self.effects.push_back(Effect::Close { allocation });
             }
@@ -221,7 +221,7 @@ impl Server {
         self.settle(allocation, family, pending.failed, is_open);
     }
 
-    /// Gives the ports back that could not be opened, and ends a relay that has none.
+    /// Gives back the ports that could not be opened, and ends a relay that has none.
     fn settle(&mut self, id: AllocationId, family: Family, failed: Vec<u16>, is_open: bool) {
         if let Some(turn) = &mut self.turn {
             let ports = turn.ports(family);
@@ -300,7 +300,7 @@ impl Server {
     }
 }
 
-/// The longest answer to a request of this length from somebody who proved nothing.
+/// The longest answer to a request of this length from a client that has proved nothing.
 fn most_for_stranger(to: FiveTuple, request: usize) -> usize {
     // The headers of IP and UDP, which both directions have.
     let headers = match to.client.is_ipv4() {
@@ -321,7 +321,7 @@ fn success(allocation: &Allocation, request: &Request<'_>) -> Answer {
     }
 }
 
-/// What an Allocate request asks for.
+/// The contents of an Allocate request.
 struct Wanted {
     family: Family,
     lifetime: Option<u32>,
@@ -342,7 +342,7 @@ impl Wanted {
         let two_families = request.wants_two_families()?;
         if request.has_reservation() {
             let is_lone = even.is_none() && family.is_none() && !two_families;
-            // This server reserves no ports, so this is none of its tokens.
+            // This server reserves no ports, so this token is not one of its own.
             return Err(match is_lone {
                 true => Code::InsufficientCapacity,
                 false => Code::BadRequest,
@@ -372,7 +372,7 @@ impl Wanted {
 }
 
 impl Turn {
-    /// Has another port of this relay opened, if there is one to try.
+    /// Asks for another port for this relay, if there is one to try.
     fn try_another(&mut self, id: AllocationId, pending: &mut Pending) -> Option<Effect> {
         let old = self.allocations.get(id)?.relayed;
         let family = Family::of(&old);
@@ -392,7 +392,7 @@ impl Turn {
         })
     }
 
-    /// The lifetime that a client gets which asks for this one, in seconds.
+    /// The lifetime for a client that asks for this one, in seconds.
     fn grant(&self, wanted: Option<u32>) -> u32 {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
         let limits = &self.config.limits;
@@ -404,7 +404,7 @@ impl Turn {
 
 impl crate::TurnConfig {
     /// Whether data may go to this peer from a relay of this family. At an address of relays it may go to relays alone;
-    /// which ports are theirs now is looked at again with each packet.
+    /// each packet checks again which ports are theirs.
     pub(crate) fn check_peer(
         &self,
         family: Family,

@@ -1,8 +1,8 @@
 //! Time-limited credentials, as coturn's `static-auth-secret` has them.
 //!
-//! Whoever holds the secret makes them and checks them, and nobody keeps them: the username is `expiry:name`, with the
-//! Unix time in seconds at which it ends, and the credential is the base64 of HMAC-SHA1 over the username
-//! (draft-uberti-behave-turn-rest-00; coturn, eturnal and LiveKit take them). Pure: the time is given in.
+//! The holder of the secret makes and checks them, and nobody stores them: the username is `expiry:name`, with the Unix
+//! time in seconds at which it ends, and the credential is the base64 of HMAC-SHA1 over the username
+//! (draft-uberti-behave-turn-rest-00; coturn, eturnal and LiveKit accept them). Pure: the time is given in.
 
 use std::fmt;
 
@@ -12,10 +12,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha1::Sha1;
 
-/// What a name may not hold as it is: servers compare it byte by byte, and blanks do not survive everywhere.
+/// Characters that a name may not hold unencoded: servers compare it byte by byte, and blanks do not survive
+/// everywhere.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// A username and what goes with it. It is not shown: whoever has it may relay at the operator's expense.
+/// A username and its password. It is not shown: a client that has it may relay at the operator's expense.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// `expiry:name`.
@@ -31,7 +32,7 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Those of `name`, good until `expiry_unix_s`. Letters beyond ASCII, blanks and `%` of the name are
+    /// The credentials of `name`, valid until `expiry_unix_s`. Letters beyond ASCII, blanks and `%` of the name are
     /// percent-encoded.
     pub fn new(secret: &str, name: &str, expiry_unix_s: u64) -> Self {
         let name = utf8_percent_encode(name, ENCODED);
@@ -53,7 +54,7 @@ pub(crate) fn password(secret: &str, username: &str) -> String {
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-/// When a username ends, and whom it names.
+/// When a username ends, and its name.
 pub(crate) fn parts(username: &str) -> Option<(u64, &str)> {
     let (expiry, name) = username.split_once(':')?;
     let is_number = !expiry.is_empty() && expiry.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,7 +1,7 @@
 //! The server: its state, what goes in and what comes out, and the way of data between clients and peers.
 //!
-//! Requests are answered in `requests.rs`. One owner calls; nothing here waits, and nothing is done that is not either
-//! returned or put among the effects, which the owner takes with [`Server::poll_effect`] after each call.
+//! Requests are answered in `requests.rs`. One owner calls; nothing here waits, and all results are either returned or
+//! put among the effects, which the owner takes with [`Server::poll_effect`] after each call.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -22,23 +22,24 @@ use crate::policy::Verdict;
 use crate::ports::Ports;
 use crate::{FiveTuple, Moment, Transport};
 
-/// What the owner of the sockets is to do.
+/// A task for the owner of the sockets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Send this to a client, from where it reached the server or, in answer to a change of port, from the other one.
+    /// Send this to a client, from the address at which it reached the server or, in answer to a change of port, from
+    /// the other one.
     Send {
-        /// Whom, and from where.
+        /// The client, and the server's address.
         to: FiveTuple,
-        /// The packet; of a stream, padded.
+        /// The packet, padded in a stream.
         bytes: Vec<u8>,
-        /// What in it is relayed, if anything is.
+        /// The relayed data in it, if there is any.
         passing: Option<Passing>,
     },
-    /// Open a UDP port for a relay, and tell by [`Server::opened`] whether that worked.
+    /// Open a UDP port for a relay, and report by [`Server::opened`] whether that worked.
     Open {
         /// The allocation that it is for.
         allocation: AllocationId,
-        /// Of which family.
+        /// Its family.
         family: Family,
         /// The number of the port.
         port: u16,
@@ -50,10 +51,11 @@ pub enum Effect {
     },
 }
 
-/// Data of a client for a peer, to be sent from the port of its relay. Whoever does tells the counters; see [`Passing`].
+/// Data of a client for a peer, to be sent from the port of its relay. The sender reports to the counters; see
+/// [`Passing`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ToPeer<'p> {
-    /// From whose port.
+    /// The relay whose port sends it.
     pub allocation: AllocationId,
     /// The peer that the data is for.
     pub peer: SocketAddr,
@@ -63,7 +65,7 @@ pub struct ToPeer<'p> {
 
 /// A STUN and TURN server.
 ///
-/// IPv4 addresses may come mapped to IPv6, as sockets of both families show them; they are taken for IPv4, and go out so.
+/// IPv4 addresses may come mapped to IPv6, as sockets of both families show them; they count as IPv4, and go out so.
 pub struct Server {
     pub(crate) config: Config,
     pub(crate) nonces: Nonces,
@@ -85,12 +87,12 @@ pub(crate) struct Turn {
     pub(crate) v4: Ports,
     pub(crate) v6: Ports,
     pub(crate) draining: bool,
-    /// For the numbers of transactions.
+    /// Draws the numbers of transactions.
     rng: StdRng,
 }
 
 impl Server {
-    /// One without relays yet.
+    /// A server without relays.
     pub fn new(config: Config, now: Instant) -> Self {
         let turn = config.turn.clone();
         Server {
@@ -102,12 +104,12 @@ impl Server {
         }
     }
 
-    /// What it counts.
+    /// The counters.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
-    /// The next thing to do, if there is one.
+    /// The next effect, if there is one.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
@@ -118,7 +120,7 @@ impl Server {
         Some(*deadline)
     }
 
-    /// Ends the relays whose time is over.
+    /// Ends the relays whose lifetime is over.
     pub fn handle_timeout(&mut self, now: Instant) {
         while self.poll_timeout().is_some_and(|deadline| deadline <= now) {
             let first = self.turn.as_ref().and_then(|turn| turn.deadlines.first());
@@ -131,8 +133,8 @@ impl Server {
         }
     }
 
-    /// Takes a packet of a client, as it came in a datagram or was cut out of a stream. What is returned goes to a peer;
-    /// anything else becomes an effect.
+    /// Takes a packet of a client, from a datagram or a stream. The returned data goes to a peer; everything else
+    /// becomes an effect.
     pub fn handle_client<'p>(
         &mut self,
         now: Moment,
@@ -161,8 +163,8 @@ impl Server {
         }
     }
 
-    /// Takes a datagram that came to the port of a relay. If it passes, it is appended to `out` as its client is to get
-    /// it, and where that is is returned. Whoever sends it tells the counters; see [`Passing`].
+    /// Takes a datagram that came to the port of a relay. If it passes, it is appended to `out` in the form for the
+    /// client, and the client's address is returned. The sender reports to the counters; see [`Passing`].
     pub fn handle_peer(
         &mut self,
         now: Moment,
@@ -213,8 +215,8 @@ impl Server {
         turn.is_some_and(|turn| turn.by_client.contains_key(&client.canonical()))
     }
 
-    /// These are the machine's own addresses from now on, beside those of relays. A peer at one that is new has no leave
-    /// any more.
+    /// From now on these are the machine's own addresses, beside those of relays. A peer at a new one loses its
+    /// permission.
     pub fn set_own(&mut self, own: &[IpAddr]) {
         let Some(turn) = &mut self.turn else { return };
         let policy = &mut turn.config.policy;
@@ -237,8 +239,8 @@ impl Server {
         self.end(allocation, End::NoPort);
     }
 
-    /// From now on there are no new relays, and those that there are end when their clients would refresh them, who are
-    /// told so.
+    /// From now on there are no new relays. Existing ones end when their clients would refresh them, and the clients
+    /// are told so.
     pub fn drain(&mut self) {
         if let Some(turn) = &mut self.turn {
             turn.draining = true;
@@ -257,7 +259,7 @@ impl Server {
         self.turn.as_ref()?.allocations.get(id)
     }
 
-    /// The relay of this client; that there is none is counted.
+    /// The relay of this client; if there is none, that is counted.
     fn allocation_of(&self, client: FiveTuple) -> Option<&Allocation> {
         let turn = self.turn.as_ref();
         let id = turn.and_then(|turn| turn.by_client.get(&client));
@@ -272,7 +274,7 @@ impl Server {
         None
     }
 
-    /// Data of a client for a peer: what its peer is allowed by permission goes out, or straight to the client of another
+    /// Data of a client for a peer: if the peer has a permission, it goes out, or straight to the client of another
     /// relay of this server.
     fn relay<'p>(&mut self, now: Moment, from: FiveTuple, sent: Sent<'p>) -> Option<ToPeer<'p>> {
         let Sent { peer, data } = sent;
@@ -361,7 +363,7 @@ impl Turn {
     fn new(mut config: TurnConfig, seed: [u8; 32], now: Instant) -> Self {
         config.policy.own.extend(config.relays.addresses());
         let seeded = |which: u8| {
-            // So that none tells of another.
+            // So that one does not reveal another.
             StdRng::from_seed(seed.map(|byte| byte ^ which))
         };
         let ports = |family| Ports::new(config.relays.ports.clone(), seeded(family));

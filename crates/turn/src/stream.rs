@@ -1,28 +1,28 @@
 //! Packets in a stream: how long the next one is (RFC 8656, section 3.1; over TLS the same).
 //!
-//! A message says its own length; the data of a channel is padded to four bytes. Pure; whoever reads the stream keeps
+//! A message tells its own length; the data of a channel is padded to four bytes. Pure; the reader of the stream keeps
 //! the bytes.
 
 use crate::codec::{CHANNEL_HEADER, LONGEST_PACKET, MESSAGE_HEADER};
 
-/// What stands at the front of a stream.
+/// The packet at the front of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Frame {
     /// Too few bytes to tell.
     Unknown,
-    /// A packet of `length` bytes, in `padded` bytes of the stream, which need not all be there yet.
+    /// A packet of `length` bytes, in `padded` bytes of the stream, which may not all be there yet.
     Packet {
         /// For [`Server::handle_client`](crate::Server::handle_client).
         length: usize,
-        /// To be taken from the stream.
+        /// The bytes to take from the stream.
         padded: usize,
     },
-    /// Neither STUN nor TURN, or longer than a packet may be: nothing behind it is read either.
+    /// Neither STUN nor TURN, or longer than a packet may be: nothing after it is read either.
     Broken,
 }
 
 impl Frame {
-    /// What stands at the front of these bytes.
+    /// The packet at the front of these bytes.
     pub fn at(bytes: &[u8]) -> Self {
         let Some([first, _, l0, l1]) = bytes.first_chunk() else {
             return match bytes.first() {
