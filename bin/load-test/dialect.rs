@@ -43,7 +43,7 @@ pub enum Dialect {
     Nats,
 }
 
-/// Which peer a connection is, and at which hub.
+/// A connection's peer id, and its hub.
 #[derive(Clone, Debug)]
 pub struct Persona {
     pub id: PeerId,
@@ -52,7 +52,7 @@ pub struct Persona {
     pub token: Option<String>,
 }
 
-/// What a server said.
+/// An event of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The connection is open: the handshake is done, and the server's greeting is here where the dialect waits for one.
@@ -69,7 +69,7 @@ pub enum Event {
     Other,
 }
 
-/// The server broke the protocol or refused; the connection is of no more use.
+/// The server broke the protocol or refused; the connection cannot be used any more.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DialectError {
     #[error("refused: {0}")]
@@ -84,11 +84,11 @@ pub enum DialectError {
 pub trait Codec {
     /// The first bytes after TCP connects.
     fn hello(&mut self, out: &mut Vec<u8>);
-    /// Makes the peer known, in its network where the protocol has networks.
+    /// Announces the peer, in its network if the protocol has networks.
     fn join(&mut self, out: &mut Vec<u8>);
     /// Leaves the network politely.
     fn leave(&mut self, out: &mut Vec<u8>);
-    /// Says that the client is alive, in a dialect whose clients do so by themselves.
+    /// Says that the client is alive, in a dialect whose clients do so themselves.
     fn heartbeat(&mut self, _: &mut Vec<u8>) {}
     /// A candidate of `bytes` bytes for the peer `to`, ready to be stamped.
     fn candidate(&self, to: &PeerId, bytes: usize) -> Candidate;
@@ -124,7 +124,7 @@ impl Candidate {
 }
 
 impl fmt::Display for Dialect {
-    /// As it is called on the command line.
+    /// Its name on the command line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.to_possible_value();
         f.write_str(value.as_ref().map_or("", |value| value.get_name()))
@@ -148,7 +148,7 @@ impl Dialect {
         matches!(self, Self::Pigeon | Self::Rooms)
     }
 
-    /// Whether an open connection is a joined one: its server answers no request to join.
+    /// Whether an open connection has joined already: its server answers no request to join.
     pub fn joins_by_opening(self) -> bool {
         matches!(self, Self::PeerJs)
     }

@@ -33,10 +33,10 @@ enum Command {
         /// as many as fit in memory, and all of them in a second leg on three hubs.
         #[arg(long, default_value_t = 1_000)]
         peers: usize,
-        /// Of each hub the others take the networks of interest alone: fifty peers in each, on one to four hubs.
+        /// Hubs take from each other only the networks of interest: fifty peers in each, on one to four hubs.
         #[arg(long)]
         interest: bool,
-        /// What all chance comes from.
+        /// The seed of all random choices.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Print JSON in place of a table.
@@ -49,13 +49,13 @@ enum Command {
         /// How many hubs.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(4..))]
         hubs: u16,
-        /// Whom the hubs are told of: the first alone, or the first and one other.
+        /// The hubs that each hub is told of: only the first, or the first and one other.
         #[arg(long, value_enum, default_value_t = Told::Tree)]
         bootstraps: Told,
         /// All hubs speak the version of the link protocol before this one: digests, and every record on every link.
         #[arg(long)]
         before: bool,
-        /// What all chance comes from.
+        /// The seed of all random choices.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Print JSON in place of a table.
@@ -67,7 +67,7 @@ enum Command {
         /// How many.
         #[arg(long, default_value_t = 2_000)]
         count: u64,
-        /// The first seed; the others follow.
+        /// How many at once.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// How many at once.
@@ -81,7 +81,7 @@ enum Command {
         /// The seed.
         #[arg(long)]
         seed: u64,
-        /// Print all that happens.
+        /// Print all events.
         #[arg(long)]
         verbose: bool,
         #[command(flatten)]
@@ -89,7 +89,7 @@ enum Command {
     },
     /// Plays the scripts of known troubles.
     Scripts {
-        /// Those alone whose name has this in it.
+        /// Only those with this text in their name.
         #[arg(long)]
         only: Option<String>,
         /// Also those that take minutes.
@@ -101,7 +101,7 @@ enum Command {
         /// How many histories each may take.
         #[arg(long, default_value_t = 2_000)]
         limit: u64,
-        /// Those alone whose name has this in it.
+        /// Only those with this text in their name.
         #[arg(long)]
         only: Option<String>,
     },
@@ -113,10 +113,10 @@ struct Kind {
     /// With a rogue hub.
     #[arg(long, conflicts_with = "hubs")]
     rogue: bool,
-    /// With so many hubs, as 60-120; left out, 3 to 9, and now and then up to 27.
+    /// With this many hubs, as in 60-120; by default 3 to 9, and now and then up to 27.
     #[arg(long, value_parser = range)]
     hubs: Option<RangeInclusive<usize>>,
-    /// In a mesh of which each hub takes of the others the networks alone that are of interest.
+    /// In a mesh whose hubs take from each other only the networks of interest.
     #[arg(long, conflicts_with = "rogue")]
     interest: bool,
     /// Without hubs of a later version.
@@ -141,7 +141,7 @@ impl Kind {
     }
 }
 
-/// Whom hubs are told of.
+/// The hubs that each hub is told of.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Told {
     /// The first hub alone.
@@ -242,7 +242,7 @@ fn status(name: &str) -> usize {
     number.and_then(|number| number.parse().ok()).unwrap_or(0) * 1024
 }
 
-/// Prints what is measured, as it comes or as JSON at the end.
+/// Prints the measurements, as they come or as JSON at the end.
 fn print(json: bool, measure: impl FnOnce(Meters) -> Vec<Leg>) -> ExitCode {
     let legs = measure(Meters {
         memory: || ALLOCATED.load(Ordering::Relaxed),
@@ -285,7 +285,7 @@ fn print_progress(progress: Progress<'_>) {
 fn range(text: &str) -> Result<RangeInclusive<usize>, String> {
     let ends = text.split_once('-').unwrap_or((text, text));
     let (Ok(least), Ok(most)) = (ends.0.parse(), ends.1.parse()) else {
-        return Err("two numbers with a dash between them, as 60-120".to_owned());
+        return Err("two numbers with a dash between them, as in 60-120".to_owned());
     };
     if least < 3 || most < least {
         return Err("at least 3 hubs, the lower number first".to_owned());

@@ -51,7 +51,7 @@ pub fn read(line: &str) -> Result<Command, String> {
         "offer" => signal(SignalKind::Offer, word, rest)?,
         "answer" => signal(SignalKind::Answer, word, rest)?,
         "candidate" => signal(SignalKind::IceCandidate, word, rest)?,
-        _ => return Err(format!("`{line}` is no command; `help` lists them")),
+        _ => return Err(format!("`{line}` is not a command; `help` lists all")),
     };
     Ok(command)
 }

@@ -25,7 +25,7 @@ const LOCAL_HUB: &str = "ws://localhost:8080";
 /// How long `--send` waits for an answer when `--listen` does not say.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
-/// Connects to a hub as a peer, announces itself and prints whom it discovers and what it is sent.
+/// Connects to a hub as a peer, announces itself, and prints discovered peers and received messages.
 #[derive(Debug, Parser)]
 #[command(
     name = "peer-client",
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
             None => run(arguments).await,
         }
     });
-    // A name may still be looked up in a thread; no task waits for its address any more.
+    // The lookup of a name may still run in a thread; no task waits for it any more.
     runtime.shutdown_background();
     exit.into()
 }
@@ -166,7 +166,7 @@ fn refused_or_unreachable(error: &ConnectError) -> Exit {
     }
 }
 
-/// What a status of a hub means that did not let this program in.
+/// What the status of a hub means that refused this program.
 fn of_status(status: http::StatusCode) -> Exit {
     match status.as_u16() {
         401 | 403 | 409 => Exit::Refused,

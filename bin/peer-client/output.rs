@@ -1,4 +1,4 @@
-//! What is printed: a line for people or a JSON object for programs, for each thing that happens.
+//! What is printed: a line for people or a JSON object for programs, for each event.
 //!
 //! Owns the wording and the JSON keys. `event` is in every object; ids are under `peer`. A reader that went away is
 //! reported to the caller once, so that the peer leaves instead of writing on for no reader.
@@ -54,7 +54,7 @@ impl Output {
         })
     }
 
-    /// This peer has sent something.
+    /// This peer has sent a signal.
     pub fn sent(&self, kind: &str, to: &str) -> io::Result<()> {
         self.line(&Line {
             event: "sent",

@@ -1,7 +1,7 @@
 //! Connections past NATs: `nat`, `connect` and `serve`.
 //!
-//! Owns their command lines, and how what happened becomes an exit code. What happens on the way goes to standard error, a
-//! line or, with `--json`, an object each; standard output is for results and for what a pipe carries.
+//! Owns their command lines, and the exit codes. Progress goes to standard error, a line or, with `--json`, an object
+//! each; standard output is for results and for the data of a pipe.
 
 mod connect;
 mod nat;
@@ -23,7 +23,7 @@ use crate::{LOCAL_HUB, of_status, refused_or_unreachable};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Finds out which NAT this machine is behind, its public address, and what to expect.
+    /// Finds out the type of this machine's NAT, its public address, and what to expect.
     Nat(nat::Arguments),
     /// Connects to a peer by any path that works, or with --answer waits for peers that do so.
     Connect(connect::Arguments),
@@ -61,16 +61,16 @@ pub struct Common {
         value_name = "PASSWORD"
     )]
     turn_credential: String,
-    /// The port of UDP sockets here; any when it is 0.
+    /// The port of UDP sockets here; any if it is 0.
     #[arg(long, default_value_t = 0, value_name = "PORT")]
     local_port: u16,
     /// The longest that a connection may take, all ways together.
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = cli::positive_duration)]
     timeout: Duration,
-    /// Try this method alone: direct, udp-punch, birthday, tcp-punch or relay; as often as wanted.
+    /// Try only this method: direct, udp-punch, birthday, tcp-punch or relay; as often as wanted.
     #[arg(long, value_name = "WAY")]
     only: Vec<Method>,
-    /// How often a hub that is gone is dialled again, and a peer that does not answer asked again.
+    /// How often to dial a hub again that is gone, and to ask a peer again that does not answer.
     #[arg(long, default_value_t = 3, value_name = "N")]
     retries: u32,
     /// How often an idle connection is kept alive.
@@ -130,7 +130,7 @@ impl Common {
     }
 }
 
-/// Prints what happens on standard error, until the coordinator is gone.
+/// Prints events on standard error, until the coordinator is gone.
 fn follow(coordinator: &Coordinator, as_json: bool) -> JoinHandle<()> {
     let mut events = coordinator.events();
     tokio::spawn(async move {

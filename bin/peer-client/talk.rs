@@ -17,10 +17,10 @@ use crate::{
     typing,
 };
 
-/// How long the hub's greeting is waited for; one that does not greet is talked to all the same.
+/// How long to wait for the hub's greeting; a hub that does not greet is used all the same.
 const GREETING_WAIT: Duration = Duration::from_secs(2);
 
-/// Lines as they are typed.
+/// The typed lines.
 type Typed = mpsc::Receiver<io::Result<String>>;
 
 pub struct Talk {
@@ -66,7 +66,7 @@ impl Talk {
         }
     }
 
-    /// Talks until `patience` is over, someone stops it, or what `--send` asked for is settled.
+    /// Talks until `patience` is over, the user stops it, or the offer of `--send` is settled.
     pub async fn run(mut self, interactive: bool, patience: Option<Duration>) -> Exit {
         let mut typed = match interactive.then(typing::lines).transpose() {
             Ok(typed) => typed,
@@ -171,7 +171,7 @@ impl Talk {
         Ok(())
     }
 
-    /// A complaint that names the peer of `--send` is about the offer; any other leaves hope for an answer.
+    /// An error that names the peer of `--send` is about the offer; after any other an answer may still come.
     fn on_error(&self, error: &str, text: &str) -> Result<(), Stop> {
         match &self.arguments.send {
             Some(peer) if text.contains(peer.as_str()) => {
@@ -248,7 +248,7 @@ impl Talk {
         Ok(())
     }
 
-    /// The id that was meant: a whole id as it is, else the only discovered one that begins so.
+    /// The id that is meant: a whole id as it is, else the only discovered one that begins with the typed text.
     fn whole_id(&self, typed: &str) -> Option<String> {
         if typed.parse::<hubmesh_client::PeerId>().is_ok() {
             return Some(typed.to_owned());
@@ -268,7 +268,7 @@ impl Talk {
     }
 }
 
-/// Ends with Ctrl-C or a polite kill.
+/// Ends with Ctrl-C or SIGTERM.
 pub async fn interrupted() {
     use tokio::signal::unix::{SignalKind as Unix, signal};
     match signal(Unix::terminate()) {
@@ -295,7 +295,7 @@ async fn next_line(typed: &mut Option<Typed>) -> io::Result<Option<String>> {
 
 fn closed_with(code: u16) -> Exit {
     match code {
-        // Policy: the id is taken, or the hub wants no more of this peer.
+        // Policy: the id is taken, or the hub refuses this peer for good.
         1008 => Exit::Refused,
         // Going away, gone without a word, restarting, try again later.
         1001 | 1006 | 1012 | 1013 => Exit::Unreachable,

@@ -63,7 +63,7 @@ fn wait_for_turn(input: &File) -> io::Result<()> {
     }
 }
 
-/// What is no terminal of ours, such as a pipe, may be read at any time.
+/// Input that is not our terminal, such as a pipe, may be read at any time.
 fn is_in_foreground(input: impl AsFd) -> bool {
     tcgetpgrp(input).map_or(true, |foreground| foreground == getpgrp())
 }

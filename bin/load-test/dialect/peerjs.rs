@@ -31,7 +31,7 @@ pub struct PeerJsCodec {
 struct Message<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
-    /// Whom an `EXPIRE` is about.
+    /// The peer that an `EXPIRE` is about.
     #[serde(default)]
     src: Option<String>,
     #[serde(default)]

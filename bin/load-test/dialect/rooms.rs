@@ -1,7 +1,7 @@
 //! The dialect of OctateCode's rooms.
 //!
-//! Owns the JSON that goes out and the few fields that are read of what comes in. A network is a room. Whoever joins
-//! asks to create it, and enters it where the hub answers that it is there; so nobody needs to know who was first. A
+//! Owns the JSON that goes out and the few fields that are read of what comes in. A network is a room. Each peer asks
+//! to create the room, and enters it if the hub answers that it exists; so no peer needs to know which one was first. A
 //! peer counts as joined once it knows of another: of two that create one room on two hubs at once, one loses it again.
 
 use std::collections::HashSet;
@@ -17,7 +17,8 @@ use crate::stamp::{self, Stamp};
 pub struct RoomsCodec {
     persona: Persona,
     socket: WebSocket,
-    /// This peer, and the others in the room that were seen: one that comes while this peer enters is told of twice.
+    /// This peer, and the other peers of the room that were seen: a peer that comes while this one enters is reported
+    /// twice.
     seen: HashSet<String>,
 }
 
@@ -71,8 +72,7 @@ impl RoomsCodec {
     }
 }
 
-/// Puts what a message says into `events`; says whether it is that the room is there already. Those in `seen` are not seen
-/// again.
+/// Puts the events of a message into `events`; true if the room exists already. Peers in `seen` are not reported again.
 fn understand(seen: &mut HashSet<String>, message: &[u8], events: &mut Vec<Event>) -> bool {
     if let Some(stamp) = Stamp::find(message) {
         events.push(Event::Arrived(stamp));

@@ -1,8 +1,8 @@
 //! The dialect of `y-webrtc` clients, spoken to hubmesh and to y-webrtc's own server alike.
 //!
-//! Owns the JSON that goes out and the few fields that are read of what comes in. A client is nobody: it subscribes to a
-//! topic, which is its network's name, and what it publishes there reaches all subscribers, itself among them. Servers do
-//! not answer `subscribe`, so a `ping` goes after it: its `pong` says that the subscription was read.
+//! Owns the JSON that goes out and the few fields that are read of what comes in. A client has no id: it subscribes to
+//! a topic, which is its network's name, and what it publishes there reaches all subscribers, itself among them.
+//! Servers do not answer `subscribe`, so a `ping` follows it: its `pong` says that the subscription was read.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! `peer-client connect`: one connection, for pings or as a pipe; or with `--answer` the other end of it.
 //!
-//! The end that asks says what the connection is for, so that the other one knows whether to echo or to pipe. A pipe over
-//! datagrams is what `nc -u` is: what is read goes out in datagrams of up to 1200 bytes, which may be lost. However it ends,
-//! an interrupt included, the other end is told.
+//! The asking end says the purpose of the connection, so that the other one knows whether to echo or to pipe. A pipe
+//! over datagrams works like `nc -u`: its input goes out in datagrams of up to 1200 bytes, which may be lost. However
+//! it ends, even by an interrupt, the other end is told.
 
 use std::io;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::talk::interrupted;
 
 /// Bytes of a ping.
 const PING: usize = 32;
-/// How long one ping is waited for; it is sent again this often.
+/// How long to wait for one ping; it is sent again this often.
 const PING_WAIT: Duration = Duration::from_secs(1);
 const PING_TRIES: usize = 3;
 /// Bytes of a datagram of a pipe: fits every path.
@@ -105,7 +105,7 @@ async fn work(coordinator: &Coordinator, arguments: &Arguments) -> Exit {
 
 fn ended(pipe: io::Result<()>) -> Exit {
     let Err(error) = pipe else { return Exit::Ok };
-    // What is not the system's has words already.
+    // An error of ours has words already.
     let why = match error.get_ref() {
         Some(own) => own.to_string(),
         None => causes::of_io(&error),
@@ -128,7 +128,7 @@ async fn answer(coordinator: &Coordinator, listen: Option<Duration>) -> Exit {
                     if !data.is_some_and(|data| data["use"] == "pings") {
                         return ended(pipe(connected).await);
                     }
-                    // An echo that breaks concerns the other end alone.
+                    // A broken echo concerns only the other end.
                     echoes.spawn(async move { echo(connected).await.ok() });
                 }
                 Some(_) = echoes.join_next() => {}
@@ -273,7 +273,7 @@ async fn pipe_datagrams(datagram: Datagram) -> io::Result<()> {
     loop {
         tokio::select! {
             read = input.read(&mut chunk), if reads => match read? {
-                // An end that had nothing to say, as one without a terminal, listens on.
+                // An end without input, such as one without a terminal, goes on listening.
                 0 if !said_anything => reads = false,
                 0 => {
                     datagram.close().await;

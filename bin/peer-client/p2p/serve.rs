@@ -1,9 +1,9 @@
 //! `peer-client serve`: makes connections on request, over HTTP.
 //!
-//! `GET /p2p/status` and `POST /p2p/connect/{peerId}`. Connections are kept and listed until the other end is done; the end
-//! that was asked echoes what comes, and the end that asked takes it. It is for programs on this machine: a request of a
-//! web page, which carries an `Origin`, is refused, and one that names a host by a name of its own, which a page may have
-//! had lead here. Requests and connections are bounded, and want of descriptors is survived.
+//! `GET /p2p/status` and `POST /p2p/connect/{peerId}`. Connections are kept and listed until the other end is done; the
+//! asked end echoes, and the asking end only reads. It is for programs on this machine: it refuses a request of a web
+//! page, which carries an `Origin`, and one for another host name, because a page may have led that name here. Requests
+//! and connections are bounded, and a lack of descriptors is survived.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -37,14 +37,14 @@ use crate::talk::interrupted;
 const MOST_REQUESTS: usize = 64;
 /// How long a client may take to send its request.
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
-/// After an error of the listening socket, which may last: most are for want of descriptors.
+/// The pause after an error of the listening socket, which may last: most come from a lack of descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How often such errors are complained of.
+/// How often such errors are reported.
 const COMPLAINT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Where requests are listened for, as 127.0.0.1:9090. Anyone who reaches it may use it: there is no
+    /// Where to listen for requests, as 127.0.0.1:9090. Every program that reaches it may use it: there is no
     /// authentication.
     #[arg(long, value_name = "ADDRESS")]
     http: SocketAddr,
@@ -55,7 +55,7 @@ pub struct Arguments {
     id: Option<PeerId>,
 }
 
-/// What is served.
+/// The state of the server.
 struct Serving {
     coordinator: Coordinator,
     id: PeerId,
@@ -136,18 +136,18 @@ async fn serve(listener: TcpListener, serving: &Arc<Serving>) -> Exit {
     }
 }
 
-/// Says where it listens, and what that means where others than this machine's programs may come.
+/// Says where it listens, and warns if other machines may reach it.
 fn announce(address: SocketAddr) {
     println!("serving on http://{address}");
     if !address.ip().is_loopback() {
         eprintln!(
-            "peer-client: {address} is no loopback address: whoever reaches it can see this peer's connections and have \
+            "peer-client: {address} is not a loopback address: every program that reaches it can see this peer's connections and have \
              it make others"
         );
     }
 }
 
-/// A listening socket fails for a moment, or for as long as descriptors are wanting.
+/// A listening socket fails for a moment, or for as long as descriptors are lacking.
 fn complain(error: &io::Error, last: &mut Option<Instant>) {
     if last.is_none_or(|last| last.elapsed() >= COMPLAINT) {
         *last = Some(Instant::now());
@@ -172,8 +172,8 @@ async fn one_client(stream: TcpStream, serving: Arc<Serving>) {
     let _ = http.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Whether a request names this machine by an address, or as localhost. Any other name may have been made to lead here, by
-/// a web page that then counts as of this server.
+/// Whether a request names this machine by an address, or as localhost. A web page may have led any other name here,
+/// and then counts as a page of this server.
 fn is_meant<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
@@ -187,7 +187,7 @@ fn is_meant<B>(request: &Request<B>) -> bool {
     named.is_some_and(|named| is_here(&named)) && request.uri().authority().is_none_or(is_here)
 }
 
-/// Which end of a connection was asked for it.
+/// The end of a connection that was asked for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Here,
@@ -266,7 +266,7 @@ impl Serving {
         let mut carriers = self.carriers();
         while carriers.try_join_next().is_some() {}
         carriers.spawn(async move {
-            // Broken or done: it is over.
+            // Broken or done: in both cases it is over.
             let _ = match asked {
                 Asked::Here => connect::echo(connected).await,
                 Asked::There => connect::listen(connected).await,
