@@ -733,7 +733,7 @@ fn a_hub_s_own_stun_and_turn_are_off_unless_set_and_checked_whole() {
         (
             &[("TURN_PUBLIC_ADDRESS", "::")],
             "TURN_PUBLIC_ADDRESS",
-            "nobody",
+            "no client",
         ),
         (
             &[("TURN_PUBLIC_NAME", "a b")],
