@@ -188,15 +188,15 @@ show_hubs() {
   run curl --silent --show-error --fail --max-time 10 "https://${apps[0]}.$domain/hubs" && say ""
 }
 
-# Whether the hubs keep that to operators (ADMIN_TOKEN, ADMIN_ADDR).
+# Whether the hubs show that only to operators (ADMIN_TOKEN, ADMIN_ADDR).
 hubs_are_private() {
   local status
   status=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 10 "https://${apps[0]}.$domain/hubs") || true
   [[ $status == 401 || $status == 404 ]] || return 1
-  say "it shows them to operators alone"
+  say "it shows them only to operators"
 }
 
-# Says how far it came, so that nobody has to guess what a failure left behind.
+# Says how far it came, so that the operator knows what a failure left behind.
 give_up() {
   local code=$1 app=$2 what=$3
   fail "$code" "$what of $app failed. Deployed and healthy before it: ${deployed[*]:-none}." \

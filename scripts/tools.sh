@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the checks need beyond Rust: installed where that is possible, named as skipped where not.
+# The tools of the checks beyond Rust: installed if possible, or named as skipped.
 # Sourced by scripts/test; owns `skipped` and target/tools, and knows nothing of the checks.
 #
 # Possible means: Debian's packages and root, or sudo without a password, and no NO_INSTALL. Where
@@ -79,7 +79,7 @@ need_cpp_compiler() {
   have c++ || install_packages "fuzz targets" g++
 }
 
-# What the README's commands take; bsdutils has `script`, the terminal that they are typed into.
+# The tools of the README's commands; bsdutils has `script`, the terminal for them.
 need_readme_commands() {
   have openssl && have curl && have script && return
   install_packages "the README's commands" openssl curl bsdutils
@@ -98,9 +98,9 @@ need_kubernetes_validate() {
   have kubernetes-validate || install_by_pip "Kubernetes files" kubernetes-validate
 }
 
-# What sends requests to /api that its description allows and forbids, in a virtual environment with the packages of
-# scripts/schemathesis.txt. They are many, and what they check is checked by tests of its own too: where PyPI does not give
-# them, they are left out by name.
+# The tool that sends allowed and forbidden requests to /api, in a virtual environment with the packages of
+# scripts/schemathesis.txt. The packages are many, and tests of our own check the same: if PyPI does not give them, they
+# are skipped by name.
 need_schemathesis() {
   local purpose="requests made of the description of /api" venv=$TOOLS/schemathesis
   if have schemathesis; then return; fi
@@ -195,7 +195,7 @@ need_coturn() {
   install_libraries_of coturn "$purpose"
 }
 
-# What the namespaces with NATs are made with.
+# The tools that make the namespaces with NATs.
 need_nat_lab() {
   have ip && have nft && return
   install_packages "tests in the NAT lab" iproute2 nftables
@@ -206,7 +206,7 @@ install_libraries_of() {
   local relation package libraries=()
   while read -r relation package; do
     if [[ $relation != Depends: || $package != lib* ]]; then continue; fi
-    # To install what is there would upgrade it.
+    # Installing an installed package would upgrade it.
     dpkg-query --show "$package" >/dev/null 2>&1 || libraries+=("$package")
   done < <(apt-cache depends "$1")
   if ((${#libraries[@]})); then install_packages "$2" "${libraries[@]}" || true; fi
@@ -243,7 +243,7 @@ provide_node() {
   fi
 }
 
-# What the page of a hub is built with.
+# The tools that build the page of a hub.
 need_bundler() {
   provide_node "page bundle" && provide_npm_packages web "page bundle"
 }

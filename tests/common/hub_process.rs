@@ -43,7 +43,7 @@ pub struct HubProcess {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// A hub to be: its environment.
+/// The environment of a hub that is not started yet.
 #[derive(Clone, Default)]
 pub struct HubBuilder {
     environment: Vec<(OsString, OsString)>,
@@ -184,7 +184,7 @@ impl HubProcess {
     }
 }
 
-/// One request to whoever serves there, on a connection of its own.
+/// One request to the server there, on a connection of its own.
 pub async fn http(
     addr: SocketAddr,
     method: Method,
@@ -256,7 +256,7 @@ pub async fn prints(child: &mut Child, ready: &'static str) {
             if line.contains(ready)
                 && let Some(printed) = printed.take()
             {
-                // Whoever waited may have given up.
+                // The test that waited may have given up.
                 let _ = printed.send(());
             }
         }
@@ -278,7 +278,7 @@ async fn follow(
         if let Some(address) = serving_at(&line)
             && let Some(found) = found.take()
         {
-            // Whoever waited may have given up.
+            // The test that waited may have given up.
             let _ = found.send(address);
         }
         log.lock().expect("no reader panicked").push(line);
@@ -292,7 +292,7 @@ fn serving_at(line: &str) -> Option<SocketAddr> {
     serving.then(|| address.parse().ok())?
 }
 
-/// An address of this machine where nobody listens, and nobody can while the socket is kept: a port that was free a
+/// An address of this machine where nothing listens, and nothing can while the socket is kept: a port that was free a
 /// moment ago is given to the next test that asks for one.
 pub fn nobody() -> (TcpSocket, SocketAddr) {
     let bound = TcpSocket::new_v4().expect("a socket");
@@ -304,7 +304,7 @@ pub fn nobody() -> (TcpSocket, SocketAddr) {
 }
 
 impl HubProcess {
-    /// Waits until this hub reaches so many others.
+    /// Waits until this hub reaches this many others.
     pub async fn reaches_hubs(&self, many: usize) {
         eventually("the hubs are linked", async || {
             self.http_get("/stats").await.json()["hubs"] == many
@@ -321,10 +321,10 @@ impl HubProcess {
     }
 }
 
-/// How often it is looked for what has no event of its own.
+/// How often a condition without an event of its own is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// Waits for what has no event of its own to wait for.
+/// Waits for a condition that has no event of its own.
 pub async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
     eventually_within(LIMIT, what, holds).await;
 }

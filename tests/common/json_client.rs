@@ -68,13 +68,13 @@ impl JsonClient {
         }
     }
 
-    /// Says something and gives what comes next.
+    /// Sends a message and gives the next one.
     pub async fn ask(&mut self, said: Value) -> Value {
         self.send(said).await;
         self.next().await
     }
 
-    /// The messages before the close frame, and that.
+    /// The messages before the close frame, and the close frame.
     pub async fn end(&mut self) -> (Vec<Value>, Option<CloseFrame>) {
         let mut before = Vec::new();
         loop {
@@ -95,7 +95,7 @@ impl JsonClient {
     }
 }
 
-/// A message without what differs from play to play.
+/// A message without the parts that differ from play to play.
 pub fn timeless(mut message: Value) -> Value {
     strip(&mut message);
     message
@@ -119,7 +119,7 @@ fn strip(value: &mut Value) {
     }
 }
 
-/// The networks and how many are in each, as a hub has them.
+/// The networks and the number of peers in each, as a hub has them.
 pub async fn networks(hub: &HubProcess) -> Value {
     let page = hub.http(http::Method::GET, "/metrics", &[]).await;
     page.json()["peers"]["networks"].take()

@@ -88,7 +88,7 @@ pub struct Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let mut down = std::process::Command::new(script());
-        // What is left, the next machine's start removes.
+        // The next start of this machine removes the rest.
         let _ = down.arg("down").env("NATLAB", &self.prefix).status();
     }
 }
@@ -176,7 +176,7 @@ impl Lab {
         assert!(output.status.success(), "{output:?}");
     }
 
-    /// Has the NATs of both homes forget a way by UDP that is silent for this many seconds.
+    /// Makes the NATs of both homes forget a way by UDP that is silent for this many seconds.
     pub async fn forget_after(&self, seconds: u8) {
         for home in ["nata", "natb"] {
             for name in ["udp_timeout", "udp_timeout_stream"] {
@@ -189,7 +189,7 @@ impl Lab {
         }
     }
 
-    /// A program on a node, with nothing of this process's environment but what tests keep.
+    /// A program on a node, with none of this process's environment but what tests keep.
     pub fn command(&self, node: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command

@@ -32,7 +32,7 @@ enum Order {
     Goodbye,
 }
 
-/// What a peer was handed by another.
+/// A signal that a peer got from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handed {
     pub kind: SignalKind,
@@ -53,7 +53,7 @@ impl fmt::Debug for Peer {
     }
 }
 
-/// How a peer that is `id` reaches this hub.
+/// The address at which the peer `id` reaches this hub.
 pub fn way_to(hub: &HubProcess, id: &PeerId) -> ConnectOptions {
     let url = hub.ws_url().parse().expect("a hub's own address");
     ConnectOptions {
@@ -128,7 +128,7 @@ impl Peer {
         .await;
     }
 
-    /// Sends `other` an offer, and waits until it has it, as the last of what it was handed.
+    /// Sends `other` an offer, and waits until it has it, as the last of its signals.
     pub async fn reaches(&self, other: &Peer, data: &str) {
         let before = other.signals().len();
         self.signal(SignalKind::Offer, &other.id, data).await;
@@ -147,7 +147,7 @@ impl Peer {
 
     /// Sends a text message as it is.
     pub async fn say(&self, text: String) {
-        // A peer that the hub has closed says nothing more; the waits of the test tell.
+        // A peer that the hub has closed sends nothing more; the waits of the test report it.
         let _ = self.orders.send(Order::Say(text)).await;
     }
 
@@ -160,7 +160,7 @@ impl Peer {
 
     // ---- Listening ----------------------------------------------------------------------------------
 
-    /// Waits until `look` finds what it looks for in what was heard.
+    /// Waits until `look` finds what it looks for among the received messages.
     pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&[Event]) -> Option<T>) -> T {
         let mut count = self.count.clone();
         let watching = async {
@@ -180,7 +180,7 @@ impl Peer {
         }
     }
 
-    /// Waits until all that was said so far has been dealt with by the hub.
+    /// Waits until the hub has handled all messages so far.
     pub async fn fence(&self) {
         let before = pongs(&self.log());
         self.say(r#"{"type":"ping"}"#.to_owned()).await;
@@ -196,7 +196,7 @@ impl Peer {
         .await;
     }
 
-    /// Waits until `other` was on its roster and is no more; gives the reason that was told.
+    /// Waits until `other` was on its roster and is no longer; gives the reason.
     pub async fn loses(&self, other: &PeerId) -> String {
         self.until(&format!("{other} is gone"), |log| {
             let gone = log.iter().rev().find_map(|event| match event {
@@ -208,12 +208,12 @@ impl Peer {
         .await
     }
 
-    /// Whom it knows of.
+    /// The peers that it knows of.
     pub fn roster(&self) -> BTreeSet<String> {
         replay(&self.log())
     }
 
-    /// Whether it was never told that somebody left.
+    /// Whether it was never told that a peer left.
     pub fn lost_nobody(&self) -> bool {
         let left = |event: &Event| matches!(event, Event::Disconnected { .. });
         !self.log().iter().any(left)
@@ -224,7 +224,7 @@ impl Peer {
         handed(&self.log())
     }
 
-    /// Waits until it was handed so many signals; gives them all.
+    /// Waits until it got this many signals; gives them all.
     pub async fn receives(&self, count: usize) -> Vec<Handed> {
         self.until(&format!("{count} signals"), |log| {
             let signals = handed(log);
@@ -238,7 +238,7 @@ impl Peer {
         complaints(&self.log(), code)
     }
 
-    /// Waits until it got so many error messages of this code.
+    /// Waits until it got this many error messages of this code.
     pub async fn is_told(&self, code: &str, times: usize) {
         self.until(&format!("{times} errors {code}"), |log| {
             (complaints(log, code) >= times).then_some(())
@@ -256,7 +256,7 @@ impl Peer {
     }
 }
 
-/// The roster that somebody has who believes what it was told.
+/// The roster of a client that believes what it was told.
 fn replay(log: &[Event]) -> BTreeSet<String> {
     let mut roster = BTreeSet::new();
     for event in log {

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// What the wire does.
+/// The state of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wire {
     Open,
@@ -45,7 +45,7 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Listens, and leads nowhere yet: whoever connects is cut off.
+    /// Listens, and leads nowhere yet: connections are cut off.
     pub async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
@@ -98,7 +98,7 @@ impl Proxy {
         self.turn(Wire::Cut);
     }
 
-    /// Passes nothing on any more, and tells nobody.
+    /// Passes nothing on any more, without telling either end.
     pub fn stall(&self) {
         self.turn(Wire::Stalled);
     }
@@ -167,7 +167,7 @@ async fn add_header(
     to.write_all(&line).await
 }
 
-/// Ends a connection with a reset, so that nobody takes it for an orderly end.
+/// Ends a connection with a reset, so that it does not look like an orderly end.
 fn reset(stream: TcpStream) {
     // A socket that cannot be told so ends in order, which the tests would notice as little as a real hub.
     let _ = stream.set_zero_linger();

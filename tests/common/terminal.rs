@@ -48,7 +48,7 @@ pub struct Terminal {
     /// What was shown before is not looked at again.
     seen: usize,
     commands: usize,
-    /// Once it is known.
+    /// Set once it is known.
     session: Option<Pid>,
     home: TempDir,
     _script: Child,
@@ -58,7 +58,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         // The shell itself ends with `script`.
         for process in self.session.iter().flat_map(processes_of) {
-            // One that has just ended by itself is as good.
+            // A shell that has just ended by itself is fine as well.
             let _ = kill_process(process, Signal::KILL);
         }
     }
@@ -97,7 +97,7 @@ impl Terminal {
     }
 
     async fn learn_session(&mut self) {
-        // From here on what is shown is what was printed, without the echo of what was typed and without prompts.
+        // From here on only printed text is shown, without the echo of typed text and without prompts.
         self.types("stty -echo; PS1= PS2=; echo \"sh\"\"ell $$.\"\n")
             .await;
         self.shows("shell ").await;
@@ -116,7 +116,7 @@ impl Terminal {
         self.keys.flush().await.expect("the terminal is open");
     }
 
-    /// Waits until `words` are shown, after what was waited for before; gives what stood between.
+    /// Waits until `words` are shown, after the text that was waited for before; gives the text in between.
     pub async fn shows(&mut self, words: &str) -> String {
         let mut screen = self.screen.clone();
         let seen = self.seen;
@@ -137,7 +137,8 @@ impl Terminal {
         between
     }
 
-    /// Pastes a block of commands, and waits for the last to end; gives what was shown meanwhile, and its exit code.
+    /// Pastes a block of commands, and waits for the last to end; gives the text that was shown meanwhile, and its exit
+    /// code.
     pub async fn runs(&mut self, block: &str) -> (String, i32) {
         self.commands += 1;
         let number = self.commands;

@@ -1,4 +1,4 @@
-//! A command line tool as a process, for tests that run it as a person or a script does.
+//! A command line tool as a process, for tests that run it as a person or a script would.
 //!
 //! Invariants: every wait has a limit; the process is gone when its value is. Use it with
 //! `#[path = "common/tool.rs"] mod tool;` beside `mod hub_process`, whose limit it has.

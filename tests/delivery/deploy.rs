@@ -283,7 +283,7 @@ fn a_mesh_that_is_listed_for_operators_alone_is_deployed_all_the_same() {
         let outcome = deploy(&workshop().set("NO_HUBS", status), &["iad"]);
 
         outcome.succeeded();
-        outcome.says("operators alone");
+        outcome.says("only to operators");
     }
 }
 
