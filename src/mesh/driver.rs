@@ -470,6 +470,13 @@ impl Driver {
         metrics.mesh_interests.set(size(self.core.interests()));
         let lines = self.core.directory().read().lines().len();
         metrics.mesh_lines.set(size(lines));
+        let rooms = &metrics.rooms;
+        rooms
+            .taken_over
+            .inc_by(counters.rooms_taken_over - self.counted.rooms_taken_over);
+        rooms
+            .not_taken
+            .inc_by(counters.rooms_not_taken - self.counted.rooms_not_taken);
         self.counted = counters;
         metrics.rooms.held.set(size(self.core.rooms_held()));
         metrics.rooms.empty.set(size(self.core.rooms_empty()));

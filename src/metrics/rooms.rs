@@ -12,6 +12,10 @@ pub struct RoomMetrics {
     pub empty: IntGauge,
     /// Rooms without a member that ended before their time, for want of memory.
     pub shed: IntCounter,
+    /// Rooms whose record this hub took over from a hub that was gone or drained.
+    pub taken_over: IntCounter,
+    /// Such rooms that it did not take over, since their records did not fit.
+    pub not_taken: IntCounter,
     /// Members of rooms that joined over HTTP and have no connection.
     pub visitors: IntGauge,
     /// 0, or 1 and 2 from `MEMORY_WARNING_THRESHOLD` and `MEMORY_CRITICAL_THRESHOLD` on.
@@ -29,6 +33,14 @@ impl RoomMetrics {
             shed: r.counter(
                 "rooms_shed_total",
                 "Rooms without a member that ended before their time, for want of memory.",
+            ),
+            taken_over: r.counter(
+                "rooms_taken_over_total",
+                "Rooms whose record this hub took over from a hub that was gone or drained.",
+            ),
+            not_taken: r.counter(
+                "rooms_not_taken_over_total",
+                "Rooms of hubs that were gone or drained which this hub did not take over, since their records did not fit.",
             ),
             visitors: r.gauge(
                 "room_visitors",

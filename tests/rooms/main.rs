@@ -7,6 +7,7 @@
 mod hub_process;
 #[path = "../common/json_client.rs"]
 mod json_client;
+mod outliving;
 
 use std::time::Duration;
 

@@ -38,6 +38,7 @@ use super::ids::{ClaimNo, Hlc, HubId, Incarnation, LeaveReason, NetworkKey, Peer
 use super::mutants::Mutants;
 use crate::frames::Entry;
 use log::Log;
+pub(super) use rooms::HiddenRoom;
 use store::{NetworkNo, OriginNo, RecordNo, Store};
 use views::Views;
 
@@ -186,6 +187,8 @@ pub struct Directory {
     touched: Option<Vec<NetworkKey>>,
     /// What this hub knows of the rooms that it follows while no hub shows their records.
     unshown_rooms: HashMap<NetworkKey, RoomRecord>,
+    /// Records of rooms that were shown until a moment ago, of which the core has not heard yet.
+    hidden_rooms: Vec<HiddenRoom>,
     own: HashMap<ClaimNo, RecordNo>,
     own_no: OriginNo,
     changes: Vec<KeyChange>,
@@ -227,6 +230,7 @@ impl Directory {
             lines_given: 0,
             touched: None,
             unshown_rooms: HashMap::new(),
+            hidden_rooms: Vec::new(),
             own: HashMap::new(),
             own_no: 0,
             changes: Vec::new(),

@@ -168,6 +168,9 @@ impl Core {
                     self.linkage
                         .dialer
                         .on_learned(now.at, hub, &record.urls, record.draining);
+                    if record.draining {
+                        self.expect_rooms_of(now, &hub);
+                    }
                 }
             }
             TopologyEvent::Forgotten { hub } => {
@@ -302,6 +305,7 @@ impl Core {
 
     /// Tells peers, the waiting room and the losers of ids of what changed. False if nothing did.
     pub(super) fn pass_changes_on(&mut self, now: Now) -> bool {
+        self.note_hidden_rooms(now);
         let changes = self.directory.write().take_changes();
         if changes.is_empty() {
             return false;

@@ -85,6 +85,8 @@ mutants! {
     unknown_change_not_passed_on,
     /// Rooms, where the host's hub holds the record: the hub that held it before keeps it too.
     records_kept,
+    /// Rooms, where the hub that held a record is gone, or drains: no other takes it over.
+    rooms_not_taken_over,
     /// Rooms, where one is without a member: its time is never over.
     rooms_without_end,
     /// Rooms, where the host is looked for: each hub looks among its own members alone.

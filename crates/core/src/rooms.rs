@@ -12,6 +12,7 @@
 //!   one is told, and leaves, unless it created both or nobody is in the first.
 //! - A room without a member stays with the hub that holds its record, until its time is over. Of several such hubs the
 //!   lowest keeps it.
+//! - A record that no hub shows any more, or only one that drains, is taken over by another hub (`take_over`).
 //! - A hub holds a bounded number of records, and of bytes of them. Past that rooms without a member end (`capacity`);
 //!   a record that does not fit even then is neither made nor taken over.
 //!
@@ -19,6 +20,7 @@
 //! come and go.
 
 mod capacity;
+mod take_over;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,6 +32,7 @@ use super::directory::Directory;
 use super::ids::{ClaimNo, Hlc, HubId, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use crate::reach::AddressGroup;
 use capacity::{RecordCapacity, RoomMaker};
+use take_over::LostRooms;
 
 /// The first number of claims that the hub makes by itself: far from those that its sessions draw.
 const OWN_CLAIMS: u64 = 1 << 62;
@@ -84,6 +87,7 @@ pub(super) struct FollowedRooms {
     capacity: RecordCapacity,
     followed: BTreeMap<NetworkKey, Followed>,
     due: BTreeSet<(Moment, NetworkKey)>,
+    lost: LostRooms,
     claims: u64,
 }
 
@@ -95,12 +99,14 @@ impl FollowedRooms {
             capacity: RecordCapacity::new(config.most, record_bytes(share)),
             followed: BTreeMap::new(),
             due: BTreeSet::new(),
+            lost: LostRooms::default(),
             claims: OWN_CLAIMS,
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
-        self.due.first().map(|(at, _)| *at)
+        let ends = self.due.first().map(|(at, _)| *at);
+        ends.into_iter().chain(self.lost.poll_timeout()).min()
     }
 
     /// The room, which is followed from now on.
@@ -244,12 +250,13 @@ impl Core {
         }
     }
 
-    /// The record of a room: the visible one, or the last that this hub knew.
+    /// The record of a room: the visible one, or the last that this hub knew, or one that waits to be taken over.
     fn known_record(&self, network: &NetworkKey) -> Option<RoomRecord> {
         let directory = self.directory.read();
         let seen = visible_record(&directory.claims_of_id(network, &record_id()));
         let followed = self.presence.rooms.followed.get(network);
         seen.or_else(|| followed.and_then(|followed| followed.record.clone()))
+            .or_else(|| self.presence.rooms.lost.record(network))
     }
 
     fn end_room(&mut self, now: Now, network: &NetworkKey) {
@@ -311,9 +318,10 @@ impl Core {
             }
             Some(host) => {
                 self.presence.rooms.ends(network, None);
-                let taken_over = claims
-                    .iter()
-                    .any(|claim| claim.hub == host.hub && birth(claim) == Some(record.birth()));
+                let taken_over = self.stays(&host.hub)
+                    && claims
+                        .iter()
+                        .any(|claim| claim.hub == host.hub && birth(claim) == Some(record.birth()));
                 if taken_over && !self.mutants.records_kept() {
                     self.give_record_up(now, network);
                 }
@@ -433,7 +441,9 @@ impl Core {
         let same = claims
             .iter()
             .filter(|claim| birth(claim) == Some(record.birth()));
-        let keeper = same.map(|claim| claim.hub).min();
+        let holders: BTreeSet<HubId> = same.map(|claim| claim.hub).collect();
+        let staying = holders.iter().find(|hub| self.stays(hub));
+        let keeper = staying.or(holders.first()).copied();
         if keeper.is_some_and(|keeper| keeper != self.me) {
             self.give_record_up(now, network);
             return self.forget_room(network);

@@ -572,6 +572,7 @@ impl<'a> Peace<'a> {
             if !self.probes_lost {
                 self.world.run_for(ROOM_IDLE);
                 faults.extend(checks::left_over(self.world));
+                faults.extend(self.world.broken_promises());
             }
         }
         let asking = self

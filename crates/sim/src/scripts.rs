@@ -11,6 +11,7 @@ mod meeting;
 mod partitions;
 mod restarts;
 mod rogues;
+mod rooms;
 mod routes;
 
 use std::time::Duration;
@@ -210,6 +211,22 @@ pub const QUICK: &[Script] = &[
         bans::in_a_narrow_mesh,
     ),
     ("a ban that is over is forgotten", bans::is_over),
+    (
+        "a room outlives the hub that all its members were at",
+        rooms::outlives_its_hub,
+    ),
+    (
+        "a hub that drains hands its rooms on before it ends",
+        rooms::handed_on,
+    ),
+    (
+        "a room that both halves of a mesh have is one when they meet",
+        rooms::in_both_halves,
+    ),
+    (
+        "a room is not lost to a hub that restarts at once",
+        rooms::quick_restart,
+    ),
     (
         "a hub takes the networks that it has a peer in, and those that its neighbours take from it",
         interest::on_the_way,

@@ -11,6 +11,7 @@ mod fate;
 mod later;
 mod links;
 mod rogue;
+mod rooms;
 mod told;
 mod traffic;
 mod watch;
@@ -153,6 +154,7 @@ pub struct World {
     spins: (u64, u32),
     /// Machines of rogues.
     rogues: BTreeMap<HostNo, Rogue>,
+    promised: rooms::Promises,
     later: later::Messages,
 }
 
@@ -181,6 +183,7 @@ impl World {
             lives_told: BTreeMap::new(),
             spins: (0, 0),
             rogues: BTreeMap::new(),
+            promised: rooms::Promises::new(),
             later: later::Messages::default(),
         }
     }

@@ -128,6 +128,19 @@ fn the_same_seed_gives_the_same_trace() {
 #[cfg(feature = "mutants")]
 const SEEDS_PER_MUTANT: u64 = 100;
 
+/// The script finds this fault first: the histories have to find it as well.
+#[test]
+#[cfg(feature = "mutants")]
+fn random_histories_see_that_a_room_is_taken_over_by_nobody() {
+    let (_, mutant) = Mutants::EACH
+        .iter()
+        .find(|(name, _)| *name == "rooms_not_taken_over")
+        .expect("it is among them");
+    let faults = (1..=SEEDS_PER_MUTANT).flat_map(|seed| history::play(seed, *mutant).faults);
+    let found: Vec<String> = faults.filter(|fault| fault.contains(" 29: ")).collect();
+    assert!(!found.is_empty());
+}
+
 #[test]
 #[cfg(feature = "mutants")]
 fn every_known_fault_is_caught() {

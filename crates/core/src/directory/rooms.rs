@@ -2,11 +2,73 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::super::api::{RoomClaim, RoomRecord, record_id};
-use super::super::ids::{Hlc, NetworkKey, PeerId};
+use super::super::ids::{Hlc, HubId, Incarnation, NetworkKey, PeerId};
 use super::Directory;
+use super::store::{OriginNo, RecordNo};
+
+/// The record of a room as a hub showed it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HiddenRoom {
+    pub(crate) network: NetworkKey,
+    /// Whose claim it was.
+    pub(crate) hub: HubId,
+    pub(crate) incarnation: Incarnation,
+    /// The record.
+    pub(crate) data: Bytes,
+    /// That hub had a member in the room.
+    pub(crate) is_lived_in: bool,
+}
 
 impl Directory {
+    /// The records of rooms that were hidden or dropped since this was last asked, whatever for.
+    pub(crate) fn take_hidden_rooms(&mut self) -> Vec<HiddenRoom> {
+        std::mem::take(&mut self.hidden_rooms)
+    }
+
+    /// The records of rooms that a hub shows.
+    pub(crate) fn rooms_of(&self, hub: &HubId) -> Vec<HiddenRoom> {
+        let whole = self.by_hub.get(hub).copied();
+        let sets = whole
+            .into_iter()
+            .chain(self.parts_of(hub).map(|(_, no)| no));
+        let shown = sets.filter(|no| self.origin_visible(*no));
+        shown.flat_map(|no| self.rooms_in(no)).collect()
+    }
+
+    /// Notes the records of rooms in a set that is about to be hidden.
+    pub(super) fn note_hidden_rooms(&mut self, no: OriginNo) {
+        let hidden = self.rooms_in(no);
+        self.hidden_rooms.extend(hidden);
+    }
+
+    fn rooms_in(&self, no: OriginNo) -> Vec<HiddenRoom> {
+        let id = record_id();
+        let Some(origin) = self.origin_at(no) else {
+            return Vec::new();
+        };
+        let is_record = |no: &RecordNo| {
+            let record = self.store.record(*no);
+            record.quiet() && record.peer == id
+        };
+        let records = origin.log.records().filter(is_record);
+        let rooms = records.filter_map(|record| {
+            let record = self.store.record(record);
+            let network = self.network_at(record.network)?;
+            let mut members = network.members.iter();
+            network.key.is_room().then_some(HiddenRoom {
+                network: network.key.clone(),
+                hub: origin.hub,
+                incarnation: origin.incarnation,
+                data: record.data.as_deref().cloned()?,
+                is_lived_in: members.any(|member| self.store.record(*member).origin == no),
+            })
+        });
+        rooms.collect()
+    }
+
     /// The claims of an id at hubs that can be reached, winners and losers.
     pub fn claims_of_id(&self, network: &NetworkKey, peer: &PeerId) -> Vec<RoomClaim> {
         let Some(no) = self.by_name.get(network) else {

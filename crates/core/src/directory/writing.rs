@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::super::ids::{ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::{Log, Tombstone};
 use super::store::{ClaimRecord, OriginNo, RecordNo};
-use super::{ClaimQuota, ClaimView, Directory, KeyChange, rising};
+use super::{ClaimQuota, ClaimView, Directory, KeyChange, OriginSet, rising};
 use crate::frames::{Change, Claim, Entry};
 
 impl Directory {
@@ -287,12 +287,16 @@ impl Directory {
     }
 
     pub(super) fn set_visible_at(&mut self, no: OriginNo, visible: bool, reason: LeaveReason) {
+        let is_other = |origin: &OriginSet| origin.visible != visible;
+        if !self.origin_at(no).is_some_and(is_other) {
+            return;
+        }
+        if !visible && no != self.own_no {
+            self.note_hidden_rooms(no);
+        }
         let Some(origin) = self.origin_at(no) else {
             return;
         };
-        if origin.visible == visible {
-            return;
-        }
         let affected: Vec<RecordNo> = origin
             .log
             .records()

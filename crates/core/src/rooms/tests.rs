@@ -12,6 +12,8 @@ use crate::ids::{Dialect, Incarnation};
 use crate::reach::AddressGroup;
 use crate::{CoreConfig, RoomsConfig};
 
+mod take_over;
+
 const ME: HubId = HubId([5; 20]);
 const OTHER: HubId = HubId([2; 20]);
 const IDLE: Duration = Duration::from_secs(10);

@@ -36,6 +36,7 @@ impl World {
         self.mark(6 << 56 | no as u64);
         self.log(|| format!("host {no} ends, the others told: {told}"));
         let Some(boot) = self.boot_of(no) else { return };
+        self.promise_rooms(no);
         let Some(running) = self.hosts[no].running.take() else {
             return;
         };
@@ -58,6 +59,16 @@ impl World {
         }
         for (conn_no, side) in ends.into_iter().filter(|_| told) {
             self.send(conn_no, side, InFlight::Fin);
+        }
+    }
+
+    /// The hub takes no more clients and tells the others that it will end.
+    pub fn drain(&mut self, no: HostNo) {
+        self.disturb();
+        let now = self.clocks(no);
+        if let Some(running) = self.hosts[no].running.as_mut() {
+            running.core.drain(now);
+            self.settle(no);
         }
     }
 

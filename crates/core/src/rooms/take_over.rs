@@ -1,0 +1,238 @@
+//! What becomes of a room when the hub that shows its record is gone, or drains.
+//!
+//! Every other hub has the record, in what it knew of that hub. For each such room all hubs in reach that do not drain have
+//! an order, by a hash of the room and the hub: the first takes the record over at once, each further one [`STEP`] later
+//! unless it sees it at another hub by then. So one does as a rule, the rooms of a hub spread over the others, and a hub that does not
+//! know of this, or has no capacity left, costs a step. Who came too late gives it up by the rules in `rooms`: it is the
+//! same record by birth.
+//!
+//! A record that is taken over is of a room without a member. It ends nobody else's room: where it does not fit it is left to
+//! the next hub. While a member is seen its hub is the one to take the record, and this waits. Until it is taken over, a
+//! client may enter the room at any hub that had the record.
+//!
+//! Knows of no links. Called by [`Core`] when records are hidden, when a hub is seen to drain, and when a look is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::super::Core;
+use super::super::api::{RoomClaim, RoomRecord, record_id};
+use super::super::directory::HiddenRoom;
+use super::super::ids::{HubId, Moment, NetworkKey, Now, mix, stable_hash};
+use super::visible_record;
+
+/// How much later than the hub before it a hub takes a room over.
+const STEP: Duration = Duration::from_millis(250);
+/// How often a room is looked at whose turn has passed, or that has a member.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a lost record is kept for whoever may still need it: as long as the claims of a hub that is gone.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// The most rooms that are kept so.
+const MOST: usize = 100_000;
+
+/// A room whose record is lost unless it is taken over.
+#[derive(Debug)]
+struct LostRoom {
+    room: HiddenRoom,
+    since: Moment,
+    look: Moment,
+    /// It did not fit here.
+    passed_on: bool,
+}
+
+/// The rooms that are to be taken over.
+#[derive(Debug, Default)]
+pub(super) struct LostRooms {
+    rooms: BTreeMap<NetworkKey, LostRoom>,
+    due: BTreeSet<(Moment, NetworkKey)>,
+}
+
+/// What is to be done about a lost room.
+enum Look {
+    /// Another hub has it, or it is not lost, or was for too long.
+    Forget,
+    At(Moment),
+    TakeOver,
+}
+
+impl LostRooms {
+    pub(super) fn poll_timeout(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// The record of a room that is lost as yet.
+    pub(super) fn record(&self, network: &NetworkKey) -> Option<RoomRecord> {
+        RoomRecord::read(&self.rooms.get(network)?.room.data)
+    }
+
+    /// A room is lost: looked at now. What is known of it already stays, and of two rooms the one that counts.
+    fn expect(&mut self, now: Moment, room: HiddenRoom) {
+        let Some(record) = RoomRecord::read(&room.data) else {
+            return;
+        };
+        let before = self.record(&room.network);
+        if before.is_some_and(|before| before.birth() < record.birth()) {
+            return;
+        }
+        if self.rooms.len() >= MOST && !self.rooms.contains_key(&room.network) {
+            return;
+        }
+        self.forget(&room.network.clone());
+        self.due.insert((now, room.network.clone()));
+        let lost = LostRoom {
+            since: now,
+            look: now,
+            passed_on: false,
+            room,
+        };
+        self.rooms.insert(lost.room.network.clone(), lost);
+    }
+
+    fn forget(&mut self, network: &NetworkKey) {
+        if let Some(lost) = self.rooms.remove(network) {
+            self.due.remove(&(lost.look, lost.room.network));
+        }
+    }
+
+    fn look_at(&mut self, network: &NetworkKey, at: Moment) {
+        if let Some(lost) = self.rooms.get_mut(network) {
+            self.due.remove(&(lost.look, network.clone()));
+            lost.look = at;
+            self.due.insert((at, network.clone()));
+        }
+    }
+
+    fn next_due(&self, now: Moment) -> Option<NetworkKey> {
+        let (at, network) = self.due.first()?;
+        (*at <= now).then(|| network.clone())
+    }
+}
+
+impl Core {
+    /// Whether a hub is to go on: it does not drain.
+    pub(super) fn stays(&self, hub: &HubId) -> bool {
+        if *hub == self.me {
+            return !self.draining;
+        }
+        let record = self.routing.topology.record(*hub);
+        record.is_none_or(|record| !record.draining)
+    }
+
+    /// Claims were hidden: what rooms are lost by that.
+    pub(crate) fn note_hidden_rooms(&mut self, now: Now) {
+        let hidden = self.directory.write().take_hidden_rooms();
+        self.expect_rooms(now, hidden);
+    }
+
+    /// A hub drains: its rooms are taken over while it is still there.
+    pub(crate) fn expect_rooms_of(&mut self, now: Now, hub: &HubId) {
+        let rooms = self.directory.read().rooms_of(hub);
+        self.expect_rooms(now, rooms);
+    }
+
+    fn expect_rooms(&mut self, now: Now, rooms: Vec<HiddenRoom>) {
+        if self.draining || self.mutants.rooms_not_taken_over() {
+            return;
+        }
+        for room in rooms {
+            if self.is_lost(&room, &[]) || !self.stays(&room.hub) {
+                self.presence.rooms.lost.expect(now.at, room);
+            }
+        }
+    }
+
+    /// Whether the hub that showed a record does so no more because it is gone. Records are also hidden because they are of
+    /// no interest here any more.
+    fn is_lost(&self, room: &HiddenRoom, claims: &[RoomClaim]) -> bool {
+        let routing = &self.routing;
+        let is_near =
+            routing.topology.is_reachable(room.hub) || routing.hold_down.is_held(&room.hub);
+        let life = routing.topology.record(room.hub);
+        let is_same = life.is_some_and(|record| record.incarnation == room.incarnation);
+        !(is_near && is_same) || claims.iter().any(|claim| claim.hub == room.hub)
+    }
+
+    /// Takes over the lost rooms whose time has come.
+    pub(crate) fn take_lost_rooms_over(&mut self, now: Now) {
+        while let Some(network) = self.presence.rooms.lost.next_due(now.at) {
+            match self.look_at_lost(now, &network) {
+                Look::Forget => self.presence.rooms.lost.forget(&network),
+                Look::At(at) => self.presence.rooms.lost.look_at(&network, at),
+                Look::TakeOver if self.take_over(now, &network) => {
+                    self.presence.rooms.lost.forget(&network);
+                    self.counters.rooms_taken_over += 1;
+                }
+                Look::TakeOver => {
+                    self.counters.rooms_not_taken += 1;
+                    let lost = &mut self.presence.rooms.lost;
+                    if let Some(lost) = lost.rooms.get_mut(&network) {
+                        lost.passed_on = true;
+                    }
+                    lost.look_at(&network, now.at + LOOK_AGAIN);
+                }
+            }
+        }
+    }
+
+    fn look_at_lost(&self, now: Now, network: &NetworkKey) -> Look {
+        let Some(lost) = self.presence.rooms.lost.rooms.get(network) else {
+            return Look::Forget;
+        };
+        let directory = self.directory.read();
+        let claims = directory.claims_of_id(network, &record_id());
+        let is_held = claims.iter().any(|claim| self.stays(&claim.hub));
+        let is_over = now.at >= lost.since + KEPT_FOR;
+        if is_held || is_over || self.draining || !self.is_lost(&lost.room, &claims) {
+            return Look::Forget;
+        }
+        let again = now.at + LOOK_AGAIN;
+        let members = directory.by_seniority(network);
+        if lost.passed_on || members.iter().any(|member| self.stays(&member.hub)) {
+            return Look::At(again);
+        }
+        let turn = lost.since + STEP.saturating_mul(self.turn_at(network));
+        match turn <= now.at {
+            true => Look::TakeOver,
+            false => Look::At(turn),
+        }
+    }
+
+    /// How many hubs come before this one in the order for a room.
+    fn turn_at(&self, network: &NetworkKey) -> u32 {
+        let name = stable_hash(network.as_str().as_bytes());
+        let rank = |hub: &HubId| (mix(name ^ mix(stable_hash(&hub.0))), *hub);
+        let own = rank(&self.me);
+        let routes = self.routing.topology.routes();
+        let hubs = routes.by_hub.keys().filter(|hub| rank(hub) < own);
+        let before = hubs.filter(|hub| self.stays(hub)).count();
+        u32::try_from(before).unwrap_or(u32::MAX)
+    }
+
+    /// Makes the claim. False if it does not fit.
+    fn take_over(&mut self, now: Now, network: &NetworkKey) -> bool {
+        let claims = self.directory.read().claims_of_id(network, &record_id());
+        let rooms = &mut self.presence.rooms;
+        let Some(lost) = rooms.lost.rooms.get(network) else {
+            return false;
+        };
+        // That of a hub which drains may have changed since.
+        let last = visible_record(&claims).or_else(|| rooms.lost.record(network));
+        let Some(mut record) = last else {
+            return false;
+        };
+        if lost.room.is_lived_in {
+            record.left_ms = now.wall_ms;
+        }
+        if !rooms.capacity.fits(record.write().len()) {
+            return false;
+        }
+        rooms.follow(network).record = Some(record);
+        if !self.hold_record(now, network) {
+            self.forget_room(network);
+            return false;
+        }
+        let ends = now.at + self.presence.rooms.idle;
+        self.presence.rooms.ends(network, Some(ends));
+        true
+    }
+}

@@ -1,0 +1,113 @@
+//! Rooms of which the hub that held the record is gone.
+
+use super::*;
+
+/// The other hub has a room in which `bob` is.
+fn of_the_other(hub: &mut Hub, room: &str) {
+    let record = record_there(1, room, 1_000_000, 1_000_001);
+    hub.hear(1, vec![record, there(2, "bob", room, 1_000_001)]);
+}
+
+fn holders(hub: &Hub, room: &str) -> Vec<HubId> {
+    hub.records(room).into_iter().map(|(hub, _)| hub).collect()
+}
+
+#[test]
+fn a_room_whose_hub_is_gone_is_taken_over_and_ends_if_nobody_comes() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    let (holder, record) = hub.records("r").remove(0);
+    assert_eq!((holder, record.about.as_slice()), (ME, &b"theirs"[..]));
+    assert_eq!((record.left_ms, record.by), (1_000_100, OTHER));
+    assert_eq!((hub.core.rooms_held(), hub.core.rooms_empty()), (1, 1));
+    assert_eq!(hub.core.counters().rooms_taken_over, 1);
+    hub.core.handle_timeout(at(10_099));
+    assert_eq!(hub.core.rooms_held(), 1);
+    hub.core.handle_timeout(at(10_100));
+    assert_eq!((hub.core.rooms_held(), holders(&hub, "r")), (0, vec![]));
+    assert_eq!(hub.core.presence.rooms.lost.poll_timeout(), None);
+}
+
+#[test]
+fn who_comes_back_elsewhere_finds_the_room_and_is_its_host() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    assert!(accepted(&hub.join(101, 1, "bob", "r", RoomAsk::Enter)));
+    let (room, is_new) = hub.core.room_of(ClaimNo(1)).unwrap();
+    assert_eq!(
+        (room.record.about.as_slice(), is_new),
+        (&b"theirs"[..], false)
+    );
+    assert_eq!(room.members.len(), 1);
+    assert_eq!(holders(&hub, "r"), [ME]);
+    let made = hub.create(102, 2, "eve", "r");
+    assert_eq!(refused(&made), Some(JoinRefusal::RoomExists));
+}
+
+#[test]
+fn a_room_that_ended_at_its_hub_is_taken_over_by_nobody() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    hub.hear(
+        2,
+        vec![gone(2, peer("bob"), "r"), gone(1, record_id(), "r")],
+    );
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(5_000));
+    assert_eq!((hub.core.rooms_held(), holders(&hub, "r")), (0, vec![]));
+    let enter = hub.join(5_001, 1, "bob", "r", RoomAsk::Enter);
+    assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
+}
+
+#[test]
+fn a_room_that_does_not_fit_is_not_taken_over_and_ends_no_other() {
+    let mut hub = Hub::new(1);
+    hub.create(1, 1, "ada", "hers");
+    hub.leave(2, 1);
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(5_000));
+    assert_eq!(
+        (holders(&hub, "hers"), holders(&hub, "r")),
+        (vec![ME], vec![])
+    );
+    let counters = hub.core.counters();
+    assert_eq!(
+        (counters.rooms_taken_over, counters.rooms_not_taken),
+        (0, 1)
+    );
+    hub.core.handle_timeout(at(60_101));
+    let enter = hub.join(60_102, 2, "bob", "r", RoomAsk::Enter);
+    assert_eq!(refused(&enter), Some(JoinRefusal::NoSuchRoom));
+}
+
+#[test]
+fn what_was_taken_over_is_given_up_when_its_hub_is_back_with_a_member() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(100));
+    assert_eq!(holders(&hub, "r"), [ME]);
+    let directory = std::sync::Arc::clone(hub.core.directory());
+    directory
+        .write()
+        .set_visible(&OTHER, true, LeaveReason::HubLost);
+    hub.core.handle_timeout(at(200));
+    assert_eq!(
+        (holders(&hub, "r"), hub.core.rooms_held()),
+        (vec![OTHER], 0)
+    );
+}
+
+#[test]
+fn a_hub_that_drains_takes_nothing_over() {
+    let mut hub = Hub::new(10);
+    of_the_other(&mut hub, "r");
+    hub.core.drain(at(50));
+    hub.lose_other(100);
+    hub.core.handle_timeout(at(5_000));
+    assert_eq!(hub.core.rooms_held(), 0);
+}

@@ -1,0 +1,149 @@
+//! Rooms whose hubs end, drain, restart, or are apart for a while.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubmesh_core::api::{RECORD, RoomAsk, RoomRecord};
+use hubmesh_core::ids::{Dialect, NetworkKey};
+use hubmesh_core::mutants::Mutants;
+
+use super::{Ended, ensure, mesh, secs, settle};
+use crate::sessions::{SessionNo, Status};
+use crate::world::{HostNo, Newcomer, World};
+
+const ABOUT: &[u8] = b"what is kept";
+
+fn create(world: &mut World, at: HostNo, peer: &str) -> SessionNo {
+    let ask = RoomAsk::Create(Bytes::from_static(ABOUT));
+    world.join(at, &Newcomer::of_room("red", peer, ask))
+}
+
+fn enter(world: &mut World, at: HostNo, peer: &str) -> SessionNo {
+    world.join(at, &Newcomer::of_room("red", peer, RoomAsk::Enter))
+}
+
+/// The records of the room as one hub shows them, and whose they are.
+fn records(world: &World, at: HostNo) -> Vec<(HostNo, RoomRecord)> {
+    let network = NetworkKey::new(Dialect::Rooms, "red").expect("a name of a room");
+    let Some(core) = world.core(at) else {
+        return Vec::new();
+    };
+    let directory = core.directory().read();
+    let hubs = 0..world.host_count();
+    let of_hub = |no: HostNo| {
+        let claims = directory
+            .claims_in(&world.hosts[no].id, &network)
+            .into_iter();
+        let records = claims.filter(|claim| claim.peer.to_string() == RECORD);
+        records.filter_map(move |claim| Some((no, RoomRecord::read(claim.data.as_deref()?)?)))
+    };
+    let shown = hubs.filter(|no| directory.is_shown_of(&world.hosts[*no].id));
+    shown.flat_map(of_hub).collect()
+}
+
+/// The hub that holds the record, which is to be one, the same for all these hubs, with what is kept.
+fn holder(world: &World, hubs: &[HostNo]) -> Result<HostNo, String> {
+    let mut holders = Vec::new();
+    for no in hubs {
+        let seen = records(world, *no);
+        let [(holder, record)] = seen.as_slice() else {
+            return Err(format!("hub {no} sees the records {seen:?}"));
+        };
+        ensure(record.about == ABOUT, format!("{record:?} is kept"))?;
+        holders.push(*holder);
+    }
+    holders.dedup();
+    ensure(holders.len() == 1, format!("held by {holders:?}"))?;
+    Ok(holders[0])
+}
+
+/// All members are at one hub, which ends by itself. They come back at others.
+pub(super) fn outlives_its_hub(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 91, 4), secs(15))?;
+    create(&mut world, 1, "ada");
+    enter(&mut world, 1, "bob");
+    world.run_for(secs(1));
+    ensure(holder(&world, &[0, 1, 2, 3])? == 1, "held elsewhere")?;
+    world.kill(1);
+    world.run_for(secs(6));
+    let first = holder(&world, &[0, 2, 3])?;
+    // Whoever took it over ends as well.
+    world.power_off(first);
+    world.run_for(secs(9));
+    let left: Vec<HostNo> = [0, 2, 3].into_iter().filter(|no| *no != first).collect();
+    holder(&world, &left)?;
+    let back = enter(&mut world, left[0], "bob");
+    world.run_for(secs(1));
+    ensure(world.session(back).status == Status::Live, "not let in")?;
+    ensure(holder(&world, &left)? == left[0], "not at the host's hub")?;
+    world.boot(1);
+    world.boot(first);
+    settle(world, secs(75))
+}
+
+/// The record is at another hub before the one that drains is gone.
+pub(super) fn handed_on(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 92, 4), secs(15))?;
+    let ada = create(&mut world, 1, "ada");
+    world.run_for(secs(1));
+    world.drain(1);
+    world.run_for(secs(1));
+    let seen = records(&world, 0);
+    ensure(seen.len() == 2, format!("{seen:?} while its host is there"))?;
+    world.leave(ada);
+    world.run_for(secs(1));
+    let next = holder(&world, &[0, 1, 2, 3])?;
+    ensure(next != 1, "still at the hub that drains")?;
+    world.stop(1);
+    world.run_for(secs(5));
+    ensure(holder(&world, &[0, 2, 3])? == next, "handed on again")?;
+    settle(world, secs(75))
+}
+
+/// The half without its hub has the room too, and somebody enters it there. Once they meet it is one, of all.
+pub(super) fn in_both_halves(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 93, 5), secs(15))?;
+    let ada = create(&mut world, 0, "ada");
+    world.run_for(secs(1));
+    world.partition(&[&[0, 1], &[2, 3, 4]]);
+    world.run_for(secs(20));
+    ensure(holder(&world, &[0, 1])? == 0, "ada's hub lost it")?;
+    let there = holder(&world, &[2, 3, 4])?;
+    ensure(there >= 2, "nobody took it over")?;
+    world.heal();
+    let mut world = settle(world, secs(75))?;
+    ensure(
+        holder(&world, &[0, 1, 2, 3, 4])? == 0,
+        "not at its host's hub",
+    )?;
+    world.partition(&[&[0, 1], &[2, 3, 4]]);
+    world.run_for(secs(20));
+    let bob = enter(&mut world, 3, "bob");
+    world.run_for(secs(1));
+    ensure(holder(&world, &[2, 3, 4])? == 3, "not at bob's hub")?;
+    world.heal();
+    let mut world = settle(world, secs(75))?;
+    ensure(
+        holder(&world, &[0, 1, 2, 3, 4])? == 0,
+        "not at its host's hub",
+    )?;
+    for session in [ada, bob] {
+        ensure(world.session(session).status == Status::Live, "sent away")?;
+    }
+    world.run_for(secs(1));
+    Ok(world)
+}
+
+/// It is back before the others would have hidden what it showed.
+pub(super) fn quick_restart(mutants: Mutants) -> Ended {
+    let mut world = settle(mesh(mutants, 94, 3), secs(15))?;
+    create(&mut world, 2, "ada");
+    world.run_for(secs(1));
+    world.restart(2, 0);
+    world.run_for(Duration::from_millis(300));
+    let ada = enter(&mut world, 0, "ada");
+    world.run_for(secs(6));
+    ensure(world.session(ada).status == Status::Live, "not let in")?;
+    ensure(holder(&world, &[0, 1, 2])? == 0, "not at its host's hub")?;
+    settle(world, secs(75))
+}

@@ -1,0 +1,82 @@
+//! 29: rooms that must outlive the hub that held their record.
+//!
+//! When a hub ends, each room of which it alone held the record is *promised*, if another hub that takes whole sets shows that
+//! record: one of those must take it over, unless they all end first. The promise is kept once any hub holds a
+//! record of that room.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{HostNo, World};
+use crate::ids::Boot;
+use hubmesh_core::Core;
+use hubmesh_core::api::{RECORD, record_id};
+use hubmesh_core::ids::{HubId, NetworkKey};
+
+/// The rooms that are to be taken over, and the hubs of which one must.
+pub(super) type Promises = BTreeMap<NetworkKey, BTreeSet<Boot>>;
+
+/// The rooms of which a hub holds the record.
+fn held(core: &Core, id: &HubId) -> Vec<NetworkKey> {
+    if core.rooms_held() == 0 {
+        return Vec::new();
+    }
+    let claims = core.directory().read().claims_of(id).into_iter();
+    let records = claims.filter(|claim| claim.quiet && claim.peer.to_string() == RECORD);
+    records.map(|claim| claim.network).collect()
+}
+
+impl World {
+    /// A hub is about to end.
+    pub(super) fn promise_rooms(&mut self, no: HostNo) {
+        let (Some(core), Some(boot)) = (self.core(no), self.boot_of(no)) else {
+            return;
+        };
+        let id = self.hosts[no].id;
+        let rooms = held(core, &id);
+        let others: Vec<HostNo> = (0..self.hosts.len()).filter(|other| *other != no).collect();
+        for network in rooms {
+            let knows = |other: &HostNo| {
+                self.core(*other).is_some_and(|core| {
+                    let claims = core.directory().read().claims_of_id(&network, &record_id());
+                    let is_whole = core.by_parts().next().is_none();
+                    is_whole && !core.has_left() && claims.iter().any(|claim| claim.hub == id)
+                })
+            };
+            let is_held = |other: &HostNo| {
+                let core = self.core(*other);
+                core.is_some_and(|core| held(core, &self.hosts[*other].id).contains(&network))
+            };
+            if others.iter().any(is_held) {
+                continue;
+            }
+            let knowers = others.iter().filter(|other| knows(other));
+            let knowers: Vec<Boot> = knowers.filter_map(|other| self.boot_of(*other)).collect();
+            self.promised.entry(network).or_default().extend(knowers);
+        }
+        self.promised.retain(|_, knowers| {
+            knowers.remove(&boot);
+            !knowers.is_empty()
+        });
+    }
+
+    /// A hub did something: it may have kept a promise.
+    pub(super) fn keep_promises(&mut self, no: HostNo) {
+        if self.promised.is_empty() {
+            return;
+        }
+        let id = self.hosts[no].id;
+        for network in self.core(no).map_or(Vec::new(), |core| held(core, &id)) {
+            self.promised.remove(&network);
+        }
+    }
+
+    /// The rooms that were not taken over.
+    pub fn broken_promises(&self) -> Vec<String> {
+        let broken = self.promised.iter();
+        let said = broken.map(|(network, knowers)| {
+            let knowers: Vec<HostNo> = knowers.iter().map(|boot| boot.host).collect();
+            format!("29: {network:?} was taken over by none of {knowers:?}")
+        });
+        said.collect()
+    }
+}
