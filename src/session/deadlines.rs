@@ -97,6 +97,8 @@ struct Rare {
     expires: Option<Instant>,
     /// Until when nothing is read of a client that was too fast.
     paused: Option<Instant>,
+    /// The length of what was let go by and is not paid for yet: nothing is read before it is.
+    owed: Option<u32>,
 }
 
 /// A probe that is open.
@@ -144,6 +146,19 @@ impl Deadlines {
     /// Nothing is read until then: silence is no sign of anything meanwhile.
     pub(super) fn pause(&mut self, until: Instant) {
         self.rare.get_or_insert_default().paused = Some(until);
+    }
+
+    /// The same, since something of this length was let go by that is not paid for yet.
+    pub(super) fn owe(&mut self, until: Instant, bytes: usize) {
+        self.pause(until);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.rare.get_or_insert_default().owed = Some(bytes);
+    }
+
+    /// The length of what is to be paid for now.
+    pub(super) fn take_owed(&mut self) -> Option<usize> {
+        let owed = self.rare.as_mut()?.owed.take()?;
+        Some(owed as usize)
     }
 
     /// Whether nothing is read for now.

@@ -53,25 +53,31 @@ where
 
     /// All that a frame costs is paid for, also by those who send nothing else.
     pub(super) fn pay_for_frame(&mut self) -> Result<(), CloseReason> {
-        if let InPace::Later(wait) = self.judge(0, true)? {
-            self.deadlines.pause(Instant::now() + wait);
+        self.pay(0, true).map(drop)
+    }
+
+    /// Has something be paid for that waits for nothing itself: what comes behind it waits until that is done.
+    fn pay(&mut self, bytes: usize, counts: bool) -> Result<InPace, CloseReason> {
+        let pace = self.judge(bytes, counts)?;
+        if let InPace::Later(wait) = pace {
+            self.deadlines.owe(Instant::now() + wait, bytes);
         }
-        Ok(())
+        Ok(pace)
     }
 
     /// The same of a message that was read past. Its sender is told, unless it is told that it is too fast.
     pub(super) fn on_read_past(&mut self, skipped: &ReadPast) -> Result<(), CloseReason> {
-        match self.judge(0, true)? {
-            InPace::Now => {}
-            InPace::Later(wait) => self.deadlines.pause(Instant::now() + wait),
-            InPace::Never => return Ok(()),
+        if !matches!(self.pay(0, true)?, InPace::Never) {
+            self.refuse_read_past(skipped);
         }
-        self.refuse_read_past(skipped);
         Ok(())
     }
 
     /// The time of what waits has come.
     pub(super) async fn go_on(&mut self) -> Result<(), CloseReason> {
+        if let Some(bytes) = self.deadlines.take_owed() {
+            return self.pay(bytes, false).map(drop);
+        }
         let Some(paused) = self.paused.take() else {
             return Ok(());
         };
@@ -107,10 +113,16 @@ where
     }
 
     fn pause(&mut self, wait: Duration, text: &Utf8Bytes) {
-        self.deadlines.pause(Instant::now() + wait);
+        let until = Instant::now() + wait;
         match WaitingText::new(text, &self.shared.intake) {
-            Ok(waiting) => self.paused = Some(Box::new(waiting)),
-            Err(skipped) => self.refuse_read_past(&skipped),
+            Ok(waiting) => {
+                self.deadlines.pause(until);
+                self.paused = Some(Box::new(waiting));
+            }
+            Err(skipped) => {
+                self.deadlines.owe(until, text.len());
+                self.refuse_read_past(&skipped);
+            }
         }
     }
 

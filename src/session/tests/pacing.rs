@@ -110,6 +110,7 @@ async fn pings_are_paid_for_and_only_put_off() {
     let hub = Hub::with(paced(50));
     let mut a = opened(&hub, 1).await;
     let mut b = opened(&hub, 2).await;
+    let began = std::time::Instant::now();
     for _ in 0..40 {
         a.ws.send(Message::Ping("".into()))
             .await
@@ -118,4 +119,9 @@ async fn pings_are_paid_for_and_only_put_off() {
     a.send(&offer(&b, 1)).await;
     assert_eq!(b.next().await["payload"], 1);
     assert!(hub.metrics.rate_limited.get() >= 10);
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_millis(550),
+        "each costs 20 ms beyond 10: {took:?}"
+    );
 }
