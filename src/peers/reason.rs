@@ -50,6 +50,8 @@ pub enum CloseReason {
     NoSuchRoom,
     /// The hub has as many rooms as it may have.
     TooManyRooms,
+    /// Its address made as many of the rooms with members as one address may.
+    TooManyRoomsOfOne,
     /// The hub takes too much memory to have more of it asked for.
     OutOfMemory,
     /// The request was refused. The client is told on the socket, because browsers show scripts no answer to the
@@ -73,7 +75,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All of them.
-    pub const ALL: [CloseReason; 27] = [
+    pub const ALL: [CloseReason; 28] = [
         CloseReason::PeerClosed,
         CloseReason::ConnectionLost,
         CloseReason::AnnounceTimeout,
@@ -92,6 +94,7 @@ impl CloseReason {
         CloseReason::RoomExists,
         CloseReason::NoSuchRoom,
         CloseReason::TooManyRooms,
+        CloseReason::TooManyRoomsOfOne,
         CloseReason::OutOfMemory,
         CloseReason::Refused,
         CloseReason::Unauthorized,
@@ -121,6 +124,7 @@ impl CloseReason {
             | CloseReason::RoomExists
             | CloseReason::NoSuchRoom
             | CloseReason::TooManyRooms
+            | CloseReason::TooManyRoomsOfOne
             | CloseReason::Refused
             | CloseReason::Unauthorized
             | CloseReason::TokenExpired
@@ -158,6 +162,7 @@ impl CloseReason {
             CloseReason::RoomExists => "room-exists",
             CloseReason::NoSuchRoom => "no-such-room",
             CloseReason::TooManyRooms => "too-many-rooms",
+            CloseReason::TooManyRoomsOfOne => "too-many-rooms-of-address",
             CloseReason::OutOfMemory => "out-of-memory",
             CloseReason::Refused => "refused",
             CloseReason::Unauthorized => "unauthorized",
@@ -191,6 +196,9 @@ impl CloseReason {
             CloseReason::RoomExists => "Room already exists",
             CloseReason::NoSuchRoom => "Room not found",
             CloseReason::TooManyRooms => "The hub has as many rooms as it may have",
+            CloseReason::TooManyRoomsOfOne => {
+                "Your address has made as many rooms that are in use as one address may on this hub"
+            }
             CloseReason::OutOfMemory => "The hub is short of memory: try again later",
             CloseReason::Refused => "Refused",
             CloseReason::Unauthorized => "The token is wrong",
@@ -267,6 +275,7 @@ impl From<JoinRefusal> for CloseReason {
             JoinRefusal::RoomExists => CloseReason::RoomExists,
             JoinRefusal::NoSuchRoom => CloseReason::NoSuchRoom,
             JoinRefusal::TooManyRooms => CloseReason::TooManyRooms,
+            JoinRefusal::TooManyRoomsOfOne => CloseReason::TooManyRoomsOfOne,
             JoinRefusal::Draining => CloseReason::Draining,
         }
     }

@@ -23,7 +23,7 @@ const STEPS: usize = 360;
 const MAX_REASONS: usize = 64;
 const MAX_REASON_BYTES: usize = 64;
 /// Why joins are refused. Connected peers that are turned away count too.
-const OF_JOINS: [&str; 7] = [
+const OF_JOINS: [&str; 8] = [
     "id-taken",
     "takeover-limit",
     "room-full",
@@ -31,6 +31,7 @@ const OF_JOINS: [&str; 7] = [
     "no-such-room",
     "too-many-rooms",
     "banned",
+    "too-many-rooms-of-address",
 ];
 
 /// What happened in one step.

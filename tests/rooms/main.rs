@@ -196,6 +196,33 @@ async fn the_host_s_hub_is_killed_and_the_members_that_are_left_agree_on_the_nex
 }
 
 #[tokio::test]
+async fn one_address_does_not_use_up_the_rooms_of_a_hub() {
+    let hub = HubProcess::builder().env("MAX_ROOMS", "40");
+    let hub = hub.env("TRUSTED_PROXIES", "127.0.0.1");
+    // What is asked here is as fast as it can be.
+    let hub = hub.env("RATE_LIMIT_BURST", "1000").start().await;
+    let mut eve = authenticated(&hub, "eve", "r").await;
+    for no in 0..20 {
+        let said = json!({"type": "create-room", "roomId": format!("r{no}"), "data": {}});
+        assert_eq!(eve.ask(said).await["type"], "room-created", "{no}");
+    }
+    let said = json!({"type": "create-room", "roomId": "one more", "data": {}});
+    let told = eve.ask(said).await;
+    assert_eq!(told["data"]["code"], "too-many-rooms-of-address", "{told}");
+    let headers = [
+        ("x-forwarded-for", "192.0.2.1"),
+        ("content-type", "application/json"),
+    ];
+    let body = r#"{"roomId":"ada's","hostId":"ada"}"#;
+    let made = hub.post("/api/rooms", &headers, body).await;
+    assert_eq!(made.status, http::StatusCode::CREATED, "{}", made.body);
+    let headers = [("accept", "text/plain")];
+    let metrics = hub.http(http::Method::GET, "/metrics", &headers).await.body;
+    let counted = r#"hubmesh_joins_refused_total{reason="too-many-rooms-of-address"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test]
 async fn bad_input_is_told_and_costs_no_connection() {
     let hub = HubProcess::builder().env("MAX_ROOMS", "1");
     // Longer than the test waits for anything.

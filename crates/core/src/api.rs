@@ -140,6 +140,8 @@ pub enum JoinRefusal {
     NoSuchRoom,
     /// This hub has as many rooms as it may have.
     TooManyRooms,
+    /// Of the rooms with members on this hub as many were made by the peer's address as one address may have.
+    TooManyRoomsOfOne,
     /// This hub is shutting down.
     Draining,
 }

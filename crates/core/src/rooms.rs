@@ -64,12 +64,21 @@ impl Default for RoomsConfig {
     }
 }
 
+/// A record that this hub holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    claim: ClaimNo,
+    /// Of its data.
+    bytes: usize,
+    /// Whom it counts for.
+    maker: RoomMaker,
+}
+
 /// A room that this hub follows.
 #[derive(Debug, Default)]
 struct Followed {
     record: Option<RoomRecord>,
-    /// This hub's claim that holds the record, and the bytes of its data.
-    held: Option<(ClaimNo, usize)>,
+    held: Option<Held>,
     /// The host that the members here were last told of.
     told: Option<PeerId>,
     /// When it ends, unless a peer comes.
@@ -129,8 +138,8 @@ impl FollowedRooms {
         }
         if let Some(at) = ends {
             self.due.insert((at, network.clone()));
-            let bytes = followed.held.map_or(0, |(_, bytes)| bytes);
-            let maker = followed.maker;
+            let held = followed.held.map(|held| (held.bytes, held.maker));
+            let (bytes, maker) = held.unwrap_or((0, followed.maker));
             self.capacity.stand(network, maker, at, bytes);
         } else {
             self.capacity.leave(network);
@@ -237,6 +246,11 @@ impl Core {
                     left_ms: now.wall_ms,
                     about: about.to_vec(),
                 };
+                let capacity = &self.presence.rooms.capacity;
+                let bytes = record.write().len();
+                if capacity.would_fit(bytes) && !capacity.is_fair(Some(from), bytes) {
+                    return Err(JoinRefusal::TooManyRoomsOfOne);
+                }
                 let followed = self.presence.rooms.follow(network);
                 followed.new = Some(claim);
                 followed.maker = Some(from);
@@ -300,7 +314,7 @@ impl Core {
             .followed
             .get(network)
             .and_then(|room| room.held)
-            .map(|(claim, _)| claim);
+            .map(|held| held.claim);
         if own.is_empty() && held.is_none() {
             return self.forget_room(network);
         }
@@ -498,20 +512,27 @@ impl Core {
         let data = record.write();
         // Its present bytes are given back first, so that a record of the same length always fits.
         let before = followed.held.take();
-        if let Some((_, bytes)) = before {
-            self.presence.rooms.capacity.give_up(bytes);
+        if let Some(before) = before {
+            let capacity = &mut self.presence.rooms.capacity;
+            capacity.give_up(before.maker, before.bytes);
         }
         self.presence.rooms.capacity.leave(network);
         if !self.make_space(now, data.len()) {
-            if let Some((claim, _)) = before {
-                self.retract(now, claim, LeaveReason::Closed);
+            if let Some(before) = before {
+                self.retract(now, before.claim, LeaveReason::Closed);
             }
             return false;
         }
-        self.presence.rooms.capacity.hold(data.len());
-        let claim = before.map_or(fresh, |(claim, _)| claim);
-        if let Some(followed) = self.presence.rooms.followed.get_mut(network) {
-            followed.held = Some((claim, data.len()));
+        let claim = before.map_or(fresh, |before| before.claim);
+        let rooms = &mut self.presence.rooms;
+        if let Some(followed) = rooms.followed.get_mut(network) {
+            let (bytes, maker) = (data.len(), followed.maker);
+            followed.held = Some(Held {
+                claim,
+                bytes,
+                maker,
+            });
+            rooms.capacity.hold(maker, bytes);
         }
         self.hold_quietly(now, network.clone(), record_id(), claim, data);
         true
@@ -519,9 +540,10 @@ impl Core {
 
     fn give_record_up(&mut self, now: Now, network: &NetworkKey) {
         let followed = self.presence.rooms.followed.get_mut(network);
-        if let Some((claim, bytes)) = followed.and_then(|followed| followed.held.take()) {
-            self.presence.rooms.capacity.give_up(bytes);
-            self.retract(now, claim, LeaveReason::Closed);
+        if let Some(held) = followed.and_then(|followed| followed.held.take()) {
+            let capacity = &mut self.presence.rooms.capacity;
+            capacity.give_up(held.maker, held.bytes);
+            self.retract(now, held.claim, LeaveReason::Closed);
         }
     }
 

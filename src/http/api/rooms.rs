@@ -288,7 +288,9 @@ impl<B: Backend> App<B> {
                 reply::retry_later(why.text(), RETRY_SECONDS)
             }
             CloseReason::Banned => reply::error(StatusCode::FORBIDDEN, why.text()),
-            CloseReason::TakeoverLimit => reply::too_many(why.text(), RETRY_SECONDS),
+            CloseReason::TakeoverLimit | CloseReason::TooManyRoomsOfOne => {
+                reply::too_many(why.text(), RETRY_SECONDS)
+            }
             _ => reply::error(StatusCode::CONFLICT, why.text()),
         }
     }

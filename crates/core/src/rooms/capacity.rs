@@ -1,7 +1,8 @@
 //! How many rooms' records a hub holds, and how many bytes of them; which room ends first when it can hold no more.
 //!
 //! Rooms without a member are counted by their makers. When there is no capacity left, the maker with the most of them
-//! loses the one that was left first: nobody ends others' rooms by making many. Knows no directory. Called by `rooms`
+//! loses the one that was left first: nobody ends others' rooms by making many. Rooms with members end for nobody: once half
+//! of the capacity is taken by such, one maker may make no more than a quarter of it. Knows no directory. Called by `rooms`
 //! alone.
 //!
 //! Invariants: a room is in it once; the bytes of all are the sum of what each was said to take.
@@ -15,6 +16,9 @@ use crate::reach::AddressGroup;
 /// The maker of a room, as limits count them; `None` if it is not known here.
 pub(super) type RoomMaker = Option<AddressGroup>;
 
+/// A maker has so many rooms with members at least, however few a hub holds.
+const LEAST_OF_ONE: usize = 16;
+
 /// The order in which rooms end: the lowest ends last.
 type RecordRank = (usize, Reverse<(Moment, NetworkKey)>, RoomMaker);
 
@@ -26,15 +30,48 @@ struct Idle {
     bytes: usize,
 }
 
+/// How many rooms, and the bytes of their records.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Taken {
+    rooms: usize,
+    bytes: usize,
+}
+
+impl Taken {
+    fn add(&mut self, bytes: usize) {
+        self.rooms += 1;
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.rooms = self.rooms.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn less(self, other: Taken) -> Taken {
+        Taken {
+            rooms: self.rooms.saturating_sub(other.rooms),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+/// What is held of one maker's rooms, and those of them that are without a member.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct OfMaker {
+    held: Taken,
+    idle: Taken,
+}
+
 /// What a hub holds of rooms' records, and what it may.
 #[derive(Debug)]
 pub(super) struct RecordCapacity {
     most: usize,
     most_bytes: usize,
-    held: usize,
-    bytes: usize,
+    held: Taken,
     idle: BTreeMap<NetworkKey, Idle>,
     idle_bytes: usize,
+    taken: BTreeMap<RoomMaker, OfMaker>,
     by_maker: BTreeMap<RoomMaker, BTreeSet<(Moment, NetworkKey)>>,
     ranks: BTreeSet<RecordRank>,
 }
@@ -44,10 +81,10 @@ impl RecordCapacity {
         RecordCapacity {
             most,
             most_bytes,
-            held: 0,
-            bytes: 0,
+            held: Taken::default(),
             idle: BTreeMap::new(),
             idle_bytes: 0,
+            taken: BTreeMap::new(),
             by_maker: BTreeMap::new(),
             ranks: BTreeSet::new(),
         }
@@ -55,7 +92,7 @@ impl RecordCapacity {
 
     /// How many records are held.
     pub(super) fn held(&self) -> usize {
-        self.held
+        self.held.rooms
     }
 
     /// How many of them are of rooms without a member.
@@ -63,27 +100,53 @@ impl RecordCapacity {
         self.idle.len()
     }
 
-    /// A record of this many bytes is held from now on.
-    pub(super) fn hold(&mut self, bytes: usize) {
-        self.held += 1;
-        self.bytes += bytes;
+    /// A record of this many bytes, of a room of this maker, is held from now on.
+    pub(super) fn hold(&mut self, maker: RoomMaker, bytes: usize) {
+        self.held.add(bytes);
+        self.count(maker, |of| of.held.add(bytes));
     }
 
-    /// A record of this many bytes is held no longer.
-    pub(super) fn give_up(&mut self, bytes: usize) {
-        self.held = self.held.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
+    /// A record of this many bytes, of a room of this maker, is held no longer.
+    pub(super) fn give_up(&mut self, maker: RoomMaker, bytes: usize) {
+        self.held.take(bytes);
+        self.count(maker, |of| of.held.take(bytes));
+    }
+
+    fn count(&mut self, maker: RoomMaker, how: impl FnOnce(&mut OfMaker)) {
+        let of = self.taken.entry(maker).or_default();
+        how(of);
+        if *of == OfMaker::default() {
+            self.taken.remove(&maker);
+        }
     }
 
     /// Whether one more record of this many bytes fits.
     pub(super) fn fits(&self, bytes: usize) -> bool {
-        self.held < self.most && self.bytes + bytes <= self.most_bytes
+        self.held.rooms < self.most && self.held.bytes + bytes <= self.most_bytes
+    }
+
+    /// What rooms with members take.
+    fn living(&self) -> Taken {
+        self.held.less(Taken {
+            rooms: self.idle.len(),
+            bytes: self.idle_bytes,
+        })
     }
 
     /// Whether it would fit once all rooms without a member have ended.
     pub(super) fn would_fit(&self, bytes: usize) -> bool {
-        let living = self.held.saturating_sub(self.idle.len());
-        living < self.most && self.bytes.saturating_sub(self.idle_bytes) + bytes <= self.most_bytes
+        let living = self.living();
+        living.rooms < self.most && living.bytes + bytes <= self.most_bytes
+    }
+
+    /// Whether a maker may make one more room, of this many bytes. Once rooms with members take half of the capacity, those of one
+    /// maker may take a quarter.
+    pub(super) fn is_fair(&self, maker: RoomMaker, bytes: usize) -> bool {
+        let of = self.taken.get(&maker).copied().unwrap_or_default();
+        let (all, own) = (self.living(), of.held.less(of.idle));
+        let rooms = 2 * all.rooms < self.most || own.rooms < (self.most / 4).max(LEAST_OF_ONE);
+        let bytes = 2 * all.bytes < self.most_bytes || own.bytes + bytes <= self.most_bytes / 4;
+        rooms && bytes
     }
 
     /// The room to end first.
@@ -102,6 +165,7 @@ impl RecordCapacity {
     ) {
         self.leave(network);
         self.idle_bytes += bytes;
+        self.count(maker, |of| of.idle.add(bytes));
         let idle = Idle { maker, ends, bytes };
         self.idle.insert(network.clone(), idle);
         self.change(maker, |rooms| {
@@ -115,6 +179,7 @@ impl RecordCapacity {
             return;
         };
         self.idle_bytes = self.idle_bytes.saturating_sub(idle.bytes);
+        self.count(idle.maker, |of| of.idle.take(idle.bytes));
         self.change(idle.maker, |rooms| {
             rooms.remove(&(idle.ends, network.clone()));
         });
@@ -134,5 +199,51 @@ impl RecordCapacity {
             Some(after) => drop(self.ranks.insert(after)),
             None => drop(self.by_maker.remove(&maker)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::super::ids::Dialect;
+    use super::*;
+
+    fn maker(last: u8) -> RoomMaker {
+        Some(AddressGroup::of(Ipv4Addr::new(192, 0, 2, last).into()))
+    }
+
+    #[test]
+    fn past_half_of_the_capacity_one_maker_has_a_quarter_of_it() {
+        let mut capacity = RecordCapacity::new(100, 1_000_000);
+        for _ in 0..50 {
+            assert!(capacity.is_fair(maker(1), 10));
+            capacity.hold(maker(1), 10);
+        }
+        assert!(!capacity.is_fair(maker(1), 10));
+        for _ in 0..25 {
+            assert!(capacity.is_fair(maker(2), 10));
+            capacity.hold(maker(2), 10);
+        }
+        assert!(!capacity.is_fair(maker(2), 10) && capacity.is_fair(maker(3), 10));
+        for _ in 0..26 {
+            capacity.give_up(maker(1), 10);
+        }
+        assert!(capacity.is_fair(maker(1), 10), "less than half is taken");
+    }
+
+    #[test]
+    fn rooms_without_a_member_count_against_nobody_and_bytes_do() {
+        let mut capacity = RecordCapacity::new(100, 1_000);
+        capacity.hold(maker(1), 500);
+        assert!(!capacity.is_fair(maker(1), 1) && capacity.is_fair(maker(2), 250));
+        assert!(!capacity.is_fair(maker(2), 251));
+        let network = NetworkKey::new(Dialect::Rooms, "r").unwrap();
+        capacity.stand(&network, maker(1), Moment(9), 500);
+        assert!(capacity.is_fair(maker(1), 251));
+        capacity.leave(&network);
+        assert!(!capacity.is_fair(maker(1), 1));
+        capacity.give_up(maker(1), 500);
+        assert!(capacity.taken.is_empty());
     }
 }

@@ -437,6 +437,26 @@ fn whoever_makes_many_rooms_ends_no_others() {
 }
 
 #[test]
+fn whoever_makes_many_rooms_that_do_not_end_leaves_capacity_to_others() {
+    let mut hub = Hub::new(80);
+    hub.from = Ipv4Addr::new(203, 0, 113, 7);
+    let mut made = (1..=60).map(|no| hub.create(no, no, "eve", &format!("r{no}")));
+    assert!(made.by_ref().take(40).all(|outputs| accepted(&outputs)));
+    let why = Some(JoinRefusal::TooManyRoomsOfOne);
+    assert!(made.all(|outputs| refused(&outputs) == why));
+    assert_eq!(hub.core.rooms_held(), 40);
+    hub.from = Ipv4Addr::LOCALHOST;
+    for no in 61..=80 {
+        assert!(accepted(&hub.create(no, no, "ada", &format!("r{no}"))));
+    }
+    assert_eq!(refused(&hub.create(81, 81, "ada", "one more")), why);
+    // Rooms without a member end for others, and count against nobody.
+    (1..=30).for_each(|no| drop(hub.leave(100 + no, no)));
+    hub.from = Ipv4Addr::new(203, 0, 113, 7);
+    assert!(accepted(&hub.create(200, 200, "eve", "again")));
+}
+
+#[test]
 fn whoever_is_there_is_in_a_room_though_its_record_is_late() {
     let mut hub = Hub::new(10);
     hub.hear(10, vec![there(2, "bob", "r", 1_000_009)]);
