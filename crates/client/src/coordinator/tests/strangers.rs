@@ -158,7 +158,7 @@ async fn where_nobody_accepts_or_too_many_wait_whoever_asks_is_refused_and_told_
     let (for_ada, for_bob, _) = wired("ada", "bob");
     ada.register_with("ada", for_ada).unwrap();
     bob.register_with("bob", for_bob).unwrap();
-    let refused = |failed: &Result<Connected, Error>| matches!(failed, Err(Error::Connect(ConnectFailure::Refused { reason, .. })) if reason.contains("takes connections"));
+    let refused = |failed: &Result<Connected, Error>| matches!(failed, Err(Error::Connect(ConnectFailure::Refused { reason, .. })) if reason.contains("accepts no connections"));
     let failed = timeout(LIMIT, ada.connect_to_peer("bob")).await.unwrap();
     assert!(refused(&failed), "nobody has ever accepted: {failed:?}");
     // Once is enough; then they wait.
