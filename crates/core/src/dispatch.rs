@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::api::{Bye, Output, Route, record_id};
+use super::api::{Bye, Output, Route, SharedRoutes, record_id};
 use super::contest::ContestAction;
 use super::directory::KeyChange;
 use super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId};
@@ -32,7 +32,7 @@ impl Core {
                 self.on_link_event(now, event);
             } else if let Some(event) = self.routing.topology.poll_event() {
                 self.on_topology_event(now, event);
-            } else if let Some(action) = self.next_action(now) {
+            } else if let Some(action) = self.presence.next_action(now.at, &self.directory) {
                 self.on_action(now, action);
             } else if !self.pass_changes_on(now) && !self.evict_excess_members(now) {
                 break;
@@ -50,13 +50,6 @@ impl Core {
         for (link, frame) in self.routing.subscriptions.take_frames() {
             self.linkage.ask(link, frame);
         }
-    }
-
-    pub(super) fn next_action(&mut self, now: Now) -> Option<ContestAction> {
-        self.presence
-            .contests
-            .settle(now.at, &self.directory.read());
-        self.presence.contests.poll_action()
     }
 
     pub(super) fn on_action(&mut self, now: Now, action: ContestAction) {
@@ -185,37 +178,8 @@ impl Core {
         }
     }
 
-    /// Tells the subscriptions only of routes that have changed: in a large mesh most runs change few.
     pub(super) fn on_routes_changed(&mut self, now: Now) {
-        let routes = self.routing.topology.routes();
-        let before = std::mem::replace(&mut self.routing.routed, Arc::clone(&routes));
-        let mut lost: Vec<HubId> = before
-            .by_hub
-            .keys()
-            .filter(|hub| !routes.by_hub.contains_key(*hub))
-            .copied()
-            .collect();
-        lost.sort_unstable();
-        for hub in lost {
-            self.routing.subscriptions.on_route_lost(hub);
-        }
-        let way = |route: &Route| (route.hop.link, route.incarnation);
-        let mut moved: Vec<(HubId, Route)> = routes
-            .by_hub
-            .iter()
-            .filter(|(hub, route)| before.by_hub.get(*hub).map(way) != Some(way(route)))
-            .map(|(hub, route)| (*hub, *route))
-            .collect();
-        moved.sort_unstable_by_key(|(hub, _)| *hub);
-        for (hub, route) in moved {
-            self.routing.subscriptions.on_route(
-                &self.directory.read(),
-                hub,
-                route.incarnation,
-                route.hop.link,
-            );
-            self.routing.arrange(hub);
-        }
+        let routes = self.routing.follow_routes();
         self.exchange.lock().set_routes(now.at, routes);
         self.routing.interest.look_soon(now.at);
         self.go_on_where_known(now);
@@ -383,6 +347,41 @@ impl Core {
 }
 
 impl Routing {
+    /// Tells the subscriptions only of routes that have changed, because in a large mesh most runs change few. Gives all
+    /// routes.
+    fn follow_routes(&mut self) -> SharedRoutes {
+        let routes = self.topology.routes();
+        let before = std::mem::replace(&mut self.routed, Arc::clone(&routes));
+        let mut lost: Vec<HubId> = before
+            .by_hub
+            .keys()
+            .filter(|hub| !routes.by_hub.contains_key(*hub))
+            .copied()
+            .collect();
+        lost.sort_unstable();
+        for hub in lost {
+            self.subscriptions.on_route_lost(hub);
+        }
+        let way = |route: &Route| (route.hop.link, route.incarnation);
+        let mut moved: Vec<(HubId, Route)> = routes
+            .by_hub
+            .iter()
+            .filter(|(hub, route)| before.by_hub.get(*hub).map(way) != Some(way(route)))
+            .map(|(hub, route)| (*hub, *route))
+            .collect();
+        moved.sort_unstable_by_key(|(hub, _)| *hub);
+        for (hub, route) in moved {
+            self.subscriptions.on_route(
+                &self.directory.read(),
+                hub,
+                route.incarnation,
+                route.hop.link,
+            );
+            self.arrange(hub);
+        }
+        routes
+    }
+
     /// Makes a hub's claims visible or not, as its reachability and its incarnation say.
     pub(super) fn show(&mut self, hub: HubId, reason: LeaveReason) {
         let sets = self.directory.read().sets_of(&hub);

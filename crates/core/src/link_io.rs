@@ -208,14 +208,18 @@ impl Core {
                 origin,
                 incarnation,
                 seq,
-            } => self.handle_follow(link, Set::all(origin), incarnation, seq),
+            } => self
+                .routing
+                .handle_follow(link, Set::all(origin), incarnation, seq),
             ControlFrame::Follow {
                 set,
                 incarnation,
                 seq,
-            } => self.handle_follow(link, set, incarnation, seq),
-            ControlFrame::Unsubscribe { origin } => self.handle_unfollow(link, &Set::all(origin)),
-            ControlFrame::Unfollow { set } => self.handle_unfollow(link, &set),
+            } => self.routing.handle_follow(link, set, incarnation, seq),
+            ControlFrame::Unsubscribe { origin } => {
+                self.routing.handle_unfollow(link, &Set::all(origin))
+            }
+            ControlFrame::Unfollow { set } => self.routing.handle_unfollow(link, &set),
             ControlFrame::Delta(delta) => self.handle_delta(now, link, Scope::All, delta),
             ControlFrame::Changes(scope, delta) => self.handle_delta(now, link, scope, delta),
             ControlFrame::Audit {
@@ -244,35 +248,6 @@ impl Core {
             self.routing.topology.on_stale(now.at, known);
         }
         self.linkage.links.on_bye(now.at, link, bye);
-    }
-
-    /// A neighbour takes a set. Its records take the same way as all of a hub's claims, or as its networks.
-    fn handle_follow(&mut self, link: LinkId, set: Set, incarnation: Incarnation, seq: u64) {
-        let hub = set.hub;
-        if !matches!(set.scope, Scope::Of(_)) {
-            self.routing.topology.on_subscribed(link, hub);
-        }
-        if self
-            .routing
-            .subscribers
-            .on_subscribe(link, set.clone(), incarnation, seq)
-        {
-            self.routing.on_followed(&set);
-        }
-    }
-
-    fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
-        self.routing.subscribers.on_unsubscribe(link, set);
-        let takes = |set: &Set| {
-            self.routing
-                .subscribers
-                .children(set)
-                .any(|child| child == link)
-        };
-        if !takes(&Set::all(set.hub)) && !takes(&Set::networks(set.hub)) {
-            self.routing.topology.on_unsubscribed(link, &set.hub);
-        }
-        self.routing.on_followed(set);
     }
 
     pub(super) fn handle_delta(&mut self, now: Now, link: LinkId, scope: Scope, delta: Delta) {
@@ -422,6 +397,29 @@ impl Core {
 }
 
 impl Routing {
+    /// A neighbour takes a set. Its records take the same way as all of a hub's claims, or as its networks.
+    fn handle_follow(&mut self, link: LinkId, set: Set, incarnation: Incarnation, seq: u64) {
+        let hub = set.hub;
+        if !matches!(set.scope, Scope::Of(_)) {
+            self.topology.on_subscribed(link, hub);
+        }
+        if self
+            .subscribers
+            .on_subscribe(link, set.clone(), incarnation, seq)
+        {
+            self.on_followed(&set);
+        }
+    }
+
+    fn handle_unfollow(&mut self, link: LinkId, set: &Set) {
+        self.subscribers.on_unsubscribe(link, set);
+        let takes = |set: &Set| self.subscribers.children(set).any(|child| child == link);
+        if !takes(&Set::all(set.hub)) && !takes(&Set::networks(set.hub)) {
+            self.topology.on_unsubscribed(link, &set.hub);
+        }
+        self.on_followed(set);
+    }
+
     /// Nothing is taken by this link any more, and nothing given.
     pub(super) fn forget_sets_by(&mut self, link: LinkId) {
         self.subscriptions.on_link_down(link);

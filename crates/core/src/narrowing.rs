@@ -182,65 +182,13 @@ impl Core {
         }
     }
 
-    /// Looks at the hubs in reach: whether all know of interest and one asks for it.
+    /// Looks at the hubs in reach, and begins to take single networks, or all, if that is due.
     fn look_at_mesh(&mut self, now: Now) {
-        if !self.routing.interest.config.known {
-            return;
+        if let Some(narrow) = self.routing.judge_mesh(now.at) {
+            self.routing.turn(narrow);
+            self.rest_if_whole(now);
+            self.counters.turns += 1;
         }
-        let routes = self.routing.topology.routes();
-        let hubs = routes.by_hub.len() + 1;
-        // If there are too many hubs, the peers need not be counted.
-        let peers = match hubs > self.routing.interest.config.full_hubs {
-            true => 0,
-            false => self.directory.read().peers(),
-        };
-        let asks = self.routing.interest.judge(now.at, hubs, peers);
-        self.routing.topology.set_interest(now.at, Some(asks));
-        let (mut all_know, mut one_asks) = (true, asks);
-        for hub in routes.by_hub.keys() {
-            let record = self.routing.topology.record(*hub);
-            match record.and_then(|record| record.asks_for_interest()) {
-                Some(asks) => one_asks |= asks,
-                None => all_know &= self.mutants.old_hubs_uncounted(),
-            }
-        }
-        if (all_know && one_asks) != self.routing.interest.narrow {
-            self.turn(now, !self.routing.interest.narrow);
-        }
-    }
-
-    /// Begins to take single networks, or all.
-    fn turn(&mut self, now: Now, narrow: bool) {
-        let was_active = self.routing.interest.is_active();
-        self.routing.interest.narrow = narrow;
-        if !was_active {
-            let me = self.me;
-            let mut directory = self.directory.write();
-            directory.open_lines();
-            directory.open_views(&me);
-            let own = directory.own_networks();
-            drop(directory);
-            for network in own {
-                self.routing.on_own_claim(&network);
-            }
-            // All hubs go by the bans of all.
-            if self.routing.interest.on_member(&bans_network()) {
-                self.routing.review_network(&bans_network());
-            }
-            self.routing.serve_all_of(me);
-        }
-        let routes = self.routing.topology.routes();
-        let parts = self.routing.interest.by_parts.iter();
-        let hubs: BTreeSet<HubId> = routes.by_hub.keys().chain(parts).copied().collect();
-        for hub in hubs {
-            self.routing.arrange(hub);
-            if narrow && self.routing.interest.by_parts.contains(&hub) {
-                // Networks that came to be of interest while all was on its way were not asked for.
-                self.routing.review_all_of(hub);
-            }
-        }
-        self.rest_if_whole(now);
-        self.counters.turns += 1;
     }
 
     /// Once every hub's whole set is here, there is no interest.
@@ -256,6 +204,65 @@ impl Core {
 }
 
 impl Routing {
+    /// Looks at the hubs in reach, whether all know of interest and one asks for it. Gives what to take from now on, if
+    /// that changes: single networks or all.
+    fn judge_mesh(&mut self, now: Moment) -> Option<bool> {
+        if !self.interest.config.known {
+            return None;
+        }
+        let routes = self.topology.routes();
+        let hubs = routes.by_hub.len() + 1;
+        // If there are too many hubs, the peers need not be counted.
+        let peers = match hubs > self.interest.config.full_hubs {
+            true => 0,
+            false => self.directory.read().peers(),
+        };
+        let asks = self.interest.judge(now, hubs, peers);
+        self.topology.set_interest(now, Some(asks));
+        let (mut all_know, mut one_asks) = (true, asks);
+        for hub in routes.by_hub.keys() {
+            let record = self.topology.record(*hub);
+            match record.and_then(|record| record.asks_for_interest()) {
+                Some(asks) => one_asks |= asks,
+                None => all_know &= self.mutants.old_hubs_uncounted(),
+            }
+        }
+        let narrow = all_know && one_asks;
+        (narrow != self.interest.narrow).then_some(narrow)
+    }
+
+    /// Begins to take single networks, or all.
+    fn turn(&mut self, narrow: bool) {
+        let was_active = self.interest.is_active();
+        self.interest.narrow = narrow;
+        if !was_active {
+            let me = self.me;
+            let mut directory = self.directory.write();
+            directory.open_lines();
+            directory.open_views(&me);
+            let own = directory.own_networks();
+            drop(directory);
+            for network in own {
+                self.on_own_claim(&network);
+            }
+            // All hubs go by the bans of all.
+            if self.interest.on_member(&bans_network()) {
+                self.review_network(&bans_network());
+            }
+            self.serve_all_of(me);
+        }
+        let routes = self.topology.routes();
+        let parts = self.interest.by_parts.iter();
+        let hubs: BTreeSet<HubId> = routes.by_hub.keys().chain(parts).copied().collect();
+        for hub in hubs {
+            self.arrange(hub);
+            if narrow && self.interest.by_parts.contains(&hub) {
+                // Networks that came to be of interest while all was on its way were not asked for.
+                self.review_all_of(hub);
+            }
+        }
+    }
+
     /// Whether a peer here, or a hub behind a neighbour, needs a set of one network.
     pub(super) fn has_use_for(&self, set: &Set) -> bool {
         match &set.scope {

@@ -12,7 +12,7 @@ use super::REFILL_PAUSE;
 use super::api::Output;
 use super::bans::Bans;
 use super::clock::Clock;
-use super::contest::Contests;
+use super::contest::{ContestAction, Contests};
 use super::directory::Directory;
 use super::ids::{ClaimNo, Moment, NetworkKey, PeerId};
 use super::policy::Policies;
@@ -51,6 +51,16 @@ impl Presence {
             over_capacity: BTreeSet::new(),
             next_refill: None,
         }
+    }
+
+    /// The next step of the contests, as the claims are now.
+    pub(super) fn next_action(
+        &mut self,
+        now: Moment,
+        directory: &RwLock<Directory>,
+    ) -> Option<ContestAction> {
+        self.contests.settle(now, &directory.read());
+        self.contests.poll_action()
     }
 
     /// Whether a network can take one more member, under this id.
