@@ -199,9 +199,9 @@ impl Pace {
         self.refuse()
     }
 
-    /// Says when a message may be that costs as much as this many; `counts` unless that was asked of it before. Whoever has
-    /// had as much wait as is tolerated of others that is refused, beyond what it was granted at once meanwhile, has kept on
-    /// for long.
+    /// Says when a message with this cost may come; `counts` unless this was asked for it before. A sender has gone on
+    /// for too long once it has waited as much as is tolerated of refusals of others, beyond what it was granted at
+    /// once meanwhile.
     pub fn delay(&mut self, cost: NonZeroU32, counts: bool) -> Delay {
         let Some(limiter) = &self.limiter else {
             return Delay::None;

@@ -1,4 +1,4 @@
-//! What operators ask of a hub and its mesh beyond what the status pages show: the seam to whoever can answer.
+//! What operators ask of a hub and its mesh beyond what the status pages show: the seam to the part that can answer.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,6 +1,6 @@
 //! Whether the hub takes too much memory to let anybody in: `MEMORY_WARNING_THRESHOLD`, `MEMORY_CRITICAL_THRESHOLD`.
 //!
-//! Told how much it is, once a second, by `memory`; asked by whoever would let somebody in. Knows no room and no process.
+//! Told how much it is, once a second, by `memory`; asked by code that lets clients in. Knows no room and no process.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

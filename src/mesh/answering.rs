@@ -1,7 +1,7 @@
 //! Answers the hubs that ask for their operators, and tells those that listen what happens here.
 //!
 //! One task for each hub, started by `handle`. What hubs say to each other is `questions`'; it travels by the data path, and
-//! what finds no room on the way is lost: questions have a limit, and whoever listens says so again.
+//! what finds no room on the way is lost: questions have a limit, and a hub with a reader says so again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -166,7 +166,7 @@ impl Listening {
         }
     }
 
-    /// Says to the others that somebody listens here, if that is so.
+    /// Tells the others that this hub has a reader, if it has one.
     fn listen(&mut self, shared: &MeshContext) {
         let events = &shared.router.registry().watch().events;
         if !events.is_listened_to() {

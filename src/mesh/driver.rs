@@ -251,7 +251,7 @@ impl Driver {
                 let _ = asker.send(lifted);
             }
             Input::EndEmptyRooms { most, ended } => {
-                // Whoever asked may have gone away.
+                // The part that asked may have gone away.
                 let held = self.core.rooms_held();
                 let _ = ended.send((held, self.core.end_empty_rooms(now, most)));
             }
@@ -263,7 +263,7 @@ impl Driver {
         }
     }
 
-    /// Has whoever connects and joins checked against the bans that count now.
+    /// Makes connects and joins be checked against the bans that count now.
     fn show_bans(&self) {
         let watch = self.router.registry().watch();
         watch.bans.set(self.core.bans());

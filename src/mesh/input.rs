@@ -62,7 +62,7 @@ pub enum Input {
     ProbeResult { token: u64, alive: bool },
     /// Asks the other hubs how they are.
     AskHubs(Answers),
-    /// An operator bans somebody.
+    /// An operator places a ban.
     PlaceBan {
         ban: Ban,
         asker: oneshot::Sender<Result<(), BansFull>>,

@@ -1,6 +1,6 @@
 //! What waits to be written to one hub-to-hub link.
 //!
-//! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by whoever sends it, from any thread.
+//! Two lanes. *Data* (signals, acknowledgements) is encoded straight into batches by its sender, from any thread.
 //! Once [`BACKED_UP`] bytes of signals wait, this hub's own peers are held to their shares (see
 //! [`Exchange::set_backed_up`](hubmesh_core::exchange::Exchange::set_backed_up)), and the frames that came by each
 //! link, or began here, have shares too (`shares`); a frame over its share is dropped, and its source sends it again.

@@ -1,6 +1,6 @@
 //! What the mesh is asked for operators: this hub answers for itself, and asks the others.
 //!
-//! What hubs say to each other is `questions`', and `answering` answers. Whoever does not answer in time is not waited for.
+//! What hubs say to each other is `questions`', and `answering` answers. A hub that does not answer in time is not waited for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl Mesh {
         self.shared.published().graph().to_vec()
     }
 
-    /// The hub of whoever has this id, and since when it has, as Unix time in milliseconds.
+    /// The hub of the peer with this id, and since when the peer has it, as Unix time in milliseconds.
     pub fn holder(&self, network: &NetworkKey, peer: &PeerId) -> Option<(HubId, u64)> {
         let directory = self.shared.router.directory().read();
         let (found, hlc) = directory.holder(network, peer)?;

@@ -100,7 +100,7 @@ pub(super) enum Message {
         /// What is answered.
         answer: Answer,
     },
-    /// Whoever sends this wants to hear what happens at the other hub, for a while.
+    /// The sender wants the events of the other hub, for a while.
     Listen,
     /// What happened.
     Events {
@@ -173,7 +173,7 @@ impl Questions {
         if let Some(open) = state.open.remove(&token)
             && answer.is_bounded()
         {
-            // Whoever asked may have given up.
+            // The part that asked may have given up.
             let _ = open.answers.try_send((from, answer));
         }
     }

@@ -456,7 +456,7 @@ impl Router {
                     let _ = self.relays.try_send((from, payload));
                 }
                 Effect::HubMessage { from, payload } if tagged::is(tagged::OPERATORS, &payload) => {
-                    // So is this, or it is given up by whoever asked.
+                    // So is this, or the part that asked gives it up.
                     let _ = self.operators.try_send((from, payload));
                 }
                 Effect::HubMessageFailed { token, .. } if token == NOBODY_S => {}

@@ -232,9 +232,9 @@ impl Mailbox {
         self.proven.get().map(Box::as_ref).or(self.party.as_ref())
     }
 
-    /// From now on it is of this party. Only once: nobody becomes somebody else.
+    /// From now on it belongs to this party. Only once: a client never becomes another party.
     pub fn prove(&self, party: Party) {
-        // Whoever has proven who it is stays that.
+        // A proven party stays the same.
         let _ = self.proven.set(Box::new(party));
     }
 

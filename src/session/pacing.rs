@@ -1,6 +1,6 @@
 //! How fast a client may speak, and what becomes of what comes too fast.
 //!
-//! Most clients are told, and what they said is dropped; whoever goes on for long is parted from. Some take any word of the
+//! Most clients are told, and what they said is dropped; a client that goes on for long is closed. Some take any word of the
 //! hub's for the end of their connection: those are not told, but read more slowly. What came too fast then waits alone for
 //! its time, and nothing behind it is read, so that the client's own end of the connection fills; one that keeps on for
 //! long is told and parted from all the same. What waits is one message for each client, and counts against the hub's

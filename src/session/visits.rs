@@ -1,10 +1,9 @@
 //! Members of rooms that came by HTTP and have no connection.
 //!
-//! A visit is a membership like any other, but nothing reaches it: signals to it fail, and what is published passes it by. It
-//! lasts for as long as a client of rooms may be silent, and as long again each time that it is asked for anew, and no longer than
-//! the token that it was asked for with. Whoever
-//! comes under its id with a connection has the id, for a visitor shows no sign of life once it is in its room. Knows no
-//! HTTP; asked through [`Sessions`].
+//! A visit is a membership like any other, but nothing reaches it: signals to it fail, and publications pass it by. It
+//! lasts for as long as a client of rooms may be silent, and for as long again with each new request, but no longer
+//! than the token of the last request. A client that connects under its id takes the id over, because a visitor shows
+//! no sign of life once it is in its room. Knows no HTTP; asked through [`Sessions`].
 //!
 //! Invariants: a visit ends in exactly one way, and gives its claim up then; where its future is dropped, it is over.
 
@@ -61,7 +60,7 @@ impl Visitor {
     }
 }
 
-/// Why somebody has no visit.
+/// Why a user has no visit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoVisit {
     /// The room does not take it, or there is none; in words, as a client with a connection would be told.

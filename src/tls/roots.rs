@@ -1,4 +1,4 @@
-//! Whose certificates are believed when somebody else is called: the roots of the system.
+//! Whose certificates are believed when the hub calls another server: the roots of the system.
 //!
 //! Reads files: not to be called where that keeps others waiting.
 

@@ -1,4 +1,4 @@
-//! The servers on Node that a hub is measured beside: npm packages, installed by whoever wants the comparison.
+//! The servers on Node that a hub is measured beside: npm packages, installed by a user who wants the comparison.
 //!
 //! Owns which packages those are and the few lines of JavaScript that start each. Each says [`LINE`] and its address once
 //! it listens.

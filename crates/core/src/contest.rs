@@ -1,4 +1,4 @@
-//! Who may hold an id that somebody holds already.
+//! Which peer may hold an id that another peer holds already.
 //!
 //! A newcomer claims a held id only when the holder is the same party (equal, non-empty proofs), is found
 //! dead, or is gone. The hub of the holder decides: it compares the proofs, else asks the holder for a sign of

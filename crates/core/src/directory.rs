@@ -109,7 +109,7 @@ pub struct KeyChange {
     pub before: Option<Shown>,
     /// The shown holder now.
     pub after: Option<Shown>,
-    /// Somebody, shown or quiet, holds the id now, and another claim (or none) held it before.
+    /// A claim, shown or quiet, holds the id now, and another claim (or none) held it before.
     pub appeared: bool,
     /// This hub's claims that lost the id to another hub's by this change.
     pub lost: Vec<ClaimNo>,

@@ -2,7 +2,7 @@
 //!
 //! Every identifier of the mesh is a type of its own, so that a hub id cannot be passed for a peer id, nor a
 //! sequence number for a claim number. Nothing here knows of sockets or of time's passing: a [`Moment`] is
-//! handed in by whoever owns a clock (the driver) or makes one up (the simulator).
+//! handed in by the owner of a clock (the driver, or the simulator with an invented one).
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -214,7 +214,7 @@ impl NetworkKey {
             .is_none_or(|dialect| dialect.policy().tells_of_peers)
     }
 
-    /// Whether it is a room, which somebody creates and which has a host.
+    /// Whether it is a room: a client creates it, and it has a host.
     pub fn is_room(&self) -> bool {
         self.dialect().is_some_and(|dialect| dialect.policy().rooms)
     }

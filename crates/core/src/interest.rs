@@ -157,7 +157,7 @@ impl Interest {
         }
     }
 
-    /// Somebody wants to be in a network. Gives the join back if there is nothing to wait for; true with it if the network
+    /// A peer wants to be in a network. Gives the join back if there is nothing to wait for; true with it if the network
     /// was of no interest before.
     pub(super) fn on_join(
         &mut self,

@@ -26,7 +26,7 @@
 //!
 //! What others see: the vocabulary ([`ids`], [`api`], [`reach`]), [`Core`] with its configuration, the two parts that the
 //! data path shares ([`directory`], [`exchange`]), and what travels between hubs ([`frames`] as values, [`wire`] as
-//! bytes). [`rng`] and [`mutants`] are there for whoever drives a core in a test.
+//! bytes). [`rng`] and [`mutants`] are for code that drives a core in a test.
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

@@ -111,7 +111,7 @@ pub struct Policy {
     pub proves_later: bool,
     /// A client that sends too fast is read more slowly and told nothing, since a word of it would end its connection.
     pub slows_down: bool,
-    /// A network is a room: somebody creates it, the longest present member is its host, and it stays for a while without
+    /// A network is a room: a client creates it, the longest present member is its host, and it stays for a while without
     /// one. All hubs agree on it.
     pub rooms: bool,
     /// The most peers that a network shows; `None` is no limit.

@@ -141,7 +141,7 @@ impl Subscribers {
         self.sets_of(hub).any(|set| set.scope.network().is_some())
     }
 
-    /// The sets of this hub's that somebody takes.
+    /// The sets of this hub that neighbours take.
     pub fn sets_of(&self, hub: &HubId) -> impl Iterator<Item = &Set> {
         let hub = *hub;
         let sets = self.by_set.range(Set::all(hub)..).map(|(set, _)| set);

@@ -74,7 +74,7 @@ impl Registry {
     }
 }
 
-/// A room as somebody sees it who is told of nobody: with its host, which is a part of what it is.
+/// A room for a member that is told of no others: with its host, which is a part of the room.
 fn without_others(room: &Room, own: &PeerId) -> Room {
     let mut seen = room.clone();
     let mut is_host = true;

@@ -118,7 +118,7 @@ impl PendingJoins {
         self.by_id.keys().any(|(wanted, _)| wanted == network)
     }
 
-    /// Whether somebody waits for the id that this join wants.
+    /// Whether another join waits for the id that this one wants.
     pub(super) fn contains_rival_of(&self, join: &Join) -> bool {
         // Nearly no id is contested, and then no key is built.
         !self.by_id.is_empty() && self.by_id.contains_key(&id_of(join))

@@ -69,7 +69,7 @@ impl Probes {
         }
     }
 
-    /// Somebody asks about a holder. `token` is a new one, higher than all before.
+    /// A hub asks about a holder. `token` is a new one, higher than all before.
     pub(super) fn ask(&mut self, now: Moment, claim: ClaimNo, asker: Asker, token: u64) -> Asked {
         if self.alive.get(&claim).is_some_and(|at| now - *at < FRESH) {
             return Asked::Alive;

@@ -122,7 +122,7 @@ impl Lines {
         state.is_some_and(|state| state.complete)
     }
 
-    /// The networks that somebody says to have members in.
+    /// The networks in which some hub says that it has members.
     pub(super) fn networks(&self) -> impl Iterator<Item = &NetworkKey> {
         self.sets().into_iter().flat_map(|all| all.by_name.keys())
     }

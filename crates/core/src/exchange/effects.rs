@@ -72,7 +72,7 @@ pub mod counted {
     pub const NOT_UNDERSTOOD: &str = "not-understood";
     /// A frame in the name of a hub from which no way leads to where it came from; dropped.
     pub const ASTRAY: &str = "astray";
-    /// An acknowledgement of what was never sent: somebody spoke in our name. What may have been taken is given up.
+    /// An acknowledgement of what was never sent: another hub spoke in our name. What may have been taken is given up.
     pub const OUTPACED: &str = "outpaced";
     /// A signal that was here already; dropped and acknowledged again.
     pub const DUPLICATE: &str = "duplicate";
