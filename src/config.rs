@@ -457,8 +457,8 @@ const MAX_PATH_BYTES: usize = 4096;
 
 /// The check of JWTs, if there is a key. A second key is a problem, and so is a demand on tokens without a key.
 fn read_jwt(reader: &mut Reader) -> Option<Jwt> {
-    let secret = reader.is_set("JWT_SECRET");
-    let public = reader.is_set("JWT_PUBLIC_KEY");
+    let secret = reader.has_text("JWT_SECRET");
+    let public = reader.has_text("JWT_PUBLIC_KEY");
     let shared = reader.jwt_secret("JWT_SECRET");
     let key = shared.or(reader.jwt_public_key("JWT_PUBLIC_KEY"));
     let issuer = reader.optional_text("JWT_ISSUER", 256);

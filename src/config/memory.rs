@@ -27,7 +27,7 @@ impl MemoryThresholds {
 
 /// Reads both, and checks that the second is not below the first.
 pub(super) fn read(reader: &mut Reader) -> Option<MemoryThresholds> {
-    let mut bytes = |name| match reader.is_set(name) {
+    let mut bytes = |name| match reader.has_text(name) {
         true => reader
             .number::<u64>(name, 1..=MOST)
             .map(|mib| Some(mib * MIB)),

@@ -248,21 +248,21 @@ pub(super) fn read(reader: &mut Reader, is_hub: bool) -> Option<NatSettings> {
     let stun = read_stun(reader);
     let max_allocations = reader.number("TURN_MAX_ALLOCATIONS", 1..=60_000);
     let turn = read_turn(reader, max_allocations);
-    let has_secret = reader.is_set("TURN_SECRET");
+    let has_secret = reader.has_text("TURN_SECRET");
     // The problem of the list has been told already.
     if urls.is_some() && names_turn && !has_secret {
         let why = "is unset, while TURN_URLS names a TURN server: set the secret that it shares with this hub";
         reader.problem("TURN_SECRET", why);
     }
     let nearby: Option<usize> = reader.number("ICE_SERVERS_NEARBY", 0..=8);
-    let needs_none = names_turn || reader.is_set("TURN_PORT") || (is_hub && nearby != Some(0));
+    let needs_none = names_turn || reader.has_text("TURN_PORT") || (is_hub && nearby != Some(0));
     if urls.is_some() && has_secret && !needs_none {
         let why =
             "has no effect without a turn: or turns: server in TURN_URLS, TURN_PORT, or other hubs";
         reader.problem("TURN_SECRET", why);
     }
     let public = read_public(reader);
-    let public_name = reader.name("TURN_PUBLIC_NAME");
+    let public_name = reader.url_host("TURN_PUBLIC_NAME");
     let limits = read_limits(reader, max_allocations);
     let max_connections = reader.number("TURN_MAX_CONNECTIONS", 1..=1_000_000);
     Some(NatSettings {
@@ -281,7 +281,7 @@ pub(super) fn read(reader: &mut Reader, is_hub: bool) -> Option<NatSettings> {
 
 /// `None`: the settings cannot be used.
 fn read_stun(reader: &mut Reader) -> Option<Option<StunSettings>> {
-    let alternate_set = reader.is_set("STUN_ALT_PORT");
+    let alternate_set = reader.has_text("STUN_ALT_PORT");
     let alternate = reader.optional_port("STUN_ALT_PORT")?;
     let Some(port) = reader.optional_port("STUN_PORT")? else {
         if alternate_set {
@@ -304,7 +304,7 @@ fn read_turn(reader: &mut Reader, allocations: Option<usize>) -> Option<Option<T
     if let Some(Some(_)) = tls_port {
         if port.is_none() {
             reader.problem("TURN_TLS_PORT", "has no effect without TURN_PORT");
-        } else if !reader.is_set("TLS_CERT") {
+        } else if !reader.has_text("TLS_CERT") {
             let why = "needs the hub's certificate: set TLS_CERT and TLS_KEY";
             reader.problem("TURN_TLS_PORT", why);
         }

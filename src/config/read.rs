@@ -1,7 +1,7 @@
-//! Reads single settings from their texts and keeps their problems.
+//! Reads single settings from their texts, and collects the problems.
 //!
-//! A reader never stops at a problem: each method gives the value or notes why there is none, and [`Reader::finish`]
-//! gives all notes at once. It knows how values are written, not what they are for.
+//! A reader never stops at a problem: each method returns the value, or `None` and adds a problem. [`Reader::finish`]
+//! returns all problems at once. It knows how values are written, not what they are for.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -18,8 +18,7 @@ use super::{Problem, SETTINGS};
 use crate::auth::Secret;
 use crate::auth::jwt::{BadKey, JwtKey};
 
-/// Whether this can be looked up, and is not a number that the system would take for an address: it reads `8080` as
-/// 0.0.31.144.
+/// Whether this is a host name. A bare number is not: the system reads `8080` as the address 0.0.31.144.
 pub(super) fn is_host_name(text: &str) -> bool {
     let plain = |c: char| c.is_alphanumeric() || "-._".contains(c);
     text.chars().all(plain) && matches!(url::Host::parse(text), Ok(url::Host::Domain(_)))
@@ -28,7 +27,8 @@ pub(super) fn is_host_name(text: &str) -> bool {
 /// The texts of all settings, and the problems found so far.
 pub(super) struct Reader {
     texts: Vec<(&'static Setting, Option<String>)>,
-    used: Vec<String>,
+    /// The names of the settings that were read.
+    read: Vec<String>,
     problems: Vec<Problem>,
 }
 
@@ -36,7 +36,7 @@ impl Reader {
     pub(super) fn new(texts: Vec<(&'static Setting, Option<String>)>) -> Self {
         Reader {
             texts,
-            used: Vec::new(),
+            read: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -44,12 +44,12 @@ impl Reader {
     /// All problems, in the order in which they were found.
     ///
     /// # Panics
-    /// In debug builds, if a setting was never read: its entry in the table would be false.
+    /// In debug builds, if a setting was never read: such a setting is documented but has no effect.
     pub(super) fn finish(self) -> Vec<Problem> {
         debug_assert!(
             SETTINGS
                 .iter()
-                .all(|setting| self.used.contains(&setting.name())),
+                .all(|setting| self.read.contains(&setting.name())),
             "a setting is not read"
         );
         self.problems
@@ -62,9 +62,9 @@ impl Reader {
         });
     }
 
-    /// The text in force: the variable's, else the default.
+    /// The value of the variable, or else the default; trimmed. Marks the setting as read.
     fn text_of(&mut self, name: &str) -> String {
-        self.used.push(name.into());
+        self.read.push(name.into());
         let found = self
             .texts
             .iter()
@@ -103,9 +103,9 @@ impl Reader {
         self.number(name, bounds).map(Duration::from_secs)
     }
 
-    /// A port, or nothing if unset; `None` if the text is not a port.
+    /// A port from 0 to 65535. `Some(None)` if unset; `None`, and a problem, if it is wrong.
     pub(super) fn optional_port(&mut self, name: &str) -> Option<Option<u16>> {
-        match self.is_set(name) {
+        match self.has_text(name) {
             true => self.number(name, 0..=65_535).map(Some),
             false => Some(None),
         }
@@ -130,7 +130,7 @@ impl Reader {
         self.parsed(name, &text)
     }
 
-    /// A value that parses as `T`, or nothing if unset.
+    /// A value that parses as `T`. `None` if it is unset or wrong; a wrong value is a problem.
     pub(super) fn optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         let text = self.text_of(name);
         if text.is_empty() {
@@ -145,29 +145,32 @@ impl Reader {
             Ok(value) => Some(value),
             Err(why) => {
                 let shown = without_passwords(text);
-                self.problem(name, format!("{shown:?} cannot be used: {why}"));
+                self.problem(name, format!("{shown:?} cannot be read: {why}"));
                 None
             }
         }
     }
 
-    /// Text of 1 to `max` bytes.
+    /// Text of 1 to `max` bytes, without control characters.
     pub(super) fn text(&mut self, name: &str, max: usize) -> Option<String> {
         let text = self.text_of(name);
         if text.is_empty() || text.len() > max || text.chars().any(char::is_control) {
-            self.problem(name, format!("{text:?} is not 1 to {max} bytes of text"));
+            self.problem(
+                name,
+                format!("{text:?} is not 1 to {max} bytes of text without control characters"),
+            );
             return None;
         }
         Some(text)
     }
 
-    /// Text of 1 to `max` bytes, or nothing if unset.
+    /// Text of 1 to `max` bytes, without control characters. `None` if it is unset or wrong; a wrong value is a problem.
     pub(super) fn optional_text(&mut self, name: &str, max: usize) -> Option<String> {
         let unset = self.text_of(name).is_empty();
         if unset { None } else { self.text(name, max) }
     }
 
-    /// A token. Its problems are told without showing it.
+    /// A token. `None` if it is unset or wrong; the problem does not show the token.
     pub(super) fn secret(&mut self, name: &str) -> Option<Secret> {
         let text = self.text_of(name);
         if text.is_empty() {
@@ -176,30 +179,30 @@ impl Reader {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.problem(
                 name,
-                "has characters that a header cannot carry: use printable ASCII without spaces",
+                "has characters that do not fit a header: use printable ASCII without spaces",
             );
             return None;
         }
         Some(Secret::new(text))
     }
 
-    /// Whether the setting has a text.
-    pub(super) fn is_set(&mut self, name: &str) -> bool {
+    /// Whether the value, or else the default, is not empty.
+    pub(super) fn has_text(&mut self, name: &str) -> bool {
         !self.text_of(name).is_empty()
     }
 
-    /// Whether the operator has set it, even to its default.
-    pub(super) fn is_given(&self, name: &str) -> bool {
+    /// Whether the variable is in the environment, even if it has the default's value.
+    pub(super) fn is_in_environment(&self, name: &str) -> bool {
         let mut texts = self.texts.iter();
         texts.any(|(setting, text)| setting.name() == name && text.is_some())
     }
 
-    /// Whether two secrets have the same text.
+    /// Whether two secrets are set to the same text.
     pub(super) fn is_same(&mut self, name: &str, other: &str) -> bool {
-        self.is_set(name) && self.text_of(name) == self.text_of(other)
+        self.has_text(name) && self.text_of(name) == self.text_of(other)
     }
 
-    /// The secret of JWTs, or nothing if unset.
+    /// The secret of JWTs. `None` if it is unset or wrong; a wrong one is a problem.
     pub(super) fn jwt_secret(&mut self, name: &str) -> Option<JwtKey> {
         let text = self.text_of(name);
         if text.is_empty() {
@@ -208,8 +211,8 @@ impl Reader {
         self.key(name, JwtKey::secret(&text))
     }
 
-    /// The public key of JWTs, or nothing if unset: as PEM, in which `\n` may stand for the end of a line, or as the path
-    /// of a file.
+    /// The public key of JWTs: PEM, in which `\n` may stand for the end of a line, or the path of a file. `None` if it is
+    /// unset or wrong; a wrong one is a problem.
     pub(super) fn jwt_public_key(&mut self, name: &str) -> Option<JwtKey> {
         let text = self.text_of(name);
         if text.is_empty() {
@@ -246,22 +249,24 @@ impl Reader {
         self.problem(
             name,
             format!(
-                "{text:?} is neither an address nor a host name: use one of them, or :: or 0.0.0.0 for every \
+                "{text:?} is neither an address nor a host name: set one of them, or :: or 0.0.0.0 for every \
                  interface (the port goes into PORT)"
             ),
         );
         None
     }
 
-    /// A host name or an address, as it stands in a URL, or nothing if unset.
-    pub(super) fn name(&mut self, name: &str) -> Option<String> {
+    /// A host for a URL: a name or an IPv4 address. `None` if it is unset or wrong; a wrong one is a problem.
+    pub(super) fn url_host(&mut self, name: &str) -> Option<String> {
         let text = self.optional_text(name, 253)?;
         if is_host_name(&text) || text.parse::<std::net::Ipv4Addr>().is_ok() {
             return Some(text);
         }
         self.problem(
             name,
-            format!("{text:?} is not a host name such as turn.example.org"),
+            format!(
+                "{text:?} is neither a host name, such as turn.example.org, nor an IPv4 address"
+            ),
         );
         None
     }
@@ -273,13 +278,13 @@ impl Reader {
         match checked.and_then(|_| log_filter::check(&text)) {
             Ok(()) => Some(text),
             Err(why) => {
-                self.problem(name, format!("{text:?} cannot be used: {why}"));
+                self.problem(name, format!("{text:?} cannot be read: {why}"));
                 None
             }
         }
     }
 
-    /// A comma list, each value once. Every wrong entry is a problem of its own.
+    /// A list separated by commas. Duplicates are dropped. Each wrong entry is a problem of its own.
     pub(super) fn list<T: FromStr<Err: Display> + PartialEq>(
         &mut self,
         name: &str,

@@ -50,7 +50,7 @@ pub(super) fn check_room_members(
     let Some(members) = policy.capacity.filter(|most| *most > discovery_limit) else {
         return;
     };
-    if reader.is_given("MAX_ROOM_MEMBERS") {
+    if reader.is_in_environment("MAX_ROOM_MEMBERS") {
         let text = format!(
             "{members} is more than DISCOVERY_LIMIT = {discovery_limit}, the peers that a newcomer is told of"
         );

@@ -44,7 +44,7 @@ use views::Views;
 
 pub use lines::Lines;
 pub use log::Tombstone;
-pub use quota::{ClaimQuota, Used};
+pub use quota::{ClaimQuota, Usage};
 
 /// The most networks with a name of their own.
 const MAX_NETWORKS: usize = 4_000_000;
@@ -56,8 +56,8 @@ const MAX_SAME: usize = 4;
 #[derive(Debug)]
 struct OriginSet {
     hub: HubId,
-    /// The network, if these are its claims in that one alone.
-    of: Option<NetworkKey>,
+    /// `Some`: these are its claims in this network only.
+    only_network: Option<NetworkKey>,
     incarnation: Incarnation,
     /// Every change up to this one is applied.
     seq: u64,
@@ -68,7 +68,7 @@ struct OriginSet {
     /// The wrapping sum of the claims' hashes, for audits.
     hash: u64,
     /// What its claims take up.
-    used: Used,
+    used: Usage,
     /// The same claims by network, while they are asked for so.
     views: Option<Views>,
 }
@@ -77,14 +77,15 @@ struct OriginSet {
 struct Network {
     key: NetworkKey,
     hash: u64,
-    /// Shown records of any origin, visible or not, in no order.
+    /// Shown records of any origin, visible or not, in no order. The field `member` of each is its index here.
     members: Vec<RecordNo>,
     /// All records, quiet ones too: the network goes with the last.
     records: u32,
     /// Records of this hub: there is interest while there are any.
     own: u32,
-    /// The members by the hash of their ids, kept only while the network is so large that it is asked for.
-    places: Option<BTreeSet<(u64, RecordNo)>>,
+    /// The shown records by the positions of their ids (hashes), for neighbourhoods; `None` while the network is small.
+    /// Has the same records as `members`.
+    positions: Option<BTreeSet<(u64, RecordNo)>>,
 }
 
 /// The holder of an id, as other peers are shown it.
@@ -100,7 +101,7 @@ pub struct Shown {
 
 /// How the holder of an id changed, in a network of interest.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyChange {
+pub struct IdChange {
     /// The network.
     pub network: NetworkKey,
     /// The id.
@@ -111,7 +112,7 @@ pub struct KeyChange {
     pub after: Option<Shown>,
     /// A claim, shown or quiet, holds the id now, and another claim (or none) held it before.
     pub appeared: bool,
-    /// This hub's claims that lost the id to another hub's by this change.
+    /// This hub's claims to the id that did not win: another claim holds it now.
     pub lost: Vec<ClaimNo>,
     /// Why the one before is gone.
     pub reason: LeaveReason,
@@ -178,7 +179,7 @@ pub struct Directory {
     /// The sets that are of one network.
     by_part: BTreeMap<HubId, BTreeMap<NetworkKey, OriginNo>>,
     /// What each other hub's claims take up, whatever sets they are in.
-    used_by: HashMap<HubId, Used>,
+    used_by: HashMap<HubId, Usage>,
     /// In which networks the other hubs have members.
     lines: Lines,
     /// How far the numbers of this hub's own lines have come.
@@ -191,15 +192,15 @@ pub struct Directory {
     hidden_rooms: Vec<HiddenRoom>,
     own: HashMap<ClaimNo, RecordNo>,
     own_no: OriginNo,
-    changes: Vec<KeyChange>,
-    /// A network with at least this many members keeps them by the hash of their ids.
-    large: usize,
+    changes: Vec<IdChange>,
+    /// A network with more members than this also keeps them in order of position.
+    large_from: usize,
     hidden_origins: usize,
     /// All networks are of interest, also those in which this hub has no peer (any more).
-    keen: bool,
+    all_of_interest: bool,
     quota: ClaimQuota,
     /// What the claims of all other hubs take up.
-    used: Used,
+    used: Usage,
     /// Claims that were left out for lack of space, or because no honest hub makes them.
     left_out: u64,
     mutants: Mutants,
@@ -207,12 +208,12 @@ pub struct Directory {
 
 impl Directory {
     /// The directory of the hub `me`, empty. `seed` keeps the tables' hashes from being guessed; a network of
-    /// more than `large` members also keeps them in order of place.
+    /// more than `large_from` members also keeps them in order of position.
     pub fn new(
         me: HubId,
         incarnation: Incarnation,
         seed: u64,
-        large: usize,
+        large_from: usize,
         mutants: Mutants,
     ) -> Self {
         let mut directory = Directory {
@@ -234,15 +235,15 @@ impl Directory {
             own: HashMap::new(),
             own_no: 0,
             changes: Vec::new(),
-            large,
+            large_from,
             hidden_origins: 0,
-            keen: false,
+            all_of_interest: false,
             quota: ClaimQuota::default(),
-            used: Used::default(),
+            used: Usage::default(),
             left_out: 0,
             mutants,
         };
-        directory.own_no = directory.origin_no(me, incarnation);
+        directory.own_no = directory.origin_no_or_new(me, incarnation);
         let own = directory.own_mut();
         own.complete = true;
         own.visible = true;

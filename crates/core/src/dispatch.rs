@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::api::{Bye, Output, Route, SharedRoutes, record_id};
 use super::contest::ContestAction;
-use super::directory::KeyChange;
+use super::directory::IdChange;
 use super::ids::{HubId, Incarnation, LeaveReason, Moment, NetworkKey, Now, PeerId};
 use super::links::LinkEvent;
 use super::routing::Routing;
@@ -291,7 +291,7 @@ impl Core {
         true
     }
 
-    pub(super) fn pass_change_on(&mut self, now: Now, change: &KeyChange, rest: &[KeyChange]) {
+    pub(super) fn pass_change_on(&mut self, now: Now, change: &IdChange, rest: &[IdChange]) {
         {
             let directory = self.directory.read();
             if let Some(output) = self.presence.rosters.on_change(&directory, change, rest) {

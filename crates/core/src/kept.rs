@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Core;
-use super::directory::Used;
+use super::directory::Usage;
 use super::ids::Moment;
 use super::links::Links;
 
@@ -27,9 +27,9 @@ pub struct Kept {
     /// Bytes of data in changes that are kept aside until the last part of their delta is here.
     pub staged_bytes: usize,
     /// The most claims of another hub, and the most bytes of their data.
-    pub of_one: Used,
+    pub of_one: Usage,
     /// The same of all other hubs together.
-    pub of_others: Used,
+    pub of_others: Usage,
     /// Hubs whose signals are numbered.
     pub sources: usize,
     /// The most bytes of early signals of one source.

@@ -257,7 +257,10 @@ impl Core {
             hold_down: HoldDown::default(),
             routed: SharedRoutes::default(),
             subscriptions: Subscriptions::new(
-                config.quota.bytes.saturating_mul(ClaimQuota::HUBS),
+                config
+                    .quota
+                    .bytes
+                    .saturating_mul(ClaimQuota::ALL_HUBS_FACTOR),
                 mutants,
             ),
             subscribers: Subscribers::new(mutants),

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::api::{Output, PeerEvent, Recipients};
-use super::directory::{Directory, KeyChange};
+use super::directory::{Directory, IdChange};
 use super::ids::{ClaimNo, NetworkKey, PeerId};
 
 /// A peer knows hardly anybody when it knows fewer others than this part of the limit.
@@ -178,10 +178,10 @@ impl Rosters {
     pub fn on_change(
         &mut self,
         directory: &Directory,
-        change: &KeyChange,
-        rest: &[KeyChange],
+        change: &IdChange,
+        rest: &[IdChange],
     ) -> Option<Output> {
-        let KeyChange {
+        let IdChange {
             network,
             peer,
             before,
@@ -272,7 +272,7 @@ impl Rosters {
         directory: &Directory,
         network: &NetworkKey,
         joining: Option<&PeerId>,
-        rest: &[KeyChange],
+        rest: &[IdChange],
     ) {
         if self.limit == 0
             || self.large.contains_key(network)

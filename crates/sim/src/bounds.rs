@@ -40,7 +40,7 @@ fn measures(world: &World, no: HostNo) -> Vec<(&'static str, usize, usize)> {
     };
     let kept = core.kept(Moment(world.now()));
     let config = &world.config.core;
-    let all = |of_one: usize| of_one * ClaimQuota::HUBS;
+    let all = |of_one: usize| of_one * ClaimQuota::ALL_HUBS_FACTOR;
     vec![
         ("link records", kept.records, config.topology.max_hubs),
         (

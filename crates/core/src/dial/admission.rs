@@ -1,31 +1,31 @@
-//! Which hubs are let in, and which are sent on to others.
+//! Which hubs are accepted, and which are sent on to others.
 //!
-//! A hub that has `accept_up_to` links needs no more of them, but may be the only one that a newcomer knows. So it
-//! names a dozen others that it can reach, and parts. A hub that comes back after a while was not helped, and is let
-//! in, up to `accept_never_past` links. Otherwise a thousand hubs that start with one bootstrap address would all link
-//! with it at once, and part from it one by one.
+//! A hub that has `accept_up_to` links needs no more of them, but may be the only hub that a newcomer knows. So it names a
+//! dozen others that it can reach, and closes the link. A hub that comes back after a while has found no other way in: it is
+//! accepted, up to `accept_never_past` links. Otherwise a thousand hubs that start with one bootstrap address would all link
+//! with that hub at once, and leave it one by one.
 
 use super::super::ids::{HubId, Moment};
 use super::Dialer;
 use super::known::Known;
 
-/// The most hubs of which it is remembered that they were sent on.
+/// The most sent-on hubs that are remembered.
 const MAX_SENT_ON: usize = 4_096;
 
-/// What becomes of a link that another hub dialled.
+/// The answer to a link that another hub dialled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkAdmission {
     /// It stays.
     Welcome,
-    /// There are links enough, and the hub has others.
+    /// This hub has enough links, and the other hub has other links.
     Full,
-    /// There are links enough, and the hub is to try [`Dialer::introductions`] first.
+    /// This hub has enough links, and the other hub has to try [`Dialer::introductions`] first.
     Elsewhere,
 }
 
 impl Dialer {
-    /// Whether a link that `hub` dialled may stay. A neighbour's further link always may: one of them will be closed.
-    /// `follows` says that the hub makes use of introductions.
+    /// Whether a link that `hub` dialled may stay. A further link of a neighbour always may: one of the two will be closed.
+    /// `follows` says that the hub can use introductions.
     pub fn admit(&mut self, now: Moment, hub: HubId, follows: bool) -> LinkAdmission {
         if self.is_linked(hub) || self.standing < self.config.accept_up_to {
             return LinkAdmission::Welcome;
@@ -33,7 +33,7 @@ impl Dialer {
         if self.hubs.get(&hub).is_some_and(|known| known.reachable) {
             return LinkAdmission::Full;
         }
-        if follows && self.can_introduce() && !self.was_sent_on(now, hub) {
+        if follows && self.can_introduce() && !self.comes_back_or_is_noted(now, hub) {
             return LinkAdmission::Elsewhere;
         }
         if self.standing < self.config.accept_never_past {
@@ -43,7 +43,7 @@ impl Dialer {
         }
     }
 
-    /// Hubs to send another one on to, drawn at random.
+    /// The hubs that are named to a hub that is sent on, drawn at random.
     pub fn introductions(&mut self) -> Vec<HubId> {
         let mut others: Vec<HubId> = self.presentable().map(|(hub, _)| *hub).collect();
         let many = others.len().min(self.config.introduce);
@@ -55,7 +55,7 @@ impl Dialer {
         others
     }
 
-    /// Whether some hub is left to dial.
+    /// Whether there is still a hub to dial.
     pub(super) fn knows_others(&self) -> bool {
         let dials_them = self.config.auto_connect && self.config.introduce > 0;
         dials_them && self.hubs.values().any(Known::is_dialable)
@@ -71,8 +71,9 @@ impl Dialer {
         self.hubs.iter().filter(move |(_, known)| fits(known))
     }
 
-    /// Whether the hub was sent on a while ago. If not, it is being sent on now, and that is remembered.
-    fn was_sent_on(&mut self, now: Moment, hub: HubId) -> bool {
+    /// Whether the hub comes back after it was sent on. If it was not sent on yet, notes that it is sent on now.
+    /// When the table is full, every hub counts as one that comes back.
+    fn comes_back_or_is_noted(&mut self, now: Moment, hub: HubId) -> bool {
         let memory = self.config.introduce_memory;
         self.sent_on.retain(|_, at| now - *at < memory);
         if let Some(at) = self.sent_on.get(&hub).copied() {

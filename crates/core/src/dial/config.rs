@@ -1,4 +1,12 @@
-//! How a hub looks for links: all numbers of the dialler in one place.
+//! How a hub looks for links: all numbers of the dialler.
+//!
+//! Relations that have to hold ([`DialConfig::default`] is tested for them):
+//! - `nat_links` ≤ `degree` ≤ `accept_up_to` ≤ `accept_never_past`: a hub that dials until it has `degree` links must not be
+//!   full before it has them.
+//! - `backoff_first` ≤ `backoff_refused` ≤ `backoff_most`: each is a ceiling, and the last is the highest.
+//! - `introduce_again` ≤ `introduce_rest` / 2: the dialling hub waits `introduce_rest` ± 50 %, and has to be accepted when it
+//!   comes back.
+//! - `introduce_memory` > 1.5 × `introduce_rest`: else the hub that sent it on has forgotten that it did, and sends it on again.
 
 use std::time::Duration;
 
@@ -9,55 +17,56 @@ use super::super::mutants::Mutants;
 pub struct DialConfig {
     /// Dial what other hubs advertise; otherwise only the bootstrap addresses.
     pub auto_connect: bool,
-    /// Others can dial this hub.
+    /// Other hubs can dial this hub.
     pub can_be_dialled: bool,
-    /// In a mesh of at most this many hubs, this one included, all are dialled.
+    /// In a mesh of at most this many hubs, this one included, a hub dials all others.
     pub full_mesh_up_to: usize,
-    /// In a larger mesh, dial until this many links stand.
+    /// In a larger mesh, a hub dials until it has this many links.
     pub degree: usize,
-    /// The same for a hub that cannot be dialled.
+    /// A hub that cannot be dialled dials until it has this many links.
     pub nat_links: usize,
-    /// Past this many links, only hubs that have no other way into the mesh are accepted.
+    /// A hub with this many links accepts only hubs that have no other way into the mesh.
     pub accept_up_to: usize,
-    /// Past this many links, no hub is accepted.
+    /// A hub with this many links accepts no hub.
     pub accept_never_past: usize,
-    /// The ceiling of the first back-off; each later one doubles.
+    /// A back-off is a random time up to a ceiling. This is the first ceiling; it doubles with each failure.
     pub backoff_first: Duration,
     /// The highest ceiling.
     pub backoff_most: Duration,
-    /// The lowest ceiling after a refusal, which stands until an operator acts.
+    /// The lowest ceiling after a refusal. A refusal lasts until an operator acts, so there is no hurry.
     pub backoff_refused: Duration,
-    /// A link that stood for this long resets the back-off.
+    /// A link that was open for this long resets the back-off.
     pub reset_after: Duration,
     /// The least time between two new dials.
     pub spacing: Duration,
     /// A dial without an answer for this long has failed.
     pub answer_within: Duration,
-    /// How often an unreachable hub is tried, ± 50 %.
+    /// The time between two dials of an unreachable hub, ± 50 %.
     pub retry_unreachable: Duration,
-    /// Up to this many hubs that reach each other, each tries every unreachable hub that often; more of them share the
-    /// work.
+    /// If at most this many hubs reach each other, each of them dials every unreachable hub at that rate. If they are more,
+    /// they share the work: each dials less often.
     pub share_retries_past: usize,
-    /// The least time between two dials of unreachable hubs, while another can be reached.
+    /// The least time between any two dials of unreachable hubs, while at least one other hub can be reached.
     pub retry_spacing: Duration,
-    /// When to dial a full hub again that is reachable, ± 50 %.
+    /// The time before a hub is dialled again that refused because it was full, if it is reachable, ± 50 %.
     pub retry_full: Duration,
-    /// This many others are named to a hub that knows nobody, once there are `accept_up_to` links; 0 lets it in at
-    /// once.
+    /// When this hub has `accept_up_to` links and a hub without any other contact dials it, this hub refuses and names this
+    /// many others. 0: it accepts instead.
     pub introduce: usize,
-    /// How long a hub that was sent on leaves us alone, ± 50 %: it tries the others first.
+    /// After another hub has sent this hub on: how long this hub waits before it dials that one again, ± 50 %. Meanwhile it
+    /// dials the hubs that were named.
     pub introduce_rest: Duration,
-    /// A hub that comes back this long after it was sent on was not helped, and is let in.
+    /// A hub that dials again at least this long after this hub sent it on has found no other way in: it is accepted.
     pub introduce_again: Duration,
-    /// How long it is remembered that a hub was sent on.
+    /// How long this hub remembers which hubs it sent on.
     pub introduce_memory: Duration,
-    /// How long an address that led to ourselves is left alone.
+    /// The time before an address is dialled again that led to this hub itself.
     pub retry_self: Duration,
-    /// How long the higher of two hubs leaves the dialling to the lower.
+    /// How long the hub with the higher id of two waits for the other to dial first.
     pub yield_for: Duration,
-    /// The least time between two links that are given up, see `Dialer::poll_drop`.
+    /// The least time between two links that this hub closes because it has too many, see `Dialer::poll_drop`.
     pub drop_spacing: Duration,
-    /// Known faults, for tests of the tests.
+    /// Known bugs, for tests of the tests.
     pub mutants: Mutants,
 }
 
@@ -90,5 +99,30 @@ impl Default for DialConfig {
             drop_spacing: Duration::from_millis(25),
             mutants: Mutants::NONE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_relations_between_the_numbers_hold() {
+        let config = DialConfig::default();
+        let links = [
+            config.nat_links,
+            config.degree,
+            config.accept_up_to,
+            config.accept_never_past,
+        ];
+        assert!(links.is_sorted(), "{links:?}");
+        let ceilings = [
+            config.backoff_first,
+            config.backoff_refused,
+            config.backoff_most,
+        ];
+        assert!(ceilings.is_sorted(), "{ceilings:?}");
+        assert!(config.introduce_again <= config.introduce_rest / 2);
+        assert!(config.introduce_memory > config.introduce_rest * 3 / 2);
     }
 }

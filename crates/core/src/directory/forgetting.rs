@@ -1,16 +1,19 @@
-//! When retractions are forgotten: when they are too old, or too many.
+//! When retractions (`Tombstone`s) are forgotten: when they are too old, or too many.
+//!
+//! A subscriber whose cursor is older than a forgotten retraction gets the whole set again instead of a delta. So smaller
+//! bounds cost traffic after a cut, larger ones cost memory. No other number depends on them.
 
 use std::time::Duration;
 
 use super::super::ids::Moment;
 
-/// How many retractions are kept at most, unless a sixteenth of the live claims is more.
+/// At most this many retractions are kept, or one for every 16 live claims if that is more.
 const TOMBSTONES: usize = 1024;
-/// How long a retraction is kept at most.
+/// The longest time for which a retraction is kept.
 const TOMBSTONE_AGE: Duration = Duration::from_secs(60);
 
-/// Whether the oldest of `kept` retractions is to be forgotten: it was made at this moment, and there are `live` claims
-/// beside them.
-pub(super) fn is_past(oldest: Moment, kept: usize, live: usize, now: Moment) -> bool {
+/// Whether the oldest retraction has to be forgotten. `oldest` is when it was made, `kept` how many retractions there are,
+/// `live` how many claims.
+pub(super) fn must_forget_oldest(oldest: Moment, kept: usize, live: usize, now: Moment) -> bool {
     kept > TOMBSTONES.max(live / 16) || now - oldest > TOMBSTONE_AGE
 }

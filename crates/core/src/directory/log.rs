@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use super::super::ids::{ClaimNo, LeaveReason, Moment, NetworkKey, PeerId};
-use super::forgetting::is_past;
+use super::forgetting::must_forget_oldest;
 use super::store::RecordNo;
 use super::unknown::Unknowns;
 use crate::frames::UnknownChange;
@@ -190,7 +190,7 @@ impl Log {
     /// Forgets what is too old or too much: more than a sixteenth of the live claims, but 1,024 at least.
     pub fn prune(&mut self, now: Moment) {
         while let Some(oldest) = self.tombstones.front() {
-            if !is_past(oldest.at, self.tombstones.len(), self.live, now) {
+            if !must_forget_oldest(oldest.at, self.tombstones.len(), self.live, now) {
                 break;
             }
             self.floor = self.floor.max(oldest.seq);

@@ -1,15 +1,16 @@
 //! How much of this hub's memory the claims of other hubs may take up.
 //!
-//! A hub may author as many claims as it likes, so what this hub keeps of them is bounded, for each hub and for all
-//! together. This hub's own claims are bounded by its limits on peers and on records of rooms (`rooms`), and do not
-//! count. Called by `records` alone.
+//! Nothing stops another hub from authoring any number of claims. So the claims that this hub keeps are bounded, for each
+//! other hub and for all other hubs together. This hub's own claims do not count: its limits on peers and on room records
+//! (`crate::rooms`) bound them. Called by `super::records` alone.
 
-/// What one hub's claims may take up; all other hubs' together may take [`ClaimQuota::HUBS`] times that.
+/// The limit for the claims of one other hub. The limit for all other hubs together is [`ClaimQuota::ALL_HUBS_FACTOR`] times
+/// as high.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimQuota {
     /// Claims of one hub, at about 100 bytes each.
     pub claims: usize,
-    /// Bytes of data that the claims of one hub show.
+    /// Bytes of data in the claims of one hub.
     pub bytes: usize,
 }
 
@@ -23,38 +24,39 @@ impl Default for ClaimQuota {
 }
 
 impl ClaimQuota {
-    /// How many hubs may take all that one may.
-    pub const HUBS: usize = 4;
+    /// The limit for all other hubs, as a multiple of the limit for one.
+    pub const ALL_HUBS_FACTOR: usize = 4;
 
-    /// Whether `more` may be taken up, beside what its hub and all hubs take up already.
-    pub(super) fn allow(&self, more: Used, of_hub: Used, of_all: Used) -> bool {
-        let fits = |used: Used, hubs: usize| {
+    /// Whether `more` fits when its hub already uses `of_hub`, and all other hubs together use `of_all`. Bans have no limit
+    /// of their own: they are among `claims`.
+    pub(super) fn allow(&self, more: Usage, of_hub: Usage, of_all: Usage) -> bool {
+        let fits = |used: Usage, hubs: usize| {
             used.claims + more.claims <= self.claims.saturating_mul(hubs)
                 && used.bytes + more.bytes <= self.bytes.saturating_mul(hubs)
         };
-        fits(of_hub, 1) && fits(of_all, Self::HUBS)
+        fits(of_hub, 1) && fits(of_all, Self::ALL_HUBS_FACTOR)
     }
 }
 
-/// What claims take up.
+/// The space that some claims use.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Used {
-    /// How many they are.
+pub struct Usage {
+    /// The number of claims.
     pub claims: usize,
-    /// Bytes of their data.
+    /// The bytes of their data.
     pub bytes: usize,
-    /// How many of them hold bans, and are of no peers.
+    /// The number of these claims that hold bans. It is counted so that figures about peers can leave them out.
     pub(super) bans: usize,
 }
 
-impl Used {
-    pub(super) fn add(&mut self, other: Used) {
+impl Usage {
+    pub(super) fn add(&mut self, other: Usage) {
         self.claims += other.claims;
         self.bytes += other.bytes;
         self.bans += other.bans;
     }
 
-    pub(super) fn take(&mut self, other: Used) {
+    pub(super) fn subtract(&mut self, other: Usage) {
         self.claims = self.claims.saturating_sub(other.claims);
         self.bytes = self.bytes.saturating_sub(other.bytes);
         self.bans = self.bans.saturating_sub(other.bans);

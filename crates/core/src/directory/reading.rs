@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::super::exchange::Found;
 use super::super::ids::{ClaimNo, Hlc, HubId, NetworkKey, PeerId, mix};
 use super::log::Step;
-use super::quota::Used;
+use super::quota::Usage;
 use super::store::{ClaimRecord, NetworkNo, OriginNo, RecordNo};
 use super::{ClaimView, Directory, Network, OriginSet, OriginState, SetPart, Shown};
 use crate::frames::{Change, Claim, Entry};
@@ -278,7 +278,7 @@ impl Directory {
         let Some((no, places)) = self
             .by_name
             .get(network)
-            .and_then(|no| Some((*no, self.network_at(*no)?.places.as_ref()?)))
+            .and_then(|no| Some((*no, self.network_at(*no)?.positions.as_ref()?)))
         else {
             return self
                 .members(network, peer)
@@ -416,15 +416,15 @@ impl Directory {
     }
 
     /// What the claims of all other hubs take up.
-    pub fn used(&self) -> Used {
+    pub fn used(&self) -> Usage {
         self.used
     }
 
     /// The most claims that one other hub has, and the most data.
-    pub fn most_used(&self) -> Used {
+    pub fn most_used(&self) -> Usage {
         self.used_by
             .values()
-            .fold(Used::default(), |most, used| Used {
+            .fold(Usage::default(), |most, used| Usage {
                 claims: most.claims.max(used.claims),
                 bytes: most.bytes.max(used.bytes),
                 bans: most.bans.max(used.bans),

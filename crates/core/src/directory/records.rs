@@ -1,13 +1,20 @@
-//! The records' bookkeeping: putting one in and taking one out of the store, its origin's log, its network's
-//! members and this hub's own claims, all at once; and noting what others must hear of it.
+//! Inserts and removes one record (a claim, as the store has it) in all tables: the store, the log of its origin, the
+//! members of its network, and this hub's own claims. Reports the change to the id.
+//!
+//! Order rules:
+//! - The holder before a change is read before any table changes; [`Directory::report`] compares it with the holder after.
+//! - [`Directory::remove_from_log`] comes before a record's content changes, [`Directory::add_to_log`] after: both compute
+//!   hash and usage from the content of that moment, and what one adds the other has to subtract.
+//! - [`Directory::drop_from_network`] comes last, once for each record that [`Directory::insert_record`] inserted: it may
+//!   free the network, and everything before it looks the network up.
 
 use super::super::ids::{
     ClaimNo, HubId, Incarnation, LeaveReason, NetworkKey, PeerId, mix, stable_hash,
 };
 use super::log::Log;
-use super::quota::Used;
+use super::quota::Usage;
 use super::store::{ClaimRecord, NO_MEMBER, NetworkNo, OriginNo, RecordNo};
-use super::{Directory, IdHolder, KeyChange, MAX_NETWORKS, MAX_SAME, Network, OriginSet};
+use super::{Directory, IdChange, IdHolder, MAX_NETWORKS, MAX_SAME, Network, OriginSet};
 use crate::frames::Claim;
 
 impl Directory {
@@ -19,7 +26,8 @@ impl Directory {
         self.origins.get_mut(no as usize)?.as_mut()
     }
 
-    pub(super) fn origin_no(&mut self, hub: HubId, incarnation: Incarnation) -> OriginNo {
+    /// The number of a hub's whole set. Creates the set if there is none.
+    pub(super) fn origin_no_or_new(&mut self, hub: HubId, incarnation: Incarnation) -> OriginNo {
         if let Some(no) = self.by_hub.get(&hub) {
             return *no;
         }
@@ -31,19 +39,19 @@ impl Directory {
     pub(super) fn add_origin(
         &mut self,
         hub: HubId,
-        of: Option<NetworkKey>,
+        only_network: Option<NetworkKey>,
         incarnation: Incarnation,
     ) -> OriginNo {
         let origin = OriginSet {
             hub,
-            of,
+            only_network,
             incarnation,
             seq: 0,
             complete: false,
             visible: false,
             log: Log::default(),
             hash: 0,
-            used: Used::default(),
+            used: Usage::default(),
             views: None,
         };
         if hub != self.me {
@@ -57,7 +65,8 @@ impl Directory {
         no
     }
 
-    pub(super) fn network_no(&mut self, key: &NetworkKey) -> Option<NetworkNo> {
+    /// The number of a network. Creates the network if there is none; `None` if there are too many.
+    pub(super) fn network_no_or_new(&mut self, key: &NetworkKey) -> Option<NetworkNo> {
         if let Some(no) = self.by_name.get(key) {
             return Some(*no);
         }
@@ -74,23 +83,26 @@ impl Directory {
             members: Vec::new(),
             records: 0,
             own: 0,
-            places: None,
+            positions: None,
         });
         self.by_name.insert(key.clone(), no);
         Some(no)
     }
 
+    /// Whether changes in this network are reported.
     pub(super) fn of_interest(&self, network: NetworkNo) -> bool {
         let own = |network: &Network| network.own > 0 || network.key.is_of_bans();
-        self.keen || self.network_at(network).is_some_and(own)
+        self.all_of_interest || self.network_at(network).is_some_and(own)
     }
 
-    pub(super) fn winner_of(&self, no: RecordNo) -> Option<IdHolder> {
+    /// The holder of the id that this record claims.
+    pub(super) fn holder_by(&self, no: RecordNo) -> Option<IdHolder> {
         let record = self.store.record(no);
-        self.held(record.network, &record.peer)
+        self.id_holder(record.network, &record.peer)
     }
 
-    pub(super) fn held(&self, network: NetworkNo, peer: &PeerId) -> Option<IdHolder> {
+    /// The holder of an id: the winner among its records.
+    pub(super) fn id_holder(&self, network: NetworkNo, peer: &PeerId) -> Option<IdHolder> {
         self.winner(network, peer).map(|no| IdHolder {
             hub: self.origin_hub(self.store.record(no).origin),
             claim: self.store.record(no).claim(),
@@ -98,15 +110,15 @@ impl Directory {
         })
     }
 
-    /// Puts a claim in, or in place of the same origin's older form of it.
+    /// Inserts a claim. If its origin already has an older form of it, replaces that.
     pub(super) fn put(&mut self, origin: OriginNo, seq: u64, claim: &Claim) {
-        let Some(network) = self.network_no(&claim.network) else {
+        let Some(network) = self.network_no_or_new(&claim.network) else {
             return;
         };
         let own = origin == self.own_no;
         let interest = own || self.of_interest(network);
         let before = if interest {
-            self.held(network, &claim.peer)
+            self.id_holder(network, &claim.peer)
         } else {
             None
         };
@@ -114,34 +126,37 @@ impl Directory {
             let record = self.store.record(*no);
             record.origin == origin && record.claim() == claim.claim
         });
-        if !own && !self.takes(origin, seq, network, claim, existing) {
+        if !own && !self.may_insert(origin, seq, network, claim, existing) {
             self.left_out += 1;
-            // Its older form is gone, and in no log if the whole set is being replaced.
+            // The origin has replaced the older form, so that is no longer true. While a whole set is replaced, the new log
+            // does not have the older form either.
             if let Some(no) = existing {
-                self.take(no, LeaveReason::Closed);
+                self.remove(no, LeaveReason::Closed);
             }
-            return self.leave_unless_used(network);
+            return self.free_network_if_unused(network);
         }
         let no = match existing {
             Some(no) => {
-                self.unlog(no);
+                self.remove_from_log(no);
                 no
             }
-            None => self.place(origin, network, claim),
+            None => self.insert_record(origin, network, claim),
         };
         self.note_touched(network);
         self.fill(no, claim);
-        self.enlog(no, origin, seq);
+        self.add_to_log(no, origin, seq);
         self.set_member(no, !claim.quiet);
         if interest {
             self.report(network, &claim.peer, before, LeaveReason::Closed);
         }
     }
 
-    /// Whether there is space for another hub's claim, and it is one that an honest hub could have made: no further
-    /// from its others than a log reaches, and not the fifth of one id. A hub retracts the older of its own claims of
-    /// an id at once, so it has two for a moment at most.
-    fn takes(
+    /// Whether another hub's claim may be inserted: there is space for it, its number is close enough to the others in its
+    /// origin's log, and the origin has fewer than `MAX_SAME` claims to this id. An honest hub has at most two, and only for
+    /// a moment: it retracts the older one at once.
+    ///
+    /// Moves slots of the log when the log needs space for the number ([`Log::reaches`]).
+    fn may_insert(
         &mut self,
         origin: OriginNo,
         seq: u64,
@@ -159,8 +174,9 @@ impl Directory {
         let Some(known) = known.and_then(Option::as_mut) else {
             return false;
         };
-        // A claim that replaces its older form counts in full beside it: this errs on the safe side, by one claim.
-        let more = Used {
+        // The data of a replaced claim is counted as well as the new data. So the limit is too strict by at most the data
+        // of one claim.
+        let more = Usage {
             claims: usize::from(existing.is_none()),
             bytes: claim.data.as_ref().map_or(0, |data| data.len()),
             bans: 0,
@@ -171,12 +187,12 @@ impl Directory {
             return false;
         }
         let store = &mut self.store;
-        let moved = |moved, slot| store.record_mut(moved).slot = slot;
-        known.log.reaches(seq, moved) || self.mutants.numbers_that_reach_too_far()
+        let on_move = |record, slot| store.record_mut(record).slot = slot;
+        known.log.reaches(seq, on_move) || self.mutants.numbers_that_reach_too_far()
     }
 
-    /// A network that was named for a claim which was left out goes again, if nobody else is in it.
-    fn leave_unless_used(&mut self, no: NetworkNo) {
+    /// Frees a network that was created only for a claim that was then refused.
+    fn free_network_if_unused(&mut self, no: NetworkNo) {
         if self
             .network_at(no)
             .is_some_and(|network| network.records == 0)
@@ -192,7 +208,8 @@ impl Directory {
         }
     }
 
-    pub(super) fn place(
+    /// Inserts a record without content: into the store, its network's count, and this hub's own claims.
+    pub(super) fn insert_record(
         &mut self,
         origin: OriginNo,
         network: NetworkNo,
@@ -214,6 +231,7 @@ impl Directory {
         no
     }
 
+    /// Sets the content of a record. It must not be in a log.
     pub(super) fn fill(&mut self, no: RecordNo, claim: &Claim) {
         let record = self.store.record_mut(no);
         record.hlc = claim.hlc;
@@ -221,17 +239,19 @@ impl Directory {
         record.data = claim.data.clone().map(Box::new);
     }
 
-    fn use_of(&self, no: RecordNo) -> Used {
+    fn usage_of(&self, no: RecordNo) -> Usage {
         let record = self.store.record(no);
         let network = self.network_at(record.network);
         let of_bans = network.is_some_and(|network| network.key.is_of_bans());
-        Used {
+        Usage {
             claims: 1,
             bytes: record.data.as_ref().map_or(0, |data| data.len()),
             bans: usize::from(of_bans),
         }
     }
 
+    /// The hash of one claim. Hubs compare sums of these hashes (`ControlFrame::Audit`), so this is part of the wire format:
+    /// every hub has to compute the same.
     pub(super) fn hash_of(&self, no: RecordNo) -> u64 {
         let record = self.store.record(no);
         let network = self
@@ -242,8 +262,8 @@ impl Directory {
         mix(identity ^ mix(record.claim().0) ^ data ^ u64::from(record.quiet()))
     }
 
-    /// An origin takes up more.
-    pub(super) fn use_more(&mut self, no: OriginNo, used: Used) {
+    /// Adds to the usage of an origin.
+    pub(super) fn use_more(&mut self, no: OriginNo, used: Usage) {
         let own = no == self.own_no;
         let Some(origin) = self.origin_at_mut(no) else {
             return;
@@ -256,29 +276,30 @@ impl Directory {
         }
     }
 
-    /// An origin takes up less.
-    pub(super) fn use_less(&mut self, no: OriginNo, used: Used) {
+    /// Subtracts from the usage of an origin.
+    pub(super) fn use_less(&mut self, no: OriginNo, used: Usage) {
         let own = no == self.own_no;
         let Some(origin) = self.origin_at_mut(no) else {
             return;
         };
-        origin.used.take(used);
+        origin.used.subtract(used);
         let hub = origin.hub;
         if own {
             return;
         }
-        self.used.take(used);
+        self.used.subtract(used);
         if let Some(of_hub) = self.used_by.get_mut(&hub) {
-            of_hub.take(used);
-            if *of_hub == Used::default() {
+            of_hub.subtract(used);
+            if *of_hub == Usage::default() {
                 self.used_by.remove(&hub);
             }
         }
     }
 
-    pub(super) fn enlog(&mut self, no: RecordNo, origin: OriginNo, seq: u64) {
+    /// Adds a record to its origin's log, views, hash and usage. Called after its content is set.
+    pub(super) fn add_to_log(&mut self, no: RecordNo, origin: OriginNo, seq: u64) {
         let hash = self.hash_of(no);
-        let used = self.use_of(no);
+        let used = self.usage_of(no);
         self.use_more(origin, used);
         let Some(origin) = self
             .origins
@@ -303,9 +324,11 @@ impl Directory {
         store.record_mut(no).slot = slot;
     }
 
-    pub(super) fn unlog(&mut self, no: RecordNo) {
+    /// Removes a record from its origin's log, views, hash and usage. Called while its content is still the one that was
+    /// added.
+    pub(super) fn remove_from_log(&mut self, no: RecordNo) {
         let hash = self.hash_of(no);
-        let used = self.use_of(no);
+        let used = self.usage_of(no);
         let record = self.store.record(no);
         let (origin, slot, network) = (record.origin, record.slot, record.network);
         self.use_less(origin, used);
@@ -325,26 +348,28 @@ impl Directory {
         origin.log.vacate(slot);
     }
 
-    pub(super) fn set_member(&mut self, no: RecordNo, shown: bool) {
+    /// Makes a record one of its network's shown members, or no longer. Keeps two things true: `record.member` is the index
+    /// in `network.members`, and `network.positions` has the same records.
+    pub(super) fn set_member(&mut self, no: RecordNo, is_shown: bool) {
         let record = self.store.record(no);
-        let (place, network) = (record.peer.place(), record.network);
+        let (position, network) = (record.peer.place(), record.network);
         let member = record.member;
-        if shown == (member != NO_MEMBER) {
+        if is_shown == (member != NO_MEMBER) {
             return;
         }
-        let large = self.large;
+        let large_from = self.large_from;
         let Some(network) = self.networks[network as usize].as_mut() else {
             return;
         };
-        if shown {
+        if is_shown {
             self.store.record_mut(no).member =
                 u32::try_from(network.members.len()).unwrap_or(NO_MEMBER);
             network.members.push(no);
-            if let Some(places) = &mut network.places {
-                places.insert((place, no));
-            } else if network.members.len() > large && network.key.tells_of_peers() {
-                let placed = |no: &RecordNo| (self.store.record(*no).peer.place(), *no);
-                network.places = Some(network.members.iter().map(placed).collect());
+            if let Some(positions) = &mut network.positions {
+                positions.insert((position, no));
+            } else if network.members.len() > large_from && network.key.tells_of_peers() {
+                let with_position = |no: &RecordNo| (self.store.record(*no).peer.place(), *no);
+                network.positions = Some(network.members.iter().map(with_position).collect());
             }
             return;
         }
@@ -353,30 +378,32 @@ impl Directory {
             self.store.record_mut(*swapped).member = member;
         }
         self.store.record_mut(no).member = NO_MEMBER;
-        if let Some(places) = &mut network.places {
-            places.remove(&(place, no));
-            if network.members.len() < large / 2 {
-                network.places = None;
+        if let Some(positions) = &mut network.positions {
+            positions.remove(&(position, no));
+            // Half of the bound, so that a network at the bound does not build them again and again.
+            if network.members.len() < large_from / 2 {
+                network.positions = None;
             }
         }
+        // A network that has shrunk a lot gives memory back; the margin keeps small ones from reallocating each time.
         if network.members.capacity() > 4 * network.members.len() + 16 {
             network.members.shrink_to(2 * network.members.len());
         }
     }
 
-    /// Takes a record out, wherever it stands.
-    pub(super) fn take(&mut self, no: RecordNo, reason: LeaveReason) {
+    /// Removes a record from all tables, and reports the change to its id.
+    pub(super) fn remove(&mut self, no: RecordNo, reason: LeaveReason) {
         let record = self.store.record(no);
         let (network, origin, claim) = (record.network, record.origin, record.claim());
         let peer = record.peer.clone();
         let interest = self.of_interest(network);
         let before = if interest {
-            self.held(network, &peer)
+            self.id_holder(network, &peer)
         } else {
             None
         };
         self.note_touched(network);
-        self.unlog(no);
+        self.remove_from_log(no);
         self.set_member(no, false);
         self.store.remove(no);
         if origin == self.own_no {
@@ -385,9 +412,10 @@ impl Directory {
         if interest {
             self.report(network, &peer, before, reason);
         }
-        self.leave_network(network, origin);
+        self.drop_from_network(network, origin);
     }
 
+    /// Notes that claims of this network changed, if a caller collects such networks.
     fn note_touched(&mut self, network: NetworkNo) {
         let key = self.networks.get(network as usize).and_then(Option::as_ref);
         if let (Some(touched), Some(network)) = (&mut self.touched, key) {
@@ -395,7 +423,8 @@ impl Directory {
         }
     }
 
-    pub(super) fn leave_network(&mut self, no: NetworkNo, origin: OriginNo) {
+    /// Counts a removed record out of its network. Frees the network with its last record.
+    pub(super) fn drop_from_network(&mut self, no: NetworkNo, origin: OriginNo) {
         let own = origin == self.own_no;
         let Some(network) = self.networks[no as usize].as_mut() else {
             return;
@@ -407,7 +436,7 @@ impl Directory {
         }
     }
 
-    /// Compares the holder of an id with the one before, and notes what others must hear of it.
+    /// Compares the holder of an id with the one before, and adds an [`IdChange`] if the change concerns other parts.
     pub(super) fn report(
         &mut self,
         network: NetworkNo,
@@ -418,33 +447,34 @@ impl Directory {
         if self.mutants.receiver_deletes_loser() {
             self.delete_losers(network, peer);
         }
-        let after = self.held(network, peer);
-        let lost = self.lost(network, peer, after.as_ref());
-        // What becomes of a room hangs on each of the claims that hold its record, not on the winner alone, and what becomes
-        // of a ban as well.
-        let of_bans = self.network_at(network);
-        let of_bans = of_bans.is_some_and(|network| network.key.is_of_bans());
-        let is_record = of_bans || *peer == super::super::api::record_id();
-        if before == after && lost.is_empty() && !is_record {
+        let after = self.id_holder(network, peer);
+        let lost = self.own_losers(network, peer, after.as_ref());
+        // Rooms and bans depend on every claim that holds their record, not only on the winner. So each such change is
+        // reported.
+        let network_of_id = self.network_at(network);
+        let is_ban = network_of_id.is_some_and(|network| network.key.is_of_bans());
+        let is_ban_or_room_record = is_ban || *peer == super::super::api::record_id();
+        if before == after && lost.is_empty() && !is_ban_or_room_record {
             return;
         }
+        // Another claim than before holds the id, or its first one.
         let appeared = after.as_ref().is_some_and(|after| {
             before
                 .as_ref()
                 .is_none_or(|before| (before.hub, before.claim) != (after.hub, after.claim))
         });
-        self.changes.push(KeyChange {
+        self.changes.push(IdChange {
             network: self.key_of(network),
             peer: peer.clone(),
-            before: before.and_then(|held| held.shown),
-            after: after.and_then(|held| held.shown),
+            before: before.and_then(|holder| holder.shown),
+            after: after.and_then(|holder| holder.shown),
             appeared,
             lost,
             reason,
         });
     }
 
-    /// A mutant's deed: another hub's claim is dropped because it lost.
+    /// The act of a mutant: removes other hubs' claims because they lost.
     pub(super) fn delete_losers(&mut self, network: NetworkNo, peer: &PeerId) {
         let Some(winner) = self.winner(network, peer) else {
             return;
@@ -456,14 +486,15 @@ impl Directory {
             .collect();
         for no in losers {
             let origin = self.store.record(no).origin;
-            self.unlog(no);
+            self.remove_from_log(no);
             self.set_member(no, false);
             self.store.remove(no);
-            self.leave_network(network, origin);
+            self.drop_from_network(network, origin);
         }
     }
 
-    pub(super) fn lost(
+    /// Our own claims to this id that did not win.
+    pub(super) fn own_losers(
         &self,
         network: NetworkNo,
         peer: &PeerId,

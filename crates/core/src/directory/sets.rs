@@ -374,7 +374,7 @@ impl Directory {
         for no in records {
             let network = self.key_of(self.store.record(no).network);
             if !keep(&network) {
-                self.take(no, LeaveReason::HubLost);
+                self.remove(no, LeaveReason::HubLost);
                 continue;
             }
             let seq = self
@@ -408,9 +408,9 @@ impl Directory {
 
     /// Puts a claim into another set, under this number.
     fn move_to(&mut self, no: RecordNo, origin: OriginNo, seq: u64) {
-        self.unlog(no);
+        self.remove_from_log(no);
         self.store.record_mut(no).origin = origin;
-        self.enlog(no, origin, seq);
+        self.add_to_log(no, origin, seq);
     }
 
     fn part_like(&mut self, hub: HubId, network: &NetworkKey, state: OriginState) -> OriginNo {
@@ -467,7 +467,7 @@ impl Directory {
         }
         let parts: Vec<OriginNo> = self.parts_of(hub).map(|(_, no)| no).collect();
         let visible = parts.iter().any(|no| self.origin_visible(*no));
-        let whole = self.origin_no(*hub, incarnation);
+        let whole = self.origin_no_or_new(*hub, incarnation);
         self.flip_to(whole, visible);
         // They are put again at their own numbers.
         let mut place = 0;

@@ -452,7 +452,7 @@ fn what_other_hubs_claim_takes_up_so_much_each_and_together() {
     for n in 11..20 {
         directory.drop_origin(&hub(n), LeaveReason::HubLost);
     }
-    assert_eq!((directory.used, directory.records()), (Used::default(), 0));
+    assert_eq!((directory.used, directory.records()), (Usage::default(), 0));
     // One's own are not bounded by it.
     for number in 1..=50 {
         directory.author(&claim(&format!("own{number}"), number, number));

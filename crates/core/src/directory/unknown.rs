@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use super::super::ids::{HubId, Moment, NetworkKey};
 use super::Directory;
-use super::forgetting::is_past;
-use super::quota::Used;
+use super::forgetting::must_forget_oldest;
+use super::quota::Usage;
 use super::store::OriginNo;
 use crate::frames::UnknownChange;
 
@@ -29,9 +29,9 @@ pub(super) struct KeptChange {
 const BESIDE: usize = 256;
 
 impl KeptChange {
-    fn uses(&self) -> Used {
+    fn uses(&self) -> Usage {
         let UnknownChange { network, body, .. } = &self.change;
-        Used {
+        Usage {
             claims: 1,
             bytes: body.len() + network.as_str().len() + BESIDE,
             bans: 0,
@@ -92,7 +92,7 @@ impl Unknowns {
     /// claims. To be called until it gives none.
     pub fn forget_past(&mut self, live: usize, now: Moment) -> Option<(u64, KeptChange)> {
         let (seq, at) = self.gone.first_key_value()?;
-        if !is_past(*at, self.gone.len(), live, now) {
+        if !must_forget_oldest(*at, self.gone.len(), live, now) {
             return None;
         }
         let seq = *seq;
@@ -185,7 +185,7 @@ impl Directory {
         origin.log.set_floor(seq);
     }
 
-    fn has_space(&self, no: OriginNo, more: Used) -> bool {
+    fn has_space(&self, no: OriginNo, more: Usage) -> bool {
         if no == self.own_no {
             return true;
         }
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(above(&directory, &Set::all(OTHER), 0), [1, 2, 5]);
         assert_eq!(directory.used().claims, 3);
         directory.forget_hub(&OTHER, LeaveReason::HubLost);
-        assert_eq!(directory.used(), Used::default());
+        assert_eq!(directory.used(), Usage::default());
     }
 
     #[test]

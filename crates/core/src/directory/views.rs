@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use hashbrown::HashMap;
 
 use super::super::ids::{Moment, NetworkKey};
-use super::forgetting::is_past;
+use super::forgetting::must_forget_oldest;
 use super::log::{Log, Step, Tombstone, merged};
 use super::store::RecordNo;
 use super::unknown::{KeptChange, Unknowns};
@@ -64,7 +64,7 @@ impl View {
 
     fn prune(&mut self, now: Moment) {
         while let Some(oldest) = self.gone.front() {
-            if !is_past(oldest.at, self.gone.len(), self.live.len(), now) {
+            if !must_forget_oldest(oldest.at, self.gone.len(), self.live.len(), now) {
                 break;
             }
             self.floor = self.floor.max(oldest.seq);

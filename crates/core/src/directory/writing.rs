@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use super::super::ids::{ClaimNo, HubId, Incarnation, LeaveReason, Moment, NetworkKey};
 use super::log::{Log, Tombstone};
 use super::store::{ClaimRecord, OriginNo, RecordNo};
-use super::{ClaimQuota, ClaimView, Directory, KeyChange, OriginSet, rising};
+use super::{ClaimQuota, ClaimView, Directory, IdChange, OriginSet, rising};
 use crate::frames::{Change, Claim, Entry};
 
 impl Directory {
@@ -32,7 +32,7 @@ impl Directory {
         let record = self.store.record(no);
         let (network, peer) = (self.key_of(record.network), record.peer.clone());
         let seq = self.own_mut().seq + 1;
-        self.take(no, reason);
+        self.remove(no, reason);
         let tombstone = Tombstone {
             seq,
             at: now,
@@ -76,7 +76,7 @@ impl Directory {
     /// From now on every change is reported: signals of peers that this hub sends away may still wait for targets in
     /// any network.
     pub fn be_keen(&mut self) {
-        self.keen = true;
+        self.all_of_interest = true;
     }
 
     /// This hub begins a new incarnation: its claims stay, under that.
@@ -108,7 +108,7 @@ impl Directory {
         {
             self.drop_origin(&hub, LeaveReason::HubLost);
         }
-        self.origin_no(hub, incarnation);
+        self.origin_no_or_new(hub, incarnation);
     }
 
     /// Applies changes that follow what is here. Those at or below the present sequence number are skipped.
@@ -127,7 +127,9 @@ impl Directory {
         entries: Vec<Entry>,
         to: u64,
     ) -> usize {
-        let of = self.origin_at(no).and_then(|origin| origin.of.clone());
+        let of = self
+            .origin_at(no)
+            .and_then(|origin| origin.only_network.clone());
         let Some(mut seq) = self.origin_at(no).map(|origin| origin.seq) else {
             return 0;
         };
@@ -198,7 +200,7 @@ impl Directory {
             })
         });
         if let Some(no) = found {
-            self.take(no, tombstone.reason);
+            self.remove(no, tombstone.reason);
         }
         self.bury(origin, tombstone);
     }
@@ -250,7 +252,7 @@ impl Directory {
             origin.log.records().filter(|no| !kept(no)).collect()
         });
         for record in stale {
-            self.take(record, LeaveReason::Closed);
+            self.remove(record, LeaveReason::Closed);
         }
         if let Some(origin) = self.origin_at_mut(no) {
             // What stays is put again at its own sequence number: the log must be free for it.
@@ -303,7 +305,7 @@ impl Directory {
             .filter(|no| self.of_interest(self.store.record(*no).network))
             .filter(|no| self.is_first_of_its_id(*no))
             .collect();
-        let before: Vec<_> = affected.iter().map(|no| self.winner_of(*no)).collect();
+        let before: Vec<_> = affected.iter().map(|no| self.holder_by(*no)).collect();
         self.flip(no, visible);
         if self.mutants.winner_not_recomputed() {
             return;
@@ -363,7 +365,7 @@ impl Directory {
             .origin_at(no)
             .map_or_else(Vec::new, |origin| origin.log.records().collect());
         for record in records {
-            self.take(record, reason);
+            self.remove(record, reason);
         }
         self.let_unknown_go(no);
         self.origins[no as usize] = None;
@@ -372,7 +374,7 @@ impl Directory {
     }
 
     /// What changed since this was last asked.
-    pub fn take_changes(&mut self) -> Vec<KeyChange> {
+    pub fn take_changes(&mut self) -> Vec<IdChange> {
         std::mem::take(&mut self.changes)
     }
 

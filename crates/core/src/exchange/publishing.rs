@@ -1,10 +1,12 @@
-//! What peers publish: one message for each hub that has members, and its layout.
+//! Publications between hubs: one item for each hub that has members, and its layout.
 //!
-//! A publication travels as a message of its hub, in the same windows as signals: once, in order with the signals of
-//! its sender, sent again until it is acknowledged, and counted as its sender's. Hubs on the way forward it as any
-//! other, and a hub that does not know it ignores and acknowledges it; no such hub holds a member of a network that
-//! fans out. A hub is believed about the publisher as it is about the sender of a signal. The members are not known
-//! here.
+//! Between hubs, a publication is an item in the same send window as signals. It is delivered exactly once and in order with
+//! its sender's signals; it is sent again until it is acknowledged; it counts as its sender's. Hubs on the way forward it like
+//! any other item. A hub of an older version acknowledges a publication and ignores it. Nothing is lost: such a hub has no
+//! members in networks that publish. The publisher is checked in the same way as the sender of a signal. This file does not
+//! know the members.
+//!
+//! The tag, and the order and types of the fields of `PublicationHead`, are a wire format: they must not change.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,11 +18,11 @@ use crate::wire::MAX_PAYLOAD;
 use super::Exchange;
 use super::send_window::WindowItem;
 
-/// The first byte of the message. Contests and unread signals begin with lower ones, and hubs that do not know this one
-/// ignore the message.
+/// The first byte of the message. Messages of contests and of unread signals begin with lower bytes (`contest`, `unread`).
+/// A hub that does not know a tag ignores the message.
 const TAG: u8 = 3;
 
-/// What comes before the payload.
+/// The fields before the payload, in the order of the wire.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
 struct PublicationHead {
     network: String,
@@ -31,7 +33,7 @@ struct PublicationHead {
     kind: u8,
 }
 
-/// A message that was read: the publisher, its claim, and what it publishes.
+/// A decoded message: the publisher, its claim, and the payload.
 pub(super) struct Published {
     pub(super) network: NetworkKey,
     pub(super) from: PeerId,
@@ -42,7 +44,7 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// The publication, if this is one.
+    /// Decodes a message; `None` if it is not a publication.
     pub(super) fn decode(message: &Bytes) -> Option<Self> {
         let (&TAG, rest) = message.split_first()? else {
             return None;
@@ -58,8 +60,8 @@ impl Published {
         })
     }
 
-    /// What the members get.
-    pub(super) fn of(self, sender: Sender) -> Publication {
+    /// The publication as members get it, of a sender that was checked.
+    pub(super) fn into_publication(self, sender: Sender) -> Publication {
         Publication {
             network: self.network,
             from: self.from,
@@ -85,8 +87,8 @@ fn encode(from: &Source, seq: u64, kind: SignalKind, payload: &[u8]) -> Bytes {
 }
 
 impl Exchange {
-    /// Publishes something of a local claim at these hubs. `from_seq` is the sequence number of the claim in our
-    /// directory. All hubs share one copy of it.
+    /// Sends a publication of a local claim to these hubs. `from_seq` is the sequence number of the claim in our directory.
+    /// The encoded bytes are shared, not copied for each hub.
     ///
     /// # Errors
     /// At least one of the hubs does not get it, and the sender has to be told: `NoRoute` or `Overload`.
@@ -142,7 +144,7 @@ mod tests {
         let read = Published::decode(&message).expect("it is one");
         let sender = Sender::Here(read.claim);
         assert_eq!(read.seq, 300);
-        let publication = read.of(sender);
+        let publication = read.into_publication(sender);
         assert_eq!(publication.network, source().network);
         assert_eq!(publication.from, source().peer);
         assert_eq!(publication.kind, SignalKind(5));

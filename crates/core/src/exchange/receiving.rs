@@ -353,7 +353,7 @@ impl Judge<'_> {
             seq,
         });
         self.effects
-            .publish(published.of(sender), hub, incarnation, seq);
+            .publish(published.into_publication(sender), hub, incarnation, seq);
     }
 
     fn judge(&mut self, body: &SignalBody) -> Result<(), RefusedWhy> {
